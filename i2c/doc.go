@@ -1,0 +1,23 @@
+// Package i2c moves whole frames between a bus and the process: one file per
+// transport. It knows nothing of what the frames say.
+//
+// A frame is the bytes of one I2C write transfer, the 8-bit address of its
+// destination first. Length bytes and stripped addresses are a transport's own
+// business and never leave it.
+//
+// # Promises
+//
+//  1. Open functions touch the system; New functions do not.
+//  2. ReadFrames is called from one goroutine, WriteFrame from one, which may
+//     be another. Close may be called from any, takes no lock, ends a blocked
+//     ReadFrames with ErrClosed, and waits for a WriteFrame that is in the
+//     kernel.
+//  3. Frames are delivered in the order in which the bus carried them, as far
+//     as the kernel's queue allows.
+//  4. A returned error matches, with errors.Is, at most one of
+//     ErrNotAcknowledged, ErrArbitrationLost, ErrStuck, ErrTooLong and
+//     ErrClosed; where the system said something, it is an *OpError that
+//     unwraps to both. io.EOF from ReadFrames means the device has ended.
+//
+// Addresses are in the 8-bit form; a 7-bit address is called addr7.
+package i2c
