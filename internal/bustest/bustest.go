@@ -1,0 +1,204 @@
+// Package bustest runs a private dbus-daemon for a test. The daemon is the
+// real one; its socket, its configuration and its life are the test's. The
+// real buses of the machine are out of reach from the moment Start is called:
+// their addresses in the environment are replaced by one that nobody serves.
+package bustest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Config describes a private bus. The zero value is a bus of the session kind,
+// on which everybody may do everything.
+type Config struct {
+	// System makes it a bus of the system kind: nobody may own a name or call
+	// a method that no policy file allows, and the limits are the system's
+	// (128 replies waited for by one connection).
+	System bool
+	// Policies are paths of policy files, as packages put them into
+	// /usr/share/dbus-1/system.d.
+	Policies []string
+	// Limits are limits of dbus-daemon by their names, for instance
+	// "max_replies_per_connection".
+	Limits map[string]int
+}
+
+// Bus is a running private bus. It ends with its test.
+type Bus struct {
+	// Address is the D-Bus address of the bus: "unix:path=..." with a guid.
+	Address string
+
+	process *os.Process
+	done    chan struct{}
+}
+
+// Nowhere is what the environment's bus addresses are while tests run.
+const Nowhere = "unix:path=/nonexistent/bustest-refuses-the-real-bus"
+
+// Start starts a bus on which everybody may do everything.
+func Start(t testing.TB) *Bus {
+	t.Helper()
+	return StartConfig(t, Config{})
+}
+
+// StartConfig starts a bus as config describes it.
+func StartConfig(t testing.TB, config Config) *Bus {
+	t.Helper()
+	refuseRealBuses(t)
+	program, err := exec.LookPath("dbus-daemon")
+	if err != nil {
+		t.Fatalf("bustest: %v; install it with: apt-get install dbus-daemon (or dbus)", err)
+	}
+	dir := shortDir(t)
+	file := filepath.Join(dir, "bus.conf")
+	if err := os.WriteFile(file, document(config, filepath.Join(dir, "socket")), 0o644); err != nil {
+		t.Fatal("bustest:", err)
+	}
+	bus, err := start(program, file)
+	if err != nil {
+		t.Fatal("bustest:", err)
+	}
+	t.Cleanup(bus.Stop)
+	return bus
+}
+
+// Stop ends the bus; every connection to it breaks. It may be called more than
+// once.
+func (b *Bus) Stop() {
+	_ = b.process.Kill()
+	<-b.done
+}
+
+// refuseRealBuses points everything that asks the environment for a bus to
+// nowhere.
+func refuseRealBuses(t testing.TB) {
+	for _, name := range []string{"DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS", "DBUS_STARTER_ADDRESS"} {
+		if strings.Contains(os.Getenv(name), "bustest") {
+			continue
+		}
+		if err := os.Setenv(name, Nowhere); err != nil {
+			t.Fatal("bustest:", err)
+		}
+	}
+}
+
+// shortDir is a directory of the test's own. The names of t.TempDir carry the
+// test's name and can be longer than a socket address allows (108 bytes).
+func shortDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "bustest-")
+	if err != nil {
+		t.Fatal("bustest:", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	// Tests of policies come as other users.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal("bustest:", err)
+	}
+	return dir
+}
+
+// start runs the daemon and returns when it listens.
+func start(program, file string) (*Bus, error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer read.Close()
+	var stderr bytes.Buffer
+	cmd := exec.Command(program, "--config-file="+file, "--nofork", "--nopidfile", "--print-address=3")
+	cmd.Stderr = &stderr
+	cmd.ExtraFiles = []*os.File{write}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err = cmd.Start()
+	write.Close()
+	if err != nil {
+		return nil, err
+	}
+	bus := &Bus{process: cmd.Process, done: make(chan struct{})}
+	go func() {
+		defer close(bus.done)
+		_ = cmd.Wait()
+	}()
+	line, err := bufio.NewReader(read).ReadString('\n')
+	if err != nil {
+		bus.Stop()
+		return nil, errors.Join(fmt.Errorf("dbus-daemon did not start: %s", stderr.String()), err)
+	}
+	bus.Address = strings.TrimSpace(line)
+	return bus, nil
+}
+
+// document is the daemon's configuration file.
+func document(config Config, socket string) []byte {
+	var b bytes.Buffer
+	b.WriteString(`<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+`)
+	kind, policy := "session", sessionPolicy
+	if config.System {
+		kind, policy = "system", systemPolicy
+	}
+	element(&b, "type", kind)
+	element(&b, "listen", "unix:path="+socket)
+	element(&b, "auth", "EXTERNAL")
+	b.WriteString(policy)
+	for name, value := range config.Limits {
+		fmt.Fprintf(&b, "  <limit name=%q>%d</limit>\n", name, value)
+	}
+	for _, path := range config.Policies {
+		absolute, err := filepath.Abs(path)
+		if err != nil {
+			absolute = path
+		}
+		element(&b, "include", absolute)
+	}
+	b.WriteString("</busconfig>\n")
+	return b.Bytes()
+}
+
+func element(b *bytes.Buffer, name, text string) {
+	fmt.Fprintf(b, "  <%s>", name)
+	_ = xml.EscapeText(b, []byte(text))
+	fmt.Fprintf(b, "</%s>\n", name)
+}
+
+// sessionPolicy is dbus's own session.conf.
+const sessionPolicy = `  <policy context="default">
+    <allow user="*"/>
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+  <limit name="max_replies_per_connection">50000</limit>
+`
+
+// systemPolicy is dbus's own system.conf, without activation.
+const systemPolicy = `  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Properties"/>
+    <deny send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus" send_member="UpdateActivationEnvironment"/>
+    <deny send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Debug.Stats"/>
+  </policy>
+`
