@@ -2,6 +2,9 @@ package ipmb
 
 import (
 	"context"
+	"errors"
+	"math"
+	"sync"
 	"time"
 
 	"ipmbd/i2c"
@@ -54,74 +57,179 @@ type Observer interface {
 	Stalled(stalled bool)
 }
 
-// Request is a request to be sent.
-type Request struct {
-	Responder    ipmi.Address
-	NetFn        ipmi.NetFn // even
-	LUN          ipmi.LUN   // the responder's
-	RequesterLUN ipmi.LUN
-	Command      ipmi.Command
-	Data         []byte
+func noHandler(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	return ipmi.Response{}, ipmi.ErrNoHandler
+}
 
-	// Policy overrides the engine's where it is not zero.
-	Policy Policy
-	// FailFast ends the call when a slot's writes were not acknowledged.
-	FailFast bool
-	// NoWait ends the call with ErrBusy rather than wait for a number.
-	NoWait bool
-	// GeneralCall sends to all nodes and lets Responder answer (IPMI v2.0,
-	// section 20.9): Get Device ID only, one try.
-	GeneralCall bool
+type nobody struct{}
+
+func (nobody) Received(Frame) {}
+func (nobody) Stalled(bool)   {}
+
+// DefaultAddress is the BMC's address (IPMB v1.0, section 3.1).
+const DefaultAddress ipmi.Address = 0x20
+
+// withDefaults fills in what was left open.
+func (c Config) withDefaults() Config {
+	setDefault(&c.Address, DefaultAddress)
+	c.Policy = c.Policy.Or(Policy{})
+	setDefault(&c.MaxWaiting, 256)
+	setDefault(&c.HandlerTimeout, 5*time.Second)
+	setDefault(&c.MaxHandlers, 64)
+	setDefault(&c.MaxAnswers, 256)
+	setDefault(&c.DuplicateWindow, sequenceExpiration)
+	if c.Handler == nil {
+		c.Handler = ipmi.HandlerFunc(noHandler)
+	}
+	if c.Observer == nil {
+		c.Observer = nobody{}
+	}
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
 }
 
 // Engine is the requester and the responder on one bus. See the package's
 // promises.
-type Engine struct{ /* in work */ }
+//
+// One mutex guards the state below it and is never held over I/O, a handler or
+// the observer. Three loops work on the state while Run lasts: receive reads,
+// transmit writes, tick watches the deadlines; handlers run in workers.
+type Engine struct {
+	config  Config
+	epoch   time.Time
+	counts  counters
+	earlier chan struct{} // tells tick of a deadline before the one it sleeps for
+
+	mu         sync.Mutex
+	address    ipmi.Address
+	policy     Policy
+	running    bool
+	limits     i2c.Limits
+	deadlines  deadlines
+	responders [128]*responder // by address >> 1
+	outbox     outbox
+	requests   requestTable
+	handlers   workers
+}
 
 // New makes an engine. It is at rest until Run.
-func New(config Config) *Engine { panic("in work") }
+func New(config Config) *Engine {
+	config = config.withDefaults()
+	e := &Engine{
+		config:  config,
+		epoch:   time.Now(),
+		earlier: make(chan struct{}, 1),
+		address: config.Address,
+		policy:  config.Policy,
+	}
+	e.deadlines.sleepsUntil = math.MaxInt64
+	e.outbox.init(&e.mu)
+	e.requests.init(config.DuplicateWindow)
+	return e
+}
+
+// now is the time since the engine was made, on the monotonic clock: a jump of
+// the wall clock moves no deadline.
+func (e *Engine) now() time.Duration { return time.Since(e.epoch) }
+
+var errRunning = errors.New("ipmb: engine is running already")
 
 // Run serves the bus on t until ctx ends, Close is called on t, or t fails,
 // and returns the cause. It closes t, ends all calls with ErrClosed and
 // cancels the handlers. It may be called again, with another transport, when
 // it has returned.
-func (e *Engine) Run(ctx context.Context, t i2c.Transport) error { panic("in work") }
-
-// Do sends a request and waits for the answer. See errors.go for the errors.
-func (e *Engine) Do(ctx context.Context, req Request) (ipmi.Response, error) { panic("in work") }
-
-// Start sends a request and returns at once; ctx ends the call early.
-func (e *Engine) Start(ctx context.Context, req Request) (*Call, error) { panic("in work") }
-
-// Call is a request on its way.
-type Call struct{}
-
-// Accepted waits until the bus has taken the request (nil) or the call has
-// ended without (its error). An answer is an acceptance.
-func (c *Call) Accepted() error { panic("in work") }
-
-// Answer waits for the end of the call, which is the same for every caller.
-func (c *Call) Answer() (ipmi.Response, error) { panic("in work") }
-
-// Broadcast writes a request to address 00h as ipmbbridge does: a plain frame
-// with sequence number 0, to which no answer is expected, written up to four
-// times until it is acknowledged.
-func (e *Engine) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	panic("in work")
+func (e *Engine) Run(ctx context.Context, t i2c.Transport) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if err := e.open(t.Limits()); err != nil {
+		cancel(err)
+		return err
+	}
+	var loops sync.WaitGroup
+	loops.Go(func() { e.transmit(t) })
+	loops.Go(func() { e.tick(ctx) })
+	loops.Go(func() {
+		<-ctx.Done()
+		e.close()
+		t.Close()
+	})
+	cancel(e.receive(ctx, t))
+	loops.Wait()
+	e.handlers.wait()
+	return context.Cause(ctx)
 }
 
-// Address is our own address, SetAddress changes it; calls that are under way
-// keep the address they were sent from.
-func (e *Engine) Address() ipmi.Address { panic("in work") }
+func (e *Engine) open(limits i2c.Limits) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running {
+		return errRunning
+	}
+	e.running = true
+	e.limits = limits
+	if own := e.config.MaxFrame; own != 0 {
+		e.limits.MaxFrame = min(own, limits.MaxFrame)
+	}
+	e.outbox.open()
+	e.handlers.open(e.config.MaxHandlers)
+	return nil
+}
 
-// SetAddress changes our own address.
-func (e *Engine) SetAddress(a ipmi.Address) { panic("in work") }
+// close ends everything that waits, before the transport's Close waits for a
+// write that is in the kernel.
+func (e *Engine) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running = false
+	for _, r := range e.responders {
+		if r != nil {
+			e.endAll(r, func(*Call) bool { return true }, ErrClosed)
+		}
+	}
+	e.outbox.close(e)
+}
 
-// Policy is the policy of calls that bring none; SetPolicy changes it.
-func (e *Engine) Policy() Policy { panic("in work") }
+// Address is our own address.
+func (e *Engine) Address() ipmi.Address {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.address
+}
 
-// SetPolicy changes the policy of calls that bring none.
-func (e *Engine) SetPolicy(p Policy) { panic("in work") }
+// SetAddress changes our own address; calls that are under way keep the
+// address they were sent from.
+func (e *Engine) SetAddress(a ipmi.Address) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.address = a
+}
 
-// Statistics is a snapshot of the counters by their names.
-func (e *Engine) Statistics() map[string]uint64 { panic("in work") }
+// Policy is the policy of calls that bring none.
+func (e *Engine) Policy() Policy {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.policy
+}
+
+// SetPolicy changes the policy of calls that bring none, from the next call
+// on. What p leaves open gets its default.
+func (e *Engine) SetPolicy(p Policy) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.policy = p.Or(Policy{})
+}
+
+// responder is the state kept for an address, made at its first use.
+func (e *Engine) responder(a ipmi.Address) *responder {
+	r := e.responders[a>>1]
+	if r == nil {
+		r = newResponder()
+		e.responders[a>>1] = r
+	}
+	return r
+}

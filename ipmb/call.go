@@ -1,0 +1,419 @@
+package ipmb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// Request is a request to be sent.
+type Request struct {
+	Responder    ipmi.Address
+	NetFn        ipmi.NetFn // even
+	LUN          ipmi.LUN   // the responder's
+	RequesterLUN ipmi.LUN
+	Command      ipmi.Command
+	Data         []byte
+
+	// Policy overrides the engine's where it is not zero.
+	Policy Policy
+	// FailFast ends the call when a slot's writes were not acknowledged.
+	FailFast bool
+	// NoWait ends the call with ErrBusy rather than wait for a number.
+	NoWait bool
+	// GeneralCall sends to all nodes and lets Responder answer (IPMI v2.0,
+	// section 20.9): Get Device ID only, one try.
+	GeneralCall bool
+}
+
+// callState is where a call is on its way.
+type callState uint8
+
+const (
+	stateWaiting   callState = iota // for a number
+	stateQueued                     // for the bus
+	stateWriting                    // its frame is in the kernel
+	statePausing                    // between the two writes of a slot
+	stateListening                  // for the answer, or for the slot's end
+	stateEnded
+)
+
+// Call is a request on its way.
+type Call struct {
+	engine       *Engine
+	responder    *responder
+	key          commandKey
+	policy       Policy
+	failFast     bool
+	lun          ipmi.LUN
+	requesterLUN ipmi.LUN
+	source       ipmi.Address // our address in the frame
+	frame        []byte       // what is written; assign puts the number in
+	header       int          // where the frame begins: 1 behind a general call
+
+	state    callState
+	sequence uint8
+	slot     int           // the present one, from 0
+	slotEnd  time.Duration // 0 before the first transmission
+	second   bool          // the slot's second write is due or done
+	failure  error         // of the last write that was not acknowledged
+	deadline
+
+	taken    bool // the bus took the request
+	response ipmi.Response
+	err      error
+	settled  token // the bus has taken the request, or the call has ended
+	ended    token
+	detach   func() bool // from the context of Start
+}
+
+// token tells of an event once and for all: it is there or not, and who looks
+// at it puts it back.
+type token chan struct{}
+
+func (t token) set() {
+	select {
+	case t <- struct{}{}:
+	default:
+	}
+}
+
+func (t token) wait() { <-t; t.set() }
+
+func (t token) reset() {
+	select {
+	case <-t:
+	default:
+	}
+}
+
+// callPool saves Do the memory of calls, which nobody keeps.
+var callPool = sync.Pool{New: func() any { return newCall() }}
+
+func newCall() *Call {
+	c := &Call{settled: make(token, 1), ended: make(token, 1)}
+	c.deadline.owner = c
+	return c
+}
+
+// Do sends a request and waits for the answer. See errors.go for the errors.
+func (e *Engine) Do(ctx context.Context, req Request) (ipmi.Response, error) {
+	c := callPool.Get().(*Call)
+	defer callPool.Put(c)
+	if err := e.start(ctx, c, &req); err != nil {
+		return ipmi.Response{}, err
+	}
+	select {
+	case <-c.ended:
+	case <-ctx.Done():
+		e.cancel(c, ctx.Err())
+		<-c.ended
+	}
+	<-c.settled
+	response, err := c.response, c.err
+	c.response, c.err = ipmi.Response{}, nil
+	return response, err
+}
+
+// Start sends a request and returns at once; ctx ends the call early.
+func (e *Engine) Start(ctx context.Context, req Request) (*Call, error) {
+	c := newCall()
+	if err := e.start(ctx, c, &req); err != nil {
+		return nil, err
+	}
+	detach := context.AfterFunc(ctx, func() { e.cancel(c, ctx.Err()) })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c.detach = detach
+	if c.state == stateEnded {
+		detach()
+	}
+	return c, nil
+}
+
+// Accepted waits until the bus has taken the request (nil) or the call has
+// ended without (its error). An answer is an acceptance.
+func (c *Call) Accepted() error {
+	c.settled.wait()
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	if c.taken {
+		return nil
+	}
+	return c.err
+}
+
+// Answer waits for the end of the call, which is the same for every caller.
+func (c *Call) Answer() (ipmi.Response, error) {
+	c.ended.wait()
+	return c.response, c.err
+}
+
+// check finds what is wrong with a request on its own.
+func (req *Request) check() error {
+	policy := req.Policy.Or(Policy{})
+	switch {
+	case !req.Responder.IsSlave():
+		return invalid("responder address %02Xh", uint8(req.Responder))
+	case req.NetFn > ipmi.MaxNetFn:
+		return invalid("netFn %02Xh", uint8(req.NetFn))
+	case req.NetFn.IsResponse():
+		return invalid("netFn %02Xh of a response", uint8(req.NetFn))
+	case req.LUN > ipmi.MaxLUN:
+		return invalid("LUN %d", req.LUN)
+	case req.RequesterLUN > ipmi.MaxLUN:
+		return invalid("requester LUN %d", req.RequesterLUN)
+	case policy.Tries < 1 || policy.Tries > MaxTries:
+		return invalid("%d tries: 1 to %d are possible", policy.Tries, MaxTries)
+	case policy.Timeout < MinTimeout || policy.Timeout > MaxTimeout:
+		return invalid("time-out of %v: %v to %v are possible", policy.Timeout, MinTimeout, MaxTimeout)
+	case req.GeneralCall && (req.NetFn != ipmi.NetFnApp || req.Command != getDeviceID):
+		return invalid("general call with another command than Get Device ID")
+	}
+	return nil
+}
+
+// getDeviceID is the one command that a general call may carry.
+const getDeviceID ipmi.Command = 0x01
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// start puts a call on its way. An error means that it never was.
+func (e *Engine) start(ctx context.Context, c *Call, req *Request) error {
+	if err := req.check(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	length := MinRequest + len(req.Data)
+	if req.GeneralCall {
+		length++
+	}
+	switch {
+	case !e.running:
+		return ErrClosed
+	case length > e.limits.MaxFrame:
+		return fmt.Errorf("%w: %d bytes, %d are possible", ErrTooLong, length, e.limits.MaxFrame)
+	case req.GeneralCall && !e.limits.GeneralCall:
+		return fmt.Errorf("%w: general call", ErrUnsupported)
+	case e.outbox.stalled:
+		return ErrStuck
+	}
+	r := e.responder(req.Responder)
+	c.prepare(e, r, req)
+	c.policy = req.Policy.Or(e.policy)
+	if req.GeneralCall {
+		c.policy.Tries = 1
+	}
+	if r.commands[c.key].hasWaiters() || !e.assignFree(r, c) {
+		if err := e.wait(r, c, req.NoWait); err != nil {
+			e.counts.add(callsBusy)
+			return err
+		}
+	}
+	e.counts.add(callsStarted)
+	return nil
+}
+
+// prepare makes c the call of req, its frame complete but for the number.
+func (c *Call) prepare(e *Engine, r *responder, req *Request) {
+	c.engine, c.responder = e, r
+	c.key = keyOf(req.NetFn, req.Command)
+	c.lun, c.requesterLUN = req.LUN, req.RequesterLUN
+	c.failFast = req.FailFast
+	c.source = e.address
+	c.slot, c.slotEnd, c.second, c.failure, c.taken = 0, 0, false, nil, false
+	c.frame = c.frame[:0]
+	if req.GeneralCall {
+		c.frame = append(c.frame, 0)
+	}
+	c.header = len(c.frame)
+	c.frame = Frame{
+		Destination:    req.Responder,
+		NetFn:          req.NetFn,
+		DestinationLUN: req.LUN,
+		Source:         c.source,
+		SourceLUN:      req.RequesterLUN,
+		Command:        req.Command,
+		Data:           req.Data,
+	}.Append(c.frame)
+}
+
+// assignFree gives c a number if one is free.
+func (e *Engine) assignFree(r *responder, c *Call) bool {
+	sequence, ok := r.take(c.key)
+	if ok {
+		e.assign(r, c, sequence)
+	}
+	return ok
+}
+
+// assign gives c its number and sends it to the bus.
+func (e *Engine) assign(r *responder, c *Call, sequence uint8) {
+	r.numbers[sequence] = number{call: c, key: c.key, lun: c.lun, requesterLUN: c.requesterLUN}
+	c.sequence = sequence
+	c.frame[c.header+4] |= sequence << 2
+	c.frame[len(c.frame)-1] -= sequence << 2
+	e.enqueue(c)
+}
+
+// enqueue puts c in line for the bus.
+func (e *Engine) enqueue(c *Call) {
+	c.state = stateQueued
+	e.outbox.addCall(c)
+}
+
+// wait puts c in line for a number.
+func (e *Engine) wait(r *responder, c *Call, noWait bool) error {
+	if noWait {
+		return ErrBusy
+	}
+	state := r.command(c.key)
+	if state.waiting >= e.config.MaxWaiting {
+		return ErrBusy
+	}
+	state.waiting++
+	r.waiting = append(r.waiting, c)
+	c.state = stateWaiting
+	e.set(&c.deadline, e.now()+c.policy.Duration())
+	return nil
+}
+
+// expire is the end of a wait, of a pause or of a slot.
+func (c *Call) expire(e *Engine, now time.Duration) {
+	switch c.state {
+	case stateWaiting:
+		e.end(c, ErrBusy, now)
+	case statePausing:
+		c.second = true
+		e.enqueue(c)
+		e.set(&c.deadline, c.slotEnd)
+	default:
+		e.endSlot(c, now)
+	}
+}
+
+// endSlot begins the next slot, or ends the call after the last. A frame that
+// is still queued or being written is the next slot's too.
+func (e *Engine) endSlot(c *Call, now time.Duration) {
+	c.slot++
+	if c.slot >= c.policy.Tries {
+		e.end(c, c.silence(), now)
+		return
+	}
+	c.slotEnd += c.policy.Timeout
+	c.second = false
+	e.set(&c.deadline, c.slotEnd)
+	if c.state == stateListening {
+		e.enqueue(c)
+	}
+}
+
+// silence is why a call has no answer.
+func (c *Call) silence() error {
+	n := &c.responder.numbers[c.sequence]
+	switch {
+	case n.acknowledged > 0:
+		return ErrTimeout
+	case n.writing || c.failure == nil:
+		return ErrStuck
+	}
+	return c.failure
+}
+
+// answered ends a call with its answer.
+func (e *Engine) answered(c *Call, f Frame) {
+	now := e.now()
+	n := &c.responder.numbers[c.sequence]
+	n.answers++
+	n.took = now - n.started
+	c.taken = true
+	c.response = ipmi.Response{Code: f.Code, Data: append([]byte(nil), f.Data...)}
+	e.end(c, nil, now)
+}
+
+// cancel ends a call for its caller, if it has not ended.
+func (e *Engine) cancel(c *Call, cause error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c.state != stateEnded {
+		e.end(c, cause, e.now())
+	}
+}
+
+// end ends a call. What it waits in lets go of it; its number is given back
+// now, or when its write returns.
+func (e *Engine) end(c *Call, err error, now time.Duration) {
+	r, state := c.responder, c.state
+	c.state = stateEnded
+	c.err = err
+	e.counts.add(endCounter(err))
+	e.unset(&c.deadline)
+	if state == stateWaiting {
+		e.unwait(r, c)
+	} else {
+		if state == stateQueued {
+			e.outbox.removeCall(c)
+		}
+		n := &r.numbers[c.sequence]
+		n.call = nil
+		if !n.writing {
+			e.release(r, c.sequence, now)
+		}
+	}
+	if c.detach != nil {
+		c.detach()
+	}
+	c.settled.set()
+	c.ended.set()
+}
+
+// endAll ends the calls to r that which picks. Those that wait for a number go
+// first, so that none gets one on the way.
+func (e *Engine) endAll(r *responder, which func(*Call) bool, err error) {
+	now := e.now()
+	for _, c := range append([]*Call(nil), r.waiting...) {
+		if which(c) {
+			e.end(c, err, now)
+		}
+	}
+	for i := range r.numbers {
+		if c := r.numbers[i].call; c != nil && which(c) {
+			e.end(c, err, now)
+		}
+	}
+}
+
+// ends is the counter for each way in which a call ends.
+var ends = []struct {
+	err     error
+	counter counter
+}{
+	{ErrTimeout, callsTimeout},
+	{ErrNotAcknowledged, callsNotAcknowledged},
+	{ErrArbitrationLost, callsArbitrationLost},
+	{ErrStuck, callsStuck},
+	{ErrClosed, callsClosed},
+	{ErrBusy, callsBusy},
+}
+
+func endCounter(err error) counter {
+	if err == nil {
+		return callsAnswered
+	}
+	for _, end := range ends {
+		if errors.Is(err, end.err) {
+			return end.counter
+		}
+	}
+	return callsCancelled
+}

@@ -1,0 +1,115 @@
+package ipmb
+
+import (
+	"context"
+	"errors"
+
+	"ipmbd/i2c"
+	"ipmbd/ipmi"
+)
+
+// receive is the one reader. It returns why the transport has ended.
+func (e *Engine) receive(ctx context.Context, t i2c.Transport) error {
+	var batch i2c.Batch
+	for {
+		if err := t.ReadFrames(&batch); err != nil {
+			return err
+		}
+		for _, b := range batch.Frames() {
+			e.receiveFrame(ctx, b)
+		}
+	}
+}
+
+func (e *Engine) receiveFrame(ctx context.Context, b []byte) {
+	e.counts.add(framesReceived)
+	if f, ok := generalCall(b); ok {
+		b = b[1:]
+		e.config.Observer.Received(f)
+		e.receiveRequest(ctx, f, b)
+		return
+	}
+	f, err := Decode(b)
+	if err != nil {
+		e.counts.add(dropCounter(err))
+		return
+	}
+	e.config.Observer.Received(f)
+	switch {
+	case f.NetFn.IsResponse():
+		e.receiveResponse(f)
+	case f.Destination == broadcastAddress:
+		e.counts.add(droppedBroadcast)
+	default:
+		e.receiveRequest(ctx, f, b)
+	}
+}
+
+// broadcastAddress is the I2C general call address.
+const broadcastAddress ipmi.Address = 0x00
+
+// generalCall recognises a request to all nodes: address 00h, then a complete
+// frame. Get Device ID is the one command that may come so.
+func generalCall(b []byte) (f Frame, ok bool) {
+	if len(b) <= MinRequest || b[0] != uint8(broadcastAddress) {
+		return Frame{}, false
+	}
+	f, err := Decode(b[1:])
+	return f, err == nil && f.NetFn == ipmi.NetFnApp && f.Command == getDeviceID
+}
+
+func dropCounter(err error) counter {
+	switch {
+	case errors.Is(err, ErrHeaderChecksum):
+		return droppedHeaderChecksum
+	case errors.Is(err, ErrBodyChecksum):
+		return droppedBodyChecksum
+	}
+	return droppedShort
+}
+
+// receiveResponse gives a response to the call that waits for it: the one
+// whose responder, network function, LUNs, command and number it has, sent
+// from the address that it comes to. Any other reaches nobody.
+func (e *Engine) receiveResponse(f Frame) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.responders[f.Source>>1]
+	if r == nil || !f.Source.IsSlave() {
+		e.counts.add(responsesUnexpected)
+		return
+	}
+	c := r.numbers[f.Sequence].call
+	switch {
+	case c != nil && c.isAnsweredBy(f):
+		e.answered(c, f)
+	case e.late(r, f, e.now()):
+		e.counts.add(responsesLate)
+	default:
+		e.counts.add(responsesUnexpected)
+	}
+}
+
+// isAnsweredBy reports whether f, which has the call's number and comes from
+// its responder, is its answer.
+func (c *Call) isAnsweredBy(f Frame) bool {
+	return c.slotEnd != 0 &&
+		c.key == keyOf(f.NetFn.Request(), f.Command) &&
+		c.lun == f.SourceLUN &&
+		c.requesterLUN == f.DestinationLUN &&
+		c.source == f.Destination
+}
+
+// receiveRequest takes a request that is meant for us, or drops it.
+func (e *Engine) receiveRequest(ctx context.Context, f Frame, raw []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case f.Destination != e.address:
+		e.counts.add(droppedForeign)
+	case !f.Source.IsSlave() || f.Source == e.address:
+		e.counts.add(droppedRequester)
+	default:
+		e.admitRequest(ctx, f, raw)
+	}
+}

@@ -1,0 +1,257 @@
+package ipmb
+
+import (
+	"slices"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// Times of sequence numbers.
+const (
+	// sequenceExpiration is how long a responder may take a number for a
+	// repeat (IPMB v1.0, table 4-1).
+	sequenceExpiration = 5 * time.Second
+	// holdTime keeps a number from reuse while its answer may be on its way:
+	// the expiration and a margin.
+	holdTime = 6 * time.Second
+	// minHold is the least time for the further answers to a request that was
+	// transmitted more than once and answered.
+	minHold = time.Second
+)
+
+const (
+	// serialHolds is how many numbers of one command time-outs may hold before
+	// its calls go one at a time: those that remain outlast a hold.
+	serialHolds = 48
+	// maxHolds bounds the memory that the holds of one responder take.
+	maxHolds = 4096
+)
+
+// responder is what the engine keeps for an address that it sends to: 64
+// sequence numbers, and the calls that wait for one of them or for the bus.
+type responder struct {
+	numbers  [SequenceNumbers]number
+	idle     []uint8                 // numbers nobody uses, the longest unused first
+	commands map[commandKey]*command // those with holds or waiters
+	holds    int
+	waiting  []*Call // for a number, in order of arrival
+	passes   uint64  // of admit over them
+	queue    []*Call // for the bus, in order
+}
+
+// commandKey is a network function and a command.
+type commandKey uint16
+
+func keyOf(n ipmi.NetFn, c ipmi.Command) commandKey { return commandKey(n)<<8 | commandKey(c) }
+
+// number is one sequence number of a responder. It is in use from the call
+// that takes it until that call has ended and no write of it is in the kernel.
+type number struct {
+	call    *Call // the call that waits for the answer
+	writing bool  // a frame with this number is being written
+
+	// What is remembered of the call, which may end before its write does.
+	key          commandKey
+	lun          ipmi.LUN
+	requesterLUN ipmi.LUN
+	acknowledged int           // transmissions that the bus took
+	answers      int           // answers that came
+	started      time.Duration // start of the first transmission
+	took         time.Duration // from there to the first answer
+}
+
+// command is the state of a network function and command of a responder.
+type command struct {
+	held     uint64 // numbers held, bit n for number n
+	timeouts int    // of these, by time-outs
+	holds    []*hold
+	waiting  int    // calls that wait for a number
+	pass     uint64 // the last pass of admit that found no number for it
+}
+
+// hold keeps a number from being given to the same command again.
+type hold struct {
+	deadline
+	responder    *responder
+	key          commandKey
+	sequence     uint8
+	lun          ipmi.LUN
+	requesterLUN ipmi.LUN
+	expected     int // answers until the hold ends; 0 holds for its time
+}
+
+func newResponder() *responder {
+	r := &responder{
+		idle:     make([]uint8, SequenceNumbers),
+		commands: make(map[commandKey]*command),
+	}
+	for i := range r.idle {
+		r.idle[i] = uint8(i)
+	}
+	return r
+}
+
+// command is the state for key, made where there is none.
+func (r *responder) command(key commandKey) *command {
+	c := r.commands[key]
+	if c == nil {
+		c = new(command)
+		r.commands[key] = c
+	}
+	return c
+}
+
+// hasWaiters reports whether calls wait for a number. c may be nil.
+func (c *command) hasWaiters() bool { return c != nil && c.waiting > 0 }
+
+// forget drops the state for key if it says nothing.
+func (r *responder) forget(key commandKey, c *command) {
+	if c.held == 0 && c.waiting == 0 {
+		delete(r.commands, key)
+	}
+}
+
+// take gives out the longest unused number that is not held for key.
+func (r *responder) take(key commandKey) (sequence uint8, ok bool) {
+	var held uint64
+	if c := r.commands[key]; c != nil {
+		if c.timeouts >= serialHolds && r.inUse(key) {
+			return 0, false
+		}
+		held = c.held
+	}
+	if r.holds >= maxHolds {
+		return 0, false
+	}
+	for i, n := range r.idle {
+		if held&(1<<n) == 0 {
+			r.idle = slices.Delete(r.idle, i, i+1)
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// inUse reports whether a call of key has a number.
+func (r *responder) inUse(key commandKey) bool {
+	for i := range r.numbers {
+		if n := &r.numbers[i]; (n.call != nil || n.writing) && n.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// release gives back a number whose call has ended and whose write has
+// returned, or holds it where an answer may still come, and lets the next call
+// have it.
+func (e *Engine) release(r *responder, sequence uint8, now time.Duration) {
+	n := &r.numbers[sequence]
+	switch {
+	case n.acknowledged == 0:
+	case n.answers == 0:
+		e.hold(r, sequence, 0, now+holdTime)
+	case n.answers < n.acknowledged:
+		time := min(max(time.Duration(n.acknowledged)*n.took, minHold), holdTime)
+		e.hold(r, sequence, n.acknowledged-n.answers, n.started+n.took+time)
+	}
+	r.idle = append(r.idle, sequence)
+	e.admit(r, now)
+}
+
+func (e *Engine) hold(r *responder, sequence uint8, expected int, until time.Duration) {
+	n := &r.numbers[sequence]
+	h := &hold{
+		responder:    r,
+		key:          n.key,
+		sequence:     sequence,
+		lun:          n.lun,
+		requesterLUN: n.requesterLUN,
+		expected:     expected,
+	}
+	h.owner = h
+	c := r.command(n.key)
+	c.held |= 1 << sequence
+	c.holds = append(c.holds, h)
+	if expected == 0 {
+		c.timeouts++
+	}
+	r.holds++
+	e.set(&h.deadline, until)
+}
+
+// expire ends the hold.
+func (h *hold) expire(e *Engine, now time.Duration) {
+	r := h.responder
+	c := r.commands[h.key]
+	c.held &^= 1 << h.sequence
+	c.holds = slices.DeleteFunc(c.holds, func(other *hold) bool { return other == h })
+	if h.expected == 0 {
+		c.timeouts--
+	}
+	r.holds--
+	r.forget(h.key, c)
+	e.admit(r, now)
+}
+
+// late takes an answer to a call that has ended, and reports whether f is one.
+func (e *Engine) late(r *responder, f Frame, now time.Duration) bool {
+	key := keyOf(f.NetFn.Request(), f.Command)
+	n := &r.numbers[f.Sequence]
+	if n.call == nil && n.writing && n.key == key && n.lun == f.SourceLUN && n.requesterLUN == f.DestinationLUN {
+		n.answers++
+		return true
+	}
+	c := r.commands[key]
+	if c == nil || c.held&(1<<f.Sequence) == 0 {
+		return false
+	}
+	for _, h := range c.holds {
+		if h.sequence != f.Sequence || h.lun != f.SourceLUN || h.requesterLUN != f.DestinationLUN {
+			continue
+		}
+		if h.expected == 1 {
+			e.unset(&h.deadline)
+			h.expire(e, now)
+		} else if h.expected > 1 {
+			h.expected--
+		}
+		return true
+	}
+	return false
+}
+
+// admit gives numbers to calls that wait, in order of arrival; a call waits
+// behind an earlier one of its command.
+func (e *Engine) admit(r *responder, now time.Duration) {
+	if len(r.waiting) == 0 {
+		return
+	}
+	r.passes++
+	for i := 0; i < len(r.waiting) && len(r.idle) > 0; {
+		c := r.waiting[i]
+		state := r.commands[c.key]
+		if state.pass == r.passes {
+			i++
+			continue
+		}
+		sequence, ok := r.take(c.key)
+		if !ok {
+			state.pass = r.passes
+			i++
+			continue
+		}
+		e.unwait(r, c)
+		e.assign(r, c, sequence)
+	}
+}
+
+// unwait takes c out of the line for a number.
+func (e *Engine) unwait(r *responder, c *Call) {
+	r.waiting = slices.DeleteFunc(r.waiting, func(other *Call) bool { return other == c })
+	state := r.commands[c.key]
+	state.waiting--
+	r.forget(c.key, state)
+	e.unset(&c.deadline)
+}

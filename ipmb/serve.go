@@ -1,0 +1,247 @@
+package ipmb
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// workers run handlers. A worker is started when all others are busy, up to
+// the limit, and stays until Run ends.
+type workers struct {
+	limit   int
+	started int
+	busy    int
+	work    chan *entry
+	group   sync.WaitGroup
+}
+
+func (w *workers) open(limit int) {
+	w.limit = limit
+	w.started, w.busy = 0, 0
+	w.work = make(chan *entry, limit)
+}
+
+// wait waits for the handlers. No request is taken any more.
+func (w *workers) wait() {
+	close(w.work)
+	w.group.Wait()
+}
+
+// admitRequest takes a request, drops it, or answers it as an earlier one.
+func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte) {
+	now := e.now()
+	if n := e.requests.repeated(f, raw, now); n != nil {
+		e.repeat(n)
+		return
+	}
+	if !e.running || e.outbox.pending >= e.config.MaxAnswers {
+		e.counts.add(droppedAnswersFull)
+		return
+	}
+	e.counts.add(requestsReceived)
+	n := e.newEntry(f, raw)
+	if e.handlers.busy >= e.handlers.limit {
+		e.counts.add(handlersBusy)
+		e.answer(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrBusy)})
+		return
+	}
+	e.requests.add(n)
+	e.set(&n.deadline, now+e.config.HandlerTimeout)
+	e.dispatch(ctx, n)
+}
+
+// repeat answers a request that was served already; one that is in a handler,
+// or whose answer is on its way, needs nothing.
+func (e *Engine) repeat(n *entry) {
+	if !n.answered || n.delivering {
+		e.counts.add(droppedRepeat)
+		return
+	}
+	if e.outbox.pending >= e.config.MaxAnswers {
+		e.counts.add(droppedAnswersFull)
+		return
+	}
+	e.counts.add(requestsReplayed)
+	n.delivering = true
+	e.deliver(&delivery{frame: n.answer, entry: n})
+}
+
+func (e *Engine) newEntry(f Frame, raw []byte) *entry {
+	n := &entry{
+		key:   requestKeyOf(f),
+		frame: slices.Clone(raw),
+	}
+	n.owner = n
+	n.order = e.requests.note(n)
+	n.request = ipmi.Request{
+		Interface:    e.config.Interface,
+		Channel:      e.config.Channel,
+		Host:         e.config.Host,
+		Requester:    f.Source,
+		RequesterLUN: f.SourceLUN,
+		NetFn:        f.NetFn,
+		LUN:          f.DestinationLUN,
+		Command:      f.Command,
+		Data:         n.frame[MinRequest-1 : len(n.frame)-1],
+	}
+	return n
+}
+
+// dispatch hands a request to a worker. There is always one free, or room for
+// one more: busy never exceeds the limit.
+func (e *Engine) dispatch(ctx context.Context, n *entry) {
+	w := &e.handlers
+	w.busy++
+	if w.busy > w.started {
+		w.started++
+		w.group.Go(func() {
+			for n := range w.work {
+				e.serve(ctx, n)
+			}
+		})
+	}
+	w.work <- n
+}
+
+// serve runs the handler for a request, and answers it unless its deadline
+// has done so.
+func (e *Engine) serve(ctx context.Context, n *entry) {
+	response, err := e.handle(ctx, &n.request)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.handlers.busy--
+	if n.answered {
+		e.counts.add(handlerAnswersLate)
+		return
+	}
+	e.unset(&n.deadline)
+	if err != nil {
+		e.countFailure(err)
+		response = ipmi.Response{Code: ipmi.CodeOf(err)}
+	}
+	if ipmi.NotServed(err) {
+		e.requests.remove(n)
+		e.answer(n, response)
+		return
+	}
+	e.settle(n, response)
+}
+
+// handle calls the handler and makes a panic an error.
+func (e *Engine) handle(ctx context.Context, req *ipmi.Request) (response ipmi.Response, err error) {
+	ctx, cancel := context.WithTimeout(ctx, e.config.HandlerTimeout)
+	defer cancel()
+	defer func() {
+		if recover() != nil {
+			err = ipmi.ErrPanic
+		}
+	}()
+	return e.config.Handler.ServeIPMI(ctx, req)
+}
+
+func (e *Engine) countFailure(err error) {
+	switch {
+	case ipmi.NotServed(err):
+	case errors.Is(err, ipmi.ErrTooSlow), errors.Is(err, context.DeadlineExceeded):
+		e.counts.add(handlersTooSlow)
+	default:
+		e.counts.add(handlersFailed)
+	}
+}
+
+// expire answers for a handler that has missed its deadline. What it returns
+// later reaches nobody.
+func (n *entry) expire(e *Engine, _ time.Duration) {
+	e.counts.add(handlersTooSlow)
+	e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrTooSlow)})
+}
+
+// settle answers a request that was served and keeps the answer for repeats.
+func (e *Engine) settle(n *entry, response ipmi.Response) {
+	e.answer(n, response)
+	if !n.superseded {
+		e.requests.keep(n, e.now())
+	}
+}
+
+// answer sends the response to a request, unless its requester has used the
+// number for another request meanwhile.
+func (e *Engine) answer(n *entry, response ipmi.Response) {
+	n.answered = true
+	if n.superseded {
+		e.counts.add(requestsSuperseded)
+		return
+	}
+	if e.limits.MaxFrame < MinResponse+len(response.Data) {
+		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAnswerTooLong)}
+	}
+	n.answer = Frame{
+		Destination:    n.key.requester,
+		NetFn:          n.key.netFn.Response(),
+		DestinationLUN: n.key.requesterLUN,
+		Source:         ipmi.Address(n.frame[0]),
+		Sequence:       n.key.sequence,
+		SourceLUN:      n.request.LUN,
+		Command:        n.key.command,
+		Code:           response.Code,
+		Data:           response.Data,
+	}.Append(nil)
+	if !e.running {
+		return
+	}
+	n.delivering = true
+	e.deliver(&delivery{frame: n.answer, entry: n})
+}
+
+// Broadcast writes a request to address 00h as ipmbbridge does: a plain frame
+// with sequence number 0 and the requester LUN given, to which no answer is
+// expected, written up to four times until it is acknowledged.
+func (e *Engine) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	result := make(chan error, 1)
+	if err := e.startBroadcast(result, netFn, lun, cmd, data); err != nil {
+		return err
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Engine) startBroadcast(result chan error, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	if netFn > ipmi.MaxNetFn || netFn.IsResponse() {
+		return invalid("netFn %02Xh", uint8(netFn))
+	}
+	if lun > ipmi.MaxLUN {
+		return invalid("LUN %d", lun)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f := Frame{
+		Destination: broadcastAddress,
+		NetFn:       netFn,
+		Source:      e.address,
+		SourceLUN:   lun,
+		Command:     cmd,
+		Data:        data,
+	}
+	switch {
+	case !e.running:
+		return ErrClosed
+	case e.outbox.stalled:
+		return ErrStuck
+	case f.Len() > e.limits.MaxFrame:
+		return ErrTooLong
+	case e.outbox.pending >= e.config.MaxAnswers:
+		return ErrBusy
+	}
+	e.deliver(&delivery{frame: f.Append(nil), result: result})
+	return nil
+}

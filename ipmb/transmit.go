@@ -1,0 +1,301 @@
+package ipmb
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"ipmbd/i2c"
+)
+
+const (
+	// StallTime is how long a write may be in the kernel before the bus counts
+	// as stalled: twice what adapters give a transfer as a rule.
+	StallTime = 2 * time.Second
+	// deliveryTries is how often a frame without an answer is written.
+	deliveryTries = 4
+	// maxAnswersInRow is how many answers go before a request that waits.
+	maxAnswersInRow = 4
+)
+
+// pause is the time before a write is tried again: random, so that two masters
+// that collided do not collide again.
+func pause() time.Duration {
+	return time.Millisecond + rand.N(4*time.Millisecond)
+}
+
+// delivery is a frame to which no answer is awaited: an answer of ours, or a
+// broadcast. It is written until the bus takes it, four times at most.
+type delivery struct {
+	deadline // of the pause between two writes
+	frame    []byte
+	tries    int
+	entry    *entry     // of the request that it answers, or nil
+	result   chan error // of a broadcast, or nil
+}
+
+// outbox is what waits for the bus, and the state of the one writer.
+type outbox struct {
+	work   *sync.Cond
+	isOpen bool
+
+	deliveries []*delivery
+	pending    int          // deliveries not finished: queued, pausing or being written
+	turns      []*responder // those with calls in their queue
+	inRow      int          // deliveries written since the last call
+
+	frame   []byte // being written
+	writing bool
+	since   time.Duration
+	stalled bool
+	watch   stallWatch
+}
+
+func (o *outbox) init(mu *sync.Mutex) {
+	o.work = sync.NewCond(mu)
+	o.watch.owner = &o.watch
+}
+
+func (o *outbox) open() { o.isOpen = true }
+
+// close drops the deliveries and stops the writer.
+func (o *outbox) close(e *Engine) {
+	o.isOpen = false
+	for _, d := range slices.Clone(e.deadlines.heap) {
+		if pausing, ok := d.owner.(*delivery); ok {
+			e.unset(d)
+			o.deliveries = append(o.deliveries, pausing)
+		}
+	}
+	for _, d := range o.deliveries {
+		e.finish(d, ErrClosed)
+	}
+	o.deliveries = nil
+	o.work.Broadcast()
+}
+
+func (o *outbox) addDelivery(d *delivery) {
+	o.deliveries = append(o.deliveries, d)
+	o.work.Signal()
+}
+
+func (o *outbox) addCall(c *Call) {
+	r := c.responder
+	r.queue = append(r.queue, c)
+	if len(r.queue) == 1 {
+		o.turns = append(o.turns, r)
+	}
+	o.work.Signal()
+}
+
+// removeCall takes a call that has ended out of its queue.
+func (o *outbox) removeCall(c *Call) {
+	r := c.responder
+	r.queue = slices.DeleteFunc(r.queue, func(other *Call) bool { return other == c })
+	if len(r.queue) == 0 {
+		o.turns = slices.DeleteFunc(o.turns, func(other *responder) bool { return other == r })
+	}
+}
+
+// wait waits for something to write; false means that the outbox is closed.
+func (o *outbox) wait() bool {
+	for o.isOpen && len(o.deliveries) == 0 && len(o.turns) == 0 {
+		o.work.Wait()
+	}
+	return o.isOpen
+}
+
+// nextDelivery takes the delivery that may go now, nil if a call is due.
+func (o *outbox) nextDelivery() *delivery {
+	if len(o.deliveries) == 0 || len(o.turns) > 0 && o.inRow >= maxAnswersInRow {
+		return nil
+	}
+	d := o.deliveries[0]
+	o.deliveries = slices.Delete(o.deliveries, 0, 1)
+	o.inRow++
+	return d
+}
+
+// nextCall takes the first call of the responder whose turn it is.
+func (o *outbox) nextCall() *Call {
+	o.inRow = 0
+	r := o.turns[0]
+	o.turns = slices.Delete(o.turns, 0, 1)
+	c := r.queue[0]
+	r.queue = slices.Delete(r.queue, 0, 1)
+	if len(r.queue) > 0 {
+		o.turns = append(o.turns, r)
+	}
+	return c
+}
+
+// transmit is the one writer. It holds the mutex but for the writes.
+func (e *Engine) transmit(t i2c.Transport) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for e.outbox.wait() {
+		if d := e.outbox.nextDelivery(); d != nil {
+			e.delivered(d, e.write(t, d.frame))
+			continue
+		}
+		c := e.outbox.nextCall()
+		r, sequence := c.responder, c.sequence
+		e.departs(c)
+		e.written(r, sequence, e.write(t, c.frame))
+	}
+}
+
+// write puts a frame on the bus, with the mutex free meanwhile. The frame is
+// copied: what it belongs to may end before the write does.
+func (e *Engine) write(t i2c.Transport, frame []byte) error {
+	o := &e.outbox
+	o.frame = append(o.frame[:0], frame...)
+	o.writing = true
+	o.since = e.now()
+	if o.watch.place == 0 {
+		e.set(&o.watch.deadline, o.since+StallTime)
+	}
+	e.mu.Unlock()
+	err := t.WriteFrame(o.frame)
+	e.mu.Lock()
+	o.writing = false
+	if o.stalled {
+		o.stalled = false
+		e.wakeTick()
+	}
+	e.countWrite(err)
+	return err
+}
+
+func (e *Engine) countWrite(err error) {
+	switch {
+	case err == nil:
+		e.counts.add(framesSent)
+	case errors.Is(err, ErrNotAcknowledged):
+		e.counts.add(writesNotAcknowledged)
+	case errors.Is(err, ErrArbitrationLost):
+		e.counts.add(writesArbitrationLost)
+	default:
+		e.counts.add(writesFailed)
+	}
+}
+
+// departs notes that a call is about to be written; its time begins with the
+// first transmission.
+func (e *Engine) departs(c *Call) {
+	c.state = stateWriting
+	n := &c.responder.numbers[c.sequence]
+	n.writing = true
+	if c.slotEnd != 0 {
+		e.counts.add(retransmissions)
+		return
+	}
+	n.started = e.now()
+	c.slotEnd = n.started + c.policy.Timeout
+	e.set(&c.deadline, c.slotEnd)
+}
+
+// written takes the outcome of a write to the number it was made with. The
+// call may have ended meanwhile.
+func (e *Engine) written(r *responder, sequence uint8, err error) {
+	n := &r.numbers[sequence]
+	n.writing = false
+	if err == nil {
+		n.acknowledged++
+	}
+	c := n.call
+	if c == nil {
+		e.release(r, sequence, e.now())
+		return
+	}
+	c.state = stateListening
+	switch {
+	case err == nil:
+		c.taken = true
+		c.settled.set()
+	case errors.Is(err, ErrNotAcknowledged):
+		c.failure = ErrNotAcknowledged
+		e.refused(c)
+	case errors.Is(err, ErrArbitrationLost):
+		c.failure = ErrArbitrationLost
+		e.refused(c)
+	case errors.Is(err, ErrClosed):
+		c.failure = ErrClosed
+	default:
+		c.failure = ErrStuck
+	}
+}
+
+// refused lets a call try once more in its slot, or leaves it to the next.
+func (e *Engine) refused(c *Call) {
+	now := e.now()
+	if again := now + pause(); !c.second && again < c.slotEnd {
+		c.state = statePausing
+		e.set(&c.deadline, again)
+	} else if c.failFast && c.failure == ErrNotAcknowledged && !c.taken {
+		e.end(c, ErrNotAcknowledged, now)
+	}
+}
+
+// delivered takes the outcome of writing a delivery.
+func (e *Engine) delivered(d *delivery, err error) {
+	d.tries++
+	if err == nil || d.tries == deliveryTries || !e.outbox.isOpen {
+		e.finish(d, err)
+		return
+	}
+	e.set(&d.deadline, e.now()+pause())
+}
+
+// expire is the end of the pause before the next write.
+func (d *delivery) expire(e *Engine, _ time.Duration) { e.outbox.addDelivery(d) }
+
+func (e *Engine) finish(d *delivery, err error) {
+	e.outbox.pending--
+	switch {
+	case d.result != nil:
+		d.result <- err
+	case err == nil:
+		e.counts.add(answersWritten)
+	default:
+		e.counts.add(answersLost)
+	}
+	if d.entry != nil {
+		d.entry.delivering = false
+	}
+}
+
+// deliver sends a frame to which no answer is awaited.
+func (e *Engine) deliver(d *delivery) {
+	d.owner = d
+	e.outbox.pending++
+	e.outbox.addDelivery(d)
+}
+
+// stallWatch looks at a write that takes long. It is set at a write where it
+// is not set yet, and not taken back when the write returns, so that it costs
+// steady traffic nothing.
+type stallWatch struct{ deadline }
+
+func (w *stallWatch) expire(e *Engine, now time.Duration) {
+	o := &e.outbox
+	if !o.writing {
+		return
+	}
+	if end := o.since + StallTime; end > now {
+		e.set(&w.deadline, end)
+		return
+	}
+	o.stalled = true
+	e.counts.add(stalls)
+	for _, r := range e.responders {
+		if r != nil {
+			e.endAll(r, (*Call).untransmitted, ErrStuck)
+		}
+	}
+}
+
+// untransmitted reports whether the bus has seen nothing of the call yet.
+func (c *Call) untransmitted() bool { return c.slotEnd == 0 }
