@@ -1,0 +1,26 @@
+// Package dbusapi is ipmbd's face on D-Bus: the objects and signals of the
+// service, the handlers of IPMI requests that live on D-Bus, and the connection
+// that both they and a client use.
+//
+// A Server serves buses, which it knows by the interface Bus only. The methods
+// of all its interfaces are one table, from interface and member to a function;
+// the introspection documents of package xml are the source of truth, and a
+// test compares the two.
+//
+// # Promises
+//
+//  1. A call ends when its caller leaves the message bus.
+//  2. Nothing that a client sends stops or blocks the server: arguments of a
+//     wrong type are an error, malformed signals are counted and dropped, and
+//     calls beyond the limits of a sender or a bus are refused at once.
+//  3. Signals leave in the order in which they were given, through a bounded
+//     queue; when it is full they are dropped and counted. Whoever gives them
+//     never waits.
+//  4. The text of an error tells the caller what to do and nothing of our
+//     inside; errors become names and numbers in one table each.
+//  5. Commands that carry secrets are in no signal.
+//  6. When Close has returned, no call is in progress.
+//
+// Sources: D-Bus specification 0.42; org.openbmc.Ipmb is as openbmc/ipmbbridge
+// serves it, xyz.openbmc_project.Ipmi.Server as openbmc/phosphor-host-ipmid.
+package dbusapi
