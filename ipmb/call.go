@@ -84,13 +84,6 @@ func (t token) set() {
 
 func (t token) wait() { <-t; t.set() }
 
-func (t token) reset() {
-	select {
-	case <-t:
-	default:
-	}
-}
-
 // callPool saves Do the memory of calls, which nobody keeps.
 var callPool = sync.Pool{New: func() any { return newCall() }}
 
