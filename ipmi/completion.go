@@ -1,5 +1,7 @@
 package ipmi
 
+import "fmt"
+
 // CompletionCode is the first byte of a response (IPMI v2.0, table 5-2).
 type CompletionCode uint8
 
@@ -31,3 +33,70 @@ const (
 	CodeSubFunctionDisabled   CompletionCode = 0xD6
 	CodeUnspecified           CompletionCode = 0xFF
 )
+
+// The ranges of table 5-2 that have no one meaning.
+const (
+	firstOEMCode     CompletionCode = 0x01
+	lastOEMCode      CompletionCode = 0x7E
+	firstCommandCode CompletionCode = 0x80
+	lastCommandCode  CompletionCode = 0xBE
+)
+
+// genericMeanings says in short what table 5-2 says of the generic codes.
+var genericMeanings = [...]string{
+	CodeOK:                    "ok",
+	CodeNodeBusy:              "node busy",
+	CodeInvalidCommand:        "invalid command",
+	CodeInvalidForLUN:         "command invalid for this LUN",
+	CodeTimeout:               "timeout while processing the command",
+	CodeOutOfSpace:            "out of space",
+	CodeReservationCancelled:  "reservation cancelled or invalid",
+	CodeRequestTruncated:      "request data truncated",
+	CodeLengthInvalid:         "request data length invalid",
+	CodeLengthExceeded:        "request data field length limit exceeded",
+	CodeParameterOutOfRange:   "parameter out of range",
+	CodeCannotReturnBytes:     "cannot return the number of bytes requested",
+	CodeNotPresent:            "sensor, data or record not present",
+	CodeInvalidField:          "invalid data field in request",
+	CodeIllegalForType:        "command illegal for this sensor or record type",
+	CodeNoResponse:            "response could not be provided",
+	CodeDuplicateRequest:      "duplicate request not executed",
+	CodeSDRInUpdate:           "SDR repository in update mode",
+	CodeFirmwareUpdate:        "device in firmware update mode",
+	CodeInitializing:          "initialization in progress",
+	CodeDestinationGone:       "destination unavailable",
+	CodeInsufficientPrivilege: "insufficient privilege level",
+	CodeNotInState:            "not supported in present state",
+	CodeSubFunctionDisabled:   "sub-function disabled or unavailable",
+	CodeUnspecified:           "unspecified error",
+}
+
+// String is the code in hex and what it means whatever the command:
+// "C1h invalid command". See Meaning for the codes a command gives a meaning.
+func (c CompletionCode) String() string {
+	return fmt.Sprintf("%02Xh %s", uint8(c), c.generic())
+}
+
+// Meaning is what c says in the answer to a command, without the number: "NAK
+// on write" for 83h from Send Message. n may be the netFn of the request or of
+// the response.
+func (c CompletionCode) Meaning(n NetFn, cmd Command) string {
+	for _, row := range commandMeanings {
+		if row.netFn == n.Request() && row.command == cmd && row.meanings[c] != "" {
+			return row.meanings[c]
+		}
+	}
+	return c.generic()
+}
+
+func (c CompletionCode) generic() string {
+	switch meaning := genericMeanings[c]; {
+	case meaning != "":
+		return meaning
+	case firstOEMCode <= c && c <= lastOEMCode:
+		return "device-specific (OEM) code"
+	case firstCommandCode <= c && c <= lastCommandCode:
+		return "command-specific code"
+	}
+	return "reserved"
+}

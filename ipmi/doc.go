@@ -13,9 +13,10 @@
 //  1. A Request and its Data belong to the caller of ServeIPMI and are valid
 //     until it returns. A handler that keeps them copies them.
 //  2. A Response's Data belongs to the caller of ServeIPMI after the return.
-//  3. Mux.ServeIPMI never panics and never returns an error: a handler that
-//     panics, fails or is missing becomes the completion code of [CodeOf].
+//  3. Mux.ServeIPMI never panics. When a handler panics, fails, is late or is
+//     missing it returns the error, so that its caller can ask [NotServed];
+//     [CodeOf] turns the error into the completion code to answer with.
 //
 // Source of numbers: IPMI v2.0, sections 5 (completion codes, netFns), 6
-// (channels) and appendix G (commands).
+// (channels) and 20.1 (Get Device ID), and appendix G (commands).
 package ipmi

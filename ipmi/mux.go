@@ -1,0 +1,180 @@
+package ipmi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Mux hands each request to the one handler that is registered for it, or to
+// the default handler of its interface. Registrations never overlap, so which
+// one serves a request does not depend on their order. The zero value is ready
+// and has no handler. All methods may be called at any time from any goroutine.
+type Mux struct {
+	mu     sync.Mutex // held by those who replace routes
+	routes atomic.Pointer[routes]
+}
+
+// Registration is what one Register has put into a Mux.
+type Registration struct {
+	mux      *Mux
+	owner    string
+	handler  Handler
+	patterns []Pattern
+}
+
+// Registered is one pattern of a Mux and who owns it.
+type Registered struct {
+	Owner string
+	Pattern
+}
+
+// OverlapError says that a pattern asked for has requests in common with one
+// that is registered, or with another one of the same call.
+type OverlapError struct {
+	Owner    string // of Existing
+	Pattern  Pattern
+	Existing Pattern
+}
+
+func (e *OverlapError) Error() string {
+	return fmt.Sprintf("%v overlaps %v, which %s serves", e.Pattern, e.Existing, e.Owner)
+}
+
+// PanicError is ErrPanic with what the handler panicked with and where.
+type PanicError struct {
+	Value any
+	Stack []byte // as runtime/debug.Stack gives it
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("%v: %v", ErrPanic, e.Value) }
+
+// Unwrap is ErrPanic.
+func (e *PanicError) Unwrap() error { return ErrPanic }
+
+// Register makes h serve the requests that match a pattern, all of the patterns
+// or none. Owner is who is named to others who ask for the same requests. The
+// errors are PatternError and OverlapError, or say that there is no handler or
+// no pattern.
+func (m *Mux) Register(owner string, h Handler, patterns ...Pattern) (*Registration, error) {
+	switch {
+	case h == nil:
+		return nil, errors.New("no handler to register")
+	case len(patterns) == 0:
+		return nil, errors.New("no pattern to register")
+	}
+	r := &Registration{mux: m, owner: owner, handler: h, patterns: slices.Clone(patterns)}
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.load()
+	if err := r.check(old.registrations); err != nil {
+		return nil, err
+	}
+	m.routes.Store(old.with(append(slices.Clip(old.registrations), r)))
+	return r, nil
+}
+
+// Close takes the registration out of its Mux. Requests that the handler is
+// serving go on, and their answers are used. Closing again does nothing.
+func (r *Registration) Close() {
+	m := r.mux
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.load()
+	if i := slices.Index(old.registrations, r); i >= 0 {
+		m.routes.Store(old.with(slices.Delete(slices.Clone(old.registrations), i, i+1)))
+	}
+}
+
+// SetDefault makes h serve what nobody has registered of the requests that
+// come in on the named interface; nil takes the default away.
+func (m *Mux) SetDefault(iface string, h Handler) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := *m.load()
+	defaults := make(map[string]Handler, len(next.defaults)+1)
+	maps.Copy(defaults, next.defaults)
+	if h == nil {
+		delete(defaults, iface)
+	} else {
+		defaults[iface] = h
+	}
+	next.defaults = defaults
+	m.routes.Store(&next)
+}
+
+// Registrations are the patterns registered now, in the order they came.
+func (m *Mux) Registrations() []Registered {
+	var list []Registered
+	for _, r := range m.load().registrations {
+		for _, p := range r.patterns {
+			list = append(list, Registered{r.owner, p})
+		}
+	}
+	return list
+}
+
+// ServeIPMI has the request served. Its errors are the handler's own,
+// ErrNoHandler, ErrTooSlow for a handler that returns when the deadline of ctx
+// has passed (what it returns is dropped), and PanicError.
+func (m *Mux) ServeIPMI(ctx context.Context, req *Request) (Response, error) {
+	h := m.load().find(req)
+	if h == nil {
+		return Response{}, ErrNoHandler
+	}
+	return serve(ctx, h, req)
+}
+
+func serve(ctx context.Context, h Handler, req *Request) (resp Response, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			resp, err = Response{}, &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	resp, err = h.ServeIPMI(ctx, req)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return Response{}, ErrTooSlow
+	}
+	return resp, err
+}
+
+func (m *Mux) load() *routes {
+	if r := m.routes.Load(); r != nil {
+		return r
+	}
+	return &noRoutes
+}
+
+// check is why r cannot join the others.
+func (r *Registration) check(others []*Registration) error {
+	for i, p := range r.patterns {
+		if err := p.validate(); err != nil {
+			return err
+		}
+		for _, o := range others {
+			if err := p.clash(o.owner, o.patterns); err != nil {
+				return err
+			}
+		}
+		if err := p.clash(r.owner, r.patterns[:i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clash is an OverlapError if p overlaps one of the patterns that owner has.
+func (p Pattern) clash(owner string, existing []Pattern) error {
+	for _, q := range existing {
+		if p.overlaps(q) {
+			return &OverlapError{Owner: owner, Pattern: p, Existing: q}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,330 @@
+package ipmi
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// answering is a handler whose answers bear its mark.
+func answering(mark CompletionCode) Handler {
+	return HandlerFunc(func(context.Context, *Request) (Response, error) {
+		return Response{Code: mark}, nil
+	})
+}
+
+func mustRegister(t *testing.T, m *Mux, owner string, h Handler, patterns ...Pattern) *Registration {
+	t.Helper()
+	r, err := m.Register(owner, h, patterns...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// on is a pattern of one command, whatever the group.
+func on(channels ChannelMask, n NetFn, cmd Command) Pattern {
+	return Pattern{Channels: channels, NetFn: n, Command: cmd, Group: AnyGroup}
+}
+
+func TestMuxFindsTheHandler(t *testing.T) {
+	const (
+		exact CompletionCode = iota + 1
+		wholeNetFn
+		oneGroup
+		anyGroup
+		oneIANA
+		byDefault
+		nobody
+	)
+	var m Mux
+	mustRegister(t, &m, "a", answering(exact), on(0b01, NetFnApp, 0x01))
+	mustRegister(t, &m, "b", answering(wholeNetFn), on(AllChannels, NetFnStorage, AnyCommand), on(0b10, NetFnApp, AnyCommand))
+	mustRegister(t, &m, "c", answering(oneGroup), Pattern{AllChannels, NetFnGroup, AnyCommand, 0xDC})
+	mustRegister(t, &m, "d", answering(anyGroup), Pattern{0b10, NetFnOEM, 0x01, AnyGroup})
+	mustRegister(t, &m, "e", answering(oneIANA), Pattern{0b01, NetFnOEM, 0x01, 0x000157})
+	m.SetDefault("bus1", answering(byDefault))
+
+	for _, tt := range []struct {
+		name string
+		req  Request
+		want CompletionCode
+	}{
+		{"exact command", Request{NetFn: NetFnApp, Command: 0x01}, exact},
+		{"other command", Request{NetFn: NetFnApp, Command: 0x02}, nobody},
+		{"channel of the whole netFn", Request{Channel: 1, NetFn: NetFnApp, Command: 0x01}, wholeNetFn},
+		{"channel of nobody", Request{Channel: 2, NetFn: NetFnApp, Command: 0x01}, nobody},
+		{"any command of a netFn", Request{Channel: 15, NetFn: NetFnStorage, Command: 0x77}, wholeNetFn},
+		{"command FFh", Request{NetFn: NetFnStorage, Command: 0xFF}, wholeNetFn},
+		{"group", Request{NetFn: NetFnGroup, Command: 0x01, Data: []byte{0xDC}}, oneGroup},
+		{"other group", Request{NetFn: NetFnGroup, Command: 0x01, Data: []byte{0x00}}, nobody},
+		{"too short for its group", Request{NetFn: NetFnGroup, Command: 0x01}, nobody},
+		{"IANA number", Request{NetFn: NetFnOEM, Command: 0x01, Data: []byte{0x57, 0x01, 0x00}}, oneIANA},
+		{"other IANA number", Request{NetFn: NetFnOEM, Command: 0x01, Data: []byte{0x58, 0x01, 0x00}}, nobody},
+		{"too short for its IANA number", Request{NetFn: NetFnOEM, Command: 0x01, Data: []byte{0x57, 0x01}}, nobody},
+		{"too short, any group registered", Request{Channel: 1, NetFn: NetFnOEM, Command: 0x01, Data: []byte{0x57}}, anyGroup},
+		{"default of the interface", Request{Interface: "bus1", NetFn: NetFnApp, Command: 0x02}, byDefault},
+		{"registration before the default", Request{Interface: "bus1", NetFn: NetFnApp, Command: 0x01}, exact},
+		{"interface without a default", Request{Interface: "bus2", NetFn: NetFnApp, Command: 0x02}, nobody},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			resp, err := m.ServeIPMI(t.Context(), &tt.req)
+			got := resp.Code
+			if errors.Is(err, ErrNoHandler) {
+				got, err = nobody, nil
+			}
+			if err != nil || got != tt.want {
+				t.Errorf("served by %d, want %d (error %v)", got, tt.want, err)
+			}
+		})
+	}
+}
+
+func TestZeroMuxHasNoHandler(t *testing.T) {
+	var m Mux
+	_, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp, Command: 0x01})
+	if !errors.Is(err, ErrNoHandler) || !NotServed(err) || CodeOf(err) != CodeInvalidCommand {
+		t.Errorf("error %v", err)
+	}
+	if got := m.Registrations(); len(got) != 0 {
+		t.Errorf("registrations %v", got)
+	}
+}
+
+func TestMuxDefaultIsReplacedAndTakenAway(t *testing.T) {
+	var m Mux
+	req := &Request{Interface: "bus1", NetFn: NetFnApp, Command: 0x01}
+	for _, mark := range []CompletionCode{1, 2} {
+		m.SetDefault("bus1", answering(mark))
+		if resp, err := m.ServeIPMI(t.Context(), req); resp.Code != mark || err != nil {
+			t.Errorf("got %v, %v, want mark %d", resp, err, mark)
+		}
+	}
+	m.SetDefault("bus1", nil)
+	if _, err := m.ServeIPMI(t.Context(), req); !errors.Is(err, ErrNoHandler) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestMuxRefusesOverlap(t *testing.T) {
+	var m Mux
+	existing := on(0b11, NetFnApp, AnyCommand)
+	mustRegister(t, &m, "host", answering(1), existing)
+	before := m.Registrations()
+
+	asked := on(0b10, NetFnApp, 0x01)
+	_, err := m.Register("guest", answering(2), on(AllChannels, NetFnStorage, 0x10), asked)
+	var overlap *OverlapError
+	if !errors.As(err, &overlap) {
+		t.Fatalf("error %v", err)
+	}
+	if diff := cmp.Diff(&OverlapError{Owner: "host", Pattern: asked, Existing: existing}, overlap); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+	const text = "app get-device-id on channel 1 overlaps app all commands on channels 0, 1, which host serves"
+	if err.Error() != text {
+		t.Errorf("got  %s\nwant %s", err, text)
+	}
+	if diff := cmp.Diff(before, m.Registrations()); diff != "" {
+		t.Errorf("the refused call left something: %s", diff)
+	}
+	if _, err := m.Register("host", answering(1), existing); !errors.As(err, &overlap) {
+		t.Errorf("the owner's own overlap: error %v", err)
+	}
+}
+
+func TestMuxRefusesOverlapWithinACall(t *testing.T) {
+	var m Mux
+	first, second := on(0b01, NetFnApp, 0x01), on(AllChannels, NetFnApp, AnyCommand)
+	_, err := m.Register("host", answering(1), first, second)
+	var overlap *OverlapError
+	if !errors.As(err, &overlap) {
+		t.Fatalf("error %v", err)
+	}
+	if diff := cmp.Diff(&OverlapError{Owner: "host", Pattern: second, Existing: first}, overlap); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+	if got := m.Registrations(); len(got) != 0 {
+		t.Errorf("registrations %v", got)
+	}
+}
+
+func TestMuxRefusesWhatCannotBeServed(t *testing.T) {
+	var m Mux
+	valid := on(AllChannels, NetFnApp, 0x01)
+	var invalid *PatternError
+	if _, err := m.Register("host", answering(1), valid, on(AllChannels, 0x07, 0x01)); !errors.As(err, &invalid) {
+		t.Errorf("invalid pattern: error %v", err)
+	}
+	if _, err := m.Register("host", nil, valid); err == nil {
+		t.Error("no handler: no error")
+	}
+	if _, err := m.Register("host", answering(1)); err == nil {
+		t.Error("no pattern: no error")
+	}
+	if got := m.Registrations(); len(got) != 0 {
+		t.Errorf("registrations %v", got)
+	}
+}
+
+func TestRegistrationsAreListedInOrder(t *testing.T) {
+	var m Mux
+	a, b, c := on(0b01, NetFnApp, 0x01), on(0b10, NetFnApp, 0x01), on(0b01, NetFnStorage, AnyCommand)
+	first := mustRegister(t, &m, "first", answering(1), a, c)
+	mustRegister(t, &m, "second", answering(2), b)
+	if diff := cmp.Diff([]Registered{{"first", a}, {"first", c}, {"second", b}}, m.Registrations()); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+	first.Close()
+	if diff := cmp.Diff([]Registered{{"second", b}}, m.Registrations()); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+}
+
+func TestRegistrationCloseTwice(t *testing.T) {
+	var m Mux
+	pattern := on(AllChannels, NetFnApp, 0x01)
+	old := mustRegister(t, &m, "old", answering(1), pattern)
+	old.Close()
+	mustRegister(t, &m, "new", answering(2), pattern)
+	old.Close() // must not take the new one's place away
+	if resp, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 2 || err != nil {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+func TestRegistrationKeepsItsOwnPatterns(t *testing.T) {
+	var m Mux
+	patterns := []Pattern{on(AllChannels, NetFnApp, 0x01)}
+	mustRegister(t, &m, "host", answering(1), patterns...)
+	patterns[0].Command = 0x02
+	mustRegister(t, &m, "other", answering(2), on(AllChannels, NetFnStorage, 0x10)) // has the routes made anew
+	if resp, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 1 || err != nil {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+func TestAnswerOfAClosedRegistrationIsUsed(t *testing.T) {
+	var m Mux
+	var r *Registration
+	r = mustRegister(t, &m, "host", HandlerFunc(func(context.Context, *Request) (Response, error) {
+		r.Close()
+		return Response{Code: 7}, nil
+	}), on(AllChannels, NetFnApp, 0x01))
+	if resp, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 7 || err != nil {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+func TestMuxPassesTheHandlersErrorOn(t *testing.T) {
+	for _, tt := range sentinels {
+		t.Run(tt.name, func(t *testing.T) {
+			var m Mux
+			m.SetDefault("", HandlerFunc(func(context.Context, *Request) (Response, error) {
+				return Response{}, tt.err
+			}))
+			if _, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp}); !errors.Is(err, tt.err) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestMuxRecoversPanic(t *testing.T) {
+	var nilMap map[string]int
+	for _, tt := range []struct {
+		name    string
+		handler func(context.Context, *Request) (Response, error)
+		text    string
+	}{
+		{"value", func(context.Context, *Request) (Response, error) { panic("boom") }, "handler panicked: boom"},
+		{"runtime error", func(context.Context, *Request) (Response, error) {
+			nilMap["x"] = 1
+			return Response{Code: CodeOK}, nil
+		}, "handler panicked: assignment to entry in nil map"},
+		{"nil", func(context.Context, *Request) (Response, error) { panic(nil) }, "handler panicked: panic called with nil"},
+		{"nil function", nil, "handler panicked: runtime error"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var m Mux
+			m.SetDefault("", HandlerFunc(tt.handler))
+			resp, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp})
+			var panicked *PanicError
+			if !errors.Is(err, ErrPanic) || !errors.As(err, &panicked) || !strings.HasPrefix(err.Error(), tt.text) {
+				t.Fatalf("got %v, error %v", resp, err)
+			}
+			if CodeOf(err) != CodeUnspecified || NotServed(err) {
+				t.Errorf("code %v, not served %t", CodeOf(err), NotServed(err))
+			}
+			if !strings.Contains(string(panicked.Stack), "ServeIPMI") {
+				t.Errorf("the stack does not show the handler:\n%s", panicked.Stack)
+			}
+		})
+	}
+}
+
+func TestMuxDropsLateAnswers(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		takes time.Duration
+		err   error // of the handler
+		want  error
+	}{
+		{"answer in time", 4 * time.Second, nil, nil},
+		{"error in time", 4 * time.Second, ErrGone, ErrGone},
+		{"late answer", 6 * time.Second, nil, ErrTooSlow},
+		{"late error", 6 * time.Second, ErrBusy, ErrTooSlow},
+		{"deadline passed on", 6 * time.Second, context.DeadlineExceeded, ErrTooSlow},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var m Mux
+				m.SetDefault("", HandlerFunc(func(context.Context, *Request) (Response, error) {
+					time.Sleep(tt.takes)
+					return Response{Data: []byte{1}}, tt.err
+				}))
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				resp, err := m.ServeIPMI(ctx, &Request{NetFn: NetFnApp})
+				if !errors.Is(err, tt.want) || (tt.want == nil) != (err == nil) {
+					t.Errorf("error %v, want %v", err, tt.want)
+				}
+				if errors.Is(err, ErrTooSlow) && (resp.Data != nil || CodeOf(err) != CodeTimeout) {
+					t.Errorf("got %v with code %v", resp, CodeOf(err))
+				}
+			})
+		})
+	}
+}
+
+func TestMuxLeavesCancelledAnswersAlone(t *testing.T) {
+	var m Mux
+	m.SetDefault("", answering(7))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if resp, err := m.ServeIPMI(ctx, &Request{NetFn: NetFnApp}); resp.Code != 7 || err != nil {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+func TestServeAllocatesNothing(t *testing.T) {
+	var m Mux
+	mustRegister(t, &m, "host", answering(1), on(AllChannels, NetFnApp, AnyCommand))
+	m.SetDefault("bus1", answering(2))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	for _, req := range []*Request{
+		{NetFn: NetFnApp, Command: 0x01},
+		{Interface: "bus1", NetFn: NetFnStorage},
+		{NetFn: NetFnStorage},
+	} {
+		if n := testing.AllocsPerRun(100, func() { m.ServeIPMI(ctx, req) }); n != 0 {
+			t.Errorf("netFn %v: %v allocations", req.NetFn, n)
+		}
+	}
+}

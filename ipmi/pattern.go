@@ -1,0 +1,103 @@
+package ipmi
+
+import (
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// AnyCommand in a Pattern stands for every command of the netFn.
+const AnyCommand Command = 0xFF
+
+// Pattern is a set of requests that a handler can be registered for.
+type Pattern struct {
+	Channels ChannelMask
+	NetFn    NetFn   // even, at most 3Eh
+	Command  Command // or AnyCommand
+	// Group is a body code (netFn 2Ch, up to FFh), an IANA enterprise number
+	// (netFn 2Eh, 24 bits), or AnyGroup, which it must be for other netFns.
+	Group uint32
+}
+
+// PatternError says which field of a pattern is invalid, and why.
+type PatternError struct {
+	Pattern Pattern
+	Field   string // "netFn", "channels" or "group"
+	Problem string
+}
+
+func (e *PatternError) Error() string {
+	return fmt.Sprintf("invalid pattern %v: %s %s", e.Pattern, e.Field, e.Problem)
+}
+
+// String is the pattern in words: "app get-device-id on all channels".
+func (p Pattern) String() string {
+	words := []string{p.NetFn.String()}
+	switch {
+	case p.Group == AnyGroup:
+	case p.NetFn == NetFnGroup:
+		words = append(words, fmt.Sprintf("%02Xh", p.Group))
+	default:
+		words = append(words, "IANA "+strconv.FormatUint(uint64(p.Group), 10))
+	}
+	if p.Command == AnyCommand {
+		words = append(words, "all commands")
+	} else {
+		words = append(words, CommandName(p.NetFn, p.Command))
+	}
+	return strings.Join(append(words, "on", p.Channels.String()), " ")
+}
+
+// String is the set in words: "all channels", "channel 0", "channels 0, 7".
+func (m ChannelMask) String() string {
+	// Channels are numbered in four bits; what is above them is in no request.
+	const numbered ChannelMask = 0xFFFF
+	switch m & numbered {
+	case numbered:
+		return "all channels"
+	case 0:
+		return "no channel"
+	}
+	var list []string
+	for rest := m & numbered; rest != 0; rest &= rest - 1 {
+		list = append(list, strconv.Itoa(bits.TrailingZeros32(uint32(rest))))
+	}
+	if len(list) == 1 {
+		return "channel " + list[0]
+	}
+	return "channels " + strings.Join(list, ", ")
+}
+
+func (p Pattern) validate() error {
+	grouped := p.NetFn == NetFnGroup || p.NetFn == NetFnOEM
+	switch {
+	case p.NetFn >= MaxNetFn:
+		return p.invalid("netFn", "%02Xh is larger than 3Eh", uint8(p.NetFn))
+	case p.NetFn.IsResponse():
+		return p.invalid("netFn", "%02Xh is odd, that of a response", uint8(p.NetFn))
+	case p.Channels == 0:
+		return p.invalid("channels", "mask is empty")
+	case p.Group == AnyGroup:
+		return nil
+	case !grouped:
+		return p.invalid("group", "%Xh is not any group, and the netFn has no groups", p.Group)
+	case p.NetFn == NetFnGroup && p.Group > maxBodyCode:
+		return p.invalid("group", "%Xh is larger than a body code, FFh", p.Group)
+	case p.Group > maxIANA:
+		return p.invalid("group", "%Xh is larger than an IANA number, FFFFFFh", p.Group)
+	}
+	return nil
+}
+
+func (p Pattern) invalid(field, problem string, args ...any) error {
+	return &PatternError{Pattern: p, Field: field, Problem: fmt.Sprintf(problem, args...)}
+}
+
+// overlaps reports whether a request can match both patterns.
+func (p Pattern) overlaps(q Pattern) bool {
+	return p.Channels&q.Channels != 0 &&
+		p.NetFn == q.NetFn &&
+		(p.Command == q.Command || p.Command == AnyCommand || q.Command == AnyCommand) &&
+		(p.Group == q.Group || p.Group == AnyGroup || q.Group == AnyGroup)
+}
