@@ -1,0 +1,187 @@
+package service
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// Config is what the daemon serves. The zero value of every field is its
+// default; [Config.Validate] says what is wrong with one. The key of the
+// configuration file stands beside each field.
+type Config struct {
+	Channels []ChannelConfig // channels
+	// MaxCallsPerSender is how many calls one D-Bus connection may have in
+	// flight. 0 is [DefaultMaxCallsPerSender].
+	MaxCallsPerSender int // max-calls-per-sender
+	// TrustedNames are well-known D-Bus names whose owners' signals are obeyed
+	// beside those of uid 0.
+	TrustedNames []string // trusted-names
+}
+
+// ChannelConfig is one bus.
+type ChannelConfig struct {
+	Type ChannelType // type
+	// SlavePath is the character device or the socket, an absolute path. It
+	// has no default.
+	SlavePath string // slave-path
+	// BMCAddress is our own address. 0 is 20h.
+	BMCAddress ipmi.Address // bmc-addr
+	// RemoteAddress is the responder of calls that name none. It has no
+	// default.
+	RemoteAddress ipmi.Address // remote-addr
+	// DevIndex tells hosts apart: 0 to [MaxDevIndex].
+	DevIndex int // devIndex
+
+	// Name is the last part of the object path. Empty is "bus" and the number
+	// after the first '-' in the last part of SlavePath.
+	Name      string        // name
+	Transport TransportKind // transport
+	// IPMIChannel is the IPMI channel number, 0 to 11. Nil is 0 for TypeIPMB
+	// and 1 for TypeME.
+	IPMIChannel *ipmi.Channel // ipmi-channel
+	// BusName is the last word of the D-Bus name under which the host IPMI
+	// daemon finds the channel. Empty is [DefaultBusName].
+	BusName string // bus-name
+
+	// Timeout and Tries are the policy of calls that bring none; see
+	// ipmb.Policy for the defaults.
+	Timeout time.Duration // timeout-ms
+	Tries   int           // tries
+	// DuplicateWindow is how long an answer is kept for a repeated request. 0
+	// is 5 s; negative keeps none, which a file writes as 0.
+	DuplicateWindow time.Duration // duplicate-window-ms
+	// HandlerTimeout is how long the handler has for a request. 0 is 5 s.
+	HandlerTimeout time.Duration // handler-timeout-ms
+	Handler        HandlerKind   // handler
+
+	// MaxFrame limits frames, in bytes, the destination address included. 0
+	// leaves it to the transport.
+	MaxFrame int // max-frame
+	// MaxCalls is how many calls may be in flight. 0 is [DefaultMaxCalls].
+	MaxCalls int // max-calls
+	// MaxHandlers is how many requests may be in handlers at a time. 0 is 64.
+	MaxHandlers int // max-handlers
+}
+
+// Defaults and bounds of a configuration.
+const (
+	DefaultAddress           ipmi.Address = 0x20
+	DefaultBusName                        = "Ipmb"
+	DefaultMaxCalls                       = 256
+	DefaultMaxCallsPerSender              = 128
+
+	// MaxDevIndex is the largest devIndex whose index fits a byte.
+	MaxDevIndex = 0xFF >> 2
+	// MinMaxFrame is what IPMB v1.0 asks every node to carry.
+	MinMaxFrame = 32
+	// MaxMaxFrame is beyond any driver; it guards against nonsense.
+	MaxMaxFrame = 1024
+	// MaxLimit bounds every count of calls and handlers.
+	MaxLimit = 4096
+	// MaxWindow bounds the duplicate window and the handler's time.
+	MaxWindow = time.Minute
+)
+
+// ChannelType is the low two bits of an index, as ipmbbridge has it.
+type ChannelType uint8
+
+// Types of channels.
+const (
+	TypeIPMB ChannelType = 0
+	TypeME   ChannelType = 1 // to Intel's management engine
+)
+
+// TransportKind says how frames reach the bus.
+type TransportKind uint8
+
+// Kinds of transport.
+const (
+	TransportAuto      TransportKind = iota // by the kind of file at SlavePath
+	TransportIPMBDev                        // Linux's ipmb-dev-int
+	TransportSeqPacket                      // a SOCK_SEQPACKET socket, one frame a packet
+)
+
+// HandlerKind says who answers the requests that come from the bus.
+type HandlerKind uint8
+
+// Kinds of handler.
+const (
+	HandlerHost   HandlerKind = iota // the host IPMI daemon on D-Bus
+	HandlerSignal                    // whoever answers the ReceivedMessage signal
+	HandlerNone                      // nobody: invalid command
+)
+
+// The words of a file; a word's place is its constant.
+var (
+	channelTypes   = []string{"ipmb", "me"}
+	transportKinds = []string{"auto", "ipmb-dev", "seqpacket"}
+	handlerKinds   = []string{"host", "signal", "none"}
+)
+
+// String is the word that a file uses.
+func (t ChannelType) String() string { return word(channelTypes, int(t)) }
+
+// String is the word that a file uses.
+func (k TransportKind) String() string { return word(transportKinds, int(k)) }
+
+// String is the word that a file uses.
+func (k HandlerKind) String() string { return word(handlerKinds, int(k)) }
+
+func word(words []string, i int) string {
+	if i >= len(words) {
+		return "unknown"
+	}
+	return words[i]
+}
+
+// WithDefaults is c with everything filled in that has a default of this
+// package; what other packages default stays zero.
+func (c Config) WithDefaults() Config {
+	channels := make([]ChannelConfig, len(c.Channels))
+	for i, ch := range c.Channels {
+		channels[i] = ch.WithDefaults()
+	}
+	c.Channels = channels
+	if c.MaxCallsPerSender == 0 {
+		c.MaxCallsPerSender = DefaultMaxCallsPerSender
+	}
+	return c
+}
+
+// WithDefaults is as [Config.WithDefaults]. Name stays empty when SlavePath
+// holds no number.
+func (c ChannelConfig) WithDefaults() ChannelConfig {
+	if c.BMCAddress == 0 {
+		c.BMCAddress = DefaultAddress
+	}
+	if number := busNumber(c.SlavePath); c.Name == "" && number != "" {
+		c.Name = "bus" + number
+	}
+	if c.IPMIChannel == nil {
+		c.IPMIChannel = new(ipmi.Channel(c.Type))
+	}
+	if c.BusName == "" {
+		c.BusName = DefaultBusName
+	}
+	if c.MaxCalls == 0 {
+		c.MaxCalls = DefaultMaxCalls
+	}
+	return c
+}
+
+// Index is the channel's number in org.openbmc.Ipmb.
+func (c ChannelConfig) Index() uint8 { return uint8(c.DevIndex<<2) | uint8(c.Type) }
+
+// busNumber is the digits after the first '-' in the last part of path, which
+// is where ipmbbridge looks for the number of the I2C bus.
+func busNumber(path string) string {
+	_, rest, _ := strings.Cut(filepath.Base(path), "-")
+	end := 0
+	for end < len(rest) && isDigit(rest[end]) {
+		end++
+	}
+	return rest[:end]
+}

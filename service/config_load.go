@@ -1,0 +1,168 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// bridgeFile is the name of ipmbbridge's configuration.
+const bridgeFile = "ipmb-channels.json"
+
+// configPaths are where a configuration is looked for, in order.
+var configPaths = []string{"/etc/ipmbd/ipmbd.json", "/usr/share/ipmbbridge/" + bridgeFile}
+
+// FindConfig is the path of the configuration: flag if it is not empty, else
+// the first of /etc/ipmbd/ipmbd.json and /usr/share/ipmbbridge/ipmb-channels.json
+// that is there. The error names what was looked for.
+func FindConfig(flag string) (string, error) { return findConfig(flag, configPaths) }
+
+func findConfig(flag string, paths []string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	for _, path := range paths {
+		// A file that is there and cannot be read must not be passed over.
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no configuration: there is no %s; name one with --config", strings.Join(paths, " and no "))
+}
+
+// LoadConfig reads the configuration at path; see [ParseConfig].
+func LoadConfig(path string) (*Config, []Warning, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err // names the file
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxConfigSize+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	return ParseConfig(path, data)
+}
+
+// ParseConfig reads a configuration; path is its name in errors.
+//
+// A file named ipmb-channels.json is read as ipmbbridge reads it. An entry
+// without devIndex has that of the entry before it, of entries with one index
+// the first is served, and unknown keys are ignored. An entry with a fault, or
+// of a type that is not served, is left out. A Warning tells of each of these;
+// only a file that is no JSON or has no list "channels" is an error.
+//
+// Any other file is strict: an unknown key and a bad value are errors, and
+// devIndex is 0 where it is not given.
+//
+// The error has a line for each fault, each a [Fault]. The configuration has
+// passed Validate.
+func ParseConfig(path string, data []byte) (*Config, []Warning, error) {
+	r := reader{file: path, data: data, places: map[string]node{}}
+	if filepath.Base(path) == bridgeFile {
+		r.lenient = true
+		// ipmbbridge's parser skips it; blanks keep the places right.
+		if rest, ok := strings.CutPrefix(string(data), byteOrderMark); ok {
+			r.data = []byte("   " + rest)
+		}
+	}
+	root, err := parseJSON(r.data)
+	if err != nil {
+		return nil, nil, r.unreadable(err)
+	}
+	config := r.config(root)
+	if len(r.faults) > 0 {
+		sortByPlace(r.faults)
+		return nil, nil, join(r.faults)
+	}
+	sortByPlace(r.warnings)
+	return &config, asWarnings(r.warnings), nil
+}
+
+// unreadable is the one fault of a text that is no JSON.
+func (r *reader) unreadable(err error) error {
+	f := Fault{File: r.file, Problem: err.Error()}
+	var at *errAt
+	if errors.As(err, &at) {
+		f = r.at(at.offset)
+		f.Problem = at.problem
+	}
+	return f
+}
+
+// config reads the file's object.
+func (r *reader) config(root node) Config {
+	var config Config
+	r.places[""] = root
+	object(r, root, "", topKeys, &config)
+	r.faults = append(r.faults, r.complete(config.topFaults())...)
+
+	list, ok := r.places["channels"]
+	if !ok && r.lenient && root.kind == kindObject {
+		r.fault(root, "channels", "is missing")
+	}
+	config.Channels = r.channels(list)
+	if len(config.Channels) == 0 {
+		r.warn(root, "channels", "none is served")
+	}
+	return config
+}
+
+// channels reads the entries of the list, and leaves out those with faults if
+// the reader is lenient.
+func (r *reader) channels(list node) []ChannelConfig {
+	var channels []ChannelConfig
+	taken := claims{}
+	devIndex := 0
+	for i, n := range list.items {
+		key := item("channels", i)
+		r.places[key] = n
+
+		var channel ChannelConfig
+		if r.lenient {
+			channel.DevIndex = devIndex
+		}
+		before := len(r.faults)
+		object(r, n, key, channelKeys, &channel)
+		devIndex = channel.DevIndex
+		r.faults = append(r.faults, r.complete(channel.faults(key))...)
+		wants := channel.wants(key, r.faults[before:])
+		r.faults = append(r.faults, r.complete(taken.clashes(wants))...)
+
+		if r.lenient && len(r.faults) > before {
+			r.warnings = append(r.warnings, r.faults[before:]...)
+			r.faults = r.faults[:before]
+			r.warn(n, key, "is left out")
+			continue
+		}
+		taken.add(wants, key)
+		channels = append(channels, channel)
+	}
+	return channels
+}
+
+func (r *reader) warn(n node, key, problem string) {
+	r.warnings = append(r.warnings, r.locate(n, key, problem))
+}
+
+func sortByPlace(faults []Fault) {
+	slices.SortStableFunc(faults, func(a, b Fault) int {
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return a.Column - b.Column
+	})
+}
+
+func asWarnings(faults []Fault) []Warning {
+	warnings := make([]Warning, len(faults))
+	for i, f := range faults {
+		warnings[i] = Warning(f)
+	}
+	return warnings
+}

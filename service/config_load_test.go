@@ -1,0 +1,368 @@
+package service
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmi"
+)
+
+const strictFile = "/etc/ipmbd/ipmbd.json"
+const bridgePath = "/usr/share/ipmbbridge/ipmb-channels.json"
+
+// everything has every key.
+const everything = `{
+  "channels": [
+    {"type": "ipmb", "slave-path": "/dev/ipmb-4", "bmc-addr": 32, "remote-addr": "0x2C"},
+    {"type": "me", "slave-path": "/run/sim/me.sock", "bmc-addr": "0x22", "remote-addr": 44, "devIndex": 3,
+     "name": "me_sim", "transport": "seqpacket", "ipmi-channel": 0, "bus-name": "INTRABMC",
+     "timeout-ms": 100, "tries": 3, "duplicate-window-ms": 0, "handler-timeout-ms": 2000, "handler": "signal",
+     "max-frame": 64, "max-calls": 16, "max-handlers": 8}
+  ],
+  "max-calls-per-sender": 12,
+  "trusted-names": ["xyz.openbmc_project.NodeManager"]
+}
+`
+
+var everythingRead = Config{
+	Channels: []ChannelConfig{
+		{SlavePath: "/dev/ipmb-4", BMCAddress: 0x20, RemoteAddress: 0x2C},
+		{
+			Type: TypeME, SlavePath: "/run/sim/me.sock", BMCAddress: 0x22, RemoteAddress: 0x2C, DevIndex: 3,
+			Name: "me_sim", Transport: TransportSeqPacket, IPMIChannel: new(ipmi.Channel(0)), BusName: "INTRABMC",
+			Timeout: 100 * time.Millisecond, Tries: 3, DuplicateWindow: -1, HandlerTimeout: 2 * time.Second,
+			Handler: HandlerSignal, MaxFrame: 64, MaxCalls: 16, MaxHandlers: 8,
+		},
+	},
+	MaxCallsPerSender: 12,
+	TrustedNames:      []string{"xyz.openbmc_project.NodeManager"},
+}
+
+// intelFile is as the configurations of Intel's platforms are, an old key
+// included.
+const intelFile = `{
+  "channels": [
+    {"type": "me", "master-path": "/dev/i2c-5", "slave-path": "/dev/ipmb-5", "bmc-addr": 32, "remote-addr": 44},
+    {"type": "ipmb", "slave-path": "/dev/ipmb-0", "bmc-addr": 32, "remote-addr": 88}
+  ]
+}`
+
+// fourHosts is as the configurations of multi-host platforms are.
+const fourHosts = `{"channels": [
+  {"type": "ipmb", "slave-path": "/dev/ipmb-0", "bmc-addr": 32, "remote-addr": 64, "devIndex": 0},
+  {"type": "ipmb", "slave-path": "/dev/ipmb-2", "bmc-addr": "0x20", "remote-addr": "0x40", "devIndex": 1},
+  {"type": "me",   "slave-path": "/dev/ipmb-3", "bmc-addr": 32, "remote-addr": 44},
+  {"type": "ipmb", "slave-path": "/dev/ipmb-4", "bmc-addr": 32, "remote-addr": 64, "devIndex": 2}
+]}`
+
+func TestParseConfig(t *testing.T) {
+	tests := []struct {
+		name     string
+		path     string
+		data     string
+		want     Config
+		warnings []string
+	}{
+		{name: "every key", path: strictFile, data: everything, want: everythingRead},
+		{
+			name: "no channels", path: strictFile, data: "{}",
+			warnings: []string{strictFile + ":1:1: channels: none is served"},
+		},
+		{
+			name: "file of an Intel platform", path: bridgePath, data: intelFile,
+			want: Config{Channels: []ChannelConfig{
+				{Type: TypeME, SlavePath: "/dev/ipmb-5", BMCAddress: 0x20, RemoteAddress: 0x2C},
+				{SlavePath: "/dev/ipmb-0", BMCAddress: 0x20, RemoteAddress: 0x58},
+			}},
+			warnings: []string{bridgePath + `:3:35: channels[0].master-path = "/dev/i2c-5": unknown key`},
+		},
+		{
+			name: "devIndex stays until the next", path: bridgePath, data: fourHosts,
+			want: Config{Channels: []ChannelConfig{
+				{SlavePath: "/dev/ipmb-0", BMCAddress: 0x20, RemoteAddress: 0x40},
+				{SlavePath: "/dev/ipmb-2", BMCAddress: 0x20, RemoteAddress: 0x40, DevIndex: 1},
+				{Type: TypeME, SlavePath: "/dev/ipmb-3", BMCAddress: 0x20, RemoteAddress: 0x2C, DevIndex: 1},
+				{SlavePath: "/dev/ipmb-4", BMCAddress: 0x20, RemoteAddress: 0x40, DevIndex: 2},
+			}},
+		},
+		{
+			name: "first of equal indexes in ipmbbridge's file", path: bridgePath,
+			data: `{"channels": [
+{"type": "ipmb", "slave-path": "/dev/ipmb-1", "bmc-addr": 32, "remote-addr": 64},
+{"type": "ipmb", "slave-path": "/dev/ipmb-2", "bmc-addr": 32, "remote-addr": 64, "devIndex": 0},
+{"type": "ipmb", "slave-path": "/dev/ipmb-3", "bmc-addr": 32, "remote-addr": 64, "devIndex": 1}]}`,
+			want: Config{Channels: []ChannelConfig{
+				{SlavePath: "/dev/ipmb-1", BMCAddress: 0x20, RemoteAddress: 0x40},
+				{SlavePath: "/dev/ipmb-3", BMCAddress: 0x20, RemoteAddress: 0x40, DevIndex: 1},
+			}},
+			warnings: []string{
+				bridgePath + ":3:1: channels[1]: is left out",
+				bridgePath + ":3:94: channels[1].devIndex = 0: index 0 belongs to channels[0]",
+			},
+		},
+		{
+			name: "type of a later ipmbbridge", path: bridgePath,
+			data: `{"channels": [{"type": "slot-ipmb", "slave-path": "/dev/ipmb-1", "bmc-addr": 32, "remote-addr": 64}]}`,
+			warnings: []string{
+				bridgePath + ":1:1: channels: none is served",
+				bridgePath + ":1:15: channels[0]: is left out",
+				bridgePath + `:1:24: channels[0].type = "slot-ipmb": must be one of ipmb, me`,
+			},
+		},
+		{
+			name: "bad entry in ipmbbridge's file leaves its index free", path: bridgePath,
+			data: `{"channels": [
+{"type": "ipmb", "slave-path": "/dev/ipmb-1", "bmc-addr": 33, "remote-addr": 64, "devIndex": 2},
+{"type": "ipmb", "slave-path": "/dev/ipmb-1", "bmc-addr": 32, "remote-addr": 64}]}`,
+			want: Config{Channels: []ChannelConfig{
+				{SlavePath: "/dev/ipmb-1", BMCAddress: 0x20, RemoteAddress: 0x40, DevIndex: 2},
+			}},
+			warnings: []string{
+				bridgePath + ":2:1: channels[0]: is left out",
+				bridgePath + ":2:59: channels[0].bmc-addr = 33: must be even: an address in its 8-bit form",
+			},
+		},
+		{
+			name: "key twice in ipmbbridge's file", path: bridgePath,
+			data: `{"channels": [{"slave-path": "/dev/ipmb-1", "remote-addr": 64, "remote-addr": 44}]}`,
+			want: Config{Channels: []ChannelConfig{{SlavePath: "/dev/ipmb-1", RemoteAddress: 0x2C}}},
+			warnings: []string{
+				bridgePath + `:1:64: channels[0].remote-addr = "remote-addr": 44: stands twice`,
+			},
+		},
+		{
+			name: "byte order mark in ipmbbridge's file", path: bridgePath,
+			data: "\xEF\xBB\xBF" + `{"channels": [{"slave-path": "/dev/ipmb-1", "remote-addr": 64}]}`,
+			want: Config{Channels: []ChannelConfig{{SlavePath: "/dev/ipmb-1", RemoteAddress: 0x40}}},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, warnings, err := ParseConfig(test.path, []byte(test.data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, *got); diff != "" {
+				t.Error("configuration differs (-want +got):\n" + diff)
+			}
+			if diff := cmp.Diff(test.warnings, texts(warnings)); diff != "" {
+				t.Error("warnings differ (-want +got):\n" + diff)
+			}
+			if err := got.Validate(); err != nil {
+				t.Error("read, but not valid:", err)
+			}
+		})
+	}
+}
+
+func texts(warnings []Warning) []string {
+	var texts []string
+	for _, w := range warnings {
+		texts = append(texts, w.String())
+	}
+	return texts
+}
+
+// badConfigs are files that cannot be used, and all that is said of them.
+var badConfigs = []struct {
+	name  string
+	path  string // of strictFile when empty
+	data  string
+	wants []string // without the path
+}{
+	{name: "empty file", wants: []string{":1:1: is empty"}},
+	{name: "blanks only", data: " \n\t", wants: []string{":1:1: is empty"}},
+	{name: "byte order mark", data: "\xEF\xBB\xBF{}", wants: []string{":1:1: begins with a byte order mark, which JSON does not have"}},
+	{name: "not UTF-8", data: "{\n \"caf\xE9\": 1}", wants: []string{":2:6: is not UTF-8"}},
+	{name: "UTF-16", data: "{\x00}\x00", wants: []string{":1:2: invalid character '\\x00' looking for beginning of object key string"}},
+	{name: "cut short", data: `{"channels": [`, wants: []string{":1:14: unexpected end of JSON input"}},
+	{name: "comma too many", data: "{\n\"channels\": [],\n}", wants: []string{":3:1: invalid character '}' looking for beginning of object key string"}},
+	{name: "comment", data: "{} // none", wants: []string{":1:4: invalid character '/' after top-level value"}},
+	{name: "trailing garbage", data: "{}\n{}", wants: []string{":2:1: invalid character '{' after top-level value"}},
+	{name: "not an object", data: "[]", wants: []string{":1:1: must be an object"}},
+	{name: "a number", data: " 7", wants: []string{":1:2: 7: must be an object"}},
+	{name: "deep nesting", data: strings.Repeat("[", 9999) + strings.Repeat("]", 9999), wants: []string{":1:10: nests deeper than 8 levels"}},
+	{name: "deeper than encoding/json goes", data: strings.Repeat(`{"a":`, 20000), wants: []string{":1:50001: invalid character '{' exceeded max depth"}},
+	{name: "too large", data: `{"channels": []` + strings.Repeat(" ", maxConfigSize) + "}", wants: []string{":1:1: is larger than 1048576 bytes"}},
+
+	{name: "channels missing in ipmbbridge's file", path: bridgePath, data: "{}", wants: []string{":1:1: channels: is missing"}},
+	{name: "channels an object", data: `{"channels": {}}`, wants: []string{":1:14: channels: must be a list"}},
+	{name: "channels null in ipmbbridge's file", path: bridgePath, data: `{"channels": null}`, wants: []string{":1:14: channels = null: must be a list"}},
+	{name: "entry no object", data: `{"channels": [4]}`, wants: []string{":1:15: channels[0] = 4: must be an object"}},
+	{name: "entry without anything", data: `{"channels": [{}]}`, wants: []string{
+		":1:15: channels[0].slave-path: is missing",
+		":1:15: channels[0].remote-addr: is missing",
+	}},
+	{
+		name: "every fault at once",
+		data: `{
+  "chanels": 1,
+  "max-calls-per-sender": 0,
+  "trusted-names": ["com.example.A", "nodots", ":1.7", 5, "com.example.A"],
+  "channels": [
+    {"type": "slot-ipmb", "slave-path": "dev/ipmb-4", "bmc-addr": "0x21", "remote-addr": 300, "devIndex": 64},
+    {"slave-path": "/dev/ipmb-5", "remote-addr": 32, "name": "a-b", "transport": "ipmb-device", "ipmi-channel": 12,
+     "bus-name": "7up", "timeout-ms": 5, "tries": 65, "duplicate-window-ms": 60001, "handler-timeout-ms": 0,
+     "handler": "bmc", "max-frame": 31, "max-calls": 4097, "max-handlers": true, "Name": "x", "tries": 65},
+    {"slave-path": "/run/sim.sock", "remote-addr": 3.5, "devIndex": -1, "name": "", "handler": "nobody",
+     "timeout-ms": 1e3, "tries": "010", "max-calls": "many", "transport": "slave-mqueue"}
+  ]
+}`,
+		wants: []string{
+			`:2:14: chanels = 1: unknown key`,
+			`:3:27: max-calls-per-sender = 0: must be at least 1`,
+			`:4:38: trusted-names[1] = "nodots": must be a well-known D-Bus name such as com.example.Name`,
+			`:4:48: trusted-names[2] = ":1.7": must be a well-known D-Bus name such as com.example.Name`,
+			`:4:56: trusted-names[3] = 5: must be a string`,
+			`:4:59: trusted-names[4] = "com.example.A": is listed twice`,
+			`:6:14: channels[0].type = "slot-ipmb": must be one of ipmb, me`,
+			`:6:41: channels[0].slave-path = "dev/ipmb-4": must be an absolute path`,
+			`:6:67: channels[0].bmc-addr = "0x21": must be even: an address in its 8-bit form`,
+			`:6:90: channels[0].remote-addr = 300: must be at most 255`,
+			`:6:107: channels[0].devIndex = 64: must be from 0 to 63`,
+			`:7:50: channels[1].remote-addr = 32: is our own address, bmc-addr`,
+			`:7:62: channels[1].name = "a-b": must be letters, digits and '_', at most 64`,
+			`:7:82: channels[1].transport = "ipmb-device": must be one of auto, ipmb-dev, seqpacket`,
+			`:7:113: channels[1].ipmi-channel = 12: must be from 0 to 11`,
+			`:8:18: channels[1].bus-name = "7up": must be letters, digits, '_' and '-', at most 64, not beginning with a digit`,
+			`:8:39: channels[1].timeout-ms = 5: must be from 10 to 60000 ms`,
+			`:8:78: channels[1].duplicate-window-ms = 60001: must be from 0 to 60000 ms`,
+			`:8:107: channels[1].handler-timeout-ms = 0: must be at least 1`,
+			`:9:17: channels[1].handler = "bmc": this version has no built-in BMC; must be one of host, signal, none`,
+			`:9:37: channels[1].max-frame = 31: must be from 32 to 1024`,
+			`:9:54: channels[1].max-calls = 4097: must be from 1 to 4096`,
+			`:9:76: channels[1].max-handlers = true: must be a whole number, or one in a string such as "0x20"`,
+			`:9:90: channels[1].Name = "x": unknown key`,
+			`:9:95: channels[1].tries = "tries": 65: stands twice`,
+			`:10:52: channels[2].remote-addr = 3.5: must be a whole number, or one in a string such as "0x20"`,
+			`:10:69: channels[2].devIndex = -1: must be at least 0`,
+			`:10:81: channels[2].name = "": must not be empty`,
+			`:10:96: channels[2].handler = "nobody": must be one of host, signal, none`,
+			`:11:20: channels[2].timeout-ms = 1e3: must be a whole number, or one in a string such as "0x20"`,
+			`:11:34: channels[2].tries = "010": must be a whole number, or one in a string such as "0x20"`,
+			`:11:54: channels[2].max-calls = "many": must be a whole number, or one in a string such as "0x20"`,
+			`:11:75: channels[2].transport = "slave-mqueue": must be one of auto, ipmb-dev, seqpacket`,
+		},
+	},
+	{
+		name: "index, name and device taken",
+		data: `{"channels": [
+{"slave-path": "/dev/ipmb-4", "remote-addr": 64, "name": "a"},
+{"slave-path": "/dev/ipmb-5", "remote-addr": 64, "name": "a"},
+{"slave-path": "/dev//ipmb-4", "remote-addr": 64, "type": "me"},
+{"slave-path": "/run/x-4", "remote-addr": 64, "devIndex": 7}]}`,
+		wants: []string{
+			`:3:1: channels[1].devIndex = 0: index 0 belongs to channels[0]`,
+			`:3:58: channels[1].name = "a": name a belongs to channels[0]`,
+			`:4:16: channels[2].slave-path = "/dev//ipmb-4": slave-path /dev/ipmb-4 belongs to channels[0]`,
+			`:5:16: channels[3].slave-path = "/run/x-4": name bus4 belongs to channels[2]`,
+		},
+	},
+	{
+		name: "no number for a name",
+		data: `{"channels": [{"slave-path": "/run/sim.sock", "remote-addr": 64}]}`,
+		wants: []string{
+			`:1:15: channels[0].name: is missing, and slave-path holds no bus number to make one of`,
+		},
+	},
+	{
+		name: "long value",
+		data: `{"channels": [{"slave-path": "/dev/ipmb-1", "remote-addr": "` + strings.Repeat("7", 100) + `"}]}`,
+		wants: []string{
+			`:1:60: channels[0].remote-addr = "` + strings.Repeat("7", 59) + `…: must be a whole number, or one in a string such as "0x20"`,
+		},
+	},
+}
+
+func TestParseConfigRefuses(t *testing.T) {
+	for _, test := range badConfigs {
+		t.Run(test.name, func(t *testing.T) {
+			path := test.path
+			if path == "" {
+				path = strictFile
+			}
+			_, _, err := ParseConfig(path, []byte(test.data))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			got := strings.Split(strings.ReplaceAll(err.Error(), path, ""), "\n")
+			if diff := cmp.Diff(test.wants, got); diff != "" {
+				t.Error("faults differ (-want +got):\n" + diff)
+			}
+		})
+	}
+}
+
+func TestLoadConfig(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ipmbd.json")
+	if err := os.WriteFile(path, []byte(everything), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, warnings, err := LoadConfig(path)
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	if diff := cmp.Diff(everythingRead, *got); diff != "" {
+		t.Error("configuration differs (-want +got):\n" + diff)
+	}
+}
+
+func TestLoadConfigNamesTheFile(t *testing.T) {
+	dir := t.TempDir()
+	for name, path := range map[string]string{
+		"no such file": filepath.Join(dir, "absent.json"),
+		"a directory":  dir,
+		"endless file": "/dev/zero",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := LoadConfig(path)
+			if err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("error %v does not name %s", err, path)
+			}
+		})
+	}
+}
+
+func TestFindConfig(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first.json"), filepath.Join(dir, "second.json")
+	write := func(path string) {
+		t.Helper()
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(flag, want string) {
+		t.Helper()
+		if got, err := findConfig(flag, []string{first, second}); err != nil || got != want {
+			t.Errorf("got %s, %v; want %s", got, err, want)
+		}
+	}
+
+	_, err := findConfig("", []string{first, second})
+	if err == nil || !strings.Contains(err.Error(), first) || !strings.Contains(err.Error(), second) {
+		t.Errorf("error %v does not name what was looked for", err)
+	}
+	expect("given.json", "given.json")
+	write(second)
+	expect("", second)
+	write(first)
+	expect("", first)
+	expect("given.json", "given.json")
+}
+
+func TestConfigPathsAreThoseOfTheManual(t *testing.T) {
+	if diff := cmp.Diff([]string{strictFile, bridgePath}, configPaths); diff != "" {
+		t.Error(diff)
+	}
+	if _, _, err := LoadConfig(filepath.Join(t.TempDir(), bridgeFile)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want an error that says the file is not there", err)
+	}
+}

@@ -1,0 +1,138 @@
+package service
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmi"
+)
+
+func TestWithDefaults(t *testing.T) {
+	tests := []struct {
+		name string
+		give ChannelConfig
+		want ChannelConfig
+	}{
+		{
+			"least of an ipmb channel",
+			ChannelConfig{SlavePath: "/dev/ipmb-12", RemoteAddress: 0x40},
+			ChannelConfig{
+				SlavePath: "/dev/ipmb-12", RemoteAddress: 0x40,
+				BMCAddress: 0x20, Name: "bus12", IPMIChannel: new(ipmi.Channel(0)), BusName: "Ipmb", MaxCalls: 256,
+			},
+		},
+		{
+			"management engine",
+			ChannelConfig{Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C},
+			ChannelConfig{
+				Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C,
+				BMCAddress: 0x20, Name: "bus5", IPMIChannel: new(ipmi.Channel(1)), BusName: "Ipmb", MaxCalls: 256,
+			},
+		},
+		{"nothing to fill in", everythingRead.Channels[1], everythingRead.Channels[1]},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, test.give.WithDefaults()); diff != "" {
+				t.Error("differs (-want +got):\n" + diff)
+			}
+		})
+	}
+}
+
+func TestWithDefaultsLeavesTheOriginal(t *testing.T) {
+	config := Config{Channels: []ChannelConfig{{SlavePath: "/dev/ipmb-4"}}}
+	if full := config.WithDefaults(); full.MaxCallsPerSender != 128 || full.Channels[0].Name != "bus4" {
+		t.Errorf("not filled in: %+v", full)
+	}
+	if config.Channels[0].Name != "" {
+		t.Error("the original has changed")
+	}
+}
+
+func TestDefaultNameFromPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"/dev/ipmb-4":          "bus4",
+		"/dev/ipmb-04":         "bus04",
+		"/run/a-9/ipmb-12.alt": "bus12",
+		"/run/host-1-2":        "bus1",
+		"/run/host-one-2":      "",
+		"/run/a-9/sim":         "",
+		"":                     "",
+	} {
+		if got := (ChannelConfig{SlavePath: path}).WithDefaults().Name; got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestIndex(t *testing.T) {
+	tests := []struct {
+		kind     ChannelType
+		devIndex int
+		want     uint8
+	}{{TypeIPMB, 0, 0}, {TypeME, 0, 1}, {TypeIPMB, 1, 4}, {TypeME, 1, 5}, {TypeME, MaxDevIndex, 0xFD}}
+	for _, test := range tests {
+		if got := (ChannelConfig{Type: test.kind, DevIndex: test.devIndex}).Index(); got != test.want {
+			t.Errorf("%v of host %d: got %d, want %d", test.kind, test.devIndex, got, test.want)
+		}
+	}
+}
+
+func TestValidateOfWhatNoFileHolds(t *testing.T) {
+	config := Config{
+		Channels: []ChannelConfig{
+			{Type: 7, SlavePath: "/dev/ipmb-\x00", RemoteAddress: 0x41, Transport: 9, Handler: 9},
+			{SlavePath: "/dev/ipmb-4", RemoteAddress: 0x40, Timeout: -1, Tries: -1, DuplicateWindow: -time.Hour},
+			{SlavePath: "/dev/ipmb-5", RemoteAddress: 0x40, MaxFrame: -1, MaxCalls: -1, Name: strings.Repeat("n", 65)},
+		},
+		MaxCallsPerSender: -1,
+	}
+	want := strings.Split(`max-calls-per-sender = -1: must be from 1 to 4096
+channels[0].type = unknown: must be one of ipmb, me
+channels[0].transport = unknown: must be one of auto, ipmb-dev, seqpacket
+channels[0].handler = unknown: must be one of host, signal, none
+channels[0].slave-path = "/dev/ipmb-\x00": must be an absolute path
+channels[0].remote-addr = 0x41: must be even: an address in its 8-bit form
+channels[0].name: is missing, and slave-path holds no bus number to make one of
+channels[1].timeout-ms = 0: must be from 10 to 60000 ms
+channels[1].tries = -1: must be from 1 to 64
+channels[2].name = "`+strings.Repeat("n", 65)+`": must be letters, digits and '_', at most 64
+channels[2].max-frame = -1: must be from 32 to 1024
+channels[2].max-calls = -1: must be from 1 to 4096
+channels[2].devIndex = 0: index 0 belongs to channels[1]`, "\n")
+	if diff := cmp.Diff(want, strings.Split(config.Validate().Error(), "\n")); diff != "" {
+		t.Error("faults differ (-want +got):\n" + diff)
+	}
+}
+
+func TestZeroConfigIsValid(t *testing.T) {
+	if err := (Config{}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBusNames(t *testing.T) {
+	for name, want := range map[string]bool{
+		"xyz.openbmc_project.Ipmi":      true,
+		"com.Example-1._7":              true,
+		"a.b":                           true,
+		"a":                             false,
+		"a.":                            false,
+		".a":                            false,
+		"a..b":                          false,
+		"a.1b":                          false,
+		":1.5":                          false,
+		"a.\u00e9":                      false,
+		"":                              false,
+		"a." + strings.Repeat("b", 253): true,
+		"a." + strings.Repeat("b", 254): false,
+	} {
+		if got := isWellKnownName(name); got != want {
+			t.Errorf("%q: got %v, want %v", name, got, want)
+		}
+	}
+}
