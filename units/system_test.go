@@ -1,0 +1,98 @@
+package units
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// tree is an installation below a directory of its own, of which systemd's
+// tools look at nothing else.
+func tree(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	for path, text := range map[string]string{
+		"usr/lib/systemd/system/ipmbd.service":   string(Unit),
+		"usr/lib/sysusers.d/ipmbd.conf":          string(Sysusers),
+		"usr/lib/systemd/system/sysinit.target":  "[Unit]\nDescription=stand-in\n",
+		"usr/lib/systemd/system/basic.target":    "[Unit]\nDescription=stand-in\n",
+		"usr/lib/systemd/system/shutdown.target": "[Unit]\nDescription=stand-in\n",
+		"usr/lib/systemd/system/dbus.socket":     "[Socket]\nListenStream=/run/dbus/system_bus_socket\nService=ipmbd.service\n",
+	} {
+		full := filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"etc", "usr/bin"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "usr/bin/ipmbd"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// tool runs one of systemd's programs and returns what it says.
+func tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skip("not run: ", err)
+	}
+	output, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, output)
+	}
+	return string(output)
+}
+
+func TestUnitVerifies(t *testing.T) {
+	// A misspelt setting is a warning to systemd, and no error.
+	if said := tool(t, "systemd-analyze", "verify", "--root="+tree(t), "ipmbd.service"); said != "" {
+		t.Error(said)
+	}
+}
+
+func TestSandboxIsWorthTheName(t *testing.T) {
+	// systemd's measure of exposure, 0 to 10; an unprotected root service has
+	// 9.6.
+	said := tool(t, "systemd-analyze", "security", "--offline=yes", "--threshold=25", "--root="+tree(t), "ipmbd.service")
+	if !strings.Contains(said, "ipmbd.service") {
+		t.Error(said)
+	}
+}
+
+func TestSysusersMakesTheGroupOfThePolicy(t *testing.T) {
+	named := regexp.MustCompile(`<policy group="(\w+)">`).FindSubmatch(Policy)
+	if named == nil {
+		t.Fatal("the policy names no group")
+	}
+	root := tree(t)
+	tool(t, "systemd-sysusers", "--root="+root)
+	groups, err := os.ReadFile(filepath.Join(root, "etc/group"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(groups), string(named[1])+":") {
+		t.Errorf("no group %s in:\n%s", named[1], groups)
+	}
+}
+
+// The activation file must name what the policy opens and the unit that
+// serves it.
+func TestActivation(t *testing.T) {
+	for _, line := range []string{"Name=" + Name, "SystemdService=ipmbd.service", "User=root"} {
+		if !strings.Contains(string(Activation), "\n"+line+"\n") {
+			t.Errorf("no line %s in:\n%s", line, Activation)
+		}
+	}
+}
