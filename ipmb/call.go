@@ -164,14 +164,11 @@ func (req *Request) check() error {
 		return invalid("%d tries: 1 to %d are possible", policy.Tries, MaxTries)
 	case policy.Timeout < MinTimeout || policy.Timeout > MaxTimeout:
 		return invalid("time-out of %v: %v to %v are possible", policy.Timeout, MinTimeout, MaxTimeout)
-	case req.GeneralCall && (req.NetFn != ipmi.NetFnApp || req.Command != getDeviceID):
+	case req.GeneralCall && (req.NetFn != ipmi.NetFnApp || req.Command != ipmi.CommandGetDeviceID):
 		return invalid("general call with another command than Get Device ID")
 	}
 	return nil
 }
-
-// getDeviceID is the one command that a general call may carry.
-const getDeviceID ipmi.Command = 0x01
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))

@@ -55,7 +55,7 @@ func generalCall(b []byte) (f Frame, ok bool) {
 		return Frame{}, false
 	}
 	f, err := Decode(b[1:])
-	return f, err == nil && f.NetFn == ipmi.NetFnApp && f.Command == getDeviceID
+	return f, err == nil && f.NetFn == ipmi.NetFnApp && f.Command == ipmi.CommandGetDeviceID
 }
 
 func dropCounter(err error) counter {
