@@ -14,7 +14,7 @@ import (
 type Config struct {
 	Channels []ChannelConfig // channels
 	// MaxCallsPerSender is how many calls one D-Bus connection may have in
-	// flight. 0 is [DefaultMaxCallsPerSender].
+	// flight; dbusapi.Config has the default.
 	MaxCallsPerSender int // max-calls-per-sender
 	// TrustedNames are well-known D-Bus names whose owners' signals are obeyed
 	// beside those of uid 0.
@@ -60,7 +60,8 @@ type ChannelConfig struct {
 	// MaxFrame limits frames, in bytes, the destination address included. 0
 	// leaves it to the transport.
 	MaxFrame int // max-frame
-	// MaxCalls is how many calls may be in flight. 0 is [DefaultMaxCalls].
+	// MaxCalls is how many calls of D-Bus clients may be in flight;
+	// dbusapi.Config has the default.
 	MaxCalls int // max-calls
 	// MaxHandlers is how many requests may be in handlers at a time. 0 is 64.
 	MaxHandlers int // max-handlers
@@ -68,10 +69,8 @@ type ChannelConfig struct {
 
 // Defaults and bounds of a configuration.
 const (
-	DefaultAddress           ipmi.Address = 0x20
-	DefaultBusName                        = "Ipmb"
-	DefaultMaxCalls                       = 256
-	DefaultMaxCallsPerSender              = 128
+	DefaultAddress ipmi.Address = 0x20
+	DefaultBusName              = "Ipmb"
 
 	// MaxDevIndex is the largest devIndex whose index fits a byte.
 	MaxDevIndex = 0xFF >> 2
@@ -145,9 +144,6 @@ func (c Config) WithDefaults() Config {
 		channels[i] = ch.WithDefaults()
 	}
 	c.Channels = channels
-	if c.MaxCallsPerSender == 0 {
-		c.MaxCallsPerSender = DefaultMaxCallsPerSender
-	}
 	return c
 }
 
@@ -165,9 +161,6 @@ func (c ChannelConfig) WithDefaults() ChannelConfig {
 	}
 	if c.BusName == "" {
 		c.BusName = DefaultBusName
-	}
-	if c.MaxCalls == 0 {
-		c.MaxCalls = DefaultMaxCalls
 	}
 	return c
 }

@@ -17,6 +17,10 @@ const bridgeFile = "ipmb-channels.json"
 // configPaths are where a configuration is looked for, in order.
 var configPaths = []string{"/etc/ipmbd/ipmbd.json", "/usr/share/ipmbbridge/" + bridgeFile}
 
+// ConfigPaths are the paths where a configuration is looked for, in order and
+// as a text.
+func ConfigPaths() string { return strings.Join(configPaths, ", ") }
+
 // FindConfig is the path of the configuration: flag if it is not empty, else
 // the first of /etc/ipmbd/ipmbd.json and /usr/share/ipmbbridge/ipmb-channels.json
 // that is there. The error names what was looked for.

@@ -21,7 +21,7 @@ func TestWithDefaults(t *testing.T) {
 			ChannelConfig{SlavePath: "/dev/ipmb-12", RemoteAddress: 0x40},
 			ChannelConfig{
 				SlavePath: "/dev/ipmb-12", RemoteAddress: 0x40,
-				BMCAddress: 0x20, Name: "bus12", IPMIChannel: new(ipmi.Channel(0)), BusName: "Ipmb", MaxCalls: 256,
+				BMCAddress: 0x20, Name: "bus12", IPMIChannel: new(ipmi.Channel(0)), BusName: "Ipmb",
 			},
 		},
 		{
@@ -29,7 +29,7 @@ func TestWithDefaults(t *testing.T) {
 			ChannelConfig{Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C},
 			ChannelConfig{
 				Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C,
-				BMCAddress: 0x20, Name: "bus5", IPMIChannel: new(ipmi.Channel(1)), BusName: "Ipmb", MaxCalls: 256,
+				BMCAddress: 0x20, Name: "bus5", IPMIChannel: new(ipmi.Channel(1)), BusName: "Ipmb",
 			},
 		},
 		{"nothing to fill in", everythingRead.Channels[1], everythingRead.Channels[1]},
@@ -45,7 +45,7 @@ func TestWithDefaults(t *testing.T) {
 
 func TestWithDefaultsLeavesTheOriginal(t *testing.T) {
 	config := Config{Channels: []ChannelConfig{{SlavePath: "/dev/ipmb-4"}}}
-	if full := config.WithDefaults(); full.MaxCallsPerSender != 128 || full.Channels[0].Name != "bus4" {
+	if full := config.WithDefaults(); full.Channels[0].Name != "bus4" {
 		t.Errorf("not filled in: %+v", full)
 	}
 	if config.Channels[0].Name != "" {
