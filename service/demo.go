@@ -1,0 +1,149 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"ipmbd/i2c"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// The demonstration: two buses in the process, with responders that are the
+// daemon's own engine, so that the daemon shows itself where there is no
+// hardware. See DemoConfig for what is on them.
+
+// Addresses on the buses of the demonstration.
+const (
+	demoSatellite ipmi.Address = 0x2C // answers
+	demoSilent    ipmi.Address = 0x42 // takes requests and never answers
+)
+
+// demoAsk is the OEM command that makes a satellite send a Get Device ID to the
+// BMC and answer with the device ID that it got.
+const demoAsk ipmi.Command = 0x01
+
+// demoFaults is what goes wrong with the answers on the faulty bus.
+var demoFaults = i2c.Faults{
+	Seed:            1,
+	Drop:            0.20,
+	Duplicate:       0.10,
+	Corrupt:         0.10,
+	NotAcknowledge:  0.05,
+	LoseArbitration: 0.05,
+	Delay:           0.10,
+	DelayMin:        10 * time.Millisecond,
+	DelayMax:        300 * time.Millisecond,
+}
+
+// demo is the simulated world.
+type demo struct {
+	buses      map[string]*i2c.Bus // by the names of DemoConfig
+	satellites []*satellite
+}
+
+// DemoConfig is the configuration of the demonstration: bus0, a healthy bus
+// with a satellite at 2Ch and a silent responder at 42h, and bus1, whose
+// satellite at 2Ch has many of its answers lost, late, doubled or corrupted.
+func DemoConfig() Config {
+	channel := func(name string, host int) ChannelConfig {
+		return ChannelConfig{
+			Type:          TypeME,
+			SlavePath:     "/simulated/" + name,
+			RemoteAddress: demoSatellite,
+			DevIndex:      host,
+			Name:          name,
+			Handler:       HandlerNone,
+		}
+	}
+	return Config{Channels: []ChannelConfig{channel("bus0", 0), channel("bus1", 1)}}
+}
+
+// satellite is a management controller on a simulated bus: an engine that
+// answers Get Device ID, and sends a request of its own when it is asked to.
+type satellite struct {
+	engine    *ipmb.Engine
+	transport i2c.Transport
+}
+
+func newDemo(mux *ipmi.Mux) (*demo, error) {
+	d := &demo{buses: make(map[string]*i2c.Bus)}
+	if err := d.serve(mux); err != nil {
+		return nil, fmt.Errorf("demonstration: %w", err)
+	}
+	for name, faults := range map[string]i2c.Faults{"bus0": {}, "bus1": demoFaults} {
+		bus := i2c.NewBus()
+		d.buses[name] = bus
+		t, err := bus.Attach(uint8(demoSatellite))
+		if err != nil {
+			return nil, fmt.Errorf("demonstration: %w", err)
+		}
+		s := &satellite{transport: i2c.Inject(t, faults)}
+		s.engine = ipmb.New(ipmb.Config{Address: demoSatellite, Interface: name, Handler: s})
+		d.satellites = append(d.satellites, s)
+		if err := bus.Respond(uint8(demoSilent), func([]byte, func([]byte)) {}); err != nil {
+			return nil, fmt.Errorf("demonstration: %w", err)
+		}
+	}
+	return d, nil
+}
+
+// open is the opener of a simulated bus.
+func (d *demo) open(ch ChannelConfig) opener {
+	return func() (i2c.Transport, string, error) {
+		t, err := d.buses[ch.Name].Attach(uint8(ch.BMCAddress))
+		return t, "simulated", err
+	}
+}
+
+// serve gives the BMC itself something to answer.
+func (d *demo) serve(mux *ipmi.Mux) error {
+	_, err := mux.Register("demonstration", ipmi.HandlerFunc(demoBMC), ipmi.Pattern{
+		Channels: ipmi.AllChannels,
+		NetFn:    ipmi.NetFnApp,
+		Command:  ipmi.CommandGetDeviceID,
+		Group:    ipmi.AnyGroup,
+	})
+	return err
+}
+
+// run lets the satellites live until ctx ends.
+func (d *demo) run(ctx context.Context) {
+	var loops sync.WaitGroup
+	for _, s := range d.satellites {
+		loops.Go(func() { _ = s.engine.Run(ctx, s.transport) })
+	}
+	loops.Wait()
+}
+
+// ServeIPMI implements ipmi.Handler.
+func (s *satellite) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	switch {
+	case req.NetFn == ipmi.NetFnApp && req.Command == ipmi.CommandGetDeviceID:
+		return ipmi.Response{Data: satelliteID}, nil
+	case req.NetFn == demoNetFn && req.Command == demoAsk:
+		return s.engine.Do(ctx, ipmb.Request{
+			Responder: req.Requester,
+			NetFn:     ipmi.NetFnApp,
+			Command:   ipmi.CommandGetDeviceID,
+		})
+	}
+	return ipmi.Response{}, ipmi.ErrNoHandler
+}
+
+func demoBMC(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	return ipmi.Response{Data: bmcID}, nil
+}
+
+// demoNetFn is the first of the controllers' own network functions.
+const demoNetFn ipmi.NetFn = 0x30
+
+// Answers to Get Device ID (IPMI v2.0, section 20.1): device ID and revision,
+// firmware revision, IPMI 2.0, supported functions, manufacturer 000157h,
+// product, four auxiliary bytes.
+var (
+	satelliteID = []byte{0x50, 0x01, 0x04, 0x00, 0x02, 0x21, 0x57, 0x01, 0x00, 0x0B, 0x0B}
+	bmcID       = []byte{0x20, 0x01, 0x01, 0x00, 0x02, 0x9F, 0x00, 0x00, 0x00, 0x00, 0x00}
+)

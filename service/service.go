@@ -1,0 +1,208 @@
+// Package service is the daemon: it builds the graph of buses, handlers and
+// D-Bus objects from a configuration, runs it, and takes it down again. It is
+// the only package that knows all the others.
+//
+// The order of a start: transports are opened but not read, all objects are
+// exported, all names are taken, the buses begin to read, and systemd is told.
+// A stop goes the other way: names are given back, calls in progress have two
+// seconds to end, the buses stop, the connections close.
+//
+// A bus that cannot be opened is Down and tried again; the others run.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ipmbd/dbusapi"
+	"ipmbd/ipmi"
+)
+
+// drainTime is how long calls in progress may take to end at a stop.
+const drainTime = 2 * time.Second
+
+// Options is what Run needs.
+type Options struct {
+	Config Config
+	Bus    string // of D-Bus: "system", "session", or an address
+	Demo   bool   // the buses of DemoConfig are simulated
+	Log    *zap.Logger
+}
+
+// service is the graph.
+type service struct {
+	log     *zap.Logger
+	config  Config
+	server  *dbusapi.Server
+	mux     ipmi.Mux
+	demo    *demo // nil for real buses
+	buses   []*channel
+	changed chan struct{} // the state of a bus may have changed
+}
+
+// channel is a bus with its object on D-Bus.
+type channel struct {
+	Bus
+	name   string
+	object *dbusapi.BusObject
+}
+
+// Run is the service, from its start until ctx ends (nil) or it cannot go on.
+func Run(ctx context.Context, o Options) error {
+	s := &service{log: o.Log, config: o.Config.WithDefaults(), changed: make(chan struct{}, 1)}
+	if o.Demo {
+		var err error
+		if s.demo, err = newDemo(&s.mux); err != nil {
+			return err
+		}
+	}
+	server, err := dbusapi.Open(ctx, dbusapi.Config{
+		Address:           o.Bus,
+		SignalNames:       s.config.TrustedNames,
+		MaxCallsPerSender: s.config.MaxCallsPerSender,
+	})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	s.server = server
+	for _, ch := range s.config.Channels {
+		if err := s.addChannel(ctx, ch); err != nil {
+			return fmt.Errorf("channel %s: %w", ch.Name, err)
+		}
+	}
+	if err := server.TakeNames(ctx); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// addChannel makes a bus and exports it.
+func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
+	object, err := s.server.NewBus(ch.Name, ch.Index())
+	if err != nil {
+		return err
+	}
+	handler, err := s.handler(ctx, ch, object)
+	if err != nil {
+		return err
+	}
+	open := openChannel(ch)
+	if s.demo != nil {
+		open = s.demo.open(ch)
+	}
+	observer := &objectObserver{s, object}
+	bus := newEngineBus(ch, open, handler, observer, s.log)
+	bus.Open()
+	s.buses = append(s.buses, &channel{bus, ch.Name, object})
+	return s.server.AddBus(object, bus)
+}
+
+// handler is what answers the requests of a channel: what is registered for
+// the command, else the default that the channel names.
+func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi.BusObject) (ipmi.Handler, error) {
+	logged := failureLog{&s.mux, s.log.With(zap.String("bus", ch.Name))}
+	switch ch.Handler {
+	case HandlerSignal:
+		s.mux.SetDefault(ch.Name, object.SignalHandler())
+		return logged, nil
+	case HandlerHost:
+		host, err := s.server.HostDaemon(ctx, ch.BusName)
+		if err != nil {
+			return nil, err
+		}
+		s.mux.SetDefault(ch.Name, host)
+	}
+	return object.Announce(logged), nil
+}
+
+// objectObserver tells the D-Bus object of a bus, and systemd, what happens on
+// it.
+type objectObserver struct {
+	service *service
+	*dbusapi.BusObject
+}
+
+// Changed implements busObserver.
+func (o *objectObserver) Changed() {
+	o.service.server.Changed(o.BusObject)
+	select {
+	case o.service.changed <- struct{}{}:
+	default: // The loop has been woken already.
+	}
+}
+
+// run serves until ctx ends or a connection to the message bus is lost.
+func (s *service) run(ctx context.Context) error {
+	// The buses and the server outlive ctx by the time calls have to end.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var loops sync.WaitGroup
+	for _, bus := range s.buses {
+		loops.Go(func() { bus.Run(running) })
+	}
+	if s.demo != nil {
+		loops.Go(func() { s.demo.run(running) })
+	}
+	lost := make(chan error, 1)
+	loops.Go(func() { lost <- s.server.Run(running) })
+	loops.Go(func() { s.tellStatus(running) })
+
+	err := notify("READY=1", s.status())
+	if err == nil {
+		s.log.Info("serving", zap.Int("buses", len(s.buses)))
+		select {
+		case <-ctx.Done():
+			err = s.drain(running)
+		case err = <-lost:
+		}
+	}
+	stop()
+	loops.Wait()
+	return err
+}
+
+// drain gives back the names and lets calls in progress end.
+func (s *service) drain(ctx context.Context) error {
+	s.log.Info("stopping")
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	err := errors.Join(notify("STOPPING=1"), s.server.ReleaseNames(ctx))
+	s.server.Drain(ctx)
+	return err
+}
+
+// tellStatus keeps systemd's status line true until ctx ends.
+func (s *service) tellStatus(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.changed:
+			// What has gone wrong with the first, READY=1, has ended the start.
+			_ = notify(s.status())
+		}
+	}
+}
+
+// status is a line for systemctl status: the buses that are not up.
+func (s *service) status() string {
+	var down []string
+	for _, bus := range s.buses {
+		if p := bus.Properties(); p.State != dbusapi.Up {
+			down = append(down, bus.name+" "+string(p.State))
+		}
+	}
+	if len(down) == 0 {
+		return fmt.Sprintf("STATUS=%d buses up", len(s.buses))
+	}
+	slices.Sort(down)
+	return fmt.Sprintf("STATUS=%d buses, not up: %s", len(s.buses), strings.Join(down, ", "))
+}
