@@ -1,0 +1,176 @@
+package dbusapi
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// Bus is what a Server needs of an IPMB. All methods may be called from
+// several goroutines at once, also while the bus is down.
+type Bus interface {
+	// Do sends a request and waits for the answer, at most until ctx ends. A
+	// responder of 0 is the configured remote address. The errors are those of
+	// package ipmb.
+	Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error)
+	// Broadcast sends a frame to address 0, to which nobody answers.
+	Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
+	// Properties is how the bus is now. It does not block.
+	Properties() Properties
+	// SetPolicy changes the policy of requests that bring none.
+	SetPolicy(p ipmb.Policy) error
+	// SetOwnAddress changes our own address on the bus.
+	SetOwnAddress(ctx context.Context, a ipmi.Address) error
+	// Statistics is the counters by name; the caller may change the map.
+	Statistics() map[string]uint64
+}
+
+// Properties is what a bus shows of itself. It is comparable.
+type Properties struct {
+	Name      string // as in the configuration
+	Device    string // path of the device or socket
+	Transport string
+	Channel   ipmi.Channel
+	Index     uint8 // devIndex<<2 | type
+
+	OwnAddress    ipmi.Address
+	RemoteAddress ipmi.Address
+	State         State
+	Reason        string // of State, a sentence; "" when Up
+	Policy        ipmb.Policy
+}
+
+// State is whether a bus works.
+type State string
+
+// States of a bus.
+const (
+	Up       State = "Up"
+	Degraded State = "Degraded"
+	Down     State = "Down"
+)
+
+// Types of channels, the lower two bits of an index (ipmbbridge's
+// ipmb-channels.json).
+const (
+	channelTypeMask = 3
+	channelTypeIPMB = 0
+)
+
+// BusObject is a bus on D-Bus. Server.NewBus makes it before the bus exists, so
+// that the bus can be given its observer and its handler; Server.AddBus exports
+// it.
+type BusObject struct {
+	server *Server
+	name   string
+	index  uint8
+	path   dbus.ObjectPath
+	bus    Bus // from AddBus on
+
+	inProgress atomic.Int32
+	refused    atomic.Uint64
+	unsent     atomic.Uint64
+
+	policy sync.Mutex  // one change of the policy at a time
+	dirty  atomic.Bool // properties may have changed since they were told
+	told   Properties  // of the emitting loop, once exported
+
+	answered atomic.Bool // by way of signals
+	waiting  waiting     // for sendResponse
+}
+
+// Path is where the object is exported: BasePath and the name of the bus, "-"
+// replaced by "_", which D-Bus allows.
+func (o *BusObject) Path() dbus.ObjectPath { return o.path }
+
+func busPathOf(name string) (dbus.ObjectPath, error) {
+	path := BasePath + "/" + dbus.ObjectPath(strings.ReplaceAll(name, "-", "_"))
+	if name == "" || strings.Contains(name, "/") || !path.IsValid() {
+		return "", fmt.Errorf("bus name %q: only letters, digits, - and _ can be in an object path", name)
+	}
+	return path, nil
+}
+
+// enter begins a call on the bus, unless too many are in progress.
+func (o *BusObject) enter() error {
+	if int(o.inProgress.Add(1)) > o.server.maxBusCalls {
+		o.inProgress.Add(-1)
+		o.refused.Add(1)
+		return ErrLimit
+	}
+	return nil
+}
+
+func (o *BusObject) leave() { o.inProgress.Add(-1) }
+
+// do sends a request within the limit of the bus.
+func (o *BusObject) do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
+	if err := checkRequest(req.NetFn, req.LUN, req.RequesterLUN); err != nil {
+		return ipmi.Response{}, err
+	}
+	if err := o.enter(); err != nil {
+		return ipmi.Response{}, err
+	}
+	defer o.leave()
+	return o.bus.Do(ctx, req)
+}
+
+// broadcast sends a broadcast within the limit of the bus.
+func (o *BusObject) broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	if err := checkRequest(netFn, lun, 0); err != nil {
+		return err
+	}
+	if err := o.enter(); err != nil {
+		return err
+	}
+	defer o.leave()
+	return o.bus.Broadcast(ctx, netFn, lun, cmd, data)
+}
+
+// checkRequest refuses what does not fit its bits in a frame, before it is
+// cut off there.
+func checkRequest(netFn ipmi.NetFn, responder, requester ipmi.LUN) error {
+	switch {
+	case netFn > ipmi.MaxNetFn || netFn.IsResponse():
+		return fmt.Errorf("%w: network function %02Xh: it must be even and at most 3Eh", ipmb.ErrInvalid, uint8(netFn))
+	case responder > ipmi.MaxLUN:
+		return fmt.Errorf("%w: LUN %d: it must be 0 to 3", ipmb.ErrInvalid, responder)
+	case requester > ipmi.MaxLUN:
+		return fmt.Errorf("%w: requester LUN %d: it must be 0 to 3", ipmb.ErrInvalid, requester)
+	}
+	return nil
+}
+
+// changePolicy changes the policy of the bus and tells of it.
+func (o *BusObject) changePolicy(change func(*ipmb.Policy) error) error {
+	o.policy.Lock()
+	defer o.policy.Unlock()
+	policy := o.bus.Properties().Policy
+	if err := change(&policy); err != nil {
+		return err
+	}
+	if err := o.bus.SetPolicy(policy); err != nil {
+		return err
+	}
+	o.server.Changed(o)
+	return nil
+}
+
+// statistics is the counters of the bus and of its object.
+func (o *BusObject) statistics() map[string]uint64 {
+	all := maps.Clone(o.bus.Statistics())
+	if all == nil {
+		all = make(map[string]uint64)
+	}
+	all["dbus-calls-refused"] = o.refused.Load()
+	all["dbus-signals-dropped"] = o.unsent.Load()
+	return all
+}

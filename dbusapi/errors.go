@@ -1,0 +1,124 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+var (
+	// errUnknownChannel: no bus has the index.
+	errUnknownChannel = errors.New("unknown channel")
+	// errUnknownID: no request waits for an answer under the id.
+	errUnknownID = errors.New("no request waits for an answer under this id: it is unknown, answered or too late")
+	// errNotAnswered: the bus is not answered by way of signals.
+	errNotAnswered = errors.New("the handler of this bus is not \"signal\"")
+)
+
+// Names of errors (phosphor-dbus-interfaces, xyz/openbmc_project/Common).
+const (
+	errorTimeout         = "xyz.openbmc_project.Common.Error.Timeout"
+	errorUnavailable     = "xyz.openbmc_project.Common.Error.Unavailable"
+	errorTooMany         = "xyz.openbmc_project.Common.Error.TooManyResources"
+	errorInvalidArgument = "xyz.openbmc_project.Common.Error.InvalidArgument"
+	errorNotAllowed      = "xyz.openbmc_project.Common.Error.NotAllowed"
+	errorUnsupported     = "xyz.openbmc_project.Common.Error.UnsupportedRequest"
+	errorInternal        = "xyz.openbmc_project.Common.Error.InternalFailure"
+	errorWriteFailure    = "xyz.openbmc_project.Common.Device.Error.WriteFailure"
+)
+
+// errorNames is the one table from error to D-Bus error. The first row that
+// matches is taken; without a text the error speaks for itself.
+var errorNames = []struct {
+	err  error
+	name string
+	text string
+}{
+	{ipmb.ErrTimeout, errorTimeout, "the responder took the request and did not answer in time"},
+	{ipmb.ErrNotAcknowledged, errorUnavailable, "nobody acknowledged the request: check the address and the responder's power"},
+	{ipmb.ErrArbitrationLost, errorWriteFailure, "another master kept the bus: try again"},
+	{ipmb.ErrStuck, errorWriteFailure, "the bus did not carry the request: see the properties State and StateReason"},
+	{ipmb.ErrTooLong, errorInvalidArgument, "the request is longer than a frame of this bus"},
+	{ipmb.ErrClosed, errorUnavailable, "the bus is down: see the property StateReason"},
+	{ipmb.ErrBusy, errorTooMany, "too many requests of this kind are in progress: try again"},
+	{ipmb.ErrInvalid, errorInvalidArgument, ""},
+	{ipmb.ErrUnsupported, errorUnsupported, "the driver of this bus cannot do that"},
+
+	{ErrLimit, errorTooMany, "too many calls are in progress: wait for some of them to end"},
+	{errUnknownChannel, errorInvalidArgument, ""},
+	{errUnknownID, errorInvalidArgument, ""},
+	{errNotAnswered, errorNotAllowed, ""},
+	{errGone, errorUnavailable, "the service is stopping"},
+	{ErrDisconnected, errorUnavailable, "the service has lost the message bus"},
+
+	{ipmi.ErrNoHandler, errorUnsupported, "nobody serves this command"},
+	{ipmi.ErrBusy, errorTooMany, "too many requests are being served: try again"},
+	{ipmi.ErrAbsent, errorUnavailable, "the one who serves this command is not running"},
+	{ipmi.ErrGone, errorUnavailable, "the one who serves this command stopped while it did"},
+	{ipmi.ErrTooSlow, errorTimeout, "the one who serves this command did not answer in time"},
+	{ipmi.ErrNoSpace, errorTooMany, "out of space"},
+	{ipmi.ErrAnswerTooLong, errorInvalidArgument, "the answer is longer than a frame of this bus"},
+	{ipmi.ErrPanic, errorInternal, "see the journal of ipmbd"},
+
+	{context.DeadlineExceeded, errorTimeout, "the time for the call is over"},
+	{context.Canceled, errorUnavailable, "the call was ended"},
+}
+
+// asDBusError is the error that a caller is told. What is in no row is
+// InternalFailure, and its text stays here.
+func asDBusError(err error) *dbus.Error {
+	var already *dbus.Error
+	if errors.As(err, &already) {
+		return already
+	}
+	for _, row := range errorNames {
+		if !errors.Is(err, row.err) {
+			continue
+		}
+		text := row.text
+		if text == "" {
+			text = err.Error()
+		}
+		return &dbus.Error{Name: row.name, Body: []any{text}}
+	}
+	return &dbus.Error{Name: errorInternal, Body: []any{"see the journal of ipmbd"}}
+}
+
+// Status codes of org.openbmc.Ipmb (ipmbbridge, ipmbbridged.hpp).
+const (
+	statusOK      = 0
+	statusTooLong = 1 // ipmbbridge: "error"
+	statusInvalid = 2
+	statusBusy    = 3
+	statusTimeout = 4
+)
+
+// statuses is the one table from error to status of org.openbmc.Ipmb.
+var statuses = []struct {
+	err    error
+	status int32
+}{
+	{ipmb.ErrTooLong, statusTooLong},
+	{ipmb.ErrInvalid, statusInvalid},
+	{errUnknownChannel, statusInvalid},
+	{ipmb.ErrBusy, statusBusy},
+	{ErrLimit, statusBusy},
+}
+
+// statusOf is statusTimeout for what is in no row: time-out, not acknowledged,
+// the bus is down, and the rest.
+func statusOf(err error) int32 {
+	if err == nil {
+		return statusOK
+	}
+	for _, row := range statuses {
+		if errors.Is(err, row.err) {
+			return row.status
+		}
+	}
+	return statusTimeout
+}

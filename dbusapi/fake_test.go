@@ -1,0 +1,221 @@
+package dbusapi
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/internal/bustest"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// fakeBus is a bus whose responder does as the command says.
+type fakeBus struct {
+	mu         sync.Mutex
+	properties Properties
+	requests   []ipmb.Request
+	broadcasts []ipmb.Request
+	told       chan struct{} // of each broadcast and new address
+
+	began chan struct{}           // of each cmdBlock
+	ended chan error              // of each cmdBlock, why
+	errs  map[ipmi.Command]error  // commands that fail
+	data  map[ipmi.Command][]byte // and those that are answered
+}
+
+// cmdBlock is never answered; it ends with its context.
+const cmdBlock ipmi.Command = 0xBB
+
+// deviceID is the Get Device ID answer of a Management Engine.
+var deviceID = []byte{0x50, 1, 4, 0, 2, 0x21, 0x57, 1, 0, 0x0B, 0x0B}
+
+func newFakeBus(name string, index uint8) *fakeBus {
+	return &fakeBus{
+		properties: Properties{
+			Name: name, Device: "/dev/ipmb-4", Transport: "ipmb-dev", Channel: 0, Index: index,
+			OwnAddress: 0x20, RemoteAddress: 0x2C, State: Up,
+		},
+		told:  make(chan struct{}, 100),
+		began: make(chan struct{}, 1000),
+		ended: make(chan error, 1000),
+		errs:  make(map[ipmi.Command]error),
+		data:  map[ipmi.Command][]byte{1: deviceID},
+	}
+}
+
+func (b *fakeBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
+	b.mu.Lock()
+	b.requests = append(b.requests, req)
+	err, data := b.errs[req.Command], b.data[req.Command]
+	b.mu.Unlock()
+	switch {
+	case err != nil:
+		return ipmi.Response{}, err
+	case req.Command == cmdBlock:
+		b.began <- struct{}{}
+		<-ctx.Done()
+		b.ended <- ctx.Err()
+		return ipmi.Response{}, ctx.Err()
+	case data != nil:
+		return ipmi.Response{Data: data}, nil
+	}
+	return ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil
+}
+
+func (b *fakeBus) Broadcast(_ context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.broadcasts = append(b.broadcasts, ipmb.Request{NetFn: netFn, RequesterLUN: lun, Command: cmd, Data: data})
+	b.told <- struct{}{}
+	return b.errs[cmd]
+}
+
+func (b *fakeBus) Properties() Properties {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.properties
+}
+
+func (b *fakeBus) change(f func(*Properties)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(&b.properties)
+}
+
+func (b *fakeBus) SetPolicy(p ipmb.Policy) error {
+	b.change(func(now *Properties) { now.Policy = p })
+	return nil
+}
+
+func (b *fakeBus) SetOwnAddress(_ context.Context, a ipmi.Address) error {
+	b.change(func(now *Properties) { now.OwnAddress = a })
+	b.told <- struct{}{}
+	return nil
+}
+
+func (b *fakeBus) Statistics() map[string]uint64 { return map[string]uint64{"calls-answered": 7} }
+
+// fail makes commands end with errors.
+func (b *fakeBus) fail(errs map[ipmi.Command]error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.errs = errs
+}
+
+// answer makes a command be answered with data.
+func (b *fakeBus) answer(cmd ipmi.Command, data []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.data[cmd] = data
+}
+
+func (b *fakeBus) lastRequest() ipmb.Request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.requests[len(b.requests)-1]
+}
+
+// rig is a server with one bus, bus4 at index 0, and a client.
+type rig struct {
+	bus    *bustest.Bus
+	server *Server
+	object *BusObject
+	fake   *fakeBus
+	client *Conn
+	heard  chan *dbus.Signal // what the client hears
+}
+
+// bus4 is where the rig's bus is exported.
+const bus4 = BasePath + "/bus4"
+
+func newRig(t *testing.T, config Config) *rig {
+	t.Helper()
+	r := &rig{bus: bustest.Start(t), fake: newFakeBus("bus4", 0), heard: make(chan *dbus.Signal, 10000)}
+	r.server = openServer(t, r.bus, config)
+	r.object = addBus(t, r.server, r.fake)
+	if err := r.server.TakeNames(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run(t, r.server)
+	r.client = dial(t, r.bus, ConnConfig{Signal: func(s *dbus.Signal) {
+		if s.Sender == r.server.conn.Name() {
+			r.heard <- s
+		}
+	}})
+	return r
+}
+
+func openServer(t *testing.T, bus *bustest.Bus, config Config) *Server {
+	t.Helper()
+	config.Address = bus.Address
+	s, err := Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func addBus(t *testing.T, s *Server, fake *fakeBus) *BusObject {
+	t.Helper()
+	o, err := s.NewBus(fake.properties.Name, fake.properties.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddBus(o, fake); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// run runs a server until the test ends.
+func run(t *testing.T, s *Server) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+// listen makes the client hear the server's signals.
+func (r *rig) listen(t *testing.T) {
+	t.Helper()
+	if err := r.client.AddMatch(t.Context(), "type='signal',sender='"+ServiceName+"'"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// call calls a method as the client.
+func (r *rig) call(t *testing.T, path dbus.ObjectPath, iface, member string, args ...any) ([]any, error) {
+	t.Helper()
+	return r.client.Call(t.Context(), Method{Destination: ServiceName, Path: path, Interface: iface, Member: member}, args...)
+}
+
+// legacy calls org.openbmc.Ipmb.sendRequest and returns the struct's members.
+func (r *rig) legacy(t *testing.T, channel, netFn, lun byte, cmd ipmi.Command, data ...byte) []any {
+	t.Helper()
+	got, err := r.call(t, BasePath, legacyInterface, "sendRequest", channel, netFn, lun, byte(cmd), append([]byte{}, data...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 {
+		t.Fatalf("sendRequest has %d results", len(got))
+	}
+	return got[0].([]any)
+}
+
+// errorName is the name of a peer's error.
+func errorName(err error) string {
+	peer, ok := err.(dbus.Error)
+	if !ok {
+		return "not a D-Bus error"
+	}
+	return peer.Name
+}

@@ -1,0 +1,193 @@
+package dbusapi
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
+)
+
+// Signals that are taken as commands, as ipmbbridge takes them.
+const (
+	broadcastMember  = "sendBroadcast"      // yyyyay, of any path and interface
+	ownAddressMember = "updateBmcSlaveAddr" // yyy, of any interface
+	ownAddressPath   = dbus.ObjectPath("/xyz/openbmc_project/MultiNode/Status")
+)
+
+// matchRules is which signals are asked for: names that lose their owner, and
+// the commands.
+func matchRules() []string {
+	return []string{
+		"type='signal',sender='" + busName + "',interface='" + busInterface + "',member='NameOwnerChanged',arg2=''",
+		"type='signal',member='" + broadcastMember + "'",
+		"type='signal',member='" + ownAddressMember + "',path='" + string(ownAddressPath) + "'",
+	}
+}
+
+const (
+	// maxCommands is how many commands wait for their sender to be looked up.
+	maxCommands = 64
+	// maxRunning is how many commands are carried out at a time.
+	maxRunning = 16
+)
+
+// command is what a signal asks for.
+type command struct {
+	sender string
+	run    func(context.Context)
+}
+
+// receiveSignal takes a signal from the reading goroutine and does not block.
+func (s *Server) receiveSignal(in *dbus.Signal) {
+	member := in.Name[strings.LastIndexByte(in.Name, '.')+1:]
+	switch {
+	case in.Sender == busName:
+		if name, ok := lostName(member, in.Body); ok {
+			s.callers.left(name)
+		}
+	case member == broadcastMember:
+		s.take(in.Sender, s.broadcastCommand(in.Body))
+	case member == ownAddressMember && in.Path == ownAddressPath:
+		s.take(in.Sender, s.ownAddressCommand(in.Body))
+	}
+}
+
+// take queues a command; nil is a malformed one.
+func (s *Server) take(sender string, run func(context.Context)) {
+	if run == nil {
+		s.counters.signalsMalformed.Add(1)
+		return
+	}
+	select {
+	case s.commands <- command{sender, run}:
+	default:
+		s.counters.signalsDropped.Add(1)
+	}
+}
+
+// lostName reads NameOwnerChanged (name, old owner, new owner).
+func lostName(member string, body []any) (string, bool) {
+	if member != "NameOwnerChanged" || len(body) != 3 {
+		return "", false
+	}
+	name, _ := body[0].(string)
+	owner, isString := body[2].(string)
+	return name, isString && owner == "" && strings.HasPrefix(name, ":")
+}
+
+// broadcastCommand reads channel, netFn, requester LUN, command and data.
+func (s *Server) broadcastCommand(body []any) func(context.Context) {
+	head, ok := leadingBytes(body, 4)
+	if !ok || len(body) != 5 {
+		return nil
+	}
+	data, ok := body[4].([]byte)
+	netFn, lun := ipmi.NetFn(head[1]), ipmi.LUN(head[2])
+	if !ok || checkRequest(netFn, lun, 0) != nil {
+		return nil
+	}
+	return func(ctx context.Context) {
+		if o := s.objects.channel(head[0]); o == nil || o.broadcast(ctx, netFn, lun, ipmi.Command(head[3]), data) != nil {
+			s.counters.signalsFailed.Add(1)
+		}
+	}
+}
+
+// ownAddressCommand reads channel, number of the I2C bus and new 8-bit address.
+func (s *Server) ownAddressCommand(body []any) func(context.Context) {
+	args, ok := leadingBytes(body, 3)
+	if !ok || len(body) != 3 {
+		return nil
+	}
+	address := ipmi.Address(args[2])
+	if !address.IsSlave() {
+		return nil
+	}
+	return func(ctx context.Context) {
+		if o := s.objects.channel(args[0]); o == nil || !o.changeAddress(ctx, int(args[1]), address) {
+			s.counters.signalsFailed.Add(1)
+		}
+	}
+}
+
+// changeAddress changes our own address, if the bus is of type ipmb and has
+// this number.
+func (o *BusObject) changeAddress(ctx context.Context, number int, address ipmi.Address) bool {
+	p := o.bus.Properties()
+	if o.index&channelTypeMask != channelTypeIPMB || busNumber(p.Device) != number {
+		return false
+	}
+	if p.OwnAddress == address {
+		return true
+	}
+	if err := o.bus.SetOwnAddress(ctx, address); err != nil {
+		return false
+	}
+	o.server.Changed(o)
+	return true
+}
+
+// busNumber is the number of an I2C bus as ipmbbridge takes it from a path: the
+// digits after the first "-" of "/dev/ipmb-4". It is -1 when there are none.
+func busNumber(device string) int {
+	_, digits, _ := strings.Cut(device, "-")
+	end := 0
+	for end < len(digits) && digits[end] >= '0' && digits[end] <= '9' {
+		end++
+	}
+	number, err := strconv.Atoi(digits[:end])
+	if err != nil {
+		return -1
+	}
+	return number
+}
+
+// leadingBytes is the first n arguments, if they are bytes.
+func leadingBytes(body []any, n int) ([4]byte, bool) {
+	var head [4]byte
+	if len(body) < n {
+		return head, false
+	}
+	for i := range n {
+		b, ok := body[i].(byte)
+		if !ok {
+			return head, false
+		}
+		head[i] = b
+	}
+	return head, true
+}
+
+// runCommands carries out commands of those who may give them, until ctx ends.
+// A bus that is slow to take one holds up no other.
+func (s *Server) runCommands(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, maxRunning)
+	for {
+		var next command
+		select {
+		case <-ctx.Done():
+			return
+		case next = <-s.commands:
+		}
+		if !s.trusted(ctx, next.sender) {
+			s.counters.signalsRefused.Add(1)
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			s.counters.signalsDropped.Add(1)
+			continue
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			next.run(ctx)
+		})
+	}
+}

@@ -1,0 +1,166 @@
+package dbusapi
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// The paths and interfaces that are served.
+const (
+	rootPath = dbus.ObjectPath("/")
+	// BasePath is the object of the whole service; buses are its children.
+	BasePath = dbus.ObjectPath("/xyz/openbmc_project/Ipmi/Channel/Ipmb")
+
+	introspectableInterface = "org.freedesktop.DBus.Introspectable"
+	propertiesInterface     = "org.freedesktop.DBus.Properties"
+	managerInterface        = "org.freedesktop.DBus.ObjectManager"
+	peerInterface           = "org.freedesktop.DBus.Peer"
+	legacyInterface         = "org.openbmc.Ipmb"
+	busObjectInterface      = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
+)
+
+// object is what lives at a path. It implements dbus.ServerObject.
+type object struct {
+	path       dbus.ObjectPath
+	interfaces []string // in the order of introspection
+	sets       map[string]methodSet
+	bus        *BusObject // of the object of a bus
+}
+
+// newObject makes an object with these interfaces and those that every object
+// has.
+func newObject(s *Server, path dbus.ObjectPath, bus *BusObject, interfaces ...string) *object {
+	o := &object{
+		path:       path,
+		interfaces: append(interfaces, introspectableInterface, peerInterface, propertiesInterface),
+		sets:       make(map[string]methodSet),
+		bus:        bus,
+	}
+	for _, name := range o.interfaces {
+		o.sets[name] = make(methodSet)
+	}
+	for _, m := range methods() {
+		if set, ok := o.sets[m.iface]; ok {
+			set[m.member] = &boundMethod{method: m, server: s, object: o}
+		}
+	}
+	return o
+}
+
+// LookupInterface finds an interface; "" is all of them together.
+func (o *object) LookupInterface(name string) (dbus.Interface, bool) {
+	if name == "" {
+		return allMethods{o}, true
+	}
+	set, ok := o.sets[name]
+	return set, ok
+}
+
+// methodSet is the methods of an interface by member.
+type methodSet map[string]*boundMethod
+
+// LookupMethod implements dbus.Interface.
+func (s methodSet) LookupMethod(member string) (dbus.Method, bool) {
+	m, ok := s[member]
+	return m, ok
+}
+
+// allMethods finds a member for a call that names no interface, in the first
+// of the object's interfaces that has it.
+type allMethods struct{ *object }
+
+// LookupMethod implements dbus.Interface.
+func (a allMethods) LookupMethod(member string) (dbus.Method, bool) {
+	for _, name := range a.interfaces {
+		if m, ok := a.sets[name].LookupMethod(member); ok {
+			return m, true
+		}
+	}
+	return nil, false
+}
+
+// objects is all objects of a server by path, and its buses by channel index.
+type objects struct {
+	mu       sync.RWMutex
+	paths    map[dbus.ObjectPath]*object
+	channels map[uint8]*BusObject
+}
+
+// LookupObject implements dbus.Handler.
+func (o *objects) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	found, ok := o.paths[path]
+	return found, ok
+}
+
+// channel is the bus with an index, nil when there is none.
+func (o *objects) channel(index uint8) *BusObject {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.channels[index]
+}
+
+// add puts an object at its path, if that is free. Of buses that share an
+// index the first has it.
+func (o *objects) add(added *object) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, taken := o.paths[added.path]; taken {
+		return false
+	}
+	o.paths[added.path] = added
+	if bus := added.bus; bus != nil && o.channels[bus.index] == nil {
+		o.channels[bus.index] = bus
+	}
+	return true
+}
+
+func (o *objects) remove(path dbus.ObjectPath) *object {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	removed := o.paths[path]
+	delete(o.paths, path)
+	if removed != nil && removed.bus != nil && o.channels[removed.bus.index] == removed.bus {
+		delete(o.channels, removed.bus.index)
+	}
+	return removed
+}
+
+// below is the objects under a path, without the one at it, in order.
+func (o *objects) below(path dbus.ObjectPath) []*object {
+	prefix := strings.TrimSuffix(string(path), "/") + "/"
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	var found []*object
+	for p, one := range o.paths {
+		if p != path && strings.HasPrefix(string(p), prefix) {
+			found = append(found, one)
+		}
+	}
+	slices.SortFunc(found, func(a, b *object) int { return strings.Compare(string(a.path), string(b.path)) })
+	return found
+}
+
+// buses is all buses in order of their paths.
+func (o *objects) buses() []*BusObject {
+	var buses []*BusObject
+	for _, one := range o.below(BasePath) {
+		buses = append(buses, one.bus)
+	}
+	return buses
+}
+
+// ancestors is the paths between the root and path, both left out.
+func ancestors(path dbus.ObjectPath) []dbus.ObjectPath {
+	var paths []dbus.ObjectPath
+	for i := 1; i < len(path); i++ {
+		if path[i] == '/' {
+			paths = append(paths, path[:i])
+		}
+	}
+	return paths
+}

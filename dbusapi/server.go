@@ -1,0 +1,184 @@
+package dbusapi
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// Defaults of a Config.
+const (
+	defaultMaxCallsPerSender = 256
+	defaultMaxCallsPerBus    = 256
+)
+
+// Config describes a Server. The zero value of every field but Address is its
+// default.
+type Config struct {
+	// Address is a D-Bus address, SystemBus or SessionBus.
+	Address string
+	// SignalNames are well-known names whose owners' signals sendBroadcast and
+	// updateBmcSlaveAddr are obeyed, as uid 0's always are.
+	SignalNames []string
+	// MaxCallsPerSender and MaxCallsPerBus limit the calls in progress. 0 is
+	// 256.
+	MaxCallsPerSender int
+	MaxCallsPerBus    int
+}
+
+// Server is the service on D-Bus.
+type Server struct {
+	conn    *Conn
+	objects objects
+	callers *callers
+	names   *names
+
+	maxBusCalls int
+	signalNames []string
+	trustedUser uint32 // 0 but in tests
+	users       users
+	ids         atomic.Uint64
+
+	outgoing chan signal
+	changed  chan struct{}
+	commands chan command
+	counters counters
+
+	closeOnce sync.Once
+}
+
+// counters is what happened to signals taken as commands.
+type counters struct {
+	signalsMalformed atomic.Uint64
+	signalsRefused   atomic.Uint64
+	signalsDropped   atomic.Uint64
+	signalsFailed    atomic.Uint64
+}
+
+// Open connects to the message bus and exports the objects of the service. It
+// takes no name yet: TakeNames does, when the buses are there. ctx bounds the
+// time this takes; its values, not its end, are those of the calls served.
+func Open(ctx context.Context, config Config) (*Server, error) {
+	s := &Server{
+		callers:     newCallers(context.WithoutCancel(ctx), orDefault(config.MaxCallsPerSender, defaultMaxCallsPerSender)),
+		names:       newNames(config.Address),
+		maxBusCalls: orDefault(config.MaxCallsPerBus, defaultMaxCallsPerBus),
+		signalNames: config.SignalNames,
+		users:       make(users),
+		outgoing:    make(chan signal, maxSignals),
+		changed:     make(chan struct{}, 1),
+		commands:    make(chan command, maxCommands),
+	}
+	// Ids are not used again after a restart either.
+	s.ids.Store(uint64(time.Now().UnixNano()))
+	s.objects.paths = make(map[dbus.ObjectPath]*object)
+	s.objects.channels = make(map[uint8]*BusObject)
+	s.addBase()
+	conn, err := Dial(ctx, ConnConfig{Address: config.Address, Objects: &s.objects, Signal: s.receiveSignal})
+	if err != nil {
+		return nil, err
+	}
+	s.conn = conn
+	s.names.add(mainChannel, conn)
+	for _, rule := range matchRules() {
+		if err := conn.AddMatch(ctx, rule); err != nil {
+			_ = s.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func orDefault(n, def int) int {
+	if n == 0 {
+		return def
+	}
+	return n
+}
+
+// addBase makes the object of the service and the paths that lead to it.
+func (s *Server) addBase() {
+	s.objects.add(newObject(s, rootPath, nil, managerInterface))
+	for _, path := range ancestors(BasePath) {
+		s.objects.add(newObject(s, path, nil))
+	}
+	s.objects.add(newObject(s, BasePath, nil, legacyInterface, managerInterface))
+}
+
+// NewBus makes the object of a bus with a name and a channel index. Nobody
+// sees it until AddBus.
+func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
+	path, err := busPathOf(name)
+	if err != nil {
+		return nil, err
+	}
+	return &BusObject{server: s, name: name, index: index, path: path}, nil
+}
+
+// AddBus exports a bus. A path that is taken is an error. Of buses with one
+// index org.openbmc.Ipmb reaches the first.
+func (s *Server) AddBus(o *BusObject, bus Bus) error {
+	o.bus = bus
+	o.told = bus.Properties()
+	exported := newObject(s, o.path, o, busObjectInterface)
+	if !s.objects.add(exported) {
+		return fmt.Errorf("bus %s: there is one at %s already", o.name, o.path)
+	}
+	s.emitAdded(exported)
+	return nil
+}
+
+// RemoveBus takes a bus away. Calls in progress end as the bus ends them.
+func (s *Server) RemoveBus(o *BusObject) {
+	if removed := s.objects.remove(o.path); removed != nil {
+		s.emitRemoved(removed)
+	}
+}
+
+// Run sends signals and obeys those of others until ctx ends (nil) or a
+// connection to the message bus is lost (ErrDisconnected).
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	defer cancel()
+	loops.Go(func() { s.emitSignals(ctx) })
+	loops.Go(func() { s.runCommands(ctx) })
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.names.lost:
+		return ErrDisconnected
+	}
+}
+
+// Drain lets no more calls in and waits for those in progress, at most until
+// ctx ends.
+func (s *Server) Drain(ctx context.Context) { s.callers.drain(ctx) }
+
+// Close ends all calls, waits for them and closes all connections.
+func (s *Server) Close() error {
+	var err error
+	s.closeOnce.Do(func() {
+		s.callers.close()
+		err = s.names.close()
+	})
+	return err
+}
+
+// Statistics counts what happened to the signals taken as commands, by name.
+func (s *Server) Statistics() map[string]uint64 {
+	return map[string]uint64{
+		"signals-malformed": s.counters.signalsMalformed.Load(),
+		"signals-refused":   s.counters.signalsRefused.Load(),
+		"signals-dropped":   s.counters.signalsDropped.Load(),
+		"signals-failed":    s.counters.signalsFailed.Load(),
+	}
+}
+
+// nextID is an id for a ReceivedMessage.
+func (s *Server) nextID() uint64 { return s.ids.Add(1) }

@@ -1,0 +1,77 @@
+package dbusapi
+
+import (
+	"context"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/xml"
+)
+
+// Signals of the standard interfaces.
+const (
+	propertiesChanged = propertiesInterface + ".PropertiesChanged"
+	interfacesAdded   = managerInterface + ".InterfacesAdded"
+	interfacesRemoved = managerInterface + ".InterfacesRemoved"
+)
+
+// introspect serves org.freedesktop.DBus.Introspectable.Introspect.
+func introspect(_ context.Context, c *call) ([]any, error) {
+	prefix := strings.TrimSuffix(string(c.object.path), "/") + "/"
+	var children []string
+	for _, one := range c.server.objects.below(c.object.path) {
+		if child := string(one.path[len(prefix):]); !strings.Contains(child, "/") {
+			children = append(children, child)
+		}
+	}
+	text, err := xml.Node(c.object.interfaces, children)
+	return []any{text}, err
+}
+
+// propertyMaps is the properties of an object by interface, as ObjectManager
+// gives them.
+type propertyMaps = map[string]map[string]dbus.Variant
+
+// getManagedObjects serves org.freedesktop.DBus.ObjectManager.
+func getManagedObjects(_ context.Context, c *call) ([]any, error) {
+	managed := make(map[dbus.ObjectPath]propertyMaps)
+	for _, one := range c.server.objects.below(c.object.path) {
+		if maps := one.propertyMaps(); len(maps) > 0 {
+			managed[one.path] = maps
+		}
+	}
+	return []any{managed}, nil
+}
+
+// propertyMaps is empty for an object that only leads to others.
+func (o *object) propertyMaps() propertyMaps {
+	maps := make(propertyMaps)
+	for _, name := range o.interfaces {
+		switch name {
+		case busObjectInterface:
+			maps[name] = o.bus.variants()
+		case legacyInterface:
+			maps[name] = map[string]dbus.Variant{}
+		}
+	}
+	return maps
+}
+
+// managers is the paths of the objects that tell of added and removed objects.
+func managers() []dbus.ObjectPath { return []dbus.ObjectPath{rootPath, BasePath} }
+
+// emitAdded says that an object has come.
+func (s *Server) emitAdded(o *object) {
+	maps := o.propertyMaps()
+	for _, manager := range managers() {
+		_ = s.conn.Emit(manager, interfacesAdded, o.path, maps)
+	}
+}
+
+// emitRemoved says that an object has gone.
+func (s *Server) emitRemoved(o *object) {
+	for _, manager := range managers() {
+		_ = s.conn.Emit(manager, interfacesRemoved, o.path, []string{busObjectInterface})
+	}
+}
