@@ -1,0 +1,155 @@
+package i2c
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// seqpacketMaxFrame is what fits ipmbbridge's frame buffer, its length byte
+// taken off, so that whatever it could have sent passes.
+const seqpacketMaxFrame = 264
+
+// seqpacketNetwork is what package net calls SOCK_SEQPACKET.
+const seqpacketNetwork = "unixpacket"
+
+// seqpacket is a bus behind a SOCK_SEQPACKET socket. One packet is one frame,
+// its destination address first, without a length byte.
+//
+// A peer that does not read holds WriteFrame as a held clock line would.
+type seqpacket struct {
+	path  string
+	conn  *net.UnixConn
+	raw   syscall.RawConn
+	drain *drain
+
+	empty, oversized atomic.Uint64
+}
+
+// OpenSeqpacket connects to the SOCK_SEQPACKET socket at path, or at the
+// abstract address that follows an @. The errors are OpErrors.
+func OpenSeqpacket(path string) (Transport, error) {
+	conn, err := net.DialUnix(seqpacketNetwork, nil, seqpacketAddr(path))
+	if err != nil {
+		return nil, &OpError{Op: "open", Device: path, Err: cause(err)}
+	}
+	return newSeqpacket(path, conn)
+}
+
+func seqpacketAddr(path string) *net.UnixAddr {
+	return &net.UnixAddr{Name: path, Net: seqpacketNetwork}
+}
+
+func newSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		conn.Close()
+		return nil, &OpError{Op: "open", Device: path, Err: err}
+	}
+	s := &seqpacket{path: path, conn: conn, raw: raw}
+	s.drain = newDrain(readPacket, s.frame)
+	return s, nil
+}
+
+// ReadFrames implements Transport.
+func (s *seqpacket) ReadFrames(b *Batch) error {
+	err := s.drain.fill(b, s.raw.Read)
+	switch {
+	case err == nil, err == io.EOF:
+		return err
+	case errors.Is(err, net.ErrClosed):
+		return ErrClosed
+	case hungUp(err):
+		return io.EOF
+	}
+	return &OpError{Op: "read", Device: s.path, Err: cause(err)}
+}
+
+// readPacket reads one packet. A peer that went without having read all is
+// reported once, ahead of the packets that it had sent: those come first here,
+// and the end of the file after them.
+func readPacket(fd int, b []byte) (int, error) {
+	n, err := unix.Read(fd, b)
+	if err == unix.ECONNRESET {
+		return unix.Read(fd, b)
+	}
+	return n, err
+}
+
+// frame drops what is too long for a frame: whole, or cut to the room in the
+// batch, which is larger than a frame. An empty packet looks like the end of
+// the file and is one only if the peer has hung up: otherwise any peer could
+// bring the bus down with it.
+func (s *seqpacket) frame(fd int, packet []byte) (int, error) {
+	switch {
+	case len(packet) == 0 && peerGone(fd):
+		return 0, io.EOF
+	case len(packet) == 0:
+		s.empty.Add(1)
+		return 0, errDropped
+	case len(packet) > seqpacketMaxFrame:
+		s.oversized.Add(1)
+		return 0, errDropped
+	}
+	return 0, nil
+}
+
+// peerGone reports whether the peer of a socket will send no more.
+func peerGone(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(fds, 0)
+	return err != nil || n > 0
+}
+
+// WriteFrame implements Transport. A peer that has gone is ErrClosed.
+func (s *seqpacket) WriteFrame(frame []byte) error {
+	if err := checkLength(frame, seqpacketMaxFrame); err != nil {
+		return err
+	}
+	_, err := s.conn.Write(frame)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, net.ErrClosed):
+		return ErrClosed
+	case hungUp(err):
+		return &OpError{Op: "write", Device: s.path, Kind: ErrClosed, Err: cause(err)}
+	}
+	return &OpError{Op: "write", Device: s.path, Kind: ErrStuck, Err: cause(err)}
+}
+
+// hungUp reports whether err is how the system says that the peer has gone.
+func hungUp(err error) bool {
+	switch cause(err) {
+	case unix.EPIPE, unix.ECONNRESET, unix.ENOTCONN:
+		return true
+	}
+	return false
+}
+
+// Limits implements Transport. What a general call reaches is the peer's
+// business; the socket carries it as any frame.
+func (s *seqpacket) Limits() Limits {
+	return Limits{MaxFrame: seqpacketMaxFrame, GeneralCall: true}
+}
+
+// Counters implements Counter.
+func (s *seqpacket) Counters() map[string]uint64 {
+	return map[string]uint64{
+		"dropped-empty":     s.empty.Load(),
+		"dropped-oversized": s.oversized.Load(),
+	}
+}
+
+// Close implements Transport. A WriteFrame that waits for the peer ends with
+// ErrClosed.
+func (s *seqpacket) Close() error {
+	if err := s.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return &OpError{Op: "close", Device: s.path, Err: cause(err)}
+	}
+	return nil
+}
