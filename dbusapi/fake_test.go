@@ -133,13 +133,20 @@ const bus4 = BasePath + "/bus4"
 
 func newRig(t *testing.T, config Config) *rig {
 	t.Helper()
+	r := newStoppedRig(t, config)
+	run(t, r.server)
+	return r
+}
+
+// newStoppedRig is a rig whose server does not run yet.
+func newStoppedRig(t *testing.T, config Config) *rig {
+	t.Helper()
 	r := &rig{bus: bustest.Start(t), fake: newFakeBus("bus4", 0), heard: make(chan *dbus.Signal, 10000)}
 	r.server = openServer(t, r.bus, config)
 	r.object = addBus(t, r.server, r.fake)
 	if err := r.server.TakeNames(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	run(t, r.server)
 	r.client = dial(t, r.bus, ConnConfig{Signal: func(s *dbus.Signal) {
 		if s.Sender == r.server.conn.Name() {
 			r.heard <- s

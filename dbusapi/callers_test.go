@@ -1,0 +1,135 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// block starts a call that is never answered and returns when the bus has it.
+func (r *rig) block(t *testing.T, conn *Conn) <-chan *dbus.Call {
+	t.Helper()
+	call := conn.Object(ServiceName, BasePath).Go(legacyInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
+		byte(0), byte(6), byte(0), byte(cmdBlock), []byte{})
+	<-r.fake.began
+	return call.Done
+}
+
+func TestCallsEndWhenTheirCallerLeaves(t *testing.T) {
+	r := newRig(t, Config{})
+	leaver, stayer := dial(t, r.bus, ConnConfig{}), dial(t, r.bus, ConnConfig{})
+	for range 3 {
+		r.block(t, leaver)
+	}
+	r.block(t, stayer)
+	_ = leaver.Close()
+	for range 3 {
+		if err := <-r.fake.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("a call ended with %v", err)
+		}
+	}
+	if n := r.object.inProgress.Load(); n < 1 {
+		t.Errorf("%d calls in progress: the other caller's ended too", n)
+	}
+	select {
+	case <-r.fake.ended:
+		t.Error("the other caller's call ended")
+	default:
+	}
+}
+
+func TestCallThatStartsAfterItsCallerLeftIsEnded(t *testing.T) {
+	c := newCallers(t.Context(), 10)
+	c.left(":1.5")
+	if _, err := c.enter(":1.5"); !errors.Is(err, errGone) {
+		t.Errorf("error = %v", err)
+	}
+	one, err := c.enter(":1.6")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.leave(one)
+	c.close()
+}
+
+func TestNamesThatLeftAreForgottenInOrder(t *testing.T) {
+	c := newCallers(t.Context(), 10)
+	for i := range maxGone + 1 {
+		c.left(fmt.Sprintf(":1.%d", i))
+		c.left(fmt.Sprintf(":1.%d", i)) // twice is once
+	}
+	if c.gone.has(":1.0") || !c.gone.has(":1.1") || !c.gone.has(fmt.Sprintf(":1.%d", maxGone)) {
+		t.Error("not the oldest was forgotten")
+	}
+	if len(c.gone.set) > maxGone+1 {
+		t.Errorf("%d names are remembered", len(c.gone.set))
+	}
+	c.close()
+}
+
+func TestLimitOfASender(t *testing.T) {
+	r := newRig(t, Config{MaxCallsPerSender: 2})
+	greedy := dial(t, r.bus, ConnConfig{})
+	r.block(t, greedy)
+	r.block(t, greedy)
+
+	got, err := greedy.Call(t.Context(), Method{Destination: ServiceName, Path: BasePath, Interface: legacyInterface, Member: "sendRequest"},
+		byte(0), byte(6), byte(0), byte(1), []byte{})
+	if err != nil || got[0].([]any)[0] != int32(statusBusy) {
+		t.Errorf("legacy call over the limit = %v, %v", got, err)
+	}
+	_, err = greedy.Call(t.Context(), Method{Destination: ServiceName, Path: bus4, Interface: busObjectInterface, Member: "sendRequest"},
+		byte(0), byte(6), byte(0), byte(1), []byte{})
+	if errorName(err) != errorTooMany {
+		t.Errorf("call over the limit: %v", err)
+	}
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(statusOK) {
+		t.Errorf("call of another sender = %v", got)
+	}
+}
+
+func TestLimitOfABus(t *testing.T) {
+	r := newRig(t, Config{MaxCallsPerBus: 2})
+	other := newFakeBus("bus5", 4)
+	addBus(t, r.server, other)
+	r.block(t, dial(t, r.bus, ConnConfig{}))
+	r.block(t, dial(t, r.bus, ConnConfig{}))
+
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(statusBusy) {
+		t.Errorf("legacy call over the limit = %v", got)
+	}
+	_, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
+	if errorName(err) != errorTooMany {
+		t.Errorf("call over the limit: %v", err)
+	}
+	if got := r.legacy(t, 4, 6, 0, 1); got[0] != int32(statusOK) {
+		t.Errorf("call to another bus = %v", got)
+	}
+	if refused := r.object.statistics()["dbus-calls-refused"]; refused != 2 {
+		t.Errorf("%d calls were refused", refused)
+	}
+}
+
+func TestCloseEndsCallsAndWaitsForThem(t *testing.T) {
+	r := newRig(t, Config{})
+	r.block(t, r.client)
+	r.block(t, dial(t, r.bus, ConnConfig{}))
+	s := openServer(t, r.bus, Config{})
+	o := addBus(t, s, r.fake)
+	for range 2 {
+		r.client.Object(s.conn.Name(), o.Path()).Go(busObjectInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
+			byte(0), byte(6), byte(0), byte(cmdBlock), []byte{})
+		<-r.fake.began
+	}
+	_ = s.Close()
+	if n := len(r.fake.ended); n != 2 {
+		t.Errorf("%d calls had ended when Close returned", n)
+	}
+	if n := o.inProgress.Load(); n != 0 {
+		t.Errorf("%d calls in progress after Close", n)
+	}
+	_ = s.Close()
+}

@@ -1,0 +1,159 @@
+package dbusapi
+
+import (
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmb"
+)
+
+func TestPropertiesOfABus(t *testing.T) {
+	r := newRig(t, Config{})
+	want := map[string]any{
+		"Bus": "bus4", "Device": "/dev/ipmb-4", "Transport": "ipmb-dev", "Channel": byte(0), "Index": byte(0),
+		"OwnAddress": byte(0x20), "RemoteAddress": byte(0x2C), "State": "Up", "StateReason": "",
+		"TimeoutMs": uint32(250), "Tries": uint32(6),
+		"Statistics": map[string]uint64{"calls-answered": 7, "dbus-calls-refused": 0, "dbus-signals-dropped": 0},
+	}
+	for _, iface := range []string{busObjectInterface, ""} {
+		all, err := r.call(t, bus4, propertiesInterface, "GetAll", iface)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]any)
+		for name, value := range all[0].(map[string]dbus.Variant) {
+			got[name] = value.Value()
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("GetAll(%q): %s", iface, diff)
+		}
+	}
+	for name, value := range want {
+		got, err := r.call(t, bus4, propertiesInterface, "Get", busObjectInterface, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(value, got[0].(dbus.Variant).Value()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+func TestTypesOfPropertiesAreTheTables(t *testing.T) {
+	r := newRig(t, Config{})
+	for _, p := range busProperties() {
+		if got := r.object.variants()[p.name].Signature().String(); got != p.signature {
+			t.Errorf("%s is of type %s, not %s", p.name, got, p.signature)
+		}
+	}
+}
+
+func TestPropertiesThatAreNotThere(t *testing.T) {
+	const (
+		unknownProperty  = "org.freedesktop.DBus.Error.UnknownProperty"
+		unknownInterface = "org.freedesktop.DBus.Error.UnknownInterface"
+	)
+	r := newRig(t, Config{})
+	for _, tt := range []struct {
+		name   string
+		path   dbus.ObjectPath
+		member string
+		args   []any
+		want   string
+	}{
+		{"property", bus4, "Get", []any{busObjectInterface, "Nothing"}, unknownProperty},
+		{"property of another interface", bus4, "Get", []any{propertiesInterface, "Bus"}, unknownProperty},
+		{"interface", bus4, "Get", []any{"no.such", "Bus"}, unknownInterface},
+		{"property of an object without", BasePath, "Get", []any{legacyInterface, "Bus"}, unknownProperty},
+		{"all of an interface", bus4, "GetAll", []any{"no.such"}, unknownInterface},
+		{"to set", bus4, "Set", []any{busObjectInterface, "Nothing", dbus.MakeVariant("x")}, unknownProperty},
+	} {
+		if _, err := r.call(t, tt.path, propertiesInterface, tt.member, tt.args...); errorName(err) != tt.want {
+			t.Errorf("%s: %s: %v", tt.name, errorName(err), err)
+		}
+	}
+	if got, err := r.call(t, BasePath, propertiesInterface, "GetAll", legacyInterface); err != nil || len(got[0].(map[string]dbus.Variant)) != 0 {
+		t.Errorf("GetAll of an interface without properties = %v, %v", got, err)
+	}
+}
+
+func (r *rig) set(t *testing.T, name string, value any) error {
+	t.Helper()
+	_, err := r.call(t, bus4, propertiesInterface, "Set", busObjectInterface, name, dbus.MakeVariant(value))
+	return err
+}
+
+// changes waits for a PropertiesChanged of bus4.
+func (r *rig) changes(t *testing.T) map[string]dbus.Variant {
+	t.Helper()
+	got := <-r.heard
+	if got.Name != propertiesChanged || got.Path != bus4 || got.Body[0] != busObjectInterface || len(got.Body[2].([]string)) != 0 {
+		t.Errorf("signal %+v", got)
+	}
+	return got.Body[1].(map[string]dbus.Variant)
+}
+
+func TestPolicyCanBeSet(t *testing.T) {
+	r := newRig(t, Config{})
+	r.listen(t)
+	if err := r.set(t, "TimeoutMs", uint32(1000)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]dbus.Variant{"TimeoutMs": dbus.MakeVariant(uint32(1000))}, r.changes(t), cmp.Comparer(sameVariant)); diff != "" {
+		t.Error(diff)
+	}
+	if err := r.set(t, "Tries", uint32(1)); err != nil {
+		t.Fatal(err)
+	}
+	r.changes(t)
+	if want := (ipmb.Policy{Tries: 1, Timeout: time.Second}); r.fake.Properties().Policy != want {
+		t.Errorf("policy = %v", r.fake.Properties().Policy)
+	}
+}
+
+func sameVariant(a, b dbus.Variant) bool { return a.String() == b.String() }
+
+func TestSetRefused(t *testing.T) {
+	const (
+		readOnly = "org.freedesktop.DBus.Error.PropertyReadOnly"
+		invalid  = "org.freedesktop.DBus.Error.InvalidArgs"
+	)
+	r := newRig(t, Config{})
+	for _, tt := range []struct {
+		name     string
+		property string
+		value    any
+		want     string
+	}{
+		{"read-only", "State", "Up", readOnly},
+		{"statistics", "Statistics", map[string]uint64{}, readOnly},
+		{"wrong type", "Tries", "six", invalid},
+		{"narrow number", "Tries", byte(6), invalid},
+		{"time-out too short", "TimeoutMs", uint32(9), errorInvalidArgument},
+		{"time-out too long", "TimeoutMs", uint32(60001), errorInvalidArgument},
+		{"no tries", "Tries", uint32(0), errorInvalidArgument},
+		{"too many tries", "Tries", uint32(65), errorInvalidArgument},
+	} {
+		if err := r.set(t, tt.property, tt.value); errorName(err) != tt.want {
+			t.Errorf("%s: %s: %v", tt.name, errorName(err), err)
+		}
+	}
+	if r.fake.Properties().Policy != (ipmb.Policy{}) {
+		t.Errorf("policy = %v", r.fake.Properties().Policy)
+	}
+}
+
+func TestChangesAreTold(t *testing.T) {
+	r := newRig(t, Config{})
+	r.listen(t)
+	r.server.Changed(r.object) // nothing has
+	r.fake.change(func(p *Properties) { p.State, p.Reason = Down, "the device is gone" })
+	r.server.Changed(r.object)
+	want := map[string]dbus.Variant{"State": dbus.MakeVariant("Down"), "StateReason": dbus.MakeVariant("the device is gone")}
+	if diff := cmp.Diff(want, r.changes(t), cmp.Comparer(sameVariant)); diff != "" {
+		t.Error(diff)
+	}
+}

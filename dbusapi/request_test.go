@@ -1,0 +1,184 @@
+package dbusapi
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+func TestRequestOfABus(t *testing.T) {
+	r := newRig(t, Config{})
+	got, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0x72), byte(6), byte(1), byte(1), []byte{0xAA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]any{byte(0), deviceID}, got); diff != "" {
+		t.Error(diff)
+	}
+	sent := ipmb.Request{Responder: 0x72, NetFn: 6, LUN: 1, Command: 1, Data: []byte{0xAA}}
+	if diff := cmp.Diff(sent, r.fake.lastRequest()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCompletionCodeIsAResult(t *testing.T) {
+	r := newRig(t, Config{})
+	got, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(0x99), []byte{})
+	if diff := cmp.Diff([]any{byte(0xC1), []byte{}}, got); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	r := newRig(t, Config{})
+	_, err := r.call(t, bus4, busObjectInterface, "sendRequestWithOptions", byte(0x72), byte(6), byte(0), byte(1), []byte{},
+		map[string]any{"timeout-ms": uint32(1500), "tries": uint32(2), "requester-lun": byte(2), "fail-fast": true, "broadcast": true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ipmb.Request{
+		Responder: 0x72, NetFn: 6, Command: 1, RequesterLUN: 2, Data: []byte{},
+		Policy: ipmb.Policy{Tries: 2, Timeout: 1500 * time.Millisecond}, FailFast: true, GeneralCall: true,
+	}
+	if diff := cmp.Diff(want, r.fake.lastRequest()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOptionsRefused(t *testing.T) {
+	r := newRig(t, Config{})
+	for name, tt := range map[string]struct {
+		options map[string]any
+		says    string
+	}{
+		"unknown key":            {map[string]any{"retries": uint32(1)}, `"retries" is not known`},
+		"wrong type":             {map[string]any{"tries": byte(1)}, `"tries" is of type 'u', not 'y'`},
+		"signed number":          {map[string]any{"timeout-ms": int32(100)}, `"timeout-ms" is of type 'u', not 'i'`},
+		"time-out too short":     {map[string]any{"timeout-ms": uint32(9)}, "10ms"},
+		"time-out too long":      {map[string]any{"timeout-ms": uint32(60001)}, "1m0s"},
+		"largest number":         {map[string]any{"timeout-ms": ^uint32(0)}, "1m0s"},
+		"no tries":               {map[string]any{"tries": uint32(0)}, "1 to 64"},
+		"too many tries":         {map[string]any{"tries": uint32(65)}, "1 to 64"},
+		"requester LUN too high": {map[string]any{"requester-lun": byte(4)}, "requester LUN 4"},
+	} {
+		_, err := r.call(t, bus4, busObjectInterface, "sendRequestWithOptions", byte(0), byte(6), byte(0), byte(1), []byte{}, tt.options)
+		if errorName(err) != errorInvalidArgument || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %s: %v", name, errorName(err), err)
+		}
+	}
+}
+
+func TestArgumentsOutOfRangeAreNamed(t *testing.T) {
+	r := newRig(t, Config{})
+	for name, tt := range map[string]struct {
+		args []any
+		says string
+	}{
+		"odd responder": {[]any{byte(0x21), byte(6), byte(0), byte(1), []byte{}}, "responder 21h"},
+		"odd netFn":     {[]any{byte(0), byte(7), byte(0), byte(1), []byte{}}, "network function 07h"},
+		"large netFn":   {[]any{byte(0), byte(0x40), byte(0), byte(1), []byte{}}, "network function 40h"},
+		"large LUN":     {[]any{byte(0), byte(6), byte(4), byte(1), []byte{}}, "LUN 4"},
+	} {
+		_, err := r.call(t, bus4, busObjectInterface, "sendRequest", tt.args...)
+		if errorName(err) != errorInvalidArgument || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %s: %v", name, errorName(err), err)
+		}
+	}
+}
+
+func TestFailuresAreErrorsByName(t *testing.T) {
+	r := newRig(t, Config{})
+	r.fake.fail(map[ipmi.Command]error{0x10: ipmb.ErrTimeout, 0x11: ipmb.ErrNotAcknowledged, 0x12: ipmb.ErrStuck})
+	for cmd, want := range map[byte]string{0x10: errorTimeout, 0x11: errorUnavailable, 0x12: errorWriteFailure} {
+		if _, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), cmd, []byte{}); errorName(err) != want {
+			t.Errorf("command %02Xh: %s, want %s", cmd, errorName(err), want)
+		}
+	}
+}
+
+func TestBroadcastOfABus(t *testing.T) {
+	r := newRig(t, Config{})
+	if _, err := r.call(t, bus4, busObjectInterface, "sendBroadcast", byte(6), byte(1), byte(2), []byte{3}); err != nil {
+		t.Fatal(err)
+	}
+	want := []ipmb.Request{{NetFn: 6, RequesterLUN: 1, Command: 2, Data: []byte{3}}}
+	if diff := cmp.Diff(want, r.fake.broadcasts); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := r.call(t, bus4, busObjectInterface, "sendBroadcast", byte(7), byte(0), byte(1), []byte{}); errorName(err) != errorInvalidArgument {
+		t.Errorf("odd netFn: %v", err)
+	}
+}
+
+func TestWrongArgumentTypes(t *testing.T) {
+	const invalid = "org.freedesktop.DBus.Error.InvalidArgs"
+	r := newRig(t, Config{})
+	deep := any("bottom")
+	for range 60 {
+		deep = dbus.MakeVariant(deep)
+	}
+	for name, tt := range map[string]struct {
+		path          dbus.ObjectPath
+		iface, member string
+		args          []any
+	}{
+		"none":               {BasePath, legacyInterface, "sendRequest", nil},
+		"one too few":        {BasePath, legacyInterface, "sendRequest", []any{byte(0), byte(6), byte(0), byte(1)}},
+		"one too many":       {BasePath, legacyInterface, "sendRequest", []any{byte(0), byte(6), byte(0), byte(1), []byte{}, byte(0)}},
+		"string for bytes":   {BasePath, legacyInterface, "sendRequest", []any{byte(0), byte(6), byte(0), byte(1), "data"}},
+		"wide numbers":       {BasePath, legacyInterface, "sendRequest", []any{uint32(0), byte(6), byte(0), byte(1), []byte{}}},
+		"deep variants":      {BasePath, legacyInterface, "sendRequest", []any{deep}},
+		"no options":         {bus4, busObjectInterface, "sendRequestWithOptions", []any{byte(0), byte(6), byte(0), byte(1), []byte{}}},
+		"id too narrow":      {bus4, busObjectInterface, "sendResponse", []any{uint32(1), byte(0), []byte{}}},
+		"introspect with an": {bus4, introspectableInterface, "Introspect", []any{"argument"}},
+		"get with one":       {bus4, propertiesInterface, "Get", []any{busObjectInterface}},
+		"set without value":  {bus4, propertiesInterface, "Set", []any{busObjectInterface, "Tries"}},
+	} {
+		if _, err := r.call(t, tt.path, tt.iface, tt.member, tt.args...); errorName(err) != invalid {
+			t.Errorf("%s: %s: %v", name, errorName(err), err)
+		}
+	}
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(0) {
+		t.Errorf("afterwards: %v", got)
+	}
+}
+
+func TestWhatIsNotThere(t *testing.T) {
+	r := newRig(t, Config{})
+	for _, tt := range []struct {
+		name          string
+		path          dbus.ObjectPath
+		iface, member string
+		want          string
+	}{
+		{"object", BasePath + "/bus5", busObjectInterface, "sendRequest", "org.freedesktop.DBus.Error.NoSuchObject"},
+		{"interface", bus4, legacyInterface, "sendRequest", "org.freedesktop.DBus.Error.UnknownInterface"},
+		{"method", bus4, busObjectInterface, "receiveRequest", "org.freedesktop.DBus.Error.UnknownMethod"},
+	} {
+		if _, err := r.call(t, tt.path, tt.iface, tt.member); errorName(err) != tt.want {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if err := r.client.Object(ServiceName, bus4).Call("NoSuchMember", 0).Err; errorName(err) != "org.freedesktop.DBus.Error.UnknownMethod" {
+		t.Errorf("member without interface: %v", err)
+	}
+}
+
+func TestRequestDataOfAllLengths(t *testing.T) {
+	r := newRig(t, Config{})
+	for _, length := range []int{0, 64, 1 << 16} {
+		data := bytes.Repeat([]byte{0xA5}, length)
+		r.fake.answer(2, data)
+		got, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), data)
+		if err != nil || !bytes.Equal(got[1].([]byte), data) || !bytes.Equal(r.fake.lastRequest().Data, data) {
+			t.Errorf("%d bytes went wrong: %v", length, err)
+		}
+	}
+}
