@@ -103,6 +103,19 @@ func TestOpenIPMBDevFails(t *testing.T) {
 	}
 }
 
+func TestOpenIPMBDevOpensACharacterDevice(t *testing.T) {
+	d, err := OpenIPMBDev("/dev/ptmx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := d.Limits(), (Limits{MaxFrame: 239}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestIPMBDevGeneralCall(t *testing.T) {
 	sysfs := t.TempDir()
 	ofNode := filepath.Join(sysfs, "class/misc/ipmb-4/device/of_node")
