@@ -1,0 +1,53 @@
+# make run and make test are all that is needed to begin with; make help lists
+# the rest.
+
+PREFIX  ?= /usr
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+export CGO_ENABLED = 0
+
+.PHONY: build release run test lint fuzz bench install clean help
+
+build: LDFLAGS = -X main.version=$(VERSION)
+release: LDFLAGS = -s -w -X main.version=$(VERSION)
+build release:
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ipmbd ./cmd/ipmbctl
+
+run:
+	@tools/deps run
+	@$(MAKE) --no-print-directory build
+	@ONCE=$(ONCE) tools/tour
+
+test:
+	@tools/deps test
+	@tools/test
+
+lint:
+	@tools/lint
+
+fuzz:
+	@tools/test fuzz
+
+bench:
+	@tools/deps test
+	go test -run '^$$' -bench . -benchmem ./...
+
+install: release
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/ipmbd bin/ipmbctl
+	sed 's,/usr/bin/,$(PREFIX)/bin/,' units/ipmbd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/ipmbd.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d units/ipmbd.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system-services units/xyz.openbmc_project.Ipmi.Channel.Ipmb.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system.d units/xyz.openbmc_project.Ipmi.Channel.Ipmb.conf
+
+clean:
+	rm -rf bin
+
+help:
+	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
+	@echo 'make test       all tests'
+	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
+	@echo 'make fuzz       each fuzz target for FUZZTIME=10s'
+	@echo 'make bench      the benchmarks'
+	@echo 'make build      bin/ipmbd and bin/ipmbctl; make release: without symbols'
+	@echo 'make install    into DESTDIR= and PREFIX=/usr'
+	@echo 'make clean      remove bin'
