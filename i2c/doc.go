@@ -9,9 +9,8 @@
 //
 //  1. Open functions touch the system; New functions do not.
 //  2. ReadFrames is called from one goroutine, WriteFrame from one, which may
-//     be another. Close may be called from any, takes no lock, ends a blocked
-//     ReadFrames with ErrClosed, and waits for a WriteFrame that is in the
-//     kernel.
+//     be another. Close may be called from any, ends a blocked ReadFrames with
+//     ErrClosed, and waits for nothing but a WriteFrame that is in the kernel.
 //  3. Frames are delivered in the order in which the bus carried them, as far
 //     as the kernel's queue allows.
 //  4. A returned error matches, with errors.Is, at most one of
