@@ -54,7 +54,7 @@ var rules = map[string]rule{
 // helperRule is for packages below test: tools for tests, which may use all but
 // the service.
 var helperRule = rule{
-	ours:   []string{"ipmi", "i2c", "ipmb", "dbusapi", "xml", "units", "internal/bustest"},
+	ours:   []string{"ipmi", "i2c", "ipmb", "dbusapi", "xml", "units", "internal/bustest", "test/hostd"},
 	others: []string{dbusModule, sysModule},
 }
 
