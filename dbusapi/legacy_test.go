@@ -98,7 +98,7 @@ func TestLegacyStatus(t *testing.T) {
 
 func TestLegacyDataOfAllLengths(t *testing.T) {
 	r := newRig(t, Config{})
-	for _, length := range []int{0, 1, 25, 64, 248, 4096, 1 << 20} {
+	for _, length := range []int{0, 1, 25, 64, 248, 4096, 1 << 17} {
 		data := bytes.Repeat([]byte{0x5A}, length)
 		r.fake.answer(2, data)
 		got := r.legacy(t, 0, 6, 0, 2, data...)

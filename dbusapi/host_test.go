@@ -1,0 +1,251 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/internal/bustest"
+	"ipmbd/ipmi"
+)
+
+// fakeHost is a host IPMI daemon: it serves execute as it is told to.
+type fakeHost struct {
+	silence // of an object with one method
+	conn    *Conn
+
+	mu    sync.Mutex
+	calls [][]any
+	reply func(args []any) ([]any, error)
+	began chan struct{}
+}
+
+func (h *fakeHost) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
+	return h, path == hostPath
+}
+func (h *fakeHost) LookupInterface(name string) (dbus.Interface, bool) {
+	return h, name == hostInterface
+}
+func (h *fakeHost) LookupMethod(name string) (dbus.Method, bool) { return h, name == hostMember }
+
+func (h *fakeHost) DecodeArguments(_ *dbus.Conn, sender string, _ *dbus.Message, args []any) ([]any, error) {
+	return append([]any{sender}, args...), nil
+}
+
+func (h *fakeHost) Call(args ...any) ([]any, error) {
+	h.mu.Lock()
+	h.calls = append(h.calls, args)
+	reply := h.reply
+	h.mu.Unlock()
+	h.began <- struct{}{}
+	return reply(args[1:])
+}
+
+// executed is what phosphor-host-ipmid's execute returns.
+type executed struct {
+	NetFn, LUN, Command, Code byte
+	Data                      []byte
+}
+
+func answerOK(args []any) ([]any, error) {
+	return []any{executed{args[0].(byte) | 1, args[1].(byte), args[2].(byte), 0, args[3].([]byte)}}, nil
+}
+
+func startHost(t *testing.T, bus *bustest.Bus, reply func([]any) ([]any, error)) *fakeHost {
+	t.Helper()
+	h := &fakeHost{silence: newSilence(t), reply: reply, began: make(chan struct{}, 1000)}
+	h.conn = dial(t, bus, ConnConfig{Objects: h})
+	if got, err := h.conn.RequestName(hostName, dbus.NameFlagDoNotQueue); err != nil || got != dbus.RequestNameReplyPrimaryOwner {
+		t.Fatalf("RequestName = %v, %v", got, err)
+	}
+	return h
+}
+
+// fromME is a request of the Management Engine of host 3.
+func fromME(data ...byte) *ipmi.Request {
+	return &ipmi.Request{Interface: "bus4", Host: 3, Requester: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: data}
+}
+
+func TestHostDaemonGetsTheRequestAsPhosphorHostIpmidHasIt(t *testing.T) {
+	bus := bustest.Start(t)
+	host := startHost(t, bus, answerOK)
+	conn := dial(t, bus, ConnConfig{})
+	res, err := NewHostDaemon(conn).ServeIPMI(t.Context(), fromME(1, 2, 3))
+	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, res); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	want := []any{conn.Name(), byte(6), byte(2), byte(1), []byte{1, 2, 3}, map[string]dbus.Variant{
+		"rqSA": dbus.MakeVariant(int32(0x16)), "hostId": dbus.MakeVariant(int32(3)),
+	}}
+	if diff := cmp.Diff(want, host.calls[0], cmp.Comparer(sameVariant)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHostDaemonsCompletionCodeIsAResult(t *testing.T) {
+	bus := bustest.Start(t)
+	startHost(t, bus, func([]any) ([]any, error) { return []any{executed{7, 0, 1, 0xD4, nil}}, nil })
+	res, err := NewHostDaemon(dial(t, bus, ConnConfig{})).ServeIPMI(t.Context(), fromME())
+	if err != nil || res.Code != ipmi.CodeInsufficientPrivilege || len(res.Data) != 0 {
+		t.Errorf("%v, %v", res, err)
+	}
+}
+
+func TestHostDaemonRepliesThatDoNotFit(t *testing.T) {
+	bus := bustest.Start(t)
+	host := startHost(t, bus, nil)
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+	for name, reply := range map[string][]any{
+		"nothing":      {},
+		"not a struct": {byte(7), byte(0), byte(1), byte(0), []byte{}},
+		"short struct": {struct{ A, B byte }{7, 0}},
+		"wide completion": {struct {
+			A, B, C byte
+			D       uint32
+			E       []byte
+		}{7, 0, 1, 0, nil}},
+		"data is a string": {struct {
+			A, B, C, D byte
+			E          string
+		}{7, 0, 1, 0, ""}},
+		"even netFn":  {executed{6, 0, 1, 0, nil}},
+		"other netFn": {executed{9, 0, 1, 0, nil}},
+		"other cmd":   {executed{7, 0, 2, 0, nil}},
+	} {
+		host.mu.Lock()
+		host.reply = func([]any) ([]any, error) { return reply, nil }
+		host.mu.Unlock()
+		if _, err := h.ServeIPMI(t.Context(), fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestHostDaemonErrors(t *testing.T) {
+	bus := bustest.Start(t)
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrAbsent) {
+		t.Errorf("absent: %v", err)
+	}
+	host := startHost(t, bus, nil)
+	for name, want := range map[string]error{
+		"org.freedesktop.DBus.Error.AccessDenied":   nil,
+		"org.freedesktop.DBus.Error.UnknownObject":  nil,
+		"org.freedesktop.DBus.Error.ServiceUnknown": ipmi.ErrAbsent,
+		"org.freedesktop.DBus.Error.NameHasNoOwner": ipmi.ErrAbsent,
+		"org.freedesktop.DBus.Error.NoReply":        ipmi.ErrGone,
+		"org.freedesktop.DBus.Error.Disconnected":   ipmi.ErrGone,
+		"org.freedesktop.DBus.Error.LimitsExceeded": ipmi.ErrBusy,
+	} {
+		host.mu.Lock()
+		host.reply = func([]any) ([]any, error) { return nil, dbus.NewError(name, []any{"as told"}) }
+		host.mu.Unlock()
+		_, err := h.ServeIPMI(t.Context(), fromME())
+		if err == nil || want != nil && !errors.Is(err, want) || want == nil && ipmi.CodeOf(err) != ipmi.CodeUnspecified {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestHostDaemonThatStopsInTheMiddleIsGone(t *testing.T) {
+	bus := bustest.Start(t)
+	host := startHost(t, bus, nil)
+	host.reply = func([]any) ([]any, error) { <-host.end; return nil, nil }
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := h.ServeIPMI(t.Context(), fromME())
+		ended <- err
+	}()
+	<-host.began
+	_ = host.conn.Close()
+	if err := <-ended; !errors.Is(err, ipmi.ErrGone) {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestLostMessageBusIsGone(t *testing.T) {
+	bus := bustest.Start(t)
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+	bus.Stop()
+	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrGone) {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestSlowHostDaemonAnswersNobodyElse(t *testing.T) {
+	bus := bustest.Start(t)
+	release := make(chan struct{})
+	host := startHost(t, bus, nil)
+	host.reply = func(args []any) ([]any, error) {
+		if len(args[3].([]byte)) == 0 {
+			return answerOK(args)
+		}
+		<-release
+		return answerOK(args)
+	}
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+
+	expired, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	if _, err := h.ServeIPMI(expired, fromME(9, 9, 9)); !errors.Is(err, ipmi.ErrTooSlow) {
+		t.Errorf("slow: %v", err)
+	}
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := h.ServeIPMI(left, fromME(8, 8, 8)); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	close(release)
+	for range 50 {
+		res, err := h.ServeIPMI(t.Context(), fromME())
+		if err != nil || len(res.Data) != 0 {
+			t.Fatalf("answer of another request: %v, %v", res, err)
+		}
+	}
+}
+
+func TestAtMostAHundredExecutesOnAConnection(t *testing.T) {
+	bus := bustest.Start(t)
+	release := make(chan struct{})
+	host := startHost(t, bus, nil)
+	host.reply = func(args []any) ([]any, error) { <-release; return answerOK(args) }
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+
+	// Half of them are given up: the message bus counts those too.
+	ctx, cancel := context.WithCancel(t.Context())
+	var kept, dropped sync.WaitGroup
+	for range maxExecutes / 2 {
+		kept.Go(func() {
+			if _, err := h.ServeIPMI(t.Context(), fromME()); err != nil {
+				t.Errorf("kept call: %v", err)
+			}
+		})
+		dropped.Go(func() { _, _ = h.ServeIPMI(ctx, fromME()) })
+	}
+	for range maxExecutes {
+		<-host.began
+	}
+	cancel()
+	dropped.Wait()
+	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrBusy) {
+		t.Errorf("call over the limit: %v", err)
+	}
+	close(release)
+	kept.Wait()
+	for {
+		// The last of the late replies may be on its way still.
+		_, err := h.ServeIPMI(t.Context(), fromME())
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, ipmi.ErrBusy) {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmi"
+)
+
+// received waits for a ReceivedMessage of bus4 and returns its id.
+func (r *rig) received(t *testing.T, want ...any) uint64 {
+	t.Helper()
+	got := <-r.heard
+	if got.Name != receivedMessage || got.Path != bus4 {
+		t.Fatalf("signal %+v", got)
+	}
+	if diff := cmp.Diff(want, got.Body[1:]); diff != "" {
+		t.Error(diff)
+	}
+	return got.Body[0].(uint64)
+}
+
+func (r *rig) respond(t *testing.T, id uint64, code byte, data ...byte) error {
+	t.Helper()
+	_, err := r.call(t, bus4, busObjectInterface, "sendResponse", id, code, append([]byte{}, data...))
+	return err
+}
+
+type served struct {
+	res ipmi.Response
+	err error
+}
+
+// serve runs a handler in the background.
+func serve(ctx context.Context, h ipmi.Handler, req *ipmi.Request) <-chan served {
+	done := make(chan served, 1)
+	go func() {
+		res, err := h.ServeIPMI(ctx, req)
+		done <- served{res, err}
+	}()
+	return done
+}
+
+func TestClientAnswersARequest(t *testing.T) {
+	r := newRig(t, Config{})
+	r.listen(t)
+	done := serve(t.Context(), r.object.SignalHandler(), fromME(1, 2))
+	id := r.received(t, byte(0x2C), byte(6), byte(2), byte(1), []byte{1, 2})
+	if err := r.respond(t, id, 0xC7, 3, 4); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-done; got.err != nil || got.res.Code != 0xC7 || !cmp.Equal(got.res.Data, []byte{3, 4}) {
+		t.Errorf("%+v", got)
+	}
+	if err := r.respond(t, id, 0, 9); errorName(err) != errorInvalidArgument {
+		t.Errorf("second answer: %v", err)
+	}
+}
+
+func TestIDsAreNotUsedAgain(t *testing.T) {
+	r := newRig(t, Config{})
+	r.listen(t)
+	handler := r.object.SignalHandler()
+	last := r.server.nextID()
+	for range 10 {
+		done := serve(t.Context(), handler, fromME())
+		id := r.received(t, byte(0x2C), byte(6), byte(2), byte(1), []byte{})
+		if id <= last {
+			t.Errorf("id %d after %d", id, last)
+		}
+		last = id
+		if err := r.respond(t, id, 0); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+	}
+	if next := openServer(t, r.bus, Config{}).nextID(); next <= last {
+		t.Errorf("after a restart: id %d after %d", next, last)
+	}
+}
+
+func TestAnswersThatNobodyWaitsFor(t *testing.T) {
+	r := newRig(t, Config{})
+	r.listen(t)
+	if err := r.respond(t, 1, 0); errorName(err) != errorNotAllowed {
+		t.Errorf("on a bus with another handler: %v", err)
+	}
+	handler := r.object.SignalHandler()
+	if err := r.respond(t, 1, 0); errorName(err) != errorInvalidArgument {
+		t.Errorf("unknown id: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := serve(ctx, handler, fromME())
+	id := r.received(t, byte(0x2C), byte(6), byte(2), byte(1), []byte{})
+	cancel()
+	if got := <-done; !errors.Is(got.err, context.Canceled) {
+		t.Errorf("%+v", got)
+	}
+	if err := r.respond(t, id, 0); errorName(err) != errorInvalidArgument {
+		t.Errorf("late answer: %v", err)
+	}
+}
+
+func TestSecretsAreInNoSignal(t *testing.T) {
+	r := newRig(t, Config{})
+	r.listen(t)
+	secret := &ipmi.Request{Requester: 0x2C, NetFn: 6, Command: 0x47, Data: []byte("\x02\x02password")}
+	if _, err := r.object.SignalHandler().ServeIPMI(t.Context(), secret); !errors.Is(err, ipmi.ErrNoHandler) {
+		t.Errorf("error = %v", err)
+	}
+	next := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{Code: 0xCC}, nil })
+	if res, err := r.object.Announce(next).ServeIPMI(t.Context(), secret); err != nil || res.Code != 0xCC {
+		t.Errorf("%v, %v", res, err)
+	}
+	if _, err := r.object.Announce(next).ServeIPMI(t.Context(), fromME(5)); err != nil {
+		t.Fatal(err)
+	}
+	// The first signal that comes is of the request without a secret.
+	r.received(t, byte(0x2C), byte(6), byte(2), byte(1), []byte{5})
+}
+
+func TestFullSignalQueueHoldsNobodyUp(t *testing.T) {
+	r := newStoppedRig(t, Config{})
+	handler := r.object.SignalHandler()
+	for range maxSignals {
+		r.object.announce(r.server.nextID(), fromME())
+	}
+	if _, err := handler.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrBusy) {
+		t.Errorf("error = %v", err)
+	}
+	if n := r.object.statistics()["dbus-signals-dropped"]; n != 1 {
+		t.Errorf("%d signals dropped", n)
+	}
+	if n := len(r.object.waiting.answers); n != 0 {
+		t.Errorf("%d requests wait", n)
+	}
+}
