@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	if isPart(os.Args[1:]) {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// bench runs the program in this process and returns its exit code and what it
+// printed. All that it started must have ended.
+func bench(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, &out, &errs)
+	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
+		t.Errorf("child processes are left: %d, %v", pid, err)
+	}
+	return code, out.String(), errs.String()
+}
+
+func TestQuickRunMeasuresEverything(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "ipmbd")
+	if out, err := exec.Command("go", "build", "-o", program, "ipmbd/cmd/ipmbd").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	code, out, errs := bench(t, "-quick", "-ipmbd", program)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s\n%s", code, errs, out)
+	}
+	for _, want := range []string{
+		"frame encode", "frame decode", "engine round trip", "ipmbd / floor", "type ipmb",
+		"p50 with 1 in flight", "start to READY=1", "resident and idle",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	t.Log("\n" + out)
+}
+
+func TestFailures(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"no such daemon", []string{"-quick", "-ipmbd", "/nonexistent/ipmbd"}, 1, "make build"},
+		{"a daemon that ends at once", []string{"-quick", "-ipmbd", "/bin/false"}, 1, "ended"},
+		{"no rounds", []string{"-rounds", "0"}, 2, "at least one round"},
+		{"an argument", []string{"fast"}, 2, "no arguments"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			code, _, errs := bench(t, tt.args...)
+			if code != tt.code || !strings.Contains(errs, tt.want) {
+				t.Errorf("exit code %d, want %d; %q should contain %q", code, tt.code, errs, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// channel is a bus in ipmbd's configuration.
+type channel struct {
+	Type          string `json:"type"`
+	SlavePath     string `json:"slave-path"`
+	BMCAddress    int    `json:"bmc-addr"`
+	RemoteAddress int    `json:"remote-addr"`
+	DevIndex      int    `json:"devIndex"`
+	Name          string `json:"name"`
+	IPMIChannel   int    `json:"ipmi-channel"`
+	Handler       string `json:"handler"`
+}
+
+// Indexes of the channels in org.openbmc.Ipmb: devIndex * 4 + type.
+const (
+	indexME   = 1 // a responder behind a channel of type me
+	indexIPMB = 0 // and one of type ipmb, whose frames are signalled too
+)
+
+// sockets are the buses, by name.
+type sockets struct{ me, ipmb, floor, peer string }
+
+func newSockets(dir string) sockets {
+	path := func(name string) string { return filepath.Join(dir, name) }
+	return sockets{me: path("me"), ipmb: path("ipmb"), floor: path("floor"), peer: path("peer")}
+}
+
+func (s sockets) channels() []channel {
+	const bmc, remote = int(bmcAddress), int(responderAddress)
+	return []channel{
+		{"me", s.me, bmc, remote, 0, "me", 1, "none"},
+		{"ipmb", s.ipmb, bmc, remote, 0, "ipmb", 0, "none"},
+		{"me", s.peer, bmc, remote, 1, "peer", 2, "host"},
+	}
+}
+
+// daemon starts ipmbd again and again.
+type daemon struct {
+	stage   *stage
+	program string
+	bus     *messageBus
+	config  string
+}
+
+func newDaemon(s *stage, program string, bus *messageBus, channels []channel) (*daemon, error) {
+	if _, err := os.Stat(program); err != nil {
+		return nil, fmt.Errorf("%w; build it with: make build", err)
+	}
+	config, err := json.Marshal(map[string]any{"channels": channels})
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(s.dir, "ipmbd.json")
+	return &daemon{s, program, bus, file}, os.WriteFile(file, config, 0o600)
+}
+
+// start starts ipmbd and returns when it says that it is ready, and the time
+// that took.
+func (d *daemon) start() (*process, time.Duration, error) {
+	path := filepath.Join(d.stage.dir, "notify")
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return nil, 0, err
+	}
+	defer os.Remove(path)
+	defer notify.Close()
+	cmd := exec.Command(d.program, "--config", d.config, "--bus", d.bus.address, "--log-level", "warn")
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
+	begin := time.Now()
+	p, err := d.stage.start(cmd)
+	if err != nil {
+		return nil, 0, err
+	}
+	err = awaitReady(notify, p)
+	return p, time.Since(begin), err
+}
+
+// awaitReady waits for READY=1 (sd_notify(3)).
+func awaitReady(notify *net.UnixConn, p *process) error {
+	if err := notify.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	said := make(chan error, 1)
+	go func() { said <- readReady(notify) }()
+	select {
+	case err := <-said:
+		return err
+	case <-p.done:
+		return p.end()
+	}
+}
+
+// readReady reads what a service says until it says that it is ready.
+func readReady(notify *net.UnixConn) error {
+	b := make([]byte, 512)
+	for {
+		n, err := notify.Read(b)
+		if err != nil {
+			return fmt.Errorf("ipmbd does not say that it is ready: %w", err)
+		}
+		if slices.Contains(strings.Split(string(b[:n]), "\n"), "READY=1") {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// options are the command line.
+type options struct {
+	ipmbd  string
+	rounds int
+	quick  bool
+}
+
+// Lengths of a round. Many short ones side by side cancel more of what else
+// the machine does than a few long ones. A quick one only shows that everything
+// works.
+const (
+	roundTime   = 400 * time.Millisecond
+	quickTime   = 50 * time.Millisecond
+	settleShare = 4 // a fourth of a round goes before it, unmeasured
+)
+
+func (o options) roundTime() time.Duration {
+	if o.quick {
+		return quickTime
+	}
+	return roundTime
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.ipmbd, "ipmbd", "bin/ipmbd", "the daemon's `program`")
+	flags.IntVar(&o.rounds, "rounds", 15, "`rounds` of 0.4 s for each row")
+	flags.BoolVar(&o.quick, "quick", false, "one short round: shows that everything works, measures nothing")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 || o.rounds < 1 {
+		return o, errors.New("no arguments, and at least one round")
+	}
+	if o.quick {
+		o.rounds = 1
+	}
+	return o, nil
+}
+
+// run is the program: its exit code is returned.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if isPart(args) {
+		return exitCode(runPart(args), stderr)
+	}
+	o, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "bench:", err)
+		return 2
+	}
+	return exitCode(measureAll(ctx, o, stdout), stderr)
+}
+
+func exitCode(err error, stderr io.Writer) int {
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// Requests in flight, one row each.
+var (
+	callsInFlight    = []int{1, 8, 32, maxInFlight}
+	incomingInFlight = []int{1, maxInFlight}
+)
+
+// series is the rounds of one contender with one number of requests in flight.
+type series []round
+
+// measureAll measures everything and prints each part when it is measured.
+func measureAll(ctx context.Context, o options, out io.Writer) error {
+	code, err := measureCode(ctx, o.quick)
+	if err != nil {
+		return err
+	}
+	printCode(out, code)
+	l, err := openLab(ctx, o.ipmbd)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := measureCalls(ctx, l, o, out); err != nil {
+		return err
+	}
+	if err := measureIncoming(ctx, l, o, out); err != nil {
+		return err
+	}
+	after, err := l.memory()
+	if err != nil {
+		return err
+	}
+	printDaemon(out, l, after)
+	return nil
+}
+
+func measureCalls(ctx context.Context, l *lab, o options, out io.Writer) error {
+	t := newCallTable(out, fmt.Sprintf("sendRequest, Get Device ID (medians of %d rounds)", o.rounds))
+	var first, last []series
+	for _, n := range callsInFlight {
+		all, err := measureRounds(ctx, l.calls, n, o)
+		if err != nil {
+			return err
+		}
+		for i, c := range l.calls {
+			t.row(n, c.name, all[i])
+		}
+		t.ratios(n, "ipmbd / floor", all[callIPMBD], all[callFloor])
+		if n == 1 {
+			first = all
+		}
+		last = all
+	}
+	t.flush()
+	printGoals(out, first, last)
+	return nil
+}
+
+func measureIncoming(ctx context.Context, l *lab, o options, out io.Writer) error {
+	t := newCallTable(out, "Get Device ID from a bus, answered by the host IPMI daemon on D-Bus")
+	for _, n := range incomingInFlight {
+		all, err := measureRounds(ctx, []*contender{l.incoming}, n, o)
+		if err != nil {
+			return err
+		}
+		t.row(n, l.incoming.name, all[0])
+	}
+	t.flush()
+	return nil
+}
+
+// measureRounds drives the contenders in turns, and in the opposite order in
+// every other round.
+func measureRounds(ctx context.Context, contenders []*contender, inFlight int, o options) ([]series, error) {
+	all := make([]series, len(contenders))
+	p := pace{settle: o.roundTime() / settleShare, measure: o.roundTime()}
+	var latency []time.Duration
+	for n := range o.rounds {
+		for i := range contenders {
+			if n%2 == 1 {
+				i = len(contenders) - 1 - i
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			r, err := contenders[i].run(inFlight, p, &latency)
+			if err != nil {
+				return nil, err
+			}
+			all[i] = append(all[i], r)
+		}
+	}
+	return all, nil
+}
+
+// middle is the median of a number of each round.
+func middle[T cmp.Ordered](s series, number func(round) T) T {
+	var numbers []T
+	for _, r := range s {
+		numbers = append(numbers, number(r))
+	}
+	return median(numbers)
+}
+
+// ratio is the median of the ratios of rounds that were measured side by side.
+func ratio(a, b series, number func(round) float64) float64 {
+	var ratios []float64
+	for i := range a {
+		ratios = append(ratios, number(a[i])/number(b[i]))
+	}
+	return median(ratios)
+}
+
+func median[T cmp.Ordered](values []T) T {
+	slices.Sort(values)
+	return values[len(values)/2]
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+)
+
+// Goals, as ratios to the floor.
+const (
+	goalLatency    = 1.15 // p50 with 1 in flight, at most
+	goalThroughput = 0.85 // with maxInFlight, at least
+	goalCPU        = 1.15 // of service and message bus with maxInFlight, at most
+
+	goalIdleKiB = 12 << 10
+)
+
+func newTable(out io.Writer, title string) *tabwriter.Writer {
+	fmt.Fprintf(out, "%s\n", title)
+	return tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
+}
+
+func printCode(out io.Writer, rows []measurement) {
+	w := newTable(out, "codec and engine")
+	fmt.Fprintln(w, "ns\tallocations\t\t")
+	for _, m := range rows {
+		perOp := float64(m.result.T.Nanoseconds()) / float64(m.result.N)
+		fmt.Fprintf(w, "%.1f\t%d\t\t%s", perOp, m.result.AllocsPerOp(), m.name)
+		if m.goal != "" {
+			fmt.Fprintf(w, " (goal: %s)", m.goal)
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
+	fmt.Fprintln(out)
+}
+
+// callTable has a row for each contender and number of requests in flight.
+type callTable struct {
+	out io.Writer
+	w   *tabwriter.Writer
+}
+
+func newCallTable(out io.Writer, title string) callTable {
+	w := newTable(out, title+"; CPU in s per 10,000 requests")
+	fmt.Fprintln(w, "in flight\tp50 us\tp99 us\tper s\tCPU service\tCPU dbus-daemon\tCPU both\t\t")
+	return callTable{out, w}
+}
+
+func (t callTable) row(inFlight int, name string, s series) {
+	fmt.Fprintf(t.w, "%d\t%d\t%d\t%.0f\t%.3f\t%.3f\t%.3f\t\t%s\n", inFlight,
+		middle(s, func(r round) int64 { return r.p50.Microseconds() }),
+		middle(s, func(r round) int64 { return r.p99.Microseconds() }),
+		middle(s, func(r round) float64 { return r.rate }),
+		middle(s, func(r round) float64 { return r.serviceCPU.Seconds() }),
+		middle(s, func(r round) float64 { return r.busCPU.Seconds() }),
+		middle(s, func(r round) float64 { return r.cpu().Seconds() }), name)
+}
+
+func (t callTable) ratios(inFlight int, name string, a, b series) {
+	fmt.Fprintf(t.w, "%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\t%s\n", inFlight,
+		ratio(a, b, roundP50),
+		ratio(a, b, func(r round) float64 { return float64(r.p99) }),
+		ratio(a, b, roundRate),
+		ratio(a, b, func(r round) float64 { return float64(r.serviceCPU) }),
+		ratio(a, b, func(r round) float64 { return float64(r.busCPU) }),
+		ratio(a, b, roundCPU), name)
+}
+
+func roundP50(r round) float64  { return float64(r.p50) }
+func roundRate(r round) float64 { return r.rate }
+func roundCPU(r round) float64  { return float64(r.cpu()) }
+
+func (t callTable) flush() {
+	t.w.Flush()
+	fmt.Fprintln(t.out)
+}
+
+// printGoals compares what was measured with 1 and with maxInFlight requests
+// in flight with the goals.
+func printGoals(out io.Writer, first, last []series) {
+	w := newTable(out, "ipmbd against the floor")
+	fmt.Fprintf(w, "%.2f\t\tp50 with 1 in flight (goal: at most %.2f)\n",
+		ratio(first[callIPMBD], first[callFloor], roundP50), goalLatency)
+	fmt.Fprintf(w, "%.2f\t\trequests per second with %d in flight (goal: at least %.2f)\n",
+		ratio(last[callIPMBD], last[callFloor], roundRate), maxInFlight, goalThroughput)
+	fmt.Fprintf(w, "%.2f\t\tCPU of service and dbus-daemon with %d in flight (goal: at most %.2f)\n",
+		ratio(last[callIPMBD], last[callFloor], roundCPU), maxInFlight, goalCPU)
+	w.Flush()
+	fmt.Fprintln(out)
+}
+
+// printDaemon prints start and memory.
+func printDaemon(out io.Writer, l *lab, after memory) {
+	w := newTable(out, "start and memory")
+	fmt.Fprintf(w, "%.1f ms\t\tipmbd, start to READY=1 (median of %d)\n",
+		float64(l.startTime)/float64(time.Millisecond), starts)
+	fmt.Fprintf(w, "%s\t\tipmbd, resident and idle (goal: under %s)\n", mib(l.idle.ipmbd), mib(goalIdleKiB))
+	fmt.Fprintf(w, "%s\t\tipmbd, resident after the load\n", mib(after.ipmbd))
+	fmt.Fprintf(w, "%s\t\tfloor, resident and idle\n", mib(l.idle.floor))
+	fmt.Fprintf(w, "%s\t\tfloor, resident after the load\n", mib(after.floor))
+	w.Flush()
+}
+
+func mib(kib int) string { return fmt.Sprintf("%.1f MiB", float64(kib)/1024) }
