@@ -32,6 +32,9 @@ type ConnConfig struct {
 	// Signal gets each signal in the order of arrival. It is called from the
 	// reading goroutine: it must not block, and must not wait for a call.
 	Signal func(*dbus.Signal)
+
+	// take is shown each message before the library, see stream.
+	take func(s *stream, message []byte) bool
 }
 
 // Conn is a connection to a message bus. Its methods may be called from
@@ -71,6 +74,7 @@ func dialOne(ctx context.Context, addr *net.UnixAddr, config ConnConfig) (*Conn,
 		return nil, err
 	}
 	c := &Conn{stream: newStream(sock)}
+	c.stream.take = config.take
 	unbind := context.AfterFunc(ctx, func() { _ = c.stream.Close() })
 	err = c.handshake(config)
 	if !unbind() && err == nil {

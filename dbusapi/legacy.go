@@ -21,32 +21,40 @@ type legacyResponse struct {
 	Data    []byte
 }
 
-// legacySendRequest serves org.openbmc.Ipmb.sendRequest. The responder is the
-// channel's remote address at LUN 0, and the call's LUN is the requester's, as
-// with ipmbbridge.
+// legacySendRequest serves org.openbmc.Ipmb.sendRequest, as far as takeRequest
+// has left a call to the library.
 func legacySendRequest(ctx context.Context, c *call) ([]any, error) {
-	o := c.server.objects.channel(c.args[0].(byte))
+	response, err := c.server.exchange(ctx, requestArgs{
+		c.args[0].(byte), c.args[1].(byte), c.args[2].(byte), c.args[3].(byte), c.args[4].([]byte),
+	})
+	return []any{response}, err
+}
+
+// exchange sends a request as ipmbbridge does: the responder is the channel's
+// remote address at LUN 0, and the call's LUN is the requester's.
+func (s *Server) exchange(ctx context.Context, args requestArgs) (legacyResponse, error) {
+	o := s.objects.channel(args.channel)
 	if o == nil {
-		return nil, errUnknownChannel
+		return legacyResponse{}, errUnknownChannel
 	}
 	req := ipmb.Request{
-		NetFn:        ipmi.NetFn(c.args[1].(byte)),
-		RequesterLUN: ipmi.LUN(c.args[2].(byte)),
-		Command:      ipmi.Command(c.args[3].(byte)),
-		Data:         c.args[4].([]byte),
+		NetFn:        ipmi.NetFn(args.netFn),
+		RequesterLUN: ipmi.LUN(args.lun),
+		Command:      ipmi.Command(args.cmd),
+		Data:         args.data,
 		NoWait:       true,
 	}
 	res, err := o.do(ctx, req)
 	if err != nil {
-		return nil, err
+		return legacyResponse{}, err
 	}
-	return []any{legacyResponse{
+	return legacyResponse{
 		Status:  statusOK,
 		NetFn:   uint8(req.NetFn.Response()),
-		Command: uint8(req.Command),
+		Command: args.cmd,
 		Code:    uint8(res.Code),
 		Data:    res.Data,
-	}}, nil
+	}, nil
 }
 
 // statusReply answers with a status instead of an error.

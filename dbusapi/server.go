@@ -78,7 +78,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	s.objects.paths = make(map[dbus.ObjectPath]*object)
 	s.objects.channels = make(map[uint8]*BusObject)
 	s.addBase()
-	conn, err := Dial(ctx, ConnConfig{Address: config.Address, Objects: &s.objects, Signal: s.receiveSignal})
+	conn, err := Dial(ctx, ConnConfig{Address: config.Address, Objects: &s.objects, Signal: s.receiveSignal, take: s.takeRequest})
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,126 @@
+package dbusapi
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math"
+	"net"
+	"testing"
+	"testing/iotest"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// feed makes a stream of what a reader gives.
+func feed(t *testing.T, r io.Reader) *stream {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	go func() {
+		_, _ = io.Copy(theirs, r)
+		_ = theirs.Close()
+	}()
+	t.Cleanup(func() { _ = ours.Close() })
+	return newStream(ours)
+}
+
+func TestStreamGivesTheLibraryWhatIsNotTaken(t *testing.T) {
+	request := func(cmd byte, order binary.ByteOrder, length int) []byte {
+		return encodeCall(t, order, ":1.5", byte(0), byte(6), byte(0), cmd, make([]byte, length))
+	}
+	text := []byte("REJECTED EXTERNAL\r\n")
+	messages := [][]byte{
+		request(1, binary.LittleEndian, 3),
+		request(2, binary.LittleEndian, 0), // taken
+		request(3, binary.BigEndian, 7),
+		request(4, binary.LittleEndian, readBuffer), // does not fit the buffer
+		request(2, binary.LittleEndian, 1),          // taken
+		request(2, binary.LittleEndian, readBuffer), // does not fit either
+		request(5, binary.LittleEndian, 0),
+	}
+	for name, slow := range map[string]func(io.Reader) io.Reader{
+		"at once":      func(r io.Reader) io.Reader { return r },
+		"byte by byte": iotest.OneByteReader,
+		"by halves":    iotest.HalfReader,
+	} {
+		t.Run(name, func(t *testing.T) {
+			// The other side says more only when the text has been read.
+			more, gate := io.Pipe()
+			s := feed(t, slow(io.MultiReader(bytes.NewReader(text), more)))
+			got := make([]byte, len(text))
+			if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, text) {
+				t.Fatalf("text %q, %v", got, err)
+			}
+			go func() {
+				_, _ = gate.Write(bytes.Join(messages, nil))
+				_ = gate.Close()
+			}()
+			taken := 0
+			s.take = func(_ *stream, message []byte) bool {
+				m, ok := parseCall(message)
+				if ok && m.body[3] == 2 {
+					taken++
+					return true
+				}
+				return false
+			}
+			for _, want := range []byte{1, 3, 4, 2, 5} {
+				msg, err := dbus.DecodeMessage(s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if msg.Body[3] != want {
+					t.Errorf("command %v, want %v", msg.Body[3], want)
+				}
+			}
+			if _, err := s.Read(make([]byte, 1)); err != io.EOF || taken != 2 {
+				t.Errorf("%v, %d taken", err, taken)
+			}
+		})
+	}
+}
+
+func TestStreamLeavesAnImpossibleLengthToTheLibrary(t *testing.T) {
+	message := encodeCall(t, binary.LittleEndian, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{})
+	for name, at := range map[string]int{"body": 4, "fields": 12} {
+		long := bytes.Clone(message)
+		binary.LittleEndian.PutUint32(long[at:], math.MaxUint32)
+		s := feed(t, bytes.NewReader(long))
+		s.take = func(*stream, []byte) bool { t.Error("taken"); return true }
+		if _, err := dbus.DecodeMessage(s); err == nil {
+			t.Errorf("%s: decoded", name)
+		}
+	}
+}
+
+func TestCallInBigEndianIsServed(t *testing.T) {
+	r := newRig(t, Config{})
+	message := encodeCall(t, binary.BigEndian, "", byte(0), byte(6), byte(0), byte(cmdBlock), []byte{})
+	if _, err := r.client.stream.Write(message); err != nil {
+		t.Fatal(err)
+	}
+	<-r.fake.began
+}
+
+func TestCallThatWantsNoReplyGetsNone(t *testing.T) {
+	r := newRig(t, Config{})
+	raw := make(chan *dbus.Message, 100)
+	r.client.Eavesdrop(raw)
+	message := encodeCall(t, binary.LittleEndian, "", byte(0), byte(6), byte(0), byte(1), []byte{})
+	for _, flags := range []byte{wireNoReply, 0} {
+		message[2] = flags
+		message[8]++
+		if _, err := r.client.stream.Write(message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for msg := range raw {
+		if msg.Type != dbus.TypeMethodReply {
+			continue
+		}
+		if got := msg.Headers[dbus.FieldReplySerial].Value(); got != uint32(message[8]) {
+			t.Errorf("reply to %v", got)
+		}
+		return
+	}
+}
