@@ -1,0 +1,95 @@
+package dbusapi
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// Client calls ipmbd over a message bus. Its methods may be called from several
+// goroutines at once. They wait as long as their context lets them; the service
+// ends every request in bounded time.
+type Client struct {
+	conn    *Conn
+	address string
+}
+
+// OpenClient connects to the message bus at address: a D-Bus address, SystemBus
+// or SessionBus. The error is ErrNoMessageBus when that fails; whether ipmbd is
+// there shows at the first call.
+func OpenClient(ctx context.Context, address string) (*Client, error) {
+	conn, err := Dial(ctx, ConnConfig{Address: address})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoMessageBus, err)
+	}
+	return &Client{conn: conn, address: address}, nil
+}
+
+// Close ends the connection and with it the client's calls.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Send sends a request on a bus and returns the answer. A responder of 0 is the
+// bus's remote address; NoWait cannot be asked for. A completion code is a
+// result; a request without an answer is a *ServiceError. The answer's data
+// belong to the caller.
+func (c *Client) Send(ctx context.Context, bus string, r ipmb.Request) (ipmi.Response, error) {
+	path, err := c.busPath(ctx, bus)
+	if err != nil {
+		return ipmi.Response{}, err
+	}
+	member := "sendRequest"
+	args := []any{uint8(r.Responder), uint8(r.NetFn), uint8(r.LUN), uint8(r.Command), nonNil(r.Data)}
+	if options := optionsOf(r); len(options) > 0 {
+		member = "sendRequestWithOptions"
+		args = append(args, options)
+	}
+	body, err := c.call(ctx, path, busObjectInterface, member, args...)
+	if err != nil {
+		return ipmi.Response{}, c.noBus(ctx, bus, err)
+	}
+	var code uint8
+	var data []byte
+	if err := dbus.Store(body, &code, &data); err != nil {
+		return ipmi.Response{}, fmt.Errorf("%w: %s: %w", ErrOtherService, member, err)
+	}
+	return ipmi.Response{Code: ipmi.CompletionCode(code), Data: data}, nil
+}
+
+// optionsOf are the options that differ from the bus's settings.
+func optionsOf(r ipmb.Request) map[string]dbus.Variant {
+	options := map[string]dbus.Variant{}
+	if r.Policy.Timeout != 0 {
+		options["timeout-ms"] = dbus.MakeVariant(uint32(r.Policy.Timeout.Milliseconds()))
+	}
+	if r.Policy.Tries != 0 {
+		options["tries"] = dbus.MakeVariant(uint32(r.Policy.Tries))
+	}
+	if r.RequesterLUN != 0 {
+		options["requester-lun"] = dbus.MakeVariant(uint8(r.RequesterLUN))
+	}
+	if r.FailFast {
+		options["fail-fast"] = dbus.MakeVariant(true)
+	}
+	if r.GeneralCall {
+		options["broadcast"] = dbus.MakeVariant(true)
+	}
+	return options
+}
+
+// nonNil makes data an array of bytes for D-Bus, which knows no nil.
+func nonNil(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}
+
+// call calls a method of the service.
+func (c *Client) call(ctx context.Context, path dbus.ObjectPath, iface, member string, args ...any) ([]any, error) {
+	body, err := c.conn.Call(ctx, Method{Destination: ServiceName, Path: path, Interface: iface, Member: member}, args...)
+	return body, clientError(err)
+}

@@ -1,0 +1,130 @@
+package dbusapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// BusInfo is a bus as the service shows it.
+type BusInfo struct {
+	Properties
+	// Path is the bus's object.
+	Path dbus.ObjectPath
+	// Statistics are the bus's counters by name.
+	Statistics map[string]uint64
+}
+
+// Buses are all buses, by name with numbers in order: bus2 before bus10.
+func (c *Client) Buses(ctx context.Context) ([]BusInfo, error) {
+	body, err := c.call(ctx, BasePath, managerInterface, "GetManagedObjects")
+	if err != nil {
+		return nil, err
+	}
+	var objects map[dbus.ObjectPath]map[string]map[string]dbus.Variant
+	if err := dbus.Store(body, &objects); err != nil {
+		return nil, fmt.Errorf("%w: GetManagedObjects: %w", ErrOtherService, err)
+	}
+	var buses []BusInfo
+	for path, interfaces := range objects {
+		if properties, ok := interfaces[busObjectInterface]; ok {
+			buses = append(buses, newBusInfo(path, properties))
+		}
+	}
+	slices.SortFunc(buses, func(a, b BusInfo) int { return compareNames(a.Name, b.Name) })
+	return buses, nil
+}
+
+// Bus is the bus of a name; the error is an *UnknownBusError when there is
+// none.
+func (c *Client) Bus(ctx context.Context, name string) (BusInfo, error) {
+	path, err := c.busPath(ctx, name)
+	if err != nil {
+		return BusInfo{}, err
+	}
+	body, err := c.call(ctx, path, propertiesInterface, "GetAll", busObjectInterface)
+	if err != nil {
+		return BusInfo{}, c.noBus(ctx, name, err)
+	}
+	var properties map[string]dbus.Variant
+	if err := dbus.Store(body, &properties); err != nil {
+		return BusInfo{}, fmt.Errorf("%w: GetAll: %w", ErrOtherService, err)
+	}
+	return newBusInfo(path, properties), nil
+}
+
+// busPath is the path of a bus's object.
+func (c *Client) busPath(ctx context.Context, name string) (dbus.ObjectPath, error) {
+	path, err := busPathOf(name)
+	if err != nil {
+		return "", c.noBus(ctx, name, ErrOtherService)
+	}
+	return path, nil
+}
+
+// noBus is what err means that came from the object of a bus: when it is that
+// there is no such object, and the service is ours, there is no such bus.
+func (c *Client) noBus(ctx context.Context, name string, err error) error {
+	if !errors.Is(err, ErrOtherService) {
+		return err
+	}
+	buses, listErr := c.Buses(ctx)
+	if listErr != nil {
+		return listErr
+	}
+	unknown := &UnknownBusError{Name: name}
+	for _, bus := range buses {
+		if bus.Name == name {
+			return err // There is one: the service has no such method.
+		}
+		unknown.Known = append(unknown.Known, bus.Name)
+	}
+	return unknown
+}
+
+// newBusInfo reads the properties of a bus. One that is missing or of another
+// type leaves its field empty: not every object has all of them.
+func newBusInfo(path dbus.ObjectPath, properties map[string]dbus.Variant) BusInfo {
+	return BusInfo{
+		Properties: Properties{
+			Name:          propertyOf[string](properties, "Bus"),
+			Device:        propertyOf[string](properties, "Device"),
+			Transport:     propertyOf[string](properties, "Transport"),
+			Channel:       ipmi.Channel(propertyOf[uint8](properties, "Channel")),
+			Index:         propertyOf[uint8](properties, "Index"),
+			OwnAddress:    ipmi.Address(propertyOf[uint8](properties, "OwnAddress")),
+			RemoteAddress: ipmi.Address(propertyOf[uint8](properties, "RemoteAddress")),
+			State:         State(propertyOf[string](properties, "State")),
+			Reason:        propertyOf[string](properties, "StateReason"),
+			Policy: ipmb.Policy{
+				Timeout: time.Duration(propertyOf[uint32](properties, "TimeoutMs")) * time.Millisecond,
+				Tries:   int(propertyOf[uint32](properties, "Tries")),
+			},
+		},
+		Path:       path,
+		Statistics: propertyOf[map[string]uint64](properties, "Statistics"),
+	}
+}
+
+func propertyOf[T any](properties map[string]dbus.Variant, name string) T {
+	value, _ := properties[name].Value().(T)
+	return value
+}
+
+// compareNames orders names that end in numbers by the number.
+func compareNames(a, b string) int {
+	wordA, wordB := strings.TrimRight(a, "0123456789"), strings.TrimRight(b, "0123456789")
+	return cmp.Or(
+		cmp.Compare(wordA, wordB),
+		cmp.Compare(len(a), len(b)),
+		cmp.Compare(a, b))
+}

@@ -1,0 +1,111 @@
+package dbusapi
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmb"
+)
+
+// Why a Client could not do what it was asked, beside ErrDisconnected and the
+// error of a context. What a request on a bus can end with are the errors of
+// package ipmb; ErrUnavailable is not acknowledged, or the bus is Down.
+var (
+	// ErrNoMessageBus: no connection to the message bus.
+	ErrNoMessageBus = errors.New("no connection to the message bus")
+	// ErrNotRunning: nobody has the service's name and nothing starts it.
+	ErrNotRunning = errors.New("ipmbd is not running")
+	// ErrNotStarted: the message bus tried to start the service.
+	ErrNotStarted = errors.New("ipmbd did not start")
+	// ErrLeft: the service left the message bus during the call.
+	ErrLeft = errors.New("ipmbd stopped during the call")
+	// ErrOtherService: who has the service's name does not speak its API.
+	ErrOtherService = errors.New("the service is not ipmbd")
+	// ErrAccessDenied: the message bus forbids the call.
+	ErrAccessDenied = errors.New("access denied")
+	// ErrUnavailable: no node acknowledged the request, or the bus is Down.
+	ErrUnavailable = errors.New("not acknowledged or bus down")
+	// ErrWriteFailure: the bus did not carry the request.
+	ErrWriteFailure = errors.New("bus did not carry the request")
+	// ErrNotAllowed: the service refuses the call.
+	ErrNotAllowed = errors.New("not allowed")
+)
+
+// UnknownBusError says that there is no bus of a name.
+type UnknownBusError struct {
+	Name  string
+	Known []string // the buses there are
+}
+
+// Error implements error.
+func (e *UnknownBusError) Error() string { return fmt.Sprintf("no bus %q", e.Name) }
+
+// ServiceError is an error that came over the message bus.
+type ServiceError struct {
+	Name string // of the D-Bus error
+	Text string // for people, from whoever sent it
+	Err  error  // what it means; nil for a name that is in no row
+}
+
+// Error implements error.
+func (e *ServiceError) Error() string {
+	switch {
+	case e.Text != "":
+		return e.Text
+	case e.Err != nil:
+		return e.Err.Error()
+	}
+	return e.Name
+}
+
+// Unwrap is what the error means.
+func (e *ServiceError) Unwrap() error { return e.Err }
+
+// clientErrors are the meanings of D-Bus errors; a name that ends in a dot
+// stands for all that begin with it.
+var clientErrors = []struct {
+	name string
+	err  error
+}{
+	{errorTimeout, ipmb.ErrTimeout},
+	{errorUnavailable, ErrUnavailable},
+	{errorTooMany, ipmb.ErrBusy},
+	{errorInvalidArgument, ipmb.ErrInvalid},
+	{errorUnsupported, ipmb.ErrUnsupported},
+	{errorNotAllowed, ErrNotAllowed},
+	{errorWriteFailure, ErrWriteFailure},
+
+	{"org.freedesktop.DBus.Error.AccessDenied", ErrAccessDenied},
+	{"org.freedesktop.DBus.Error.ServiceUnknown", ErrNotRunning},
+	{"org.freedesktop.DBus.Error.NameHasNoOwner", ErrNotRunning},
+	{"org.freedesktop.DBus.Error.Spawn.", ErrNotStarted},
+	{"org.freedesktop.DBus.Error.TimedOut", ErrNotStarted},
+	{"org.freedesktop.systemd1.", ErrNotStarted},
+	{"org.freedesktop.DBus.Error.NoReply", ErrLeft},
+	{"org.freedesktop.DBus.Error.UnknownObject", ErrOtherService},
+	{"org.freedesktop.DBus.Error.NoSuchObject", ErrOtherService},
+	{"org.freedesktop.DBus.Error.UnknownInterface", ErrOtherService},
+	{"org.freedesktop.DBus.Error.UnknownMethod", ErrOtherService},
+}
+
+// clientError gives an error of a Conn its meaning.
+func clientError(err error) error {
+	var peer dbus.Error
+	if !errors.As(err, &peer) {
+		return err
+	}
+	service := &ServiceError{Name: peer.Name}
+	if len(peer.Body) > 0 {
+		service.Text, _ = peer.Body[0].(string)
+	}
+	for _, row := range clientErrors {
+		if row.name == peer.Name || strings.HasSuffix(row.name, ".") && strings.HasPrefix(peer.Name, row.name) {
+			service.Err = row.err
+			break
+		}
+	}
+	return service
+}

@@ -1,0 +1,73 @@
+package dbusapi
+
+import (
+	"fmt"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
+)
+
+// reply is what a method's reply says. One that is no answer shows nothing.
+type reply struct {
+	isAnswer bool
+	code     ipmi.CompletionCode
+	data     []byte
+	failure  string
+}
+
+// errorText is the text of an error message, or its name.
+func errorText(msg *dbus.Message) string {
+	return dbus.Error{Name: header[string](msg, dbus.FieldErrorName), Body: msg.Body}.Error()
+}
+
+func readAnswer(body []any) (reply, error) {
+	var code uint8
+	r := reply{isAnswer: true}
+	err := dbus.Store(body, &code, &r.data)
+	r.code = ipmi.CompletionCode(code)
+	return r, err
+}
+
+func readNothing([]any) (reply, error) { return reply{}, nil }
+
+// readStatus reads the reply of org.openbmc.Ipmb.
+func readStatus(body []any) (reply, error) {
+	var answer struct {
+		Status                    int32
+		NetFn, LUN, Command, Code uint8
+		Data                      []byte
+	}
+	if err := dbus.Store(body, &answer); err != nil {
+		return reply{}, err
+	}
+	if answer.Status != statusOK {
+		return reply{failure: fmt.Sprintf("status %d, %s", answer.Status, statusText(answer.Status))}, nil
+	}
+	return reply{isAnswer: true, code: ipmi.CompletionCode(answer.Code), data: answer.Data}, nil
+}
+
+// statusText says what a status of org.openbmc.Ipmb means.
+func statusText(status int32) string {
+	switch status {
+	case statusTooLong:
+		return "request too long"
+	case statusInvalid:
+		return "bad argument or unknown channel"
+	case statusBusy:
+		return "too many requests in progress"
+	case statusTimeout:
+		return "no answer"
+	}
+	return "unknown"
+}
+
+// readExecute reads the reply of the host IPMI daemon.
+func readExecute(body []any) (reply, error) {
+	var answer struct {
+		NetFn, LUN, Command, Code uint8
+		Data                      []byte
+	}
+	err := dbus.Store(body, &answer)
+	return reply{isAnswer: true, code: ipmi.CompletionCode(answer.Code), data: answer.Data}, err
+}
