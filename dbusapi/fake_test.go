@@ -191,9 +191,13 @@ func run(t *testing.T, s *Server) {
 	})
 }
 
-// listen makes the client hear the server's signals.
+// listen makes the client hear the server's signals from now on. Those sent
+// before the answer to a call have passed the message bus when it comes.
 func (r *rig) listen(t *testing.T) {
 	t.Helper()
+	if _, err := r.call(t, "/", peerInterface, "Ping"); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.client.AddMatch(t.Context(), "type='signal',sender='"+ServiceName+"'"); err != nil {
 		t.Fatal(err)
 	}
