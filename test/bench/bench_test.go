@@ -25,18 +25,28 @@ func bench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), args, &out, &errs)
-	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
-		t.Errorf("child processes are left: %d, %v", pid, err)
-	}
+	mustHaveNoChildren(t)
 	return code, out.String(), errs.String()
 }
 
-func TestQuickRunMeasuresEverything(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "ipmbd")
+func buildIPMBD(t *testing.T) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "ipmbd")
 	if out, err := exec.Command("go", "build", "-o", program, "ipmbd/cmd/ipmbd").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	code, out, errs := bench(t, "-quick", "-ipmbd", program)
+	return program
+}
+
+func mustHaveNoChildren(t *testing.T) {
+	t.Helper()
+	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
+		t.Errorf("child processes are left: %d, %v", pid, err)
+	}
+}
+
+func TestQuickRunMeasuresEverything(t *testing.T) {
+	code, out, errs := bench(t, "-quick", "-ipmbd", buildIPMBD(t))
 	if code != 0 {
 		t.Fatalf("exit code %d: %s\n%s", code, errs, out)
 	}
@@ -49,6 +59,26 @@ func TestQuickRunMeasuresEverything(t *testing.T) {
 		}
 	}
 	t.Log("\n" + out)
+}
+
+// writerFunc makes a function a Writer.
+type writerFunc func(b []byte)
+
+func (f writerFunc) Write(b []byte) (int, error) {
+	f(b)
+	return len(b), nil
+}
+
+func TestInterruptedRunEndsWhatItStarted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	onFirstPart := writerFunc(func([]byte) { interrupt() }) // before any process starts
+	var errs bytes.Buffer
+	code := run(ctx, []string{"-quick", "-ipmbd", buildIPMBD(t)}, onFirstPart, &errs)
+	if code != 1 || !strings.Contains(errs.String(), "interrupted") {
+		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+	mustHaveNoChildren(t)
 }
 
 func TestFailures(t *testing.T) {

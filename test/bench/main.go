@@ -73,8 +73,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "bench:", err)
 		return 2
 	}
-	return exitCode(measureAll(ctx, o, stdout), stderr)
+	err = measureAll(ctx, o, stdout)
+	if ctx.Err() != nil {
+		err = errInterrupted // whatever broke first
+	}
+	return exitCode(err, stderr)
 }
+
+var errInterrupted = errors.New("interrupted")
 
 func exitCode(err error, stderr io.Writer) int {
 	if err != nil {
