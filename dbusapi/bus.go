@@ -75,6 +75,7 @@ type BusObject struct {
 	path   dbus.ObjectPath
 	bus    Bus // from AddBus on
 
+	maxCalls   int
 	inProgress atomic.Int32
 	refused    atomic.Uint64
 	unsent     atomic.Uint64
@@ -101,7 +102,7 @@ func busPathOf(name string) (dbus.ObjectPath, error) {
 
 // enter begins a call on the bus, unless too many are in progress.
 func (o *BusObject) enter() error {
-	if int(o.inProgress.Add(1)) > o.server.maxBusCalls {
+	if int(o.inProgress.Add(1)) > o.maxCalls {
 		o.inProgress.Add(-1)
 		o.refused.Add(1)
 		return ErrLimit

@@ -92,7 +92,8 @@ func TestLimitOfASender(t *testing.T) {
 }
 
 func TestLimitOfABus(t *testing.T) {
-	r := newRig(t, Config{MaxCallsPerBus: 2})
+	r := newRig(t, Config{})
+	r.object.maxCalls = 2
 	other := newFakeBus("bus5", 4)
 	addBus(t, r.server, other)
 	r.block(t, dial(t, r.bus, ConnConfig{}))

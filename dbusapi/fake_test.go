@@ -168,7 +168,7 @@ func openServer(t *testing.T, bus *bustest.Bus, config Config) *Server {
 
 func addBus(t *testing.T, s *Server, fake *fakeBus) *BusObject {
 	t.Helper()
-	o, err := s.NewBus(fake.properties.Name, fake.properties.Index)
+	o, err := s.NewBus(fake.properties.Name, fake.properties.Index, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // Defaults of a Config.
 const (
 	defaultMaxCallsPerSender = 256
-	defaultMaxCallsPerBus    = 256
+	defaultMaxCalls          = 256 // on one bus
 )
 
 // Config describes a Server. The zero value of every field but Address is its
@@ -24,10 +24,9 @@ type Config struct {
 	// SignalNames are well-known names whose owners' signals sendBroadcast and
 	// updateBmcSlaveAddr are obeyed, as uid 0's always are.
 	SignalNames []string
-	// MaxCallsPerSender and MaxCallsPerBus limit the calls in progress. 0 is
+	// MaxCallsPerSender limits the calls in progress of one connection. 0 is
 	// 256.
 	MaxCallsPerSender int
-	MaxCallsPerBus    int
 }
 
 // Server is the service on D-Bus.
@@ -37,7 +36,6 @@ type Server struct {
 	callers *callers
 	names   *names
 
-	maxBusCalls int
 	signalNames []string
 	trustedUser uint32 // 0 but in tests
 	users       users
@@ -66,7 +64,6 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
 		callers:     newCallers(context.WithoutCancel(ctx), orDefault(config.MaxCallsPerSender, defaultMaxCallsPerSender)),
 		names:       newNames(config.Address),
-		maxBusCalls: orDefault(config.MaxCallsPerBus, defaultMaxCallsPerBus),
 		signalNames: config.SignalNames,
 		users:       make(users),
 		outgoing:    make(chan signal, maxSignals),
@@ -109,14 +106,20 @@ func (s *Server) addBase() {
 	s.objects.add(newObject(s, BasePath, nil, legacyInterface, managerInterface))
 }
 
-// NewBus makes the object of a bus with a name and a channel index. Nobody
-// sees it until AddBus.
-func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
+// NewBus makes the object of a bus with a name and a channel index, on which
+// maxCalls calls may be in progress; 0 is 256. Nobody sees it until AddBus.
+func (s *Server) NewBus(name string, index uint8, maxCalls int) (*BusObject, error) {
 	path, err := busPathOf(name)
 	if err != nil {
 		return nil, err
 	}
-	return &BusObject{server: s, name: name, index: index, path: path}, nil
+	return &BusObject{
+		server:   s,
+		name:     name,
+		index:    index,
+		path:     path,
+		maxCalls: orDefault(maxCalls, defaultMaxCalls),
+	}, nil
 }
 
 // AddBus exports a bus. A path that is taken is an error. Of buses with one

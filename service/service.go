@@ -86,7 +86,7 @@ func Run(ctx context.Context, o Options) error {
 
 // addChannel makes a bus and exports it.
 func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
-	object, err := s.server.NewBus(ch.Name, ch.Index())
+	object, err := s.server.NewBus(ch.Name, ch.Index(), ch.MaxCalls)
 	if err != nil {
 		return err
 	}
@@ -144,12 +144,12 @@ func (s *service) run(ctx context.Context) error {
 	// The buses and the server outlive ctx by the time calls have to end.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var loops sync.WaitGroup
+	var buses, loops sync.WaitGroup
 	for _, bus := range s.buses {
-		loops.Go(func() { bus.Run(running) })
+		buses.Go(func() { bus.Run(running) })
 	}
 	if s.demo != nil {
-		loops.Go(func() { s.demo.run(running) })
+		buses.Go(func() { s.demo.run(running) })
 	}
 	lost := make(chan error, 1)
 	loops.Go(func() { lost <- s.server.Run(running) })
@@ -165,6 +165,9 @@ func (s *service) run(ctx context.Context) error {
 		}
 	}
 	stop()
+	buses.Wait()
+	// Before its loops: a message bus that reads no more may hold one of them.
+	err = errors.Join(err, s.server.Close())
 	loops.Wait()
 	return err
 }
