@@ -28,9 +28,9 @@ lint:
 fuzz:
 	@tools/test fuzz
 
-bench:
+bench: build
 	@tools/deps test
-	go test -run '^$$' -bench . -benchmem ./...
+	@go run ./test/bench
 
 install: release
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/ipmbd bin/ipmbctl
@@ -47,7 +47,7 @@ help:
 	@echo 'make test       all tests'
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=10s'
-	@echo 'make bench      the benchmarks'
+	@echo 'make bench      speed beside a bare D-Bus service, in one table'
 	@echo 'make build      bin/ipmbd and bin/ipmbctl; make release: without symbols'
 	@echo 'make install    into DESTDIR= and PREFIX=/usr'
 	@echo 'make clean      remove bin'
