@@ -19,14 +19,25 @@ type Client struct {
 }
 
 // OpenClient connects to the message bus at address: a D-Bus address, SystemBus
-// or SessionBus. The error is ErrNoMessageBus when that fails; whether ipmbd is
+// or SessionBus. The error is ErrNoMessageBus, or that of ctx; whether ipmbd is
 // there shows at the first call.
 func OpenClient(ctx context.Context, address string) (*Client, error) {
-	conn, err := Dial(ctx, ConnConfig{Address: address})
+	conn, err := dialClient(ctx, address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoMessageBus, err)
+		return nil, err
 	}
 	return &Client{conn: conn, address: address}, nil
+}
+
+func dialClient(ctx context.Context, address string) (*Conn, error) {
+	conn, err := Dial(ctx, ConnConfig{Address: address})
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	return nil, fmt.Errorf("%w: %w", ErrNoMessageBus, err)
 }
 
 // Close ends the connection and with it the client's calls.

@@ -3,7 +3,6 @@ package dbusapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,9 +35,9 @@ func (c *Client) OpenMonitor(ctx context.Context) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := Dial(ctx, ConnConfig{Address: c.address})
+	conn, err := dialClient(ctx, c.address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoMessageBus, err)
+		return nil, err
 	}
 	m := &Monitor{client: c, conn: conn, taps: make(chan *dbus.Message, tapped), tracer: newTracer(buses)}
 	if m.whole, err = watch(ctx, conn); err != nil {
