@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+)
+
+// want compares a failure with what it must say.
+func (got result) want(t *testing.T, code int, stderr string) {
+	t.Helper()
+	stderr = strings.TrimPrefix(stderr, "\n")
+	if diff := cmp.Diff(result{"", stderr, code}, got, cmp.AllowUnexported(result{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// connect is another program on a message bus.
+func connect(t *testing.T, address string) *dbusapi.Conn {
+	t.Helper()
+	conn, err := dbusapi.Dial(t.Context(), dbusapi.ConnConfig{Address: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func TestNoMessageBus(t *testing.T) {
+	bustest.Start(t)
+	ipmbctl(t, environment{}, "list").want(t, 1, `
+ipmbctl: no message bus at /nonexistent/bustest-refuses-the-real-bus: no such file or directory
+  start it (systemctl start dbus) or name another: --bus session, --bus unix:path=/PATH
+`)
+	ipmbctl(t, environment{}, "list", "--bus", "session").want(t, 1, `
+ipmbctl: no message bus at /nonexistent/bustest-refuses-the-real-bus: no such file or directory
+  log in to a session or name another: --bus system, --bus unix:path=/PATH
+`)
+	ipmbctl(t, environment{}, "list", "--bus", "unix:path=/nonexistent").want(t, 1, `
+ipmbctl: no message bus at /nonexistent: no such file or directory
+  check the address given with --bus
+`)
+	ipmbctl(t, environment{}, "list", "--bus", "nonsense").want(t, 1, `
+ipmbctl: no connection to the message bus: not a usable D-Bus address: "nonsense": only unix: addresses are supported
+  check the address given with --bus
+`)
+}
+
+func TestServiceNotRunning(t *testing.T) {
+	bus := bustest.Start(t)
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.Address)
+	for _, args := range [][]string{{"list"}, {"info", "bus0"}, {"send", "bus0", "6", "1"}, {"scan", "bus0"}, {"monitor"}} {
+		ipmbctl(t, environment{}, args...).want(t, 1, `
+ipmbctl: ipmbd is not running on this message bus
+  start it now and at every boot: systemctl enable --now ipmbd
+  or look on another message bus: --bus session, --bus unix:path=/PATH
+`)
+	}
+	ipmbctl(t, environment{}, "list", "--bus", bus.Address).want(t, 1, `
+ipmbctl: ipmbd is not running on this message bus
+  start it there: ipmbd --bus '`+bus.Address+`'
+`)
+}
+
+func TestAnotherServiceHasTheName(t *testing.T) {
+	bus := bustest.Start(t)
+	if _, err := connect(t, bus.Address).RequestName(dbusapi.ServiceName, dbus.NameFlagDoNotQueue); err != nil {
+		t.Fatal(err)
+	}
+	ipmbctl(t, environment{}, "list", "--bus", bus.Address).want(t, 1, `
+ipmbctl: the service with the name xyz.openbmc_project.Ipmi.Channel.Ipmb is not ipmbd
+  see which it is: busctl status xyz.openbmc_project.Ipmi.Channel.Ipmb
+  if it is ipmbbridge, put ipmbd in its place: systemctl disable --now ipmb; systemctl enable --now ipmbd
+`)
+}
+
+func TestNoPermission(t *testing.T) {
+	r := newRig(t, denying(t, "xyz.openbmc_project.Ipmi.Channel.Ipmb"))
+	r.ipmbctl(t, "send", "bus0", "6", "1").want(t, 1, `
+ipmbctl: you may not do this
+  do it as root, or join the group ipmbd: usermod -aG ipmbd USER, and log in again
+`)
+	r.ipmbctl(t, "scan", "bus0").want(t, 1, `
+ipmbctl: you may not do this
+  do it as root, or join the group ipmbd: usermod -aG ipmbd USER, and log in again
+`)
+}
+
+// denying is a message bus on which an interface cannot be called.
+func denying(t *testing.T, iface string) bustest.Config {
+	t.Helper()
+	policy := filepath.Join(t.TempDir(), "deny.conf")
+	text := `<busconfig><policy context="default"><deny send_type="method_call" send_interface="` + iface + `"/></policy></busconfig>`
+	if err := os.WriteFile(policy, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return bustest.Config{Policies: []string{policy}}
+}
+
+func TestInterrupted(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stderr strings.Builder
+	code := run(ctx, []string{"list", "--bus", r.bus.Address}, environment{
+		stdout: io.Discard, stderr: &stderr,
+		getenv: func(string) string { return "" }, isTerminal: func(io.Writer) bool { return false },
+	})
+	result{"", stderr.String(), code}.want(t, 1, `
+ipmbctl: interrupted
+`)
+}
+
+// failingWriter is standard output that cannot be written to.
+type failingWriter struct{ err error }
+
+func (w failingWriter) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "/dev/stdout", Err: w.err}
+}
+
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"send", "bus0", "72h", "6", "1"}, {"--help"}} {
+		for name, tt := range map[string]struct {
+			err    error
+			stderr string
+		}{
+			"reader has left": {syscall.EPIPE, ""},
+			"disk is full":    {syscall.ENOSPC, "ipmbctl: standard output: write /dev/stdout: no space left on device\n"},
+		} {
+			var stderr strings.Builder
+			code := run(t.Context(), append([]string{"--bus", r.bus.Address}, args...), environment{
+				stdout: failingWriter{tt.err}, stderr: &stderr,
+				getenv: func(string) string { return "" }, isTerminal: func(io.Writer) bool { return false },
+			})
+			if code != 1 || stderr.String() != tt.stderr {
+				t.Errorf("%v, %s: code %d, %q", args, name, code, stderr.String())
+			}
+		}
+	}
+}
+
+// Each error that the client can return has advice or a text of the service's
+// own, which says what to do.
+func TestEveryErrorOfTheClientHasAdvice(t *testing.T) {
+	a := &app{address: dbusapi.SystemBus}
+	for _, err := range []error{
+		dbusapi.ErrNoMessageBus, dbusapi.ErrNotRunning, dbusapi.ErrNotStarted, dbusapi.ErrLeft,
+		dbusapi.ErrOtherService, dbusapi.ErrAccessDenied, &dbusapi.UnknownBusError{},
+		&busError{err: dbusapi.ErrUnavailable}, &busError{err: dbusapi.ErrWriteFailure},
+		&busError{bus: dbusapi.BusInfo{Properties: dbusapi.Properties{State: dbusapi.Down}}, err: dbusapi.ErrUnavailable},
+		dbusapi.ErrDisconnected,
+	} {
+		if len(a.advice(errors.Join(err))) == 0 {
+			t.Errorf("%v: no advice", err)
+		}
+		if strings.Contains(sentence(err), "\n") {
+			t.Errorf("%v: %q", err, sentence(err))
+		}
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"help"}, {"list", "--help"}, {"info", "--help"}, {"send", "--help"}, {"scan", "--help"}, {"monitor", "--help"}} {
+		got := ipmbctl(t, environment{}, args...)
+		if got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, "Examples:\n  ipmbctl ") {
+			t.Errorf("%v: %+v", args, got)
+		}
+		for line := range strings.Lines(got.stdout) {
+			if len(line) > 100 {
+				t.Errorf("%v: long line %q", args, line)
+			}
+		}
+	}
+	if got := ipmbctl(t, environment{}, "--version"); got.stdout != "ipmbctl unknown\n" || got.code != 0 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeBus is a bus with a few nodes.
+type fakeBus struct {
+	mu         sync.Mutex
+	properties dbusapi.Properties
+	requests   []ipmb.Request
+}
+
+// The nodes of a fakeBus. Nobody is at the other addresses.
+const (
+	managementEngine ipmi.Address = 0x2C // answers Get Device ID, and what else with C1h
+	sensor           ipmi.Address = 0x72 // answers all with C1h
+	satellite        ipmi.Address = 0x84 // answers Get Device ID with an auxiliary revision
+	garbled          ipmi.Address = 0x90 // answers Get Device ID with too few bytes
+	silent           ipmi.Address = 0xA0 // takes requests
+	stuck            ipmi.Address = 0xB0 // the bus does not carry requests to it
+)
+
+var deviceIDs = map[ipmi.Address][]byte{
+	managementEngine: {0x50, 0x01, 0x04, 0x00, 0x02, 0x21, 0x57, 0x01, 0x00, 0x0B, 0x0B},
+	satellite:        {0x20, 0x81, 0x83, 0x15, 0x51, 0x8C, 0xA2, 0x02, 0x00, 0x00, 0x01, 0xDE, 0xAD, 0xBE, 0xEF},
+	garbled:          {0x20, 0x01},
+}
+
+func (b *fakeBus) Do(_ context.Context, r ipmb.Request) (ipmi.Response, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.requests = append(b.requests, r)
+	if b.properties.State == dbusapi.Down {
+		return ipmi.Response{}, ipmb.ErrClosed
+	}
+	if r.Responder == 0 {
+		r.Responder = b.properties.RemoteAddress
+	}
+	switch id, answers := deviceIDs[r.Responder]; {
+	case r.Responder == silent:
+		return ipmi.Response{}, ipmb.ErrTimeout
+	case r.Responder == stuck:
+		return ipmi.Response{}, ipmb.ErrStuck
+	case answers && r.NetFn == ipmi.NetFnApp && r.Command == ipmi.CommandGetDeviceID:
+		return ipmi.Response{Data: id}, nil
+	case answers && r.NetFn == 0x30:
+		return ipmi.Response{Data: r.Data}, nil
+	case answers || r.Responder == sensor:
+		return ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil
+	}
+	return ipmi.Response{}, ipmb.ErrNotAcknowledged
+}
+
+func (b *fakeBus) Broadcast(context.Context, ipmi.NetFn, ipmi.LUN, ipmi.Command, []byte) error {
+	return nil
+}
+
+func (b *fakeBus) Properties() dbusapi.Properties                    { return b.properties }
+func (b *fakeBus) SetPolicy(ipmb.Policy) error                       { return nil }
+func (b *fakeBus) SetOwnAddress(context.Context, ipmi.Address) error { return nil }
+func (b *fakeBus) Statistics() map[string]uint64 {
+	return map[string]uint64{"calls-answered": 12, "calls-timeout": 3, "dropped-short": 0}
+}
+
+func (b *fakeBus) last() ipmb.Request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.requests[len(b.requests)-1]
+}
+
+// rig is ipmbd on a private message bus with two buses: bus0 works, me1 is
+// Down.
+type rig struct {
+	bus    *bustest.Bus
+	server *dbusapi.Server
+	bus0   *fakeBus
+	object *dbusapi.BusObject // of bus0
+	env    environment
+}
+
+func newRig(t *testing.T, config bustest.Config) *rig {
+	t.Helper()
+	r := &rig{bus: bustest.StartConfig(t, config)}
+	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: r.bus.Address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	r.server = server
+	r.bus0 = &fakeBus{properties: dbusapi.Properties{
+		Name: "bus0", Device: "/dev/ipmb-0", Transport: "ipmb-dev", Channel: 0, Index: 0,
+		OwnAddress: 0x20, RemoteAddress: managementEngine, State: dbusapi.Up,
+		Policy: ipmb.Policy{Tries: 6, Timeout: 250 * time.Millisecond},
+	}}
+	r.object = r.add(t, r.bus0)
+	r.add(t, &fakeBus{properties: dbusapi.Properties{
+		Name: "me1", Device: "/run/me1.sock", Transport: "seqpacket", Channel: 1, Index: 1,
+		OwnAddress: 0x20, RemoteAddress: sensor, State: dbusapi.Down, Reason: "/run/me1.sock: no such file or directory",
+	}})
+	if err := server.TakeNames(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return r
+}
+
+func (r *rig) add(t *testing.T, bus *fakeBus) *dbusapi.BusObject {
+	t.Helper()
+	object, err := r.server.NewBus(bus.properties.Name, bus.properties.Index, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.AddBus(object, bus); err != nil {
+		t.Fatal(err)
+	}
+	return object
+}
+
+// result is what a run of the program has left.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// ipmbctl runs the program against the rig's message bus.
+func (r *rig) ipmbctl(t *testing.T, args ...string) result {
+	t.Helper()
+	return ipmbctl(t, r.env, append([]string{"--bus", r.bus.Address}, args...)...)
+}
+
+// ipmbctl runs the program; what env leaves open is no terminal and an empty
+// environment.
+func ipmbctl(t *testing.T, env environment, args ...string) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	env.stdout, env.stderr = &stdout, &stderr
+	if env.getenv == nil {
+		env.getenv = func(string) string { return "" }
+	}
+	if env.isTerminal == nil {
+		env.isTerminal = func(io.Writer) bool { return false }
+	}
+	code := run(t.Context(), args, env)
+	return result{stdout.String(), stderr.String(), code}
+}
