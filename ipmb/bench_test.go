@@ -1,0 +1,75 @@
+package ipmb_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"ipmbd/i2c"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// BenchmarkEngine is a request to a responder in the same process and its
+// answer, with one and with many calls in flight.
+func BenchmarkEngine(b *testing.B) {
+	for _, calls := range []int{1, 32} {
+		b.Run(fmt.Sprintf("%d in flight", calls), func(b *testing.B) {
+			wire := i2c.NewBus()
+			if err := wire.Respond(uint8(me), benchResponder); err != nil {
+				b.Fatal(err)
+			}
+			transport, err := wire.Attach(uint8(own))
+			if err != nil {
+				b.Fatal(err)
+			}
+			engine := ipmb.New(ipmb.Config{})
+			ctx, cancel := context.WithCancel(b.Context())
+			var running sync.WaitGroup
+			defer running.Wait()
+			defer cancel()
+			running.Go(func() { _ = engine.Run(ctx, transport) })
+			waitForRun(b, engine)
+
+			b.ReportAllocs()
+			b.ResetTimer()
+			var callers sync.WaitGroup
+			for i := range calls {
+				callers.Go(func() {
+					for range (b.N + i) / calls {
+						if _, err := engine.Do(ctx, getDeviceID(me)); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			callers.Wait()
+			b.StopTimer()
+		})
+	}
+}
+
+// benchResponder answers as a controller answers Get Device ID.
+func benchResponder(frame []byte, reply func([]byte)) {
+	var buf [32]byte
+	request, err := ipmb.Decode(frame)
+	if err != nil || request.NetFn.IsResponse() {
+		return
+	}
+	reply(answerTo(request, ipmi.CodeOK, deviceID).Append(buf[:0]))
+}
+
+// waitForRun makes calls until the engine has its transport.
+func waitForRun(b *testing.B, engine *ipmb.Engine) {
+	for {
+		_, err := engine.Do(b.Context(), getDeviceID(me))
+		if err == nil {
+			return
+		}
+		if err != ipmb.ErrClosed {
+			b.Fatal(err)
+		}
+	}
+}
