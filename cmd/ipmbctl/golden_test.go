@@ -85,10 +85,10 @@ ADDR  ANSWER
 84h   device 20h revision 1, firmware 3.15 (DEADBEEF) updating, IPMI 1.5, manufacturer 674, product 0100h, device SDRs, SEL, FRU inventory, chassis
 90h   an answer that is no device ID: 20 01
 `, stderr: `
-ipmbctl: 4 of 111 addresses answer on bus0; 105 not acknowledged, 1 silent [A0h], 1 failed
+ipmbctl: 4 of 111 addresses answer on bus0; 105 not acknowledged, 1 silent [A0h], 1 not carried by the bus
 `}},
 	{"scan of where nobody is", []string{"scan", "bus0", "--from", "30h", "--to", "0x40"}, result{stderr: `
-ipmbctl: 0 of 9 addresses answer on bus0; 9 not acknowledged, 0 silent, 0 failed
+ipmbctl: 0 of 9 addresses answer on bus0; 9 not acknowledged, 0 silent, 0 not carried by the bus
 `}},
 	{"completion of a bus", []string{"__complete", "info", ""}, result{stdout: `
 bus0	/dev/ipmb-0

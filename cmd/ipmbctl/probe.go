@@ -29,7 +29,7 @@ type tally struct {
 	answers        []outcome
 	silent         []ipmi.Address // took the request and did not answer
 	unacknowledged int            // nobody there
-	failed         int            // could not be asked: a stuck or busy bus
+	failed         int            // not carried by the bus: it is stuck or busy
 }
 
 // add takes an outcome; one that says that the next will not be better is
@@ -65,7 +65,7 @@ func (t *tally) summary() string {
 	if n := len(t.silent); n > 0 && n <= maxListed {
 		silent += " " + fmt.Sprint(t.silent)
 	}
-	return fmt.Sprintf("%d not acknowledged, %s, %d failed", t.unacknowledged, silent, t.failed)
+	return fmt.Sprintf("%d not acknowledged, %s, %d not carried by the bus", t.unacknowledged, silent, t.failed)
 }
 
 // probe asks all addresses, a few at a time, and shows how far it is.

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"ipmbd/dbusapi"
-	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
