@@ -85,7 +85,7 @@ ADDR  ANSWER
 84h   device 20h revision 1, firmware 3.15 (DEADBEEF) updating, IPMI 1.5, manufacturer 674, product 0100h, device SDRs, SEL, FRU inventory, chassis
 90h   an answer that is no device ID: 20 01
 `, stderr: `
-ipmbctl: 4 of 111 addresses answer on bus0; 105 not acknowledged, 1 silent [A0h], 1 not carried by the bus
+ipmbctl: 4 of 111 addresses answer on bus0; 104 not acknowledged, 1 silent [A0h], 2 not carried by the bus
 `}},
 	{"scan of where nobody is", []string{"scan", "bus0", "--from", "30h", "--to", "0x40"}, result{stderr: `
 ipmbctl: 0 of 9 addresses answer on bus0; 9 not acknowledged, 0 silent, 0 not carried by the bus
@@ -162,6 +162,9 @@ ipmbctl: bus0 A0h: the responder took the request and did not answer in time
 	{"stuck bus", []string{"send", "bus0", "0xB0", "6", "1"}, result{code: 1, stderr: `
 ipmbctl: bus0 B0h: the bus did not carry the request: see the properties State and StateReason
   see how it does: ipmbctl info bus0; journalctl -u ipmbd
+`}},
+	{"busy bus", []string{"send", "bus0", "0xB2", "6", "1"}, result{code: 1, stderr: `
+ipmbctl: bus0 B2h: too many requests of this kind are in progress: try again
 `}},
 	{"send on a bus that is down", []string{"send", "me1", "6", "1"}, result{code: 1, stderr: `
 ipmbctl: me1 is down: /run/me1.sock: no such file or directory

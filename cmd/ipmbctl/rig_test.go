@@ -33,6 +33,7 @@ const (
 	garbled          ipmi.Address = 0x90 // answers Get Device ID with too few bytes
 	silent           ipmi.Address = 0xA0 // takes requests
 	stuck            ipmi.Address = 0xB0 // the bus does not carry requests to it
+	busy             ipmi.Address = 0xB2 // others wait for it already
 )
 
 var deviceIDs = map[ipmi.Address][]byte{
@@ -56,6 +57,8 @@ func (b *fakeBus) Do(_ context.Context, r ipmb.Request) (ipmi.Response, error) {
 		return ipmi.Response{}, ipmb.ErrTimeout
 	case r.Responder == stuck:
 		return ipmi.Response{}, ipmb.ErrStuck
+	case r.Responder == busy:
+		return ipmi.Response{}, ipmb.ErrBusy
 	case answers && r.NetFn == ipmi.NetFnApp && r.Command == ipmi.CommandGetDeviceID:
 		return ipmi.Response{Data: id}, nil
 	case answers && r.NetFn == 0x30:
