@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"ipmbd/ipmi"
@@ -84,9 +83,6 @@ func (t token) set() {
 
 func (t token) wait() { <-t; t.set() }
 
-// callPool saves Do the memory of calls, which nobody keeps.
-var callPool = sync.Pool{New: func() any { return newCall() }}
-
 func newCall() *Call {
 	c := &Call{settled: make(token, 1), ended: make(token, 1)}
 	c.deadline.owner = c
@@ -95,8 +91,8 @@ func newCall() *Call {
 
 // Do sends a request and waits for the answer. See errors.go for the errors.
 func (e *Engine) Do(ctx context.Context, req Request) (ipmi.Response, error) {
-	c := callPool.Get().(*Call)
-	defer callPool.Put(c)
+	c := e.calls.Get().(*Call)
+	defer e.calls.Put(c)
 	if err := e.start(ctx, c, &req); err != nil {
 		return ipmi.Response{}, err
 	}
@@ -204,7 +200,7 @@ func (e *Engine) start(ctx context.Context, c *Call, req *Request) error {
 	if req.GeneralCall {
 		c.policy.Tries = 1
 	}
-	if r.commands[c.key].hasWaiters() || !e.assignFree(r, c) {
+	if r.commands[c.key].hasWaiters() || !e.assignFree(r, c, req.NoWait) {
 		if err := e.wait(r, c, req.NoWait); err != nil {
 			e.counts.add(callsBusy)
 			return err
@@ -239,12 +235,14 @@ func (c *Call) prepare(e *Engine, r *responder, req *Request) {
 }
 
 // assignFree gives c a number if one is free.
-func (e *Engine) assignFree(r *responder, c *Call) bool {
-	sequence, ok := r.take(c.key)
-	if ok {
-		e.assign(r, c, sequence)
+func (e *Engine) assignFree(r *responder, c *Call, force bool) bool {
+	sequence, ok, rested := r.take(c.key, e.now(), force)
+	if !ok {
+		e.awaitRest(r, rested)
+		return false
 	}
-	return ok
+	e.assign(r, c, sequence)
+	return true
 }
 
 // assign gives c its number and sends it to the bus.
@@ -325,7 +323,7 @@ func (e *Engine) answered(c *Call, f Frame) {
 	now := e.now()
 	n := &c.responder.numbers[c.sequence]
 	n.answers++
-	n.took = now - n.started
+	n.answeredIn = e.batch
 	c.taken = true
 	c.response = ipmi.Response{Code: f.Code, Data: append([]byte(nil), f.Data...)}
 	e.end(c, nil, now)

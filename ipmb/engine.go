@@ -104,12 +104,14 @@ type Engine struct {
 	config  Config
 	epoch   time.Time
 	counts  counters
+	calls   sync.Pool     // of *Call, for Do, whose calls nobody keeps
 	earlier chan struct{} // tells tick of a deadline before the one it sleeps for
 
 	mu         sync.Mutex
 	address    ipmi.Address
 	policy     Policy
 	running    bool
+	batch      uint64 // of frames, counted as they are read
 	limits     i2c.Limits
 	deadlines  deadlines
 	responders [128]*responder // by address >> 1
@@ -128,6 +130,7 @@ func New(config Config) *Engine {
 		address: config.Address,
 		policy:  config.Policy,
 	}
+	e.calls.New = func() any { return newCall() }
 	e.deadlines.sleepsUntil = math.MaxInt64
 	e.outbox.init(&e.mu)
 	e.requests.init(config.DuplicateWindow)

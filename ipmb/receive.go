@@ -15,6 +15,9 @@ func (e *Engine) receive(ctx context.Context, t i2c.Transport) error {
 		if err := t.ReadFrames(&batch); err != nil {
 			return err
 		}
+		e.mu.Lock()
+		e.batch++
+		e.mu.Unlock()
 		for _, b := range batch.Frames() {
 			e.receiveFrame(ctx, b)
 		}
@@ -79,9 +82,11 @@ func (e *Engine) receiveResponse(f Frame) {
 		e.counts.add(responsesUnexpected)
 		return
 	}
-	c := r.numbers[f.Sequence].call
+	n := &r.numbers[f.Sequence]
+	c := n.call
 	switch {
-	case c != nil && c.isAnsweredBy(f):
+	// What was read before the request was sent is not its answer.
+	case c != nil && n.sentIn != e.batch && c.isAnsweredBy(f):
 		e.answered(c, f)
 	case e.late(r, f, e.now()):
 		e.counts.add(responsesLate)

@@ -15,9 +15,12 @@ const (
 	// holdTime keeps a number from reuse while its answer may be on its way:
 	// the expiration and a margin.
 	holdTime = 6 * time.Second
-	// minHold is the least time for the further answers to a request that was
-	// transmitted more than once and answered.
-	minHold = time.Second
+	// restTime is how long a number rests for its command after its answer, if
+	// fewer than restUses other numbers were used meanwhile: a responder whose
+	// write of the answer failed by mistake writes it again within
+	// milliseconds.
+	restTime = 10 * time.Millisecond
+	restUses = 16
 )
 
 const (
@@ -37,6 +40,8 @@ type responder struct {
 	holds    int
 	waiting  []*Call // for a number, in order of arrival
 	passes   uint64  // of admit over them
+	rested   rest    // when a number that a call waits for has rested
+	uses     uint64  // numbers given out so far
 	queue    []*Call // for the bus, in order
 }
 
@@ -55,10 +60,12 @@ type number struct {
 	key          commandKey
 	lun          ipmi.LUN
 	requesterLUN ipmi.LUN
-	acknowledged int           // transmissions that the bus took
-	answers      int           // answers that came
-	started      time.Duration // start of the first transmission
-	took         time.Duration // from there to the first answer
+	acknowledged int    // transmissions that the bus took
+	answers      int    // answers that came
+	sentIn       uint64 // the batch that was read last when it was first transmitted
+	answeredIn   uint64 // the batch that brought the last answer
+	released     time.Duration
+	releasedUse  uint64 // responder.uses then
 }
 
 // command is the state of a network function and command of a responder.
@@ -78,8 +85,18 @@ type hold struct {
 	sequence     uint8
 	lun          ipmi.LUN
 	requesterLUN ipmi.LUN
-	expected     int // answers until the hold ends; 0 holds for its time
+	expected     int    // answers until the hold ends; 0 holds for its time
+	answeredIn   uint64 // the batch that brought the last answer
 }
+
+// rest wakes the calls that wait for a number which rests.
+type rest struct {
+	deadline
+	responder *responder
+}
+
+// expire lets the calls try again.
+func (d *rest) expire(e *Engine, now time.Duration) { e.admit(d.responder, now) }
 
 func newResponder() *responder {
 	r := &responder{
@@ -89,6 +106,7 @@ func newResponder() *responder {
 	for i := range r.idle {
 		r.idle[i] = uint8(i)
 	}
+	r.rested.owner, r.rested.responder = &r.rested, r
 	return r
 }
 
@@ -112,25 +130,52 @@ func (r *responder) forget(key commandKey, c *command) {
 	}
 }
 
-// take gives out the longest unused number that is not held for key.
-func (r *responder) take(key commandKey) (sequence uint8, ok bool) {
+// take gives out the longest unused number that is not held for key and has
+// rested. Where there is none it says when one will have, if one will: a call
+// that cannot wait takes it with force.
+func (r *responder) take(key commandKey, now time.Duration, force bool) (sequence uint8, ok bool, rested time.Duration) {
 	var held uint64
 	if c := r.commands[key]; c != nil {
 		if c.timeouts >= serialHolds && r.inUse(key) {
-			return 0, false
+			return 0, false, 0
 		}
 		held = c.held
 	}
 	if r.holds >= maxHolds {
-		return 0, false
+		return 0, false, 0
 	}
-	for i, n := range r.idle {
-		if held&(1<<n) == 0 {
-			r.idle = slices.Delete(r.idle, i, i+1)
-			return n, true
+	resting := -1
+	for i, sequence := range r.idle {
+		switch {
+		case held&(1<<sequence) != 0:
+		case !r.rests(sequence, key, now):
+			return r.giveOut(i), true, 0
+		case resting < 0:
+			resting = i
 		}
 	}
-	return 0, false
+	switch {
+	case resting < 0:
+		return 0, false, 0
+	case force:
+		return r.giveOut(resting), true, 0
+	}
+	return 0, false, r.numbers[r.idle[resting]].released + restTime
+}
+
+// rests reports whether another copy of the last answer with a number may
+// still come, and be taken for the answer to a call of key.
+func (r *responder) rests(sequence uint8, key commandKey, now time.Duration) bool {
+	n := &r.numbers[sequence]
+	return n.answers > 0 && n.key == key && r.uses-n.releasedUse < restUses && now-n.released < restTime
+}
+
+// giveOut takes the i-th idle number.
+func (r *responder) giveOut(i int) uint8 {
+	sequence := r.idle[i]
+	r.idle = slices.Delete(r.idle, i, i+1)
+	r.uses++
+	return sequence
 }
 
 // inUse reports whether a call of key has a number.
@@ -151,16 +196,18 @@ func (e *Engine) release(r *responder, sequence uint8, now time.Duration) {
 	switch {
 	case n.acknowledged == 0:
 	case n.answers == 0:
-		e.hold(r, sequence, 0, now+holdTime)
+		e.hold(r, sequence, 0, now)
 	case n.answers < n.acknowledged:
-		time := min(max(time.Duration(n.acknowledged)*n.took, minHold), holdTime)
-		e.hold(r, sequence, n.acknowledged-n.answers, n.started+n.took+time)
+		e.hold(r, sequence, n.acknowledged-n.answers, now)
 	}
+	n.released, n.releasedUse = now, r.uses
 	r.idle = append(r.idle, sequence)
 	e.admit(r, now)
 }
 
-func (e *Engine) hold(r *responder, sequence uint8, expected int, until time.Duration) {
+// hold holds a number for its command for holdTime, or until the answers that
+// are expected have come.
+func (e *Engine) hold(r *responder, sequence uint8, expected int, now time.Duration) {
 	n := &r.numbers[sequence]
 	h := &hold{
 		responder:    r,
@@ -169,6 +216,7 @@ func (e *Engine) hold(r *responder, sequence uint8, expected int, until time.Dur
 		lun:          n.lun,
 		requesterLUN: n.requesterLUN,
 		expected:     expected,
+		answeredIn:   n.answeredIn,
 	}
 	h.owner = h
 	c := r.command(n.key)
@@ -178,7 +226,7 @@ func (e *Engine) hold(r *responder, sequence uint8, expected int, until time.Dur
 		c.timeouts++
 	}
 	r.holds++
-	e.set(&h.deadline, until)
+	e.set(&h.deadline, now+holdTime)
 }
 
 // expire ends the hold.
@@ -200,7 +248,10 @@ func (e *Engine) late(r *responder, f Frame, now time.Duration) bool {
 	key := keyOf(f.NetFn.Request(), f.Command)
 	n := &r.numbers[f.Sequence]
 	if n.call == nil && n.writing && n.key == key && n.lun == f.SourceLUN && n.requesterLUN == f.DestinationLUN {
-		n.answers++
+		if n.answeredIn != e.batch {
+			n.answers++
+			n.answeredIn = e.batch
+		}
 		return true
 	}
 	c := r.commands[key]
@@ -211,15 +262,24 @@ func (e *Engine) late(r *responder, f Frame, now time.Duration) bool {
 		if h.sequence != f.Sequence || h.lun != f.SourceLUN || h.requesterLUN != f.DestinationLUN {
 			continue
 		}
-		if h.expected == 1 {
-			e.unset(&h.deadline)
-			h.expire(e, now)
-		} else if h.expected > 1 {
-			h.expected--
-		}
+		e.lateFor(h, now)
 		return true
 	}
 	return false
+}
+
+// lateFor counts an answer that a hold waits for. One that was read together
+// with the answer before is that answer once more, not another transmission's.
+func (e *Engine) lateFor(h *hold, now time.Duration) {
+	switch {
+	case h.expected == 0 || h.answeredIn == e.batch:
+	case h.expected == 1:
+		e.unset(&h.deadline)
+		h.expire(e, now)
+	default:
+		h.expected--
+		h.answeredIn = e.batch
+	}
 }
 
 // admit gives numbers to calls that wait, in order of arrival; a call waits
@@ -236,14 +296,22 @@ func (e *Engine) admit(r *responder, now time.Duration) {
 			i++
 			continue
 		}
-		sequence, ok := r.take(c.key)
+		sequence, ok, rested := r.take(c.key, now, false)
 		if !ok {
+			e.awaitRest(r, rested)
 			state.pass = r.passes
 			i++
 			continue
 		}
 		e.unwait(r, c)
 		e.assign(r, c, sequence)
+	}
+}
+
+// awaitRest makes admit run again when a number has rested; 0 is never.
+func (e *Engine) awaitRest(r *responder, rested time.Duration) {
+	if rested != 0 && (r.rested.place == 0 || rested < r.rested.at) {
+		e.set(&r.rested.deadline, rested)
 	}
 }
 

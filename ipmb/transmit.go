@@ -192,8 +192,8 @@ func (e *Engine) departs(c *Call) {
 		e.counts.add(retransmissions)
 		return
 	}
-	n.started = e.now()
-	c.slotEnd = n.started + c.policy.Timeout
+	n.sentIn = e.batch
+	c.slotEnd = e.now() + c.policy.Timeout
 	e.set(&c.deadline, c.slotEnd)
 }
 

@@ -10,6 +10,9 @@ import (
 	"ipmbd/ipmb"
 )
 
+// rested is how long a number rests after its answer, in wait for a copy.
+const rested = 10 * ms
+
 // occupy puts 64 calls on their way to me, which all last.
 func (w *world) occupy(k *keeper) []*flight {
 	w.place(me, k.take)
@@ -30,6 +33,7 @@ func TestWaiting(t *testing.T) {
 		waiting := w.startAll(10, ask(me, cmdA))
 		for i, f := range waiting {
 			k.answer(w.bus, i)
+			time.Sleep(rested)
 			synctest.Wait()
 			if n := len(k.kept); n != 65+i {
 				t.Fatalf("%d requests were written after %d answers", n, i+1)
@@ -129,6 +133,7 @@ func TestWaiting(t *testing.T) {
 		gone.failed(context.Canceled).at(50 * ms)
 		next := w.start(ask(me, cmdA))
 		k.answer(w.bus, 0)
+		time.Sleep(rested)
 		synctest.Wait()
 		k.answerTo(w.bus, next)
 		next.answered()
@@ -140,7 +145,7 @@ func TestWaiting(t *testing.T) {
 	})
 
 	story(t, "a waiter is served when a hold ends", ipmb.Config{}, func(t *testing.T, w *world) {
-		// 63 calls last; the 64th number is held for cmdA until 1.26 s.
+		// 63 calls last; the 64th number is held for cmdA until 6.25 s.
 		w.place(me, inTurn(silent, prompt))
 		w.do(ask(me, cmdA)).answered().at(250 * ms)
 		k := new(keeper)
@@ -148,14 +153,14 @@ func TestWaiting(t *testing.T) {
 		req := ask(me, cmdA)
 		req.Policy.Tries = 64
 		w.startAll(63, req)
-		waiter := w.start(ask(me, cmdA))
-		w.until(1240 * ms)
+		waiter := w.start(req)
+		w.until(6240 * ms)
 		if n := distinct(w.numbers(me)[2:]); n != 63 || waiter.hasEnded() {
 			t.Fatalf("%d calls are on their way, the last has ended: %v", n, waiter.hasEnded())
 		}
-		w.until(1260 * ms)
+		w.until(6260 * ms)
 		k.answerTo(w.bus, waiter)
-		if waiter.answered().ended < 1250*ms {
+		if waiter.answered().ended < 6250*ms {
 			t.Errorf("served at %v", waiter.ended)
 		}
 	})
@@ -172,7 +177,54 @@ func TestWaiting(t *testing.T) {
 			k.answer(w.bus, i)
 			f.answered()
 		}
-		time.Sleep(ms)
+		time.Sleep(rested)
 		w.occupy(k)
+	})
+}
+
+// A responder that takes its own answer for lost writes it again within
+// milliseconds.
+func TestRest(t *testing.T) {
+	story(t, "the last number rests before its command has it again", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		next := w.start(ask(me, cmdA))
+		k.answer(w.bus, 0)
+		flights[0].answered().at(0)
+		w.until(rested - ms)
+		k.answer(w.bus, 0) // the copy
+		w.until(rested)
+		k.answerTo(w.bus, next)
+		next.answered().at(rested)
+	})
+
+	story(t, "another command has it at once", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		w.occupy(k)
+		next := w.start(ask(me, cmdB))
+		k.answer(w.bus, 0)
+		synctest.Wait()
+		k.answerTo(w.bus, next)
+		next.answered().at(0)
+	})
+
+	story(t, "nowait has it at once rather than be busy", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		req := ask(me, cmdA)
+		req.NoWait = true
+		next := w.start(req)
+		synctest.Wait()
+		k.answerTo(w.bus, next)
+		next.answered().at(0)
+	})
+
+	story(t, "a number that is used in turn needs no rest", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.place(me, prompt)
+		for range 1000 {
+			w.do(ask(me, cmdA)).answered().at(0)
+		}
 	})
 }
