@@ -9,6 +9,9 @@ import (
 )
 
 const (
+	// sequenceExpiration is how long a responder takes a number that comes
+	// again for a repeat (IPMB v1.0, table 4-1).
+	sequenceExpiration = 5 * time.Second
 	// wrapDistance is how many newer requests of a requester make a repeated
 	// number a new request: numbers wrap at 64, and requests may be under way.
 	wrapDistance = 48
@@ -38,6 +41,7 @@ type entry struct {
 	order    uint64 // among the new requests of its requester
 
 	answered   bool
+	served     bool // by a handler
 	superseded bool // another request came with its key: its answer would be taken for that one's
 	answer     []byte
 	answeredAt time.Duration
@@ -49,7 +53,7 @@ type entry struct {
 type requester struct {
 	count uint64 // new requests so far
 	last  *entry // the newest
-	fixed bool   // the last two, though different, had one number
+	fixed bool   // the last two had one number
 }
 
 // requestTable knows the requests of the last seconds, so that a repeat is
@@ -90,13 +94,13 @@ func (t *requestTable) forgotten(n *entry, now time.Duration) bool {
 	return now-n.answeredAt >= window || r.count-n.order >= wrapDistance
 }
 
-// note counts a new request and learns how its requester numbers. A frame that
-// is in the table still, yet new, is a different request; one that is not was
-// perhaps answered without a handler, and has come again for one.
+// note counts a new request and learns how its requester numbers. A frame like
+// the last that is a new request all the same shows a number used again, unless
+// the last was answered without a handler and has come again for one.
 func (t *requestTable) note(n *entry) (order uint64) {
 	r := &t.requesters[n.key.requester>>1]
 	r.fixed = r.last != nil && r.last.key.sequence == n.key.sequence &&
-		(t.entries[n.key] != nil || !bytes.Equal(r.last.frame, n.frame))
+		(r.last.served || !bytes.Equal(r.last.frame, n.frame))
 	r.last = n
 	r.count++
 	return r.count
@@ -115,6 +119,7 @@ func (t *requestTable) add(n *entry) {
 // keep keeps an answered entry for repeats.
 func (t *requestTable) keep(n *entry, now time.Duration) {
 	n.answered = true
+	n.served = true
 	n.answeredAt = now
 	if t.window == 0 {
 		t.remove(n)

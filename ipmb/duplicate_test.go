@@ -230,6 +230,21 @@ func TestDuplicateOfFixedNumber(t *testing.T) {
 		}
 	})
 
+	story(t, "one that has only one request is found out after 5 s", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+		w.hear(from(peer, 5, cmdA))
+		w.until(expired)
+		w.hear(from(bystand, 9, cmdA)) // lets go of what is too old
+		w.hear(from(peer, 5, cmdA))
+		run := w.lastAnswer(peer).run()
+		for i := range 5 {
+			time.Sleep(400 * ms)
+			w.hear(from(peer, 5, cmdA))
+			if r := w.lastAnswer(peer).run(); r != run+1+i {
+				t.Errorf("poll %d got the answer of run %d, want %d", i+1, r, run+1+i)
+			}
+		}
+	})
+
 	story(t, "its repeats within 300 ms get the same answer", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
 		for i := range 8 {
 			w.hear(from(peer, 5, cmdA, byte(i)))
