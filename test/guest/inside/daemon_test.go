@@ -1,0 +1,190 @@
+package inside
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+)
+
+// patience is how long anything may take that should take no time. The guest's
+// processors are emulated and share the machine's with others.
+const patience = 20 * time.Second
+
+// channel is a channel of a configuration.
+type channel map[string]any
+
+// daemon is an ipmbd on a message bus of its own, with a host daemon.
+type daemon struct {
+	*dbusapi.Client
+	process *os.Process
+	status  chan string // what it tells systemd
+}
+
+// start starts a daemon for the channels and returns when all their buses are
+// up.
+func start(t *testing.T, channels ...channel) *daemon {
+	t.Helper()
+	d := launch(t, channels...)
+	d.tells(t, "buses up")
+	return d
+}
+
+// launch is start, but returns when the daemon is ready.
+func launch(t *testing.T, channels ...channel) *daemon {
+	t.Helper()
+	bus := bustest.Start(t)
+	serveHost(t, bus.Address)
+
+	config, err := json.Marshal(map[string]any{"channels": channels})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "ipmbd.json")
+	if err := os.WriteFile(file, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{status: make(chan string, 64)}
+	notify := d.listen(t, filepath.Join(dir, "notify"))
+	cmd := exec.Command("ipmbd", "--bus", bus.Address, "--config", file)
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify)
+	var log syncBuffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d.process = cmd.Process
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil || t.Failed() {
+			t.Errorf("ipmbd ended (%v) after it said:\n%s", err, log.String())
+		}
+	})
+	d.tells(t, "READY=1")
+
+	if d.Client, err = dbusapi.OpenClient(t.Context(), bus.Address); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Client.Close() })
+	return d
+}
+
+// listen takes systemd's place (sd_notify(3)) and returns its socket.
+func (d *daemon) listen(t *testing.T, path string) string {
+	t.Helper()
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = socket.Close() })
+	go func() {
+		b := make([]byte, 4096)
+		for {
+			n, err := socket.Read(b)
+			if err != nil {
+				return
+			}
+			for line := range strings.Lines(string(b[:n])) {
+				d.status <- strings.TrimSpace(line)
+			}
+		}
+	}()
+	return path
+}
+
+// tells waits until the daemon tells systemd a text.
+func (d *daemon) tells(t *testing.T, text string) {
+	t.Helper()
+	deadline := time.After(patience)
+	var told []string
+	for {
+		select {
+		case line := <-d.status:
+			if strings.Contains(line, text) {
+				return
+			}
+			told = append(told, line)
+		case <-deadline:
+			t.Fatalf("ipmbd told %q, and not %q", told, text)
+		}
+	}
+}
+
+// statistics are the counters of all buses together.
+func (d *daemon) statistics(t *testing.T) map[string]uint64 {
+	t.Helper()
+	buses, err := d.Buses(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := map[string]uint64{}
+	for _, bus := range buses {
+		for name, n := range bus.Statistics {
+			sum[name] += n
+		}
+	}
+	return sum
+}
+
+// memory is the resident memory in KiB.
+func (d *daemon) memory(t *testing.T) string {
+	t.Helper()
+	for line := range strings.Lines(readText(t, filepath.Join("/proc", strconv.Itoa(d.process.Pid), "status"))) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	t.Fatal("a process without VmRSS")
+	return ""
+}
+
+// syncBuffer is written by a process and read by a test.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// eventually waits until a condition holds, and fails with what it lacks.
+func eventually(t *testing.T, condition func() (lacks string)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		lacks := condition()
+		if lacks == "" {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			t.Fatal(lacks)
+		}
+	}
+}

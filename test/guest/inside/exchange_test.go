@@ -1,0 +1,133 @@
+package inside
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// Two management controllers on the ports 0 and 1.
+const (
+	bmcAddress   ipmi.Address = 0x20
+	otherAddress ipmi.Address = 0x2C
+)
+
+// transports are the drivers that carry IPMB, by the names that both their
+// device and the configuration have for them.
+var transports = []string{"ipmb-dev"}
+
+// exchanges is how many requests each side sends.
+const exchanges = 150
+
+func TestTwoDaemonsExchangeRequestsBothWays(t *testing.T) {
+	inGuest(t)
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "transport\tspeed\trequests\tlost\tretries\tp50\tp99\tmemory")
+	for _, transport := range transports {
+		for _, speed := range []struct {
+			name   string
+			byteUS int
+		}{{"100 kHz", byteAt100kHz}, {"400 kHz", byteAt400kHz}} {
+			t.Run(transport+" at "+speed.name, func(t *testing.T) {
+				l := newLoop(t)
+				a, b := pair(t, l, transport)
+				l.set(t, "byte_us", speed.byteUS)
+				began := sum(a.statistics(t), b.statistics(t))
+				times, lost := exchange(t, a, b)
+				retries := sum(a.statistics(t), b.statistics(t))["retransmissions"] - began["retransmissions"]
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%v\t%v\t%s\n", transport, speed.name, len(times)+lost, lost, retries,
+					percentile(times, 50), percentile(times, 99), a.memory(t))
+				if lost > 0 {
+					t.Errorf("%d requests have no answer", lost)
+				}
+			})
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("\n" + table.String())
+}
+
+// pair starts a daemon on each of the first two ports.
+func pair(t *testing.T, l *loop, transport string) (a, b *daemon) {
+	t.Helper()
+	load(t, "ipmb_dev_int", "")
+	l.add(t, 0, transport, bmcAddress)
+	l.add(t, 1, transport, otherAddress)
+	a = start(t, channel{"name": "bus", "type": "ipmb", "transport": transport, "slave-path": l.node(0),
+		"bmc-addr": bmcAddress, "remote-addr": otherAddress})
+	b = start(t, channel{"name": "bus", "type": "ipmb", "transport": transport, "slave-path": l.node(1),
+		"bmc-addr": otherAddress, "remote-addr": bmcAddress})
+	return a, b
+}
+
+// exchange sends requests from both sides at once, and returns how long those
+// took that were answered and how many were not.
+func exchange(t *testing.T, a, b *daemon) (times []time.Duration, lost int) {
+	t.Helper()
+	var mu sync.Mutex
+	var senders sync.WaitGroup
+	for _, d := range []*daemon{a, b} {
+		senders.Go(func() {
+			for i := range exchanges {
+				begin := time.Now()
+				err := d.echoes(t, uint32(i))
+				took := time.Since(begin)
+				mu.Lock()
+				if err == nil {
+					times = append(times, took)
+				} else {
+					lost++
+					t.Logf("request %d: %v", i, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	senders.Wait()
+	return times, lost
+}
+
+// echoes sends a number to the other side and fails unless it comes back.
+func (d *daemon) echoes(t *testing.T, number uint32) error {
+	data := binary.BigEndian.AppendUint32(nil, number)
+	answer, err := d.Send(t.Context(), "bus", ipmb.Request{NetFn: echo, Command: 0x01, Data: data})
+	switch {
+	case err != nil:
+		return err
+	case answer.Code != ipmi.CodeOK || !bytes.Equal(answer.Data, data):
+		t.Errorf("request %d has another request's answer: %v % X", number, answer.Code, answer.Data)
+	}
+	return nil
+}
+
+// percentile of times that are not none.
+func percentile(times []time.Duration, percent int) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	slices.Sort(times)
+	return times[(len(times)-1)*percent/100].Round(10 * time.Microsecond)
+}
+
+// sum adds counters.
+func sum(counters ...map[string]uint64) map[string]uint64 {
+	total := map[string]uint64{}
+	for _, c := range counters {
+		for name, n := range c {
+			total[name] += n
+		}
+	}
+	return total
+}
