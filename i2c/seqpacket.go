@@ -102,6 +102,10 @@ func (s *seqpacket) frame(fd int, packet []byte) (int, error) {
 func peerGone(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(fds, 0)
+	// The runtime's own signals interrupt the call, wait or not.
+	for err == unix.EINTR {
+		n, err = unix.Poll(fds, 0)
+	}
 	return err != nil || n > 0
 }
 
