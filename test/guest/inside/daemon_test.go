@@ -1,7 +1,6 @@
 package inside
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -61,7 +59,7 @@ func launch(t *testing.T, channels ...channel) *daemon {
 	notify := d.listen(t, filepath.Join(dir, "notify"))
 	cmd := exec.Command("ipmbd", "--bus", bus.Address, "--config", file)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify)
-	var log syncBuffer
+	var log strings.Builder // of a process that has ended when it is read
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -69,8 +67,11 @@ func launch(t *testing.T, channels ...channel) *daemon {
 	d.process = cmd.Process
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil || t.Failed() {
-			t.Errorf("ipmbd ended (%v) after it said:\n%s", err, log.String())
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("ipmbd: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("ipmbd said:\n%s", &log)
 		}
 	})
 	d.tells(t, "READY=1")
@@ -149,24 +150,6 @@ func (d *daemon) memory(t *testing.T) string {
 	}
 	t.Fatal("a process without VmRSS")
 	return ""
-}
-
-// syncBuffer is written by a process and read by a test.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // eventually waits until a condition holds, and fails with what it lacks.

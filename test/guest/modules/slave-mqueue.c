@@ -130,7 +130,7 @@ static void mqueue_remove(struct i2c_client *client)
 static const struct i2c_device_id ids[] = { { "slave-mqueue" }, {} };
 
 static struct i2c_driver slave_mqueue_driver = {
-	.driver.name = "slave-mqueue",
+	.driver.name = "i2c-slave-mqueue",
 	.probe_new = mqueue_probe,
 	.remove = mqueue_remove,
 	.id_table = ids,
