@@ -8,10 +8,23 @@ export CGO_ENABLED = 0
 
 .PHONY: build release run test lint fuzz bench install clean help
 
-build: LDFLAGS = -X main.version=$(VERSION)
-release: LDFLAGS = -s -w -X main.version=$(VERSION)
-build release:
+LDFLAGS = -X main.version=$(VERSION)
+release install: LDFLAGS += -s -w
+build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ipmbd ./cmd/ipmbctl
+
+# AST2600 is armv7; AST2400 and AST2500 are armv5 without floating point.
+DISTS = dist/amd64 dist/arm64 dist/armv7 dist/armv5
+release: $(DISTS)
+dist/amd64: export GOARCH = amd64
+dist/arm64: export GOARCH = arm64
+dist/armv7 dist/armv5: export GOARCH = arm
+dist/armv7: export GOARM = 7
+dist/armv5: export GOARM = 5,softfloat
+.PHONY: $(DISTS)
+$(DISTS):
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $@/ ./cmd/ipmbd ./cmd/ipmbctl
+	@size=$$(stat -c %s $@/ipmbd); packed=$$(xz -9 -c $@/ipmbd | wc -c); echo "$@/ipmbd: $$size bytes, $$packed with xz"
 
 run:
 	@tools/deps run
@@ -32,7 +45,7 @@ bench: build
 	@tools/deps test
 	@go run ./test/bench
 
-install: release
+install: build
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/ipmbd bin/ipmbctl
 	sed 's,/usr/bin/,$(PREFIX)/bin/,' units/ipmbd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/ipmbd.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d units/ipmbd.conf
@@ -40,7 +53,7 @@ install: release
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system.d units/xyz.openbmc_project.Ipmi.Channel.Ipmb.conf
 
 clean:
-	rm -rf bin
+	rm -rf bin dist
 
 help:
 	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
@@ -48,6 +61,7 @@ help:
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=10s'
 	@echo 'make bench      speed beside a bare D-Bus service, in one table'
-	@echo 'make build      bin/ipmbd and bin/ipmbctl; make release: without symbols'
+	@echo 'make build      bin/ipmbd and bin/ipmbctl'
+	@echo 'make release    dist/: amd64, arm64, armv7 (AST2600), armv5 (AST2400, AST2500), without symbols'
 	@echo 'make install    into DESTDIR= and PREFIX=/usr'
 	@echo 'make clean      remove bin'
