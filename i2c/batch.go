@@ -8,7 +8,9 @@ const (
 	MaxBatch = 256
 	// batchRoom is what is kept free for one read: no driver delivers more.
 	batchRoom = 1024
-	batchSlab = 64 << 10
+	// batchSlab holds a full queue of the longest frames, 258 bytes, so that a
+	// LIFO driver's queue is read in one go.
+	batchSlab = MaxBatch*258 + batchRoom
 )
 
 // Batch holds the frames of one ReadFrames, in one piece of memory that is

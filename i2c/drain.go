@@ -12,6 +12,8 @@ var errDropped = errors.New("packet dropped")
 // drain takes what a non-blocking descriptor has ready, one packet for each
 // system call, into a batch.
 type drain struct {
+	// read reads a packet. EAGAIN is that none is left, errDropped that one
+	// was lost.
 	read func(fd int, b []byte) (int, error)
 	// frame says at which byte of a packet its frame begins. It is asked about
 	// an empty read, too. Its error is errDropped or ends the drain.
@@ -61,7 +63,7 @@ func (d *drain) ready(fd uintptr) (done bool) {
 		n, err := d.read(int(fd), room)
 		switch err {
 		case nil:
-		case unix.EINTR:
+		case unix.EINTR, errDropped:
 			continue
 		case unix.EAGAIN:
 			return len(d.batch.Frames()) > 0

@@ -4,110 +4,236 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotDevice: the path does not name a character device.
-var ErrNotDevice = errors.New("not a character device")
+// What Open and OpenAttribute find at a path that names something else.
+var (
+	ErrNotDevice    = errors.New("not a character device")
+	ErrNotAttribute = errors.New("not a regular file")
+)
 
-// lookInterval is how often a waiting Read looks whether the node is there:
-// seldom enough to cost nothing, often enough for a retry with back-off.
+// lookInterval is how often what waits looks whether the node is there: seldom
+// enough to cost nothing, often enough for a retry with back-off.
 const lookInterval = 2 * time.Second
 
-// Device is an open character device.
+// unwatched is the descriptor of a watch that could not be had.
+const unwatched = -1
+
+// Device is an open character device or attribute.
 type Device struct {
-	file   *os.File
-	raw    syscall.RawConn
-	gone   func() bool
-	look   time.Duration
-	closed atomic.Bool
+	fd    int
+	watch int      // inotify on the node, or unwatched
+	set   *os.File // epoll on both
+	raw   syscall.RawConn
+	look  time.Duration
+
+	// Of the Read that is under way.
+	read   func(fd uintptr) (done bool)
+	onWake func(uintptr) (done bool) // wake as a value, made once
+	isGone bool
+	events [256]byte
+
+	mu     sync.Mutex
+	closed bool
+	calls  sync.WaitGroup // of Control; none begins after closed
 }
 
-// Open opens the device at path for reading and writing. The errors are the
-// system's, ErrNotDevice, and os.ErrNoDeadline for a device without poll.
+// Open opens the character device at path for reading and writing. The errors
+// are the system's, ErrNotDevice, and os.ErrNoDeadline for a device without
+// poll.
 func Open(path string) (*Device, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	fd, err := openFile(path, unix.O_RDWR, unix.S_IFCHR, ErrNotDevice)
 	if err != nil {
 		return nil, err
 	}
-	opened, err := file.Stat()
-	if err == nil && opened.Mode()&os.ModeCharDevice == 0 {
-		err = ErrNotDevice
-	}
+	return newDevice(fd, watchNode(path), unix.EPOLLIN)
+}
+
+// OpenAttribute opens the attribute of sysfs at path for reading. There is
+// something to read when its driver notified it, as sysfs_notify does. The
+// errors are those of Open, with ErrNotAttribute in the place of ErrNotDevice.
+// Its driver says ENODEV to who reads an attribute that has gone; Control knows
+// nothing of that.
+func OpenAttribute(path string) (*Device, error) {
+	fd, err := openFile(path, unix.O_RDONLY, unix.S_IFREG, ErrNotAttribute)
 	if err != nil {
-		file.Close()
 		return nil, err
 	}
-	return newDevice(file, lookInterval, func() bool {
-		present, err := os.Stat(path)
-		return err != nil || !os.SameFile(opened, present)
-	})
+	return newDevice(fd, unwatched, notified)
 }
 
-// New makes a device of a non-blocking file that is already open, such as one
-// end of a socket pair in a device's place. There is no node to look at. The
-// file belongs to the device, after an error too.
-func New(file *os.File) (*Device, error) {
-	return newDevice(file, lookInterval, func() bool { return false })
+// notified is how poll reports an attribute that its driver notified
+// (kernfs_generic_poll in fs/kernfs/file.c).
+const notified = unix.EPOLLPRI | unix.EPOLLERR
+
+// New makes a device of a non-blocking descriptor that is already open, such as
+// one end of a socket pair in a device's place. The descriptor belongs to the
+// device, after an error too.
+func New(fd int) (*Device, error) { return newDevice(fd, unwatched, unix.EPOLLIN) }
+
+// NewAttribute is as New, for a descriptor in an attribute's place: what poll
+// reports as urgent is something to read.
+func NewAttribute(fd int) (*Device, error) { return newDevice(fd, unwatched, notified) }
+
+// openFile opens a file that must be of a type, as in st_mode.
+func openFile(path string, access int, fileType uint32, wrongType error) (fd int, err error) {
+	for {
+		fd, err = unix.Open(path, access|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	var opened unix.Stat_t
+	err = unix.Fstat(fd, &opened)
+	if err == nil && opened.Mode&unix.S_IFMT != fileType {
+		err = wrongType
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return fd, err
 }
 
-func newDevice(file *os.File, look time.Duration, gone func() bool) (*Device, error) {
-	d := &Device{file: file, look: look, gone: gone}
-	err := d.lookLater()
+// newDevice makes a device of its descriptors, which it closes after an error.
+func newDevice(fd, watch int, events uint32) (*Device, error) {
+	d := &Device{fd: fd, watch: watch, look: lookInterval}
+	d.onWake = d.wake
+	err := d.openSet(events)
 	if err == nil {
-		d.raw, err = file.SyscallConn()
+		err = d.lookLater()
+	}
+	if err == nil {
+		d.raw, err = d.set.SyscallConn()
 	}
 	if err != nil {
-		file.Close()
+		d.Close()
 		return nil, err
 	}
 	return d, nil
 }
 
+// openSet makes the epoll set, which the runtime's poller can wait on like on
+// any other descriptor.
+func (d *Device) openSet(events uint32) error {
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	err = unix.SetNonblock(set, true)
+	if err == nil {
+		err = add(set, d.fd, events)
+	}
+	if err == unix.EPERM {
+		err = os.ErrNoDeadline
+	}
+	if err == nil && d.watch != unwatched {
+		err = add(set, d.watch, unix.EPOLLIN)
+	}
+	d.set = os.NewFile(uintptr(set), "epoll")
+	return err
+}
+
+func add(set, fd int, events uint32) error {
+	return unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
 // Read calls f with the descriptor, and again whenever there may be something
-// to read, until f returns true. f must have met EAGAIN when it returns false.
-// It returns os.ErrClosed after Close and io.EOF when the node has gone.
+// to read, until f returns true. f must have met EAGAIN, or whatever says that
+// nothing is left, when it returns false. Read returns os.ErrClosed after Close
+// and io.EOF when the node has gone.
 func (d *Device) Read(f func(fd uintptr) (done bool)) error {
+	d.read = f
 	for {
-		err := d.raw.Read(f)
+		err := d.raw.Read(d.onWake)
 		switch {
+		case err == nil && d.isGone:
+			return io.EOF
 		case err == nil:
 			return nil
-		case d.closed.Load():
+		case d.isClosed():
 			return os.ErrClosed
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
-		case d.gone():
-			return io.EOF
 		}
+		d.isGone = d.gone()
 		if err := d.lookLater(); err != nil {
 			return err
 		}
 	}
 }
 
+// wake is called before the first wait and after each.
+func (d *Device) wake(uintptr) (done bool) {
+	if d.watch != unwatched && drain(d.watch, d.events[:]) {
+		d.isGone = d.gone()
+	}
+	return d.isGone || d.read(uintptr(d.fd))
+}
+
+// gone reports whether the node that was opened is no more. It stays gone when
+// another has come in its place.
+func (d *Device) gone() bool {
+	var opened unix.Stat_t
+	return unix.Fstat(d.fd, &opened) == nil && opened.Nlink == 0
+}
+
 // lookLater makes Read come back to look at the node.
 func (d *Device) lookLater() error {
-	return d.file.SetReadDeadline(time.Now().Add(d.look))
+	return d.set.SetReadDeadline(time.Now().Add(d.look))
 }
 
 // Control calls f once with the descriptor, for one system call that the
-// poller has no part in. It returns os.ErrClosed, without a call, after Close.
+// poller has no part in. Without a call it returns os.ErrClosed after Close,
+// and io.EOF when the node has gone.
 func (d *Device) Control(f func(fd uintptr)) error {
-	if d.raw.Control(f) != nil {
+	if !d.begin() {
 		return os.ErrClosed
 	}
+	defer d.calls.Done()
+	if d.gone() {
+		return io.EOF
+	}
+	f(uintptr(d.fd))
 	return nil
+}
+
+func (d *Device) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.calls.Add(1)
+	}
+	return !d.closed
+}
+
+func (d *Device) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }
 
 // Close closes the device. A second Close does nothing.
 func (d *Device) Close() error {
-	if d.closed.Swap(true) {
+	d.mu.Lock()
+	again := d.closed
+	d.closed = true
+	d.mu.Unlock()
+	if again {
 		return nil
 	}
-	return d.file.Close()
+	err := d.set.Close() // waits for Read
+	d.calls.Wait()
+	unix.Close(d.fd)
+	if d.watch != unwatched {
+		unix.Close(d.watch)
+	}
+	return err
 }
