@@ -21,10 +21,6 @@ const (
 	otherAddress ipmi.Address = 0x2C
 )
 
-// transports are the drivers that carry IPMB, by the names that both their
-// device and the configuration have for them.
-var transports = []string{"ipmb-dev"}
-
 // exchanges is how many requests each side sends.
 const exchanges = 60
 
@@ -33,19 +29,19 @@ func TestTwoDaemonsExchangeRequestsBothWays(t *testing.T) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "transport\tspeed\trequests\tlost\tretries\tp50\tp99\tmemory")
-	for _, transport := range transports {
+	for _, driver := range []driver{ipmbDev} {
 		for _, speed := range []struct {
 			name   string
 			byteUS int
 		}{{"100 kHz", byteAt100kHz}, {"400 kHz", byteAt400kHz}} {
-			t.Run(transport+" at "+speed.name, func(t *testing.T) {
+			t.Run(driver.name+" at "+speed.name, func(t *testing.T) {
 				l := newLoop(t)
-				a, b := pair(t, l, transport, busyTries)
+				a, b := pair(t, l, driver, busyTries)
 				l.set(t, "byte_us", speed.byteUS)
 				began := sum(a.statistics(t), b.statistics(t))
 				times, lost := exchange(t, a, b)
 				retries := sum(a.statistics(t), b.statistics(t))["retransmissions"] - began["retransmissions"]
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%v\t%v\t%s\n", transport, speed.name, len(times)+lost, lost, retries,
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%v\t%v\t%s\n", driver.name, speed.name, len(times)+lost, lost, retries,
 					percentile(times, 50), percentile(times, 99), a.memory(t))
 				if lost > 0 {
 					t.Errorf("%d requests have no answer", lost)
@@ -64,14 +60,12 @@ func TestTwoDaemonsExchangeRequestsBothWays(t *testing.T) {
 const busyTries = 40
 
 // pair starts a daemon on each of the first two ports.
-func pair(t *testing.T, l *loop, transport string, tries int) (a, b *daemon) {
+func pair(t *testing.T, l *loop, d driver, tries int) (a, b *daemon) {
 	t.Helper()
-	load(t, "ipmb_dev_int", "")
-	l.add(t, 0, transport, bmcAddress)
-	l.add(t, 1, transport, otherAddress)
-	a = start(t, channel{"name": "bus", "type": "ipmb", "transport": transport, "slave-path": l.node(0),
+	d.load(t)
+	a = start(t, channel{"name": "bus", "type": "ipmb", "transport": d.name, "slave-path": d.bind(t, l, 0, bmcAddress),
 		"bmc-addr": bmcAddress, "remote-addr": otherAddress, "tries": tries})
-	b = start(t, channel{"name": "bus", "type": "ipmb", "transport": transport, "slave-path": l.node(1),
+	b = start(t, channel{"name": "bus", "type": "ipmb", "transport": d.name, "slave-path": d.bind(t, l, 1, otherAddress),
 		"bmc-addr": otherAddress, "remote-addr": bmcAddress, "tries": tries})
 	return a, b
 }

@@ -22,7 +22,7 @@ const (
 
 func TestCallsOnAFaultyBusEndAndAreCounted(t *testing.T) {
 	l := newLoop(t)
-	a, b := pair(t, l, "ipmb-dev", ipmb.DefaultTries)
+	a, b := pair(t, l, ipmbDev, ipmb.DefaultTries)
 	l.set(t, "byte_us", byteAt400kHz)
 	faults := map[string]int{"drop": 20, "nack": 10, "arbitration": 10, "corrupt": 5, "duplicate": 10}
 	for fault, percent := range faults {
