@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type engineBus struct {
 	mu        sync.Mutex
 	health    health
 	transport i2c.Transport     // open, nil while the bus is Down
+	over      bool              // it will carry no more; what its writes do says nothing
 	kind      string            // of the transport opened last
 	past      map[string]uint64 // counters of the transports that have ended
 }
@@ -98,13 +100,16 @@ type health struct {
 	reason string
 }
 
+// setHealth changes the state. A bus whose transport is over stays Down.
 func (b *engineBus) setHealth(state dbusapi.State, reason string) {
 	now := health{state, reason}
 	b.mu.Lock()
-	before := b.health
-	b.health = now
+	ignored := now == b.health || b.over && state != dbusapi.Down
+	if !ignored {
+		b.health = now
+	}
 	b.mu.Unlock()
-	if now == before {
+	if ignored {
 		return
 	}
 	log := b.log.Info
@@ -123,7 +128,7 @@ func (b *engineBus) Open() {
 		return
 	}
 	b.mu.Lock()
-	b.transport, b.kind = t, kind
+	b.transport, b.kind, b.over = t, kind, false
 	b.mu.Unlock()
 	b.setHealth(dbusapi.Up, "")
 }
@@ -139,7 +144,7 @@ func (b *engineBus) Run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			b.setHealth(dbusapi.Down, err.Error())
+			b.setHealth(dbusapi.Down, b.whyEnded(err))
 		}
 		wait(ctx, retry.after(time.Since(start)))
 		if b.opened() == nil && ctx.Err() == nil {
@@ -150,6 +155,20 @@ func (b *engineBus) Run(ctx context.Context) {
 		t.Close()
 		b.ended(t)
 	}
+}
+
+// whyEnded is the reason for a transport that has ended, as people read it.
+func (b *engineBus) whyEnded(err error) string {
+	if errors.Is(err, io.EOF) {
+		return b.config.SlavePath + ": end of file: the device or whoever serves it has gone"
+	}
+	return err.Error()
+}
+
+func (b *engineBus) setOver() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
 }
 
 func (b *engineBus) opened() i2c.Transport {

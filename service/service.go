@@ -56,6 +56,14 @@ type channel struct {
 
 // Run is the service, from its start until ctx ends (nil) or it cannot go on.
 func Run(ctx context.Context, o Options) error {
+	err := run(ctx, o)
+	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+		return nil // The start was cut short, as asked.
+	}
+	return err
+}
+
+func run(ctx context.Context, o Options) error {
 	s := &service{log: o.Log, config: o.Config.WithDefaults(), changed: make(chan struct{}, 1)}
 	if o.Demo {
 		var err error

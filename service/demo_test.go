@@ -1,0 +1,107 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// startDemo runs the buses of the demonstration by name, until stop.
+func startDemo(t *testing.T) (buses map[string]*engineBus, stop func()) {
+	t.Helper()
+	var mux ipmi.Mux
+	d, err := newDemo(&mux)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var loops sync.WaitGroup
+	buses = make(map[string]*engineBus)
+	for _, ch := range DemoConfig().WithDefaults().Channels {
+		told := new(changes)
+		told.bus = newEngineBus(ch, d.open(ch), &mux, told, zap.NewNop())
+		told.bus.Open()
+		buses[ch.Name] = told.bus
+		loops.Go(func() { told.bus.Run(ctx) })
+	}
+	loops.Go(func() { d.run(ctx) })
+	synctest.Wait()
+	return buses, func() {
+		cancel()
+		loops.Wait()
+	}
+}
+
+func TestDemoIsAValidConfiguration(t *testing.T) {
+	if err := DemoConfig().WithDefaults().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDemoBuses(t *testing.T) {
+	deviceID := ipmb.Request{NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID}
+	to := func(r ipmi.Address, req ipmb.Request) ipmb.Request {
+		req.Responder = r
+		return req
+	}
+	tests := []struct {
+		name, bus string
+		request   ipmb.Request
+		want      ipmi.Response
+		err       error
+	}{
+		{"satellite", "bus0", deviceID, ipmi.Response{Data: satelliteID}, nil},
+		{"satellite that asks us", "bus0", ipmb.Request{NetFn: demoNetFn, Command: demoAsk}, ipmi.Response{Data: bmcID}, nil},
+		{"what the satellite does not know", "bus0", ipmb.Request{NetFn: demoNetFn, Command: 0x7F}, ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil},
+		{"silent responder", "bus0", to(demoSilent, deviceID), ipmi.Response{}, ipmb.ErrTimeout},
+		{"nobody", "bus0", to(0x44, deviceID), ipmi.Response{}, ipmb.ErrNotAcknowledged},
+		{"faulty bus", "bus1", deviceID, ipmi.Response{Data: satelliteID}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				buses, stop := startDemo(t)
+				defer stop()
+				got, err := buses[test.bus].Do(t.Context(), test.request)
+				if diff := cmp.Diff(test.want, got); diff != "" || !errors.Is(err, test.err) {
+					t.Errorf("%v %s", err, diff)
+				}
+				if properties := buses[test.bus].Properties(); properties.Transport != "simulated" {
+					t.Errorf("transport %q", properties.Transport)
+				}
+			})
+		})
+	}
+}
+
+// TestDemoFaultyBusIsFaultyAndWorks: what is shown is what the daemon is for.
+func TestDemoFaultyBusIsFaultyAndWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		buses, stop := startDemo(t)
+		defer stop()
+		const calls = 200
+		answered := 0
+		for range calls {
+			got, err := buses["bus1"].Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID})
+			if err == nil && cmp.Equal(got.Data, satelliteID) {
+				answered++
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if answered < calls*98/100 {
+			t.Errorf("%d of %d calls were answered", answered, calls)
+		}
+		if counts := buses["bus1"].Statistics(); counts["retransmissions"] < calls/10 {
+			t.Errorf("%d retransmissions", counts["retransmissions"])
+		}
+	})
+}

@@ -1,0 +1,68 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"ipmbd/ipmi"
+)
+
+func TestFailuresOfHandlersAreLogged(t *testing.T) {
+	tests := []struct {
+		name  string
+		err   error
+		level zapcore.Level
+		cc    string
+	}{
+		{"nobody serves it", ipmi.ErrNoHandler, zap.DebugLevel, "C1h invalid command"},
+		{"the host daemon is absent", ipmi.ErrAbsent, zap.DebugLevel, "CEh response could not be provided"},
+		{"too much", ipmi.ErrBusy, zap.DebugLevel, "C0h node busy"},
+		{"too slow", ipmi.ErrTooSlow, zap.WarnLevel, "C3h timeout while processing the command"},
+		{"something else", errors.New("out of order"), zap.WarnLevel, "FFh unspecified error"},
+		{"a panic", &ipmi.PanicError{Value: "boom", Stack: []byte("main.go:1")}, zap.ErrorLevel, "FFh unspecified error"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			core, logs := observer.New(zap.DebugLevel)
+			handler := failureLog{ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+				return ipmi.Response{}, test.err
+			}), zap.New(core)}
+			req := &ipmi.Request{NetFn: 6, Command: 0x47, Requester: 0x2C, Data: []byte("secret")}
+			if _, err := handler.ServeIPMI(t.Context(), req); err != test.err {
+				t.Errorf("returned %v", err)
+			}
+			entries := logs.All()
+			if len(entries) != 1 {
+				t.Fatalf("%d lines", len(entries))
+			}
+			fields := entries[0].ContextMap()
+			if entries[0].Level != test.level || fields["cc"] != test.cc || fields["addr"] != "2Ch" || fields["netfn"] != uint8(6) || fields["cmd"] != uint8(0x47) {
+				t.Errorf("%s %v", entries[0].Level, fields)
+			}
+			if _, ok := fields["stack"]; ok != (test.level == zap.ErrorLevel) {
+				t.Errorf("stack: %v", ok)
+			}
+			for name, value := range fields {
+				if value == "secret" || value == "736563726574" {
+					t.Errorf("the request's data is in field %s", name)
+				}
+			}
+		})
+	}
+}
+
+func TestAnswersAreNotLogged(t *testing.T) {
+	core, logs := observer.New(zap.DebugLevel)
+	handler := failureLog{ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+		return ipmi.Response{Code: ipmi.CodeInvalidField, Data: []byte{1}}, nil
+	}), zap.New(core)}
+	got, err := handler.ServeIPMI(t.Context(), &ipmi.Request{})
+	if err != nil || got.Code != ipmi.CodeInvalidField || len(got.Data) != 1 || logs.Len() > 0 {
+		t.Errorf("%v %v, %d lines", got, err, logs.Len())
+	}
+}

@@ -1,0 +1,122 @@
+package service
+
+import (
+	"context"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/zap"
+
+	"ipmbd/dbusapi"
+	"ipmbd/i2c"
+	"ipmbd/ipmb"
+)
+
+// line is a transport in the hands of a test.
+type line struct {
+	write func(frame []byte) error // nil: taken
+	count map[string]uint64
+
+	over   chan struct{} // end of file
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newLine() *line { return &line{over: make(chan struct{}), closed: make(chan struct{})} }
+
+func (l *line) ReadFrames(*i2c.Batch) error {
+	select {
+	case <-l.over:
+		return io.EOF
+	case <-l.closed:
+		return i2c.ErrClosed
+	}
+}
+
+func (l *line) WriteFrame(frame []byte) error {
+	if l.write == nil {
+		return nil
+	}
+	return l.write(frame)
+}
+
+func (l *line) Limits() i2c.Limits { return i2c.Limits{MaxFrame: 264} }
+
+func (l *line) Counters() map[string]uint64 { return l.count }
+
+func (l *line) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// changes counts what a bus tells.
+type changes struct {
+	bus *engineBus
+
+	mu   sync.Mutex
+	seen []health
+}
+
+func (c *changes) Received(ipmb.Frame) {}
+
+func (c *changes) Changed() {
+	p := c.bus.Properties()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = append(c.seen, health{p.State, p.Reason})
+}
+
+// states is what was told since the last time.
+func (c *changes) states() []dbusapi.State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var states []dbusapi.State
+	for _, h := range c.seen {
+		states = append(states, h.state)
+	}
+	c.seen = nil
+	return states
+}
+
+// testChannel is a channel with all defaults.
+func testChannel() ChannelConfig {
+	return ChannelConfig{Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C}.WithDefaults()
+}
+
+// newTestBus makes a bus that is not open yet.
+func newTestBus(open opener) (*engineBus, *changes) {
+	told := new(changes)
+	told.bus = newEngineBus(testChannel(), open, nil, told, zap.NewNop())
+	return told.bus, told
+}
+
+// onLine is a bus that opens a line, and always the same.
+func onLine(l *line) (*engineBus, *changes) {
+	return newTestBus(func() (i2c.Transport, string, error) { return l, "seqpacket", nil })
+}
+
+// runBus opens and runs a bus until the bubble's test ends it.
+func runBus(t *testing.T, b *engineBus) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	b.Open()
+	ended := make(chan struct{})
+	go func() {
+		b.Run(ctx)
+		close(ended)
+	}()
+	synctest.Wait()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// ended is a context that has ended.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}

@@ -1,0 +1,276 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+	"ipmbd/ipmi"
+)
+
+// patience is how long what must happen may take.
+const patience = 30 * time.Second
+
+func receive[T any](t *testing.T, what string, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("waited %v in vain: %s", patience, what)
+		panic("unreachable")
+	}
+}
+
+// notifications makes the socket of sd_notify(3): what comes there, and when.
+func notifications(t *testing.T) <-chan string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", path)
+	said := make(chan string, 100)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := socket.Read(buffer)
+			if err != nil {
+				return
+			}
+			said <- string(buffer[:n])
+		}
+	}()
+	t.Cleanup(func() {
+		socket.Close()
+		<-ended
+	})
+	return said
+}
+
+// until waits for something to be said to systemd.
+func until(t *testing.T, said <-chan string, what string) {
+	t.Helper()
+	for receive(t, what, said) != what {
+	}
+}
+
+// connect is a client of the private bus.
+func connect(t *testing.T, bus *bustest.Bus) *dbus.Conn {
+	t.Helper()
+	conn, err := dbus.Connect(bus.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func owner(conn *dbus.Conn) string {
+	var owner string
+	_ = conn.BusObject().Call("org.freedesktop.DBus.GetNameOwner", 0, dbusapi.ServiceName).Store(&owner)
+	return owner
+}
+
+// oneBus is a configuration whose device is missing.
+func oneBus(t *testing.T) Config {
+	return Config{Channels: []ChannelConfig{{
+		Type: TypeME, SlavePath: filepath.Join(t.TempDir(), "ipmb-5"), RemoteAddress: 0x2C,
+	}}}
+}
+
+// start runs the service; its end comes on the channel.
+func start(ctx context.Context, bus *bustest.Bus, config Config) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{Config: config, Bus: bus.Address, Log: zap.NewNop()}) }()
+	return done
+}
+
+func TestRunTellsSystemdAndLeavesNothing(t *testing.T) {
+	bus := bustest.Start(t) // before, since dbus-daemon tells systemd, too
+	said := notifications(t)
+	conn := connect(t, bus)
+	before := goleak.IgnoreCurrent()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := start(ctx, bus, oneBus(t))
+	until(t, said, "READY=1\nSTATUS=1 buses, not up: bus5 Down")
+	if owner(conn) == "" {
+		t.Error("ready without the name")
+	}
+	cancel()
+	if err := receive(t, "the end", done); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	until(t, said, "STOPPING=1")
+	if got := owner(conn); got != "" {
+		t.Errorf("%s still has the name", got)
+	}
+	goleak.VerifyNone(t, before)
+}
+
+func TestRunThatIsStoppedAtItsStart(t *testing.T) {
+	bus := bustest.Start(t)
+	before := goleak.IgnoreCurrent()
+	if err := receive(t, "the end", start(ended(), bus, oneBus(t))); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	goleak.VerifyNone(t, before)
+}
+
+func TestRunWithoutSystemd(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "")
+	bus := bustest.Start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := start(ctx, bus, Config{})
+	conn := connect(t, bus)
+	for owner(conn) == "" {
+		if t.Context().Err() != nil {
+			t.Fatal("the name was never taken")
+		}
+	}
+	cancel()
+	if err := receive(t, "the end", done); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	taken := func(t *testing.T, bus *bustest.Bus) {
+		if _, err := connect(t, bus).RequestName(dbusapi.ServiceName, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	twice := oneBus(t)
+	twice.Channels = append(twice.Channels, twice.Channels[0])
+	tests := []struct {
+		name    string
+		prepare func(*testing.T, *bustest.Bus)
+		config  Config
+		want    error  // or
+		text    string // part of the error's
+	}{
+		{"the name is taken", taken, oneBus(t), dbusapi.ErrNameTaken, "by process"},
+		{"no message bus", func(_ *testing.T, bus *bustest.Bus) { bus.Stop() }, oneBus(t), nil, "message bus at"},
+		{"two buses of one name", func(*testing.T, *bustest.Bus) {}, twice, nil, "channel bus5"},
+		{"systemd is not there to be told", func(t *testing.T, _ *bustest.Bus) {
+			t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
+		}, oneBus(t), nil, "nobody"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bus := bustest.Start(t)
+			said := notifications(t)
+			test.prepare(t, bus)
+			before := goleak.IgnoreCurrent()
+			err := receive(t, "the end", start(t.Context(), bus, test.config))
+			if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
+				t.Errorf("ended with %v", err)
+			}
+			for len(said) > 0 {
+				if got := <-said; strings.Contains(got, "READY") {
+					t.Errorf("told systemd %q", got)
+				}
+			}
+			goleak.VerifyNone(t, before)
+		})
+	}
+}
+
+func TestRunEndsWithTheMessageBus(t *testing.T) {
+	bus := bustest.Start(t) // before, since dbus-daemon tells systemd, too
+	said := notifications(t)
+	done := start(t.Context(), bus, oneBus(t))
+	until(t, said, "READY=1\nSTATUS=1 buses, not up: bus5 Down")
+	bus.Stop()
+	if err := receive(t, "the end", done); !errors.Is(err, dbusapi.ErrDisconnected) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestDemoRuns(t *testing.T) {
+	bus := bustest.Start(t) // before, since dbus-daemon tells systemd, too
+	said := notifications(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- Run(ctx, Options{Config: DemoConfig(), Bus: bus.Address, Demo: true, Log: zap.NewNop()})
+	}()
+	until(t, said, "READY=1\nSTATUS=2 buses up")
+	cancel()
+	if err := receive(t, "the end", done); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestHandlerOfAChannel: who answers what nobody has registered.
+func TestHandlerOfAChannel(t *testing.T) {
+	bus := bustest.Start(t)
+	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: bus.Address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	for kind, want := range map[HandlerKind]ipmi.CompletionCode{
+		HandlerNone:   ipmi.CodeInvalidCommand,
+		HandlerHost:   ipmi.CodeNoResponse, // it is absent
+		HandlerSignal: ipmi.CodeTimeout,    // nobody answers
+	} {
+		t.Run(kind.String(), func(t *testing.T) {
+			s := &service{log: zap.NewNop(), server: server}
+			if s.demo, err = newDemo(&s.mux); err != nil {
+				t.Fatal(err)
+			}
+			ch := testChannel()
+			ch.Name, ch.Handler = kind.String(), kind
+			object, err := server.NewBus(ch.Name, ch.Index(), ch.MaxCalls)
+			if err != nil {
+				t.Fatal(err)
+			}
+			handler, err := s.handler(t.Context(), ch, object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			defer cancel()
+			req := ipmi.Request{Interface: ch.Name, NetFn: ipmi.NetFnApp, Command: 0x55}
+			if kind != HandlerSignal { // these do not wait
+				ctx = t.Context()
+			}
+			if _, err := handler.ServeIPMI(ctx, &req); ipmi.CodeOf(err) != want {
+				t.Errorf("%v, want %v", err, want)
+			}
+			// What is registered is served whatever the default.
+			req.Command = ipmi.CommandGetDeviceID
+			if _, err := handler.ServeIPMI(t.Context(), &req); err != nil {
+				t.Errorf("a registered command: %v", err)
+			}
+		})
+	}
+}
+
+func TestStatusNamesTheBusesThatAreNotUp(t *testing.T) {
+	b, _ := onLine(newLine())
+	up, _ := onLine(newLine())
+	up.Open()
+	s := &service{buses: []*channel{{Bus: up, name: "bus2"}, {Bus: b, name: "bus1"}, {Bus: b, name: "bus0"}}}
+	if got, want := s.status(), "STATUS=3 buses, not up: bus0 Down, bus1 Down"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	b.Open()
+	if got, want := s.status(), "STATUS=3 buses up"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

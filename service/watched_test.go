@@ -1,0 +1,48 @@
+package service
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/dbusapi"
+	"ipmbd/i2c"
+)
+
+func TestWritesTellTheState(t *testing.T) {
+	const up, degraded = dbusapi.Up, dbusapi.Degraded
+	stuck := &i2c.OpError{Op: "write", Device: "/dev/ipmb-5", Kind: i2c.ErrStuck}
+	nack, lost, closed := i2c.ErrNotAcknowledged, i2c.ErrArbitrationLost, i2c.ErrClosed
+	tests := []struct {
+		name   string
+		writes []error
+		want   []dbusapi.State // told
+	}{
+		{"all is well", []error{nil, nil}, nil},
+		{"stuck now and then", []error{stuck, stuck, stuck, nil, stuck, stuck, stuck}, nil},
+		{"stuck", []error{stuck, stuck, stuck, stuck, stuck, stuck}, []dbusapi.State{degraded}},
+		{"stuck and well again", []error{stuck, stuck, stuck, stuck, nil, nil}, []dbusapi.State{degraded, up}},
+		{"nobody acknowledges", []error{nack, nack, nack, nack, nack}, nil},
+		{"stuck, then nobody acknowledges", []error{stuck, stuck, stuck, stuck, nack}, []dbusapi.State{degraded, up}},
+		{"another master", []error{lost, lost, lost, lost, lost}, nil},
+		{"stuck, then closed", []error{stuck, stuck, stuck, stuck, closed}, []dbusapi.State{degraded}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLine()
+			b, told := onLine(l)
+			b.Open()
+			told.states()
+			w := &watched{Transport: l, bus: b}
+			for i, result := range test.writes {
+				l.write = func([]byte) error { return result }
+				if err := w.WriteFrame([]byte{0x2C}); err != result {
+					t.Errorf("write %d: %v, want %v", i, err, result)
+				}
+			}
+			if diff := cmp.Diff(test.want, told.states()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
