@@ -1,0 +1,218 @@
+package e2e
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/i2c"
+	"ipmbd/internal/bustest"
+)
+
+// outcomes counts how calls ended, by error name; "" is an answer.
+type outcomes struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (o *outcomes) add(name string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.counts == nil {
+		o.counts = make(map[string]int)
+	}
+	o.counts[name]++
+}
+
+// tagged is data that no other call has.
+func tagged(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// endsOf is the sum of the counters of how calls ended.
+func endsOf(statistics map[string]uint64) (ends uint64) {
+	for name, n := range statistics {
+		if strings.HasPrefix(name, "calls-") && name != "calls-started" {
+			ends += n
+		}
+	}
+	return ends
+}
+
+// TestCallsSurviveABusThatLosesAndDelays: 64 callers of each of two responders
+// over 16 commands, and answers that are dropped, doubled, corrupted and later
+// than the time-out.
+func TestCallsSurviveABusThatLosesAndDelays(t *testing.T) {
+	t.Parallel()
+	const callers, each = 64, 20
+	responders := []byte{0x2C, 0x42}
+	bus, n := bustest.Start(t), newNode(t, "ipmb-5")
+	n.faults = &i2c.Faults{
+		Seed: 1, Drop: 0.05, Duplicate: 0.05, Corrupt: 0.05,
+		Delay: 0.05, DelayMin: 260 * time.Millisecond, DelayMax: 1700 * time.Millisecond,
+	}
+	lossy := func(asked packet, send func(packet)) {
+		if rand.Float64() >= 0.05 { // the request is dropped
+			echo(asked, send)
+		}
+	}
+	for _, address := range responders {
+		n.respond(address, lossy)
+	}
+	n.start(t)
+	d := start(t, bus.Address, channels(channel(n, nil)))
+	c := connect(t, bus.Address)
+	c.property(t, "bus5", "State")
+	descriptors := d.descriptors(t)
+
+	var ended outcomes
+	var tags atomic.Uint64
+	var all sync.WaitGroup
+	for i := range callers * len(responders) {
+		all.Go(func() {
+			for range each {
+				want := tagged(tags.Add(1))
+				call := <-c.send("bus5", responders[i%2], 0x30, 0, byte(tags.Load()%16), want...).Done
+				ended.add(payload(call, want))
+			}
+		})
+	}
+	all.Wait()
+
+	total := 0
+	for how, count := range ended.counts {
+		total += count
+		if how != "" && how != commonError+"Timeout" {
+			t.Errorf("%d calls: %s", count, how)
+		}
+	}
+	if answers := ended.counts[""]; total != callers*len(responders)*each || answers < total*99/100 {
+		t.Errorf("of %d calls %d ended and %d were answered", callers*len(responders)*each, total, answers)
+	}
+	counts := c.statistics(t, "bus5")
+	if counts["calls-started"] != uint64(total) || endsOf(counts) != uint64(total) {
+		t.Errorf("%d calls: %d started, %d ended", total, counts["calls-started"], endsOf(counts))
+	}
+	if counts["retransmissions"] == 0 || counts["responses-late"] == 0 || counts["dropped-header-checksum"]+counts["dropped-body-checksum"] == 0 {
+		t.Errorf("the bus was kinder than it should be: %v", counts)
+	}
+	eventually(t, "descriptors as before", func() bool { return d.descriptors(t) == descriptors })
+
+	n.heal()
+	allNumbersAreFree(t, c, n, responders)
+	nothingIsLeft(t, d)
+}
+
+// payload says how a call ended: "" with its own data.
+func payload(call *dbus.Call, want []byte) string {
+	var code byte
+	var data []byte
+	switch err := call.Store(&code, &data); {
+	case err != nil:
+		return errorName(err)
+	case code != 0 || string(data) != string(want):
+		return "another call's data"
+	}
+	return ""
+}
+
+// allNumbersAreFree has 64 calls of a new command in flight at once to each
+// responder; none is answered before all have come.
+func allNumbersAreFree(t *testing.T, c client, n *node, responders []byte) {
+	t.Helper()
+	var come sync.WaitGroup
+	come.Add(64 * len(responders))
+	seen := make(map[string]bool) // by responder and number
+	for _, address := range responders {
+		n.respond(address, func(asked packet, send func(packet)) {
+			if key := fmt.Sprint(asked.to, asked.number); !seen[key] && asked.cmd == 0x80 {
+				seen[key] = true
+				come.Done()
+			}
+			go func() {
+				come.Wait()
+				echo(asked, send)
+			}()
+		})
+	}
+	calls := make(map[uint64]*dbus.Call)
+	for i := range uint64(64 * len(responders)) {
+		o := options{"timeout-ms": uint32(20000), "tries": uint32(1)}
+		calls[i] = c.sendWith("bus5", o, responders[i%2], 0x30, 0x80, tagged(i)...)
+	}
+	for i, call := range calls {
+		if how := payload(end(t, call), tagged(i)); how != "" {
+			t.Errorf("call %d of the last: %s", i, how)
+		}
+	}
+}
+
+// nothingIsLeft ends the daemon with the signal that makes it print what all
+// its goroutines do, and looks for one that still serves a call.
+func nothingIsLeft(t *testing.T, d *daemon) {
+	t.Helper()
+	d.signal(syscall.SIGQUIT)
+	d.exit(t)
+	dump := d.stderr.text()
+	if !strings.Contains(dump, "ipmb.(*Engine).transmit") {
+		t.Fatal("no dump of the goroutines")
+	}
+	for _, busy := range []string{"ipmb.(*Engine).Do", "dbusapi.(*boundMethod).Call", "dbusapi.(*Server).exchange"} {
+		if left := strings.Count(dump, busy+"("); left > 0 {
+			t.Errorf("%d goroutines are still in %s", left, busy)
+		}
+	}
+}
+
+// TestSlowAnswersReachTheirOwnCall: 2 % of the requests take longer than the
+// time-out, so that they are asked again and answered twice, while 32 callers
+// use the numbers up as fast as they can.
+func TestSlowAnswersReachTheirOwnCall(t *testing.T) {
+	t.Parallel()
+	const callers, each = 32, 150
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	n.respond(0x2C, func(asked packet, send func(packet)) {
+		if rand.Float64() < 0.02 {
+			time.AfterFunc(300*time.Millisecond, func() { echo(asked, send) })
+			return
+		}
+		echo(asked, send)
+	})
+	start(t, bus.Address, channels(channel(n, nil)))
+	c := connect(t, bus.Address)
+
+	var ended outcomes
+	var tags atomic.Uint64
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for range each {
+				want := tagged(tags.Add(1))
+				var got legacyAnswer
+				call := <-c.sendLegacy(1, 0x30, 0, 1, want...).Done
+				switch err := call.Store(&got); {
+				case err != nil:
+					ended.add(errorName(err))
+				case got.Status == 0 && string(got.Data) != string(want):
+					ended.add("another call's data")
+				default:
+					ended.add(fmt.Sprint("status ", got.Status))
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := ended.counts["status 0"]; got != callers*each {
+		t.Errorf("%d of %d calls were answered: %v", got, callers*each, ended.counts)
+	}
+	counts := c.statistics(t, "bus5")
+	if counts["retransmissions"] == 0 || counts["responses-late"] == 0 {
+		t.Errorf("nothing was late: %v", counts)
+	}
+}
