@@ -22,11 +22,9 @@ const (
 // and drops the others. Those that it kept are answered, each once.
 func TestBurstThatTheQueueHeldIsAnswered(t *testing.T) {
 	l := newLoop(t)
-	load(t, "ipmb_dev_int", "")
-	l.add(t, 0, "ipmb-dev", bmcAddress)
-	l.add(t, 3, "ipmb-dev", kernelAddress)
-	d := start(t, channel{"name": "bus", "type": "ipmb", "slave-path": l.node(0), "remote-addr": otherAddress})
-	node, err := i2c.OpenIPMBDev(l.node(3))
+	d := start(t, channel{"name": "bus", "type": "ipmb", "slave-path": ipmbDev.bind(t, l, 0, bmcAddress),
+		"remote-addr": otherAddress})
+	node, err := ipmbDev.open(ipmbDev.bind(t, l, 1, otherAddress))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +76,7 @@ func burstRequest(number int) []byte {
 	return ipmb.Frame{
 		Destination: bmcAddress,
 		NetFn:       echo,
-		Source:      kernelAddress,
+		Source:      otherAddress,
 		Sequence:    uint8(number % ipmb.SequenceNumbers),
 		Command:     ipmi.Command(number / ipmb.SequenceNumbers),
 	}.Append(nil)

@@ -24,14 +24,14 @@ const kernelPatience = "retry_time_ms=2000 max_retries=5"
 func kernelPeer(t *testing.T) *daemon {
 	t.Helper()
 	l := newLoop(t)
-	for _, module := range []string{"ipmb_dev_int", "ipmi_msghandler", "ipmi_devintf"} {
-		load(t, module, "")
-	}
+	load(t, "ipmi_msghandler", "")
+	load(t, "ipmi_devintf", "")
 	load(t, "ipmi_ipmb", kernelPatience)
 	l.set(t, "byte_us", byteAt100kHz)
-	l.add(t, 0, "ipmb-dev", bmcAddress)
-	d := start(t, channel{"name": "bus", "type": "ipmb", "slave-path": l.node(0), "remote-addr": kernelAddress})
-	l.add(t, 2, "ipmi-ipmb", kernelAddress)
+	d := start(t, channel{"name": "bus", "type": "ipmb", "slave-path": ipmbDev.bind(t, l, 0, bmcAddress),
+		"remote-addr": kernelAddress})
+	l.create(t, 2, "ipmi-ipmb", kernelAddress)
+	t.Cleanup(func() { l.remove(t, 2, kernelAddress) })
 	if _, err := os.Stat("/dev/ipmi0"); err != nil {
 		t.Fatalf("the kernel has not found its management controller: %v", err)
 	}

@@ -30,7 +30,6 @@ type loop struct {
 
 func newLoop(t *testing.T) *loop {
 	t.Helper()
-	inGuest(t)
 	load(t, "i2c-loop", fmt.Sprint("ports=", ports))
 	l := &loop{}
 	for i := range l.adapters {
@@ -93,16 +92,10 @@ func (l *loop) counters(t *testing.T) map[string]uint64 {
 	return counters
 }
 
-// add makes a port a device with an own address until the test ends.
-func (l *loop) add(t *testing.T, port int, driver string, address ipmi.Address) {
-	t.Helper()
-	l.create(t, port, driver, address)
-	t.Cleanup(func() { l.remove(t, port, address) })
-}
-
-// create and remove are what add and its end do, through the files that the
-// I2C core has for it (Documentation/i2c/instantiating-devices.rst). 1000h is
-// the flag for an own address.
+// create makes a port a device with an own address, and remove deletes it,
+// through the files that the I2C core has for it
+// (Documentation/i2c/instantiating-devices.rst). 1000h is the flag for an own
+// address.
 func (l *loop) create(t *testing.T, port int, driver string, address ipmi.Address) {
 	t.Helper()
 	writeText(t, l.adapter(port)+"/new_device", fmt.Sprintf("%s 0x%04x", driver, 0x1000+int(address>>1)))
@@ -116,9 +109,6 @@ func (l *loop) remove(t *testing.T, port int, address ipmi.Address) {
 func (l *loop) adapter(port int) string {
 	return fmt.Sprint("/sys/bus/i2c/devices/i2c-", l.adapters[port])
 }
-
-// node is the path of a port's character device.
-func (l *loop) node(port int) string { return fmt.Sprint("/dev/ipmb-", l.adapters[port]) }
 
 func readText(t *testing.T, path string) string {
 	t.Helper()

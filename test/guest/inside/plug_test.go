@@ -9,15 +9,14 @@ import (
 // A device that comes after the daemon has started is opened by itself.
 func TestDeviceThatComesLate(t *testing.T) {
 	l := newLoop(t)
-	load(t, "ipmb_dev_int", "")
-	l.add(t, 1, "ipmb-dev", otherAddress)
-	other := start(t, channel{"name": "bus", "type": "ipmb", "slave-path": l.node(1),
+	other := start(t, channel{"name": "bus", "type": "ipmb", "slave-path": ipmbDev.bind(t, l, 1, otherAddress),
 		"bmc-addr": otherAddress, "remote-addr": bmcAddress})
-	d := launch(t, channel{"name": "bus", "type": "ipmb", "slave-path": l.node(0), "remote-addr": otherAddress})
+	late := ipmbDev.binding(l, 0, bmcAddress).Node()
+	d := launch(t, channel{"name": "bus", "type": "ipmb", "slave-path": late, "remote-addr": otherAddress})
 	if err := d.echoes(t, 1); endOf(err) != "not acknowledged" {
 		t.Errorf("a call on a bus without a device: %v", err)
 	}
-	l.add(t, 0, "ipmb-dev", bmcAddress)
+	ipmbDev.bind(t, l, 0, bmcAddress)
 	d.tells(t, "1 buses up")
 	for _, side := range []*daemon{d, other} {
 		if err := side.echoes(t, 2); err != nil {

@@ -44,10 +44,11 @@ func (d driver) binding(l *loop, port int, address ipmi.Address) i2c.Binding {
 	return i2c.Binding{Bus: l.adapters[port], Driver: d.name, Addr: uint8(address)}
 }
 
-// bind makes a port the driver's device until the test ends, and returns its
-// path.
+// bind makes the driver's device on a port, until the test ends, and returns
+// its path.
 func (d driver) bind(t *testing.T, l *loop, port int, address ipmi.Address) string {
 	t.Helper()
+	d.load(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	b := d.binding(l, port, address)
@@ -65,7 +66,6 @@ func (d driver) bind(t *testing.T, l *loop, port int, address ipmi.Address) stri
 // ends opens the driver's devices on the first two ports.
 func (d driver) ends(t *testing.T, l *loop) (a, b i2c.Transport) {
 	t.Helper()
-	d.load(t)
 	var ends [2]i2c.Transport
 	for port, address := range []ipmi.Address{bmcAddress, otherAddress} {
 		path := d.bind(t, l, port, address)
@@ -159,6 +159,26 @@ func TestTransportsTellWhatTheBusSays(t *testing.T) {
 				t.Errorf("a frame that is too long: %v", err)
 			}
 		})
+	}
+}
+
+// The driver inserts a byte count where it may not send plain I2C, which nobody
+// would notice by the write.
+func TestIPMBDevThatSendsSMBusBlocksIsWarnedOf(t *testing.T) {
+	l := newLoop(t)
+	l.write(t, "i2c_protocol", 0)
+	t.Cleanup(func() { l.write(t, "i2c_protocol", 1) })
+	a, b := ipmbDev.ends(t, l)
+	if err := a.WriteFrame(event(1, 1)); err != nil {
+		t.Error(err)
+	}
+	if got := l.counters(t)["n_arrived"]; got != 1 {
+		t.Errorf("%d frames have arrived", got)
+	}
+	for _, end := range []i2c.Transport{a, b} {
+		if end.(i2c.Warner).Warning() == "" {
+			t.Error("there is no warning")
+		}
 	}
 }
 
