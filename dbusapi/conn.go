@@ -33,8 +33,8 @@ type ConnConfig struct {
 	// reading goroutine: it must not block, and must not wait for a call.
 	Signal func(*dbus.Signal)
 
-	// take is shown each message before the library, see stream.
-	take func(s *stream, message []byte) bool
+	// take is shown each method call before the library, see stream.
+	take func(s *stream, call wireMessage) bool
 }
 
 // Conn is a connection to a message bus. Its methods may be called from
@@ -162,6 +162,17 @@ func (c *Conn) Call(ctx context.Context, m Method, args ...any) ([]any, error) {
 // callBus calls a method of the message bus itself.
 func (c *Conn) callBus(ctx context.Context, member string, args ...any) ([]any, error) {
 	return c.Call(ctx, Method{Destination: busName, Path: busPath, Interface: busInterface, Member: member}, args...)
+}
+
+// errReply: the results of a call are not of the types they should be.
+var errReply = errors.New("reply has the wrong signature")
+
+func firstUint32(results []any) (uint32, bool) {
+	if len(results) != 1 {
+		return 0, false
+	}
+	n, ok := results[0].(uint32)
+	return n, ok
 }
 
 // AddMatch asks the message bus for the signals that match a rule (D-Bus

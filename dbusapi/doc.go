@@ -5,9 +5,13 @@
 // A Server serves buses, which it knows by the interface Bus only. The methods
 // of all its interfaces are one table, from interface and member to a function;
 // the introspection documents of package xml are the source of truth, and a
-// test compares the two. Calls of the one method that is called all the time,
-// sendRequest of org.openbmc.Ipmb, are read and answered below the D-Bus
-// library (fast.go); what is out of the ordinary goes the way of all others.
+// test compares the two.
+//
+// A few messages make up the load: calls of sendRequest of org.openbmc.Ipmb and
+// our answers, our calls of execute of the host IPMI daemon and its replies, and
+// the signals that tell what is on the buses. They are read and written below
+// the D-Bus library, which stream.go keeps from seeing them. Whatever is out of
+// the ordinary goes the way of all others.
 //
 // # Promises
 //

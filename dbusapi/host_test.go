@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -46,14 +47,21 @@ func (h *fakeHost) Call(args ...any) ([]any, error) {
 	return reply(args[1:])
 }
 
-// executed is what phosphor-host-ipmid's execute returns.
-type executed struct {
+// answer makes calls from now on be answered so.
+func (h *fakeHost) answer(reply func([]any) ([]any, error)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reply = reply
+}
+
+// hostResult is what phosphor-host-ipmid's execute returns.
+type hostResult struct {
 	NetFn, LUN, Command, Code byte
 	Data                      []byte
 }
 
 func answerOK(args []any) ([]any, error) {
-	return []any{executed{args[0].(byte) | 1, args[1].(byte), args[2].(byte), 0, args[3].([]byte)}}, nil
+	return []any{hostResult{args[0].(byte) | 1, args[1].(byte), args[2].(byte), 0, args[3].([]byte)}}, nil
 }
 
 func startHost(t *testing.T, bus *bustest.Bus, reply func([]any) ([]any, error)) *fakeHost {
@@ -89,7 +97,7 @@ func TestHostDaemonGetsTheRequestAsPhosphorHostIpmidHasIt(t *testing.T) {
 
 func TestHostDaemonsCompletionCodeIsAResult(t *testing.T) {
 	bus := bustest.Start(t)
-	startHost(t, bus, func([]any) ([]any, error) { return []any{executed{7, 0, 1, 0xD4, nil}}, nil })
+	startHost(t, bus, func([]any) ([]any, error) { return []any{hostResult{7, 0, 1, 0xD4, nil}}, nil })
 	res, err := NewHostDaemon(dial(t, bus, ConnConfig{})).ServeIPMI(t.Context(), fromME())
 	if err != nil || res.Code != ipmi.CodeInsufficientPrivilege || len(res.Data) != 0 {
 		t.Errorf("%v, %v", res, err)
@@ -113,13 +121,11 @@ func TestHostDaemonRepliesThatDoNotFit(t *testing.T) {
 			A, B, C, D byte
 			E          string
 		}{7, 0, 1, 0, ""}},
-		"even netFn":  {executed{6, 0, 1, 0, nil}},
-		"other netFn": {executed{9, 0, 1, 0, nil}},
-		"other cmd":   {executed{7, 0, 2, 0, nil}},
+		"even netFn":  {hostResult{6, 0, 1, 0, nil}},
+		"other netFn": {hostResult{9, 0, 1, 0, nil}},
+		"other cmd":   {hostResult{7, 0, 2, 0, nil}},
 	} {
-		host.mu.Lock()
-		host.reply = func([]any) ([]any, error) { return reply, nil }
-		host.mu.Unlock()
+		host.answer(func([]any) ([]any, error) { return reply, nil })
 		if _, err := h.ServeIPMI(t.Context(), fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -142,13 +148,39 @@ func TestHostDaemonErrors(t *testing.T) {
 		"org.freedesktop.DBus.Error.Disconnected":   ipmi.ErrGone,
 		"org.freedesktop.DBus.Error.LimitsExceeded": ipmi.ErrBusy,
 	} {
-		host.mu.Lock()
-		host.reply = func([]any) ([]any, error) { return nil, dbus.NewError(name, []any{"as told"}) }
-		host.mu.Unlock()
+		host.answer(func([]any) ([]any, error) { return nil, dbus.NewError(name, []any{"as told"}) })
 		_, err := h.ServeIPMI(t.Context(), fromME())
 		if err == nil || want != nil && !errors.Is(err, want) || want == nil && ipmi.CodeOf(err) != ipmi.CodeUnspecified {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestHostDaemonsOwnErrorIsNamed(t *testing.T) {
+	bus := bustest.Start(t)
+	startHost(t, bus, func([]any) ([]any, error) { return nil, dbus.NewError("a.b.C", []any{"as told"}) })
+	_, err := NewHostDaemon(dial(t, bus, ConnConfig{})).ServeIPMI(t.Context(), fromME())
+	if err == nil || err.Error() != "host daemon: a.b.C: as told" {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestHostDaemonAnswerOfManyBytes(t *testing.T) {
+	bus := bustest.Start(t)
+	host := startHost(t, bus, answerOK)
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+	data := bytes.Repeat([]byte{0xEE}, readBuffer/2)
+	if res, err := h.ServeIPMI(t.Context(), fromME(data...)); err != nil || !bytes.Equal(res.Data, data) {
+		t.Errorf("%d bytes, %v", len(res.Data), err)
+	}
+	// More is no answer to anything, and stands in nobody's way.
+	host.answer(func([]any) ([]any, error) { return []any{hostResult{7, 0, 1, 0, make([]byte, readBuffer)}}, nil })
+	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, errReply) {
+		t.Errorf("error = %v", err)
+	}
+	host.answer(answerOK)
+	if _, err := h.ServeIPMI(t.Context(), fromME()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -12,13 +13,15 @@ import (
 const readBuffer = 16 << 10
 
 // stream is the byte stream under a connection. Reads are buffered; each Write
-// is one whole message.
+// is whole messages.
 type stream struct {
 	sock   net.Conn
 	buffer *bufio.Reader
-	// take is shown each message that fits the buffer and says whether it has
-	// taken it from the library. The message is valid until it returns.
-	take func(s *stream, message []byte) bool
+	// take is shown each method call and says whether it has taken it from the
+	// library. The message is valid until it returns.
+	take func(s *stream, call wireMessage) bool
+	// pending takes the replies to calls that the library does not know of.
+	pending pending
 	// rest is how much of what the library is reading is left.
 	rest int
 
@@ -50,34 +53,50 @@ func (s *stream) next() error {
 	if err != nil {
 		return err
 	}
-	if first[0] != wireLittleEndian && first[0] != wireBigEndian {
+	if order := byteOrder(first[0]); order != littleEndian && order != bigEndian {
 		s.rest = s.buffer.Buffered()
 		return nil
 	}
-	head, err := s.buffer.Peek(wireHeader)
+	head, err := s.buffer.Peek(wireFixed)
 	if err != nil {
 		return err
 	}
 	length, ok := wireLength(head)
 	if !ok {
-		// The library says what is wrong with it, and gives up.
-		length = wireHeader
+		return errLength
 	}
-	if s.take != nil && ok && length <= readBuffer {
-		message, err := s.buffer.Peek(length)
-		if err != nil {
-			return err
-		}
-		if s.take(s, message) {
-			_, err := s.buffer.Discard(length)
-			return err
-		}
+	// What of it fits has its header.
+	message, err := s.buffer.Peek(min(length, readBuffer))
+	if err != nil {
+		return err
+	}
+	if s.taken(message) {
+		_, err := s.buffer.Discard(length)
+		return err
 	}
 	s.rest = length
 	return nil
 }
 
-// Write sends one message.
+// errLength: what comes is no message, and where the next one begins is unknown.
+var errLength = errors.New("message of a length that D-Bus does not allow")
+
+// taken reports whether a message is none of the library's.
+func (s *stream) taken(message []byte) bool {
+	m, ok := parseMessage(message)
+	if !ok {
+		return false
+	}
+	switch m.kind {
+	case wireCall:
+		return s.take != nil && s.take(s, m)
+	case wireReturn, wireError:
+		return s.pending.take(m)
+	}
+	return false
+}
+
+// Write sends messages.
 func (s *stream) Write(b []byte) (int, error) {
 	s.write.Lock()
 	defer s.write.Unlock()

@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math"
 	"net"
@@ -56,13 +57,12 @@ func TestStreamGivesTheLibraryWhatIsNotTaken(t *testing.T) {
 				_ = gate.Close()
 			}()
 			taken := 0
-			s.take = func(_ *stream, message []byte) bool {
-				m, ok := parseCall(message)
-				if ok && m.body[3] == 2 {
-					taken++
-					return true
+			s.take = func(_ *stream, m wireMessage) bool {
+				if m.body == nil || m.body[3] != 2 {
+					return false
 				}
-				return false
+				taken++
+				return true
 			}
 			for _, want := range []byte{1, 3, 4, 2, 5} {
 				msg, err := dbus.DecodeMessage(s)
@@ -80,15 +80,50 @@ func TestStreamGivesTheLibraryWhatIsNotTaken(t *testing.T) {
 	}
 }
 
-func TestStreamLeavesAnImpossibleLengthToTheLibrary(t *testing.T) {
+func TestStreamTakesTheReplyToACallOfOursOnce(t *testing.T) {
+	const long, failed, stranger = 98, 97, 96
+	for name, order := range byteOrders {
+		s := feed(t, bytes.NewReader(bytes.Join([][]byte{
+			encodeReturn(t, order, 99, byte(1)), // taken
+			encodeReturn(t, order, 99, byte(2)),
+			encodeReturn(t, order, stranger, byte(3)),
+			encodeError(t, order, failed, "a.b.C"),                 // taken
+			encodeReturn(t, order, long, make([]byte, readBuffer)), // taken, does not fit the buffer
+			encodeReturn(t, order, stranger, make([]byte, readBuffer)),
+			encodeReturn(t, order, long, byte(4)),
+		}, nil)))
+		var taken []wireMessage
+		for _, serial := range []uint32{99, long, failed} {
+			s.pending.add(serial, 3, func(m wireMessage) { taken = append(taken, m) })
+		}
+		for _, want := range []uint32{99, stranger, stranger, long} {
+			msg, err := dbus.DecodeMessage(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := msg.Headers[dbus.FieldReplySerial].Value(); got != want {
+				t.Errorf("%s: the library got the reply to %v, want %v", name, got, want)
+			}
+		}
+		if _, err := s.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(taken) != 3 || taken[0].replySerial != 99 || taken[1].kind != wireError || taken[2].replySerial != long ||
+			taken[2].body != nil {
+			t.Errorf("%s: taken: %+v", name, taken)
+		}
+	}
+}
+
+func TestStreamEndsAtAnImpossibleLength(t *testing.T) {
 	message := encodeCall(t, binary.LittleEndian, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{})
 	for name, at := range map[string]int{"body": 4, "fields": 12} {
 		long := bytes.Clone(message)
 		binary.LittleEndian.PutUint32(long[at:], math.MaxUint32)
 		s := feed(t, bytes.NewReader(long))
-		s.take = func(*stream, []byte) bool { t.Error("taken"); return true }
-		if _, err := dbus.DecodeMessage(s); err == nil {
-			t.Errorf("%s: decoded", name)
+		s.take = func(*stream, wireMessage) bool { t.Error("taken"); return true }
+		if _, err := dbus.DecodeMessage(s); !errors.Is(err, errLength) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -10,7 +10,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// encodeCall makes the library encode a call of org.openbmc.Ipmb.sendRequest.
+var byteOrders = map[string]binary.ByteOrder{"little endian": binary.LittleEndian, "big endian": binary.BigEndian}
+
+// encode makes the library encode a message with serial 77.
+func encode(t testing.TB, order binary.ByteOrder, msg *dbus.Message) []byte {
+	t.Helper()
+	if len(msg.Body) > 0 {
+		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(msg.Body...))
+	}
+	var b bytes.Buffer
+	if err := msg.EncodeTo(&b, order); err != nil {
+		t.Fatal(err)
+	}
+	order.PutUint32(b.Bytes()[8:], 77)
+	return b.Bytes()
+}
+
+// encodeCall is a call of org.openbmc.Ipmb.sendRequest.
 func encodeCall(t testing.TB, order binary.ByteOrder, sender string, args ...any) []byte {
 	t.Helper()
 	msg := &dbus.Message{
@@ -20,113 +36,223 @@ func encodeCall(t testing.TB, order binary.ByteOrder, sender string, args ...any
 			dbus.FieldInterface:   dbus.MakeVariant(legacyInterface),
 			dbus.FieldMember:      dbus.MakeVariant("sendRequest"),
 			dbus.FieldDestination: dbus.MakeVariant(ServiceName),
-			dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(args...)),
 		},
 		Body: args,
 	}
 	if sender != "" {
 		msg.Headers[dbus.FieldSender] = dbus.MakeVariant(sender)
 	}
-	var b bytes.Buffer
-	if err := msg.EncodeTo(&b, order); err != nil {
+	return encode(t, order, msg)
+}
+
+// encodeReturn is the reply of :1.7 to a call.
+func encodeReturn(t testing.TB, order binary.ByteOrder, replySerial uint32, results ...any) []byte {
+	t.Helper()
+	return encode(t, order, &dbus.Message{
+		Type: dbus.TypeMethodReply,
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldReplySerial: dbus.MakeVariant(replySerial),
+			dbus.FieldDestination: dbus.MakeVariant(":1.5"),
+			dbus.FieldSender:      dbus.MakeVariant(":1.7"),
+		},
+		Body: results,
+	})
+}
+
+// encodeError is the reply of :1.7 to a call, an error.
+func encodeError(t testing.TB, order binary.ByteOrder, replySerial uint32, name string, args ...any) []byte {
+	t.Helper()
+	return encode(t, order, &dbus.Message{
+		Type: dbus.TypeError,
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldErrorName:   dbus.MakeVariant(name),
+			dbus.FieldReplySerial: dbus.MakeVariant(replySerial),
+			dbus.FieldSender:      dbus.MakeVariant(":1.7"),
+		},
+		Body: args,
+	})
+}
+
+// decode makes the library decode a message of ours.
+func decode(t testing.TB, b []byte) *dbus.Message {
+	t.Helper()
+	msg, err := dbus.DecodeMessage(bytes.NewReader(b))
+	if err != nil {
 		t.Fatal(err)
 	}
-	order.PutUint32(b.Bytes()[8:], 77) // a serial
-	return b.Bytes()
+	if err := msg.IsValid(); err != nil {
+		t.Error(err)
+	}
+	if length, ok := wireLength(b); !ok || length != len(b) {
+		t.Errorf("length %d of %d bytes", length, len(b))
+	}
+	return msg
 }
 
 func TestCallsAreReadAsTheLibraryWroteThem(t *testing.T) {
-	for length := range 20 {
-		sender := ":1." + strings.Repeat("9", length+1)
-		data := bytes.Repeat([]byte{0xEE}, length)
-		b := encodeCall(t, binary.LittleEndian, sender, byte(1), byte(6), byte(2), byte(0x25), data)
-		m, ok := parseCall(b)
-		if !ok || m.serial != 77 || string(m.sender) != sender || string(m.path) != string(BasePath) ||
-			string(m.iface) != legacyInterface || string(m.member) != "sendRequest" || string(m.signature) != requestSignature {
-			t.Fatalf("%+v, %v", m, ok)
-		}
-		args, ok := parseRequest(m.body)
-		if !ok || args.channel != 1 || args.netFn != 6 || args.lun != 2 || args.cmd != 0x25 || !bytes.Equal(args.data, data) {
-			t.Fatalf("%+v, %v", args, ok)
-		}
-		for cut := range b {
-			if _, ok := parseCall(b[:cut]); ok {
-				t.Fatalf("%d of %d bytes are a call", cut, len(b))
+	for name, order := range byteOrders {
+		for length := range 20 {
+			sender := ":1." + strings.Repeat("9", length+1)
+			data := bytes.Repeat([]byte{0xEE}, length)
+			b := encodeCall(t, order, sender, byte(1), byte(6), byte(2), byte(0x25), data)
+			m, ok := parseMessage(b)
+			if !ok || m.kind != wireCall || m.serial != 77 || string(m.sender) != sender || string(m.path) != string(BasePath) ||
+				string(m.iface) != legacyInterface || string(m.member) != "sendRequest" || string(m.signature) != requestSignature {
+				t.Fatalf("%s: %+v, %v", name, m, ok)
+			}
+			args, ok := parseRequest(&m)
+			if !ok || args.channel != 1 || args.netFn != 6 || args.lun != 2 || args.cmd != 0x25 || !bytes.Equal(args.data, data) {
+				t.Fatalf("%s: %+v, %v", name, args, ok)
 			}
 		}
 	}
 }
 
-func TestRepliesAreWhatTheLibraryReads(t *testing.T) {
-	for length := range 20 {
-		sender := ":1." + strings.Repeat("9", length+1)
-		response := legacyResponse{Status: 0, NetFn: 7, LUN: 0, Command: 1, Code: 0xC1, Data: bytes.Repeat([]byte{0xEE}, length)}
-		msg, err := dbus.DecodeMessage(bytes.NewReader(appendReply(nil, 5, 77, sender, response)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := []any{[]any{int32(0), byte(7), byte(0), byte(1), byte(0xC1), response.Data}}
-		if diff := cmp.Diff(want, msg.Body); diff != "" {
-			t.Error(diff)
-		}
-		if msg.Type != dbus.TypeMethodReply || msg.Serial() != 5 || msg.Headers[dbus.FieldDestination].Value() != sender ||
-			msg.Headers[dbus.FieldReplySerial].Value() != uint32(77) ||
-			msg.Headers[dbus.FieldSignature].Value().(dbus.Signature).String() != responseSignature {
-			t.Errorf("%+v", msg)
+func TestRepliesAreReadAsTheLibraryWroteThem(t *testing.T) {
+	for name, order := range byteOrders {
+		for length := range 20 {
+			data := bytes.Repeat([]byte{0xEE}, length)
+			m, ok := parseMessage(encodeReturn(t, order, 99, hostResult{7, 1, 2, 0xC1, data}))
+			if !ok || m.kind != wireReturn || m.replySerial != 99 || string(m.sender) != ":1.7" {
+				t.Fatalf("%s: %+v, %v", name, m, ok)
+			}
+			if x := parseExecuted(&m); x.err != nil || x.netFn != 7 || x.command != 2 ||
+				x.response.Code != 0xC1 || !bytes.Equal(x.response.Data, data) {
+				t.Fatalf("%s: %+v", name, x)
+			}
+			text := strings.Repeat("x", length)
+			m, ok = parseMessage(encodeError(t, order, 99, "a.b.C", text))
+			if !ok || m.kind != wireError || m.replySerial != 99 || string(m.errorName) != "a.b.C" || m.errorText() != text {
+				t.Fatalf("%s: %+v, %v", name, m, ok)
+			}
 		}
 	}
 }
 
-func TestWhatIsNotExactlyARequestIsLeftToTheLibrary(t *testing.T) {
-	request := []any{byte(0), byte(6), byte(0), byte(1), []byte{}}
-	good := encodeCall(t, binary.LittleEndian, ":1.5", request...)
-	short := bytes.Clone(good)
-	short[len(short)-4]++ // the data is longer than the body
-	s := &Server{}
-	for name, message := range map[string][]byte{
-		"big endian":      encodeCall(t, binary.BigEndian, ":1.5", request...),
-		"no sender":       encodeCall(t, binary.LittleEndian, "", request...),
-		"other signature": encodeCall(t, binary.LittleEndian, ":1.5", "text"),
-		"data too long":   short,
-		"other path":      bytes.Replace(good, []byte("/Channel/Ipmb\x00"), []byte("/Channel/Ipmc\x00"), 1),
-		"other interface": bytes.Replace(good, []byte(legacyInterface), []byte("org.openbmc.Ipmc"), 1),
-		"other member":    bytes.Replace(good, []byte("sendRequest"), []byte("sendRequesr"), 1),
-		"signal":          append([]byte{'l', 4}, good[2:]...),
-		"other version":   append([]byte{'l', 1, 0, 2}, good[4:]...),
-		"empty":           {},
+func TestMessageThatIsCutOffHasNoBody(t *testing.T) {
+	b := encodeCall(t, binary.LittleEndian, ":1.5", byte(1), byte(6), byte(2), byte(0x25), []byte{1, 2, 3})
+	for length := range b {
+		m, ok := parseMessage(b[:length])
+		if ok != (length >= wireBody(b)) || m.body != nil {
+			t.Errorf("%d of %d bytes: %+v, %v", length, len(b), m, ok)
+		}
+	}
+	if _, ok := parseMessage(append(b, 0)); ok {
+		t.Error("more than a message is one")
+	}
+}
+
+func TestHeaderFieldOfAnotherTypeIsLeftToTheLibrary(t *testing.T) {
+	good := encodeCall(t, binary.LittleEndian, ":1.5")
+	for name, field := range map[string]struct{ is, becomes string }{
+		"path is a string":       {"\x01\x01o\x00", "\x01\x01s\x00"},
+		"member is a path":       {"\x03\x01s\x00", "\x03\x01o\x00"},
+		"sender is a number":     {"\x07\x01s\x00", "\x07\x01u\x00"},
+		"signature is two types": {"\x03\x01s\x00", "\x03\x02su"},
+		"unknown field":          {"\x03\x01s\x00", "\x0A\x01s\x00"},
+		"field 0":                {"\x03\x01s\x00", "\x00\x01s\x00"},
+		"field 0 of no type":     {"\x03\x01s\x00", "\x00\x01\x00\x00"},
 	} {
-		if s.takeRequest(nil, message) {
-			t.Errorf("%s was taken", name)
+		b := bytes.Replace(good, []byte(field.is), []byte(field.becomes), 1)
+		if bytes.Equal(b, good) {
+			t.Fatalf("%s: nothing changed", name)
+		}
+		if m, ok := parseMessage(b); ok {
+			t.Errorf("%s: %+v", name, m)
 		}
 	}
 }
 
-func FuzzParseCall(f *testing.F) {
-	f.Add(encodeCall(f, binary.LittleEndian, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{1, 2, 3}))
-	f.Add(encodeCall(f, binary.BigEndian, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{}))
-	f.Add(encodeCall(f, binary.LittleEndian, "", "text", map[string]dbus.Variant{"a": dbus.MakeVariant(1)}))
+// headerOf is the fields of a message as the library has them.
+func headerOf(msg *dbus.Message) wireHeader {
+	text := func(f dbus.HeaderField) string { s, _ := msg.Headers[f].Value().(string); return s }
+	replySerial, _ := msg.Headers[dbus.FieldReplySerial].Value().(uint32)
+	path, _ := msg.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
+	signature, _ := msg.Headers[dbus.FieldSignature].Value().(dbus.Signature)
+	return wireHeader{
+		kind:        byte(msg.Type),
+		flags:       byte(msg.Flags),
+		serial:      msg.Serial(),
+		replySerial: replySerial,
+		path:        string(path),
+		iface:       text(dbus.FieldInterface),
+		member:      text(dbus.FieldMember),
+		destination: text(dbus.FieldDestination),
+		signature:   signature.String(),
+	}
+}
+
+func TestHeadersAreWhatTheLibraryReads(t *testing.T) {
+	for length := range 20 {
+		name := "a.b" + strings.Repeat("c", length)
+		for _, h := range []wireHeader{
+			{kind: wireCall, flags: wireNoAutoStart, serial: 5, path: "/a", iface: name, member: "D", destination: name, signature: "u"},
+			{kind: wireReturn, flags: wireNoReply, serial: 5, replySerial: 77, destination: name, signature: "u"},
+			{kind: wireSignal, flags: wireNoReply, serial: 5, path: "/a", iface: name, member: "D", signature: "u"},
+		} {
+			msg := decode(t, finish(appendUint32(h.marshal(4), 42)))
+			if diff := cmp.Diff(h, headerOf(msg), cmp.AllowUnexported(wireHeader{})); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff([]any{uint32(42)}, msg.Body); diff != "" {
+				t.Error(diff)
+			}
+		}
+	}
+}
+
+func FuzzParseMessage(f *testing.F) {
+	for _, order := range byteOrders {
+		f.Add(encodeCall(f, order, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{1, 2, 3}))
+		f.Add(encodeCall(f, order, "", "text", map[string]dbus.Variant{"a": dbus.MakeVariant(1)}))
+		f.Add(encodeReturn(f, order, 99, hostResult{7, 0, 1, 0, []byte{1, 2, 3}}))
+		f.Add(encodeReturn(f, order, 99, byte(7), byte(0), byte(1), byte(0), []byte{}))
+		f.Add(encodeError(f, order, 99, "org.freedesktop.DBus.Error.NoReply", "text", byte(1)))
+		f.Add(encodeError(f, order, 99, "org.freedesktop.DBus.Error.NoReply"))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, ok := parseCall(b)
+		m, ok := parseMessage(b)
 		if !ok {
 			return
 		}
+		args, isRequest := parseRequest(&m)
+		result := parseExecuted(&m)
 		// What the library reads as well must read the same.
 		msg, err := dbus.DecodeMessage(bytes.NewReader(b))
-		if err != nil {
+		if err != nil || m.body == nil {
 			return
 		}
-		member, _ := msg.Headers[dbus.FieldMember].Value().(string)
 		sender, _ := msg.Headers[dbus.FieldSender].Value().(string)
-		if string(m.member) != member || string(m.sender) != sender || m.serial != msg.Serial() {
+		errorName, _ := msg.Headers[dbus.FieldErrorName].Value().(string)
+		want := headerOf(msg)
+		if m.kind != want.kind || m.serial != want.serial || m.replySerial != want.replySerial ||
+			string(m.path) != want.path || string(m.iface) != want.iface || string(m.member) != want.member ||
+			string(m.signature) != want.signature || string(m.sender) != sender || string(m.errorName) != errorName {
 			t.Errorf("%+v is not %+v", m, msg)
 		}
-		args, ok := parseRequest(m.body)
-		if string(m.signature) != requestSignature || !ok {
-			return
-		}
-		want := []any{args.channel, args.netFn, args.lun, args.cmd, bytes.Clone(args.data)}
-		if len(msg.Body) != 5 || !cmp.Equal(want[:4], msg.Body[:4]) || !bytes.Equal(args.data, msg.Body[4].([]byte)) {
-			t.Errorf("%v is not %v", want, msg.Body)
+		switch {
+		case m.kind == wireError:
+			if text, ok := first(msg.Body).(string); ok && text != m.errorText() {
+				t.Errorf("%q is not %q", m.errorText(), text)
+			}
+		case string(m.signature) == requestSignature && isRequest:
+			want := []any{args.channel, args.netFn, args.lun, args.cmd, args.data}
+			if diff := cmp.Diff(want, msg.Body); diff != "" {
+				t.Error(diff)
+			}
+		case result.err == nil:
+			fields := msg.Body[0].([]any)
+			want := []any{byte(result.netFn), fields[1], byte(result.command), byte(result.response.Code), result.response.Data}
+			if diff := cmp.Diff(want, fields); diff != "" {
+				t.Error(diff)
+			}
 		}
 	})
+}
+
+func first(args []any) any {
+	if len(args) == 0 {
+		return nil
+	}
+	return args[0]
 }

@@ -2,18 +2,23 @@ package dbusapi
 
 import "bytes"
 
+// Types of org.openbmc.Ipmb.sendRequest.
+const (
+	requestSignature  = "yyyyay"
+	responseSignature = "(iyyyyay)"
+)
+
 // takeRequest serves the calls of org.openbmc.Ipmb.sendRequest, by far the most
 // frequent message, without the D-Bus library: decoding a message and encoding
 // its reply there costs more than all else that a call does. It is called from
 // the reading goroutine and does not block. Whatever is not exactly such a call
 // is left to the library.
-func (s *Server) takeRequest(from *stream, message []byte) bool {
-	m, ok := parseCall(message)
-	if !ok || string(m.member) != "sendRequest" || string(m.iface) != legacyInterface ||
+func (s *Server) takeRequest(from *stream, m wireMessage) bool {
+	if string(m.member) != "sendRequest" || string(m.iface) != legacyInterface ||
 		string(m.path) != string(BasePath) || string(m.signature) != requestSignature || len(m.sender) == 0 {
 		return false
 	}
-	args, ok := parseRequest(m.body)
+	args, ok := parseRequest(&m)
 	if !ok {
 		return false
 	}
@@ -42,6 +47,21 @@ func (s *Server) takeRequest(from *stream, message []byte) bool {
 	return true
 }
 
+// requestArgs is the arguments of org.openbmc.Ipmb.sendRequest. data is a view.
+type requestArgs struct {
+	channel, netFn, lun, cmd byte
+	data                     []byte
+}
+
+// parseRequest reads a body of the types yyyyay.
+func parseRequest(m *wireMessage) (requestArgs, bool) {
+	if len(m.body) < 4 {
+		return requestArgs{}, false
+	}
+	data, ok := m.order.bytesOf(m.body[4:])
+	return requestArgs{m.body[0], m.body[1], m.body[2], m.body[3], data}, ok
+}
+
 // legacyReply is where a response goes.
 type legacyReply struct {
 	stream      *stream
@@ -52,10 +72,23 @@ type legacyReply struct {
 
 // send sends a response. An error is that of a lost connection.
 func (to legacyReply) send(r legacyResponse) {
-	if to.unwanted {
-		return
+	if !to.unwanted {
+		_, _ = to.stream.Write(to.marshal(r))
 	}
-	b := make([]byte, 0, 128+len(r.Data))
-	b = appendReply(b, to.stream.serials.GetSerial(), to.serial, to.destination, r)
-	_, _ = to.stream.Write(b)
+}
+
+// marshal makes a method return with one struct of the types (iyyyyay).
+func (to legacyReply) marshal(r legacyResponse) []byte {
+	h := wireHeader{
+		kind:        wireReturn,
+		flags:       wireNoReply,
+		serial:      to.stream.serials.GetSerial(),
+		replySerial: to.serial,
+		destination: to.destination,
+		signature:   responseSignature,
+	}
+	b := h.marshal(12 + len(r.Data))
+	b = appendUint32(b, uint32(r.Status))
+	b = append(b, r.NetFn, r.LUN, r.Command, r.Code)
+	return finish(appendBytes(b, r.Data))
 }

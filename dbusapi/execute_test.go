@@ -1,0 +1,61 @@
+package dbusapi
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmi"
+)
+
+func TestExecuteCallsAreWhatTheLibraryReads(t *testing.T) {
+	for length := range 20 {
+		req := fromME(bytes.Repeat([]byte{0xEE}, length)...)
+		msg := decode(t, marshalExecute(5, req))
+		want := []any{byte(6), byte(2), byte(1), append([]byte{}, req.Data...), map[string]dbus.Variant{
+			"rqSA": dbus.MakeVariant(int32(0x16)), "hostId": dbus.MakeVariant(int32(3)),
+		}}
+		if diff := cmp.Diff(want, msg.Body, cmp.Comparer(sameVariant)); diff != "" {
+			t.Error(diff)
+		}
+		wantHeader := wireHeader{kind: wireCall, flags: wireNoAutoStart, serial: 5, path: hostPath,
+			iface: hostInterface, member: hostMember, destination: hostName, signature: executeSignature}
+		if diff := cmp.Diff(wantHeader, headerOf(msg), cmp.AllowUnexported(wireHeader{})); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestExecuteRepliesThatAreNotAsTheyShouldBe(t *testing.T) {
+	good := encodeReturn(t, binary.LittleEndian, 99, hostResult{7, 0, 1, 0, []byte{1, 2, 3}})
+	long := bytes.Clone(good)
+	long[wireBody(good)+4]++ // the data is longer than the body
+	for name, b := range map[string][]byte{
+		"data too long": long,
+		"cut off":       good[:len(good)-1],
+		"nothing":       encodeReturn(t, binary.LittleEndian, 99),
+		"short struct":  encodeReturn(t, binary.LittleEndian, 99, struct{ A, B byte }{7, 0}),
+	} {
+		m, ok := parseMessage(b)
+		if !ok {
+			t.Errorf("%s is no message", name)
+		}
+		if x := parseExecuted(&m); !errors.Is(x.err, errReply) {
+			t.Errorf("%s: %+v", name, x)
+		}
+	}
+}
+
+func TestExecuteResponseIsACopy(t *testing.T) {
+	b := encodeReturn(t, binary.LittleEndian, 99, hostResult{7, 0, 1, 0, []byte{1, 2, 3}})
+	m, _ := parseMessage(b)
+	x := parseExecuted(&m)
+	clear(b)
+	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, x.response); diff != "" {
+		t.Error(diff)
+	}
+}

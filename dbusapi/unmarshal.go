@@ -1,0 +1,130 @@
+package dbusapi
+
+// wireMessage is a message as it was received. Its slices are views.
+//
+//	0 'l' or 'B'   1 type   2 flags   3 version   4 length of the body   8 serial
+//	12 length of the fields   16 fields, a(yv), padded to 8   then the body
+type wireMessage struct {
+	order               byteOrder
+	kind, flags         byte
+	serial, replySerial uint32
+
+	path, iface, member, errorName []byte
+	sender, signature              []byte
+
+	body []byte // nil when it did not fit into the buffer
+}
+
+// parseMessage reads the message that b begins with; its body may be cut off.
+// What it does not know, or finds wrong, it leaves to the library: false.
+func parseMessage(b []byte) (m wireMessage, ok bool) {
+	if len(b) < wireFixed || b[3] != wireVersion {
+		return m, false
+	}
+	m.order, m.kind, m.flags = byteOrder(b[0]), b[1], b[2]
+	if m.order != littleEndian && m.order != bigEndian {
+		return m, false
+	}
+	length, ok := wireLength(b)
+	if !ok || length < len(b) || wireBody(b) > len(b) {
+		return m, false
+	}
+	m.serial = m.order.uint32(b[8:])
+	if length == len(b) {
+		m.body = b[wireBody(b):]
+	}
+	return m, m.parseFields(b[:wireFixed+m.order.uint32(b[12:])])
+}
+
+// parseFields reads the header fields, which end where b ends.
+func (m *wireMessage) parseFields(b []byte) bool {
+	for at := wireFixed; at < len(b); {
+		at = (at + 7) &^ 7
+		// The code, and the signature of one basic type.
+		if at+4 > len(b) || b[at+1] != 1 || b[at+3] != 0 {
+			return false
+		}
+		code := b[at]
+		if int(code) >= len(fieldTypes) || b[at+2] != fieldTypes[code] {
+			return false
+		}
+		ok := false
+		if at, ok = m.parseField(code, b, at+4); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// parseField reads the value of a header field at an offset that is a multiple
+// of 4, and gives the offset behind it.
+func (m *wireMessage) parseField(code byte, b []byte, at int) (next int, ok bool) {
+	var text []byte
+	switch fieldTypes[code] {
+	case 'u':
+		if at+4 > len(b) {
+			return 0, false
+		}
+		if code == fieldReplySerial {
+			m.replySerial = m.order.uint32(b[at:])
+		}
+		return at + 4, true
+	case 'g':
+		text, ok = signatureIn(b[at:])
+		next = at + 1 + len(text) + 1
+	case 's', 'o':
+		text, ok = m.order.stringIn(b[at:])
+		next = at + 4 + len(text) + 1
+	}
+	switch code {
+	case fieldPath:
+		m.path = text
+	case fieldInterface:
+		m.iface = text
+	case fieldMember:
+		m.member = text
+	case fieldErrorName:
+		m.errorName = text
+	case fieldSender:
+		m.sender = text
+	case fieldSignature:
+		m.signature = text
+	}
+	return next, ok
+}
+
+// errorText is the first argument of an error, if it is a string: what
+// happened, for humans.
+func (m *wireMessage) errorText() string {
+	if len(m.signature) == 0 || m.signature[0] != 's' {
+		return ""
+	}
+	text, _ := m.order.stringIn(m.body)
+	return string(text)
+}
+
+// stringIn is the string, or object path, that b begins with: its length, the
+// text and a zero.
+func (o byteOrder) stringIn(b []byte) ([]byte, bool) {
+	if len(b) < 4 || uint64(len(b)-4) <= uint64(o.uint32(b)) {
+		return nil, false
+	}
+	return b[4 : 4+o.uint32(b)], true
+}
+
+// signatureIn is the signature that b begins with: its length in one byte, the
+// text and a zero.
+func signatureIn(b []byte) ([]byte, bool) {
+	if len(b) < 1 || len(b)-1 <= int(b[0]) {
+		return nil, false
+	}
+	return b[1 : 1+int(b[0])], true
+}
+
+// bytesOf is the array of bytes that is all of b.
+func (o byteOrder) bytesOf(b []byte) ([]byte, bool) {
+	if len(b) < 4 || uint64(len(b)-4) != uint64(o.uint32(b)) {
+		return nil, false
+	}
+	return b[4:], true
+}
