@@ -2,25 +2,40 @@ package dbusapi
 
 import (
 	"context"
+	"strings"
 
 	"github.com/godbus/dbus/v5"
 )
 
-// maxSignals is how many signals wait to be sent; what comes then is dropped
-// and counted.
-const maxSignals = 1024
+const (
+	// maxSignals is how many signals wait to be sent; what comes then is dropped
+	// and counted.
+	maxSignals = 1024
+	// maxBatch is how many bytes of signals are sent at a time, and what the
+	// last of them has more.
+	maxBatch = 16 << 10
+)
 
-// signal is a signal to be sent.
-type signal struct {
-	path dbus.ObjectPath
-	name string // interface and member
-	body []any
+// signal begins a signal, named by interface and member. Its body is to be
+// appended: room is about how many bytes that is.
+func (s *Server) signal(path dbus.ObjectPath, name, signature string, room int) []byte {
+	dot := strings.LastIndexByte(name, '.')
+	h := wireHeader{
+		kind:      wireSignal,
+		flags:     wireNoReply,
+		serial:    s.conn.stream.serials.GetSerial(),
+		path:      string(path),
+		iface:     name[:dot],
+		member:    name[dot+1:],
+		signature: signature,
+	}
+	return h.marshal(room)
 }
 
 // emit queues a signal and does not block. It reports whether there was room.
-func (o *BusObject) emit(path dbus.ObjectPath, name string, body ...any) bool {
+func (o *BusObject) emit(signal []byte) bool {
 	select {
-	case o.server.outgoing <- signal{path, name, body}:
+	case o.server.outgoing <- finish(signal):
 		return true
 	default:
 		o.unsent.Add(1)
@@ -40,17 +55,32 @@ func (s *Server) Changed(o *BusObject) {
 
 // emitSignals sends what is queued, and changes, until ctx ends.
 func (s *Server) emitSignals(ctx context.Context) {
+	var batch []byte
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.changed:
 			s.emitChanges()
-		case out := <-s.outgoing:
+		case first := <-s.outgoing:
+			batch = s.gather(append(batch[:0], first...))
 			// An error is that of a lost connection, which ends Run.
-			_ = s.conn.Emit(out.path, out.name, out.body...)
+			_, _ = s.conn.stream.Write(batch)
 		}
 	}
+}
+
+// gather adds what else is queued to a signal, so that one write sends it all.
+func (s *Server) gather(signals []byte) []byte {
+	for len(signals) < maxBatch {
+		select {
+		case next := <-s.outgoing:
+			signals = append(signals, next...)
+		default:
+			return signals
+		}
+	}
+	return signals
 }
 
 // emitChanges tells of the properties that differ from what was told last.

@@ -69,10 +69,14 @@ func (o *BusObject) Received(f ipmb.Frame) {
 	if o.index&channelTypeMask != channelTypeIPMB || ipmi.CarriesSecret(f.NetFn, f.Command, f.Data) {
 		return
 	}
-	data := make([]byte, 0, 1+len(f.Data))
+	var code []byte // before the data of an answer
 	if f.NetFn.IsResponse() {
-		data = append(data, byte(f.Code))
+		code = []byte{byte(f.Code)}
 	}
-	data = append(data, f.Data...)
-	o.emit(BasePath, receiveBroadcast, byte(f.NetFn), byte(f.Command), data)
+	b := o.server.signal(BasePath, receiveBroadcast, "yyay", 9+len(f.Data))
+	b = append(b, byte(f.NetFn), byte(f.Command))
+	b = appendUint32(b, uint32(len(code)+len(f.Data)))
+	b = append(b, code...)
+	b = append(b, f.Data...)
+	o.emit(b)
 }

@@ -41,7 +41,7 @@ type Server struct {
 	users       users
 	ids         atomic.Uint64
 
-	outgoing chan signal
+	outgoing chan []byte // signals
 	changed  chan struct{}
 	commands chan command
 	counters counters
@@ -66,7 +66,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		names:       newNames(config.Address),
 		signalNames: config.SignalNames,
 		users:       make(users),
-		outgoing:    make(chan signal, maxSignals),
+		outgoing:    make(chan []byte, maxSignals),
 		changed:     make(chan struct{}, 1),
 		commands:    make(chan command, maxCommands),
 	}

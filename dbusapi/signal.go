@@ -76,9 +76,10 @@ func (o *BusObject) Announce(next ipmi.Handler) ipmi.Handler {
 
 // announce emits ReceivedMessage and reports whether it will be sent.
 func (o *BusObject) announce(id uint64, req *ipmi.Request) bool {
-	data := append([]byte{}, req.Data...)
-	return o.emit(o.path, receivedMessage, id,
-		byte(req.Requester), byte(req.NetFn), byte(req.LUN), byte(req.Command), data)
+	b := o.server.signal(o.path, receivedMessage, "tyyyyay", 16+len(req.Data))
+	b = appendUint64(b, id)
+	b = append(b, byte(req.Requester), byte(req.NetFn), byte(req.LUN), byte(req.Command))
+	return o.emit(appendBytes(b, req.Data))
 }
 
 // sendResponse serves xyz.openbmc_project.Ipmi.Channel.Ipmb.sendResponse.

@@ -138,3 +138,21 @@ func TestFullSignalQueueHoldsNobodyUp(t *testing.T) {
 		t.Errorf("%d requests wait", n)
 	}
 }
+
+func TestSignalsLeaveInOrder(t *testing.T) {
+	r := newStoppedRig(t, Config{})
+	r.listen(t)
+	// They are queued before any is sent, and then go many in a write.
+	const lengths = 30
+	for i := range maxSignals {
+		if !r.object.announce(uint64(i), fromME(make([]byte, i%lengths)...)) {
+			t.Fatalf("signal %d was dropped", i)
+		}
+	}
+	run(t, r.server)
+	for i := range maxSignals {
+		if id := r.received(t, byte(0x2C), byte(6), byte(2), byte(1), make([]byte, i%lengths)); id != uint64(i) {
+			t.Fatalf("signal %d is %d", i, id)
+		}
+	}
+}
