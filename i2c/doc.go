@@ -13,10 +13,21 @@
 //     ErrClosed, and waits for nothing but a WriteFrame that is in the kernel.
 //  3. Frames are delivered in the order in which the bus carried them, as far
 //     as the kernel's queue allows.
-//  4. A returned error matches, with errors.Is, at most one of
+//  4. An error of a Transport matches, with errors.Is, at most one of
 //     ErrNotAcknowledged, ErrArbitrationLost, ErrStuck, ErrTooLong and
 //     ErrClosed; where the system said something, it is an *OpError that
 //     unwraps to both. io.EOF from ReadFrames means the device has ended.
+//
+// What a transport can tell beyond Transport, it tells as a Counter, a Warner or
+// a Switcher.
+//
+// # The kernel's devices
+//
+// A kernel driver serves an address of our own on an adapter: a Binding. Bind
+// and Unbind make and delete it, Detect and BindingOf tell what serves a node,
+// and a Watch tells when a node comes or goes. A device must be closed before
+// it is unbound. When somebody else unbinds it, ReadFrames returns io.EOF: at
+// once for a character device, within 2 s for an attribute of sysfs.
 //
 // Addresses are in the 8-bit form; a 7-bit address is called addr7.
 package i2c

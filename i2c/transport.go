@@ -19,8 +19,8 @@ var (
 
 // OpError is a failure that the system reported.
 type OpError struct {
-	Op     string // "open", "read", "write"
-	Device string // path of the device or socket
+	Op     string // "open", "read", "write", "bind", ...
+	Device string // path of the device or socket, or a Binding
 	Kind   error  // one of the package's errors, or nil
 	Err    error  // what the system said, a syscall.Errno as a rule
 }
