@@ -14,8 +14,9 @@ type wireHeader struct {
 // marshal makes a message that has no body yet, with room for one of so many
 // bytes. It is to be appended, and told by finish.
 func (h *wireHeader) marshal(room int) []byte {
-	const usual = 256 // bytes of a header
-	b := make([]byte, wireFixed, usual+room)
+	const fields = 6 * 16 // bytes, at most, without their texts
+	texts := len(h.path) + len(h.iface) + len(h.member) + len(h.destination) + len(h.signature)
+	b := make([]byte, wireFixed, wireFixed+fields+texts+room)
 	b[0], b[1], b[2], b[3] = byte(littleEndian), h.kind, h.flags, wireVersion
 	binary.LittleEndian.PutUint32(b[8:], h.serial)
 	if h.replySerial != 0 {
