@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ipmbd/dbusapi"
 	"ipmbd/internal/bustest"
@@ -27,8 +28,10 @@ type channel map[string]any
 // daemon is an ipmbd on a message bus of its own, with a host daemon.
 type daemon struct {
 	*dbusapi.Client
+	address string // of its message bus
 	process *os.Process
 	status  chan string // what it tells systemd
+	ended   chan struct{}
 }
 
 // start starts a daemon for the channels and returns when all their buses are
@@ -55,7 +58,7 @@ func launch(t *testing.T, channels ...channel) *daemon {
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{status: make(chan string, 64)}
+	d := &daemon{address: bus.Address, status: make(chan string, 64), ended: make(chan struct{})}
 	notify := d.listen(t, filepath.Join(dir, "notify"))
 	cmd := exec.Command("ipmbd", "--bus", bus.Address, "--config", file)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify)
@@ -65,10 +68,16 @@ func launch(t *testing.T, channels ...channel) *daemon {
 		t.Fatal(err)
 	}
 	d.process = cmd.Process
+	var end error
+	go func() {
+		defer close(d.ended)
+		end = cmd.Wait()
+	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("ipmbd: %v", err)
+		_ = d.process.Signal(unix.SIGTERM)
+		<-d.ended
+		if end != nil {
+			t.Errorf("ipmbd: %v", end)
 		}
 		if t.Failed() {
 			t.Logf("ipmbd said:\n%s", &log)
@@ -118,10 +127,22 @@ func (d *daemon) tells(t *testing.T, text string) {
 				return
 			}
 			told = append(told, line)
+		case <-d.ended:
+			t.Fatalf("ipmbd has ended and told %q, and not %q", told, text)
 		case <-deadline:
 			t.Fatalf("ipmbd told %q, and not %q", told, text)
 		}
 	}
+}
+
+// ipmbctl runs the client for the daemon and returns what it prints.
+func (d *daemon) ipmbctl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "ipmbctl", append([]string{"--bus", d.address}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("ipmbctl %q: %v\n%s", args, err, out)
+	}
+	return string(out)
 }
 
 // statistics are the counters of all buses together.

@@ -82,6 +82,9 @@ func TestKernelIsAResponder(t *testing.T) {
 			t.Errorf("request %d: %v % X, %v", i, answer.Code, answer.Data, err)
 		}
 	}
+	if out := d.ipmbctl(t, "send", "bus", "0x82", "0x30", "0x77", "0xAB", "0xCD"); !strings.Contains(out, "ab cd") {
+		t.Errorf("ipmbctl printed:\n%s", out)
+	}
 	answer, err := d.Send(t.Context(), "bus", ipmb.Request{NetFn: echo, Command: 0x78})
 	if err != nil || answer.Code != 0xC1 {
 		t.Errorf("a command that nobody has registered for: %v, %v", answer.Code, err)
