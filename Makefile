@@ -6,7 +6,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build release run test lint fuzz bench install clean help
+.PHONY: build release run test test-guest lint fuzz bench install clean help
 
 LDFLAGS = -X main.version=$(VERSION)
 release install: LDFLAGS += -s -w
@@ -35,6 +35,9 @@ test:
 	@tools/deps test
 	@tools/test
 
+test-guest:
+	@test/guest/run
+
 lint:
 	@tools/lint
 
@@ -58,6 +61,7 @@ clean:
 help:
 	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
 	@echo 'make test       all tests'
+	@echo 'make test-guest on the kernel'\''s own drivers, in an emulated AST2600'
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=10s'
 	@echo 'make bench      speed beside a bare D-Bus service, in one table'
