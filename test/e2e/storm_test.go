@@ -216,3 +216,33 @@ func TestSlowAnswersReachTheirOwnCall(t *testing.T) {
 		t.Errorf("nothing was late: %v", counts)
 	}
 }
+
+// TestLateAnswerReachesNoLaterCall: the answer to a call that has timed out
+// comes again before that of each later call, until its number has come round.
+func TestLateAnswerReachesNoLaterCall(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	var late *packet
+	n.respond(0x2C, func(asked packet, send func(packet)) {
+		if late == nil {
+			first := asked.answer(0, 0xBA, 0xD0)
+			late = &first
+			return
+		}
+		send(*late)
+		echo(asked, send)
+	})
+	start(t, bus.Address, channels(channel(n, object{"timeout-ms": 500, "tries": 1})))
+	c := connect(t, bus.Address)
+	if got := c.legacy(t, 1, 0x30, 0, 1); got.Status != 4 {
+		t.Fatalf("the first call: %+v", got)
+	}
+	for i := range byte(150) {
+		if got := c.legacy(t, 1, 0x30, 0, 1, i); got.Status != 0 || got.Data[0] != i {
+			t.Errorf("call %d: %+v", i, got)
+		}
+	}
+	if got := c.statistics(t, "bus5")["responses-late"]; got != 150 {
+		t.Errorf("responses-late %d, want 150", got)
+	}
+}
