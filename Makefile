@@ -36,6 +36,8 @@ test:
 	@tools/test
 
 test-guest:
+	@tools/deps emulate
+	@tools/test arm1176
 	@test/guest/run
 
 lint:
