@@ -27,8 +27,22 @@ type Bus interface {
 	Properties() Properties
 	// SetPolicy changes the policy of requests that bring none.
 	SetPolicy(p ipmb.Policy) error
-	// SetOwnAddress changes our own address on the bus.
+	// SetOwnAddress changes our own address on the bus. Where a kernel driver
+	// answers at it, that moves along, and calls in progress end with
+	// ipmb.ErrClosed. The errors are also ErrNoAdapter, ErrInUse, ErrFixed and
+	// ErrDevice.
 	SetOwnAddress(ctx context.Context, a ipmi.Address) error
+	// Bind makes the kernel device of the bus and opens it; with it open, it
+	// does nothing. The errors are those of SetOwnAddress.
+	Bind(ctx context.Context) error
+	// Unbind closes and deletes the kernel device of the bus, which is Down then
+	// until Bind. The errors are those of SetOwnAddress.
+	Unbind(ctx context.Context) error
+	// SetIgnoreNACK and SetVerifyChecksum set the switches of Properties. The
+	// errors are ipmb.ErrUnsupported where the driver has none, ipmb.ErrClosed
+	// and ErrDevice.
+	SetIgnoreNACK(on bool) error
+	SetVerifyChecksum(on bool) error
 	// Statistics is the counters by name; the caller may change the map.
 	Statistics() map[string]uint64
 }
@@ -46,6 +60,11 @@ type Properties struct {
 	State         State
 	Reason        string // of State, a sentence; "" when Up
 	Policy        ipmb.Policy
+
+	// IgnoreNACK: frames are sent to their end even if nobody takes them.
+	IgnoreNACK bool
+	// VerifyChecksum: the driver checks the header checksum of what it receives.
+	VerifyChecksum bool
 }
 
 // State is whether a bus works.
@@ -150,7 +169,7 @@ func checkRequest(netFn ipmi.NetFn, responder, requester ipmi.LUN) error {
 	return nil
 }
 
-// changePolicy changes the policy of the bus and tells of it.
+// changePolicy changes the policy of the bus.
 func (o *BusObject) changePolicy(change func(*ipmb.Policy) error) error {
 	o.policy.Lock()
 	defer o.policy.Unlock()
@@ -158,11 +177,7 @@ func (o *BusObject) changePolicy(change func(*ipmb.Policy) error) error {
 	if err := change(&policy); err != nil {
 		return err
 	}
-	if err := o.bus.SetPolicy(policy); err != nil {
-		return err
-	}
-	o.server.Changed(o)
-	return nil
+	return o.bus.SetPolicy(policy)
 }
 
 // statistics is the counters of the bus and of its object.

@@ -62,6 +62,26 @@ func (c *Client) Bus(ctx context.Context, name string) (BusInfo, error) {
 	return newBusInfo(path, properties), nil
 }
 
+// Bind makes the kernel device of a bus, and opens it. The error of the service
+// is a *ServiceError with a text that says what to do.
+func (c *Client) Bind(ctx context.Context, bus string) error { return c.callBus(ctx, bus, "bind") }
+
+// Unbind closes the kernel device of a bus, and deletes it. The errors are those
+// of Bind.
+func (c *Client) Unbind(ctx context.Context, bus string) error { return c.callBus(ctx, bus, "unbind") }
+
+// callBus calls a method of a bus that has neither arguments nor results.
+func (c *Client) callBus(ctx context.Context, bus, member string) error {
+	path, err := c.busPath(ctx, bus)
+	if err != nil {
+		return err
+	}
+	if _, err := c.call(ctx, path, busObjectInterface, member); err != nil {
+		return c.noBus(ctx, bus, err)
+	}
+	return nil
+}
+
 // busPath is the path of a bus's object.
 func (c *Client) busPath(ctx context.Context, name string) (dbus.ObjectPath, error) {
 	path, err := busPathOf(name)
@@ -109,6 +129,8 @@ func newBusInfo(path dbus.ObjectPath, properties map[string]dbus.Variant) BusInf
 				Timeout: time.Duration(propertyOf[uint32](properties, "TimeoutMs")) * time.Millisecond,
 				Tries:   int(propertyOf[uint32](properties, "Tries")),
 			},
+			IgnoreNACK:     propertyOf[bool](properties, "IgnoreNack"),
+			VerifyChecksum: propertyOf[bool](properties, "VerifyHeaderChecksum"),
 		},
 		Path:       path,
 		Statistics: propertyOf[map[string]uint64](properties, "Statistics"),

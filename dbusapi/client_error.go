@@ -72,6 +72,7 @@ var clientErrors = []struct {
 }{
 	{errorTimeout, ipmb.ErrTimeout},
 	{errorUnavailable, ErrUnavailable},
+	{errorNotFound, ErrNoAdapter},
 	{errorTooMany, ipmb.ErrBusy},
 	{errorInvalidArgument, ipmb.ErrInvalid},
 	{errorUnsupported, ipmb.ErrUnsupported},

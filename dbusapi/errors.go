@@ -23,6 +23,7 @@ var (
 const (
 	errorTimeout         = "xyz.openbmc_project.Common.Error.Timeout"
 	errorUnavailable     = "xyz.openbmc_project.Common.Error.Unavailable"
+	errorNotFound        = "xyz.openbmc_project.Common.Error.ResourceNotFound"
 	errorTooMany         = "xyz.openbmc_project.Common.Error.TooManyResources"
 	errorInvalidArgument = "xyz.openbmc_project.Common.Error.InvalidArgument"
 	errorNotAllowed      = "xyz.openbmc_project.Common.Error.NotAllowed"
@@ -38,6 +39,11 @@ var errorNames = []struct {
 	name string
 	text string
 }{
+	{ErrNoAdapter, errorNotFound, ""},
+	{ErrInUse, errorNotAllowed, ""},
+	{ErrFixed, errorUnsupported, ""},
+	{ErrDevice, errorUnavailable, ""},
+
 	{ipmb.ErrTimeout, errorTimeout, "the responder took the request and did not answer in time"},
 	{ipmb.ErrNotAcknowledged, errorUnavailable, "nobody acknowledged the request: check the address and the responder's power"},
 	{ipmb.ErrArbitrationLost, errorWriteFailure, "another master kept the bus: try again"},

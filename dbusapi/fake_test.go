@@ -24,6 +24,8 @@ type fakeBus struct {
 	ended chan error              // of each cmdBlock, why
 	errs  map[ipmi.Command]error  // commands that fail
 	data  map[ipmi.Command][]byte // and those that are answered
+
+	deviceErr error // of what changes the device
 }
 
 // cmdBlock is never answered; it ends with its context.
@@ -91,12 +93,55 @@ func (b *fakeBus) SetPolicy(p ipmb.Policy) error {
 }
 
 func (b *fakeBus) SetOwnAddress(_ context.Context, a ipmi.Address) error {
-	b.change(func(now *Properties) { now.OwnAddress = a })
+	if err := b.set(func(now *Properties) { now.OwnAddress = a }); err != nil {
+		return err
+	}
 	b.told <- struct{}{}
 	return nil
 }
 
+func (b *fakeBus) Bind(context.Context) error   { return b.bound(true) }
+func (b *fakeBus) Unbind(context.Context) error { return b.bound(false) }
+
+// bound is the end of Bind and Unbind.
+func (b *fakeBus) bound(up bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.deviceErr != nil {
+		return b.deviceErr
+	}
+	b.properties.State = Down
+	if up {
+		b.properties.State = Up
+	}
+	return nil
+}
+
+func (b *fakeBus) SetIgnoreNACK(on bool) error {
+	return b.set(func(p *Properties) { p.IgnoreNACK = on })
+}
+
+func (b *fakeBus) SetVerifyChecksum(on bool) error {
+	return b.set(func(p *Properties) { p.VerifyChecksum = on })
+}
+
+func (b *fakeBus) set(change func(*Properties)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.deviceErr == nil {
+		change(&b.properties)
+	}
+	return b.deviceErr
+}
+
 func (b *fakeBus) Statistics() map[string]uint64 { return map[string]uint64{"calls-answered": 7} }
+
+// failDevice makes changes of the device end with an error.
+func (b *fakeBus) failDevice(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.deviceErr = err
+}
 
 // fail makes commands end with errors.
 func (b *fakeBus) fail(errs map[ipmi.Command]error) {

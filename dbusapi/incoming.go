@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"context"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -131,10 +132,18 @@ func (o *BusObject) changeAddress(ctx context.Context, number int, address ipmi.
 	return true
 }
 
+// mqueueAttribute is the last part of the path of slave-mqueue's devices.
+const mqueueAttribute = "slave-mqueue"
+
 // busNumber is the number of an I2C bus as ipmbbridge takes it from a path: the
-// digits after the first "-" of "/dev/ipmb-4". It is -1 when there are none.
+// digits after the first "-" of "/dev/ipmb-4". It is -1 when there are none. In
+// that of an attribute of sysfs, ".../4-1010/slave-mqueue", they begin the
+// folder.
 func busNumber(device string) int {
 	_, digits, _ := strings.Cut(device, "-")
+	if folder, attribute := path.Split(device); attribute == mqueueAttribute {
+		digits = path.Base(folder)
+	}
 	end := 0
 	for end < len(digits) && digits[end] >= '0' && digits[end] <= '9' {
 		end++

@@ -40,6 +40,8 @@ func methods() []method {
 		{busObjectInterface, "sendRequestWithOptions", "yyyyaya{sv}", "yay", sendRequestWithOptions, errorReply},
 		{busObjectInterface, "sendBroadcast", "yyyay", "", sendBroadcast, errorReply},
 		{busObjectInterface, "sendResponse", "tyay", "", sendResponse, errorReply},
+		{busObjectInterface, "bind", "", "", bindBus, errorReply},
+		{busObjectInterface, "unbind", "", "", unbindBus, errorReply},
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 type property struct {
 	name, signature string
 	get             func(*BusObject, Properties) any
-	// set puts a value of the signature's type into a policy; nil: read-only.
-	set func(*ipmb.Policy, any) error
+	// set takes a value of the signature's type; nil: read-only.
+	set func(context.Context, *BusObject, any) error
 	// silent: a change is told by no signal.
 	silent bool
 }
@@ -29,12 +29,14 @@ func busProperties() []property {
 		{name: "Transport", signature: "s", get: func(_ *BusObject, p Properties) any { return p.Transport }},
 		{name: "Channel", signature: "y", get: func(_ *BusObject, p Properties) any { return byte(p.Channel) }},
 		{name: "Index", signature: "y", get: func(_ *BusObject, p Properties) any { return p.Index }},
-		{name: "OwnAddress", signature: "y", get: func(_ *BusObject, p Properties) any { return byte(p.OwnAddress) }},
+		{name: "OwnAddress", signature: "y", get: func(_ *BusObject, p Properties) any { return byte(p.OwnAddress) }, set: setOwnAddress},
 		{name: "RemoteAddress", signature: "y", get: func(_ *BusObject, p Properties) any { return byte(p.RemoteAddress) }},
 		{name: "State", signature: "s", get: func(_ *BusObject, p Properties) any { return string(p.State) }},
 		{name: "StateReason", signature: "s", get: func(_ *BusObject, p Properties) any { return p.Reason }},
-		{name: "TimeoutMs", signature: "u", get: getTimeout, set: setTimeout},
-		{name: "Tries", signature: "u", get: getTries, set: setTries},
+		{name: "TimeoutMs", signature: "u", get: getTimeout, set: ofPolicy(setTimeout)},
+		{name: "Tries", signature: "u", get: getTries, set: ofPolicy(setTries)},
+		{name: "IgnoreNack", signature: "b", get: func(_ *BusObject, p Properties) any { return p.IgnoreNACK }, set: setIgnoreNACK},
+		{name: "VerifyHeaderChecksum", signature: "b", get: func(_ *BusObject, p Properties) any { return p.VerifyChecksum }, set: setVerifyChecksum},
 		{name: "Statistics", signature: "a{st}", get: func(o *BusObject, _ Properties) any { return o.statistics() }, silent: true},
 	}
 }
@@ -45,6 +47,13 @@ func getTimeout(_ *BusObject, p Properties) any {
 
 func getTries(_ *BusObject, p Properties) any {
 	return uint32(p.Policy.Or(ipmb.Policy{}).Tries)
+}
+
+// ofPolicy is the setter of a part of the policy.
+func ofPolicy(set func(*ipmb.Policy, any) error) func(context.Context, *BusObject, any) error {
+	return func(_ context.Context, o *BusObject, value any) error {
+		return o.changePolicy(func(p *ipmb.Policy) error { return set(p, value) })
+	}
 }
 
 // setTimeout takes milliseconds, uint32.
@@ -114,7 +123,7 @@ func getAllProperties(_ context.Context, c *call) ([]any, error) {
 }
 
 // setProperty serves org.freedesktop.DBus.Properties.Set.
-func setProperty(_ context.Context, c *call) ([]any, error) {
+func setProperty(ctx context.Context, c *call) ([]any, error) {
 	p, err := c.property()
 	if err != nil {
 		return nil, err
@@ -129,7 +138,12 @@ func setProperty(_ context.Context, c *call) ([]any, error) {
 			Body: []any{p.name + " is of type '" + p.signature + "', not '" + value.Signature().String() + "'"},
 		}
 	}
-	return nil, c.object.bus.changePolicy(func(policy *ipmb.Policy) error { return p.set(policy, value.Value()) })
+	o := c.object.bus
+	if err := p.set(ctx, o, value.Value()); err != nil {
+		return nil, err
+	}
+	o.server.Changed(o)
+	return nil, nil
 }
 
 // property finds what the first two arguments name.

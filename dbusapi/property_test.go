@@ -16,6 +16,7 @@ func TestPropertiesOfABus(t *testing.T) {
 		"Bus": "bus4", "Device": "/dev/ipmb-4", "Transport": "ipmb-dev", "Channel": byte(0), "Index": byte(0),
 		"OwnAddress": byte(0x20), "RemoteAddress": byte(0x2C), "State": "Up", "StateReason": "",
 		"TimeoutMs": uint32(250), "Tries": uint32(6),
+		"IgnoreNack": false, "VerifyHeaderChecksum": false,
 		"Statistics": map[string]uint64{"calls-answered": 7, "dbus-calls-refused": 0, "dbus-signals-dropped": 0},
 	}
 	for _, iface := range []string{busObjectInterface, ""} {
@@ -135,6 +136,10 @@ func TestSetRefused(t *testing.T) {
 		{"time-out too short", "TimeoutMs", uint32(9), errorInvalidArgument},
 		{"time-out too long", "TimeoutMs", uint32(60001), errorInvalidArgument},
 		{"no tries", "Tries", uint32(0), errorInvalidArgument},
+		{"own address that is odd", "OwnAddress", byte(0x21), errorInvalidArgument},
+		{"general call as own address", "OwnAddress", byte(0), errorInvalidArgument},
+		{"wide own address", "OwnAddress", uint32(0x20), invalid},
+		{"switch that is a number", "IgnoreNack", byte(1), invalid},
 		{"too many tries", "Tries", uint32(65), errorInvalidArgument},
 	} {
 		if err := r.set(t, tt.property, tt.value); errorName(err) != tt.want {
@@ -155,5 +160,32 @@ func TestChangesAreTold(t *testing.T) {
 	want := map[string]dbus.Variant{"State": dbus.MakeVariant("Down"), "StateReason": dbus.MakeVariant("the device is gone")}
 	if diff := cmp.Diff(want, r.changes(t), cmp.Comparer(sameVariant)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestDevicePropertiesCanBeSet(t *testing.T) {
+	r := newRig(t, Config{})
+	r.listen(t)
+	for _, tt := range []struct {
+		property string
+		value    any
+	}{{"OwnAddress", byte(0x22)}, {"IgnoreNack", true}, {"VerifyHeaderChecksum", true}, {"IgnoreNack", false}} {
+		if err := r.set(t, tt.property, tt.value); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]dbus.Variant{tt.property: dbus.MakeVariant(tt.value)}
+		if diff := cmp.Diff(want, r.changes(t), cmp.Comparer(sameVariant)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestDeviceThatCannotBeChanged(t *testing.T) {
+	r := newRig(t, Config{})
+	r.fake.failDevice(ipmb.ErrUnsupported)
+	for property, value := range map[string]any{"OwnAddress": byte(0x22), "IgnoreNack": true, "VerifyHeaderChecksum": true} {
+		if err := r.set(t, property, value); errorName(err) != errorUnsupported {
+			t.Errorf("%s: %v", property, err)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"sync"
@@ -22,7 +21,7 @@ type Bus interface {
 	dbusapi.Bus
 	// Open opens the transport, so that what is wrong with it shows before
 	// anything is read. A failure is in the bus's state.
-	Open()
+	Open(ctx context.Context)
 	// Run serves the bus, and opens its transport again whenever it ends,
 	// until ctx does.
 	Run(ctx context.Context)
@@ -30,23 +29,27 @@ type Bus interface {
 
 // engineBus is an engine on a transport.
 type engineBus struct {
-	config   ChannelConfig
-	engine   *ipmb.Engine
-	open     opener
-	log      *zap.Logger
-	observer busObserver // told of what happens; its methods do not block
+	config    ChannelConfig
+	engine    *ipmb.Engine
+	device    *device // of Open and, from then on, of Run
+	jobs      chan job
+	performed func() // tells whose job it was that it is done; nil for nobody
+	log       *zap.Logger
+	observer  busObserver // told of what happens; its methods do not block
 
 	mu        sync.Mutex
-	health    health
-	transport i2c.Transport     // open, nil while the bus is Down
-	over      bool              // it will carry no more; what its writes do says nothing
-	kind      string            // of the transport opened last
+	condition condition
+	transport i2c.Transport // open, nil while it is not
+	shown     shown
+	switches  i2c.Switches      // wanted
 	past      map[string]uint64 // counters of the transports that have ended
 }
 
-// opener opens a transport and says which kind it is, in the words of the
-// configuration.
-type opener func() (t i2c.Transport, kind string, err error)
+// shown is what others may know of the device.
+type shown struct {
+	path, kind string
+	kernels    bool // the kernel answers at our own address in our place
+}
 
 // busObserver is told of what happens on a bus.
 type busObserver interface {
@@ -55,15 +58,17 @@ type busObserver interface {
 	Changed()
 }
 
-func newEngineBus(ch ChannelConfig, open opener, handler ipmi.Handler, observer busObserver, log *zap.Logger) *engineBus {
+func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, observer busObserver, log *zap.Logger) *engineBus {
 	b := &engineBus{
-		config:   ch,
-		open:     open,
-		log:      log.With(zap.String("bus", ch.Name)),
-		observer: observer,
-		health:   health{state: dbusapi.Down, reason: "not opened yet"},
-		kind:     ch.Transport.String(),
-		past:     make(map[string]uint64),
+		config:    ch,
+		device:    d,
+		jobs:      make(chan job),
+		log:       log.With(zap.String("bus", ch.Name)),
+		observer:  observer,
+		condition: condition{closed: "not opened yet"},
+		shown:     d.shown(),
+		switches:  ch.Switches(),
+		past:      make(map[string]uint64),
 	}
 	b.engine = ipmb.New(ipmb.Config{
 		Address:         ch.BMCAddress,
@@ -87,88 +92,97 @@ type engineObserver struct{ bus *engineBus }
 func (o engineObserver) Received(f ipmb.Frame) { o.bus.observer.Received(f) }
 
 func (o engineObserver) Stalled(stalled bool) {
+	reason := ""
 	if stalled {
-		o.bus.setHealth(dbusapi.Down, "a write has been in the kernel for "+ipmb.StallTime.String())
-	} else {
-		o.bus.setHealth(dbusapi.Up, "")
+		reason = "a write has been in the kernel for " + ipmb.StallTime.String()
 	}
-}
-
-// health is the state of a bus and why it is so.
-type health struct {
-	state  dbusapi.State
-	reason string
-}
-
-// setHealth changes the state. A bus whose transport is over stays Down.
-func (b *engineBus) setHealth(state dbusapi.State, reason string) {
-	now := health{state, reason}
-	b.mu.Lock()
-	ignored := now == b.health || b.over && state != dbusapi.Down
-	if !ignored {
-		b.health = now
-	}
-	b.mu.Unlock()
-	if ignored {
-		return
-	}
-	log := b.log.Info
-	if state != dbusapi.Up {
-		log = b.log.Warn
-	}
-	log("bus state", zap.String("state", string(state)), zap.String("reason", reason))
-	b.observer.Changed()
+	o.bus.setStalled(reason)
 }
 
 // Open implements Bus.
-func (b *engineBus) Open() {
-	t, kind, err := b.open()
-	if err != nil {
-		b.setHealth(dbusapi.Down, err.Error())
-		return
+func (b *engineBus) Open(ctx context.Context) {
+	if b.connect(ctx) == nil {
+		b.setOpen()
 	}
+}
+
+// connect opens the transport. A failure is in the state; that it is open is
+// when the engine runs on it, which is when calls are taken.
+func (b *engineBus) connect(ctx context.Context) error {
 	b.mu.Lock()
-	b.transport, b.kind, b.over = t, kind, false
+	switches := b.switches
 	b.mu.Unlock()
-	b.setHealth(dbusapi.Up, "")
+	t, err := b.device.connect(ctx, b.engine.Address(), switches)
+	b.mu.Lock()
+	b.transport, b.shown = t, b.device.shown()
+	b.mu.Unlock()
+	if err != nil {
+		b.setClosed(b.whyClosed(err))
+	}
+	return err
 }
 
 // Run implements Bus.
 func (b *engineBus) Run(ctx context.Context) {
 	var retry backoff
 	for ctx.Err() == nil {
-		start := time.Now()
+		begin := time.Now()
 		if t := b.opened(); t != nil {
-			err := b.engine.Run(ctx, &watched{Transport: t, bus: b})
-			b.ended(t)
-			if ctx.Err() != nil {
-				return
-			}
-			b.setHealth(dbusapi.Down, b.whyEnded(err))
+			b.serve(ctx, t)
 		}
-		wait(ctx, retry.after(time.Since(start)))
 		if b.opened() == nil && ctx.Err() == nil {
-			b.Open()
+			b.await(ctx, &retry, retry.after(time.Since(begin)))
 		}
 	}
 	if t := b.opened(); t != nil {
 		t.Close()
 		b.ended(t)
 	}
+	b.answer()
+}
+
+// serve runs the engine on a transport until that ends, or there is a job,
+// which it does.
+func (b *engineBus) serve(ctx context.Context, t i2c.Transport) {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	end := make(chan error, 1)
+	go func() { end <- b.engine.Run(running, &watched{Transport: t, bus: b}) }()
+	select {
+	case err := <-end:
+		b.ended(t)
+		if ctx.Err() == nil {
+			b.setClosed(b.whyEnded(err))
+		}
+	case j := <-b.jobs:
+		stop()
+		<-end
+		b.ended(t)
+		b.perform(ctx, j)
+	}
+}
+
+// started is told when the engine runs on the transport.
+func (b *engineBus) started() {
+	b.setOpen()
+	b.answer()
+}
+
+// whyClosed is the reason for a transport that cannot be opened, as people read
+// it.
+func (b *engineBus) whyClosed(err error) string {
+	if b.device.unbound && b.device.missing {
+		return notBound
+	}
+	return err.Error()
 }
 
 // whyEnded is the reason for a transport that has ended, as people read it.
 func (b *engineBus) whyEnded(err error) string {
 	if errors.Is(err, io.EOF) {
-		return b.config.SlavePath + ": end of file: the device or whoever serves it has gone"
+		return b.device.path + ": end of file: the device or whoever serves it has gone"
 	}
 	return err.Error()
-}
-
-func (b *engineBus) setOver() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.over = true
 }
 
 func (b *engineBus) opened() i2c.Transport {
@@ -193,15 +207,6 @@ func addCounters(sum map[string]uint64, t i2c.Transport) {
 	}
 }
 
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
 // Do implements dbusapi.Bus.
 func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
 	if req.Responder == 0 {
@@ -219,43 +224,30 @@ func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LU
 func (b *engineBus) Properties() dbusapi.Properties {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	health := b.condition.health()
+	switches := b.switches
+	if switcher, ok := b.transport.(i2c.Switcher); ok {
+		switches = switcher.Switches()
+	}
 	return dbusapi.Properties{
-		Name:          b.config.Name,
-		Device:        b.config.SlavePath,
-		Transport:     b.kind,
-		Channel:       *b.config.IPMIChannel,
-		Index:         b.config.Index(),
-		OwnAddress:    b.engine.Address(),
-		RemoteAddress: b.config.RemoteAddress,
-		State:         b.health.state,
-		Reason:        b.health.reason,
-		Policy:        b.engine.Policy(),
+		Name:           b.config.Name,
+		Device:         b.shown.path,
+		Transport:      b.shown.kind,
+		Channel:        *b.config.IPMIChannel,
+		Index:          b.config.Index(),
+		OwnAddress:     b.engine.Address(),
+		RemoteAddress:  b.config.RemoteAddress,
+		State:          health.state,
+		Reason:         health.reason,
+		Policy:         b.engine.Policy(),
+		IgnoreNACK:     switches.IgnoreNACK,
+		VerifyChecksum: switches.VerifyChecksum,
 	}
 }
 
 // SetPolicy implements dbusapi.Bus.
 func (b *engineBus) SetPolicy(p ipmb.Policy) error {
 	b.engine.SetPolicy(p)
-	return nil
-}
-
-// errBoundAddress: the kernel answers at the address it was given, so ours
-// cannot change under it.
-var errBoundAddress = errors.New("the kernel device is bound to its address")
-
-// SetOwnAddress implements dbusapi.Bus.
-func (b *engineBus) SetOwnAddress(_ context.Context, a ipmi.Address) error {
-	if !a.IsSlave() {
-		return fmt.Errorf("%w: own address %v", ipmb.ErrInvalid, a)
-	}
-	b.mu.Lock()
-	bound := b.kind == TransportIPMBDev.String()
-	b.mu.Unlock()
-	if bound && a != b.engine.Address() {
-		return fmt.Errorf("%w: %w", ipmb.ErrUnsupported, errBoundAddress)
-	}
-	b.engine.SetAddress(a)
-	b.observer.Changed()
 	return nil
 }
 

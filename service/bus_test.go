@@ -92,7 +92,7 @@ func TestBusThatIsNeverRunIsClosed(t *testing.T) {
 		<-l.closed
 		l = newLine()
 		b, _ = onLine(l)
-		b.Open()
+		b.Open(t.Context())
 		b.Run(ended())
 		<-l.closed
 	})
@@ -229,39 +229,6 @@ func TestRequestWithoutResponderGoesToTheRemote(t *testing.T) {
 	})
 }
 
-func TestOwnAddress(t *testing.T) {
-	tests := []struct {
-		name string
-		kind string
-		give ipmi.Address
-		want error
-	}{
-		{"socket", "seqpacket", 0x30, nil},
-		{"odd", "seqpacket", 0x31, ipmb.ErrInvalid},
-		{"general call", "seqpacket", 0, ipmb.ErrInvalid},
-		{"kernel device", "ipmb-dev", 0x30, ipmb.ErrUnsupported},
-		{"kernel device, the address it has", "ipmb-dev", 0x20, nil},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			b, told := newTestBus(func() (i2c.Transport, string, error) { return newLine(), test.kind, nil })
-			b.Open()
-			told.states()
-			err := b.SetOwnAddress(t.Context(), test.give)
-			if !errors.Is(err, test.want) {
-				t.Errorf("got %v, want %v", err, test.want)
-			}
-			want := ipmi.Address(0x20)
-			if err == nil {
-				want = test.give
-			}
-			if got := b.Properties().OwnAddress; got != want || (len(told.states()) > 0) != (err == nil) {
-				t.Errorf("own address %v, want %v", got, want)
-			}
-		})
-	}
-}
-
 func TestPropertiesAreTheConfigurations(t *testing.T) {
 	b, _ := onLine(newLine())
 	want := dbusapi.Properties{
@@ -272,7 +239,7 @@ func TestPropertiesAreTheConfigurations(t *testing.T) {
 	if diff := cmp.Diff(want, b.Properties()); diff != "" {
 		t.Error(diff)
 	}
-	b.Open()
+	b.Open(t.Context())
 	if err := b.SetPolicy(ipmb.Policy{Tries: 2}); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"ipmbd/i2c"
 	"ipmbd/ipmi"
 )
 
@@ -19,13 +20,17 @@ type Config struct {
 	// TrustedNames are well-known D-Bus names whose owners' signals are obeyed
 	// beside those of uid 0.
 	TrustedNames []string // trusted-names
+	// BindMissing: the kernel device of a channel is made at BMCAddress where it
+	// is missing, as ipmbbridge does. It is what ipmbbridge's file means, and no
+	// key.
+	BindMissing bool
 }
 
 // ChannelConfig is one bus.
 type ChannelConfig struct {
 	Type ChannelType // type
-	// SlavePath is the character device or the socket, an absolute path. It
-	// has no default.
+	// SlavePath is the character device, the driver's attribute in sysfs or the
+	// socket, an absolute path. It has no default.
 	SlavePath string // slave-path
 	// BMCAddress is our own address. 0 is 20h.
 	BMCAddress ipmi.Address // bmc-addr
@@ -35,10 +40,14 @@ type ChannelConfig struct {
 	// DevIndex tells hosts apart: 0 to [MaxDevIndex].
 	DevIndex int // devIndex
 
-	// Name is the last part of the object path. Empty is "bus" and the number
-	// after the first '-' in the last part of SlavePath.
+	// Name is the last part of the object path. Empty is "bus" and the number of
+	// the I2C bus in SlavePath: the digits after the first '-' in its last part.
 	Name      string        // name
 	Transport TransportKind // transport
+	// IgnoreNACK and VerifyChecksum are the switches of TransportIPMBDevice; see
+	// i2c.Switches.
+	IgnoreNACK     bool // ignore-nack
+	VerifyChecksum bool // verify-header-checksum
 	// IPMIChannel is the IPMI channel number, 0 to 11. Nil is 0 for TypeIPMB
 	// and 1 for TypeME.
 	IPMIChannel *ipmi.Channel // ipmi-channel
@@ -98,9 +107,11 @@ type TransportKind uint8
 
 // Kinds of transport.
 const (
-	TransportAuto      TransportKind = iota // by the kind of file at SlavePath
-	TransportIPMBDev                        // Linux's ipmb-dev-int
-	TransportSeqPacket                      // a SOCK_SEQPACKET socket, one frame a packet
+	TransportAuto        TransportKind = iota // by what is at SlavePath
+	TransportIPMBDev                          // Linux's ipmb-dev-int
+	TransportIPMBDevice                       // the raw driver ipmb-device
+	TransportSlaveMqueue                      // OpenBMC's i2c-slave-mqueue, and i2c-dev
+	TransportSeqPacket                        // a SOCK_SEQPACKET socket, one frame a packet
 )
 
 // HandlerKind says who answers the requests that come from the bus.
@@ -116,7 +127,7 @@ const (
 // The words of a file; a word's place is its constant.
 var (
 	channelTypes   = []string{"ipmb", "me"}
-	transportKinds = []string{"auto", "ipmb-dev", "seqpacket"}
+	transportKinds = []string{"auto", i2c.IPMBDev, i2c.IPMBDevice, i2c.SlaveMqueue, i2c.Seqpacket}
 	handlerKinds   = []string{"host", "signal", "none"}
 )
 
@@ -168,10 +179,19 @@ func (c ChannelConfig) WithDefaults() ChannelConfig {
 // Index is the channel's number in org.openbmc.Ipmb.
 func (c ChannelConfig) Index() uint8 { return uint8(c.DevIndex<<2) | uint8(c.Type) }
 
+// Switches are what the driver of TransportIPMBDevice is told.
+func (c ChannelConfig) Switches() i2c.Switches {
+	return i2c.Switches{IgnoreNACK: c.IgnoreNACK, VerifyChecksum: c.VerifyChecksum}
+}
+
 // busNumber is the digits after the first '-' in the last part of path, which
-// is where ipmbbridge looks for the number of the I2C bus.
+// is where ipmbbridge looks for the number of the I2C bus. In the path of an
+// attribute of sysfs, ".../4-1010/slave-mqueue", it begins the folder.
 func busNumber(path string) string {
 	_, rest, _ := strings.Cut(filepath.Base(path), "-")
+	if filepath.Base(path) == i2c.SlaveMqueue {
+		rest = filepath.Base(filepath.Dir(path))
+	}
 	end := 0
 	for end < len(rest) && isDigit(rest[end]) {
 		end++

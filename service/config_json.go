@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,7 +21,7 @@ const (
 type node struct {
 	kind       nodeKind
 	start, end int      // bytes from the beginning of the file
-	text       string   // of a string what it says, of a number its digits
+	text       string   // of a string what it says, of a number its digits, "true" or "false"
 	items      []node   // of an array
 	members    []member // of an object, in the file's order
 }
@@ -130,7 +131,7 @@ func (p *parser) value(depth int) (node, error) {
 	case json.Number:
 		n.kind, n.text = kindNumber, t.String()
 	case bool:
-		n.kind = kindBoolean
+		n.kind, n.text = kindBoolean, strconv.FormatBool(t)
 	case nil:
 		n.kind = kindNull
 	}

@@ -35,6 +35,10 @@ var channelKeys = setters[ChannelConfig]{
 	"transport": func(r *reader, n node, key string, c *ChannelConfig) {
 		choose(r, n, key, transportKinds, &c.Transport)
 	},
+	"ignore-nack": func(r *reader, n node, key string, c *ChannelConfig) { r.boolean(n, key, &c.IgnoreNACK) },
+	"verify-header-checksum": func(r *reader, n node, key string, c *ChannelConfig) {
+		r.boolean(n, key, &c.VerifyChecksum)
+	},
 	"ipmi-channel": func(r *reader, n node, key string, c *ChannelConfig) {
 		r.channel(n, key, &c.IPMIChannel)
 	},
@@ -76,6 +80,12 @@ func (r *reader) texts(n node, key string, into *[]string) {
 		r.places[item(key, i)] = element
 		r.text(element, item(key, i), &text)
 		*into = append(*into, text)
+	}
+}
+
+func (r *reader) boolean(n node, key string, into *bool) {
+	if r.want(n, key, kindBoolean) {
+		*into = n.text == "true"
 	}
 }
 

@@ -59,7 +59,8 @@ func LoadConfig(path string) (*Config, []Warning, error) {
 // without devIndex has that of the entry before it, of entries with one index
 // the first is served, and unknown keys are ignored. An entry with a fault, or
 // of a type that is not served, is left out. A Warning tells of each of these;
-// only a file that is no JSON or has no list "channels" is an error.
+// only a file that is no JSON or has no list "channels" is an error. Devices
+// that are missing are to be bound.
 //
 // Any other file is strict: an unknown key and a bad value are errors, and
 // devIndex is 0 where it is not given.
@@ -101,7 +102,7 @@ func (r *reader) unreadable(err error) error {
 
 // config reads the file's object.
 func (r *reader) config(root node) Config {
-	var config Config
+	config := Config{BindMissing: r.lenient}
 	r.places[""] = root
 	object(r, root, "", topKeys, &config)
 	r.faults = append(r.faults, r.complete(config.topFaults())...)

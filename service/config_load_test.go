@@ -22,7 +22,7 @@ const everything = `{
   "channels": [
     {"type": "ipmb", "slave-path": "/dev/ipmb-4", "bmc-addr": 32, "remote-addr": "0x2C"},
     {"type": "me", "slave-path": "/run/sim/me.sock", "bmc-addr": "0x22", "remote-addr": 44, "devIndex": 3,
-     "name": "me_sim", "transport": "seqpacket", "ipmi-channel": 0, "bus-name": "INTRABMC",
+     "name": "me_sim", "transport": "ipmb-device", "ignore-nack": true, "verify-header-checksum": true, "ipmi-channel": 0, "bus-name": "INTRABMC",
      "timeout-ms": 100, "tries": 3, "duplicate-window-ms": 0, "handler-timeout-ms": 2000, "handler": "signal",
      "max-frame": 64, "max-calls": 16, "max-handlers": 8}
   ],
@@ -36,7 +36,7 @@ var everythingRead = Config{
 		{SlavePath: "/dev/ipmb-4", BMCAddress: 0x20, RemoteAddress: 0x2C},
 		{
 			Type: TypeME, SlavePath: "/run/sim/me.sock", BMCAddress: 0x22, RemoteAddress: 0x2C, DevIndex: 3,
-			Name: "me_sim", Transport: TransportSeqPacket, IPMIChannel: new(ipmi.Channel(0)), BusName: "INTRABMC",
+			Name: "me_sim", Transport: TransportIPMBDevice, IgnoreNACK: true, VerifyChecksum: true, IPMIChannel: new(ipmi.Channel(0)), BusName: "INTRABMC",
 			Timeout: 100 * time.Millisecond, Tries: 3, DuplicateWindow: -1, HandlerTimeout: 2 * time.Second,
 			Handler: HandlerSignal, MaxFrame: 64, MaxCalls: 16, MaxHandlers: 8,
 		},
@@ -149,6 +149,7 @@ func TestParseConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			test.want.BindMissing = test.path == bridgePath
 			if diff := cmp.Diff(test.want, *got); diff != "" {
 				t.Error("configuration differs (-want +got):\n" + diff)
 			}
@@ -208,11 +209,11 @@ var badConfigs = []struct {
   "trusted-names": ["com.example.A", "nodots", ":1.7", 5, "com.example.A"],
   "channels": [
     {"type": "slot-ipmb", "slave-path": "dev/ipmb-4", "bmc-addr": "0x21", "remote-addr": 300, "devIndex": 64},
-    {"slave-path": "/dev/ipmb-5", "remote-addr": 32, "name": "a-b", "transport": "ipmb-device", "ipmi-channel": 12,
+    {"slave-path": "/dev/ipmb-5", "remote-addr": 32, "name": "a-b", "transport": "ipmb-driver", "ipmi-channel": 12,
      "bus-name": "7up", "timeout-ms": 5, "tries": 65, "duplicate-window-ms": 60001, "handler-timeout-ms": 0,
      "handler": "bmc", "max-frame": 31, "max-calls": 4097, "max-handlers": true, "Name": "x", "tries": 65},
     {"slave-path": "/run/sim.sock", "remote-addr": 3.5, "devIndex": -1, "name": "", "handler": "nobody",
-     "timeout-ms": 1e3, "tries": "010", "max-calls": "many", "transport": "slave-mqueue"}
+     "timeout-ms": 1e3, "tries": "010", "max-calls": "many", "transport": "mqueue"}
   ]
 }`,
 		wants: []string{
@@ -229,7 +230,7 @@ var badConfigs = []struct {
 			`:6:107: channels[0].devIndex = 64: must be from 0 to 63`,
 			`:7:50: channels[1].remote-addr = 32: is our own address, bmc-addr`,
 			`:7:62: channels[1].name = "a-b": must be letters, digits and '_', at most 64`,
-			`:7:82: channels[1].transport = "ipmb-device": must be one of auto, ipmb-dev, seqpacket`,
+			`:7:82: channels[1].transport = "ipmb-driver": must be one of auto, ipmb-dev, ipmb-device, slave-mqueue, seqpacket`,
 			`:7:113: channels[1].ipmi-channel = 12: must be from 0 to 11`,
 			`:8:18: channels[1].bus-name = "7up": must be letters, digits, '_' and '-', at most 64, not beginning with a digit`,
 			`:8:39: channels[1].timeout-ms = 5: must be from 10 to 60000 ms`,
@@ -248,7 +249,7 @@ var badConfigs = []struct {
 			`:11:20: channels[2].timeout-ms = 1e3: must be a whole number, or one in a string such as "0x20"`,
 			`:11:34: channels[2].tries = "010": must be a whole number, or one in a string such as "0x20"`,
 			`:11:54: channels[2].max-calls = "many": must be a whole number, or one in a string such as "0x20"`,
-			`:11:75: channels[2].transport = "slave-mqueue": must be one of auto, ipmb-dev, seqpacket`,
+			`:11:75: channels[2].transport = "mqueue": must be one of auto, ipmb-dev, ipmb-device, slave-mqueue, seqpacket`,
 		},
 	},
 	{
@@ -270,6 +271,31 @@ var badConfigs = []struct {
 		data: `{"channels": [{"slave-path": "/run/sim.sock", "remote-addr": 64}]}`,
 		wants: []string{
 			`:1:15: channels[0].name: is missing, and slave-path holds no bus number to make one of`,
+		},
+	},
+	{
+		name: "switches of another transport",
+		data: `{"channels": [
+{"slave-path": "/dev/ipmb-1", "remote-addr": 64, "ignore-nack": true, "verify-header-checksum": 1},
+{"slave-path": "/dev/ipmb-2", "remote-addr": 64, "devIndex": 1, "transport": "ipmb-dev", "ignore-nack": false,
+ "verify-header-checksum": true},
+{"slave-path": "/dev/ipmb-3", "remote-addr": 64, "devIndex": 2, "transport": "ipmb-device", "ignore-nack": "true"}]}`,
+		wants: []string{
+			`:2:65: channels[0].ignore-nack = true: is a switch of the transport ipmb-device`,
+			`:2:97: channels[0].verify-header-checksum = 1: must be true or false`,
+			`:4:28: channels[1].verify-header-checksum = true: is a switch of the transport ipmb-device`,
+			`:5:108: channels[2].ignore-nack = "true": must be true or false`,
+		},
+	},
+	{
+		name: "slave-mqueue that is not at our address",
+		data: `{"channels": [
+{"slave-path": "/sys/bus/i2c/devices/4-1010/slave-mqueue", "remote-addr": 64, "transport": "slave-mqueue"},
+{"slave-path": "/sys/bus/i2c/devices/5-1011/slave-mqueue", "remote-addr": 64, "devIndex": 1, "transport": "slave-mqueue"},
+{"slave-path": "/dev/ipmb-6", "remote-addr": 64, "devIndex": 2, "transport": "slave-mqueue"}]}`,
+		wants: []string{
+			`:3:16: channels[1].slave-path = "/sys/bus/i2c/devices/5-1011/slave-mqueue": must be the attribute of slave-mqueue at bmc-addr, such as /sys/bus/i2c/devices/4-1010/slave-mqueue`,
+			`:4:16: channels[2].slave-path = "/dev/ipmb-6": must be the attribute of slave-mqueue at bmc-addr, such as /sys/bus/i2c/devices/4-1010/slave-mqueue`,
 		},
 	},
 	{

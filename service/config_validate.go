@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -48,6 +49,11 @@ func (c ChannelConfig) faults(key string) []Fault {
 	check.that(c.Handler <= HandlerNone, "handler", c.Handler, wanted(handlerKinds))
 
 	check.path("slave-path", c.SlavePath)
+	check.that(c.Transport != TransportSlaveMqueue || c.isAttribute(named.BMCAddress), "slave-path", c.SlavePath,
+		fmt.Sprintf("must be the attribute of slave-mqueue at bmc-addr, such as %s",
+			i2c.Binding{Bus: 4, Driver: i2c.SlaveMqueue, Addr: uint8(named.BMCAddress)}.Node()))
+	check.ofIPMBDevice("ignore-nack", c.IgnoreNACK, c.Transport)
+	check.ofIPMBDevice("verify-header-checksum", c.VerifyChecksum, c.Transport)
 	check.address("bmc-addr", named.BMCAddress)
 	check.address("remote-addr", c.RemoteAddress)
 	check.that(c.RemoteAddress != named.BMCAddress, "remote-addr", c.RemoteAddress, "is our own address, bmc-addr")
@@ -72,6 +78,18 @@ func (c ChannelConfig) faults(key string) []Fault {
 	check.limit("max-calls", c.MaxCalls)
 	check.limit("max-handlers", c.MaxHandlers)
 	return check.faults
+}
+
+// isAttribute reports whether SlavePath is the attribute of slave-mqueue for an
+// own address; which folder it is in is not said.
+func (c ChannelConfig) isAttribute(own ipmi.Address) bool {
+	number, err := strconv.Atoi(busNumber(c.SlavePath))
+	if err != nil {
+		return false
+	}
+	node := i2c.Binding{Bus: number, Driver: i2c.SlaveMqueue, Addr: uint8(own)}.Node()
+	folder, attribute := filepath.Split(node)
+	return strings.HasSuffix(filepath.Clean(c.SlavePath), filepath.Join("/", filepath.Base(folder), attribute))
 }
 
 // checker gathers faults.
@@ -112,6 +130,10 @@ func (c *checker) address(key string, a ipmi.Address) {
 		return
 	}
 	c.that(a.IsSlave(), key, a, "must be even: an address in its 8-bit form")
+}
+
+func (c *checker) ofIPMBDevice(key string, on bool, kind TransportKind) {
+	c.that(!on || kind == TransportIPMBDevice, key, on, "is a switch of the transport "+i2c.IPMBDevice)
 }
 
 func (c *checker) path(key, path string) {

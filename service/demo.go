@@ -90,9 +90,9 @@ func newDemo(mux *ipmi.Mux) (*demo, error) {
 	return d, nil
 }
 
-// open is the opener of a simulated bus.
-func (d *demo) open(ch ChannelConfig) opener {
-	return func() (i2c.Transport, string, error) {
+// open opens a simulated bus.
+func (d *demo) open(ch ChannelConfig) func(string, i2c.Switches) (i2c.Transport, string, error) {
+	return func(string, i2c.Switches) (i2c.Transport, string, error) {
 		t, err := d.buses[ch.Name].Attach(uint8(ch.BMCAddress))
 		return t, "simulated", err
 	}

@@ -28,8 +28,8 @@ func startDemo(t *testing.T) (buses map[string]*engineBus, stop func()) {
 	buses = make(map[string]*engineBus)
 	for _, ch := range DemoConfig().WithDefaults().Channels {
 		told := new(changes)
-		told.bus = newEngineBus(ch, d.open(ch), &mux, told, zap.NewNop())
-		told.bus.Open()
+		told.bus = newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), &mux, told, zap.NewNop())
+		told.bus.Open(ctx)
 		buses[ch.Name] = told.bus
 		loops.Go(func() { told.bus.Run(ctx) })
 	}

@@ -85,10 +85,20 @@ func testChannel() ChannelConfig {
 	return ChannelConfig{Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C}.WithDefaults()
 }
 
+// opener opens the transport of a test's bus and says which kind it is.
+type opener func() (t i2c.Transport, kind string, err error)
+
 // newTestBus makes a bus that is not open yet.
 func newTestBus(open opener) (*engineBus, *changes) {
+	machine := newMachine()
+	machine.opener = open
+	return newBusOn(machine, testChannel(), false)
+}
+
+// newBusOn makes a bus of a channel on a machine.
+func newBusOn(m *machine, ch ChannelConfig, autoBind bool) (*engineBus, *changes) {
 	told := new(changes)
-	told.bus = newEngineBus(testChannel(), open, nil, told, zap.NewNop())
+	told.bus = newEngineBus(ch, newDevice(ch, m.system(), autoBind), nil, told, zap.NewNop())
 	return told.bus, told
 }
 
@@ -101,7 +111,7 @@ func onLine(l *line) (*engineBus, *changes) {
 func runBus(t *testing.T, b *engineBus) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	b.Open()
+	b.Open(ctx)
 	ended := make(chan struct{})
 	go func() {
 		b.Run(ctx)

@@ -102,13 +102,13 @@ func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
 	if err != nil {
 		return err
 	}
-	open := openChannel(ch)
+	machine := thisSystem(ch.Transport)
 	if s.demo != nil {
-		open = s.demo.open(ch)
+		machine.open = s.demo.open(ch)
 	}
 	observer := &objectObserver{s, object}
-	bus := newEngineBus(ch, open, handler, observer, s.log)
-	bus.Open()
+	bus := newEngineBus(ch, newDevice(ch, machine, s.config.BindMissing), handler, observer, s.log)
+	bus.Open(ctx)
 	s.buses = append(s.buses, &channel{bus, ch.Name, object})
 	return s.server.AddBus(object, bus)
 }

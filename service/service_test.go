@@ -264,12 +264,12 @@ func TestHandlerOfAChannel(t *testing.T) {
 func TestStatusNamesTheBusesThatAreNotUp(t *testing.T) {
 	b, _ := onLine(newLine())
 	up, _ := onLine(newLine())
-	up.Open()
+	up.Open(t.Context())
 	s := &service{buses: []*channel{{Bus: up, name: "bus2"}, {Bus: b, name: "bus1"}, {Bus: b, name: "bus0"}}}
 	if got, want := s.status(), "STATUS=3 buses, not up: bus0 Down, bus1 Down"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	b.Open()
+	b.Open(t.Context())
 	if got, want := s.status(), "STATUS=3 buses up"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -3,7 +3,6 @@ package service
 import (
 	"errors"
 
-	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 )
 
@@ -15,12 +14,18 @@ const stuckWrites = 4
 // watched is a transport whose reads and writes tell the state of the bus.
 type watched struct {
 	i2c.Transport
-	bus   *engineBus
-	stuck int // writes in a row; the engine writes from one goroutine
+	bus     *engineBus
+	reading bool // the engine reads from one goroutine
+	stuck   int  // writes in a row; the engine writes from one goroutine
 }
 
-// ReadFrames implements i2c.Transport. Its error is the end of the transport.
+// ReadFrames implements i2c.Transport. The engine runs when it is called, and
+// its error is the end of the transport.
 func (w *watched) ReadFrames(b *i2c.Batch) error {
+	if !w.reading {
+		w.reading = true
+		w.bus.started()
+	}
 	err := w.Transport.ReadFrames(b)
 	if err != nil {
 		w.bus.setOver()
@@ -37,11 +42,11 @@ func (w *watched) WriteFrame(frame []byte) error {
 	case errors.Is(err, i2c.ErrStuck):
 		w.stuck++
 		if w.stuck == stuckWrites {
-			w.bus.setHealth(dbusapi.Degraded, err.Error())
+			w.bus.setStuck(err.Error())
 		}
 	default:
 		if w.stuck >= stuckWrites {
-			w.bus.setHealth(dbusapi.Up, "")
+			w.bus.setStuck("")
 		}
 		w.stuck = 0
 	}

@@ -31,7 +31,7 @@ func TestWritesTellTheState(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			l := newLine()
 			b, told := onLine(l)
-			b.Open()
+			b.Open(t.Context())
 			told.states()
 			w := &watched{Transport: l, bus: b}
 			for i, result := range test.writes {

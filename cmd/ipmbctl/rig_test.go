@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -73,9 +74,31 @@ func (b *fakeBus) Broadcast(context.Context, ipmi.NetFn, ipmi.LUN, ipmi.Command,
 	return nil
 }
 
-func (b *fakeBus) Properties() dbusapi.Properties                    { return b.properties }
+func (b *fakeBus) Properties() dbusapi.Properties {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.properties
+}
+
 func (b *fakeBus) SetPolicy(ipmb.Policy) error                       { return nil }
 func (b *fakeBus) SetOwnAddress(context.Context, ipmi.Address) error { return nil }
+func (b *fakeBus) SetIgnoreNACK(bool) error                          { return nil }
+func (b *fakeBus) SetVerifyChecksum(bool) error                      { return nil }
+
+func (b *fakeBus) Bind(context.Context) error   { return b.bound(dbusapi.Up, "") }
+func (b *fakeBus) Unbind(context.Context) error { return b.bound(dbusapi.Down, "unbound") }
+
+// bound is the end of Bind and Unbind: of a socket it is an error.
+func (b *fakeBus) bound(state dbusapi.State, reason string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.properties.Transport == "seqpacket" {
+		return fmt.Errorf("%w: it is a socket", dbusapi.ErrFixed)
+	}
+	b.properties.State, b.properties.Reason = state, reason
+	return nil
+}
+
 func (b *fakeBus) Statistics() map[string]uint64 {
 	return map[string]uint64{"calls-answered": 12, "calls-timeout": 3, "dropped-short": 0}
 }

@@ -1,0 +1,83 @@
+package service
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ipmbd/dbusapi"
+	"ipmbd/i2c"
+	"ipmbd/ipmb"
+)
+
+func TestSwitchesAreThoseOfTheConfigurationAndThenThoseSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		ch := testChannel()
+		ch.Transport, ch.IgnoreNACK = TransportIPMBDevice, true
+		b, told := newBusOn(m, ch, false)
+		defer runBus(t, b)()
+		expect := func(want i2c.Switches) {
+			t.Helper()
+			p := b.Properties()
+			if got := (i2c.Switches{IgnoreNACK: p.IgnoreNACK, VerifyChecksum: p.VerifyChecksum}); got != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		}
+		expect(i2c.Switches{IgnoreNACK: true})
+		if err := b.SetIgnoreNACK(false); !errors.Is(err, ipmb.ErrClosed) {
+			t.Errorf("while it is down: %v", err)
+		}
+
+		device := i2c.Binding{Bus: 5, Driver: i2c.IPMBDevice, Addr: 0x20}
+		m.appear(device)
+		synctest.Wait()
+		expect(i2c.Switches{IgnoreNACK: true})
+		told.states()
+		if err := errors.Join(b.SetIgnoreNACK(false), b.SetVerifyChecksum(true)); err != nil {
+			t.Error(err)
+		}
+		expect(i2c.Switches{VerifyChecksum: true})
+		if n := len(told.states()); n != 2 {
+			t.Errorf("told %d times", n)
+		}
+
+		m.vanish()
+		synctest.Wait()
+		expect(i2c.Switches{VerifyChecksum: true})
+		m.appear(device)
+		time.Sleep(lastRetry)
+		synctest.Wait()
+		expect(i2c.Switches{VerifyChecksum: true})
+	})
+}
+
+func TestSwitchThatCannotBeSet(t *testing.T) {
+	for name, tt := range map[string]struct{ err, want error }{
+		"adapter cannot": {&i2c.OpError{Op: "set", Device: "/dev/ipmb-5", Err: errors.ErrUnsupported}, ipmb.ErrUnsupported},
+		"device gone":    {i2c.ErrClosed, ipmb.ErrClosed},
+		"driver fails":   {errors.New("I/O error"), dbusapi.ErrDevice},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := newTestBus(func() (i2c.Transport, string, error) {
+				return &switchedLine{line: newLine(), err: tt.err}, i2c.IPMBDevice, nil
+			})
+			b.Open(t.Context())
+			if err := b.SetVerifyChecksum(true); !errors.Is(err, tt.want) {
+				t.Errorf("%v", err)
+			}
+			if b.Properties().VerifyChecksum {
+				t.Error("it was set")
+			}
+		})
+	}
+}
+
+func TestTransportWithoutSwitches(t *testing.T) {
+	b, _ := onLine(newLine())
+	b.Open(t.Context())
+	if err := b.SetIgnoreNACK(true); !errors.Is(err, ipmb.ErrUnsupported) {
+		t.Errorf("%v", err)
+	}
+}
