@@ -57,11 +57,49 @@ func TestManagedObjectsAreTheBuses(t *testing.T) {
 			"Bus": "bus5", "Device": n.path, "Transport": "seqpacket", "Channel": byte(1), "Index": byte(9),
 			"OwnAddress": byte(0x22), "RemoteAddress": byte(0x40),
 			"State": "Up", "StateReason": "", "TimeoutMs": uint32(250), "Tries": uint32(6),
+			"IgnoreNack": false, "VerifyHeaderChecksum": false,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", path, diff)
 		}
 	}
+}
+
+func TestOwnAddressOfASocketCanBeWritten(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	respond, asked := recorder(echo)
+	n.respond(0x2C, respond)
+	start(t, bus.Address, channels(channel(n, object{"handler": "none"})))
+	c := connect(t, bus.Address)
+	for _, own := range []byte{0x22, 0x20} {
+		set := "org.freedesktop.DBus.Properties.Set"
+		if err := end(t, c.call(busPath("bus5"), set, objectIface, "OwnAddress", dbus.MakeVariant(own))).Err; err != nil {
+			t.Fatal(err)
+		}
+		if got := c.property(t, "bus5", "OwnAddress"); got != own {
+			t.Errorf("OwnAddress %v", got)
+		}
+		if code, _ := answered(t, c.send("bus5", 0, 0x30, 0, 1)); code != 0 {
+			t.Errorf("a call: %02Xh", code)
+		}
+		if got := receive(t, "the request", asked); got.from != own {
+			t.Errorf("it came from %02Xh", got.from)
+		}
+	}
+}
+
+func TestSocketIsNotBound(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	start(t, bus.Address, channels(channel(n, nil)))
+	c := connect(t, bus.Address)
+	for _, member := range []string{"bind", "unbind"} {
+		if got := errorName(end(t, c.call(busPath("bus5"), objectIface+"."+member)).Err); member == "unbind" && got != commonError+"UnsupportedRequest" {
+			t.Errorf("%s: %s", member, got)
+		}
+	}
+	c.state(t, "bus5", "Up")
 }
 
 func TestObjectsLUNIsTheResponders(t *testing.T) {
