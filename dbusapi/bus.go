@@ -77,6 +77,9 @@ const (
 	Down     State = "Down"
 )
 
+// Unbound is the Reason of a bus that is Down since Unbind.
+const Unbound = "unbound"
+
 // Types of channels, the lower two bits of an index (ipmbbridge's
 // ipmb-channels.json).
 const (

@@ -1,8 +1,11 @@
 package dbusapi
 
 import (
+	"errors"
 	"fmt"
 	"testing"
+
+	"ipmbd/ipmb"
 )
 
 func TestBindAndUnbind(t *testing.T) {
@@ -36,5 +39,42 @@ func TestBindAndUnbindFailByName(t *testing.T) {
 	}
 	if _, err := r.call(t, BasePath, busObjectInterface, "bind"); err == nil {
 		t.Error("the service itself was bound")
+	}
+}
+
+func TestClientBindsAndUnbinds(t *testing.T) {
+	r := newRig(t, Config{})
+	client := openClient(t, r.bus.Address)
+	if err := client.Unbind(t.Context(), "bus4"); err != nil || r.fake.Properties().State != Down {
+		t.Errorf("unbind: %v, %+v", err, r.fake.Properties())
+	}
+	if err := client.Bind(t.Context(), "bus4"); err != nil || r.fake.Properties().State != Up {
+		t.Errorf("bind: %v, %+v", err, r.fake.Properties())
+	}
+	for _, name := range []string{"bus5", "", "no/bus"} {
+		if err := client.Bind(t.Context(), name); !errors.As(err, new(*UnknownBusError)) {
+			t.Errorf("bus %q: %v", name, err)
+		}
+	}
+	for _, tt := range []struct{ err, want error }{
+		{ErrNoAdapter, ErrNoAdapter},
+		{ErrInUse, ErrNotAllowed},
+		{ErrFixed, ipmb.ErrUnsupported},
+		{ErrDevice, ErrUnavailable},
+	} {
+		r.fake.failDevice(fmt.Errorf("%w: what to do", tt.err))
+		err := client.Bind(t.Context(), "bus4")
+		if !errors.Is(err, tt.want) || err.Error() != tt.err.Error()+": what to do" {
+			t.Errorf("%v: %v", tt.err, err)
+		}
+	}
+}
+
+func TestClientSeesTheSwitches(t *testing.T) {
+	r := newRig(t, Config{})
+	r.fake.change(func(p *Properties) { p.IgnoreNACK, p.VerifyChecksum = true, true })
+	bus, err := openClient(t, r.bus.Address).Bus(t.Context(), "bus4")
+	if err != nil || !bus.IgnoreNACK || !bus.VerifyChecksum {
+		t.Errorf("%+v, %v", bus.Properties, err)
 	}
 }

@@ -1,16 +1,14 @@
 package service
 
-import "context"
+import (
+	"context"
 
-// notBound is the reason of a bus that was asked to be unbound.
-const notBound = "unbound: it is bound again on demand"
+	"ipmbd/dbusapi"
+)
 
 // Bind implements dbusapi.Bus.
 func (b *engineBus) Bind(ctx context.Context) error {
-	if b.opened() != nil {
-		return nil
-	}
-	if err := b.bindable(); err != nil {
+	if err := b.bindable(); err != nil || b.opened() != nil {
 		return err
 	}
 	return b.change(ctx, "being bound", func(ctx context.Context) error {
@@ -41,7 +39,7 @@ func (b *engineBus) Unbind(ctx context.Context) error {
 			return b.reconnect(ctx, err)
 		}
 		b.device.unbound = true
-		b.setClosed(notBound)
+		b.setClosed(dbusapi.Unbound)
 		return nil
 	})
 }

@@ -109,7 +109,7 @@ func TestUnboundBusStaysSoUntilBind(t *testing.T) {
 				t.Errorf("a call under way: %v", err)
 			}
 			time.Sleep(time.Minute)
-			if p := b.Properties(); p.State != dbusapi.Down || p.Reason != notBound {
+			if p := b.Properties(); p.State != dbusapi.Down || p.Reason != dbusapi.Unbound {
 				t.Errorf("%+v", p)
 			}
 			if diff := cmp.Diff([]dbusapi.State{dbusapi.Down, dbusapi.Down}, told.states()); diff != "" {

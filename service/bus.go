@@ -172,7 +172,7 @@ func (b *engineBus) started() {
 // it.
 func (b *engineBus) whyClosed(err error) string {
 	if b.device.unbound && b.device.missing {
-		return notBound
+		return dbusapi.Unbound
 	}
 	return err.Error()
 }

@@ -121,6 +121,8 @@ func (e *busError) isDown() bool {
 
 func (e *busError) advice() []string {
 	switch {
+	case e.isDown() && e.bus.Reason == dbusapi.Unbound:
+		return []string{"bind it again: ipmbctl bind " + e.bus.Name}
 	case e.isDown():
 		return []string{
 			"ipmbd opens it again as soon as it can",

@@ -143,6 +143,28 @@ ipmbctl: --timeout is 10ms to 1m0s
 See 'ipmbctl send --help'.
 `}},
 
+	{"unbind without a bus", []string{"unbind"}, result{code: 2, stderr: `
+ipmbctl: no bus; 'ipmbctl list' shows the buses
+See 'ipmbctl unbind --help'.
+`}},
+	{"bind of an unknown bus", []string{"bind", "bus7"}, result{code: 1, stderr: `
+ipmbctl: no bus "bus7"
+  the buses are: bus0, me1
+`}},
+	{"bind of a socket", []string{"bind", "me1"}, result{code: 1, stderr: `
+ipmbctl: the device cannot be changed: it is a socket
+`}},
+	{"unbind", []string{"unbind", "bus0"}, result{stdout: `
+/dev/ipmb-0 is unbound: Down: unbound
+`}},
+	{"send on a bus that is unbound", []string{"send", "bus0", "6", "1"}, result{code: 1, stderr: `
+ipmbctl: bus0 is down: unbound
+  bind it again: ipmbctl bind bus0
+`}},
+	{"bind", []string{"bind", "bus0"}, result{stdout: `
+/dev/ipmb-0 is bound: Up
+`}},
+
 	{"unknown bus", []string{"send", "bus7", "6", "1"}, result{code: 1, stderr: `
 ipmbctl: no bus "bus7"
   the buses are: bus0, me1
@@ -202,7 +224,9 @@ var jsons = []struct {
 		{"name":"me1","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/me1","device":"/run/me1.sock","transport":"seqpacket","channel":1,"index":1,"ownAddress":32,"remoteAddress":114,"state":"Down","stateReason":"/run/me1.sock: no such file or directory"}]`},
 	{"info", []string{"info", "bus0"}, 0, `
 		{"name":"bus0","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/bus0","device":"/dev/ipmb-0","transport":"ipmb-dev","channel":0,"index":0,"ownAddress":32,"remoteAddress":44,"state":"Up",
-		"timeoutMs":250,"tries":6,"statistics":{"calls-answered":12,"calls-timeout":3,"dbus-calls-refused":0,"dbus-signals-dropped":0,"dropped-short":0}}`},
+		"timeoutMs":250,"tries":6,"ignoreNack":false,"verifyHeaderChecksum":false,"statistics":{"calls-answered":12,"calls-timeout":3,"dbus-calls-refused":0,"dbus-signals-dropped":0,"dropped-short":0}}`},
+	{"bind", []string{"bind", "bus0"}, 0, `
+		{"name":"bus0","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/bus0","device":"/dev/ipmb-0","transport":"ipmb-dev","channel":0,"index":0,"ownAddress":32,"remoteAddress":44,"state":"Up"}`},
 	{"send", []string{"send", "bus0", "84h", "app", "get-device-id"}, 0, `
 		{"bus":"bus0","responder":132,"netFn":6,"lun":0,"command":1,"name":"app get-device-id","completionCode":0,"meaning":"ok","data":[32,129,131,21,81,140,162,2,0,0,1,222,173,190,239],
 		"device":{"id":32,"revision":1,"firmware":"3.15","auxiliary":[222,173,190,239],"ipmi":"1.5","manufacturer":674,"product":256,"providesSDRs":true,"updating":true,"supports":["SEL","FRU inventory","chassis"]},"milliseconds":0}`},
@@ -230,6 +254,19 @@ func TestWhatProgramsSee(t *testing.T) {
 		want := result{space.ReplaceAllString(tt.want, "") + "\n", "", tt.code}
 		if diff := cmp.Diff(want, result{text, got.stderr, got.code}, cmp.AllowUnexported(result{})); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestSwitchesAreShownWhereThereAreSome(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	r.bus0.mu.Lock()
+	r.bus0.properties.Transport, r.bus0.properties.IgnoreNACK = "ipmb-device", true
+	r.bus0.mu.Unlock()
+	got := r.ipmbctl(t, "info", "bus0")
+	for _, want := range []string{"ignore NACK             on\n", "verify header checksum  off\n"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("no %q in\n%s", want, got.stdout)
 		}
 	}
 }

@@ -49,11 +49,26 @@ func (a *app) showInfo(bus dbusapi.BusInfo) error {
 		field("timeout", bus.Policy.Timeout.String()),
 		field("tries", fmt.Sprint(bus.Policy.Tries)),
 	}
+	if bus.Transport == switchedTransport {
+		rows = append(rows,
+			field("ignore NACK", onOff(bus.IgnoreNACK)),
+			field("verify header checksum", onOff(bus.VerifyChecksum)))
+	}
 	c := a.colourFor(a.stdout)
 	fmt.Fprint(a.out, table(c, rows))
 	fmt.Fprintf(a.out, "\n%s\n%s", c.paint(bold, "counted since ipmbd started (what is not listed is 0)"),
 		table(c, countedFields(bus.Statistics)))
 	return nil
+}
+
+// switchedTransport is the one whose driver has switches.
+const switchedTransport = "ipmb-device"
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 // countedFields are the counters that have counted something, by name.

@@ -37,11 +37,13 @@ type infoJSON struct {
 	busJSON
 	TimeoutMs  int64             `json:"timeoutMs"`
 	Tries      int               `json:"tries"`
+	IgnoreNACK bool              `json:"ignoreNack"`
+	Verify     bool              `json:"verifyHeaderChecksum"`
 	Statistics map[string]uint64 `json:"statistics"`
 }
 
 func newInfoJSON(bus dbusapi.BusInfo) infoJSON {
-	return infoJSON{newBusJSON(bus), bus.Policy.Timeout.Milliseconds(), bus.Policy.Tries, bus.Statistics}
+	return infoJSON{newBusJSON(bus), bus.Policy.Timeout.Milliseconds(), bus.Policy.Tries, bus.IgnoreNACK, bus.VerifyChecksum, bus.Statistics}
 }
 
 // byteList is data as an array of numbers.

@@ -86,7 +86,7 @@ func (b *fakeBus) SetIgnoreNACK(bool) error                          { return ni
 func (b *fakeBus) SetVerifyChecksum(bool) error                      { return nil }
 
 func (b *fakeBus) Bind(context.Context) error   { return b.bound(dbusapi.Up, "") }
-func (b *fakeBus) Unbind(context.Context) error { return b.bound(dbusapi.Down, "unbound") }
+func (b *fakeBus) Unbind(context.Context) error { return b.bound(dbusapi.Down, dbusapi.Unbound) }
 
 // bound is the end of Bind and Unbind: of a socket it is an error.
 func (b *fakeBus) bound(state dbusapi.State, reason string) error {
