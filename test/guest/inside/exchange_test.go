@@ -28,7 +28,7 @@ func TestTwoDaemonsExchangeRequestsBothWays(t *testing.T) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "transport\tspeed\trequests\tlost\tretries\tp50\tp99\tmemory")
-	for _, driver := range []driver{ipmbDev} {
+	for _, driver := range drivers {
 		for _, speed := range []struct {
 			name   string
 			byteUS int
