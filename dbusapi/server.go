@@ -159,9 +159,12 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// Drain lets no more calls in and waits for those in progress, at most until
-// ctx ends.
-func (s *Server) Drain(ctx context.Context) { s.callers.drain(ctx) }
+// Drain lets no more calls in and waits until those in progress have been
+// replied to, at most until ctx ends.
+func (s *Server) Drain(ctx context.Context) {
+	s.callers.drain(ctx)
+	s.conn.stream.replies.wait(ctx)
+}
 
 // Close ends all calls, waits for them and closes all connections.
 func (s *Server) Close() error {

@@ -27,6 +27,7 @@ type stream struct {
 
 	serials serials
 	write   sync.Mutex
+	replies replies
 }
 
 func newStream(sock net.Conn) *stream {
@@ -60,6 +61,9 @@ func (s *stream) next() error {
 	head, err := s.buffer.Peek(wireFixed)
 	if err != nil {
 		return err
+	}
+	if head[1] == wireCall && head[2]&wireNoReply == 0 {
+		s.replies.owe()
 	}
 	length, ok := wireLength(head)
 	if !ok {
@@ -96,11 +100,15 @@ func (s *stream) taken(message []byte) bool {
 	return false
 }
 
-// Write sends messages.
+// Write sends messages: a reply alone, others in any number.
 func (s *stream) Write(b []byte) (int, error) {
 	s.write.Lock()
 	defer s.write.Unlock()
-	return s.sock.Write(b)
+	n, err := s.sock.Write(b)
+	if len(b) > wireFixed && (b[1] == wireReturn || b[1] == wireError) {
+		s.replies.give()
+	}
+	return n, err
 }
 
 // Close breaks the connection; it may be called more than once.

@@ -355,3 +355,38 @@ func TestStall(t *testing.T) {
 		}
 	})
 }
+
+// A stop lets what was taken be answered.
+func TestDrain(t *testing.T) {
+	story(t, "what was taken is answered, and no more is taken", ipmb.Config{Handler: slow(time.Second)}, func(t *testing.T, w *world) {
+		w.hear(from(peer, 1, cmdA))
+		drained := make(chan time.Duration, 1)
+		go func() {
+			w.engine.Drain(t.Context())
+			drained <- w.now()
+		}()
+		synctest.Wait()
+		w.hear(from(peer, 2, cmdA))
+		if at := <-drained; at != time.Second {
+			t.Errorf("drained at %v", at)
+		}
+		if n := len(w.answers(peer)); n != 1 {
+			t.Errorf("%d answers", n)
+		}
+		if n := w.count("dropped-stopping"); n != 1 {
+			t.Errorf("%d requests were dropped", n)
+		}
+		w.place(me, prompt)
+		w.do(ask(me, cmdA)).answered()
+	})
+
+	story(t, "it is not waited for longer than the caller will", ipmb.Config{Handler: slow(time.Minute)}, func(t *testing.T, w *world) {
+		w.hear(from(peer, 1, cmdA))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w.engine.Drain(ctx)
+		if at := w.now(); at != time.Second {
+			t.Errorf("drained at %v", at)
+		}
+	})
+}

@@ -118,6 +118,7 @@ type Engine struct {
 	outbox     outbox
 	requests   requestTable
 	handlers   workers
+	drained    chan struct{} // nil but in Drain; closed when no answer is owed
 }
 
 // New makes an engine. It is at rest until Run.
@@ -195,6 +196,35 @@ func (e *Engine) close() {
 		}
 	}
 	e.outbox.close(e)
+	e.checkDrained()
+}
+
+// Drain takes no more requests from the bus and waits until those taken are
+// answered, at most until ctx ends. Calls go on, and so does Run.
+func (e *Engine) Drain(ctx context.Context) {
+	e.mu.Lock()
+	if e.drained == nil {
+		e.drained = make(chan struct{})
+	}
+	drained := e.drained
+	e.checkDrained()
+	e.mu.Unlock()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+	}
+}
+
+// checkDrained is to be called when an answer has been written or given up.
+func (e *Engine) checkDrained() {
+	if e.drained == nil || e.running && (e.handlers.unanswered > 0 || e.outbox.pending > 0) {
+		return
+	}
+	select {
+	case <-e.drained:
+	default:
+		close(e.drained)
+	}
 }
 
 // Address is our own address.

@@ -16,13 +16,16 @@ type workers struct {
 	limit   int
 	started int
 	busy    int
-	work    chan *entry
-	group   sync.WaitGroup
+	// unanswered is how many requests are in handlers that no answer has been
+	// given for.
+	unanswered int
+	work       chan *entry
+	group      sync.WaitGroup
 }
 
 func (w *workers) open(limit int) {
 	w.limit = limit
-	w.started, w.busy = 0, 0
+	w.started, w.busy, w.unanswered = 0, 0, 0
 	w.work = make(chan *entry, limit)
 }
 
@@ -37,6 +40,10 @@ func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte) {
 	now := e.now()
 	if n := e.requests.repeated(f, raw, now); n != nil {
 		e.repeat(n)
+		return
+	}
+	if e.drained != nil {
+		e.counts.add(droppedStopping)
 		return
 	}
 	if !e.running || e.outbox.pending >= e.config.MaxAnswers {
@@ -97,6 +104,7 @@ func (e *Engine) newEntry(f Frame, raw []byte) *entry {
 func (e *Engine) dispatch(ctx context.Context, n *entry) {
 	w := &e.handlers
 	w.busy++
+	w.unanswered++
 	if w.busy > w.started {
 		w.started++
 		w.group.Go(func() {
@@ -121,6 +129,8 @@ func (e *Engine) serve(ctx context.Context, n *entry) {
 		return
 	}
 	e.unset(&n.deadline)
+	e.handlers.unanswered--
+	defer e.checkDrained()
 	if err != nil {
 		e.countFailure(err)
 		response = ipmi.Response{Code: ipmi.CodeOf(err)}
@@ -159,6 +169,7 @@ func (e *Engine) countFailure(err error) {
 // later reaches nobody.
 func (n *entry) expire(e *Engine, _ time.Duration) {
 	e.counts.add(handlersTooSlow)
+	e.handlers.unanswered--
 	e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrTooSlow)})
 }
 

@@ -16,6 +16,7 @@ const (
 	droppedBroadcast
 	droppedRepeat
 	droppedAnswersFull
+	droppedStopping
 
 	callsStarted
 	callsAnswered
@@ -59,6 +60,7 @@ var counterNames = [counterCount]string{
 	droppedBroadcast:      "dropped-broadcast",
 	droppedRepeat:         "dropped-repeat",
 	droppedAnswersFull:    "dropped-answers-full",
+	droppedStopping:       "dropped-stopping",
 
 	callsStarted:         "calls-started",
 	callsAnswered:        "calls-answered",

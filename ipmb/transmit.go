@@ -265,6 +265,7 @@ func (e *Engine) finish(d *delivery, err error) {
 	if d.entry != nil {
 		d.entry.delivering = false
 	}
+	e.checkDrained()
 }
 
 // deliver sends a frame to which no answer is awaited.

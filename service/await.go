@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// await waits until the transport is open, or ctx ends. Failures are in the
-// state. It tries to open it
+// await waits until the transport is open, or ctx ends. It tries to open it
 // whenever something has come or gone at its path, and after each of the
-// back-off's times, beginning with pause. It does what jobs there are.
+// back-off's times, beginning with pause; failures are in the state. It does
+// what jobs there are.
 func (b *engineBus) await(ctx context.Context, retry *backoff, pause time.Duration) {
 	changes, stop := b.device.changes(ctx)
 	defer stop()

@@ -25,6 +25,9 @@ type Bus interface {
 	// Run serves the bus, and opens its transport again whenever it ends,
 	// until ctx does.
 	Run(ctx context.Context)
+	// Drain takes no more requests from the bus and waits until those taken
+	// are answered, at most until ctx ends.
+	Drain(ctx context.Context)
 }
 
 // engineBus is an engine on a transport.
@@ -206,6 +209,9 @@ func addCounters(sum map[string]uint64, t i2c.Transport) {
 		}
 	}
 }
+
+// Drain implements Bus.
+func (b *engineBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }
 
 // Do implements dbusapi.Bus.
 func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {

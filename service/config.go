@@ -20,10 +20,10 @@ type Config struct {
 	// TrustedNames are well-known D-Bus names whose owners' signals are obeyed
 	// beside those of uid 0.
 	TrustedNames []string // trusted-names
-	// BindMissing: the kernel device of a channel is made at BMCAddress where it
-	// is missing, as ipmbbridge does. It is what ipmbbridge's file means, and no
-	// key.
-	BindMissing bool
+	// Bridge: the file is ipmbbridge's. Hence the kernel device of a channel is
+	// made at BMCAddress where it is missing, and one whose driver is not known
+	// is taken for ipmb-dev, the only one that ipmbbridge can use.
+	Bridge bool
 }
 
 // ChannelConfig is one bus.

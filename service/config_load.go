@@ -102,7 +102,7 @@ func (r *reader) unreadable(err error) error {
 
 // config reads the file's object.
 func (r *reader) config(root node) Config {
-	config := Config{BindMissing: r.lenient}
+	config := Config{Bridge: r.lenient}
 	r.places[""] = root
 	object(r, root, "", topKeys, &config)
 	r.faults = append(r.faults, r.complete(config.topFaults())...)

@@ -149,7 +149,7 @@ func TestParseConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			test.want.BindMissing = test.path == bridgePath
+			test.want.Bridge = test.path == bridgePath
 			if diff := cmp.Diff(test.want, *got); diff != "" {
 				t.Error("configuration differs (-want +got):\n" + diff)
 			}

@@ -28,6 +28,9 @@ import (
 // drainTime is how long calls in progress may take to end at a stop.
 const drainTime = 2 * time.Second
 
+// replyTime is how long the message bus may take to read the last replies.
+const replyTime = 500 * time.Millisecond
+
 // Options is what Run needs.
 type Options struct {
 	Config Config
@@ -102,12 +105,16 @@ func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
 	if err != nil {
 		return err
 	}
-	machine := thisSystem(ch.Transport)
+	unknown := TransportAuto
+	if s.config.Bridge {
+		unknown = TransportIPMBDev
+	}
+	machine := thisSystem(ch.Transport, unknown)
 	if s.demo != nil {
 		machine.open = s.demo.open(ch)
 	}
 	observer := &objectObserver{s, object}
-	bus := newEngineBus(ch, newDevice(ch, machine, s.config.BindMissing), handler, observer, s.log)
+	bus := newEngineBus(ch, newDevice(ch, machine, s.config.Bridge), handler, observer, s.log)
 	bus.Open(ctx)
 	s.buses = append(s.buses, &channel{bus, ch.Name, object})
 	return s.server.AddBus(object, bus)
@@ -174,6 +181,9 @@ func (s *service) run(ctx context.Context) error {
 	}
 	stop()
 	buses.Wait()
+	if err == nil {
+		s.tellTheRest(ctx)
+	}
 	// Before its loops: a message bus that reads no more may hold one of them.
 	err = errors.Join(err, s.server.Close())
 	loops.Wait()
@@ -186,8 +196,20 @@ func (s *service) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	err := errors.Join(notify("STOPPING=1"), s.server.ReleaseNames(ctx))
+	var draining sync.WaitGroup
+	for _, bus := range s.buses {
+		draining.Go(func() { bus.Drain(ctx) })
+	}
 	s.server.Drain(ctx)
+	draining.Wait()
 	return err
+}
+
+// tellTheRest lets the calls that the buses have ended at last be replied to.
+func (s *service) tellTheRest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTime)
+	defer cancel()
+	s.server.Drain(ctx)
 }
 
 // tellStatus keeps systemd's status line true until ctx ends.

@@ -27,11 +27,12 @@ type watch interface {
 	Close() error
 }
 
-// thisSystem opens transports of a kind.
-func thisSystem(kind TransportKind) system {
+// thisSystem opens transports of a kind. A character device whose driver is not
+// known is one of unknown; TransportAuto refuses it.
+func thisSystem(kind, unknown TransportKind) system {
 	return system{
 		open: func(path string, switches i2c.Switches) (i2c.Transport, string, error) {
-			return openTransport(kind, path, switches)
+			return openTransport(kind, unknown, path, switches)
 		},
 		watch:     func(path string) (watch, error) { return i2c.OpenWatch(path) },
 		bind:      i2c.Bind,
@@ -42,17 +43,20 @@ func thisSystem(kind TransportKind) system {
 
 // openTransport opens a transport. TransportAuto is decided by what is at the
 // path now.
-func openTransport(kind TransportKind, path string, switches i2c.Switches) (i2c.Transport, string, error) {
+func openTransport(kind, unknown TransportKind, path string, switches i2c.Switches) (i2c.Transport, string, error) {
 	name := kind.String()
 	if kind == TransportAuto {
 		detected, err := i2c.Detect(path)
-		if errors.Is(err, i2c.ErrUnknownDriver) {
-			err = fmt.Errorf("%w: say with the key transport which one it is", err)
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			name = detected
+		case !errors.Is(err, i2c.ErrUnknownDriver):
 			return nil, name, err
+		case unknown == TransportAuto:
+			return nil, name, fmt.Errorf("%w: say with the key transport which one it is", err)
+		default:
+			name = unknown.String()
 		}
-		name = detected
 	}
 	t, err := openNamed(name, path, switches)
 	return t, name, err

@@ -50,7 +50,7 @@ func TestTransportIsOpenedByItsKind(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			transport, kind, err := thisSystem(test.kind).open(test.path, i2c.Switches{})
+			transport, kind, err := thisSystem(test.kind, TransportAuto).open(test.path, i2c.Switches{})
 			if kind != test.want {
 				t.Errorf("kind %s, want %s", kind, test.want)
 			}
@@ -65,13 +65,13 @@ func TestTransportIsOpenedByItsKind(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := thisSystem(TransportAuto).open(missing, i2c.Switches{}); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := thisSystem(TransportAuto, TransportAuto).open(missing, i2c.Switches{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing device is %v", err)
 	}
 }
 
 func TestWatchOfThisSystem(t *testing.T) {
-	w, err := thisSystem(TransportAuto).watch(filepath.Join(t.TempDir(), "ipmb-4"))
+	w, err := thisSystem(TransportAuto, TransportAuto).watch(filepath.Join(t.TempDir(), "ipmb-4"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,5 +80,12 @@ func TestWatchOfThisSystem(t *testing.T) {
 	}
 	if err := w.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestUnknownDriverOfBridgesFileIsIPMBDev(t *testing.T) {
+	_, kind, err := thisSystem(TransportAuto, TransportIPMBDev).open("/dev/null", i2c.Switches{})
+	if kind != "ipmb-dev" || err == nil || strings.Contains(err.Error(), "key transport") {
+		t.Errorf("/dev/null: %s, %v", kind, err)
 	}
 }

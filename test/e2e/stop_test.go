@@ -1,12 +1,63 @@
 package e2e
 
 import (
+	"os"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/godbus/dbus/v5"
+
 	"ipmbd/internal/bustest"
+	"ipmbd/test/hostd"
 )
+
+// held is a responder that answers when it is told to.
+func held(release <-chan struct{}) responder {
+	return func(asked packet, send func(packet)) {
+		go func() {
+			<-release
+			echo(asked, send)
+		}()
+	}
+}
+
+func TestStopLetsCallsEnd(t *testing.T) {
+	t.Parallel()
+	for name, signal := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": syscall.SIGINT} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus, n := bustest.Start(t), listen(t, "ipmb-5")
+			release := make(chan struct{})
+			respond, asked := recorder(held(release))
+			n.respond(0x2C, respond)
+			d := start(t, bus.Address, channels(channel(n, unhurried)))
+			c := connect(t, bus.Address)
+			var old, named []*dbus.Call
+			for i := range byte(32) {
+				old = append(old, c.sendLegacy(1, 0x30, 0, 1, i))
+				named = append(named, c.send("bus5", 0, 0x30, 0, 2, i))
+			}
+			for range 64 {
+				receive(t, "a request on the bus", asked)
+			}
+			d.signal(signal)
+			eventually(t, "the name to be given back", func() bool { return !c.served(t) })
+			close(release)
+			for i := range byte(32) {
+				if got := legacyEnd(t, old[i]); got.Status != 0 || got.Data[0] != i {
+					t.Errorf("%+v", got)
+				}
+				if code, data := answered(t, named[i]); code != 0 || data[0] != i {
+					t.Errorf("%02Xh % X", code, data)
+				}
+			}
+			if code := d.exit(t); code != 0 {
+				t.Errorf("exit status %d", code)
+			}
+		})
+	}
+}
 
 func TestStopDoesNotWaitForTheSilent(t *testing.T) {
 	t.Parallel()
@@ -15,8 +66,7 @@ func TestStopDoesNotWaitForTheSilent(t *testing.T) {
 	n.respond(0x2C, respond)
 	d := start(t, bus.Address, channels(channel(n, object{"timeout-ms": 60000})))
 	c := connect(t, bus.Address)
-	c.sendLegacy(1, 0x30, 0, 1)
-	c.send("bus5", 0, 0x30, 0, 2)
+	old, named := c.sendLegacy(1, 0x30, 0, 1), c.send("bus5", 0, 0x30, 0, 2)
 	for range 2 {
 		receive(t, "a request on the bus", asked)
 	}
@@ -27,6 +77,33 @@ func TestStopDoesNotWaitForTheSilent(t *testing.T) {
 	}
 	if took := time.Since(begin); took < 1900*time.Millisecond || took > 2*time.Second+atOnce {
 		t.Errorf("stopped after %v, not about 2 s", took)
+	}
+	if got := legacyEnd(t, old); got.Status != 4 {
+		t.Errorf("a call under way: %+v", got)
+	}
+	if got := errorName(end(t, named).Err); got != commonError+"Unavailable" {
+		t.Errorf("a call under way: %s", got)
+	}
+}
+
+// TestStopLetsRequestsBeAnswered: a request that was taken is answered, not
+// left to be repeated.
+func TestStopLetsRequestsBeAnswered(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	host := hostd.Start(t, bus.Address, hostd.Print)
+	d := start(t, bus.Address, channels(channel(n, nil)))
+	c := connect(t, bus.Address)
+	request := delayed(1, 500, 0xAB)
+	n.send(t, request.bytes())
+	host.Next(t)
+	d.signal(syscall.SIGTERM)
+	eventually(t, "the name to be given back", func() bool { return !c.served(t) })
+	if got := n.answerTo(t, request); got.data[0] != 0 || got.data[1] != 0xAB {
+		t.Errorf("answered % X", got.data)
+	}
+	if code := d.exit(t); code != 0 {
+		t.Errorf("exit status %d", code)
 	}
 }
 
