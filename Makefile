@@ -70,4 +70,4 @@ help:
 	@echo 'make build      bin/ipmbd and bin/ipmbctl'
 	@echo 'make release    dist/: amd64, arm64, armv7 (AST2600), armv5 (AST2400, AST2500), without symbols'
 	@echo 'make install    into DESTDIR= and PREFIX=/usr'
-	@echo 'make clean      remove bin'
+	@echo 'make clean      remove bin and dist'

@@ -124,27 +124,18 @@ func (c *Call) Answer() (ipmi.Response, error) {
 
 // start puts a call on its way. An error means that it never was.
 func (e *Engine) start(ctx context.Context, c *Call, req *Request) error {
-	if err := req.check(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
+	err := req.check()
+	if err == nil {
+		err = ctx.Err()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	length := MinRequest + len(req.Data)
-	if req.GeneralCall {
-		length++
+	if err == nil {
+		err = e.refusal(req)
 	}
-	switch {
-	case !e.running:
-		return ErrClosed
-	case length > e.limits.MaxFrame:
-		return fmt.Errorf("%w: %d bytes, %d are possible", ErrTooLong, length, e.limits.MaxFrame)
-	case req.GeneralCall && !e.limits.GeneralCall:
-		return fmt.Errorf("%w: general call", ErrUnsupported)
-	case e.outbox.stalled:
-		return ErrStuck
+	if err != nil {
+		e.counts.add(callsRefused)
+		return err
 	}
 	r := e.responder(req.Responder)
 	c.prepare(e, r, req)
@@ -159,6 +150,25 @@ func (e *Engine) start(ctx context.Context, c *Call, req *Request) error {
 		}
 	}
 	e.counts.add(callsStarted)
+	return nil
+}
+
+// refusal is why a request cannot be sent now.
+func (e *Engine) refusal(req *Request) error {
+	length := MinRequest + len(req.Data)
+	if req.GeneralCall {
+		length++
+	}
+	switch {
+	case !e.running:
+		return ErrClosed
+	case length > e.limits.MaxFrame:
+		return fmt.Errorf("%w: %d bytes, %d are possible", ErrTooLong, length, e.limits.MaxFrame)
+	case req.GeneralCall && !e.limits.GeneralCall:
+		return fmt.Errorf("%w: general call", ErrUnsupported)
+	case e.outbox.stalled:
+		return ErrStuck
+	}
 	return nil
 }
 

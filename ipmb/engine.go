@@ -110,7 +110,8 @@ type Engine struct {
 	mu         sync.Mutex
 	address    ipmi.Address
 	policy     Policy
-	running    bool
+	occupied   bool   // by a Run, until it returns
+	running    bool   // calls and requests are taken
 	batch      uint64 // of frames, counted as they are read
 	limits     i2c.Limits
 	deadlines  deadlines
@@ -147,7 +148,8 @@ var errRunning = errors.New("ipmb: engine is running already")
 // Run serves the bus on t until ctx ends, Close is called on t, or t fails,
 // and returns the cause. It closes t, ends all calls with ErrClosed and
 // cancels the handlers. It may be called again, with another transport, when
-// it has returned.
+// it has returned; until then a second Run returns at once and leaves its
+// transport alone.
 func (e *Engine) Run(ctx context.Context, t i2c.Transport) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	if err := e.open(t.Limits()); err != nil {
@@ -165,16 +167,19 @@ func (e *Engine) Run(ctx context.Context, t i2c.Transport) error {
 	cancel(e.receive(ctx, t))
 	loops.Wait()
 	e.handlers.wait()
+	e.mu.Lock()
+	e.occupied = false
+	e.mu.Unlock()
 	return context.Cause(ctx)
 }
 
 func (e *Engine) open(limits i2c.Limits) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.running {
+	if e.occupied {
 		return errRunning
 	}
-	e.running = true
+	e.occupied, e.running = true, true
 	e.limits = limits
 	if own := e.config.MaxFrame; own != 0 {
 		e.limits.MaxFrame = min(own, limits.MaxFrame)

@@ -37,6 +37,10 @@ func (w *workers) wait() {
 
 // admitRequest takes a request, drops it, or answers it as an earlier one.
 func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte) {
+	if !e.running {
+		e.counts.add(droppedStopping)
+		return
+	}
 	now := e.now()
 	if n := e.requests.repeated(f, raw, now); n != nil {
 		e.repeat(n)
@@ -46,7 +50,7 @@ func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte) {
 		e.counts.add(droppedStopping)
 		return
 	}
-	if !e.running || e.outbox.pending >= e.config.MaxAnswers {
+	if e.outbox.pending >= e.config.MaxAnswers {
 		e.counts.add(droppedAnswersFull)
 		return
 	}

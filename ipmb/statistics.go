@@ -27,6 +27,7 @@ const (
 	callsClosed
 	callsCancelled
 	callsBusy
+	callsRefused
 	retransmissions
 	responsesLate
 	responsesUnexpected
@@ -71,6 +72,7 @@ var counterNames = [counterCount]string{
 	callsClosed:          "calls-closed",
 	callsCancelled:       "calls-cancelled",
 	callsBusy:            "calls-busy",
+	callsRefused:         "calls-refused",
 	retransmissions:      "retransmissions",
 	responsesLate:        "responses-late",
 	responsesUnexpected:  "responses-unexpected",

@@ -32,8 +32,17 @@ type delivery struct {
 	deadline // of the pause between two writes
 	frame    []byte
 	tries    int
-	entry    *entry     // of the request that it answers, or nil
-	result   chan error // of a broadcast, or nil
+	expires  time.Duration // when its number may mean another request
+	entry    *entry        // of the request that it answers, or nil
+	result   chan error    // of a broadcast, or nil
+}
+
+// tell tells who waits for a broadcast how it ended. The first word counts.
+func (d *delivery) tell(err error) {
+	select {
+	case d.result <- err:
+	default:
+	}
 }
 
 // outbox is what waits for the bus, and the state of the one writer.
@@ -46,7 +55,8 @@ type outbox struct {
 	turns      []*responder // those with calls in their queue
 	inRow      int          // deliveries written since the last call
 
-	frame   []byte // being written
+	frame   []byte    // being written
+	current *delivery // to which it belongs, nil for a call
 	writing bool
 	since   time.Duration
 	stalled bool
@@ -63,17 +73,25 @@ func (o *outbox) open() { o.isOpen = true }
 // close drops the deliveries and stops the writer.
 func (o *outbox) close(e *Engine) {
 	o.isOpen = false
+	o.drop(e, func(*delivery) bool { return true }, ErrClosed)
+	o.work.Broadcast()
+}
+
+// drop ends the deliveries that which picks, but for the one being written.
+func (o *outbox) drop(e *Engine, which func(*delivery) bool, err error) {
 	for _, d := range slices.Clone(e.deadlines.heap) {
-		if pausing, ok := d.owner.(*delivery); ok {
+		if pausing, ok := d.owner.(*delivery); ok && which(pausing) {
 			e.unset(d)
-			o.deliveries = append(o.deliveries, pausing)
+			e.finish(pausing, err)
 		}
 	}
-	for _, d := range o.deliveries {
-		e.finish(d, ErrClosed)
-	}
-	o.deliveries = nil
-	o.work.Broadcast()
+	o.deliveries = slices.DeleteFunc(o.deliveries, func(d *delivery) bool {
+		if !which(d) {
+			return false
+		}
+		e.finish(d, err)
+		return true
+	})
 }
 
 func (o *outbox) addDelivery(d *delivery) {
@@ -137,7 +155,7 @@ func (e *Engine) transmit(t i2c.Transport) {
 	defer e.mu.Unlock()
 	for e.outbox.wait() {
 		if d := e.outbox.nextDelivery(); d != nil {
-			e.delivered(d, e.write(t, d.frame))
+			e.transmitDelivery(t, d)
 			continue
 		}
 		c := e.outbox.nextCall()
@@ -145,6 +163,19 @@ func (e *Engine) transmit(t i2c.Transport) {
 		e.departs(c)
 		e.written(r, sequence, e.write(t, c.frame))
 	}
+}
+
+// transmitDelivery writes a delivery, unless a stall has made it so old that its
+// answer could be taken for another request's.
+func (e *Engine) transmitDelivery(t i2c.Transport, d *delivery) {
+	if e.now() >= d.expires {
+		e.finish(d, ErrStuck)
+		return
+	}
+	e.outbox.current = d
+	err := e.write(t, d.frame)
+	e.outbox.current = nil
+	e.delivered(d, err)
 }
 
 // write puts a frame on the bus, with the mutex free meanwhile. The frame is
@@ -256,7 +287,7 @@ func (e *Engine) finish(d *delivery, err error) {
 	e.outbox.pending--
 	switch {
 	case d.result != nil:
-		d.result <- err
+		d.tell(err)
 	case err == nil:
 		e.counts.add(answersWritten)
 	default:
@@ -271,6 +302,7 @@ func (e *Engine) finish(d *delivery, err error) {
 // deliver sends a frame to which no answer is awaited.
 func (e *Engine) deliver(d *delivery) {
 	d.owner = d
+	d.expires = e.now() + sequenceExpiration
 	e.outbox.pending++
 	e.outbox.addDelivery(d)
 }
@@ -296,7 +328,13 @@ func (w *stallWatch) expire(e *Engine, now time.Duration) {
 			e.endAll(r, (*Call).untransmitted, ErrStuck)
 		}
 	}
+	o.drop(e, (*delivery).isBroadcast, ErrStuck)
+	if o.current != nil && o.current.isBroadcast() {
+		o.current.tell(ErrStuck)
+	}
 }
+
+func (d *delivery) isBroadcast() bool { return d.result != nil }
 
 // untransmitted reports whether the bus has seen nothing of the call yet.
 func (c *Call) untransmitted() bool { return c.slotEnd == 0 }

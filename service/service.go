@@ -4,8 +4,9 @@
 //
 // The order of a start: transports are opened but not read, all objects are
 // exported, all names are taken, the buses begin to read, and systemd is told.
-// A stop goes the other way: names are given back, calls in progress have two
-// seconds to end, the buses stop, the connections close.
+// A stop goes the other way: names are given back, calls and requests in
+// progress have two seconds to end, the buses stop, the connections close. A
+// message bus that reads no more holds up none of it.
 //
 // A bus that cannot be opened is Down and tried again; the others run.
 package service
@@ -84,6 +85,7 @@ func run(ctx context.Context, o Options) error {
 	}
 	defer server.Close()
 	s.server = server
+	defer s.closeBuses(ctx)
 	for _, ch := range s.config.Channels {
 		if err := s.addChannel(ctx, ch); err != nil {
 			return fmt.Errorf("channel %s: %w", ch.Name, err)
@@ -93,6 +95,15 @@ func run(ctx context.Context, o Options) error {
 		return err
 	}
 	return s.run(ctx)
+}
+
+// closeBuses closes what a start that did not end well has opened.
+func (s *service) closeBuses(ctx context.Context) {
+	ended, end := context.WithCancel(context.WithoutCancel(ctx))
+	end()
+	for _, bus := range s.buses {
+		bus.Run(ended)
+	}
 }
 
 // addChannel makes a bus and exports it.
@@ -175,27 +186,35 @@ func (s *service) run(ctx context.Context) error {
 		s.log.Info("serving", zap.Int("buses", len(s.buses)))
 		select {
 		case <-ctx.Done():
-			err = s.drain(running)
+			err = s.drain(running, &loops)
 		case err = <-lost:
 		}
 	}
 	stop()
-	buses.Wait()
 	if err == nil {
 		s.tellTheRest(ctx)
 	}
-	// Before its loops: a message bus that reads no more may hold one of them.
+	// Before the buses and the loops: a message bus that reads no more may hold
+	// one of their writes.
 	err = errors.Join(err, s.server.Close())
+	buses.Wait()
 	loops.Wait()
 	return err
 }
 
 // drain gives back the names and lets calls in progress end.
-func (s *service) drain(ctx context.Context) error {
+func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 	s.log.Info("stopping")
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	err := errors.Join(notify("STOPPING=1"), s.server.ReleaseNames(ctx))
+	err := notify("STOPPING=1")
+	released := make(chan error, 1)
+	loops.Go(func() { released <- s.server.ReleaseNames(ctx) })
+	select {
+	case failed := <-released:
+		err = errors.Join(err, failed)
+	case <-ctx.Done(): // The message bus reads no more.
+	}
 	var draining sync.WaitGroup
 	for _, bus := range s.buses {
 		draining.Go(func() { bus.Drain(ctx) })

@@ -60,9 +60,12 @@ func TestOwnAddressChanges(t *testing.T) {
 		}, "xyz.openbmc_project.Ipmi.Channel.Ipmb", "OwnAddress", dbus.MakeVariant(byte(to)))
 		return err
 	}
-	for i, change := range []func(ipmi.Address) error{byProperty, bySignal, bySignal, byProperty} {
-		to := ipmi.Address(0x30 + 2*i)
-		if err := change(to); err != nil {
+	for i, step := range []struct {
+		change func(ipmi.Address) error
+		to     ipmi.Address
+	}{{byProperty, 0x30}, {bySignal, 0x32}, {bySignal, 0x34}, {byProperty, bmcAddress}} {
+		to := step.to
+		if err := step.change(to); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, func() string {
