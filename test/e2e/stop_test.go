@@ -132,3 +132,28 @@ func TestStopAtAStalledBusIsNotHeld(t *testing.T) {
 	c.state(t, "bus5", "Down")
 	d.stopped(t)
 }
+
+// A stop does not wait for a message bus that reads no more. The frames make so
+// many signals that a write to it is held.
+func TestStopWhileTheMessageBusReadsNoMore(t *testing.T) {
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	n.respond(0x2C, silent)
+	d := start(t, bus.Address, channels(channel(n, object{"type": "ipmb"})))
+	c := connect(t, bus.Address)
+	var pid uint32
+	if err := c.BusObject().Call("org.freedesktop.DBus.GetConnectionUnixProcessID", 0, "org.freedesktop.DBus").Store(&pid); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a connection", func() bool { return n.connections() == 1 })
+	if err := syscall.Kill(int(pid), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(int(pid), syscall.SIGCONT)
+	unasked := packet{to: 0x20, netFn: 7, from: 0x2C, number: 1, cmd: 1, data: make([]byte, 200)}
+	for range 6000 {
+		n.send(t, unasked.bytes())
+	}
+	n.send(t, toHost(1, hostd.CommandEcho, 1).bytes())
+	d.signal(syscall.SIGTERM)
+	eventually(t, "the end of the daemon", d.ended)
+}
