@@ -95,15 +95,18 @@ func exchange(t *testing.T, a, b *daemon) (times []time.Duration, lost int) {
 	return times, lost
 }
 
-// echoes sends a number to the other side and fails unless it comes back.
+// echoes sends a number to the other side, and fails if another comes back. A
+// completion code is an error: a host daemon's, whose bus went away, say.
 func (d *daemon) echoes(t *testing.T, number uint32) error {
 	data := binary.BigEndian.AppendUint32(nil, number)
 	answer, err := d.Send(t.Context(), "bus", ipmb.Request{NetFn: echo, Command: 0x01, Data: data})
 	switch {
 	case err != nil:
 		return err
-	case answer.Code != ipmi.CodeOK || !bytes.Equal(answer.Data, data):
-		t.Errorf("request %d has another request's answer: %v % X", number, answer.Code, answer.Data)
+	case answer.Code != ipmi.CodeOK:
+		return fmt.Errorf("completion code %v", answer.Code)
+	case !bytes.Equal(answer.Data, data):
+		t.Errorf("request %d has another request's answer: % X", number, answer.Data)
 	}
 	return nil
 }
