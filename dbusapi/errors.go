@@ -63,6 +63,7 @@ var errorNames = []struct {
 
 	{ipmi.ErrNoHandler, errorUnsupported, "nobody serves this command"},
 	{ipmi.ErrBusy, errorTooMany, "too many requests are being served: try again"},
+	{ipmi.ErrDenied, errorNotAllowed, "the configuration denies this command"},
 	{ipmi.ErrAbsent, errorUnavailable, "the one who serves this command is not running"},
 	{ipmi.ErrGone, errorUnavailable, "the one who serves this command stopped while it did"},
 	{ipmi.ErrTooSlow, errorTimeout, "the one who serves this command did not answer in time"},

@@ -84,6 +84,8 @@ func TestEveryErrorHasItsNameAndStatus(t *testing.T) {
 		"ipmb.ErrUnsupported":     {ipmb.ErrUnsupported, errorUnsupported, 4},
 		"ipmi.ErrNoHandler":       {ipmi.ErrNoHandler, errorUnsupported, 4},
 		"ipmi.ErrBusy":            {ipmi.ErrBusy, errorTooMany, 4},
+		"ipmi.ErrDenied":          {ipmi.ErrDenied, errorNotAllowed, 4},
+		"ipmi.ErrDeferred":        {ipmi.ErrDeferred, errorInternal, 4},
 		"ipmi.ErrAbsent":          {ipmi.ErrAbsent, errorUnavailable, 4},
 		"ipmi.ErrGone":            {ipmi.ErrGone, errorUnavailable, 4},
 		"ipmi.ErrTooSlow":         {ipmi.ErrTooSlow, errorTimeout, 4},

@@ -27,6 +27,8 @@ var (
 	ErrNoHandler = errors.New("no handler for the command")
 	// ErrBusy: too much is being served already. No handler ran.
 	ErrBusy = errors.New("too many requests in progress")
+	// ErrDenied: the configuration denies the command. No handler ran.
+	ErrDenied = errors.New("command is denied")
 	// ErrAbsent: the one who serves the command is not there. No handler ran.
 	ErrAbsent = errors.New("handler is not present")
 	// ErrGone: the handler left while it served the request.
@@ -39,6 +41,10 @@ var (
 	ErrAnswerTooLong = errors.New("answer too long")
 	// ErrPanic: the handler panicked.
 	ErrPanic = errors.New("handler panicked")
+
+	// ErrDeferred is no failure: somebody else answers the request, by another
+	// way and in the handler's time. It becomes no completion code.
+	ErrDeferred = errors.New("answered by another way")
 )
 
 // codes is the one table from error to completion code. Order matters only
@@ -49,6 +55,7 @@ var codes = []struct {
 }{
 	{ErrNoHandler, CodeInvalidCommand},
 	{ErrBusy, CodeNodeBusy},
+	{ErrDenied, CodeInsufficientPrivilege},
 	{ErrAbsent, CodeNoResponse},
 	{ErrGone, CodeNoResponse},
 	{ErrAnswerTooLong, CodeNoResponse},
@@ -74,5 +81,10 @@ func CodeOf(err error) CompletionCode {
 // NotServed reports whether err says that no handler ran, so that the same
 // request may be served when it comes again.
 func NotServed(err error) bool {
-	return errors.Is(err, ErrNoHandler) || errors.Is(err, ErrBusy) || errors.Is(err, ErrAbsent)
+	for _, early := range [...]error{ErrNoHandler, ErrBusy, ErrDenied, ErrAbsent} {
+		if errors.Is(err, early) {
+			return true
+		}
+	}
+	return false
 }

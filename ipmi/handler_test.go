@@ -20,12 +20,14 @@ var sentinels = []struct {
 }{
 	{"ErrNoHandler", ErrNoHandler, CodeInvalidCommand, true},
 	{"ErrBusy", ErrBusy, CodeNodeBusy, true},
+	{"ErrDenied", ErrDenied, CodeInsufficientPrivilege, true},
 	{"ErrAbsent", ErrAbsent, CodeNoResponse, true},
 	{"ErrGone", ErrGone, CodeNoResponse, false},
 	{"ErrTooSlow", ErrTooSlow, CodeTimeout, false},
 	{"ErrNoSpace", ErrNoSpace, CodeOutOfSpace, false},
 	{"ErrAnswerTooLong", ErrAnswerTooLong, CodeNoResponse, false},
 	{"ErrPanic", ErrPanic, CodeUnspecified, false},
+	{"ErrDeferred", ErrDeferred, CodeUnspecified, false}, // nobody asks
 }
 
 func TestCodeOfSentinels(t *testing.T) {

@@ -88,6 +88,9 @@ type Request struct {
 	Requester Address
 	// RequesterLUN is the sender's LUN.
 	RequesterLUN LUN
+	// Sequence is the sender's sequence number, for those who pass the message
+	// on as it came.
+	Sequence uint8
 
 	NetFn   NetFn
 	LUN     LUN // the responder's LUN

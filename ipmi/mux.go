@@ -20,11 +20,11 @@ type Mux struct {
 	routes atomic.Pointer[routes]
 }
 
-// Registration is what one Register has put into a Mux.
+// Registration is what one Register or Reserve has put into a Mux.
 type Registration struct {
 	mux      *Mux
 	owner    string
-	handler  Handler
+	handler  Handler // nil: reserved
 	patterns []Pattern
 }
 
@@ -68,8 +68,18 @@ func (m *Mux) Register(owner string, h Handler, patterns ...Pattern) (*Registrat
 	case len(patterns) == 0:
 		return nil, errors.New("no pattern to register")
 	}
-	r := &Registration{mux: m, owner: owner, handler: h, patterns: slices.Clone(patterns)}
+	return m.add(&Registration{mux: m, owner: owner, handler: h, patterns: slices.Clone(patterns)})
+}
 
+// Reserve keeps others from registering patterns that owner serves without the
+// Mux, on its way in or as a default. Requests that match go where they went.
+// The errors are those of Register.
+func (m *Mux) Reserve(owner string, patterns ...Pattern) (*Registration, error) {
+	return m.add(&Registration{mux: m, owner: owner, patterns: slices.Clone(patterns)})
+}
+
+// add puts a registration among the others, if it does not overlap them.
+func (m *Mux) add(r *Registration) (*Registration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.load()
@@ -109,7 +119,8 @@ func (m *Mux) SetDefault(iface string, h Handler) {
 	m.routes.Store(&next)
 }
 
-// Registrations are the patterns registered now, in the order they came.
+// Registrations are the patterns registered and reserved now, in the order they
+// came.
 func (m *Mux) Registrations() []Registered {
 	var list []Registered
 	for _, r := range m.load().registrations {

@@ -328,3 +328,28 @@ func TestServeAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestReservedCommandsAreNobodyElses(t *testing.T) {
+	var m Mux
+	m.SetDefault("bus0", answering(0x55))
+	reserved, err := m.Reserve("the bridge", on(0b01, NetFnApp, 0x34))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Register("a", answering(0x66), on(AllChannels, NetFnApp, AnyCommand))
+	var overlap *OverlapError
+	if !errors.As(err, &overlap) || overlap.Owner != "the bridge" {
+		t.Errorf("registered: %v", err)
+	}
+	mustRegister(t, &m, "a", answering(0x66), on(0b10, NetFnApp, 0x34)) // another channel
+
+	request := Request{Interface: "bus0", NetFn: NetFnApp, Command: 0x34}
+	if response, err := m.ServeIPMI(t.Context(), &request); response.Code != 0x55 || err != nil {
+		t.Errorf("got %v, %v; want the default's answer", response, err)
+	}
+	reserved.Close()
+	mustRegister(t, &m, "b", answering(0x77), on(0b01, NetFnApp, 0x34))
+	if response, err := m.ServeIPMI(t.Context(), &request); response.Code != 0x77 || err != nil {
+		t.Errorf("got %v, %v; want the answer of the handler registered then", response, err)
+	}
+}

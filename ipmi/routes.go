@@ -27,6 +27,9 @@ var noRoutes routes
 func (r *routes) with(registrations []*Registration) *routes {
 	byCommand := make(map[commandKey][]route)
 	for _, reg := range registrations {
+		if reg.handler == nil {
+			continue
+		}
 		for _, p := range reg.patterns {
 			key := commandKey{p.NetFn, p.Command}
 			byCommand[key] = append(byCommand[key], route{p.Channels, p.Group, reg.handler})
