@@ -52,6 +52,7 @@ var errorNames = []struct {
 	{ipmb.ErrClosed, errorUnavailable, "the bus is down: see the property StateReason"},
 	{ipmb.ErrBusy, errorTooMany, "too many requests of this kind are in progress: try again"},
 	{ipmb.ErrInvalid, errorInvalidArgument, ""},
+	{ipmb.ErrAnswered, errorNotAllowed, ""},
 	{ipmb.ErrUnsupported, errorUnsupported, "the driver of this bus cannot do that"},
 
 	{ErrLimit, errorTooMany, "too many calls are in progress: wait for some of them to end"},

@@ -81,6 +81,7 @@ func TestEveryErrorHasItsNameAndStatus(t *testing.T) {
 		"ipmb.ErrClosed":          {ipmb.ErrClosed, errorUnavailable, 4},
 		"ipmb.ErrBusy":            {ipmb.ErrBusy, errorTooMany, 3},
 		"ipmb.ErrInvalid":         {ipmb.ErrInvalid, errorInvalidArgument, 2},
+		"ipmb.ErrAnswered":        {ipmb.ErrAnswered, errorNotAllowed, 4},
 		"ipmb.ErrUnsupported":     {ipmb.ErrUnsupported, errorUnsupported, 4},
 		"ipmi.ErrNoHandler":       {ipmi.ErrNoHandler, errorUnsupported, 4},
 		"ipmi.ErrBusy":            {ipmi.ErrBusy, errorTooMany, 4},

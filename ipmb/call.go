@@ -139,6 +139,7 @@ func (e *Engine) start(ctx context.Context, c *Call, req *Request) error {
 	}
 	r := e.responder(req.Responder)
 	c.prepare(e, r, req)
+	r.noteMessage(c, e.now())
 	c.policy = req.Policy.Or(e.policy)
 	if req.GeneralCall {
 		c.policy.Tries = 1
@@ -306,6 +307,7 @@ func (e *Engine) end(c *Call, err error, now time.Duration) {
 	r, state := c.responder, c.state
 	c.state = stateEnded
 	c.err = err
+	r.noteMessage(c, now)
 	e.counts.add(endCounter(err))
 	e.unset(&c.deadline)
 	if state == stateWaiting {

@@ -13,7 +13,8 @@
 //     Another call's answer is never it: a number whose answer may still come
 //     is held for 6 s. A copy of an answer that has come is told from the next
 //     one's for 10 ms, or while 16 other numbers are used.
-//  2. The handler runs once for a request, however often the frame comes.
+//  2. The handler runs once for a request, however often the frame comes. A
+//     request that it defers is answered by Respond, once, or C3h in its time.
 //  3. Nothing a peer sends stops, blocks or crashes the engine: what is not
 //     valid is dropped and counted.
 //  4. Frames leave one at a time: answers before requests, but never more than

@@ -38,8 +38,11 @@ type entry struct {
 	key      requestKey
 	frame    []byte // the request, as it came
 	request  ipmi.Request
-	order    uint64 // among the new requests of its requester
+	order    uint64        // among the new requests of its requester
+	workers  *workers      // that it is one for
+	timeout  time.Duration // of the handler
 
+	deferred   bool // its handler leaves the answer to Respond
 	answered   bool
 	served     bool // by a handler
 	superseded bool // another request came with its key: its answer would be taken for that one's

@@ -32,6 +32,11 @@ type Config struct {
 	// HandlerTimeout is how long a handler has before the requester is
 	// answered C3h. 0 is 5 s.
 	HandlerTimeout time.Duration
+	// Patience is how long the handler has for a request that may take longer,
+	// as one does that is sent on to another bus; 0 is HandlerTimeout. Such
+	// requests are counted by themselves, so that they hold up no others. It is
+	// called without a lock held; nil for 0 always.
+	Patience func(*ipmi.Request) time.Duration
 	// MaxHandlers is how many requests may be in handlers at a time; more are
 	// answered C0h. 0 is 64.
 	MaxHandlers int
@@ -44,6 +49,9 @@ type Config struct {
 
 	// Observer is told what passes; nil for nobody.
 	Observer Observer
+	// Stray gets the responses to our LUN 2 that no call waits for; nil drops
+	// them like all others. It must not block. f.Data is valid until it returns.
+	Stray func(f Frame)
 }
 
 // Observer is told what passes on the bus. Its methods are called from the
@@ -119,6 +127,8 @@ type Engine struct {
 	outbox     outbox
 	requests   requestTable
 	handlers   workers
+	patient    workers       // of requests with Patience
+	unanswered int           // requests in handlers that no answer was given for
 	drained    chan struct{} // nil but in Drain; closed when no answer is owed
 }
 
@@ -167,6 +177,7 @@ func (e *Engine) Run(ctx context.Context, t i2c.Transport) error {
 	cancel(e.receive(ctx, t))
 	loops.Wait()
 	e.handlers.wait()
+	e.patient.wait()
 	e.mu.Lock()
 	e.occupied = false
 	e.mu.Unlock()
@@ -185,7 +196,9 @@ func (e *Engine) open(limits i2c.Limits) error {
 		e.limits.MaxFrame = min(own, limits.MaxFrame)
 	}
 	e.outbox.open()
+	e.unanswered = 0
 	e.handlers.open(e.config.MaxHandlers)
+	e.patient.open(e.config.MaxHandlers)
 	return nil
 }
 
@@ -205,11 +218,13 @@ func (e *Engine) close() {
 }
 
 // Drain takes no more requests from the bus and waits until those taken are
-// answered, at most until ctx ends. Calls go on, and so does Run.
+// answered, at most until ctx ends; those that were deferred it answers CEh.
+// Calls go on, and so does Run.
 func (e *Engine) Drain(ctx context.Context) {
 	e.mu.Lock()
 	if e.drained == nil {
 		e.drained = make(chan struct{})
+		e.abandon()
 	}
 	drained := e.drained
 	e.checkDrained()
@@ -222,7 +237,7 @@ func (e *Engine) Drain(ctx context.Context) {
 
 // checkDrained is to be called when an answer has been written or given up.
 func (e *Engine) checkDrained() {
-	if e.drained == nil || e.running && (e.handlers.unanswered > 0 || e.outbox.pending > 0) {
+	if e.drained == nil || e.running && (e.unanswered > 0 || e.outbox.pending > 0) {
 		return
 	}
 	select {

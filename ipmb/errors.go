@@ -25,6 +25,8 @@ var (
 	ErrBusy = errors.New("no sequence number free")
 	// ErrInvalid: an argument is out of range. The error's text names it.
 	ErrInvalid = errors.New("invalid argument")
+	// ErrAnswered: the request has its answer already.
+	ErrAnswered = errors.New("the request is answered already")
 	// ErrUnsupported: the transport cannot do what was asked.
 	ErrUnsupported = errors.New("not supported by the transport")
 )

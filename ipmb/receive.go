@@ -3,6 +3,7 @@ package ipmb
 import (
 	"context"
 	"errors"
+	"time"
 
 	"ipmbd/i2c"
 	"ipmbd/ipmi"
@@ -40,7 +41,9 @@ func (e *Engine) receiveFrame(ctx context.Context, b []byte) {
 	e.config.Observer.Received(f)
 	switch {
 	case f.NetFn.IsResponse():
-		e.receiveResponse(f)
+		if e.receiveResponse(f) == stray {
+			e.config.Stray(f)
+		}
 	case f.Destination == broadcastAddress:
 		e.counts.add(droppedBroadcast)
 	default:
@@ -71,28 +74,53 @@ func dropCounter(err error) counter {
 	return droppedShort
 }
 
+// fate is what becomes of a response.
+type fate uint8
+
+const (
+	taken fate = iota // by a call, or as one that is late for it
+	dropped
+	stray // for whoever reads our LUN 2
+)
+
 // receiveResponse gives a response to the call that waits for it: the one
 // whose responder, network function, LUNs, command and number it has, sent
-// from the address that it comes to. Any other reaches nobody.
-func (e *Engine) receiveResponse(f Frame) {
+// from the address that it comes to. Any other reaches nobody, but for strays.
+func (e *Engine) receiveResponse(f Frame) fate {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r := e.responders[f.Source>>1]
-	if r == nil || !f.Source.IsSlave() {
-		e.counts.add(responsesUnexpected)
-		return
+	if r != nil && f.Source.IsSlave() {
+		n := &r.numbers[f.Sequence]
+		c := n.call
+		switch {
+		// What was read before the request was sent is not its answer.
+		case c != nil && n.sentIn != e.batch && c.isAnsweredBy(f):
+			e.answered(c, f)
+			return taken
+		case e.late(r, f, e.now()):
+			e.counts.add(responsesLate)
+			return taken
+		}
 	}
-	n := &r.numbers[f.Sequence]
-	c := n.call
-	switch {
-	// What was read before the request was sent is not its answer.
-	case c != nil && n.sentIn != e.batch && c.isAnsweredBy(f):
-		e.answered(c, f)
-	case e.late(r, f, e.now()):
-		e.counts.add(responsesLate)
-	default:
-		e.counts.add(responsesUnexpected)
+	if e.isStray(r, f) {
+		e.counts.add(responsesStray)
+		return stray
 	}
+	e.counts.add(responsesUnexpected)
+	return dropped
+}
+
+// messageLUN is where a BMC receives what is for host software (IPMI v2.0,
+// section 6.13).
+const messageLUN ipmi.LUN = 2
+
+// isStray reports whether a response that no call waits for is to be passed on.
+// While it may be a copy of an answer to a request of ours it is not: with the
+// number that we gave the request it would be taken for another one's answer.
+func (e *Engine) isStray(r *responder, f Frame) bool {
+	return e.config.Stray != nil && f.DestinationLUN == messageLUN && f.Destination == e.address &&
+		f.Source.IsSlave() && (r == nil || !r.messaged || e.now()-r.lastMessage >= holdTime)
 }
 
 // isAnsweredBy reports whether f, which has the call's number and comes from
@@ -107,6 +135,10 @@ func (c *Call) isAnsweredBy(f Frame) bool {
 
 // receiveRequest takes a request that is meant for us, or drops it.
 func (e *Engine) receiveRequest(ctx context.Context, f Frame, raw []byte) {
+	var patience time.Duration
+	if e.config.Patience != nil {
+		patience = e.config.Patience(&ipmi.Request{NetFn: f.NetFn, LUN: f.DestinationLUN, Command: f.Command, Data: f.Data})
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -115,6 +147,6 @@ func (e *Engine) receiveRequest(ctx context.Context, f Frame, raw []byte) {
 	case !f.Source.IsSlave() || f.Source == e.address:
 		e.counts.add(droppedRequester)
 	default:
-		e.admitRequest(ctx, f, raw)
+		e.admitRequest(ctx, f, raw, patience)
 	}
 }

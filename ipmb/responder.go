@@ -28,6 +28,9 @@ type responder struct {
 	rested   rest    // when a number that a call waits for has rested
 	uses     uint64  // numbers given out so far
 	queue    []*Call // for the bus, in order
+
+	messaged    bool          // a call to it had our LUN 2
+	lastMessage time.Duration // when the last of these ended, or now begins
 }
 
 // commandKey is a network function and a command.
@@ -218,4 +221,11 @@ func (e *Engine) unwait(r *responder, c *Call) {
 	state.waiting--
 	r.forget(c.key, state)
 	e.unset(&c.deadline)
+}
+
+// noteMessage remembers that a call with our LUN 2 is on its way, or was.
+func (r *responder) noteMessage(c *Call, now time.Duration) {
+	if c.requesterLUN == messageLUN {
+		r.messaged, r.lastMessage = true, now
+	}
 }

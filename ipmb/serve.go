@@ -16,16 +16,13 @@ type workers struct {
 	limit   int
 	started int
 	busy    int
-	// unanswered is how many requests are in handlers that no answer has been
-	// given for.
-	unanswered int
-	work       chan *entry
-	group      sync.WaitGroup
+	work    chan *entry
+	group   sync.WaitGroup
 }
 
 func (w *workers) open(limit int) {
 	w.limit = limit
-	w.started, w.busy, w.unanswered = 0, 0, 0
+	w.started, w.busy = 0, 0
 	w.work = make(chan *entry, limit)
 }
 
@@ -36,7 +33,8 @@ func (w *workers) wait() {
 }
 
 // admitRequest takes a request, drops it, or answers it as an earlier one.
-func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte) {
+// patience is Config.Patience for it.
+func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte, patience time.Duration) {
 	if !e.running {
 		e.counts.add(droppedStopping)
 		return
@@ -56,13 +54,17 @@ func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte) {
 	}
 	e.counts.add(requestsReceived)
 	n := e.newEntry(f, raw)
-	if e.handlers.busy >= e.handlers.limit {
+	n.workers, n.timeout = &e.handlers, e.config.HandlerTimeout
+	if patience > 0 {
+		n.workers, n.timeout = &e.patient, patience
+	}
+	if n.workers.busy >= n.workers.limit {
 		e.counts.add(handlersBusy)
 		e.answer(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrBusy)})
 		return
 	}
 	e.requests.add(n)
-	e.set(&n.deadline, now+e.config.HandlerTimeout)
+	e.set(&n.deadline, now+n.timeout)
 	e.dispatch(ctx, n)
 }
 
@@ -95,6 +97,7 @@ func (e *Engine) newEntry(f Frame, raw []byte) *entry {
 		Host:         e.config.Host,
 		Requester:    f.Source,
 		RequesterLUN: f.SourceLUN,
+		Sequence:     f.Sequence,
 		NetFn:        f.NetFn,
 		LUN:          f.DestinationLUN,
 		Command:      f.Command,
@@ -106,9 +109,9 @@ func (e *Engine) newEntry(f Frame, raw []byte) *entry {
 // dispatch hands a request to a worker. There is always one free, or room for
 // one more: busy never exceeds the limit.
 func (e *Engine) dispatch(ctx context.Context, n *entry) {
-	w := &e.handlers
+	w := n.workers
 	w.busy++
-	w.unanswered++
+	e.unanswered++
 	if w.busy > w.started {
 		w.started++
 		w.group.Go(func() {
@@ -123,17 +126,21 @@ func (e *Engine) dispatch(ctx context.Context, n *entry) {
 // serve runs the handler for a request, and answers it unless its deadline
 // has done so.
 func (e *Engine) serve(ctx context.Context, n *entry) {
-	response, err := e.handle(ctx, &n.request)
+	response, err := e.handle(ctx, n)
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.handlers.busy--
-	if n.answered {
+	n.workers.busy--
+	switch {
+	case errors.Is(err, ipmi.ErrDeferred):
+		e.deferred(n)
+		return
+	case n.answered:
 		e.counts.add(handlerAnswersLate)
 		return
 	}
 	e.unset(&n.deadline)
-	e.handlers.unanswered--
+	e.unanswered--
 	defer e.checkDrained()
 	if err != nil {
 		e.countFailure(err)
@@ -148,19 +155,21 @@ func (e *Engine) serve(ctx context.Context, n *entry) {
 }
 
 // handle calls the handler and makes a panic an error.
-func (e *Engine) handle(ctx context.Context, req *ipmi.Request) (response ipmi.Response, err error) {
-	ctx, cancel := context.WithTimeout(ctx, e.config.HandlerTimeout)
+func (e *Engine) handle(ctx context.Context, n *entry) (response ipmi.Response, err error) {
+	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
 	defer func() {
 		if recover() != nil {
 			err = ipmi.ErrPanic
 		}
 	}()
-	return e.config.Handler.ServeIPMI(ctx, req)
+	return e.config.Handler.ServeIPMI(ctx, &n.request)
 }
 
 func (e *Engine) countFailure(err error) {
 	switch {
+	case errors.Is(err, ipmi.ErrDenied):
+		e.counts.add(requestsDenied)
 	case ipmi.NotServed(err):
 	case errors.Is(err, ipmi.ErrTooSlow), errors.Is(err, context.DeadlineExceeded):
 		e.counts.add(handlersTooSlow)
@@ -173,7 +182,9 @@ func (e *Engine) countFailure(err error) {
 // later reaches nobody.
 func (n *entry) expire(e *Engine, _ time.Duration) {
 	e.counts.add(handlersTooSlow)
-	e.handlers.unanswered--
+	if !n.deferred {
+		e.unanswered--
+	}
 	e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrTooSlow)})
 }
 
@@ -212,51 +223,4 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 	}
 	n.delivering = true
 	e.deliver(&delivery{frame: n.answer, entry: n})
-}
-
-// Broadcast writes a request to address 00h as ipmbbridge does: a plain frame
-// with sequence number 0 and the requester LUN given, to which no answer is
-// expected, written up to four times until it is acknowledged.
-func (e *Engine) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	result := make(chan error, 1)
-	if err := e.startBroadcast(result, netFn, lun, cmd, data); err != nil {
-		return err
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (e *Engine) startBroadcast(result chan error, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	if netFn > ipmi.MaxNetFn || netFn.IsResponse() {
-		return invalid("netFn %02Xh", uint8(netFn))
-	}
-	if lun > ipmi.MaxLUN {
-		return invalid("LUN %d", lun)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	f := Frame{
-		Destination: broadcastAddress,
-		NetFn:       netFn,
-		Source:      e.address,
-		SourceLUN:   lun,
-		Command:     cmd,
-		Data:        data,
-	}
-	switch {
-	case !e.running:
-		return ErrClosed
-	case e.outbox.stalled:
-		return ErrStuck
-	case f.Len() > e.limits.MaxFrame:
-		return ErrTooLong
-	case e.outbox.pending >= e.config.MaxAnswers:
-		return ErrBusy
-	}
-	e.deliver(&delivery{frame: f.Append(nil), result: result})
-	return nil
 }

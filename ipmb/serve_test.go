@@ -24,7 +24,7 @@ func TestServe(t *testing.T) {
 		w.hear(request)
 		want := []ipmi.Request{{
 			Interface: "ipmi-host", Channel: 6, Host: 3,
-			Requester: peer, RequesterLUN: 2,
+			Requester: peer, RequesterLUN: 2, Sequence: 33,
 			NetFn: ipmi.NetFnApp, LUN: 3, Command: cmdB, Data: []byte{1, 2, 3},
 		}}
 		if diff := cmp.Diff(want, s.seen()); diff != "" {

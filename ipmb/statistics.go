@@ -31,6 +31,7 @@ const (
 	retransmissions
 	responsesLate
 	responsesUnexpected
+	responsesStray
 
 	writesNotAcknowledged
 	writesArbitrationLost
@@ -40,6 +41,8 @@ const (
 	requestsReceived
 	requestsReplayed
 	requestsSuperseded
+	requestsDenied
+	requestsDeferred
 	answersWritten
 	answersLost
 	handlersBusy
@@ -76,6 +79,7 @@ var counterNames = [counterCount]string{
 	retransmissions:      "retransmissions",
 	responsesLate:        "responses-late",
 	responsesUnexpected:  "responses-unexpected",
+	responsesStray:       "responses-stray",
 
 	writesNotAcknowledged: "writes-not-acknowledged",
 	writesArbitrationLost: "writes-arbitration-lost",
@@ -85,6 +89,8 @@ var counterNames = [counterCount]string{
 	requestsReceived:   "requests-received",
 	requestsReplayed:   "requests-replayed",
 	requestsSuperseded: "requests-superseded",
+	requestsDenied:     "requests-denied",
+	requestsDeferred:   "requests-deferred",
 	answersWritten:     "answers-written",
 	answersLost:        "answers-lost",
 	handlersBusy:       "handlers-busy",

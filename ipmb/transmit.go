@@ -26,7 +26,7 @@ func pause() time.Duration {
 	return time.Millisecond + rand.N(4*time.Millisecond)
 }
 
-// delivery is a frame to which no answer is awaited: an answer of ours, or a
+// delivery is a frame to which no answer is awaited: an answer, or a
 // broadcast. It is written until the bus takes it, four times at most.
 type delivery struct {
 	deadline // of the pause between two writes
@@ -34,10 +34,10 @@ type delivery struct {
 	tries    int
 	expires  time.Duration // when its number may mean another request
 	entry    *entry        // of the request that it answers, or nil
-	result   chan error    // of a broadcast, or nil
+	result   chan error    // for who waits until it is written, or nil
 }
 
-// tell tells who waits for a broadcast how it ended. The first word counts.
+// tell tells who waits for the delivery how it ended. The first word counts.
 func (d *delivery) tell(err error) {
 	select {
 	case d.result <- err:
@@ -285,16 +285,16 @@ func (d *delivery) expire(e *Engine, _ time.Duration) { e.outbox.addDelivery(d) 
 
 func (e *Engine) finish(d *delivery, err error) {
 	e.outbox.pending--
-	switch {
-	case d.result != nil:
+	if d.result != nil {
 		d.tell(err)
-	case err == nil:
-		e.counts.add(answersWritten)
-	default:
-		e.counts.add(answersLost)
 	}
 	if d.entry != nil {
 		d.entry.delivering = false
+		if err == nil {
+			e.counts.add(answersWritten)
+		} else {
+			e.counts.add(answersLost)
+		}
 	}
 	e.checkDrained()
 }
@@ -328,13 +328,13 @@ func (w *stallWatch) expire(e *Engine, now time.Duration) {
 			e.endAll(r, (*Call).untransmitted, ErrStuck)
 		}
 	}
-	o.drop(e, (*delivery).isBroadcast, ErrStuck)
-	if o.current != nil && o.current.isBroadcast() {
+	o.drop(e, (*delivery).isAwaited, ErrStuck)
+	if o.current != nil && o.current.isAwaited() {
 		o.current.tell(ErrStuck)
 	}
 }
 
-func (d *delivery) isBroadcast() bool { return d.result != nil }
+func (d *delivery) isAwaited() bool { return d.result != nil }
 
 // untransmitted reports whether the bus has seen nothing of the call yet.
 func (c *Call) untransmitted() bool { return c.slotEnd == 0 }

@@ -1,0 +1,116 @@
+package ipmb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// Respond writes a response that was made elsewhere, as it is, and returns when
+// the bus has taken it or not. If it answers a request whose handler has left
+// the answer to it (ipmi.ErrDeferred), a repeat of the request gets it again; a
+// second one is ErrAnswered. A response to no request that is known is written
+// too. The other errors are ErrInvalid for what is no response and those of a
+// write.
+func (e *Engine) Respond(ctx context.Context, frame []byte) error {
+	f, err := Decode(frame)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	case !f.NetFn.IsResponse() || !f.Destination.IsSlave():
+		return invalid("no response to an address")
+	}
+	result := make(chan error, 1)
+	if err := e.startRespond(f, &delivery{frame: append([]byte(nil), frame...), result: result}); err != nil {
+		return err
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Engine) startRespond(f Frame, d *delivery) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.undeliverable(len(d.frame)); err != nil {
+		return err
+	}
+	if n := e.requests.answeredBy(f, e.now()); n != nil {
+		if n.answered {
+			return ErrAnswered
+		}
+		e.settleWith(n, d)
+	}
+	e.deliver(d)
+	return nil
+}
+
+// undeliverable is why a frame to which no answer is awaited cannot be sent now.
+func (e *Engine) undeliverable(length int) error {
+	switch {
+	case !e.running:
+		return ErrClosed
+	case e.outbox.stalled:
+		return ErrStuck
+	case length > e.limits.MaxFrame:
+		return fmt.Errorf("%w: %d bytes, %d are possible", ErrTooLong, length, e.limits.MaxFrame)
+	case e.outbox.pending >= e.config.MaxAnswers:
+		return ErrBusy
+	}
+	return nil
+}
+
+// answeredBy is the request that a response answers, nil for none that is
+// known.
+func (t *requestTable) answeredBy(f Frame, now time.Duration) *entry {
+	n := t.entries[requestKey{f.Destination, f.DestinationLUN, f.NetFn.Request(), f.Command, f.Sequence}]
+	if n == nil || n.request.LUN != f.SourceLUN || n.answered && t.forgotten(n, now) {
+		return nil
+	}
+	return n
+}
+
+// settleWith makes a response of Respond the answer to a request. The request's
+// handler may be about to return.
+func (e *Engine) settleWith(n *entry, d *delivery) {
+	e.unset(&n.deadline)
+	if !n.deferred {
+		e.unanswered--
+	}
+	n.answer, n.delivering = d.frame, true
+	d.entry = n
+	e.requests.keep(n, e.now())
+}
+
+// deferred leaves a request to Respond, until its deadline.
+func (e *Engine) deferred(n *entry) {
+	e.counts.add(requestsDeferred)
+	if n.answered {
+		return
+	}
+	n.deferred = true
+	e.unanswered--
+	if e.drained != nil {
+		e.giveUp(n)
+	}
+	e.checkDrained()
+}
+
+// abandon answers what was deferred: nobody will.
+func (e *Engine) abandon() {
+	for _, n := range e.requests.entries {
+		if n.deferred && !n.answered {
+			e.giveUp(n)
+		}
+	}
+}
+
+func (e *Engine) giveUp(n *entry) {
+	e.unset(&n.deadline)
+	e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrGone)})
+}
