@@ -286,3 +286,11 @@ func (e *Engine) responder(a ipmi.Address) *responder {
 	}
 	return r
 }
+
+// MaxFrame is the longest frame that can be sent, in bytes; 0 before the first
+// Run.
+func (e *Engine) MaxFrame() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.limits.MaxFrame
+}

@@ -1,0 +1,175 @@
+package bridge
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// Config describes a bridge.
+type Config struct {
+	// Log keeps events; nil for nobody.
+	Log Log
+	// Publish is told of each event that was acknowledged. It must not block;
+	// nil for nobody.
+	Publish func(ipmi.Event)
+}
+
+// Log is a system event log.
+type Log interface {
+	// Add returns when the log has the event. Its errors are those of a handler.
+	Add(ctx context.Context, e ipmi.Event) error
+}
+
+// Bus carries messages. *ipmb.Engine is one.
+type Bus interface {
+	// Address is our own on the bus.
+	Address() ipmi.Address
+	// Policy is that of requests which bring none.
+	Policy() ipmb.Policy
+	// MaxFrame is the longest frame that can be sent, in bytes.
+	MaxFrame() int
+
+	Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error)
+	Start(ctx context.Context, req ipmb.Request) (*ipmb.Call, error)
+	Respond(ctx context.Context, frame []byte) error
+}
+
+// Bridge carries messages between its interfaces. Its methods may be called from
+// several goroutines at once.
+//
+// One mutex guards the state of all interfaces. It is never held over a bus, the
+// log, or a function of a Config.
+type Bridge struct {
+	config  Config
+	changed chan struct{} // wakes Run
+
+	mu         sync.Mutex
+	interfaces []*Interface
+	receiver   eventReceiver
+	running    context.Context // of Run; nil while it does not
+	waiters    sync.WaitGroup  // for responses; added to while running
+}
+
+// New makes a bridge without interfaces.
+func New(config Config) *Bridge {
+	if config.Publish == nil {
+		config.Publish = func(ipmi.Event) {}
+	}
+	return &Bridge{
+		config:   config,
+		changed:  make(chan struct{}, 1),
+		receiver: eventReceiver{address: ipmb.DefaultAddress},
+	}
+}
+
+// Add makes an interface one that messages come from and, with a bus, go to. A
+// system interface has none.
+func (b *Bridge) Add(i *Interface, bus Bus) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i.bus = bus
+	b.interfaces = append(b.interfaces, i)
+}
+
+// Remove ends what Add began. What waits in the interface's queue is lost.
+func (b *Bridge) Remove(i *Interface) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.interfaces = slices.DeleteFunc(b.interfaces, func(other *Interface) bool { return other == i })
+}
+
+// Run carries responses and tells of attention until ctx ends. Send Message is
+// refused while it does not run.
+func (b *Bridge) Run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	b.setRunning(ctx)
+	timer := time.NewTimer(queueTime)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		timer.Reset(b.tell())
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-b.changed:
+		}
+	}
+	b.setRunning(nil)
+	b.waiters.Wait()
+}
+
+func (b *Bridge) setRunning(ctx context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.running = ctx
+}
+
+// wake makes Run look at the interfaces.
+func (b *Bridge) wake() {
+	select {
+	case b.changed <- struct{}{}:
+	default: // It has been woken already.
+	}
+}
+
+// tell tells the interfaces whose attention has changed, and returns when the
+// next message expires.
+func (b *Bridge) tell() time.Duration {
+	b.mu.Lock()
+	next := queueTime
+	var changed []func()
+	for _, i := range b.interfaces {
+		b.expire(i)
+		next = min(next, i.queue.next(time.Now()))
+		if attention := i.attention(); attention != i.told {
+			i.told = attention
+			changed = append(changed, func() { i.config.Attention(attention) })
+		}
+	}
+	b.mu.Unlock()
+	for _, tell := range changed {
+		tell()
+	}
+	return next
+}
+
+// target is the bus of a channel: of several with its number, that of a host.
+// Nil is an unknown channel.
+func (b *Bridge) target(from *Interface, channel ipmi.Channel) Bus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := b.find(from, channel); i != nil {
+		return i.bus
+	}
+	return nil
+}
+
+// find is the interface with a channel number, nil when there is none.
+func (b *Bridge) find(from *Interface, channel ipmi.Channel) *Interface {
+	if channel == ipmi.ChannelCurrent || channel == from.config.Channel {
+		return from
+	}
+	var found *Interface
+	for _, i := range b.interfaces {
+		if i.config.Channel == channel && (found == nil || i.config.Host == from.config.Host && found.config.Host != from.config.Host) {
+			found = i
+		}
+	}
+	return found
+}
+
+// queueOf is the interface whose queue holds what came to LUN 2 of another: the
+// host's system interface, or its own where there is none.
+func (b *Bridge) queueOf(i *Interface) *Interface {
+	for _, other := range b.interfaces {
+		if other.bus == nil && other.config.Bridged && other.config.Host == i.config.Host {
+			return other
+		}
+	}
+	return i
+}

@@ -1,0 +1,85 @@
+package bridge
+
+import (
+	"context"
+
+	"ipmbd/ipmi"
+)
+
+// Medium is what a channel runs on (IPMI v2.0, table 6-3).
+type Medium uint8
+
+// Media.
+const (
+	MediumIPMB            Medium = 0x01
+	MediumSystemInterface Medium = 0x0C
+)
+
+// Protocol is how a channel speaks on its medium (IPMI v2.0, table 6-2).
+type Protocol uint8
+
+// Protocols.
+const (
+	ProtocolIPMB Protocol = 0x01
+	ProtocolKCS  Protocol = 0x05
+)
+
+const (
+	// noSessions: the channel is session-less, and none is active.
+	noSessions = 0x00
+	// noInterrupt: which interrupt the system interface has is not said.
+	noInterrupt = 0xFF
+)
+
+// vendor is the IPMI forum's IANA number, 7154, that of the protocols.
+var vendor = []byte{0xF2, 0x1B, 0x00}
+
+// getChannelInfo serves Get Channel Info: channel, medium, protocol, sessions,
+// vendor and two auxiliary bytes, on a system interface its interrupts.
+func getChannelInfo(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := b.find(i, ipmi.Channel(req.Data[0]))
+	if found == nil {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	info := append([]byte{byte(found.config.Channel), byte(found.config.Medium), byte(found.config.Protocol), noSessions}, vendor...)
+	if found.config.Medium == MediumSystemInterface {
+		return answer(append(info, noInterrupt, noInterrupt)...)
+	}
+	return answer(append(info, 0, 0)...)
+}
+
+// States in Enable Message Channel Receive (IPMI v2.0, section 22.5).
+const (
+	receiveDisable = 0
+	receiveEnable  = 1
+	receiveGet     = 2
+)
+
+// enableReceive serves Enable Message Channel Receive: whether messages to LUN 2
+// of a channel come into the interface's queue.
+func enableReceive(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := b.find(i, ipmi.Channel(req.Data[0]))
+	if found == nil || found.bus == nil {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	channel := found.config.Channel
+	switch req.Data[1] {
+	case receiveDisable:
+		i.deaf |= channel.Mask()
+	case receiveEnable:
+		i.deaf &^= channel.Mask()
+	case receiveGet:
+	default:
+		return refuse(ipmi.CodeInvalidField)
+	}
+	if i.deaf.Has(channel) {
+		return answer(byte(channel), receiveDisable)
+	}
+	return answer(byte(channel), receiveEnable)
+}

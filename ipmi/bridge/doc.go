@@ -1,0 +1,36 @@
+// Package bridge carries messages between channels. It alone owns what host
+// software sees of them: the receive message queue, the message flags, the BMC
+// global enables and the event message buffer of each interface.
+//
+// A Bridge has interfaces: buses, and the system interfaces of hosts. The
+// Handler of an interface stands before the one that serves everything else:
+// on an interface that is Bridged it serves the commands of [Patterns] and takes
+// the requests to LUN 2, on any other it only listens for events.
+//
+// Send Message puts a request on another channel, under a sequence number of
+// that channel's engine. Not tracked, it is answered when the bus has taken or
+// refused the request, and the response waits in the receive message queue of
+// the interface it was asked on. Tracked, it is answered with the response, as a
+// whole message. Either way the response has the sequence number, the LUN and the
+// checksums that its requester knows. A response in Send Message, one that host
+// software has made, is written as it is.
+//
+// # Promises
+//
+//  1. What the bus has taken is answered: a place in the queue is kept for the
+//     response before the request is sent. A full queue refuses the request.
+//  2. The message flags and the attention are what the queue and the buffer
+//     hold at that moment, never a state of their own.
+//  3. A message stays in the queue for 5 s at most: after that its sequence
+//     number may mean another request. A request that nobody fetches is
+//     answered C3h by the engine that received it.
+//  4. An event is acknowledged when it is in the log. Each that is acknowledged
+//     is published once.
+//  5. Only Run starts goroutines; when it has returned none is left.
+//
+// There are no channels with sessions: 80h, invalid session handle, is no answer
+// to Send Message here.
+//
+// Sources: IPMI v2.0, sections 6.13 (LUN 2), 22.1 to 22.8, 22.24 (channels), 29
+// (events).
+package bridge

@@ -1,0 +1,142 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// eventReceiver is where this controller's own events go (IPMI v2.0, sections
+// 29.1 and 29.2).
+type eventReceiver struct {
+	address ipmi.Address
+	lun     ipmi.LUN
+}
+
+// noEventReceiver turns event messages off.
+const noEventReceiver = 0xFF
+
+// record is an event as the event message buffer has it.
+type record [16]byte
+
+const (
+	// maxEvents is how many events a buffer holds. The standard asks for one.
+	maxEvents = 16
+	// noRecordID: the log's number for the event is not known.
+	noRecordID = 0xFFFF
+)
+
+func isPlatformEvent(req *ipmi.Request) bool {
+	return req.NetFn == ipmi.NetFnSensor && req.Command == ipmi.CommandPlatformEvent
+}
+
+// platformEvent serves Platform Event on a bridged interface.
+func platformEvent(ctx context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+	return i.takeEvent(ctx, req)
+}
+
+// offerEvent gives an event to the interface's own handler, and takes it where
+// that serves none. What the handler has acknowledged is its to log.
+func (i *Interface) offerEvent(ctx context.Context, req *ipmi.Request, next ipmi.Handler) (ipmi.Response, error) {
+	e, code := ipmi.ParseEvent(req) // before next, to which the request belongs then
+	response, err := next.ServeIPMI(ctx, req)
+	switch {
+	case errors.Is(err, ipmi.ErrNoHandler), errors.Is(err, ipmi.ErrAbsent), err == nil && response.Code == ipmi.CodeInvalidCommand:
+		return i.takeEvent(ctx, req)
+	case err == nil && response.Code == ipmi.CodeOK && code == ipmi.CodeOK:
+		i.acknowledged(e)
+	}
+	return response, err
+}
+
+// takeEvent acknowledges an event when the log has it.
+func (i *Interface) takeEvent(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	e, code := ipmi.ParseEvent(req)
+	if code != ipmi.CodeOK {
+		return refuse(code)
+	}
+	if i.logs() {
+		if err := i.bridge.config.Log.Add(ctx, e); err != nil {
+			i.bridge.count(i, eventsFailed)
+			return ipmi.Response{}, err
+		}
+	}
+	i.acknowledged(e)
+	return answer()
+}
+
+// logs reports whether events of the interface go to the log. The host may have
+// turned that off, but not for its own (IPMI v2.0, section 22.1).
+func (i *Interface) logs() bool {
+	b := i.bridge
+	if b.config.Log == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	host := b.queueOf(i)
+	return i.bus == nil || host.bus != nil || host.enables&enableLogging != 0
+}
+
+// acknowledged puts an event into the buffers of its host's interfaces, where
+// they are enabled, and publishes it.
+func (i *Interface) acknowledged(e ipmi.Event) {
+	b := i.bridge
+	b.mu.Lock()
+	i.counters.add(eventsTaken)
+	for _, other := range b.interfaces {
+		if other.config.Bridged && other.config.Host == i.config.Host && other.enables&enableEventBuffer != 0 {
+			other.buffer(e.Record(noRecordID, time.Now()))
+		}
+	}
+	b.mu.Unlock()
+	b.wake()
+	b.config.Publish(e)
+}
+
+// buffer puts an event into the event message buffer. In a full one the events
+// that are there stay; the log has all.
+func (i *Interface) buffer(r record) {
+	if len(i.events) >= maxEvents {
+		i.counters.add(eventsNotBuffered)
+		return
+	}
+	i.events = append(i.events, r)
+}
+
+// readEventBuffer serves Read Event Message Buffer.
+func readEventBuffer(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(i.events) == 0 {
+		return refuse(codeEmpty)
+	}
+	oldest := i.events[0]
+	i.events = i.events[1:]
+	b.wake()
+	return answer(oldest[:]...)
+}
+
+// setEventReceiver serves Set Event Receiver.
+func setEventReceiver(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+	address, lun := req.Data[0], req.Data[1]
+	if address&1 != 0 && address != noEventReceiver || lun > byte(ipmi.MaxLUN) {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.receiver = eventReceiver{ipmi.Address(address), ipmi.LUN(lun)}
+	return answer()
+}
+
+// getEventReceiver serves Get Event Receiver.
+func getEventReceiver(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return answer(byte(b.receiver.address), byte(b.receiver.lun))
+}

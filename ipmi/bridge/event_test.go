@@ -1,0 +1,161 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// fan is an event of the node about its fan.
+var fan = octets("04 01 30 01 57 60 5F")
+
+// reports is a Platform Event of the node and the code it is answered with.
+func (s *segment) reports(t *testing.T, sequence uint8) ipmi.CompletionCode {
+	t.Helper()
+	return s.asks(t, sequence, ipmi.NetFnSensor, ipmi.CommandPlatformEvent, fan...).Code
+}
+
+func TestPlatformEvent(t *testing.T) {
+	story(t, "is in the log, in the buffer and published", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0C) // buffer and logging
+		if code := w.bus0.reports(t, 1); code != ipmi.CodeOK {
+			t.Fatal(code)
+		}
+		want := ipmi.Event{Interface: "bus0", Generator: 0x0030, Message: [7]byte(fan)}
+		if len(w.log.events) != 1 || w.log.events[0] != want || len(w.published) != 1 || w.published[0] != want {
+			t.Errorf("logged %v, published %v, want %v", w.log.events, w.published, want)
+		}
+		is(t, "flags", w.flags(), "00 02")
+		got := w.asks(ipmi.NetFnApp, 0x35)
+		is(t, "code, record ID and type", got[:4], "00 FF FF 02")
+		is(t, "generator and message", got[8:], "30 00 04 01 30 01 57 60 5F")
+		is(t, "flags", w.flags(), "00 00")
+		is(t, "Read Event Message Buffer", w.asks(ipmi.NetFnApp, 0x35), "80")
+	})
+
+	story(t, "a repeat is answered again and logged once", func(t *testing.T, w *world) {
+		for range 3 {
+			if code := w.bus0.reports(t, 1); code != ipmi.CodeOK {
+				t.Error(code)
+			}
+		}
+		w.bus0.reports(t, 2)
+		if len(w.log.events) != 2 || len(w.published) != 2 {
+			t.Errorf("logged %v, published %v", w.log.events, w.published)
+		}
+	})
+
+	story(t, "no buffer without its enable", func(t *testing.T, w *world) {
+		w.bus0.reports(t, 1)
+		is(t, "flags", w.flags(), "00 00")
+		is(t, "Read Event Message Buffer", w.asks(ipmi.NetFnApp, 0x35), "80")
+	})
+
+	story(t, "the host turns logging off, but not for its own", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x00)
+		if code := w.bus0.reports(t, 1); code != ipmi.CodeOK || len(w.log.events) != 0 || len(w.published) != 1 {
+			t.Errorf("%v, logged %v", code, w.log.events)
+		}
+		is(t, "the host's own", w.asks(ipmi.NetFnSensor, 0x02, append([]byte{0x41}, fan...)...), "00")
+		if len(w.log.events) != 1 || w.log.events[0].Generator != 0x0041 {
+			t.Errorf("logged %v", w.log.events)
+		}
+	})
+
+	story(t, "what the log does not take is not acknowledged", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0C)
+		for err, want := range map[error]ipmi.CompletionCode{
+			ipmi.ErrNoSpace:    ipmi.CodeOutOfSpace,
+			errors.New("wood"): ipmi.CodeUnspecified,
+		} {
+			w.log.err = err
+			if code := w.bus0.reports(t, uint8(want)&0x3F); code != want {
+				t.Errorf("%v: %v, want %v", err, code, want)
+			}
+		}
+		w.log.err, w.log.slow = nil, 8*time.Second
+		if code := w.bus0.reports(t, 9); code != ipmi.CodeTimeout {
+			t.Errorf("a slow log: %v", code)
+		}
+		is(t, "flags", w.flags(), "00 00")
+		if len(w.published) != 0 {
+			t.Errorf("published %v", w.published)
+		}
+	})
+
+	story(t, "the buffer is bounded, the log has all", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0C)
+		for n := range maxEvents + 4 {
+			w.bus0.reports(t, uint8(n))
+		}
+		for range maxEvents {
+			if got := w.asks(ipmi.NetFnApp, 0x35); len(got) != 17 {
+				t.Fatalf("Read Event Message Buffer: % X", got)
+			}
+		}
+		is(t, "Read Event Message Buffer", w.asks(ipmi.NetFnApp, 0x35), "80")
+		if len(w.log.events) != maxEvents+4 || w.host.Statistics()["events-not-buffered"] != 4 {
+			t.Errorf("%d logged, counted %v", len(w.log.events), w.host.Statistics())
+		}
+	})
+
+	story(t, "cleared with its flag", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0C)
+		w.bus0.reports(t, 1)
+		is(t, "Clear Message Flags", w.asks(ipmi.NetFnApp, 0x30, 0x02), "00")
+		is(t, "flags", w.flags(), "00 00")
+		is(t, "Read Event Message Buffer", w.asks(ipmi.NetFnApp, 0x35), "80")
+	})
+}
+
+// On a channel that is not bridged its own handler comes first.
+func TestPlatformEventOnOtherChannels(t *testing.T) {
+	event := func() *ipmi.Request {
+		return &ipmi.Request{
+			Interface: "bus1", Channel: 1, Requester: node, NetFn: ipmi.NetFnSensor, Command: ipmi.CommandPlatformEvent, Data: fan,
+		}
+	}
+	for _, c := range []struct {
+		name      string
+		answer    ipmi.Response
+		err       error
+		want      ipmi.CompletionCode
+		wantErr   error
+		logged    int
+		published int
+	}{
+		{"served by nobody", ipmi.Response{}, ipmi.ErrNoHandler, ipmi.CodeOK, nil, 1, 1},
+		{"its handler is absent", ipmi.Response{}, ipmi.ErrAbsent, ipmi.CodeOK, nil, 1, 1},
+		{"its handler does not know events", ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil, ipmi.CodeOK, nil, 1, 1},
+		{"its handler takes it", ipmi.Response{}, nil, ipmi.CodeOK, nil, 0, 1},
+		{"its handler refuses it", ipmi.Response{Code: ipmi.CodeInvalidField}, nil, ipmi.CodeInvalidField, nil, 0, 0},
+		{"its handler is busy", ipmi.Response{}, ipmi.ErrBusy, ipmi.CodeOK, ipmi.ErrBusy, 0, 0},
+		{"its handler dies", ipmi.Response{}, ipmi.ErrGone, ipmi.CodeOK, ipmi.ErrGone, 0, 0},
+	} {
+		story(t, c.name, func(t *testing.T, w *world) {
+			h := w.bus1.Handler(ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return c.answer, c.err }))
+			got, err := h.ServeIPMI(t.Context(), event())
+			if got.Code != c.want || !errors.Is(err, c.wantErr) || len(w.log.events) != c.logged || len(w.published) != c.published {
+				t.Errorf("%v, %v; logged %v, published %v", got, err, w.log.events, w.published)
+			}
+		})
+	}
+}
+
+func TestEventReceiver(t *testing.T) {
+	story(t, "is set and read", func(t *testing.T, w *world) {
+		receiver := func(data ...byte) []byte { return w.asks(ipmi.NetFnSensor, 0x00, data...) }
+		get := func() []byte { return w.asks(ipmi.NetFnSensor, 0x01) }
+		is(t, "at first", get(), "00 20 00")
+		is(t, "set", receiver(0x2C, 0x01), "00")
+		is(t, "read", get(), "00 2C 01")
+		is(t, "off", receiver(0xFF, 0x00), "00")
+		is(t, "read", get(), "00 FF 00")
+		is(t, "an odd address", receiver(0x21, 0x00), "CC")
+		is(t, "a LUN over 3", receiver(0x20, 0x04), "CC")
+		is(t, "too short", receiver(0x20), "C7")
+	})
+}

@@ -1,0 +1,97 @@
+package bridge
+
+import (
+	"context"
+
+	"ipmbd/ipmi"
+)
+
+// flags are the message flags (IPMI v2.0, section 22.4). Bit 3, the watchdog's
+// pre-timeout, and bits 5 to 7 are not the bridge's.
+type flags uint8
+
+const (
+	flagMessage flags = 1 << 0 // in the receive message queue
+	flagEvent   flags = 1 << 1 // in the event message buffer
+)
+
+// enables are the BMC global enables (IPMI v2.0, section 22.1).
+type enables uint8
+
+const (
+	enableMessageInterrupt enables = 1 << 0
+	enableEventInterrupt   enables = 1 << 1
+	enableEventBuffer      enables = 1 << 2
+	enableLogging          enables = 1 << 3 // the default
+
+	reservedEnables enables = 1 << 4
+)
+
+// Attention is what a system interface shows its host.
+type Attention struct {
+	Raised    bool // a message flag is set
+	Interrupt bool // and the host wants to be interrupted for it
+}
+
+// flags are what the queue and the buffer hold now.
+func (i *Interface) flags() flags {
+	var f flags
+	if len(i.queue.messages) > 0 {
+		f |= flagMessage
+	}
+	if len(i.events) > 0 {
+		f |= flagEvent
+	}
+	return f
+}
+
+func (i *Interface) attention() Attention {
+	f := i.flags()
+	return Attention{
+		Raised: f != 0,
+		Interrupt: f&flagMessage != 0 && i.enables&enableMessageInterrupt != 0 ||
+			f&flagEvent != 0 && i.enables&enableEventInterrupt != 0,
+	}
+}
+
+func getFlags(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expire(i)
+	return answer(byte(i.flags()))
+}
+
+// clearFlags drops what the flags to be cleared stand for.
+func clearFlags(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear := flags(req.Data[0])
+	if clear&flagMessage != 0 {
+		i.counters[messagesCleared] += uint64(len(i.queue.messages))
+		i.queue.messages = nil
+	}
+	if clear&flagEvent != 0 {
+		i.events = nil
+	}
+	b.wake()
+	return answer()
+}
+
+// setEnables ignores the reserved bit, as firmware sets it.
+func setEnables(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i.enables = enables(req.Data[0]) &^ reservedEnables
+	b.wake()
+	return answer()
+}
+
+func getEnables(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return answer(byte(i.enables))
+}

@@ -1,0 +1,103 @@
+package bridge
+
+import (
+	"context"
+	"time"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// InterfaceConfig describes an interface.
+type InterfaceConfig struct {
+	Name     string
+	Channel  ipmi.Channel
+	Host     int
+	Medium   Medium
+	Protocol Protocol
+	// Bridged: the bridge serves its commands on the interface.
+	Bridged bool
+	// MaxData is how many bytes of data a response on the interface may have, 0
+	// for any number; nil for that of the bus.
+	MaxData func() int
+	// Attention is told when the attention has changed, in order. It must not
+	// block; nil for nobody.
+	Attention func(Attention)
+}
+
+// Interface is a bus or a system interface as the bridge knows it.
+type Interface struct {
+	bridge *Bridge
+	config InterfaceConfig
+	bus    Bus // nil: a system interface
+
+	// Guarded by the bridge's mutex.
+	queue    queue
+	events   []record // of the event message buffer, the oldest first
+	enables  enables
+	deaf     ipmi.ChannelMask // channels from which nothing is received
+	told     Attention
+	counters counters
+}
+
+// NewInterface makes an interface before its bus exists, so that the bus can be
+// given its handler. Add makes it one of the bridge's.
+func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
+	if config.Attention == nil {
+		config.Attention = func(Attention) {}
+	}
+	return &Interface{bridge: b, config: config, enables: enableLogging}
+}
+
+// Handler serves what is the bridge's of the requests that come in on the
+// interface, and leaves all others to next.
+func (i *Interface) Handler(next ipmi.Handler) ipmi.Handler {
+	return ipmi.HandlerFunc(func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+		switch {
+		case i.config.Bridged && req.LUN == messageLUN && req.Requester != 0:
+			return i.receive(ctx, req)
+		case i.config.Bridged && req.LUN == 0:
+			if c, ok := lookUp(req.NetFn, req.Command); ok {
+				return c.run(ctx, i, req)
+			}
+		case isPlatformEvent(req):
+			return i.offerEvent(ctx, req, next)
+		}
+		return next.ServeIPMI(ctx, req)
+	})
+}
+
+// messageLUN is where messages for host software go.
+const messageLUN ipmi.LUN = 2
+
+// Patience is how long a request may take: as long as the retries of the bus
+// that it is sent on to, and the wait for a sequence number there. 0 is that of
+// any other request.
+func (i *Interface) Patience(req *ipmi.Request) time.Duration {
+	if !i.config.Bridged || req.LUN != 0 || req.NetFn != ipmi.NetFnApp || req.Command != commandSendMessage || len(req.Data) == 0 {
+		return 0
+	}
+	bus := i.bridge.target(i, channelOf(req.Data[0]))
+	if bus == nil {
+		return 0
+	}
+	const margin = time.Second
+	return 2*bus.Policy().Or(ipmb.Policy{}).Duration() + margin
+}
+
+// maxData is how much data a response may have.
+func (i *Interface) maxData() int {
+	switch {
+	case i.config.MaxData != nil:
+		return i.config.MaxData()
+	case i.bus != nil:
+		return i.bus.MaxFrame() - ipmb.MinResponse
+	}
+	return 0
+}
+
+// carries reports whether a response with so many bytes of data fits.
+func (i *Interface) carries(length int) bool {
+	most := i.maxData()
+	return most == 0 || length <= most
+}

@@ -1,0 +1,149 @@
+package bridge
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+const (
+	// maxMessages is how many messages a queue holds, with those that a place
+	// is kept for.
+	maxMessages = 20
+	// queueTime is how long a message stays: the sequence number expiration
+	// (IPMB v1.0, table 4-1).
+	queueTime = 5 * time.Second
+)
+
+// queue is the receive message queue of an interface. A response has a place
+// in it from the moment its request is sent.
+type queue struct {
+	messages []message
+	reserved int
+}
+
+// message is an IPMB frame, its destination address first, and where it came
+// from.
+type message struct {
+	channel ipmi.Channel
+	frame   []byte
+	expires time.Time
+}
+
+// reserve keeps a place, if there is one.
+func (q *queue) reserve() bool {
+	if q.full() {
+		return false
+	}
+	q.reserved++
+	return true
+}
+
+func (q *queue) full() bool { return len(q.messages)+q.reserved >= maxMessages }
+
+func (q *queue) put(m message) { q.messages = append(q.messages, m) }
+
+func (q *queue) take() (message, bool) {
+	if len(q.messages) == 0 {
+		return message{}, false
+	}
+	m := q.messages[0]
+	q.messages = slices.Delete(q.messages, 0, 1)
+	return m, true
+}
+
+// expire drops what is too old, and returns how many that were.
+func (q *queue) expire(now time.Time) int {
+	before := len(q.messages)
+	q.messages = slices.DeleteFunc(q.messages, func(m message) bool { return !now.Before(m.expires) })
+	return before - len(q.messages)
+}
+
+// next is when the next message expires.
+func (q *queue) next(now time.Time) time.Duration {
+	next := queueTime
+	for _, m := range q.messages {
+		next = min(next, m.expires.Sub(now))
+	}
+	return next
+}
+
+// getMessage serves Get Message: channel and privilege, which is 0 without a
+// session, and the message without its destination address. A message that does
+// not fit has not come into the queue.
+func getMessage(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expire(i)
+	m, ok := i.queue.take()
+	if !ok {
+		return refuse(codeEmpty)
+	}
+	i.counters.add(messagesFetched)
+	b.wake()
+	return ipmi.Response{Data: append([]byte{byte(m.channel)}, m.frame[1:]...)}, nil
+}
+
+// receive takes a request to LUN 2, which host software is to answer by Send
+// Message.
+func (i *Interface) receive(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	b := i.bridge
+	own := i.bus.Address()
+	frame := ipmb.Frame{
+		Destination: own, NetFn: req.NetFn, DestinationLUN: req.LUN,
+		Source: req.Requester, Sequence: req.Sequence, SourceLUN: req.RequesterLUN,
+		Command: req.Command, Data: req.Data,
+	}.Append(nil)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	host := b.queueOf(i)
+	b.expire(host)
+	switch {
+	case host.deaf.Has(i.config.Channel):
+		return refuse(ipmi.CodeSubFunctionDisabled)
+	case !host.carries(len(frame)):
+		return refuse(ipmi.CodeLengthExceeded)
+	case host.queue.full():
+		host.counters.add(messagesRefused)
+		return ipmi.Response{}, ipmi.ErrBusy
+	}
+	m := message{channel: i.config.Channel, frame: frame, expires: time.Now().Add(queueTime)}
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(m.expires) {
+		m.expires = deadline // by then it has been answered C3h
+	}
+	host.enqueue(m)
+	return ipmi.Response{}, ipmi.ErrDeferred
+}
+
+// Stray takes a response to LUN 2 that no call waits for; see ipmb.Config.
+func (i *Interface) Stray(f ipmb.Frame) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !i.config.Bridged {
+		return
+	}
+	host := b.queueOf(i)
+	b.expire(host)
+	if host.deaf.Has(i.config.Channel) || host.queue.full() || !host.carries(f.Len()) {
+		host.counters.add(messagesRefused)
+		return
+	}
+	host.enqueue(message{channel: i.config.Channel, frame: f.Append(nil), expires: time.Now().Add(queueTime)})
+}
+
+// enqueue puts a message into the queue.
+func (i *Interface) enqueue(m message) {
+	i.queue.put(m)
+	i.counters.add(messagesQueued)
+	i.bridge.wake()
+}
+
+// expire drops messages of an interface that are too old.
+func (b *Bridge) expire(i *Interface) {
+	i.counters[messagesExpired] += uint64(i.queue.expire(time.Now()))
+}
