@@ -88,7 +88,7 @@ func (b *Bridge) Remove(i *Interface) {
 func (b *Bridge) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	b.setRunning(ctx)
+	b.begin(ctx)
 	timer := time.NewTimer(queueTime)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -99,14 +99,21 @@ func (b *Bridge) Run(ctx context.Context) {
 		case <-b.changed:
 		}
 	}
-	b.setRunning(nil)
-	b.waiters.Wait()
+	b.end()
 }
 
-func (b *Bridge) setRunning(ctx context.Context) {
+func (b *Bridge) begin(ctx context.Context) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.running = ctx
+}
+
+// end lets nobody wait any more, and waits for those who do.
+func (b *Bridge) end() {
+	b.mu.Lock()
+	b.running = nil
+	b.mu.Unlock()
+	b.waiters.Wait()
 }
 
 // wake makes Run look at the interfaces.
