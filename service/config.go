@@ -20,10 +20,12 @@ type Config struct {
 	// TrustedNames are well-known D-Bus names whose owners' signals are obeyed
 	// beside those of uid 0.
 	TrustedNames []string // trusted-names
-	// Bridge: the file is ipmbbridge's. Hence the kernel device of a channel is
-	// made at BMCAddress where it is missing, and one whose driver is not known
+	// Policy is which commands are denied; the entries all count.
+	Policy []PolicyConfig // policy
+	// OfIPMBBridge: the file is ipmbbridge's. Hence the kernel device of a channel
+	// is made at BMCAddress where it is missing, and one whose driver is not known
 	// is taken for ipmb-dev, the only one that ipmbbridge can use.
-	Bridge bool
+	OfIPMBBridge bool
 }
 
 // ChannelConfig is one bus.
@@ -65,6 +67,9 @@ type ChannelConfig struct {
 	// HandlerTimeout is how long the handler has for a request. 0 is 5 s.
 	HandlerTimeout time.Duration // handler-timeout-ms
 	Handler        HandlerKind   // handler
+	// Bridge: Send Message and what belongs to it are served on the channel, and
+	// not by its handler. HandlerBMC implies it.
+	Bridge bool // bridge
 
 	// MaxFrame limits frames, in bytes, the destination address included. 0
 	// leaves it to the transport.
@@ -120,6 +125,7 @@ type HandlerKind uint8
 // Kinds of handler.
 const (
 	HandlerHost   HandlerKind = iota // the host IPMI daemon on D-Bus
+	HandlerBMC                       // the built-in BMC
 	HandlerSignal                    // whoever answers the ReceivedMessage signal
 	HandlerNone                      // nobody: invalid command
 )
@@ -128,7 +134,7 @@ const (
 var (
 	channelTypes   = []string{"ipmb", "me"}
 	transportKinds = []string{"auto", i2c.IPMBDev, i2c.IPMBDevice, i2c.SlaveMqueue, i2c.Seqpacket}
-	handlerKinds   = []string{"host", "signal", "none"}
+	handlerKinds   = []string{"host", "bmc", "signal", "none"}
 )
 
 // String is the word that a file uses.
@@ -178,6 +184,9 @@ func (c ChannelConfig) WithDefaults() ChannelConfig {
 
 // Index is the channel's number in org.openbmc.Ipmb.
 func (c ChannelConfig) Index() uint8 { return uint8(c.DevIndex<<2) | uint8(c.Type) }
+
+// bridged reports whether Send Message is served on the channel.
+func (c ChannelConfig) bridged() bool { return c.Bridge || c.Handler == HandlerBMC }
 
 // Switches are what the driver of TransportIPMBDevice is told.
 func (c ChannelConfig) Switches() i2c.Switches {

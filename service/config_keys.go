@@ -18,6 +18,7 @@ var topKeys = setters[Config]{
 		r.count(n, key, &c.MaxCallsPerSender)
 	},
 	"trusted-names": func(r *reader, n node, key string, c *Config) { r.texts(n, key, &c.TrustedNames) },
+	"policy":        func(r *reader, n node, key string, c *Config) { r.policy(n, key, &c.Policy) },
 }
 
 // channelKeys are the keys of one channel.
@@ -53,7 +54,10 @@ var channelKeys = setters[ChannelConfig]{
 	"handler-timeout-ms": func(r *reader, n node, key string, c *ChannelConfig) {
 		r.milliseconds(n, key, 1, &c.HandlerTimeout)
 	},
-	"handler":      func(r *reader, n node, key string, c *ChannelConfig) { r.handler(n, key, &c.Handler) },
+	"handler": func(r *reader, n node, key string, c *ChannelConfig) {
+		choose(r, n, key, handlerKinds, &c.Handler)
+	},
+	"bridge":       func(r *reader, n node, key string, c *ChannelConfig) { r.boolean(n, key, &c.Bridge) },
 	"max-frame":    func(r *reader, n node, key string, c *ChannelConfig) { r.count(n, key, &c.MaxFrame) },
 	"max-calls":    func(r *reader, n node, key string, c *ChannelConfig) { r.count(n, key, &c.MaxCalls) },
 	"max-handlers": func(r *reader, n node, key string, c *ChannelConfig) { r.count(n, key, &c.MaxHandlers) },
@@ -98,15 +102,6 @@ func choose[T ~uint8](r *reader, n node, key string, words []string, into *T) {
 		}
 	}
 	r.fault(n, key, wanted(words))
-}
-
-// handler is choose, but for a word that people will try.
-func (r *reader) handler(n node, key string, into *HandlerKind) {
-	if n.kind == kindString && n.text == "bmc" {
-		r.fault(n, key, "this version has no built-in BMC; "+wanted(handlerKinds))
-		return
-	}
-	choose(r, n, key, handlerKinds, into)
 }
 
 // integer reads a whole number: a JSON number, or a string that holds one in

@@ -102,7 +102,7 @@ func (r *reader) unreadable(err error) error {
 
 // config reads the file's object.
 func (r *reader) config(root node) Config {
-	config := Config{Bridge: r.lenient}
+	config := Config{OfIPMBBridge: r.lenient}
 	r.places[""] = root
 	object(r, root, "", topKeys, &config)
 	r.faults = append(r.faults, r.complete(config.topFaults())...)
@@ -112,6 +112,7 @@ func (r *reader) config(root node) Config {
 		r.fault(root, "channels", "is missing")
 	}
 	config.Channels = r.channels(list)
+	r.faults = append(r.faults, r.complete(config.policyFaults())...)
 	if len(config.Channels) == 0 {
 		r.warn(root, "channels", "none is served")
 	}

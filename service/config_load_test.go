@@ -23,11 +23,12 @@ const everything = `{
     {"type": "ipmb", "slave-path": "/dev/ipmb-4", "bmc-addr": 32, "remote-addr": "0x2C"},
     {"type": "me", "slave-path": "/run/sim/me.sock", "bmc-addr": "0x22", "remote-addr": 44, "devIndex": 3,
      "name": "me_sim", "transport": "ipmb-device", "ignore-nack": true, "verify-header-checksum": true, "ipmi-channel": 0, "bus-name": "INTRABMC",
-     "timeout-ms": 100, "tries": 3, "duplicate-window-ms": 0, "handler-timeout-ms": 2000, "handler": "signal",
+     "timeout-ms": 100, "tries": 3, "duplicate-window-ms": 0, "handler-timeout-ms": 2000, "handler": "signal", "bridge": true,
      "max-frame": 64, "max-calls": 16, "max-handlers": 8}
   ],
   "max-calls-per-sender": 12,
-  "trusted-names": ["xyz.openbmc_project.NodeManager"]
+  "trusted-names": ["xyz.openbmc_project.NodeManager"],
+  "policy": [{"channels": ["me_sim"], "allow": ["app", "0x2C"], "deny": ["app cold-reset"]}]
 }
 `
 
@@ -38,11 +39,16 @@ var everythingRead = Config{
 			Type: TypeME, SlavePath: "/run/sim/me.sock", BMCAddress: 0x22, RemoteAddress: 0x2C, DevIndex: 3,
 			Name: "me_sim", Transport: TransportIPMBDevice, IgnoreNACK: true, VerifyChecksum: true, IPMIChannel: new(ipmi.Channel(0)), BusName: "INTRABMC",
 			Timeout: 100 * time.Millisecond, Tries: 3, DuplicateWindow: -1, HandlerTimeout: 2 * time.Second,
-			Handler: HandlerSignal, MaxFrame: 64, MaxCalls: 16, MaxHandlers: 8,
+			Handler: HandlerSignal, Bridge: true, MaxFrame: 64, MaxCalls: 16, MaxHandlers: 8,
 		},
 	},
 	MaxCallsPerSender: 12,
 	TrustedNames:      []string{"xyz.openbmc_project.NodeManager"},
+	Policy: []PolicyConfig{{
+		Channels: []string{"me_sim"},
+		Allow:    []ipmi.Commands{{NetFn: ipmi.NetFnApp, Command: ipmi.AnyCommand}, {NetFn: ipmi.NetFnGroup, Command: ipmi.AnyCommand}},
+		Deny:     []ipmi.Commands{{NetFn: ipmi.NetFnApp, Command: 0x02}},
+	}},
 }
 
 // intelFile is as the configurations of Intel's platforms are, an old key
@@ -149,7 +155,7 @@ func TestParseConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			test.want.Bridge = test.path == bridgePath
+			test.want.OfIPMBBridge = test.path == bridgePath
 			if diff := cmp.Diff(test.want, *got); diff != "" {
 				t.Error("configuration differs (-want +got):\n" + diff)
 			}
@@ -211,7 +217,7 @@ var badConfigs = []struct {
     {"type": "slot-ipmb", "slave-path": "dev/ipmb-4", "bmc-addr": "0x21", "remote-addr": 300, "devIndex": 64},
     {"slave-path": "/dev/ipmb-5", "remote-addr": 32, "name": "a-b", "transport": "ipmb-driver", "ipmi-channel": 12,
      "bus-name": "7up", "timeout-ms": 5, "tries": 65, "duplicate-window-ms": 60001, "handler-timeout-ms": 0,
-     "handler": "bmc", "max-frame": 31, "max-calls": 4097, "max-handlers": true, "Name": "x", "tries": 65},
+     "handler": "BMC", "max-frame": 31, "max-calls": 4097, "max-handlers": true, "Name": "x", "tries": 65},
     {"slave-path": "/run/sim.sock", "remote-addr": 3.5, "devIndex": -1, "name": "", "handler": "nobody",
      "timeout-ms": 1e3, "tries": "010", "max-calls": "many", "transport": "mqueue"}
   ]
@@ -236,7 +242,7 @@ var badConfigs = []struct {
 			`:8:39: channels[1].timeout-ms = 5: must be from 10 to 60000 ms`,
 			`:8:78: channels[1].duplicate-window-ms = 60001: must be from 0 to 60000 ms`,
 			`:8:107: channels[1].handler-timeout-ms = 0: must be at least 1`,
-			`:9:17: channels[1].handler = "bmc": this version has no built-in BMC; must be one of host, signal, none`,
+			`:9:17: channels[1].handler = "BMC": must be one of host, bmc, signal, none`,
 			`:9:37: channels[1].max-frame = 31: must be from 32 to 1024`,
 			`:9:54: channels[1].max-calls = 4097: must be from 1 to 4096`,
 			`:9:76: channels[1].max-handlers = true: must be a whole number, or one in a string such as "0x20"`,
@@ -245,7 +251,7 @@ var badConfigs = []struct {
 			`:10:52: channels[2].remote-addr = 3.5: must be a whole number, or one in a string such as "0x20"`,
 			`:10:69: channels[2].devIndex = -1: must be at least 0`,
 			`:10:81: channels[2].name = "": must not be empty`,
-			`:10:96: channels[2].handler = "nobody": must be one of host, signal, none`,
+			`:10:96: channels[2].handler = "nobody": must be one of host, bmc, signal, none`,
 			`:11:20: channels[2].timeout-ms = 1e3: must be a whole number, or one in a string such as "0x20"`,
 			`:11:34: channels[2].tries = "010": must be a whole number, or one in a string such as "0x20"`,
 			`:11:54: channels[2].max-calls = "many": must be a whole number, or one in a string such as "0x20"`,
@@ -296,6 +302,25 @@ var badConfigs = []struct {
 		wants: []string{
 			`:3:16: channels[1].slave-path = "/sys/bus/i2c/devices/5-1011/slave-mqueue": must be the attribute of slave-mqueue at bmc-addr, such as /sys/bus/i2c/devices/4-1010/slave-mqueue`,
 			`:4:16: channels[2].slave-path = "/dev/ipmb-6": must be the attribute of slave-mqueue at bmc-addr, such as /sys/bus/i2c/devices/4-1010/slave-mqueue`,
+		},
+	},
+	{
+		name: "policy",
+		data: `{"channels": [{"slave-path": "/dev/ipmb-4", "remote-addr": 64, "name": "handlers"},
+{"slave-path": "/dev/ipmb-5", "remote-addr": 64, "devIndex": 1}], "policy": [
+{"channels": ["bus5", "bus4"], "deny": ["chasis", "app cold reset", "", 6, "0x30 0x01"]},
+{"channels": ["bus5"]}, {"deny": "app"}, {"deny": ["app"], "allows": []}, 7]}`,
+		wants: []string{
+			`:1:72: channels[0].name = "handlers": is where the objects of handlers are`,
+			`:3:23: policy[0].channels[1] = "bus4": is the name of no channel`,
+			`:3:41: policy[0].deny[0] = "chasis": no netFn "chasis"; did you mean chassis?`,
+			`:3:51: policy[0].deny[1] = "app cold reset": must be a netFn, or a netFn and a command, such as "app cold-reset"`,
+			`:3:69: policy[0].deny[2] = "": must be a netFn, or a netFn and a command, such as "app cold-reset"`,
+			`:3:73: policy[0].deny[3] = 6: must be a string`,
+			`:4:1: policy[1].deny: is missing, as is "allow": the entry denies nothing`,
+			`:4:34: policy[2].deny = "app": must be a list`,
+			`:4:70: policy[3].allows: unknown key`,
+			`:4:75: policy[4] = 7: must be an object`,
 		},
 	},
 	{

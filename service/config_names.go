@@ -6,6 +6,9 @@ import "strings"
 // D-Bus name, which may have 255 bytes in all.
 const maxWord = 64
 
+// reservedName is no bus's, since D-Bus objects of other kinds are below it.
+const reservedName = "handlers"
+
 // isObjectWord reports whether s can be one element of a D-Bus object path
 // (D-Bus specification, "Valid Object Paths").
 func isObjectWord(s string) bool {

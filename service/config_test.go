@@ -94,7 +94,7 @@ func TestValidateOfWhatNoFileHolds(t *testing.T) {
 	want := strings.Split(`max-calls-per-sender = -1: must be from 1 to 4096
 channels[0].type = unknown: must be one of ipmb, me
 channels[0].transport = unknown: must be one of auto, ipmb-dev, ipmb-device, slave-mqueue, seqpacket
-channels[0].handler = unknown: must be one of host, signal, none
+channels[0].handler = unknown: must be one of host, bmc, signal, none
 channels[0].slave-path = "/dev/ipmb-\x00": must be an absolute path
 channels[0].remote-addr = 0x41: must be even: an address in its 8-bit form
 channels[0].name: is missing, and slave-path holds no bus number to make one of

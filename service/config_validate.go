@@ -24,7 +24,7 @@ func (c Config) Validate() error {
 		faults = append(append(faults, own...), taken.clashes(wanted)...)
 		taken.add(wanted, key)
 	}
-	return join(faults)
+	return join(append(faults, c.policyFaults()...))
 }
 
 // topFaults is what is wrong beside the channels.
@@ -64,6 +64,7 @@ func (c ChannelConfig) faults(key string) []Fault {
 	case named.Name != "":
 		check.that(isObjectWord(named.Name) && len(named.Name) <= maxWord, "name", named.Name,
 			"must be letters, digits and '_', at most 64")
+		check.that(named.Name != reservedName, "name", named.Name, "is where the objects of handlers are")
 	case c.SlavePath != "":
 		check.that(false, "name", "", "is missing, and slave-path holds no bus number to make one of")
 	}

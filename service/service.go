@@ -117,7 +117,7 @@ func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
 		return err
 	}
 	unknown := TransportAuto
-	if s.config.Bridge {
+	if s.config.OfIPMBBridge {
 		unknown = TransportIPMBDev
 	}
 	machine := thisSystem(ch.Transport, unknown)
@@ -125,7 +125,7 @@ func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
 		machine.open = s.demo.open(ch)
 	}
 	observer := &objectObserver{s, object}
-	bus := newEngineBus(ch, newDevice(ch, machine, s.config.Bridge), handler, observer, s.log)
+	bus := newEngineBus(ch, newDevice(ch, machine, s.config.OfIPMBBridge), handler, observer, s.log)
 	bus.Open(ctx)
 	s.buses = append(s.buses, &channel{bus, ch.Name, object})
 	return s.server.AddBus(object, bus)

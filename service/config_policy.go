@@ -1,0 +1,93 @@
+package service
+
+import (
+	"slices"
+	"strings"
+
+	"ipmbd/ipmi"
+)
+
+// PolicyConfig denies commands on some channels. A request that an entry denies
+// is answered D4h and reaches no handler.
+type PolicyConfig struct {
+	// Channels are the names of the channels; empty: all.
+	Channels []string // channels
+	// Allow and Deny are as in ipmi.Filter. A file has a text for each: a netFn,
+	// or a netFn and a command, such as "chassis" and "app cold-reset".
+	Allow []ipmi.Commands // allow
+	Deny  []ipmi.Commands // deny
+}
+
+// policyKeys are the keys of one entry.
+var policyKeys = setters[PolicyConfig]{
+	"channels": func(r *reader, n node, key string, p *PolicyConfig) { r.texts(n, key, &p.Channels) },
+	"allow":    func(r *reader, n node, key string, p *PolicyConfig) { r.commands(n, key, &p.Allow) },
+	"deny":     func(r *reader, n node, key string, p *PolicyConfig) { r.commands(n, key, &p.Deny) },
+}
+
+// policy reads a list of entries.
+func (r *reader) policy(n node, key string, into *[]PolicyConfig) {
+	if !r.want(n, key, kindArray) {
+		return
+	}
+	for i, element := range n.items {
+		var p PolicyConfig
+		r.places[item(key, i)] = element
+		object(r, element, item(key, i), policyKeys, &p)
+		*into = append(*into, p)
+	}
+}
+
+// commands reads a list of texts.
+func (r *reader) commands(n node, key string, into *[]ipmi.Commands) {
+	if !r.want(n, key, kindArray) {
+		return
+	}
+	for i, element := range n.items {
+		*into = append(*into, r.command(element, item(key, i)))
+	}
+}
+
+func (r *reader) command(n node, key string) ipmi.Commands {
+	if !r.want(n, key, kindString) {
+		return ipmi.Commands{}
+	}
+	words := strings.Fields(n.text)
+	if len(words) < 1 || len(words) > 2 {
+		r.fault(n, key, `must be a netFn, or a netFn and a command, such as "app cold-reset"`)
+		return ipmi.Commands{}
+	}
+	c, err := ipmi.ParseCommands(words)
+	if err != nil {
+		r.fault(n, key, err.Error())
+	}
+	return c
+}
+
+// policyFaults is what is wrong with the policy. Names are those of all
+// channels.
+func (c Config) policyFaults() []Fault {
+	var check checker
+	var names []string
+	for _, ch := range c.Channels {
+		names = append(names, ch.WithDefaults().Name)
+	}
+	for i, p := range c.Policy {
+		key := item("policy", i)
+		check.that(len(p.Allow)+len(p.Deny) > 0, key+".deny", "", `is missing, as is "allow": the entry denies nothing`)
+		for j, name := range p.Channels {
+			check.that(slices.Contains(names, name), item(key+".channels", j), name, "is the name of no channel")
+		}
+	}
+	return check.faults
+}
+
+// filtered lets through to h what the policy of a channel does not deny.
+func (c Config) filtered(channel string, h ipmi.Handler) ipmi.Handler {
+	for _, p := range slices.Backward(c.Policy) {
+		if len(p.Channels) == 0 || slices.Contains(p.Channels, channel) {
+			h = &ipmi.Filter{Allow: p.Allow, Deny: p.Deny, Next: h}
+		}
+	}
+	return h
+}
