@@ -90,7 +90,7 @@ func (s *Server) emitChanges() {
 			continue
 		}
 		now := o.bus.Properties()
-		changed := o.changes(o.told, now)
+		changed := changedProperties(o.told, now)
 		o.told = now
 		if len(changed) > 0 {
 			_ = s.conn.Emit(o.path, propertiesChanged, busObjectInterface, changed, []string{})

@@ -149,7 +149,9 @@ func (o *objects) below(path dbus.ObjectPath) []*object {
 func (o *objects) buses() []*BusObject {
 	var buses []*BusObject
 	for _, one := range o.below(BasePath) {
-		buses = append(buses, one.bus)
+		if one.bus != nil {
+			buses = append(buses, one.bus)
+		}
 	}
 	return buses
 }

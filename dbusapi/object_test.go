@@ -115,7 +115,7 @@ func TestManagedObjects(t *testing.T) {
 		if diff := cmp.Diff(want, paths); diff != "" {
 			t.Errorf("%s: %s", path, diff)
 		}
-		if len(managed[bus4][busObjectInterface]) != len(busProperties()) {
+		if len(managed[bus4][busObjectInterface]) != len(properties(busObjectInterface)) {
 			t.Errorf("%s: bus4 has %v", path, managed[bus4])
 		}
 	}

@@ -45,9 +45,14 @@ func TestPropertiesOfABus(t *testing.T) {
 
 func TestTypesOfPropertiesAreTheTables(t *testing.T) {
 	r := newRig(t, Config{})
-	for _, p := range busProperties() {
-		if got := r.object.variants()[p.name].Signature().String(); got != p.signature {
-			t.Errorf("%s is of type %s, not %s", p.name, got, p.signature)
+	for _, o := range r.server.objects.below("/") {
+		for _, iface := range o.interfaces {
+			variants := o.view().variants(iface)
+			for _, p := range properties(iface) {
+				if got := variants[p.name].Signature().String(); got != p.signature {
+					t.Errorf("%s.%s is of type %s, not %s", iface, p.name, got, p.signature)
+				}
+			}
 		}
 	}
 }
