@@ -176,13 +176,16 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Statistics counts what happened to the signals taken as commands, by name.
+// Statistics is the counters that are of no bus, by name: what happened to the
+// signals taken as commands, and answers of handlers that came too late.
 func (s *Server) Statistics() map[string]uint64 {
 	return map[string]uint64{
 		"signals-malformed": s.counters.signalsMalformed.Load(),
 		"signals-refused":   s.counters.signalsRefused.Load(),
 		"signals-dropped":   s.counters.signalsDropped.Load(),
 		"signals-failed":    s.counters.signalsFailed.Load(),
+
+		"handler-replies-late": s.names.countLate(),
 	}
 }
 
