@@ -119,6 +119,9 @@ func busPathOf(name string) (dbus.ObjectPath, error) {
 	if name == "" || strings.Contains(name, "/") || !path.IsValid() {
 		return "", fmt.Errorf("bus name %q: only letters, digits, - and _ can be in an object path", name)
 	}
+	if path == handlersPath {
+		return "", fmt.Errorf("bus name %q: its object path is the parent of registered handlers", name)
+	}
 	return path, nil
 }
 

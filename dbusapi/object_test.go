@@ -60,7 +60,8 @@ func TestEveryPathIntrospects(t *testing.T) {
 		"/xyz/openbmc_project":              {},
 		"/xyz/openbmc_project/Ipmi":         {},
 		"/xyz/openbmc_project/Ipmi/Channel": {},
-		BasePath:                            {legacyInterface, managerInterface},
+		BasePath:                            {legacyInterface, routerInterface, managerInterface},
+		handlersPath:                        {},
 		bus4:                                {busObjectInterface},
 		BasePath + "/second_bus":            {busObjectInterface},
 	}
@@ -167,7 +168,7 @@ func TestFirstBusHasASharedIndex(t *testing.T) {
 
 func TestNamesOfBuses(t *testing.T) {
 	r := newRig(t, Config{})
-	for _, name := range []string{"", "a/b", "ä", "a b", "a.b"} {
+	for _, name := range []string{"", "a/b", "ä", "a b", "a.b", "handlers"} {
 		if _, err := r.server.NewBus(name, 0, 0); err == nil {
 			t.Errorf("%q became a path", name)
 		}

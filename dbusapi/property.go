@@ -24,6 +24,10 @@ func properties(iface string) []property {
 	switch iface {
 	case busObjectInterface:
 		return busProperties()
+	case routerInterface:
+		return routerProperties()
+	case handlerInterface:
+		return handlerProperties()
 	}
 	return nil
 }

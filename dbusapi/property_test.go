@@ -24,11 +24,7 @@ func TestPropertiesOfABus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := make(map[string]any)
-		for name, value := range all[0].(map[string]dbus.Variant) {
-			got[name] = value.Value()
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, values(all[0].(map[string]dbus.Variant))); diff != "" {
 			t.Errorf("GetAll(%q): %s", iface, diff)
 		}
 	}

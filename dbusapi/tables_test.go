@@ -25,6 +25,7 @@ var signatures = map[string]string{
 	interfacesRemoved: "oas",
 	receiveBroadcast:  "yyay",
 	receivedMessage:   "tyyyyay",
+	platformEvent:     "ysqay",
 }
 
 func TestTablesAgreeWithTheDocuments(t *testing.T) {
@@ -102,6 +103,12 @@ func TestEveryErrorHasItsNameAndStatus(t *testing.T) {
 		"not answered by signals": {errNotAnswered, errorNotAllowed, 4},
 		"caller gone":             {errGone, errorUnavailable, 4},
 		"disconnected":            {ErrDisconnected, errorUnavailable, 4},
+		"overlap":                 {&ipmi.OverlapError{Owner: ":1.5"}, errorNotAllowed, 4},
+		"pattern":                 {&ipmi.PatternError{Field: "netFn"}, errorInvalidArgument, 4},
+		"registered":              {errRegistered, errorNotAllowed, 4},
+		"not registered":          {errNotRegistered, errorNotFound, 4},
+		"no commands":             {errNoCommands, errorInvalidArgument, 4},
+		"too many":                {errTooMany, errorTooMany, 4},
 		"deadline":                {context.DeadlineExceeded, errorTimeout, 4},
 		"cancelled":               {context.Canceled, errorUnavailable, 4},
 		"anything else":           {errors.New("password at 0x1234"), errorInternal, 4},
