@@ -63,6 +63,7 @@ func (s *Server) left(name string) {
 	s.callers.left(name)
 	s.dropHandlers(name)
 	s.events.unsubscribe(name)
+	s.answerers.left(name)
 }
 
 // take queues a command; nil is a malformed one.

@@ -41,6 +41,8 @@ type Server struct {
 	names   *names
 	router  *router
 	events  events
+	// answerers are clients that answer by signals.
+	answerers answerers
 
 	signalNames []string
 	trustedUser uint32 // 0 but in tests
