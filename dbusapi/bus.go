@@ -59,6 +59,7 @@ type Properties struct {
 	RemoteAddress ipmi.Address
 	State         State
 	Reason        string // of State, a sentence; "" when Up
+	Handler       string // "host", "signal", "bmc" or "none"
 	Policy        ipmb.Policy
 
 	// IgnoreNACK: frames are sent to their end even if nobody takes them.

@@ -22,6 +22,7 @@ func busProperties() []property {
 		{name: "RemoteAddress", signature: "y", get: func(v view) any { return byte(v.bus.RemoteAddress) }},
 		{name: "State", signature: "s", get: func(v view) any { return string(v.bus.State) }},
 		{name: "StateReason", signature: "s", get: func(v view) any { return v.bus.Reason }},
+		{name: "Handler", signature: "s", get: func(v view) any { return v.bus.Handler }},
 		{name: "TimeoutMs", signature: "u", get: getTimeout, set: ofPolicy(setTimeout)},
 		{name: "Tries", signature: "u", get: getTries, set: ofPolicy(setTries)},
 		{name: "IgnoreNack", signature: "b", get: func(v view) any { return v.bus.IgnoreNACK }, set: setIgnoreNACK},

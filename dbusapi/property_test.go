@@ -14,7 +14,7 @@ func TestPropertiesOfABus(t *testing.T) {
 	r := newRig(t, Config{})
 	want := map[string]any{
 		"Bus": "bus4", "Device": "/dev/ipmb-4", "Transport": "ipmb-dev", "Channel": byte(0), "Index": byte(0),
-		"OwnAddress": byte(0x20), "RemoteAddress": byte(0x2C), "State": "Up", "StateReason": "",
+		"OwnAddress": byte(0x20), "RemoteAddress": byte(0x2C), "State": "Up", "StateReason": "", "Handler": "host",
 		"TimeoutMs": uint32(250), "Tries": uint32(6),
 		"IgnoreNack": false, "VerifyHeaderChecksum": false,
 		"Statistics": map[string]uint64{"calls-answered": 7, "dbus-calls-refused": 0, "dbus-signals-dropped": 0},
