@@ -59,6 +59,7 @@ type Properties struct {
 	RemoteAddress ipmi.Address
 	State         State
 	Reason        string // of State, a sentence; "" when Up
+	Handler       string // "host", "signal", "bmc" or "none"
 	Policy        ipmb.Policy
 
 	// IgnoreNACK: frames are sent to their end even if nobody takes them.
@@ -118,6 +119,9 @@ func busPathOf(name string) (dbus.ObjectPath, error) {
 	path := BasePath + "/" + dbus.ObjectPath(strings.ReplaceAll(name, "-", "_"))
 	if name == "" || strings.Contains(name, "/") || !path.IsValid() {
 		return "", fmt.Errorf("bus name %q: only letters, digits, - and _ can be in an object path", name)
+	}
+	if path == handlersPath {
+		return "", fmt.Errorf("bus name %q: its object path is the parent of registered handlers", name)
 	}
 	return path, nil
 }

@@ -125,6 +125,7 @@ func newBusInfo(path dbus.ObjectPath, properties map[string]dbus.Variant) BusInf
 			RemoteAddress: ipmi.Address(propertyOf[uint8](properties, "RemoteAddress")),
 			State:         State(propertyOf[string](properties, "State")),
 			Reason:        propertyOf[string](properties, "StateReason"),
+			Handler:       propertyOf[string](properties, "Handler"),
 			Policy: ipmb.Policy{
 				Timeout: time.Duration(propertyOf[uint32](properties, "TimeoutMs")) * time.Millisecond,
 				Tries:   int(propertyOf[uint32](properties, "Tries")),

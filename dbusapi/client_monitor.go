@@ -68,7 +68,7 @@ var (
 	callRules = []string{
 		"type='method_call',interface='" + busObjectInterface + "'",
 		"type='method_call',interface='" + legacyInterface + "'",
-		"type='method_call',interface='" + hostInterface + "',member='execute'",
+		"type='method_call',interface='" + executeInterface + "',member='execute'",
 		"type='method_return',sender='" + ServiceName + "'",
 		"type='method_return',sender='" + hostName + "'",
 		"type='error'",

@@ -133,7 +133,7 @@ func (t *tracer) call(at time.Time, msg *dbus.Message) (Event, bool) {
 		t.sendResponse(event, msg)
 	case iface == legacyInterface && member == "sendRequest":
 		return t.channelRequest(event, msg)
-	case iface == hostInterface && member == "execute":
+	case iface == executeInterface && member == "execute":
 		t.execute(event, msg)
 	}
 	return Event{}, false

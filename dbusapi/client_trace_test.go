@@ -31,7 +31,7 @@ func receivedOn(path dbus.ObjectPath, id uint64, data ...byte) *dbus.Message {
 func executeFor(host int32, data ...byte) *dbus.Message {
 	options := map[string]dbus.Variant{"rqSA": dbus.MakeVariant(int32(0x16)), "hostId": dbus.MakeVariant(host)}
 	return message(dbus.TypeMethodCall, map[dbus.HeaderField]any{
-		dbus.FieldSender: ":1.1", dbus.FieldInterface: hostInterface, dbus.FieldMember: hostMember,
+		dbus.FieldSender: ":1.1", dbus.FieldInterface: executeInterface, dbus.FieldMember: executeMember,
 	}, byte(6), byte(0), byte(1), data, options)
 }
 
@@ -113,11 +113,11 @@ func TestTraceKnowsABusItWasNotToldOf(t *testing.T) {
 
 // Nothing that passes on a message bus may stop a monitor.
 func TestTraceOfMalformedMessages(t *testing.T) {
-	members := []string{"sendRequest", "sendRequestWithOptions", "sendBroadcast", "sendResponse", "ReceivedMessage", "NameOwnerChanged", hostMember, ""}
+	members := []string{"sendRequest", "sendRequestWithOptions", "sendBroadcast", "sendResponse", "ReceivedMessage", "NameOwnerChanged", executeMember, ""}
 	bodies := [][]any{nil, {}, {"text"}, {byte(1)}, {byte(1), byte(2), byte(3), byte(4)}, {uint64(1), "x", []byte{}},
 		{byte(6), byte(0), byte(1), []byte{}, "no options"}, {ServiceName, ""}, {[]any{}}}
 	for _, kind := range []dbus.Type{0, dbus.TypeMethodCall, dbus.TypeMethodReply, dbus.TypeError, dbus.TypeSignal, 77} {
-		for _, iface := range []string{busObjectInterface, legacyInterface, hostInterface, ""} {
+		for _, iface := range []string{busObjectInterface, legacyInterface, executeInterface, ""} {
 			for _, member := range members {
 				for _, body := range bodies {
 					tracer := newTracer(nil)

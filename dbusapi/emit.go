@@ -19,37 +19,58 @@ const (
 // signal begins a signal, named by interface and member. Its body is to be
 // appended: room is about how many bytes that is.
 func (s *Server) signal(path dbus.ObjectPath, name, signature string, room int) []byte {
+	return s.signalTo("", path, name, signature, room)
+}
+
+// signalTo begins a signal that goes to one connection, by its unique name, and
+// to nobody else.
+func (s *Server) signalTo(destination string, path dbus.ObjectPath, name, signature string, room int) []byte {
 	dot := strings.LastIndexByte(name, '.')
 	h := wireHeader{
-		kind:      wireSignal,
-		flags:     wireNoReply,
-		serial:    s.conn.stream.serials.GetSerial(),
-		path:      string(path),
-		iface:     name[:dot],
-		member:    name[dot+1:],
-		signature: signature,
+		kind:        wireSignal,
+		flags:       wireNoReply,
+		serial:      s.conn.stream.serials.GetSerial(),
+		path:        string(path),
+		iface:       name[:dot],
+		member:      name[dot+1:],
+		destination: destination,
+		signature:   signature,
 	}
 	return h.marshal(room)
 }
 
-// emit queues a signal and does not block. It reports whether there was room.
-func (o *BusObject) emit(signal []byte) bool {
+// queue queues signals, one or several in a row, and does not block. It reports
+// whether there was room.
+func (s *Server) queue(signals []byte) bool {
 	select {
-	case o.server.outgoing <- finish(signal):
+	case s.outgoing <- signals:
 		return true
 	default:
-		o.unsent.Add(1)
 		return false
 	}
+}
+
+// emit queues a signal of a bus, or counts that there was no room.
+func (o *BusObject) emit(signal []byte) bool {
+	if o.server.queue(finish(signal)) {
+		return true
+	}
+	o.unsent.Add(1)
+	return false
 }
 
 // Changed says that properties of a bus may have changed; what did is told by
 // a signal. It does not block. Changes in quick succession may be told as one.
 func (s *Server) Changed(o *BusObject) {
 	o.dirty.Store(true)
+	s.wake()
+}
+
+// wake makes the emitting loop look for what has changed.
+func (s *Server) wake() {
 	select {
 	case s.changed <- struct{}{}:
-	default: // The loop has been woken already.
+	default: // It has been woken already.
 	}
 }
 
@@ -62,10 +83,13 @@ func (s *Server) emitSignals(ctx context.Context) {
 			return
 		case <-s.changed:
 			s.emitChanges()
+			s.emitHandlers()
 		case first := <-s.outgoing:
 			batch = s.gather(append(batch[:0], first...))
 			// An error is that of a lost connection, which ends Run.
 			_, _ = s.conn.stream.Write(batch)
+			// There is room for those that found none.
+			s.sendKeptEvents()
 		}
 	}
 }
@@ -90,7 +114,7 @@ func (s *Server) emitChanges() {
 			continue
 		}
 		now := o.bus.Properties()
-		changed := o.changes(o.told, now)
+		changed := changedProperties(o.told, now)
 		o.told = now
 		if len(changed) > 0 {
 			_ = s.conn.Emit(o.path, propertiesChanged, busObjectInterface, changed, []string{})

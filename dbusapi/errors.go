@@ -35,45 +35,63 @@ const (
 // errorNames is the one table from error to D-Bus error. The first row that
 // matches is taken; without a text the error speaks for itself.
 var errorNames = []struct {
-	err  error
-	name string
-	text string
+	matches func(error) bool
+	name    string
+	text    string
 }{
-	{ErrNoAdapter, errorNotFound, ""},
-	{ErrInUse, errorNotAllowed, ""},
-	{ErrFixed, errorUnsupported, ""},
-	{ErrDevice, errorUnavailable, ""},
+	{is(ErrNoAdapter), errorNotFound, ""},
+	{is(ErrInUse), errorNotAllowed, ""},
+	{is(ErrFixed), errorUnsupported, ""},
+	{is(ErrDevice), errorUnavailable, ""},
 
-	{ipmb.ErrTimeout, errorTimeout, "the responder took the request and did not answer in time"},
-	{ipmb.ErrNotAcknowledged, errorUnavailable, "nobody acknowledged the request: check the address and the responder's power"},
-	{ipmb.ErrArbitrationLost, errorWriteFailure, "another master kept the bus: try again"},
-	{ipmb.ErrStuck, errorWriteFailure, "the bus did not carry the request: see the properties State and StateReason"},
-	{ipmb.ErrTooLong, errorInvalidArgument, "the request is longer than a frame of this bus"},
-	{ipmb.ErrClosed, errorUnavailable, "the bus is down: see the property StateReason"},
-	{ipmb.ErrBusy, errorTooMany, "too many requests of this kind are in progress: try again"},
-	{ipmb.ErrInvalid, errorInvalidArgument, ""},
-	{ipmb.ErrAnswered, errorNotAllowed, ""},
-	{ipmb.ErrUnsupported, errorUnsupported, "the driver of this bus cannot do that"},
+	{is(ipmb.ErrTimeout), errorTimeout, "the responder took the request and did not answer in time"},
+	{is(ipmb.ErrNotAcknowledged), errorUnavailable, "nobody acknowledged the request: check the address and the responder's power"},
+	{is(ipmb.ErrArbitrationLost), errorWriteFailure, "another master kept the bus: try again"},
+	{is(ipmb.ErrStuck), errorWriteFailure, "the bus did not carry the request: see the properties State and StateReason"},
+	{is(ipmb.ErrTooLong), errorInvalidArgument, "the request is longer than a frame of this bus"},
+	{is(ipmb.ErrClosed), errorUnavailable, "the bus is down: see the property StateReason"},
+	{is(ipmb.ErrBusy), errorTooMany, "too many requests of this kind are in progress: try again"},
+	{is(ipmb.ErrInvalid), errorInvalidArgument, ""},
+	{is(ipmb.ErrAnswered), errorNotAllowed, ""},
+	{is(ipmb.ErrUnsupported), errorUnsupported, "the driver of this bus cannot do that"},
 
-	{ErrLimit, errorTooMany, "too many calls are in progress: wait for some of them to end"},
-	{errUnknownChannel, errorInvalidArgument, ""},
-	{errUnknownID, errorInvalidArgument, ""},
-	{errNotAnswered, errorNotAllowed, ""},
-	{errGone, errorUnavailable, "the service is stopping"},
-	{ErrDisconnected, errorUnavailable, "the service has lost the message bus"},
+	{is(ErrLimit), errorTooMany, "too many calls are in progress: wait for some of them to end"},
+	{is(errUnknownChannel), errorInvalidArgument, ""},
+	{is(errUnknownID), errorInvalidArgument, ""},
+	{is(errNotAnswered), errorNotAllowed, ""},
+	{is(errGone), errorUnavailable, "the service is stopping"},
+	{is(ErrDisconnected), errorUnavailable, "the service has lost the message bus"},
 
-	{ipmi.ErrNoHandler, errorUnsupported, "nobody serves this command"},
-	{ipmi.ErrBusy, errorTooMany, "too many requests are being served: try again"},
-	{ipmi.ErrDenied, errorNotAllowed, "the configuration denies this command"},
-	{ipmi.ErrAbsent, errorUnavailable, "the one who serves this command is not running"},
-	{ipmi.ErrGone, errorUnavailable, "the one who serves this command stopped while it did"},
-	{ipmi.ErrTooSlow, errorTimeout, "the one who serves this command did not answer in time"},
-	{ipmi.ErrNoSpace, errorTooMany, "out of space"},
-	{ipmi.ErrAnswerTooLong, errorInvalidArgument, "the answer is longer than a frame of this bus"},
-	{ipmi.ErrPanic, errorInternal, "see the journal of ipmbd"},
+	{isA[*ipmi.OverlapError], errorNotAllowed, ""},
+	{isA[*ipmi.PatternError], errorInvalidArgument, ""},
+	{is(errRegistered), errorNotAllowed, ""},
+	{is(errNotRegistered), errorNotFound, ""},
+	{is(errNoCommands), errorInvalidArgument, ""},
+	{is(errTooMany), errorTooMany, ""},
 
-	{context.DeadlineExceeded, errorTimeout, "the time for the call is over"},
-	{context.Canceled, errorUnavailable, "the call was ended"},
+	{is(ipmi.ErrNoHandler), errorUnsupported, "nobody serves this command"},
+	{is(ipmi.ErrBusy), errorTooMany, "too many requests are being served: try again"},
+	{is(ipmi.ErrDenied), errorNotAllowed, "the configuration denies this command"},
+	{is(ipmi.ErrAbsent), errorUnavailable, "the one who serves this command is not running"},
+	{is(ipmi.ErrGone), errorUnavailable, "the one who serves this command stopped while it did"},
+	{is(ipmi.ErrTooSlow), errorTimeout, "the one who serves this command did not answer in time"},
+	{is(ipmi.ErrNoSpace), errorTooMany, "out of space"},
+	{is(ipmi.ErrAnswerTooLong), errorInvalidArgument, "the answer is longer than a frame of this bus"},
+	{is(ipmi.ErrPanic), errorInternal, "see the journal of ipmbd"},
+
+	{is(context.DeadlineExceeded), errorTimeout, "the time for the call is over"},
+	{is(context.Canceled), errorUnavailable, "the call was ended"},
+}
+
+// is matches an error and what wraps it.
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+// isA matches errors of a type and what wraps them.
+func isA[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // asDBusError is the error that a caller is told. What is in no row is
@@ -84,7 +102,7 @@ func asDBusError(err error) *dbus.Error {
 		return already
 	}
 	for _, row := range errorNames {
-		if !errors.Is(err, row.err) {
+		if !row.matches(err) {
 			continue
 		}
 		text := row.text

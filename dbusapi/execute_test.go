@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -15,7 +16,7 @@ import (
 func TestExecuteCallsAreWhatTheLibraryReads(t *testing.T) {
 	for length := range 20 {
 		req := fromME(bytes.Repeat([]byte{0xEE}, length)...)
-		msg := decode(t, marshalExecute(5, req))
+		msg := decode(t, hostDaemon.marshal(5, req))
 		want := []any{byte(6), byte(2), byte(1), append([]byte{}, req.Data...), map[string]dbus.Variant{
 			"rqSA": dbus.MakeVariant(int32(0x16)), "hostId": dbus.MakeVariant(int32(3)),
 		}}
@@ -23,9 +24,27 @@ func TestExecuteCallsAreWhatTheLibraryReads(t *testing.T) {
 			t.Error(diff)
 		}
 		wantHeader := wireHeader{kind: wireCall, flags: wireNoAutoStart, serial: 5, path: hostPath,
-			iface: hostInterface, member: hostMember, destination: hostName, signature: executeSignature}
+			iface: executeInterface, member: executeMember, destination: hostName, signature: executeSignature}
 		if diff := cmp.Diff(wantHeader, headerOf(msg), cmp.AllowUnexported(wireHeader{})); diff != "" {
 			t.Error(diff)
+		}
+	}
+}
+
+func TestRegisteredHandlersGetMoreOptions(t *testing.T) {
+	for length := range 20 {
+		req := fromME(bytes.Repeat([]byte{0xEE}, length)...)
+		req.Interface, req.Channel = strings.Repeat("b", length), 7
+		msg := decode(t, (&target{destination: ":1.7", path: "/a/b", wide: true}).marshal(5, req))
+		want := map[string]dbus.Variant{
+			"rqSA": dbus.MakeVariant(int32(0x16)), "hostId": dbus.MakeVariant(int32(3)), "channel": dbus.MakeVariant(byte(7)),
+			"interface": dbus.MakeVariant(req.Interface), "requester": dbus.MakeVariant(byte(0x2C)),
+		}
+		if diff := cmp.Diff(want, msg.Body[4], cmp.Comparer(sameVariant)); diff != "" {
+			t.Error(diff)
+		}
+		if h := headerOf(msg); h.destination != ":1.7" || h.path != "/a/b" {
+			t.Errorf("header %+v", h)
 		}
 	}
 }

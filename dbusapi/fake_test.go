@@ -38,7 +38,7 @@ func newFakeBus(name string, index uint8) *fakeBus {
 	return &fakeBus{
 		properties: Properties{
 			Name: name, Device: "/dev/ipmb-4", Transport: "ipmb-dev", Channel: 0, Index: index,
-			OwnAddress: 0x20, RemoteAddress: 0x2C, State: Up,
+			OwnAddress: 0x20, RemoteAddress: 0x2C, State: Up, Handler: "host",
 		},
 		told:  make(chan struct{}, 100),
 		began: make(chan struct{}, 1000),

@@ -2,16 +2,18 @@ package dbusapi
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"ipmbd/ipmi"
 )
 
-// maxExecutes is how many execute calls one connection has in progress, with
-// those that were given up and not answered yet. The system bus lets a
-// connection wait for 128 replies (dbus-daemon, max_replies_per_connection).
-const maxExecutes = 100
+// Where the host IPMI daemon serves execute (phosphor-host-ipmid,
+// ipmid-new.cpp).
+const (
+	hostName = "xyz.openbmc_project.Ipmi.Host"
+	hostPath = "/xyz/openbmc_project/Ipmi"
+)
+
+var hostDaemon = target{title: "host daemon", destination: hostName, path: hostPath}
 
 // HostDaemon hands requests to the host IPMI daemon. It implements
 // ipmi.Handler.
@@ -26,27 +28,5 @@ func NewHostDaemon(conn *Conn) *HostDaemon { return &HostDaemon{conn} }
 // too many calls in progress are ipmi.ErrBusy. A reply that does not fit the
 // request is an error, as is every other failure.
 func (h *HostDaemon) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	stream := h.conn.stream
-	serial := stream.serials.GetSerial()
-	ended := make(chan executed, 1)
-	if !stream.pending.add(serial, maxExecutes, func(reply wireMessage) { ended <- parseExecuted(&reply) }) {
-		return ipmi.Response{}, ipmi.ErrBusy
-	}
-	if _, err := stream.Write(marshalExecute(serial, req)); err != nil {
-		return ipmi.Response{}, errHostLost
-	}
-	select {
-	case x := <-ended:
-		return x.answer(req)
-	case <-h.conn.Done():
-		return ipmi.Response{}, errHostLost
-	case <-ctx.Done():
-	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ipmi.Response{}, ipmi.ErrTooSlow
-	}
-	return ipmi.Response{}, ctx.Err()
+	return h.conn.execute(ctx, &hostDaemon, req, func() {})
 }
-
-// errHostLost: nobody will answer.
-var errHostLost = fmt.Errorf("%w: %w", ipmi.ErrGone, ErrDisconnected)

@@ -15,10 +15,12 @@ import (
 	"ipmbd/ipmi"
 )
 
-// fakeHost is a host IPMI daemon: it serves execute as it is told to.
+// fakeHost is a host IPMI daemon, or another program that answers requests: it
+// serves execute as it is told to.
 type fakeHost struct {
 	silence // of an object with one method
 	conn    *Conn
+	path    dbus.ObjectPath // of that object; empty: any
 
 	mu    sync.Mutex
 	calls [][]any
@@ -27,12 +29,12 @@ type fakeHost struct {
 }
 
 func (h *fakeHost) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
-	return h, path == hostPath
+	return h, h.path == "" || path == h.path
 }
 func (h *fakeHost) LookupInterface(name string) (dbus.Interface, bool) {
-	return h, name == hostInterface
+	return h, name == executeInterface
 }
-func (h *fakeHost) LookupMethod(name string) (dbus.Method, bool) { return h, name == hostMember }
+func (h *fakeHost) LookupMethod(name string) (dbus.Method, bool) { return h, name == executeMember }
 
 func (h *fakeHost) DecodeArguments(_ *dbus.Conn, sender string, _ *dbus.Message, args []any) ([]any, error) {
 	return append([]any{sender}, args...), nil
@@ -66,7 +68,7 @@ func answerOK(args []any) ([]any, error) {
 
 func startHost(t *testing.T, bus *bustest.Bus, reply func([]any) ([]any, error)) *fakeHost {
 	t.Helper()
-	h := &fakeHost{silence: newSilence(t), reply: reply, began: make(chan struct{}, 1000)}
+	h := &fakeHost{silence: newSilence(t), reply: reply, began: make(chan struct{}, 1000), path: hostPath}
 	h.conn = dial(t, bus, ConnConfig{Objects: h})
 	if got, err := h.conn.RequestName(hostName, dbus.NameFlagDoNotQueue); err != nil || got != dbus.RequestNameReplyPrimaryOwner {
 		t.Fatalf("RequestName = %v, %v", got, err)
@@ -238,6 +240,12 @@ func TestSlowHostDaemonAnswersNobodyElse(t *testing.T) {
 		res, err := h.ServeIPMI(t.Context(), fromME())
 		if err != nil || len(res.Data) != 0 {
 			t.Fatalf("answer of another request: %v, %v", res, err)
+		}
+	}
+	for h.conn.stream.pending.countLate() < 2 {
+		// The late replies may be on their way still.
+		if _, err := h.ServeIPMI(t.Context(), fromME()); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -48,13 +48,22 @@ func (s *Server) receiveSignal(in *dbus.Signal) {
 	switch {
 	case in.Sender == busName:
 		if name, ok := lostName(member, in.Body); ok {
-			s.callers.left(name)
+			s.left(name)
 		}
 	case member == broadcastMember:
 		s.take(in.Sender, s.broadcastCommand(in.Body))
 	case member == ownAddressMember && in.Path == ownAddressPath:
 		s.take(in.Sender, s.ownAddressCommand(in.Body))
 	}
+}
+
+// left ends what a connection had that has left the message bus. Its calls come
+// first: what they ask for after it is refused.
+func (s *Server) left(name string) {
+	s.callers.left(name)
+	s.dropHandlers(name)
+	s.events.unsubscribe(name)
+	s.answerers.left(name)
 }
 
 // take queues a command; nil is a malformed one.

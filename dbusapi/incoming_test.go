@@ -177,7 +177,7 @@ func TestForgedNameOwnerChangedEndsNothing(t *testing.T) {
 }
 
 func TestCommandsThatDoNotFitTheQueueAreCounted(t *testing.T) {
-	s := &Server{commands: make(chan command, 1)}
+	s := &Server{commands: make(chan command, 1), names: newNames("")}
 	body := []any{byte(0), byte(6), byte(0), byte(1), []byte{}}
 	for range 3 {
 		s.receiveSignal(&dbus.Signal{Sender: ":1.1", Path: anyPath, Name: anyBroadcast, Body: body})

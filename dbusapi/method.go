@@ -42,6 +42,11 @@ func methods() []method {
 		{busObjectInterface, "sendResponse", "tyay", "", sendResponse, errorReply},
 		{busObjectInterface, "bind", "", "", bindBus, errorReply},
 		{busObjectInterface, "unbind", "", "", unbindBus, errorReply},
+
+		{routerInterface, "RegisterHandler", "oa(yyuu)", "", registerHandler, errorReply},
+		{routerInterface, "UnregisterHandler", "o", "", unregisterHandler, errorReply},
+		{routerInterface, "Subscribe", "", "", subscribe, errorReply},
+		{routerInterface, "Unsubscribe", "", "", unsubscribe, errorReply},
 	}
 }
 
@@ -53,7 +58,6 @@ func errorReply(err error) ([]any, error) { return nil, asDBusError(err) }
 // reflection.
 type boundMethod struct {
 	method
-	server *Server
 	object *object
 }
 
@@ -66,17 +70,17 @@ func (m *boundMethod) DecodeArguments(_ *dbus.Conn, sender string, msg *dbus.Mes
 			Body: []any{m.member + " takes arguments of the types '" + m.in + "', not '" + signature.String() + "'"},
 		}
 	}
-	return []any{&call{server: m.server, object: m.object, sender: sender, args: args}}, nil
+	return []any{&call{server: m.object.server, object: m.object, sender: sender, args: args}}, nil
 }
 
 // Call serves a call that DecodeArguments has made.
 func (m *boundMethod) Call(args ...any) ([]any, error) {
 	c := args[0].(*call)
-	caller, err := m.server.callers.enter(c.sender)
+	caller, err := c.server.callers.enter(c.sender)
 	if err != nil {
 		return m.fail(err)
 	}
-	defer m.server.callers.leave(caller)
+	defer c.server.callers.leave(caller)
 	results, err := m.serve(caller.ctx, c)
 	if err != nil {
 		return m.fail(err)

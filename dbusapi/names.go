@@ -117,6 +117,17 @@ func (n *names) each(f func(*Conn, string) error) error {
 	return nil
 }
 
+// countLate is how many replies to calls of execute have come too late, on all
+// connections.
+func (n *names) countLate() uint64 {
+	var late uint64
+	_ = n.each(func(conn *Conn, _ string) error {
+		late += conn.stream.pending.countLate()
+		return nil
+	})
+	return late
+}
+
 // close closes all connections.
 func (n *names) close() error {
 	var errs []error

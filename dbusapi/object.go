@@ -13,6 +13,9 @@ const (
 	rootPath = dbus.ObjectPath("/")
 	// BasePath is the object of the whole service; buses are its children.
 	BasePath = dbus.ObjectPath("/xyz/openbmc_project/Ipmi/Channel/Ipmb")
+	// handlersPath is the parent of registered handlers.
+	handlersPath = BasePath + "/" + handlersName
+	handlersName = "handlers"
 
 	introspectableInterface = "org.freedesktop.DBus.Introspectable"
 	propertiesInterface     = "org.freedesktop.DBus.Properties"
@@ -20,31 +23,35 @@ const (
 	peerInterface           = "org.freedesktop.DBus.Peer"
 	legacyInterface         = "org.openbmc.Ipmb"
 	busObjectInterface      = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
+	routerInterface         = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Router"
+	handlerInterface        = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Handler"
 )
 
 // object is what lives at a path. It implements dbus.ServerObject.
 type object struct {
+	server     *Server
 	path       dbus.ObjectPath
 	interfaces []string // in the order of introspection
 	sets       map[string]methodSet
-	bus        *BusObject // of the object of a bus
+	bus        *BusObject     // of the object of a bus
+	handler    *remoteHandler // of that of a registered handler
 }
 
 // newObject makes an object with these interfaces and those that every object
 // has.
-func newObject(s *Server, path dbus.ObjectPath, bus *BusObject, interfaces ...string) *object {
+func newObject(s *Server, path dbus.ObjectPath, interfaces ...string) *object {
 	o := &object{
+		server:     s,
 		path:       path,
 		interfaces: append(interfaces, introspectableInterface, peerInterface, propertiesInterface),
 		sets:       make(map[string]methodSet),
-		bus:        bus,
 	}
 	for _, name := range o.interfaces {
 		o.sets[name] = make(methodSet)
 	}
 	for _, m := range methods() {
 		if set, ok := o.sets[m.iface]; ok {
-			set[m.member] = &boundMethod{method: m, server: s, object: o}
+			set[m.member] = &boundMethod{method: m, object: o}
 		}
 	}
 	return o
@@ -149,7 +156,9 @@ func (o *objects) below(path dbus.ObjectPath) []*object {
 func (o *objects) buses() []*BusObject {
 	var buses []*BusObject
 	for _, one := range o.below(BasePath) {
-		buses = append(buses, one.bus)
+		if one.bus != nil {
+			buses = append(buses, one.bus)
+		}
 	}
 	return buses
 }

@@ -60,7 +60,8 @@ func TestEveryPathIntrospects(t *testing.T) {
 		"/xyz/openbmc_project":              {},
 		"/xyz/openbmc_project/Ipmi":         {},
 		"/xyz/openbmc_project/Ipmi/Channel": {},
-		BasePath:                            {legacyInterface, managerInterface},
+		BasePath:                            {legacyInterface, routerInterface, managerInterface},
+		handlersPath:                        {},
 		bus4:                                {busObjectInterface},
 		BasePath + "/second_bus":            {busObjectInterface},
 	}
@@ -115,7 +116,7 @@ func TestManagedObjects(t *testing.T) {
 		if diff := cmp.Diff(want, paths); diff != "" {
 			t.Errorf("%s: %s", path, diff)
 		}
-		if len(managed[bus4][busObjectInterface]) != len(busProperties()) {
+		if len(managed[bus4][busObjectInterface]) != len(properties(busObjectInterface)) {
 			t.Errorf("%s: bus4 has %v", path, managed[bus4])
 		}
 	}
@@ -167,7 +168,7 @@ func TestFirstBusHasASharedIndex(t *testing.T) {
 
 func TestNamesOfBuses(t *testing.T) {
 	r := newRig(t, Config{})
-	for _, name := range []string{"", "a/b", "ä", "a b", "a.b"} {
+	for _, name := range []string{"", "a/b", "ä", "a b", "a.b", "handlers"} {
 		if _, err := r.server.NewBus(name, 0, 0); err == nil {
 			t.Errorf("%q became a path", name)
 		}

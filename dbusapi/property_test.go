@@ -14,7 +14,7 @@ func TestPropertiesOfABus(t *testing.T) {
 	r := newRig(t, Config{})
 	want := map[string]any{
 		"Bus": "bus4", "Device": "/dev/ipmb-4", "Transport": "ipmb-dev", "Channel": byte(0), "Index": byte(0),
-		"OwnAddress": byte(0x20), "RemoteAddress": byte(0x2C), "State": "Up", "StateReason": "",
+		"OwnAddress": byte(0x20), "RemoteAddress": byte(0x2C), "State": "Up", "StateReason": "", "Handler": "host",
 		"TimeoutMs": uint32(250), "Tries": uint32(6),
 		"IgnoreNack": false, "VerifyHeaderChecksum": false,
 		"Statistics": map[string]uint64{"calls-answered": 7, "dbus-calls-refused": 0, "dbus-signals-dropped": 0},
@@ -24,11 +24,7 @@ func TestPropertiesOfABus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := make(map[string]any)
-		for name, value := range all[0].(map[string]dbus.Variant) {
-			got[name] = value.Value()
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, values(all[0].(map[string]dbus.Variant))); diff != "" {
 			t.Errorf("GetAll(%q): %s", iface, diff)
 		}
 	}
@@ -45,9 +41,14 @@ func TestPropertiesOfABus(t *testing.T) {
 
 func TestTypesOfPropertiesAreTheTables(t *testing.T) {
 	r := newRig(t, Config{})
-	for _, p := range busProperties() {
-		if got := r.object.variants()[p.name].Signature().String(); got != p.signature {
-			t.Errorf("%s is of type %s, not %s", p.name, got, p.signature)
+	for _, o := range r.server.objects.below("/") {
+		for _, iface := range o.interfaces {
+			variants := o.view().variants(iface)
+			for _, p := range properties(iface) {
+				if got := variants[p.name].Signature().String(); got != p.signature {
+					t.Errorf("%s.%s is of type %s, not %s", iface, p.name, got, p.signature)
+				}
+			}
 		}
 	}
 }

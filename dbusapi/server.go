@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
 )
 
 // Defaults of a Config.
@@ -27,6 +29,8 @@ type Config struct {
 	// MaxCallsPerSender limits the calls in progress of one connection. 0 is
 	// 256.
 	MaxCallsPerSender int
+	// Mux is where RegisterHandler registers; nil is one of the server's own.
+	Mux *ipmi.Mux
 }
 
 // Server is the service on D-Bus.
@@ -35,6 +39,10 @@ type Server struct {
 	objects objects
 	callers *callers
 	names   *names
+	router  *router
+	events  events
+	// answerers are clients that answer by signals.
+	answerers answerers
 
 	signalNames []string
 	trustedUser uint32 // 0 but in tests
@@ -64,6 +72,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
 		callers:     newCallers(context.WithoutCancel(ctx), orDefault(config.MaxCallsPerSender, defaultMaxCallsPerSender)),
 		names:       newNames(config.Address),
+		router:      newRouter(config.Mux),
 		signalNames: config.SignalNames,
 		users:       make(users),
 		outgoing:    make(chan []byte, maxSignals),
@@ -99,11 +108,12 @@ func orDefault(n, def int) int {
 
 // addBase makes the object of the service and the paths that lead to it.
 func (s *Server) addBase() {
-	s.objects.add(newObject(s, rootPath, nil, managerInterface))
+	s.objects.add(newObject(s, rootPath, managerInterface))
 	for _, path := range ancestors(BasePath) {
-		s.objects.add(newObject(s, path, nil))
+		s.objects.add(newObject(s, path))
 	}
-	s.objects.add(newObject(s, BasePath, nil, legacyInterface, managerInterface))
+	s.objects.add(newObject(s, BasePath, legacyInterface, routerInterface, managerInterface))
+	s.objects.add(newObject(s, handlersPath))
 }
 
 // NewBus makes the object of a bus with a name and a channel index, on which
@@ -127,7 +137,8 @@ func (s *Server) NewBus(name string, index uint8, maxCalls int) (*BusObject, err
 func (s *Server) AddBus(o *BusObject, bus Bus) error {
 	o.bus = bus
 	o.told = bus.Properties()
-	exported := newObject(s, o.path, o, busObjectInterface)
+	exported := newObject(s, o.path, busObjectInterface)
+	exported.bus = o
 	if !s.objects.add(exported) {
 		return fmt.Errorf("bus %s: there is one at %s already", o.name, o.path)
 	}
@@ -176,13 +187,18 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Statistics counts what happened to the signals taken as commands, by name.
+// Statistics is the counters that are of no bus, by name: what happened to the
+// signals taken as commands, answers of handlers that came too late, and events
+// that nobody will hear of.
 func (s *Server) Statistics() map[string]uint64 {
 	return map[string]uint64{
 		"signals-malformed": s.counters.signalsMalformed.Load(),
 		"signals-refused":   s.counters.signalsRefused.Load(),
 		"signals-dropped":   s.counters.signalsDropped.Load(),
 		"signals-failed":    s.counters.signalsFailed.Load(),
+
+		"handler-replies-late": s.names.countLate(),
+		"events-not-kept":      s.events.countNotKept(),
 	}
 }
 

@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"ipmbd/ipmi"
@@ -38,8 +39,11 @@ func (w *waiting) take(id uint64) (chan<- ipmi.Response, bool) {
 }
 
 // SignalHandler is the handler of a bus whose requests are answered by clients
-// on D-Bus: it emits ReceivedMessage and waits for sendResponse. A command that
-// carries a secret is in no signal, and so served by nobody.
+// on D-Bus: it emits ReceivedMessage and waits for sendResponse. Without an
+// answer the request is ipmi.ErrTooSlow at its deadline; it is
+// ipmi.ErrNoHandler, a little earlier, while no client that has ever answered is
+// on the message bus. A command that carries a secret is in no signal, and so
+// served by nobody.
 func (o *BusObject) SignalHandler() ipmi.Handler {
 	o.answered.Store(true)
 	return ipmi.HandlerFunc(o.serveBySignal)
@@ -59,7 +63,19 @@ func (o *BusObject) serveBySignal(ctx context.Context, req *ipmi.Request) (ipmi.
 	case res := <-answer:
 		return res, nil
 	case <-ctx.Done():
-		return ipmi.Response{}, ctx.Err()
+	case <-shortly(ctx):
+	}
+	if !errors.Is(ctx.Err(), context.Canceled) && !o.server.answerers.any() {
+		// Who took the request from those that wait is about to answer it.
+		if _, unanswered := o.waiting.take(id); unanswered {
+			return ipmi.Response{}, ipmi.ErrNoHandler
+		}
+	}
+	select {
+	case res := <-answer:
+		return res, nil
+	case <-ctx.Done():
+		return ipmi.Response{}, endOf(ctx)
 	}
 }
 
@@ -83,11 +99,12 @@ func (o *BusObject) announce(id uint64, req *ipmi.Request) bool {
 }
 
 // sendResponse serves xyz.openbmc_project.Ipmi.Channel.Ipmb.sendResponse.
-func sendResponse(_ context.Context, c *call) ([]any, error) {
+func sendResponse(ctx context.Context, c *call) ([]any, error) {
 	o := c.object.bus
 	if !o.answered.Load() {
 		return nil, errNotAnswered
 	}
+	c.server.answerers.add(ctx, c.sender)
 	answer, ok := o.waiting.take(c.args[0].(uint64))
 	if !ok {
 		return nil, errUnknownID

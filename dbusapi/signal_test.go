@@ -3,7 +3,10 @@ package dbusapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -101,6 +104,122 @@ func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 	}
 	if err := r.respond(t, id, 0); errorName(err) != errorInvalidArgument {
 		t.Errorf("late answer: %v", err)
+	}
+}
+
+// deafRig is a bus answered by signals without a message bus, whose time can be
+// that of a bubble.
+func deafRig() *BusObject {
+	s := &Server{conn: &Conn{stream: &stream{}}, outgoing: make(chan []byte, maxSignals)}
+	return &BusObject{server: s, path: bus4}
+}
+
+func TestUnansweredRequests(t *testing.T) {
+	const limit = 5 * time.Second
+	for name, tt := range map[string]struct {
+		history func(context.Context, *answerers)
+		want    error
+		after   time.Duration
+	}{
+		"nobody has ever answered": {func(context.Context, *answerers) {}, ipmi.ErrNoHandler, limit * 95 / 100},
+		"a client that answers is there": {func(ctx context.Context, a *answerers) {
+			a.add(ctx, ":1.5")
+		}, ipmi.ErrTooSlow, limit},
+		"it has left": {func(ctx context.Context, a *answerers) {
+			a.add(ctx, ":1.5")
+			a.left(":1.5")
+		}, ipmi.ErrNoHandler, limit * 95 / 100},
+		"one of two has left": {func(ctx context.Context, a *answerers) {
+			a.add(ctx, ":1.5")
+			a.add(ctx, ":1.6")
+			a.left(":1.5")
+		}, ipmi.ErrTooSlow, limit},
+		"it left while it answered": {func(ctx context.Context, a *answerers) {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			a.add(ctx, ":1.5")
+		}, ipmi.ErrNoHandler, limit * 95 / 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := deafRig()
+				tt.history(t.Context(), &o.server.answerers)
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				defer cancel()
+				begun := time.Now()
+				_, err := o.SignalHandler().ServeIPMI(ctx, fromME())
+				if took := time.Since(begun); !errors.Is(err, tt.want) || took != tt.after {
+					t.Errorf("%v after %v, want %v after %v", err, took, tt.want, tt.after)
+				}
+			})
+		})
+	}
+}
+
+func TestAnswerInTheLastTwentieth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := deafRig()
+		o.server.answerers.add(t.Context(), ":1.5")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		done := serve(ctx, o.SignalHandler(), fromME())
+		time.Sleep(990 * time.Millisecond)
+		answer, ok := o.waiting.take(o.server.ids.Load())
+		if !ok {
+			t.Fatal("the request does not wait")
+		}
+		answer <- ipmi.Response{}
+		if got := <-done; got.err != nil {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestAnswerersAreBounded(t *testing.T) {
+	var a answerers
+	for i := range 2 * maxAnswerers {
+		a.add(t.Context(), fmt.Sprint(":1.", i))
+	}
+	if n := len(a.names); n != maxAnswerers {
+		t.Errorf("%d are remembered", n)
+	}
+	for i := range maxAnswerers {
+		a.left(fmt.Sprint(":1.", i))
+	}
+	if a.any() {
+		t.Error("one is remembered that was not to be")
+	}
+}
+
+func TestClientThatAnswersComesAndGoes(t *testing.T) {
+	r := newRig(t, Config{})
+	r.listen(t)
+	handler := r.object.SignalHandler()
+	unanswered := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		done := serve(ctx, handler, fromME())
+		r.received(t, byte(0x2C), byte(6), byte(2), byte(1), []byte{})
+		return (<-done).err
+	}
+	if err := unanswered(); !errors.Is(err, ipmi.ErrNoHandler) {
+		t.Errorf("before anybody has answered: %v", err)
+	}
+	answerer := r.program(t, nil)
+	done := serve(t.Context(), handler, fromME())
+	id := r.received(t, byte(0x2C), byte(6), byte(2), byte(1), []byte{})
+	_, err := answerer.conn.Call(t.Context(), Method{Destination: ServiceName, Path: bus4, Interface: busObjectInterface, Member: "sendResponse"},
+		id, byte(0), []byte{})
+	if got := <-done; err != nil || got.err != nil {
+		t.Fatal(err, got)
+	}
+	if err := unanswered(); !errors.Is(err, ipmi.ErrTooSlow) {
+		t.Errorf("while the client is there: %v", err)
+	}
+	r.leave(t, answerer.conn)
+	r.roundTrip(t)
+	if err := unanswered(); !errors.Is(err, ipmi.ErrNoHandler) {
+		t.Errorf("when it has left: %v", err)
 	}
 }
 

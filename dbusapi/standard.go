@@ -46,16 +46,23 @@ func getManagedObjects(_ context.Context, c *call) ([]any, error) {
 
 // propertyMaps is empty for an object that only leads to others.
 func (o *object) propertyMaps() propertyMaps {
-	maps := make(propertyMaps)
-	for _, name := range o.interfaces {
-		switch name {
-		case busObjectInterface:
-			maps[name] = o.bus.variants()
-		case legacyInterface:
-			maps[name] = map[string]dbus.Variant{}
-		}
+	maps, v := make(propertyMaps), o.view()
+	for _, name := range o.managed() {
+		maps[name] = v.variants(name)
 	}
 	return maps
+}
+
+// managed is the interfaces that ObjectManager tells of: not those that say
+// nothing of what the object is.
+func (o *object) managed() []string {
+	var names []string
+	for _, name := range o.interfaces {
+		if !strings.HasPrefix(name, busInterface+".") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // managers is the paths of the objects that tell of added and removed objects.
@@ -72,6 +79,6 @@ func (s *Server) emitAdded(o *object) {
 // emitRemoved says that an object has gone.
 func (s *Server) emitRemoved(o *object) {
 	for _, manager := range managers() {
-		_ = s.conn.Emit(manager, interfacesRemoved, o.path, []string{busObjectInterface})
+		_ = s.conn.Emit(manager, interfacesRemoved, o.path, o.managed())
 	}
 }

@@ -94,7 +94,7 @@ func TestStreamTakesTheReplyToACallOfOursOnce(t *testing.T) {
 		}, nil)))
 		var taken []wireMessage
 		for _, serial := range []uint32{99, long, failed} {
-			s.pending.add(serial, 3, func(m wireMessage) { taken = append(taken, m) })
+			s.pending.add(serial, 3, owedReply{ended: func() {}, reply: func(m wireMessage) { taken = append(taken, m) }})
 		}
 		for _, want := range []uint32{99, stranger, stranger, long} {
 			msg, err := dbus.DecodeMessage(s)

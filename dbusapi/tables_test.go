@@ -25,6 +25,7 @@ var signatures = map[string]string{
 	interfacesRemoved: "oas",
 	receiveBroadcast:  "yyay",
 	receivedMessage:   "tyyyyay",
+	platformEvent:     "ysqay",
 }
 
 func TestTablesAgreeWithTheDocuments(t *testing.T) {
@@ -46,19 +47,19 @@ func TestTablesAgreeWithTheDocuments(t *testing.T) {
 		for _, p := range i.Properties {
 			want = append(want, fmt.Sprintf("property %s.%s %s %s signal=%v", name, p.Name, p.Type, p.Access, p.EmitsChange()))
 		}
+		for _, p := range properties(name) {
+			access := "read"
+			if p.set != nil {
+				access = "readwrite"
+			}
+			got = append(got, fmt.Sprintf("property %s.%s %s %s signal=%v", name, p.name, p.signature, access, !p.silent))
+		}
 	}
 	for _, m := range methods() {
 		got = append(got, fmt.Sprintf("method %s.%s %s -> %s", m.iface, m.member, m.in, m.out))
 	}
 	for name, signature := range signatures {
 		got = append(got, fmt.Sprintf("signal %s %s", name, signature))
-	}
-	for _, p := range busProperties() {
-		access := "read"
-		if p.set != nil {
-			access = "readwrite"
-		}
-		got = append(got, fmt.Sprintf("property %s.%s %s %s signal=%v", busObjectInterface, p.name, p.signature, access, !p.silent))
 	}
 	slices.Sort(want)
 	slices.Sort(got)
@@ -103,6 +104,12 @@ func TestEveryErrorHasItsNameAndStatus(t *testing.T) {
 		"not answered by signals": {errNotAnswered, errorNotAllowed, 4},
 		"caller gone":             {errGone, errorUnavailable, 4},
 		"disconnected":            {ErrDisconnected, errorUnavailable, 4},
+		"overlap":                 {&ipmi.OverlapError{Owner: ":1.5"}, errorNotAllowed, 4},
+		"pattern":                 {&ipmi.PatternError{Field: "netFn"}, errorInvalidArgument, 4},
+		"registered":              {errRegistered, errorNotAllowed, 4},
+		"not registered":          {errNotRegistered, errorNotFound, 4},
+		"no commands":             {errNoCommands, errorInvalidArgument, 4},
+		"too many":                {errTooMany, errorTooMany, 4},
 		"deadline":                {context.DeadlineExceeded, errorTimeout, 4},
 		"cancelled":               {context.Canceled, errorUnavailable, 4},
 		"anything else":           {errors.New("password at 0x1234"), errorInternal, 4},

@@ -25,7 +25,9 @@ const (
 )
 
 // ours are the interfaces of which nothing is for everybody.
-var ours = []string{"org.openbmc.Ipmb", Name}
+var ours = []string{"org.openbmc.Ipmb", Name, router}
+
+const router = Name + ".Router"
 
 // world is a bus with the policy on it, the daemon's connection, and a client
 // of each sort.
@@ -190,6 +192,34 @@ func TestTheDaemonsOwnCalls(t *testing.T) {
 			t.Error("not refused")
 		}
 	})
+	// Programs that register handlers own no name.
+	handler := w.member.Names()[0]
+	t.Run("execute reaches a registered handler", func(t *testing.T) {
+		if !reaches(t, w.daemon, handler, server, "execute") {
+			t.Error("refused")
+		}
+	})
+	t.Run("others do not reach it", func(t *testing.T) {
+		for who, conn := range map[string]*dbus.Conn{"a member of the group": w.member, "anybody else": w.nobody} {
+			if reaches(t, conn, handler, server, "execute") {
+				t.Errorf("%s: not refused", who)
+			}
+		}
+		if reaches(t, w.daemon, handler, server, "shutdown") {
+			t.Error("another method: not refused")
+		}
+	})
+}
+
+func TestEveryoneMaySeeTheHandlers(t *testing.T) {
+	w := newWorld(t)
+	for who, conn := range map[string]*dbus.Conn{"root": w.root, "member": w.member, "nobody": w.nobody} {
+		call := conn.Object(Name, object).Call("org.freedesktop.DBus.Properties.Get", 0, router, "Handlers")
+		var refused dbus.Error
+		if !errors.As(call.Err, &refused) || refused.Name == accessError {
+			t.Errorf("%s: %v", who, call.Err)
+		}
+	}
 }
 
 // marker ends a sequence of signals that everybody may receive.
@@ -210,15 +240,13 @@ func TestWhoReceivesSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, signal := range document.Signals {
-			if full := name + "." + signal.Name; name == ours[0] || name == ours[1] {
+			if full := name + "." + signal.Name; slices.Contains(ours, name) {
 				secret = append(secret, full)
 			} else if full != marker {
 				open = append(open, full)
 			}
 		}
 	}
-	// A signal that no document has yet is as secret as the others.
-	secret = append(secret, Name+".Router.PlatformEvent")
 	all := slices.Concat(secret, open)
 	for _, signal := range append(slices.Clone(all), marker) {
 		emit(t, w.daemon, signal)
@@ -229,6 +257,44 @@ func TestWhoReceivesSignals(t *testing.T) {
 		if diff := cmp.Diff(want[who], untilMarker(t, signals)); diff != "" {
 			t.Errorf("%s hears (-want +got):\n%s", who, diff)
 		}
+	}
+}
+
+// An event is sent to each subscriber by name.
+func TestWhoReceivesEvents(t *testing.T) {
+	w := newWorld(t)
+	for who, client := range map[string]struct {
+		conn *dbus.Conn
+		want []string
+	}{
+		"root":   {w.root, []string{router + ".PlatformEvent"}},
+		"member": {w.member, []string{router + ".PlatformEvent"}},
+		"nobody": {w.nobody, nil},
+	} {
+		signals := listen(t, client.conn, dbus.WithMatchSender(Name), dbus.WithMatchMember("PropertiesChanged"))
+		sendTo(t, w.daemon, client.conn.Names()[0], router, "PlatformEvent")
+		emit(t, w.daemon, marker)
+		if diff := cmp.Diff(client.want, untilMarker(t, signals)); diff != "" {
+			t.Errorf("%s hears (-want +got):\n%s", who, diff)
+		}
+	}
+}
+
+// sendTo sends a signal to one connection.
+func sendTo(t *testing.T, conn *dbus.Conn, destination, iface, member string) {
+	t.Helper()
+	call := conn.Send(&dbus.Message{
+		Type:  dbus.TypeSignal,
+		Flags: dbus.FlagNoReplyExpected,
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldDestination: dbus.MakeVariant(destination),
+			dbus.FieldPath:        dbus.MakeVariant(object),
+			dbus.FieldInterface:   dbus.MakeVariant(iface),
+			dbus.FieldMember:      dbus.MakeVariant(member),
+		},
+	}, nil)
+	if call.Err != nil {
+		t.Fatal(call.Err)
 	}
 }
 

@@ -1,0 +1,112 @@
+package dbusapi
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+
+	"ipmbd/ipmi"
+)
+
+// platformEvent is a signal of the router.
+const platformEvent = routerInterface + ".PlatformEvent"
+
+const (
+	maxSubscribers = 64
+	// maxKeptEvents is how many events wait for a subscriber or for room in the
+	// queue of signals.
+	maxKeptEvents = 25
+)
+
+// events is who hears of events, and those that nobody was sent yet.
+type events struct {
+	mu          sync.Mutex
+	subscribers []string // unique names
+	kept        []ipmi.Event
+	notKept     uint64
+}
+
+// PlatformEvent tells the subscribers of an event, in the order of the calls,
+// and does not block. While there is none, or no room in the queue of signals,
+// up to 25 events are kept; what comes then is counted, and nobody hears of it.
+// Kept events go to those who are subscribers when they can be sent.
+func (s *Server) PlatformEvent(e ipmi.Event) {
+	s.events.mu.Lock()
+	defer s.events.mu.Unlock()
+	s.events.kept = append(s.events.kept, e)
+	s.sendKept()
+	if len(s.events.kept) > maxKeptEvents {
+		s.events.kept = s.events.kept[:maxKeptEvents]
+		s.events.notKept++
+	}
+}
+
+// sendKeptEvents sends what has waited for room in the queue of signals.
+func (s *Server) sendKeptEvents() {
+	s.events.mu.Lock()
+	defer s.events.mu.Unlock()
+	s.sendKept()
+}
+
+// sendKept queues kept events, the oldest first; events.mu is held. All signals
+// of an event are queued together, or none.
+func (s *Server) sendKept() {
+	for len(s.events.kept) > 0 && len(s.events.subscribers) > 0 {
+		var signals []byte
+		for _, name := range s.events.subscribers {
+			signals = append(signals, s.eventSignal(name, s.events.kept[0])...)
+		}
+		if !s.queue(signals) {
+			return
+		}
+		s.events.kept = slices.Delete(s.events.kept, 0, 1)
+	}
+}
+
+// eventSignal is PlatformEvent for one subscriber.
+func (s *Server) eventSignal(name string, e ipmi.Event) []byte {
+	b := s.signalTo(name, BasePath, platformEvent, "ysqay", 20+len(e.Interface)+len(e.Message))
+	b = append(b, byte(e.Channel))
+	b = appendString(b, e.Interface)
+	b = binary.LittleEndian.AppendUint16(appendPadding(b, 2), e.Generator)
+	return finish(appendBytes(b, e.Message[:]))
+}
+
+// countNotKept is how many events nobody will hear of.
+func (e *events) countNotKept() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.notKept
+}
+
+// subscribe serves Subscribe of the router.
+func subscribe(ctx context.Context, c *call) ([]any, error) {
+	s := c.server
+	s.events.mu.Lock()
+	defer s.events.mu.Unlock()
+	switch {
+	case ctx.Err() != nil: // Who leaves after this is found among the subscribers.
+		return nil, errGone
+	case slices.Contains(s.events.subscribers, c.sender):
+		return nil, nil
+	case len(s.events.subscribers) >= maxSubscribers:
+		return nil, fmt.Errorf("%w subscribers: at most %d", errTooMany, maxSubscribers)
+	}
+	s.events.subscribers = append(s.events.subscribers, c.sender)
+	s.sendKept()
+	return nil, nil
+}
+
+// unsubscribe serves Unsubscribe of the router.
+func unsubscribe(_ context.Context, c *call) ([]any, error) {
+	c.server.events.unsubscribe(c.sender)
+	return nil, nil
+}
+
+func (e *events) unsubscribe(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.subscribers = slices.DeleteFunc(e.subscribers, func(s string) bool { return s == name })
+}

@@ -1,0 +1,78 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
+)
+
+// registerHandler serves RegisterHandler of the router.
+func registerHandler(ctx context.Context, c *call) ([]any, error) {
+	patterns, err := patternsOf(c.args[1].([][]any))
+	if err != nil {
+		return nil, err
+	}
+	owner, err := c.server.describe(ctx, c.sender)
+	if err != nil {
+		return nil, err
+	}
+	path := c.args[0].(dbus.ObjectPath)
+	h := &remoteHandler{
+		conn:     c.server.conn,
+		router:   c.server.router,
+		patterns: patterns,
+		target: target{
+			title:       fmt.Sprintf("handler %s of %s", path, owner),
+			destination: c.sender,
+			path:        string(path),
+			wide:        true,
+		},
+	}
+	return nil, c.server.addHandler(ctx, owner, h)
+}
+
+// patternsOf reads an argument a(yyuu).
+func patternsOf(commands [][]any) ([]ipmi.Pattern, error) {
+	switch n := len(commands); {
+	case n == 0:
+		return nil, errNoCommands
+	case n > maxPatternsOfOne:
+		return nil, fmt.Errorf("%w commands: %d, at most %d of one handler", errTooMany, n, maxPatternsOfOne)
+	}
+	patterns := make([]ipmi.Pattern, len(commands))
+	for i, command := range commands {
+		patterns[i] = ipmi.Pattern{
+			NetFn:    ipmi.NetFn(command[0].(byte)),
+			Command:  ipmi.Command(command[1].(byte)),
+			Group:    command[2].(uint32),
+			Channels: ipmi.ChannelMask(command[3].(uint32)),
+		}
+	}
+	return patterns, nil
+}
+
+// describe names a connection to people: ":1.42 (process 812)".
+func (s *Server) describe(ctx context.Context, name string) (string, error) {
+	got, err := s.conn.callBus(ctx, "GetConnectionUnixProcessID", name)
+	if refused, ok := errors.AsType[dbus.Error](err); ok && refused.Name == "org.freedesktop.DBus.Error.NameHasNoOwner" {
+		return "", errGone
+	}
+	if pid, ok := firstUint32(got); err == nil && ok {
+		return fmt.Sprintf("%s (process %d)", name, pid), nil
+	}
+	return name, nil
+}
+
+// unregisterHandler serves UnregisterHandler of the router.
+func unregisterHandler(_ context.Context, c *call) ([]any, error) {
+	path := string(c.args[0].(dbus.ObjectPath))
+	found := c.server.removeHandlers(func(h *remoteHandler) bool { return h.destination == c.sender && h.path == path })
+	if !found {
+		return nil, errNotRegistered
+	}
+	return nil, nil
+}

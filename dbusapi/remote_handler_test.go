@@ -1,0 +1,296 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmi"
+)
+
+// hang answers nothing before the test ends.
+func (h *fakeHost) hang([]any) ([]any, error) { <-h.end; return nil, nil }
+
+// roundTrip returns when the server has read what the message bus had for it.
+func (r *rig) roundTrip(t *testing.T) {
+	t.Helper()
+	if _, err := r.call(t, "/", peerInterface, "Ping"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// soon waits until something is true that messages on their way make true.
+func (r *rig) soon(t *testing.T, is func() bool) {
+	t.Helper()
+	for !is() {
+		r.roundTrip(t)
+	}
+}
+
+func TestHandlerGetsTheRequest(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, answerOK)
+	p.mustRegister(t, "/handler", appCommand(1))
+	req := fromME(1, 2, 3)
+	req.Channel = 7
+	res, err := r.mux.ServeIPMI(t.Context(), req)
+	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, res); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	want := []any{r.server.conn.Name(), byte(6), byte(2), byte(1), []byte{1, 2, 3}, map[string]dbus.Variant{
+		"rqSA": dbus.MakeVariant(int32(0x16)), "hostId": dbus.MakeVariant(int32(3)), "channel": dbus.MakeVariant(byte(7)),
+		"interface": dbus.MakeVariant("bus4"), "requester": dbus.MakeVariant(byte(0x2C)),
+	}}
+	if diff := cmp.Diff(want, p.calls[0], cmp.Comparer(sameVariant)); diff != "" {
+		t.Error(diff)
+	}
+	// A handler can see that it is the service that calls.
+	if owner, err := p.conn.callBus(t.Context(), "GetNameOwner", ServiceName); err != nil || owner[0] != p.calls[0][0] {
+		t.Errorf("the service is %v, %v", owner, err)
+	}
+}
+
+func TestHandlerThatAnswersWrongly(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, nil)
+	p.mustRegister(t, "/handler", appCommand(1))
+	for name, reply := range map[string]func([]any) ([]any, error){
+		"nothing":           func([]any) ([]any, error) { return nil, nil },
+		"a string":          func([]any) ([]any, error) { return []any{"answer"}, nil },
+		"other netFn":       func([]any) ([]any, error) { return []any{hostResult{9, 0, 1, 0, nil}}, nil },
+		"other command":     func([]any) ([]any, error) { return []any{hostResult{7, 0, 2, 0, nil}}, nil },
+		"an error":          func([]any) ([]any, error) { return nil, dbus.NewError("a.b.C", nil) },
+		"unknown object":    func([]any) ([]any, error) { return nil, &dbus.ErrMsgNoObject },
+		"unknown interface": func([]any) ([]any, error) { return nil, &dbus.ErrMsgUnknownInterface },
+		"unknown method":    func([]any) ([]any, error) { return nil, &dbus.ErrMsgUnknownMethod },
+	} {
+		p.answer(reply)
+		if res, err := r.mux.ServeIPMI(t.Context(), fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
+			t.Errorf("%s: %v, %v", name, res, err)
+		}
+	}
+	p.answer(answerWith(1))
+	if got := r.ask(t, func(*ipmi.Request) {}); got != 1 {
+		t.Errorf("afterwards: %d", got)
+	}
+}
+
+func TestErrorOfAHandlerNamesIt(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, func([]any) ([]any, error) { return nil, dbus.NewError("a.b.C", []any{"as told"}) })
+	p.mustRegister(t, "/my/handler", appCommand(1))
+	owner, err := r.server.describe(t.Context(), p.conn.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.mux.ServeIPMI(t.Context(), fromME())
+	if want := "handler /my/handler of " + owner + ": a.b.C: as told"; err == nil || err.Error() != want {
+		t.Errorf("error = %v, want %v", err, want)
+	}
+}
+
+func TestHandlerThatDiesInTheMiddle(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, nil)
+	p.answer(p.hang)
+	p.mustRegister(t, "/handler", appCommand(1))
+	done := serve(t.Context(), r.mux, fromME())
+	<-p.began
+	r.leave(t, p.conn)
+	if got := <-done; !errors.Is(got.err, ipmi.ErrGone) {
+		t.Errorf("%+v", got)
+	}
+	if _, err := r.mux.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrNoHandler) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A request may have found the handler before its owner was seen to leave.
+func TestHandlerThatIsNotThere(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, answerOK)
+	p.mustRegister(t, "/handler", appCommand(1))
+	h := r.server.router.list()[0]
+	r.leave(t, p.conn)
+	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrAbsent) {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestHandlerThatHangs(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, nil)
+	late := make(chan struct{})
+	p.answer(func(args []any) ([]any, error) { <-late; return answerWith(1)(args) })
+	p.mustRegister(t, "/handler", appCommand(1))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if res, err := r.mux.ServeIPMI(ctx, fromME()); !errors.Is(err, ipmi.ErrTooSlow) {
+		t.Errorf("%v, %v", res, err)
+	}
+	<-p.began
+
+	// The next request is not answered by the late answer.
+	p.answer(answerWith(2))
+	close(late)
+	r.soon(t, func() bool { return r.server.Statistics()["handler-replies-late"] == 1 })
+	if got := r.ask(t, func(*ipmi.Request) {}); got != 2 {
+		t.Errorf("answered by %d", got)
+	}
+}
+
+func TestRequestInProgressOutlivesItsRegistration(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, nil)
+	release := make(chan struct{})
+	p.answer(func(args []any) ([]any, error) { <-release; return answerWith(1)(args) })
+	p.mustRegister(t, "/handler", appCommand(1))
+	done := serve(t.Context(), r.mux, fromME())
+	<-p.began
+	if err := p.callRouter(t, "UnregisterHandler", dbus.ObjectPath("/handler")); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if got := <-done; got.err != nil || !cmp.Equal(got.res.Data, []byte{1}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// hanging starts a program whose only handler has as many requests as it may,
+// all without an answer.
+func (r *routerRig) hanging(t *testing.T, ctx context.Context, cmd byte) *fakeHost {
+	t.Helper()
+	p := r.program(t, nil)
+	p.answer(p.hang)
+	p.mustRegister(t, "/handler", appCommand(cmd))
+	req := fromME()
+	req.Command = ipmi.Command(cmd)
+	for range maxCallsOfHandler {
+		serve(ctx, r.mux, req)
+	}
+	for range maxCallsOfHandler {
+		<-p.began
+	}
+	if _, err := r.mux.ServeIPMI(t.Context(), req); !errors.Is(err, ipmi.ErrBusy) {
+		t.Errorf("call over the limit: %v", err)
+	}
+	return p
+}
+
+func TestHangingHandlerHoldsUpNobodyElse(t *testing.T) {
+	r := newRouterRig(t)
+	r.hanging(t, t.Context(), 1)
+	r.program(t, answerWith(2)).mustRegister(t, "/handler", appCommand(2))
+	if got := r.ask(t, func(req *ipmi.Request) { req.Command = 2 }); got != 2 {
+		t.Errorf("answered by %d", got)
+	}
+	startHost(t, r.bus, answerOK)
+	host, err := r.server.HostDaemon(t.Context(), mainChannel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.ServeIPMI(t.Context(), fromME()); err != nil {
+		t.Errorf("host daemon: %v", err)
+	}
+}
+
+func TestHangingHandlersLeaveRoomForTheHostDaemon(t *testing.T) {
+	r := newRouterRig(t)
+	for i := range maxCallsOfHandlers / maxCallsOfHandler {
+		r.hanging(t, t.Context(), byte(i))
+	}
+	r.program(t, answerOK).mustRegister(t, "/handler", appCommand(9))
+	req := fromME()
+	req.Command = 9
+	if _, err := r.mux.ServeIPMI(t.Context(), req); !errors.Is(err, ipmi.ErrBusy) {
+		t.Errorf("call over the limit of all handlers: %v", err)
+	}
+	startHost(t, r.bus, answerOK)
+	host, err := r.server.HostDaemon(t.Context(), mainChannel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.ServeIPMI(t.Context(), fromME()); err != nil {
+		t.Errorf("host daemon: %v", err)
+	}
+}
+
+func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
+	for name, givenUp := range map[string]bool{"calls in progress": false, "calls given up": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRouterRig(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p := r.hanging(t, ctx, 1)
+			if givenUp {
+				cancel()
+				r.soon(t, func() bool { return r.server.conn.stream.pending.countGivenUp() == maxCallsOfHandler })
+				if _, err := r.mux.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrBusy) {
+					t.Errorf("call over the limit: %v", err)
+				}
+			}
+			r.leave(t, p.conn)
+			r.soon(t, func() bool { return r.server.router.inProgress() == 0 })
+			if late := r.server.Statistics()["handler-replies-late"]; late != 0 {
+				t.Errorf("%d late replies", late)
+			}
+			// There is room for as many again.
+			for i := range maxCallsOfHandlers / maxCallsOfHandler {
+				r.hanging(t, t.Context(), byte(i))
+			}
+		})
+	}
+}
+
+// inProgress is the calls of all handlers.
+func (r *router) inProgress() int {
+	r.calling.Lock()
+	defer r.calling.Unlock()
+	return r.calls
+}
+
+// countGivenUp is how many calls nobody waits for.
+func (p *pending) countGivenUp() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, owed := range p.calls {
+		if owed.reply == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Each of many requests at once gets its own answer.
+func TestHandlersAtOnce(t *testing.T) {
+	r := newRouterRig(t)
+	for i := range byte(4) {
+		r.program(t, answerOK).mustRegister(t, dbus.ObjectPath(fmt.Sprint("/", i)), appCommand(i))
+	}
+	const rounds = 200
+	failed := make(chan error, 4)
+	for i := range byte(4) {
+		go func() {
+			for n := range rounds {
+				req := fromME(i, byte(n))
+				req.Command = ipmi.Command(i)
+				if res, err := r.mux.ServeIPMI(t.Context(), req); err != nil || !cmp.Equal(res.Data, req.Data) {
+					failed <- fmt.Errorf("%v, %w", res, err)
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	for range 4 {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+}
