@@ -8,10 +8,10 @@
 // test compares the two.
 //
 // A few messages make up the load: calls of sendRequest of org.openbmc.Ipmb and
-// our answers, our calls of execute of the host IPMI daemon and its replies, and
-// the signals that tell what is on the buses. They are read and written below
-// the D-Bus library, which stream.go keeps from seeing them. Whatever is out of
-// the ordinary goes the way of all others.
+// our answers, our calls of execute of the host IPMI daemon and of registered
+// handlers with their replies, and the signals that tell what is on the buses.
+// They are read and written below the D-Bus library, which stream.go keeps from
+// seeing them. Whatever is out of the ordinary goes the way of all others.
 //
 // # Promises
 //
@@ -26,6 +26,12 @@
 //     inside; errors become names and numbers in one table each.
 //  5. Commands that carry secrets are in no signal.
 //  6. When Close has returned, no call is in progress.
+//  7. What a program registers or subscribes to ends when it leaves the message
+//     bus: who asks for the same after that gets it.
+//  8. Handlers that do not answer keep neither other handlers nor the host daemon
+//     from being called, as long as no more than three hang.
+//  9. Subscribers hear of events in the order they happened. What cannot be sent
+//     waits, and is counted when too much does.
 //
 // Sources: D-Bus specification 0.42; org.openbmc.Ipmb is as openbmc/ipmbbridge
 // serves it, xyz.openbmc_project.Ipmi.Server as openbmc/phosphor-host-ipmid.

@@ -21,6 +21,7 @@ import (
 const (
 	object      = dbus.ObjectPath("/xyz/openbmc_project/Ipmi/Channel/Ipmb")
 	hostName    = "xyz.openbmc_project.Ipmi.Host"
+	logName     = "xyz.openbmc_project.Logging.IPMI"
 	accessError = "org.freedesktop.DBus.Error.AccessDenied"
 )
 
@@ -211,6 +212,28 @@ func TestTheDaemonsOwnCalls(t *testing.T) {
 	})
 }
 
+func TestWhoMayAddToTheSystemEventLog(t *testing.T) {
+	w := newWorld(t)
+	own(t, w.nobody, logName)
+	for _, m := range []struct {
+		iface, member string
+		want          bool
+	}{
+		{"org.freedesktop.DBus.Introspectable", "Introspect", true},
+		{logName, "IpmiSelAdd", true},
+		{logName, "AddExtended", true},
+		{logName, "IpmiSelAddExtended", true},
+		{logName, "Clear", false},
+	} {
+		if got := reaches(t, w.daemon, logName, m.iface, m.member); got != m.want {
+			t.Errorf("%s by the daemon: got %v, want %v", m.member, got, m.want)
+		}
+		if reaches(t, w.member, logName, m.iface, m.member) {
+			t.Errorf("%s by a member of the group: not refused", m.member)
+		}
+	}
+}
+
 func TestEveryoneMaySeeTheHandlers(t *testing.T) {
 	w := newWorld(t)
 	for who, conn := range map[string]*dbus.Conn{"root": w.root, "member": w.member, "nobody": w.nobody} {
@@ -396,7 +419,10 @@ func TestPolicyNamesWhatExists(t *testing.T) {
 // without a member has.
 func knownMembers(t *testing.T) map[string]bool {
 	t.Helper()
-	known := map[string]bool{".": true, "xyz.openbmc_project.Ipmi.Server.execute": true}
+	known := map[string]bool{
+		".": true, "xyz.openbmc_project.Ipmi.Server.execute": true,
+		logName + ".IpmiSelAdd": true, logName + ".AddExtended": true, logName + ".IpmiSelAddExtended": true,
+	}
 	for _, name := range documents.Names() {
 		document, err := documents.Load(name)
 		if err != nil {

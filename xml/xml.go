@@ -90,16 +90,35 @@ func Load(name string) (Interface, error) {
 	if err != nil {
 		return Interface{}, err
 	}
+	interfaces, err := Parse(text)
+	if err != nil {
+		return Interface{}, fmt.Errorf("introspection of %s: %w", name, err)
+	}
+	if len(interfaces) != 1 || interfaces[0].Name != name {
+		return Interface{}, fmt.Errorf("introspection of %s: the document has another interface", name)
+	}
+	return interfaces[0], nil
+}
+
+// Parse reads the interfaces of any introspection document. An argument of a
+// method without a direction is "in".
+func Parse(text string) ([]Interface, error) {
 	var node struct {
 		Interfaces []Interface `xml:"interface"`
 	}
 	if err := xml.Unmarshal([]byte(text), &node); err != nil {
-		return Interface{}, fmt.Errorf("introspection of %s: %w", name, err)
+		return nil, err
 	}
-	if len(node.Interfaces) != 1 || node.Interfaces[0].Name != name {
-		return Interface{}, fmt.Errorf("introspection of %s: the document has another interface", name)
+	for _, i := range node.Interfaces {
+		for _, m := range i.Methods {
+			for n := range m.Args {
+				if m.Args[n].Direction == "" {
+					m.Args[n].Direction = "in"
+				}
+			}
+		}
 	}
-	return node.Interfaces[0], nil
+	return node.Interfaces, nil
 }
 
 // doctype begins every introspection document on the wire.

@@ -88,3 +88,19 @@ func TestUnknownInterface(t *testing.T) {
 		t.Error("Node found it")
 	}
 }
+
+func TestDocumentOfAnotherProgram(t *testing.T) {
+	interfaces, err := Parse(`<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN" "a.dtd">
+<node><interface name="a.b"><method name="C"><arg type="s"/><arg type="o" direction="in"/><arg type="q" direction="out"/></method></interface>
+<interface name="a.c"/><node name="child"/></node>`)
+	if err != nil || len(interfaces) != 2 {
+		t.Fatal(interfaces, err)
+	}
+	m := interfaces[0].Methods[0]
+	if in, out := m.Signature("in"), m.Signature("out"); in != "so" || out != "q" {
+		t.Errorf("%s takes %q and returns %q", m.Name, in, out)
+	}
+	if _, err := Parse("<node><interface>"); err == nil {
+		t.Error("half a document was read")
+	}
+}

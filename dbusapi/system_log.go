@@ -1,0 +1,188 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
+	"ipmbd/xml"
+)
+
+// Where the system event log is written. The name is that of its interface,
+// too.
+const (
+	logName = "xyz.openbmc_project.Logging.IPMI"
+	logPath = dbus.ObjectPath("/xyz/openbmc_project/Logging/IPMI")
+)
+
+// logMethod adds a record of an event to the system event log.
+type logMethod struct{ member, in string }
+
+// logMethods are the methods that are used, the best first: those that take all
+// of an event. Their arguments are message, sensor's path, event data, and then
+// generator, event type, sensor type and sensor number, or whether the event is
+// asserted and generator. phosphor-sel-logger takes the path as a string;
+// phosphor-dbus-interfaces declares it as an object path (Logging/IPMI).
+var logMethods = []logMethod{
+	{"AddExtended", "soayqyyy"},
+	{"AddExtended", "ssayqyyy"},
+	{"IpmiSelAddExtended", "soayqyyy"},
+	{"IpmiSelAddExtended", "ssayqyyy"},
+	{"IpmiSelAdd", "ssaybq"},
+	{"IpmiSelAdd", "soaybq"},
+}
+
+var (
+	// errLogLeft: who had the log's name has left the message bus, and was not
+	// asked to add anything.
+	errLogLeft = fmt.Errorf("%w: %s has left the message bus", ipmi.ErrAbsent, logName)
+	errLogNone = fmt.Errorf("%s has no method that takes an event: neither IpmiSelAdd nor AddExtended with the arguments they should have", logName)
+)
+
+// SystemLog writes events to the system event log of another service. Its
+// method may be called from several goroutines at once.
+type SystemLog struct {
+	conn *Conn
+
+	mu     sync.Mutex
+	owner  string // whose method it is
+	method logMethod
+}
+
+// SystemLog is the system event log on the server's message bus.
+func (s *Server) SystemLog() *SystemLog { return &SystemLog{conn: s.conn} }
+
+// Add adds a record of an event. The service is not started for it: one that is
+// not running is ipmi.ErrAbsent, and one that stops in the middle ipmi.ErrGone.
+// Other errors are the service's own, that it has no method for events, and
+// that of ctx.
+func (l *SystemLog) Add(ctx context.Context, e ipmi.Event) error {
+	err := l.add(ctx, e)
+	if errors.Is(err, errLogLeft) {
+		err = l.add(ctx, e) // Another one may have its place.
+	}
+	return err
+}
+
+func (l *SystemLog) add(ctx context.Context, e ipmi.Event) error {
+	got, err := l.conn.callBus(ctx, "GetNameOwner", logName)
+	if err != nil {
+		return logError(err)
+	}
+	var owner string
+	if err := dbus.Store(got, &owner); err != nil {
+		return fmt.Errorf("%s: GetNameOwner: %w", logName, errReply)
+	}
+	method, err := l.methodOf(ctx, owner)
+	if err != nil {
+		return err
+	}
+	return l.write(ctx, owner, method, e)
+}
+
+// methodOf is the method that an owner of the log's name has.
+func (l *SystemLog) methodOf(ctx context.Context, owner string) (logMethod, error) {
+	l.mu.Lock()
+	known, method := l.owner == owner, l.method
+	l.mu.Unlock()
+	if known {
+		return method, nil
+	}
+	method, err := l.introspect(ctx, owner)
+	if err != nil {
+		return logMethod{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owner, l.method = owner, method
+	return method, nil
+}
+
+func (l *SystemLog) introspect(ctx context.Context, owner string) (logMethod, error) {
+	got, err := l.conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: introspectableInterface, Member: "Introspect"})
+	switch err = logError(err); {
+	case errors.Is(err, ipmi.ErrAbsent), errors.Is(err, ipmi.ErrGone):
+		return logMethod{}, errLogLeft
+	case err != nil:
+		return logMethod{}, err
+	}
+	var text string
+	if err := dbus.Store(got, &text); err != nil {
+		return logMethod{}, fmt.Errorf("%s: Introspect: %w", logName, errReply)
+	}
+	interfaces, err := xml.Parse(text)
+	if err != nil {
+		return logMethod{}, fmt.Errorf("%s: Introspect: %w", logName, err)
+	}
+	return chooseLogMethod(interfaces)
+}
+
+// chooseLogMethod is the best method there is.
+func chooseLogMethod(interfaces []xml.Interface) (logMethod, error) {
+	has := make(map[logMethod]bool)
+	for _, i := range interfaces {
+		if i.Name != logName {
+			continue
+		}
+		for _, m := range i.Methods {
+			has[logMethod{m.Name, m.Signature("in")}] = true
+		}
+	}
+	for _, m := range logMethods {
+		if has[m] {
+			return m, nil
+		}
+	}
+	return logMethod{}, errLogNone
+}
+
+// write calls the method of an owner.
+func (l *SystemLog) write(ctx context.Context, owner string, m logMethod, e ipmi.Event) error {
+	_, err := l.conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: logName, Member: m.member}, m.args(e)...)
+	if err = logError(err); errors.Is(err, ipmi.ErrAbsent) {
+		return errLogLeft
+	}
+	return err
+}
+
+// args is an event as the method takes it.
+func (m logMethod) args(e ipmi.Event) []any {
+	args := []any{e.String(), sensorPath(e), e.Data()}
+	if m.in[1] == 'o' {
+		args[1] = dbus.ObjectPath(sensorPath(e))
+	}
+	if strings.HasSuffix(m.in, "bq") {
+		return append(args, e.Asserted(), e.Generator)
+	}
+	return append(args, e.Generator, e.Message[3], e.Message[1], e.Message[2])
+}
+
+// sensorPath names the sensor of an event by the interface the event came in
+// on, the address or ID it came from, and the sensor's number:
+// ".../bus4_2c_30".
+func sensorPath(e ipmi.Event) string {
+	iface := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		}
+		return '_'
+	}, e.Interface)
+	return fmt.Sprintf("/xyz/openbmc_project/sensors/ipmb/%s_%02x_%02x", iface, byte(e.Generator), e.Message[2])
+}
+
+// logError is what the error of a call means.
+func logError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if peer, ok := errors.AsType[dbus.Error](err); ok {
+		err = executeError(peer.Name, peer.Error())
+	}
+	return fmt.Errorf("%s: %w", logName, err)
+}

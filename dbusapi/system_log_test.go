@@ -1,0 +1,280 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/internal/bustest"
+	"ipmbd/ipmi"
+)
+
+// fakeLog is a program that serves the system event log.
+type fakeLog struct {
+	conn *Conn
+	silence
+
+	mu       sync.Mutex
+	looks    int // how often it was introspected
+	document func() string
+	reply    func() ([]any, error)
+	calls    [][]any // member, signature and arguments
+}
+
+// startLog starts a program that has methods of these names and types of
+// arguments, and takes the name of the log, or waits for it.
+func startLog(t *testing.T, bus *bustest.Bus, methods ...string) *fakeLog {
+	t.Helper()
+	l := &fakeLog{silence: newSilence(t)}
+	l.document = func() string { return logDocument(methods) }
+	l.reply = func() ([]any, error) { return []any{uint16(1)}, nil }
+	l.conn = dial(t, bus, ConnConfig{Objects: l})
+	if _, err := l.conn.RequestName(logName, 0); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// logDocument is the introspection document of an object with methods such as
+// "IpmiSelAdd s s ay b q".
+func logDocument(methods []string) string {
+	var b strings.Builder
+	for _, m := range methods {
+		words := strings.Fields(m)
+		fmt.Fprintf(&b, `<method name=%q>`, words[0])
+		for _, word := range words[1:] {
+			fmt.Fprintf(&b, `<arg type=%q direction="in"/>`, word)
+		}
+		b.WriteString(`<arg type="q" direction="out"/></method>`)
+	}
+	return `<node><interface name="a.b"><method name="IpmiSelAdd"/></interface><interface name="` + logName + `">` + b.String() + `</interface></node>`
+}
+
+func (l *fakeLog) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
+	return l, path == logPath
+}
+
+func (l *fakeLog) LookupInterface(name string) (dbus.Interface, bool) {
+	return l, name == logName || name == introspectableInterface
+}
+
+func (l *fakeLog) LookupMethod(string) (dbus.Method, bool) { return l, true }
+
+func (l *fakeLog) DecodeArguments(_ *dbus.Conn, _ string, msg *dbus.Message, args []any) ([]any, error) {
+	h := headerOf(msg)
+	return append([]any{h.member, h.signature}, args...), nil
+}
+
+func (l *fakeLog) Call(args ...any) ([]any, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if args[0] == "Introspect" {
+		l.looks++
+		return []any{l.document()}, nil
+	}
+	l.calls = append(l.calls, args)
+	return l.reply()
+}
+
+// has compares what the log has been told.
+func (l *fakeLog) has(t *testing.T, want ...[]any) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if diff := cmp.Diff(want, l.calls); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// upperCritical is an event of sensor 30h of the node at 2Ch.
+func upperCritical() ipmi.Event {
+	return ipmi.Event{Interface: "ipmi-bus.4", Channel: 7, Generator: 0x702C, Message: [7]byte{4, 1, 0x30, 0x81, 0x57, 0x60, 0x5F}}
+}
+
+const (
+	upperCriticalText = "sensor type 01h number 30h deasserted, event type 01h, data 57 60 5F, from 2Ch"
+	upperCriticalPath = "/xyz/openbmc_project/sensors/ipmb/ipmi_bus_4_2c_30"
+)
+
+func TestSystemLogsOfAllKinds(t *testing.T) {
+	text, path, data := upperCriticalText, upperCriticalPath, []byte{0x57, 0x60, 0x5F}
+	object := dbus.ObjectPath(path)
+	extended := []any{uint16(0x702C), byte(0x81), byte(1), byte(0x30)}
+	for name, tt := range map[string]struct {
+		methods []string
+		want    []any
+	}{
+		"phosphor-sel-logger": {
+			[]string{"IpmiSelAddOem s ay y", "IpmiSelAdd s s ay b q"},
+			[]any{"IpmiSelAdd", "ssaybq", text, path, data, false, uint16(0x702C)},
+		},
+		"object path": {
+			[]string{"IpmiSelAdd s o ay b q"},
+			[]any{"IpmiSelAdd", "soaybq", text, object, data, false, uint16(0x702C)},
+		},
+		"as declared": {
+			[]string{"IpmiSelAdd s o ay b q", "AddExtended s o ay q y y y"},
+			append([]any{"AddExtended", "soayqyyy", text, object, data}, extended...),
+		},
+		"extended with a string": {
+			[]string{"AddExtended s s ay q y y y", "IpmiSelAdd s s ay b q"},
+			append([]any{"AddExtended", "ssayqyyy", text, path, data}, extended...),
+		},
+		"extended of another name": {
+			[]string{"IpmiSelAdd s s ay b q", "IpmiSelAddExtended s s ay q y y y"},
+			append([]any{"IpmiSelAddExtended", "ssayqyyy", text, path, data}, extended...),
+		},
+		"extended with an object path of another name": {
+			[]string{"IpmiSelAddExtended s o ay q y y y"},
+			append([]any{"IpmiSelAddExtended", "soayqyyy", text, object, data}, extended...),
+		},
+		"extended in another way": {
+			[]string{"IpmiSelAddExtended s ay ay s", "IpmiSelAdd s s ay b q"},
+			[]any{"IpmiSelAdd", "ssaybq", text, path, data, false, uint16(0x702C)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bus := bustest.Start(t)
+			log := startLog(t, bus, tt.methods...)
+			l := openServer(t, bus, Config{}).SystemLog()
+			for range 2 {
+				if err := l.Add(t.Context(), upperCritical()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			log.has(t, tt.want, tt.want)
+			if log.looks != 1 {
+				t.Errorf("it was introspected %d times", log.looks)
+			}
+		})
+	}
+}
+
+func TestSystemLogThatIsAbsent(t *testing.T) {
+	bus := bustest.Start(t)
+	l := openServer(t, bus, Config{}).SystemLog()
+	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrAbsent) || !strings.Contains(err.Error(), logName) {
+		t.Errorf("error = %v", err)
+	}
+	log := startLog(t, bus, "IpmiSelAdd s s ay b q")
+	if err := l.Add(t.Context(), upperCritical()); err != nil {
+		t.Errorf("when it is there: %v", err)
+	}
+	if _, err := log.conn.ReleaseName(logName); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrAbsent) {
+		t.Errorf("when it has gone: %v", err)
+	}
+}
+
+func TestSystemLogOfAnotherOwner(t *testing.T) {
+	bus := bustest.Start(t)
+	first := startLog(t, bus, "IpmiSelAdd s s ay b q")
+	second := startLog(t, bus, "IpmiSelAdd s o ay b q") // in the queue for the name
+	l := openServer(t, bus, Config{}).SystemLog()
+	add := func() {
+		t.Helper()
+		if err := l.Add(t.Context(), upperCritical()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add()
+	if _, err := first.conn.ReleaseName(logName); err != nil {
+		t.Fatal(err)
+	}
+	add()
+	add()
+	if len(first.calls) != 1 || len(second.calls) != 2 || second.calls[0][1] != "soaybq" {
+		t.Errorf("the first has %v, the second %v", first.calls, second.calls)
+	}
+}
+
+func TestSystemLogThatLeavesWhenItIsLookedAt(t *testing.T) {
+	bus := bustest.Start(t)
+	first := startLog(t, bus)
+	first.document = func() string { _ = first.conn.Close(); return "" }
+	second := startLog(t, bus, "IpmiSelAdd s s ay b q") // in the queue for the name
+	l := openServer(t, bus, Config{}).SystemLog()
+	if err := l.Add(t.Context(), upperCritical()); err != nil {
+		t.Fatal(err)
+	}
+	if len(second.calls) != 1 {
+		t.Errorf("the second has %v", second.calls)
+	}
+	// One that left later was not asked either.
+	if err := l.write(t.Context(), first.conn.Name(), logMethods[0], upperCritical()); !errors.Is(err, errLogLeft) {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestSystemLogsThatDoNotTakeAnEvent(t *testing.T) {
+	bus := bustest.Start(t)
+	log := startLog(t, bus)
+	l := openServer(t, bus, Config{}).SystemLog()
+	for name, tt := range map[string]struct {
+		document string
+		want     string
+	}{
+		"no document":       {"", "EOF"},
+		"half a document":   {"<node><interface>", "XML"},
+		"no interface":      {"<node/>", "no method"},
+		"no method":         {logDocument(nil), "no method"},
+		"method without":    {logDocument([]string{"IpmiSelAdd s ay b q"}), "no method"},
+		"name of extension": {logDocument([]string{"AddExtended s s ay b q"}), "no method"},
+	} {
+		log.document = func() string { return tt.document }
+		err := l.Add(t.Context(), upperCritical())
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), logName) || errors.Is(err, ipmi.ErrAbsent) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	log.document = func() string { return logDocument([]string{"IpmiSelAdd s s ay b q"}) }
+	if err := l.Add(t.Context(), upperCritical()); err != nil {
+		t.Errorf("a failure is remembered: %v", err)
+	}
+}
+
+func TestSystemLogThatFails(t *testing.T) {
+	bus := bustest.Start(t)
+	log := startLog(t, bus, "IpmiSelAdd s s ay b q")
+	l := openServer(t, bus, Config{}).SystemLog()
+	log.reply = func() ([]any, error) { return nil, dbus.NewError("a.b.Full", []any{"no space"}) }
+	if err := l.Add(t.Context(), upperCritical()); err == nil || err.Error() != logName+": a.b.Full: no space" {
+		t.Errorf("error = %v", err)
+	}
+	if len(log.calls) != 1 {
+		t.Errorf("it was asked %d times", len(log.calls))
+	}
+}
+
+func TestSystemLogThatDiesInTheMiddle(t *testing.T) {
+	bus := bustest.Start(t)
+	log := startLog(t, bus, "IpmiSelAdd s s ay b q")
+	other := startLog(t, bus, "IpmiSelAdd s s ay b q") // in the queue for the name
+	log.reply = func() ([]any, error) { _ = log.conn.Close(); return nil, nil }
+	l := openServer(t, bus, Config{}).SystemLog()
+	// Whether it has the event is unknown: it is not added once more.
+	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrGone) || len(other.calls) != 0 {
+		t.Errorf("error = %v, and the next one has %v", err, other.calls)
+	}
+}
+
+func TestSystemLogThatIsSilent(t *testing.T) {
+	bus := bustest.Start(t)
+	log := startLog(t, bus, "IpmiSelAdd s s ay b q")
+	l := openServer(t, bus, Config{}).SystemLog()
+	log.reply = func() ([]any, error) { <-log.end; return nil, nil }
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := l.Add(ctx, upperCritical()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error = %v", err)
+	}
+}
