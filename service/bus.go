@@ -14,6 +14,7 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/ipmi/bridge"
 )
 
 // Bus is what the service runs for a channel.
@@ -34,6 +35,7 @@ type Bus interface {
 type engineBus struct {
 	config    ChannelConfig
 	engine    *ipmb.Engine
+	iface     *bridge.Interface
 	device    *device // of Open and, from then on, of Run
 	jobs      chan job
 	performed func() // tells whose job it was that it is done; nil for nobody
@@ -61,9 +63,12 @@ type busObserver interface {
 	Changed()
 }
 
-func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, observer busObserver, log *zap.Logger) *engineBus {
+// newEngineBus makes a bus whose requests go to a handler, which is that of its
+// interface of the bridge.
+func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *bridge.Interface, observer busObserver, log *zap.Logger) *engineBus {
 	b := &engineBus{
 		config:    ch,
+		iface:     iface,
 		device:    d,
 		jobs:      make(chan job),
 		log:       log.With(zap.String("bus", ch.Name)),
@@ -84,6 +89,8 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, observer bu
 		HandlerTimeout:  ch.HandlerTimeout,
 		MaxHandlers:     ch.MaxHandlers,
 		DuplicateWindow: ch.DuplicateWindow,
+		Patience:        iface.Patience,
+		Stray:           iface.Stray,
 		Observer:        engineObserver{b},
 	})
 	return b
@@ -246,6 +253,7 @@ func (b *engineBus) Properties() dbusapi.Properties {
 		State:          health.state,
 		Reason:         health.reason,
 		Policy:         b.engine.Policy(),
+		Handler:        b.config.Handler.String(),
 		IgnoreNACK:     switches.IgnoreNACK,
 		VerifyChecksum: switches.VerifyChecksum,
 	}
@@ -257,10 +265,11 @@ func (b *engineBus) SetPolicy(p ipmb.Policy) error {
 	return nil
 }
 
-// Statistics implements dbusapi.Bus: the engine's counters and those of the
-// transports so far.
+// Statistics implements dbusapi.Bus: the engine's counters, those of its
+// interface of the bridge, and those of the transports so far.
 func (b *engineBus) Statistics() map[string]uint64 {
 	statistics := b.engine.Statistics()
+	maps.Copy(statistics, b.iface.Statistics())
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	transport := maps.Clone(b.past)

@@ -233,7 +233,7 @@ func TestPropertiesAreTheConfigurations(t *testing.T) {
 	b, _ := onLine(newLine())
 	want := dbusapi.Properties{
 		Name: "bus5", Device: "/dev/ipmb-5", Transport: "auto", Channel: 1, Index: 1,
-		OwnAddress: 0x20, RemoteAddress: 0x2C, State: dbusapi.Down, Reason: "not opened yet",
+		OwnAddress: 0x20, RemoteAddress: 0x2C, State: dbusapi.Down, Reason: "not opened yet", Handler: "host",
 		Policy: ipmb.Policy{Tries: 6, Timeout: 250 * time.Millisecond},
 	}
 	if diff := cmp.Diff(want, b.Properties()); diff != "" {

@@ -47,6 +47,7 @@ type demo struct {
 // DemoConfig is the configuration of the demonstration: bus0, a healthy bus
 // with a satellite at 2Ch and a silent responder at 42h, and bus1, whose
 // satellite at 2Ch has many of its answers lost, late, doubled or corrupted.
+// The built-in BMC answers what comes from them, and bridges between them.
 func DemoConfig() Config {
 	channel := func(name string, host int) ChannelConfig {
 		return ChannelConfig{
@@ -55,7 +56,8 @@ func DemoConfig() Config {
 			RemoteAddress: demoSatellite,
 			DevIndex:      host,
 			Name:          name,
-			Handler:       HandlerNone,
+			IPMIChannel:   new(ipmi.Channel(host)),
+			Handler:       HandlerBMC,
 		}
 	}
 	return Config{Channels: []ChannelConfig{channel("bus0", 0), channel("bus1", 1)}}
@@ -68,11 +70,8 @@ type satellite struct {
 	transport i2c.Transport
 }
 
-func newDemo(mux *ipmi.Mux) (*demo, error) {
+func newDemo() (*demo, error) {
 	d := &demo{buses: make(map[string]*i2c.Bus)}
-	if err := d.serve(mux); err != nil {
-		return nil, fmt.Errorf("demonstration: %w", err)
-	}
 	for name, faults := range map[string]i2c.Faults{"bus0": {}, "bus1": demoFaults} {
 		bus := i2c.NewBus()
 		d.buses[name] = bus
@@ -96,17 +95,6 @@ func (d *demo) open(ch ChannelConfig) func(string, i2c.Switches) (i2c.Transport,
 		t, err := d.buses[ch.Name].Attach(uint8(ch.BMCAddress))
 		return t, "simulated", err
 	}
-}
-
-// serve gives the BMC itself something to answer.
-func (d *demo) serve(mux *ipmi.Mux) error {
-	_, err := mux.Register("demonstration", ipmi.HandlerFunc(demoBMC), ipmi.Pattern{
-		Channels: ipmi.AllChannels,
-		NetFn:    ipmi.NetFnApp,
-		Command:  ipmi.CommandGetDeviceID,
-		Group:    ipmi.AnyGroup,
-	})
-	return err
 }
 
 // run lets the satellites live until ctx ends.
@@ -133,17 +121,10 @@ func (s *satellite) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Resp
 	return ipmi.Response{}, ipmi.ErrNoHandler
 }
 
-func demoBMC(context.Context, *ipmi.Request) (ipmi.Response, error) {
-	return ipmi.Response{Data: bmcID}, nil
-}
-
 // demoNetFn is the first of the controllers' own network functions.
 const demoNetFn ipmi.NetFn = 0x30
 
-// Answers to Get Device ID (IPMI v2.0, section 20.1): device ID and revision,
-// firmware revision, IPMI 2.0, supported functions, manufacturer 000157h,
-// product, four auxiliary bytes.
-var (
-	satelliteID = []byte{0x50, 0x01, 0x04, 0x00, 0x02, 0x21, 0x57, 0x01, 0x00, 0x0B, 0x0B}
-	bmcID       = []byte{0x20, 0x01, 0x01, 0x00, 0x02, 0x9F, 0x00, 0x00, 0x00, 0x00, 0x00}
-)
+// satelliteID is the answer to Get Device ID (IPMI v2.0, section 20.1): device
+// ID and revision, firmware revision, IPMI 2.0, supported functions,
+// manufacturer 000157h, product.
+var satelliteID = []byte{0x50, 0x01, 0x04, 0x00, 0x02, 0x21, 0x57, 0x01, 0x00, 0x0B, 0x0B}

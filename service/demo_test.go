@@ -13,13 +13,13 @@ import (
 
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/ipmi/bmc"
 )
 
 // startDemo runs the buses of the demonstration by name, until stop.
 func startDemo(t *testing.T) (buses map[string]*engineBus, stop func()) {
 	t.Helper()
-	var mux ipmi.Mux
-	d, err := newDemo(&mux)
+	d, err := newDemo()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func startDemo(t *testing.T) (buses map[string]*engineBus, stop func()) {
 	buses = make(map[string]*engineBus)
 	for _, ch := range DemoConfig().WithDefaults().Channels {
 		told := new(changes)
-		told.bus = newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), &mux, told, zap.NewNop())
+		told.bus = newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), bmc.New(bmc.DeviceID, new(bmc.Log)), noInterface(), told, zap.NewNop())
 		told.bus.Open(ctx)
 		buses[ch.Name] = told.bus
 		loops.Go(func() { told.bus.Run(ctx) })
@@ -60,7 +60,7 @@ func TestDemoBuses(t *testing.T) {
 		err       error
 	}{
 		{"satellite", "bus0", deviceID, ipmi.Response{Data: satelliteID}, nil},
-		{"satellite that asks us", "bus0", ipmb.Request{NetFn: demoNetFn, Command: demoAsk}, ipmi.Response{Data: bmcID}, nil},
+		{"satellite that asks us", "bus0", ipmb.Request{NetFn: demoNetFn, Command: demoAsk}, ipmi.Response{Data: bmc.DeviceID}, nil},
 		{"what the satellite does not know", "bus0", ipmb.Request{NetFn: demoNetFn, Command: 0x7F}, ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil},
 		{"silent responder", "bus0", to(demoSilent, deviceID), ipmi.Response{}, ipmb.ErrTimeout},
 		{"nobody", "bus0", to(0x44, deviceID), ipmi.Response{}, ipmb.ErrNotAcknowledged},

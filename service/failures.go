@@ -10,8 +10,8 @@ import (
 )
 
 // failureLog logs why requests had no answer of their handler's own. That a
-// handler is missing or absent is no failure of the handler, and a requester
-// may ask often: debug.
+// handler is missing or absent, or a command denied, is no failure of the
+// handler, and a requester may ask often: debug.
 type failureLog struct {
 	next ipmi.Handler
 	log  *zap.Logger
@@ -20,8 +20,8 @@ type failureLog struct {
 // ServeIPMI implements ipmi.Handler.
 func (l failureLog) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
 	response, err := l.next.ServeIPMI(ctx, req)
-	if err == nil {
-		return response, nil
+	if err == nil || errors.Is(err, ipmi.ErrDeferred) {
+		return response, err
 	}
 	log := l.log.Warn
 	if ipmi.NotServed(err) {

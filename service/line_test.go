@@ -12,6 +12,7 @@ import (
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
+	"ipmbd/ipmi/bridge"
 )
 
 // line is a transport in the hands of a test.
@@ -98,8 +99,13 @@ func newTestBus(open opener) (*engineBus, *changes) {
 // newBusOn makes a bus of a channel on a machine.
 func newBusOn(m *machine, ch ChannelConfig, autoBind bool) (*engineBus, *changes) {
 	told := new(changes)
-	told.bus = newEngineBus(ch, newDevice(ch, m.system(), autoBind), nil, told, zap.NewNop())
+	told.bus = newEngineBus(ch, newDevice(ch, m.system(), autoBind), nil, noInterface(), told, zap.NewNop())
 	return told.bus, told
+}
+
+// noInterface is one of a bridge that knows nobody.
+func noInterface() *bridge.Interface {
+	return bridge.New(bridge.Config{}).NewInterface(bridge.InterfaceConfig{})
 }
 
 // onLine is a bus that opens a line, and always the same.

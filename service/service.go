@@ -24,6 +24,8 @@ import (
 
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
+	"ipmbd/ipmi/bmc"
+	"ipmbd/ipmi/bridge"
 )
 
 // drainTime is how long calls in progress may take to end at a stop.
@@ -46,6 +48,8 @@ type service struct {
 	config  Config
 	server  *dbusapi.Server
 	mux     ipmi.Mux
+	bridge  *bridge.Bridge
+	bmc     *bmc.BMC
 	demo    *demo // nil for real buses
 	buses   []*channel
 	changed chan struct{} // the state of a bus may have changed
@@ -71,7 +75,7 @@ func run(ctx context.Context, o Options) error {
 	s := &service{log: o.Log, config: o.Config.WithDefaults(), changed: make(chan struct{}, 1)}
 	if o.Demo {
 		var err error
-		if s.demo, err = newDemo(&s.mux); err != nil {
+		if s.demo, err = newDemo(); err != nil {
 			return err
 		}
 	}
@@ -79,12 +83,16 @@ func run(ctx context.Context, o Options) error {
 		Address:           o.Bus,
 		SignalNames:       s.config.TrustedNames,
 		MaxCallsPerSender: s.config.MaxCallsPerSender,
+		Mux:               &s.mux,
 	})
 	if err != nil {
 		return err
 	}
 	defer server.Close()
 	s.server = server
+	if err := s.openRouter(); err != nil {
+		return err
+	}
 	defer s.closeBuses(ctx)
 	for _, ch := range s.config.Channels {
 		if err := s.addChannel(ctx, ch); err != nil {
@@ -112,7 +120,8 @@ func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
 	if err != nil {
 		return err
 	}
-	handler, err := s.handler(ctx, ch, object)
+	iface := s.newInterface(ch)
+	handler, err := s.handler(ctx, ch, object, iface)
 	if err != nil {
 		return err
 	}
@@ -125,28 +134,11 @@ func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
 		machine.open = s.demo.open(ch)
 	}
 	observer := &objectObserver{s, object}
-	bus := newEngineBus(ch, newDevice(ch, machine, s.config.OfIPMBBridge), handler, observer, s.log)
+	bus := newEngineBus(ch, newDevice(ch, machine, s.config.OfIPMBBridge), handler, iface, observer, s.log)
+	s.bridge.Add(iface, bus.engine)
 	bus.Open(ctx)
 	s.buses = append(s.buses, &channel{bus, ch.Name, object})
 	return s.server.AddBus(object, bus)
-}
-
-// handler is what answers the requests of a channel: what is registered for
-// the command, else the default that the channel names.
-func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi.BusObject) (ipmi.Handler, error) {
-	logged := failureLog{&s.mux, s.log.With(zap.String("bus", ch.Name))}
-	switch ch.Handler {
-	case HandlerSignal:
-		s.mux.SetDefault(ch.Name, object.SignalHandler())
-		return logged, nil
-	case HandlerHost:
-		host, err := s.server.HostDaemon(ctx, ch.BusName)
-		if err != nil {
-			return nil, err
-		}
-		s.mux.SetDefault(ch.Name, host)
-	}
-	return object.Announce(logged), nil
 }
 
 // objectObserver tells the D-Bus object of a bus, and systemd, what happens on
@@ -179,6 +171,7 @@ func (s *service) run(ctx context.Context) error {
 	}
 	lost := make(chan error, 1)
 	loops.Go(func() { lost <- s.server.Run(running) })
+	loops.Go(func() { s.bridge.Run(running) })
 	loops.Go(func() { s.tellStatus(running) })
 
 	err := notify("READY=1", s.status())

@@ -226,11 +226,17 @@ func TestHandlerOfAChannel(t *testing.T) {
 	for kind, want := range map[HandlerKind]ipmi.CompletionCode{
 		HandlerNone:   ipmi.CodeInvalidCommand,
 		HandlerHost:   ipmi.CodeNoResponse, // it is absent
-		HandlerSignal: ipmi.CodeTimeout,    // nobody answers
+		HandlerBMC:    ipmi.CodeInvalidCommand,
+		HandlerSignal: ipmi.CodeInvalidCommand, // nobody answers
 	} {
 		t.Run(kind.String(), func(t *testing.T) {
 			s := &service{log: zap.NewNop(), server: server}
-			if s.demo, err = newDemo(&s.mux); err != nil {
+			if err := s.openRouter(); err != nil {
+				t.Fatal(err)
+			}
+			registered := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
+			pattern := ipmi.Pattern{Channels: ipmi.AllChannels, NetFn: ipmi.NetFnApp, Command: 0x56, Group: ipmi.AnyGroup}
+			if _, err := s.mux.Register("somebody", registered, pattern); err != nil {
 				t.Fatal(err)
 			}
 			ch := testChannel()
@@ -239,7 +245,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			handler, err := s.handler(t.Context(), ch, object)
+			handler, err := s.handler(t.Context(), ch, object, s.newInterface(ch))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +259,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 				t.Errorf("%v, want %v", err, want)
 			}
 			// What is registered is served whatever the default.
-			req.Command = ipmi.CommandGetDeviceID
+			req.Command = pattern.Command
 			if _, err := handler.ServeIPMI(t.Context(), &req); err != nil {
 				t.Errorf("a registered command: %v", err)
 			}

@@ -57,7 +57,7 @@ func TestManagedObjectsAreTheBuses(t *testing.T) {
 			"Bus": "bus5", "Device": n.path, "Transport": "seqpacket", "Channel": byte(1), "Index": byte(9),
 			"OwnAddress": byte(0x22), "RemoteAddress": byte(0x40),
 			"State": "Up", "StateReason": "", "TimeoutMs": uint32(250), "Tries": uint32(6),
-			"IgnoreNack": false, "VerifyHeaderChecksum": false,
+			"IgnoreNack": false, "VerifyHeaderChecksum": false, "Handler": "host",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", path, diff)
@@ -308,15 +308,13 @@ func TestSignalHandlerTakesTheFirstAnswer(t *testing.T) {
 	}
 }
 
-func TestSignalHandlerWithoutAnswerIsATimeout(t *testing.T) {
+func TestLateAnswerByASignalsClientIsRefused(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
 	start(t, bus.Address, channels(channel(n, object{"handler": "signal", "handler-timeout-ms": 50})))
 	c := connect(t, bus.Address)
 	received := c.signals(t, "ReceivedMessage")
-	if answer := n.ask(t, packet{to: 0x20, netFn: 0x30, from: 0x2C, number: 1, cmd: 1}); answer.data[0] != 0xC3 {
-		t.Errorf("%02Xh", answer.data[0])
-	}
+	n.ask(t, packet{to: 0x20, netFn: 0x30, from: 0x2C, number: 1, cmd: 1})
 	late := readMessage(t, receive(t, "ReceivedMessage", received))
 	// An answer at the very end of the time may be taken, and reaches nobody.
 	eventually(t, "a late answer to be refused", func() bool {

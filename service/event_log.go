@@ -1,0 +1,43 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ipmbd/ipmi"
+)
+
+// systemLogTime is how long the system's log has to take an event.
+const systemLogTime = 2 * time.Second
+
+// eventLog keeps events in the system's log where there is one, and else in the
+// built-in one.
+type eventLog struct {
+	system logOfEvents
+	own    logOfEvents
+	log    *zap.Logger
+}
+
+// logOfEvents is as bridge.Log.
+type logOfEvents interface {
+	Add(ctx context.Context, e ipmi.Event) error
+}
+
+// Add implements bridge.Log. An event of which it is not known whether the
+// system's log has it is kept in the built-in one, too.
+func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
+	l.log.Debug("event", zap.String("bus", e.Interface), zap.Stringer("event", e))
+	limited, cancel := context.WithTimeout(ctx, systemLogTime)
+	defer cancel()
+	err := l.system.Add(limited, e)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, ipmi.ErrAbsent) {
+		l.log.Warn("event not taken by the system's log; it is in the built-in one", zap.String("bus", e.Interface), zap.Error(err))
+	}
+	return l.own.Add(ctx, e)
+}
