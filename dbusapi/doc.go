@@ -28,8 +28,8 @@
 //  6. When Close has returned, no call is in progress.
 //  7. What a program registers or subscribes to ends when it leaves the message
 //     bus: who asks for the same after that gets it.
-//  8. Handlers that do not answer keep neither other handlers nor the host daemon
-//     from being called, as long as no more than three hang.
+//  8. Programs that do not answer keep neither other programs' handlers from being
+//     called, as long as no more than three hang, nor the host daemon.
 //  9. Subscribers hear of events in the order they happened. What cannot be sent
 //     waits, and is counted when too much does.
 //

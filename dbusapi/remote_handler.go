@@ -2,15 +2,16 @@ package dbusapi
 
 import (
 	"context"
+	"sync"
 
 	"ipmbd/ipmi"
 )
 
 // How many calls of registered handlers are in progress, with those that were
-// given up and not answered yet: who hangs leaves room for others, and all of
-// them for the host daemon, which shares their connection.
+// given up and not answered yet: a program that hangs leaves room for others,
+// and all of them for the host daemon, which shares their connection.
 const (
-	maxCallsOfHandler  = 16
+	maxCallsOfOwner    = 16 // by all of its handlers
 	maxCallsOfHandlers = 64
 )
 
@@ -23,33 +24,45 @@ type remoteHandler struct {
 	patterns     []ipmi.Pattern
 	registration *ipmi.Registration
 	object       *object
-	calls        int // in progress; of router.calling
 }
 
 // ServeIPMI calls execute of the object. The errors are those of
 // HostDaemon.ServeIPMI.
 func (h *remoteHandler) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	if !h.enter() {
+	owner := h.destination
+	if !h.router.calls.enter(owner) {
 		return ipmi.Response{}, ipmi.ErrBusy
 	}
-	return h.conn.execute(ctx, &h.target, req, h.leave)
+	return h.conn.execute(ctx, &h.target, req, func() { h.router.calls.leave(owner) })
 }
 
-// enter begins a call, unless too many are in progress.
-func (h *remoteHandler) enter() bool {
-	h.router.calling.Lock()
-	defer h.router.calling.Unlock()
-	if h.calls >= maxCallsOfHandler || h.router.calls >= maxCallsOfHandlers {
+// calling is the calls of handlers in progress. The zero value is none.
+type calling struct {
+	mu     sync.Mutex
+	all    int
+	owners map[string]int // by unique name, those with calls
+}
+
+// enter begins a call of a handler, unless too many are in progress.
+func (c *calling) enter(owner string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.owners[owner] >= maxCallsOfOwner || c.all >= maxCallsOfHandlers {
 		return false
 	}
-	h.calls++
-	h.router.calls++
+	if c.owners == nil {
+		c.owners = make(map[string]int)
+	}
+	c.owners[owner]++
+	c.all++
 	return true
 }
 
-func (h *remoteHandler) leave() {
-	h.router.calling.Lock()
-	defer h.router.calling.Unlock()
-	h.calls--
-	h.router.calls--
+func (c *calling) leave(owner string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all--
+	if c.owners[owner]--; c.owners[owner] == 0 {
+		delete(c.owners, owner)
+	}
 }

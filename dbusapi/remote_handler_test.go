@@ -161,23 +161,27 @@ func TestRequestInProgressOutlivesItsRegistration(t *testing.T) {
 	}
 }
 
-// hanging starts a program whose only handler has as many requests as it may,
+// hanging starts a program that has as many requests as it may,
 // all without an answer.
 func (r *routerRig) hanging(t *testing.T, ctx context.Context, cmd byte) *fakeHost {
 	t.Helper()
 	p := r.program(t, nil)
 	p.answer(p.hang)
 	p.mustRegister(t, "/handler", appCommand(cmd))
+	p.mustRegister(t, "/other", appCommand(cmd|0x80))
 	req := fromME()
 	req.Command = ipmi.Command(cmd)
-	for range maxCallsOfHandler {
+	for range maxCallsOfOwner {
 		serve(ctx, r.mux, req)
 	}
-	for range maxCallsOfHandler {
+	for range maxCallsOfOwner {
 		<-p.began
 	}
-	if _, err := r.mux.ServeIPMI(t.Context(), req); !errors.Is(err, ipmi.ErrBusy) {
-		t.Errorf("call over the limit: %v", err)
+	for _, handler := range []ipmi.Command{0, 0x80} {
+		req.Command = ipmi.Command(cmd) | handler
+		if _, err := r.mux.ServeIPMI(t.Context(), req); !errors.Is(err, ipmi.ErrBusy) {
+			t.Errorf("call over the limit: %v", err)
+		}
 	}
 	return p
 }
@@ -201,7 +205,7 @@ func TestHangingHandlerHoldsUpNobodyElse(t *testing.T) {
 
 func TestHangingHandlersLeaveRoomForTheHostDaemon(t *testing.T) {
 	r := newRouterRig(t)
-	for i := range maxCallsOfHandlers / maxCallsOfHandler {
+	for i := range maxCallsOfHandlers / maxCallsOfOwner {
 		r.hanging(t, t.Context(), byte(i))
 	}
 	r.program(t, answerOK).mustRegister(t, "/handler", appCommand(9))
@@ -229,7 +233,7 @@ func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
 			p := r.hanging(t, ctx, 1)
 			if givenUp {
 				cancel()
-				r.soon(t, func() bool { return r.server.conn.stream.pending.countGivenUp() == maxCallsOfHandler })
+				r.soon(t, func() bool { return r.server.conn.stream.pending.countGivenUp() == maxCallsOfOwner })
 				if _, err := r.mux.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrBusy) {
 					t.Errorf("call over the limit: %v", err)
 				}
@@ -240,7 +244,7 @@ func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
 				t.Errorf("%d late replies", late)
 			}
 			// There is room for as many again.
-			for i := range maxCallsOfHandlers / maxCallsOfHandler {
+			for i := range maxCallsOfHandlers / maxCallsOfOwner {
 				r.hanging(t, t.Context(), byte(i))
 			}
 		})
@@ -249,9 +253,9 @@ func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
 
 // inProgress is the calls of all handlers.
 func (r *router) inProgress() int {
-	r.calling.Lock()
-	defer r.calling.Unlock()
-	return r.calls
+	r.calls.mu.Lock()
+	defer r.calls.mu.Unlock()
+	return r.calls.all
 }
 
 // countGivenUp is how many calls nobody waits for.

@@ -42,8 +42,7 @@ type router struct {
 
 	told []*remoteHandler // of the emitting loop
 
-	calling sync.Mutex
-	calls   int // in progress, of all handlers
+	calls calling
 }
 
 func newRouter(mux *ipmi.Mux) *router {
