@@ -13,16 +13,24 @@ import (
 // connection wait for 128 replies (dbus-daemon, max_replies_per_connection).
 const maxExecutes = 100
 
-// execute has a request answered by a target. ended is called when the call has
-// its reply, however long after execute has returned, or when there was no
-// call; it must not block. The errors are those of HostDaemon.ServeIPMI.
-func (c *Conn) execute(ctx context.Context, to *target, req *ipmi.Request, ended func()) (ipmi.Response, error) {
+// callEnds are told how a call ends; they must not block.
+type callEnds struct {
+	// gaveUp: nobody waits for the reply any more.
+	gaveUp func()
+	// ended: the call has its reply, however long after execute has returned, or
+	// there was no call.
+	ended func()
+}
+
+// execute has a request answered by a target. The errors are those of
+// HostDaemon.ServeIPMI.
+func (c *Conn) execute(ctx context.Context, to *target, req *ipmi.Request, ends callEnds) (ipmi.Response, error) {
 	stream := c.stream
 	serial := stream.serials.GetSerial()
 	replies := make(chan executed, 1)
-	call := owedReply{ended: ended, reply: func(m wireMessage) { replies <- parseExecuted(&m) }}
+	call := owedReply{ended: ends.ended, reply: func(m wireMessage) { replies <- parseExecuted(&m) }}
 	if !stream.pending.add(serial, maxExecutes, call) {
-		ended()
+		ends.ended()
 		return ipmi.Response{}, ipmi.ErrBusy
 	}
 	if _, err := stream.Write(to.marshal(serial, req)); err != nil {
@@ -39,6 +47,7 @@ func (c *Conn) execute(ctx context.Context, to *target, req *ipmi.Request, ended
 		x := <-replies
 		return x.answer(to, req)
 	}
+	ends.gaveUp()
 	return ipmi.Response{}, endOf(ctx)
 }
 

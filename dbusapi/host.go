@@ -28,5 +28,5 @@ func NewHostDaemon(conn *Conn) *HostDaemon { return &HostDaemon{conn} }
 // too many calls in progress are ipmi.ErrBusy. A reply that does not fit the
 // request is an error, as is every other failure.
 func (h *HostDaemon) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	return h.conn.execute(ctx, &hostDaemon, req, func() {})
+	return h.conn.execute(ctx, &hostDaemon, req, callEnds{func() {}, func() {}})
 }

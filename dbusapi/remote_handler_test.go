@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,9 +163,9 @@ func TestRequestInProgressOutlivesItsRegistration(t *testing.T) {
 	}
 }
 
-// hanging starts a program that has as many requests as it may,
-// all without an answer.
-func (r *routerRig) hanging(t *testing.T, ctx context.Context, cmd byte) *fakeHost {
+// busy starts a program that has as many requests as it may, all without an
+// answer, until ctx ends.
+func (r *routerRig) busy(t *testing.T, ctx context.Context, cmd byte) *fakeHost {
 	t.Helper()
 	p := r.program(t, nil)
 	p.answer(p.hang)
@@ -177,7 +179,20 @@ func (r *routerRig) hanging(t *testing.T, ctx context.Context, cmd byte) *fakeHo
 	for range maxCallsOfOwner {
 		<-p.began
 	}
+	return p
+}
+
+// hanging starts a program that has as many requests as it may, all of which
+// were given up.
+func (r *routerRig) hanging(t *testing.T, cmd byte) *fakeHost {
+	t.Helper()
+	before := r.server.conn.stream.pending.countGivenUp()
+	ctx, giveUp := context.WithCancel(t.Context())
+	p := r.busy(t, ctx, cmd)
+	giveUp()
+	r.soon(t, func() bool { return r.server.router.calls.countGivenUp() == before+maxCallsOfOwner })
 	for _, handler := range []ipmi.Command{0, 0x80} {
+		req := fromME()
 		req.Command = ipmi.Command(cmd) | handler
 		if _, err := r.mux.ServeIPMI(t.Context(), req); !errors.Is(err, ipmi.ErrBusy) {
 			t.Errorf("call over the limit: %v", err)
@@ -186,9 +201,59 @@ func (r *routerRig) hanging(t *testing.T, ctx context.Context, cmd byte) *fakeHo
 	return p
 }
 
+func TestBusyHandlerGetsTheRestInItsTurn(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, nil)
+	var most, now atomic.Int32
+	p.answer(func(args []any) ([]any, error) {
+		most.Store(max(most.Load(), now.Add(1)))
+		defer now.Add(-1)
+		return answerOK(args)
+	})
+	p.mustRegister(t, "/handler", appCommand(1))
+	var done sync.WaitGroup
+	for range 200 {
+		done.Go(func() {
+			if got, err := r.mux.ServeIPMI(t.Context(), fromME()); err != nil || got.Code != ipmi.CodeOK {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+	done.Wait()
+	if most.Load() > maxCallsOfOwner {
+		t.Errorf("%d at a time", most.Load())
+	}
+}
+
+func TestRequestThatWaitsForABusyHandler(t *testing.T) {
+	for name, end := range map[string]struct {
+		how  func(r *routerRig, p *fakeHost, giveUp, cancel func())
+		want error
+	}{
+		"its own time is over":       {func(_ *routerRig, _ *fakeHost, _, cancel func()) { cancel() }, context.Canceled},
+		"the requests before it are": {func(_ *routerRig, _ *fakeHost, giveUp, _ func()) { giveUp() }, ipmi.ErrBusy},
+		"the program leaves":         {func(r *routerRig, p *fakeHost, _, _ func()) { r.leave(t, p.conn) }, ipmi.ErrAbsent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRouterRig(t)
+			busy, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			p := r.busy(t, busy, 1)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			waiting := serve(ctx, r.mux, fromME())
+			r.soon(t, func() bool { return r.server.router.calls.inLine(p.conn.Name()) == 1 })
+			end.how(r, p, giveUp, cancel)
+			if got := <-waiting; !errors.Is(got.err, end.want) {
+				t.Errorf("%v, want %v", got.err, end.want)
+			}
+		})
+	}
+}
+
 func TestHangingHandlerHoldsUpNobodyElse(t *testing.T) {
 	r := newRouterRig(t)
-	r.hanging(t, t.Context(), 1)
+	r.hanging(t, 1)
 	r.program(t, answerWith(2)).mustRegister(t, "/handler", appCommand(2))
 	if got := r.ask(t, func(req *ipmi.Request) { req.Command = 2 }); got != 2 {
 		t.Errorf("answered by %d", got)
@@ -206,7 +271,7 @@ func TestHangingHandlerHoldsUpNobodyElse(t *testing.T) {
 func TestHangingHandlersLeaveRoomForTheHostDaemon(t *testing.T) {
 	r := newRouterRig(t)
 	for i := range maxCallsOfHandlers / maxCallsOfOwner {
-		r.hanging(t, t.Context(), byte(i))
+		r.hanging(t, byte(i))
 	}
 	r.program(t, answerOK).mustRegister(t, "/handler", appCommand(9))
 	req := fromME()
@@ -225,19 +290,13 @@ func TestHangingHandlersLeaveRoomForTheHostDaemon(t *testing.T) {
 }
 
 func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
-	for name, givenUp := range map[string]bool{"calls in progress": false, "calls given up": true} {
+	for name, start := range map[string]func(*testing.T, *routerRig) *fakeHost{
+		"calls in progress": func(t *testing.T, r *routerRig) *fakeHost { return r.busy(t, t.Context(), 1) },
+		"calls given up":    func(t *testing.T, r *routerRig) *fakeHost { return r.hanging(t, 1) },
+	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRouterRig(t)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			p := r.hanging(t, ctx, 1)
-			if givenUp {
-				cancel()
-				r.soon(t, func() bool { return r.server.conn.stream.pending.countGivenUp() == maxCallsOfOwner })
-				if _, err := r.mux.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrBusy) {
-					t.Errorf("call over the limit: %v", err)
-				}
-			}
+			p := start(t, r)
 			r.leave(t, p.conn)
 			r.soon(t, func() bool { return r.server.router.inProgress() == 0 })
 			if late := r.server.Statistics()["handler-replies-late"]; late != 0 {
@@ -245,7 +304,7 @@ func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
 			}
 			// There is room for as many again.
 			for i := range maxCallsOfHandlers / maxCallsOfOwner {
-				r.hanging(t, t.Context(), byte(i))
+				r.hanging(t, byte(i))
 			}
 		})
 	}
@@ -256,6 +315,23 @@ func (r *router) inProgress() int {
 	r.calls.mu.Lock()
 	defer r.calls.mu.Unlock()
 	return r.calls.all
+}
+
+// countGivenUp is how many calls of handlers nobody waits for.
+func (c *calling) countGivenUp() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.givenUp
+}
+
+// inLine is how many requests wait for a program.
+func (c *calling) inLine(name string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.owners[name]; o != nil {
+		return len(o.line)
+	}
+	return 0
 }
 
 // countGivenUp is how many calls nobody waits for.

@@ -53,6 +53,7 @@ func TestQuickRunMeasuresEverything(t *testing.T) {
 	for _, want := range []string{
 		"frame encode", "frame decode", "engine round trip", "ipmbd / floor", "type ipmb",
 		"p50 with 1 in flight", "start to READY=1", "resident and idle",
+		"ipmbd itself", "a registered handler", "the host IPMI daemon", "a node on another bus", "added to the p50",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)

@@ -22,6 +22,8 @@ type channel struct {
 	Name          string `json:"name"`
 	IPMIChannel   int    `json:"ipmi-channel"`
 	Handler       string `json:"handler"`
+	Bridge        bool   `json:"bridge"`
+	Window        *int   `json:"duplicate-window-ms,omitempty"`
 }
 
 // Indexes of the channels in org.openbmc.Ipmb: devIndex * 4 + type.
@@ -30,20 +32,39 @@ const (
 	indexIPMB = 0 // and one of type ipmb, whose frames are signalled too
 )
 
-// sockets are the buses, by name.
-type sockets struct{ me, ipmb, floor, peer string }
+// sockets are the buses, by name: responders, and the peers whose requests come
+// in, by who answers these.
+type sockets struct{ me, ipmb, floor, direct, handler, host, bridge string }
 
 func newSockets(dir string) sockets {
 	path := func(name string) string { return filepath.Join(dir, name) }
-	return sockets{me: path("me"), ipmb: path("ipmb"), floor: path("floor"), peer: path("peer")}
+	return sockets{
+		me: path("me"), ipmb: path("ipmb"), floor: path("floor"),
+		direct: path("direct"), handler: path("handler"), host: path("host"), bridge: path("bridge"),
+	}
 }
+
+// IPMI channels of the buses.
+const (
+	channelIPMB = iota
+	channelME
+	channelDirect
+	channelHandler
+	channelHost
+	channelBridge
+)
 
 func (s sockets) channels() []channel {
 	const bmc, remote = int(bmcAddress), int(responderAddress)
+	// A peer's requests look alike, and its numbers come again soon.
+	none := new(int)
 	return []channel{
-		{"me", s.me, bmc, remote, 0, "me", 1, "none"},
-		{"ipmb", s.ipmb, bmc, remote, 0, "ipmb", 0, "none"},
-		{"me", s.peer, bmc, remote, 1, "peer", 2, "host"},
+		{"me", s.me, bmc, remote, 0, "me", channelME, "none", false, nil},
+		{"ipmb", s.ipmb, bmc, remote, 0, "ipmb", channelIPMB, "none", false, nil},
+		{"me", s.direct, bmc, remote, 1, "direct", channelDirect, "bmc", false, none},
+		{"me", s.handler, bmc, remote, 2, "handler", channelHandler, "none", false, none},
+		{"me", s.host, bmc, remote, 3, "host", channelHost, "host", false, none},
+		{"me", s.bridge, bmc, remote, 4, "bridge", channelBridge, "none", true, none},
 	}
 }
 

@@ -1,7 +1,9 @@
 // Command bench measures ipmbd, in one run on one machine, and prints a table:
 // the frame codec and the engine by themselves; then the whole daemon, by
 // D-Bus calls of sendRequest and by requests from a bus, with 1 to 63 of them
-// in flight.
+// in flight. Those are answered by ipmbd itself, by a handler that is registered
+// on D-Bus, by the host IPMI daemon, and by a node on another bus to which they
+// are bridged: what the last three cost shows beside the first.
 //
 // Numbers of a daemon say little without what the machine and D-Bus cost by
 // themselves, so each stands beside a floor: a bare service on godbus with the
@@ -14,7 +16,7 @@
 //
 //	bench client ── dbus-daemon ─┬─ ipmbd ──┬─ responder
 //	                             ├─ floor ──┘
-//	bench peer ───── ipmbd ──────┴─ hostd
+//	bench peers ──── ipmbd ──────┴─ hostd, once as host daemon, once registered
 //
 // The client is as lean as it can be: it marshals a call once, keeps the calls
 // in flight on one connection, and sends the next ones in one write, so that

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ipmbd/ipmi"
 	"ipmbd/test/hostd"
 )
 
@@ -22,7 +23,7 @@ type lab struct {
 	idle         memory
 
 	calls    []*contender // sendRequest: see the constants below
-	incoming *contender   // requests from a bus, which hostd answers
+	incoming []*contender // requests from a bus: see the constants below
 }
 
 // Contenders of lab.calls.
@@ -30,6 +31,14 @@ const (
 	callFloor = iota
 	callIPMBD
 	callIPMBDSignals // on a channel of type ipmb
+)
+
+// Contenders of lab.incoming, by who answers.
+const (
+	incomingDirect = iota
+	incomingHandler
+	incomingHost
+	incomingBridge
 )
 
 // memory is the resident memory of the two services in KiB.
@@ -71,7 +80,7 @@ func (l *lab) open(ctx context.Context, program string) (err error) {
 	if err := l.measureStart(program, channels[:2]); err != nil {
 		return err
 	}
-	if err := l.openIncoming(program, channels, buses.peer); err != nil {
+	if err := l.openIncoming(program, channels, buses); err != nil {
 		return err
 	}
 	if err := l.openCalls(); err != nil {
@@ -107,18 +116,30 @@ func (l *lab) measureStart(program string, channels []channel) error {
 	return nil
 }
 
-// openIncoming starts the ipmbd that is measured, between hostd and the peer.
-func (l *lab) openIncoming(program string, channels []channel, socket string) error {
-	host, err := hostd.Open(l.bus.address)
-	if err != nil {
+// openIncoming starts the ipmbd that is measured, between the peers and who
+// answers them.
+func (l *lab) openIncoming(program string, channels []channel, buses sockets) error {
+	if err := l.openAnswerer(); err != nil {
 		return err
 	}
-	l.ends = append(l.ends, host.Kill)
-	listener, err := listen(socket)
-	if err != nil {
-		return err
+	peers := []struct {
+		title, socket string
+		peer          peer
+	}{
+		incomingDirect:  {"ipmbd itself", buses.direct, asksDeviceID()},
+		incomingHandler: {"a registered handler", buses.handler, asksDeviceID()},
+		incomingHost:    {"the host IPMI daemon", buses.host, asksDeviceID()},
+		incomingBridge:  {"a node on another bus", buses.bridge, asksAcross(channelME)},
 	}
-	defer unix.Close(listener)
+	var listeners []int
+	for _, p := range peers {
+		listener, err := listen(p.socket)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(listener)
+		listeners = append(listeners, listener)
+	}
 	d, err := newDaemon(l.stage, program, l.bus, channels)
 	if err != nil {
 		return err
@@ -126,12 +147,25 @@ func (l *lab) openIncoming(program string, channels []channel, socket string) er
 	if l.ipmbd, _, err = d.start(); err != nil {
 		return err
 	}
-	p, err := acceptPeer(listener)
+	for i := range peers {
+		p := &peers[i].peer
+		if err := p.accept(listeners[i]); err != nil {
+			return err
+		}
+		l.ends = append(l.ends, p.close)
+		l.incoming = append(l.incoming, l.contender(peers[i].title, p, l.ipmbd))
+	}
+	return l.openAnswerer(fmt.Sprintf("%s%d,%d,%d", hostd.Register, ipmi.NetFnApp, ipmi.CommandGetDeviceID, 1<<channelHandler))
+}
+
+// openAnswerer starts a program that answers: the host IPMI daemon, or with
+// arguments a registered handler.
+func (l *lab) openAnswerer(args ...string) error {
+	host, err := hostd.Open(l.bus.address, args...)
 	if err != nil {
 		return err
 	}
-	l.ends = append(l.ends, p.close)
-	l.incoming = l.contender("ipmbd", p, l.ipmbd)
+	l.ends = append(l.ends, host.Kill)
 	return nil
 }
 

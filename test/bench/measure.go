@@ -67,15 +67,22 @@ func measureCalls(ctx context.Context, l *lab, o options, out io.Writer) error {
 }
 
 func measureIncoming(ctx context.Context, l *lab, o options, out io.Writer) error {
-	t := newCallTable(out, "Get Device ID from a bus, answered by the host IPMI daemon on D-Bus")
+	t := newCallTable(out, "Get Device ID from a bus, by who answers it")
+	var added []string
 	for _, n := range incomingInFlight {
-		all, err := measureRounds(ctx, []*contender{l.incoming}, n, o)
+		all, err := measureRounds(ctx, l.incoming, n, o)
 		if err != nil {
 			return err
 		}
-		t.row(n, l.incoming.name, all[0])
+		for i, c := range l.incoming {
+			t.row(n, c.name, all[i])
+		}
+		for _, i := range []int{incomingHandler, incomingBridge} {
+			added = append(added, addedLatency(n, l.incoming[i].name, all[i], all[incomingDirect]))
+		}
 	}
 	t.flush()
+	printAdded(out, added)
 	return nil
 }
 

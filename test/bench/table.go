@@ -104,3 +104,23 @@ func printDaemon(out io.Writer, l *lab, after memory) {
 }
 
 func mib(kib int) string { return fmt.Sprintf("%.1f MiB", float64(kib)/1024) }
+
+// addedLatency is what an answer takes longer than ipmbd's own: the median of
+// the differences of rounds that were measured side by side, with its ratio.
+func addedLatency(inFlight int, name string, s, direct series) string {
+	var more []time.Duration
+	for i := range s {
+		more = append(more, s[i].p50-direct[i].p50)
+	}
+	return fmt.Sprintf("%d\t%d us\t%.2f\t\t%s\n", inFlight, median(more).Microseconds(), ratio(s, direct, roundP50), name)
+}
+
+func printAdded(out io.Writer, rows []string) {
+	w := newTable(out, "added to the p50 of an answer of ipmbd itself")
+	fmt.Fprintln(w, "in flight\tadded\tratio\t\t")
+	for _, row := range rows {
+		fmt.Fprint(w, row)
+	}
+	w.Flush()
+	fmt.Fprintln(out)
+}

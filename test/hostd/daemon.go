@@ -19,6 +19,10 @@ const (
 	// DelayMS, with a number after it, delays every answer so many
 	// milliseconds: "--delay-ms=200".
 	DelayMS = "--delay-ms="
+	// Register, with netFn, command and a mask of channels after it, registers the
+	// program with ipmbd in place of taking the host daemon's name:
+	// "--register=6,1,8".
+	Register = "--register="
 	// WrongSignature answers every request with a string.
 	WrongSignature = "--wrong-signature"
 )
@@ -49,7 +53,7 @@ func Start(t testing.TB, address string, args ...string) *Daemon {
 }
 
 // Open starts the daemon on the bus at a D-Bus address and returns when it
-// owns its name. The caller ends it.
+// owns its name, or is registered. The caller ends it.
 func Open(address string, args ...string) (*Daemon, error) {
 	program, err := Build()
 	if err != nil {

@@ -18,6 +18,8 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#define IPMBD "xyz.openbmc_project.Ipmi.Channel.Ipmb"
+#define IPMBD_PATH "/xyz/openbmc_project/Ipmi/Channel/Ipmb"
 #define BUS_NAME "xyz.openbmc_project.Ipmi.Host"
 #define PATH "/xyz/openbmc_project/Ipmi"
 #define INTERFACE "xyz.openbmc_project.Ipmi.Server"
@@ -343,7 +345,18 @@ static sd_bus *connect_to(const char *address)
 	return bus;
 }
 
-static void serve(sd_bus *bus)
+/* Registers what comes of a netFn and command on a set of channels with ipmbd,
+ * in place of taking the host daemon's name. */
+static int register_handler(sd_bus *bus, const char *what)
+{
+	unsigned netfn, cmd, channels;
+	if (sscanf(what, "%u,%u,%u", &netfn, &cmd, &channels) != 3)
+		return -EINVAL;
+	return sd_bus_call_method(bus, IPMBD, IPMBD_PATH, IPMBD ".Router", "RegisterHandler",
+				  NULL, NULL, "oa(yyuu)", PATH, 1, netfn, cmd, UINT32_MAX, channels);
+}
+
+static void serve(sd_bus *bus, const char *registered)
 {
 	sd_event *event = NULL;
 	int r = sd_event_default(&event);
@@ -351,9 +364,9 @@ static void serve(sd_bus *bus)
 		r = sd_bus_add_object_vtable(bus, NULL, PATH, INTERFACE,
 					     wrong_signature ? wrong_vtable : vtable, NULL);
 	if (r >= 0)
-		r = sd_bus_request_name(bus, BUS_NAME, 0);
+		r = registered ? register_handler(bus, registered) : sd_bus_request_name(bus, BUS_NAME, 0);
 	if (r < 0)
-		die(BUS_NAME, r);
+		die(registered ? registered : BUS_NAME, r);
 	puts("ready");
 	fflush(stdout);
 	sd_bus_set_exit_on_disconnect(bus, true);
@@ -366,7 +379,8 @@ static void serve(sd_bus *bus)
 
 static void usage(void)
 {
-	fputs("usage: hostd [--delay-ms N] [--print] [--wrong-signature] ADDRESS\n", stderr);
+	fputs("usage: hostd [--delay-ms N] [--print] [--wrong-signature] [--register NETFN,CMD,CHANNELS] ADDRESS\n",
+	      stderr);
 	exit(2);
 }
 
@@ -375,9 +389,11 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"delay-ms", required_argument, NULL, 'd'},
 		{"print", no_argument, NULL, 'p'},
+		{"register", required_argument, NULL, 'r'},
 		{"wrong-signature", no_argument, NULL, 'w'},
 		{0},
 	};
+	const char *registered = NULL;
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (c) {
 		case 'd':
@@ -385,6 +401,9 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			print_requests = true;
+			break;
+		case 'r':
+			registered = optarg;
 			break;
 		case 'w':
 			wrong_signature = true;
@@ -395,6 +414,6 @@ int main(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		usage();
-	serve(connect_to(argv[optind]));
+	serve(connect_to(argv[optind]), registered);
 	return EXIT_SUCCESS;
 }
