@@ -21,8 +21,9 @@ const (
 	demoSilent    ipmi.Address = 0x42 // takes requests and never answers
 )
 
-// demoAsk is the OEM command that makes a satellite send a Get Device ID to the
-// BMC and answer with the device ID that it got.
+// demoAsk is the OEM command that makes a satellite send a request to the BMC and
+// answer with the answer that it got. Its data are netFn, command and data of the
+// request; none are a Get Device ID.
 const demoAsk ipmi.Command = 0x01
 
 // demoFaults is what goes wrong with the answers on the faulty bus.
@@ -112,13 +113,18 @@ func (s *satellite) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Resp
 	case req.NetFn == ipmi.NetFnApp && req.Command == ipmi.CommandGetDeviceID:
 		return ipmi.Response{Data: satelliteID}, nil
 	case req.NetFn == demoNetFn && req.Command == demoAsk:
-		return s.engine.Do(ctx, ipmb.Request{
-			Responder: req.Requester,
-			NetFn:     ipmi.NetFnApp,
-			Command:   ipmi.CommandGetDeviceID,
-		})
+		return s.engine.Do(ctx, asked(req))
 	}
 	return ipmi.Response{}, ipmi.ErrNoHandler
+}
+
+// asked is what demoAsk asks for.
+func asked(req *ipmi.Request) ipmb.Request {
+	ask := ipmb.Request{Responder: req.Requester, NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID}
+	if d := req.Data; len(d) >= 2 {
+		ask.NetFn, ask.Command, ask.Data = ipmi.NetFn(d[0]), ipmi.Command(d[1]), d[2:]
+	}
+	return ask
 }
 
 // demoNetFn is the first of the controllers' own network functions.

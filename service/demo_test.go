@@ -61,6 +61,7 @@ func TestDemoBuses(t *testing.T) {
 	}{
 		{"satellite", "bus0", deviceID, ipmi.Response{Data: satelliteID}, nil},
 		{"satellite that asks us", "bus0", ipmb.Request{NetFn: demoNetFn, Command: demoAsk}, ipmi.Response{Data: bmc.DeviceID}, nil},
+		{"satellite that asks us something", "bus0", ipmb.Request{NetFn: demoNetFn, Command: demoAsk, Data: []byte{0x0A, 0x42}}, ipmi.Response{Data: []byte{1, 0}}, nil},
 		{"what the satellite does not know", "bus0", ipmb.Request{NetFn: demoNetFn, Command: 0x7F}, ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil},
 		{"silent responder", "bus0", to(demoSilent, deviceID), ipmi.Response{}, ipmb.ErrTimeout},
 		{"nobody", "bus0", to(0x44, deviceID), ipmi.Response{}, ipmb.ErrNotAcknowledged},

@@ -24,7 +24,7 @@ func (s *service) openRouter() error {
 
 // bridgeOwner is who serves the bridge's commands, for those who would register
 // them.
-const bridgeOwner = "ipmbd itself, as configured by bridge or handler"
+const bridgeOwner = "the message bridge of ipmbd"
 
 // reserve keeps the commands that the bridge serves from being registered.
 func (s *service) reserve() error {
