@@ -78,7 +78,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		switches:  ch.Switches(),
 		past:      make(map[string]uint64),
 	}
-	b.engine = ipmb.New(ipmb.Config{
+	engine := ipmb.Config{
 		Address:         ch.BMCAddress,
 		Interface:       ch.Name,
 		Channel:         *ch.IPMIChannel,
@@ -89,10 +89,12 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		HandlerTimeout:  ch.HandlerTimeout,
 		MaxHandlers:     ch.MaxHandlers,
 		DuplicateWindow: ch.DuplicateWindow,
-		Patience:        iface.Patience,
-		Stray:           iface.Stray,
 		Observer:        engineObserver{b},
-	})
+	}
+	if ch.bridged() {
+		engine.Patience, engine.Stray = iface.Patience, iface.Stray
+	}
+	b.engine = ipmb.New(engine)
 	return b
 }
 

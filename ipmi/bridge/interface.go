@@ -70,11 +70,11 @@ func (i *Interface) Handler(next ipmi.Handler) ipmi.Handler {
 // messageLUN is where messages for host software go.
 const messageLUN ipmi.LUN = 2
 
-// Patience is how long a request may take: as long as the retries of the bus
-// that it is sent on to, and the wait for a sequence number there. 0 is that of
-// any other request.
+// Patience is how long a request may take on a bridged interface: as long as the
+// retries of the bus that it is sent on to, and the wait for a sequence number
+// there. 0 is that of any other request.
 func (i *Interface) Patience(req *ipmi.Request) time.Duration {
-	if !i.config.Bridged || req.LUN != 0 || req.NetFn != ipmi.NetFnApp || req.Command != commandSendMessage || len(req.Data) == 0 {
+	if req.LUN != 0 || req.NetFn != ipmi.NetFnApp || req.Command != commandSendMessage || len(req.Data) == 0 {
 		return 0
 	}
 	bus := i.bridge.target(i, channelOf(req.Data[0]))

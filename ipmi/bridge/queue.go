@@ -119,14 +119,12 @@ func (i *Interface) receive(ctx context.Context, req *ipmi.Request) (ipmi.Respon
 	return ipmi.Response{}, ipmi.ErrDeferred
 }
 
-// Stray takes a response to LUN 2 that no call waits for; see ipmb.Config.
+// Stray takes a response to LUN 2 that no call waits for, on a bridged
+// interface; see ipmb.Config.
 func (i *Interface) Stray(f ipmb.Frame) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !i.config.Bridged {
-		return
-	}
 	host := b.queueOf(i)
 	b.expire(host)
 	if host.deaf.Has(i.config.Channel) || host.queue.full() || !host.carries(f.Len()) {
