@@ -1,0 +1,258 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+const (
+	// maxQueued is how many requests wait for those before them. Hosts have one
+	// outstanding, on SSIF a few at their start; what comes beyond is dropped.
+	maxQueued = 16
+	// maxLate is how many handlers may be late before requests are answered busy.
+	maxLate = 8
+)
+
+// Config describes a Loop.
+type Config struct {
+	// Interface, Channel and Host go into each request handed to the handler.
+	Interface string
+	Channel   ipmi.Channel
+	Host      int
+
+	Handler ipmi.Handler
+	// Attention is what the host is to be shown now. It must not block; nil is
+	// never any.
+	Attention func() Attention
+}
+
+// Loop serves one system interface, by one Port after the other.
+type Loop struct {
+	config  Config
+	changed chan struct{}
+	jobs    chan job
+	counts  counters
+}
+
+// job is something to be done with the Port between two answers.
+type job struct {
+	do   func(Port) error
+	done chan<- error // has room
+}
+
+// NewLoop makes a loop. It serves nothing until Run.
+func NewLoop(config Config) *Loop {
+	if config.Attention == nil {
+		config.Attention = func() Attention { return Attention{} }
+	}
+	return &Loop{config: config, changed: make(chan struct{}, 1), jobs: make(chan job)}
+}
+
+// AttentionChanged makes a Loop that runs look at Config.Attention. It does not
+// block.
+func (l *Loop) AttentionChanged() {
+	select {
+	case l.changed <- struct{}{}:
+	default: // It will look already.
+	}
+}
+
+// Do has something done with the Port, between two answers. ErrUnsupported also
+// means that there is no Port before ctx ends.
+func (l *Loop) Do(ctx context.Context, do func(Port) error) error {
+	done := make(chan error, 1)
+	select {
+	case l.jobs <- job{do, done}:
+		return <-done
+	case <-ctx.Done():
+		return fmt.Errorf("%w: no host is connected", ErrUnsupported)
+	}
+}
+
+// Run serves a Port until it fails or ctx ends, closes it, and returns the
+// cause.
+func (l *Loop) Run(ctx context.Context, p Port) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	r := &run{
+		Loop:     l,
+		port:     p,
+		limits:   p.Limits(),
+		requests: make(chan *pending, maxQueued),
+		answers:  make(chan *pending, maxLate+1), // all that may be under way
+		deadline: time.NewTimer(0),
+	}
+	defer r.deadline.Stop()
+	var loops sync.WaitGroup
+	loops.Go(func() { cancel(r.read()) })
+	loops.Go(func() {
+		<-ctx.Done()
+		p.Close()
+	})
+	cancel(r.serve(ctx))
+	loops.Wait()
+	r.handlers.Wait()
+	return context.Cause(ctx)
+}
+
+// run is a Loop on a Port.
+type run struct {
+	*Loop
+	port     Port
+	limits   Limits
+	requests chan *pending
+	answers  chan *pending
+	handlers sync.WaitGroup
+
+	// Of the one goroutine that serves.
+	current  *pending // being served, nil for none
+	deadline *time.Timer
+	late     int       // handlers that were answered for
+	told     Attention // what the host was shown
+}
+
+// pending is a request on its way to its answer.
+type pending struct {
+	Request
+	response ipmi.Response
+}
+
+// read takes requests off the Port until that fails.
+func (r *run) read() error {
+	for {
+		req, err := r.port.Read()
+		if err != nil {
+			return err
+		}
+		req.Data = slices.Clone(req.Data)
+		select {
+		case r.requests <- &pending{Request: req}:
+			r.counts.add(requestsReceived)
+		default:
+			r.counts.add(requestsDropped)
+		}
+	}
+}
+
+// serve answers the requests in order until ctx ends or the Port fails.
+func (r *run) serve(ctx context.Context) error {
+	if err := r.tell(true); err != nil {
+		return err
+	}
+	for {
+		requests := r.requests
+		if r.current != nil {
+			requests = nil
+		}
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case p := <-requests:
+			err = r.begin(ctx, p)
+		case p := <-r.answers:
+			err = r.finish(p)
+		case <-r.deadline.C:
+			err = r.expire()
+		case <-r.changed:
+			err = r.tell(false)
+		case j := <-r.jobs:
+			j.done <- j.do(r.port)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// begin hands a request to the handler.
+func (r *run) begin(ctx context.Context, p *pending) error {
+	if r.late >= maxLate {
+		r.counts.add(handlersBusy)
+		return r.answer(p, ipmi.Response{Code: ipmi.CodeNodeBusy})
+	}
+	r.current = p
+	r.deadline.Reset(r.limits.Deadline)
+	r.handlers.Go(func() {
+		p.response = r.handle(ctx, &p.Request)
+		r.answers <- p
+	})
+	return nil
+}
+
+// handle is the answer of the handler, or what its error says.
+func (r *run) handle(ctx context.Context, in *Request) (response ipmi.Response) {
+	ctx, cancel := context.WithTimeout(ctx, r.limits.Deadline)
+	defer cancel()
+	req := ipmi.Request{
+		Interface: r.config.Interface, Channel: r.config.Channel, Host: r.config.Host,
+		NetFn: in.NetFn, LUN: in.LUN, Command: in.Command, Data: in.Data,
+	}
+	defer func() {
+		if recover() != nil {
+			r.counts.add(handlersFailed)
+			response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrPanic)}
+		}
+	}()
+	response, err := r.config.Handler.ServeIPMI(ctx, &req)
+	if err != nil {
+		if !ipmi.NotServed(err) {
+			r.counts.add(handlersFailed)
+		}
+		return ipmi.Response{Code: ipmi.CodeOf(err)}
+	}
+	return response
+}
+
+// finish answers a request that was served, unless its deadline has done so.
+func (r *run) finish(p *pending) error {
+	if p != r.current {
+		r.late--
+		r.counts.add(answersLate)
+		return nil
+	}
+	r.current = nil
+	r.deadline.Stop()
+	return r.answer(p, p.response)
+}
+
+// expire answers for a handler that has missed the deadline.
+func (r *run) expire() error {
+	p := r.current
+	if p == nil {
+		return nil
+	}
+	r.current = nil
+	r.late++
+	r.counts.add(handlersTooSlow)
+	return r.answer(p, ipmi.Response{Code: ipmi.CodeTimeout})
+}
+
+// answer shows the host what waits for it now, and then writes the answer.
+func (r *run) answer(p *pending, response ipmi.Response) error {
+	if err := r.tell(false); err != nil {
+		return err
+	}
+	if len(response.Data) > r.limits.MaxData {
+		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAnswerTooLong)}
+	}
+	r.counts.add(answersWritten)
+	return r.port.Write(Response{
+		Tag: p.Tag, NetFn: p.NetFn.Response(), LUN: p.LUN, Command: p.Command, Code: response.Code, Data: response.Data,
+	})
+}
+
+// tell shows the host whether messages wait, if that has changed or it must be
+// shown.
+func (r *run) tell(always bool) error {
+	now := r.config.Attention()
+	if now == r.told && !always {
+		return nil
+	}
+	r.told = now
+	return r.port.SetAttention(now)
+}

@@ -1,0 +1,234 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmi"
+)
+
+// fakePort is a port in the hands of a test.
+type fakePort struct {
+	requests chan Request
+	closed   chan struct{}
+	once     sync.Once
+
+	mu      sync.Mutex
+	written []any // Response and Attention, in order
+	err     error // of writes
+}
+
+func newFakePort() *fakePort {
+	return &fakePort{requests: make(chan Request), closed: make(chan struct{})}
+}
+
+func (p *fakePort) Read() (Request, error) {
+	select {
+	case r := <-p.requests:
+		return r, nil
+	case <-p.closed:
+		return Request{}, io.EOF
+	}
+}
+
+func (p *fakePort) Write(r Response) error         { return p.write(r) }
+func (p *fakePort) SetAttention(a Attention) error { return p.write(a) }
+func (p *fakePort) Limits() Limits                 { return Limits{MaxData: 20, Deadline: 3 * time.Second} }
+func (p *fakePort) Close() error                   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *fakePort) write(v any) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.written = append(p.written, v)
+	return p.err
+}
+
+// wrote is what was written since the last time.
+func (p *fakePort) wrote() []any {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.written
+	p.written = nil
+	return w
+}
+
+// asks sends a request with a tag and data.
+func (p *fakePort) asks(tag uint8, data ...byte) {
+	p.requests <- Request{Tag: tag, NetFn: ipmi.NetFnApp, Command: 1, Data: data}
+	synctest.Wait()
+}
+
+func answered(tag uint8, code ipmi.CompletionCode, data ...byte) Response {
+	return Response{Tag: tag, NetFn: 7, Command: 1, Code: code, Data: data}
+}
+
+// story runs tell with a loop on a fake port, in virtual time.
+func story(t *testing.T, name string, h ipmi.HandlerFunc, tell func(t *testing.T, l *Loop, p *fakePort, a *Attention)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var attention Attention
+			l := NewLoop(Config{Interface: "host0", Channel: 15, Handler: h, Attention: func() Attention { return attention }})
+			p := newFakePort()
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- l.Run(ctx, p) }()
+			if diff := cmp.Diff([]any{Attention{}}, p.wrote()); diff != "" {
+				t.Error(diff)
+			}
+			tell(t, l, p, &attention)
+			stop()
+			<-ended
+			select {
+			case <-p.closed:
+			default:
+				t.Error("the port is open")
+			}
+		})
+	})
+}
+
+// echo answers with the data.
+func echo(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	return ipmi.Response{Data: req.Data}, nil
+}
+
+// slow answers with the data after so many seconds as they say, or when ctx ends.
+func slow(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	select {
+	case <-time.After(time.Duration(req.Data[0]) * time.Second):
+	case <-ctx.Done():
+	}
+	return ipmi.Response{Data: req.Data}, nil
+}
+
+// stubborn is slow, but for the end of ctx.
+func stubborn(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	time.Sleep(time.Duration(req.Data[0]) * time.Second)
+	return ipmi.Response{Data: req.Data}, nil
+}
+
+func TestLoop(t *testing.T) {
+	story(t, "one answer for each request", echo, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+		p.asks(7, 1, 2)
+		p.asks(8, 3)
+		if diff := cmp.Diff([]any{answered(7, 0, 1, 2), answered(8, 0, 3)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+	})
+	story(t, "in order, though the first is slow", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+		for tag, seconds := range []byte{2, 0, 1} {
+			p.asks(uint8(tag), seconds)
+		}
+		if w := p.wrote(); len(w) > 0 {
+			t.Errorf("at once: %v", w)
+		}
+		time.Sleep(4 * time.Second)
+		if diff := cmp.Diff([]any{answered(0, 0, 2), answered(1, 0, 0), answered(2, 0, 1)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+	})
+	story(t, "too slow is C3h in time, and the late answer reaches nobody", stubborn, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+		p.asks(1, 10)
+		time.Sleep(3 * time.Second)
+		if diff := cmp.Diff([]any{answered(1, ipmi.CodeTimeout)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+		p.asks(1, 0)
+		if diff := cmp.Diff([]any{answered(1, 0, 0)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+		time.Sleep(time.Minute)
+		if w := p.wrote(); len(w) > 0 || l.Statistics()["handler-answers-late"] != 1 {
+			t.Errorf("later: %v, %v", w, l.Statistics())
+		}
+	})
+	story(t, "busy when too many handlers are late", stubborn, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+		for tag := range uint8(maxLate) {
+			p.asks(tag, 200)
+			time.Sleep(3 * time.Second)
+		}
+		p.wrote()
+		p.asks(99, 0)
+		if diff := cmp.Diff([]any{answered(99, ipmi.CodeNodeBusy)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+		time.Sleep(300 * time.Second)
+		p.asks(100, 0)
+		if diff := cmp.Diff([]any{answered(100, 0, 0)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+	})
+	story(t, "an answer too long", echo, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+		p.asks(1, make([]byte, 21)...)
+		if diff := cmp.Diff([]any{answered(1, ipmi.CodeNoResponse)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+	})
+	story(t, "what the handler's error says", func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+		return ipmi.Response{}, ipmi.ErrNoHandler
+	}, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+		p.asks(1)
+		if diff := cmp.Diff([]any{answered(1, ipmi.CodeInvalidCommand)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+	})
+	story(t, "a panic", func(context.Context, *ipmi.Request) (ipmi.Response, error) { panic("it broke") },
+		func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+			p.asks(1)
+			if diff := cmp.Diff([]any{answered(1, ipmi.CodeUnspecified)}, p.wrote()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	story(t, "more than waits is dropped", stubborn, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+		for tag := range uint8(maxQueued + 4) {
+			p.asks(tag, 1)
+		}
+		time.Sleep(time.Hour)
+		if w := p.wrote(); len(w) != maxQueued+1 || l.Statistics()["requests-dropped"] != 3 {
+			t.Errorf("%d answers, %v", len(w), l.Statistics())
+		}
+	})
+}
+
+func TestLoopShowsTheAttention(t *testing.T) {
+	story(t, "when it changes, and before the answer", echo, func(t *testing.T, l *Loop, p *fakePort, a *Attention) {
+		*a = Attention{Raised: true}
+		l.AttentionChanged()
+		l.AttentionChanged()
+		if diff := cmp.Diff([]any{Attention{Raised: true}}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+		*a = Attention{}
+		p.asks(1)
+		if diff := cmp.Diff([]any{Attention{}, answered(1, 0)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestLoopEndsWithItsPort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLoop(Config{Handler: ipmi.HandlerFunc(slow)})
+		p := newFakePort()
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(t.Context(), p) }()
+		p.asks(1, 200)
+		p.Close()
+		if err := <-ended; !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+		broken := newFakePort()
+		broken.err = io.ErrShortWrite
+		if err := l.Run(t.Context(), broken); !errors.Is(err, io.ErrShortWrite) {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,60 @@
+package host
+
+import (
+	"errors"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// Port is one system interface. Read is called from one goroutine and all else
+// from another one; Close from any.
+type Port interface {
+	// Read waits for the next request. Its data are valid until the next Read.
+	Read() (Request, error)
+	// Write answers a request.
+	Write(Response) error
+	// SetAttention shows the host whether messages wait.
+	SetAttention(Attention) error
+	// Limits is constant.
+	Limits() Limits
+	// Close ends Read and Write.
+	Close() error
+}
+
+// Request is a request of a host's.
+type Request struct {
+	Tag     uint8 // comes back in the response
+	NetFn   ipmi.NetFn
+	LUN     ipmi.LUN
+	Command ipmi.Command
+	Data    []byte
+}
+
+// Response is the answer to a Request.
+type Response struct {
+	Tag     uint8
+	NetFn   ipmi.NetFn // odd
+	LUN     ipmi.LUN
+	Command ipmi.Command
+	Code    ipmi.CompletionCode
+	Data    []byte
+}
+
+// Attention is what a host is shown of the messages that wait for it.
+type Attention struct {
+	Raised     bool // there are some
+	Interrupt  bool // and it wants to be interrupted for them
+	Interrupts bool // it wants interrupts at all
+}
+
+// Limits is what a Port can carry.
+type Limits struct {
+	// MaxData is how much data a response may have, behind the completion code.
+	MaxData int
+	// Deadline is how long the host waits for an answer, less what its way takes.
+	Deadline time.Duration
+}
+
+// ErrUnsupported: the Port, or the one at its other end, cannot do it.
+var ErrUnsupported = errors.New("not supported by the host's interface")
