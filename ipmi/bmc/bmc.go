@@ -17,64 +17,49 @@ type BMC struct {
 // ID, and keeps a log.
 func New(deviceID []byte, log *Log) *BMC { return &BMC{deviceID: deviceID, log: log} }
 
-// DeviceID is the answer to Get Device ID of a controller without identity:
-// device 20h, IPMI 2.0, a log and an event receiver, a bridge.
-var DeviceID = []byte{0x20, 0x01, 0x00, 0x00, 0x02, supportsLog | supportsEvents | supportsBridge, 0, 0, 0, 0, 0}
-
-// What a controller supports (IPMI v2.0, section 20.1).
-const (
-	supportsLog    = 1 << 2
-	supportsEvents = 1 << 4
-	supportsBridge = 1 << 6
-)
-
-// command is one row of the table of commands.
+// command is one row of a table of commands, by the numbers of IPMI v2.0,
+// appendix G.
 type command struct {
-	netFn   ipmi.NetFn
-	command ipmi.Command
-	length  int // bytes of data
-	serve   func(*BMC, []byte) ipmi.Response
+	netFn    ipmi.NetFn
+	command  ipmi.Command
+	min, max int // bytes of data
+	serve    func(*BMC, context.Context, *ipmi.Request) ipmi.Response
 }
 
-// commands is the table of all commands, by the numbers of IPMI v2.0, appendix
-// G.
-var commands = [...]command{
-	{ipmi.NetFnApp, ipmi.CommandGetDeviceID, 0, getDeviceID},
-	{ipmi.NetFnApp, 0x04, 0, getSelfTestResults},
+// commands are those of all groups; each file has its own.
+var commands = index(deviceCommands, logCommands)
 
-	{ipmi.NetFnStorage, 0x40, 0, getLogInfo},
-	{ipmi.NetFnStorage, 0x42, 0, reserveLog},
-	{ipmi.NetFnStorage, 0x43, 6, getLogEntry},
-	{ipmi.NetFnStorage, 0x44, recordLength, addLogEntry},
-	{ipmi.NetFnStorage, 0x47, 6, clearLog},
-	{ipmi.NetFnStorage, 0x48, 0, getLogTime},
-	{ipmi.NetFnStorage, 0x49, 4, setLogTime},
+type commandKey struct {
+	netFn   ipmi.NetFn
+	command ipmi.Command
+}
+
+func index(groups ...[]command) map[commandKey]command {
+	all := make(map[commandKey]command)
+	for _, group := range groups {
+		for _, c := range group {
+			all[commandKey{c.netFn, c.command}] = c
+		}
+	}
+	return all
 }
 
 // ServeIPMI implements ipmi.Handler.
-func (b *BMC) ServeIPMI(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	if req.LUN != 0 {
-		return ipmi.Response{Code: ipmi.CodeInvalidForLUN}, nil
+func (b *BMC) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	c, known := commands[commandKey{req.NetFn, req.Command}]
+	switch {
+	case req.LUN != 0:
+		return refuse(ipmi.CodeInvalidForLUN), nil
+	case !known:
+		return ipmi.Response{}, ipmi.ErrNoHandler
+	case len(req.Data) < c.min || len(req.Data) > c.max:
+		return refuse(ipmi.CodeLengthInvalid), nil
 	}
-	for _, c := range commands {
-		if c.netFn != req.NetFn || c.command != req.Command {
-			continue
-		}
-		if len(req.Data) != c.length {
-			return ipmi.Response{Code: ipmi.CodeLengthInvalid}, nil
-		}
-		return c.serve(b, req.Data), nil
-	}
-	return ipmi.Response{}, ipmi.ErrNoHandler
+	return c.serve(b, ctx, req), nil
 }
 
-func getDeviceID(b *BMC, _ []byte) ipmi.Response {
-	return ipmi.Response{Data: append([]byte(nil), b.deviceID...)}
-}
+// refuse answers with a completion code and no data.
+func refuse(c ipmi.CompletionCode) ipmi.Response { return ipmi.Response{Code: c} }
 
-// noSelfTest: the controller has none.
-const noSelfTest = 0x56
-
-func getSelfTestResults(*BMC, []byte) ipmi.Response {
-	return ipmi.Response{Data: []byte{noSelfTest, 0}}
-}
+// answer answers with data.
+func answer(data ...byte) ipmi.Response { return ipmi.Response{Data: data} }

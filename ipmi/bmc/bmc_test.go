@@ -122,9 +122,9 @@ func TestDevice(t *testing.T) {
 func TestWhatIsNotServed(t *testing.T) {
 	story(t, "each command with a wrong length, and on another LUN", func(t *testing.T, b *bench) {
 		for _, c := range commands {
-			b.is("too long", b.asks(c.netFn, c.command, make([]byte, c.length+1)...), "C7")
-			if c.length > 0 {
-				b.is("too short", b.asks(c.netFn, c.command, make([]byte, c.length-1)...), "C7")
+			b.is("too long", b.asks(c.netFn, c.command, make([]byte, c.max+1)...), "C7")
+			if c.min > 0 {
+				b.is("too short", b.asks(c.netFn, c.command, make([]byte, c.min-1)...), "C7")
 			}
 			got, err := b.bmc.ServeIPMI(t.Context(), &ipmi.Request{NetFn: c.netFn, LUN: 1, Command: c.command})
 			if got.Code != ipmi.CodeInvalidForLUN || err != nil {
