@@ -29,8 +29,9 @@ const (
 
 // Attention is what a system interface shows its host.
 type Attention struct {
-	Raised    bool // a message flag is set
-	Interrupt bool // and the host wants to be interrupted for it
+	Raised     bool // a message flag is set
+	Interrupt  bool // and the host wants to be interrupted for it
+	Interrupts bool // it wants interrupts at all
 }
 
 // flags are what the queue and the buffer hold now.
@@ -51,7 +52,17 @@ func (i *Interface) attention() Attention {
 		Raised: f != 0,
 		Interrupt: f&flagMessage != 0 && i.enables&enableMessageInterrupt != 0 ||
 			f&flagEvent != 0 && i.enables&enableEventInterrupt != 0,
+		Interrupts: i.enables&(enableMessageInterrupt|enableEventInterrupt) != 0,
 	}
+}
+
+// Attention is what the host is to be shown now.
+func (i *Interface) Attention() Attention {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expire(i)
+	return i.attention()
 }
 
 func getFlags(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {

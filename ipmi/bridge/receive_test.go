@@ -136,18 +136,19 @@ func TestAttentionIsWhatTheQueueHolds(t *testing.T) {
 		w.sends(0x00, getDeviceID(me, 5))
 		expect("a response", Attention{Raised: true})
 		w.asks(ipmi.NetFnApp, 0x2E, 0x09)
-		expect("interrupts enabled", Attention{true, true})
+		expect("interrupts enabled", Attention{true, true, true})
+		quiet := Attention{Interrupts: true}
 		w.sends(0x00, getDeviceID(me, 6))
 		w.fetches()
 		expect("one of two fetched")
 		w.fetches()
-		expect("both fetched", Attention{})
+		expect("both fetched", quiet)
 		w.sends(0x00, getDeviceID(me, 7))
 		w.asks(ipmi.NetFnApp, 0x30, 0x01)
-		expect("cleared", Attention{true, true}, Attention{})
+		expect("cleared", Attention{true, true, true}, quiet)
 		w.sends(0x00, getDeviceID(me, 8))
 		time.Sleep(queueTime + time.Second)
-		expect("expired", Attention{true, true}, Attention{})
+		expect("expired", Attention{true, true, true}, quiet)
 	})
 }
 

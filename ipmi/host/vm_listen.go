@@ -1,0 +1,138 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Listen listens where QEMU is to connect: "unix:/PATH", or "tcp:HOST:PORT" on a
+// loopback address, since whoever connects is believed to be the machine. A
+// socket that nobody listens on any more is replaced.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	network, name, err := ParseAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, network, name)
+	if network == "unix" && errors.Is(err, syscall.EADDRINUSE) && removeStale(ctx, name) {
+		listener, err = config.Listen(ctx, network, name)
+	}
+	return listener, err
+}
+
+// ParseAddress splits what Listen takes.
+func ParseAddress(address string) (network, name string, err error) {
+	network, name, _ = strings.Cut(address, ":")
+	switch network {
+	case "unix":
+		if !strings.HasPrefix(name, "/") {
+			return "", "", fmt.Errorf("%q: the path must be absolute, as in unix:/run/ipmbd/host0.sock", address)
+		}
+	case "tcp":
+		where, _, err := net.SplitHostPort(name)
+		if ip := net.ParseIP(where); err != nil || ip == nil || !ip.IsLoopback() {
+			return "", "", fmt.Errorf("%q: it must be a loopback address and a port, as in tcp:127.0.0.1:9002", address)
+		}
+	default:
+		return "", "", fmt.Errorf("%q: it must begin with unix: or tcp:", address)
+	}
+	return network, name, nil
+}
+
+// removeStale removes a socket that nobody listens on.
+func removeStale(ctx context.Context, path string) bool {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", path)
+	if err == nil {
+		conn.Close()
+		return false
+	}
+	info, statErr := os.Lstat(path)
+	return errors.Is(err, syscall.ECONNREFUSED) && statErr == nil && info.Mode()&fs.ModeSocket != 0 && os.Remove(path) == nil
+}
+
+// VM is the system interface of a virtual machine, whose connections come to a
+// socket. QEMU connects again when it was restarted, or we were.
+type VM struct {
+	loop      *Loop
+	connected func(bool)
+}
+
+// NewVM makes the interface of a machine. connected is told when it connects and
+// when it has gone, in order; nil for nobody.
+func NewVM(config Config, connected func(bool)) *VM {
+	if connected == nil {
+		connected = func(bool) {}
+	}
+	return &VM{NewLoop(config), connected}
+}
+
+// Loop is what serves the machine.
+func (v *VM) Loop() *Loop { return v.loop }
+
+// Run serves the machine on one connection after the other until ctx ends or the
+// listener fails, closes the listener and returns the cause. Who connects beside
+// the machine is hung up on.
+func (v *VM) Run(ctx context.Context, listener net.Listener) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	conns := make(chan net.Conn)
+	var loops sync.WaitGroup
+	loops.Go(func() {
+		<-ctx.Done()
+		listener.Close()
+	})
+	loops.Go(func() { cancel(accept(ctx, listener, conns)) })
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case conn := <-conns:
+			v.connected(true)
+			_ = v.loop.Run(ctx, NewVMPort(conn)) // It ends when the machine does.
+			v.connected(false)
+		}
+	}
+	loops.Wait()
+	return context.Cause(ctx)
+}
+
+// handOver is how long a connection waits for the one before it to end: QEMU that
+// was started anew may be faster than the end of its predecessor.
+const handOver = 500 * time.Millisecond
+
+// accept hands on connections to who takes one, and ends those that nobody takes.
+func accept(ctx context.Context, listener net.Listener, conns chan<- net.Conn) error {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		select {
+		case conns <- conn:
+		case <-ctx.Done():
+			conn.Close()
+		case <-time.After(handOver):
+			conn.Close()
+		}
+	}
+}
+
+// Act does something to the machine. ErrUnsupported: none is connected before
+// ctx ends, or QEMU has not said that it can.
+func (v *VM) Act(ctx context.Context, a VMAction) error {
+	return v.loop.Do(ctx, func(p Port) error {
+		vm, ok := p.(*VMPort)
+		if !ok {
+			return ErrUnsupported
+		}
+		return vm.Act(a)
+	})
+}

@@ -1,0 +1,219 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmi"
+)
+
+// patience is how long what must happen may take.
+const patience = 30 * time.Second
+
+// machine is the far end of a VM's socket: QEMU.
+type machine struct {
+	t    *testing.T
+	conn net.Conn
+}
+
+// connectMachine connects and greets.
+func connectMachine(t *testing.T, address net.Addr) *machine {
+	t.Helper()
+	conn, err := net.Dial(address.Network(), address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	m := &machine{t, conn}
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	m.says("FF 01 A1 08 3F A1")
+	return m
+}
+
+func (m *machine) says(text string) {
+	m.t.Helper()
+	if _, err := m.conn.Write(octets(text)); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// hears checks the bytes that come next.
+func (m *machine) hears(text string) {
+	m.t.Helper()
+	want := octets(text)
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(m.conn, got); err != nil || !bytes.Equal(got, want) {
+		m.t.Fatalf("heard % X, %v; want %s", got[:n], err, text)
+	}
+}
+
+// runVM runs the interface of a machine until the test ends.
+func runVM(t *testing.T, config Config) (*VM, net.Addr, <-chan bool) {
+	t.Helper()
+	connected := make(chan bool, 100)
+	v := NewVM(config, func(is bool) { connected <- is })
+	listener, err := Listen(t.Context(), "unix:"+filepath.Join(t.TempDir(), "vm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- v.Run(ctx, listener) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return v, listener.Addr(), connected
+}
+
+func TestMachineThatComesAndGoes(t *testing.T) {
+	_, address, connected := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
+	for range 3 {
+		m := connectMachine(t, address)
+		m.hears("FF 01 A1 00 A1")
+		m.says("01 18 01 E6 A0")
+		m.hears("01 1C 01 00 E2 A0")
+		m.conn.Close()
+		for _, want := range []bool{true, false} {
+			if got := <-connected; got != want {
+				t.Fatalf("connected: %v", got)
+			}
+		}
+	}
+}
+
+func TestMachineIsShownTheAttentionAndItsInterrupts(t *testing.T) {
+	attention := make(chan Attention, 1)
+	var now Attention
+	v, address, _ := runVM(t, Config{Handler: ipmi.HandlerFunc(echo), Attention: func() Attention {
+		select {
+		case now = <-attention:
+		default:
+		}
+		return now
+	}})
+	attention <- Attention{Raised: true, Interrupts: true}
+	m := connectMachine(t, address)
+	m.hears("FF 01 A1 05 A1 01 A1")
+	for _, step := range []struct {
+		attention Attention
+		want      string
+	}{
+		{Attention{Raised: true, Interrupt: true, Interrupts: true}, "02 A1"},
+		{Attention{Interrupts: true}, "00 A1"},
+		{Attention{}, "06 A1 00 A1"},
+	} {
+		attention <- step.attention
+		v.Loop().AttentionChanged()
+		m.hears(step.want)
+	}
+}
+
+func TestGarbageFromAMachineDoesNoHarm(t *testing.T) {
+	_, address, _ := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
+	m := connectMachine(t, address)
+	m.hears("FF 01 A1 00 A1")
+	m.says("01 18 01 E7 A0") // wrong checksum: no answer, QEMU times out
+	m.says("A0 A1 AA AA A0 08 A1 04 A1 77 A1")
+	if _, err := m.conn.Write(append(bytes.Repeat([]byte{0x55}, 100_000), vmEndOfMessage)); err != nil {
+		t.Fatal(err)
+	}
+	m.says("02 18 01")
+	m.says("E5 A0")
+	m.hears("02 1C 01 00 E1 A0")
+}
+
+func TestOneMachineAtATime(t *testing.T) {
+	_, address, _ := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
+	first := connectMachine(t, address)
+	first.hears("FF 01 A1 00 A1")
+	second := connectMachine(t, address)
+	if _, err := io.ReadAll(second.conn); err != nil && !errors.Is(err, io.EOF) && !os.IsTimeout(err) {
+		t.Logf("the second: %v", err)
+	}
+	first.says("01 18 01 E6 A0")
+	first.hears("01 1C 01 00 E2 A0")
+}
+
+func TestActionsOnAMachine(t *testing.T) {
+	v, address, _ := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := v.Act(gone, VMReset); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("nobody is connected: %v", err)
+	}
+	m := connectMachine(t, address)
+	m.hears("FF 01 A1 00 A1")
+	m.says("01 18 01 E6 A0") // its capabilities have come before
+	m.hears("01 1C 01 00 E2 A0")
+	for action, want := range map[VMAction]string{VMPowerOff: "03 A1", VMReset: "04 A1", VMNMI: "07 A1", VMShutdown: "09 A1"} {
+		if err := v.Act(t.Context(), action); err != nil {
+			t.Error(err)
+		}
+		m.hears(want)
+	}
+	m.says("08 04 A1 02 18 01 E5 A0") // no more than interrupts
+	m.hears("02 1C 01 00 E1 A0")
+	if err := v.Act(t.Context(), VMReset); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("without the capability: %v", err)
+	}
+}
+
+func TestListen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vm")
+	first, err := Listen(t.Context(), "unix:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(t.Context(), "unix:"+path); err == nil {
+		t.Error("a socket with two listeners")
+	}
+	first.(*net.UnixListener).SetUnlinkOnClose(false)
+	first.Close()
+	again, err := Listen(t.Context(), "unix:"+path)
+	if err != nil {
+		t.Fatalf("a socket that was left: %v", err)
+	}
+	again.Close()
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(t.Context(), "unix:"+path); err == nil {
+		t.Error("a file was replaced")
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	type parsed struct{ Network, Name string }
+	for address, want := range map[string]parsed{
+		"unix:/run/ipmbd/host0.sock": {"unix", "/run/ipmbd/host0.sock"},
+		"tcp:127.0.0.1:9002":         {"tcp", "127.0.0.1:9002"},
+		"tcp:[::1]:9002":             {"tcp", "[::1]:9002"},
+	} {
+		network, name, err := ParseAddress(address)
+		if diff := cmp.Diff(want, parsed{network, name}); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", address, err, diff)
+		}
+	}
+	for _, address := range []string{"", "unix:run/x", "unix:", "tcp:9002", "tcp:0.0.0.0:9002", "tcp:localhost:9002", "udp:127.0.0.1:1", "/run/x"} {
+		if network, name, err := ParseAddress(address); err == nil {
+			t.Errorf("%q is %s %s", address, network, name)
+		}
+	}
+}
