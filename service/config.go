@@ -14,6 +14,7 @@ import (
 // configuration file stands beside each field.
 type Config struct {
 	Channels []ChannelConfig // channels
+	Hosts    []HostConfig    // hosts
 	// MaxCallsPerSender is how many calls one D-Bus connection may have in
 	// flight; dbusapi.Config has the default.
 	MaxCallsPerSender int // max-calls-per-sender
@@ -161,6 +162,11 @@ func (c Config) WithDefaults() Config {
 		channels[i] = ch.WithDefaults()
 	}
 	c.Channels = channels
+	hosts := make([]HostConfig, len(c.Hosts))
+	for i, h := range c.Hosts {
+		hosts[i] = h.WithDefaults()
+	}
+	c.Hosts = hosts
 	return c
 }
 

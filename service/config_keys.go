@@ -14,6 +14,7 @@ var topKeys = setters[Config]{
 	// The channels themselves are read one by one: a lenient reader leaves out
 	// those that have faults.
 	"channels": func(r *reader, n node, key string, _ *Config) { r.want(n, key, kindArray) },
+	"hosts":    func(r *reader, n node, key string, c *Config) { r.hosts(n, key, &c.Hosts) },
 	"max-calls-per-sender": func(r *reader, n node, key string, c *Config) {
 		r.count(n, key, &c.MaxCallsPerSender)
 	},

@@ -112,8 +112,9 @@ func (r *reader) config(root node) Config {
 		r.fault(root, "channels", "is missing")
 	}
 	config.Channels = r.channels(list)
+	r.faults = append(r.faults, r.complete(config.hostFaults())...)
 	r.faults = append(r.faults, r.complete(config.policyFaults())...)
-	if len(config.Channels) == 0 {
+	if len(config.Channels) == 0 && len(config.Hosts) == 0 {
 		r.warn(root, "channels", "none is served")
 	}
 	return config

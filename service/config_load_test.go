@@ -312,7 +312,7 @@ var badConfigs = []struct {
 {"channels": ["bus5"]}, {"deny": "app"}, {"deny": ["app"], "allows": []}, 7]}`,
 		wants: []string{
 			`:1:72: channels[0].name = "handlers": is where the objects of handlers are`,
-			`:3:23: policy[0].channels[1] = "bus4": is the name of no channel`,
+			`:3:23: policy[0].channels[1] = "bus4": is the name of no channel and no host`,
 			`:3:41: policy[0].deny[0] = "chasis": no netFn "chasis"; did you mean chassis?`,
 			`:3:51: policy[0].deny[1] = "app cold reset": must be a netFn, or a netFn and a command, such as "app cold-reset"`,
 			`:3:69: policy[0].deny[2] = "": must be a netFn, or a netFn and a command, such as "app cold-reset"`,

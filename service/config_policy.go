@@ -10,7 +10,7 @@ import (
 // PolicyConfig denies commands on some channels. A request that an entry denies
 // is answered D4h and reaches no handler.
 type PolicyConfig struct {
-	// Channels are the names of the channels; empty: all.
+	// Channels are the names of the channels and hosts; empty: all.
 	Channels []string // channels
 	// Allow and Deny are as in ipmi.Filter. A file has a text for each: a netFn,
 	// or a netFn and a command, such as "chassis" and "app cold-reset".
@@ -72,11 +72,14 @@ func (c Config) policyFaults() []Fault {
 	for _, ch := range c.Channels {
 		names = append(names, ch.WithDefaults().Name)
 	}
+	for _, h := range c.Hosts {
+		names = append(names, h.Name)
+	}
 	for i, p := range c.Policy {
 		key := item("policy", i)
 		check.that(len(p.Allow)+len(p.Deny) > 0, key+".deny", "", `is missing, as is "allow": the entry denies nothing`)
 		for j, name := range p.Channels {
-			check.that(slices.Contains(names, name), item(key+".channels", j), name, "is the name of no channel")
+			check.that(slices.Contains(names, name), item(key+".channels", j), name, "is the name of no channel and no host")
 		}
 	}
 	return check.faults

@@ -24,7 +24,7 @@ func (c Config) Validate() error {
 		faults = append(append(faults, own...), taken.clashes(wanted)...)
 		taken.add(wanted, key)
 	}
-	return join(append(faults, c.policyFaults()...))
+	return join(slices.Concat(faults, c.hostFaults(), c.policyFaults()))
 }
 
 // topFaults is what is wrong beside the channels.

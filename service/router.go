@@ -29,6 +29,11 @@ const bridgeOwner = "the message bridge of ipmbd"
 // reserve keeps the commands that the bridge serves from being registered.
 func (s *service) reserve() error {
 	var channels ipmi.ChannelMask
+	for _, h := range s.config.Hosts {
+		if h.bridged() {
+			channels |= h.IPMIChannel.Mask()
+		}
+	}
 	for _, ch := range s.config.Channels {
 		if ch.bridged() {
 			channels |= ch.IPMIChannel.Mask()
@@ -57,7 +62,7 @@ func (s *service) newInterface(ch ChannelConfig) *bridge.Interface {
 // denies them, the bridge takes what is its own, and then comes what is
 // registered for the command, else the default that the channel names.
 func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi.BusObject, iface *bridge.Interface) (ipmi.Handler, error) {
-	if err := s.setDefault(ctx, ch, object); err != nil {
+	if err := s.setDefault(ctx, ch.Name, ch.Handler, ch.BusName, object); err != nil {
 		return nil, err
 	}
 	h := iface.Handler(&s.mux)
@@ -67,18 +72,20 @@ func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi
 	return failureLog{s.config.filtered(ch.Name, h), s.log.With(zap.String("bus", ch.Name))}, nil
 }
 
-func (s *service) setDefault(ctx context.Context, ch ChannelConfig, object *dbusapi.BusObject) error {
-	switch ch.Handler {
+// setDefault sets who answers the requests of an interface that nobody is
+// registered for. object is that of a bus.
+func (s *service) setDefault(ctx context.Context, iface string, kind HandlerKind, busName string, object *dbusapi.BusObject) error {
+	switch kind {
 	case HandlerSignal:
-		s.mux.SetDefault(ch.Name, object.SignalHandler())
+		s.mux.SetDefault(iface, object.SignalHandler())
 	case HandlerBMC:
-		s.mux.SetDefault(ch.Name, s.bmc)
+		s.mux.SetDefault(iface, s.bmc)
 	case HandlerHost:
-		host, err := s.server.HostDaemon(ctx, ch.BusName)
+		host, err := s.server.HostDaemon(ctx, busName)
 		if err != nil {
 			return err
 		}
-		s.mux.SetDefault(ch.Name, host)
+		s.mux.SetDefault(iface, host)
 	}
 	return nil
 }

@@ -52,6 +52,7 @@ type service struct {
 	bmc     *bmc.BMC
 	demo    *demo // nil for real buses
 	buses   []*channel
+	hosts   []*hostInterface
 	changed chan struct{} // the state of a bus may have changed
 }
 
@@ -97,6 +98,11 @@ func run(ctx context.Context, o Options) error {
 	for _, ch := range s.config.Channels {
 		if err := s.addChannel(ctx, ch); err != nil {
 			return fmt.Errorf("channel %s: %w", ch.Name, err)
+		}
+	}
+	for _, h := range s.config.Hosts {
+		if err := s.addHost(ctx, h); err != nil {
+			return fmt.Errorf("host %s: %w", h.Name, err)
 		}
 	}
 	if err := server.TakeNames(ctx); err != nil {
@@ -168,6 +174,9 @@ func (s *service) run(ctx context.Context) error {
 	}
 	if s.demo != nil {
 		buses.Go(func() { s.demo.run(running) })
+	}
+	for _, h := range s.hosts {
+		buses.Go(func() { h.Run(running) })
 	}
 	lost := make(chan error, 1)
 	loops.Go(func() { lost <- s.server.Run(running) })

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// vmMaxData is the longest answer that QEMU carries to the guest on every
+	// VMMaxData is the longest answer that QEMU carries to the guest on every
 	// interface: one of 256 bytes is corrupted on BT (QEMU 7.2, measured).
-	vmMaxData = 251
+	VMMaxData = 251
 	// vmDeadline is less than the 4 s after which QEMU answers C3h itself.
 	vmDeadline = 3500 * time.Millisecond
 	// vmWriteTime is how long QEMU may take to read.
@@ -126,7 +126,7 @@ func (p *VMPort) flush() error {
 }
 
 // Limits implements Port.
-func (p *VMPort) Limits() Limits { return Limits{MaxData: vmMaxData, Deadline: vmDeadline} }
+func (p *VMPort) Limits() Limits { return Limits{MaxData: VMMaxData, Deadline: vmDeadline} }
 
 // Close implements Port.
 func (p *VMPort) Close() error { return p.conn.Close() }

@@ -1,0 +1,129 @@
+package service
+
+import (
+	"slices"
+
+	"ipmbd/ipmi"
+	"ipmbd/ipmi/host"
+)
+
+// HostConfig is a system interface of a host.
+type HostConfig struct {
+	Type HostType // type
+	// Name is that of the interface in logs and requests. It has no default.
+	Name string // name
+	// Path is where QEMU connects, as host.Listen takes it. It has no default.
+	Path string // path
+	// DevIndex tells hosts apart, as that of a channel does: buses with the same
+	// one are this host's.
+	DevIndex int // devIndex
+	// IPMIChannel is the IPMI channel number. Nil is 15.
+	IPMIChannel *ipmi.Channel // ipmi-channel
+	// Handler answers what nobody is registered for. Nil is HandlerBMC;
+	// HandlerSignal is for buses only.
+	Handler *HandlerKind // handler
+	// Bridge is as that of a channel.
+	Bridge bool // bridge
+	// BusName is as that of a channel.
+	BusName string // bus-name
+}
+
+// HostType is the kind of a system interface.
+type HostType uint8
+
+// Types of system interfaces.
+const (
+	HostVM HostType = iota // QEMU's ipmi-bmc-extern
+)
+
+// hostTypes are the words of a file; a word's place is its constant.
+var hostTypes = []string{"vm"}
+
+// String is the word that a file uses.
+func (t HostType) String() string { return word(hostTypes, int(t)) }
+
+// WithDefaults is as [Config.WithDefaults].
+func (c HostConfig) WithDefaults() HostConfig {
+	if c.IPMIChannel == nil {
+		c.IPMIChannel = new(ipmi.ChannelSystemInterface)
+	}
+	if c.Handler == nil {
+		c.Handler = new(HandlerBMC)
+	}
+	if c.BusName == "" {
+		c.BusName = DefaultBusName
+	}
+	return c
+}
+
+// bridged reports whether Send Message is served on the interface.
+func (c HostConfig) bridged() bool { return c.Bridge || *c.WithDefaults().Handler == HandlerBMC }
+
+// hostKeys are the keys of one host.
+var hostKeys = setters[HostConfig]{
+	"type": func(r *reader, n node, key string, c *HostConfig) { choose(r, n, key, hostTypes, &c.Type) },
+	"name": func(r *reader, n node, key string, c *HostConfig) { r.text(n, key, &c.Name) },
+	"path": func(r *reader, n node, key string, c *HostConfig) { r.text(n, key, &c.Path) },
+	"devIndex": func(r *reader, n node, key string, c *HostConfig) {
+		r.integer(n, key, 0, MaxDevIndex, &c.DevIndex)
+	},
+	"ipmi-channel": func(r *reader, n node, key string, c *HostConfig) { r.channel(n, key, &c.IPMIChannel) },
+	"handler": func(r *reader, n node, key string, c *HostConfig) {
+		c.Handler = new(HandlerKind)
+		choose(r, n, key, handlerKinds, c.Handler)
+	},
+	"bridge":   func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.Bridge) },
+	"bus-name": func(r *reader, n node, key string, c *HostConfig) { r.text(n, key, &c.BusName) },
+}
+
+// hosts reads a list of hosts.
+func (r *reader) hosts(n node, key string, into *[]HostConfig) {
+	if !r.want(n, key, kindArray) {
+		return
+	}
+	for i, element := range n.items {
+		var c HostConfig
+		r.places[item(key, i)] = element
+		object(r, element, item(key, i), hostKeys, &c)
+		*into = append(*into, c)
+	}
+}
+
+// hostFaults is what is wrong with the hosts, among the channels.
+func (c Config) hostFaults() []Fault {
+	var check checker
+	var names, paths []string
+	for _, ch := range c.Channels {
+		names = append(names, ch.WithDefaults().Name)
+	}
+	for i, h := range c.Hosts {
+		check.prefix = item("hosts", i) + "."
+		check.host(h.WithDefaults())
+		check.that(!slices.Contains(names, h.Name), "name", h.Name, "belongs to another one")
+		check.that(!slices.Contains(paths, h.Path), "path", h.Path, "belongs to another one")
+		names, paths = append(names, h.Name), append(paths, h.Path)
+	}
+	return check.faults
+}
+
+func (c *checker) host(h HostConfig) {
+	c.that(h.Type <= HostVM, "type", h.Type, wanted(hostTypes))
+	switch h.Name {
+	case "":
+		c.that(false, "name", "", "is missing")
+	default:
+		c.that(isObjectWord(h.Name) && len(h.Name) <= maxWord && h.Name != reservedName, "name", h.Name,
+			"must be letters, digits and '_', at most 64, and not "+reservedName)
+	}
+	if h.Path == "" {
+		c.that(false, "path", "", "is missing")
+	} else if _, _, err := host.ParseAddress(h.Path); err != nil {
+		c.that(false, "path", h.Path, err.Error())
+	}
+	channel := *h.IPMIChannel
+	c.that(channel <= ipmi.ChannelMaxImplemented || channel == ipmi.ChannelSystemInterface, "ipmi-channel", int(channel), "must be from 0 to 11, or 15")
+	c.that(*h.Handler <= HandlerNone && *h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
+	c.within("devIndex", h.DevIndex, 0, MaxDevIndex)
+	c.that(isBusWord(h.BusName) && len(h.BusName) <= maxWord, "bus-name", h.BusName,
+		"must be letters, digits, '_' and '-', at most 64, not beginning with a digit")
+}

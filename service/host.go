@@ -1,0 +1,83 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ipmbd/ipmi/bridge"
+	"ipmbd/ipmi/host"
+)
+
+// hostInterface is the system interface of a host.
+type hostInterface struct {
+	config HostConfig
+	vm     *host.VM
+	iface  *bridge.Interface
+	log    *zap.Logger
+}
+
+// addHost makes a system interface.
+func (s *service) addHost(ctx context.Context, config HostConfig) error {
+	h := &hostInterface{config: config, log: s.log.With(zap.String("host", config.Name))}
+	h.iface = s.bridge.NewInterface(bridge.InterfaceConfig{
+		Name:      config.Name,
+		Channel:   *config.IPMIChannel,
+		Host:      config.DevIndex,
+		Medium:    bridge.MediumSystemInterface,
+		Protocol:  bridge.ProtocolKCS,
+		Bridged:   config.bridged(),
+		MaxData:   func() int { return host.VMMaxData },
+		Attention: func(bridge.Attention) { h.vm.Loop().AttentionChanged() },
+	})
+	if err := s.setDefault(ctx, config.Name, *config.Handler, config.BusName, nil); err != nil {
+		return err
+	}
+	h.vm = host.NewVM(host.Config{
+		Interface: config.Name,
+		Channel:   *config.IPMIChannel,
+		Host:      config.DevIndex,
+		Handler:   failureLog{s.config.filtered(config.Name, h.iface.Handler(&s.mux)), h.log},
+		Attention: func() host.Attention { return host.Attention(h.iface.Attention()) },
+	}, h.connected)
+	s.bridge.Add(h.iface, nil)
+	s.hosts = append(s.hosts, h)
+	return nil
+}
+
+func (h *hostInterface) connected(is bool) {
+	state := "gone"
+	if is {
+		state = "connected"
+	}
+	h.log.Info("host "+state, zap.String("path", h.config.Path))
+}
+
+// Run serves the interface until ctx ends. It listens again, less and less often,
+// after what went wrong.
+func (h *hostInterface) Run(ctx context.Context) {
+	var retry backoff
+	for ctx.Err() == nil {
+		begin := time.Now()
+		err := h.serve(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		h.log.Warn("host interface", zap.Error(err))
+		timer := time.NewTimer(retry.after(time.Since(begin)))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (h *hostInterface) serve(ctx context.Context) error {
+	listener, err := host.Listen(ctx, h.config.Path)
+	if err != nil {
+		return err
+	}
+	return h.vm.Run(ctx, listener)
+}
