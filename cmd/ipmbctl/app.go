@@ -103,6 +103,7 @@ code is not 0.`,
   ipmbctl send bus0 app get-device-id
   ipmbctl scan bus0
   ipmbctl monitor
+  ipmbctl respond --code C1h app cold-reset
   ipmbctl events`,
 		Version:          version,
 		Args:             rootArgs,
@@ -118,7 +119,7 @@ code is not 0.`,
 	flags.StringVar(&a.address, "bus", dbusapi.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
 	flags.BoolVar(&a.json, "json", false, "write JSON, a line for each document")
 	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.monitorCommand(),
-		a.eventsCommand(), a.bindCommand(), a.unbindCommand())
+		a.respondCommand(), a.eventsCommand(), a.bindCommand(), a.unbindCommand())
 	return root
 }
 

@@ -98,6 +98,51 @@ me1	/run/me1.sock
 Completion ended with directive: ShellCompDirectiveNoFileComp
 `}},
 
+	{"completion of a network function", []string{"__complete", "respond", ""}, result{stdout: `
+chassis
+bridge
+sensor
+app
+firmware
+storage
+transport
+group
+oem
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+	{"completion of a command", []string{"__complete", "respond", "chassis", ""}, result{stdout: `
+get-chassis-capabilities
+get-chassis-status
+chassis-control
+chassis-reset
+chassis-identify
+set-chassis-capabilities
+set-power-restore-policy
+get-system-restart-cause
+set-system-boot-options
+get-system-boot-options
+set-front-panel-button-enables
+set-power-cycle-interval
+get-poh-counter
+all
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+	{"completion of one more command", []string{"__complete", "respond", "--exec", "x", "0x30", "1", ""}, result{stdout: `
+all
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+	{"completion of data", []string{"__complete", "respond", "app", "cold-reset", ""}, result{stdout: `
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+
 	{"no command", nil, result{code: 2, stderr: `
 ipmbctl: no command; 'ipmbctl list' shows the buses
 See 'ipmbctl --help'.
