@@ -90,6 +90,13 @@ ipmbctl: 4 of 111 addresses answer on bus0; 104 not acknowledged, 1 silent [A0h]
 	{"scan of where nobody is", []string{"scan", "bus0", "--from", "30h", "--to", "0x40"}, result{stderr: `
 ipmbctl: 0 of 9 addresses answer on bus0; 9 not acknowledged, 0 silent, 0 not carried by the bus
 `}},
+	{"handlers, and nobody has registered any", []string{"handlers"}, result{stdout: `
+BUS   HANDLER  ANSWERS ALL OTHER REQUESTS
+bus0  host     the host IPMI daemon
+me1   none     nobody: C1h invalid command
+`, stderr: `
+ipmbctl: no program has registered a handler
+`}},
 	{"completion of a bus", []string{"__complete", "info", ""}, result{stdout: `
 bus0	/dev/ipmb-0
 me1	/run/me1.sock
