@@ -10,7 +10,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// systemLogTime is how long the system's log has to take an event.
+// systemLogTime is how long the system's log has to take an event, at most half
+// of what there is.
 const systemLogTime = 2 * time.Second
 
 // eventLog keeps events in the system's log where there is one, and else in the
@@ -30,14 +31,26 @@ type logOfEvents interface {
 // system's log has it is kept in the built-in one, too.
 func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 	l.log.Debug("event", zap.String("bus", e.Interface), zap.Stringer("event", e))
-	limited, cancel := context.WithTimeout(ctx, systemLogTime)
-	defer cancel()
-	err := l.system.Add(limited, e)
+	err := l.addToSystem(ctx, e)
 	if err == nil {
 		return nil
+	}
+	// In the log and not acknowledged it would come again.
+	if ctx.Err() != nil {
+		return ipmi.ErrTooSlow
 	}
 	if !errors.Is(err, ipmi.ErrAbsent) {
 		l.log.Warn("event not taken by the system's log; it is in the built-in one", zap.String("bus", e.Interface), zap.Error(err))
 	}
 	return l.own.Add(ctx, e)
+}
+
+func (l *eventLog) addToSystem(ctx context.Context, e ipmi.Event) error {
+	limit := systemLogTime
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return l.system.Add(ctx, e)
 }
