@@ -22,15 +22,15 @@ type Client struct {
 // or SessionBus. The error is ErrNoMessageBus, or that of ctx; whether ipmbd is
 // there shows at the first call.
 func OpenClient(ctx context.Context, address string) (*Client, error) {
-	conn, err := dialClient(ctx, address)
+	conn, err := dialClient(ctx, ConnConfig{Address: address})
 	if err != nil {
 		return nil, err
 	}
 	return &Client{conn: conn, address: address}, nil
 }
 
-func dialClient(ctx context.Context, address string) (*Conn, error) {
-	conn, err := Dial(ctx, ConnConfig{Address: address})
+func dialClient(ctx context.Context, config ConnConfig) (*Conn, error) {
+	conn, err := Dial(ctx, config)
 	switch {
 	case err == nil:
 		return conn, nil

@@ -35,7 +35,7 @@ func (c *Client) OpenMonitor(ctx context.Context) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dialClient(ctx, c.address)
+	conn, err := dialClient(ctx, ConnConfig{Address: c.address})
 	if err != nil {
 		return nil, err
 	}
@@ -58,12 +58,15 @@ func (m *Monitor) Close() error {
 	return m.conn.Close()
 }
 
+// ownerRule matches the signal that tells who is ipmbd from now on.
+const ownerRule = "type='signal',sender='" + busName + "',member='NameOwnerChanged',arg0='" + ServiceName + "'"
+
 // signalRules match the signals that the monitor shows, callRules the calls and
 // what ends them.
 var (
 	signalRules = []string{
 		"type='signal',sender='" + ServiceName + "',interface='" + busObjectInterface + "',member='ReceivedMessage'",
-		"type='signal',sender='" + busName + "',member='NameOwnerChanged',arg0='" + ServiceName + "'",
+		ownerRule,
 	}
 	callRules = []string{
 		"type='method_call',interface='" + busObjectInterface + "'",

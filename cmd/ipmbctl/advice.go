@@ -46,6 +46,7 @@ func sentence(err error) string {
 func (a *app) advice(err error) []string {
 	var unknown *dbusapi.UnknownBusError
 	var onBus *busError
+	var taken *takenError
 	switch {
 	case errors.As(err, &unknown):
 		return busAdvice(unknown.Known)
@@ -64,6 +65,8 @@ func (a *app) advice(err error) []string {
 		}
 	case errors.Is(err, dbusapi.ErrAccessDenied):
 		return []string{"do it as root, or join the group ipmbd: usermod -aG ipmbd USER, and log in again"}
+	case errors.As(err, &taken):
+		return []string{"see who answers what: ipmbctl handlers"}
 	case errors.As(err, &onBus):
 		return onBus.advice()
 	}

@@ -102,7 +102,9 @@ code is not 0.`,
 		Example: `  ipmbctl list
   ipmbctl send bus0 app get-device-id
   ipmbctl scan bus0
-  ipmbctl monitor`,
+  ipmbctl monitor
+  ipmbctl respond --code C1h app cold-reset
+  ipmbctl events`,
 		Version:          version,
 		Args:             rootArgs,
 		RunE:             func(*cobra.Command, []string) error { return nil },
@@ -117,7 +119,7 @@ code is not 0.`,
 	flags.StringVar(&a.address, "bus", dbusapi.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
 	flags.BoolVar(&a.json, "json", false, "write JSON, a line for each document")
 	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.monitorCommand(),
-		a.bindCommand(), a.unbindCommand())
+		a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(), a.unbindCommand())
 	return root
 }
 

@@ -90,9 +90,61 @@ ipmbctl: 4 of 111 addresses answer on bus0; 104 not acknowledged, 1 silent [A0h]
 	{"scan of where nobody is", []string{"scan", "bus0", "--from", "30h", "--to", "0x40"}, result{stderr: `
 ipmbctl: 0 of 9 addresses answer on bus0; 9 not acknowledged, 0 silent, 0 not carried by the bus
 `}},
+	{"handlers, and nobody has registered any", []string{"handlers"}, result{stdout: `
+BUS   HANDLER  ANSWERS ALL OTHER REQUESTS
+bus0  host     the host IPMI daemon
+me1   none     nobody: C1h invalid command
+`, stderr: `
+ipmbctl: no program has registered a handler
+`}},
 	{"completion of a bus", []string{"__complete", "info", ""}, result{stdout: `
 bus0	/dev/ipmb-0
 me1	/run/me1.sock
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+
+	{"completion of a network function", []string{"__complete", "respond", ""}, result{stdout: `
+chassis
+bridge
+sensor
+app
+firmware
+storage
+transport
+group
+oem
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+	{"completion of a command", []string{"__complete", "respond", "chassis", ""}, result{stdout: `
+get-chassis-capabilities
+get-chassis-status
+chassis-control
+chassis-reset
+chassis-identify
+set-chassis-capabilities
+set-power-restore-policy
+get-system-restart-cause
+set-system-boot-options
+get-system-boot-options
+set-front-panel-button-enables
+set-power-cycle-interval
+get-poh-counter
+all
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+	{"completion of one more command", []string{"__complete", "respond", "--exec", "x", "0x30", "1", ""}, result{stdout: `
+all
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+	{"completion of data", []string{"__complete", "respond", "app", "cold-reset", ""}, result{stdout: `
 :4
 `, stderr: `
 Completion ended with directive: ShellCompDirectiveNoFileComp

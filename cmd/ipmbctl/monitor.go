@@ -94,13 +94,30 @@ func isMessage(e dbusapi.Event) bool {
 	return e.Kind == dbusapi.RequestSeen || e.Kind == dbusapi.AnswerSeen || e.Kind == dbusapi.FailureSeen
 }
 
+// clock is the time of a line that is shown live.
+const clock = "15:04:05.000"
+
 func (a *app) showEvent(e dbusapi.Event) error {
 	if a.json {
 		return a.out.json(newEventJSON(e))
 	}
 	c := a.colourFor(a.stdout)
-	fmt.Fprintf(a.out, "%s  %s\n", c.paint(dim, e.Time.Format("15:04:05.000")), eventText(c, e))
+	fmt.Fprintf(a.out, "%s  %s\n", c.paint(dim, e.Time.Format(clock)), eventText(c, e))
 	return a.out.err
+}
+
+// teller makes what shows how ipmbd comes and goes: the introduction when it is
+// there for the first time, and show the rest.
+func (a *app) teller(introduction string, show func(dbusapi.Event) error) func(dbusapi.Event) error {
+	begun := false
+	return func(e dbusapi.Event) error {
+		if begun || e.Kind != dbusapi.ServiceStarted {
+			return show(e)
+		}
+		begun = true
+		a.note("%s", introduction)
+		return nil
+	}
 }
 
 // eventText is an event on a line, without its time.

@@ -20,22 +20,29 @@ import (
 	"ipmbd/ipmi"
 )
 
-// watcher is a monitor that runs.
+// watcher is a command that goes on until it is stopped.
 type watcher struct {
-	lines *bufio.Scanner // of standard output
-	notes []string       // on standard error, up to the time it watches
-	stop  context.CancelFunc
-	ended chan int
+	lines  *bufio.Scanner // of standard output
+	notes  []string       // on standard error, up to the time it watches
+	stderr chan string    // lines after those
+	stop   context.CancelFunc
+	ended  chan int
 }
 
 func (r *rig) watch(t *testing.T, notes int, args ...string) *watcher {
 	t.Helper()
+	return r.begin(t, notes, append([]string{"monitor"}, args...)...)
+}
+
+// begin starts a command and waits for as many lines on standard error.
+func (r *rig) begin(t *testing.T, notes int, args ...string) *watcher {
+	t.Helper()
 	stdout, out := io.Pipe()
 	stderr, errs := io.Pipe()
 	ctx, stop := context.WithCancel(t.Context())
-	w := &watcher{lines: bufio.NewScanner(stdout), stop: stop, ended: make(chan int, 1)}
+	w := &watcher{lines: bufio.NewScanner(stdout), stderr: make(chan string, 1000), stop: stop, ended: make(chan int, 1)}
 	go func() {
-		w.ended <- run(ctx, append([]string{"monitor", "--bus", r.bus.Address}, args...), environment{
+		w.ended <- run(ctx, append([]string{"--bus", r.bus.Address}, args...), environment{
 			stdout: out, stderr: errs,
 			getenv:     func(string) string { return "" },
 			isTerminal: func(io.Writer) bool { return false },
@@ -43,17 +50,20 @@ func (r *rig) watch(t *testing.T, notes int, args ...string) *watcher {
 		out.Close()
 		errs.Close()
 	}()
-	complaints := bufio.NewScanner(stderr)
+	var complaints sync.WaitGroup
+	complaints.Go(func() {
+		defer close(w.stderr)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			w.stderr <- lines.Text()
+		}
+	})
 	for range notes {
-		complaints.Scan()
-		w.notes = append(w.notes, complaints.Text())
+		w.notes = append(w.notes, <-w.stderr)
 	}
-	var rest sync.WaitGroup
-	rest.Go(func() { _, _ = io.Copy(io.Discard, stderr) })
 	t.Cleanup(func() {
 		stop()
 		_, _ = io.Copy(io.Discard, stdout)
-		rest.Wait()
+		complaints.Wait()
 	})
 	return w
 }

@@ -11,12 +11,7 @@ import (
 // parseByte reads a number up to 255, written 44, 0x2C or 2Ch. Decimal numbers
 // such as 010 are refused: other programs read them as octal.
 func parseByte(s string) (byte, error) {
-	digits, base := strings.ToLower(s), 10
-	if hex, found := strings.CutPrefix(digits, "0x"); found {
-		digits, base = hex, 16
-	} else if hex, found := strings.CutSuffix(digits, "h"); found {
-		digits, base = hex, 16
-	}
+	digits, base := digitsOf(s)
 	v, err := strconv.ParseUint(digits, base, 8)
 	switch {
 	case err == nil && base == 10 && digits[0] == '0' && v > 7:
@@ -27,6 +22,18 @@ func parseByte(s string) (byte, error) {
 		return 0, usage("%q is no number; write it 0x%s", s, s)
 	}
 	return 0, usage("%q is no byte; write a number up to 255 as 44, 0x2C or 2Ch", s)
+}
+
+// digitsOf are the digits of a number written 44, 0x2C or 2Ch, and their base.
+func digitsOf(s string) (digits string, base int) {
+	s = strings.ToLower(s)
+	if hex, found := strings.CutPrefix(s, "0x"); found {
+		return hex, 16
+	}
+	if hex, found := strings.CutSuffix(s, "h"); found {
+		return hex, 16
+	}
+	return s, 10
 }
 
 func isHex(s string) bool {

@@ -114,6 +114,7 @@ func (b *fakeBus) last() ipmb.Request {
 type rig struct {
 	bus    *bustest.Bus
 	server *dbusapi.Server
+	mux    *ipmi.Mux // of the server
 	bus0   *fakeBus
 	object *dbusapi.BusObject // of bus0
 	env    environment
@@ -122,7 +123,15 @@ type rig struct {
 func newRig(t *testing.T, config bustest.Config) *rig {
 	t.Helper()
 	r := &rig{bus: bustest.StartConfig(t, config)}
-	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: r.bus.Address})
+	r.start(t)
+	return r
+}
+
+// start starts ipmbd.
+func (r *rig) start(t *testing.T) {
+	t.Helper()
+	r.mux = new(ipmi.Mux)
+	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: r.bus.Address, Mux: r.mux})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,13 +139,14 @@ func newRig(t *testing.T, config bustest.Config) *rig {
 	r.server = server
 	r.bus0 = &fakeBus{properties: dbusapi.Properties{
 		Name: "bus0", Device: "/dev/ipmb-0", Transport: "ipmb-dev", Channel: 0, Index: 0,
-		OwnAddress: 0x20, RemoteAddress: managementEngine, State: dbusapi.Up,
+		OwnAddress: 0x20, RemoteAddress: managementEngine, State: dbusapi.Up, Handler: "host",
 		Policy: ipmb.Policy{Tries: 6, Timeout: 250 * time.Millisecond},
 	}}
 	r.object = r.add(t, r.bus0)
 	r.add(t, &fakeBus{properties: dbusapi.Properties{
 		Name: "me1", Device: "/run/me1.sock", Transport: "seqpacket", Channel: 1, Index: 1,
 		OwnAddress: 0x20, RemoteAddress: sensor, State: dbusapi.Down, Reason: "/run/me1.sock: no such file or directory",
+		Handler: "none",
 	}})
 	if err := server.TakeNames(t.Context()); err != nil {
 		t.Fatal(err)
@@ -148,7 +158,6 @@ func newRig(t *testing.T, config bustest.Config) *rig {
 		cancel()
 		<-done
 	})
-	return r
 }
 
 func (r *rig) add(t *testing.T, bus *fakeBus) *dbusapi.BusObject {

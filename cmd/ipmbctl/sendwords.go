@@ -32,20 +32,28 @@ func parseMessage(words []string, addr string) (message, error) {
 	if err != nil {
 		return message{}, err
 	}
-	if len(words) == 0 {
-		return message{}, usage("no network function and no command")
+	if m.netFn, words, err = parseNetFn(words); err != nil {
+		return message{}, err
 	}
-	if m.netFn, err = ipmi.ParseNetFn(words[0]); err != nil {
+	if m.command, err = ipmi.ParseCommand(m.netFn, words[0]); err != nil {
 		return message{}, usageError{err}
+	}
+	m.data, err = parseData(words[1:])
+	return m, err
+}
+
+// parseNetFn takes NETFN off words that have a CMD behind it.
+func parseNetFn(words []string) (n ipmi.NetFn, rest []string, err error) {
+	if len(words) == 0 {
+		return 0, nil, usage("no network function and no command")
+	}
+	if n, err = ipmi.ParseNetFn(words[0]); err != nil {
+		return 0, nil, usageError{err}
 	}
 	if len(words) == 1 {
-		return message{}, usage("no command after network function %s", m.netFn)
+		return 0, nil, usage("no command after network function %s", n)
 	}
-	if m.command, err = ipmi.ParseCommand(m.netFn, words[1]); err != nil {
-		return message{}, usageError{err}
-	}
-	m.data, err = parseData(words[2:])
-	return m, err
+	return n, words[1:], nil
 }
 
 // parseResponder is parseAddress that knows 0 as the bus's remote address.
