@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,7 @@ type eventLog struct {
 	system logOfEvents
 	own    logOfEvents
 	log    *zap.Logger
+	full   atomic.Bool // it has been said that the built-in one is
 }
 
 // logOfEvents is as bridge.Log.
@@ -42,7 +44,11 @@ func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 	if !errors.Is(err, ipmi.ErrAbsent) {
 		l.log.Warn("event not taken by the system's log; it is in the built-in one", zap.String("bus", e.Interface), zap.Error(err))
 	}
-	return l.own.Add(ctx, e)
+	err = l.own.Add(ctx, e)
+	if full := errors.Is(err, ipmi.ErrNoSpace); l.full.Swap(full) != full && full {
+		l.log.Error("the built-in event log is full: events are refused until it is cleared, on a channel whose handler is bmc")
+	}
+	return err
 }
 
 func (l *eventLog) addToSystem(ctx context.Context, e ipmi.Event) error {

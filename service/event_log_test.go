@@ -2,11 +2,13 @@ package service
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/bmc"
@@ -29,4 +31,48 @@ func TestEventIsLoggedInTheHandlersTime(t *testing.T) {
 			t.Errorf("logged after %v, when the handler's time was over", time.Since(begin))
 		}
 	})
+}
+
+// full is a log without room.
+type full struct{}
+
+func (full) Add(context.Context, ipmi.Event) error { return ipmi.ErrNoSpace }
+
+// absent is a log that is not there.
+type absent struct{}
+
+func (absent) Add(context.Context, ipmi.Event) error { return ipmi.ErrAbsent }
+
+func TestThatTheBuiltInLogIsFullIsSaidOnce(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	l := &eventLog{system: absent{}, own: full{}, log: zap.New(core)}
+	for range 3 {
+		if err := l.Add(t.Context(), ipmi.Event{}); !errors.Is(err, ipmi.ErrNoSpace) {
+			t.Error(err)
+		}
+	}
+	l.own = new(bmc.Log)
+	if err := l.Add(t.Context(), ipmi.Event{}); err != nil {
+		t.Error(err)
+	}
+	l.own = full{}
+	_ = l.Add(t.Context(), ipmi.Event{})
+	if n := logs.Len(); n != 2 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+func TestEventsGoToTheBuiltInLogWhereTheOtherFails(t *testing.T) {
+	for name, system := range map[string]logOfEvents{"absent": absent{}, "full": full{}} {
+		own := new(bmc.Log)
+		l := &eventLog{system: system, own: own, log: zap.NewNop()}
+		if err := l.Add(t.Context(), ipmi.Event{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		b := bmc.New(bmc.DeviceID, own)
+		info, err := b.ServeIPMI(t.Context(), &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: 0x40})
+		if err != nil || info.Data[1] != 1 {
+			t.Errorf("%s: % X, %v", name, info.Data, err)
+		}
+	}
 }
