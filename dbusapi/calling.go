@@ -16,22 +16,19 @@ const (
 	maxCallsOfHandlers = 64
 )
 
-// calling is the calls of handlers. What there is no room for waits in line for
-// its program, unless all that takes up the room was given up: that may last.
-// The zero value is ready.
+// calling is the calls of handlers. What there is no room for waits in line, in
+// which who came first goes first as far as its program has room, unless all that
+// takes up the room was given up: that may last. The zero value is ready.
 type calling struct {
 	mu      sync.Mutex
 	all     int
 	givenUp int               // of all
-	owners  map[string]*owner // by unique name, those with calls or with a line
-}
-
-// owner is a program that serves.
-type owner struct {
-	calls   int
-	givenUp int // of calls
+	owners  map[string]*owner // by unique name, those with calls
 	line    []*turn
 }
+
+// owner is a program that has calls.
+type owner struct{ calls, givenUp int }
 
 // turn is a call's place in the line, and then among the calls.
 type turn struct {
@@ -46,72 +43,66 @@ type turn struct {
 func (c *calling) enter(ctx context.Context, name string) (*turn, error) {
 	t := &turn{owner: name, came: make(chan bool, 1)}
 	c.mu.Lock()
-	if c.owners == nil {
-		c.owners = make(map[string]*owner)
-	}
-	if c.owners[name] == nil {
-		c.owners[name] = new(owner)
-	}
-	c.owners[name].line = append(c.owners[name].line, t)
-	c.admit(name)
+	c.line = append(c.line, t)
+	c.admit()
 	c.mu.Unlock()
 	select {
 	case ok := <-t.came:
-		if !ok {
-			return nil, ipmi.ErrBusy
-		}
-		return t, nil
+		return t.begun(ok)
 	case <-ctx.Done():
 	}
 	if c.leaveLine(t) {
 		return nil, endOf(ctx)
 	}
-	if !<-t.came {
+	return t.begun(<-t.came)
+}
+
+func (t *turn) begun(ok bool) (*turn, error) {
+	if !ok {
 		return nil, ipmi.ErrBusy
 	}
 	return t, nil
 }
 
-// admit lets those in line for a program begin, as far as there is room, and
-// sends them away if it hangs.
-func (c *calling) admit(name string) {
-	o := c.owners[name]
-	for len(o.line) > 0 && o.calls < maxCallsOfOwner && c.all < maxCallsOfHandlers {
-		o.calls++
-		c.all++
-		o.next() <- true
-	}
-	if o.calls >= maxCallsOfOwner && o.givenUp == o.calls || c.all >= maxCallsOfHandlers && c.givenUp == c.all {
-		for len(o.line) > 0 {
-			o.next() <- false
+// admit lets those in line begin for whom there is room, and sends those away for
+// whom there will be none.
+func (c *calling) admit() {
+	c.line = slices.DeleteFunc(c.line, func(t *turn) bool {
+		o := c.owners[t.owner]
+		if o == nil {
+			o = new(owner)
 		}
-	}
-	if o.calls == 0 && len(o.line) == 0 {
-		delete(c.owners, name)
-	}
+		switch {
+		case o.calls < maxCallsOfOwner && c.all < maxCallsOfHandlers:
+			c.begin(t, o)
+			t.came <- true
+			return true
+		case o.calls >= maxCallsOfOwner && o.givenUp == o.calls, c.all >= maxCallsOfHandlers && c.givenUp == c.all:
+			t.came <- false
+			return true
+		}
+		return false
+	})
 }
 
-// next takes the first out of the line.
-func (o *owner) next() chan<- bool {
-	first := o.line[0]
-	o.line = o.line[1:]
-	return first.came
+func (c *calling) begin(t *turn, o *owner) {
+	if c.owners == nil {
+		c.owners = make(map[string]*owner)
+	}
+	c.owners[t.owner] = o
+	o.calls++
+	c.all++
 }
 
 // leaveLine reports whether t was in the line still.
 func (c *calling) leaveLine(t *turn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := c.owners[t.owner]
-	if o == nil {
-		return false
-	}
-	i := slices.Index(o.line, t)
+	i := slices.Index(c.line, t)
 	if i < 0 {
 		return false
 	}
-	o.line = slices.Delete(o.line, i, i+1)
-	c.admit(t.owner)
+	c.line = slices.Delete(c.line, i, i+1)
 	return true
 }
 
@@ -125,7 +116,7 @@ func (c *calling) gaveUp(t *turn) {
 	t.givenUp = true
 	c.givenUp++
 	c.owners[t.owner].givenUp++
-	c.admitAll(t.owner, c.all >= maxCallsOfHandlers)
+	c.admit()
 }
 
 // leave ends a call.
@@ -135,22 +126,13 @@ func (c *calling) leave(t *turn) {
 	t.ended = true
 	o := c.owners[t.owner]
 	o.calls--
-	if t.givenUp {
-		c.givenUp--
-		o.givenUp--
-	}
 	c.all--
-	c.admitAll(t.owner, c.all == maxCallsOfHandlers-1)
-}
-
-// admitAll is admit for a program and then, where there was no room for all, for
-// the others.
-func (c *calling) admitAll(name string, others bool) {
-	c.admit(name)
-	if !others {
-		return
+	if t.givenUp {
+		o.givenUp--
+		c.givenUp--
 	}
-	for name := range c.owners {
-		c.admit(name)
+	if o.calls == 0 {
+		delete(c.owners, t.owner)
 	}
+	c.admit()
 }

@@ -11,7 +11,7 @@ import (
 
 // maxServed is how many requests are answered at a time; ipmbd asks for no more
 // of one handler.
-const maxServed = maxCallsOfHandler
+const maxServed = maxCallsOfOwner
 
 // leaving bounds the time to unregister, and that to send the last answers.
 const leaving = time.Second

@@ -67,6 +67,7 @@ var errorNames = []struct {
 	{is(errRegistered), errorNotAllowed, ""},
 	{is(errNotRegistered), errorNotFound, ""},
 	{is(errNoCommands), errorInvalidArgument, ""},
+	{is(errLongPath), errorInvalidArgument, ""},
 	{is(errTooMany), errorTooMany, ""},
 
 	{is(ipmi.ErrNoHandler), errorUnsupported, "nobody serves this command"},

@@ -84,6 +84,9 @@ type executed struct {
 // command, completion code and data; or an error.
 func parseExecuted(m *wireMessage) executed {
 	if m.kind == wireError {
+		if string(m.sender) != busName {
+			return executed{err: peerError(string(m.errorName), m.errorText())}
+		}
 		return executed{err: executeError(string(m.errorName), m.errorText())}
 	}
 	if string(m.signature) != executedSignature || len(m.body) < 4 {
@@ -112,7 +115,9 @@ func (x executed) answer(to *target, req *ipmi.Request) (ipmi.Response, error) {
 	return x.response, nil
 }
 
-// executeErrors is the table from the message bus's errors to a handler's.
+// executeErrors is the table from the message bus's errors to a handler's. From a
+// program they say nothing: it may have executed the request, and pass on what
+// it was told.
 var executeErrors = map[string]error{
 	"org.freedesktop.DBus.Error.ServiceUnknown": ipmi.ErrAbsent,
 	"org.freedesktop.DBus.Error.NameHasNoOwner": ipmi.ErrAbsent,
@@ -125,5 +130,7 @@ func executeError(name, text string) error {
 	if known, ok := executeErrors[name]; ok {
 		return known
 	}
-	return fmt.Errorf("%s: %s", name, text)
+	return peerError(name, text)
 }
+
+func peerError(name, text string) error { return fmt.Errorf("%s: %s", name, text) }

@@ -151,9 +151,12 @@ func TestHostDaemonErrors(t *testing.T) {
 		"org.freedesktop.DBus.Error.LimitsExceeded": ipmi.ErrBusy,
 	} {
 		host.answer(func([]any) ([]any, error) { return nil, dbus.NewError(name, []any{"as told"}) })
-		_, err := h.ServeIPMI(t.Context(), fromME())
-		if err == nil || want != nil && !errors.Is(err, want) || want == nil && ipmi.CodeOf(err) != ipmi.CodeUnspecified {
-			t.Errorf("%s: %v", name, err)
+		if _, err := h.ServeIPMI(t.Context(), fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
+			t.Errorf("%s of the host daemon: %v", name, err)
+		}
+		x := parseExecuted(&wireMessage{kind: wireError, errorName: []byte(name), sender: []byte(busName)})
+		if want != nil && !errors.Is(x.err, want) || want == nil && ipmi.CodeOf(x.err) != ipmi.CodeUnspecified {
+			t.Errorf("%s of the message bus: %v", name, x.err)
 		}
 	}
 }

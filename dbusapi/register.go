@@ -16,11 +16,14 @@ func registerHandler(ctx context.Context, c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	path := c.args[0].(dbus.ObjectPath)
+	if len(path) > maxPath {
+		return nil, errLongPath
+	}
 	owner, err := c.server.describe(ctx, c.sender)
 	if err != nil {
 		return nil, err
 	}
-	path := c.args[0].(dbus.ObjectPath)
 	h := &remoteHandler{
 		conn:     c.server.conn,
 		router:   c.server.router,

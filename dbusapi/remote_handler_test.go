@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -328,10 +329,13 @@ func (c *calling) countGivenUp() int {
 func (c *calling) inLine(name string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.owners[name]; o != nil {
-		return len(o.line)
+	n := 0
+	for _, t := range c.line {
+		if t.owner == name {
+			n++
+		}
 	}
-	return 0
+	return n
 }
 
 // countGivenUp is how many calls nobody waits for.
@@ -371,6 +375,57 @@ func TestHandlersAtOnce(t *testing.T) {
 	for range 4 {
 		if err := <-failed; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// Programs that always have requests in line do not keep another one out.
+func TestRoomForHandlersGoesRound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c calling
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		entered := make(chan *turn, 1)
+		line := func(name string) {
+			go func() {
+				if got, err := c.enter(ctx, name); err == nil {
+					entered <- got
+				}
+			}()
+			synctest.Wait()
+		}
+		var turns []*turn
+		for i := range maxCallsOfHandlers {
+			line(fmt.Sprint(":1.", i/maxCallsOfOwner))
+			turns = append(turns, <-entered)
+		}
+		greedy := maxCallsOfHandlers / maxCallsOfOwner
+		for i := range greedy {
+			line(fmt.Sprint(":1.", i))
+		}
+		line(":1.9")
+		for i := range greedy + 1 { // calls end, and their programs ask again
+			c.leave(turns[i])
+			next := <-entered
+			if next.owner == ":1.9" {
+				return
+			}
+			line(next.owner)
+		}
+		t.Error("the other one still waits")
+	})
+}
+
+// An error that a program made, or passes on, does not say that no handler ran:
+// a repeat of the request would run it twice.
+func TestErrorNamesOfAProgramAreItsOwn(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, nil)
+	p.mustRegister(t, "/handler", appCommand(1))
+	for _, name := range []string{"org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.LimitsExceeded"} {
+		p.answer(func([]any) ([]any, error) { return nil, dbus.NewError(name, []any{"somebody else's"}) })
+		if _, err := r.mux.ServeIPMI(t.Context(), fromME(1)); ipmi.NotServed(err) {
+			t.Errorf("%s, after the handler ran: %v", name, err)
 		}
 	}
 }

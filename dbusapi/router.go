@@ -20,6 +20,7 @@ const (
 	maxHandlers      = 512
 	maxPatternsOfOne = 256 // of one handler
 	maxPatterns      = 4096
+	maxPath          = 255 // bytes: the property has it once for each pattern
 )
 
 // Why a handler is not registered or unregistered, beside the errors of
@@ -28,6 +29,7 @@ var (
 	errRegistered    = errors.New("this path is registered already: unregister it first")
 	errNotRegistered = errors.New("no handler of this connection is registered with this path")
 	errNoCommands    = errors.New("no commands to register")
+	errLongPath      = fmt.Errorf("the path is longer than %d bytes", maxPath)
 	errTooMany       = errors.New("too many")
 )
 

@@ -204,7 +204,7 @@ func TestRefusedRegistrations(t *testing.T) {
 
 // numbered is a command of its own for each number, or a channel of it.
 func numbered(n int) commandRow {
-	return commandRow{0x30, byte(n >> 5), ipmi.AnyGroup, 1 << (n & 0x1F)}
+	return commandRow{0x30 + 2*byte(n>>11), byte(n>>4) & 0x7F, ipmi.AnyGroup, 1 << (n & 0xF)}
 }
 
 func TestLimitsOfHandlers(t *testing.T) {
@@ -403,4 +403,26 @@ func TestHandlersComeAndGo(t *testing.T) {
 	// Numbers are not used again.
 	second.mustRegister(t, "/b", appCommand(1))
 	r.told(t, interfacesAdded, handlersPath+"/3", handlerRowOf(second, "/b", 1))
+}
+
+// The property Handlers has the path once for each command. A signal or a reply
+// that is longer than the message bus takes (32 MiB) costs the service its
+// connection, and with it its life.
+func TestHandlerWithALongPath(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.program(t, answerOK)
+	var commands []commandRow
+	for n := range byte(200) {
+		commands = append(commands, appCommand(n))
+	}
+	path := dbus.ObjectPath("/" + strings.Repeat("x", 200<<10))
+	if err := p.register(t, path, commands...); errorName(err) != errorInvalidArgument {
+		t.Errorf("RegisterHandler: %v", err)
+	}
+	r.roundTrip(t)
+	select {
+	case <-r.server.conn.Done():
+		t.Error("the service has lost the message bus")
+	default:
+	}
 }

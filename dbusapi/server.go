@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type Server struct {
 	objects objects
 	callers *callers
 	names   *names
+	log     *SystemLog
 	router  *router
 	events  events
 	// answerers are clients that answer by signals.
@@ -72,6 +74,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
 		callers:     newCallers(context.WithoutCancel(ctx), orDefault(config.MaxCallsPerSender, defaultMaxCallsPerSender)),
 		names:       newNames(config.Address),
+		log:         &SystemLog{address: config.Address},
 		router:      newRouter(config.Mux),
 		signalNames: config.SignalNames,
 		users:       make(users),
@@ -182,7 +185,7 @@ func (s *Server) Close() error {
 	var err error
 	s.closeOnce.Do(func() {
 		s.callers.close()
-		err = s.names.close()
+		err = errors.Join(s.log.close(), s.names.close())
 	})
 	return err
 }

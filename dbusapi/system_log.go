@@ -46,16 +46,66 @@ var (
 
 // SystemLog writes events to the system event log of another service. Its
 // method may be called from several goroutines at once.
+//
+// It has a connection of its own, made when it is first needed: the message bus
+// lets a connection wait for so many replies, and a log that hangs must not use
+// up those of the handlers.
 type SystemLog struct {
-	conn *Conn
+	address string
 
 	mu     sync.Mutex
+	conn   *Conn // nil while there is none
+	closed bool
 	owner  string // whose method it is
 	method logMethod
 }
 
-// SystemLog is the system event log on the server's message bus.
-func (s *Server) SystemLog() *SystemLog { return &SystemLog{conn: s.conn} }
+// SystemLog is the system event log on the server's message bus, for as long as
+// the server is open.
+func (s *Server) SystemLog() *SystemLog { return s.log }
+
+// connect is the connection, made anew when it was lost.
+func (l *SystemLog) connect(ctx context.Context) (*Conn, error) {
+	if conn := l.connected(nil); conn != nil {
+		return conn, nil
+	}
+	conn, err := Dial(ctx, ConnConfig{Address: l.address})
+	if err != nil {
+		return nil, err
+	}
+	used := l.connected(conn)
+	if used != conn {
+		_ = conn.Close() // Another one was faster, or it is over.
+	}
+	if used == nil {
+		return nil, ErrDisconnected
+	}
+	return used, nil
+}
+
+// connected is the connection there is, fresh where there is none.
+func (l *SystemLog) connected(fresh *Conn) *Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil && l.conn.Context().Err() != nil {
+		l.conn = nil
+	}
+	if l.conn == nil && !l.closed {
+		l.conn = fresh
+	}
+	return l.conn
+}
+
+func (l *SystemLog) close() error {
+	l.mu.Lock()
+	conn := l.conn
+	l.conn, l.closed = nil, true
+	l.mu.Unlock()
+	if conn == nil {
+		return nil
+	}
+	return conn.Close()
+}
 
 // Add adds a record of an event. The service is not started for it: one that is
 // not running is ipmi.ErrAbsent, and one that stops in the middle ipmi.ErrGone.
@@ -70,7 +120,11 @@ func (l *SystemLog) Add(ctx context.Context, e ipmi.Event) error {
 }
 
 func (l *SystemLog) add(ctx context.Context, e ipmi.Event) error {
-	got, err := l.conn.callBus(ctx, "GetNameOwner", logName)
+	conn, err := l.connect(ctx)
+	if err != nil {
+		return err
+	}
+	got, err := conn.callBus(ctx, "GetNameOwner", logName)
 	if err != nil {
 		return logError(err)
 	}
@@ -78,22 +132,22 @@ func (l *SystemLog) add(ctx context.Context, e ipmi.Event) error {
 	if err := dbus.Store(got, &owner); err != nil {
 		return fmt.Errorf("%s: GetNameOwner: %w", logName, errReply)
 	}
-	method, err := l.methodOf(ctx, owner)
+	method, err := l.methodOf(ctx, conn, owner)
 	if err != nil {
 		return err
 	}
-	return l.write(ctx, owner, method, e)
+	return method.write(ctx, conn, owner, e)
 }
 
 // methodOf is the method that an owner of the log's name has.
-func (l *SystemLog) methodOf(ctx context.Context, owner string) (logMethod, error) {
+func (l *SystemLog) methodOf(ctx context.Context, conn *Conn, owner string) (logMethod, error) {
 	l.mu.Lock()
 	known, method := l.owner == owner, l.method
 	l.mu.Unlock()
 	if known {
 		return method, nil
 	}
-	method, err := l.introspect(ctx, owner)
+	method, err := introspectLog(ctx, conn, owner)
 	if err != nil {
 		return logMethod{}, err
 	}
@@ -103,8 +157,8 @@ func (l *SystemLog) methodOf(ctx context.Context, owner string) (logMethod, erro
 	return method, nil
 }
 
-func (l *SystemLog) introspect(ctx context.Context, owner string) (logMethod, error) {
-	got, err := l.conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: introspectableInterface, Member: "Introspect"})
+func introspectLog(ctx context.Context, conn *Conn, owner string) (logMethod, error) {
+	got, err := conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: introspectableInterface, Member: "Introspect"})
 	switch err = logError(err); {
 	case errors.Is(err, ipmi.ErrAbsent), errors.Is(err, ipmi.ErrGone):
 		return logMethod{}, errLogLeft
@@ -142,8 +196,8 @@ func chooseLogMethod(interfaces []xml.Interface) (logMethod, error) {
 }
 
 // write calls the method of an owner.
-func (l *SystemLog) write(ctx context.Context, owner string, m logMethod, e ipmi.Event) error {
-	_, err := l.conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: logName, Member: m.member}, m.args(e)...)
+func (m logMethod) write(ctx context.Context, conn *Conn, owner string, e ipmi.Event) error {
+	_, err := conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: logName, Member: m.member}, m.args(e)...)
 	if err = logError(err); errors.Is(err, ipmi.ErrAbsent) {
 		return errLogLeft
 	}

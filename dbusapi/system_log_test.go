@@ -210,7 +210,7 @@ func TestSystemLogThatLeavesWhenItIsLookedAt(t *testing.T) {
 		t.Errorf("the second has %v", second.calls)
 	}
 	// One that left later was not asked either.
-	if err := l.write(t.Context(), first.conn.Name(), logMethods[0], upperCritical()); !errors.Is(err, errLogLeft) {
+	if err := logMethods[0].write(t.Context(), l.connected(nil), first.conn.Name(), upperCritical()); !errors.Is(err, errLogLeft) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -276,5 +276,39 @@ func TestSystemLogThatIsSilent(t *testing.T) {
 	defer cancel()
 	if err := l.Add(ctx, upperCritical()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// The system bus lets a connection wait for 128 replies. A log that hangs must
+// not use them up: the host daemon and the handlers share the connection.
+func TestASystemLogThatHangsLeavesRoomForOthers(t *testing.T) {
+	bus := bustest.StartConfig(t, bustest.Config{Limits: map[string]int{"max_replies_per_connection": 128}})
+	s := openServer(t, bus, Config{})
+	if err := s.TakeNames(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run(t, s)
+	l := startLog(t, bus, "IpmiSelAdd s s ay b q")
+	end := make(chan struct{})
+	defer close(end)
+	system := s.SystemLog()
+	if err := system.Add(t.Context(), upperCritical()); err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	l.reply = func() ([]any, error) { <-end; return []any{uint16(1)}, nil }
+	l.mu.Unlock()
+	for range 200 { // events, one after the other
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		_ = system.Add(ctx, upperCritical())
+		cancel()
+	}
+	startHost(t, bus, answerOK)
+	host, err := s.HostDaemon(t.Context(), mainChannel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.ServeIPMI(t.Context(), fromME(1)); err != nil {
+		t.Errorf("the host daemon, which is well: %v", err)
 	}
 }

@@ -122,6 +122,9 @@ func (c *Call) Answer() (ipmi.Response, error) {
 	return c.response, c.err
 }
 
+// Address is our own address in the request, to which the answer comes.
+func (c *Call) Address() ipmi.Address { return c.source }
+
 // start puts a call on its way. An error means that it never was.
 func (e *Engine) start(ctx context.Context, c *Call, req *Request) error {
 	err := req.check()

@@ -124,14 +124,14 @@ func (t *requestTable) keep(n *entry, now time.Duration) {
 	n.answered = true
 	n.served = true
 	n.answeredAt = now
-	if t.window == 0 {
+	if t.window == 0 && !n.deferred {
 		t.remove(n)
 		return
 	}
 	n.place = t.answered.PushBack(n)
 	for e := t.answered.Front(); e != nil; e = t.answered.Front() {
 		oldest := e.Value.(*entry)
-		if now-oldest.answeredAt < t.window {
+		if now-oldest.answeredAt < max(t.window, sequenceExpiration) {
 			break
 		}
 		t.remove(oldest)

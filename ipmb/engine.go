@@ -129,6 +129,7 @@ type Engine struct {
 	handlers   workers
 	patient    workers       // of requests with Patience
 	unanswered int           // requests in handlers that no answer was given for
+	deferrals  int           // requests that wait for Respond
 	drained    chan struct{} // nil but in Drain; closed when no answer is owed
 }
 

@@ -65,11 +65,14 @@ func (e *Engine) undeliverable(length int) error {
 	return nil
 }
 
-// answeredBy is the request that a response answers, nil for none that is
-// known.
+// answeredBy is the request that a response answers, nil for none that is known.
+// One from an address that was not asked is no answer to its requester.
 func (t *requestTable) answeredBy(f Frame, now time.Duration) *entry {
 	n := t.entries[requestKey{f.Destination, f.DestinationLUN, f.NetFn.Request(), f.Command, f.Sequence}]
-	if n == nil || n.request.LUN != f.SourceLUN || n.answered && t.forgotten(n, now) {
+	if n == nil || ipmi.Address(n.frame[0]) != f.Source || n.request.LUN != f.SourceLUN {
+		return nil
+	}
+	if n.answered && now-n.answeredAt >= sequenceExpiration {
 		return nil
 	}
 	return n
@@ -79,9 +82,12 @@ func (t *requestTable) answeredBy(f Frame, now time.Duration) *entry {
 // handler may be about to return.
 func (e *Engine) settleWith(n *entry, d *delivery) {
 	e.unset(&n.deadline)
-	if !n.deferred {
+	if n.deferred {
+		e.deferrals--
+	} else {
 		e.unanswered--
 	}
+	n.deferred = true
 	n.answer, n.delivering = d.frame, true
 	d.entry = n
 	e.requests.keep(n, e.now())
@@ -89,12 +95,20 @@ func (e *Engine) settleWith(n *entry, d *delivery) {
 
 // deferred leaves a request to Respond, until its deadline.
 func (e *Engine) deferred(n *entry) {
-	e.counts.add(requestsDeferred)
 	if n.answered {
 		return
 	}
-	n.deferred = true
 	e.unanswered--
+	if e.deferrals >= e.config.MaxAnswers {
+		e.unset(&n.deadline)
+		e.requests.remove(n)
+		e.counts.add(handlersBusy)
+		e.answer(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrBusy)})
+		return
+	}
+	n.deferred = true
+	e.deferrals++
+	e.counts.add(requestsDeferred)
 	if e.drained != nil {
 		e.giveUp(n)
 	}
@@ -112,5 +126,24 @@ func (e *Engine) abandon() {
 
 func (e *Engine) giveUp(n *entry) {
 	e.unset(&n.deadline)
+	e.deferrals--
+	if n.isStale(e.now()) {
+		e.forget(n)
+		return
+	}
 	e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrGone)})
+}
+
+// staleTime is how long after its deadline an answer may still be given.
+const staleTime = time.Second
+
+// isStale reports whether the deadline has passed long ago, while the engine did
+// not run: the requester may have used its number again since.
+func (n *entry) isStale(now time.Duration) bool { return now-n.at >= staleTime }
+
+// forget drops a request that is answered no more.
+func (e *Engine) forget(n *entry) {
+	n.answered = true
+	e.counts.add(answersLost)
+	e.requests.remove(n)
 }

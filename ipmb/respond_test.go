@@ -235,3 +235,76 @@ func TestStray(t *testing.T) {
 		}
 	})
 }
+
+// What no requester could be told of is not taken.
+func TestDeferredAreBounded(t *testing.T) {
+	story(t, "as everything of the table is", ipmb.Config{Handler: new(deferring)}, func(t *testing.T, w *world) {
+		for cmd := range 100 {
+			for n := range 64 {
+				f := toHostSoftware(uint8(n))
+				f.Command = ipmi.Command(cmd)
+				w.hear(f)
+			}
+		}
+		if n := w.count("requests-deferred"); n > 512 {
+			t.Errorf("%d requests wait for an answer; the table has room for 512", n)
+		}
+	})
+}
+
+// Its requester has used the number many times since: the C3h would be another
+// request's answer.
+func TestDeferredOverALongOutage(t *testing.T) {
+	story(t, "the answer comes in time or not at all", ipmb.Config{Handler: new(deferring)}, func(t *testing.T, w *world) {
+		w.hear(toHostSoftware(7))
+		w.stop()
+		w.until(time.Hour)
+		w.reopen()
+		w.until(time.Hour + 10*time.Second)
+		if answers := w.answers(peer); len(answers) != 0 {
+			t.Errorf("an hour later: %+v", answers)
+		}
+	})
+	story(t, "nor is one of host software's written", ipmb.Config{Handler: new(deferring)}, func(t *testing.T, w *world) {
+		w.hear(toHostSoftware(7))
+		w.stop()
+		w.until(time.Hour)
+		w.reopen()
+		w.engine.Drain(t.Context())
+		if answers := w.answers(peer); len(answers) != 0 {
+			t.Errorf("an hour later: %+v", answers)
+		}
+	})
+}
+
+// The requester drops what does not come from the address that it asked.
+func TestResponseFromAnotherAddressIsNoAnswer(t *testing.T) {
+	story(t, "the request is answered C3h at its deadline", ipmb.Config{Handler: new(deferring)}, func(t *testing.T, w *world) {
+		request := toHostSoftware(7)
+		w.hear(request)
+		foreign := answerTo(request, ipmi.CodeOK, []byte{1})
+		foreign.Source = 0x22 // host software that does not know our address
+		err := w.engine.Respond(t.Context(), foreign.Append(nil))
+		w.until(10 * time.Second)
+		for _, a := range w.answers(peer) {
+			if a.Source == own {
+				return
+			}
+		}
+		t.Errorf("Respond: %v; the requester never hears from whom it asked: %+v", err, w.answers(peer))
+	})
+}
+
+// With the window off, too, a request has one answer.
+func TestOneAnswerWithoutAWindow(t *testing.T) {
+	story(t, "a late one is refused", ipmb.Config{Handler: new(deferring), DuplicateWindow: -1}, func(t *testing.T, w *world) {
+		request := toHostSoftware(7)
+		w.hear(request)
+		w.until(5100 * ms)
+		err := w.responds(request, 1)
+		w.until(6 * time.Second)
+		if answers := w.answers(peer); len(answers) != 1 {
+			t.Errorf("Respond: %v; answers %+v", err, answers)
+		}
+	})
+}

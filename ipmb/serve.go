@@ -180,9 +180,15 @@ func (e *Engine) countFailure(err error) {
 
 // expire answers for a handler that has missed its deadline. What it returns
 // later reaches nobody.
-func (n *entry) expire(e *Engine, _ time.Duration) {
+func (n *entry) expire(e *Engine, now time.Duration) {
 	e.counts.add(handlersTooSlow)
-	if !n.deferred {
+	if n.deferred {
+		e.deferrals--
+		if n.isStale(now) {
+			e.forget(n)
+			return
+		}
+	} else {
 		e.unanswered--
 	}
 	e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrTooSlow)})

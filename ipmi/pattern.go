@@ -49,10 +49,12 @@ func (p Pattern) String() string {
 	return strings.Join(append(words, "on", p.Channels.String()), " ")
 }
 
+// numbered is the channels that there can be: they are numbered in four bits,
+// and what is above them is in no request.
+const numbered ChannelMask = 0xFFFF
+
 // String is the set in words: "all channels", "channel 0", "channels 0, 7".
 func (m ChannelMask) String() string {
-	// Channels are numbered in four bits; what is above them is in no request.
-	const numbered ChannelMask = 0xFFFF
 	switch m & numbered {
 	case numbered:
 		return "all channels"
@@ -76,7 +78,7 @@ func (p Pattern) validate() error {
 		return p.invalid("netFn", "%02Xh is larger than 3Eh", uint8(p.NetFn))
 	case p.NetFn.IsResponse():
 		return p.invalid("netFn", "%02Xh is odd, that of a response", uint8(p.NetFn))
-	case p.Channels == 0:
+	case p.Channels&numbered == 0:
 		return p.invalid("channels", "mask is empty")
 	case p.Group == AnyGroup:
 		return nil
@@ -96,7 +98,7 @@ func (p Pattern) invalid(field, problem string, args ...any) error {
 
 // overlaps reports whether a request can match both patterns.
 func (p Pattern) overlaps(q Pattern) bool {
-	return p.Channels&q.Channels != 0 &&
+	return p.Channels&q.Channels&numbered != 0 &&
 		p.NetFn == q.NetFn &&
 		(p.Command == q.Command || p.Command == AnyCommand || q.Command == AnyCommand) &&
 		(p.Group == q.Group || p.Group == AnyGroup || q.Group == AnyGroup)

@@ -118,3 +118,20 @@ func TestChannelMaskString(t *testing.T) {
 		}
 	}
 }
+
+// Channels are numbered in four bits. A mask of others serves nothing, and two
+// that share only such bits have no request in common.
+func TestChannelsThatThereAreNot(t *testing.T) {
+	h := HandlerFunc(nil)
+	pattern := func(m ChannelMask) Pattern { return Pattern{Channels: m, NetFn: 6, Command: 1, Group: AnyGroup} }
+	if _, err := new(Mux).Register("a", h, pattern(0x1_0000)); err == nil {
+		t.Error("a mask without any channel is taken")
+	}
+	var m Mux
+	if _, err := m.Register("a", h, pattern(AllChannels&^1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Register("b", h, pattern(AllChannels&^0xFFFE)); err != nil {
+		t.Errorf("the others are free, and yet: %v", err)
+	}
+}

@@ -53,3 +53,26 @@ func (t claims) add(wants []want, key string) {
 		}
 	}
 }
+
+// sharedChannels are the channels that Send Message does not reach, as another one
+// of the same host has their IPMI channel number. That matters where some channel
+// is bridged.
+func (c Config) sharedChannels() []Fault {
+	type number struct{ host, channel int }
+	var check checker
+	first := make(map[number]string)
+	bridged := false
+	for i, ch := range c.Channels {
+		key, ch := item("channels", i), ch.WithDefaults()
+		bridged = bridged || ch.bridged()
+		n := number{ch.DevIndex, int(*ch.IPMIChannel)}
+		check.that(first[n] == "", key+".ipmi-channel", n.channel, "is that of "+first[n]+", too, which Send Message reaches in its place")
+		if first[n] == "" {
+			first[n] = key
+		}
+	}
+	if !bridged {
+		return nil
+	}
+	return check.faults
+}

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -415,5 +416,30 @@ func TestConfigPathsAreThoseOfTheManual(t *testing.T) {
 	}
 	if _, _, err := LoadConfig(filepath.Join(t.TempDir(), bridgeFile)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want an error that says the file is not there", err)
+	}
+}
+
+// Send Message to channel 0 reaches the first only.
+func TestTwoBusesOfOneHostAndChannel(t *testing.T) {
+	_, warnings, err := ParseConfig("/etc/ipmbd/ipmbd.json", []byte(`{"channels": [
+{"type": "ipmb", "slave-path": "/dev/ipmb-4", "remote-addr": 64, "bridge": true},
+{"type": "me", "slave-path": "/dev/ipmb-5", "remote-addr": 64, "ipmi-channel": 0}]}`))
+	if err == nil && len(warnings) == 0 {
+		t.Error("nothing is said of the second bus, which no Send Message reaches")
+	}
+}
+
+// A number is a command. That FFh stands for all others, too, a reader of the
+// file cannot know: as "allow" it lets all through.
+func TestPolicyOfCommandFF(t *testing.T) {
+	config, _, err := ParseConfig("/etc/ipmbd/ipmbd.json", []byte(`{"channels": [{"type": "me", "slave-path": "/dev/ipmb-4", "remote-addr": 64}],
+"policy": [{"allow": ["0x30 0xFF"]}]}`))
+	if err != nil {
+		return // refused
+	}
+	served := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
+	h := config.WithDefaults().filtered("bus4", served)
+	if _, err := h.ServeIPMI(t.Context(), &ipmi.Request{NetFn: 0x30, Command: 0x01}); !errors.Is(err, ipmi.ErrDenied) {
+		t.Errorf(`30h 01h passes "allow": ["0x30 0xFF"]: %v`, err)
 	}
 }

@@ -58,8 +58,11 @@ func (r *reader) command(n node, key string) ipmi.Commands {
 		return ipmi.Commands{}
 	}
 	c, err := ipmi.ParseCommands(words)
-	if err != nil {
+	switch {
+	case err != nil:
 		r.fault(n, key, err.Error())
+	case len(words) == 2 && c.Command == ipmi.AnyCommand:
+		r.fault(n, key, "FFh stands for all commands: leave it out for all, it cannot be named by itself")
 	}
 	return c
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,7 +11,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// systemLogTime is how long the system's log has to take an event.
+// systemLogTime is how long the system's log has to take an event, at most half
+// of what there is.
 const systemLogTime = 2 * time.Second
 
 // eventLog keeps events in the system's log where there is one, and else in the
@@ -19,6 +21,7 @@ type eventLog struct {
 	system logOfEvents
 	own    logOfEvents
 	log    *zap.Logger
+	full   atomic.Bool // it has been said that the built-in one is
 }
 
 // logOfEvents is as bridge.Log.
@@ -30,14 +33,30 @@ type logOfEvents interface {
 // system's log has it is kept in the built-in one, too.
 func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 	l.log.Debug("event", zap.String("bus", e.Interface), zap.Stringer("event", e))
-	limited, cancel := context.WithTimeout(ctx, systemLogTime)
-	defer cancel()
-	err := l.system.Add(limited, e)
+	err := l.addToSystem(ctx, e)
 	if err == nil {
 		return nil
+	}
+	// In the log and not acknowledged it would come again.
+	if ctx.Err() != nil {
+		return ipmi.ErrTooSlow
 	}
 	if !errors.Is(err, ipmi.ErrAbsent) {
 		l.log.Warn("event not taken by the system's log; it is in the built-in one", zap.String("bus", e.Interface), zap.Error(err))
 	}
-	return l.own.Add(ctx, e)
+	err = l.own.Add(ctx, e)
+	if full := errors.Is(err, ipmi.ErrNoSpace); l.full.Swap(full) != full && full {
+		l.log.Error("the built-in event log is full: events are refused until it is cleared, on a channel whose handler is bmc")
+	}
+	return err
+}
+
+func (l *eventLog) addToSystem(ctx context.Context, e ipmi.Event) error {
+	limit := systemLogTime
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return l.system.Add(ctx, e)
 }

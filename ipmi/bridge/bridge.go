@@ -34,7 +34,6 @@ type Bus interface {
 	// MaxFrame is the longest frame that can be sent, in bytes.
 	MaxFrame() int
 
-	Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error)
 	Start(ctx context.Context, req ipmb.Request) (*ipmb.Call, error)
 	Respond(ctx context.Context, frame []byte) error
 }
@@ -145,13 +144,13 @@ func (b *Bridge) tell() time.Duration {
 	return next
 }
 
-// target is the bus of a channel: of several with its number, that of a host.
-// Nil is an unknown channel.
-func (b *Bridge) target(from *Interface, channel ipmi.Channel) Bus {
+// target is the interface of a channel that is a bus: of several with its number,
+// that of a host. Nil is an unknown channel.
+func (b *Bridge) target(from *Interface, channel ipmi.Channel) *Interface {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if i := b.find(from, channel); i != nil {
-		return i.bus
+	if i := b.find(from, channel); i != nil && i.bus != nil {
+		return i
 	}
 	return nil
 }

@@ -77,12 +77,12 @@ func (i *Interface) Patience(req *ipmi.Request) time.Duration {
 	if req.LUN != 0 || req.NetFn != ipmi.NetFnApp || req.Command != commandSendMessage || len(req.Data) == 0 {
 		return 0
 	}
-	bus := i.bridge.target(i, channelOf(req.Data[0]))
-	if bus == nil {
+	to := i.bridge.target(i, channelOf(req.Data[0]))
+	if to == nil {
 		return 0
 	}
 	const margin = time.Second
-	return 2*bus.Policy().Or(ipmb.Policy{}).Duration() + margin
+	return 2*to.bus.Policy().Or(ipmb.Policy{}).Duration() + margin
 }
 
 // maxData is how much data a response may have.

@@ -25,12 +25,31 @@ type queue struct {
 	reserved int
 }
 
-// message is an IPMB frame, its destination address first, and where it came
-// from.
+// message is an IPMB frame and the bus that it came from.
 type message struct {
-	channel ipmi.Channel
-	frame   []byte
+	from    *Interface
+	frame   ipmb.Frame
 	expires time.Time
+}
+
+// newMessage makes a message of a frame, whose data it copies.
+func newMessage(from *Interface, f ipmb.Frame) message {
+	f.Data = slices.Clone(f.Data)
+	return message{from, f, time.Now().Add(queueTime)}
+}
+
+// isAnsweredBy reports whether the message is the request that a response on its
+// bus answers.
+func (m message) isAnsweredBy(f ipmb.Frame) bool {
+	q := m.frame
+	return q.NetFn.Response() == f.NetFn && !q.NetFn.IsResponse() && q.Command == f.Command && q.Sequence == f.Sequence &&
+		q.Source == f.Destination && q.SourceLUN == f.DestinationLUN
+}
+
+// isRepeatedBy reports whether the requester of m has used its number for f.
+func (m message) isRepeatedBy(f ipmb.Frame) bool {
+	q := m.frame
+	return q.NetFn == f.NetFn && q.Command == f.Command && q.Sequence == f.Sequence && q.Source == f.Source && q.SourceLUN == f.SourceLUN
 }
 
 // reserve keeps a place, if there is one.
@@ -57,8 +76,13 @@ func (q *queue) take() (message, bool) {
 
 // expire drops what is too old, and returns how many that were.
 func (q *queue) expire(now time.Time) int {
+	return q.drop(func(m message) bool { return !now.Before(m.expires) })
+}
+
+// drop drops messages, and returns how many.
+func (q *queue) drop(which func(message) bool) int {
 	before := len(q.messages)
-	q.messages = slices.DeleteFunc(q.messages, func(m message) bool { return !now.Before(m.expires) })
+	q.messages = slices.DeleteFunc(q.messages, which)
 	return before - len(q.messages)
 }
 
@@ -85,33 +109,35 @@ func getMessage(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response
 	}
 	i.counters.add(messagesFetched)
 	b.wake()
-	return ipmi.Response{Data: append([]byte{byte(m.channel)}, m.frame[1:]...)}, nil
+	frame := m.frame.Append(nil)
+	frame[0] = byte(m.from.config.Channel) // in the place of the destination
+	return ipmi.Response{Data: frame}, nil
 }
 
 // receive takes a request to LUN 2, which host software is to answer by Send
 // Message.
 func (i *Interface) receive(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
-	own := i.bus.Address()
-	frame := ipmb.Frame{
-		Destination: own, NetFn: req.NetFn, DestinationLUN: req.LUN,
+	m := newMessage(i, ipmb.Frame{
+		Destination: i.bus.Address(), NetFn: req.NetFn, DestinationLUN: req.LUN,
 		Source: req.Requester, Sequence: req.Sequence, SourceLUN: req.RequesterLUN,
 		Command: req.Command, Data: req.Data,
-	}.Append(nil)
+	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	host := b.queueOf(i)
 	b.expire(host)
+	// What it has asked before under the number it no longer waits for.
+	host.queue.drop(func(other message) bool { return other.from == i && other.isRepeatedBy(m.frame) })
 	switch {
 	case host.deaf.Has(i.config.Channel):
 		return refuse(ipmi.CodeSubFunctionDisabled)
-	case !host.carries(len(frame)):
+	case !host.carries(m.frame.Len()):
 		return refuse(ipmi.CodeLengthExceeded)
 	case host.queue.full():
 		host.counters.add(messagesRefused)
 		return ipmi.Response{}, ipmi.ErrBusy
 	}
-	m := message{channel: i.config.Channel, frame: frame, expires: time.Now().Add(queueTime)}
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(m.expires) {
 		m.expires = deadline // by then it has been answered C3h
 	}
@@ -131,7 +157,19 @@ func (i *Interface) Stray(f ipmb.Frame) {
 		host.counters.add(messagesRefused)
 		return
 	}
-	host.enqueue(message{channel: i.config.Channel, frame: f.Append(nil), expires: time.Now().Add(queueTime)})
+	host.enqueue(newMessage(i, f))
+}
+
+// holdsRequestOf reports whether the request that a response to this bus would
+// answer has not been fetched yet: then it answers an earlier one, of the same
+// number.
+func (i *Interface) holdsRequestOf(f ipmb.Frame) bool {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	host := b.queueOf(i)
+	b.expire(host)
+	return slices.ContainsFunc(host.queue.messages, func(m message) bool { return m.from == i && m.isAnsweredBy(f) })
 }
 
 // enqueue puts a message into the queue.

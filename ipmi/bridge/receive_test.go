@@ -176,3 +176,37 @@ func TestChannelInfo(t *testing.T) {
 		is(t, "this channel from a bus", got.Data, "00 01 01 00 F2 1B 00 00 00")
 	})
 }
+
+// The node has given up its first request and uses the number again. Host
+// software answers the first, the only one that it has fetched.
+func TestAnAnswerToAnEarlierRequestIsNotTheLaterOnes(t *testing.T) {
+	story(t, "superseded", func(t *testing.T, w *world) {
+		first, second := toHost(7), toHost(7)
+		second.Data = []byte{0x55}
+		w.bus0.says(t, first)
+		w.fetches()
+		time.Sleep(2 * time.Second)
+		w.bus0.says(t, second)
+		w.sends(0x00, answerTo(first, 0x11).Append(nil))
+		w.fetches()
+		w.sends(0x00, answerTo(second, 0x22).Append(nil))
+		if got := w.bus0.hears(t); got.Data[0] != 0x22 {
+			t.Errorf("the second request is answered % X", got.Data)
+		}
+	})
+	story(t, "after its C3h", func(t *testing.T, w *world) {
+		w.bus0.says(t, toHost(7))
+		w.fetches()
+		if got := w.bus0.hears(t); got.Code != ipmi.CodeTimeout {
+			t.Fatal(got)
+		}
+		time.Sleep(6 * time.Second)
+		w.bus0.says(t, toHost(7)) // a new one
+		w.sends(0x00, answerTo(toHost(7), 0x11).Append(nil))
+		w.fetches()
+		w.sends(0x00, answerTo(toHost(7), 0x22).Append(nil))
+		if got := w.bus0.hears(t); got.Data[0] != 0x22 {
+			t.Errorf("the second request is answered % X", got.Data)
+		}
+	})
+}

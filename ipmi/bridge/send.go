@@ -2,7 +2,7 @@ package bridge
 
 import (
 	"context"
-	"time"
+	"errors"
 
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -32,22 +32,24 @@ func channelOf(b byte) ipmi.Channel { return ipmi.Channel(b & channelBits) }
 func sendMessage(ctx context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
 	head, frame := req.Data[0], req.Data[1:]
 	tracking := head & trackingBits
-	bus := i.bridge.target(i, channelOf(head))
-	if bus == nil || head&sessionBits != 0 || tracking != trackingNone && tracking != trackingResponse {
+	to := i.bridge.target(i, channelOf(head))
+	if to == nil || head&sessionBits != 0 || tracking != trackingNone && tracking != trackingResponse {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	m, c := parseMessage(frame)
 	switch {
 	case c != ipmi.CodeOK:
 		return refuse(c)
+	case m.NetFn.IsResponse() && to.holdsRequestOf(m.Frame):
+		return refuse(ipmi.CodeDuplicateRequest)
 	case m.NetFn.IsResponse():
-		return refuse(codeOf(bus.Respond(ctx, frame)))
-	case m.Destination == bus.Address():
+		return refuse(codeOf(to.bus.Respond(ctx, frame)))
+	case m.Destination == to.bus.Address():
 		return refuse(codeNotAcknowledged) // as the bus would
 	case tracking == trackingResponse:
-		return i.sendTracked(ctx, bus, m)
+		return i.sendTracked(ctx, to, m)
 	}
-	return i.sendUntracked(ctx, bus, m, channelOf(head))
+	return i.sendUntracked(ctx, to, m)
 }
 
 // outgoing is a message to be sent on.
@@ -106,8 +108,8 @@ func (m outgoing) request() ipmb.Request {
 	}
 }
 
-// response is the response as its requester knows it: from the bus's own
-// address, under the requester's number and LUN.
+// response is the response as its requester knows it: to the address that it came
+// to on the bus, under the requester's number and LUN.
 func (m outgoing) response(own ipmi.Address, r ipmi.Response) ipmb.Frame {
 	return ipmb.Frame{
 		Destination: own, NetFn: m.NetFn.Response(), DestinationLUN: m.SourceLUN,
@@ -117,25 +119,38 @@ func (m outgoing) response(own ipmi.Address, r ipmi.Response) ipmb.Frame {
 }
 
 // sendTracked answers with the response, as a whole message.
-func (i *Interface) sendTracked(ctx context.Context, bus Bus, m outgoing) (ipmi.Response, error) {
-	r, err := bus.Do(ctx, m.request())
+func (i *Interface) sendTracked(ctx context.Context, to *Interface, m outgoing) (ipmi.Response, error) {
 	i.bridge.count(i, bridgedTracked)
+	call, err := to.bus.Start(ctx, m.request())
 	if err != nil {
-		return refuse(codeOf(err))
+		return failed(err)
 	}
-	return answer(m.response(bus.Address(), r).Append(nil)...)
+	r, err := call.Answer()
+	if err != nil {
+		return failed(err)
+	}
+	return answer(m.response(call.Address(), r).Append(nil)...)
+}
+
+// failed answers a request that the bus did not carry or answer. What it had no
+// room for may come again: that is no answer to be kept.
+func failed(err error) (ipmi.Response, error) {
+	if errors.Is(err, ipmb.ErrBusy) {
+		return ipmi.Response{}, ipmi.ErrBusy
+	}
+	return refuse(codeOf(err))
 }
 
 // sendUntracked answers when the bus has taken the request or refused it, and
 // leaves the response to the queue, in which it has a place from now on.
-func (i *Interface) sendUntracked(ctx context.Context, bus Bus, m outgoing, channel ipmi.Channel) (ipmi.Response, error) {
+func (i *Interface) sendUntracked(ctx context.Context, to *Interface, m outgoing) (ipmi.Response, error) {
 	running, ok := i.keepPlace()
 	if !ok {
-		return refuse(ipmi.CodeNodeBusy)
+		return failed(ipmb.ErrBusy)
 	}
 	if running == nil {
 		i.giveBack()
-		return refuse(codeOf(ipmb.ErrClosed))
+		return failed(ipmb.ErrClosed)
 	}
 	defer i.bridge.waiters.Done()
 	// Until the bus has taken it the request ends with its requester's patience,
@@ -144,7 +159,7 @@ func (i *Interface) sendUntracked(ctx context.Context, bus Bus, m outgoing, chan
 	abandon := context.AfterFunc(ctx, cancel)
 	request := m.request()
 	request.FailFast = true
-	call, err := bus.Start(sending, request)
+	call, err := to.bus.Start(sending, request)
 	if err == nil {
 		err = call.Accepted()
 	}
@@ -152,12 +167,12 @@ func (i *Interface) sendUntracked(ctx context.Context, bus Bus, m outgoing, chan
 	if err != nil {
 		cancel()
 		i.giveBack()
-		return refuse(codeOf(err))
+		return failed(err)
 	}
 	i.bridge.waiters.Go(func() {
 		defer cancel()
 		r, err := call.Answer()
-		i.answered(m.response(bus.Address(), r), channel, err)
+		i.answered(m.response(call.Address(), r), to, err)
 	})
 	return answer()
 }
@@ -189,7 +204,7 @@ func (i *Interface) giveBack() {
 // answered puts a response in the place that was kept for it. One that host
 // software cannot fetch, as it is too long for the interface, becomes a response
 // that says so.
-func (i *Interface) answered(f ipmb.Frame, channel ipmi.Channel, err error) {
+func (i *Interface) answered(f ipmb.Frame, from *Interface, err error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -201,5 +216,5 @@ func (i *Interface) answered(f ipmb.Frame, channel ipmi.Channel, err error) {
 	if !i.carries(f.Len()) {
 		f.Code, f.Data = ipmi.CodeOf(ipmi.ErrAnswerTooLong), nil
 	}
-	i.enqueue(message{channel: channel, frame: f.Append(nil), expires: time.Now().Add(queueTime)})
+	i.enqueue(newMessage(from, f))
 }

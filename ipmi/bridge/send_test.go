@@ -286,3 +286,40 @@ func TestAnAnswerTooLongForTheHost(t *testing.T) {
 		}
 	})
 }
+
+// What was refused since there was no room is served when it comes again, as
+// after every other C0h.
+func TestSendMessageAgainAfterC0(t *testing.T) {
+	story(t, "with room", func(t *testing.T, w *world) {
+		for n := range uint8(maxMessages) {
+			w.bus0.asks(t, n, ipmi.NetFnApp, commandSendMessage, append([]byte{0x01}, getDeviceID(me, n)...)...)
+		}
+		again := append([]byte{0x01}, getDeviceID(me, 40)...)
+		if got := w.bus0.asks(t, 40, ipmi.NetFnApp, commandSendMessage, again...); got.Code != ipmi.CodeNodeBusy {
+			t.Fatal(got)
+		}
+		w.bus0.asks(t, 41, ipmi.NetFnApp, 0x33)
+		if got := w.bus0.asks(t, 40, ipmi.NetFnApp, commandSendMessage, again...); got.Code != ipmi.CodeOK {
+			t.Errorf("with room again: %v", got.Code)
+		}
+	})
+}
+
+// The first checksum of a message in the queue covers the destination address that
+// was on the wire (facts 1.7.5).
+func TestChecksumWhenTheOwnAddressChanges(t *testing.T) {
+	story(t, "is that of the wire", func(t *testing.T, w *world) {
+		var answer []byte
+		w.bus0.respond(t, 0x52, func(request ipmb.Frame) []ipmb.Frame {
+			w.bus0.engine.SetAddress(0x22)
+			answer = answerTo(request, 1).Append(nil)
+			return []ipmb.Frame{answerTo(request, 1)}
+		})
+		w.sends(0x00, getDeviceID(0x52, 5))
+		synctest.Wait()
+		got := w.fetches()
+		if len(got) < 4 || got[3] != answer[2] {
+			t.Errorf("Get Message % X, on the wire % X", got, answer)
+		}
+	})
+}

@@ -1,0 +1,78 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"ipmbd/ipmi"
+	"ipmbd/ipmi/bmc"
+)
+
+// hungLog is a system's log that says nothing.
+type hungLog struct{}
+
+func (hungLog) Add(ctx context.Context, _ ipmi.Event) error { <-ctx.Done(); return ctx.Err() }
+
+// An event that is in the log when its requester has been answered C3h already
+// comes again, and is logged twice.
+func TestEventIsLoggedInTheHandlersTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &eventLog{system: hungLog{}, own: new(bmc.Log), log: zap.NewNop()}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // "handler-timeout-ms": 1000
+		defer cancel()
+		begin := time.Now()
+		if err := l.Add(ctx, ipmi.Event{}); err == nil && ctx.Err() != nil {
+			t.Errorf("logged after %v, when the handler's time was over", time.Since(begin))
+		}
+	})
+}
+
+// full is a log without room.
+type full struct{}
+
+func (full) Add(context.Context, ipmi.Event) error { return ipmi.ErrNoSpace }
+
+// absent is a log that is not there.
+type absent struct{}
+
+func (absent) Add(context.Context, ipmi.Event) error { return ipmi.ErrAbsent }
+
+func TestThatTheBuiltInLogIsFullIsSaidOnce(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	l := &eventLog{system: absent{}, own: full{}, log: zap.New(core)}
+	for range 3 {
+		if err := l.Add(t.Context(), ipmi.Event{}); !errors.Is(err, ipmi.ErrNoSpace) {
+			t.Error(err)
+		}
+	}
+	l.own = new(bmc.Log)
+	if err := l.Add(t.Context(), ipmi.Event{}); err != nil {
+		t.Error(err)
+	}
+	l.own = full{}
+	_ = l.Add(t.Context(), ipmi.Event{})
+	if n := logs.Len(); n != 2 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+func TestEventsGoToTheBuiltInLogWhereTheOtherFails(t *testing.T) {
+	for name, system := range map[string]logOfEvents{"absent": absent{}, "full": full{}} {
+		own := new(bmc.Log)
+		l := &eventLog{system: system, own: own, log: zap.NewNop()}
+		if err := l.Add(t.Context(), ipmi.Event{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		b := bmc.New(bmc.DeviceID, own)
+		info, err := b.ServeIPMI(t.Context(), &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: 0x40})
+		if err != nil || info.Data[1] != 1 {
+			t.Errorf("%s: % X, %v", name, info.Data, err)
+		}
+	}
+}
