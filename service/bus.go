@@ -26,6 +26,9 @@ type Bus interface {
 	// Run serves the bus, and opens its transport again whenever it ends,
 	// until ctx does.
 	Run(ctx context.Context)
+	// Begun is closed when Run takes calls for the first time, or finds that the
+	// bus is Down.
+	Begun() <-chan struct{}
 	// Drain takes no more requests from the bus and waits until those taken
 	// are answered, at most until ctx ends.
 	Drain(ctx context.Context)
@@ -41,6 +44,8 @@ type engineBus struct {
 	performed func() // tells whose job it was that it is done; nil for nobody
 	log       *zap.Logger
 	observer  busObserver // told of what happens; its methods do not block
+	begun     chan struct{}
+	begin     func() // closes begun, once
 
 	mu        sync.Mutex
 	condition condition
@@ -77,7 +82,9 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		shown:     d.shown(),
 		switches:  ch.Switches(),
 		past:      make(map[string]uint64),
+		begun:     make(chan struct{}),
 	}
+	b.begin = sync.OnceFunc(func() { close(b.begun) })
 	engine := ipmb.Config{
 		Address:         ch.BMCAddress,
 		Interface:       ch.Name,
@@ -143,6 +150,7 @@ func (b *engineBus) Run(ctx context.Context) {
 			b.serve(ctx, t)
 		}
 		if b.opened() == nil && ctx.Err() == nil {
+			b.begin()
 			b.await(ctx, &retry, retry.after(time.Since(begin)))
 		}
 	}
@@ -174,9 +182,13 @@ func (b *engineBus) serve(ctx context.Context, t i2c.Transport) {
 	}
 }
 
+// Begun implements Bus.
+func (b *engineBus) Begun() <-chan struct{} { return b.begun }
+
 // started is told when the engine runs on the transport.
 func (b *engineBus) started() {
 	b.setOpen()
+	b.begin()
 	b.answer()
 }
 

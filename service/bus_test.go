@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"strings"
@@ -247,4 +248,28 @@ func TestPropertiesAreTheConfigurations(t *testing.T) {
 	if diff := cmp.Diff(want, b.Properties()); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestBusTakesCallsWhenItHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := onLine(newLine())
+		ctx, stop := context.WithCancel(t.Context())
+		b.Open(ctx)
+		ended := make(chan struct{})
+		go func() { b.Run(ctx); close(ended) }()
+		<-b.Begun()
+		if _, err := b.Do(ctx, ipmb.Request{NetFn: ipmi.NetFnApp, Policy: ipmb.Policy{Tries: 1}}); !errors.Is(err, ipmb.ErrTimeout) {
+			t.Error(err)
+		}
+		stop()
+		<-ended
+	})
+}
+
+func TestBusThatIsDownHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := newTestBus(func() (i2c.Transport, string, error) { return nil, "ipmb-dev", fs.ErrNotExist })
+		defer runBus(t, b)()
+		<-b.Begun()
+	})
 }

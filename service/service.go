@@ -183,6 +183,7 @@ func (s *service) run(ctx context.Context) error {
 	loops.Go(func() { s.bridge.Run(running) })
 	loops.Go(func() { s.tellStatus(running) })
 
+	s.awaitBuses(ctx)
 	err := notify("READY=1", s.status())
 	if err == nil {
 		s.log.Info("serving", zap.Int("buses", len(s.buses)))
@@ -202,6 +203,18 @@ func (s *service) run(ctx context.Context) error {
 	buses.Wait()
 	loops.Wait()
 	return err
+}
+
+// awaitBuses waits until the buses take calls, those that are not Down: who is told
+// that we are ready may call at once.
+func (s *service) awaitBuses(ctx context.Context) {
+	for _, bus := range s.buses {
+		select {
+		case <-bus.Begun():
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // drain gives back the names and lets calls in progress end.
