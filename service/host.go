@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,11 +17,14 @@ type hostInterface struct {
 	vm     *host.VM
 	iface  *bridge.Interface
 	log    *zap.Logger
+	// passed is systemd's socket, for the first time that it is listened on; nil
+	// for none.
+	passed net.Listener
 }
 
 // addHost makes a system interface.
-func (s *service) addHost(ctx context.Context, config HostConfig) error {
-	h := &hostInterface{config: config, log: s.log.With(zap.String("host", config.Name))}
+func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed) error {
+	h := &hostInterface{config: config, log: s.log.With(zap.String("host", config.Name)), passed: sockets.take(config.Path)}
 	h.iface = s.bridge.NewInterface(bridge.InterfaceConfig{
 		Name:      config.Name,
 		Channel:   *config.IPMIChannel,
@@ -75,9 +79,13 @@ func (h *hostInterface) Run(ctx context.Context) {
 }
 
 func (h *hostInterface) serve(ctx context.Context) error {
-	listener, err := host.Listen(ctx, h.config.Path)
-	if err != nil {
-		return err
+	listener := h.passed
+	h.passed = nil
+	if listener == nil {
+		var err error
+		if listener, err = host.Listen(ctx, h.config.Path); err != nil {
+			return err
+		}
 	}
 	return h.vm.Run(ctx, listener)
 }

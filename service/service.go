@@ -100,11 +100,13 @@ func run(ctx context.Context, o Options) error {
 			return fmt.Errorf("channel %s: %w", ch.Name, err)
 		}
 	}
+	sockets := takeSockets(s.log)
 	for _, h := range s.config.Hosts {
-		if err := s.addHost(ctx, h); err != nil {
+		if err := s.addHost(ctx, h, sockets); err != nil {
 			return fmt.Errorf("host %s: %w", h.Name, err)
 		}
 	}
+	sockets.close(s.log)
 	if err := server.TakeNames(ctx); err != nil {
 		return err
 	}

@@ -79,17 +79,28 @@ func launch(t testing.TB, args ...string) *daemon {
 // launchAs is launch as another user.
 func launchAs(t testing.TB, uid int, args ...string) *daemon {
 	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.SysProcAttr = new(syscall.SysProcAttr)
+	if uid != os.Geteuid() {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+	}
+	return launchCommand(t, cmd)
+}
+
+// launchCommand is launch of a command that becomes the program.
+func launchCommand(t testing.TB, cmd *exec.Cmd) *daemon {
+	t.Helper()
 	d := &daemon{
-		cmd:    exec.Command(program, args...),
+		cmd:    cmd,
 		notify: make(chan string, maxInbox),
 		done:   make(chan struct{}),
 	}
 	d.cmd.Stdout, d.cmd.Stderr = &d.stdout, &d.stderr
 	d.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=0", "NOTIFY_SOCKET="+d.listenNotify(t))
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if uid != os.Geteuid() {
-		d.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+	if d.cmd.SysProcAttr == nil {
+		d.cmd.SysProcAttr = new(syscall.SysProcAttr)
 	}
+	d.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

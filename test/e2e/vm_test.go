@@ -1,0 +1,240 @@
+package e2e
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ipmbd/internal/bustest"
+)
+
+// machine is the far end of a VM's socket: QEMU with a guest.
+type machine struct {
+	t    testing.TB
+	conn net.Conn
+	seq  byte
+}
+
+// vm is a host in a configuration, and where its machine connects.
+func vm(t testing.TB, name string, keys object) (config object, path string) {
+	t.Helper()
+	path = filepath.Join(socketDir(t), name)
+	config = object{"type": "vm", "name": name, "path": "unix:" + path}
+	for key, value := range keys {
+		config[key] = value
+	}
+	return config, path
+}
+
+// boot connects a machine, which greets as QEMU does, and hears the greeting.
+func boot(t testing.TB, network, address, greeting string) *machine {
+	t.Helper()
+	var conn net.Conn
+	eventually(t, "a connection to "+address, func() (ok bool) {
+		var err error
+		conn, err = net.Dial(network, address)
+		return err == nil
+	})
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{t: t, conn: conn}
+	m.says("FF 01 A1 08 3F A1")
+	m.hears(greeting)
+	return m
+}
+
+// calm is the greeting to a machine for which nothing waits.
+const calm = "FF 01 A1 00 A1"
+
+func (m *machine) says(text string) {
+	m.t.Helper()
+	if _, err := m.conn.Write(unhex(m.t, text)); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) hears(text string) {
+	m.t.Helper()
+	want := unhex(m.t, text)
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(m.conn, got); err != nil || !bytes.Equal(got, want) {
+		m.t.Fatalf("heard % X, %v; want %s", got[:n], err, text)
+	}
+}
+
+// sends sends a request to LUN 0.
+func (m *machine) sends(netFn, cmd byte, data ...byte) {
+	m.t.Helper()
+	m.seq++
+	b := append([]byte{m.seq, netFn << 2, cmd}, data...)
+	if _, err := m.conn.Write(escape(b)); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// hearsAnswer checks that the answer to the last request comes next: completion
+// code and data.
+func (m *machine) hearsAnswer(netFn, cmd byte, want string) {
+	m.t.Helper()
+	b := escape(append([]byte{m.seq, (netFn | 1) << 2, cmd}, unhex(m.t, want)...))
+	got := make([]byte, len(b))
+	if n, err := io.ReadFull(m.conn, got); err != nil || !bytes.Equal(got, b) {
+		m.t.Fatalf("%02Xh/%02Xh: heard % X, %v; want % X", netFn, cmd, got[:n], err, b)
+	}
+}
+
+// asks is sends and hearsAnswer.
+func (m *machine) asks(netFn, cmd byte, data, want string) {
+	m.t.Helper()
+	m.sends(netFn, cmd, unhex(m.t, data)...)
+	m.hearsAnswer(netFn, cmd, want)
+}
+
+// escape makes a message of the VM protocol.
+func escape(b []byte) []byte {
+	var sum byte
+	for _, c := range b {
+		sum += c
+	}
+	var out []byte
+	for _, c := range append(b, -sum) {
+		if c == 0xA0 || c == 0xA1 || c == 0xAA {
+			out = append(out, 0xAA, c|0x10)
+			continue
+		}
+		out = append(out, c)
+	}
+	return append(out, 0xA0)
+}
+
+// hosts is a configuration of channels and hosts.
+func hosts(list []object, buses ...object) object {
+	config := channels(buses...)
+	if len(buses) == 0 {
+		config["channels"] = []object{}
+	}
+	config["hosts"] = list
+	return config
+}
+
+func TestAMessageFromAMachineToASatelliteAndBack(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	n.respond(0x2C, deviceID)
+	config, path := vm(t, "host0", nil)
+	start(t, bus.Address, hosts([]object{config}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
+	m := boot(t, "unix", path, calm)
+
+	m.sends(6, setEnables, 0x0F)
+	m.hears("05 A1 00 A1") // interrupts on; nothing waits
+	m.hearsAnswer(6, setEnables, "00")
+	m.asks(6, sendMessage, "00 2C 18 BC 20 16 01 C9", "00")
+	m.hears("02 A1") // attention, with an interrupt
+	m.asks(6, getFlags, "", "00 01")
+	m.sends(6, getMessage)
+	m.hears("00 A1") // before the answer: no endless Get Message Flags
+	m.hearsAnswer(6, getMessage, "00 00 1E C2 2C 14 01 00 50 01 04 00 02 21 57 01 00 0B 0B D9")
+	m.asks(6, getFlags, "", "00 00")
+	m.asks(6, getMessage, "", "80")
+}
+
+func TestStateOfAHostOutlivesItsMachine(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	config, path := vm(t, "host0", nil)
+	d := start(t, bus.Address, hosts([]object{config}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
+	m := boot(t, "unix", path, calm)
+	m.sends(6, setEnables, 0x0F)
+	m.hears("05 A1 00 A1")
+	m.hearsAnswer(6, setEnables, "00")
+	m.says("02 18 01") // and dies in the middle of a message
+	m.conn.Close()
+	d.logged(t, "host gone")
+	// A satellite's event meanwhile.
+	if code := n.code(t, fan(1, 0x30)); code != 0 {
+		t.Fatalf("%02Xh", code)
+	}
+	m = boot(t, "unix", path, "FF 01 A1 05 A1 02 A1")
+	m.asks(6, 0x2F, "", "00 0F")
+	m.asks(6, getFlags, "", "00 02")
+	m.sends(6, 0x35)
+	m.hears("00 A1")
+}
+
+func TestEachMachineIsAnInterfaceOfItsOwn(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	n.respond(0x2C, deviceID)
+	first, firstPath := vm(t, "host0", nil)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	second, _ := vm(t, "host1", object{"path": "tcp:" + address, "devIndex": 1, "ipmi-channel": 15})
+	start(t, bus.Address, hosts([]object{first, second}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
+	a, b := boot(t, "unix", firstPath, calm), boot(t, "tcp", address, calm)
+	a.asks(6, setEnables, "08", "00")
+	b.asks(6, sendMessage, "00 2C 18 BC 20 16 01 C9", "00")
+	b.hears("01 A1")
+	b.asks(6, getFlags, "", "00 01")
+	a.asks(6, getFlags, "", "00 00")
+	a.asks(6, getMessage, "", "80")
+}
+
+func TestGarbageFromAMachine(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t)
+	config, path := vm(t, "host0", nil)
+	start(t, bus.Address, hosts([]object{config}))
+	m := boot(t, "unix", path, calm)
+	m.says("00 00 A0 AA AA AA A1 77 A1 01 18 01 E7 A0 01 1C 01 E2 A0")
+	m.says(strings.Repeat("55 ", 10_000) + "A0")
+	m.asks(6, 0x01, "", "00 20 01 00 00 02 54 00 00 00 00 00")
+	m.asks(6, 0x01, "00", "C7")
+}
+
+// TestSocketOfSystemd: the daemon serves a socket that it has not made.
+func TestSocketOfSystemd(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t)
+	config, path := vm(t, "host0", nil)
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := listener.(*net.UnixListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	listener.Close()
+	defer socket.Close()
+	if err := chmodSocket(path); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// LISTEN_PID must be the daemon's own.
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"`, "sh",
+		program, "--bus", bus.Address, "--config", configFile(t, hosts([]object{config})))
+	cmd.ExtraFiles = []*os.File{socket}
+	d := launchCommand(t, cmd)
+	d.ready(t)
+	boot(t, "unix", path, calm).asks(6, 0x31, "", "00 00")
+	d.stopped(t)
+	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
+		t.Errorf("systemd's socket is gone or another one: %v", err)
+	}
+}
