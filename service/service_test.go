@@ -255,7 +255,10 @@ func TestHandlerOfAChannel(t *testing.T) {
 			if kind != HandlerSignal { // these do not wait
 				ctx = t.Context()
 			}
-			if _, err := handler.ServeIPMI(ctx, &req); ipmi.CodeOf(err) != want {
+			_, err = handler.ServeIPMI(ctx, &req)
+			// On a machine that is too busy the deadline comes before C1h.
+			late := kind == HandlerSignal && errors.Is(err, ipmi.ErrTooSlow)
+			if ipmi.CodeOf(err) != want && !late {
 				t.Errorf("%v, want %v", err, want)
 			}
 			// What is registered is served whatever the default.
