@@ -41,6 +41,13 @@ type Config struct {
 	LogEvent func(ctx context.Context, e ipmi.Event)
 	// WatchdogSensor is the sensor number in those events.
 	WatchdogSensor uint8
+
+	// LANChannel is the channel that has LAN configuration parameters; 0 for
+	// DefaultLANChannel.
+	LANChannel ipmi.Channel
+	// Channels are those that exist, beside the one a request comes in on and
+	// the LAN's.
+	Channels ipmi.ChannelMask
 }
 
 // BMC is a management controller. It implements ipmi.Handler; its methods may be
@@ -71,6 +78,9 @@ func New(config Config) *BMC {
 	if config.Settings == nil {
 		config.Settings = new(memory)
 	}
+	if config.LANChannel == 0 {
+		config.LANChannel = DefaultLANChannel
+	}
 	return &BMC{
 		config:     config,
 		log:        config.Log,
@@ -98,6 +108,9 @@ var commands = index(
 	acpiCommands,
 	systemInfoCommands,
 	watchdogCommands,
+	channelCommands,
+	userCommands,
+	lanCommands,
 	chassisCommands,
 	bootCommands,
 	logCommands,

@@ -122,6 +122,9 @@ func TestSettings(t *testing.T) {
 		b.is("lock", b.chassis(0x08, "81"), "C4")
 		b.is("policy", b.chassis(0x06, "01"), "C4")
 		b.is("system info", b.app(0x58, "02 00 00"), "C4")
+		b.is("user name", b.app(0x45, "02 41000000000000000000000000000000"), "C4")
+		b.is("password", b.app(0x47, "02 02 41000000000000000000000000000000"), "C4")
+		b.is("LAN", b.transport(0x01, "01 03 0A000001"), "C4")
 	})
 
 	story(t, "what is kept outlives the BMC", func(t *testing.T, b *bench) {
@@ -137,6 +140,8 @@ func TestSettings(t *testing.T) {
 		b.is("boot flags", b.chassis(0x09, "05 00 00"), "00 01 05 00 00 00 00 00")
 		b.is("status", b.chassis(0x01, ""), "00 01 00 40")
 		b.is("system info", b.app(0x59, "00 02 00 00"), "00 11 00 00000000000000000000000000000000")
+		b.is("user", b.app(0x44, "0E 02"), "00 0A 00 01 0F")
+		b.is("password", b.app(0x47, "02 03 41000000000000000000000000000000"), "80")
 	})
 
 	runs(t, "a store that fails when the host has been reset", func(t *testing.T, r *rig) {

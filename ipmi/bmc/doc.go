@@ -1,9 +1,9 @@
 // Package bmc is the built-in BMC: it says what the controller is, keeps the
 // system event log, guards hosts with watchdogs, acts on their chassis, and keeps
-// settings. There is a file for each group of commands
+// settings, users and LAN parameters. There is a file for each group of commands
 // with a table of them, and one index of all.
 //
-// It moves no messages between channels: global
+// It serves no sessions and no LAN, and moves no messages between channels: global
 // enables, message flags, event buffer and channel info are package bridge's.
 //
 // # Promises
@@ -15,10 +15,11 @@
 //     data CCh, what there is no way to do D5h: nothing is done in silence.
 //  3. What a request sets is kept by Settings before it is acknowledged, but for
 //     watchdogs, ACPI states, identify and set in progress, which end with the
-//     process.
+//     process. Passwords are kept as salted hashes only.
 //  4. Watchdogs belong to an interface, everything else that is a host's to the
 //     number of the host. Watchdogs expire while Run runs; no other method starts a
 //     goroutine.
 //
-// Source of numbers: IPMI v2.0, sections 20 (device), 22 (messaging), 27 (watchdog), 28 (chassis), 31 and 32 (log), 42 (sensor types).
+// Source of numbers: IPMI v2.0, sections 20 (device), 22 (messaging, users), 23
+// (LAN), 27 (watchdog), 28 (chassis), 31 and 32 (log), 42 (sensor types).
 package bmc

@@ -8,18 +8,21 @@ import "ipmbd/ipmi"
 const (
 	setComplete   = 0x00
 	setInProgress = 0x01
-
-	parameterSetInProgress = 0
-	parameterRevision      = 0x11 // 1, compatible with 1
 )
 
-// Codes of commands that get and set parameters (IPMI v2.0, sections 22.14a, 23.1
-// and 28.12).
+// What sets of parameters have in common (same sections).
 const (
-	codeNoParameter   ipmi.CompletionCode = 0x80
-	codeAlreadySet    ipmi.CompletionCode = 0x81   // a set is in progress
-	onlyRevision                          = 1 << 7 // in a request to get: nothing but the revision
-	parameterSelector                     = 0x7F
+	parameterSetInProgress = 0
+	parameterSelector      = 0x7F
+	parameterRevision      = 0x11   // 1, compatible with 1
+	onlyRevision           = 1 << 7 // in a request to get: nothing else
+)
+
+// Codes of commands that get and set parameters (same sections).
+const (
+	codeNoParameter ipmi.CompletionCode = 0x80
+	codeAlreadySet  ipmi.CompletionCode = 0x81 // a set is in progress
+	codeReadOnly    ipmi.CompletionCode = 0x82
 )
 
 // setProgress begins or ends setting a set of parameters. It keeps nobody from

@@ -120,6 +120,11 @@ func (b *bench) chassis(cmd ipmi.Command, data string) []byte {
 	return b.on(host0, 0, ipmi.NetFnChassis, cmd, data)
 }
 
+func (b *bench) transport(cmd ipmi.Command, data string) []byte {
+	b.t.Helper()
+	return b.on(host0, 0, ipmi.NetFnTransport, cmd, data)
+}
+
 // fakeMachine does what it is told, or fails.
 type fakeMachine struct {
 	mu   sync.Mutex
