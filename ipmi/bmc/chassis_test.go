@@ -90,6 +90,12 @@ func TestChassisStatus(t *testing.T) {
 		identifies("end", "00 00", off)
 	})
 
+	runs(t, "what is on does not start again", func(t *testing.T, r *rig) {
+		r.is("up", r.chassis(0x02, "01"), "00")
+		r.is("status", r.chassis(0x01, ""), "00 01 00 40")
+		r.is("cause", r.chassis(0x07, ""), "00 00 00")
+	})
+
 	runs(t, "restart cause", func(t *testing.T, r *rig) {
 		r.is("unknown", r.chassis(0x07, ""), "00 00 00")
 		r.is("reset", r.chassis(0x02, "03"), "00")

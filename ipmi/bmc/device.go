@@ -78,7 +78,14 @@ func supportOf(commands map[commandKey]command) ipmi.DeviceSupport {
 	return support
 }
 
-func coldReset(b *BMC, ctx context.Context, _ *ipmi.Request) ipmi.Response { return b.reset(ctx, true) }
+// coldReset stops the watchdogs, too (IPMI v2.0, section 27.6).
+func coldReset(b *BMC, ctx context.Context, _ *ipmi.Request) ipmi.Response {
+	r := b.reset(ctx, true)
+	if r.Code == ipmi.CodeOK {
+		b.stopWatchdogs(func(*watchdog) bool { return true })
+	}
+	return r
+}
 
 func warmReset(b *BMC, ctx context.Context, _ *ipmi.Request) ipmi.Response {
 	return b.reset(ctx, false)

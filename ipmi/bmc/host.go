@@ -56,14 +56,19 @@ func (b *BMC) act(ctx context.Context, o origin, a Action) error {
 	if b.config.Machine == nil {
 		return ipmi.ErrCannot
 	}
-	asked := time.Now()
+	asked, was := time.Now(), b.config.Machine.Power(o.iface, o.host)
 	if err := b.config.Machine.Act(ctx, o.iface, o.host, a); err != nil {
 		return err
 	}
-	if a == PulseDiagnosticInterrupt || a == SoftShutdown {
-		return nil
+	if a == PulseDiagnosticInterrupt || a == SoftShutdown || a == PowerUp && was == PowerOn {
+		return nil // The host runs on.
 	}
-	b.remember(o, a, asked)
+	b.remember(o, a)
+	if a != PowerUp {
+		// They guarded software that no longer runs; but those that were started
+		// since do not: a slow machine has let the host run again.
+		b.stopWatchdogs(func(w *watchdog) bool { return w.host == o.host && !w.started.After(asked) })
+	}
 	if o.cause == causeWatchdog {
 		if err := b.endBootFlags(ctx, o.host); err != nil {
 			return err
@@ -72,10 +77,8 @@ func (b *BMC) act(ctx context.Context, o origin, a Action) error {
 	return b.forgetOS(ctx, o.host)
 }
 
-// remember notes why a host starts. Its watchdogs stop with it, for they guarded
-// software that no longer runs, but for those that were started after the machine
-// was asked: a slow one has let the host run again.
-func (b *BMC) remember(o origin, a Action, asked time.Time) {
+// remember notes why a host starts.
+func (b *BMC) remember(o origin, a Action) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.host(o.host)
@@ -84,9 +87,6 @@ func (b *BMC) remember(o origin, a Action, asked time.Time) {
 	}
 	if a == PowerUp || a == PowerCycle {
 		h.byCommand = o.cause == causeCommand
-	}
-	if a != PowerUp {
-		b.stopWatchdogs(o.host, asked)
 	}
 }
 

@@ -118,14 +118,29 @@ func (w *watchdog) expire() Expiry {
 	return e
 }
 
-// stopWatchdogs stops those of a host that were started until a time; the caller
-// holds mu.
-func (b *BMC) stopWatchdogs(host int, until time.Time) {
+// stopWatchdogs stops some of them and ends their messaging interrupts, as resets
+// of the system and of the BMC do (IPMI v2.0, section 27.6).
+func (b *BMC) stopWatchdogs(which func(*watchdog) bool) {
+	for _, w := range b.haltWatchdogs(which) {
+		b.tellPreTimeout(w)
+	}
+}
+
+// haltWatchdogs returns those that had a messaging interrupt pending.
+func (b *BMC) haltWatchdogs(which func(*watchdog) bool) (interrupted []*watchdog) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, w := range b.watchdogs {
-		if w.host == host && !w.started.After(until) {
-			w.stop()
+		if !which(w) {
+			continue
+		}
+		w.stop()
+		if w.pending {
+			w.pending = false
+			interrupted = append(interrupted, w)
 		}
 	}
+	return interrupted
 }
 
 // Event data of the sensor (IPMI v2.0, table 42-3, Watchdog 2): the offset is that

@@ -1,6 +1,7 @@
 package bmc
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -243,6 +244,27 @@ func TestPreTimeout(t *testing.T) {
 		r.saw("expired", &r.expired, "host0 0: pre-timeout, use 4, action 0, interrupt 3, <nil>")
 		time.Sleep(time.Second)
 		r.saw("expired", &r.expired, "host0 0: time-out, use 4, action 0, interrupt 3, <nil>")
+	})
+
+	runs(t, "a reset of the host ends it", func(t *testing.T, r *rig) {
+		r.is("set", r.app(setTimer, "44 31 03 00 3C00"), "00")
+		r.is("reset", r.app(resetTimer, ""), "00")
+		time.Sleep(6 * time.Second)
+		r.done("machine", "host0 0: hard reset")
+		r.saw("pending, and no more", &r.pending, "host0 true", "host0 false")
+	})
+
+	runs(t, "a cold reset of the BMC ends it, but a warm one does not", func(t *testing.T, r *rig) {
+		r.bmc.config.Reset = func(context.Context, bool) error { return nil }
+		r.is("set", r.app(setTimer, "44 31 03 00 3C00"), "00")
+		r.is("reset", r.app(resetTimer, ""), "00")
+		time.Sleep(3 * time.Second)
+		r.saw("pending", &r.pending, "host0 true")
+		r.is("warm", r.app(0x03, ""), "00")
+		r.is("it runs", r.app(getTimer, ""), "00 44 31 03 00 3C00 1E00")
+		r.is("cold", r.app(0x02, ""), "00")
+		r.saw("no more", &r.pending, "host0 false")
+		r.is("it stands", r.app(getTimer, ""), "00 04 31 03 00 3C00 3C00")
 	})
 
 	runs(t, "nobody listens", func(t *testing.T, r *rig) {
