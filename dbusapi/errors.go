@@ -78,6 +78,7 @@ var errorNames = []struct {
 	{is(ipmi.ErrTooSlow), errorTimeout, "the one who serves this command did not answer in time"},
 	{is(ipmi.ErrNoSpace), errorTooMany, "out of space"},
 	{is(ipmi.ErrAnswerTooLong), errorInvalidArgument, "the answer is longer than a frame of this bus"},
+	{is(ipmi.ErrCannot), errorUnsupported, "there is no way to do that here"},
 	{is(ipmi.ErrPanic), errorInternal, "see the journal of ipmbd"},
 
 	{is(context.DeadlineExceeded), errorTimeout, "the time for the call is over"},

@@ -93,6 +93,7 @@ func TestEveryErrorHasItsNameAndStatus(t *testing.T) {
 		"ipmi.ErrTooSlow":         {ipmi.ErrTooSlow, errorTimeout, 4},
 		"ipmi.ErrNoSpace":         {ipmi.ErrNoSpace, errorTooMany, 4},
 		"ipmi.ErrAnswerTooLong":   {ipmi.ErrAnswerTooLong, errorInvalidArgument, 4},
+		"ipmi.ErrCannot":          {ipmi.ErrCannot, errorUnsupported, 4},
 		"ipmi.ErrPanic":           {ipmi.ErrPanic, errorInternal, 4},
 		"no adapter":              {ErrNoAdapter, errorNotFound, 4},
 		"in use":                  {ErrInUse, errorNotAllowed, 4},

@@ -39,6 +39,8 @@ var (
 	ErrNoSpace = errors.New("out of space")
 	// ErrAnswerTooLong: the answer does not fit the medium.
 	ErrAnswerTooLong = errors.New("answer too long")
+	// ErrCannot: there is no way to do what is asked, here or now.
+	ErrCannot = errors.New("no way to do that")
 	// ErrPanic: the handler panicked.
 	ErrPanic = errors.New("handler panicked")
 
@@ -60,6 +62,7 @@ var codes = []struct {
 	{ErrGone, CodeNoResponse},
 	{ErrAnswerTooLong, CodeNoResponse},
 	{ErrNoSpace, CodeOutOfSpace},
+	{ErrCannot, CodeNotInState},
 	{ErrTooSlow, CodeTimeout},
 	{context.DeadlineExceeded, CodeTimeout},
 }

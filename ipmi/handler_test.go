@@ -26,6 +26,7 @@ var sentinels = []struct {
 	{"ErrTooSlow", ErrTooSlow, CodeTimeout, false},
 	{"ErrNoSpace", ErrNoSpace, CodeOutOfSpace, false},
 	{"ErrAnswerTooLong", ErrAnswerTooLong, CodeNoResponse, false},
+	{"ErrCannot", ErrCannot, CodeNotInState, false},
 	{"ErrPanic", ErrPanic, CodeUnspecified, false},
 	{"ErrDeferred", ErrDeferred, CodeUnspecified, false}, // nobody asks
 }

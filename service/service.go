@@ -183,6 +183,7 @@ func (s *service) run(ctx context.Context) error {
 	lost := make(chan error, 1)
 	loops.Go(func() { lost <- s.server.Run(running) })
 	loops.Go(func() { s.bridge.Run(running) })
+	loops.Go(func() { s.bmc.Run(running) })
 	loops.Go(func() { s.tellStatus(running) })
 
 	s.awaitBuses(ctx)

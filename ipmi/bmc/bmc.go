@@ -2,20 +2,96 @@ package bmc
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"ipmbd/ipmi"
 )
 
+// Config describes a BMC. Its zero value is one without identity, which keeps
+// everything in memory and cannot act on a machine.
+//
+// The functions may be called from several goroutines at once; nil is nobody.
+type Config struct {
+	Identity Identity
+	// GUID is what Get Device GUID and Get System GUID answer, as on the wire;
+	// zero for a random one.
+	GUID [16]byte
+	// Log keeps the system event log; nil for one in memory.
+	Log *Log
+	// Settings keeps what is set; nil for memory.
+	Settings Settings
+	// Machine carries out what is asked of the chassis; without one it is D5h.
+	Machine Machine
+
+	// Reset is asked by Cold Reset and Warm Reset. It returns before the BMC
+	// ends, so that the request gets its answer.
+	Reset func(ctx context.Context, cold bool) error
+	// SelfTest says what is wrong; nothing is without it.
+	SelfTest func() Fault
+
+	// Watchdog is told of each pre-timeout and time-out, after the Machine.
+	Watchdog func(iface string, host int, e Expiry)
+	// PreTimeout is told whether a pre-timeout's messaging interrupt is pending,
+	// bit 3 of the message flags, in the order of the changes of an interface. It
+	// must neither block nor call the BMC.
+	PreTimeout func(iface string, pending bool)
+	// LogEvent keeps the watchdog's events, and itself reports what goes wrong;
+	// nil for Log.
+	LogEvent func(ctx context.Context, e ipmi.Event)
+	// WatchdogSensor is the sensor number in those events.
+	WatchdogSensor uint8
+
+	// LANChannel is the channel that has LAN configuration parameters; 0 for
+	// DefaultLANChannel.
+	LANChannel ipmi.Channel
+	// Channels are those that exist, beside the one a request comes in on and
+	// the LAN's.
+	Channels ipmi.ChannelMask
+}
+
 // BMC is a management controller. It implements ipmi.Handler; its methods may be
 // called from several goroutines at once.
 type BMC struct {
-	deviceID []byte
-	log      *Log
+	config  Config
+	log     *Log
+	support ipmi.DeviceSupport
+	started time.Time
+	changed chan struct{} // wakes Run
+
+	telling sync.Mutex // keeps what PreTimeout is told in order
+
+	mu         sync.Mutex
+	hosts      map[int]*host
+	watchdogs  map[string]*watchdog // by interface
+	inProgress map[string]bool      // sets of parameters that are being set
 }
 
-// New makes a BMC that identifies itself by the data of an answer to Get Device
-// ID, and keeps a log.
-func New(deviceID []byte, log *Log) *BMC { return &BMC{deviceID: deviceID, log: log} }
+// New makes a BMC. Its watchdogs expire while Run runs.
+func New(config Config) *BMC {
+	if config.GUID == ([16]byte{}) {
+		config.GUID = randomGUID()
+	}
+	if config.Log == nil {
+		config.Log = new(Log)
+	}
+	if config.Settings == nil {
+		config.Settings = new(memory)
+	}
+	if config.LANChannel == 0 {
+		config.LANChannel = DefaultLANChannel
+	}
+	return &BMC{
+		config:     config,
+		log:        config.Log,
+		support:    supportOf(commands),
+		started:    time.Now(),
+		changed:    make(chan struct{}, 1),
+		hosts:      make(map[int]*host),
+		watchdogs:  make(map[string]*watchdog),
+		inProgress: make(map[string]bool),
+	}
+}
 
 // command is one row of a table of commands, by the numbers of IPMI v2.0,
 // appendix G.
@@ -27,7 +103,18 @@ type command struct {
 }
 
 // commands are those of all groups; each file has its own.
-var commands = index(deviceCommands, logCommands)
+var commands = index(
+	deviceCommands,
+	acpiCommands,
+	systemInfoCommands,
+	watchdogCommands,
+	channelCommands,
+	userCommands,
+	lanCommands,
+	chassisCommands,
+	bootCommands,
+	logCommands,
+)
 
 type commandKey struct {
 	netFn   ipmi.NetFn
@@ -60,6 +147,9 @@ func (b *BMC) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, 
 
 // refuse answers with a completion code and no data.
 func refuse(c ipmi.CompletionCode) ipmi.Response { return ipmi.Response{Code: c} }
+
+// outcome answers with the completion code of an error, or of none.
+func outcome(err error) ipmi.Response { return refuse(ipmi.CodeOf(err)) }
 
 // answer answers with data.
 func answer(data ...byte) ipmi.Response { return ipmi.Response{Data: data} }

@@ -21,7 +21,7 @@ type bench struct {
 func story(t *testing.T, name string, tell func(t *testing.T, b *bench)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { tell(t, &bench{t, New(DeviceID, new(Log))}) })
+		synctest.Test(t, func(t *testing.T) { tell(t, &bench{t, New(Config{})}) })
 	})
 }
 
@@ -109,13 +109,6 @@ func TestLog(t *testing.T) {
 		b.is("set", b.storage(0x49, "00000050"), "00")
 		time.Sleep(3 * time.Second)
 		b.is("time", b.storage(0x48, ""), "00 03000050")
-	})
-}
-
-func TestDevice(t *testing.T) {
-	story(t, "says what it is", func(t *testing.T, b *bench) {
-		b.is("device ID", b.asks(ipmi.NetFnApp, 0x01), "00 20 01 00 00 02 54 00 00 00 00 00")
-		b.is("self test", b.asks(ipmi.NetFnApp, 0x04), "00 56 00")
 	})
 }
 

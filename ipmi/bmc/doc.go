@@ -1,13 +1,25 @@
-// Package bmc is the built-in BMC: it says what the controller is and keeps the
-// system event log. There is a file for each group of commands, and one table of
-// all of them.
+// Package bmc is the built-in BMC: it says what the controller is, keeps the
+// system event log, guards hosts with watchdogs, acts on their chassis, and keeps
+// settings, users and LAN parameters. There is a file for each group of commands
+// with a table of them, and one index of all.
+//
+// It serves no sessions and no LAN, and moves no messages between channels: global
+// enables, message flags, event buffer and channel info are package bridge's.
 //
 // # Promises
 //
 //  1. A record that was acknowledged is in the log until it is cleared, or the
 //     process ends: the log lives in memory. A full log takes no more (C4h) and
 //     raises the overflow flag; it forgets nothing by itself.
-//  2. Unknown commands are C1h, LUNs other than 0 are C2h, wrong lengths C7h.
+//  2. Unknown commands are C1h, LUNs other than 0 are C2h, wrong lengths C7h, wrong
+//     data CCh, what there is no way to do D5h: nothing is done in silence.
+//  3. What a request sets is kept by Settings before it is acknowledged, but for
+//     watchdogs, ACPI states, identify and set in progress, which end with the
+//     process. Passwords are kept as salted hashes only.
+//  4. Watchdogs belong to an interface, everything else that is a host's to the
+//     number of the host. Watchdogs expire while Run runs; no other method starts a
+//     goroutine.
 //
-// Source of numbers: IPMI v2.0, sections 20 (device), 31 and 32 (log).
+// Source of numbers: IPMI v2.0, sections 20 (device), 22 (messaging, users), 23
+// (LAN), 27 (watchdog), 28 (chassis), 31 and 32 (log), 42 (sensor types).
 package bmc

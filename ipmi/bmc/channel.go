@@ -1,0 +1,72 @@
+package bmc
+
+import (
+	"context"
+
+	"ipmbd/ipmi"
+)
+
+// channelCommands say who may use a channel (IPMI v2.0, sections 22.13 and
+// 22.23). No channel has sessions: that of the LAN is configured here and served
+// by nobody.
+var channelCommands = []command{
+	{ipmi.NetFnApp, 0x38, 2, 2, getAuthenticationCapabilities},
+	{ipmi.NetFnApp, 0x41, 2, 2, getChannelAccess},
+}
+
+// DefaultLANChannel is the channel of the LAN where none is configured.
+const DefaultLANChannel ipmi.Channel = 1
+
+const (
+	channelBits         = 0x0F
+	privilegeBits       = 0x0F
+	privilegeCallback   = 1
+	privilegeAdmin      = 4
+	privilegeOEM        = 5
+	privilegeNone       = 0x0F // no access
+	alertingDisabled    = 1 << 5
+	accessDisabled      = 0 // for IPMI messaging
+	accessStored        = 1 // asked for: what is kept
+	accessPresent       = 2 // asked for: what holds now
+	accessKindShift     = 6
+	reservedChannelBits = 0x70
+	reservedAccessBits  = 0x3F
+
+	// codeSessionless: the channel has no sessions (section 22.23).
+	codeSessionless ipmi.CompletionCode = 0x82
+)
+
+// channel is the number that a request means, and whether there is such a
+// channel.
+func (b *BMC) channel(req *ipmi.Request, number byte) (c ipmi.Channel, ok bool) {
+	c = ipmi.Channel(number & channelBits)
+	if c == ipmi.ChannelCurrent {
+		c = req.Channel
+	}
+	return c, c == req.Channel || c == b.config.LANChannel || b.config.Channels.Has(c)
+}
+
+// getAuthenticationCapabilities takes channel and privilege level. The answer is
+// the channel, authentication types, their state, sessions of IPMI 1.5 and 2.0,
+// OEM ID and data: there is nothing of these.
+func getAuthenticationCapabilities(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	c, ok := b.channel(req, req.Data[0])
+	if level := req.Data[1]; !ok || req.Data[0]&reservedChannelBits != 0 || level < privilegeCallback || level > privilegeOEM {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	return answer(byte(c), 0, 0, 0, 0, 0, 0, 0)
+}
+
+// getChannelAccess takes channel, and whether what is stored or what holds is
+// wanted.
+func getChannelAccess(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	c, ok := b.channel(req, req.Data[0])
+	kind := req.Data[1] >> accessKindShift
+	switch {
+	case !ok, req.Data[0]&^channelBits != 0, req.Data[1]&reservedAccessBits != 0, kind != accessStored && kind != accessPresent:
+		return refuse(ipmi.CodeInvalidField)
+	case c != b.config.LANChannel:
+		return refuse(codeSessionless)
+	}
+	return answer(alertingDisabled|accessDisabled, privilegeAdmin)
+}

@@ -1,0 +1,150 @@
+package bmc
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// chassisCommands are those of the chassis device (IPMI v2.0, section 28), but
+// for boot options.
+var chassisCommands = []command{
+	{ipmi.NetFnChassis, 0x00, 0, 0, getChassisCapabilities},
+	{ipmi.NetFnChassis, 0x01, 0, 0, getChassisStatus},
+	{ipmi.NetFnChassis, 0x02, 1, 1, chassisControl},
+	{ipmi.NetFnChassis, 0x04, 0, 2, chassisIdentify},
+	{ipmi.NetFnChassis, 0x06, 1, 1, setPowerRestorePolicy},
+	{ipmi.NetFnChassis, 0x07, 0, 0, getRestartCause},
+	{ipmi.NetFnChassis, 0x0F, 0, 0, getPOHCounter},
+}
+
+// bmcAddress is where all devices of the chassis are.
+const bmcAddress = 0x20
+
+// getChassisCapabilities answers flags, none of which holds, and the addresses of
+// FRU, SDR, SEL, system management and bridge device (section 28.1).
+func getChassisCapabilities(*BMC, context.Context, *ipmi.Request) ipmi.Response {
+	return answer(0, bmcAddress, bmcAddress, bmcAddress, bmcAddress, bmcAddress)
+}
+
+// Bits of the status (section 28.2).
+const (
+	statusPowerOn        = 1 << 0
+	statusPolicyShift    = 5
+	statusOnByCommand    = 1 << 4
+	statusIdentifyKnown  = 1 << 6
+	statusIdentifyShift  = 4
+	policyAlwaysOff      = 0
+	policyNoChange       = 3
+	policiesSupported    = 0x07
+	powerRestoreSetting  = "power-restore-policy"
+	controlActionBits    = 0x0F
+	minutesPerCount      = 60
+	identifyIndefinitely = 1 << 0
+)
+
+// getChassisStatus answers power state, last power event and identify state.
+func getChassisStatus(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	state := b.setting(hostSetting(req.Host, powerRestoreSetting), policyAlwaysOff)[0] << statusPolicyShift
+	if b.power(req) == PowerOn {
+		state |= statusPowerOn
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.host(req.Host)
+	var event byte
+	if h.byCommand {
+		event |= statusOnByCommand
+	}
+	identify := byte(h.identifyNow(time.Now())) << statusIdentifyShift
+	return answer(state, event, statusIdentifyKnown|identify)
+}
+
+// chassisControl takes an action. What is off cannot be power cycled.
+func chassisControl(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+	a := Action(req.Data[0] & controlActionBits)
+	switch {
+	case req.Data[0]&^controlActionBits != 0, a > SoftShutdown:
+		return refuse(ipmi.CodeInvalidField)
+	case a == PowerCycle && b.power(req) == PowerOff:
+		return refuse(ipmi.CodeNotInState)
+	}
+	b.keepBootFlags(req.Host)
+	return outcome(b.act(ctx, origin{req.Interface, req.Host, req.Channel, causeCommand}, a))
+}
+
+// identifyState is whether the chassis identifies itself (section 28.2).
+type identifyState uint8
+
+const (
+	identifyOff identifyState = iota
+	identifyForATime
+	identifyForever
+
+	// identifyTime is how long, when the request does not say (section 28.5).
+	identifyTime = 15 * time.Second
+)
+
+func (h *host) identifyNow(now time.Time) identifyState {
+	if h.identify == identifyForATime && !now.Before(h.identifyUntil) {
+		h.identify = identifyOff
+	}
+	return h.identify
+}
+
+// chassisIdentify takes the time in seconds, 0 to end it, and whether it is
+// forever.
+func chassisIdentify(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	wanted, length := identifyForATime, identifyTime
+	if len(req.Data) > 0 {
+		length = time.Duration(req.Data[0]) * time.Second
+	}
+	if length == 0 {
+		wanted = identifyOff
+	}
+	if len(req.Data) > 1 {
+		switch req.Data[1] {
+		case identifyIndefinitely:
+			wanted = identifyForever
+		case 0:
+		default:
+			return refuse(ipmi.CodeInvalidField)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.host(req.Host)
+	h.identify, h.identifyUntil = wanted, time.Now().Add(length)
+	return answer()
+}
+
+// setPowerRestorePolicy takes what the host does when power comes back: stays
+// off, what it did before, or comes up.
+func setPowerRestorePolicy(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+	policy := req.Data[0]
+	if policy > policyNoChange {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	if policy != policyNoChange {
+		if r := b.keep(ctx, hostSetting(req.Host, powerRestoreSetting), policy); r.Code != ipmi.CodeOK {
+			return r
+		}
+	}
+	return answer(policiesSupported)
+}
+
+// getRestartCause answers the cause, and the channel of the command that was it.
+func getRestartCause(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.host(req.Host)
+	return answer(byte(h.cause), byte(h.causeChannel))
+}
+
+// getPOHCounter answers the hours that the BMC has run.
+func getPOHCounter(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+	hours := uint32(time.Since(b.started) / (minutesPerCount * time.Minute))
+	return answer(binary.LittleEndian.AppendUint32([]byte{minutesPerCount}, hours)...)
+}

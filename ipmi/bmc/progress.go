@@ -1,0 +1,55 @@
+package bmc
+
+import "ipmbd/ipmi"
+
+// States of "set in progress", parameter 0 of each set of parameters (IPMI v2.0,
+// sections 22.14a, 23.1 and 28.12). There is no third, commit write: what is set
+// holds at once.
+const (
+	setComplete   = 0x00
+	setInProgress = 0x01
+)
+
+// What sets of parameters have in common (same sections).
+const (
+	parameterSetInProgress = 0
+	parameterSelector      = 0x7F
+	parameterRevision      = 0x11   // 1, compatible with 1
+	onlyRevision           = 1 << 7 // in a request to get: nothing else
+)
+
+// Codes of commands that get and set parameters (same sections).
+const (
+	codeNoParameter ipmi.CompletionCode = 0x80
+	codeAlreadySet  ipmi.CompletionCode = 0x81 // a set is in progress
+	codeReadOnly    ipmi.CompletionCode = 0x82
+)
+
+// setProgress begins or ends setting a set of parameters. It keeps nobody from
+// setting them: it lets programs know of each other.
+func (b *BMC) setProgress(set string, state []byte) ipmi.Response {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case len(state) != 1:
+		return refuse(ipmi.CodeLengthInvalid)
+	case state[0] == setComplete:
+		delete(b.inProgress, set)
+	case state[0] != setInProgress:
+		return refuse(ipmi.CodeInvalidField)
+	case b.inProgress[set]:
+		return refuse(codeAlreadySet)
+	default:
+		b.inProgress[set] = true
+	}
+	return answer()
+}
+
+func (b *BMC) progress(set string) byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.inProgress[set] {
+		return setInProgress
+	}
+	return setComplete
+}

@@ -1,0 +1,88 @@
+package bmc
+
+import (
+	"context"
+	"fmt"
+
+	"ipmbd/ipmi"
+)
+
+// systemInfoCommands keep texts that system software leaves (IPMI v2.0, sections
+// 22.14a and 22.14b).
+var systemInfoCommands = []command{
+	{ipmi.NetFnApp, 0x58, 2, 2 + infoBlock, setSystemInfo},
+	{ipmi.NetFnApp, 0x59, 4, 4, getSystemInfo},
+}
+
+// Parameters, each a text but for parameter 0.
+const (
+	infoFirmwareVersion = 1
+	infoSystemName      = 2
+	infoPrimaryOS       = 3
+	infoOS              = 4 // the one that runs
+	infoOSVersion       = 5
+	infoBMCURL          = 6
+	infoManagementURL   = 7 // of the operating system or hypervisor
+
+	infoBlock = 16 // bytes of a text that a request has
+	// maxInfoBlocks is how many blocks a text has at most: its length is one byte.
+	maxInfoBlocks = 16
+)
+
+func infoSetting(host int, parameter, block byte) string {
+	return hostSetting(host, fmt.Sprintf("system-info/%d/%d", parameter, block))
+}
+
+func isInfoText(parameter byte) bool {
+	return parameter >= infoFirmwareVersion && parameter <= infoManagementURL
+}
+
+// setSystemInfo takes a parameter and its data: for a text, the number of a block
+// and up to 16 bytes of it. Block 0 begins with encoding and length.
+func setSystemInfo(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+	parameter, data := req.Data[0], req.Data[1:]
+	switch {
+	case parameter == parameterSetInProgress:
+		return b.setProgress(hostSetting(req.Host, "system-info"), data)
+	case !isInfoText(parameter):
+		return refuse(codeNoParameter)
+	case len(data) < 2:
+		return refuse(ipmi.CodeLengthInvalid)
+	case data[0] >= maxInfoBlocks:
+		return refuse(ipmi.CodeParameterOutOfRange)
+	}
+	var block [infoBlock]byte
+	copy(block[:], data[1:])
+	return b.keep(ctx, infoSetting(req.Host, parameter, data[0]), block[:]...)
+}
+
+// getSystemInfo takes parameter, number of a block and 00h. A text that was never
+// set is empty.
+func getSystemInfo(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	parameter, number := req.Data[1], req.Data[2]
+	switch {
+	case req.Data[0]&onlyRevision != 0:
+		return answer(parameterRevision)
+	case parameter == parameterSetInProgress:
+		return answer(parameterRevision, b.progress(hostSetting(req.Host, "system-info")))
+	case !isInfoText(parameter):
+		return refuse(codeNoParameter)
+	}
+	block := b.config.Settings.Setting(infoSetting(req.Host, parameter, number))
+	if len(block) != infoBlock {
+		if number != 0 {
+			return refuse(ipmi.CodeParameterOutOfRange)
+		}
+		block = make([]byte, infoBlock)
+	}
+	return answer(append([]byte{parameterRevision, number}, block...)...)
+}
+
+// forgetOS makes the name of the system that runs empty: it runs no more.
+func (b *BMC) forgetOS(ctx context.Context, host int) error {
+	name := infoSetting(host, infoOS, 0)
+	if b.config.Settings.Setting(name) == nil {
+		return nil
+	}
+	return b.config.Settings.Keep(ctx, name, make([]byte, infoBlock))
+}

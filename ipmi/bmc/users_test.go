@@ -1,0 +1,90 @@
+package bmc
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"ipmbd/ipmi"
+)
+
+const (
+	password16 = "736563726574000000000000000000 00"
+	password20 = "73656372657400000000000000000000 00000000"
+)
+
+func TestUsers(t *testing.T) {
+	story(t, "as ipmitool user list asks for them", func(t *testing.T, b *bench) {
+		for id := byte(1); id <= maxUsers; id++ {
+			b.is("access", b.asks(ipmi.NetFnApp, 0x44, 0x00, id), "00 0A 00 01 0F")
+			b.is("name", b.asks(ipmi.NetFnApp, 0x46, id), "00 00000000000000000000000000000000")
+		}
+	})
+
+	story(t, "one is made", func(t *testing.T, b *bench) {
+		b.is("name", b.app(0x45, "02 61646D696E0000000000000000000000"), "00")
+		b.is("its name", b.app(0x46, "02"), "00 61646D696E0000000000000000000000")
+		b.is("privilege", b.app(0x43, "01 02 04 00"), "00")
+		b.is("access", b.app(0x43, "B1 02 04"), "00")
+		b.is("enable", b.app(0x47, "02 01"), "00")
+		b.is("it", b.app(0x44, "01 02"), "00 0A 41 01 34")
+		b.is("on this channel", b.app(0x44, "0E 02"), "00 0A 41 01 0F")
+		b.is("the first", b.app(0x44, "01 01"), "00 0A 01 01 0F")
+		b.is("only the privilege", b.app(0x43, "01 02 02"), "00")
+		b.is("disable", b.app(0x47, "02 00"+password16), "00")
+		b.is("it", b.app(0x44, "01 02"), "00 0A 80 01 32")
+	})
+
+	story(t, "channels that exist", func(t *testing.T, b *bench) {
+		b.bmc = New(Config{LANChannel: 3, Channels: ipmi.Channel(7).Mask()})
+		for channel, want := range map[string]string{"03": "00 0A 00 01 0F", "07": "00 0A 00 01 0F", "0E": "00 0A 00 01 0F", "0F": "00 0A 00 01 0F", "01": "CC", "08": "CC"} {
+			b.is("channel "+channel, b.app(0x44, channel+"02"), want)
+		}
+	})
+
+	story(t, "a password is tested", func(t *testing.T, b *bench) {
+		b.is("none was set", b.app(0x47, "02 03"+password16), "80")
+		b.is("set", b.app(0x47, "02 02"+password16), "00")
+		b.is("test", b.app(0x47, "02 03"+password16), "00")
+		b.is("test another", b.app(0x47, "02 03"+strings.Replace(password16, "73", "74", 1)), "80")
+		b.is("test of another size", b.app(0x47, "82 03"+password20), "81")
+		b.is("another user's", b.app(0x47, "03 03"+password16), "80")
+		b.is("set one of 20 bytes", b.app(0x47, "82 02"+password20), "00")
+		b.is("test", b.app(0x47, "82 03"+password20), "00")
+		b.is("the user is not enabled by it", b.app(0x44, "0E 02"), "00 0A 00 01 0F")
+	})
+
+	story(t, "a password of a size that is not its own", func(t *testing.T, b *bench) {
+		b.is("short for long", b.app(0x47, "82 02"+password16), "C7")
+		b.is("long for short", b.app(0x47, "02 02"+password20), "C7")
+		b.is("none to set", b.app(0x47, "02 02"), "C7")
+		b.is("none to test", b.app(0x47, "02 03"), "C7")
+		b.is("a part when enabling", b.app(0x47, "02 01 41"), "C7")
+	})
+
+	story(t, "a password cannot be read where it is kept, and equal ones differ", func(t *testing.T, b *bench) {
+		kept := new(memory)
+		b.bmc = New(Config{Settings: kept})
+		b.is("set", b.app(0x47, "02 02"+password16), "00")
+		b.is("set", b.app(0x47, "03 02"+password16), "00")
+		for name, value := range kept.values {
+			if bytes.Contains(value, []byte("secret")) {
+				t.Errorf("%s is %q", name, value)
+			}
+		}
+		if second, third := kept.Setting("user/2/password"), kept.Setting("user/3/password"); bytes.Equal(second, third) || len(second) != passwordLength {
+			t.Errorf("% X and % X", second, third)
+		}
+	})
+}
+
+func TestChannels(t *testing.T) {
+	story(t, "the LAN is for nobody, the others have no sessions", func(t *testing.T, b *bench) {
+		b.is("stored access", b.app(0x41, "01 40"), "00 20 04")
+		b.is("present access", b.app(0x41, "01 80"), "00 20 04")
+		b.is("system interface", b.app(0x41, "0E 80"), "82")
+		b.is("no such channel", b.app(0x41, "09 80"), "CC")
+		b.is("authentication", b.app(0x38, "8E 04"), "00 0F 00 00 00 000000 00")
+		b.is("of the LAN", b.app(0x38, "01 04"), "00 01 00 00 00 000000 00")
+	})
+}

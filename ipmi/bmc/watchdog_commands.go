@@ -1,0 +1,117 @@
+package bmc
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// watchdogCommands are those of the watchdog of the interface they come in on
+// (IPMI v2.0, section 27).
+var watchdogCommands = []command{
+	{ipmi.NetFnApp, 0x22, 0, 0, resetWatchdog},
+	{ipmi.NetFnApp, 0x24, 6, 6, setWatchdog},
+	{ipmi.NetFnApp, 0x25, 0, 0, getWatchdog},
+}
+
+// codeNotInitialized: Set Watchdog Timer has not been there yet (section 27.5).
+const codeNotInitialized ipmi.CompletionCode = 0x80
+
+// Bits of the requests and answers (sections 27.6 and 27.7).
+const (
+	watchdogDontLog  = 1 << 7
+	watchdogDontStop = 1 << 6 // in a request
+	watchdogRunning  = 1 << 6 // in an answer
+	useBits          = 0x07
+	reservedUseBits  = 0x38
+	actionBits       = 0x07
+	interruptShift   = 4
+	reservedActions  = 0x88
+	expiredBits      = 0x3E // of the uses there are
+)
+
+// resetWatchdog starts the countdown. Between pre-timeout and time-out it does
+// not: only Set Watchdog Timer stops it then (section 27.5).
+func resetWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.watchdogs[req.Interface]
+	switch {
+	case w == nil:
+		return refuse(codeNotInitialized)
+	case w.running && w.interrupted:
+		return refuse(ipmi.CodeNotInState)
+	}
+	w.start(time.Now())
+	b.wake()
+	return answer()
+}
+
+// setWatchdog takes use and flags, interrupt and action, pre-timeout in seconds,
+// expiration flags to clear, and the countdown. It ends a pending messaging
+// interrupt.
+func setWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	set := watchdog{
+		origin:     origin{req.Interface, req.Host, req.Channel, causeWatchdog},
+		use:        TimerUse(req.Data[0] & useBits),
+		dontLog:    req.Data[0]&watchdogDontLog != 0,
+		action:     TimeoutAction(req.Data[1] & actionBits),
+		interrupt:  Interrupt(req.Data[1] >> interruptShift & 0x07),
+		preTimeout: time.Duration(req.Data[2]) * time.Second,
+		initial:    binary.LittleEndian.Uint16(req.Data[4:]),
+	}
+	if req.Data[0]&reservedUseBits != 0 || req.Data[1]&reservedActions != 0 ||
+		set.use < UseBIOSFRB2 || set.use > UseOEM || set.action > TimeoutPowerCycle || set.interrupt > InterruptMessaging {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	if w := b.setWatchdog(set, req.Data[0]&watchdogDontStop != 0, req.Data[3]&expiredBits); w != nil {
+		b.tellPreTimeout(w)
+	}
+	return answer()
+}
+
+// setWatchdog returns the watchdog if a messaging interrupt of it was pending.
+func (b *BMC) setWatchdog(set watchdog, dontStop bool, clear byte) (interrupted *watchdog) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.watchdogs[set.iface]
+	if w == nil {
+		w = new(watchdog)
+		b.watchdogs[set.iface] = w
+	}
+	set.left = set.initial
+	set.expired = w.expired &^ clear
+	set.busy = w.busy
+	if w.pending {
+		interrupted = w
+	}
+	if w.running && dontStop {
+		set.start(time.Now())
+	}
+	*w = set
+	b.wake()
+	return interrupted
+}
+
+// getWatchdog answers what was set, the expiration flags, and both the initial
+// and the present countdown.
+func getWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.watchdogs[req.Interface]
+	if w == nil {
+		w = new(watchdog)
+	}
+	use := byte(w.use)
+	if w.dontLog {
+		use |= watchdogDontLog
+	}
+	if w.running {
+		use |= watchdogRunning
+	}
+	data := []byte{use, byte(w.interrupt)<<interruptShift | byte(w.action), byte(w.preTimeout / time.Second), w.expired}
+	data = binary.LittleEndian.AppendUint16(data, w.initial)
+	return answer(binary.LittleEndian.AppendUint16(data, w.countdown(time.Now()))...)
+}
