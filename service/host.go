@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,10 +14,11 @@ import (
 
 // hostInterface is the system interface of a host.
 type hostInterface struct {
-	config HostConfig
-	vm     *host.VM
-	iface  *bridge.Interface
-	log    *zap.Logger
+	config      HostConfig
+	vm          *host.VM
+	iface       *bridge.Interface
+	log         *zap.Logger
+	isConnected atomic.Bool
 	// passed is systemd's socket, for the first time that it is listened on; nil
 	// for none.
 	passed net.Listener
@@ -25,7 +27,7 @@ type hostInterface struct {
 // addHost makes a system interface.
 func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed) error {
 	h := &hostInterface{config: config, log: s.log.With(zap.String("host", config.Name)), passed: sockets.take(config.Path)}
-	h.iface = s.bridge.NewInterface(bridge.InterfaceConfig{
+	h.iface = s.newInterface(bridge.InterfaceConfig{
 		Name:      config.Name,
 		Channel:   *config.IPMIChannel,
 		Host:      config.DevIndex,
@@ -51,6 +53,7 @@ func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed
 }
 
 func (h *hostInterface) connected(is bool) {
+	h.isConnected.Store(is)
 	state := "gone"
 	if is {
 		state = "connected"

@@ -14,11 +14,12 @@ import (
 // openRouter makes what requests and events find their way by, beside the mux.
 func (s *service) openRouter() error {
 	own := new(bmc.Log)
-	s.bmc = bmc.New(bmc.Config{Log: own})
+	s.interfaces = make(map[string]*bridge.Interface)
 	s.bridge = bridge.New(bridge.Config{
 		Log:     &eventLog{system: s.server.SystemLog(), own: own, log: s.log},
 		Publish: s.server.PlatformEvent,
 	})
+	s.openBMC(own)
 	return s.reserve()
 }
 
@@ -46,9 +47,9 @@ func (s *service) reserve() error {
 	return err
 }
 
-// newInterface is a channel as the bridge sees it.
-func (s *service) newInterface(ch ChannelConfig) *bridge.Interface {
-	return s.bridge.NewInterface(bridge.InterfaceConfig{
+// busInterface is a channel as the bridge sees it.
+func (s *service) busInterface(ch ChannelConfig) *bridge.Interface {
+	return s.newInterface(bridge.InterfaceConfig{
 		Name:     ch.Name,
 		Channel:  *ch.IPMIChannel,
 		Host:     ch.DevIndex,
@@ -56,6 +57,14 @@ func (s *service) newInterface(ch ChannelConfig) *bridge.Interface {
 		Protocol: bridge.ProtocolIPMB,
 		Bridged:  ch.bridged(),
 	})
+}
+
+// newInterface makes an interface whose watchdog is the BMC's.
+func (s *service) newInterface(config bridge.InterfaceConfig) *bridge.Interface {
+	config.ClearPreTimeout = func() { s.bmc.ClearPreTimeout(config.Name) }
+	iface := s.bridge.NewInterface(config)
+	s.interfaces[config.Name] = iface
+	return iface
 }
 
 // handler is what answers the requests of a channel, in this order: the policy

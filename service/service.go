@@ -44,16 +44,18 @@ type Options struct {
 
 // service is the graph.
 type service struct {
-	log     *zap.Logger
-	config  Config
-	server  *dbusapi.Server
-	mux     ipmi.Mux
-	bridge  *bridge.Bridge
-	bmc     *bmc.BMC
-	demo    *demo // nil for real buses
-	buses   []*channel
-	hosts   []*hostInterface
-	changed chan struct{} // the state of a bus may have changed
+	log    *zap.Logger
+	config Config
+	server *dbusapi.Server
+	mux    ipmi.Mux
+	bridge *bridge.Bridge
+	// interfaces are those of the bridge, by name.
+	interfaces map[string]*bridge.Interface
+	bmc        *bmc.BMC
+	demo       *demo // nil for real buses
+	buses      []*channel
+	hosts      []*hostInterface
+	changed    chan struct{} // the state of a bus may have changed
 }
 
 // channel is a bus with its object on D-Bus.
@@ -128,7 +130,7 @@ func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
 	if err != nil {
 		return err
 	}
-	iface := s.newInterface(ch)
+	iface := s.busInterface(ch)
 	handler, err := s.handler(ctx, ch, object, iface)
 	if err != nil {
 		return err

@@ -245,7 +245,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			handler, err := s.handler(t.Context(), ch, object, s.newInterface(ch))
+			handler, err := s.handler(t.Context(), ch, object, s.busInterface(ch))
 			if err != nil {
 				t.Fatal(err)
 			}

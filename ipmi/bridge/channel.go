@@ -12,6 +12,7 @@ type Medium uint8
 // Media.
 const (
 	MediumIPMB            Medium = 0x01
+	MediumLAN             Medium = 0x04
 	MediumSystemInterface Medium = 0x0C
 )
 

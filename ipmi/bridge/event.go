@@ -57,14 +57,23 @@ func (i *Interface) takeEvent(ctx context.Context, req *ipmi.Request) (ipmi.Resp
 	if code != ipmi.CodeOK {
 		return refuse(code)
 	}
+	if err := i.Report(ctx, e); err != nil {
+		return ipmi.Response{}, err
+	}
+	return answer()
+}
+
+// Report takes an event of this controller's own about the interface: it is in the
+// log, in the buffers and published when Report returns without an error.
+func (i *Interface) Report(ctx context.Context, e ipmi.Event) error {
 	if i.logs() {
 		if err := i.bridge.config.Log.Add(ctx, e); err != nil {
 			i.bridge.count(i, eventsFailed)
-			return ipmi.Response{}, err
+			return err
 		}
 	}
 	i.acknowledged(e)
-	return answer()
+	return nil
 }
 
 // logs reports whether events of the interface go to the log. The host may have

@@ -159,3 +159,21 @@ func TestEventReceiver(t *testing.T) {
 		is(t, "too short", receiver(0x20), "C7")
 	})
 }
+
+func TestEventOfOurOwn(t *testing.T) {
+	story(t, "goes the way of all others", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0C)
+		e := ipmi.Event{Interface: "host0", Generator: 0x0020, Message: [7]byte{4, 0x23, 0, 0x6F, 1, 0xFF, 0xFF}}
+		if err := w.host.Report(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		is(t, "flags", w.flags(), "00 02")
+		w.log.err = ipmi.ErrNoSpace
+		if err := w.host.Report(t.Context(), e); !errors.Is(err, ipmi.ErrNoSpace) {
+			t.Error(err)
+		}
+		if len(w.log.events) != 1 || len(w.published) != 1 {
+			t.Errorf("logged %v, published %v", w.log.events, w.published)
+		}
+	})
+}

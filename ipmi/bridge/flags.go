@@ -6,13 +6,14 @@ import (
 	"ipmbd/ipmi"
 )
 
-// flags are the message flags (IPMI v2.0, section 22.4). Bit 3, the watchdog's
-// pre-timeout, and bits 5 to 7 are not the bridge's.
+// flags are the message flags (IPMI v2.0, section 22.4). Bits 5 to 7 are the
+// manufacturer's.
 type flags uint8
 
 const (
-	flagMessage flags = 1 << 0 // in the receive message queue
-	flagEvent   flags = 1 << 1 // in the event message buffer
+	flagMessage    flags = 1 << 0 // in the receive message queue
+	flagEvent      flags = 1 << 1 // in the event message buffer
+	flagPreTimeout flags = 1 << 3 // the watchdog's, see SetPreTimeout
 )
 
 // enables are the BMC global enables (IPMI v2.0, section 22.1).
@@ -43,14 +44,27 @@ func (i *Interface) flags() flags {
 	if len(i.events) > 0 {
 		f |= flagEvent
 	}
+	if i.preTimeout {
+		f |= flagPreTimeout
+	}
 	return f
+}
+
+// SetPreTimeout says whether the watchdog of the interface has a pre-timeout
+// interrupt pending. It does not block.
+func (i *Interface) SetPreTimeout(pending bool) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i.preTimeout = pending
+	b.wake()
 }
 
 func (i *Interface) attention() Attention {
 	f := i.flags()
 	return Attention{
 		Raised: f != 0,
-		Interrupt: f&flagMessage != 0 && i.enables&enableMessageInterrupt != 0 ||
+		Interrupt: f&(flagMessage|flagPreTimeout) != 0 && i.enables&enableMessageInterrupt != 0 ||
 			f&flagEvent != 0 && i.enables&enableEventInterrupt != 0,
 		Interrupts: i.enables&(enableMessageInterrupt|enableEventInterrupt) != 0,
 	}
@@ -75,10 +89,13 @@ func getFlags(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, 
 
 // clearFlags drops what the flags to be cleared stand for.
 func clearFlags(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+	clear := flags(req.Data[0])
+	if clear&flagPreTimeout != 0 {
+		i.config.ClearPreTimeout() // which calls SetPreTimeout
+	}
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	clear := flags(req.Data[0])
 	if clear&flagMessage != 0 {
 		i.counters[messagesCleared] += uint64(len(i.queue.messages))
 		i.queue.messages = nil

@@ -23,6 +23,9 @@ type InterfaceConfig struct {
 	// Attention is told when the attention has changed, in order. It must not
 	// block; nil for nobody.
 	Attention func(Attention)
+	// ClearPreTimeout is told that the host has seen the pre-timeout of its
+	// watchdog; nil for nobody.
+	ClearPreTimeout func()
 }
 
 // Interface is a bus or a system interface as the bridge knows it.
@@ -38,6 +41,8 @@ type Interface struct {
 	deaf     ipmi.ChannelMask // channels from which nothing is received
 	told     Attention
 	counters counters
+
+	preTimeout bool // of the watchdog
 }
 
 // NewInterface makes an interface before its bus exists, so that the bus can be
@@ -45,6 +50,9 @@ type Interface struct {
 func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
 	if config.Attention == nil {
 		config.Attention = func(Attention) {}
+	}
+	if config.ClearPreTimeout == nil {
+		config.ClearPreTimeout = func() {}
 	}
 	return &Interface{bridge: b, config: config, enables: enableLogging}
 }

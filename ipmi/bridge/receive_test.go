@@ -210,3 +210,22 @@ func TestAnAnswerToAnEarlierRequestIsNotTheLaterOnes(t *testing.T) {
 		}
 	})
 }
+
+func TestPreTimeoutOfTheWatchdogIsAFlag(t *testing.T) {
+	story(t, "until the host has cleared it", func(t *testing.T, w *world) {
+		w.host.config.ClearPreTimeout = func() { w.host.SetPreTimeout(false) }
+		w.asks(ipmi.NetFnApp, 0x2E, 0x01)
+		synctest.Wait()
+		w.attention = nil
+		w.host.SetPreTimeout(true)
+		is(t, "flags", w.flags(), "00 08")
+		is(t, "clear another one", w.asks(ipmi.NetFnApp, 0x30, 0x03), "00")
+		is(t, "flags", w.flags(), "00 08")
+		is(t, "clear", w.asks(ipmi.NetFnApp, 0x30, 0x08), "00")
+		is(t, "flags", w.flags(), "00 00")
+		want := []Attention{{true, true, true}, {Interrupts: true}}
+		if fmt.Sprint(w.attention) != fmt.Sprint(want) {
+			t.Errorf("attention %v, want %v", w.attention, want)
+		}
+	})
+}

@@ -1,0 +1,64 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"ipmbd/ipmi"
+	"ipmbd/ipmi/bmc"
+	"ipmbd/ipmi/host"
+)
+
+// machines are the machines behind the host interfaces, for the BMC. A request
+// from a bus is about the machine of its host number.
+type machines struct{ service *service }
+
+// vmActions are what a virtual machine is told. QEMU has no way to switch a
+// machine on, nor to switch it off and on.
+var vmActions = map[bmc.Action]host.VMAction{
+	bmc.PowerDown:                host.VMPowerOff,
+	bmc.PowerCycle:               host.VMPowerOff,
+	bmc.HardReset:                host.VMReset,
+	bmc.PulseDiagnosticInterrupt: host.VMNMI,
+	bmc.SoftShutdown:             host.VMShutdown,
+}
+
+// find is the machine of an interface or, for a bus, of a host number.
+func (m machines) find(iface string, number int) *hostInterface {
+	var found *hostInterface
+	for _, h := range m.service.hosts {
+		if h.config.Name == iface {
+			return h
+		}
+		if h.config.DevIndex == number && found == nil {
+			found = h
+		}
+	}
+	return found
+}
+
+// Act implements bmc.Machine.
+func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Action) error {
+	h := m.find(iface, number)
+	action, known := vmActions[a]
+	if h == nil || !known || !h.isConnected.Load() {
+		return fmt.Errorf("%w: no machine is there that could", ipmi.ErrCannot)
+	}
+	h.log.Info("machine is told to", zap.Stringer("action", a))
+	err := h.vm.Act(ctx, action)
+	if errors.Is(err, host.ErrUnsupported) {
+		return fmt.Errorf("%w: %w", ipmi.ErrCannot, err)
+	}
+	return err
+}
+
+// Power implements bmc.Machine: a virtual machine is on while it is connected.
+func (m machines) Power(iface string, number int) bmc.PowerState {
+	if h := m.find(iface, number); h != nil && !h.isConnected.Load() {
+		return bmc.PowerOff
+	}
+	return bmc.PowerOn
+}
