@@ -115,13 +115,14 @@ type BusObject struct {
 // replaced by "_", which D-Bus allows.
 func (o *BusObject) Path() dbus.ObjectPath { return o.path }
 
-func busPathOf(name string) (dbus.ObjectPath, error) {
+// childPath is where what has a name in the configuration is exported.
+func childPath(kind, name string) (dbus.ObjectPath, error) {
 	path := BasePath + "/" + dbus.ObjectPath(strings.ReplaceAll(name, "-", "_"))
 	if name == "" || strings.Contains(name, "/") || !path.IsValid() {
-		return "", fmt.Errorf("bus name %q: only letters, digits, - and _ can be in an object path", name)
+		return "", fmt.Errorf("%s name %q: only letters, digits, - and _ can be in an object path", kind, name)
 	}
 	if path == handlersPath {
-		return "", fmt.Errorf("bus name %q: its object path is the parent of registered handlers", name)
+		return "", fmt.Errorf("%s name %q: its object path is the parent of registered handlers", kind, name)
 	}
 	return path, nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/godbus/dbus/v5"
-
 	"ipmbd/ipmb"
 )
 
@@ -64,18 +62,4 @@ func setTries(p *ipmb.Policy, value any) error {
 	}
 	p.Tries = int(tries)
 	return nil
-}
-
-// changedProperties is the properties of a bus that differ and are told of.
-func changedProperties(before, now Properties) map[string]dbus.Variant {
-	changed := make(map[string]dbus.Variant)
-	for _, p := range busProperties() {
-		if p.silent {
-			continue
-		}
-		if value := p.get(view{bus: now}); value != p.get(view{bus: before}) {
-			changed[p.name] = dbus.MakeVariant(value)
-		}
-	}
-	return changed
 }

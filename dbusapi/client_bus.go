@@ -84,7 +84,7 @@ func (c *Client) callBus(ctx context.Context, bus, member string) error {
 
 // busPath is the path of a bus's object.
 func (c *Client) busPath(ctx context.Context, name string) (dbus.ObjectPath, error) {
-	path, err := busPathOf(name)
+	path, err := childPath("bus", name)
 	if err != nil {
 		return "", c.noBus(ctx, name, ErrOtherService)
 	}

@@ -7,6 +7,10 @@
 // the introspection documents of package xml are the source of truth, and a
 // test compares the two.
 //
+// A host interface is on D-Bus twice: among the objects of the service with its
+// state, and on a connection with a bus name of its own, by which the host IPMI
+// daemon tells its requests from those of other channels.
+//
 // A few messages make up the load: calls of sendRequest of org.openbmc.Ipmb and
 // our answers, our calls of execute of the host IPMI daemon and of registered
 // handlers with their replies, and the signals that tell what is on the buses.
@@ -34,5 +38,6 @@
 //     waits, and is counted when too much does.
 //
 // Sources: D-Bus specification 0.42; org.openbmc.Ipmb is as openbmc/ipmbbridge
-// serves it, xyz.openbmc_project.Ipmi.Server as openbmc/phosphor-host-ipmid.
+// serves it, xyz.openbmc_project.Ipmi.Server as openbmc/phosphor-host-ipmid,
+// xyz.openbmc_project.Ipmi.Channel.SMS as openbmc/kcsbridge.
 package dbusapi

@@ -83,6 +83,7 @@ func (s *Server) emitSignals(ctx context.Context) {
 			return
 		case <-s.changed:
 			s.emitChanges()
+			s.emitHostChanges()
 			s.emitHandlers()
 		case first := <-s.outgoing:
 			batch = s.gather(append(batch[:0], first...))
@@ -114,7 +115,7 @@ func (s *Server) emitChanges() {
 			continue
 		}
 		now := o.bus.Properties()
-		changed := changedProperties(o.told, now)
+		changed := changedProperties(busProperties(), view{bus: o.told}, view{bus: now})
 		o.told = now
 		if len(changed) > 0 {
 			_ = s.conn.Emit(o.path, propertiesChanged, busObjectInterface, changed, []string{})

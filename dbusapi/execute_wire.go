@@ -23,6 +23,8 @@ type target struct {
 	title       string // for people: "host daemon"
 	destination string
 	path        string
+	// bare: it is given no options.
+	bare bool
 	// wide: it takes options that the host daemon does not know.
 	wide bool
 }
@@ -52,6 +54,9 @@ func (to *target) appendOptions(b []byte, req *ipmi.Request) []byte {
 	b = appendUint32(b, 0)
 	length := len(b) - 4
 	b = appendPadding(b, 8)
+	if to.bare {
+		return b
+	}
 	first := len(b)
 	b = appendUint32(appendKey(b, "rqSA", "i"), uint32(req.Requester>>1))
 	b = appendUint32(appendKey(b, "hostId", "i"), uint32(int32(req.Host)))

@@ -43,6 +43,10 @@ func methods() []method {
 		{busObjectInterface, "bind", "", "", bindBus, errorReply},
 		{busObjectInterface, "unbind", "", "", unbindBus, errorReply},
 
+		{smsInterface, "setAttention", "", "", setAttention, smsReply},
+		{smsInterface, "clearAttention", "", "", clearAttention, smsReply},
+		{smsInterface, "forceAbort", "", "", forceAbort, smsReply},
+
 		{routerInterface, "RegisterHandler", "oa(yyuu)", "", registerHandler, errorReply},
 		{routerInterface, "UnregisterHandler", "o", "", unregisterHandler, errorReply},
 		{routerInterface, "Subscribe", "", "", subscribe, errorReply},

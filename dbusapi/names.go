@@ -28,12 +28,18 @@ type names struct {
 	lost    chan struct{} // closed when a connection is lost or closed
 	once    sync.Once
 
-	mu    sync.Mutex
-	hosts map[string]*HostDaemon
+	mu      sync.Mutex
+	hosts   map[string]*HostDaemon
+	unwatch map[string]func() bool
 }
 
 func newNames(address string) *names {
-	return &names{address: address, lost: make(chan struct{}), hosts: make(map[string]*HostDaemon)}
+	return &names{
+		address: address,
+		lost:    make(chan struct{}),
+		hosts:   make(map[string]*HostDaemon),
+		unwatch: make(map[string]func() bool),
+	}
 }
 
 // add keeps a connection for a name and watches it, unless the name has one.
@@ -45,8 +51,27 @@ func (n *names) add(word string, conn *Conn) (*HostDaemon, bool) {
 	}
 	host := NewHostDaemon(conn)
 	n.hosts[word] = host
-	context.AfterFunc(conn.Context(), func() { n.once.Do(func() { close(n.lost) }) })
+	n.unwatch[word] = context.AfterFunc(conn.Context(), func() { n.once.Do(func() { close(n.lost) }) })
 	return host, true
+}
+
+// remove closes the connection of a name, which is no loss.
+func (n *names) remove(word string, conn *Conn) {
+	if n.forget(word, conn) {
+		_ = conn.Close()
+	}
+}
+
+func (n *names) forget(word string, conn *Conn) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if host := n.hosts[word]; host == nil || host.conn != conn {
+		return false
+	}
+	n.unwatch[word]()
+	delete(n.unwatch, word)
+	delete(n.hosts, word)
+	return true
 }
 
 func (n *names) host(word string) *HostDaemon {

@@ -25,16 +25,21 @@ const (
 	busObjectInterface      = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
 	routerInterface         = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Router"
 	handlerInterface        = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Handler"
+	hostObjectInterface     = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Host"
+	smsInterface            = "xyz.openbmc_project.Ipmi.Channel.SMS"
 )
 
 // object is what lives at a path. It implements dbus.ServerObject.
 type object struct {
 	server     *Server
+	within     *objects // from objects.add on
 	path       dbus.ObjectPath
 	interfaces []string // in the order of introspection
 	sets       map[string]methodSet
 	bus        *BusObject     // of the object of a bus
 	handler    *remoteHandler // of that of a registered handler
+	host       *HostObject    // of that of a host interface
+	sms        SMS            // of that on a connection of its own
 }
 
 // newObject makes an object with these interfaces and those that every object
@@ -89,11 +94,16 @@ func (a allMethods) LookupMethod(member string) (dbus.Method, bool) {
 	return nil, false
 }
 
-// objects is all objects of a server by path, and its buses by channel index.
+// objects is all objects of a connection by path, and its buses by channel
+// index.
 type objects struct {
 	mu       sync.RWMutex
 	paths    map[dbus.ObjectPath]*object
 	channels map[uint8]*BusObject
+}
+
+func newObjects() objects {
+	return objects{paths: make(map[dbus.ObjectPath]*object), channels: make(map[uint8]*BusObject)}
 }
 
 // LookupObject implements dbus.Handler.
@@ -120,6 +130,7 @@ func (o *objects) add(added *object) bool {
 		return false
 	}
 	o.paths[added.path] = added
+	added.within = o
 	if bus := added.bus; bus != nil && o.channels[bus.index] == nil {
 		o.channels[bus.index] = bus
 	}
@@ -161,6 +172,17 @@ func (o *objects) buses() []*BusObject {
 		}
 	}
 	return buses
+}
+
+// hosts is all host interfaces in order of their paths.
+func (o *objects) hosts() []*HostObject {
+	var hosts []*HostObject
+	for _, one := range o.below(BasePath) {
+		if one.host != nil {
+			hosts = append(hosts, one.host)
+		}
+	}
+	return hosts
 }
 
 // ancestors is the paths between the root and path, both left out.

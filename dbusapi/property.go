@@ -28,6 +28,8 @@ func properties(iface string) []property {
 		return routerProperties()
 	case handlerInterface:
 		return handlerProperties()
+	case hostObjectInterface:
+		return hostProperties()
 	}
 	return nil
 }
@@ -35,13 +37,17 @@ func properties(iface string) []property {
 // view is an object at one moment: what is read from one view fits together.
 type view struct {
 	object *object
-	bus    Properties // of the object of a bus
+	bus    Properties     // of the object of a bus
+	host   HostProperties // of that of a host interface
 }
 
 func (o *object) view() view {
 	v := view{object: o}
 	if o.bus != nil {
 		v.bus = o.bus.bus.Properties()
+	}
+	if o.host != nil {
+		v.host = o.host.host.Properties()
 	}
 	return v
 }
@@ -53,6 +59,20 @@ func (v view) variants(iface string) map[string]dbus.Variant {
 		all[p.name] = dbus.MakeVariant(p.get(v))
 	}
 	return all
+}
+
+// changedProperties is the properties of a table that differ and are told of.
+func changedProperties(table []property, before, now view) map[string]dbus.Variant {
+	changed := make(map[string]dbus.Variant)
+	for _, p := range table {
+		if p.silent {
+			continue
+		}
+		if value := p.get(now); value != p.get(before) {
+			changed[p.name] = dbus.MakeVariant(value)
+		}
+	}
+	return changed
 }
 
 // getProperty serves org.freedesktop.DBus.Properties.Get.

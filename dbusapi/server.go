@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/godbus/dbus/v5"
-
 	"ipmbd/ipmi"
 )
 
@@ -72,6 +70,7 @@ type counters struct {
 // time this takes; its values, not its end, are those of the calls served.
 func Open(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
+		objects:     newObjects(),
 		callers:     newCallers(context.WithoutCancel(ctx), orDefault(config.MaxCallsPerSender, defaultMaxCallsPerSender)),
 		names:       newNames(config.Address),
 		log:         &SystemLog{address: config.Address},
@@ -84,8 +83,6 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	}
 	// Ids are not used again after a restart either.
 	s.ids.Store(uint64(time.Now().UnixNano()))
-	s.objects.paths = make(map[dbus.ObjectPath]*object)
-	s.objects.channels = make(map[uint8]*BusObject)
 	s.addBase()
 	conn, err := Dial(ctx, ConnConfig{Address: config.Address, Objects: &s.objects, Signal: s.receiveSignal, take: s.takeRequest})
 	if err != nil {
@@ -122,7 +119,7 @@ func (s *Server) addBase() {
 // NewBus makes the object of a bus with a name and a channel index, on which
 // maxCalls calls may be in progress; 0 is 256. Nobody sees it until AddBus.
 func (s *Server) NewBus(name string, index uint8, maxCalls int) (*BusObject, error) {
-	path, err := busPathOf(name)
+	path, err := childPath("bus", name)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +174,10 @@ func (s *Server) Run(ctx context.Context) error {
 // replied to, at most until ctx ends.
 func (s *Server) Drain(ctx context.Context) {
 	s.callers.drain(ctx)
-	s.conn.stream.replies.wait(ctx)
+	_ = s.names.each(func(conn *Conn, _ string) error {
+		conn.stream.replies.wait(ctx)
+		return nil
+	})
 }
 
 // Close ends all calls, waits for them and closes all connections.

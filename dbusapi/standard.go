@@ -20,7 +20,7 @@ const (
 func introspect(_ context.Context, c *call) ([]any, error) {
 	prefix := strings.TrimSuffix(string(c.object.path), "/") + "/"
 	var children []string
-	for _, one := range c.server.objects.below(c.object.path) {
+	for _, one := range c.object.within.below(c.object.path) {
 		if child := string(one.path[len(prefix):]); !strings.Contains(child, "/") {
 			children = append(children, child)
 		}
@@ -36,7 +36,7 @@ type propertyMaps = map[string]map[string]dbus.Variant
 // getManagedObjects serves org.freedesktop.DBus.ObjectManager.
 func getManagedObjects(_ context.Context, c *call) ([]any, error) {
 	managed := make(map[dbus.ObjectPath]propertyMaps)
-	for _, one := range c.server.objects.below(c.object.path) {
+	for _, one := range c.object.within.below(c.object.path) {
 		if maps := one.propertyMaps(); len(maps) > 0 {
 			managed[one.path] = maps
 		}

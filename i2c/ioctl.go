@@ -2,7 +2,6 @@ package i2c
 
 import (
 	"io"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,36 +18,6 @@ const (
 	ipmbDeviceVerifyChecksum
 	ipmbDeviceTrustChecksum
 )
-
-// ioNone is the request _IO(group, number) of an architecture. Most say "no
-// argument" with 0 in the topmost two bits (include/uapi/asm-generic/ioctl.h);
-// MIPS and PowerPC have 1 in the topmost three (their own asm/ioctl.h).
-func ioNone(goarch string, group, number uint8) uintptr {
-	request := uintptr(group)<<8 | uintptr(number)
-	if strings.HasPrefix(goarch, "mips") || strings.HasPrefix(goarch, "ppc64") {
-		request |= 1 << 29
-	}
-	return request
-}
-
-// ioctlNone makes a request without an argument.
-func ioctlNone(fd int, request uintptr) error {
-	result, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, 0)
-	return noneResult(result, errno)
-}
-
-// noneResult is what came of a request without an argument. A driver that
-// returns a positive error number has failed as well, though the C library does
-// not notice: ipmb-device does, with EOPNOTSUPP.
-func noneResult(result uintptr, errno unix.Errno) error {
-	switch {
-	case errno != 0:
-		return errno
-	case result != 0:
-		return unix.Errno(result)
-	}
-	return nil
-}
 
 // i2cRDWR is I2C_RDWR of include/uapi/linux/i2c-dev.h, a plain number on every
 // architecture.

@@ -2,7 +2,6 @@ package i2c
 
 import (
 	"errors"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,7 +68,7 @@ func (s system) openIPMBDevice(path string, switches Switches) (Transport, error
 }
 
 func newIPMBDevice(path string, file *chardev.Device) *ipmbDevice {
-	d := &ipmbDevice{ioctl: ioctlNone}
+	d := &ipmbDevice{ioctl: chardev.Ioctl}
 	d.device = newDevice(path, file, d.frame)
 	return d
 }
@@ -141,7 +140,7 @@ func (d *ipmbDevice) set(state *bool, on bool, op string, number uint8) error {
 	defer d.mu.Unlock()
 	var failure error
 	err := d.file.Control(func(fd uintptr) {
-		failure = d.ioctl(int(fd), ioNone(runtime.GOARCH, ipmbDeviceGroup, number))
+		failure = d.ioctl(int(fd), chardev.Request(ipmbDeviceGroup, number))
 	})
 	switch {
 	case err != nil:

@@ -3,12 +3,13 @@ package i2c
 import (
 	"errors"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/chardev"
 )
 
 // ioctlRecorder plays the driver's side of its ioctls.
@@ -24,10 +25,10 @@ func (r *ioctlRecorder) ioctl(_ int, request uintptr) error {
 
 // Requests of ipmb_device.h as this machine has them.
 var (
-	enIgnoreNACK    = ioNone(runtime.GOARCH, 217, 1)
-	disIgnoreNACK   = ioNone(runtime.GOARCH, 217, 2)
-	enableChecksum  = ioNone(runtime.GOARCH, 217, 3)
-	disableChecksum = ioNone(runtime.GOARCH, 217, 4)
+	enIgnoreNACK    = chardev.Request(217, 1)
+	disIgnoreNACK   = chardev.Request(217, 2)
+	enableChecksum  = chardev.Request(217, 3)
+	disableChecksum = chardev.Request(217, 4)
 )
 
 func openIPMBDevice(t *testing.T) (*ipmbDevice, *os.File, *ioctlRecorder) {

@@ -212,6 +212,32 @@ func TestTheDaemonsOwnCalls(t *testing.T) {
 	})
 }
 
+func TestWhoMayCallAHostInterface(t *testing.T) {
+	w := newWorld(t)
+	const sms, kcs3 = "xyz.openbmc_project.Ipmi.Channel.SMS", "xyz.openbmc_project.Ipmi.Channel.ipmi_kcs3"
+	own(t, w.daemon, kcs3)
+	for _, client := range []struct {
+		name string
+		conn *dbus.Conn
+		want bool
+	}{
+		{"root", w.root, true},
+		{"a member of the group", w.member, true},
+		{"anybody else", w.nobody, false},
+	} {
+		for _, member := range []string{"setAttention", "clearAttention", "forceAbort"} {
+			if got := reaches(t, client.conn, kcs3, sms, member); got != client.want {
+				t.Errorf("%s by %s: got %v, want %v", member, client.name, got, client.want)
+			}
+		}
+	}
+	// What is not on this name is not opened by the way.
+	own(t, w.nobody, hostName)
+	if reaches(t, w.member, hostName, "xyz.openbmc_project.Ipmi.Server", "execute") {
+		t.Error("another interface: not refused")
+	}
+}
+
 func TestWhoMayAddToTheSystemEventLog(t *testing.T) {
 	w := newWorld(t)
 	own(t, w.nobody, logName)

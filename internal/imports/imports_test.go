@@ -42,7 +42,7 @@ var rules = map[string]rule{
 	"ipmb":             {ours: []string{"ipmi", "i2c"}},
 	"dbusapi":          {ours: []string{"ipmi", "ipmb", "xml"}, others: []string{dbusModule, sysModule}},
 	"ipmi/bmc":         {ours: []string{"ipmi"}},
-	"ipmi/host":        {ours: []string{"ipmi"}},
+	"ipmi/host":        {ours: []string{"ipmi", "internal/chardev"}, others: []string{sysModule}},
 	"ipmi/bridge":      {ours: []string{"ipmi", "ipmb"}},
 	"xml":              {},
 	"units":            {},

@@ -9,6 +9,11 @@
 // Listen waits for. It is also a way to the virtual machine itself: to power it
 // off, reset it and interrupt it.
 //
+// KCS, BT and SSIF are Ports at the character devices of the kernel's drivers.
+// A host may give a request up and make another one. KCS and SSIF do not number
+// them, and their drivers take whatever is written for the answer to the last
+// one: there the Port keeps back what answers an earlier one.
+//
 // # Promises
 //
 //  1. Each request that a Port delivers has one answer, in the order they came,
@@ -19,8 +24,12 @@
 //     whatever the handlers do.
 //  4. The attention that a host is shown before an answer is that after the
 //     request was served.
-//  5. Only Run starts goroutines; when it has returned none is left.
+//  5. No host gets the answer to another request than that it waits for.
+//  6. A host that reads no answers holds up nothing but its own interface, and
+//     that for 2 s each.
+//  7. Only Run starts goroutines; when it has returned none is left.
 //
 // Sources: OpenIPMI lanserv/README.vm and QEMU hw/ipmi/ipmi_bmc_extern.c for the
-// VM protocol.
+// VM protocol; kcs_bmc_cdev_ipmi.c, bt-bmc.c and ssif_bmc.c of Linux's
+// drivers/char/ipmi for the devices.
 package host
