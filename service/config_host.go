@@ -1,7 +1,9 @@
 package service
 
 import (
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/host"
@@ -10,22 +12,24 @@ import (
 // HostConfig is a system interface of a host.
 type HostConfig struct {
 	Type HostType // type
-	// Name is that of the interface in logs and requests. It has no default.
+	// Name is the last part of the object path and of the bus name by which the host
+	// IPMI daemon finds the channel. Empty is that of kcsbridge and ssifbridge: the
+	// last part of a device's path, "-" replaced by "_", and "ipmi_ssif" for
+	// HostSSIF.
 	Name string // name
-	// Path is where QEMU connects, as host.Listen takes it. It has no default.
+	// Path is the device or, for HostVM, where QEMU connects, as host.Listen takes
+	// it. It has no default.
 	Path string // path
 	// DevIndex tells hosts apart, as that of a channel does: buses with the same
 	// one are this host's.
 	DevIndex int // devIndex
 	// IPMIChannel is the IPMI channel number. Nil is 15.
 	IPMIChannel *ipmi.Channel // ipmi-channel
-	// Handler answers what nobody is registered for. Nil is HandlerBMC;
-	// HandlerSignal is for buses only.
+	// Handler answers what nobody is registered for. Nil is HandlerBMC for HostVM and
+	// HandlerHost for others; HandlerSignal is for buses only.
 	Handler *HandlerKind // handler
 	// Bridge is as that of a channel.
 	Bridge bool // bridge
-	// BusName is as that of a channel.
-	BusName string // bus-name
 }
 
 // HostType is the kind of a system interface.
@@ -33,11 +37,14 @@ type HostType uint8
 
 // Types of system interfaces.
 const (
-	HostVM HostType = iota // QEMU's ipmi-bmc-extern
+	HostVM   HostType = iota // QEMU's ipmi-bmc-extern
+	HostKCS                  // Linux's kcs_bmc_cdev_ipmi
+	HostBT                   // Linux's bt-bmc
+	HostSSIF                 // Linux's ssif_bmc
 )
 
 // hostTypes are the words of a file; a word's place is its constant.
-var hostTypes = []string{"vm"}
+var hostTypes = []string{"vm", "kcs", "bt", "ssif"}
 
 // String is the word that a file uses.
 func (t HostType) String() string { return word(hostTypes, int(t)) }
@@ -48,10 +55,17 @@ func (c HostConfig) WithDefaults() HostConfig {
 		c.IPMIChannel = new(ipmi.ChannelSystemInterface)
 	}
 	if c.Handler == nil {
-		c.Handler = new(HandlerBMC)
+		c.Handler = new(HandlerHost)
+		if c.Type == HostVM {
+			c.Handler = new(HandlerBMC)
+		}
 	}
-	if c.BusName == "" {
-		c.BusName = DefaultBusName
+	switch {
+	case c.Name != "" || c.Type == HostVM || c.Path == "":
+	case c.Type == HostSSIF:
+		c.Name = "ipmi_ssif"
+	default:
+		c.Name = strings.ReplaceAll(filepath.Base(c.Path), "-", "_")
 	}
 	return c
 }
@@ -72,8 +86,7 @@ var hostKeys = setters[HostConfig]{
 		c.Handler = new(HandlerKind)
 		choose(r, n, key, handlerKinds, c.Handler)
 	},
-	"bridge":   func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.Bridge) },
-	"bus-name": func(r *reader, n node, key string, c *HostConfig) { r.text(n, key, &c.BusName) },
+	"bridge": func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.Bridge) },
 }
 
 // hosts reads a list of hosts.
@@ -98,7 +111,8 @@ func (c Config) hostFaults() []Fault {
 	}
 	for i, h := range c.Hosts {
 		check.prefix = item("hosts", i) + "."
-		check.host(h.WithDefaults())
+		h = h.WithDefaults()
+		check.host(h)
 		check.that(!slices.Contains(names, h.Name), "name", h.Name, "belongs to another one")
 		check.that(!slices.Contains(paths, h.Path), "path", h.Path, "belongs to another one")
 		names, paths = append(names, h.Name), append(paths, h.Path)
@@ -107,15 +121,17 @@ func (c Config) hostFaults() []Fault {
 }
 
 func (c *checker) host(h HostConfig) {
-	c.that(h.Type <= HostVM, "type", h.Type, wanted(hostTypes))
+	c.that(h.Type <= HostSSIF, "type", h.Type, wanted(hostTypes))
 	switch h.Name {
 	case "":
 		c.that(false, "name", "", "is missing")
 	default:
-		c.that(isObjectWord(h.Name) && len(h.Name) <= maxWord && h.Name != reservedName, "name", h.Name,
-			"must be letters, digits and '_', at most 64, and not "+reservedName)
+		c.that(isBusWord(h.Name) && len(h.Name) <= maxWord && h.Name != reservedName && h.Name != DefaultBusName, "name", h.Name,
+			"must be letters, digits and '_', at most 64, not beginning with a digit, and not "+reservedName+" or "+DefaultBusName)
 	}
-	if h.Path == "" {
+	if h.Type != HostVM {
+		c.path("path", h.Path)
+	} else if h.Path == "" {
 		c.that(false, "path", "", "is missing")
 	} else if _, _, err := host.ParseAddress(h.Path); err != nil {
 		c.that(false, "path", h.Path, err.Error())
@@ -124,6 +140,4 @@ func (c *checker) host(h HostConfig) {
 	c.that(channel <= ipmi.ChannelMaxImplemented || channel == ipmi.ChannelSystemInterface, "ipmi-channel", int(channel), "must be from 0 to 11, or 15")
 	c.that(*h.Handler <= HandlerNone && *h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
 	c.within("devIndex", h.DevIndex, 0, MaxDevIndex)
-	c.that(isBusWord(h.BusName) && len(h.BusName) <= maxWord, "bus-name", h.BusName,
-		"must be letters, digits, '_' and '-', at most 64, not beginning with a digit")
 }

@@ -76,7 +76,7 @@ func (c Config) policyFaults() []Fault {
 		names = append(names, ch.WithDefaults().Name)
 	}
 	for _, h := range c.Hosts {
-		names = append(names, h.Name)
+		names = append(names, h.WithDefaults().Name)
 	}
 	for i, p := range c.Policy {
 		key := item("policy", i)

@@ -2,66 +2,152 @@ package service
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"ipmbd/dbusapi"
+	"ipmbd/ipmi"
 	"ipmbd/ipmi/bridge"
 	"ipmbd/ipmi/host"
 )
 
 // hostInterface is the system interface of a host.
 type hostInterface struct {
-	config      HostConfig
-	vm          *host.VM
-	iface       *bridge.Interface
-	log         *zap.Logger
-	isConnected atomic.Bool
+	config HostConfig
+	loop   *host.Loop
+	vm     *host.VM // of a virtual machine, else nil
+	iface  *bridge.Interface
+	log    *zap.Logger
 	// passed is systemd's socket, for the first time that it is listened on; nil
 	// for none.
-	passed net.Listener
+	passed  net.Listener
+	changed func() // tells that Properties may have changed
+
+	forced atomic.Bool // attention, as somebody on D-Bus has asked for
+
+	mu    sync.Mutex
+	state health
 }
 
-// addHost makes a system interface.
+// addHost makes a system interface and exports it.
 func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed) error {
-	h := &hostInterface{config: config, log: s.log.With(zap.String("host", config.Name)), passed: sockets.take(config.Path)}
+	object, err := s.server.NewHost(ctx, config.Name)
+	if err != nil {
+		return err
+	}
+	h := &hostInterface{
+		config:  config,
+		log:     s.log.With(zap.String("host", config.Name)),
+		passed:  sockets.take(config.Path),
+		changed: func() { s.server.HostChanged(object) },
+		state:   health{dbusapi.Down, "not opened yet"},
+	}
 	h.iface = s.newInterface(bridge.InterfaceConfig{
 		Name:      config.Name,
 		Channel:   *config.IPMIChannel,
 		Host:      config.DevIndex,
 		Medium:    bridge.MediumSystemInterface,
-		Protocol:  bridge.ProtocolKCS,
+		Protocol:  config.Type.protocol(),
 		Bridged:   config.bridged(),
-		MaxData:   func() int { return host.VMMaxData },
-		Attention: func(bridge.Attention) { h.vm.Loop().AttentionChanged() },
+		MaxData:   func() int { return config.Type.maxData() },
+		Attention: func(bridge.Attention) { h.loop.AttentionChanged() },
 	})
-	if err := s.setDefault(ctx, config.Name, *config.Handler, config.BusName, nil); err != nil {
-		return err
-	}
-	h.vm = host.NewVM(host.Config{
+	s.setHostDefault(config, object)
+	h.open(host.Config{
 		Interface: config.Name,
 		Channel:   *config.IPMIChannel,
 		Host:      config.DevIndex,
 		Handler:   failureLog{s.config.filtered(config.Name, h.iface.Handler(&s.mux)), h.log},
-		Attention: func() host.Attention { return host.Attention(h.iface.Attention()) },
-	}, h.connected)
+		Attention: h.attention,
+	})
 	s.bridge.Add(h.iface, nil)
 	s.hosts = append(s.hosts, h)
-	return nil
+	return s.server.AddHost(object, h, h.sms())
 }
 
-func (h *hostInterface) connected(is bool) {
-	h.isConnected.Store(is)
-	state := "gone"
-	if is {
-		state = "connected"
+// setHostDefault sets who answers what nobody is registered for.
+func (s *service) setHostDefault(config HostConfig, object *dbusapi.HostObject) {
+	switch *config.Handler {
+	case HandlerBMC:
+		s.mux.SetDefault(config.Name, s.bmc)
+	case HandlerHost:
+		s.mux.SetDefault(config.Name, object.Daemon())
 	}
-	h.log.Info("host "+state, zap.String("path", h.config.Path))
 }
 
-// Run serves the interface until ctx ends. It listens again, less and less often,
+// open makes what serves the interface.
+func (h *hostInterface) open(config host.Config) {
+	if h.config.Type == HostVM {
+		h.vm = host.NewVM(config, h.connected)
+		h.loop = h.vm.Loop()
+		return
+	}
+	h.loop = host.NewLoop(config)
+}
+
+// attention is what the host is shown.
+func (h *hostInterface) attention() host.Attention {
+	a := host.Attention(h.iface.Attention())
+	a.Raised = a.Raised || h.forced.Load()
+	return a
+}
+
+// connected is told when a virtual machine has come and gone.
+func (h *hostInterface) connected(is bool) {
+	if is {
+		h.setState(health{state: dbusapi.Up})
+		return
+	}
+	h.setState(health{dbusapi.Down, notConnected})
+}
+
+const notConnected = "no machine is connected"
+
+func (h *hostInterface) isUp() bool { return h.Properties().State == dbusapi.Up }
+
+// setState tells of a change of the state.
+func (h *hostInterface) setState(now health) {
+	h.mu.Lock()
+	before := h.state
+	h.state = now
+	h.mu.Unlock()
+	if now == before {
+		return
+	}
+	h.log.Info("host state", zap.String("state", string(now.state)), zap.String("reason", now.reason))
+	h.changed()
+}
+
+// Properties implements dbusapi.Host.
+func (h *hostInterface) Properties() dbusapi.HostProperties {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return dbusapi.HostProperties{
+		Name:    h.config.Name,
+		Type:    h.config.Type.String(),
+		Path:    h.config.Path,
+		Channel: *h.config.IPMIChannel,
+		Handler: h.config.Handler.String(),
+		State:   h.state.state,
+		Reason:  h.state.reason,
+	}
+}
+
+// Statistics implements dbusapi.Host.
+func (h *hostInterface) Statistics() map[string]uint64 {
+	statistics := h.loop.Statistics()
+	maps.Copy(statistics, h.iface.Statistics())
+	return statistics
+}
+
+// Run serves the interface until ctx ends. It opens it again, less and less often,
 // after what went wrong.
 func (h *hostInterface) Run(ctx context.Context) {
 	var retry backoff
@@ -71,7 +157,7 @@ func (h *hostInterface) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		h.log.Warn("host interface", zap.Error(err))
+		h.setState(health{dbusapi.Down, err.Error()})
 		timer := time.NewTimer(retry.after(time.Since(begin)))
 		select {
 		case <-ctx.Done():
@@ -82,6 +168,18 @@ func (h *hostInterface) Run(ctx context.Context) {
 }
 
 func (h *hostInterface) serve(ctx context.Context) error {
+	if h.vm != nil {
+		return h.serveVM(ctx)
+	}
+	port, err := h.config.Type.open(h.config.Path)
+	if err != nil {
+		return err
+	}
+	h.setState(health{state: dbusapi.Up})
+	return h.loop.Run(ctx, port)
+}
+
+func (h *hostInterface) serveVM(ctx context.Context) error {
 	listener := h.passed
 	h.passed = nil
 	if listener == nil {
@@ -90,5 +188,80 @@ func (h *hostInterface) serve(ctx context.Context) error {
 			return err
 		}
 	}
+	h.setState(health{dbusapi.Down, notConnected})
 	return h.vm.Run(ctx, listener)
+}
+
+// sms is what others may do at the interface; a machine's has no such thing.
+func (h *hostInterface) sms() dbusapi.SMS {
+	if h.vm != nil {
+		return nil
+	}
+	return hostSMS{h}
+}
+
+// hostSMS implements dbusapi.SMS.
+type hostSMS struct{ *hostInterface }
+
+// SetAttention implements dbusapi.SMS.
+func (h hostSMS) SetAttention(ctx context.Context, raised bool) error {
+	h.forced.Store(raised)
+	// When this has its turn, the host is shown what there is then.
+	return h.do(ctx, func(p host.Port) error { return p.SetAttention(h.attention()) })
+}
+
+// ForceAbort implements dbusapi.SMS.
+func (h hostSMS) ForceAbort(ctx context.Context) error {
+	return h.do(ctx, func(p host.Port) error {
+		if abortable, ok := p.(interface{ ForceAbort() error }); ok {
+			return abortable.ForceAbort()
+		}
+		return fmt.Errorf("%w: abort", host.ErrUnsupported)
+	})
+}
+
+func (h hostSMS) do(ctx context.Context, do func(host.Port) error) error {
+	if !h.isUp() {
+		return ipmi.ErrAbsent
+	}
+	return h.loop.Do(ctx, do)
+}
+
+var errHostType = errors.New("no such type of host")
+
+// open opens the device of a host.
+func (t HostType) open(path string) (host.Port, error) {
+	switch t {
+	case HostKCS:
+		return host.OpenKCS(path)
+	case HostBT:
+		return host.OpenBT(path)
+	case HostSSIF:
+		return host.OpenSSIF(path)
+	}
+	return nil, errHostType
+}
+
+// protocol is what Get Channel Info says; that of a machine is not known, and
+// KCS is what most have.
+func (t HostType) protocol() bridge.Protocol {
+	switch t {
+	case HostBT:
+		return bridge.ProtocolBT
+	case HostSSIF:
+		return bridge.ProtocolSSIF
+	}
+	return bridge.ProtocolKCS
+}
+
+func (t HostType) maxData() int {
+	switch t {
+	case HostKCS:
+		return host.KCSMaxData
+	case HostBT:
+		return host.BTMaxData
+	case HostSSIF:
+		return host.SSIFMaxData
+	}
+	return host.VMMaxData
 }

@@ -44,7 +44,7 @@ func (m machines) find(iface string, number int) *hostInterface {
 func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Action) error {
 	h := m.find(iface, number)
 	action, known := vmActions[a]
-	if h == nil || !known || !h.isConnected.Load() {
+	if h == nil || h.vm == nil || !known || !h.isUp() {
 		return fmt.Errorf("%w: no machine is there that could", ipmi.ErrCannot)
 	}
 	h.log.Info("machine is told to", zap.Stringer("action", a))
@@ -57,7 +57,7 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 
 // Power implements bmc.Machine: a virtual machine is on while it is connected.
 func (m machines) Power(iface string, number int) bmc.PowerState {
-	if h := m.find(iface, number); h != nil && !h.isConnected.Load() {
+	if h := m.find(iface, number); h != nil && h.vm != nil && !h.isUp() {
 		return bmc.PowerOff
 	}
 	return bmc.PowerOn

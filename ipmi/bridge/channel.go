@@ -22,7 +22,9 @@ type Protocol uint8
 // Protocols.
 const (
 	ProtocolIPMB Protocol = 0x01
+	ProtocolSSIF Protocol = 0x04
 	ProtocolKCS  Protocol = 0x05
+	ProtocolBT   Protocol = 0x08
 )
 
 const (

@@ -12,9 +12,9 @@ const (
 	btMaxMessage = 255
 	// btMinRequest: length, netFn and LUN, sequence, command.
 	btMinRequest = 4
-	// btMaxData is what the response's netFn and LUN, sequence, command and
+	// BTMaxData is what the response's netFn and LUN, sequence, command and
 	// completion code leave.
-	btMaxData = btMaxMessage - 4
+	BTMaxData = btMaxMessage - 4
 	// btDeadline is less than the 5 s after which Linux's host driver gives up
 	// (BT_NORMAL_TIMEOUT of drivers/char/ipmi/ipmi_bt_sm.c).
 	btDeadline = 4500 * time.Millisecond
@@ -108,7 +108,7 @@ func parseBTRequest(b []byte) (Request, bool) {
 // Write implements Port. An answer that the host does not fetch is counted, and
 // no error.
 func (p *BTPort) Write(r Response) error {
-	if err := r.checkLength(btMaxData); err != nil {
+	if err := r.checkLength(BTMaxData); err != nil {
 		return err
 	}
 	p.out = appendBTResponse(p.out[:0], r)
@@ -161,4 +161,4 @@ func (p *BTPort) SetAttention(a Attention) error {
 }
 
 // Limits implements Port.
-func (p *BTPort) Limits() Limits { return Limits{MaxData: btMaxData, Deadline: btDeadline} }
+func (p *BTPort) Limits() Limits { return Limits{MaxData: BTMaxData, Deadline: btDeadline} }

@@ -14,9 +14,9 @@ const (
 	kcsMaxMessage = 1000
 	// kcsMinRequest: netFn and LUN, command.
 	kcsMinRequest = 2
-	// kcsMaxData is what the response's netFn and LUN, command and completion
+	// KCSMaxData is what the response's netFn and LUN, command and completion
 	// code leave.
-	kcsMaxData = kcsMaxMessage - 3
+	KCSMaxData = kcsMaxMessage - 3
 	// kcsDeadline is less than the 5 s after which Linux's host driver gives up
 	// (OBF_RETRY_TIMEOUT of drivers/char/ipmi/ipmi_kcs_sm.c).
 	kcsDeadline = 4500 * time.Millisecond
@@ -97,7 +97,7 @@ func parseKCSRequest(tag uint8, b []byte) (Request, bool) {
 // Write implements Port. An answer to a request that the host has given up is
 // counted, and no error.
 func (p *KCSPort) Write(r Response) error {
-	if err := r.checkLength(kcsMaxData); err != nil {
+	if err := r.checkLength(KCSMaxData); err != nil {
 		return err
 	}
 	p.out = appendKCSResponse(p.out[:0], r)
@@ -140,4 +140,4 @@ func (p *KCSPort) ForceAbort() error {
 }
 
 // Limits implements Port.
-func (p *KCSPort) Limits() Limits { return Limits{MaxData: kcsMaxData, Deadline: kcsDeadline} }
+func (p *KCSPort) Limits() Limits { return Limits{MaxData: KCSMaxData, Deadline: kcsDeadline} }

@@ -17,9 +17,9 @@ const (
 	ssifMessage = 260
 	// ssifMinPayload of a request: netFn and LUN, command.
 	ssifMinPayload = 2
-	// ssifMaxData is what the response's netFn and LUN, command and completion
+	// SSIFMaxData is what the response's netFn and LUN, command and completion
 	// code leave.
-	ssifMaxData = ssifMaxPayload - 3
+	SSIFMaxData = ssifMaxPayload - 3
 	// ssifDeadline is less than the 500 ms after which the driver gives an answer
 	// up (RESPONSE_TIMEOUT).
 	ssifDeadline = 400 * time.Millisecond
@@ -92,7 +92,7 @@ func parseSSIFRequest(tag uint8, b []byte) (Request, bool) {
 // Write implements Port. An answer that the host, or the driver, has given up
 // is counted, and no error.
 func (p *SSIFPort) Write(r Response) error {
-	if err := r.checkLength(ssifMaxData); err != nil {
+	if err := r.checkLength(SSIFMaxData); err != nil {
 		return err
 	}
 	p.out = appendSSIFResponse(p.out[:0], r)
@@ -132,4 +132,4 @@ func appendSSIFResponse(b []byte, r Response) []byte {
 func (p *SSIFPort) SetAttention(Attention) error { return nil }
 
 // Limits implements Port.
-func (p *SSIFPort) Limits() Limits { return Limits{MaxData: ssifMaxData, Deadline: ssifDeadline} }
+func (p *SSIFPort) Limits() Limits { return Limits{MaxData: SSIFMaxData, Deadline: ssifDeadline} }
