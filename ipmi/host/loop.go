@@ -115,9 +115,11 @@ type run struct {
 	told     Attention // what the host was shown
 }
 
-// pending is a request on its way to its answer.
+// pending is a request on its way to its answer. The host counts its time from
+// when it was read.
 type pending struct {
 	Request
+	deadline time.Time
 	response ipmi.Response
 }
 
@@ -130,7 +132,7 @@ func (r *run) read() error {
 		}
 		req.Data = slices.Clone(req.Data)
 		select {
-		case r.requests <- &pending{Request: req}:
+		case r.requests <- &pending{Request: req, deadline: time.Now().Add(r.limits.Deadline)}:
 			r.counts.add(requestsReceived)
 		default:
 			r.counts.add(requestsDropped)
@@ -171,22 +173,26 @@ func (r *run) serve(ctx context.Context) error {
 
 // begin hands a request to the handler.
 func (r *run) begin(ctx context.Context, p *pending) error {
+	if !time.Now().Before(p.deadline) {
+		r.counts.add(handlersTooSlow)
+		return r.answer(p, ipmi.Response{Code: ipmi.CodeTimeout})
+	}
 	if r.late >= maxLate {
 		r.counts.add(handlersBusy)
 		return r.answer(p, ipmi.Response{Code: ipmi.CodeNodeBusy})
 	}
 	r.current = p
-	r.deadline.Reset(r.limits.Deadline)
+	r.deadline.Reset(time.Until(p.deadline))
 	r.handlers.Go(func() {
-		p.response = r.handle(ctx, &p.Request)
+		p.response = r.handle(ctx, p)
 		r.answers <- p
 	})
 	return nil
 }
 
 // handle is the answer of the handler, or what its error says.
-func (r *run) handle(ctx context.Context, in *Request) (response ipmi.Response) {
-	ctx, cancel := context.WithTimeout(ctx, r.limits.Deadline)
+func (r *run) handle(ctx context.Context, in *pending) (response ipmi.Response) {
+	ctx, cancel := context.WithDeadline(ctx, in.deadline)
 	defer cancel()
 	req := ipmi.Request{
 		Interface: r.config.Interface, Channel: r.config.Channel, Host: r.config.Host,
