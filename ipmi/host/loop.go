@@ -37,6 +37,10 @@ type Loop struct {
 	changed chan struct{}
 	jobs    chan job
 	counts  counters
+
+	mu   sync.Mutex
+	port Port              // that is served, nil for none
+	past map[string]uint64 // counters of the Ports before it
 }
 
 // job is something to be done with the Port between two answers.
@@ -50,7 +54,7 @@ func NewLoop(config Config) *Loop {
 	if config.Attention == nil {
 		config.Attention = func() Attention { return Attention{} }
 	}
-	return &Loop{config: config, changed: make(chan struct{}, 1), jobs: make(chan job)}
+	return &Loop{config: config, changed: make(chan struct{}, 1), jobs: make(chan job), past: make(map[string]uint64)}
 }
 
 // AttentionChanged makes a Loop that runs look at Config.Attention. It does not
@@ -87,6 +91,8 @@ func (l *Loop) Run(ctx context.Context, p Port) error {
 		deadline: time.NewTimer(0),
 	}
 	defer r.deadline.Stop()
+	l.setPort(p)
+	defer l.setPort(nil)
 	var loops sync.WaitGroup
 	loops.Go(func() { cancel(r.read()) })
 	loops.Go(func() {

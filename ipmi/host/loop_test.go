@@ -124,14 +124,14 @@ func TestLoop(t *testing.T) {
 		}
 	})
 	story(t, "in order, though the first is slow", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
-		for tag, seconds := range []byte{2, 0, 1} {
+		for tag, seconds := range []byte{1, 0, 1} {
 			p.asks(uint8(tag), seconds)
 		}
 		if w := p.wrote(); len(w) > 0 {
 			t.Errorf("at once: %v", w)
 		}
 		time.Sleep(4 * time.Second)
-		if diff := cmp.Diff([]any{answered(0, 0, 2), answered(1, 0, 0), answered(2, 0, 1)}, p.wrote()); diff != "" {
+		if diff := cmp.Diff([]any{answered(0, 0, 1), answered(1, 0, 0), answered(2, 0, 1)}, p.wrote()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -148,6 +148,15 @@ func TestLoop(t *testing.T) {
 		time.Sleep(time.Minute)
 		if w := p.wrote(); len(w) > 0 || l.Statistics()["handler-answers-late"] != 1 {
 			t.Errorf("later: %v, %v", w, l.Statistics())
+		}
+	})
+	story(t, "in the host's time, which runs while others are served", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+		for tag, seconds := range []byte{2, 2, 0} {
+			p.asks(uint8(tag), seconds)
+		}
+		time.Sleep(3 * time.Second)
+		if diff := cmp.Diff([]any{answered(0, 0, 2), answered(1, ipmi.CodeTimeout), answered(2, ipmi.CodeTimeout)}, p.wrote()); diff != "" {
+			t.Error(diff)
 		}
 	})
 	story(t, "busy when too many handlers are late", stubborn, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
