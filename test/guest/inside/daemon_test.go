@@ -46,10 +46,16 @@ func start(t *testing.T, channels ...channel) *daemon {
 // launch is start, but returns when the daemon is ready.
 func launch(t *testing.T, channels ...channel) *daemon {
 	t.Helper()
+	return launchConfig(t, map[string]any{"channels": channels})
+}
+
+// launchConfig is launch with a whole configuration.
+func launchConfig(t *testing.T, whole map[string]any) *daemon {
+	t.Helper()
 	bus := bustest.Start(t)
 	serveHost(t, bus.Address)
 
-	config, err := json.Marshal(map[string]any{"channels": channels})
+	config, err := json.Marshal(whole)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/host"
 )
@@ -150,9 +151,7 @@ type servedKCS struct {
 // serveKCS serves the device with a handler that answers with the data.
 func serveKCS(t *testing.T) *servedKCS {
 	t.Helper()
-	load(t, "kcs_bmc", "")
-	load(t, "kcs_bmc_cdev_ipmi", "")
-	load(t, "kcs-loop", "")
+	loadKCS(t)
 	port, err := host.OpenKCS(kcsDevice)
 	if err != nil {
 		t.Fatal(err)
@@ -246,4 +245,45 @@ func TestKCSHasOneServer(t *testing.T) {
 	if _, err := host.OpenKCS(kcsDevice); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("a second one: %v, want EBUSY", err)
 	}
+}
+
+// loadKCS loads the kernel's drivers and the channel that stands for a host.
+func loadKCS(t *testing.T) {
+	t.Helper()
+	for _, module := range []string{"kcs_bmc", "kcs_bmc_cdev_ipmi", "kcs-loop"} {
+		load(t, module, "")
+	}
+}
+
+// As kcsbridge does: the host IPMI daemon answers, and others raise the attention.
+func TestDaemonInPlaceOfKCSBridge(t *testing.T) {
+	loadKCS(t)
+	d := launchConfig(t, map[string]any{"hosts": []map[string]any{{"type": "kcs", "path": kcsDevice}}})
+	h := openKCSHost(t)
+	h.sends(0x18, 0x01)
+	h.expect(append([]byte{0x1C, 0x01, 0x00}, deviceID...)...)
+	h.sends(0x18, 0x77)
+	h.expect(0x1C, 0x77, 0xC1)
+
+	conn, err := dbusapi.Dial(t.Context(), dbusapi.ConnConfig{Address: d.address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for member, raised := range map[string]bool{"setAttention": true, "clearAttention": false} {
+		_, err := conn.Call(t.Context(), dbusapi.Method{
+			Destination: "xyz.openbmc_project.Ipmi.Channel.ipmi_kcs11",
+			Path:        "/xyz/openbmc_project/Ipmi/Channel/ipmi_kcs11",
+			Interface:   "xyz.openbmc_project.Ipmi.Channel.SMS",
+			Member:      member,
+		})
+		if err != nil {
+			t.Errorf("%s: %v", member, err)
+		}
+		if shown := h.get(kcsStatus)&kcsAttention != 0; shown != raised {
+			t.Errorf("%s: attention %v", member, shown)
+		}
+	}
+	h.sends(0x18, 0x01)
+	h.expect(append([]byte{0x1C, 0x01, 0x00}, deviceID...)...)
 }
