@@ -28,7 +28,7 @@ func startDemo(t *testing.T) (buses map[string]*engineBus, stop func()) {
 	buses = make(map[string]*engineBus)
 	for _, ch := range DemoConfig().WithDefaults().Channels {
 		told := new(changes)
-		told.bus = newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), bmc.New(bmc.DeviceID, new(bmc.Log)), noInterface(), told, zap.NewNop())
+		told.bus = newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), bmc.New(bmc.DeviceID, &bmc.Storage{Log: new(bmc.Log)}), noInterface(), told, zap.NewNop())
 		told.bus.Open(ctx)
 		buses[ch.Name] = told.bus
 		loops.Go(func() { told.bus.Run(ctx) })

@@ -14,7 +14,7 @@ import (
 // openRouter makes what requests and events find their way by, beside the mux.
 func (s *service) openRouter() error {
 	own := new(bmc.Log)
-	s.bmc = bmc.New(bmc.DeviceID, own)
+	s.bmc = bmc.New(bmc.DeviceID, &bmc.Storage{Log: own})
 	s.bridge = bridge.New(bridge.Config{
 		Log:     &eventLog{system: s.server.SystemLog(), own: own, log: s.log},
 		Publish: s.server.PlatformEvent,

@@ -14,8 +14,8 @@ type BMC struct {
 }
 
 // New makes a BMC that identifies itself by the data of an answer to Get Device
-// ID, and keeps a log.
-func New(deviceID []byte, log *Log) *BMC { return &BMC{deviceID: deviceID, log: log} }
+// ID, and keeps what is in storage.
+func New(deviceID []byte, storage *Storage) *BMC { return &BMC{deviceID: deviceID, log: storage.Log} }
 
 // command is one row of a table of commands, by the numbers of IPMI v2.0,
 // appendix G.
