@@ -9,13 +9,17 @@ import (
 // BMC is a management controller. It implements ipmi.Handler; its methods may be
 // called from several goroutines at once.
 type BMC struct {
-	deviceID []byte
-	log      *Log
+	deviceID   []byte
+	log        *Log
+	sensors    *Sensors
+	repository *repository
 }
 
 // New makes a BMC that identifies itself by the data of an answer to Get Device
 // ID, and keeps what is in storage.
-func New(deviceID []byte, storage *Storage) *BMC { return &BMC{deviceID: deviceID, log: storage.Log} }
+func New(deviceID []byte, storage *Storage) *BMC {
+	return &BMC{deviceID: deviceID, log: storage.Log, sensors: storage.Sensors, repository: storage.records()}
+}
 
 // command is one row of a table of commands, by the numbers of IPMI v2.0,
 // appendix G.
@@ -27,7 +31,7 @@ type command struct {
 }
 
 // commands are those of all groups; each file has its own.
-var commands = index(deviceCommands, logCommands)
+var commands = index(deviceCommands, logCommands, sensorCommands, repositoryCommands)
 
 type commandKey struct {
 	netFn   ipmi.NetFn

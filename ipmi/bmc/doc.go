@@ -1,5 +1,6 @@
-// Package bmc is the built-in BMC: it says what the controller is and keeps the
-// system event log. There is a file for each group of commands, and one table of
+// Package bmc is the built-in BMC: it says what the controller is, keeps the
+// system event log, and has sensors with their data records. There is a file for
+// each group of commands, and one table of
 // all of them.
 //
 // # Promises
@@ -12,5 +13,6 @@
 //  3. A damaged file of the store is moved aside and told of, and what can be
 //     used of it is used; it neither stops nor blocks the controller.
 //
-// Source of numbers: IPMI v2.0, sections 20 (device), 31 and 32 (log).
+// Source of numbers: IPMI v2.0, sections 20 (device), 31 and 32 (log), 33 and 43
+// (SDR), 35 and 36 (sensors).
 package bmc

@@ -10,6 +10,9 @@ type StorageConfig struct {
 	// Folder is where it is kept; without one it is in memory.
 	Folder string
 	Log    LogConfig
+	// Sensors, and controllers that the SDR repository names: this one, or others.
+	Sensors     []SensorConfig
+	Controllers []Controller
 	// Report is told of damage, by a *DamageError, while the storage is opened;
 	// nil is allowed without a folder only.
 	Report func(error)
@@ -21,14 +24,33 @@ func (c StorageConfig) Validate() error {
 	if c.Folder != "" && c.Report == nil {
 		errs = append(errs, fmt.Errorf("folder %s: nobody is told of damage", c.Folder))
 	}
-	return errors.Join(append(errs, c.Log.Validate())...)
+	_, err := NewSensors(c.Sensors)
+	errs = append(errs, c.Log.Validate(), err)
+	for _, controller := range c.Controllers {
+		errs = append(errs, controller.Validate())
+	}
+	return errors.Join(errs...)
 }
 
 // Storage is what a controller keeps.
 type Storage struct {
-	Log *Log
+	Log         *Log
+	Sensors     *Sensors
+	Controllers []Controller
 
 	store *Store
+}
+
+// records makes the SDR repository of what is there.
+func (s *Storage) records() *repository {
+	r := &repository{made: s.Log.now()}
+	for _, c := range s.Controllers {
+		r.addController(c)
+	}
+	for _, each := range s.Sensors.list() {
+		r.addSensor(each)
+	}
+	return r
 }
 
 // OpenStorage opens what a controller keeps. See [OpenStore] for what happens to
@@ -37,7 +59,8 @@ func OpenStorage(c StorageConfig) (*Storage, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Storage{}
+	s := &Storage{Controllers: c.Controllers}
+	s.Sensors, _ = NewSensors(c.Sensors) // Validate has tried
 	if c.Folder != "" {
 		store, err := OpenStore(c.Folder, c.Report)
 		if err != nil {
