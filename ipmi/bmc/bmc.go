@@ -12,13 +12,14 @@ type BMC struct {
 	deviceID   []byte
 	log        *Log
 	sensors    *Sensors
+	frus       *FRUs
 	repository *repository
 }
 
 // New makes a BMC that identifies itself by the data of an answer to Get Device
 // ID, and keeps what is in storage.
 func New(deviceID []byte, storage *Storage) *BMC {
-	return &BMC{deviceID: deviceID, log: storage.Log, sensors: storage.Sensors, repository: storage.records()}
+	return &BMC{deviceID: deviceID, log: storage.Log, sensors: storage.Sensors, frus: storage.FRUs, repository: storage.records()}
 }
 
 // command is one row of a table of commands, by the numbers of IPMI v2.0,
@@ -31,7 +32,7 @@ type command struct {
 }
 
 // commands are those of all groups; each file has its own.
-var commands = index(deviceCommands, logCommands, sensorCommands, repositoryCommands)
+var commands = index(deviceCommands, logCommands, sensorCommands, repositoryCommands, fruCommands)
 
 type commandKey struct {
 	netFn   ipmi.NetFn

@@ -11,6 +11,7 @@ import (
 const (
 	fullSensor    = 0x01
 	compactSensor = 0x02
+	fruLocator    = 0x11
 	mcLocator     = 0x12
 
 	recordVersion = 0x51
@@ -88,4 +89,16 @@ func (r *repository) addSensor(s *sensor) {
 // table 43-9).
 func (r *repository) addController(c Controller) {
 	r.record(mcLocator, []byte{byte(c.Address), byte(c.Channel), 0, c.Capabilities, 0, 0, 0, c.Entity, c.Instance, 0}, c.Name)
+}
+
+// logicalFRU is a device that a controller's FRU commands reach (IPMI v2.0, table
+// 43-8).
+const (
+	logicalFRU     = 1 << 7
+	logicalFRUType = 0x10
+)
+
+// addFRU makes a FRU device locator record.
+func (r *repository) addFRU(id, entity, instance uint8, name string) {
+	r.record(fruLocator, []byte{bmcAddress, id, logicalFRU, 0, 0, logicalFRUType, 0, entity, instance, 0}, name)
 }

@@ -13,6 +13,7 @@ type StorageConfig struct {
 	// Sensors, and controllers that the SDR repository names: this one, or others.
 	Sensors     []SensorConfig
 	Controllers []Controller
+	FRUs        []FRUConfig
 	// Report is told of damage, by a *DamageError, while the storage is opened;
 	// nil is allowed without a folder only.
 	Report func(error)
@@ -24,8 +25,9 @@ func (c StorageConfig) Validate() error {
 	if c.Folder != "" && c.Report == nil {
 		errs = append(errs, fmt.Errorf("folder %s: nobody is told of damage", c.Folder))
 	}
-	_, err := NewSensors(c.Sensors)
-	errs = append(errs, c.Log.Validate(), err)
+	_, sensors := NewSensors(c.Sensors)
+	_, frus := OpenFRUs(c.FRUs, nil)
+	errs = append(errs, c.Log.Validate(), sensors, frus)
 	for _, controller := range c.Controllers {
 		errs = append(errs, controller.Validate())
 	}
@@ -36,6 +38,7 @@ func (c StorageConfig) Validate() error {
 type Storage struct {
 	Log         *Log
 	Sensors     *Sensors
+	FRUs        *FRUs
 	Controllers []Controller
 
 	store *Store
@@ -49,6 +52,9 @@ func (s *Storage) records() *repository {
 	}
 	for _, each := range s.Sensors.list() {
 		r.addSensor(each)
+	}
+	for _, d := range s.FRUs.list() {
+		r.addFRU(d.ID, d.Entity, d.Instance, d.Name)
 	}
 	return r
 }
@@ -69,6 +75,12 @@ func OpenStorage(c StorageConfig) (*Storage, error) {
 		s.store = store
 	}
 	s.Log = OpenLog(c.Log, s.store)
+	frus, err := OpenFRUs(c.FRUs, s.store)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.FRUs = frus
 	return s, nil
 }
 
