@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -152,8 +154,16 @@ func (s *Store) commit(batch []*write) error {
 	return err
 }
 
+// isFull also looks at the text: where bbolt grows its file it passes on no more
+// than that.
 func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, bolterrors.ErrMaxSizeReached)
+	if err == nil {
+		return false
+	}
+	return errors.Is(err, bolterrors.ErrMaxSizeReached) ||
+		slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT}, func(full error) bool {
+			return errors.Is(err, full) || strings.HasSuffix(err.Error(), full.Error())
+		})
 }
 
 func (c change) apply(tx *bbolt.Tx) error {

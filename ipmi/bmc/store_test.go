@@ -359,6 +359,19 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+func TestWhatIsAFullDisk(t *testing.T) {
+	for _, full := range []error{syscall.ENOSPC, fmt.Errorf("file resize error: %s", syscall.ENOSPC), &os.PathError{Err: syscall.EDQUOT}} {
+		if !isFull(full) {
+			t.Error(full)
+		}
+	}
+	for _, other := range []error{nil, syscall.EIO, errFault} {
+		if isFull(other) {
+			t.Error(other)
+		}
+	}
+}
+
 // Whatever a file holds, a check of it ends and a store opens.
 func FuzzCheckPages(f *testing.F) {
 	f.Add(0, []byte{0})
