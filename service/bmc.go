@@ -15,7 +15,7 @@ func (s *service) openBMC(log *bmc.Log) {
 	channels := s.channels()
 	lan := lanChannel(channels)
 	s.bmc = bmc.New(bmc.Config{
-		Log:        log,
+		Storage:    &bmc.Storage{Log: log},
 		Machine:    machines{s},
 		Watchdog:   s.watchdogExpired,
 		PreTimeout: s.preTimeout,

@@ -69,7 +69,7 @@ func TestEventsGoToTheBuiltInLogWhereTheOtherFails(t *testing.T) {
 		if err := l.Add(t.Context(), ipmi.Event{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		b := bmc.New(bmc.Config{Log: own})
+		b := bmc.New(bmc.Config{Storage: &bmc.Storage{Log: own}})
 		info, err := b.ServeIPMI(t.Context(), &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: 0x40})
 		if err != nil || info.Data[1] != 1 {
 			t.Errorf("%s: % X, %v", name, info.Data, err)

@@ -31,6 +31,7 @@ const (
 	zapModule     = "go.uber.org/zap"
 	cobraModule   = "github.com/spf13/cobra"
 	sysModule     = "golang.org/x/sys/unix"
+	boltModule    = "go.etcd.io/bbolt"
 )
 
 // rules has an entry for every package. Siblings never import each other, so
@@ -41,7 +42,7 @@ var rules = map[string]rule{
 	"i2c":              {ours: []string{"internal/chardev"}, others: []string{sysModule}},
 	"ipmb":             {ours: []string{"ipmi", "i2c"}},
 	"dbusapi":          {ours: []string{"ipmi", "ipmb", "xml"}, others: []string{dbusModule, sysModule}},
-	"ipmi/bmc":         {ours: []string{"ipmi"}},
+	"ipmi/bmc":         {ours: []string{"ipmi"}, others: []string{boltModule}},
 	"ipmi/host":        {ours: []string{"ipmi", "internal/chardev"}, others: []string{sysModule}},
 	"ipmi/bridge":      {ours: []string{"ipmi", "ipmb"}},
 	"xml":              {},

@@ -17,8 +17,9 @@ type Config struct {
 	// GUID is what Get Device GUID and Get System GUID answer, as on the wire;
 	// zero for a random one.
 	GUID [16]byte
-	// Log keeps the system event log; nil for one in memory.
-	Log *Log
+	// Storage is the event log, sensors and FRU inventory; nil for a log in memory
+	// and nothing else.
+	Storage *Storage
 	// Settings keeps what is set; nil for memory.
 	Settings Settings
 	// Machine carries out what is asked of the chassis; without one it is D5h.
@@ -37,7 +38,7 @@ type Config struct {
 	// must neither block nor call the BMC.
 	PreTimeout func(iface string, pending bool)
 	// LogEvent keeps the watchdog's events, and itself reports what goes wrong;
-	// nil for Log.
+	// nil for Storage's log.
 	LogEvent func(ctx context.Context, e ipmi.Event)
 	// WatchdogSensor is the sensor number in those events.
 	WatchdogSensor uint8
@@ -55,9 +56,13 @@ type Config struct {
 type BMC struct {
 	config  Config
 	log     *Log
-	support ipmi.DeviceSupport
-	started time.Time
-	changed chan struct{} // wakes Run
+	sensors *Sensors
+	frus    *FRUs
+	// repository is the SDR repository.
+	repository *repository
+	support    ipmi.DeviceSupport
+	started    time.Time
+	changed    chan struct{} // wakes Run
 
 	telling sync.Mutex // keeps what PreTimeout is told in order
 
@@ -72,8 +77,8 @@ func New(config Config) *BMC {
 	if config.GUID == ([16]byte{}) {
 		config.GUID = randomGUID()
 	}
-	if config.Log == nil {
-		config.Log = new(Log)
+	if config.Storage == nil {
+		config.Storage = &Storage{Log: new(Log)}
 	}
 	if config.Settings == nil {
 		config.Settings = new(memory)
@@ -83,7 +88,10 @@ func New(config Config) *BMC {
 	}
 	return &BMC{
 		config:     config,
-		log:        config.Log,
+		log:        config.Storage.Log,
+		sensors:    config.Storage.Sensors,
+		frus:       config.Storage.FRUs,
+		repository: config.Storage.records(),
 		support:    supportOf(commands),
 		started:    time.Now(),
 		changed:    make(chan struct{}, 1),
@@ -114,6 +122,9 @@ var commands = index(
 	chassisCommands,
 	bootCommands,
 	logCommands,
+	sensorCommands,
+	repositoryCommands,
+	fruCommands,
 )
 
 type commandKey struct {

@@ -14,14 +14,15 @@ import (
 
 // bench is a BMC in virtual time, which begins in the year 2000.
 type bench struct {
-	t   *testing.T
-	bmc *BMC
+	t    *testing.T
+	bmc  *BMC
+	kept *Storage // of restart
 }
 
 func story(t *testing.T, name string, tell func(t *testing.T, b *bench)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { tell(t, &bench{t, New(Config{})}) })
+		synctest.Test(t, func(t *testing.T) { tell(t, &bench{t: t, bmc: New(Config{})}) })
 	})
 }
 
@@ -59,14 +60,14 @@ var event = ipmi.Event{Generator: 0x002C, Message: [7]byte{4, 1, 0x30, 1, 0x57, 
 
 func TestLog(t *testing.T) {
 	story(t, "events are read as they came", func(t *testing.T, b *bench) {
-		b.is("info of an empty log", b.storage(0x40, ""), "00 51 0000 FFFF FFFFFFFF FFFFFFFF 02")
+		b.is("info of an empty log", b.storage(0x40, ""), "00 51 0000 FFFF FFFFFFFF FFFFFFFF 0F")
 		b.is("first of none", b.storage(0x43, "0000 0000 00 FF"), "CB")
 		for range 2 {
 			if err := b.bmc.log.Add(t.Context(), event); err != nil {
 				t.Fatal(err)
 			}
 		}
-		b.is("info", b.storage(0x40, ""), "00 51 0200 E0FF 80436D38 FFFFFFFF 02")
+		b.is("info", b.storage(0x40, ""), "00 51 0200 E0FF 80436D38 FFFFFFFF 0F")
 		b.is("first", b.storage(0x43, "0000 0000 00 FF"), "00 0200 0100 02 80436D38 2C00 04 01 30 01 57 60 5F")
 		b.is("second", b.storage(0x43, "0000 0200 00 FF"), "00 FFFF 0200 02 80436D38 2C00 04 01 30 01 57 60 5F")
 		b.is("last", b.storage(0x43, "0000 FFFF 00 FF"), "00 FFFF 0200 02 80436D38 2C00 04 01 30 01 57 60 5F")
@@ -87,12 +88,12 @@ func TestLog(t *testing.T) {
 		b.is("reserve", b.storage(0x42, ""), "00 0100")
 		b.is("clear without its word", b.storage(0x47, "0100 434C53 AA"), "CC")
 		b.is("clear", b.storage(0x47, "0100 434C52 AA"), "00 01")
-		b.is("info", b.storage(0x40, ""), "00 51 0000 FFFF 80436D38 80436D38 02")
+		b.is("info", b.storage(0x40, ""), "00 51 0000 FFFF 80436D38 80436D38 0F")
 		b.is("with the reservation that has ended", b.storage(0x47, "0100 434C52 AA"), "C5")
 	})
 
 	story(t, "a full log takes no more and says so", func(t *testing.T, b *bench) {
-		for range maxRecords {
+		for range defaultCapacity {
 			if err := b.bmc.log.Add(t.Context(), event); err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +102,7 @@ func TestLog(t *testing.T) {
 			t.Error(err)
 		}
 		b.is("add", b.storage(0x44, "FFFF 02 11223344 4100 04 20 00 6F A1 00 00"), "C4")
-		b.is("info", b.storage(0x40, ""), "00 51 0010 0000 80436D38 FFFFFFFF 82")
+		b.is("info", b.storage(0x40, ""), "00 51 0010 0000 80436D38 FFFFFFFF 8F")
 	})
 
 	story(t, "its clock is set", func(t *testing.T, b *bench) {

@@ -12,7 +12,7 @@ import (
 
 func TestDevice(t *testing.T) {
 	story(t, "one without identity says what it is", func(t *testing.T, b *bench) {
-		b.is("device ID", b.app(0x01, ""), "00 20 01 00 00 02 D4 00 00 00 00 00")
+		b.is("device ID", b.app(0x01, ""), "00 20 01 00 00 02 DF 00 00 00 00 00")
 		b.is("self test", b.app(0x04, ""), "00 55 00")
 	})
 
@@ -22,7 +22,7 @@ func TestDevice(t *testing.T) {
 			GUID:     [16]byte{0: 0xA0, 15: 0xAF},
 			SelfTest: func() Fault { return FaultSEL | FaultSDR },
 		})
-		b.is("device ID", b.app(0x01, ""), "00 21 03 02 13 02 D4 2C1B0A 3412 01020304")
+		b.is("device ID", b.app(0x01, ""), "00 21 03 02 13 02 DF 2C1B0A 3412 01020304")
 		b.is("device GUID", b.app(0x08, ""), "00 A00000000000000000000000000000AF")
 		b.is("system GUID", b.app(0x37, ""), "00 A00000000000000000000000000000AF")
 		b.is("self test", b.app(0x04, ""), "00 57 C0")
@@ -30,7 +30,7 @@ func TestDevice(t *testing.T) {
 
 	story(t, "its device ID is read as it was written", func(t *testing.T, b *bench) {
 		got, err := ipmi.DecodeDeviceID(b.app(0x01, "")[1:])
-		if want := "device 20h revision 1, firmware 0.00, IPMI 2.0, manufacturer 0, product 0000h, SEL, event receiver, bridge, chassis"; err != nil || got.String() != want {
+		if want := "device 20h revision 1, firmware 0.00, IPMI 2.0, manufacturer 0, product 0000h, sensors, SDR repository, SEL, FRU inventory, event receiver, bridge, chassis"; err != nil || got.String() != want {
 			t.Errorf("%v, %v", got, err)
 		}
 	})

@@ -1,25 +1,32 @@
 // Package bmc is the built-in BMC: it says what the controller is, keeps the
-// system event log, guards hosts with watchdogs, acts on their chassis, and keeps
-// settings, users and LAN parameters. There is a file for each group of commands
-// with a table of them, and one index of all.
+// system event log, has sensors, their data records and FRU inventory devices,
+// guards hosts with watchdogs, acts on their chassis, and keeps settings, users
+// and LAN parameters. There is a file for each group of commands with a table of
+// them, and one index of all.
 //
 // It serves no sessions and no LAN, and moves no messages between channels: global
 // enables, message flags, event buffer and channel info are package bridge's.
 //
 // # Promises
 //
-//  1. A record that was acknowledged is in the log until it is cleared, or the
-//     process ends: the log lives in memory. A full log takes no more (C4h) and
-//     raises the overflow flag; it forgets nothing by itself.
+//  1. A record that was acknowledged is in the log until it is cleared or
+//     deleted. With a folder it is on the disk before it is acknowledged; without
+//     one the log ends with the process. A full log takes no more (C4h) and raises
+//     the overflow flag; it forgets nothing by itself.
 //  2. Unknown commands are C1h, LUNs other than 0 are C2h, wrong lengths C7h, wrong
 //     data CCh, what there is no way to do D5h: nothing is done in silence.
 //  3. What a request sets is kept by Settings before it is acknowledged, but for
 //     watchdogs, ACPI states, identify and set in progress, which end with the
-//     process. Passwords are kept as salted hashes only.
+//     process. Passwords are kept as salted hashes only. What was written to a FRU
+//     inventory device is kept as the log is, and then stands for what the
+//     configuration says.
 //  4. Watchdogs belong to an interface, everything else that is a host's to the
 //     number of the host. Watchdogs expire while Run runs; no other method starts a
 //     goroutine.
+//  5. A damaged file of the store is moved aside and told of, and what can be
+//     used of it is used; it neither stops nor blocks the controller.
 //
 // Source of numbers: IPMI v2.0, sections 20 (device), 22 (messaging, users), 23
-// (LAN), 27 (watchdog), 28 (chassis), 31 and 32 (log), 42 (sensor types).
+// (LAN), 27 (watchdog), 28 (chassis), 31 and 32 (log), 33 and 43 (SDR), 34 (FRU),
+// 35 and 36 (sensors), 42 (sensor types).
 package bmc

@@ -12,25 +12,36 @@ import (
 // logCommands are those of the system event log (IPMI v2.0, section 31).
 var logCommands = []command{
 	{ipmi.NetFnStorage, 0x40, 0, 0, getLogInfo},
+	{ipmi.NetFnStorage, 0x41, 0, 0, getLogAllocation},
 	{ipmi.NetFnStorage, 0x42, 0, 0, reserveLog},
 	{ipmi.NetFnStorage, 0x43, 6, 6, getLogEntry},
 	{ipmi.NetFnStorage, 0x44, recordLength, recordLength, addLogEntry},
+	{ipmi.NetFnStorage, 0x45, 6, 6 + recordLength, addPartOfLogEntry},
+	{ipmi.NetFnStorage, 0x46, 4, 4, deleteLogEntry},
 	{ipmi.NetFnStorage, 0x47, 6, 6, clearLog},
 	{ipmi.NetFnStorage, 0x48, 0, 0, getLogTime},
 	{ipmi.NetFnStorage, 0x49, 4, 4, setLogTime},
+	{ipmi.NetFnStorage, 0x5C, 0, 0, getLogOffset},
+	{ipmi.NetFnStorage, 0x5D, 2, 2, setLogOffset},
 }
 
 const (
-	logVersion    = 0x51
-	canReserve    = 1 << 1
-	hasOverflown  = 1 << 7
-	wholeRecord   = 0xFF // bytes to read
-	eraseInitiate = 0xAA
-	eraseStatus   = 0x00
-	erased        = 0x01
-	firstUntimed  = 0xE0 // types of records without a time
-	noTime        = math.MaxUint32
-	offsetOfTime  = 3
+	logVersion      = 0x51
+	canTellUse      = 1 << 0
+	canReserve      = 1 << 1
+	canAddParts     = 1 << 2
+	canDelete       = 1 << 3
+	hasOverflown    = 1 << 7
+	wholeRecord     = 0xFF // bytes to read
+	eraseInitiate   = 0xAA
+	eraseStatus     = 0x00
+	eraseInProgress = 0x00
+	erased          = 0x01
+	partInProgress  = 0x00
+	lastPart        = 0x01
+	firstUntimed    = 0xE0 // types of records without a time
+	offsetOfTime    = 3
+	maxUTCOffset    = 1440 // minutes
 )
 
 // getLogInfo: version, records, free bytes, times of the last addition and
@@ -39,29 +50,47 @@ func getLogInfo(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
 	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	free := min((maxRecords-len(l.records))*recordLength, math.MaxUint16)
+	free := min(l.free()*recordLength, math.MaxUint16)
 	data := []byte{logVersion}
-	data = binary.LittleEndian.AppendUint16(data, uint16(len(l.records)))
+	data = binary.LittleEndian.AppendUint16(data, uint16(len(l.entries)))
 	data = binary.LittleEndian.AppendUint16(data, uint16(free))
-	data = binary.LittleEndian.AppendUint32(data, seconds(l.added))
-	data = binary.LittleEndian.AppendUint32(data, seconds(l.erased))
-	support := byte(canReserve)
-	if l.overflow {
+	data = binary.LittleEndian.AppendUint32(data, seconds(l.state.added))
+	data = binary.LittleEndian.AppendUint32(data, seconds(l.state.erased))
+	support := byte(canTellUse | canReserve | canAddParts | canDelete)
+	if l.state.overflow {
 		support |= hasOverflown
 	}
 	return answer(append(data, support)...)
 }
 
-// seconds is a time as the log has it; a time that never was is unspecified.
-func seconds(t time.Time) uint32 {
-	if t.IsZero() {
-		return noTime
-	}
-	return uint32(t.Unix())
+// free is the number of records that fit; a log that was larger once may hold
+// more than it should.
+func (l *Log) free() int { return max(l.limit()-len(l.entries), 0) }
+
+// getLogAllocation: units, bytes of each, free ones, largest block of those, and
+// units of the largest record.
+func getLogAllocation(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+	l := b.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	free := uint16(l.free())
+	data := binary.LittleEndian.AppendUint16(nil, uint16(l.limit()))
+	data = binary.LittleEndian.AppendUint16(data, recordLength)
+	data = binary.LittleEndian.AppendUint16(data, free)
+	data = binary.LittleEndian.AppendUint16(data, free)
+	return answer(append(data, 1)...)
 }
 
 func reserveLog(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
-	return answer(binary.LittleEndian.AppendUint16(nil, b.log.reserve())...)
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	return answer(binary.LittleEndian.AppendUint16(nil, b.log.holder.next())...)
+}
+
+func (l *Log) reserved(id uint16) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.holder.is(id)
 }
 
 // getLogEntry takes reservation, record ID, offset and number of bytes; a
@@ -89,29 +118,62 @@ func getLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 // addLogEntry takes a record; its ID and, where its type has one, its time are
 // the log's to give.
 func addLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
-	data := req.Data
-	r := Record(data)
-	if r[2] < firstUntimed {
-		binary.LittleEndian.PutUint32(r[offsetOfTime:], seconds(b.log.now()))
-	}
+	r := Record(req.Data)
+	stamp(&r, b.log.now())
 	id, err := b.log.add(r)
-	if err != nil {
-		return refuse(ipmi.CodeOf(err))
+	return answerID(id, ipmi.CodeOf(err))
+}
+
+// stamp gives a record its time, where its type has one.
+func stamp(r *Record, now time.Time) {
+	if r[2] < firstUntimed {
+		binary.LittleEndian.PutUint32(r[offsetOfTime:], seconds(now))
+	}
+}
+
+func answerID(id uint16, code ipmi.CompletionCode) ipmi.Response {
+	if code != ipmi.CodeOK {
+		return refuse(code)
 	}
 	return answer(binary.LittleEndian.AppendUint16(nil, id)...)
 }
 
+// addPartOfLogEntry takes reservation, record ID, offset, whether it is the last
+// part, and the part.
+func addPartOfLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	data := req.Data
+	progress := data[5]
+	if progress != partInProgress && progress != lastPart {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	return answerID(b.log.addPart(binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:]),
+		int(data[4]), progress == lastPart, data[6:]))
+}
+
+// deleteLogEntry takes reservation and record ID.
+func deleteLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	return answerID(b.log.remove(binary.LittleEndian.Uint16(req.Data), binary.LittleEndian.Uint16(req.Data[2:])))
+}
+
 // clearLog takes reservation, "CLR", and what to do: erase, or tell how far that
-// is, which is always done.
+// is.
 func clearLog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 	data := req.Data
-	switch {
-	case !b.log.reserved(binary.LittleEndian.Uint16(data)):
-		return refuse(ipmi.CodeReservationCancelled)
-	case string(data[2:5]) != "CLR", data[5] != eraseInitiate && data[5] != eraseStatus:
+	reservation, action := binary.LittleEndian.Uint16(data), data[5]
+	if string(data[2:5]) != "CLR" || action != eraseInitiate && action != eraseStatus {
 		return refuse(ipmi.CodeInvalidField)
-	case data[5] == eraseInitiate:
-		b.log.clear()
+	}
+	if action == eraseInitiate {
+		if code := b.log.clear(reservation); code != ipmi.CodeOK {
+			return refuse(code)
+		}
+		return answer(erased)
+	}
+	switch done, code := b.log.erasure(reservation); {
+	case code != ipmi.CodeOK:
+		return refuse(code)
+	case !done:
+		return answer(eraseInProgress)
 	}
 	return answer(erased)
 }
@@ -122,10 +184,21 @@ func getLogTime(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
 
 // setLogTime sets the log's own clock.
 func setLogTime(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
-	data := req.Data
-	l := b.log
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ahead = time.Until(time.Unix(int64(binary.LittleEndian.Uint32(data)), 0))
-	return answer()
+	t := time.Unix(int64(binary.LittleEndian.Uint32(req.Data)), 0)
+	return refuse(b.log.set(func(s *logState) { s.ahead = time.Until(t) }))
+}
+
+func getLogOffset(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	return answer(binary.LittleEndian.AppendUint16(nil, uint16(b.log.state.utcOffset()))...)
+}
+
+// setLogOffset takes minutes, a signed number.
+func setLogOffset(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	offset := int16(binary.LittleEndian.Uint16(req.Data))
+	if offset != unspecifiedOffset && (offset < -maxUTCOffset || offset > maxUTCOffset) {
+		return refuse(ipmi.CodeParameterOutOfRange)
+	}
+	return refuse(b.log.set(func(s *logState) { s.offset, s.offsetIsSet = offset, true }))
 }

@@ -1,0 +1,67 @@
+package bmc
+
+import (
+	"fmt"
+	"math"
+)
+
+// factors turn the byte of a reading into a value: (M*x + B*10^bExp)*10^rExp
+// (IPMI v2.0, section 36.3). M and B are signed numbers of 10 bits, the exponents
+// of 4.
+type factors struct{ m, b, bExp, rExp int }
+
+const (
+	maxFactor   = 511
+	minExponent = -8
+	maxExponent = 7
+	maxReading  = 255
+	// tolerance is far below a step: 0.1 is no number of a computer's.
+	tolerance = 1e-9
+)
+
+// newFactors are those with the finest steps that reach from low to high.
+func newFactors(low, high float64) (factors, error) {
+	if !(low < high) || math.IsInf(high-low, 0) {
+		return factors{}, fmt.Errorf("a range from %g to %g", low, high)
+	}
+	for rExp := minExponent; rExp <= maxExponent; rExp++ {
+		unit := math.Pow10(rExp)
+		b, bExp, ok := offset(low / unit)
+		if !ok {
+			continue
+		}
+		m := math.Ceil((high/unit-float64(b)*math.Pow10(bExp))/maxReading - tolerance)
+		if m <= maxFactor {
+			return factors{max(int(m), 1), b, bExp, rExp}, nil
+		}
+	}
+	return factors{}, fmt.Errorf("no factors reach from %g to %g", low, high)
+}
+
+// offset is a value, or one below it, as B and its exponent.
+func offset(value float64) (b, exponent int, ok bool) {
+	for exponent = 0; exponent <= maxExponent; exponent++ {
+		if f := math.Floor(value/math.Pow10(exponent) + tolerance); math.Abs(f) <= maxFactor {
+			return int(f), exponent, true
+		}
+	}
+	return 0, 0, false
+}
+
+// raw is the reading nearest to a value.
+func (f factors) raw(value float64) byte {
+	x := math.Round((value/math.Pow10(f.rExp) - float64(f.b)*math.Pow10(f.bExp)) / float64(f.m))
+	return byte(min(max(x, 0), maxReading))
+}
+
+// steps is a difference as one of readings.
+func (f factors) steps(difference float64) byte {
+	x := math.Round(difference / math.Pow10(f.rExp) / float64(f.m))
+	return byte(min(max(x, 0), maxReading))
+}
+
+// append appends M and tolerance, B and accuracy, exponents: the six bytes of a
+// record and of Get Sensor Reading Factors.
+func (f factors) append(to []byte) []byte {
+	return append(to, byte(f.m), byte(f.m>>8)<<6, byte(f.b), byte(f.b>>8)<<6, 0, byte(f.rExp)<<4|byte(f.bExp)&0x0F)
+}

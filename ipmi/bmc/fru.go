@@ -1,0 +1,166 @@
+package bmc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"ipmbd/ipmi"
+)
+
+// FRUConfig describes a FRU inventory device.
+type FRUConfig struct {
+	ID       uint8  // 0 is the controller's own
+	Name     string // 2 to 16 bytes of ASCII
+	Entity   uint8
+	Instance uint8
+
+	// What it holds until it is written to: the bytes of a File, or Data, or
+	// Fields.
+	File   string
+	Data   []byte
+	Fields *FRU
+	// Size is the device's, in bytes, where it is larger than what it holds.
+	Size int
+}
+
+const (
+	noFRU      = 0xFF // is no device ID
+	maxFRUSize = 0xFFFF
+)
+
+// content is what the device holds at first, or what is wrong with it.
+func (c FRUConfig) content() ([]byte, error) {
+	var sources int
+	data, err := c.Data, error(nil)
+	if c.Data != nil {
+		sources++
+	}
+	if c.Fields != nil {
+		sources++
+		data, err = c.Fields.bytes()
+	}
+	if c.File != "" {
+		sources++
+		data, err = os.ReadFile(c.File)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case sources > 1:
+		return nil, errors.New("more than one of file, data and fields")
+	case max(len(data), c.Size) > maxFRUSize:
+		return nil, fmt.Errorf("%d bytes are more than %d", max(len(data), c.Size), maxFRUSize)
+	}
+	return append(append([]byte{}, data...), make([]byte, max(c.Size-len(data), 0))...), nil
+}
+
+// Validate reports what is wrong; it reads the file.
+func (c FRUConfig) Validate() error {
+	_, err := c.content()
+	if name := validName(c.Name); name != nil {
+		err = errors.Join(err, name)
+	}
+	if c.ID == noFRU {
+		err = errors.Join(err, errors.New("ID FFh is reserved"))
+	}
+	if c.Instance > maxInstance {
+		err = errors.Join(err, fmt.Errorf("entity instance %02Xh is above %02Xh", c.Instance, maxInstance))
+	}
+	if err != nil {
+		return fmt.Errorf("FRU %d, %q: %w", c.ID, c.Name, err)
+	}
+	return nil
+}
+
+// fruDevice is a FRU inventory device. The bytes are never changed: who writes
+// puts others in their place.
+type fruDevice struct {
+	FRUConfig
+	store *Store
+
+	mu   sync.Mutex
+	data []byte
+}
+
+// FRUs are the FRU inventory devices of a controller. Their methods may be called
+// from several goroutines at once.
+type FRUs struct {
+	all  []*fruDevice
+	byID map[uint8]*fruDevice
+}
+
+// OpenFRUs opens the devices of descriptions, with what has been written to them
+// in the store, or reports all that is wrong.
+func OpenFRUs(configs []FRUConfig, store *Store) (*FRUs, error) {
+	all := &FRUs{byID: make(map[uint8]*fruDevice)}
+	var errs []error
+	for _, c := range configs {
+		if err := c.Validate(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if other := all.byID[c.ID]; other != nil {
+			errs = append(errs, fmt.Errorf("FRU %d, %q: the ID is that of %q", c.ID, c.Name, other.Name))
+		}
+		data, err := c.content()
+		errs = append(errs, err)
+		d := &fruDevice{FRUConfig: c, store: store, data: data}
+		all.all, all.byID[c.ID] = append(all.all, d), d
+	}
+	for _, v := range store.values(fruBucket) {
+		if d := all.byID[v.key[0]]; d != nil {
+			d.data = v.data
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// list is all devices; a controller without any has a nil FRUs.
+func (f *FRUs) list() []*fruDevice {
+	if f == nil {
+		return nil
+	}
+	return f.all
+}
+
+func (f *FRUs) find(id uint8) *fruDevice {
+	if f == nil {
+		return nil
+	}
+	return f.byID[id]
+}
+
+func (d *fruDevice) bytes() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.data
+}
+
+// write writes within the device and returns when that is kept.
+func (d *fruDevice) write(offset int, part []byte) ipmi.CompletionCode {
+	d.mu.Lock()
+	before := d.data
+	if offset+len(part) > len(before) {
+		d.mu.Unlock()
+		return ipmi.CodeParameterOutOfRange
+	}
+	after := append([]byte{}, before...)
+	copy(after[offset:], part)
+	d.data = after
+	w := d.store.begin(put(fruBucket, []byte{d.ID}, after))
+	d.mu.Unlock()
+	err := w.wait()
+	if err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if &d.data[0] == &after[0] { // nobody has written since
+			d.data = before
+		}
+	}
+	return ipmi.CodeOf(err)
+}

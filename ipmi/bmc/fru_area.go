@@ -1,0 +1,130 @@
+package bmc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// FRU is what a replaceable unit says of itself: the areas of the Platform
+// Management FRU Information Storage Definition v1.0. A nil area is not there.
+type FRU struct {
+	Chassis *FRUChassis
+	Board   *FRUBoard
+	Product *FRUProduct
+}
+
+// FRUChassis is the chassis info area (section 10).
+type FRUChassis struct {
+	Type                     uint8 // SMBIOS: 17h rack mount chassis
+	PartNumber, SerialNumber string
+	Custom                   []string
+}
+
+// FRUBoard is the board info area (section 11).
+type FRUBoard struct {
+	Made                                         time.Time // to a minute, from 1996 on; zero is unspecified
+	Manufacturer, Name, SerialNumber, PartNumber string
+	File                                         string // FRU file ID
+	Custom                                       []string
+}
+
+// FRUProduct is the product info area (section 12).
+type FRUProduct struct {
+	Manufacturer, Name, PartNumber, Version, SerialNumber, AssetTag string
+	File                                                            string // FRU file ID
+	Custom                                                          []string
+}
+
+const (
+	fruVersion     = 0x01
+	fruUnit        = 8 // bytes, of offsets and lengths
+	fruHeader      = 8
+	maxFRUText     = 63
+	endOfFields    = 0xC1
+	english        = 0
+	maxFRUArea     = 255 * fruUnit
+	maxFRUMinutes  = 1<<24 - 1
+	chassisPlace   = 2 // of offsets in the header
+	boardPlace     = 3
+	productPlace   = 4
+	secondsPerTime = 60
+)
+
+// fruEpoch is when the minutes of a board's date begin.
+var fruEpoch = time.Date(1996, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// bytes is the FRU as it is stored.
+func (f FRU) bytes() ([]byte, error) {
+	data := make([]byte, fruHeader)
+	data[0] = fruVersion
+	var errs []error
+	add := func(place int, name string, head []byte, fields, custom []string) {
+		area, err := fruArea(head, append(fields, custom...))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			return
+		}
+		if len(data)/fruUnit > 0xFF {
+			errs = append(errs, fmt.Errorf("%s: the areas before it are too long", name))
+			return
+		}
+		data[place] = byte(len(data) / fruUnit)
+		data = append(data, area...)
+	}
+	if c := f.Chassis; c != nil {
+		add(chassisPlace, "chassis", []byte{c.Type}, []string{c.PartNumber, c.SerialNumber}, c.Custom)
+	}
+	if b := f.Board; b != nil {
+		minutes, err := fruMinutes(b.Made)
+		errs = append(errs, err)
+		add(boardPlace, "board", append([]byte{english}, minutes...),
+			[]string{b.Manufacturer, b.Name, b.SerialNumber, b.PartNumber, b.File}, b.Custom)
+	}
+	if p := f.Product; p != nil {
+		add(productPlace, "product", []byte{english},
+			[]string{p.Manufacturer, p.Name, p.PartNumber, p.Version, p.SerialNumber, p.AssetTag, p.File}, p.Custom)
+	}
+	data[fruHeader-1] = zeroSum(data[:fruHeader-1])
+	return data, errors.Join(errs...)
+}
+
+func fruMinutes(made time.Time) ([]byte, error) {
+	var minutes int64
+	if !made.IsZero() {
+		if minutes = (made.Unix() - fruEpoch.Unix()) / secondsPerTime; minutes < 0 || minutes > maxFRUMinutes {
+			return []byte{0, 0, 0}, fmt.Errorf("board: %v is not within 1996 to 2027", made)
+		}
+	}
+	return binary.LittleEndian.AppendUint32(nil, uint32(minutes))[:3], nil
+}
+
+// fruArea is an area: version, length, what it begins with, fields, padding,
+// checksum.
+func fruArea(head []byte, fields []string) ([]byte, error) {
+	area := append([]byte{fruVersion, 0}, head...)
+	for _, text := range fields {
+		if len(text) == 1 || len(text) > maxFRUText {
+			return nil, fmt.Errorf("%q is %d bytes; 2 to %d are possible, or none", text, len(text), maxFRUText)
+		}
+		area = append(append(area, textLength|byte(len(text))), text...)
+	}
+	area = append(area, endOfFields)
+	for len(area)%fruUnit != fruUnit-1 {
+		area = append(area, 0)
+	}
+	if len(area) >= maxFRUArea {
+		return nil, fmt.Errorf("%d bytes are more than %d", len(area)+1, maxFRUArea)
+	}
+	area[1] = byte((len(area) + 1) / fruUnit)
+	return append(area, zeroSum(area)), nil
+}
+
+// zeroSum is the byte that makes the sum zero.
+func zeroSum(data []byte) (sum byte) {
+	for _, b := range data {
+		sum -= b
+	}
+	return sum
+}

@@ -1,0 +1,139 @@
+package bmc
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmi"
+)
+
+var server = FRU{
+	Chassis: &FRUChassis{Type: 0x17, PartNumber: "CH-1"},
+	Board:   &FRUBoard{Made: fruEpoch.Add(0x010203 * time.Minute), Manufacturer: "Maker", Name: "Board", SerialNumber: "0042"},
+	Product: &FRUProduct{Name: "Server", Custom: []string{"blue"}},
+}
+
+func TestFRUAreas(t *testing.T) {
+	data, err := server.bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data[0] != 1 || len(data)%8 != 0 || zeroSum(data[:8]) != 0 {
+		t.Errorf("header % X", data[:8])
+	}
+	for place, want := range map[int]string{
+		2: "17 C4 43482D31 C0 C1",
+		3: "00 030201 C5 4D616B6572 C5 426F617264 C4 30303432 C0 C0 C1",
+		4: "00 C0 C6 536572766572 C0 C0 C0 C0 C0 C4 626C7565 C1",
+	} {
+		area := data[int(data[place])*8:]
+		area = area[:int(area[1])*8]
+		body := octets(want)
+		if area[0] != 1 || zeroSum(area) != 0 || !bytes.HasPrefix(area[2:], body) {
+			t.Errorf("area %d: % X", place, area)
+		}
+		if padding := area[2+len(body) : len(area)-1]; len(padding) >= 8 || strings.Trim(string(padding), "\x00") != "" {
+			t.Errorf("area %d: padding % X", place, padding)
+		}
+	}
+}
+
+func TestFRUFaults(t *testing.T) {
+	long := strings.Repeat("x", 63)
+	var many []string
+	for range 33 {
+		many = append(many, long)
+	}
+	for want, c := range map[string]FRUConfig{
+		"2 to 63 are possible, or none": {Name: "FRU", Fields: &FRU{Chassis: &FRUChassis{PartNumber: "x"}}},
+		"product: ":                     {Name: "FRU", Fields: &FRU{Product: &FRUProduct{Version: long + "x"}}},
+		"more than 2040":                {Name: "FRU", Fields: &FRU{Board: &FRUBoard{Custom: many}}},
+		"the areas before it":           {Name: "FRU", Fields: &FRU{Chassis: &FRUChassis{Custom: many[:31]}, Board: &FRUBoard{Custom: many[:31]}, Product: &FRUProduct{}}},
+		"not within 1996":               {Name: "FRU", Fields: &FRU{Board: &FRUBoard{Made: time.Unix(0, 0)}}},
+		"more than one of":              {Name: "FRU", Data: []byte{1}, Fields: &FRU{}},
+		"no such file":                  {Name: "FRU", File: "/nowhere/fru.bin"},
+		"more than 65535":               {Name: "FRU", Size: 65536},
+		"a name of 1 bytes":             {Name: "x"},
+		"FFh is reserved":               {Name: "FRU", ID: 0xFF},
+		"entity instance 80h is above":  {Name: "FRU", Instance: 0x80},
+		`the ID is that of "Other"`:     {Name: "FRU", ID: 1},
+	} {
+		_, err := OpenStorage(StorageConfig{FRUs: []FRUConfig{{Name: "Other", ID: 1}, c}})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+func TestFRUCommands(t *testing.T) {
+	story(t, "devices are read and written", func(t *testing.T, b *bench) {
+		folder := t.TempDir()
+		file := filepath.Join(t.TempDir(), "fru.bin")
+		if err := os.WriteFile(file, []byte{1, 2, 3}, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		open := func() *Storage {
+			s, err := OpenStorage(StorageConfig{Folder: folder, Report: func(err error) { t.Error(err) }, FRUs: []FRUConfig{
+				{Name: "Mainboard", Entity: 7, Instance: 1, Data: bytes.Repeat([]byte{0xAA}, 300)},
+				{Name: "Riser", ID: 3, Entity: 16, Instance: 2, File: file, Size: 5},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.bmc = New(Config{Storage: s})
+			return s
+		}
+		s := open()
+		b.is("size", b.storage(0x10, "00"), "00 2C01 00")
+		b.is("of the other", b.storage(0x10, "03"), "00 0500 00")
+		b.is("of none", b.storage(0x10, "01"), "CB")
+		b.is("all of the other", b.storage(0x11, "03 0000 FF"), "00 05 0102030000")
+		b.is("its end", b.storage(0x11, "03 0400 08"), "00 01 00")
+		b.is("behind its end", b.storage(0x11, "03 0500 01"), "C9")
+		b.is("read none", b.storage(0x11, "01 0000 01"), "CB")
+		b.is("more than an interface takes", b.storage(0x11, "00 0000 FF"), "00 FA"+strings.Repeat("AA", 250))
+		r, err := b.bmc.ServeIPMI(t.Context(), &ipmi.Request{Requester: 0x81, NetFn: ipmi.NetFnStorage, Command: 0x11, Data: []byte{0, 0, 0, 0xFF}})
+		if len(r.Data) != 24 || r.Data[0] != 23 || err != nil {
+			t.Errorf("by IPMB: % X, %v", r.Data, err)
+		}
+		b.is("write", b.storage(0x12, "03 0200 0708"), "00 02")
+		b.is("beyond the end", b.storage(0x12, "03 0400 0708"), "C9")
+		b.is("write none", b.storage(0x12, "01 0000 00"), "CB")
+		b.is("read", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
+		b.is("its locator", b.storage(0x23, "0000 FFFF 00 FF"), "00 FFFF 0200 51 11 10 20 03 80 00 00 10 00 10 02 00 C5 5269736572")
+
+		closeStore(t, s.store)
+		s = open()
+		b.is("after a restart", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
+		s.store.broken = errFault
+		b.is("a write that is not kept", b.storage(0x12, "03 0000 0000"), "FF")
+		b.is("as before", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
+	})
+
+	story(t, "none", func(t *testing.T, b *bench) { b.is("size", b.storage(0x10, "00"), "CB") })
+}
+
+func FuzzFRU(f *testing.F) {
+	f.Add(byte(0x11), []byte{0, 0, 0, 0xFF})
+	f.Add(byte(0x12), []byte{0, 4, 0, 1, 2, 3})
+	s, err := OpenStorage(StorageConfig{FRUs: []FRUConfig{{Name: "FRU", Fields: &server}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	b, size := New(Config{Storage: s}), len(s.FRUs.find(0).bytes())
+	f.Fuzz(func(t *testing.T, cmd byte, data []byte) {
+		if _, err := b.ServeIPMI(t.Context(), &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: ipmi.Command(cmd), Data: data}); err != nil {
+			return
+		}
+		if diff := cmp.Diff(size, len(s.FRUs.find(0).bytes())); diff != "" {
+			t.Error(fmt.Sprint("the size has changed: ", diff))
+		}
+	})
+}

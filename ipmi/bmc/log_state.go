@@ -1,0 +1,108 @@
+package bmc
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+)
+
+const (
+	logSetting   = "log"
+	numberLength = 8
+	// unspecifiedOffset of SEL time to UTC (IPMI v2.0, section 31.11a).
+	unspecifiedOffset = 0x07FF
+)
+
+// key is the entry's key in the store, so that keys are in order as numbers are.
+func (e entry) key() []byte { return binary.BigEndian.AppendUint64(nil, e.number) }
+
+// logState is what a log keeps beside its records.
+type logState struct {
+	lastNumber  uint64
+	lastID      uint16 // IDs are not used again before all were
+	added       time.Time
+	erased      time.Time
+	overflow    bool
+	ahead       time.Duration // its clock, of ours
+	offset      int16         // of its time to UTC, in minutes
+	offsetIsSet bool
+}
+
+func (s logState) now() time.Time { return time.Now().Add(s.ahead) }
+
+func (s logState) utcOffset() int16 {
+	if !s.offsetIsSet {
+		return unspecifiedOffset
+	}
+	return s.offset
+}
+
+// seconds is a time as the log has it; a time that never was is unspecified.
+func seconds(t time.Time) uint32 {
+	if t.IsZero() {
+		return noTime
+	}
+	return uint32(t.Unix())
+}
+
+func fromSeconds(s uint32) time.Time {
+	if s == noTime {
+		return time.Time{}
+	}
+	return time.Unix(int64(s), 0)
+}
+
+const noTime = math.MaxUint32
+
+// A state in the store: number u64, ID u16, times u32, clock in ns i64, offset
+// i16, flags u8, LSB first.
+const (
+	logStateLength = 29
+	overflowFlag   = 1 << 0
+	offsetFlag     = 1 << 1
+)
+
+func (s logState) append(b []byte) []byte {
+	var flags byte
+	if s.overflow {
+		flags |= overflowFlag
+	}
+	if s.offsetIsSet {
+		flags |= offsetFlag
+	}
+	b = binary.LittleEndian.AppendUint64(b, s.lastNumber)
+	b = binary.LittleEndian.AppendUint16(b, s.lastID)
+	b = binary.LittleEndian.AppendUint32(b, seconds(s.added))
+	b = binary.LittleEndian.AppendUint32(b, seconds(s.erased))
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.ahead))
+	b = binary.LittleEndian.AppendUint16(b, uint16(s.offset))
+	return append(b, flags)
+}
+
+func parseLogState(b []byte) (logState, bool) {
+	if len(b) != logStateLength {
+		return logState{}, false
+	}
+	flags := b[28]
+	return logState{
+		lastNumber:  binary.LittleEndian.Uint64(b),
+		lastID:      binary.LittleEndian.Uint16(b[8:]),
+		added:       fromSeconds(binary.LittleEndian.Uint32(b[10:])),
+		erased:      fromSeconds(binary.LittleEndian.Uint32(b[14:])),
+		ahead:       time.Duration(binary.LittleEndian.Uint64(b[18:])),
+		offset:      int16(binary.LittleEndian.Uint16(b[26:])),
+		overflow:    flags&overflowFlag != 0,
+		offsetIsSet: flags&offsetFlag != 0,
+	}, true
+}
+
+// loadState is the state in the store. Where it was lost the records tell the
+// number and ID to go on from.
+func (l *Log) loadState() logState {
+	state, _ := parseLogState(l.store.setting(logSetting))
+	if n := len(l.entries); n > 0 && l.entries[n-1].number > state.lastNumber {
+		last := l.entries[n-1]
+		state.lastNumber, state.lastID = last.number, last.record.id()
+	}
+	return state
+}

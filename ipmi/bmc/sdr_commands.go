@@ -1,0 +1,139 @@
+package bmc
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// repositoryCommands are those of the SDR repository (IPMI v2.0, section 33) and
+// of the device's SDRs (section 35), which are the same records. The
+// repository is made from the configuration, so that no command changes it.
+var repositoryCommands = []command{
+	{ipmi.NetFnStorage, 0x20, 0, 0, getRepositoryInfo},
+	{ipmi.NetFnStorage, 0x21, 0, 0, getRepositoryAllocation},
+	{ipmi.NetFnStorage, 0x22, 0, 0, reserveRepository},
+	{ipmi.NetFnStorage, 0x23, 6, 6, getSDR},
+	{ipmi.NetFnStorage, 0x28, 0, 0, getLogTime},
+	{ipmi.NetFnStorage, 0x29, 4, 4, setLogTime},
+	{ipmi.NetFnSensor, 0x20, 0, 1, getDeviceSDRInfo},
+	{ipmi.NetFnSensor, 0x21, 6, 6, getSDR},
+	{ipmi.NetFnSensor, 0x22, 0, 0, reserveRepository},
+}
+
+// repository is the sensor data records of a controller.
+type repository struct {
+	records [][]byte // by ID, from 1
+	made    time.Time
+
+	mu     sync.Mutex
+	holder reservation
+}
+
+const (
+	repositorySupport = canTellUse | canReserve
+	// maxSDR is the longest record there is: a full one with a name of 16 bytes.
+	maxSDR = 64
+	// maxIPMBRead is what an answer of 32 bytes on IPMB has room for behind the
+	// record's successor (IPMB v1.0, section 2.11).
+	maxIPMBRead = 22
+)
+
+// getRepositoryInfo: version, records, free bytes, times of the last addition and
+// erasure, what is supported.
+func getRepositoryInfo(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+	r := b.repository
+	data := binary.LittleEndian.AppendUint16([]byte{recordVersion}, uint16(len(r.records)))
+	data = binary.LittleEndian.AppendUint16(data, 0)
+	data = binary.LittleEndian.AppendUint32(data, seconds(r.made))
+	data = binary.LittleEndian.AppendUint32(data, noTime)
+	return answer(append(data, repositorySupport)...)
+}
+
+// getRepositoryAllocation: units, bytes of each, free ones, largest block of
+// those, and units of the largest record.
+func getRepositoryAllocation(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+	data := binary.LittleEndian.AppendUint16(nil, uint16(len(b.repository.records)))
+	data = binary.LittleEndian.AppendUint16(data, maxSDR)
+	return answer(append(data, 0, 0, 0, 0, 1)...)
+}
+
+func reserveRepository(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+	b.repository.mu.Lock()
+	defer b.repository.mu.Unlock()
+	return answer(binary.LittleEndian.AppendUint16(nil, b.repository.holder.next())...)
+}
+
+func (r *repository) reserved(id uint16) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.holder.is(id)
+}
+
+// find is the record of an ID and the ID of the one after it.
+func (r *repository) find(id uint16) (record []byte, next uint16, ok bool) {
+	last := uint16(len(r.records))
+	switch {
+	case id == firstRecord:
+		id = 1
+	case id == lastRecord:
+		id = last
+	}
+	if id == 0 || id > last {
+		return nil, 0, false
+	}
+	next = id + 1
+	if id == last {
+		next = lastRecord
+	}
+	return r.records[id-1], next, true
+}
+
+// getSDR takes reservation, record ID, offset and number of bytes; a reservation
+// is needed for what does not begin at the start. Who asks for more than IPMB
+// carries is to ask for less.
+func getSDR(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	data := req.Data
+	offset, count := int(data[4]), int(data[5])
+	if offset != 0 && !b.repository.reserved(binary.LittleEndian.Uint16(data)) {
+		return refuse(ipmi.CodeReservationCancelled)
+	}
+	record, next, ok := b.repository.find(binary.LittleEndian.Uint16(data[2:]))
+	switch {
+	case !ok:
+		return refuse(ipmi.CodeNotPresent)
+	case offset >= len(record):
+		return refuse(ipmi.CodeParameterOutOfRange)
+	}
+	part := record[offset:min(offset+count, len(record))]
+	if req.Requester != 0 && len(part) > maxIPMBRead {
+		return refuse(ipmi.CodeCannotReturnBytes)
+	}
+	return answer(append(binary.LittleEndian.AppendUint16(nil, next), part...)...)
+}
+
+// What Get Device SDR Info counts.
+const (
+	countSensors  = 0
+	countRecords  = 1
+	sensorsOnLUN0 = 1 << 0
+)
+
+// getDeviceSDRInfo: number of sensors, or of records; where they are, and that
+// they stay.
+func getDeviceSDRInfo(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	count := len(b.sensors.list())
+	if len(req.Data) == 1 {
+		switch req.Data[0] {
+		case countSensors:
+		case countRecords:
+			count = len(b.repository.records)
+		default:
+			return refuse(ipmi.CodeInvalidField)
+		}
+	}
+	return answer(byte(min(count, 0xFF)), sensorsOnLUN0)
+}

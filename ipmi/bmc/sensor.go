@@ -1,0 +1,247 @@
+package bmc
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// thresholdEvents is the event type of sensors with thresholds (IPMI v2.0, table
+// 42-1); all others are discrete.
+const thresholdEvents = 0x01
+
+// Thresholds are where a sensor's reading is no longer normal; nil ones are not
+// there.
+type Thresholds struct {
+	LowerNonCritical, LowerCritical, LowerNonRecoverable *float64
+	UpperNonCritical, UpperCritical, UpperNonRecoverable *float64
+}
+
+// The places of thresholds in masks and in requests.
+const (
+	lowerNonCritical = iota
+	lowerCritical
+	lowerNonRecoverable
+	upperNonCritical
+	upperCritical
+	upperNonRecoverable
+	thresholdCount
+)
+
+func (t Thresholds) all() [thresholdCount]*float64 {
+	return [...]*float64{t.LowerNonCritical, t.LowerCritical, t.LowerNonRecoverable,
+		t.UpperNonCritical, t.UpperCritical, t.UpperNonRecoverable}
+}
+
+// SensorConfig describes a sensor.
+type SensorConfig struct {
+	Name     string // at most 16 bytes of ASCII
+	Number   uint8  // 0 to 254
+	Type     uint8  // IPMI v2.0, table 42-3: 01h temperature
+	Entity   uint8  // IPMI v2.0, table 43-13: 07h system board
+	Instance uint8  // of the entity, 0 to 7Fh
+
+	// EventType is 0 or 01h for a sensor with thresholds; another one of IPMI
+	// v2.0, table 42-1, for a discrete sensor: 6Fh for the states of its type.
+	EventType uint8
+
+	// Of a sensor with thresholds: the unit (IPMI v2.0, table 43-15: 1 is degrees
+	// Celsius), the range that readings must cover, and by how much a reading must
+	// come back before a threshold that it passed is no longer passed.
+	Unit       uint8
+	Min, Max   float64
+	Thresholds Thresholds
+	Hysteresis float64
+
+	// States of a discrete sensor that it can have, bit n for state n.
+	States uint16
+
+	// Where the value comes from: Read, or File, or Value. That of a discrete
+	// sensor is a mask of states. The number in a file is multiplied by Scale,
+	// where that is not 0: 0.001 for the temperatures of hwmon.
+	Value float64
+	File  string
+	Scale float64
+	Read  func() (float64, error)
+}
+
+const (
+	maxName     = 16
+	maxInstance = 0x7F
+	maxStates   = 0x7FFF
+	noSensor    = 0xFF // is no number of a sensor
+)
+
+func (c SensorConfig) discrete() bool { return c.EventType > thresholdEvents }
+
+// Validate reports all that is wrong.
+func (c SensorConfig) Validate() error {
+	var errs []error
+	fault := func(format string, a ...any) {
+		errs = append(errs, fmt.Errorf("sensor %q: "+format, append([]any{c.Name}, a...)...))
+	}
+	if err := validName(c.Name); err != nil {
+		fault("%w", err)
+	}
+	if c.Number == noSensor {
+		fault("number FFh is reserved")
+	}
+	if c.Instance > maxInstance {
+		fault("entity instance %02Xh is above %02Xh", c.Instance, maxInstance)
+	}
+	if c.Read != nil && c.File != "" {
+		fault("both a file and a function give its value")
+	}
+	if c.discrete() {
+		if c.EventType > 0x7F {
+			fault("event type %02Xh is above 7Fh", c.EventType)
+		}
+		if c.States == 0 || c.States > maxStates {
+			fault("states %04Xh; 1 to 15 states are possible", c.States)
+		}
+		return errors.Join(errs...)
+	}
+	if _, err := newFactors(c.Min, c.Max); err != nil {
+		fault("%w", err)
+	}
+	for i, t := range c.Thresholds.all() {
+		if t != nil && !(*t >= c.Min && *t <= c.Max) {
+			fault("threshold %d, %g, is not between %g and %g", i, *t, c.Min, c.Max)
+		}
+	}
+	if !(c.Hysteresis >= 0) || c.Hysteresis > c.Max-c.Min {
+		fault("a hysteresis of %g", c.Hysteresis)
+	}
+	return errors.Join(errs...)
+}
+
+// validName: a type/length byte of C1h is an end of fields, so that names have
+// two characters at least.
+func validName(name string) error {
+	if len(name) < 2 || len(name) > maxName {
+		return fmt.Errorf("a name of %d bytes; 2 to %d are possible", len(name), maxName)
+	}
+	for _, c := range []byte(name) {
+		if c < ' ' || c > '~' {
+			return fmt.Errorf("the name has the byte %02Xh", c)
+		}
+	}
+	return nil
+}
+
+// sensor is a sensor and what commands and readings have made of it.
+type sensor struct {
+	SensorConfig
+	factors
+
+	mu         sync.Mutex
+	present    byte // mask of thresholds
+	thresholds [thresholdCount]byte
+	hysteresis [2]byte // positive-going, negative-going
+	events     eventEnables
+	state      uint16 // of a discrete sensor, and the events asserted of one with thresholds
+	asserted   uint16 // events since they were armed
+	deasserted uint16
+}
+
+func newSensor(c SensorConfig) (*sensor, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	s := &sensor{SensorConfig: c}
+	if !c.discrete() {
+		s.EventType = thresholdEvents
+		s.factors, _ = newFactors(c.Min, c.Max) // Validate has tried
+		for i, t := range c.Thresholds.all() {
+			if t != nil {
+				s.present |= 1 << i
+				s.thresholds[i] = s.raw(*t)
+			}
+		}
+		s.hysteresis = [2]byte{s.steps(c.Hysteresis), s.steps(c.Hysteresis)}
+	}
+	s.events = eventEnables{messages: true, scanning: true, assert: s.possible(), deassert: s.possible()}
+	return s, nil
+}
+
+// value is what the sensor's source says.
+func (s *sensor) value() (float64, error) {
+	switch {
+	case s.Read != nil:
+		return s.Read()
+	case s.File == "":
+		return s.Value, nil
+	}
+	text, err := os.ReadFile(s.File)
+	if err != nil {
+		return 0, err
+	}
+	v, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
+	if err == nil && s.Scale != 0 {
+		v *= s.Scale
+	}
+	return v, err
+}
+
+// read is the reading: a byte of a sensor with thresholds, a mask of states of a
+// discrete one. A sensor that cannot be read has none.
+func (s *sensor) read() (reading uint16, ok bool) {
+	v, err := s.value()
+	switch {
+	case err != nil || math.IsNaN(v):
+		return 0, false
+	case !s.discrete():
+		return uint16(s.raw(v)), true
+	case v < 0 || v > math.MaxUint16:
+		return 0, false
+	}
+	return uint16(v) & s.States, true
+}
+
+// Sensors are the sensors of a controller. Their methods may be called from
+// several goroutines at once.
+type Sensors struct {
+	all      []*sensor
+	byNumber map[uint8]*sensor
+}
+
+// NewSensors makes the sensors of descriptions, or reports all that is wrong with
+// them.
+func NewSensors(configs []SensorConfig) (*Sensors, error) {
+	all := &Sensors{byNumber: make(map[uint8]*sensor)}
+	var errs []error
+	for _, c := range configs {
+		s, err := newSensor(c)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if other := all.byNumber[c.Number]; other != nil {
+			errs = append(errs, fmt.Errorf("sensor %q: number %02Xh is that of %q", c.Name, c.Number, other.Name))
+		}
+		all.all, all.byNumber[c.Number] = append(all.all, s), s
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// list is all sensors; a controller without any has a nil Sensors.
+func (s *Sensors) list() []*sensor {
+	if s == nil {
+		return nil
+	}
+	return s.all
+}
+
+func (s *Sensors) find(number uint8) *sensor {
+	if s == nil {
+		return nil
+	}
+	return s.byNumber[number]
+}

@@ -1,0 +1,197 @@
+package bmc
+
+import (
+	"context"
+	"encoding/binary"
+
+	"ipmbd/ipmi"
+)
+
+// sensorCommands are those of sensors (IPMI v2.0, section 35).
+var sensorCommands = []command{
+	{ipmi.NetFnSensor, 0x23, 2, 2, ofThresholds(getReadingFactors)},
+	{ipmi.NetFnSensor, 0x24, 4, 4, ofThresholds(setHysteresis)},
+	{ipmi.NetFnSensor, 0x25, 2, 2, ofThresholds(getHysteresis)},
+	{ipmi.NetFnSensor, 0x26, 8, 8, ofThresholds(setThresholds)},
+	{ipmi.NetFnSensor, 0x27, 1, 1, ofThresholds(getThresholds)},
+	{ipmi.NetFnSensor, 0x28, 2, 6, ofSensor(setEventEnable)},
+	{ipmi.NetFnSensor, 0x29, 1, 1, ofSensor(getEventEnable)},
+	{ipmi.NetFnSensor, 0x2A, 2, 6, ofSensor(rearmEvents)},
+	{ipmi.NetFnSensor, 0x2B, 1, 1, getEventStatus},
+	{ipmi.NetFnSensor, 0x2D, 1, 1, getReading},
+	{ipmi.NetFnSensor, 0x2F, 1, 1, ofSensor(getSensorType)},
+}
+
+// ofSensor serves a command of one sensor, whose number comes first, under its
+// lock.
+func ofSensor(serve func(*sensor, []byte) ipmi.Response) func(*BMC, context.Context, *ipmi.Request) ipmi.Response {
+	return func(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+		s := b.sensors.find(req.Data[0])
+		if s == nil {
+			return refuse(ipmi.CodeNotPresent)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return serve(s, req.Data[1:])
+	}
+}
+
+// ofThresholds serves a command that discrete sensors do not have.
+func ofThresholds(serve func(*sensor, []byte) ipmi.Response) func(*BMC, context.Context, *ipmi.Request) ipmi.Response {
+	return ofSensor(func(s *sensor, data []byte) ipmi.Response {
+		if s.discrete() {
+			return refuse(ipmi.CodeIllegalForType)
+		}
+		return serve(s, data)
+	})
+}
+
+// getReadingFactors takes a reading, for sensors that are not linear. There is
+// none after it.
+func getReadingFactors(s *sensor, _ []byte) ipmi.Response {
+	return answer(s.factors.append([]byte{maxReading})...)
+}
+
+const hysteresisMask = 0xFF // reserved for later use
+
+func setHysteresis(s *sensor, data []byte) ipmi.Response {
+	if data[0] != hysteresisMask {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	s.hysteresis = [2]byte(data[1:])
+	return answer()
+}
+
+func getHysteresis(s *sensor, data []byte) ipmi.Response {
+	if data[0] != hysteresisMask {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	return answer(s.hysteresis[:]...)
+}
+
+// setThresholds takes a mask of those to be set, and a byte for each.
+func setThresholds(s *sensor, data []byte) ipmi.Response {
+	mask := data[0]
+	if mask&^s.present != 0 {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	for i, t := range data[1:] {
+		if mask&(1<<i) != 0 {
+			s.thresholds[i] = t
+		}
+	}
+	return answer()
+}
+
+func getThresholds(s *sensor, _ []byte) ipmi.Response {
+	return answer(append([]byte{s.present}, s.thresholds[:]...)...)
+}
+
+// Flags of enables and of readings.
+const (
+	messagesEnabled = 1 << 7
+	scanningEnabled = 1 << 6
+	unavailable     = 1 << 5
+	selectionMask   = 3 << 4 // what the masks are for
+	enableSelected  = 1 << 4
+	disableSelected = 2 << 4
+)
+
+func (e eventEnables) flags() (f byte) {
+	if e.messages {
+		f |= messagesEnabled
+	}
+	if e.scanning {
+		f |= scanningEnabled
+	}
+	return f
+}
+
+// masks are the masks of assertions and deassertions at the end of a request:
+// bytes that are left out are zero.
+func masks(data []byte) (assert, deassert uint16) {
+	var all [4]byte
+	copy(all[:], data)
+	return binary.LittleEndian.Uint16(all[:]), binary.LittleEndian.Uint16(all[2:])
+}
+
+func appendMasks(to []byte, assert, deassert uint16) []byte {
+	return binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(to, assert), deassert)
+}
+
+func setEventEnable(s *sensor, data []byte) ipmi.Response {
+	flags, e := data[0], &s.events
+	assert, deassert := masks(data[1:])
+	switch flags & selectionMask {
+	case 0:
+	case enableSelected:
+		e.assert |= assert & s.possible()
+		e.deassert |= deassert & s.possible()
+	case disableSelected:
+		e.assert &^= assert
+		e.deassert &^= deassert
+	default:
+		return refuse(ipmi.CodeInvalidField)
+	}
+	e.messages, e.scanning = flags&messagesEnabled != 0, flags&scanningEnabled != 0
+	return answer()
+}
+
+func getEventEnable(s *sensor, _ []byte) ipmi.Response {
+	return answer(appendMasks([]byte{s.events.flags()}, s.events.assert, s.events.deassert)...)
+}
+
+const rearmSelected = 1 << 7
+
+// rearmEvents forgets events, all or those of the masks, so that what still holds
+// is an event again when the sensor is read.
+func rearmEvents(s *sensor, data []byte) ipmi.Response {
+	assert, deassert := masks(data[1:])
+	if data[0]&rearmSelected == 0 {
+		assert, deassert = maxMask, maxMask
+	}
+	s.state &^= assert
+	s.asserted &^= assert
+	s.deasserted &^= deassert
+	return answer()
+}
+
+const maxMask = 0xFFFF
+
+func getEventStatus(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	return withReading(b, req, func(s *sensor, flags byte, _ uint16) ipmi.Response {
+		return answer(appendMasks([]byte{flags}, s.asserted, s.deasserted)...)
+	})
+}
+
+// getReading: reading, flags, and what the reading means: the thresholds that it
+// is beyond, or the states. Bits without a meaning are 1.
+func getReading(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	return withReading(b, req, func(s *sensor, flags byte, reading uint16) ipmi.Response {
+		switch {
+		case flags&unavailable != 0:
+			return answer(0, flags, 0, 0)
+		case s.discrete():
+			return answer(0, flags, byte(reading), byte(reading>>8)|0x80)
+		}
+		return answer(byte(reading), flags, s.passed(byte(reading))|0xC0)
+	})
+}
+
+// withReading reads the sensor of a request before it takes the sensor's lock.
+func withReading(b *BMC, req *ipmi.Request, serve func(s *sensor, flags byte, reading uint16) ipmi.Response) ipmi.Response {
+	s := b.sensors.find(req.Data[0])
+	if s == nil {
+		return refuse(ipmi.CodeNotPresent)
+	}
+	reading, ok := s.read()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	flags := s.events.flags()
+	if !ok || !s.events.scanning {
+		flags |= unavailable
+	}
+	return serve(s, flags, reading)
+}
+
+func getSensorType(s *sensor, _ []byte) ipmi.Response { return answer(s.Type, s.EventType) }

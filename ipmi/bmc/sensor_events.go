@@ -1,0 +1,130 @@
+package bmc
+
+import "ipmbd/ipmi"
+
+// eventEnables are which events a sensor sends.
+type eventEnables struct {
+	messages, scanning bool
+	assert, deassert   uint16
+}
+
+// offsets are the events of thresholds, as bits of masks and in event data: lower
+// ones going low, upper ones going high (IPMI v2.0, table 42-2).
+var offsets = [thresholdCount]int{0, 2, 4, 7, 9, 11}
+
+// possible is the mask of the events that a sensor can have.
+func (s *sensor) possible() uint16 {
+	if s.discrete() {
+		return s.States
+	}
+	var mask uint16
+	for i, offset := range offsets {
+		if s.present&(1<<i) != 0 {
+			mask |= 1 << offset
+		}
+	}
+	return mask
+}
+
+// passed is the mask of thresholds that a reading is at or beyond.
+func (s *sensor) passed(reading byte) byte {
+	var mask byte
+	for i, t := range s.thresholds {
+		if s.present&(1<<i) != 0 && beyond(i, reading, int(t)) {
+			mask |= 1 << i
+		}
+	}
+	return mask
+}
+
+func beyond(threshold int, reading byte, at int) bool {
+	if threshold < upperNonCritical {
+		return int(reading) <= at
+	}
+	return int(reading) >= at
+}
+
+// next is the mask of the events that hold with a reading. One that held goes on
+// until the reading has come back by the hysteresis.
+func (s *sensor) next(reading uint16) uint16 {
+	if s.discrete() {
+		return reading
+	}
+	var state uint16
+	for i, offset := range offsets {
+		at := int(s.thresholds[i])
+		if s.state&(1<<offset) != 0 {
+			at += s.comeback(i)
+		}
+		if s.present&(1<<i) != 0 && beyond(i, byte(reading), at) {
+			state |= 1 << offset
+		}
+	}
+	return state
+}
+
+// comeback is how far beyond a threshold it is left: the positive-going
+// hysteresis is that of upper thresholds (IPMI v2.0, section 36.2).
+func (s *sensor) comeback(threshold int) int {
+	if threshold < upperNonCritical {
+		return int(s.hysteresis[1])
+	}
+	return -int(s.hysteresis[0])
+}
+
+// Poll reads all sensors and raises the events of what has changed since they
+// were last read.
+func (s *Sensors) Poll(raise func(ipmi.Event)) {
+	for _, each := range s.list() {
+		reading, ok := each.read()
+		if !ok {
+			continue
+		}
+		for _, e := range each.update(reading) {
+			raise(e)
+		}
+	}
+}
+
+// update takes a reading and returns the events of it.
+func (s *sensor) update(reading uint16) []ipmi.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.events.scanning {
+		return nil
+	}
+	state := s.next(reading)
+	risen, fallen := state&^s.state, s.state&^state
+	s.state = state
+	s.asserted = s.asserted&^fallen | risen
+	s.deasserted = s.deasserted&^risen | fallen
+	if !s.events.messages {
+		return nil
+	}
+	var events []ipmi.Event
+	for offset := range 16 {
+		bit := uint16(1) << offset
+		if risen&s.events.assert&bit != 0 {
+			events = append(events, s.event(offset, 0, reading))
+		}
+		if fallen&s.events.deassert&bit != 0 {
+			events = append(events, s.event(offset, deassertion, reading))
+		}
+	}
+	return events
+}
+
+const (
+	deassertion     = 1 << 7
+	triggerReadings = 0x50 // event data 2 is the reading, 3 the threshold
+)
+
+func (s *sensor) event(offset int, direction byte, reading uint16) ipmi.Event {
+	m := [7]byte{eventRevision, s.Type, s.Number, direction | s.EventType, byte(offset), noEventData, noEventData}
+	for i, o := range offsets {
+		if !s.discrete() && o == offset {
+			m[4], m[5], m[6] = triggerReadings|byte(offset), byte(reading), s.thresholds[i]
+		}
+	}
+	return ipmi.Event{Channel: ipmi.ChannelSystemInterface, Generator: bmcGenerator, Message: m}
+}
