@@ -43,7 +43,7 @@ func ParseAddress(address string) (network, name string, err error) {
 			return "", "", fmt.Errorf("%q: it must be a loopback address and a port, as in tcp:127.0.0.1:9002", address)
 		}
 	default:
-		return "", "", fmt.Errorf("%q: it must begin with unix: or tcp:", address)
+		return "", "", fmt.Errorf("%q: neither unix: nor tcp: begins it", address)
 	}
 	return network, name, nil
 }

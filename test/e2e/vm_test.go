@@ -129,6 +129,15 @@ func escape(b []byte) []byte {
 	return append(out, 0xA0)
 }
 
+// hostState waits until a host interface is in a state.
+func (c client) hostState(t testing.TB, name, state string) {
+	t.Helper()
+	eventually(t, name+" "+state, func() bool {
+		value, err := c.Object(service, busPath(name)).GetProperty(objectIface + ".Host.State")
+		return err == nil && value.Value() == state
+	})
+}
+
 // hosts is a configuration of channels and hosts.
 func hosts(list []object, buses ...object) object {
 	config := channels(buses...)
@@ -164,14 +173,16 @@ func TestStateOfAHostOutlivesItsMachine(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
 	config, path := vm(t, "host0", nil)
-	d := start(t, bus.Address, hosts([]object{config}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
+	start(t, bus.Address, hosts([]object{config}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
+	c := connect(t, bus.Address)
 	m := boot(t, "unix", path, calm)
+	c.hostState(t, "host0", "Up")
 	m.sends(6, setEnables, 0x0F)
 	m.hears("05 A1 00 A1")
 	m.hearsAnswer(6, setEnables, "00")
 	m.says("02 18 01") // and dies in the middle of a message
 	m.conn.Close()
-	d.logged(t, "host gone")
+	c.hostState(t, "host0", "Down")
 	// A satellite's event meanwhile.
 	if code := n.code(t, fan(1, 0x30)); code != 0 {
 		t.Fatalf("%02Xh", code)
