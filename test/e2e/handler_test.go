@@ -131,7 +131,7 @@ func TestAHandlerThatDiesInMidRequest(t *testing.T) {
 func TestALateAnswerOfAHandlerReachesNobody(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
-	start(t, bus.Address, channels(channel(n, object{"handler": "none", "handler-timeout-ms": 1000})))
+	start(t, bus.Address, channels(channel(n, object{"handler": "none", "handler-timeout-ms": 4000})))
 	late := make(chan struct{})
 	c := connect(t, bus.Address)
 	p := newProgram(t, bus.Address, func(x execution) (executed, *dbus.Error) {

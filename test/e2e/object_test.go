@@ -136,15 +136,17 @@ func TestOptionsOfARequest(t *testing.T) {
 	c := connect(t, bus.Address)
 
 	begin := time.Now()
-	o := options{"timeout-ms": uint32(500), "tries": uint32(3), "requester-lun": byte(2)}
+	// Long enough that a busy machine does not sleep through one.
+	const slot, tries = 1500 * time.Millisecond, 3
+	o := options{"timeout-ms": uint32(slot.Milliseconds()), "tries": uint32(tries), "requester-lun": byte(2)}
 	failed := end(t, c.sendWith("bus5", o, 0x2C, 6, 1)).Err
-	if took := time.Since(begin); took < 1500*time.Millisecond || took > 1500*time.Millisecond+atOnce {
-		t.Errorf("3 tries of 500 ms took %v", took)
+	if took := time.Since(begin); took < tries*slot || took > tries*slot+atOnce {
+		t.Errorf("%d tries of %v took %v", tries, slot, took)
 	}
 	if got := errorName(failed); got != commonError+"Timeout" {
 		t.Errorf("ended with %s", got)
 	}
-	for range 3 {
+	for range tries {
 		if request := receive(t, "a transmission", asked); request.fromLUN != 2 {
 			t.Errorf("requester LUN %d", request.fromLUN)
 		}
