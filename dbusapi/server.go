@@ -39,6 +39,7 @@ type Server struct {
 	callers *callers
 	names   *names
 	log     *SystemLog
+	system  *System
 	router  *router
 	events  events
 	// answerers are clients that answer by signals.
@@ -73,7 +74,8 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		objects:     newObjects(),
 		callers:     newCallers(context.WithoutCancel(ctx), orDefault(config.MaxCallsPerSender, defaultMaxCallsPerSender)),
 		names:       newNames(config.Address),
-		log:         &SystemLog{address: config.Address},
+		log:         &SystemLog{ownConn: ownConn{address: config.Address}},
+		system:      &System{ownConn{address: config.Address}},
 		router:      newRouter(config.Mux),
 		signalNames: config.SignalNames,
 		users:       make(users),
@@ -185,7 +187,7 @@ func (s *Server) Close() error {
 	var err error
 	s.closeOnce.Do(func() {
 		s.callers.close()
-		err = errors.Join(s.log.close(), s.names.close())
+		err = errors.Join(s.log.close(), s.system.close(), s.names.close())
 	})
 	return err
 }

@@ -51,11 +51,9 @@ var (
 // lets a connection wait for so many replies, and a log that hangs must not use
 // up those of the handlers.
 type SystemLog struct {
-	address string
+	ownConn
 
 	mu     sync.Mutex
-	conn   *Conn // nil while there is none
-	closed bool
 	owner  string // whose method it is
 	method logMethod
 }
@@ -63,49 +61,6 @@ type SystemLog struct {
 // SystemLog is the system event log on the server's message bus, for as long as
 // the server is open.
 func (s *Server) SystemLog() *SystemLog { return s.log }
-
-// connect is the connection, made anew when it was lost.
-func (l *SystemLog) connect(ctx context.Context) (*Conn, error) {
-	if conn := l.connected(nil); conn != nil {
-		return conn, nil
-	}
-	conn, err := Dial(ctx, ConnConfig{Address: l.address})
-	if err != nil {
-		return nil, err
-	}
-	used := l.connected(conn)
-	if used != conn {
-		_ = conn.Close() // Another one was faster, or it is over.
-	}
-	if used == nil {
-		return nil, ErrDisconnected
-	}
-	return used, nil
-}
-
-// connected is the connection there is, fresh where there is none.
-func (l *SystemLog) connected(fresh *Conn) *Conn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conn != nil && l.conn.Context().Err() != nil {
-		l.conn = nil
-	}
-	if l.conn == nil && !l.closed {
-		l.conn = fresh
-	}
-	return l.conn
-}
-
-func (l *SystemLog) close() error {
-	l.mu.Lock()
-	conn := l.conn
-	l.conn, l.closed = nil, true
-	l.mu.Unlock()
-	if conn == nil {
-		return nil
-	}
-	return conn.Close()
-}
 
 // Add adds a record of an event. The service is not started for it: one that is
 // not running is ipmi.ErrAbsent, and one that stops in the middle ipmi.ErrGone.
@@ -235,8 +190,5 @@ func logError(err error) error {
 	if err == nil {
 		return nil
 	}
-	if peer, ok := errors.AsType[dbus.Error](err); ok {
-		err = executeError(peer.Name, peer.Error())
-	}
-	return fmt.Errorf("%s: %w", logName, err)
+	return fmt.Errorf("%s: %w", logName, systemError(err))
 }

@@ -2,20 +2,62 @@ package service
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
+	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/bmc"
 	"ipmbd/ipmi/bridge"
 )
 
+// openStorage opens what the built-in BMC keeps.
+func (s *service) openStorage() error {
+	c := s.config.BMC
+	sensors := make([]bmc.SensorConfig, len(c.Sensors))
+	for i, each := range c.Sensors {
+		sensors[i] = each.SensorConfig
+		if each.Property != (PropertyConfig{}) {
+			sensors[i].Read = s.property(each.Property)
+		}
+	}
+	storage, err := bmc.OpenStorage(bmc.StorageConfig{
+		Folder:      c.Folder,
+		Log:         bmc.LogConfig{Capacity: c.LogCapacity},
+		Sensors:     sensors,
+		Controllers: c.Controllers,
+		FRUs:        c.FRUs,
+		Report:      func(err error) { s.log.Error("what the BMC keeps is damaged", zap.Error(err)) },
+	})
+	if err != nil {
+		return fmt.Errorf("bmc: %w", err)
+	}
+	s.storage = storage
+	return nil
+}
+
+// propertyTime is how long a service may take to tell the value of a sensor.
+const propertyTime = 500 * time.Millisecond
+
+// property reads a sensor's value from D-Bus.
+func (s *service) property(p PropertyConfig) func() (float64, error) {
+	return func() (float64, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), propertyTime)
+		defer cancel()
+		return s.server.System().Number(ctx, dbusapi.Property{Service: p.Service, Path: p.Path, Interface: p.Interface, Name: p.Property})
+	}
+}
+
 // openBMC makes the built-in BMC, whose own events go the way of all others.
-func (s *service) openBMC(log *bmc.Log) {
+func (s *service) openBMC() {
 	channels := s.channels()
 	lan := lanChannel(channels)
 	s.bmc = bmc.New(bmc.Config{
-		Storage:    &bmc.Storage{Log: log},
+		Identity:   s.config.BMC.Identity,
+		GUID:       s.config.BMC.GUID,
+		Storage:    s.storage,
 		Machine:    machines{s},
 		Watchdog:   s.watchdogExpired,
 		PreTimeout: s.preTimeout,
@@ -23,9 +65,30 @@ func (s *service) openBMC(log *bmc.Log) {
 		LANChannel: lan,
 		Channels:   channels,
 	})
-	s.bridge.Add(s.bridge.NewInterface(bridge.InterfaceConfig{
+	s.own = s.bridge.NewInterface(bridge.InterfaceConfig{
 		Name: "lan", Channel: lan, Medium: bridge.MediumLAN, Protocol: bridge.ProtocolIPMB,
-	}), nil)
+	})
+	s.bridge.Add(s.own, nil)
+}
+
+// pollTime is how often sensors are read.
+const pollTime = time.Second
+
+// pollSensors raises the events of the sensors until ctx ends.
+func (s *service) pollSensors(ctx context.Context) {
+	if len(s.config.BMC.Sensors) == 0 {
+		return
+	}
+	ticker := time.NewTicker(pollTime)
+	defer ticker.Stop()
+	for {
+		s.storage.Sensors.Poll(func(e ipmi.Event) { s.reportEvent(ctx, e) })
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
 }
 
 // channels are the numbers that buses and hosts have.
@@ -67,11 +130,11 @@ func (s *service) preTimeout(iface string, pending bool) {
 	}
 }
 
-// reportEvent keeps an event of the BMC's own.
+// reportEvent keeps an event of the BMC's own. One of no interface is a sensor's.
 func (s *service) reportEvent(ctx context.Context, e ipmi.Event) {
 	i := s.interfaces[e.Interface]
 	if i == nil {
-		return
+		i = s.own
 	}
 	if err := i.Report(ctx, e); err != nil {
 		s.log.Error("event of the BMC is lost", zap.Stringer("event", e), zap.Error(err))

@@ -15,6 +15,7 @@ import (
 type Config struct {
 	Channels []ChannelConfig // channels
 	Hosts    []HostConfig    // hosts
+	BMC      BMCConfig       // bmc
 	// MaxCallsPerSender is how many calls one D-Bus connection may have in
 	// flight; dbusapi.Config has the default.
 	MaxCallsPerSender int // max-calls-per-sender

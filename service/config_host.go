@@ -89,19 +89,6 @@ var hostKeys = setters[HostConfig]{
 	"bridge": func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.Bridge) },
 }
 
-// hosts reads a list of hosts.
-func (r *reader) hosts(n node, key string, into *[]HostConfig) {
-	if !r.want(n, key, kindArray) {
-		return
-	}
-	for i, element := range n.items {
-		var c HostConfig
-		r.places[item(key, i)] = element
-		object(r, element, item(key, i), hostKeys, &c)
-		*into = append(*into, c)
-	}
-}
-
 // hostFaults is what is wrong with the hosts, among the channels.
 func (c Config) hostFaults() []Fault {
 	var check checker

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"encoding/hex"
 	"math"
 	"strconv"
 	"strings"
@@ -14,12 +15,13 @@ var topKeys = setters[Config]{
 	// The channels themselves are read one by one: a lenient reader leaves out
 	// those that have faults.
 	"channels": func(r *reader, n node, key string, _ *Config) { r.want(n, key, kindArray) },
-	"hosts":    func(r *reader, n node, key string, c *Config) { r.hosts(n, key, &c.Hosts) },
+	"hosts":    func(r *reader, n node, key string, c *Config) { list(r, n, key, hostKeys, &c.Hosts) },
 	"max-calls-per-sender": func(r *reader, n node, key string, c *Config) {
 		r.count(n, key, &c.MaxCallsPerSender)
 	},
 	"trusted-names": func(r *reader, n node, key string, c *Config) { r.texts(n, key, &c.TrustedNames) },
-	"policy":        func(r *reader, n node, key string, c *Config) { r.policy(n, key, &c.Policy) },
+	"policy":        func(r *reader, n node, key string, c *Config) { list(r, n, key, policyKeys, &c.Policy) },
+	"bmc":           func(r *reader, n node, key string, c *Config) { object(r, n, key, bmcKeys, &c.BMC) },
 }
 
 // channelKeys are the keys of one channel.
@@ -161,4 +163,65 @@ func (r *reader) milliseconds(n node, key string, low int, into *time.Duration) 
 	var value int
 	r.integer(n, key, low, math.MaxInt32, &value)
 	*into = time.Duration(value) * time.Millisecond
+}
+
+// list reads the elements of a list.
+func list[C any](r *reader, n node, key string, known setters[C], into *[]C) {
+	if !r.want(n, key, kindArray) {
+		return
+	}
+	for i, element := range n.items {
+		var c C
+		r.places[item(key, i)] = element
+		object(r, element, item(key, i), known, &c)
+		*into = append(*into, c)
+	}
+}
+
+// number reads a whole number from 0 to high.
+func number[T ~uint8 | ~uint16 | ~uint32](r *reader, n node, key string, high int, into *T) {
+	var value int
+	r.integer(n, key, 0, high, &value)
+	*into = T(value)
+}
+
+// real reads a number.
+func (r *reader) real(n node, key string, into *float64) {
+	if !r.want(n, key, kindNumber) {
+		return
+	}
+	value, err := strconv.ParseFloat(n.text, 64)
+	if err != nil {
+		r.fault(n, key, "is too large")
+		return
+	}
+	*into = value
+}
+
+func (r *reader) threshold(n node, key string, into **float64) {
+	*into = new(float64)
+	r.real(n, key, *into)
+}
+
+// date reads a day, as of UTC.
+func (r *reader) date(n node, key string, into *time.Time) {
+	if !r.want(n, key, kindString) {
+		return
+	}
+	made, err := time.Parse(time.DateOnly, n.text)
+	if err != nil {
+		r.fault(n, key, `must be a date such as "2026-01-31"`)
+		return
+	}
+	*into = made
+}
+
+// octets reads as many bytes as into has, in hexadecimal.
+func (r *reader) octets(n node, key string, into []byte) {
+	data, err := hex.DecodeString(n.text)
+	if n.kind != kindString || err != nil || len(data) != len(into) {
+		r.fault(n, key, "must be a string of "+strconv.Itoa(2*len(into))+" hexadecimal digits")
+		return
+	}
+	copy(into, data)
 }

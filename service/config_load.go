@@ -114,6 +114,7 @@ func (r *reader) config(root node) Config {
 	config.Channels = r.channels(list)
 	r.faults = append(r.faults, r.complete(config.hostFaults())...)
 	r.faults = append(r.faults, r.complete(config.policyFaults())...)
+	r.faults = append(r.faults, r.complete(config.bmcFaults())...)
 	r.warnings = append(r.warnings, r.complete(config.sharedChannels())...)
 	if len(config.Channels) == 0 && len(config.Hosts) == 0 {
 		r.warn(root, "channels", "none is served")

@@ -25,19 +25,6 @@ var policyKeys = setters[PolicyConfig]{
 	"deny":     func(r *reader, n node, key string, p *PolicyConfig) { r.commands(n, key, &p.Deny) },
 }
 
-// policy reads a list of entries.
-func (r *reader) policy(n node, key string, into *[]PolicyConfig) {
-	if !r.want(n, key, kindArray) {
-		return
-	}
-	for i, element := range n.items {
-		var p PolicyConfig
-		r.places[item(key, i)] = element
-		object(r, element, item(key, i), policyKeys, &p)
-		*into = append(*into, p)
-	}
-}
-
 // commands reads a list of texts.
 func (r *reader) commands(n node, key string, into *[]ipmi.Commands) {
 	if !r.want(n, key, kindArray) {

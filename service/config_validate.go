@@ -24,7 +24,7 @@ func (c Config) Validate() error {
 		faults = append(append(faults, own...), taken.clashes(wanted)...)
 		taken.add(wanted, key)
 	}
-	return join(slices.Concat(faults, c.hostFaults(), c.policyFaults()))
+	return join(slices.Concat(faults, c.hostFaults(), c.policyFaults(), c.bmcFaults()))
 }
 
 // topFaults is what is wrong beside the channels.
@@ -102,6 +102,16 @@ type checker struct {
 func (c *checker) that(ok bool, key string, value any, problem string) {
 	if !ok {
 		c.faults = append(c.faults, Fault{Key: c.prefix + key, Value: show(value), Problem: problem})
+	}
+}
+
+// err notes what an error says, a fault for each of its lines.
+func (c *checker) err(key string, err error) {
+	if err == nil {
+		return
+	}
+	for line := range strings.Lines(err.Error()) {
+		c.that(false, key, "", strings.TrimSpace(line))
 	}
 }
 

@@ -7,13 +7,15 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/bmc"
 	"ipmbd/ipmi/host"
 )
 
 // machines are the machines behind the host interfaces, for the BMC. A request
-// from a bus is about the machine of its host number.
+// from a bus is about the machine of its host number. What is no virtual machine
+// is OpenBMC's to act on.
 type machines struct{ service *service }
 
 // vmActions are what a virtual machine is told. QEMU has no way to switch a
@@ -24,6 +26,16 @@ var vmActions = map[bmc.Action]host.VMAction{
 	bmc.HardReset:                host.VMReset,
 	bmc.PulseDiagnosticInterrupt: host.VMNMI,
 	bmc.SoftShutdown:             host.VMShutdown,
+}
+
+// transitions are what OpenBMC's state management is asked for.
+var transitions = map[bmc.Action]dbusapi.Transition{
+	bmc.PowerDown:                dbusapi.ChassisOff,
+	bmc.PowerUp:                  dbusapi.HostOn,
+	bmc.PowerCycle:               dbusapi.ChassisCycle,
+	bmc.HardReset:                dbusapi.HostReset,
+	bmc.PulseDiagnosticInterrupt: dbusapi.HostNMI,
+	bmc.SoftShutdown:             dbusapi.HostShutDown,
 }
 
 // find is the machine of an interface or, for a bus, of a host number.
@@ -43,11 +55,18 @@ func (m machines) find(iface string, number int) *hostInterface {
 // Act implements bmc.Machine.
 func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Action) error {
 	h := m.find(iface, number)
+	m.service.log.Info("machine is told to", zap.Stringer("action", a), zap.String("interface", iface), zap.Int("host", number))
+	if h == nil || h.vm == nil {
+		err := m.service.server.System().Request(ctx, number, transitions[a])
+		if errors.Is(err, ipmi.ErrAbsent) {
+			return fmt.Errorf("%w: %v", ipmi.ErrCannot, err)
+		}
+		return err
+	}
 	action, known := vmActions[a]
-	if h == nil || h.vm == nil || !known || !h.isUp() {
+	if !known || !h.isUp() {
 		return fmt.Errorf("%w: no machine is there that could", ipmi.ErrCannot)
 	}
-	h.log.Info("machine is told to", zap.Stringer("action", a))
 	err := h.vm.Act(ctx, action)
 	if errors.Is(err, host.ErrUnsupported) {
 		return fmt.Errorf("%w: %w", ipmi.ErrCannot, err)

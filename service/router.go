@@ -7,19 +7,17 @@ import (
 
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
 	"ipmbd/ipmi/bridge"
 )
 
 // openRouter makes what requests and events find their way by, beside the mux.
 func (s *service) openRouter() error {
-	own := new(bmc.Log)
 	s.interfaces = make(map[string]*bridge.Interface)
 	s.bridge = bridge.New(bridge.Config{
-		Log:     &eventLog{system: s.server.SystemLog(), own: own, log: s.log},
+		Log:     &eventLog{system: s.server.SystemLog(), own: s.storage.Log, log: s.log},
 		Publish: s.server.PlatformEvent,
 	})
-	s.openBMC(own)
+	s.openBMC()
 	return s.reserve()
 }
 

@@ -51,8 +51,10 @@ type service struct {
 	bridge *bridge.Bridge
 	// interfaces are those of the bridge, by name.
 	interfaces map[string]*bridge.Interface
+	storage    *bmc.Storage // of the built-in BMC
 	bmc        *bmc.BMC
-	demo       *demo // nil for real buses
+	own        *bridge.Interface // the BMC's, for events of its own
+	demo       *demo             // nil for real buses
 	buses      []*channel
 	hosts      []*hostInterface
 	changed    chan struct{} // the state of a bus may have changed
@@ -93,6 +95,10 @@ func run(ctx context.Context, o Options) error {
 	}
 	defer server.Close()
 	s.server = server
+	if err := s.openStorage(); err != nil {
+		return err
+	}
+	defer s.closeStorage()
 	if err := s.openRouter(); err != nil {
 		return err
 	}
@@ -113,6 +119,12 @@ func run(ctx context.Context, o Options) error {
 		return err
 	}
 	return s.run(ctx)
+}
+
+func (s *service) closeStorage() {
+	if err := s.storage.Close(); err != nil {
+		s.log.Error("what the BMC keeps may not be whole", zap.Error(err))
+	}
 }
 
 // closeBuses closes what a start that did not end well has opened.
@@ -186,6 +198,7 @@ func (s *service) run(ctx context.Context) error {
 	loops.Go(func() { lost <- s.server.Run(running) })
 	loops.Go(func() { s.bridge.Run(running) })
 	loops.Go(func() { s.bmc.Run(running) })
+	loops.Go(func() { s.pollSensors(running) })
 	loops.Go(func() { s.tellStatus(running) })
 
 	s.awaitBuses(ctx)

@@ -231,7 +231,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 	} {
 		t.Run(kind.String(), func(t *testing.T) {
 			s := &service{log: zap.NewNop(), server: server}
-			if err := s.openRouter(); err != nil {
+			if err := errors.Join(s.openStorage(), s.openRouter()); err != nil {
 				t.Fatal(err)
 			}
 			registered := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })

@@ -15,12 +15,12 @@ import (
 type Config struct {
 	Identity Identity
 	// GUID is what Get Device GUID and Get System GUID answer, as on the wire;
-	// zero for a random one.
+	// zero for a random one, which Settings keeps.
 	GUID [16]byte
 	// Storage is the event log, sensors and FRU inventory; nil for a log in memory
 	// and nothing else.
 	Storage *Storage
-	// Settings keeps what is set; nil for memory.
+	// Settings keeps what is set; nil for the Storage's.
 	Settings Settings
 	// Machine carries out what is asked of the chassis; without one it is D5h.
 	Machine Machine
@@ -74,14 +74,14 @@ type BMC struct {
 
 // New makes a BMC. Its watchdogs expire while Run runs.
 func New(config Config) *BMC {
-	if config.GUID == ([16]byte{}) {
-		config.GUID = randomGUID()
-	}
 	if config.Storage == nil {
 		config.Storage = &Storage{Log: new(Log)}
 	}
 	if config.Settings == nil {
-		config.Settings = new(memory)
+		config.Settings = newKept(config.Storage.store)
+	}
+	if config.GUID == ([16]byte{}) {
+		config.GUID = guid(config.Settings)
 	}
 	if config.LANChannel == 0 {
 		config.LANChannel = DefaultLANChannel

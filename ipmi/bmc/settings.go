@@ -45,6 +45,45 @@ func (m *memory) Keep(_ context.Context, name string, value []byte) error {
 	return nil
 }
 
+// kept is Settings in a store.
+type kept struct {
+	memory
+	store   *Store
+	writing sync.Mutex // what is in memory is what was written last
+}
+
+// newKept is what a store has, and will have.
+func newKept(store *Store) *kept {
+	k := &kept{store: store}
+	k.values = make(map[string][]byte)
+	for _, v := range store.values(settingsBucket) {
+		k.values[string(v.key)] = v.data
+	}
+	return k
+}
+
+func (k *kept) Keep(ctx context.Context, name string, value []byte) error {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	if err := k.store.write(put(settingsBucket, []byte(name), value)); err != nil {
+		return err
+	}
+	return k.memory.Keep(ctx, name, value)
+}
+
+// guid is the one that was made at the first start, and nobody's since.
+func guid(settings Settings) (id [16]byte) {
+	if kept := settings.Setting(guidSetting); len(kept) == len(id) {
+		return [16]byte(kept)
+	}
+	id = randomGUID()
+	// Where it cannot be kept, neither can anything else, which has been reported.
+	_ = settings.Keep(context.Background(), guidSetting, id[:])
+	return id
+}
+
+const guidSetting = "guid"
+
 // setting is the value of a name, or a default where none of its length has been
 // kept.
 func (b *BMC) setting(name string, otherwise ...byte) []byte {

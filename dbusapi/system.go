@@ -1,0 +1,160 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
+)
+
+// System is what other services on the message bus know of the system, and do.
+// Its methods may be called from several goroutines at once.
+//
+// It has a connection of its own: the message bus lets a connection wait for so
+// many replies, and a service that hangs must not use up those of the handlers.
+type System struct{ ownConn }
+
+// System is the system on the server's message bus, for as long as the server is
+// open.
+func (s *Server) System() *System { return s.system }
+
+// Property is a property of an object of another service.
+type Property struct {
+	Service   string // a well-known name
+	Path      string
+	Interface string
+	Name      string
+}
+
+func (p Property) String() string {
+	return fmt.Sprintf("%s %s %s.%s", p.Service, p.Path, p.Interface, p.Name)
+}
+
+func (p Property) method(member string) Method {
+	return Method{Destination: p.Service, Path: dbus.ObjectPath(p.Path), Interface: propertiesInterface, Member: member, NoAutoStart: true}
+}
+
+// Number is the value of a property that is a number, or a boolean: 0 or 1. The
+// error is ipmi.ErrAbsent where the service does not run, else its own, or that
+// of ctx.
+func (s *System) Number(ctx context.Context, p Property) (float64, error) {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	got, err := conn.Call(ctx, p.method("Get"), p.Interface, p.Name)
+	if err != nil {
+		return 0, fmt.Errorf("%v: %w", p, systemError(err))
+	}
+	var value dbus.Variant
+	if err := dbus.Store(got, &value); err != nil {
+		return 0, fmt.Errorf("%v: %w", p, errReply)
+	}
+	number, ok := asNumber(value.Value())
+	if !ok {
+		return 0, fmt.Errorf("%v: is no number: %v", p, value)
+	}
+	return number, nil
+}
+
+func asNumber(value any) (float64, bool) {
+	switch v := value.(type) {
+	case float64:
+		return v, true
+	case int64:
+		return float64(v), true
+	case uint64:
+		return float64(v), true
+	case int32:
+		return float64(v), true
+	case uint32:
+		return float64(v), true
+	case int16:
+		return float64(v), true
+	case uint16:
+		return float64(v), true
+	case byte:
+		return float64(v), true
+	case bool:
+		if v {
+			return 1, true
+		}
+		return 0, true
+	}
+	return 0, false
+}
+
+// Transition is what a host or its chassis can be asked for.
+type Transition uint8
+
+// Transitions of xyz.openbmc_project.State.Chassis and .Host.
+const (
+	ChassisOff Transition = iota
+	ChassisCycle
+	HostOn
+	HostReset
+	HostShutDown
+	HostNMI
+)
+
+// Names of OpenBMC's state management (phosphor-dbus-interfaces, State/Chassis,
+// State/Host, Control/Host/NMI). Of a name that may end in the number of the host
+// the older form has none.
+const (
+	stateChassis = "xyz.openbmc_project.State.Chassis"
+	stateHost    = "xyz.openbmc_project.State.Host"
+	controlNMI   = "xyz.openbmc_project.Control.Host.NMI"
+	chassisState = "/xyz/openbmc_project/state/chassis"
+	hostState    = "/xyz/openbmc_project/state/host"
+	hostControl  = "/xyz/openbmc_project/control/host"
+)
+
+// transitions are the properties to set, and what to.
+var transitions = map[Transition]struct{ iface, path, property, value string }{
+	ChassisOff:   {stateChassis, chassisState, "RequestedPowerTransition", stateChassis + ".Transition.Off"},
+	ChassisCycle: {stateChassis, chassisState, "RequestedPowerTransition", stateChassis + ".Transition.PowerCycle"},
+	HostOn:       {stateHost, hostState, "RequestedHostTransition", stateHost + ".Transition.On"},
+	HostReset:    {stateHost, hostState, "RequestedHostTransition", stateHost + ".Transition.ForceWarmReboot"},
+	HostShutDown: {stateHost, hostState, "RequestedHostTransition", stateHost + ".Transition.Off"},
+}
+
+// Request asks for a transition of the host with a number, and returns when the
+// request has been taken. The error is ipmi.ErrAbsent where nobody can be asked.
+func (s *System) Request(ctx context.Context, host int, t Transition) error {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if t == HostNMI {
+		return ask(ctx, conn, Method{Destination: controlNMI, Path: dbus.ObjectPath(fmt.Sprint(hostControl, host, "/nmi")),
+			Interface: controlNMI, Member: "NMI", NoAutoStart: true})
+	}
+	to := transitions[t]
+	for _, service := range []string{fmt.Sprint(to.iface, host), to.iface} {
+		p := Property{service, fmt.Sprint(to.path, host), to.iface, to.property}
+		err = ask(ctx, conn, p.method("Set"), to.iface, to.property, dbus.MakeVariant(to.value))
+		if !errors.Is(err, ipmi.ErrAbsent) {
+			break
+		}
+	}
+	return err
+}
+
+// ask calls a method that answers nothing.
+func ask(ctx context.Context, conn *Conn, m Method, args ...any) error {
+	if _, err := conn.Call(ctx, m, args...); err != nil {
+		return fmt.Errorf("%s: %w", m.Destination, systemError(err))
+	}
+	return nil
+}
+
+// systemError is what the error of a call means.
+func systemError(err error) error {
+	if peer, ok := errors.AsType[dbus.Error](err); ok {
+		return executeError(peer.Name, peer.Error())
+	}
+	return err
+}
