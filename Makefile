@@ -39,6 +39,7 @@ test-guest:
 	@tools/deps emulate
 	@tools/test arm1176
 	@test/guest/run
+	@test/guest/x86/run
 
 lint:
 	@tools/lint
@@ -63,7 +64,7 @@ clean:
 help:
 	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
 	@echo 'make test       all tests'
-	@echo 'make test-guest on the kernel'\''s own drivers, in an emulated AST2600'
+	@echo 'make test-guest on the kernel'\''s own drivers, in an emulated AST2600, and with virtual machines as hosts'
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=10s'
 	@echo 'make bench      speed beside a bare D-Bus service, in one table'

@@ -1,0 +1,75 @@
+package host
+
+import (
+	"strings"
+	"testing"
+)
+
+// command is a command in a machine, its status, and what is in its output when
+// spaces and lines are taken together.
+type command struct {
+	line   string
+	status int
+	says   string
+}
+
+// commands are what each machine can do on its system interface, in this order.
+var commands = []command{
+	{"ipmitool mc info", 0, "Device ID : 32 Device Revision : 1"},
+	{"ipmitool mc info", 0, "IPMI Version : 2.0"},
+	{"ipmitool mc info", 0, "Firmware Revision : 1.05 IPMI Version : 2.0 Manufacturer ID : 343"},
+	{"ipmitool mc selftest", 0, "Selftest: passed"},
+	{"ipmitool mc guid", 0, "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"},
+	{"ipmitool mc getenables", 0, "Event Message Buffer : enabled System Event Logging : enabled"},
+	{"ipmitool sel info", 0, "Version : 1.5 (v1.5, v2 compliant) Entries : 0"},
+	{"ipmitool sel list", 0, "SEL has no entries"},
+	{"ipmitool event 1", 0, "Temperature #0x30 | Upper Critical going high | Asserted"},
+	{"ipmitool sel info", 0, "Entries : 1"},
+	{"ipmitool sel list", 0, "Temperature #0x30 | Upper Critical going high | Asserted"},
+	{"ipmitool sel elist", 0, "Upper Critical going high | Asserted"},
+	{"ipmitool sel clear", 0, "Clearing SEL"},
+	{"ipmitool sel list", 0, "SEL has no entries"},
+	{"ipmitool channel info 0", 0, "Channel Medium Type : IPMB (I2C) Channel Protocol Type : IPMB-1.0"},
+	{"ipmitool channel info 15", 0, "Channel Medium Type : System Interface"},
+	{"ipmitool raw 6 1", 0, "20 01 01 05 02"},
+	{"ipmitool sdr list", 0, "Inlet | 25 degrees C | ok"},
+	{"ipmitool sdr list", 0, "Intrusion"},
+	{"ipmitool sensor list", 0, "Inlet | 25.000 | degrees C | ok | na | na | na | na | 80.000 | na"},
+	{"ipmitool fru print 0", 0, "Board Mfg : Example Board Product : Board One Board Serial : S1 Board Part Number : P1"},
+	{"ipmitool fru print", 0, "Product Name : Riser Two"},
+	{"ipmitool chassis status", 0, "System Power : on"},
+	{"ipmitool chassis power status", 0, "Chassis Power is on"},
+	{"ipmitool chassis restart_cause", 0, "System restart cause:"},
+	{"ipmitool chassis policy list", 0, "always-off"},
+	{"ipmitool chassis identify 1", 0, "Chassis identify interval: 1 seconds"},
+	{"ipmitool mc watchdog get", 0, "Watchdog Timer Is: Stopped"},
+	{"ipmitool mc watchdog reset", 1, "unconfigured"},
+	{"ipmitool user list 1", 0, "Channel Priv Limit"},
+	{"ipmitool lan print 1", 0, "Set in Progress : Set Complete"},
+	{"ipmitool raw 6 0x99", 1, "rsp=0xc1"},
+
+	// Whatever the length of the data, there is an answer: here, that it is wrong.
+	{"for n in $(seq 1 9 250) 250; do ipmitool raw 6 1 $(seq $n); done 2>&1 | grep -c rsp=0xc7", 0, "29"},
+
+	// To the satellite and back.
+	{"ipmitool -b 0 -t 0x82 mc info", 0, "Device ID : 80 Device Revision : 1 Firmware Revision : 1.04 IPMI Version : 2.0 Manufacturer ID : 343"},
+	{"ipmitool -b 0 -t 0x82 raw 6 1", 0, "50 01 01 04 02 20 57 01 00 01 00"},
+	{"ipmitool -b 0 -t 0x82 raw 0x30 1 0xa0 0xa1 0xaa 0xb0 0", 0, "a0 a1 aa b0 00"},
+	{"printf '%02x ' $(seq 200) >/tmp/sent; ipmitool -b 0 -t 0x82 raw 0x30 1 $(seq 200) >/tmp/back; [ \"$(xargs </tmp/sent)\" = \"$(xargs </tmp/back)\" ]", 0, ""},
+	{"ipmitool -b 0 -t 0x82 raw 0x30 2", 1, "rsp=0xc1"},
+	{"ipmitool -b 0 -t 0x84 raw 6 1", 1, "rsp=0xc3"}, // Nobody is there.
+	{"ipmitool -b 0 -t 0x82 raw 6 1", 0, "50 01 01 04 02 20 57 01 00 01 00"},
+}
+
+// isDone reports whether a command has done what it should.
+func (c command) isDone(s section) bool {
+	return s.status == c.status && strings.Contains(strings.Join(strings.Fields(s.output), " "), c.says)
+}
+
+// has runs a command and checks what it has done.
+func (m *machine) has(t *testing.T, c command) {
+	t.Helper()
+	if s := m.runs(t, c.line); !c.isDone(s) {
+		t.Errorf("%s: status %d, want %d and %q:\n%s", c.line, s.status, c.status, c.says, s.output)
+	}
+}

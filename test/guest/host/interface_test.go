@@ -1,0 +1,64 @@
+package host
+
+import (
+	"strings"
+	"testing"
+)
+
+// systemInterface is one that QEMU has.
+type systemInterface struct {
+	name   string
+	device string // QEMU's
+	driver string // commands that load Linux's
+}
+
+const (
+	loadSI = "modprobe ipmi_devintf && modprobe ipmi_si"
+	// The driver gives up when an answer is late.
+	loadSSIF = "modprobe ipmi_devintf && modprobe i2c-i801 && " +
+		"for try in 1 2 3 4 5; do modprobe ipmi_ssif; usleep 200000; [ -e /dev/ipmi0 ] && break; modprobe -r ipmi_ssif; done"
+)
+
+var (
+	kcs    = systemInterface{"kcs", "isa-ipmi-kcs", loadSI}
+	bt     = systemInterface{"bt", "isa-ipmi-bt", loadSI}
+	pciKCS = systemInterface{"pci-kcs", "pci-ipmi-kcs", loadSI}
+	pciBT  = systemInterface{"pci-bt", "pci-ipmi-bt", loadSI}
+	ssif   = systemInterface{"ssif", "smbus-ipmi,address=0x10", loadSSIF}
+)
+
+// bootHosts boots a machine at each of a daemon's interfaces, together, and loads
+// their drivers.
+func bootHosts(t *testing.T, d *daemon, kinds ...systemInterface) []*machine {
+	t.Helper()
+	var machines []*machine
+	for i, kind := range kinds {
+		machines = append(machines, boot(t, kind, d.sockets[i]))
+	}
+	for i, m := range machines {
+		m.until(t, "boot", "ready")
+		// The driver gives up without a BMC.
+		eventually(t, "the connections of the machines", func() bool { return d.hosts() >= len(kinds) })
+		m.prints(t, kinds[i].driver)
+		m.eventually(t, "[ -e /dev/ipmi0 ]")
+	}
+	return machines
+}
+
+// errorLevel is the least urgent of the kernel's messages that are of errors
+// (include/linux/kern_levels.h), as dmesg -r has it.
+const errorLevel = '3'
+
+// probed checks that the driver found the BMC without an error.
+func (m *machine) probed(t *testing.T) {
+	t.Helper()
+	found := m.prints(t, "dmesg -r | grep -i ipmi")
+	if !strings.Contains(found, "Found new BMC (man_id: 0x000000, prod_id: 0x0000, dev_id: 0x20)") {
+		t.Errorf("the driver found no BMC:\n%s", found)
+	}
+	for line := range strings.Lines(found) {
+		if line[0] == '<' && line[1] <= errorLevel {
+			t.Errorf("an error of the driver: %s", line)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package host
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// machine is a virtual machine with a shell, as test/guest/x86/init has it.
+type machine struct {
+	shell io.Writer
+	lines chan string // closed when QEMU has ended
+	end   func()      // of QEMU
+}
+
+// kernelCommandLine saves what takes an emulated processor seconds, and makes a
+// panic the end of QEMU.
+const kernelCommandLine = "console=ttyS0 quiet loglevel=4 panic=-1 " +
+	"mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on"
+
+// boot starts a machine that has a system interface and connects to the daemon's
+// socket. It ends with its test.
+func boot(t *testing.T, kind systemInterface, socket string) *machine {
+	t.Helper()
+	console := filepath.Join(t.TempDir(), "console")
+	qemu := exec.Command("qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", "256",
+		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+		"-kernel", filepath.Join(fixture, "vmlinux"), "-initrd", filepath.Join(fixture, "initrd"),
+		"-append", kernelCommandLine,
+		"-chardev", "socket,id=bmc,reconnect=1,path="+socket,
+		"-device", "ipmi-bmc-extern,id=bmc0,chardev=bmc", "-device", kind.device+",bmc=bmc0",
+		"-serial", "file:"+console, "-serial", "stdio")
+	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var said strings.Builder // by QEMU itself, until it has ended
+	qemu.Stderr = &said
+	shell, err := qemu.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := qemu.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := qemu.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{shell: shell, lines: make(chan string, 1024), end: func() { _ = qemu.Process.Kill() }}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(m.lines)
+		for in := bufio.NewScanner(answers); in.Scan(); {
+			m.lines <- in.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		m.end()
+		for range m.lines { // so that the end is reached
+		}
+		<-done
+		_ = qemu.Wait()
+		if t.Failed() {
+			kernel, _ := os.ReadFile(console)
+			t.Logf("QEMU said:\n%s\nthe kernel said:\n%s", &said, kernel)
+		}
+	})
+	return m
+}
+
+// section is what a command of the shell did.
+type section struct {
+	output string
+	status int
+}
+
+// runs runs a command, a single line, and returns what it did.
+func (m *machine) runs(t *testing.T, command string) section {
+	t.Helper()
+	if _, err := fmt.Fprintln(m.shell, command); err != nil {
+		t.Fatalf("%s: the machine is gone: %v", command, err)
+	}
+	m.until(t, command, "=== "+command)
+	return m.section(t, command)
+}
+
+// until passes over lines before one.
+func (m *machine) until(t *testing.T, command, wanted string) {
+	t.Helper()
+	for m.line(t, command) != wanted {
+	}
+}
+
+// section reads the rest of a section.
+func (m *machine) section(t *testing.T, command string) section {
+	t.Helper()
+	var output strings.Builder
+	for {
+		line := m.line(t, command)
+		if status, ends := strings.CutPrefix(line, "--- rc="); ends {
+			n, err := strconv.Atoi(status)
+			if err != nil {
+				t.Fatalf("%s: %v", command, err)
+			}
+			return section{strings.TrimSpace(output.String()), n}
+		}
+		fmt.Fprintln(&output, line)
+	}
+}
+
+func (m *machine) line(t *testing.T, command string) string {
+	t.Helper()
+	select {
+	case line, ok := <-m.lines:
+		if !ok {
+			t.Fatalf("%s: the machine has ended", command)
+		}
+		return line
+	case <-time.After(patience):
+		m.end() // so that no other command waits for it
+		t.Fatalf("%s: nothing for %v", command, patience)
+		panic("unreachable")
+	}
+}
+
+// prints runs a command that must succeed.
+func (m *machine) prints(t *testing.T, command string) string {
+	t.Helper()
+	s := m.runs(t, command)
+	if s.status != 0 {
+		t.Fatalf("%s: status %d\n%s", command, s.status, s.output)
+	}
+	return s.output
+}
+
+// eventually runs a command until it succeeds.
+func (m *machine) eventually(t *testing.T, command string) {
+	t.Helper()
+	eventually(t, command, func() bool { return m.runs(t, command).status == 0 })
+}
+
+// number is what a command prints.
+func (m *machine) number(t *testing.T, command string) int {
+	t.Helper()
+	n, err := strconv.Atoi(m.prints(t, command))
+	if err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
+	return n
+}

@@ -1,0 +1,151 @@
+package host
+
+import (
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"ipmbd/i2c"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+const (
+	// satelliteAddress is where ipmitool's -t finds the satellite.
+	satelliteAddress = 0x82
+	// The satellite answers this command with its data.
+	echoNetFn   ipmi.NetFn   = 0x30
+	echoCommand ipmi.Command = 0x01
+)
+
+// satellite is a management controller on a simulated bus, a socket to which the
+// daemon connects. It serves one connection at a time and any number in turn.
+type satellite struct {
+	path    string
+	id      []byte // the answer to Get Device ID
+	answers chan ipmb.Frame
+
+	mu   sync.Mutex
+	link i2c.Transport // nil while nobody is connected
+}
+
+// newSatellite makes a satellite of a product.
+func newSatellite(t *testing.T, product byte) *satellite {
+	t.Helper()
+	s := &satellite{
+		path: filepath.Join(socketDir(t), "ipmb-0"),
+		// IPMI v2.0, section 20.1: firmware 1.04, IPMI 2.0, makes events,
+		// manufacturer 343, and the product.
+		id:      []byte{0x50, 0x01, 0x01, 0x04, 0x02, 0x20, 0x57, 0x01, 0x00, product, 0x00},
+		answers: make(chan ipmb.Frame, 16),
+	}
+	listener, err := i2c.ListenSeqpacket(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.accept(listener)
+	}()
+	t.Cleanup(func() {
+		listener.Close()
+		s.hangUp()
+		<-done
+	})
+	return s
+}
+
+func (s *satellite) accept(listener *i2c.SeqpacketListener) {
+	for {
+		link, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.link = link
+		s.mu.Unlock()
+		s.serve(link)
+		s.hangUp()
+	}
+}
+
+func (s *satellite) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link != nil {
+		s.link.Close()
+		s.link = nil
+	}
+}
+
+func (s *satellite) connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link != nil
+}
+
+// serve answers until the connection ends.
+func (s *satellite) serve(link i2c.Transport) {
+	var batch i2c.Batch
+	for link.ReadFrames(&batch) == nil {
+		for _, b := range batch.Frames() {
+			f, err := ipmb.Decode(b)
+			if err != nil || f.Destination != satelliteAddress {
+				continue // Nobody is there.
+			}
+			if f.NetFn.IsResponse() {
+				f.Data = slices.Clone(f.Data)
+				s.answers <- f
+				continue
+			}
+			_ = link.WriteFrame(s.answer(f).Append(nil)) // The next read says it, too.
+		}
+	}
+}
+
+func (s *satellite) answer(f ipmb.Frame) ipmb.Frame {
+	answer := ipmb.Frame{
+		Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
+		Source: f.Destination, Sequence: f.Sequence, SourceLUN: f.DestinationLUN, Command: f.Command,
+		Code: ipmi.CodeInvalidCommand,
+	}
+	switch {
+	case f.NetFn == ipmi.NetFnApp && f.Command == ipmi.CommandGetDeviceID:
+		answer.Code, answer.Data = ipmi.CodeOK, s.id
+	case f.NetFn == echoNetFn && f.Command == echoCommand:
+		answer.Code, answer.Data = ipmi.CodeOK, f.Data
+	}
+	return answer
+}
+
+// event tells the controller at 20h of an event of a sensor, and returns the
+// completion code.
+func (s *satellite) event(t *testing.T, sensor byte) ipmi.CompletionCode {
+	t.Helper()
+	s.mu.Lock()
+	link := s.link
+	s.mu.Unlock()
+	if link == nil {
+		t.Fatal("nobody is connected to the satellite")
+	}
+	// IPMI v2.0, section 29.3: revision 04h, a temperature sensor, upper critical
+	// going high.
+	event := ipmb.Frame{
+		Destination: ipmb.DefaultAddress, NetFn: ipmi.NetFnSensor,
+		Source: satelliteAddress, Sequence: sensor & 0x3F, Command: ipmi.CommandPlatformEvent,
+		Data: []byte{0x04, 0x01, sensor, 0x01, 0x59, 0x60, 0x5F},
+	}
+	if err := link.WriteFrame(event.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case answer := <-s.answers:
+		return answer.Code
+	case <-time.After(patience):
+		t.Fatalf("the event was not answered in %v", patience)
+		panic("unreachable")
+	}
+}
