@@ -43,7 +43,7 @@ var commands = []command{
 	{"ipmitool chassis policy list", 0, "always-off"},
 	{"ipmitool chassis identify 1", 0, "Chassis identify interval: 1 seconds"},
 	{"ipmitool mc watchdog get", 0, "Watchdog Timer Is: Stopped"},
-	{"ipmitool mc watchdog reset", 1, "unconfigured"},
+	{"ipmitool mc watchdog reset", 1, "Attempt to reset uninitialized watchdog"},
 	{"ipmitool user list 1", 0, "Channel Priv Limit"},
 	{"ipmitool lan print 1", 0, "Set in Progress : Set Complete"},
 	{"ipmitool raw 6 0x99", 1, "rsp=0xc1"},

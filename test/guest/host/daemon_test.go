@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"syscall"
 	"testing"
 
@@ -68,7 +68,7 @@ var bmc = object{
 	"guid":     "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
 	"identity": object{"firmware": "1.05", "manufacturer": 343, "product": 11},
 	"sensors": []object{
-		{"name": "Inlet", "number": 1, "type": 1, "entity": 55, "unit": 1, "min": 0, "max": 100, "value": 25, "upper-critical": 80},
+		{"name": "Inlet", "number": 1, "type": 1, "entity": 55, "unit": 1, "min": 0, "max": 255, "value": 25, "upper-critical": 80},
 		{"name": "Intrusion", "number": 2, "type": 5, "entity": 23, "event-type": 111, "states": 1},
 	},
 	"frus": []object{
@@ -135,4 +135,6 @@ func (d *daemon) crash(t *testing.T, meanwhile func()) {
 }
 
 // hosts is how often a machine has connected.
-func (d *daemon) hosts() int { return strings.Count(d.log.String(), "host connected") }
+func (d *daemon) hosts() int { return len(connections.FindAllString(d.log.String(), -1)) }
+
+var connections = regexp.MustCompile(`"host": "[a-z0-9]+", "state": "Up"`)

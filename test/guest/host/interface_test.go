@@ -53,7 +53,7 @@ const errorLevel = '3'
 func (m *machine) probed(t *testing.T) {
 	t.Helper()
 	found := m.prints(t, "dmesg -r | grep -i ipmi")
-	if !strings.Contains(found, "Found new BMC (man_id: 0x000000, prod_id: 0x0000, dev_id: 0x20)") {
+	if !strings.Contains(found, "Found new BMC (man_id: 0x000157, prod_id: 0x000b, dev_id: 0x20)") {
 		t.Errorf("the driver found no BMC:\n%s", found)
 	}
 	for line := range strings.Lines(found) {
