@@ -165,12 +165,11 @@ func (c Config) bmcFaults() []Fault {
 	if b.Folder != "" {
 		check.path("folder", b.Folder)
 	}
-	check.limit("log-capacity", b.LogCapacity)
-	check.err("log-capacity", bmc.LogConfig{Capacity: b.LogCapacity}.Validate())
+	check.errOf("log-capacity", b.LogCapacity, bmc.LogConfig{Capacity: b.LogCapacity}.Validate())
 	var numbers []uint8
 	for i, s := range b.Sensors {
 		key := item("sensors", i)
-		check.err(key, s.Validate())
+		check.errOf(key, "", s.Validate())
 		check.that(!slices.Contains(numbers, s.Number), key+".number", int(s.Number), "belongs to another one")
 		numbers = append(numbers, s.Number)
 		check.property(key, s)
@@ -182,12 +181,12 @@ func (c Config) bmcFaults() []Fault {
 	for i, f := range b.FRUs {
 		key := item("frus", i)
 		_, err := bmc.OpenFRUs([]bmc.FRUConfig{f}, nil)
-		check.err(key, err)
+		check.errOf(key, "", err)
 		check.that(!slices.Contains(ids, f.ID), key+".id", int(f.ID), "belongs to another one")
 		ids = append(ids, f.ID)
 	}
 	for i, controller := range b.Controllers {
-		check.err(item("controllers", i), controller.Validate())
+		check.errOf(item("controllers", i), "", controller.Validate())
 	}
 	return check.faults
 }

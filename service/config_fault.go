@@ -53,6 +53,11 @@ func hasFault(faults []Fault, key string) bool {
 	return slices.ContainsFunc(faults, func(f Fault) bool { return f.Key == key })
 }
 
+// hasFaultIn reports whether one of the faults is in the object at key.
+func hasFaultIn(faults []Fault, key string) bool {
+	return slices.ContainsFunc(faults, func(f Fault) bool { return strings.HasPrefix(f.Key, key+".") })
+}
+
 // join is all faults as one error of a line each, nil for none.
 func join(faults []Fault) error {
 	errs := make([]error, len(faults))

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/ipmi"
+	"ipmbd/ipmi/bmc"
 )
 
 const strictFile = "/etc/ipmbd/ipmbd.json"
@@ -29,7 +30,31 @@ const everything = `{
   ],
   "max-calls-per-sender": 12,
   "trusted-names": ["xyz.openbmc_project.NodeManager"],
-  "policy": [{"channels": ["me_sim"], "allow": ["app", "0x2C"], "deny": ["app cold-reset"]}]
+  "policy": [{"channels": ["me_sim"], "allow": ["app", "0x2C"], "deny": ["app cold-reset"]}],
+  "hosts": [
+    {"type": "vm", "name": "host0", "path": "unix:/run/ipmbd/host0.sock", "devIndex": 3, "ipmi-channel": 15, "handler": "bmc", "bridge": true}
+  ],
+  "bmc": {
+    "folder": "/var/lib/ipmbd", "guid": "f81d4fae-7dec-11d0-a765-00a0c91e6bf6", "log-capacity": 100,
+    "identity": {"device-id": 33, "revision": 2, "firmware": "1.05", "manufacturer": 343, "product": "0x0B", "auxiliary": "01020304"},
+    "sensors": [
+      {"name": "Inlet", "number": 1, "type": 1, "entity": 55, "instance": 96, "unit": 1, "min": -20, "max": 107.5, "hysteresis": 2,
+       "file": "/sys/class/hwmon/hwmon0/temp1_input", "scale": 0.001,
+       "lower-non-recoverable": -10, "lower-critical": 0, "lower-non-critical": 5,
+       "upper-non-critical": 70, "upper-critical": 80, "upper-non-recoverable": 90},
+      {"name": "Fan", "number": 2, "type": 4, "entity": 29, "unit": 18, "max": 10000,
+       "dbus": {"service": "xyz.openbmc_project.FanSensor", "path": "/xyz/openbmc_project/sensors/fan_tach/Fan",
+                "interface": "xyz.openbmc_project.Sensor.Value", "property": "Value"}},
+      {"name": "Intrusion", "number": 3, "type": 5, "entity": 23, "event-type": "0x6F", "states": 1, "value": 1}
+    ],
+    "frus": [
+      {"id": 0, "name": "Board", "entity": 7, "instance": 1, "size": 512,
+       "chassis": {"type": 23, "part-number": "P1", "serial-number": "S1", "custom": ["C1"]},
+       "board": {"made": "2026-01-31", "manufacturer": "M2", "name": "N2", "serial-number": "S2", "part-number": "P2", "custom": ["C2"]},
+       "product": {"manufacturer": "M3", "name": "N3", "part-number": "P3", "version": "V3", "serial-number": "S3", "asset-tag": "A3", "custom": ["C3"]}}
+    ],
+    "controllers": [{"name": "Satellite", "address": "0x82", "ipmi-channel": 1, "capabilities": 41, "entity": 46, "instance": 1}]
+  }
 }
 `
 
@@ -50,6 +75,45 @@ var everythingRead = Config{
 		Allow:    []ipmi.Commands{{NetFn: ipmi.NetFnApp, Command: ipmi.AnyCommand}, {NetFn: ipmi.NetFnGroup, Command: ipmi.AnyCommand}},
 		Deny:     []ipmi.Commands{{NetFn: ipmi.NetFnApp, Command: 0x02}},
 	}},
+	Hosts: []HostConfig{{
+		Name: "host0", Path: "unix:/run/ipmbd/host0.sock", DevIndex: 3, IPMIChannel: new(ipmi.Channel(15)), Handler: new(HandlerBMC), Bridge: true,
+	}},
+	BMC: BMCConfig{
+		Folder: "/var/lib/ipmbd", LogCapacity: 100,
+		// On the wire it is the other way round.
+		GUID: [16]byte{0xF6, 0x6B, 0x1E, 0xC9, 0xA0, 0x00, 0x65, 0xA7, 0xD0, 0x11, 0xEC, 0x7D, 0xAE, 0x4F, 0x1D, 0xF8},
+		Identity: bmc.Identity{
+			ID: 33, Revision: 2, FirmwareMajor: 1, FirmwareMinor: 0x05, Manufacturer: 343, Product: 11, Auxiliary: [4]byte{1, 2, 3, 4},
+		},
+		Sensors: []SensorConfig{
+			{SensorConfig: bmc.SensorConfig{
+				Name: "Inlet", Number: 1, Type: 1, Entity: 55, Instance: 96, Unit: 1, Min: -20, Max: 107.5, Hysteresis: 2,
+				File: "/sys/class/hwmon/hwmon0/temp1_input", Scale: 0.001,
+				Thresholds: bmc.Thresholds{
+					LowerNonRecoverable: new(-10.0), LowerCritical: new(0.0), LowerNonCritical: new(5.0),
+					UpperNonCritical: new(70.0), UpperCritical: new(80.0), UpperNonRecoverable: new(90.0),
+				},
+			}},
+			{
+				SensorConfig: bmc.SensorConfig{Name: "Fan", Number: 2, Type: 4, Entity: 29, Unit: 18, Max: 10000},
+				Property: PropertyConfig{
+					Service: "xyz.openbmc_project.FanSensor", Path: "/xyz/openbmc_project/sensors/fan_tach/Fan",
+					Interface: "xyz.openbmc_project.Sensor.Value", Property: "Value",
+				},
+			},
+			{SensorConfig: bmc.SensorConfig{Name: "Intrusion", Number: 3, Type: 5, Entity: 23, EventType: 0x6F, States: 1, Value: 1}},
+		},
+		FRUs: []bmc.FRUConfig{{ID: 0, Name: "Board", Entity: 7, Instance: 1, Size: 512, Fields: &bmc.FRU{
+			Chassis: &bmc.FRUChassis{Type: 23, PartNumber: "P1", SerialNumber: "S1", Custom: []string{"C1"}},
+			Board: &bmc.FRUBoard{
+				Made: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC), Manufacturer: "M2", Name: "N2", SerialNumber: "S2", PartNumber: "P2", Custom: []string{"C2"},
+			},
+			Product: &bmc.FRUProduct{
+				Manufacturer: "M3", Name: "N3", PartNumber: "P3", Version: "V3", SerialNumber: "S3", AssetTag: "A3", Custom: []string{"C3"},
+			},
+		}}},
+		Controllers: []bmc.Controller{{Name: "Satellite", Address: 0x82, Channel: 1, Capabilities: 41, Entity: 46, Instance: 1}},
+	},
 }
 
 // intelFile is as the configurations of Intel's platforms are, an old key

@@ -104,11 +104,11 @@ func (r *reader) excerpt(n node) string {
 }
 
 // complete gives faults of Validate their places. One whose key, or what holds
-// it, has a fault already is a consequence of that and dropped.
+// it, or what it holds, has a fault already is a consequence of that and dropped.
 func (r *reader) complete(faults []Fault) []Fault {
 	var completed []Fault
 	for _, f := range faults {
-		if hasFault(r.faults, f.Key) || hasFault(r.faults, parent(f.Key)) {
+		if hasFault(r.faults, f.Key) || hasFault(r.faults, parent(f.Key)) || hasFaultIn(r.faults, f.Key) {
 			continue
 		}
 		if n, ok := r.places[f.Key]; ok {

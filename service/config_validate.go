@@ -105,13 +105,13 @@ func (c *checker) that(ok bool, key string, value any, problem string) {
 	}
 }
 
-// err notes what an error says, a fault for each of its lines.
-func (c *checker) err(key string, err error) {
+// errOf notes what an error says of a value, a fault for each of its lines.
+func (c *checker) errOf(key string, value any, err error) {
 	if err == nil {
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
-		c.that(false, key, "", strings.TrimSpace(line))
+		c.that(false, key, value, strings.TrimSpace(line))
 	}
 }
 
