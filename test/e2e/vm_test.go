@@ -112,6 +112,28 @@ func (m *machine) asks(netFn, cmd byte, data, want string) {
 	m.hearsAnswer(netFn, cmd, want)
 }
 
+// answer sends a request and is the answer that comes next: completion code and
+// data.
+func (m *machine) answer(netFn, cmd byte, data ...byte) []byte {
+	m.t.Helper()
+	m.sends(netFn, cmd, data...)
+	var escaped []byte
+	for c := []byte{0}; c[0] != 0xA0; escaped = append(escaped, c[0]) {
+		if _, err := io.ReadFull(m.conn, c); err != nil {
+			m.t.Fatalf("%02Xh/%02Xh: heard % X, %v", netFn, cmd, escaped, err)
+		}
+	}
+	var b []byte
+	for i := 0; escaped[i] != 0xA0; i++ {
+		if escaped[i] == 0xAA {
+			i++
+			escaped[i] &^= 0x10
+		}
+		b = append(b, escaped[i])
+	}
+	return b[3 : len(b)-1] // between header and checksum
+}
+
 // escape makes a message of the VM protocol.
 func escape(b []byte) []byte {
 	var sum byte
