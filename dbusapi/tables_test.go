@@ -26,6 +26,7 @@ var signatures = map[string]string{
 	receiveBroadcast:  "yyay",
 	receivedMessage:   "tyyyyay",
 	platformEvent:     "ysqay",
+	hostIPMIMessage:   "yyyyay",
 }
 
 func TestTablesAgreeWithTheDocuments(t *testing.T) {
