@@ -44,7 +44,8 @@ type HostObject struct {
 	host    Host    // from AddHost on
 	// hostIPMI is what btbridge serves; nil without it.
 	hostIPMI *HostIPMI
-	added    bool // by AddHost
+	unsent   atomic.Uint64 // signals
+	added    bool          // by AddHost
 
 	dirty atomic.Bool    // properties may have changed since they were told
 	told  HostProperties // of the emitting loop, once exported

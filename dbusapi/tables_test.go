@@ -27,6 +27,7 @@ var signatures = map[string]string{
 	receivedMessage:   "tyyyyay",
 	platformEvent:     "ysqay",
 	hostIPMIMessage:   "yyyyay",
+	watchdogExpired:   "byyy",
 }
 
 func TestTablesAgreeWithTheDocuments(t *testing.T) {

@@ -26,7 +26,7 @@ const (
 )
 
 // ours are the interfaces of which nothing is for everybody.
-var ours = []string{"org.openbmc.Ipmb", Name, router, hostIPMI}
+var ours = []string{"org.openbmc.Ipmb", Name, router, Name + ".Host", hostIPMI}
 
 const (
 	router   = Name + ".Router"

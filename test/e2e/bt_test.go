@@ -193,3 +193,24 @@ func TestHostInTheWayOfBtbridgeOnASystemBus(t *testing.T) {
 	}
 	h.hears(6, 1, "00")
 }
+
+func TestWatchdogOfAHostIsTold(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t)
+	config, h := bt(t, object{"handler": "bmc"})
+	start(t, bus.Address, hosts([]object{config}))
+	c := connect(t, bus.Address)
+	expired := c.signals(t, "WatchdogExpired")
+	// SMS/OS, hard reset, messaging interrupt 0 s before the end after 100 ms.
+	h.sends(6, 0x24, 4, 0x31, 0, 0, 1, 0)
+	h.hears(6, 0x24, "00")
+	h.sends(6, 0x22)
+	h.hears(6, 0x22, "00")
+	for _, preTimeout := range []bool{true, false} {
+		got := receive(t, "WatchdogExpired", expired)
+		if fmt.Sprint(got.Body) != fmt.Sprint([]any{preTimeout, 4, 1, 3}) || got.Path != busPath("ipmi_bt_host") ||
+			got.Name != objectIface+".Host.WatchdogExpired" {
+			t.Errorf("%s at %s: %v", got.Name, got.Path, got.Body)
+		}
+	}
+}
