@@ -9,7 +9,8 @@
 //
 // A host interface is on D-Bus twice: among the objects of the service with its
 // state, and on a connection with a bus name of its own, by which the host IPMI
-// daemon tells its requests from those of other channels.
+// daemon tells its requests from those of other channels. One of them may be there
+// a third time, as openbmc/btbridge had it: HostIPMI.
 //
 // A few messages make up the load: calls of sendRequest of org.openbmc.Ipmb and
 // our answers, our calls of execute of the host IPMI daemon and of registered
@@ -28,7 +29,8 @@
 //     never waits.
 //  4. The text of an error tells the caller what to do and nothing of our
 //     inside; errors become names and numbers in one table each.
-//  5. Commands that carry secrets are in no signal.
+//  5. Commands that carry secrets are in no signal but one to the program that
+//     answers the host's requests.
 //  6. When Close has returned, no call is in progress.
 //  7. What a program registers or subscribes to ends when it leaves the message
 //     bus: who asks for the same after that gets it.
@@ -39,5 +41,6 @@
 //
 // Sources: D-Bus specification 0.42; org.openbmc.Ipmb is as openbmc/ipmbbridge
 // serves it, xyz.openbmc_project.Ipmi.Server as openbmc/phosphor-host-ipmid,
-// xyz.openbmc_project.Ipmi.Channel.SMS as openbmc/kcsbridge.
+// xyz.openbmc_project.Ipmi.Channel.SMS as openbmc/kcsbridge, org.openbmc.HostIpmi
+// as openbmc/btbridge.
 package dbusapi

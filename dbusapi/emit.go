@@ -25,11 +25,15 @@ func (s *Server) signal(path dbus.ObjectPath, name, signature string, room int) 
 // signalTo begins a signal that goes to one connection, by its unique name, and
 // to nobody else.
 func (s *Server) signalTo(destination string, path dbus.ObjectPath, name, signature string, room int) []byte {
+	return s.conn.signalTo(destination, path, name, signature, room)
+}
+
+func (c *Conn) signalTo(destination string, path dbus.ObjectPath, name, signature string, room int) []byte {
 	dot := strings.LastIndexByte(name, '.')
 	h := wireHeader{
 		kind:        wireSignal,
 		flags:       wireNoReply,
-		serial:      s.conn.stream.serials.GetSerial(),
+		serial:      c.stream.serials.GetSerial(),
 		path:        string(path),
 		iface:       name[:dot],
 		member:      name[dot+1:],

@@ -42,7 +42,10 @@ type HostObject struct {
 	daemon  *HostDaemon
 	objects objects // on the interface's connection
 	host    Host    // from AddHost on
-	added   bool    // by AddHost
+	// hostIPMI is what btbridge serves; nil without it.
+	hostIPMI *HostIPMI
+	unsent   atomic.Uint64 // signals
+	added    bool          // by AddHost
 
 	dirty atomic.Bool    // properties may have changed since they were told
 	told  HostProperties // of the emitting loop, once exported
@@ -72,7 +75,7 @@ func (s *Server) NewHost(ctx context.Context, name string) (*HostObject, error) 
 	if err != nil {
 		return nil, err
 	}
-	if _, added := s.names.add(o.word, conn); !added {
+	if _, added := s.names.add(channelNames+o.word, conn); !added {
 		_ = conn.Close()
 		return nil, fmt.Errorf("host name %q: there is a channel of the bus name %s already", name, channelNames+o.word)
 	}
@@ -104,7 +107,10 @@ func (s *Server) RemoveHost(o *HostObject) {
 		o.added = false
 		s.emitRemoved(s.objects.remove(o.path))
 	}
-	s.names.remove(o.word, o.daemon.conn)
+	s.names.remove(channelNames+o.word, o.daemon.conn)
+	if o.hostIPMI != nil {
+		s.names.remove(hostIPMIName, o.hostIPMI.conn)
+	}
 }
 
 // HostChanged is Changed for a host interface.

@@ -180,7 +180,7 @@ func TestPropertiesOfAHostInterface(t *testing.T) {
 	o, fake := r.addKCS(t, nil)
 	want := map[string]any{
 		"Name": "ipmi-kcs3", "Type": "kcs", "Path": "/dev/ipmi-kcs3", "Channel": byte(15), "Handler": "host",
-		"State": "Up", "StateReason": "", "Statistics": map[string]uint64{"requests-received": 3},
+		"State": "Up", "StateReason": "", "Statistics": map[string]uint64{"requests-received": 3, "dbus-signals-dropped": 0},
 	}
 	all, err := r.call(t, o.Path(), propertiesInterface, "GetAll", hostObjectInterface)
 	if err != nil {

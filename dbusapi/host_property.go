@@ -10,6 +10,6 @@ func hostProperties() []property {
 		{name: "Handler", signature: "s", get: func(v view) any { return v.host.Handler }},
 		{name: "State", signature: "s", get: func(v view) any { return string(v.host.State) }},
 		{name: "StateReason", signature: "s", get: func(v view) any { return v.host.Reason }},
-		{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.host.host.Statistics() }, silent: true},
+		{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.host.statistics() }, silent: true},
 	}
 }

@@ -47,6 +47,9 @@ func methods() []method {
 		{smsInterface, "clearAttention", "", "", clearAttention, smsReply},
 		{smsInterface, "forceAbort", "", "", forceAbort, smsReply},
 
+		{hostIPMIInterface, "sendMessage", "yyyyyay", "x", sendMessage, errnoReply},
+		{hostIPMIInterface, "setAttention", "", "x", hostIPMISetAttention, errnoReply},
+
 		{routerInterface, "RegisterHandler", "oa(yyuu)", "", registerHandler, errorReply},
 		{routerInterface, "UnregisterHandler", "o", "", unregisterHandler, errorReply},
 		{routerInterface, "Subscribe", "", "", subscribe, errorReply},

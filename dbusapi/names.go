@@ -20,8 +20,7 @@ const (
 	mainChannel  = "Ipmb"
 )
 
-// names is the connections of a server by the last word of the name that each
-// owns. The host daemon takes a connection for one channel only, so that each
+// names is the connections of a server by the bus name that each owns. The host daemon takes a connection for one channel only, so that each
 // name needs its own.
 type names struct {
 	address string
@@ -43,41 +42,41 @@ func newNames(address string) *names {
 }
 
 // add keeps a connection for a name and watches it, unless the name has one.
-func (n *names) add(word string, conn *Conn) (*HostDaemon, bool) {
+func (n *names) add(name string, conn *Conn) (*HostDaemon, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if host := n.hosts[word]; host != nil {
+	if host := n.hosts[name]; host != nil {
 		return host, false
 	}
 	host := NewHostDaemon(conn)
-	n.hosts[word] = host
-	n.unwatch[word] = context.AfterFunc(conn.Context(), func() { n.once.Do(func() { close(n.lost) }) })
+	n.hosts[name] = host
+	n.unwatch[name] = context.AfterFunc(conn.Context(), func() { n.once.Do(func() { close(n.lost) }) })
 	return host, true
 }
 
 // remove closes the connection of a name, which is no loss.
-func (n *names) remove(word string, conn *Conn) {
-	if n.forget(word, conn) {
+func (n *names) remove(name string, conn *Conn) {
+	if n.forget(name, conn) {
 		_ = conn.Close()
 	}
 }
 
-func (n *names) forget(word string, conn *Conn) bool {
+func (n *names) forget(name string, conn *Conn) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if host := n.hosts[word]; host == nil || host.conn != conn {
+	if host := n.hosts[name]; host == nil || host.conn != conn {
 		return false
 	}
-	n.unwatch[word]()
-	delete(n.unwatch, word)
-	delete(n.hosts, word)
+	n.unwatch[name]()
+	delete(n.unwatch, name)
+	delete(n.hosts, name)
 	return true
 }
 
-func (n *names) host(word string) *HostDaemon {
+func (n *names) host(name string) *HostDaemon {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.hosts[word]
+	return n.hosts[name]
 }
 
 // HostDaemon is the handler that gives requests to the host IPMI daemon, for
@@ -87,14 +86,15 @@ func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, e
 	if !isNameElement(busName) {
 		return nil, fmt.Errorf("bus-name %q: it cannot be the last word of a D-Bus name", busName)
 	}
-	if host := s.names.host(busName); host != nil {
+	name := channelNames + busName
+	if host := s.names.host(name); host != nil {
 		return host, nil
 	}
 	conn, err := Dial(ctx, ConnConfig{Address: s.names.address})
 	if err != nil {
 		return nil, err
 	}
-	host, added := s.names.add(busName, conn)
+	host, added := s.names.add(name, conn)
 	if !added {
 		_ = conn.Close()
 	}
@@ -134,8 +134,8 @@ func (n *names) each(f func(*Conn, string) error) error {
 	n.mu.Lock()
 	hosts := maps.Clone(n.hosts)
 	n.mu.Unlock()
-	for word, host := range hosts {
-		if err := f(host.conn, channelNames+word); err != nil {
+	for name, host := range hosts {
+		if err := f(host.conn, name); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,7 @@ const (
 	handlerInterface        = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Handler"
 	hostObjectInterface     = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Host"
 	smsInterface            = "xyz.openbmc_project.Ipmi.Channel.SMS"
+	hostIPMIInterface       = "org.openbmc.HostIpmi"
 )
 
 // object is what lives at a path. It implements dbus.ServerObject.
@@ -40,6 +41,7 @@ type object struct {
 	handler    *remoteHandler // of that of a registered handler
 	host       *HostObject    // of that of a host interface
 	sms        SMS            // of that on a connection of its own
+	hostIPMI   *HostIPMI      // of that of org.openbmc.HostIpmi
 }
 
 // newObject makes an object with these interfaces and those that every object

@@ -91,7 +91,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		return nil, err
 	}
 	s.conn = conn
-	s.names.add(mainChannel, conn)
+	s.names.add(ServiceName, conn)
 	for _, rule := range matchRules() {
 		if err := conn.AddMatch(ctx, rule); err != nil {
 			_ = s.Close()

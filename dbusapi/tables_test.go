@@ -26,6 +26,8 @@ var signatures = map[string]string{
 	receiveBroadcast:  "yyay",
 	receivedMessage:   "tyyyyay",
 	platformEvent:     "ysqay",
+	hostIPMIMessage:   "yyyyay",
+	watchdogExpired:   "byyy",
 }
 
 func TestTablesAgreeWithTheDocuments(t *testing.T) {

@@ -122,6 +122,11 @@ func (s *service) watchdogExpired(iface string, number int, e bmc.Expiry) {
 	}
 	log("watchdog", zap.String("interface", iface), zap.Int("host", number), zap.Bool("pre-timeout", e.PreTimeout),
 		zap.Uint8("use", uint8(e.Use)), zap.Uint8("action", uint8(e.Action)), zap.Uint8("interrupt", uint8(e.Interrupt)), zap.Error(e.Err))
+	if h := (machines{s}).find(iface, number); h != nil {
+		s.server.WatchdogExpired(h.object, dbusapi.WatchdogExpired{
+			PreTimeout: e.PreTimeout, Use: uint8(e.Use), Action: uint8(e.Action), Interrupt: uint8(e.Interrupt),
+		})
+	}
 }
 
 func (s *service) preTimeout(iface string, pending bool) {

@@ -30,6 +30,10 @@ type HostConfig struct {
 	Handler *HandlerKind // handler
 	// Bridge is as that of a channel.
 	Bridge bool // bridge
+	// LegacyAPI has what nobody is registered for answered by way of
+	// org.openbmc.HostIpmi, as btbridge does, instead of by execute of the host
+	// daemon; and CEh after 5 s. It is for one HostBT with HandlerHost.
+	LegacyAPI bool // legacy-api
 }
 
 // HostType is the kind of a system interface.
@@ -86,13 +90,15 @@ var hostKeys = setters[HostConfig]{
 		c.Handler = new(HandlerKind)
 		choose(r, n, key, handlerKinds, c.Handler)
 	},
-	"bridge": func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.Bridge) },
+	"bridge":     func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.Bridge) },
+	"legacy-api": func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.LegacyAPI) },
 }
 
 // hostFaults is what is wrong with the hosts, among the channels.
 func (c Config) hostFaults() []Fault {
 	var check checker
 	var names, paths []string
+	var legacy bool
 	for _, ch := range c.Channels {
 		names = append(names, ch.WithDefaults().Name)
 	}
@@ -102,6 +108,8 @@ func (c Config) hostFaults() []Fault {
 		check.host(h)
 		check.that(!slices.Contains(names, h.Name), "name", h.Name, "belongs to another one")
 		check.that(!slices.Contains(paths, h.Path), "path", h.Path, "belongs to another one")
+		check.that(!h.LegacyAPI || !legacy, "legacy-api", h.LegacyAPI, "belongs to another one: there is one org.openbmc.HostIpmi")
+		legacy = legacy || h.LegacyAPI
 		names, paths = append(names, h.Name), append(paths, h.Path)
 	}
 	return check.faults
@@ -127,4 +135,8 @@ func (c *checker) host(h HostConfig) {
 	c.that(channel <= ipmi.ChannelMaxImplemented || channel == ipmi.ChannelSystemInterface, "ipmi-channel", int(channel), "must be from 0 to 11, or 15")
 	c.that(*h.Handler <= HandlerNone && *h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
 	c.within("devIndex", h.DevIndex, 0, MaxDevIndex)
+	if h.LegacyAPI {
+		c.that(h.Type == HostBT, "legacy-api", h.LegacyAPI, "is for hosts of type bt only")
+		c.that(h.Type != HostBT || *h.Handler == HandlerHost, "legacy-api", h.LegacyAPI, "needs the handler host")
+	}
 }

@@ -21,6 +21,7 @@ import (
 // hostInterface is the system interface of a host.
 type hostInterface struct {
 	config HostConfig
+	object *dbusapi.HostObject
 	loop   *host.Loop
 	vm     *host.VM // of a virtual machine, else nil
 	iface  *bridge.Interface
@@ -36,6 +37,9 @@ type hostInterface struct {
 	state health
 }
 
+// btbridgeTime is after how long openbmc/btbridge answers CEh (btbridged.c).
+const btbridgeTime = 5 * time.Second
+
 // addHost makes a system interface and exports it.
 func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed) error {
 	object, err := s.server.NewHost(ctx, config.Name)
@@ -44,6 +48,7 @@ func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed
 	}
 	h := &hostInterface{
 		config:  config,
+		object:  object,
 		log:     s.log.With(zap.String("host", config.Name)),
 		passed:  sockets.take(config.Path),
 		changed: func() { s.server.HostChanged(object) },
@@ -59,27 +64,54 @@ func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed
 		MaxData:   func() int { return config.Type.maxData() },
 		Attention: func(bridge.Attention) { h.loop.AttentionChanged() },
 	})
-	s.setHostDefault(config, object)
-	h.open(host.Config{
+	if err := s.setHostDefault(ctx, h); err != nil {
+		return err
+	}
+	handler := s.config.filtered(config.Name, h.iface.Handler(&s.mux))
+	served := host.Config{
 		Interface: config.Name,
 		Channel:   *config.IPMIChannel,
 		Host:      config.DevIndex,
-		Handler:   failureLog{s.config.filtered(config.Name, h.iface.Handler(&s.mux)), h.log},
 		Attention: h.attention,
-	})
+	}
+	if config.LegacyAPI {
+		served.Deadline, served.Late = btbridgeTime, ipmi.CodeNoResponse
+		handler = lateAsGone(handler)
+	}
+	served.Handler = failureLog{handler, h.log}
+	h.open(served)
 	s.bridge.Add(h.iface, nil)
 	s.hosts = append(s.hosts, h)
 	return s.server.AddHost(object, h, h.sms())
 }
 
+// lateAsGone makes CEh of C3h for a handler that was too slow: it may return a
+// moment before host.Loop answers for it.
+func lateAsGone(next ipmi.Handler) ipmi.Handler {
+	return ipmi.HandlerFunc(func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+		response, err := next.ServeIPMI(ctx, req)
+		if errors.Is(err, ipmi.ErrTooSlow) || errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", ipmi.ErrGone, err)
+		}
+		return response, err
+	})
+}
+
 // setHostDefault sets who answers what nobody is registered for.
-func (s *service) setHostDefault(config HostConfig, object *dbusapi.HostObject) {
-	switch *config.Handler {
-	case HandlerBMC:
-		s.mux.SetDefault(config.Name, s.bmc)
-	case HandlerHost:
-		s.mux.SetDefault(config.Name, object.Daemon())
+func (s *service) setHostDefault(ctx context.Context, h *hostInterface) error {
+	switch kind := *h.config.Handler; {
+	case kind == HandlerBMC:
+		s.mux.SetDefault(h.config.Name, s.bmc)
+	case h.config.LegacyAPI:
+		legacy, err := s.server.AddHostIPMI(ctx, h.object, h.sms())
+		if err != nil {
+			return err
+		}
+		s.mux.SetDefault(h.config.Name, legacy)
+	case kind == HandlerHost:
+		s.mux.SetDefault(h.config.Name, h.object.Daemon())
 	}
+	return nil
 }
 
 // open makes what serves the interface.

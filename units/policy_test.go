@@ -26,9 +26,12 @@ const (
 )
 
 // ours are the interfaces of which nothing is for everybody.
-var ours = []string{"org.openbmc.Ipmb", Name, router}
+var ours = []string{"org.openbmc.Ipmb", Name, router, Name + ".Host", hostIPMI}
 
-const router = Name + ".Router"
+const (
+	router   = Name + ".Router"
+	hostIPMI = "org.openbmc.HostIpmi"
+)
 
 // world is a bus with the policy on it, the daemon's connection, and a client
 // of each sort.
@@ -46,8 +49,9 @@ func newWorld(t *testing.T) world {
 		t.Fatal("the policy has no rules for the group ipmbd")
 	}
 	// Files of other packages may be generous; ours must hold against them.
-	// This one lets anybody be the host IPMI daemon.
-	generous := []byte(`<busconfig><policy context="default"><allow own_prefix="xyz.openbmc_project"/></policy></busconfig>`)
+	// This one lets anybody be the host IPMI daemon, and do what btbridge's does.
+	generous := []byte(`<busconfig><policy context="default"><allow own_prefix="xyz.openbmc_project"/>` +
+		`<allow own="` + hostIPMI + `"/><allow send_destination="` + hostIPMI + `"/></policy></busconfig>`)
 	bus := bustest.StartConfig(t, bustest.Config{
 		System:   true,
 		Policies: []string{file(t, "generous.conf", generous), file(t, "ipmbd.conf", text)},
@@ -235,6 +239,60 @@ func TestWhoMayCallAHostInterface(t *testing.T) {
 	own(t, w.nobody, hostName)
 	if reaches(t, w.member, hostName, "xyz.openbmc_project.Ipmi.Server", "execute") {
 		t.Error("another interface: not refused")
+	}
+}
+
+func TestWhoMayAnswerInTheWayOfBtbridge(t *testing.T) {
+	w := newWorld(t)
+	for who, conn := range map[string]*dbus.Conn{"a member of the group": w.member, "anybody else": w.nobody} {
+		var refused dbus.Error
+		if _, err := conn.RequestName(hostIPMI, 0); !errors.As(err, &refused) || refused.Name != accessError {
+			t.Errorf("%s owns the name: %v", who, err)
+		}
+	}
+	own(t, w.root, hostIPMI)
+	for _, client := range []struct {
+		name string
+		conn *dbus.Conn
+		want bool
+	}{
+		{"root", w.daemon, true},
+		{"a member of the group", w.member, true},
+		{"anybody else", w.nobody, false},
+	} {
+		for _, member := range []string{"sendMessage", "setAttention"} {
+			if got := reaches(t, client.conn, hostIPMI, hostIPMI, member); got != client.want {
+				t.Errorf("%s by %s: got %v, want %v", member, client.name, got, client.want)
+			}
+		}
+		if !reaches(t, client.conn, hostIPMI, "org.freedesktop.DBus.Introspectable", "Introspect") {
+			t.Errorf("%s may not introspect", client.name)
+		}
+	}
+}
+
+// The name is on a connection of its own, of which no other rule tells.
+func TestWhoReceivesAHostsRequests(t *testing.T) {
+	w := newWorld(t)
+	for who, client := range map[string]struct {
+		conn *dbus.Conn
+		want []string
+	}{
+		"root":         {w.daemon, []string{hostIPMI + ".ReceivedMessage", hostIPMI + ".ReceivedMessage"}},
+		"member":       {w.member, []string{hostIPMI + ".ReceivedMessage", hostIPMI + ".ReceivedMessage"}},
+		"anybody else": {w.nobody, nil},
+	} {
+		signals := listen(t, client.conn)
+		own(t, w.root, hostIPMI)
+		emit(t, w.root, hostIPMI+".ReceivedMessage")
+		sendTo(t, w.root, client.conn.Names()[0], hostIPMI, "ReceivedMessage")
+		if _, err := w.root.ReleaseName(hostIPMI); err != nil {
+			t.Fatal(err)
+		}
+		emit(t, w.root, marker)
+		if diff := cmp.Diff(client.want, untilMarker(t, signals)); diff != "" {
+			t.Errorf("%s hears (-want +got):\n%s", who, diff)
+		}
 	}
 }
 

@@ -17,8 +17,8 @@
 // # Promises
 //
 //  1. Each request that a Port delivers has one answer, in the order they came,
-//     before the Port's deadline: C3h if the handler has none by then. A late
-//     answer reaches nobody.
+//     before the Port's deadline: C3h if the handler has none by then. Config may
+//     have another deadline and code. A late answer reaches nobody.
 //  2. What does not fit the interface is answered CEh, and never cut off.
 //  3. Nothing a host sends stops, blocks or crashes a Loop; a Port is read
 //     whatever the handlers do.

@@ -1,0 +1,144 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
+)
+
+// Where openbmc/btbridge serves org.openbmc.HostIpmi (btbridged.c).
+const (
+	hostIPMIName    = "org.openbmc.HostIpmi"
+	hostIPMIPath    = dbus.ObjectPath("/org/openbmc/HostIpmi/1")
+	hostIPMIMessage = hostIPMIInterface + ".ReceivedMessage"
+)
+
+// HostIPMI is btbridge's interface to the requests of one host, on a connection
+// and with a bus name of its own. It implements ipmi.Handler.
+type HostIPMI struct {
+	conn     *Conn
+	objects  objects // on that connection
+	requests hostRequests
+	sms      SMS
+}
+
+// AddHostIPMI makes a host interface also what btbridge serves; RemoveHost takes
+// that away with it. TakeNames takes the bus name, of which there is one: so there
+// is one such host.
+func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*HostIPMI, error) {
+	h := &HostIPMI{objects: newObjects(), sms: sms}
+	h.objects.add(newObject(s, rootPath))
+	for _, path := range ancestors(hostIPMIPath) {
+		h.objects.add(newObject(s, path))
+	}
+	exported := newObject(s, hostIPMIPath, hostIPMIInterface)
+	exported.hostIPMI = h
+	h.objects.add(exported)
+	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, Objects: &h.objects})
+	if err != nil {
+		return nil, err
+	}
+	h.conn = conn
+	if _, added := s.names.add(hostIPMIName, conn); !added {
+		_ = conn.Close()
+		return nil, fmt.Errorf("host name %q: another host has the bus name %s already", o.name, hostIPMIName)
+	}
+	o.hostIPMI = h
+	return h, nil
+}
+
+// ServeIPMI emits ReceivedMessage and waits for sendMessage until ctx ends, which
+// is ipmi.ErrTooSlow. A request that carries a secret is emitted to one receiver
+// only; without one it is ipmi.ErrDenied. Too many without an answer are
+// ipmi.ErrBusy.
+func (h *HostIPMI) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	receiver, err := h.receiver(ctx, req)
+	if err != nil {
+		return ipmi.Response{}, err
+	}
+	waiting := h.requests.add(req)
+	if waiting == nil {
+		return ipmi.Response{}, ipmi.ErrBusy
+	}
+	defer h.requests.giveUp(waiting)
+	b := h.conn.signalTo(receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(req.Data))
+	b = append(b, waiting.seq, byte(req.NetFn), byte(req.LUN), byte(req.Command))
+	if _, err := h.conn.stream.Write(finish(appendBytes(b, req.Data))); err != nil {
+		return ipmi.Response{}, errBusLost
+	}
+	select {
+	case res := <-waiting.answer:
+		return res, nil
+	case <-h.conn.Done():
+		return ipmi.Response{}, errBusLost
+	case <-ctx.Done():
+	}
+	if !h.requests.giveUp(waiting) {
+		return <-waiting.answer, nil
+	}
+	return ipmi.Response{}, endOf(ctx)
+}
+
+// receiver is the unique name of the one who is shown a request, "" for everybody.
+func (h *HostIPMI) receiver(ctx context.Context, req *ipmi.Request) (string, error) {
+	if !ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
+		return "", nil
+	}
+	for _, name := range []string{h.requests.lastAnswerer(), hostName} {
+		if name == "" {
+			continue
+		}
+		got, err := h.conn.callBus(ctx, "GetNameOwner", name)
+		if err != nil || len(got) != 1 {
+			continue // It has left, or never came.
+		}
+		if owner, ok := got[0].(string); ok {
+			return owner, nil
+		}
+	}
+	return "", fmt.Errorf("%w: it may carry a secret, and nobody is known who answers", ipmi.ErrDenied)
+}
+
+// sendMessage serves org.openbmc.HostIpmi.sendMessage.
+func sendMessage(_ context.Context, c *call) ([]any, error) {
+	netFn, lun, cmd := ipmi.NetFn(c.args[1].(byte)), ipmi.LUN(c.args[2].(byte)), ipmi.Command(c.args[3].(byte))
+	res := ipmi.Response{Code: ipmi.CompletionCode(c.args[4].(byte)), Data: c.args[5].([]byte)}
+	if err := c.object.hostIPMI.requests.answer(c.sender, c.args[0].(byte), netFn, lun, cmd, res); err != nil {
+		return nil, err
+	}
+	return []any{int64(0)}, nil
+}
+
+// hostIPMISetAttention serves org.openbmc.HostIpmi.setAttention.
+func hostIPMISetAttention(ctx context.Context, c *call) ([]any, error) {
+	if err := c.object.hostIPMI.sms.SetAttention(ctx, true); err != nil {
+		return nil, err
+	}
+	return []any{int64(0)}, nil
+}
+
+// errnos is the one table from error to result of org.openbmc.HostIpmi.
+var errnos = []struct {
+	err   error
+	errno syscall.Errno
+}{
+	{errUnknownID, syscall.ENOENT},
+	{errOtherRequest, syscall.EINVAL},
+	{ErrLimit, syscall.EBUSY},
+	{ipmi.ErrAbsent, syscall.ENODEV},
+}
+
+// errnoReply answers with -errno instead of an error, -EIO for what is in no row.
+func errnoReply(err error) ([]any, error) {
+	for _, row := range errnos {
+		if errors.Is(err, row.err) {
+			return []any{-int64(row.errno)}, nil
+		}
+	}
+	return []any{-int64(syscall.EIO)}, nil
+}
