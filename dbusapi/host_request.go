@@ -9,7 +9,7 @@ import (
 )
 
 // numberRests is for how long the number of a request without an answer is given
-// to no other one, which a late answer would be taken for. At 5 s each, 120
+// to no other one, which a late answer would be taken for. At 4.5 s each, 133
 // numbers rest.
 const numberRests = 10 * time.Minute
 

@@ -32,7 +32,7 @@ type HostConfig struct {
 	Bridge bool // bridge
 	// LegacyAPI has what nobody is registered for answered by way of
 	// org.openbmc.HostIpmi, as btbridge does, instead of by execute of the host
-	// daemon; and CEh after 5 s. It is for one HostBT with HandlerHost.
+	// daemon. It is for one HostBT with HandlerHost.
 	LegacyAPI bool // legacy-api
 }
 

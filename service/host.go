@@ -37,9 +37,6 @@ type hostInterface struct {
 	state health
 }
 
-// btbridgeTime is after how long openbmc/btbridge answers CEh (btbridged.c).
-const btbridgeTime = 5 * time.Second
-
 // addHost makes a system interface and exports it.
 func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed) error {
 	object, err := s.server.NewHost(ctx, config.Name)
@@ -67,34 +64,16 @@ func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed
 	if err := s.setHostDefault(ctx, h); err != nil {
 		return err
 	}
-	handler := s.config.filtered(config.Name, h.iface.Handler(&s.mux))
-	served := host.Config{
+	h.open(host.Config{
 		Interface: config.Name,
 		Channel:   *config.IPMIChannel,
 		Host:      config.DevIndex,
+		Handler:   failureLog{s.config.filtered(config.Name, h.iface.Handler(&s.mux)), h.log},
 		Attention: h.attention,
-	}
-	if config.LegacyAPI {
-		served.Deadline, served.Late = btbridgeTime, ipmi.CodeNoResponse
-		handler = lateAsGone(handler)
-	}
-	served.Handler = failureLog{handler, h.log}
-	h.open(served)
+	})
 	s.bridge.Add(h.iface, nil)
 	s.hosts = append(s.hosts, h)
 	return s.server.AddHost(object, h, h.sms())
-}
-
-// lateAsGone makes CEh of C3h for a handler that was too slow: it may return a
-// moment before host.Loop answers for it.
-func lateAsGone(next ipmi.Handler) ipmi.Handler {
-	return ipmi.HandlerFunc(func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-		response, err := next.ServeIPMI(ctx, req)
-		if errors.Is(err, ipmi.ErrTooSlow) || errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("%w: %w", ipmi.ErrGone, err)
-		}
-		return response, err
-	})
 }
 
 // setHostDefault sets who answers what nobody is registered for.

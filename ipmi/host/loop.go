@@ -29,11 +29,6 @@ type Config struct {
 	// Attention is what the host is to be shown now. It must not block; nil is
 	// never any.
 	Attention func() Attention
-	// Deadline replaces the Port's; 0 does not.
-	Deadline time.Duration
-	// Late is what a request is answered whose handler has not returned at the
-	// deadline; 0 is C3h.
-	Late ipmi.CompletionCode
 }
 
 // Loop serves one system interface, by one Port after the other.
@@ -58,9 +53,6 @@ type job struct {
 func NewLoop(config Config) *Loop {
 	if config.Attention == nil {
 		config.Attention = func() Attention { return Attention{} }
-	}
-	if config.Late == ipmi.CodeOK {
-		config.Late = ipmi.CodeTimeout
 	}
 	return &Loop{config: config, changed: make(chan struct{}, 1), jobs: make(chan job), past: make(map[string]uint64)}
 }
@@ -99,9 +91,6 @@ func (l *Loop) Run(ctx context.Context, p Port) error {
 		deadline: time.NewTimer(0),
 	}
 	defer r.deadline.Stop()
-	if l.config.Deadline > 0 {
-		r.limits.Deadline = l.config.Deadline
-	}
 	l.setPort(p)
 	defer l.setPort(nil)
 	var loops sync.WaitGroup
@@ -192,7 +181,7 @@ func (r *run) serve(ctx context.Context) error {
 func (r *run) begin(ctx context.Context, p *pending) error {
 	if !time.Now().Before(p.deadline) {
 		r.counts.add(handlersTooSlow)
-		return r.answer(p, ipmi.Response{Code: r.config.Late})
+		return r.answer(p, ipmi.Response{Code: ipmi.CodeTimeout})
 	}
 	if r.late >= maxLate {
 		r.counts.add(handlersBusy)
@@ -252,7 +241,7 @@ func (r *run) expire() error {
 	r.current = nil
 	r.late++
 	r.counts.add(handlersTooSlow)
-	return r.answer(p, ipmi.Response{Code: r.config.Late})
+	return r.answer(p, ipmi.Response{Code: ipmi.CodeTimeout})
 }
 
 // answer shows the host what waits for it now, and then writes the answer.

@@ -207,37 +207,6 @@ func TestLoop(t *testing.T) {
 	})
 }
 
-// A Port's own deadline is 3 s, and C3h then.
-func TestLoopWithADeadlineOfItsOwn(t *testing.T) {
-	heedful := func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
-		<-ctx.Done()
-		return ipmi.Response{}, ipmi.ErrGone
-	}
-	for name, h := range map[string]ipmi.HandlerFunc{"a handler that heeds it": heedful, "one that does not": stubborn} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				l := NewLoop(Config{Handler: h, Deadline: 5 * time.Second, Late: ipmi.CodeNoResponse})
-				p := newFakePort()
-				ended := make(chan error, 1)
-				go func() { ended <- l.Run(t.Context(), p) }()
-				p.asks(1, 10)
-				p.asks(2, 10) // is late with the first
-				p.wrote()
-				time.Sleep(5*time.Second - time.Nanosecond)
-				if w := p.wrote(); len(w) > 0 {
-					t.Errorf("before the deadline: %v", w)
-				}
-				time.Sleep(time.Nanosecond)
-				if diff := cmp.Diff([]any{answered(1, ipmi.CodeNoResponse), answered(2, ipmi.CodeNoResponse)}, p.wrote()); diff != "" {
-					t.Error(diff)
-				}
-				p.Close()
-				<-ended
-			})
-		})
-	}
-}
-
 func TestLoopShowsTheAttention(t *testing.T) {
 	story(t, "when it changes, and before the answer", echo, func(t *testing.T, l *Loop, p *fakePort, a *Attention) {
 		*a = Attention{Raised: true}

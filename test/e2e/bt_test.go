@@ -134,11 +134,7 @@ func TestHostInTheWayOfBtbridge(t *testing.T) {
 	if first[1] != byte(6) || first[2] != byte(0) || first[3] != byte(1) || !bytes.Equal(first[4].([]byte), []byte{0xAB}) {
 		t.Errorf("the client hears %v", first)
 	}
-	began := time.Now()
-	h.hears(6, 1, "CE") // and nothing before it
-	if took := time.Since(began); took < 4600*time.Millisecond {
-		t.Errorf("CEh after %v", took)
-	}
+	h.hears(6, 1, "C3") // before the host's driver gives up
 	h.sends(6, 1)
 	second := receive(t, "a request", heard).Body
 	if got := c.hostIPMI(t, "sendMessage", first[0], byte(7), byte(0), byte(1), byte(0), []byte{1}); got != -int64(syscall.ENOENT) {
