@@ -3,7 +3,6 @@ package bmc
 import (
 	"context"
 	"encoding/binary"
-	"math"
 	"time"
 
 	"ipmbd/ipmi"
@@ -43,7 +42,7 @@ func getLogInfo(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
 	return answer(sel.Info{
 		Version:    sel.Version,
 		Records:    uint16(len(l.entries)),
-		Free:       uint16(min(l.free()*sel.RecordLength, math.MaxUint16)),
+		Free:       uint16(min(l.free()*sel.RecordLength, sel.MaxFree)),
 		Added:      sel.Time(seconds(l.state.added)),
 		Erased:     sel.Time(seconds(l.state.erased)),
 		Operations: sel.TellAllocation | sel.Reserve | sel.AddParts | sel.Delete,

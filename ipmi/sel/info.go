@@ -3,6 +3,7 @@ package sel
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -20,12 +21,15 @@ const infoLength = 14
 type Info struct {
 	Version    uint8
 	Records    uint16
-	Free       uint16 // bytes
+	Free       uint16 // bytes; MaxFree is that and more
 	Added      Time   // NoTime if nothing ever was
 	Erased     Time
 	Operations Operations
 	Overflow   bool // records were lost for want of room
 }
+
+// MaxFree is as many free bytes as can be told of.
+const MaxFree = math.MaxUint16
 
 // Version of the logs of IPMI 1.5 and 2.0.
 const Version = 0x51
