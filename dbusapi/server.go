@@ -41,6 +41,7 @@ type Server struct {
 	log     *SystemLog
 	router  *router
 	events  events
+	storage atomic.Pointer[ipmi.Mux] // nil until ServeStorage
 	// answerers are clients that answer by signals.
 	answerers answerers
 

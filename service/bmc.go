@@ -23,6 +23,7 @@ func (s *service) openBMC(log *bmc.Log) {
 		LANChannel: lan,
 		Channels:   channels,
 	})
+	s.server.ServeStorage(s.bmc)
 	s.bridge.Add(s.bridge.NewInterface(bridge.InterfaceConfig{
 		Name: "lan", Channel: lan, Medium: bridge.MediumLAN, Protocol: bridge.ProtocolIPMB,
 	}), nil)
