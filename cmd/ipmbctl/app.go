@@ -106,7 +106,7 @@ code is not 0.`,
 		Example: `  ipmbctl list
   ipmbctl send bus0 app get-device-id
   ipmbctl scan bus0
-  ipmbctl sel list bus0
+  ipmbctl sel list
   ipmbctl monitor
   ipmbctl respond --code C1h app cold-reset
   ipmbctl events`,

@@ -60,7 +60,7 @@ ipmbctl: no connection to the message bus: not a usable D-Bus address: "nonsense
 func TestServiceNotRunning(t *testing.T) {
 	bus := bustest.Start(t)
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.Address)
-	for _, args := range [][]string{{"list"}, {"info", "bus0"}, {"send", "bus0", "6", "1"}, {"scan", "bus0"}, {"sel", "list", "bus0"}, {"monitor"}, {"bind", "bus0"}, {"unbind", "bus0"},
+	for _, args := range [][]string{{"list"}, {"info", "bus0"}, {"send", "bus0", "6", "1"}, {"scan", "bus0"}, {"sel", "list", "bus0"}, {"sel", "list"}, {"monitor"}, {"bind", "bus0"}, {"unbind", "bus0"},
 		{"handlers"}, {"respond", "6", "1"}, {"events"}} {
 		ipmbctl(t, environment{}, args...).want(t, 1, `
 ipmbctl: ipmbd is not running on this message bus

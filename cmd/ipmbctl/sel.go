@@ -24,12 +24,16 @@ type selFlags struct {
 func (a *app) selCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "sel",
-		Short: "Show and clear the system event log of a node",
-		Long: `Show and clear the system event log of a management controller on a bus.
+		Short: "Show and clear system event logs",
+		Long: `Show and clear the system event log of ipmbd itself or, with BUS, of a management
+controller on a bus.
 
 ADDR is the controller's address in its 8-bit form. Without it the log is that of
-the bus's remote address, which 'ipmbctl list' shows.`,
-		Example: `  ipmbctl sel list bus0
+the bus's remote address, which 'ipmbctl list' shows.
+
+Where there is a system's log (phosphor-sel-logger), the events that ipmbd gets are in
+that one; its own has the others.`,
+		Example: `  ipmbctl sel list
   ipmbctl sel info bus0 72h
   ipmbctl sel clear bus0 72h`,
 		Args: selArgs,
@@ -51,7 +55,7 @@ func selArgs(command *cobra.Command, args []string) error {
 
 func (a *app) selListCommand() *cobra.Command {
 	return a.selCommandOf(&cobra.Command{
-		Use:   "list BUS [ADDR]",
+		Use:   "list [BUS [ADDR]]",
 		Short: "List the records of a log",
 		Long: `List the records of a log, the oldest first: ID, time in UTC, who sent the event,
 and what it says. Readings and thresholds are raw values. The records of a panic of
@@ -60,7 +64,7 @@ Linux are put together and shown as one, with the ID of the first.
 A time "since start" is that of a controller that did not know the time yet. The
 sender is an address on a bus, with LUN and channel where they are not 0, or
 software.`,
-		Example: `  ipmbctl sel list bus0
+		Example: `  ipmbctl sel list
   ipmbctl sel list bus0 72h --timeout 1s
   ipmbctl sel list bus0 --json | jq '.entries[] | select(.panic)'`,
 	}, a.selList)
@@ -68,28 +72,28 @@ software.`,
 
 func (a *app) selInfoCommand() *cobra.Command {
 	return a.selCommandOf(&cobra.Command{
-		Use:   "info BUS [ADDR]",
+		Use:   "info [BUS [ADDR]]",
 		Short: "Show how full a log is, and what it can do",
 		Long: `Show how many records a log has, how much room is left, when the last record was
 added and the log was erased, and what the controller can do with it.`,
-		Example: `  ipmbctl sel info bus0
+		Example: `  ipmbctl sel info
   ipmbctl sel info bus0 72h --json | jq .overflow`,
 	}, a.selInfo)
 }
 
 func (a *app) selClearCommand() *cobra.Command {
 	return a.selCommandOf(&cobra.Command{
-		Use:   "clear BUS [ADDR]",
+		Use:   "clear [BUS [ADDR]]",
 		Short: "Erase all records of a log",
 		Long: `Erase all records of a log, without a question, wait until the controller says that
 it is done, and show how many they were.`,
-		Example: `  ipmbctl sel clear bus0
-  ipmbctl sel list bus0 >sel.txt && ipmbctl sel clear bus0`,
+		Example: `  ipmbctl sel clear bus0 72h
+  ipmbctl sel list >sel.txt && ipmbctl sel clear`,
 	}, a.selClear)
 }
 
 // selCommandOf completes a command that does something with a log.
-func (a *app) selCommandOf(command *cobra.Command, do func(context.Context, *remoteLog) error) *cobra.Command {
+func (a *app) selCommandOf(command *cobra.Command, do func(context.Context, *namedLog) error) *cobra.Command {
 	var flags selFlags
 	command.Args = selWords
 	command.ValidArgsFunction = a.completeBuses(1)
@@ -102,32 +106,40 @@ func (a *app) selCommandOf(command *cobra.Command, do func(context.Context, *rem
 	return command
 }
 
-// selWords wants BUS [ADDR].
+// selWords wants [BUS [ADDR]].
 func selWords(command *cobra.Command, args []string) error {
-	switch {
-	case len(args) == 0:
-		return usage("no bus; 'ipmbctl list' shows the buses")
-	case len(args) > 2:
+	if len(args) > 2 {
 		return usage("sel %s takes a bus and an address, not %d words", command.Name(), len(args))
 	}
 	return nil
 }
 
-// remoteLog is the log of a node.
-type remoteLog struct {
+// namedLog is the log of ipmbd or of a node.
+type namedLog struct {
 	*sel.Log
-	bus       dbusapi.BusInfo
-	responder ipmi.Address
+	place selPlaceJSON
+	name  string // "ipmbd", "bus0 2Ch"
 }
 
-// String names the log by its place: "bus0 2Ch".
-func (l *remoteLog) String() string { return fmt.Sprintf("%s %s", l.bus.Name, l.responder) }
+// selPlaceJSON is whose log a document is of: ipmbd's without a bus.
+type selPlaceJSON struct {
+	Bus       string `json:"bus,omitempty"`
+	Responder uint8  `json:"responder,omitempty"`
+}
 
 // withLog runs do with the log that a command line names.
-func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do func(context.Context, *remoteLog) error) error {
+func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do func(context.Context, *namedLog) error) error {
 	policy, err := policyOf(flags.tries, flags.timeout)
 	if err != nil {
 		return err
+	}
+	if len(args) == 0 {
+		if policy != (ipmb.Policy{}) {
+			return usage("--timeout and --tries are for a BUS; ipmbd's own log needs none")
+		}
+		return a.withClient(ctx, func(client *dbusapi.Client) error {
+			return do(ctx, &namedLog{Log: sel.New(client.SendStorage), name: "ipmbd"})
+		})
 	}
 	var responder ipmi.Address
 	if len(args) > 1 {
@@ -148,20 +160,13 @@ func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do fun
 				Responder: responder, NetFn: ipmi.NetFnStorage, Command: cmd, Data: data, Policy: policy,
 			})
 		})
-		if err := do(ctx, &remoteLog{log, bus, responder}); err != nil {
+		named := &namedLog{log, selPlaceJSON{bus.Name, uint8(responder)}, fmt.Sprintf("%s %s", bus.Name, responder)}
+		if err := do(ctx, named); err != nil {
 			return &busError{bus, responder, err}
 		}
 		return nil
 	})
 }
-
-// selPlaceJSON is whose log a document is of.
-type selPlaceJSON struct {
-	Bus       string `json:"bus"`
-	Responder uint8  `json:"responder"`
-}
-
-func (l *remoteLog) place() selPlaceJSON { return selPlaceJSON{l.bus.Name, uint8(l.responder)} }
 
 // selListJSON is the document of sel list.
 type selListJSON struct {
@@ -200,23 +205,23 @@ func newSelEntryJSON(e sel.Entry) selEntryJSON {
 	return entry
 }
 
-func (a *app) selList(ctx context.Context, log *remoteLog) error {
+func (a *app) selList(ctx context.Context, log *namedLog) error {
 	progress := a.newProgress()
-	records, err := log.Records(ctx, func(n int) { progress.show("%s: %d records read", log, n) })
+	records, err := log.Records(ctx, func(n int) { progress.show("%s: %d records read", log.name, n) })
 	progress.clear()
 	if err != nil {
 		return err
 	}
 	entries := sel.Entries(records)
 	if a.json {
-		document := selListJSON{log.place(), []selEntryJSON{}}
+		document := selListJSON{log.place, []selEntryJSON{}}
 		for _, e := range entries {
 			document.Entries = append(document.Entries, newSelEntryJSON(e))
 		}
 		return a.out.json(document)
 	}
 	if len(entries) == 0 {
-		a.note("the log of %s is empty", log)
+		a.note("the log of %s is empty", log.name)
 		return nil
 	}
 	rows := [][]cell{heading("ID", "TIME", "SENDER", "EVENT")}
@@ -244,13 +249,13 @@ type selInfoJSON struct {
 	Operations []string `json:"operations"`
 }
 
-func (a *app) selInfo(ctx context.Context, log *remoteLog) error {
+func (a *app) selInfo(ctx context.Context, log *namedLog) error {
 	info, err := log.Info(ctx)
 	if err != nil {
 		return err
 	}
 	if a.json {
-		document := selInfoJSON{selPlaceJSON: log.place(), Version: info.VersionText(), Records: info.Records, Free: info.Free,
+		document := selInfoJSON{selPlaceJSON: log.place, Version: info.VersionText(), Records: info.Records, Free: info.Free,
 			Overflow: info.Overflow, Operations: info.Operations.Names()}
 		if info.Added != sel.NoTime {
 			document.Added = new(uint32(info.Added))
@@ -269,7 +274,7 @@ func (a *app) selInfo(ctx context.Context, log *remoteLog) error {
 		overflow = cell{"yes: records were lost", red}
 	}
 	fmt.Fprint(a.out, table(a.colourFor(a.stdout), [][]cell{
-		field("log", log.String()),
+		field("log", log.name),
 		field("version", info.VersionText()),
 		field("records", fmt.Sprint(info.Records)),
 		field("free", free),
@@ -287,15 +292,19 @@ type selClearJSON struct {
 	Erased int `json:"erased"`
 }
 
-func (a *app) selClear(ctx context.Context, log *remoteLog) error {
+func (a *app) selClear(ctx context.Context, log *namedLog) error {
 	erased, err := log.Clear(ctx)
 	if err != nil {
 		return err
 	}
 	if a.json {
-		return a.out.json(selClearJSON{log.place(), erased})
+		return a.out.json(selClearJSON{log.place, erased})
 	}
-	fmt.Fprintf(a.out, "%d records erased from the log of %s\n", erased, log)
+	noun := "records"
+	if erased == 1 {
+		noun = "record"
+	}
+	fmt.Fprintf(a.out, "%d %s erased from the log of %s\n", erased, noun, log.name)
 	return nil
 }
 

@@ -91,7 +91,19 @@ func newLogRig(t *testing.T) *rig {
 			return ipmi.Response{Code: 0x81}, nil
 		}),
 	}
+	r.server.ServeStorage(newLogNode("0900 02 80436D38 2C00 04 04 11 0B 01 FF FF"))
 	return r
+}
+
+func TestOurOwnLogIsNotThere(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	r.ipmbctl(t, "sel", "list").want(t, 1, `
+ipmbctl: the one who serves this command is not running
+`)
+	r.server.ServeStorage(ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { panic("at the disk") }))
+	r.ipmbctl(t, "sel", "list").want(t, 1, `
+ipmbctl: see the journal of ipmbd
+`)
 }
 
 var selGoldens = []struct {
@@ -106,6 +118,26 @@ ID     TIME                  SENDER               EVENT
 0003h  2000-01-01 00:00:16Z  20h                  Linux panic: sysrq triggered crash
 0005h  2000-01-01 00:00:17Z  -                    OEM record C0h of manufacturer 343 (000157h): 01 02 03 04 05 06
 0007h  no time               SMI handler 21h      event logging 00h: log area cleared deasserted
+`}},
+	{"list of our own", "sel list", result{stdout: `
+ID     TIME                  SENDER  EVENT
+0009h  2000-01-01 00:00:00Z  2Ch     fan 11h: redundancy lost asserted
+`}},
+	{"info of our own", "sel info", result{stdout: `
+log            ipmbd
+version        1.5
+records        1
+free           65535 bytes or more
+last addition  2000-01-01 00:00:00Z
+last erasure   no time
+overflow       yes: records were lost
+operations     reserve, delete
+`}},
+	{"clear of our own", "sel clear", result{stdout: `
+1 record erased from the log of ipmbd
+`}},
+	{"list of our own that is empty", "sel list", result{stderr: `
+ipmbctl: the log of ipmbd is empty
 `}},
 	{"list of an empty log", "sel list bus0 74h", result{stderr: `
 ipmbctl: the log of bus0 74h is empty
@@ -159,8 +191,8 @@ See 'ipmbctl sel --help'.
 ipmbctl: no command "lst"; did you mean list?
 See 'ipmbctl sel --help'.
 `}},
-	{"no bus", "sel info", result{code: 2, stderr: `
-ipmbctl: no bus; 'ipmbctl list' shows the buses
+	{"time-out of our own", "sel info --timeout 1s", result{code: 2, stderr: `
+ipmbctl: --timeout and --tries are for a BUS; ipmbd's own log needs none
 See 'ipmbctl sel info --help'.
 `}},
 	{"too many words", "sel clear bus0 20h 22h", result{code: 2, stderr: `
@@ -211,6 +243,8 @@ func TestWhatProgramsSeeOfLogs(t *testing.T) {
 			{"id":3,"recordType":2,"timestamp":946684816,"time":"2000-01-01T00:00:16Z","generator":32,"sender":"20h","text":"Linux panic: sysrq triggered crash","panic":true,"records":[[3,0,2,144,67,109,56,65,0,3,32,115,111,161,121,115],[4,0,240,32,0,115,121,115,114,113,32,116,114,105,103,103],[6,0,240,32,1,101,114,101,100,32,99,114,97,115,104,0]]},
 			{"id":5,"recordType":192,"timestamp":946684817,"time":"2000-01-01T00:00:17Z","text":"OEM record C0h of manufacturer 343 (000157h): 01 02 03 04 05 06","panic":false,"records":[[5,0,192,145,67,109,56,87,1,0,1,2,3,4,5,6]]},
 			{"id":7,"recordType":2,"generator":33,"sender":"SMI handler 21h","text":"event logging 00h: log area cleared deasserted","panic":false,"records":[[7,0,2,255,255,255,255,33,0,4,16,0,239,2,255,255]]}]}`},
+		{"sel clear", `{"erased":1}`},
+		{"sel list", `{"entries":[]}`},
 		{"sel list bus0 74h", `{"bus":"bus0","responder":116,"entries":[]}`},
 		{"sel info bus0", `{"bus":"bus0","responder":44,"version":"1.5","records":7,"freeBytes":65535,"lastAddition":946684800,"overflow":true,"operations":["reserve","delete"]}`},
 		{"sel clear bus0", `{"bus":"bus0","responder":44,"erased":7}`},
