@@ -54,6 +54,7 @@ func methods() []method {
 		{routerInterface, "UnregisterHandler", "o", "", unregisterHandler, errorReply},
 		{routerInterface, "Subscribe", "", "", subscribe, errorReply},
 		{routerInterface, "Unsubscribe", "", "", unsubscribe, errorReply},
+		{routerInterface, "SendStorageRequest", "yay", "yay", sendStorageRequest, errorReply},
 	}
 }
 

@@ -42,6 +42,7 @@ type Server struct {
 	system  *System
 	router  *router
 	events  events
+	storage atomic.Pointer[ipmi.Mux] // nil until ServeStorage
 	// answerers are clients that answer by signals.
 	answerers answerers
 

@@ -65,6 +65,7 @@ func (s *service) openBMC() {
 		LANChannel: lan,
 		Channels:   channels,
 	})
+	s.server.ServeStorage(s.bmc)
 	s.own = s.bridge.NewInterface(bridge.InterfaceConfig{
 		Name: "lan", Channel: lan, Medium: bridge.MediumLAN, Protocol: bridge.ProtocolIPMB,
 	})

@@ -46,7 +46,7 @@ func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 	}
 	err = l.own.Add(ctx, e)
 	if full := errors.Is(err, ipmi.ErrNoSpace); l.full.Swap(full) != full && full {
-		l.log.Error("the built-in event log is full: events are refused until it is cleared, on a channel whose handler is bmc")
+		l.log.Error("the built-in event log is full: events are refused until it is cleared: ipmbctl sel clear")
 	}
 	return err
 }

@@ -138,5 +138,5 @@ func (e *busError) advice() []string {
 	case errors.Is(e.err, ipmb.ErrTimeout):
 		return []string{"wait longer (--timeout 2s), or see which addresses answer: ipmbctl scan " + e.bus.Name}
 	}
-	return nil
+	return logAdvice(e.err, fmt.Sprintf("%s %s", e.bus.Name, e.node))
 }

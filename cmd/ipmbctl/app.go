@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ipmbd/dbusapi"
+	"ipmbd/ipmi/sel"
 )
 
 // version is set when the program is linked.
@@ -71,6 +72,9 @@ func (a *app) exitCode(command *cobra.Command, err error) int {
 		fmt.Fprintf(a.stderr, "See '%s --help'.\n", command.CommandPath())
 		return exitUsage
 	}
+	if errors.As(err, new(*sel.CodeError)) {
+		return exitNotOKCC
+	}
 	return exitFailed
 }
 
@@ -102,6 +106,7 @@ code is not 0.`,
 		Example: `  ipmbctl list
   ipmbctl send bus0 app get-device-id
   ipmbctl scan bus0
+  ipmbctl sel list
   ipmbctl monitor
   ipmbctl respond --code C1h app cold-reset
   ipmbctl events`,
@@ -118,7 +123,7 @@ code is not 0.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.address, "bus", dbusapi.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
 	flags.BoolVar(&a.json, "json", false, "write JSON, a line for each document")
-	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.monitorCommand(),
+	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.selCommand(), a.monitorCommand(),
 		a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(), a.unbindCommand())
 	return root
 }
@@ -138,11 +143,16 @@ func rootArgs(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return usage("no command; 'ipmbctl list' shows the buses")
 	}
+	return noCommand(root, args[0])
+}
+
+// noCommand says that there is no command of a name below another.
+func noCommand(parent *cobra.Command, name string) error {
 	hint := ""
-	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+	if near := parent.SuggestionsFor(name); len(near) > 0 {
 		hint = "; did you mean " + strings.Join(near, ", ") + "?"
 	}
-	return usage("no command %q%s", args[0], hint)
+	return usage("no command %q%s", name, hint)
 }
 
 // noArgs wants nothing.

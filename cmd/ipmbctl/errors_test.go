@@ -60,7 +60,7 @@ ipmbctl: no connection to the message bus: not a usable D-Bus address: "nonsense
 func TestServiceNotRunning(t *testing.T) {
 	bus := bustest.Start(t)
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.Address)
-	for _, args := range [][]string{{"list"}, {"info", "bus0"}, {"send", "bus0", "6", "1"}, {"scan", "bus0"}, {"monitor"}, {"bind", "bus0"}, {"unbind", "bus0"},
+	for _, args := range [][]string{{"list"}, {"info", "bus0"}, {"send", "bus0", "6", "1"}, {"scan", "bus0"}, {"sel", "list", "bus0"}, {"sel", "list"}, {"monitor"}, {"bind", "bus0"}, {"unbind", "bus0"},
 		{"handlers"}, {"respond", "6", "1"}, {"events"}} {
 		ipmbctl(t, environment{}, args...).want(t, 1, `
 ipmbctl: ipmbd is not running on this message bus
@@ -173,7 +173,7 @@ func TestEveryErrorOfTheClientHasAdvice(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"help"}, {"list", "--help"}, {"info", "--help"}, {"send", "--help"}, {"scan", "--help"}, {"monitor", "--help"}, {"bind", "--help"}, {"unbind", "--help"},
+	for _, args := range [][]string{{"--help"}, {"help"}, {"list", "--help"}, {"info", "--help"}, {"send", "--help"}, {"scan", "--help"}, {"sel", "--help"}, {"sel", "list", "--help"}, {"sel", "info", "--help"}, {"sel", "clear", "--help"}, {"monitor", "--help"}, {"bind", "--help"}, {"unbind", "--help"},
 		{"handlers", "--help"}, {"respond", "--help"}, {"events", "--help"}} {
 		got := ipmbctl(t, environment{}, args...)
 		if got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, "Examples:\n  ipmbctl ") {

@@ -24,6 +24,7 @@ type fakeBus struct {
 	mu         sync.Mutex
 	properties dbusapi.Properties
 	requests   []ipmb.Request
+	logs       map[ipmi.Address]ipmi.Handler // nodes that have one
 }
 
 // The nodes of a fakeBus. Nobody is at the other addresses.
@@ -43,7 +44,7 @@ var deviceIDs = map[ipmi.Address][]byte{
 	garbled:          {0x20, 0x01},
 }
 
-func (b *fakeBus) Do(_ context.Context, r ipmb.Request) (ipmi.Response, error) {
+func (b *fakeBus) Do(ctx context.Context, r ipmb.Request) (ipmi.Response, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.requests = append(b.requests, r)
@@ -52,6 +53,9 @@ func (b *fakeBus) Do(_ context.Context, r ipmb.Request) (ipmi.Response, error) {
 	}
 	if r.Responder == 0 {
 		r.Responder = b.properties.RemoteAddress
+	}
+	if log := b.logs[r.Responder]; log != nil {
+		return log.ServeIPMI(ctx, &ipmi.Request{NetFn: r.NetFn, Command: r.Command, Data: r.Data})
 	}
 	switch id, answers := deviceIDs[r.Responder]; {
 	case r.Responder == silent:

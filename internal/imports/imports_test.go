@@ -36,20 +36,22 @@ const (
 
 // rules has an entry for every package. Siblings never import each other, so
 // that each can be read, tested and replaced by itself; service alone knows
-// everything. Only cmd/ipmbctl may import cobra: the daemon must not carry it.
+// everything. What several say to each other is below them: ipmi, and ipmi/sel
+// for event logs. Only cmd/ipmbctl may import cobra: the daemon must not carry it.
 var rules = map[string]rule{
 	"ipmi":             {},
 	"i2c":              {ours: []string{"internal/chardev"}, others: []string{sysModule}},
 	"ipmb":             {ours: []string{"ipmi", "i2c"}},
 	"dbusapi":          {ours: []string{"ipmi", "ipmb", "xml"}, others: []string{dbusModule, sysModule}},
-	"ipmi/bmc":         {ours: []string{"ipmi"}, others: []string{boltModule}},
+	"ipmi/sel":         {ours: []string{"ipmi"}},
+	"ipmi/bmc":         {ours: []string{"ipmi", "ipmi/sel"}, others: []string{boltModule}},
 	"ipmi/host":        {ours: []string{"ipmi", "internal/chardev"}, others: []string{sysModule}},
 	"ipmi/bridge":      {ours: []string{"ipmi", "ipmb"}},
 	"xml":              {},
 	"units":            {},
 	"service":          {ours: []string{"ipmi", "i2c", "ipmb", "ipmi/bmc", "ipmi/bridge", "ipmi/host", "dbusapi", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
 	"cmd/ipmbd":        {ours: []string{"service"}, others: []string{zapModule}},
-	"cmd/ipmbctl":      {ours: []string{"dbusapi", "ipmb", "ipmi"}, others: []string{cobraModule, dbusModule, sysModule}},
+	"cmd/ipmbctl":      {ours: []string{"dbusapi", "ipmb", "ipmi", "ipmi/sel"}, others: []string{cobraModule, dbusModule, sysModule}},
 	"internal/bustest": {others: []string{dbusModule}},
 	"internal/chardev": {others: []string{sysModule}},
 	"internal/imports": {},

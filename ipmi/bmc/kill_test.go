@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"ipmbd/ipmi"
+	"ipmbd/ipmi/sel"
 )
 
 // What the environment says to these tests.
@@ -101,7 +102,7 @@ func writeUntilKilled(t *testing.T, folder string) {
 	for range 4 {
 		all.Go(func() {
 			for range defaultCapacity {
-				r := Record{2: 0xE0}
+				r := sel.Record{2: 0xE0}
 				number := rand.Uint32()
 				binary.LittleEndian.PutUint32(r[12:], number)
 				id, err := l.add(r)

@@ -11,24 +11,15 @@ import (
 	"time"
 
 	"ipmbd/ipmi"
+	"ipmbd/ipmi/sel"
 )
 
 const (
-	recordLength = 16
 	// defaultCapacity is how many records a log holds: 64 KiB.
 	defaultCapacity = 4096
 	// maxCapacity leaves IDs enough that a free one is found.
 	maxCapacity = 32768
-
-	firstRecord = 0x0000 // as an ID: the oldest
-	lastRecord  = 0xFFFF // as an ID: the newest; as a next one: there is none
 )
-
-// Record is a record of the log: ID, type, and what the type says (IPMI v2.0,
-// section 32).
-type Record [recordLength]byte
-
-func (r Record) id() uint16 { return binary.LittleEndian.Uint16(r[:]) }
 
 // Log is a system event log. Its methods may be called from several goroutines
 // at once. The zero value is empty, in memory, and holds 4096 records.
@@ -50,7 +41,7 @@ type Log struct {
 // entry is a record with its number: numbers only grow.
 type entry struct {
 	number uint64
-	record Record
+	record sel.Record
 }
 
 // LogConfig says what a log is like.
@@ -71,13 +62,13 @@ func (c LogConfig) Validate() error {
 func OpenLog(c LogConfig, store *Store) *Log {
 	l := &Log{capacity: c.Capacity, store: store}
 	for _, v := range store.values(logBucket) {
-		if len(v.key) == numberLength && len(v.data) == recordLength {
-			l.insert(entry{binary.BigEndian.Uint64(v.key), Record(v.data)})
+		if len(v.key) == numberLength && len(v.data) == sel.RecordLength {
+			l.insert(entry{binary.BigEndian.Uint64(v.key), sel.Record(v.data)})
 		}
 	}
 	l.state = l.loadState()
 	if store != nil {
-		l.holder.id = rand.N[uint16](lastRecord) // who had one before the restart has none now
+		l.holder.id = rand.N[uint16](sel.Last) // who had one before the restart has none now
 	}
 	return l
 }
@@ -92,7 +83,7 @@ func (l *Log) limit() int {
 // Add adds an event and returns when it is kept; ErrNoSpace when the log is
 // full.
 func (l *Log) Add(_ context.Context, e ipmi.Event) error {
-	_, err := l.add(Record(e.Record(0, l.now())))
+	_, err := l.add(sel.Record(e.Record(0, l.now())))
 	return err
 }
 
@@ -103,7 +94,7 @@ func (l *Log) now() time.Time {
 }
 
 // add gives a record its ID and adds it.
-func (l *Log) add(r Record) (id uint16, err error) {
+func (l *Log) add(r sel.Record) (id uint16, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.addLocked(r, 0)
@@ -112,7 +103,7 @@ func (l *Log) add(r Record) (id uint16, err error) {
 // addLocked adds a record with an ID that it has been given, if it is not 0. It
 // lets go of the lock while it writes: the order of the records is
 // that of their numbers, whoever comes back first.
-func (l *Log) addLocked(r Record, id uint16) (uint16, error) {
+func (l *Log) addLocked(r sel.Record, id uint16) (uint16, error) {
 	if len(l.entries)+l.pending >= l.limit() {
 		l.overflow()
 		return 0, ipmi.ErrNoSpace
@@ -165,7 +156,7 @@ func (l *Log) nextID() uint16 {
 	for {
 		l.state.lastID++
 		_, taken := l.numbers[l.state.lastID]
-		if !taken && l.state.lastID != firstRecord && l.state.lastID != lastRecord {
+		if !taken && l.state.lastID != sel.First && l.state.lastID != sel.Last {
 			return l.state.lastID
 		}
 	}
@@ -177,7 +168,7 @@ func (l *Log) insert(e entry) {
 	if l.numbers == nil {
 		l.numbers = make(map[uint16]uint64)
 	}
-	l.numbers[e.record.id()] = e.number
+	l.numbers[e.record.ID()] = e.number
 }
 
 // at is the place of a number in the entries.
@@ -198,9 +189,9 @@ func (l *Log) place(id uint16) (int, bool) {
 	switch {
 	case len(l.entries) == 0:
 		return 0, false
-	case id == firstRecord:
+	case id == sel.First:
 		return 0, true
-	case id == lastRecord:
+	case id == sel.Last:
 		return len(l.entries) - 1, true
 	}
 	number, ok := l.numbers[id]
@@ -211,16 +202,16 @@ func (l *Log) place(id uint16) (int, bool) {
 }
 
 // find is the record of an ID and the ID of the one after it.
-func (l *Log) find(id uint16) (r Record, next uint16, ok bool) {
+func (l *Log) find(id uint16) (r sel.Record, next uint16, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i, ok := l.place(id)
 	if !ok {
-		return Record{}, 0, false
+		return sel.Record{}, 0, false
 	}
-	next = lastRecord
+	next = sel.Last
 	if i+1 < len(l.entries) {
-		next = l.entries[i+1].record.id()
+		next = l.entries[i+1].record.ID()
 	}
 	return l.entries[i].record, next, true
 }
@@ -246,9 +237,9 @@ func (l *Log) remove(reserved, id uint16) (uint16, ipmi.CompletionCode) {
 	l.state.erased = after.erased
 	if i, ok := l.at(e.number); ok {
 		l.entries = slices.Delete(l.entries, i, i+1)
-		delete(l.numbers, e.record.id())
+		delete(l.numbers, e.record.ID())
 	}
-	return e.record.id(), ipmi.CodeOK
+	return e.record.ID(), ipmi.CodeOK
 }
 
 // clear erases all records, if the reservation is valid.
@@ -274,7 +265,7 @@ func (l *Log) clear(reserved uint16) ipmi.CompletionCode {
 	l.erased = max(l.erased, last)
 	end, _ := l.at(last + 1)
 	for _, e := range l.entries[:end] {
-		delete(l.numbers, e.record.id())
+		delete(l.numbers, e.record.ID())
 	}
 	l.entries = slices.Clone(l.entries[end:])
 	return ipmi.CodeOK

@@ -3,10 +3,10 @@ package bmc
 import (
 	"context"
 	"encoding/binary"
-	"math"
 	"time"
 
 	"ipmbd/ipmi"
+	"ipmbd/ipmi/sel"
 )
 
 // logCommands are those of the system event log (IPMI v2.0, section 31).
@@ -15,8 +15,8 @@ var logCommands = []command{
 	{ipmi.NetFnStorage, 0x41, 0, 0, getLogAllocation},
 	{ipmi.NetFnStorage, 0x42, 0, 0, reserveLog},
 	{ipmi.NetFnStorage, 0x43, 6, 6, getLogEntry},
-	{ipmi.NetFnStorage, 0x44, recordLength, recordLength, addLogEntry},
-	{ipmi.NetFnStorage, 0x45, 6, 6 + recordLength, addPartOfLogEntry},
+	{ipmi.NetFnStorage, 0x44, sel.RecordLength, sel.RecordLength, addLogEntry},
+	{ipmi.NetFnStorage, 0x45, 6, 6 + sel.RecordLength, addPartOfLogEntry},
 	{ipmi.NetFnStorage, 0x46, 4, 4, deleteLogEntry},
 	{ipmi.NetFnStorage, 0x47, 6, 6, clearLog},
 	{ipmi.NetFnStorage, 0x48, 0, 0, getLogTime},
@@ -26,41 +26,28 @@ var logCommands = []command{
 }
 
 const (
-	logVersion      = 0x51
-	canTellUse      = 1 << 0
-	canReserve      = 1 << 1
-	canAddParts     = 1 << 2
-	canDelete       = 1 << 3
-	hasOverflown    = 1 << 7
-	wholeRecord     = 0xFF // bytes to read
 	eraseInitiate   = 0xAA
 	eraseStatus     = 0x00
 	eraseInProgress = 0x00
 	erased          = 0x01
 	partInProgress  = 0x00
 	lastPart        = 0x01
-	firstUntimed    = 0xE0 // types of records without a time
-	offsetOfTime    = 3
 	maxUTCOffset    = 1440 // minutes
 )
 
-// getLogInfo: version, records, free bytes, times of the last addition and
-// erasure, what is supported.
 func getLogInfo(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
 	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	free := min(l.free()*recordLength, math.MaxUint16)
-	data := []byte{logVersion}
-	data = binary.LittleEndian.AppendUint16(data, uint16(len(l.entries)))
-	data = binary.LittleEndian.AppendUint16(data, uint16(free))
-	data = binary.LittleEndian.AppendUint32(data, seconds(l.state.added))
-	data = binary.LittleEndian.AppendUint32(data, seconds(l.state.erased))
-	support := byte(canTellUse | canReserve | canAddParts | canDelete)
-	if l.state.overflow {
-		support |= hasOverflown
-	}
-	return answer(append(data, support)...)
+	return answer(sel.Info{
+		Version:    sel.Version,
+		Records:    uint16(len(l.entries)),
+		Free:       uint16(min(l.free()*sel.RecordLength, sel.MaxFree)),
+		Added:      sel.Time(seconds(l.state.added)),
+		Erased:     sel.Time(seconds(l.state.erased)),
+		Operations: sel.TellAllocation | sel.Reserve | sel.AddParts | sel.Delete,
+		Overflow:   l.state.overflow,
+	}.Append(nil)...)
 }
 
 // free is the number of records that fit; a log that was larger once may hold
@@ -75,7 +62,7 @@ func getLogAllocation(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response 
 	defer l.mu.Unlock()
 	free := uint16(l.free())
 	data := binary.LittleEndian.AppendUint16(nil, uint16(l.limit()))
-	data = binary.LittleEndian.AppendUint16(data, recordLength)
+	data = binary.LittleEndian.AppendUint16(data, sel.RecordLength)
 	data = binary.LittleEndian.AppendUint16(data, free)
 	data = binary.LittleEndian.AppendUint16(data, free)
 	return answer(append(data, 1)...)
@@ -106,28 +93,28 @@ func getLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 	switch {
 	case !ok:
 		return refuse(ipmi.CodeNotPresent)
-	case offset >= recordLength:
+	case offset >= sel.RecordLength:
 		return refuse(ipmi.CodeParameterOutOfRange)
-	case count == wholeRecord:
-		count = recordLength - offset
+	case count == sel.Whole:
+		count = sel.RecordLength - offset
 	}
-	end := min(offset+count, recordLength)
+	end := min(offset+count, sel.RecordLength)
 	return answer(append(binary.LittleEndian.AppendUint16(nil, next), r[offset:end]...)...)
 }
 
 // addLogEntry takes a record; its ID and, where its type has one, its time are
 // the log's to give.
 func addLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
-	r := Record(req.Data)
+	r := sel.Record(req.Data)
 	stamp(&r, b.log.now())
 	id, err := b.log.add(r)
 	return answerID(id, ipmi.CodeOf(err))
 }
 
 // stamp gives a record its time, where its type has one.
-func stamp(r *Record, now time.Time) {
-	if r[2] < firstUntimed {
-		binary.LittleEndian.PutUint32(r[offsetOfTime:], seconds(now))
+func stamp(r *sel.Record, now time.Time) {
+	if r.Type() < sel.FirstUntimed {
+		binary.LittleEndian.PutUint32(r[sel.OffsetOfTime:], seconds(now))
 	}
 }
 

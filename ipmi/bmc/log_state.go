@@ -2,8 +2,9 @@ package bmc
 
 import (
 	"encoding/binary"
-	"math"
 	"time"
+
+	"ipmbd/ipmi/sel"
 )
 
 const (
@@ -52,7 +53,7 @@ func fromSeconds(s uint32) time.Time {
 	return time.Unix(int64(s), 0)
 }
 
-const noTime = math.MaxUint32
+const noTime = uint32(sel.NoTime)
 
 // A state in the store: number u64, ID u16, times u32, clock in ns i64, offset
 // i16, flags u8, LSB first.
@@ -102,7 +103,7 @@ func (l *Log) loadState() logState {
 	state, _ := parseLogState(l.store.setting(logSetting))
 	if n := len(l.entries); n > 0 && l.entries[n-1].number > state.lastNumber {
 		last := l.entries[n-1]
-		state.lastNumber, state.lastID = last.number, last.record.id()
+		state.lastNumber, state.lastID = last.number, last.record.ID()
 	}
 	return state
 }

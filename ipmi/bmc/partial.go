@@ -1,6 +1,9 @@
 package bmc
 
-import "ipmbd/ipmi"
+import (
+	"ipmbd/ipmi"
+	"ipmbd/ipmi/sel"
+)
 
 // codeWrongLength: a record of another length than its bytes (IPMI v2.0, section
 // 31.7).
@@ -12,7 +15,7 @@ type partialRecord struct {
 	reservation uint16
 	id          uint16
 	length      int
-	record      Record
+	record      sel.Record
 }
 
 // addPart takes a part of a record under a reservation: the first one with ID 0
@@ -33,7 +36,7 @@ func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (
 	case offset != p.length:
 		return 0, ipmi.CodeParameterOutOfRange
 	}
-	if end := p.length + len(data); end > recordLength || last && end != recordLength {
+	if end := p.length + len(data); end > sel.RecordLength || last && end != sel.RecordLength {
 		return 0, codeWrongLength
 	}
 	p.length += copy(p.record[p.length:], data)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ipmbd/ipmi"
+	"ipmbd/ipmi/sel"
 )
 
 // repositoryCommands are those of the SDR repository (IPMI v2.0, section 33) and
@@ -34,7 +35,8 @@ type repository struct {
 }
 
 const (
-	repositorySupport = canTellUse | canReserve
+	// repositorySupport: allocation information and reservations.
+	repositorySupport = 1<<0 | 1<<1
 	// maxSDR is the longest record there is: a full one with a name of 16 bytes.
 	maxSDR = 64
 	// maxIPMBRead is what an answer of 32 bytes on IPMB has room for behind the
@@ -77,9 +79,9 @@ func (r *repository) reserved(id uint16) bool {
 func (r *repository) find(id uint16) (record []byte, next uint16, ok bool) {
 	last := uint16(len(r.records))
 	switch {
-	case id == firstRecord:
+	case id == sel.First:
 		id = 1
-	case id == lastRecord:
+	case id == sel.Last:
 		id = last
 	}
 	if id == 0 || id > last {
@@ -87,7 +89,7 @@ func (r *repository) find(id uint16) (record []byte, next uint16, ok bool) {
 	}
 	next = id + 1
 	if id == last {
-		next = lastRecord
+		next = sel.Last
 	}
 	return r.records[id-1], next, true
 }

@@ -21,8 +21,8 @@ const (
 	together = "12"
 )
 
-// program is the daemon that is tested.
-var program string
+// program is the daemon that is tested, tool the command line tool.
+var program, tool string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -44,8 +44,8 @@ func buildAndRun(m *testing.M) (int, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return 0, err
 	}
-	program = filepath.Join(dir, "ipmbd")
-	build := exec.Command("go", "build", "-race", "-ldflags=-X main.version=1.2.3-test", "-o", program, "ipmbd/cmd/ipmbd")
+	program, tool = filepath.Join(dir, "ipmbd"), filepath.Join(dir, "ipmbctl")
+	build := exec.Command("go", "build", "-race", "-ldflags=-X main.version=1.2.3-test", "-o", dir, "ipmbd/cmd/ipmbd", "ipmbd/cmd/ipmbctl")
 	build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("go build -race: %w\n%s", err, out)
