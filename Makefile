@@ -66,7 +66,7 @@ help:
 	@echo 'make test       all tests'
 	@echo 'make test-guest on the kernel'\''s own drivers, in an emulated AST2600, and with virtual machines as hosts'
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
-	@echo 'make fuzz       each fuzz target for FUZZTIME=10s'
+	@echo 'make fuzz       each fuzz target for FUZZTIME=5s'
 	@echo 'make bench      speed beside a bare D-Bus service, in one table'
 	@echo 'make build      bin/ipmbd and bin/ipmbctl'
 	@echo 'make release    dist/: amd64, arm64, armv7 (AST2600), armv5 (AST2400, AST2500), without symbols'
