@@ -20,6 +20,9 @@ const (
 	// relief is how long the one who reads may be with a handler: then somebody
 	// else reads.
 	relief = 5 * time.Millisecond
+	// yieldEvery is how often the one who serves directly gives way. Who has not for
+	// 10 ms is made to by the runtime's monitor, which is then awake for long.
+	yieldEvery = 5 * time.Millisecond
 )
 
 // Config describes a Loop.
@@ -167,7 +170,7 @@ func (r *run) read(ctx context.Context) error {
 		if relieved, err := r.serveDirect(ctx, p); relieved || err != nil {
 			return err
 		}
-		if now.Sub(yielded) > relief {
+		if now.Sub(yielded) > yieldEvery {
 			yielded = now
 			runtime.Gosched()
 		}
@@ -294,8 +297,8 @@ func (r *run) begin(ctx context.Context, p *pending) error {
 
 // handle is the answer of the handler, or what its error says.
 func (r *run) handle(ctx context.Context, in *pending) (response ipmi.Response) {
-	ctx, cancel := context.WithDeadline(ctx, in.deadline)
-	defer cancel()
+	timed := &deadlineContext{Context: ctx, deadline: in.deadline}
+	defer timed.end()
 	req := ipmi.Request{
 		Interface: r.config.Interface, Channel: r.config.Channel, Host: r.config.Host,
 		NetFn: in.NetFn, LUN: in.LUN, Command: in.Command, Data: in.Data,
@@ -306,7 +309,7 @@ func (r *run) handle(ctx context.Context, in *pending) (response ipmi.Response) 
 			response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrPanic)}
 		}
 	}()
-	response, err := r.config.Handler.ServeIPMI(ctx, &req)
+	response, err := r.config.Handler.ServeIPMI(timed, &req)
 	if err != nil {
 		if !ipmi.NotServed(err) {
 			r.counts.add(handlersFailed)
