@@ -134,7 +134,7 @@ type vmTable struct {
 }
 
 func newVMTable(out io.Writer) vmTable {
-	w := newTable(out, "Get Device ID from a virtual machine; service on one processor, client on the same or another")
+	w := newTable(out, "Get Device ID from a virtual machine, on TCP; service on one processor, client on the same or another; CPU in s per 10,000 requests")
 	fmt.Fprintln(w, "client\tp50 us\tp99 us\tper s\tCPU service\t\t")
 	return vmTable{out, w}
 }
@@ -151,12 +151,16 @@ func (t vmTable) rows(place string, contenders []*contender, all []series) {
 	if len(all) <= vmSimulator {
 		return
 	}
-	a, b := all[vmIPMBD], all[vmSimulator]
-	fmt.Fprintf(t.w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t\tipmbd / %s (goal: at least %.2f of its rate)\n", place,
+	t.ratios(place, fmt.Sprintf("ipmbd / %s (goal: at least %.2f of its rate)", simulator, goalVM), all[vmIPMBD], all[vmSimulator])
+	t.ratios(place, "ipmbd, Unix socket / "+simulator, all[vmIPMBDUnix], all[vmSimulator])
+}
+
+func (t vmTable) ratios(place, name string, a, b series) {
+	fmt.Fprintf(t.w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t\t%s\n", place,
 		ratio(a, b, roundP50),
 		ratio(a, b, func(r round) float64 { return float64(r.p99) }),
 		ratio(a, b, roundRate),
-		ratio(a, b, func(r round) float64 { return float64(r.serviceCPU) }), simulator, goalVM)
+		ratio(a, b, func(r round) float64 { return float64(r.serviceCPU) }), name)
 }
 
 func (t vmTable) flush(compared bool) {
