@@ -14,6 +14,11 @@
 // them, and their drivers take whatever is written for the answer to the last
 // one: there the Port keeps back what answers an earlier one.
 //
+// A virtual machine numbers its requests and makes one at a time. There the one
+// goroutine that reads is the handler too, on a thread that waits in read: what
+// changing over costs is more than most handlers. If a handler takes long somebody
+// else reads on.
+//
 // # Promises
 //
 //  1. Each request that a Port delivers has one answer, in the order they came,
@@ -21,7 +26,7 @@
 //     have another deadline and code. A late answer reaches nobody.
 //  2. What does not fit the interface is answered CEh, and never cut off.
 //  3. Nothing a host sends stops, blocks or crashes a Loop; a Port is read
-//     whatever the handlers do.
+//     whatever the handlers do, if it is Direct after 5 ms at the latest.
 //  4. The attention that a host is shown before an answer is that after the
 //     request was served.
 //  5. No host gets the answer to another request than that it waits for.

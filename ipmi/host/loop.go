@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,12 @@ const (
 	maxQueued = 16
 	// maxLate is how many handlers may be late before requests are answered busy.
 	maxLate = 8
+	// relief is how long the one who reads may be with a handler: then somebody
+	// else reads.
+	relief = 5 * time.Millisecond
+	// yieldEvery is how often the one who serves directly gives way. Who has not for
+	// 10 ms is made to by the runtime's monitor, which is then awake for long.
+	yieldEvery = 5 * time.Millisecond
 )
 
 // Config describes a Loop.
@@ -89,12 +96,21 @@ func (l *Loop) Run(ctx context.Context, p Port) error {
 		requests: make(chan *pending, maxQueued),
 		answers:  make(chan *pending, maxLate+1), // all that may be under way
 		deadline: time.NewTimer(0),
+		watch:    time.NewTimer(0),
 	}
 	defer r.deadline.Stop()
+	defer r.watch.Stop()
 	l.setPort(p)
 	defer l.setPort(nil)
 	var loops sync.WaitGroup
-	loops.Go(func() { cancel(r.read()) })
+	r.startReader = func() {
+		loops.Go(func() {
+			if err := r.read(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	r.startReader()
 	loops.Go(func() {
 		<-ctx.Done()
 		p.Close()
@@ -108,17 +124,23 @@ func (l *Loop) Run(ctx context.Context, p Port) error {
 // run is a Loop on a Port.
 type run struct {
 	*Loop
-	port     Port
-	limits   Limits
-	requests chan *pending
-	answers  chan *pending
-	handlers sync.WaitGroup
+	port        Port
+	limits      Limits
+	requests    chan *pending
+	answers     chan *pending
+	handlers    sync.WaitGroup
+	startReader func()
+	deadline    *time.Timer // of current, unless it is direct
+	watch       *time.Timer // for relief
 
-	// Of the one goroutine that serves.
+	// mu is of who serves and who reads, and makes one of looking at what follows
+	// and writing to the Port. A Port writes in bounded time.
+	mu       sync.Mutex
 	current  *pending // being served, nil for none
-	deadline *time.Timer
-	late     int       // handlers that were answered for
-	told     Attention // what the host was shown
+	queued   int      // requests that are to be served after it
+	watching bool     // watch runs
+	late     int      // handlers that were answered for
+	told     Attention
 }
 
 // pending is a request on its way to its answer. The host counts its time from
@@ -127,58 +149,135 @@ type pending struct {
 	Request
 	deadline time.Time
 	response ipmi.Response
+	direct   bool // served by the one who reads, under run.mu
 }
 
-// read takes requests off the Port until that fails.
-func (r *run) read() error {
+// read takes requests off the Port until that fails, or until somebody else does
+// so; then it returns nil.
+func (r *run) read(ctx context.Context) error {
+	var yielded time.Time
 	for {
 		req, err := r.port.Read()
 		if err != nil {
 			return err
 		}
 		req.Data = slices.Clone(req.Data)
-		select {
-		case r.requests <- &pending{Request: req, deadline: time.Now().Add(r.limits.Deadline)}:
-			r.counts.add(requestsReceived)
-		default:
-			r.counts.add(requestsDropped)
+		now := time.Now()
+		p := &pending{Request: req, deadline: now.Add(r.limits.Deadline)}
+		if !r.take(p) {
+			continue
+		}
+		if relieved, err := r.serveDirect(ctx, p); relieved || err != nil {
+			return err
+		}
+		if now.Sub(yielded) > yieldEvery {
+			yielded = now
+			runtime.Gosched()
 		}
 	}
+}
+
+// take queues a request, or reports that it can be served at once by the one who
+// has read it.
+func (r *run) take(p *pending) (direct bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.limits.Direct && r.current == nil && r.queued == 0 && r.late < maxLate {
+		r.counts.add(requestsReceived)
+		r.current, p.direct = p, true
+		if !r.watching {
+			r.watching = true
+			r.watch.Reset(relief)
+		}
+		return true
+	}
+	select {
+	case r.requests <- p:
+		r.queued++
+		r.counts.add(requestsReceived)
+	default:
+		r.counts.add(requestsDropped)
+	}
+	return false
+}
+
+// serveDirect serves a request without a change of the goroutine, which takes
+// longer than most handlers. relieved: somebody else reads now.
+func (r *run) serveDirect(ctx context.Context, p *pending) (relieved bool, err error) {
+	p.response = r.handle(ctx, p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !p.direct {
+		r.answers <- p // has room
+		return true, nil
+	}
+	r.current = nil
+	return false, r.answer(p, p.response)
+}
+
+// relieve has somebody else read when the one who reads is with a handler for
+// long. That request is then as others.
+func (r *run) relieve() {
+	r.watching = false
+	p := r.current
+	if p == nil || !p.direct {
+		return
+	}
+	since := r.limits.Deadline - time.Until(p.deadline)
+	if since < relief {
+		r.watching = true
+		r.watch.Reset(relief - since)
+		return
+	}
+	p.direct = false
+	r.deadline.Reset(time.Until(p.deadline))
+	r.startReader()
 }
 
 // serve answers the requests in order until ctx ends or the Port fails.
 func (r *run) serve(ctx context.Context) error {
-	if err := r.tell(true); err != nil {
-		return err
-	}
-	for {
-		requests := r.requests
-		if r.current != nil {
-			requests = nil
-		}
-		var err error
+	err := r.locked(func() error { return r.tell(true) })
+	for err == nil {
 		select {
 		case <-ctx.Done():
 			return nil
-		case p := <-requests:
-			err = r.begin(ctx, p)
+		case p := <-r.waiting():
+			err = r.locked(func() error { return r.begin(ctx, p) })
 		case p := <-r.answers:
-			err = r.finish(p)
+			err = r.locked(func() error { return r.finish(p) })
 		case <-r.deadline.C:
-			err = r.expire()
+			err = r.locked(r.expire)
+		case <-r.watch.C:
+			err = r.locked(func() error { r.relieve(); return nil })
 		case <-r.changed:
-			err = r.tell(false)
+			err = r.locked(func() error { return r.tell(false) })
 		case j := <-r.jobs:
-			j.done <- j.do(r.port)
-		}
-		if err != nil {
-			return err
+			err = r.locked(func() error { j.done <- j.do(r.port); return nil })
 		}
 	}
+	return err
+}
+
+func (r *run) locked(do func() error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return do()
+}
+
+// waiting is where the next request comes from: nowhere while one is being
+// served. While one is served directly nothing is queued.
+func (r *run) waiting() <-chan *pending {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current != nil && !r.current.direct {
+		return nil
+	}
+	return r.requests
 }
 
 // begin hands a request to the handler.
 func (r *run) begin(ctx context.Context, p *pending) error {
+	r.queued--
 	if !time.Now().Before(p.deadline) {
 		r.counts.add(handlersTooSlow)
 		return r.answer(p, ipmi.Response{Code: ipmi.CodeTimeout})
@@ -198,8 +297,8 @@ func (r *run) begin(ctx context.Context, p *pending) error {
 
 // handle is the answer of the handler, or what its error says.
 func (r *run) handle(ctx context.Context, in *pending) (response ipmi.Response) {
-	ctx, cancel := context.WithDeadline(ctx, in.deadline)
-	defer cancel()
+	timed := &deadlineContext{Context: ctx, deadline: in.deadline}
+	defer timed.end()
 	req := ipmi.Request{
 		Interface: r.config.Interface, Channel: r.config.Channel, Host: r.config.Host,
 		NetFn: in.NetFn, LUN: in.LUN, Command: in.Command, Data: in.Data,
@@ -210,7 +309,7 @@ func (r *run) handle(ctx context.Context, in *pending) (response ipmi.Response) 
 			response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrPanic)}
 		}
 	}()
-	response, err := r.config.Handler.ServeIPMI(ctx, &req)
+	response, err := r.config.Handler.ServeIPMI(timed, &req)
 	if err != nil {
 		if !ipmi.NotServed(err) {
 			r.counts.add(handlersFailed)
@@ -235,7 +334,7 @@ func (r *run) finish(p *pending) error {
 // expire answers for a handler that has missed the deadline.
 func (r *run) expire() error {
 	p := r.current
-	if p == nil {
+	if p == nil || p.direct {
 		return nil
 	}
 	r.current = nil

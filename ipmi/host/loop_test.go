@@ -16,6 +16,7 @@ import (
 
 // fakePort is a port in the hands of a test.
 type fakePort struct {
+	direct   bool
 	requests chan Request
 	closed   chan struct{}
 	once     sync.Once
@@ -40,8 +41,10 @@ func (p *fakePort) Read() (Request, error) {
 
 func (p *fakePort) Write(r Response) error         { return p.write(r) }
 func (p *fakePort) SetAttention(a Attention) error { return p.write(a) }
-func (p *fakePort) Limits() Limits                 { return Limits{MaxData: 20, Deadline: 3 * time.Second} }
-func (p *fakePort) Close() error                   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *fakePort) Limits() Limits {
+	return Limits{MaxData: 20, Deadline: 3 * time.Second, Direct: p.direct}
+}
+func (p *fakePort) Close() error { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *fakePort) write(v any) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,14 +72,22 @@ func answered(tag uint8, code ipmi.CompletionCode, data ...byte) Response {
 	return Response{Tag: tag, NetFn: 7, Command: 1, Code: code, Data: data}
 }
 
-// story runs tell with a loop on a fake port, in virtual time.
+// story runs tell with a loop on a fake port, in virtual time; once with handlers
+// of their own goroutines, and once with the one who reads for a handler.
 func story(t *testing.T, name string, h ipmi.HandlerFunc, tell func(t *testing.T, l *Loop, p *fakePort, a *Attention)) {
+	t.Helper()
+	storyOn(t, name, false, h, tell)
+	storyOn(t, name+", directly", true, h, tell)
+}
+
+func storyOn(t *testing.T, name string, direct bool, h ipmi.HandlerFunc, tell func(t *testing.T, l *Loop, p *fakePort, a *Attention)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var attention Attention
 			l := NewLoop(Config{Interface: "host0", Channel: 15, Handler: h, Attention: func() Attention { return attention }})
 			p := newFakePort()
+			p.direct = direct
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- l.Run(ctx, p) }()
@@ -219,6 +230,67 @@ func TestLoopShowsTheAttention(t *testing.T) {
 		p.asks(1)
 		if diff := cmp.Diff([]any{Attention{}, answered(1, 0)}, p.wrote()); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+func TestLoopReadsOnBehindASlowHandler(t *testing.T) {
+	storyOn(t, "which is relieved", true, slow, func(t *testing.T, _ *Loop, p *fakePort, a *Attention) {
+		begin := time.Now()
+		p.asks(0, 2)
+		p.asks(1, 0)
+		if took := time.Since(begin); took != relief {
+			t.Errorf("read after %v", took)
+		}
+		time.Sleep(2 * time.Second)
+		if diff := cmp.Diff([]any{answered(0, 0, 2), answered(1, 0, 0)}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+	})
+	storyOn(t, "again and again, and directly in between", true, slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+		for n := range byte(100) {
+			p.asks(n, n%2)
+			time.Sleep(2 * time.Second)
+			if diff := cmp.Diff([]any{answered(n, 0, n%2)}, p.wrote()); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+		if n := l.Statistics()["answers-written"]; n != 100 {
+			t.Errorf("%d answers", n)
+		}
+	})
+	storyOn(t, "and shows the attention before it is", true, slow, func(t *testing.T, l *Loop, p *fakePort, a *Attention) {
+		p.asks(0, 1)
+		*a = Attention{Raised: true}
+		l.AttentionChanged()
+		if diff := cmp.Diff([]any{Attention{Raised: true}}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+	})
+	storyOn(t, "and does what else is to be done", true, slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+		p.asks(0, 1)
+		if err := l.Do(t.Context(), func(p Port) error { return p.SetAttention(Attention{Raised: true}) }); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]any{Attention{Raised: true}}, p.wrote()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestLoopEndsWhileTheOneWhoReadsServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLoop(Config{Handler: ipmi.HandlerFunc(slow)})
+		p := newFakePort()
+		p.direct = true
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(ctx, p) }()
+		p.asks(1, 200)
+		begin := time.Now()
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(begin) != 0 {
+			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 	})
 }

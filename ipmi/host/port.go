@@ -7,8 +7,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Port is one system interface. Read is called from one goroutine and all else
-// from another one; Close from any.
+// Port is one system interface. Read is called by one goroutine at a time, all
+// that writes by one at a time, and Close by any.
 type Port interface {
 	// Read waits for the next request. Its data are valid until the next Read.
 	Read() (Request, error)
@@ -54,6 +54,9 @@ type Limits struct {
 	MaxData int
 	// Deadline is how long the host waits for an answer, less what its way takes.
 	Deadline time.Duration
+	// Direct: whoever reads a request may serve it before reading on, since the
+	// host has one outstanding, and answers are numbered.
+	Direct bool
 }
 
 // ErrUnsupported: the Port, or the one at its other end, cannot do it.

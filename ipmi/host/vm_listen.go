@@ -95,13 +95,22 @@ func (v *VM) Run(ctx context.Context, listener net.Listener) error {
 		select {
 		case <-ctx.Done():
 		case conn := <-conns:
-			v.connected(true)
-			_ = v.loop.Run(ctx, NewVMPort(conn)) // It ends when the machine does.
-			v.connected(false)
+			v.serve(ctx, conn)
 		}
 	}
 	loops.Wait()
 	return context.Cause(ctx)
+}
+
+// serve serves the machine on one connection until that ends.
+func (v *VM) serve(ctx context.Context, conn net.Conn) {
+	port, err := NewVMPort(conn)
+	if err != nil {
+		return // It was hung up on, and connects again.
+	}
+	v.connected(true)
+	_ = v.loop.Run(ctx, port)
+	v.connected(false)
 }
 
 // handOver is how long a connection waits for the one before it to end: QEMU that

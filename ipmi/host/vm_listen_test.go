@@ -61,9 +61,14 @@ func (m *machine) hears(text string) {
 // runVM runs the interface of a machine until the test ends.
 func runVM(t *testing.T, config Config) (*VM, net.Addr, <-chan bool) {
 	t.Helper()
+	return runVMAt(t, "unix:"+filepath.Join(t.TempDir(), "vm"), config)
+}
+
+func runVMAt(t *testing.T, address string, config Config) (*VM, net.Addr, <-chan bool) {
+	t.Helper()
 	connected := make(chan bool, 100)
 	v := NewVM(config, func(is bool) { connected <- is })
-	listener, err := Listen(t.Context(), "unix:"+filepath.Join(t.TempDir(), "vm"))
+	listener, err := Listen(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,6 +174,77 @@ func TestActionsOnAMachine(t *testing.T) {
 	m.hears("02 1C 01 00 E1 A0")
 	if err := v.Act(t.Context(), VMReset); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("without the capability: %v", err)
+	}
+}
+
+func TestMachineThatReadsNothingIsGivenUp(t *testing.T) {
+	for _, address := range []string{"unix:" + filepath.Join(t.TempDir(), "vm"), "tcp:127.0.0.1:0"} {
+		t.Run(address[:4], func(t *testing.T) {
+			t.Parallel()
+			big := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+				return ipmi.Response{Data: make([]byte, VMMaxData)}, nil
+			})
+			_, address, connected := runVMAt(t, address, Config{Handler: big})
+			m := connectMachine(t, address)
+			<-connected
+			begin := time.Now()
+			var err error
+			for many := bytes.Repeat(octets("01 18 01 E6 A0"), 1000); err == nil; {
+				_, err = m.conn.Write(many)
+			}
+			if <-connected || time.Since(begin) < vmWriteTime || os.IsTimeout(err) {
+				t.Errorf("given up after %v: %v", time.Since(begin), err)
+			}
+			second := connectMachine(t, address)
+			second.hears("FF 01 A1 00 A1")
+		})
+	}
+}
+
+func TestEndWhileAMachineReadsNothing(t *testing.T) {
+	listener, err := Listen(t.Context(), "unix:"+filepath.Join(t.TempDir(), "vm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan struct{}, 1)
+	v := NewVM(Config{Handler: ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+		select {
+		case answers <- struct{}{}:
+		default:
+		}
+		return ipmi.Response{Data: make([]byte, VMMaxData)}, nil
+	})}, nil)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- v.Run(ctx, listener) }()
+	m := connectMachine(t, listener.Addr())
+	go func() {
+		for many := bytes.Repeat(octets("01 18 01 E6 A0"), 1000); err == nil; {
+			_, err = m.conn.Write(many)
+		}
+	}()
+	for stuck := false; !stuck; { // in the write of an answer
+		select {
+		case <-answers:
+		case <-time.After(100 * time.Millisecond):
+			stuck = true
+		}
+	}
+	begin := time.Now()
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(begin) > vmWriteTime/2 {
+		t.Errorf("%v after %v", err, time.Since(begin))
+	}
+}
+
+func TestPortOfASocketOnly(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	if _, err := NewVMPort(ours); !errors.Is(err, errNoSocket) {
+		t.Error(err)
+	}
+	if _, err := theirs.Write([]byte{0}); err == nil {
+		t.Error("it was not hung up on")
 	}
 }
 

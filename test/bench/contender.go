@@ -9,7 +9,7 @@ import (
 type contender struct {
 	name string
 	link link
-	// Process ids, to account for CPU time.
+	// Process ids, to account for CPU time; 0 for a message bus without a part in it.
 	service, messageBus int
 }
 
@@ -53,6 +53,9 @@ func (c *contender) run(inFlight int, p pace, latency *[]time.Duration) (round, 
 
 func (c *contender) cpuTimes() (times [2]time.Duration, err error) {
 	for i, pid := range []int{c.service, c.messageBus} {
+		if pid == 0 {
+			continue
+		}
 		if times[i], err = cpuTime(pid); err != nil {
 			return times, err
 		}

@@ -76,16 +76,30 @@ type daemon struct {
 	config  string
 }
 
-func newDaemon(s *stage, program string, bus *messageBus, channels []channel) (*daemon, error) {
+// config is ipmbd's configuration.
+type config struct {
+	Channels []channel `json:"channels"`
+	Hosts    []host    `json:"hosts,omitempty"`
+}
+
+// host is a machine in ipmbd's configuration.
+type host struct {
+	Type    string `json:"type"`
+	Path    string `json:"path"`
+	Name    string `json:"name"`
+	Handler string `json:"handler"`
+}
+
+func newDaemon(s *stage, program string, bus *messageBus, c config) (*daemon, error) {
 	if _, err := os.Stat(program); err != nil {
 		return nil, fmt.Errorf("%w; build it with: make build", err)
 	}
-	config, err := json.Marshal(map[string]any{"channels": channels})
+	text, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(s.dir, "ipmbd.json")
-	return &daemon{s, program, bus, file}, os.WriteFile(file, config, 0o600)
+	return &daemon{s, program, bus, file}, os.WriteFile(file, text, 0o600)
 }
 
 // start starts ipmbd and returns when it says that it is ready, and the time

@@ -99,7 +99,7 @@ func (l *lab) close() {
 
 // measureStart starts ipmbd and ends it, a few times.
 func (l *lab) measureStart(program string, channels []channel) error {
-	d, err := newDaemon(l.stage, program, l.bus, channels)
+	d, err := newDaemon(l.stage, program, l.bus, config{Channels: channels})
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (l *lab) openIncoming(program string, channels []channel, buses sockets) er
 		defer unix.Close(listener)
 		listeners = append(listeners, listener)
 	}
-	d, err := newDaemon(l.stage, program, l.bus, channels)
+	d, err := newDaemon(l.stage, program, l.bus, config{Channels: channels})
 	if err != nil {
 		return err
 	}

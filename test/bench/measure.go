@@ -25,6 +25,9 @@ func measureAll(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	printCode(out, code)
+	if err := measureVM(ctx, o, out); err != nil {
+		return err
+	}
 	l, err := openLab(ctx, o.ipmbd)
 	if err != nil {
 		return err

@@ -14,6 +14,8 @@ const (
 	goalCPU        = 1.15 // of service and message bus with maxInFlight, at most
 
 	goalIdleKiB = 12 << 10
+
+	goalVM = 1.0 // requests per second of a virtual machine, to ipmi_sim's, at least
 )
 
 func newTable(out io.Writer, title string) *tabwriter.Writer {
@@ -124,3 +126,49 @@ func printAdded(out io.Writer, rows []string) {
 	w.Flush()
 	fmt.Fprintln(out)
 }
+
+// vmTable has a row for each contender and place of the client.
+type vmTable struct {
+	out io.Writer
+	w   *tabwriter.Writer
+}
+
+func newVMTable(out io.Writer) vmTable {
+	w := newTable(out, "Get Device ID from a virtual machine, on TCP; service on one processor, client on the same or another; CPU in s per 10,000 requests")
+	fmt.Fprintln(w, "client\tp50 us\tp99 us\tper s\tCPU service\t\t")
+	return vmTable{out, w}
+}
+
+func (t vmTable) rows(place string, contenders []*contender, all []series) {
+	for i, c := range contenders {
+		s := all[i]
+		fmt.Fprintf(t.w, "%s\t%.1f\t%.1f\t%.0f\t%.3f\t\t%s\n", place,
+			microseconds(middle(s, func(r round) time.Duration { return r.p50 })),
+			microseconds(middle(s, func(r round) time.Duration { return r.p99 })),
+			middle(s, roundRate),
+			middle(s, func(r round) float64 { return r.serviceCPU.Seconds() }), c.name)
+	}
+	if len(all) <= vmSimulator {
+		return
+	}
+	t.ratios(place, fmt.Sprintf("ipmbd / %s (goal: at least %.2f of its rate)", simulator, goalVM), all[vmIPMBD], all[vmSimulator])
+	t.ratios(place, "ipmbd, Unix socket / "+simulator, all[vmIPMBDUnix], all[vmSimulator])
+}
+
+func (t vmTable) ratios(place, name string, a, b series) {
+	fmt.Fprintf(t.w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t\t%s\n", place,
+		ratio(a, b, roundP50),
+		ratio(a, b, func(r round) float64 { return float64(r.p99) }),
+		ratio(a, b, roundRate),
+		ratio(a, b, func(r round) float64 { return float64(r.serviceCPU) }), name)
+}
+
+func (t vmTable) flush(compared bool) {
+	t.w.Flush()
+	if !compared {
+		fmt.Fprintf(t.out, "nothing to compare with: %v (apt-get install openipmi)\n", errNoSimulator)
+	}
+	fmt.Fprintln(t.out)
+}
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Special bytes of the VM protocol (OpenIPMI lanserv/README.vm): what ends a
+// message and a command, and what goes before one of these three in a unit.
+const (
+	vmEndOfMessage = 0xA0
+	vmEndOfCommand = 0xA1
+	vmEscape       = 0xAA
+	vmEscapeBit    = 0x10
+)
+
+// vmGreeting is QEMU's: protocol version 1, and all that it can do.
+var vmGreeting = []byte{0xFF, 0x01, vmEndOfCommand, 0x08, 0x3F, vmEndOfCommand}
+
+// machine is a link whose requests are a virtual machine's, as QEMU's
+// ipmi-bmc-extern sends them: Get Device ID, one at a time.
+type machine struct {
+	fd       int
+	sequence uint8 // of the request in flight
+	out      []byte
+	in       []byte // has come in
+	unit     []byte // the last one, without escapes
+}
+
+// newMachine greets at the other end of a connection.
+func newMachine(fd int) (*machine, error) {
+	return &machine{fd: fd, in: make([]byte, 0, 512)}, write(fd, vmGreeting)
+}
+
+func (m *machine) close() { unix.Close(m.fd) }
+
+// ask implements link.
+func (m *machine) ask(int) {
+	m.sequence++
+	request := []byte{m.sequence, 6 << 2, 1}
+	request = append(request, -byteSum(request))
+	for _, c := range request {
+		if c == vmEndOfMessage || c == vmEndOfCommand || c == vmEscape {
+			m.out = append(m.out, vmEscape)
+			c |= vmEscapeBit
+		}
+		m.out = append(m.out, c)
+	}
+	m.out = append(m.out, vmEndOfMessage)
+}
+
+// send implements link.
+func (m *machine) send() error {
+	err := write(m.fd, m.out)
+	m.out = m.out[:0]
+	return err
+}
+
+var onlySlot = []int{0}
+
+// answers implements link.
+func (m *machine) answers() ([]int, error) {
+	for {
+		if end := endOfUnit(m.in); end >= 0 {
+			isMessage := m.in[end] == vmEndOfMessage
+			m.unit = appendUnescaped(m.unit[:0], m.in[:end])
+			m.in = m.in[:copy(m.in, m.in[end+1:])]
+			if isMessage {
+				return onlySlot, m.check(m.unit)
+			}
+			continue
+		}
+		if err := m.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+var errHungUp = errors.New("hung up")
+
+func (m *machine) fill() error {
+	have := len(m.in)
+	if have == cap(m.in) {
+		return fmt.Errorf("no end in % X", m.in)
+	}
+	n, err := read(m.fd, m.in[have:cap(m.in)])
+	if err == nil && n == 0 {
+		err = errHungUp
+	}
+	m.in = m.in[:have+max(n, 0)]
+	return err
+}
+
+// check looks whether a message is the device ID that was asked for last.
+func (m *machine) check(b []byte) error {
+	const shortest = 4 + 11 + 1 // head, Get Device ID's least, checksum
+	if len(b) < shortest || byteSum(b) != 0 || !bytes.Equal(b[:4], []byte{m.sequence, 7 << 2, 1, 0}) {
+		return fmt.Errorf("not the device ID with number %02X: % X", m.sequence, b)
+	}
+	return nil
+}
+
+// endOfUnit is where one ends, -1 for nowhere yet.
+func endOfUnit(b []byte) int {
+	for i, c := range b {
+		if c == vmEndOfMessage || c == vmEndOfCommand {
+			return i
+		}
+	}
+	return -1
+}
+
+func appendUnescaped(to, b []byte) []byte {
+	for i := 0; i < len(b); i++ {
+		if b[i] == vmEscape && i+1 < len(b) {
+			i++
+			to = append(to, b[i]&^vmEscapeBit)
+			continue
+		}
+		to = append(to, b[i])
+	}
+	return to
+}
+
+func byteSum(b []byte) (sum uint8) {
+	for _, c := range b {
+		sum += c
+	}
+	return sum
+}
