@@ -26,7 +26,7 @@ type machine struct {
 }
 
 // kernelCommandLine saves what takes an emulated processor seconds, and makes a
-// panic the end of QEMU.
+// panic a reset: the end of QEMU, except for bootLasting.
 const kernelCommandLine = "console=ttyS0 quiet loglevel=4 panic=-1 " +
 	"mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on"
 
