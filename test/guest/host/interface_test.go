@@ -36,13 +36,19 @@ func bootHosts(t *testing.T, d *daemon, kinds ...systemInterface) []*machine {
 		machines = append(machines, boot(t, kind, d.sockets[i]))
 	}
 	for i, m := range machines {
-		m.until(t, "boot", "ready")
+		m.until(t, "boot", readyLine)
 		// The driver gives up without a BMC.
 		eventually(t, "the connections of the machines", func() bool { return d.hosts() >= len(kinds) })
-		m.prints(t, kinds[i].driver)
-		m.eventually(t, "[ -e /dev/ipmi0 ]")
+		m.loads(t, kinds[i])
 	}
 	return machines
+}
+
+// loads loads the driver of an interface.
+func (m *machine) loads(t *testing.T, kind systemInterface) {
+	t.Helper()
+	m.prints(t, kind.driver)
+	m.eventually(t, "[ -e /dev/ipmi0 ]")
 }
 
 // errorLevel is the least urgent of the kernel's messages that are of errors

@@ -19,25 +19,32 @@ type machine struct {
 	shell io.Writer
 	lines chan string // closed when QEMU has ended
 	end   func()      // of QEMU
+	ended chan struct{}
+	err   error // of QEMU, once it has ended
+
+	console string // a file
 }
 
 // kernelCommandLine saves what takes an emulated processor seconds, and makes a
-// panic the end of QEMU.
+// panic a reset: the end of QEMU, except for bootLasting.
 const kernelCommandLine = "console=ttyS0 quiet loglevel=4 panic=-1 " +
 	"mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on"
 
+// readyLine is the first line of the shell.
+const readyLine = "ready"
+
 // boot starts a machine that has a system interface and connects to the daemon's
-// socket. It ends with its test.
-func boot(t *testing.T, kind systemInterface, socket string) *machine {
+// socket. It ends with its test. The options are QEMU's.
+func boot(t *testing.T, kind systemInterface, socket string, options ...string) *machine {
 	t.Helper()
 	console := filepath.Join(t.TempDir(), "console")
-	qemu := exec.Command("qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", "256",
+	qemu := exec.Command("qemu-system-x86_64", append([]string{"-accel", "tcg", "-M", "q35", "-m", "256",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-kernel", filepath.Join(fixture, "vmlinux"), "-initrd", filepath.Join(fixture, "initrd"),
 		"-append", kernelCommandLine,
-		"-chardev", "socket,id=bmc,reconnect=1,path="+socket,
-		"-device", "ipmi-bmc-extern,id=bmc0,chardev=bmc", "-device", kind.device+",bmc=bmc0",
-		"-serial", "file:"+console, "-serial", "stdio")
+		"-chardev", "socket,id=bmc,reconnect=1,path=" + socket,
+		"-device", "ipmi-bmc-extern,id=bmc0,chardev=bmc", "-device", kind.device + ",bmc=bmc0",
+		"-serial", "file:" + console, "-serial", "stdio"}, options...)...)
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var said strings.Builder // by QEMU itself, until it has ended
 	qemu.Stderr = &said
@@ -52,27 +59,56 @@ func boot(t *testing.T, kind systemInterface, socket string) *machine {
 	if err := qemu.Start(); err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{shell: shell, lines: make(chan string, 1024), end: func() { _ = qemu.Process.Kill() }}
-	done := make(chan struct{})
+	m := &machine{
+		shell: shell, lines: make(chan string, 1024), end: func() { _ = qemu.Process.Kill() }, ended: make(chan struct{}),
+		console: console,
+	}
 	go func() {
-		defer close(done)
-		defer close(m.lines)
+		defer close(m.ended)
 		for in := bufio.NewScanner(answers); in.Scan(); {
 			m.lines <- in.Text()
 		}
+		close(m.lines)
+		m.err = qemu.Wait()
 	}()
 	t.Cleanup(func() {
 		m.end()
 		for range m.lines { // so that the end is reached
 		}
-		<-done
-		_ = qemu.Wait()
+		<-m.ended
 		if t.Failed() {
-			kernel, _ := os.ReadFile(console)
-			t.Logf("QEMU said:\n%s\nthe kernel said:\n%s", &said, kernel)
+			t.Logf("QEMU said:\n%s\nthe kernel said:\n%s", &said, m.kernel())
 		}
 	})
 	return m
+}
+
+// kernel is what the kernel has said on its console, in all boots.
+func (m *machine) kernel() string {
+	text, _ := os.ReadFile(m.console)
+	return string(text)
+}
+
+// isOff waits until the machine has switched itself off, or was switched off.
+func (m *machine) isOff(t *testing.T) {
+	t.Helper()
+	off := time.After(patience)
+	for {
+		select {
+		case line, ok := <-m.lines:
+			if !ok {
+				if <-m.ended; m.err != nil {
+					t.Errorf("QEMU has failed: %v", m.err)
+				}
+				return
+			}
+			if line == readyLine {
+				t.Fatal("the machine has booted again instead of being off")
+			}
+		case <-off:
+			t.Fatalf("the machine is not off after %v", patience)
+		}
+	}
 }
 
 // section is what a command of the shell did.
@@ -84,11 +120,17 @@ type section struct {
 // runs runs a command, a single line, and returns what it did.
 func (m *machine) runs(t *testing.T, command string) section {
 	t.Helper()
+	m.isTold(t, command)
+	m.until(t, command, "=== "+command)
+	return m.section(t, command)
+}
+
+// isTold is runs of a command that may be the machine's last.
+func (m *machine) isTold(t *testing.T, command string) {
+	t.Helper()
 	if _, err := fmt.Fprintln(m.shell, command); err != nil {
 		t.Fatalf("%s: the machine is gone: %v", command, err)
 	}
-	m.until(t, command, "=== "+command)
-	return m.section(t, command)
 }
 
 // until passes over lines before one.

@@ -12,7 +12,7 @@ func TestSSIF(t *testing.T) {
 	d := start(t, 1)
 	m := bootHosts(t, d, ssif)[0]
 	for _, c := range []command{
-		{"ipmitool raw 6 1", 0, "20 01 00 00 02"},
+		{"ipmitool raw 6 1", 0, "20 01 01 05 02"},
 		{"ipmitool mc info", 0, "Device ID : 32 Device Revision : 1"},
 		{"ipmitool sel info", 0, "Entries : 0"},
 		{"ipmitool channel info 15", 0, "Channel Medium Type : System Interface"},
