@@ -31,6 +31,8 @@ type hostInterface struct {
 	passed  net.Listener
 	changed func() // tells that Properties may have changed
 
+	gone func() // tells that the machine has lost its power
+
 	forced atomic.Bool // attention, as somebody on D-Bus has asked for
 
 	mu    sync.Mutex
@@ -49,6 +51,7 @@ func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed
 		log:     s.log.With(zap.String("host", config.Name)),
 		passed:  sockets.take(config.Path),
 		changed: func() { s.server.HostChanged(object) },
+		gone:    func() { s.bmc.HostGone(config.Name) },
 		state:   health{dbusapi.Down, "not opened yet"},
 	}
 	h.iface = s.newInterface(bridge.InterfaceConfig{
@@ -116,6 +119,7 @@ func (h *hostInterface) connected(is bool) {
 		h.setState(health{state: dbusapi.Up})
 		return
 	}
+	h.gone()
 	h.setState(health{dbusapi.Down, notConnected})
 }
 

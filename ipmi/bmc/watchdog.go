@@ -126,6 +126,12 @@ func (b *BMC) stopWatchdogs(which func(*watchdog) bool) {
 	}
 }
 
+// HostGone tells that the host behind an interface has lost its power. What its
+// watchdog guarded runs no more: the next host must not be reset for it.
+func (b *BMC) HostGone(iface string) {
+	b.stopWatchdogs(func(w *watchdog) bool { return w == b.watchdogs[iface] })
+}
+
 // haltWatchdogs returns those that had a messaging interrupt pending.
 func (b *BMC) haltWatchdogs(which func(*watchdog) bool) (interrupted []*watchdog) {
 	b.mu.Lock()
