@@ -225,13 +225,13 @@ func TestWatchdogOfAMachineThatIsGone(t *testing.T) {
 	c := connect(t, bus.Address)
 	m := boot(t, "unix", path, calm)
 	c.hostState(t, "host0", "Up")
-	m.asks(6, 0x24, "04 01 00 00 0A00", "00") // reset after 1 s
+	m.asks(6, 0x24, "04 01 00 00 1E00", "00") // reset after 3 s
 	m.asks(6, 0x22, "", "00")
 	m.conn.Close()
 	c.hostState(t, "host0", "Down")
 	m = boot(t, "unix", path, calm)
-	m.asks(6, 0x25, "", "00 04 01 00 00 0A00 0A00") // it does not run
-	time.Sleep(1200 * time.Millisecond)
+	m.asks(6, 0x25, "", "00 04 01 00 00 1E00 1E00") // it does not run
+	time.Sleep(3200 * time.Millisecond)
 	m.asks(6, 0x01, "", "00 20 01 00 00 02 DF 00 00 00 00 00") // and no reset was sent
 }
 
