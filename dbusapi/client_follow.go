@@ -57,11 +57,10 @@ func (f *follower) find(ctx context.Context, c *Client) error {
 	if _, err := c.handlerRows(ctx); err != nil {
 		return err
 	}
-	got, err := f.conn.callBus(ctx, "GetNameOwner", ServiceName)
+	owner, err := f.conn.ownerOf(ctx, ServiceName)
 	if err != nil {
 		return clientError(err)
 	}
-	owner, _ := got[0].(string)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.heard { // What was heard is as new as this, or newer.

@@ -164,6 +164,18 @@ func (c *Conn) callBus(ctx context.Context, member string, args ...any) ([]any, 
 	return c.Call(ctx, Method{Destination: busName, Path: busPath, Interface: busInterface, Member: member}, args...)
 }
 
+// ownerOf is the unique name of the connection that owns a name.
+func (c *Conn) ownerOf(ctx context.Context, name string) (owner string, err error) {
+	got, err := c.callBus(ctx, "GetNameOwner", name)
+	if err != nil {
+		return "", err
+	}
+	if err := dbus.Store(got, &owner); err != nil {
+		return "", fmt.Errorf("GetNameOwner: %w", errReply)
+	}
+	return owner, nil
+}
+
 // errReply: the results of a call are not of the types they should be.
 var errReply = errors.New("reply has the wrong signature")
 

@@ -93,11 +93,7 @@ func (h *HostIPMI) receiver(ctx context.Context, req *ipmi.Request) (string, err
 		if name == "" {
 			continue
 		}
-		got, err := h.conn.callBus(ctx, "GetNameOwner", name)
-		if err != nil || len(got) != 1 {
-			continue // It has left, or never came.
-		}
-		if owner, ok := got[0].(string); ok {
+		if owner, err := h.conn.ownerOf(ctx, name); err == nil { // else it has left, or never came
 			return owner, nil
 		}
 	}

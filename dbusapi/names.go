@@ -20,8 +20,8 @@ const (
 	mainChannel  = "Ipmb"
 )
 
-// names is the connections of a server by the bus name that each owns. The host daemon takes a connection for one channel only, so that each
-// name needs its own.
+// names is the connections of a server by the bus name that each owns. The host
+// daemon takes a connection for one channel only, so that each name needs its own.
 type names struct {
 	address string
 	lost    chan struct{} // closed when a connection is lost or closed

@@ -79,13 +79,9 @@ func (l *SystemLog) add(ctx context.Context, e ipmi.Event) error {
 	if err != nil {
 		return err
 	}
-	got, err := conn.callBus(ctx, "GetNameOwner", logName)
+	owner, err := conn.ownerOf(ctx, logName)
 	if err != nil {
 		return logError(err)
-	}
-	var owner string
-	if err := dbus.Store(got, &owner); err != nil {
-		return fmt.Errorf("%s: GetNameOwner: %w", logName, errReply)
 	}
 	method, err := l.methodOf(ctx, conn, owner)
 	if err != nil {

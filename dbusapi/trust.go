@@ -16,7 +16,7 @@ func (s *Server) trusted(ctx context.Context, sender string) bool {
 		return true
 	}
 	for _, name := range s.signalNames {
-		if owner, err := s.conn.callBus(ctx, "GetNameOwner", name); err == nil && len(owner) == 1 && owner[0] == sender {
+		if owner, err := s.conn.ownerOf(ctx, name); err == nil && owner == sender {
 			return true
 		}
 	}

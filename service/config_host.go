@@ -97,11 +97,9 @@ var hostKeys = setters[HostConfig]{
 // hostFaults is what is wrong with the hosts, among the channels.
 func (c Config) hostFaults() []Fault {
 	var check checker
-	var names, paths []string
+	var paths []string
 	var legacy bool
-	for _, ch := range c.Channels {
-		names = append(names, ch.WithDefaults().Name)
-	}
+	names := c.channelNames()
 	for i, h := range c.Hosts {
 		check.prefix = item("hosts", i) + "."
 		h = h.WithDefaults()

@@ -21,6 +21,15 @@ func isBusWord(s string) bool {
 	return isObjectWord(strings.ReplaceAll(s, "-", "_")) && !isDigit(s[0])
 }
 
+// channelNames are the names of the channels.
+func (c Config) channelNames() []string {
+	var names []string
+	for _, ch := range c.Channels {
+		names = append(names, ch.WithDefaults().Name)
+	}
+	return names
+}
+
 // isWellKnownName reports whether s is a well-known D-Bus name: no unique name
 // and at least two elements.
 func isWellKnownName(s string) bool {

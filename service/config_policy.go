@@ -58,10 +58,7 @@ func (r *reader) command(n node, key string) ipmi.Commands {
 // channels.
 func (c Config) policyFaults() []Fault {
 	var check checker
-	var names []string
-	for _, ch := range c.Channels {
-		names = append(names, ch.WithDefaults().Name)
-	}
+	names := c.channelNames()
 	for _, h := range c.Hosts {
 		names = append(names, h.WithDefaults().Name)
 	}
