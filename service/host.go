@@ -31,7 +31,7 @@ type hostInterface struct {
 	passed  net.Listener
 	changed func() // tells that Properties may have changed
 
-	gone func() // tells that the machine has lost its power
+	gone func() // tells that the machine was reset or has lost its power
 
 	forced atomic.Bool // attention, as somebody on D-Bus has asked for
 
@@ -99,7 +99,7 @@ func (s *service) setHostDefault(ctx context.Context, h *hostInterface) error {
 // open makes what serves the interface.
 func (h *hostInterface) open(config host.Config) {
 	if h.config.Type == HostVM {
-		h.vm = host.NewVM(config, h.connected)
+		h.vm = host.NewVM(config, h.happened)
 		h.loop = h.vm.Loop()
 		return
 	}
@@ -113,14 +113,17 @@ func (h *hostInterface) attention() host.Attention {
 	return a
 }
 
-// connected is told when a virtual machine has come and gone.
-func (h *hostInterface) connected(is bool) {
-	if is {
+// happened is told what happens to a virtual machine.
+func (h *hostInterface) happened(e host.VMEvent) {
+	switch e {
+	case host.VMConnected:
 		h.setState(health{state: dbusapi.Up})
-		return
+	case host.VMWasReset:
+		h.gone()
+	case host.VMGone:
+		h.gone()
+		h.setState(health{dbusapi.Down, notConnected})
 	}
-	h.gone()
-	h.setState(health{dbusapi.Down, notConnected})
 }
 
 const notConnected = "no machine is connected"

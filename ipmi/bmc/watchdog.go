@@ -126,8 +126,9 @@ func (b *BMC) stopWatchdogs(which func(*watchdog) bool) {
 	}
 }
 
-// HostGone tells that the host behind an interface has lost its power. What its
-// watchdog guarded runs no more: the next host must not be reset for it.
+// HostGone tells that the host behind an interface was reset or has lost its
+// power. What its watchdog guarded runs no more: what runs next must not be reset
+// for it.
 func (b *BMC) HostGone(iface string) {
 	b.stopWatchdogs(func(w *watchdog) bool { return w == b.watchdogs[iface] })
 }
