@@ -40,6 +40,7 @@ type Server struct {
 	names   *names
 	log     *SystemLog
 	system  *System
+	power   *Power
 	router  *router
 	events  events
 	storage atomic.Pointer[ipmi.Mux] // nil until ServeStorage
@@ -77,6 +78,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		names:       newNames(config.Address),
 		log:         &SystemLog{ownConn: ownConn{address: config.Address}},
 		system:      &System{ownConn{address: config.Address}},
+		power:       newPower(config.Address),
 		router:      newRouter(config.Mux),
 		signalNames: config.SignalNames,
 		users:       make(users),

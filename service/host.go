@@ -84,6 +84,9 @@ func (s *service) setHostDefault(ctx context.Context, h *hostInterface) error {
 	switch kind := *h.config.Handler; {
 	case kind == HandlerBMC:
 		s.mux.SetDefault(h.config.Name, s.bmc)
+		if h.config.Type != HostVM {
+			s.server.Power().Follow(h.config.DevIndex)
+		}
 	case h.config.LegacyAPI:
 		legacy, err := s.server.AddHostIPMI(ctx, h.object, h.sms())
 		if err != nil {

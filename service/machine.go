@@ -76,7 +76,11 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 
 // Power implements bmc.Machine: a virtual machine is on while it is connected.
 func (m machines) Power(iface string, number int) bmc.PowerState {
-	if h := m.find(iface, number); h != nil && h.vm != nil && !h.isUp() {
+	off := m.service.server.Power().IsOff(number)
+	if h := m.find(iface, number); h != nil && h.vm != nil {
+		off = !h.isUp()
+	}
+	if off {
 		return bmc.PowerOff
 	}
 	return bmc.PowerOn

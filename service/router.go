@@ -72,6 +72,9 @@ func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi
 	if err := s.setDefault(ctx, ch.Name, ch.Handler, ch.BusName, object); err != nil {
 		return nil, err
 	}
+	if ch.Handler == HandlerBMC {
+		s.server.Power().Follow(ch.DevIndex)
+	}
 	h := iface.Handler(&s.mux)
 	if ch.Handler != HandlerSignal { // which announces requests to have them answered
 		h = object.Announce(h)

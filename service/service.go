@@ -199,6 +199,7 @@ func (s *service) run(ctx context.Context) error {
 	loops.Go(func() { s.bridge.Run(running) })
 	loops.Go(func() { s.bmc.Run(running) })
 	loops.Go(func() { s.pollSensors(running) })
+	loops.Go(func() { s.server.Power().Run(running) })
 	loops.Go(func() { s.tellStatus(running) })
 
 	s.awaitBuses(ctx)
