@@ -239,7 +239,12 @@ func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, er
 	if req.Responder == 0 {
 		req.Responder = b.config.RemoteAddress
 	}
-	return b.engine.Do(ctx, req)
+	res, err := b.engine.Do(ctx, req)
+	if b.log.Core().Enabled(zap.DebugLevel) {
+		b.log.Debug("request sent", zap.Stringer("addr", req.Responder), zap.String("netfn", hexByte(req.NetFn)),
+			zap.String("cmd", hexByte(req.Command)), zap.Stringer("cc", res.Code), zap.Error(err))
+	}
+	return res, err
 }
 
 // Broadcast implements dbusapi.Bus.

@@ -71,7 +71,7 @@ func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed
 		Interface: config.Name,
 		Channel:   *config.IPMIChannel,
 		Host:      config.DevIndex,
-		Handler:   failureLog{s.config.filtered(config.Name, h.iface.Handler(&s.mux)), h.log},
+		Handler:   requestLog{s.config.filtered(config.Name, h.iface.Handler(&s.mux)), h.log},
 		Attention: h.attention,
 	})
 	s.bridge.Add(h.iface, nil)

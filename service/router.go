@@ -79,7 +79,7 @@ func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi
 	if ch.Handler != HandlerSignal { // which announces requests to have them answered
 		h = object.Announce(h)
 	}
-	return failureLog{s.config.filtered(ch.Name, h), s.log.With(zap.String("bus", ch.Name))}, nil
+	return requestLog{s.config.filtered(ch.Name, h), s.log.With(zap.String("bus", ch.Name))}, nil
 }
 
 // setDefault sets who answers the requests of an interface that nobody is

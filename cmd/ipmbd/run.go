@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -92,6 +91,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	log := newLogger(o.logLevel, stderr)
+	defer log.Sync()
 	config, err := configure(o, log)
 	if err != nil {
 		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
@@ -125,15 +125,4 @@ func configure(o options, log *zap.Logger) (service.Config, error) {
 		log.Warn("configuration", zap.Stringer("warning", warning))
 	}
 	return *config, nil
-}
-
-// newLogger writes lines that people and journald read: the time is left out
-// under systemd, which adds its own.
-func newLogger(level zapcore.Level, w io.Writer) *zap.Logger {
-	encoding := zap.NewProductionEncoderConfig()
-	encoding.EncodeTime = zapcore.ISO8601TimeEncoder
-	if os.Getenv("JOURNAL_STREAM") != "" {
-		encoding.TimeKey = zapcore.OmitKey
-	}
-	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(encoding), zapcore.Lock(zapcore.AddSync(w)), level))
 }
