@@ -1,8 +1,9 @@
 # make run and make test are all that is needed to begin with; make help lists
 # the rest.
 
-PREFIX  ?= /usr
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PREFIX   ?= /usr
+SOAKTIME ?= 10m
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 export CGO_ENABLED = 0
 
@@ -44,6 +45,7 @@ test-guest:
 soak:
 	@tools/deps test
 	@IPMBD_KILLS=1000 go test -v -count=1 -timeout 60m -run '^TestKilledWriter$$' ./ipmi/bmc
+	@IPMBD_SOAK=$(SOAKTIME) go test -v -count=1 -timeout 0 -run '^TestSoak$$' ./test/e2e
 
 lint:
 	@tools/lint
@@ -69,7 +71,7 @@ help:
 	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
 	@echo 'make test       all tests'
 	@echo 'make test-guest on the kernel'\''s own drivers, in an emulated AST2600, and with virtual machines as hosts'
-	@echo 'make soak       what takes longer: a BMC that writes its log is killed 1,000 times'
+	@echo 'make soak       a BMC that writes its log is killed 1,000 times; SOAKTIME=10m of everything breaking at once'
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=5s'
 	@echo 'make bench      speed beside a bare D-Bus service, in one table'
