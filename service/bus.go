@@ -29,6 +29,9 @@ type Bus interface {
 	// Begun is closed when Run takes calls for the first time, or finds that the
 	// bus is Down.
 	Begun() <-chan struct{}
+	// Pulse returns when the loops of the bus have had a turn; where one hangs, so
+	// does it.
+	Pulse(ctx context.Context)
 	// Drain takes no more requests from the bus and waits until those taken
 	// are answered, at most until ctx ends.
 	Drain(ctx context.Context)
@@ -230,6 +233,9 @@ func addCounters(sum map[string]uint64, t i2c.Transport) {
 		}
 	}
 }
+
+// Pulse implements Bus.
+func (b *engineBus) Pulse(ctx context.Context) { b.engine.Pulse(ctx) }
 
 // Drain implements Bus.
 func (b *engineBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }
