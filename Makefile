@@ -53,8 +53,11 @@ bench: build
 
 install: build
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/ipmbd bin/ipmbctl
-	sed 's,/usr/bin/,$(PREFIX)/bin/,' units/ipmbd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/ipmbd.service
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d units/ipmbd.conf
+	sed 's,/usr/bin/,$(PREFIX)/bin/,g' units/ipmbd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/ipmbd.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system units/ipmbd.socket units/ipmbd-vm@.socket
+	install -D -m 644 units/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/ipmbd.conf
+	install -D -m 644 units/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/ipmbd.conf
+	install -D -m 644 units/ipmbd.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-ipmbd.rules
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system-services units/xyz.openbmc_project.Ipmi.Channel.Ipmb.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system.d units/xyz.openbmc_project.Ipmi.Channel.Ipmb.conf
 
