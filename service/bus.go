@@ -27,7 +27,7 @@ type Bus interface {
 	// until ctx does.
 	Run(ctx context.Context)
 	// Begun is closed when Run takes calls for the first time, or finds that the
-	// bus is Down.
+	// bus is Down. Calls wait for it.
 	Begun() <-chan struct{}
 	// Pulse returns when the loops of the bus have had a turn; where one hangs, so
 	// does it.
@@ -146,6 +146,7 @@ func (b *engineBus) connect(ctx context.Context) error {
 
 // Run implements Bus.
 func (b *engineBus) Run(ctx context.Context) {
+	defer b.begin()
 	var retry backoff
 	for ctx.Err() == nil {
 		begin := time.Now()
@@ -245,11 +246,28 @@ func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, er
 	if req.Responder == 0 {
 		req.Responder = b.config.RemoteAddress
 	}
+	if err := b.awaitBegin(ctx); err != nil {
+		return ipmi.Response{}, err
+	}
 	return b.engine.Do(ctx, req)
+}
+
+// awaitBegin holds a call that was made between the taking of the names and the
+// beginning of the bus, as the one that has started the service is.
+func (b *engineBus) awaitBegin(ctx context.Context) error {
+	select {
+	case <-b.begun:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Broadcast implements dbusapi.Bus.
 func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	if err := b.awaitBegin(ctx); err != nil {
+		return err
+	}
 	return b.engine.Broadcast(ctx, netFn, lun, cmd, data)
 }
 
