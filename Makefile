@@ -6,7 +6,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build release run test test-guest lint fuzz bench install clean help
+.PHONY: build release run test test-guest test-systemd lint fuzz bench install clean help
 
 LDFLAGS = -X main.version=$(VERSION)
 release install: LDFLAGS += -s -w
@@ -41,6 +41,10 @@ test-guest:
 	@test/guest/run
 	@test/guest/x86/run
 
+test-systemd:
+	@tools/deps lab
+	@test/systemd/run
+
 lint:
 	@tools/lint
 
@@ -68,6 +72,7 @@ help:
 	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
 	@echo 'make test       all tests'
 	@echo 'make test-guest on the kernel'\''s own drivers, in an emulated AST2600, and with virtual machines as hosts'
+	@echo 'make test-systemd under a real systemd with a real system bus; needs root'
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=5s'
 	@echo 'make bench      speed beside a bare D-Bus service, in one table'

@@ -18,6 +18,8 @@ type lab struct {
 	t   testing.TB
 	pid int // of its process 1
 	log bytes.Buffer
+
+	node controller // of a board
 }
 
 // files are texts of files by path, to be laid over the machine's.

@@ -6,10 +6,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmb"
@@ -37,48 +39,75 @@ const (
 // virtual machine.
 func startBoard(t testing.TB, more ...files) *lab {
 	t.Helper()
-	l := start(t, append(more, files{configPath: config})...)
-	l.controller(nodePath)
+	l := start(t, append([]files{{configPath: config}}, more...)...)
+	l.node = l.controller(nodePath)
 	return l
 }
 
-// controller puts a controller at 2Ch on a simulated bus, which answers each
-// request with 00h.
-func (l *lab) controller(path string) {
+// controller is a controller at 2Ch on a simulated bus, which answers each request
+// with 00h.
+type controller struct {
+	requests chan ipmb.Frame // to be sent
+	others   chan ipmb.Frame // what was for others
+}
+
+func (l *lab) controller(path string) controller {
 	l.t.Helper()
 	listener, err := net.Listen("unixpacket", l.path(path))
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { listener.Close() })
+	c := controller{make(chan ipmb.Frame), make(chan ipmb.Frame, 16)}
 	go func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go answer(conn)
+			go c.serve(conn)
 		}
 	}()
+	return c
 }
 
-func answer(conn net.Conn) {
+// serve is on the bus until that ends.
+func (c controller) serve(conn net.Conn) {
+	frames := make(chan ipmb.Frame)
+	go func() {
+		defer close(frames)
+		for buffer := make([]byte, 512); ; {
+			n, err := conn.Read(buffer)
+			if err != nil {
+				return
+			}
+			if f, err := ipmb.Decode(buffer[:n]); err == nil {
+				f.Data = slices.Clone(f.Data)
+				frames <- f
+			}
+		}
+	}()
 	defer conn.Close()
-	buffer := make([]byte, 512)
 	for {
-		n, err := conn.Read(buffer)
-		if err != nil {
-			return
+		var out ipmb.Frame
+		select {
+		case f, ok := <-frames:
+			switch {
+			case !ok:
+				return
+			case f.Destination != 0x2C:
+				c.others <- f
+				continue
+			case f.NetFn.IsResponse():
+				continue
+			}
+			out = ipmb.Frame{
+				Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
+				Source: f.Destination, Sequence: f.Sequence, SourceLUN: f.DestinationLUN, Command: f.Command,
+			}
+		case out = <-c.requests:
 		}
-		f, err := ipmb.Decode(buffer[:n])
-		if err != nil || f.NetFn.IsResponse() || f.Destination != 0x2C {
-			continue
-		}
-		reply := ipmb.Frame{
-			Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
-			Source: f.Destination, Sequence: f.Sequence, SourceLUN: f.DestinationLUN, Command: f.Command,
-		}
-		if _, err := conn.Write(reply.Append(nil)); err != nil {
+		if _, err := conn.Write(out.Append(nil)); err != nil {
 			return
 		}
 	}
@@ -94,8 +123,17 @@ func (l *lab) send() string {
 // answered is what busctl says of the controller's answer.
 const answered = "yay 0 0"
 
-// systemBus is where the lab's message bus is from outside.
-func (l *lab) systemBus() string { return "unix:path=" + l.path("/run/dbus/system_bus_socket") }
+// systemBus is where the lab's message bus is for whatever user: only root may go
+// through the lab's folder of /proc.
+func (l *lab) systemBus() string {
+	l.t.Helper()
+	socket, err := os.OpenFile(l.path("/run/dbus/system_bus_socket"), unix.O_PATH, 0)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { socket.Close() })
+	return fmt.Sprintf("unix:path=/proc/%d/fd/%d", os.Getpid(), socket.Fd())
+}
 
 // dial connects to the message bus as a user of the lab.
 func (l *lab) dial(user string) *dbus.Conn {
@@ -117,11 +155,17 @@ type machine struct {
 // shows that the service is there.
 func (l *lab) boot(path string) *machine {
 	l.t.Helper()
+	return greet(l.t, l.knock(path))
+}
+
+// knock connects to a socket, which must be listened on.
+func (l *lab) knock(path string) net.Conn {
+	l.t.Helper()
 	conn, err := net.Dial("unix", l.path(path))
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return greet(l.t, conn)
+	return conn
 }
 
 func greet(t testing.TB, conn net.Conn) *machine {
