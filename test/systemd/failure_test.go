@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"net"
 	"strings"
 	"testing"
 )
@@ -102,4 +103,33 @@ func TestServiceThatHangsIsEndedAndComesBack(t *testing.T) {
 		l.becomes(service, "ActiveState", "active")
 	})
 	l.serves("1")
+}
+
+// A controller that takes nothing holds a write in the kernel. That is for the bus
+// to tell; the others are served, and a restart would not help.
+func TestBusThatHangsDoesNotEndTheService(t *testing.T) {
+	l := start(t, files{configPath: config}, dropIn(service, "[Service]\nWatchdogSec=2s\n"))
+	deaf, err := net.Listen("unixpacket", l.path(nodePath))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	l.run("systemctl", "start", vmSocket, service)
+	root := l.dial("root").Object(name, bus0)
+	for err == nil {
+		err = root.Call(name+".sendBroadcast", 0, byte(6), byte(0), byte(1), make([]byte, 200)).Err
+	}
+	eventually(t, "the bus is Down", func() bool {
+		state, err := root.GetProperty(name + ".State")
+		return err == nil && state.Value() == "Down"
+	})
+	// It is fed more often than it must be: a few times are longer than it waits.
+	for range 6 {
+		fed := l.show(service, "WatchdogTimestampMonotonic")
+		eventually(t, "the watchdog is fed", func() bool { return l.show(service, "WatchdogTimestampMonotonic") != fed })
+	}
+	l.boot(vmPath).asks()
+	if got := l.show(service, "NRestarts"); got != "0" {
+		t.Errorf("%s restarts", got)
+	}
 }
