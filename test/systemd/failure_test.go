@@ -31,6 +31,19 @@ func TestKilledServiceComesBack(t *testing.T) {
 	l.serves("1")
 }
 
+func TestMessageBusThatStartsAnew(t *testing.T) {
+	for bus, how := range buses {
+		t.Run(bus, func(t *testing.T) {
+			l := startBoard(t, how)
+			l.run("systemctl", "start", vmSocket, service)
+			l.run("systemctl", "restart", "dbus.service")
+			l.failed("exit-code")
+			l.serves("1")
+			l.boot(vmPath).asks()
+		})
+	}
+}
+
 // Five starts in ten seconds are what systemd allows as a rule.
 func TestServiceThatDiesOftenIsNotGivenUp(t *testing.T) {
 	l := startBoard(t, dropIn(service, "[Service]\nRestartSec=0\n"))
