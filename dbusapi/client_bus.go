@@ -26,7 +26,7 @@ type BusInfo struct {
 
 // Buses are all buses, by name with numbers in order: bus2 before bus10.
 func (c *Client) Buses(ctx context.Context) ([]BusInfo, error) {
-	body, err := c.call(ctx, BasePath, managerInterface, "GetManagedObjects")
+	body, err := c.call(ctx, BasePath, objectManagerInterface, "GetManagedObjects")
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ const (
 
 	introspectableInterface = "org.freedesktop.DBus.Introspectable"
 	propertiesInterface     = "org.freedesktop.DBus.Properties"
-	managerInterface        = "org.freedesktop.DBus.ObjectManager"
+	objectManagerInterface  = "org.freedesktop.DBus.ObjectManager"
 	peerInterface           = "org.freedesktop.DBus.Peer"
 	legacyInterface         = "org.openbmc.Ipmb"
 	busObjectInterface      = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
@@ -28,6 +28,7 @@ const (
 	hostObjectInterface     = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Host"
 	smsInterface            = "xyz.openbmc_project.Ipmi.Channel.SMS"
 	hostIPMIInterface       = "org.openbmc.HostIpmi"
+	managerInterface        = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Manager"
 )
 
 // object is what lives at a path. It implements dbus.ServerObject.

@@ -55,12 +55,12 @@ func TestEveryPathIntrospects(t *testing.T) {
 		}
 	}
 	want := map[dbus.ObjectPath][]string{
-		"/":                                 {managerInterface},
+		"/":                                 {objectManagerInterface},
 		"/xyz":                              {},
 		"/xyz/openbmc_project":              {},
 		"/xyz/openbmc_project/Ipmi":         {},
 		"/xyz/openbmc_project/Ipmi/Channel": {},
-		BasePath:                            {legacyInterface, routerInterface, managerInterface},
+		BasePath:                            {legacyInterface, routerInterface, managerInterface, objectManagerInterface},
 		handlersPath:                        {},
 		bus4:                                {busObjectInterface},
 		BasePath + "/second_bus":            {busObjectInterface},
@@ -103,7 +103,7 @@ func TestManagedObjects(t *testing.T) {
 		"/":      {BasePath, bus4},
 		BasePath: {bus4},
 	} {
-		got, err := r.call(t, path, managerInterface, "GetManagedObjects")
+		got, err := r.call(t, path, objectManagerInterface, "GetManagedObjects")
 		if err != nil {
 			t.Fatal(err)
 		}
