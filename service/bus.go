@@ -24,7 +24,7 @@ type Bus interface {
 	// anything is read. A failure is in the bus's state.
 	Open(ctx context.Context)
 	// Run serves the bus, and opens its transport again whenever it ends,
-	// until ctx does.
+	// until ctx does. It is called once.
 	Run(ctx context.Context)
 	// Begun is closed when Run takes calls for the first time, or finds that the
 	// bus is Down.
@@ -37,11 +37,13 @@ type Bus interface {
 // engineBus is an engine on a transport.
 type engineBus struct {
 	config    ChannelConfig
+	settings  ipmb.Config // of the engine
 	engine    *ipmb.Engine
 	iface     *bridge.Interface
 	device    *device // of Open and, from then on, of Run
 	jobs      chan job
-	performed func() // tells whose job it was that it is done; nil for nobody
+	over      chan struct{} // closed when Run has returned
+	performed func()        // tells whose job it was that it is done; nil for nobody
 	log       *zap.Logger
 	observer  busObserver // told of what happens; its methods do not block
 	begun     chan struct{}
@@ -76,6 +78,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		iface:     iface,
 		device:    d,
 		jobs:      make(chan job),
+		over:      make(chan struct{}),
 		log:       log.With(zap.String("bus", ch.Name)),
 		observer:  observer,
 		condition: condition{closed: "not opened yet"},
@@ -85,7 +88,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		begun:     make(chan struct{}),
 	}
 	b.begin = sync.OnceFunc(func() { close(b.begun) })
-	engine := ipmb.Config{
+	b.settings = ipmb.Config{
 		Address:         ch.BMCAddress,
 		Interface:       ch.Name,
 		Channel:         *ch.IPMIChannel,
@@ -99,9 +102,9 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		Observer:        engineObserver{b},
 	}
 	if ch.bridged() {
-		engine.Patience, engine.Stray = iface.Patience, iface.Stray
+		b.settings.Patience, b.settings.Stray = iface.Patience, iface.Stray
 	}
-	b.engine = ipmb.New(engine)
+	b.engine = ipmb.New(b.settings)
 	return b
 }
 
@@ -143,6 +146,7 @@ func (b *engineBus) connect(ctx context.Context) error {
 
 // Run implements Bus.
 func (b *engineBus) Run(ctx context.Context) {
+	defer close(b.over)
 	var retry backoff
 	for ctx.Err() == nil {
 		begin := time.Now()
