@@ -93,7 +93,7 @@ func (c *channel) forget(ctx context.Context) {
 	s := c.service
 	s.mux.SetDefault(c.config.Name, nil)
 	s.bridge.Remove(c.iface)
-	s.bmc.HostGone(c.config.Name)
+	s.bmc.InterfaceGone(c.config.Name)
 	if c.config.Handler == HandlerHost {
 		s.server.ReleaseHostDaemon(ctx, c.config.BusName)
 	}

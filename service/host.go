@@ -124,7 +124,7 @@ func (h *hostInterface) forget(ctx context.Context) {
 	s := h.service
 	s.mux.SetDefault(h.config.Name, nil)
 	s.bridge.Remove(h.iface)
-	s.bmc.HostGone(h.config.Name)
+	s.bmc.InterfaceGone(h.config.Name)
 	s.server.RemoveHost(ctx, h.object)
 }
 
