@@ -240,14 +240,38 @@ func (b *engineBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }
 
 // Do implements dbusapi.Bus.
 func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
+	if err := b.awaitBegun(ctx); err != nil {
+		return ipmi.Response{}, err
+	}
 	if req.Responder == 0 {
 		req.Responder = b.config.RemoteAddress
 	}
 	return b.engine.Do(ctx, req)
 }
 
+// awaitBegun waits until the bus has begun: its object is there a moment earlier, and
+// who hears of that may call at once.
+func (b *engineBus) awaitBegun(ctx context.Context) error {
+	select {
+	case <-b.begun:
+		return nil
+	default:
+	}
+	select {
+	case <-b.begun:
+		return nil
+	case <-b.over:
+		return ipmb.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Broadcast implements dbusapi.Bus.
 func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	if err := b.awaitBegun(ctx); err != nil {
+		return err
+	}
 	return b.engine.Broadcast(ctx, netFn, lun, cmd, data)
 }
 
