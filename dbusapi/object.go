@@ -134,7 +134,7 @@ func (o *objects) add(added *object) bool {
 	}
 	o.paths[added.path] = added
 	added.within = o
-	if bus := added.bus; bus != nil && o.channels[bus.index] == nil {
+	if bus := added.bus; bus != nil && (o.channels[bus.index] == nil || o.channels[bus.index].leaving.Load()) {
 		o.channels[bus.index] = bus
 	}
 	return true
@@ -145,10 +145,16 @@ func (o *objects) remove(path dbus.ObjectPath) *object {
 	defer o.mu.Unlock()
 	removed := o.paths[path]
 	delete(o.paths, path)
-	if removed != nil && removed.bus != nil && o.channels[removed.bus.index] == removed.bus {
-		delete(o.channels, removed.bus.index)
-	}
 	return removed
+}
+
+// free frees the index of a bus, if that has it.
+func (o *objects) free(bus *BusObject) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.channels[bus.index] == bus {
+		delete(o.channels, bus.index)
+	}
 }
 
 // below is the objects under a path, without the one at it, in order.

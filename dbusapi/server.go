@@ -164,12 +164,17 @@ func (s *Server) AddBus(o *BusObject, bus Bus) error {
 }
 
 // RemoveBus takes a bus away. Calls in progress end as the bus ends them, and are
-// waited for by the object's Drain.
+// waited for by the object's Drain. Its index stays its own until FreeIndex, so that
+// org.openbmc.Ipmb finds a bus that begins anew Down, and not unknown.
 func (s *Server) RemoveBus(o *BusObject) {
+	o.leaving.Store(true)
 	if removed := s.objects.remove(o.path); removed != nil {
 		s.emitRemoved(removed)
 	}
 }
+
+// FreeIndex frees the index of a bus that was removed, unless another has it already.
+func (s *Server) FreeIndex(o *BusObject) { s.objects.free(o) }
 
 // Run sends signals and obeys those of others until ctx ends (nil) or a
 // connection to the message bus is lost (ErrDisconnected).

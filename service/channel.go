@@ -75,11 +75,12 @@ func (s *service) machine(c ChannelConfig) system {
 	return machine
 }
 
-// path, bridgeInterface, obey, withdraw and forget implement part.
+// path, bridgeInterface, obey, withdraw, free and forget implement part.
 func (c *channel) path() dbus.ObjectPath              { return c.object.Path() }
 func (c *channel) bridgeInterface() *bridge.Interface { return c.iface }
 func (c *channel) obey(config Config)                 { c.policed.obey(config) }
 func (c *channel) withdraw()                          { c.service.server.RemoveBus(c.object) }
+func (c *channel) free()                              { c.service.server.FreeIndex(c.object) }
 
 // Drain implements part: for requests from the bus, and for calls to it.
 func (c *channel) Drain(ctx context.Context) {

@@ -114,11 +114,12 @@ func (h *hostInterface) Begun() <-chan struct{} { return h.begun }
 // Drain implements part. A host asks again.
 func (h *hostInterface) Drain(context.Context) {}
 
-// path, bridgeInterface, obey, withdraw and forget implement part.
+// path, bridgeInterface, obey, withdraw, free and forget implement part.
 func (h *hostInterface) path() dbus.ObjectPath              { return h.object.Path() }
 func (h *hostInterface) bridgeInterface() *bridge.Interface { return h.iface }
 func (h *hostInterface) obey(config Config)                 { h.policed.obey(config) }
 func (h *hostInterface) withdraw()                          { h.service.server.WithdrawHost(h.object) }
+func (h *hostInterface) free()                              {} // A host has no index.
 
 func (h *hostInterface) forget(ctx context.Context) {
 	s := h.service

@@ -145,6 +145,7 @@ func removeOne[P part](ctx context.Context, s *service, kind string, path dbus.O
 		}
 		m := s.members.all()[at]
 		s.remove(ctx, m)
+		m.free()
 		s.log.Info("removed", nameField(m.config))
 		return s.setChannels(s.members.configs())
 	})

@@ -47,6 +47,8 @@ type part interface {
 	obey(c Config)
 	// withdraw takes its object away: no more calls come.
 	withdraw()
+	// free makes it unknown to those who call it by index.
+	free()
 	// forget gives back all that making has taken, when Run has returned. The message
 	// bus is waited for until ctx ends.
 	forget(ctx context.Context)
@@ -112,7 +114,7 @@ func (s *service) add(ctx context.Context, configs ...memberConfig) error {
 	for _, c := range configs {
 		p, err := c.make(ctx, s)
 		if err != nil {
-			s.remove(ctx, added...)
+			s.undo(ctx, added)
 			return &memberError{c.title(), err}
 		}
 		m := &member{part: p, config: c, ended: make(chan struct{})}
@@ -120,7 +122,7 @@ func (s *service) add(ctx context.Context, configs ...memberConfig) error {
 		added = append(added, m)
 	}
 	if err := s.server.TakeNames(ctx); err != nil {
-		s.remove(ctx, added...)
+		s.undo(ctx, added)
 		return err
 	}
 	for _, m := range added {
@@ -134,7 +136,20 @@ func (s *service) add(ctx context.Context, configs ...memberConfig) error {
 	return nil
 }
 
-// remove ends members. Calls and requests in progress have drainTime for that, or
+// undo ends members that have not begun.
+func (s *service) undo(ctx context.Context, added []*member) {
+	s.remove(ctx, added...)
+	free(added)
+}
+
+// free makes members that are gone unknown.
+func free(gone []*member) {
+	for _, m := range gone {
+		m.free()
+	}
+}
+
+// remove ends members, of which callers by index know until they are freed. Calls and requests in progress have drainTime for that, or
 // until ctx ends.
 func (s *service) remove(ctx context.Context, gone ...*member) {
 	if len(gone) == 0 {

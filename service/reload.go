@@ -35,6 +35,7 @@ func (s *service) reload(ctx context.Context) (err error) {
 	for _, c := range wanted {
 		errs = append(errs, s.add(ctx, c))
 	}
+	free(gone)
 	errs = append(errs, s.setChannels(s.members.configs()))
 	s.log.Info("reloaded", zap.Int("ended", len(gone)), zap.Int("begun", len(wanted)))
 	return errors.Join(errs...)

@@ -786,3 +786,124 @@ func TestAHundredChangesLeaveNothing(t *testing.T) {
 	}
 	eventually(t, "all descriptors to be closed", func() bool { return d.descriptors(t) <= before })
 }
+
+// Who hears that a bus has come may call at once.
+func TestCallAtTheMomentABusComes(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	n.respond(0x2C, echo)
+	start(t, bus.Address, object{"channels": []object{}})
+	c := connect(t, bus.Address)
+	came := c.signals(t, "InterfacesAdded")
+	for range 50 {
+		call := c.manager("AddBus", inJSON(t, channel(n, object{"bus-name": "Other"})))
+		receive(t, "InterfacesAdded", came)
+		if code, _ := answered(t, c.send("bus5", 0, 0x30, 0, 1)); code != 0 {
+			t.Errorf("%02Xh", code)
+		}
+		receive(t, "that of the other manager", came)
+		if err := end(t, call).Err; err != nil {
+			t.Fatal(err)
+		}
+		c.removed(t, "RemoveBus", "bus5")
+	}
+}
+
+// A host that changes keeps its bus names, and one that goes gives them back.
+func TestNamesOfAHostThatChanges(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t)
+	bt := func(keys object) object {
+		h := object{"type": "bt", "path": filepath.Join(socketDir(t), "ipmi-bt-host"), "name": "ipmi_bt", "legacy-api": true}
+		for key, value := range keys {
+			h[key] = value
+		}
+		return h
+	}
+	_, file := startFile(t, bus.Address, hosts([]object{bt(nil)}))
+	c := connect(t, bus.Address)
+	names := []string{"xyz.openbmc_project.Ipmi.Channel.ipmi_bt", "org.openbmc.HostIpmi"}
+	owned := func(what string, want bool) {
+		t.Helper()
+		for _, name := range names {
+			if got := c.owner(t, name); (got != "") != want {
+				t.Errorf("%s: %q has %s", what, got, name)
+			}
+		}
+	}
+	for _, devIndex := range []int{1, 2, 3} {
+		rewrite(t, file, hosts([]object{bt(object{"devIndex": devIndex})}))
+		c.reloaded(t)
+		owned("changed", true)
+	}
+	rewrite(t, file, hosts([]object{bt(object{"name": "other"})}))
+	names[0] = "xyz.openbmc_project.Ipmi.Channel.other"
+	c.reloaded(t)
+	owned("of another name", true)
+	c.removed(t, "RemoveHost", "other")
+	owned("removed", false)
+	theirs := connect(t, bus.Address)
+	if _, err := theirs.RequestName(names[1], dbus.NameFlagDoNotQueue); err != nil {
+		t.Fatal(err)
+	}
+	if name, text := refused(t, c.manager("AddHost", inJSON(t, bt(nil)))); name != "NotAllowed" || !strings.Contains(text, names[1]) {
+		t.Errorf("%s: %s", name, text)
+	}
+	if got := c.owner(t, "xyz.openbmc_project.Ipmi.Channel.ipmi_bt"); got != "" {
+		t.Errorf("%s has the other name", got)
+	}
+}
+
+// A bus whose device does not take a write is removed all the same.
+func TestStalledBusIsRemoved(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	d := start(t, bus.Address, channels(channel(n, nil)))
+	c := connect(t, bus.Address)
+	eventually(t, "a connection", func() bool { return n.connections() == 1 })
+	before := d.descriptors(t)
+	n.pause()
+	fill(c)
+	c.state(t, "bus5", "Down")
+	begin := time.Now()
+	c.removed(t, "RemoveBus", "bus5")
+	if took := time.Since(begin); took > 4*time.Second+atOnce {
+		t.Errorf("removed after %v", took)
+	}
+	eventually(t, "its descriptor to be closed", func() bool { return d.descriptors(t) < before })
+	n.resume()
+	n.respond(0x2C, echo)
+	c.added(t, "AddBus", channel(n, nil))
+	if got := c.legacy(t, 1, 0x30, 0, 0xFF); got.Status != 0 {
+		t.Errorf("added again: %+v", got)
+	}
+}
+
+// A call by index to a bus that begins anew finds it Down, not unknown: its client
+// tries again.
+func TestIndexOfABusThatChanges(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	respond, asked := recorder(silent)
+	n.respond(0x2C, respond)
+	_, file := startFile(t, bus.Address, channels(channel(n, object{"timeout-ms": 60000})))
+	c := connect(t, bus.Address)
+	went := c.signals(t, "InterfacesRemoved")
+	c.send("bus5", 0, 0x30, 0, 1)
+	receive(t, "a request on the bus", asked)
+	rewrite(t, file, channels(channel(n, nil)))
+	call := c.manager("Reload")
+	receive(t, "the begin of the change", went)
+	for len(call.Done) == 0 {
+		if got := c.legacy(t, 1, 0x30, 0, 2); got.Status != 4 {
+			t.Fatalf("meanwhile: %+v", got)
+		}
+	}
+	if err := end(t, call).Err; err != nil {
+		t.Fatal(err)
+	}
+	n.respond(0x2C, echo)
+	if got := c.legacy(t, 1, 0x30, 0, 3); got.Status != 0 {
+		t.Errorf("afterwards: %+v", got)
+	}
+}
