@@ -47,7 +47,7 @@ func (c ChannelConfig) wants(key string, faults []Fault) []want {
 
 // wants is what the host at key lays claim to: path, name, bus name, and btbridge's.
 func (c HostConfig) wants(key string) []want {
-	name := c.WithDefaults().Name
+	name := c.word()
 	wants := []want{{what: "name " + name, key: key + ".name", value: c.Name}, {what: "path " + c.Path, key: key + ".path", value: c.Path}}
 	if name != "" {
 		wants = append(wants, want{what: "bus name " + name, key: key + ".name", value: c.Name})

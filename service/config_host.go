@@ -73,6 +73,9 @@ func (c HostConfig) WithDefaults() HostConfig {
 	return c
 }
 
+// word is the last part of object path and bus name.
+func (c HostConfig) word() string { return strings.ReplaceAll(c.WithDefaults().Name, "-", "_") }
+
 // bridged reports whether Send Message is served on the interface.
 func (c HostConfig) bridged() bool { return c.Bridge || *c.WithDefaults().Handler == HandlerBMC }
 

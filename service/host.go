@@ -44,7 +44,9 @@ func (c HostConfig) name() string          { return c.Name }
 func (c HostConfig) channel() ipmi.Channel { return *c.IPMIChannel }
 func (c HostConfig) owns() []want          { return c.wants("") }
 
-func (c HostConfig) busNames() (words []string, hostIPMI bool) { return []string{c.Name}, c.LegacyAPI }
+func (c HostConfig) busNames() (words []string, hostIPMI bool) {
+	return []string{c.word()}, c.LegacyAPI
+}
 
 // make implements memberConfig.
 func (c HostConfig) make(ctx context.Context, s *service) (part, error) {

@@ -149,8 +149,8 @@ func free(gone []*member) {
 	}
 }
 
-// remove ends members, of which callers by index know until they are freed. Calls and requests in progress have drainTime for that, or
-// until ctx ends.
+// remove ends members, of which callers by index know until they are freed. Calls and
+// requests in progress have drainTime for that, or until ctx ends.
 func (s *service) remove(ctx context.Context, gone ...*member) {
 	if len(gone) == 0 {
 		return

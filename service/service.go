@@ -147,20 +147,36 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 		loops.Go(func() { s.tellStatus(running) })
 		err = s.serve(ctx, reloads, lost, &loops)
 	}
-	members := s.members.all()
-	for _, m := range members {
-		m.stop()
-	}
-	if err == nil {
-		s.tellTheRest(ctx)
+	if s.isSettled() {
+		s.stopMembers()
+		if err == nil {
+			s.tellTheRest(ctx)
+		}
 	}
 	stop()
-	// Before the buses and the loops: a message bus that reads no more may hold
+	// Before the members and the loops: a message bus that reads no more may hold
 	// one of their writes.
 	err = errors.Join(err, s.server.Close())
-	s.lives.Wait()
 	loops.Wait()
+	s.stopMembers() // Those of a change that was held, too.
+	s.lives.Wait()
 	return err
+}
+
+// isSettled reports whether no more changes are made.
+func (s *service) isSettled() bool {
+	select {
+	case <-s.settled:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *service) stopMembers() {
+	for _, m := range s.members.all() {
+		m.stop()
+	}
 }
 
 // start makes the members of the configuration, and says that they serve.
@@ -184,15 +200,17 @@ func (s *service) start(ctx context.Context) error {
 // lets then end what is in progress.
 func (s *service) serve(ctx context.Context, reloads <-chan os.Signal, lost <-chan error, loops *sync.WaitGroup) error {
 	changing, stop := context.WithCancel(ctx)
-	var manager sync.WaitGroup
-	manager.Go(func() { s.manage(changing, reloads) })
+	loops.Go(func() { s.manage(changing, reloads) })
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-lost:
 	}
 	stop()
-	manager.Wait()
+	select {
+	case <-s.settled:
+	case <-time.After(drainTime): // The message bus reads no more, and a change waits for it.
+	}
 	if ctx.Err() != nil {
 		err = errors.Join(err, s.drain(context.WithoutCancel(ctx), loops))
 	}

@@ -467,6 +467,11 @@ func TestReloadOfOtherKeys(t *testing.T) {
 	respond, asked := recorder(silent)
 	n.respond(0x2C, respond)
 	config := channels(channel(n, object{"handler": "bmc", "timeout-ms": 60000}))
+	config["bmc"] = object{
+		"guid":    "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+		"sensors": []object{{"name": "Inlet", "number": 1, "type": 1, "max": 255, "upper-critical": 80, "file": "/nonexistent"}},
+		"frus":    []object{{"name": "Board", "id": 0, "board": object{"made": "2026-01-31", "name": "One"}}},
+	}
 	_, file := startFile(t, bus.Address, config)
 	c := connect(t, bus.Address)
 	request := app(1, 0x01)
@@ -582,7 +587,8 @@ func TestAddOfWhatIsTaken(t *testing.T) {
 		}
 	}
 	host0, _ := vm(t, "host0", nil)
-	start(t, bus.Address, hosts([]object{host0}, channel(n, nil)))
+	dashed, _ := vm(t, "host_0", nil)
+	start(t, bus.Address, hosts([]object{host0, dashed}, channel(n, nil)))
 	c := connect(t, bus.Address)
 	came := c.signals(t, "InterfacesAdded")
 	host := func(keys object) object {
@@ -604,6 +610,7 @@ func TestAddOfWhatIsTaken(t *testing.T) {
 		"bus name of a host":      {"AddBus", channel(other, object{"devIndex": 1, "bus-name": "host0"}), "NotAllowed", []string{"bus name host0 belongs to host host0"}},
 		"name of a host's":        {"AddHost", host(object{"name": "host0"}), "NotAllowed", []string{`host.name = "host0"`, "belongs to host host0"}},
 		"name of a bus":           {"AddHost", host(object{"name": "bus5"}), "NotAllowed", []string{"name bus5 belongs to channel bus5"}},
+		"object of a host's":      {"AddHost", host(object{"name": "host-0"}), "NotAllowed", []string{"name host_0 belongs to host host_0"}},
 		"path":                    {"AddHost", host(object{"path": host0["path"]}), "NotAllowed", []string{"host.path", "belongs to host host0"}},
 		"bus name of the host's":  {"AddHost", host(object{"name": "host7"}), "NotAllowed", []string{name + "host7, by process"}},
 		"no JSON":                 {"AddBus", nil, "InvalidArgument", []string{"channel = null: must be an object"}},
@@ -628,7 +635,7 @@ func TestAddOfWhatIsTaken(t *testing.T) {
 			t.Errorf("%s of the other kind: %s, %s", member, got, text)
 		}
 	}
-	if diff := cmp.Diff(map[string]bool{"bus5": true, "host0": true}, c.objectsThere(t)); diff != "" || len(came) > 0 {
+	if diff := cmp.Diff(map[string]bool{"bus5": true, "host0": true, "host_0": true}, c.objectsThere(t)); diff != "" || len(came) > 0 {
 		t.Errorf("%d came\n%s", len(came), diff)
 	}
 	if other.connections() != 0 || n.connections() != 1 {
@@ -905,5 +912,37 @@ func TestIndexOfABusThatChanges(t *testing.T) {
 	n.respond(0x2C, echo)
 	if got := c.legacy(t, 1, 0x30, 0, 3); got.Status != 0 {
 		t.Errorf("afterwards: %+v", got)
+	}
+}
+
+// A change that waits for the message bus does not hold up the end.
+func TestStopDuringAChangeWhileTheMessageBusReadsNoMore(t *testing.T) {
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	n.respond(0x2C, silent)
+	config := func(tries int) object {
+		return channels(channel(n, object{"type": "ipmb", "bus-name": "Other", "tries": tries}))
+	}
+	d, file := startFile(t, bus.Address, config(1))
+	c := connect(t, bus.Address)
+	var pid uint32
+	if err := c.BusObject().Call("org.freedesktop.DBus.GetConnectionUnixProcessID", 0, "org.freedesktop.DBus").Store(&pid); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a connection", func() bool { return n.connections() == 1 })
+	rewrite(t, file, config(2))
+	if err := syscall.Kill(int(pid), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(int(pid), syscall.SIGCONT)
+	unasked := packet{to: 0x20, netFn: 7, from: 0x2C, number: 1, cmd: 1, data: make([]byte, 200)}
+	for range 6000 {
+		n.send(t, unasked.bytes())
+	}
+	d.signal(syscall.SIGHUP)
+	d.status(t, "RELOADING=1")
+	d.signal(syscall.SIGTERM)
+	eventually(t, "the end of the daemon", d.ended)
+	if code := d.exit(t); code > 1 {
+		t.Errorf("exit status %d", code)
 	}
 }
