@@ -246,7 +246,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	stays.respond(0x2C, echo)
 	changes.respond(0x2C, echo)
 	config := func(own int) object {
-		return channels(channel(stays, nil), channel(changes, object{"devIndex": 1, "bmc-addr": own}))
+		return channels(channel(stays, unhurried), channel(changes, object{"devIndex": 1, "bmc-addr": own, "timeout-ms": 60000}))
 	}
 	_, file := startFile(t, bus.Address, config(0x20))
 	c := connect(t, bus.Address)
@@ -295,7 +295,7 @@ func TestReloadedBusHasItsNewAddress(t *testing.T) {
 	respond, asked := recorder(echo)
 	n.respond(0x2C, respond)
 	config := func(own string) object {
-		return channels(channel(n, object{"bmc-addr": own, "handler": "none"}))
+		return channels(channel(n, object{"bmc-addr": own, "handler": "none", "timeout-ms": 60000}))
 	}
 	_, file := startFile(t, bus.Address, config("0x20"))
 	c := connect(t, bus.Address)
