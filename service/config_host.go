@@ -1,6 +1,7 @@
 package service
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,10 +24,12 @@ type HostConfig struct {
 	// DevIndex tells hosts apart, as that of a channel does: buses with the same
 	// one are this host's.
 	DevIndex int // devIndex
-	// IPMIChannel is the IPMI channel number. Nil is 15.
+	// IPMIChannel is the IPMI channel number. Nil is 15; for HostOpenIPMI, where both
+	// are 0, it is that of the IPMB behind the driver.
 	IPMIChannel *ipmi.Channel // ipmi-channel
-	// Handler answers what nobody is registered for. Nil is HandlerBMC for HostVM and
-	// HandlerHost for others; HandlerSignal is for buses only.
+	// Handler answers what nobody is registered for. Nil is HandlerBMC for HostVM,
+	// HandlerNone for HostOpenIPMI and HandlerHost for others; HandlerSignal is for
+	// buses only, of which HostOpenIPMI is one.
 	Handler *HandlerKind // handler
 	// Bridge is as that of a channel.
 	Bridge bool // bridge
@@ -34,6 +37,10 @@ type HostConfig struct {
 	// org.openbmc.HostIpmi, as btbridge does, instead of by execute of the host
 	// daemon. It is for one HostBT with HandlerHost.
 	LegacyAPI bool // legacy-api
+	// Commands are those that the handler of HostOpenIPMI answers, beside what programs
+	// have registered: the driver passes on only what it is asked for, each by itself.
+	// They are written as in a policy; a netFn is all of its commands.
+	Commands []ipmi.Commands // commands
 }
 
 // HostType is the kind of a system interface.
@@ -45,10 +52,12 @@ const (
 	HostKCS                  // Linux's kcs_bmc_cdev_ipmi
 	HostBT                   // Linux's bt-bmc
 	HostSSIF                 // Linux's ssif_bmc
+
+	HostOpenIPMI // the other side: a controller behind Linux's ipmi_devintf, which is a bus to us
 )
 
 // hostTypes are the words of a file; a word's place is its constant.
-var hostTypes = []string{"vm", "kcs", "bt", "ssif"}
+var hostTypes = []string{"vm", "kcs", "bt", "ssif", openIPMIName}
 
 // String is the word that a file uses.
 func (t HostType) String() string { return word(hostTypes, int(t)) }
@@ -58,10 +67,16 @@ func (c HostConfig) WithDefaults() HostConfig {
 	if c.IPMIChannel == nil {
 		c.IPMIChannel = new(ipmi.ChannelSystemInterface)
 	}
+	if c.Type == HostOpenIPMI && *c.IPMIChannel == ipmi.ChannelSystemInterface {
+		c.IPMIChannel = new(ipmi.ChannelPrimaryIPMB)
+	}
 	if c.Handler == nil {
 		c.Handler = new(HandlerHost)
-		if c.Type == HostVM {
+		switch c.Type {
+		case HostVM:
 			c.Handler = new(HandlerBMC)
+		case HostOpenIPMI:
+			c.Handler = new(HandlerNone)
 		}
 	}
 	switch {
@@ -75,7 +90,9 @@ func (c HostConfig) WithDefaults() HostConfig {
 }
 
 // bridged reports whether Send Message is served on the interface.
-func (c HostConfig) bridged() bool { return c.Bridge || *c.WithDefaults().Handler == HandlerBMC }
+func (c HostConfig) bridged() bool {
+	return c.Type != HostOpenIPMI && (c.Bridge || *c.WithDefaults().Handler == HandlerBMC)
+}
 
 // hostKeys are the keys of one host.
 var hostKeys = setters[HostConfig]{
@@ -91,6 +108,7 @@ var hostKeys = setters[HostConfig]{
 		choose(r, n, key, handlerKinds, c.Handler)
 	},
 	"bridge":     func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.Bridge) },
+	"commands":   func(r *reader, n node, key string, c *HostConfig) { r.commands(n, key, &c.Commands) },
 	"legacy-api": func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.LegacyAPI) },
 }
 
@@ -98,6 +116,7 @@ var hostKeys = setters[HostConfig]{
 func (c Config) hostFaults() []Fault {
 	var check checker
 	var paths []string
+	var indexes []int // of HostOpenIPMI
 	var legacy bool
 	names := c.channelNames()
 	for i, h := range c.Hosts {
@@ -105,16 +124,24 @@ func (c Config) hostFaults() []Fault {
 		h = h.WithDefaults()
 		check.host(h)
 		check.that(!slices.Contains(names, h.Name), "name", h.Name, "belongs to another one")
-		check.that(!slices.Contains(paths, h.Path), "path", h.Path, "belongs to another one")
+		// What is behind one node may be several buses.
+		path := h.Path
+		if h.Type == HostOpenIPMI {
+			path = fmt.Sprint(path, " ", *h.IPMIChannel)
+			check.that(!slices.Contains(indexes, h.DevIndex), "devIndex", h.DevIndex,
+				fmt.Sprintf("index %d belongs to another one", h.bus().Index()))
+			indexes = append(indexes, h.DevIndex)
+		}
+		check.that(!slices.Contains(paths, path), "path", h.Path, "belongs to another one")
 		check.that(!h.LegacyAPI || !legacy, "legacy-api", h.LegacyAPI, "belongs to another one: there is one org.openbmc.HostIpmi")
 		legacy = legacy || h.LegacyAPI
-		names, paths = append(names, h.Name), append(paths, h.Path)
+		names, paths = append(names, h.Name), append(paths, path)
 	}
 	return check.faults
 }
 
 func (c *checker) host(h HostConfig) {
-	c.that(h.Type <= HostSSIF, "type", h.Type, wanted(hostTypes))
+	c.that(h.Type <= HostOpenIPMI, "type", h.Type, wanted(hostTypes))
 	switch h.Name {
 	case "":
 		c.that(false, "name", "", "is missing")
@@ -129,6 +156,11 @@ func (c *checker) host(h HostConfig) {
 	} else if _, _, err := host.ParseAddress(h.Path); err != nil {
 		c.that(false, "path", h.Path, err.Error())
 	}
+	if h.Type == HostOpenIPMI {
+		c.openIPMI(h)
+		return
+	}
+	c.that(len(h.Commands) == 0, "commands", someOf(h.Commands), "is for hosts of type openipmi only")
 	channel := *h.IPMIChannel
 	c.that(channel <= ipmi.ChannelMaxImplemented || channel == ipmi.ChannelSystemInterface, "ipmi-channel", int(channel), "must be from 0 to 11, or 15")
 	c.that(*h.Handler <= HandlerNone && *h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
@@ -137,4 +169,28 @@ func (c *checker) host(h HostConfig) {
 		c.that(h.Type == HostBT, "legacy-api", h.LegacyAPI, "is for hosts of type bt only")
 		c.that(h.Type != HostBT || *h.Handler == HandlerHost, "legacy-api", h.LegacyAPI, "needs the handler host")
 	}
+}
+
+// typeOpenIPMI is the type in the index of a HostOpenIPMI, which no channel of
+// ipmbbridge's has.
+const typeOpenIPMI ChannelType = 2
+
+// bus is the bus that a HostOpenIPMI with defaults is.
+func (c HostConfig) bus() ChannelConfig {
+	return ChannelConfig{
+		Type: typeOpenIPMI, SlavePath: c.Path, DevIndex: c.DevIndex, Name: c.Name,
+		IPMIChannel: c.IPMIChannel, BusName: DefaultBusName, Handler: *c.Handler,
+	}
+}
+
+// openIPMI is what is wrong with a HostOpenIPMI beside what all hosts have.
+func (c *checker) openIPMI(h HostConfig) {
+	channel := *h.IPMIChannel
+	c.that(channel <= ipmi.ChannelMaxImplemented, "ipmi-channel", int(channel), "must be from 0 to 11, or 15 for 0")
+	c.that(*h.Handler <= HandlerNone, "handler", *h.Handler, wanted(handlerKinds))
+	c.that(*h.Handler == HandlerNone || len(h.Commands) > 0, "commands", "",
+		"is missing: the driver passes on to the handler only what is named here")
+	c.within("devIndex", h.DevIndex, 0, MaxDevIndex)
+	c.that(!h.Bridge, "bridge", h.Bridge, "is not for hosts of type openipmi")
+	c.that(!h.LegacyAPI, "legacy-api", h.LegacyAPI, "is for hosts of type bt only")
 }

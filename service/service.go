@@ -110,7 +110,12 @@ func run(ctx context.Context, o Options) error {
 	}
 	sockets := takeSockets(s.log)
 	for _, h := range s.config.Hosts {
-		if err := s.addHost(ctx, h, sockets); err != nil {
+		if h.Type == HostOpenIPMI {
+			err = s.addOpenIPMI(ctx, h)
+		} else {
+			err = s.addHost(ctx, h, sockets)
+		}
+		if err != nil {
 			return fmt.Errorf("host %s: %w", h.Name, err)
 		}
 	}
