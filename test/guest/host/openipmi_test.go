@@ -1,9 +1,13 @@
 package host
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
 )
 
 // busConfiguration is that of a machine's message bus: everybody may do everything.
@@ -58,7 +62,16 @@ func TestOpenIPMI(t *testing.T) {
 	for _, c := range onDriver {
 		t.Run(c.line, func(t *testing.T) { m.has(t, c) })
 	}
+	t.Run("somebody watches", func(t *testing.T) {
+		m.prints(t, "ipmbctl monitor ipmi0 >/tmp/watched 2>/tmp/watching &")
+		m.eventually(t, "grep watching /tmp/watching")
+		m.has(t, onDriver[2])
+		m.eventually(t, "grep 'ipmi0 .*<- 20h .*app get-device-id .*00h ok' /tmp/watched")
+	})
 	t.Run("an event of the satellite", func(t *testing.T) { m.showsEvents(t, d) })
+	m.prints(t, "ipmbctl respond 0x30 0x55 0xca 0xfe >/tmp/responder 2>&1 &")
+	m.eventually(t, "grep answering /tmp/responder")
+	t.Run("a request of the satellite", func(t *testing.T) { m.isAsked(t, d) })
 	t.Run("the driver goes and comes back", func(t *testing.T) {
 		m.prints(t, "basename $(readlink /sys/class/ipmi/ipmi0/device) >/tmp/device")
 		m.prints(t, "cat /tmp/device >/sys/bus/platform/drivers/ipmi_si/unbind")
@@ -66,6 +79,7 @@ func TestOpenIPMI(t *testing.T) {
 		m.prints(t, "cat /tmp/device >/sys/bus/platform/drivers/ipmi_si/bind")
 		m.eventually(t, "ipmbctl list | grep 'ipmi0.*Up'")
 		m.has(t, onDriver[2])
+		m.isAsked(t, d)
 	})
 	if log := m.prints(t, "cat /tmp/ipmbd.log"); strings.Contains(log, "ERROR") {
 		t.Errorf("ipmbd in the machine said:\n%s", log)
@@ -87,4 +101,22 @@ func (m *machine) showsEvents(t *testing.T, d *daemon) {
 		m.eventually(t, fmt.Sprintf("grep 'ipmi0 .*sensor type 01h number %02xh' /tmp/events", sensor))
 	}
 	m.has(t, command{"ipmbctl sel list", 0, "82h temperature 33h: upper critical going high asserted"})
+}
+
+// isAsked checks that requests of the satellite to host software, LUN 2, come through
+// the BMC outside and the driver to the handler inside, and the answers back. What
+// nobody is registered for the driver answers.
+func (m *machine) isAsked(t *testing.T, d *daemon) {
+	t.Helper()
+	const hostSoftware ipmi.LUN = 2
+	for i := range uint8(5) {
+		request := ipmb.Frame{NetFn: 0x30, DestinationLUN: hostSoftware, SourceLUN: 1, Sequence: i, Command: 0x55, Data: []byte{i}}
+		answer := d.satellites[0].asks(t, request)
+		if answer.Code != ipmi.CodeOK || !bytes.Equal(answer.Data, []byte{0xCA, 0xFE}) || answer.Sequence != i || answer.DestinationLUN != 1 {
+			t.Errorf("request %d: %+v", i, answer)
+		}
+	}
+	if answer := d.satellites[0].asks(t, ipmb.Frame{NetFn: 0x30, DestinationLUN: hostSoftware, Sequence: 6, Command: 0x56}); answer.Code != ipmi.CodeInvalidCommand {
+		t.Errorf("what nobody serves: %+v", answer)
+	}
 }
