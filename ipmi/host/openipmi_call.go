@@ -62,6 +62,8 @@ func (d *OpenIPMI) check(r OpenIPMIRequest) error {
 		return unsupported("requester LUN %d: it is the driver's", r.RequesterLUN)
 	case r.Broadcast && (own || d.direct):
 		return unsupported("a broadcast")
+	case len(r.Data) > openIPMIMaxMessage: // The driver's own length field may not hold it.
+		return d.failed("send", unix.EMSGSIZE)
 	}
 	return nil
 }

@@ -410,6 +410,23 @@ func TestOpenIPMIRefusals(t *testing.T) {
 	}
 }
 
+// TestOpenIPMILongRequests: of a length that its field does not hold nothing is sent.
+func TestOpenIPMILongRequests(t *testing.T) {
+	d, k, _, _ := openDriver(t, 0, asIs)
+	for _, n := range []int{273, 0xFFFF, 0x10000, 0x10002} {
+		long := getDeviceID
+		long.Data = make([]byte, n)
+		for _, long.Responder = range []ipmi.Address{0, 0x82} {
+			if _, err := d.Do(t.Context(), long); !errors.Is(err, unix.EMSGSIZE) {
+				t.Errorf("%d bytes to %v: %v", n, long.Responder, err)
+			}
+		}
+	}
+	if len(k.sent) > 0 {
+		t.Errorf("sent %+v", <-k.sent)
+	}
+}
+
 // TestOpenIPMIInterfaceGone: the driver says so, and tells no reader.
 func TestOpenIPMIInterfaceGone(t *testing.T) {
 	d, k, _, ended := openDriver(t, 0, asIs)
