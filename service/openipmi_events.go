@@ -1,7 +1,6 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -45,7 +44,7 @@ func (q *openIPMIEvents) take(record []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.received++
-	e, ok := ipmi.EventOf(bytes.Clone(record))
+	e, ok := ipmi.EventOf(record)
 	if !ok {
 		q.others++
 		return
