@@ -68,8 +68,8 @@ type openIPMIBus struct {
 	past      map[string]uint64 // counters of the devices that have ended
 }
 
-// newOpenIPMIBus makes a bus whose requests go to a handler. The channel is that of
-// HostConfig.bus; mux tells which commands are served.
+// newOpenIPMIBus makes a bus of a channel that HostConfig.bus has made, whose requests
+// go to a handler. It opens a device whenever there is something new at its path.
 func newOpenIPMIBus(ch ChannelConfig, commands *openIPMICommands, on system, open func() (openIPMIDevice, error),
 	handler ipmi.Handler, iface *bridge.Interface, observer busObserver, log *zap.Logger) *openIPMIBus {
 	b := &openIPMIBus{
