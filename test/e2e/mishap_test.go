@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -80,6 +81,49 @@ var mishaps = []mishap{
 				c.call(basePath, router+".RegisterHandler", path, []commands{command(0x32, byte(i))})
 			}
 		})
+	}},
+}
+
+// changes are what root does at the wrong moment.
+var changes = []mishap{
+	{"a bus is added and removed", func(s *soak) {
+		s.visit(func(c client) {
+			<-c.manager("AddBus", inJSON(s.t, channel(s.asking, object{"slave-path": "/nonexistent/ipmb-7", "devIndex": 3}))).Done
+			<-c.manager("RemoveBus", busPath("bus7")).Done
+		})
+	}},
+	{"the machine's interface is removed and added", func(s *soak) {
+		s.visit(func(c client) {
+			<-c.manager("RemoveHost", busPath("host0")).Done
+			if err := (<-c.manager("AddHost", inJSON(s.t, s.vmConfig)).Done).Err; err != nil {
+				s.t.Errorf("the machine's interface cannot be added again: %v", err)
+			}
+		})
+	}},
+	{"the file is read again", func(s *soak) {
+		s.visit(func(c client) {
+			if err := (<-c.manager("Reload").Done).Err; err != nil {
+				s.t.Errorf("the file cannot be read again: %v", err)
+			}
+		})
+	}},
+	{"a file with faults is read", func(s *soak) {
+		good, err := os.ReadFile(s.config)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		write := func(text []byte) {
+			if err := os.WriteFile(s.config, text, 0o600); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		write(append([]byte("nonsense"), good...))
+		s.visit(func(c client) {
+			if err := (<-c.manager("Reload").Done).Err; err == nil {
+				s.t.Errorf("a file with faults was taken")
+			}
+		})
+		write(good)
 	}},
 }
 

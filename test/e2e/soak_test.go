@@ -41,10 +41,10 @@ func TestSoak(t *testing.T) {
 	workers.Go(func() { s.machine(working) })
 
 	// Half of the time nothing ends the daemon, so that one of them grows old.
-	s.breakThings(soakTime/2, slices.Concat(mishaps, disasters))
+	s.breakThings(soakTime/2, slices.Concat(mishaps, changes, disasters))
 	old := s.daemon.Load()
 	young := s.memory()
-	s.breakThings(soakTime/2, mishaps)
+	s.breakThings(soakTime/2, slices.Concat(mishaps, changes))
 	grown := s.memory()
 
 	rest()
@@ -78,23 +78,23 @@ func TestSoak(t *testing.T) {
 
 // soak is the board of TestSoak.
 type soak struct {
-	t      *testing.T
-	bus    *bustest.Bus
-	config string
-	node   *node // of bus5, whose satellite at 2Ch echoes
-	asking *node // of bus6, whose satellite asks the host daemon
-	vm     string
-	host   *hostd.Daemon
-	daemon atomic.Pointer[daemon] // the one that runs
-	ended  outcomes
+	t        *testing.T
+	bus      *bustest.Bus
+	config   string
+	node     *node  // of bus5, whose satellite at 2Ch echoes
+	asking   *node  // of bus6, whose satellite asks the host daemon
+	vm       string // where the machine connects
+	vmConfig object
+	host     *hostd.Daemon
+	daemon   atomic.Pointer[daemon] // the one that runs
+	ended    outcomes
 }
 
 func newSoak(t *testing.T) *soak {
 	s := &soak{t: t, bus: bustest.Start(t), node: listen(t, "ipmb-5"), asking: listen(t, "ipmb-6")}
 	s.node.respond(0x2C, echo)
-	var machine object
-	machine, s.vm = vm(t, "host0", object{"devIndex": 2})
-	s.config = configFile(t, hosts([]object{machine},
+	s.vmConfig, s.vm = vm(t, "host0", object{"devIndex": 2})
+	s.config = configFile(t, hosts([]object{s.vmConfig},
 		channel(s.node, object{"timeout-ms": 100}), channel(s.asking, object{"devIndex": 1})))
 	s.startHost()
 	s.startDaemon()
@@ -144,6 +144,7 @@ func (s *soak) measure() sizes {
 	for _, bus := range []string{"bus5", "bus6"} {
 		c.state(s.t, bus, "Up")
 	}
+	c.reloaded(s.t) // All has begun that is begun after the daemon is ready.
 	c.Close()
 	z := sizes{d.descriptors(s.t), make(map[string]int)}
 	d.signal(syscall.SIGQUIT)
