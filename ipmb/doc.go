@@ -23,7 +23,7 @@
 //     a context given to Start is waited for by package context.
 //  6. Data handed to a call is not kept after it returns; data in a Response
 //     belongs to the caller. A Frame that an Observer is shown is valid until
-//     the method returns.
+//     the method returns, and so is the Response that a Call of NewCall tells of.
 //
 // Sources: IPMB v1.0, sections 2 to 4; the sequence number expiration of 5 s
 // is its table 4-1.
