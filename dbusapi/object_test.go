@@ -9,6 +9,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/ipmb"
 	documents "ipmbd/xml"
 )
 
@@ -144,7 +145,7 @@ func TestObjectsComeAndGo(t *testing.T) {
 			t.Errorf("signal %v", got)
 		}
 	}
-	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(statusInvalid) {
+	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(ipmb.StatusInvalid) {
 		t.Errorf("the channel of a removed bus answers %v", got)
 	}
 	if _, err := r.call(t, o.Path(), introspectableInterface, "Introspect"); err == nil {
@@ -161,7 +162,7 @@ func TestFirstBusHasASharedIndex(t *testing.T) {
 		t.Error("the second bus was reached")
 	}
 	r.server.RemoveBus(o)
-	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(statusOK) {
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("after the second has gone: %v", got)
 	}
 }
