@@ -72,9 +72,9 @@ func newCall() *Call {
 }
 
 // NewCall makes a call for Engine.Send. done is told how each request ended: its
-// answer, whose data is valid until done returns, or the error. It is called
-// with the engine locked, so it must not block and not use the engine; the call
-// may be sent again as soon as it has begun.
+// answer, whose data is valid until done returns, or the error. The engine's own
+// loops call it, with an error the engine is locked: it must not block and not
+// use the engine. The call may be sent again as soon as done has begun.
 func NewCall(done func(ipmi.Response, error)) *Call {
 	c := &Call{state: stateEnded, done: done}
 	c.deadline.owner = c
@@ -122,7 +122,8 @@ func (e *Engine) Start(ctx context.Context, req Request) (*Call, error) {
 func (e *Engine) Send(c *Call, req *Request) error { return e.start(c, req, nil) }
 
 // Cancel ends a request of Engine.Send with context.Canceled if it has not ended.
-// It is for the goroutine that sends.
+// It is for the goroutine that sends. An answer that is there already may be told
+// of after it has returned.
 func (c *Call) Cancel() {
 	if c.engine != nil {
 		c.engine.cancel(c, context.Canceled)
@@ -317,9 +318,8 @@ func (e *Engine) answered(c *Call, f Frame) {
 	n.answers++
 	n.answeredIn = e.batch
 	c.taken = true
-	c.response = ipmi.Response{Code: f.Code, Data: f.Data}
 	if c.done == nil {
-		c.response.Data = append([]byte(nil), f.Data...)
+		c.response = ipmi.Response{Code: f.Code, Data: append([]byte(nil), f.Data...)}
 	}
 	e.end(c, nil, now)
 }
@@ -359,10 +359,8 @@ func (e *Engine) end(c *Call, err error, now time.Duration) {
 	}
 	c.settled.set()
 	c.ended.set()
-	if c.done != nil {
-		response := c.response
-		c.response = ipmi.Response{}
-		c.done(response, err) // Another engine may have the call from here on.
+	if c.done != nil && err != nil { // receiveFrame tells of an answer
+		c.done(ipmi.Response{}, err) // Another engine may have the call from here on.
 	}
 }
 
