@@ -21,6 +21,8 @@ type Bus interface {
 	// responder of 0 is the configured remote address. The errors are those of
 	// package ipmb.
 	Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error)
+	// Send is Do for a call of ipmb.NewCall, see ipmb.Engine.Send.
+	Send(c *ipmb.Call, req *ipmb.Request) error
 	// Broadcast sends a frame to address 0, to which nobody answers.
 	Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
 	// Properties is how the bus is now. It does not block.
@@ -127,10 +129,18 @@ func childPath(kind, name string) (dbus.ObjectPath, error) {
 	return path, nil
 }
 
-// enter begins a call on the bus, unless too many are in progress.
-func (o *BusObject) enter() error {
+// begin begins a call on the bus, unless too many are in progress.
+func (o *BusObject) begin() bool {
 	if int(o.inProgress.Add(1)) > o.maxCalls {
 		o.inProgress.Add(-1)
+		return false
+	}
+	return true
+}
+
+// enter begins a call of a D-Bus client.
+func (o *BusObject) enter() error {
+	if !o.begin() {
 		o.refused.Add(1)
 		return ErrLimit
 	}
@@ -138,6 +148,23 @@ func (o *BusObject) enter() error {
 }
 
 func (o *BusObject) leave() { o.inProgress.Add(-1) }
+
+// Send sends a request of a client who is not on D-Bus, within the limit of the
+// bus: beyond it the error is ipmb.ErrBusy. Without an error, Ended is to be called
+// when the request has ended.
+func (o *BusObject) Send(c *ipmb.Call, req *ipmb.Request) error {
+	if !o.begin() {
+		return ipmb.ErrBusy
+	}
+	err := o.bus.Send(c, req)
+	if err != nil {
+		o.leave()
+	}
+	return err
+}
+
+// Ended is the end of a request of Send. It does not block.
+func (o *BusObject) Ended() { o.leave() }
 
 // do sends a request within the limit of the bus.
 func (o *BusObject) do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {

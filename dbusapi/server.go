@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,9 @@ type Config struct {
 	MaxCallsPerSender int
 	// Mux is where RegisterHandler registers; nil is one of the server's own.
 	Mux *ipmi.Mux
+	// Statistics is counters of others that are of no bus, to be shown beside our
+	// own; nil for none.
+	Statistics func() map[string]uint64
 }
 
 // Server is the service on D-Bus.
@@ -46,6 +50,7 @@ type Server struct {
 	// answerers are clients that answer by signals.
 	answerers answerers
 
+	others      func() map[string]uint64 // more statistics, or nil
 	signalNames []string
 	trustedUser uint32 // 0 but in tests
 	users       users
@@ -78,6 +83,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		log:         &SystemLog{ownConn: ownConn{address: config.Address}},
 		system:      &System{ownConn{address: config.Address}},
 		router:      newRouter(config.Mux),
+		others:      config.Statistics,
 		signalNames: config.SignalNames,
 		users:       make(users),
 		outgoing:    make(chan []byte, maxSignals),
@@ -156,6 +162,10 @@ func (s *Server) RemoveBus(o *BusObject) {
 	}
 }
 
+// Channel is the bus that org.openbmc.Ipmb reaches by an index, nil when there is
+// none.
+func (s *Server) Channel(index uint8) *BusObject { return s.objects.channel(index) }
+
 // Run sends signals and obeys those of others until ctx ends (nil) or a
 // connection to the message bus is lost (ErrDisconnected).
 func (s *Server) Run(ctx context.Context) error {
@@ -194,10 +204,10 @@ func (s *Server) Close() error {
 }
 
 // Statistics is the counters that are of no bus, by name: what happened to the
-// signals taken as commands, answers of handlers that came too late, and events
-// that nobody will hear of.
+// signals taken as commands, answers of handlers that came too late, events
+// that nobody will hear of, and those of others.
 func (s *Server) Statistics() map[string]uint64 {
-	return map[string]uint64{
+	statistics := map[string]uint64{
 		"signals-malformed": s.counters.signalsMalformed.Load(),
 		"signals-refused":   s.counters.signalsRefused.Load(),
 		"signals-dropped":   s.counters.signalsDropped.Load(),
@@ -206,6 +216,10 @@ func (s *Server) Statistics() map[string]uint64 {
 		"handler-replies-late": s.names.countLate(),
 		"events-not-kept":      s.events.countNotKept(),
 	}
+	if s.others != nil {
+		maps.Copy(statistics, s.others())
+	}
+	return statistics
 }
 
 // nextID is an id for a ReceivedMessage.
