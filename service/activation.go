@@ -8,8 +8,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// passed are the listening sockets that systemd has passed us, by their addresses
-// as host.Listen takes them.
+// passed are the listening sockets that systemd has passed us, by network and
+// address, as host.Listen takes them: "unix:/PATH".
 type passed map[string]net.Listener
 
 // takeSockets takes the sockets that systemd has passed. What is none that can be
@@ -49,7 +49,7 @@ func (p passed) take(address string) net.Listener {
 // close closes what nobody has taken.
 func (p passed) close(log *zap.Logger) {
 	for address, listener := range p {
-		log.Warn("a socket from systemd is closed: no host is configured for it", zap.String("address", address))
+		log.Warn("a socket from systemd is closed: nothing is configured for it", zap.String("address", address))
 		listener.Close()
 	}
 }

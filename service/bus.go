@@ -242,6 +242,9 @@ func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, er
 	return b.engine.Do(ctx, req)
 }
 
+// Send implements dbusapi.Bus.
+func (b *engineBus) Send(c *ipmb.Call, req *ipmb.Request) error { return b.engine.Send(c, req) }
+
 // Broadcast implements dbusapi.Bus.
 func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
 	return b.engine.Broadcast(ctx, netFn, lun, cmd, data)

@@ -16,9 +16,13 @@ type Config struct {
 	Channels []ChannelConfig // channels
 	Hosts    []HostConfig    // hosts
 	BMC      BMCConfig       // bmc
-	// MaxCallsPerSender is how many calls one D-Bus connection may have in
-	// flight; dbusapi.Config has the default.
+	// MaxCallsPerSender is how many calls one D-Bus connection, and requests one
+	// client of the frame socket, may have in flight; dbusapi.Config and
+	// frames.Config have the default.
 	MaxCallsPerSender int // max-calls-per-sender
+	// FrameSocket is the path of the frame socket. Empty is [DefaultFrameSocket] if
+	// systemd has passed that, and else none.
+	FrameSocket string // frame-socket
 	// TrustedNames are well-known D-Bus names whose owners' signals are obeyed
 	// beside those of uid 0.
 	TrustedNames []string // trusted-names
@@ -85,8 +89,9 @@ type ChannelConfig struct {
 
 // Defaults and bounds of a configuration.
 const (
-	DefaultAddress ipmi.Address = 0x20
-	DefaultBusName              = "Ipmb"
+	DefaultAddress     ipmi.Address = 0x20
+	DefaultBusName                  = "Ipmb"
+	DefaultFrameSocket              = "/run/ipmbd/ipmb.sock"
 
 	// MaxDevIndex is the largest devIndex whose index fits a byte.
 	MaxDevIndex = 0xFF >> 2

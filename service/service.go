@@ -3,7 +3,8 @@
 // the only package that knows all the others.
 //
 // The order of a start: transports are opened but not read, all objects are
-// exported, all names are taken, the buses begin to read, and systemd is told.
+// exported, all names are taken, the buses begin to read, the frame socket is
+// served, and systemd is told.
 // A stop goes the other way: names are given back, calls and requests in
 // progress have two seconds to end, the buses stop, the connections close. A
 // message bus that reads no more holds up none of it.
@@ -15,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +25,7 @@ import (
 	"go.uber.org/zap"
 
 	"ipmbd/dbusapi"
+	"ipmbd/frames"
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/bmc"
 	"ipmbd/ipmi/bridge"
@@ -54,10 +57,13 @@ type service struct {
 	storage    *bmc.Storage // of the built-in BMC
 	bmc        *bmc.BMC
 	own        *bridge.Interface // the BMC's, for events of its own
-	demo       *demo             // nil for real buses
-	buses      []*channel
-	hosts      []*hostInterface
-	changed    chan struct{} // the state of a bus may have changed
+	frames     *frames.Server
+	// frameListener is the frame socket; nil when there is none.
+	frameListener *net.UnixListener
+	demo          *demo // nil for real buses
+	buses         []*channel
+	hosts         []*hostInterface
+	changed       chan struct{} // the state of a bus may have changed
 }
 
 // channel is a bus with its object on D-Bus.
@@ -84,11 +90,13 @@ func run(ctx context.Context, o Options) error {
 			return err
 		}
 	}
+	s.frames = s.newFrames()
 	server, err := dbusapi.Open(ctx, dbusapi.Config{
 		Address:           o.Bus,
 		SignalNames:       s.config.TrustedNames,
 		MaxCallsPerSender: s.config.MaxCallsPerSender,
 		Mux:               &s.mux,
+		Statistics:        s.frames.Statistics,
 	})
 	if err != nil {
 		return err
@@ -114,6 +122,10 @@ func run(ctx context.Context, o Options) error {
 			return fmt.Errorf("host %s: %w", h.Name, err)
 		}
 	}
+	if err := s.listenFrames(ctx, sockets); err != nil {
+		return err
+	}
+	defer s.closeFrames()
 	sockets.close(s.log)
 	if err := server.TakeNames(ctx); err != nil {
 		return err
@@ -202,6 +214,10 @@ func (s *service) run(ctx context.Context) error {
 	loops.Go(func() { s.tellStatus(running) })
 
 	s.awaitBuses(ctx)
+	// Clients of the frame socket are told of the calls that the buses end at last.
+	framing, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	loops.Go(func() { s.runFrames(framing) })
 	err := notify("READY=1", s.status())
 	if err == nil {
 		s.log.Info("serving", zap.Int("buses", len(s.buses)))
@@ -215,6 +231,7 @@ func (s *service) run(ctx context.Context) error {
 	if err == nil {
 		s.tellTheRest(ctx)
 	}
+	hangUp()
 	// Before the buses and the loops: a message bus that reads no more may hold
 	// one of their writes.
 	err = errors.Join(err, s.server.Close())
@@ -252,6 +269,7 @@ func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 	for _, bus := range s.buses {
 		draining.Go(func() { bus.Drain(ctx) })
 	}
+	draining.Go(func() { s.frames.Drain(ctx) })
 	s.server.Drain(ctx)
 	draining.Wait()
 	return err
@@ -261,7 +279,10 @@ func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 func (s *service) tellTheRest(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTime)
 	defer cancel()
+	var telling sync.WaitGroup
+	telling.Go(func() { s.frames.Drain(ctx) })
 	s.server.Drain(ctx)
+	telling.Wait()
 }
 
 // tellStatus keeps systemd's status line true until ctx ends.
