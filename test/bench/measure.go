@@ -59,6 +59,7 @@ func measureCalls(ctx context.Context, l *lab, o options, out io.Writer) error {
 			t.row(n, c.name, all[i])
 		}
 		t.ratios(n, "ipmbd / floor", all[callIPMBD], all[callFloor])
+		t.ratios(n, "frame socket / floor", all[callFrames], all[callFloor])
 		if n == 1 {
 			first = all
 		}
