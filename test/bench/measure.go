@@ -49,7 +49,7 @@ func measureAll(ctx context.Context, o options, out io.Writer) error {
 
 func measureCalls(ctx context.Context, l *lab, o options, out io.Writer) error {
 	t := newCallTable(out, fmt.Sprintf("sendRequest, Get Device ID (medians of %d rounds)", o.rounds))
-	var first, last []series
+	var measured [][]series
 	for _, n := range callsInFlight {
 		all, err := measureRounds(ctx, l.calls, n, o)
 		if err != nil {
@@ -60,13 +60,10 @@ func measureCalls(ctx context.Context, l *lab, o options, out io.Writer) error {
 		}
 		t.ratios(n, "ipmbd / floor", all[callIPMBD], all[callFloor])
 		t.ratios(n, "frame socket / floor", all[callFrames], all[callFloor])
-		if n == 1 {
-			first = all
-		}
-		last = all
+		measured = append(measured, all)
 	}
 	t.flush()
-	printGoals(out, first, last)
+	printGoals(out, measured)
 	return nil
 }
 
