@@ -80,7 +80,7 @@ type ChannelConfig struct {
 	// MaxFrame limits frames, in bytes, the destination address included. 0
 	// leaves it to the transport.
 	MaxFrame int // max-frame
-	// MaxCalls is how many calls of D-Bus clients may be in flight;
+	// MaxCalls is how many calls of clients may be in flight;
 	// dbusapi.Config has the default.
 	MaxCalls int // max-calls
 	// MaxHandlers is how many requests may be in handlers at a time. 0 is 64.
