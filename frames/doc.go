@@ -24,9 +24,9 @@
 //
 //  1. Each packet of a client is answered by one packet, once, unless the client
 //     has gone, or is cut off.
-//  2. Nothing a client sends or does not read stops, blocks or slows down other
-//     clients or a bus. With 1024 answers owed to it, in progress or unread, a
-//     client is cut off.
+//  2. Nothing a client sends or does not read stops or blocks other clients or a
+//     bus. One that has left 1024 answers unread, beside what its socket holds, and
+//     sends another request is cut off.
 //  3. When a client goes, its requests end.
 //  4. Nothing is allocated for a request, once as many have been in flight.
 //  5. Run starts two goroutines for each client; when it has returned none is

@@ -10,9 +10,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// maxOwed is how many answers may be owed to a client: requests in progress, and
-// answers that it has not read and that its socket has no room for.
-const maxOwed = 1024
+// maxUnread is how many answers a client may leave unread, beside those that its
+// socket has room for.
+const maxUnread = 1024
 
 // peer is a client at the other end. One goroutine reads its requests and starts
 // them. Whoever brings an answer writes it, as far as the socket has room; what
@@ -124,7 +124,8 @@ func (p *peer) take(packet []byte) error {
 func (p *peer) enter(index uint8, status ipmb.Status) (*exchange, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.owed >= maxOwed {
+	inProgress := len(p.exchanges) - len(p.free)
+	if p.owed-inProgress >= maxUnread {
 		return nil, ErrUnread
 	}
 	p.owed++
