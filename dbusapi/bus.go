@@ -21,8 +21,6 @@ type Bus interface {
 	// responder of 0 is the configured remote address. The errors are those of
 	// package ipmb.
 	Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error)
-	// Send is Do for a call of ipmb.NewCall, see ipmb.Engine.Send.
-	Send(c *ipmb.Call, req *ipmb.Request) error
 	// Broadcast sends a frame to address 0, to which nobody answers.
 	Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
 	// Properties is how the bus is now. It does not block.
@@ -47,6 +45,12 @@ type Bus interface {
 	SetVerifyChecksum(on bool) error
 	// Statistics is the counters by name; the caller may change the map.
 	Statistics() map[string]uint64
+}
+
+// Sender is a Bus with an engine: it needs no goroutine for each request of
+// BusObject.Send. See ipmb.Engine.Send.
+type Sender interface {
+	Send(c *ipmb.Call, req *ipmb.Request) error
 }
 
 // Properties is what a bus shows of itself. It is comparable.
@@ -153,10 +157,18 @@ func (o *BusObject) leave() { o.inProgress.Add(-1) }
 // bus: beyond it the error is ipmb.ErrBusy. Without an error, Ended is to be called
 // when the request has ended.
 func (o *BusObject) Send(c *ipmb.Call, req *ipmb.Request) error {
-	if !o.begin() {
+	switch {
+	case req.Responder == 0: // which is the remote address for Do
+		return fmt.Errorf("%w: responder 00h", ipmb.ErrInvalid)
+	case !o.begin():
 		return ipmb.ErrBusy
 	}
-	err := o.bus.Send(c, req)
+	sender, ok := o.bus.(Sender)
+	if !ok {
+		c.SendBy(o.server.callers.base, req, o.bus.Do)
+		return nil
+	}
+	err := sender.Send(c, req)
 	if err != nil {
 		o.leave()
 	}

@@ -67,14 +67,6 @@ func (b *fakeBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, erro
 	return ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil
 }
 
-// Send fails, or is never answered.
-func (b *fakeBus) Send(_ *ipmb.Call, req *ipmb.Request) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.requests = append(b.requests, *req)
-	return b.errs[req.Command]
-}
-
 func (b *fakeBus) Broadcast(_ context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -33,7 +33,7 @@ type peer struct {
 	exchanges []*exchange
 
 	mu      sync.Mutex
-	work    sync.Cond // for the goroutine that waits for room
+	work    sync.Cond // for the goroutine that waits for room, and for awaitEnds
 	free    []*exchange
 	answers packets // to be written
 	owed    int     // packets that were read and whose answer was not written
@@ -70,7 +70,17 @@ func (p *peer) serve() error {
 		x.call.Cancel()
 	}
 	patient.Wait()
+	p.awaitEnds()
 	return err
+}
+
+// awaitEnds waits until all requests have ended, after hangUp.
+func (p *peer) awaitEnds() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.free) < len(p.exchanges) {
+		p.work.Wait()
+	}
 }
 
 // hangUp makes both goroutines end.
@@ -79,7 +89,7 @@ func (p *peer) hangUp() {
 	p.gone = true
 	p.settle()
 	p.mu.Unlock()
-	p.work.Signal()
+	p.work.Broadcast()
 	p.conn.Close()
 }
 
@@ -164,15 +174,23 @@ func (p *peer) fail(x *exchange, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answers.addStatus(x.index, ipmb.StatusOf(err))
-	p.free = append(p.free, x)
+	p.release(x)
 	p.writeLater()
+}
+
+// release makes an exchange ready for the next request.
+func (p *peer) release(x *exchange) {
+	p.free = append(p.free, x)
+	if p.gone {
+		p.work.Broadcast()
+	}
 }
 
 // answer ends a request with its answer. No engine is locked.
 func (p *peer) answer(x *exchange, r ipmi.Response) {
 	p.mu.Lock()
 	p.answers.addAnswer(x.index, response(x.frame, r))
-	p.free = append(p.free, x)
+	p.release(x)
 	first := p.begins()
 	p.mu.Unlock()
 	if first {

@@ -242,7 +242,7 @@ func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, er
 	return b.engine.Do(ctx, req)
 }
 
-// Send implements dbusapi.Bus.
+// Send implements dbusapi.Sender.
 func (b *engineBus) Send(c *ipmb.Call, req *ipmb.Request) error { return b.engine.Send(c, req) }
 
 // Broadcast implements dbusapi.Bus.

@@ -74,8 +74,6 @@ func (b *fakeBus) Do(ctx context.Context, r ipmb.Request) (ipmi.Response, error)
 	return ipmi.Response{}, ipmb.ErrNotAcknowledged
 }
 
-func (b *fakeBus) Send(*ipmb.Call, *ipmb.Request) error { return ipmb.ErrClosed }
-
 func (b *fakeBus) Broadcast(context.Context, ipmi.NetFn, ipmi.LUN, ipmi.Command, []byte) error {
 	return nil
 }
