@@ -106,6 +106,8 @@ type BusObject struct {
 
 	maxCalls   int
 	inProgress atomic.Int32
+	leaving    atomic.Bool   // no more calls are let in
+	left       chan struct{} // has room: told when the last call has ended while leaving
 	refused    atomic.Uint64
 	unsent     atomic.Uint64
 
@@ -133,35 +135,65 @@ func childPath(kind, name string) (dbus.ObjectPath, error) {
 	return path, nil
 }
 
-// begin begins a call on the bus, unless too many are in progress.
-func (o *BusObject) begin() bool {
-	if int(o.inProgress.Add(1)) > o.maxCalls {
-		o.inProgress.Add(-1)
-		return false
-	}
-	return true
-}
-
-// enter begins a call of a D-Bus client.
-func (o *BusObject) enter() error {
-	if !o.begin() {
-		o.refused.Add(1)
+// begin begins a call on the bus.
+func (o *BusObject) begin() error {
+	n := int(o.inProgress.Add(1))
+	switch {
+	case o.leaving.Load():
+		o.leave()
+		return errRemoved
+	case n > o.maxCalls:
+		o.leave()
 		return ErrLimit
 	}
 	return nil
 }
 
-func (o *BusObject) leave() { o.inProgress.Add(-1) }
+// enter begins a call of a D-Bus client.
+func (o *BusObject) enter() error {
+	err := o.begin()
+	if err == ErrLimit {
+		o.refused.Add(1)
+	}
+	return err
+}
+
+func (o *BusObject) leave() {
+	if o.inProgress.Add(-1) > 0 || !o.leaving.Load() {
+		return
+	}
+	select {
+	case o.left <- struct{}{}:
+	default: // It has been told.
+	}
+}
+
+// Drain lets no more requests to the bus in and waits until those in progress have
+// ended, at most until ctx does.
+func (o *BusObject) Drain(ctx context.Context) {
+	o.leaving.Store(true)
+	for o.inProgress.Load() > 0 {
+		select {
+		case <-o.left:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // Send sends a request of a client who is not on D-Bus, within the limit of the
 // bus: beyond it the error is ipmb.ErrBusy. Without an error, Ended is to be called
 // when the request has ended.
 func (o *BusObject) Send(c *ipmb.Call, req *ipmb.Request) error {
-	switch {
-	case req.Responder == 0: // which is the remote address for Do
+	if req.Responder == 0 { // which is the remote address for Do
 		return fmt.Errorf("%w: responder 00h", ipmb.ErrInvalid)
-	case !o.begin():
+	}
+	switch err := o.begin(); err {
+	case nil:
+	case ErrLimit:
 		return ipmb.ErrBusy
+	default:
+		return err
 	}
 	sender, ok := o.bus.(Sender)
 	if !ok {

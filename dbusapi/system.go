@@ -133,7 +133,7 @@ func (s *System) Request(ctx context.Context, host int, t Transition) error {
 			Interface: controlNMI, Member: "NMI", NoAutoStart: true})
 	}
 	to := transitions[t]
-	for _, service := range []string{fmt.Sprint(to.iface, host), to.iface} {
+	for _, service := range stateServices(to.iface, host) {
 		p := Property{service, fmt.Sprint(to.path, host), to.iface, to.property}
 		err = ask(ctx, conn, p.method("Set"), to.iface, to.property, dbus.MakeVariant(to.value))
 		if !errors.Is(err, ipmi.ErrAbsent) {
@@ -142,6 +142,9 @@ func (s *System) Request(ctx context.Context, host int, t Transition) error {
 	}
 	return err
 }
+
+// stateServices are the names that a service of a host may have.
+func stateServices(name string, host int) []string { return []string{fmt.Sprint(name, host), name} }
 
 // ask calls a method that answers nothing.
 func ask(ctx context.Context, conn *Conn, m Method, args ...any) error {

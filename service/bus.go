@@ -24,11 +24,14 @@ type Bus interface {
 	// anything is read. A failure is in the bus's state.
 	Open(ctx context.Context)
 	// Run serves the bus, and opens its transport again whenever it ends,
-	// until ctx does.
+	// until ctx does. It is called once.
 	Run(ctx context.Context)
 	// Begun is closed when Run takes calls for the first time, or finds that the
-	// bus is Down.
+	// bus is Down. Calls wait for it.
 	Begun() <-chan struct{}
+	// Pulse returns when the loops of the bus have had a turn; where one hangs, so
+	// does it.
+	Pulse(ctx context.Context)
 	// Drain takes no more requests from the bus and waits until those taken
 	// are answered, at most until ctx ends.
 	Drain(ctx context.Context)
@@ -37,11 +40,13 @@ type Bus interface {
 // engineBus is an engine on a transport.
 type engineBus struct {
 	config    ChannelConfig
+	settings  ipmb.Config // of the engine
 	engine    *ipmb.Engine
 	iface     *bridge.Interface
 	device    *device // of Open and, from then on, of Run
 	jobs      chan job
-	performed func() // tells whose job it was that it is done; nil for nobody
+	over      chan struct{} // closed when Run has returned
+	performed func()        // tells whose job it was that it is done; nil for nobody
 	log       *zap.Logger
 	observer  busObserver // told of what happens; its methods do not block
 	begun     chan struct{}
@@ -76,6 +81,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		iface:     iface,
 		device:    d,
 		jobs:      make(chan job),
+		over:      make(chan struct{}),
 		log:       log.With(zap.String("bus", ch.Name)),
 		observer:  observer,
 		condition: condition{closed: "not opened yet"},
@@ -85,7 +91,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		begun:     make(chan struct{}),
 	}
 	b.begin = sync.OnceFunc(func() { close(b.begun) })
-	engine := ipmb.Config{
+	b.settings = ipmb.Config{
 		Address:         ch.BMCAddress,
 		Interface:       ch.Name,
 		Channel:         *ch.IPMIChannel,
@@ -99,9 +105,9 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		Observer:        engineObserver{b},
 	}
 	if ch.bridged() {
-		engine.Patience, engine.Stray = iface.Patience, iface.Stray
+		b.settings.Patience, b.settings.Stray = iface.Patience, iface.Stray
 	}
-	b.engine = ipmb.New(engine)
+	b.engine = ipmb.New(b.settings)
 	return b
 }
 
@@ -143,6 +149,7 @@ func (b *engineBus) connect(ctx context.Context) error {
 
 // Run implements Bus.
 func (b *engineBus) Run(ctx context.Context) {
+	defer close(b.over)
 	var retry backoff
 	for ctx.Err() == nil {
 		begin := time.Now()
@@ -231,15 +238,45 @@ func addCounters(sum map[string]uint64, t i2c.Transport) {
 	}
 }
 
+// Pulse implements Bus.
+func (b *engineBus) Pulse(ctx context.Context) { b.engine.Pulse(ctx) }
+
 // Drain implements Bus.
 func (b *engineBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }
 
 // Do implements dbusapi.Bus.
 func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
+	if err := b.awaitBegun(ctx); err != nil {
+		return ipmi.Response{}, err
+	}
 	if req.Responder == 0 {
 		req.Responder = b.config.RemoteAddress
 	}
-	return b.engine.Do(ctx, req)
+	res, err := b.engine.Do(ctx, req)
+	if b.log.Core().Enabled(zap.DebugLevel) {
+		b.log.Debug("request sent", zap.Stringer("addr", req.Responder), zap.String("netfn", hexByte(req.NetFn)),
+			zap.String("cmd", hexByte(req.Command)), zap.Stringer("cc", res.Code), zap.Error(err))
+	}
+	return res, err
+}
+
+// awaitBegun waits until the bus has begun: its object and the name of the service are
+// there a moment earlier, and who hears of them, or has started the service, may call
+// at once.
+func (b *engineBus) awaitBegun(ctx context.Context) error {
+	select {
+	case <-b.begun:
+		return nil
+	default:
+	}
+	select {
+	case <-b.begun:
+		return nil
+	case <-b.over:
+		return ipmb.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Send implements dbusapi.Sender.
@@ -247,6 +284,9 @@ func (b *engineBus) Send(c *ipmb.Call, req *ipmb.Request) error { return b.engin
 
 // Broadcast implements dbusapi.Bus.
 func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	if err := b.awaitBegun(ctx); err != nil {
+		return err
+	}
 	return b.engine.Broadcast(ctx, netFn, lun, cmd, data)
 }
 

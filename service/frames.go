@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"ipmbd/frames"
-	"ipmbd/internal/socket"
+	unixsocket "ipmbd/internal/socket"
 )
 
 // seqpacket is what package net calls SOCK_SEQPACKET.
@@ -44,20 +44,28 @@ func (s *service) frameBus(index uint8) frames.Bus {
 	return nil
 }
 
+// frameAddress is that of the frame socket among those that systemd passes.
+func (c Config) frameAddress() string {
+	return seqpacket + ":" + cmp.Or(c.FrameSocket, DefaultFrameSocket)
+}
+
 // listenFrames opens the frame socket: systemd's, or the one that the
 // configuration names. Without both there is none.
-func (s *service) listenFrames(ctx context.Context, sockets passed) error {
-	path := cmp.Or(s.config.FrameSocket, DefaultFrameSocket)
-	listener := sockets.take(seqpacket + ":" + path)
-	if listener == nil && s.config.FrameSocket != "" {
-		var err error
-		if listener, err = socket.Listen(ctx, seqpacket, path); err != nil {
-			return fmt.Errorf("frame-socket: %w", err)
-		}
+func (s *service) listenFrames(ctx context.Context) error {
+	var listener net.Listener
+	var err error
+	switch address := s.config.frameAddress(); {
+	case s.sockets[address] != nil:
+		listener, err = s.sockets.listen(ctx, address)
+	case s.config.FrameSocket != "":
+		listener, err = unixsocket.Listen(ctx, seqpacket, s.config.FrameSocket)
+	default:
+		return nil
 	}
-	if listener != nil {
-		s.frameListener = listener.(*net.UnixListener)
+	if err != nil {
+		return fmt.Errorf("frame-socket: %w", err)
 	}
+	s.frameListener = listener.(*net.UnixListener)
 	return nil
 }
 

@@ -41,7 +41,7 @@ var transitions = map[bmc.Action]dbusapi.Transition{
 // find is the machine of an interface or, for a bus, of a host number.
 func (m machines) find(iface string, number int) *hostInterface {
 	var found *hostInterface
-	for _, h := range m.service.hosts {
+	for _, h := range m.service.members.hosts() {
 		if h.config.Name == iface {
 			return h
 		}
@@ -76,7 +76,11 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 
 // Power implements bmc.Machine: a virtual machine is on while it is connected.
 func (m machines) Power(iface string, number int) bmc.PowerState {
-	if h := m.find(iface, number); h != nil && h.vm != nil && !h.isUp() {
+	off := m.service.server.Power().IsOff(number)
+	if h := m.find(iface, number); h != nil && h.vm != nil {
+		off = !h.isUp()
+	}
+	if off {
 		return bmc.PowerOff
 	}
 	return bmc.PowerOn

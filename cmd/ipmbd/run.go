@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -40,6 +42,7 @@ Options:
   --version             print the version and exit
   --help                print this and exit
 
+SIGHUP makes it read the configuration again, as 'ipmbctl reload' does.
 Exit status: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.
 See ipmbctl --help for a client.
 `
@@ -92,7 +95,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	log := newLogger(o.logLevel, stderr)
-	config, err := configure(o, log)
+	defer log.Sync()
+	file, config, err := configure(o, log)
 	if err != nil {
 		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
 		return exitUsage
@@ -101,39 +105,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "configuration is good")
 		return exitOK
 	}
-	if err := service.Run(ctx, service.Options{Config: config, Bus: o.bus, Demo: o.demo, Log: log}); err != nil {
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	options := service.Options{Config: config, File: file, Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
+	if err := service.Run(ctx, options); err != nil {
 		log.Error("stopped", zap.Error(err))
 		return exitFailed
 	}
 	return exitOK
 }
 
-// configure finds and reads the configuration; its warnings are logged.
-func configure(o options, log *zap.Logger) (service.Config, error) {
+// configure finds and reads the configuration, and says which file that is; its
+// warnings are logged.
+func configure(o options, log *zap.Logger) (file string, config service.Config, err error) {
 	if o.demo {
-		return service.DemoConfig(), nil
+		return "", service.DemoConfig(), nil
 	}
-	path, err := service.FindConfig(o.config)
+	file, err = service.FindConfig(o.config)
 	if err != nil {
-		return service.Config{}, err
+		return "", service.Config{}, err
 	}
-	config, warnings, err := service.LoadConfig(path)
+	read, warnings, err := service.LoadConfig(file)
 	if err != nil {
-		return service.Config{}, err
+		return "", service.Config{}, err
 	}
 	for _, warning := range warnings {
 		log.Warn("configuration", zap.Stringer("warning", warning))
 	}
-	return *config, nil
-}
-
-// newLogger writes lines that people and journald read: the time is left out
-// under systemd, which adds its own.
-func newLogger(level zapcore.Level, w io.Writer) *zap.Logger {
-	encoding := zap.NewProductionEncoderConfig()
-	encoding.EncodeTime = zapcore.ISO8601TimeEncoder
-	if os.Getenv("JOURNAL_STREAM") != "" {
-		encoding.TimeKey = zapcore.OmitKey
-	}
-	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(encoding), zapcore.Lock(zapcore.AddSync(w)), level))
+	return file, *read, nil
 }

@@ -126,10 +126,20 @@ func (b *BMC) stopWatchdogs(which func(*watchdog) bool) {
 	}
 }
 
-// HostGone tells that the host behind an interface has lost its power. What its
-// watchdog guarded runs no more: the next host must not be reset for it.
+// HostGone tells that the host behind an interface was reset or has lost its
+// power. What its watchdog guarded runs no more: what runs next must not be reset
+// for it.
 func (b *BMC) HostGone(iface string) {
 	b.stopWatchdogs(func(w *watchdog) bool { return w == b.watchdogs[iface] })
+}
+
+// InterfaceGone tells that an interface is no more. Another one of its name has a
+// watchdog of its own.
+func (b *BMC) InterfaceGone(iface string) {
+	b.HostGone(iface)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.watchdogs, iface)
 }
 
 // haltWatchdogs returns those that had a messaging interrupt pending.

@@ -48,17 +48,28 @@ func ParseAddress(address string) (network, name string, err error) {
 // VM is the system interface of a virtual machine, whose connections come to a
 // socket. QEMU connects again when it was restarted, or we were.
 type VM struct {
-	loop      *Loop
-	connected func(bool)
+	loop     *Loop
+	happened func(VMEvent)
 }
 
-// NewVM makes the interface of a machine. connected is told when it connects and
-// when it has gone, in order; nil for nobody.
-func NewVM(config Config, connected func(bool)) *VM {
-	if connected == nil {
-		connected = func(bool) {}
+// VMEvent is what happens to a virtual machine.
+type VMEvent uint8
+
+// What happens to a virtual machine.
+const (
+	VMConnected VMEvent = iota
+	VMWasReset          // by us, its user or itself; it stays connected
+	VMGone
+)
+
+// NewVM makes the interface of a machine. happened is told what happens to it, in
+// order, and of a reset before what the machine asks next is handled; nil for
+// nobody.
+func NewVM(config Config, happened func(VMEvent)) *VM {
+	if happened == nil {
+		happened = func(VMEvent) {}
 	}
-	return &VM{NewLoop(config), connected}
+	return &VM{NewLoop(config), happened}
 }
 
 // Loop is what serves the machine.
@@ -93,9 +104,10 @@ func (v *VM) serve(ctx context.Context, conn net.Conn) {
 	if err != nil {
 		return // It was hung up on, and connects again.
 	}
-	v.connected(true)
+	port.reset = func() { v.happened(VMWasReset) }
+	v.happened(VMConnected)
 	_ = v.loop.Run(ctx, port)
-	v.connected(false)
+	v.happened(VMGone)
 }
 
 // handOver is how long a connection waits for the one before it to end: QEMU that

@@ -59,15 +59,15 @@ func (m *machine) hears(text string) {
 }
 
 // runVM runs the interface of a machine until the test ends.
-func runVM(t *testing.T, config Config) (*VM, net.Addr, <-chan bool) {
+func runVM(t *testing.T, config Config) (*VM, net.Addr, <-chan VMEvent) {
 	t.Helper()
 	return runVMAt(t, "unix:"+filepath.Join(t.TempDir(), "vm"), config)
 }
 
-func runVMAt(t *testing.T, address string, config Config) (*VM, net.Addr, <-chan bool) {
+func runVMAt(t *testing.T, address string, config Config) (*VM, net.Addr, <-chan VMEvent) {
 	t.Helper()
-	connected := make(chan bool, 100)
-	v := NewVM(config, func(is bool) { connected <- is })
+	happened := make(chan VMEvent, 100)
+	v := NewVM(config, func(e VMEvent) { happened <- e })
 	listener, err := Listen(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
@@ -81,20 +81,21 @@ func runVMAt(t *testing.T, address string, config Config) (*VM, net.Addr, <-chan
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return v, listener.Addr(), connected
+	return v, listener.Addr(), happened
 }
 
 func TestMachineThatComesAndGoes(t *testing.T) {
-	_, address, connected := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
+	_, address, happened := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
 	for range 3 {
 		m := connectMachine(t, address)
 		m.hears("FF 01 A1 00 A1")
 		m.says("01 18 01 E6 A0")
 		m.hears("01 1C 01 00 E2 A0")
+		m.says("04 A1")
 		m.conn.Close()
-		for _, want := range []bool{true, false} {
-			if got := <-connected; got != want {
-				t.Fatalf("connected: %v", got)
+		for _, want := range []VMEvent{VMConnected, VMWasReset, VMGone} {
+			if got := <-happened; got != want {
+				t.Fatalf("happened: %v, want %v", got, want)
 			}
 		}
 	}
@@ -184,15 +185,15 @@ func TestMachineThatReadsNothingIsGivenUp(t *testing.T) {
 			big := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
 				return ipmi.Response{Data: make([]byte, VMMaxData)}, nil
 			})
-			_, address, connected := runVMAt(t, address, Config{Handler: big})
+			_, address, happened := runVMAt(t, address, Config{Handler: big})
 			m := connectMachine(t, address)
-			<-connected
+			<-happened
 			begin := time.Now()
 			var err error
 			for many := bytes.Repeat(octets("01 18 01 E6 A0"), 1000); err == nil; {
 				_, err = m.conn.Write(many)
 			}
-			if <-connected || time.Since(begin) < vmWriteTime || os.IsTimeout(err) {
+			if <-happened != VMGone || time.Since(begin) < vmWriteTime || os.IsTimeout(err) {
 				t.Errorf("given up after %v: %v", time.Since(begin), err)
 			}
 			second := connectMachine(t, address)

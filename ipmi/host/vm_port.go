@@ -47,6 +47,7 @@ type VMPort struct {
 	out          []byte
 	interrupts   bool // enabled
 	capabilities atomic.Uint32
+	reset        func() // told that the machine was reset; nil for nobody
 }
 
 // NewVMPort makes a port of a connection that QEMU has made, a socket of Unix or
@@ -114,8 +115,11 @@ func (p *VMPort) Read() (Request, error) {
 
 // take takes a command of the VM.
 func (p *VMPort) take(b []byte) {
-	if b[0] == vmCapabilities && len(b) > 1 {
+	switch {
+	case b[0] == vmCapabilities && len(b) > 1:
 		p.capabilities.Store(uint32(b[1]))
+	case b[0] == vmReset && p.reset != nil:
+		p.reset()
 	}
 }
 

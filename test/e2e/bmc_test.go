@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -140,6 +141,48 @@ func TestChassisControlOfAnOpenBMCHost(t *testing.T) {
 	}
 	if code := n.code(t, control(9, 4)); code != 0xD5 {
 		t.Errorf("interrupt, which nobody can give: %02Xh, want D5h", code)
+	}
+}
+
+// The chassis status follows the state that OpenBMC shows, also when who shows it
+// comes late, goes and comes back.
+func TestPowerOfAnOpenBMCHost(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	start(t, bus.Address, channels(channel(n, object{"handler": "bmc", "devIndex": 1})))
+	const path, property = "/xyz/openbmc_project/state/chassis1", "CurrentPowerState"
+	number := byte(0)
+	is := func(want bool) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("power on: %v", want), func() bool {
+			number = (number + 1) & 0x3F
+			answer := n.ask(t, packet{to: 0x20, netFn: 0, from: 0x2C, number: number, cmd: 0x01})
+			return answer.data[1]&1 != 0 == want
+		})
+	}
+	is(true) // nothing is known: somebody has asked
+	for _, name := range []string{stateChassis + "1", stateChassis} {
+		state := connect(t, bus.Address)
+		properties, err := prop.Export(state.Conn, path, prop.Map{stateChassis: {
+			property: {Value: stateChassis + ".PowerState.Off", Emit: prop.EmitTrue}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.owns(t, name)
+		is(false)
+		for _, step := range []struct {
+			state string
+			on    bool
+		}{{"TransitioningToOn", false}, {"On", true}, {"TransitioningToOff", true}, {"Off", false}} {
+			properties.SetMust(stateChassis, property, stateChassis+".PowerState."+step.state)
+			is(step.on)
+		}
+		if code := n.code(t, packet{to: 0x20, netFn: 0, from: 0x2C, number: number + 1, cmd: 0x02, data: []byte{2}}); code != 0xD5 {
+			t.Errorf("power cycle of what is off: %02Xh, want D5h", code)
+		}
+		number++
+		state.Close()
+		is(true)
 	}
 }
 

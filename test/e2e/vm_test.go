@@ -216,23 +216,34 @@ func TestStateOfAHostOutlivesItsMachine(t *testing.T) {
 	m.hears("00 A1")
 }
 
-// A machine that was killed leaves no watchdog that would reset the next one.
-func TestWatchdogOfAMachineThatIsGone(t *testing.T) {
+// A machine that was killed, or reset itself, leaves no watchdog that would reset
+// what runs next.
+func TestWatchdogOfWhatRunsNoMore(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t)
 	config, path := vm(t, "host0", nil)
 	start(t, bus.Address, hosts([]object{config}))
 	c := connect(t, bus.Address)
 	m := boot(t, "unix", path, calm)
-	c.hostState(t, "host0", "Up")
-	m.asks(6, 0x24, "04 01 00 00 1E00", "00") // reset after 3 s
-	m.asks(6, 0x22, "", "00")
+	runs := func() {
+		t.Helper()
+		m.asks(6, 0x24, "04 01 00 00 FFFF", "00")
+		m.asks(6, 0x22, "", "00")
+		if state := m.answer(6, 0x25); state[1] != 0x44 {
+			t.Fatalf("the watchdog does not run: % X", state)
+		}
+	}
+	const stopped = "00 04 01 00 00 FFFF FFFF"
+
+	runs()
+	m.says("04 A1")
+	m.asks(6, 0x25, "", stopped)
+
+	runs()
 	m.conn.Close()
 	c.hostState(t, "host0", "Down")
 	m = boot(t, "unix", path, calm)
-	m.asks(6, 0x25, "", "00 04 01 00 00 1E00 1E00") // it does not run
-	time.Sleep(3200 * time.Millisecond)
-	m.asks(6, 0x01, "", "00 20 01 00 00 02 DF 00 00 00 00 00") // and no reset was sent
+	m.asks(6, 0x25, "", stopped)
 }
 
 func TestEachMachineIsAnInterfaceOfItsOwn(t *testing.T) {
@@ -298,6 +309,17 @@ func TestSocketOfSystemd(t *testing.T) {
 	cmd.ExtraFiles = []*os.File{socket}
 	d := launchCommand(t, cmd)
 	d.ready(t)
+	boot(t, "unix", path, calm).asks(6, 0x31, "", "00 00")
+	c := connect(t, bus.Address)
+	c.removed(t, "RemoveHost", "host0")
+	early, err := net.Dial("unix", path) // and waits for the host
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.added(t, "AddHost", config)
+	c.hostState(t, "host0", "Up")
+	early.Close()
+	c.hostState(t, "host0", "Down")
 	boot(t, "unix", path, calm).asks(6, 0x31, "", "00 00")
 	d.stopped(t)
 	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {

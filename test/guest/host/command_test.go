@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -44,12 +45,21 @@ var commands = []command{
 	{"ipmitool chassis identify 1", 0, "Chassis identify interval: 1 seconds"},
 	{"ipmitool mc watchdog get", 0, "Watchdog Timer Is: Stopped"},
 	{"ipmitool mc watchdog reset", 1, "Attempt to reset uninitialized watchdog"},
+	{"ipmitool mc watchdog set use=oem action=none timeout=600", 0, "Watchdog Timer was successfully configured"},
+	{"ipmitool mc watchdog reset", 0, "countdown restarted"},
+	{"ipmitool mc watchdog get", 0, "Watchdog Timer Use: OEM (0x45) Watchdog Timer Is: Started/Running"},
+	{"ipmitool mc watchdog off", 0, "timer stopped"},
+	{"ipmitool mc watchdog get", 0, "Watchdog Timer Is: Stopped"},
 	{"ipmitool user list 1", 0, "Channel Priv Limit"},
 	{"ipmitool lan print 1", 0, "Set in Progress : Set Complete"},
 	{"ipmitool raw 6 0x99", 1, "rsp=0xc1"},
 
 	// Whatever the length of the data, there is an answer: here, that it is wrong.
-	{"for n in $(seq 1 9 250) 250; do ipmitool raw 6 1 $(seq $n); done 2>&1 | grep -c rsp=0xc7", 0, "29"},
+	{wrongLengths(1, 50), 0, "50"},
+	{wrongLengths(51, 100), 0, "50"},
+	{wrongLengths(101, 150), 0, "50"},
+	{wrongLengths(151, 200), 0, "50"},
+	{wrongLengths(201, 250), 0, "50"},
 
 	// To the satellite and back.
 	{"ipmitool -b 0 -t 0x82 mc info", 0, "Device ID : 80 Device Revision : 1 Firmware Revision : 1.04 IPMI Version : 2.0 Manufacturer ID : 343"},
@@ -59,6 +69,11 @@ var commands = []command{
 	{"ipmitool -b 0 -t 0x82 raw 0x30 2", 1, "rsp=0xc1"},
 	{"ipmitool -b 0 -t 0x84 raw 6 1", 1, "rsp=0xc3"}, // Nobody is there.
 	{"ipmitool -b 0 -t 0x82 raw 6 1", 0, "50 01 01 04 02 20 57 01 00 01 00"},
+}
+
+// wrongLengths counts the requests that are told that their length is wrong.
+func wrongLengths(from, to int) string {
+	return fmt.Sprintf("for n in $(seq %d %d); do ipmitool raw 6 1 $(seq $n); done 2>&1 | grep -c rsp=0xc7", from, to)
 }
 
 // isDone reports whether a command has done what it should.

@@ -30,10 +30,10 @@ func TestFailuresOfHandlersAreLogged(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			core, logs := observer.New(zap.DebugLevel)
-			handler := failureLog{ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+			handler := requestLog{ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
 				return ipmi.Response{}, test.err
 			}), zap.New(core)}
-			req := &ipmi.Request{NetFn: 6, Command: 0x47, Requester: 0x2C, Data: []byte("secret")}
+			req := &ipmi.Request{NetFn: 6, Command: 0x47, Requester: 0x2C, Sequence: 0x3F, Data: []byte("secret")}
 			if _, err := handler.ServeIPMI(t.Context(), req); err != test.err {
 				t.Errorf("returned %v", err)
 			}
@@ -42,7 +42,7 @@ func TestFailuresOfHandlersAreLogged(t *testing.T) {
 				t.Fatalf("%d lines", len(entries))
 			}
 			fields := entries[0].ContextMap()
-			if entries[0].Level != test.level || fields["cc"] != test.cc || fields["addr"] != "2Ch" || fields["netfn"] != uint8(6) || fields["cmd"] != uint8(0x47) {
+			if entries[0].Level != test.level || fields["cc"] != test.cc || fields["addr"] != "2Ch" || fields["netfn"] != "06h" || fields["cmd"] != "47h" || fields["seq"] != "3Fh" {
 				t.Errorf("%s %v", entries[0].Level, fields)
 			}
 			if _, ok := fields["stack"]; ok != (test.level == zap.ErrorLevel) {
@@ -57,13 +57,17 @@ func TestFailuresOfHandlersAreLogged(t *testing.T) {
 	}
 }
 
-func TestAnswersAreNotLogged(t *testing.T) {
+func TestAnswersAreLoggedForDebugging(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
-	handler := failureLog{ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	handler := requestLog{ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{Code: ipmi.CodeInvalidField, Data: []byte{1}}, nil
 	}), zap.New(core)}
 	got, err := handler.ServeIPMI(t.Context(), &ipmi.Request{})
-	if err != nil || got.Code != ipmi.CodeInvalidField || len(got.Data) != 1 || logs.Len() > 0 {
-		t.Errorf("%v %v, %d lines", got, err, logs.Len())
+	if err != nil || got.Code != ipmi.CodeInvalidField || len(got.Data) != 1 {
+		t.Errorf("%v %v", got, err)
+	}
+	entries := logs.All()
+	if len(entries) != 1 || entries[0].Level != zap.DebugLevel || entries[0].ContextMap()["cc"] != "CCh invalid data field in request" {
+		t.Errorf("logged %v", entries)
 	}
 }

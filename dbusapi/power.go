@@ -1,0 +1,172 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
+)
+
+// Power follows whether hosts have power, as OpenBMC's state management has it:
+// CurrentPowerState of xyz.openbmc_project.State.Chassis. Its methods may be called
+// from several goroutines at once.
+type Power struct {
+	address string
+	wake    chan struct{} // what is known may be no longer true
+
+	mu  sync.Mutex
+	off map[int]bool // of each host that is followed
+}
+
+// Power is the power of hosts on the server's message bus.
+func (s *Server) Power() *Power { return s.power }
+
+func newPower(address string) *Power {
+	return &Power{address: address, wake: make(chan struct{}, 1), off: make(map[int]bool)}
+}
+
+// Follow follows a host from now on.
+func (p *Power) Follow(host int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.off[host]; !known {
+		p.off[host] = false
+		p.changed()
+	}
+}
+
+// IsOff reports whether a host is followed and has no power. One of which nothing
+// is known is not off.
+func (p *Power) IsOff(host int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.off[host]
+}
+
+// changed wakes who follows.
+func (p *Power) changed() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // It has been woken already.
+	}
+}
+
+const (
+	// powerRetry is how long after a connection was lost the next one is made.
+	powerRetry = time.Second
+	// powerTime is how long the service may take to tell the state.
+	powerTime = 2 * time.Second
+)
+
+// Run follows until ctx ends.
+func (p *Power) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wake:
+		}
+		p.follow(ctx)
+		p.changed() // to begin anew
+		select {
+		case <-ctx.Done():
+		case <-time.After(powerRetry):
+		}
+	}
+}
+
+// follow follows on one connection until that or ctx ends.
+func (p *Power) follow(ctx context.Context) {
+	conn, err := Dial(ctx, ConnConfig{Address: p.address, Signal: func(*dbus.Signal) { p.changed() }})
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	matched := make(map[int]bool)
+	for {
+		for _, host := range p.hosts() {
+			if err := p.look(ctx, conn, host, matched); err != nil {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-conn.Done():
+			return
+		case <-p.wake:
+		}
+	}
+}
+
+func (p *Power) hosts() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Keys(p.off))
+}
+
+// look reads the state of a host, once it will be told of changes. The error is
+// that of the connection.
+func (p *Power) look(ctx context.Context, conn *Conn, host int, matched map[int]bool) error {
+	if !matched[host] {
+		for _, rule := range powerRules(host) {
+			if err := conn.AddMatch(ctx, rule); err != nil {
+				return err
+			}
+		}
+		matched[host] = true
+	}
+	state, err := currentPowerState(ctx, conn, host)
+	if errors.Is(err, ErrDisconnected) {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.off[host] = err == nil && isOff(state)
+	return nil
+}
+
+// powerRules are the rules of what may change the state: the property, and the
+// service that has it.
+func powerRules(host int) []string {
+	rules := []string{"type='signal',interface='" + propertiesInterface + "',member='PropertiesChanged',arg0='" + stateChassis +
+		"',path='" + fmt.Sprint(chassisState, host) + "'"}
+	for _, service := range stateServices(stateChassis, host) {
+		rules = append(rules, "type='signal',sender='"+busName+"',member='NameOwnerChanged',arg0='"+service+"'")
+	}
+	return rules
+}
+
+// States of a chassis, after stateChassis (phosphor-dbus-interfaces, State/Chassis).
+const (
+	powerOff             = stateChassis + ".PowerState.Off"
+	powerTransitioningOn = stateChassis + ".PowerState.TransitioningToOn"
+)
+
+func isOff(state string) bool { return state == powerOff || state == powerTransitioningOn }
+
+func currentPowerState(ctx context.Context, conn *Conn, host int) (state string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, powerTime)
+	defer cancel()
+	for _, service := range stateServices(stateChassis, host) {
+		p := Property{service, fmt.Sprint(chassisState, host), stateChassis, "CurrentPowerState"}
+		var got []any
+		if got, err = conn.Call(ctx, p.method("Get"), p.Interface, p.Name); err == nil {
+			var value dbus.Variant
+			err = dbus.Store(got, &value)
+			state, _ = value.Value().(string)
+			return state, err
+		}
+		if err = systemError(err); !errors.Is(err, ipmi.ErrAbsent) {
+			break
+		}
+	}
+	return "", err
+}

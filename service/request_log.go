@@ -1,0 +1,62 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"ipmbd/ipmi"
+)
+
+// requestLog logs requests that have come in, but for their data: why they had no
+// answer of their handler's own and, for debugging, their completion code. That a
+// handler is missing or absent, or a command denied, is no failure of the handler,
+// and a requester may ask often: debug.
+type requestLog struct {
+	next ipmi.Handler
+	log  *zap.Logger
+}
+
+// ServeIPMI implements ipmi.Handler.
+func (l requestLog) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	response, err := l.next.ServeIPMI(ctx, req)
+	switch {
+	case errors.Is(err, ipmi.ErrDeferred):
+	case err == nil:
+		if l.log.Core().Enabled(zap.DebugLevel) {
+			l.log.Debug("request served", requestFields(req, response.Code)...)
+		}
+	default:
+		l.failed(req, err)
+	}
+	return response, err
+}
+
+func (l requestLog) failed(req *ipmi.Request, err error) {
+	log := l.log.Warn
+	if ipmi.NotServed(err) {
+		log = l.log.Debug
+	}
+	fields := append(requestFields(req, ipmi.CodeOf(err)), zap.Error(err))
+	if panicked := (*ipmi.PanicError)(nil); errors.As(err, &panicked) {
+		log = l.log.Error
+		fields = append(fields, zap.ByteString("stack", panicked.Stack))
+	}
+	log("request not served", fields...)
+}
+
+// requestFields are what a request was, and its completion code, but for its data.
+func requestFields(req *ipmi.Request, code ipmi.CompletionCode) []zap.Field {
+	return []zap.Field{
+		zap.Stringer("addr", req.Requester),
+		zap.String("netfn", hexByte(req.NetFn)),
+		zap.String("cmd", hexByte(req.Command)),
+		zap.String("seq", hexByte(req.Sequence)),
+		zap.Stringer("cc", code),
+	}
+}
+
+// hexByte is a number as the field writes it: "2Ch".
+func hexByte[N ~uint8](n N) string { return fmt.Sprintf("%02Xh", uint8(n)) }
