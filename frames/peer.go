@@ -134,8 +134,7 @@ func (p *peer) take(packet []byte) error {
 func (p *peer) enter(index uint8, status ipmb.Status) (*exchange, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	inProgress := len(p.exchanges) - len(p.free)
-	if p.owed-inProgress >= maxUnread {
+	if p.owed-p.inProgress() >= maxUnread {
 		return nil, ErrUnread
 	}
 	p.owed++
@@ -151,21 +150,24 @@ func (p *peer) enter(index uint8, status ipmb.Status) (*exchange, error) {
 	return x, nil
 }
 
+// inProgress is how many requests have not ended.
+func (p *peer) inProgress() int { return len(p.exchanges) - len(p.free) }
+
 // begin takes an exchange for a request, unless too many are in use.
 func (p *peer) begin() (*exchange, ipmb.Status) {
-	last := len(p.free) - 1
 	switch {
 	case p.server.stopping.Load():
 		return nil, ipmb.StatusFailed
-	case last >= 0:
-		x := p.free[last]
-		p.free = p.free[:last]
-		return x, ipmb.StatusOK
-	case len(p.exchanges) >= p.server.config.MaxCalls:
+	case int64(p.inProgress()) >= p.server.maxCalls.Load():
 		return nil, ipmb.StatusBusy
+	case len(p.free) == 0:
+		x := newExchange(p)
+		p.exchanges = append(p.exchanges, x)
+		return x, ipmb.StatusOK
 	}
-	x := newExchange(p)
-	p.exchanges = append(p.exchanges, x)
+	last := len(p.free) - 1
+	x := p.free[last]
+	p.free = p.free[:last]
 	return x, ipmb.StatusOK
 }
 

@@ -66,6 +66,7 @@ var (
 type Server struct {
 	config   Config
 	counters counters
+	maxCalls atomic.Int64
 	stopping atomic.Bool
 
 	mu       sync.Mutex
@@ -78,11 +79,18 @@ type Server struct {
 func NewServer(config Config) *Server {
 	setDefault(&config.MaxClients, defaultMaxClients)
 	setDefault(&config.MaxPerProcess, defaultMaxPerProcess)
-	setDefault(&config.MaxCalls, defaultMaxCalls)
 	if config.HungUp == nil {
 		config.HungUp = func(Peer, error) {}
 	}
-	return &Server{config: config, peers: make(map[*peer]struct{})}
+	s := &Server{config: config, peers: make(map[*peer]struct{})}
+	s.SetMaxCalls(config.MaxCalls)
+	return s
+}
+
+// SetMaxCalls is Config.MaxCalls from now on. Requests that are in progress go on.
+func (s *Server) SetMaxCalls(n int) {
+	setDefault(&n, defaultMaxCalls)
+	s.maxCalls.Store(int64(n))
 }
 
 func setDefault(field *int, value int) {

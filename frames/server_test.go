@@ -128,7 +128,16 @@ func TestRequestsInProgressAreLimited(t *testing.T) {
 	if got := c.receive(t); got[1] != 0 {
 		t.Errorf("after that: % X", got)
 	}
-	if got := r.Statistics()["frame-requests-refused"]; got != 2 {
+	r.SetMaxCalls(1)
+	for range 3 {
+		c.send(t, packet(0, request(quiet, 1)))
+	}
+	for _, want := range []byte{3, 3, 4} {
+		if got := c.receive(t); got[1] != want {
+			t.Errorf("with a lower limit: % X, want status %d", got, want)
+		}
+	}
+	if got := r.Statistics()["frame-requests-refused"]; got != 4 {
 		t.Errorf("frame-requests-refused %d", got)
 	}
 }
