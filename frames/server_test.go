@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ipmbd/ipmb"
+	"ipmbd/ipmi"
 )
 
 func TestResponseIsTheClientsOwn(t *testing.T) {
@@ -112,34 +113,57 @@ func TestNumbersMayBeUsedTwice(t *testing.T) {
 
 func TestRequestsInProgressAreLimited(t *testing.T) {
 	r := newRig(t, Config{MaxCalls: 3})
-	r.addBus(t, 0)
+	bus := r.addBus(t, 0)
+	bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
+	release := bus.hold(t)
 	c := r.connect(t)
-	for range 5 {
-		c.send(t, packet(0, request(quiet, 1)))
-	}
-	statuses := make(map[byte]int)
-	for range 5 {
-		statuses[c.receive(t)[1]]++
-	}
-	if statuses[3] != 2 || statuses[4] != 3 {
-		t.Errorf("statuses %v", statuses)
-	}
-	c.send(t, packet(0, request(echoes, 1)))
-	if got := c.receive(t); got[1] != 0 {
-		t.Errorf("after that: % X", got)
-	}
-	r.SetMaxCalls(1)
-	for range 3 {
-		c.send(t, packet(0, request(quiet, 1)))
-	}
-	for _, want := range []byte{3, 3, 4} {
-		if got := c.receive(t); got[1] != want {
-			t.Errorf("with a lower limit: % X, want status %d", got, want)
+	send := func(n int) {
+		for range n {
+			c.send(t, packet(0, request(held, 1)))
 		}
 	}
+	expect := func(statuses ...byte) {
+		t.Helper()
+		for _, want := range statuses {
+			if got := c.receive(t); got[1] != want {
+				t.Errorf("got % X, want status %d", got, want)
+			}
+		}
+	}
+	send(5)
+	expect(3, 3)
+	for range 3 {
+		release <- struct{}{}
+	}
+	expect(0, 0, 0)
+	r.SetMaxCalls(1)
+	send(3)
+	expect(3, 3)
+	release <- struct{}{}
+	expect(0)
 	if got := r.Statistics()["frame-requests-refused"]; got != 4 {
 		t.Errorf("frame-requests-refused %d", got)
 	}
+}
+
+// held answers when it is told to.
+const held ipmi.Address = 0x36
+
+// hold makes the responder held; each value sent lets it answer a request.
+func (b *testBus) hold(t *testing.T) chan<- struct{} {
+	t.Helper()
+	release := make(chan struct{})
+	err := b.wire.Respond(uint8(held), func(b []byte, reply func([]byte)) {
+		answer := answerTo(must(ipmb.Decode(bytes.Clone(b)))).Append(nil)
+		go func() {
+			<-release
+			reply(answer)
+		}()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return release
 }
 
 func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
@@ -277,18 +301,7 @@ func TestClientsAreLimited(t *testing.T) {
 func TestDrain(t *testing.T) {
 	r := newRig(t, Config{})
 	bus := r.addBus(t, 0)
-	release := make(chan struct{})
-	const held = 0x36
-	err := bus.wire.Respond(held, func(b []byte, reply func([]byte)) {
-		answer := answerTo(must(ipmb.Decode(bytes.Clone(b)))).Append(nil)
-		go func() {
-			<-release
-			reply(answer)
-		}()
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	release := bus.hold(t)
 	bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
 	c, deaf := r.connect(t), r.connect(t)
 	f := request(held, 1, 5)
