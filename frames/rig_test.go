@@ -116,7 +116,7 @@ func newRig(t testing.TB, config Config) *rig {
 	return r
 }
 
-// addBus adds a bus whose requests are sent once, and time out after 50 ms.
+// addBus adds a bus whose requests are sent once, and time out after 1 s.
 func (r *rig) addBus(t testing.TB, index uint8) *testBus {
 	t.Helper()
 	bus := newTestBus(t)
@@ -144,7 +144,7 @@ func newTestBus(t testing.TB) *testBus {
 	t.Helper()
 	bus := &testBus{
 		wire:   i2c.NewBus(),
-		engine: ipmb.New(ipmb.Config{Address: own, Policy: ipmb.Policy{Tries: 1, Timeout: 50 * time.Millisecond}}),
+		engine: ipmb.New(ipmb.Config{Address: own, Policy: ipmb.Policy{Tries: 1, Timeout: time.Second}}),
 	}
 	bus.limit.Store(1 << 20)
 	for address, respond := range map[ipmi.Address]func(request ipmb.Frame, reply func(ipmb.Frame)){
