@@ -47,6 +47,12 @@ type Bus interface {
 	Statistics() map[string]uint64
 }
 
+// Sender is a Bus with an engine: it needs no goroutine for each request of
+// BusObject.Send. See ipmb.Engine.Send.
+type Sender interface {
+	Send(c *ipmb.Call, req *ipmb.Request) error
+}
+
 // Properties is what a bus shows of itself. It is comparable.
 type Properties struct {
 	Name      string // as in the configuration
@@ -129,8 +135,8 @@ func childPath(kind, name string) (dbus.ObjectPath, error) {
 	return path, nil
 }
 
-// enter begins a call on the bus, unless too many are in progress.
-func (o *BusObject) enter() error {
+// begin begins a call on the bus.
+func (o *BusObject) begin() error {
 	n := int(o.inProgress.Add(1))
 	switch {
 	case o.leaving.Load():
@@ -138,10 +144,18 @@ func (o *BusObject) enter() error {
 		return errRemoved
 	case n > o.maxCalls:
 		o.leave()
-		o.refused.Add(1)
 		return ErrLimit
 	}
 	return nil
+}
+
+// enter begins a call of a D-Bus client.
+func (o *BusObject) enter() error {
+	err := o.begin()
+	if err == ErrLimit {
+		o.refused.Add(1)
+	}
+	return err
 }
 
 func (o *BusObject) leave() {
@@ -166,6 +180,35 @@ func (o *BusObject) Drain(ctx context.Context) {
 		}
 	}
 }
+
+// Send sends a request of a client who is not on D-Bus, within the limit of the
+// bus: beyond it the error is ipmb.ErrBusy. Without an error, Ended is to be called
+// when the request has ended.
+func (o *BusObject) Send(c *ipmb.Call, req *ipmb.Request) error {
+	if req.Responder == 0 { // which is the remote address for Do
+		return fmt.Errorf("%w: responder 00h", ipmb.ErrInvalid)
+	}
+	switch err := o.begin(); err {
+	case nil:
+	case ErrLimit:
+		return ipmb.ErrBusy
+	default:
+		return err
+	}
+	sender, ok := o.bus.(Sender)
+	if !ok {
+		c.SendBy(o.server.callers.base, req, o.bus.Do)
+		return nil
+	}
+	err := sender.Send(c, req)
+	if err != nil {
+		o.leave()
+	}
+	return err
+}
+
+// Ended is the end of a request of Send. It does not block.
+func (o *BusObject) Ended() { o.leave() }
 
 // do sends a request within the limit of the bus.
 func (o *BusObject) do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmb"
 )
 
 // block starts a call that is never answered and returns when the bus has it.
@@ -78,7 +80,7 @@ func TestLimitOfASender(t *testing.T) {
 
 	got, err := greedy.Call(t.Context(), Method{Destination: ServiceName, Path: BasePath, Interface: legacyInterface, Member: "sendRequest"},
 		byte(0), byte(6), byte(0), byte(1), []byte{})
-	if err != nil || got[0].([]any)[0] != int32(statusBusy) {
+	if err != nil || got[0].([]any)[0] != int32(ipmb.StatusBusy) {
 		t.Errorf("legacy call over the limit = %v, %v", got, err)
 	}
 	_, err = greedy.Call(t.Context(), Method{Destination: ServiceName, Path: bus4, Interface: busObjectInterface, Member: "sendRequest"},
@@ -86,7 +88,7 @@ func TestLimitOfASender(t *testing.T) {
 	if errorName(err) != errorTooMany {
 		t.Errorf("call over the limit: %v", err)
 	}
-	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(statusOK) {
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("call of another sender = %v", got)
 	}
 }
@@ -99,14 +101,14 @@ func TestLimitOfABus(t *testing.T) {
 	r.block(t, dial(t, r.bus, ConnConfig{}))
 	r.block(t, dial(t, r.bus, ConnConfig{}))
 
-	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(statusBusy) {
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusBusy) {
 		t.Errorf("legacy call over the limit = %v", got)
 	}
 	_, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
 	if errorName(err) != errorTooMany {
 		t.Errorf("call over the limit: %v", err)
 	}
-	if got := r.legacy(t, 4, 6, 0, 1); got[0] != int32(statusOK) {
+	if got := r.legacy(t, 4, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("call to another bus = %v", got)
 	}
 	if refused := r.object.statistics()["dbus-calls-refused"]; refused != 2 {

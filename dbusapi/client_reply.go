@@ -5,6 +5,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
@@ -41,25 +42,10 @@ func readStatus(body []any) (reply, error) {
 	if err := dbus.Store(body, &answer); err != nil {
 		return reply{}, err
 	}
-	if answer.Status != statusOK {
-		return reply{failure: fmt.Sprintf("status %d, %s", answer.Status, statusText(answer.Status))}, nil
+	if status := ipmb.Status(answer.Status); status != ipmb.StatusOK {
+		return reply{failure: fmt.Sprintf("status %d, %v", status, status)}, nil
 	}
 	return reply{isAnswer: true, code: ipmi.CompletionCode(answer.Code), data: answer.Data}, nil
-}
-
-// statusText says what a status of org.openbmc.Ipmb means.
-func statusText(status int32) string {
-	switch status {
-	case statusTooLong:
-		return "request too long"
-	case statusInvalid:
-		return "bad argument or unknown channel"
-	case statusBusy:
-		return "too many requests in progress"
-	case statusTimeout:
-		return "no answer"
-	}
-	return "unknown"
 }
 
 // readExecute reads the reply of the host IPMI daemon.

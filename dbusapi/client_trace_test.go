@@ -158,14 +158,6 @@ func TestTraceRemembersABoundedNumber(t *testing.T) {
 	}
 }
 
-func TestStatusesHaveTexts(t *testing.T) {
-	for _, row := range statuses {
-		if statusText(row.status) == statusText(-1) {
-			t.Errorf("status %d has no text", row.status)
-		}
-	}
-}
-
 func TestSecretsInAnswersAreKept(t *testing.T) {
 	for _, command := range []ipmi.Command{0x47, 0x3F} {
 		got := Event{Command: command}.withData(ipmi.NetFnApp.Response(), []byte{1, 2})

@@ -127,37 +127,14 @@ func asDBusError(err error) *dbus.Error {
 	return &dbus.Error{Name: errorInternal, Body: []any{"see the journal of ipmbd"}}
 }
 
-// Status codes of org.openbmc.Ipmb (ipmbbridge, ipmbbridged.hpp).
-const (
-	statusOK      = 0
-	statusTooLong = 1 // ipmbbridge: "error"
-	statusInvalid = 2
-	statusBusy    = 3
-	statusTimeout = 4
-)
-
-// statuses is the one table from error to status of org.openbmc.Ipmb.
-var statuses = []struct {
-	err    error
-	status int32
-}{
-	{ipmb.ErrTooLong, statusTooLong},
-	{ipmb.ErrInvalid, statusInvalid},
-	{errUnknownChannel, statusInvalid},
-	{ipmb.ErrBusy, statusBusy},
-	{ErrLimit, statusBusy},
-}
-
-// statusOf is statusTimeout for what is in no row: time-out, not acknowledged,
-// the bus is down, and the rest.
+// statusOf is the status of org.openbmc.Ipmb: that of the engine's error, or of one
+// of our own.
 func statusOf(err error) int32 {
-	if err == nil {
-		return statusOK
+	switch {
+	case errors.Is(err, errUnknownChannel):
+		return int32(ipmb.StatusInvalid)
+	case errors.Is(err, ErrLimit):
+		return int32(ipmb.StatusBusy)
 	}
-	for _, row := range statuses {
-		if errors.Is(err, row.err) {
-			return row.status
-		}
-	}
-	return statusTimeout
+	return int32(ipmb.StatusOf(err))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
@@ -241,7 +242,7 @@ func TestHostInterfacesComeAndGo(t *testing.T) {
 		}
 	}
 	// The server runs on.
-	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(statusOK) {
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("bus4 answers %v", got)
 	}
 }

@@ -161,7 +161,7 @@ func TestMalformedSignalsDoNothing(t *testing.T) {
 	if len(r.fake.broadcasts) != 0 || r.fake.Properties().OwnAddress != 0x20 {
 		t.Error("a malformed signal did something")
 	}
-	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(statusOK) {
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("afterwards: %v", got)
 	}
 }

@@ -49,7 +49,7 @@ func (s *Server) exchange(ctx context.Context, args requestArgs) (legacyResponse
 		return legacyResponse{}, err
 	}
 	return legacyResponse{
-		Status:  statusOK,
+		Status:  int32(ipmb.StatusOK),
 		NetFn:   uint8(req.NetFn.Response()),
 		Command: args.cmd,
 		Code:    uint8(res.Code),

@@ -9,6 +9,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/ipmb"
 	documents "ipmbd/xml"
 )
 
@@ -144,17 +145,17 @@ func TestObjectsComeAndGo(t *testing.T) {
 			t.Errorf("signal %v", got)
 		}
 	}
-	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(statusTimeout) {
+	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(ipmb.StatusFailed) {
 		t.Errorf("the channel of a removed bus answers %v", got)
 	}
 	again := addBus(t, r.server, newFakeBus("bus9", 8))
 	r.server.FreeIndex(o)
-	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(statusOK) {
+	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("the channel of the next bus answers %v", got)
 	}
 	r.server.RemoveBus(again)
 	r.server.FreeIndex(again)
-	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(statusInvalid) {
+	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(ipmb.StatusInvalid) {
 		t.Errorf("a channel of nobody answers %v", got)
 	}
 	if _, err := r.call(t, o.Path(), introspectableInterface, "Introspect"); err == nil {
@@ -171,7 +172,7 @@ func TestFirstBusHasASharedIndex(t *testing.T) {
 		t.Error("the second bus was reached")
 	}
 	r.server.RemoveBus(o)
-	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(statusOK) {
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("after the second has gone: %v", got)
 	}
 }

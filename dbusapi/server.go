@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,9 @@ type Config struct {
 	MaxCallsPerSender int
 	// Mux is where RegisterHandler registers; nil is one of the server's own.
 	Mux *ipmi.Mux
+	// Statistics is counters of others that are of no bus, to be shown beside our
+	// own; nil for none.
+	Statistics func() map[string]uint64
 	// Manager changes what there is; nil for nobody.
 	Manager Manager
 }
@@ -49,6 +53,7 @@ type Server struct {
 	// answerers are clients that answer by signals.
 	answerers answerers
 
+	others      func() map[string]uint64 // more statistics, or nil
 	manager     Manager
 	signalNames atomic.Pointer[[]string]
 	trustedUser uint32 // 0 but in tests
@@ -84,6 +89,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		power:    newPower(config.Address),
 		router:   newRouter(config.Mux),
 		manager:  config.Manager,
+		others:   config.Statistics,
 		users:    make(users),
 		outgoing: make(chan []byte, maxSignals),
 		changed:  make(chan struct{}, 1),
@@ -175,6 +181,10 @@ func (s *Server) RemoveBus(o *BusObject) {
 	}
 }
 
+// Channel is the bus that org.openbmc.Ipmb reaches by an index, nil when there is
+// none.
+func (s *Server) Channel(index uint8) *BusObject { return s.objects.channel(index) }
+
 // FreeIndex frees the index of a bus that was removed, unless another has it already.
 func (s *Server) FreeIndex(o *BusObject) { s.objects.free(o) }
 
@@ -229,10 +239,10 @@ func (s *Server) Close() error {
 }
 
 // Statistics is the counters that are of no bus, by name: what happened to the
-// signals taken as commands, answers of handlers that came too late, and events
-// that nobody will hear of.
+// signals taken as commands, answers of handlers that came too late, events
+// that nobody will hear of, and those of others.
 func (s *Server) Statistics() map[string]uint64 {
-	return map[string]uint64{
+	statistics := map[string]uint64{
 		"signals-malformed": s.counters.signalsMalformed.Load(),
 		"signals-refused":   s.counters.signalsRefused.Load(),
 		"signals-dropped":   s.counters.signalsDropped.Load(),
@@ -241,6 +251,10 @@ func (s *Server) Statistics() map[string]uint64 {
 		"handler-replies-late": s.names.countLate(),
 		"events-not-kept":      s.events.countNotKept(),
 	}
+	if s.others != nil {
+		maps.Copy(statistics, s.others())
+	}
+	return statistics
 }
 
 // nextID is an id for a ReceivedMessage.

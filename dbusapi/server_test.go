@@ -10,6 +10,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/ipmb"
 )
 
 func TestSecondInstanceIsRefused(t *testing.T) {
@@ -19,7 +20,7 @@ func TestSecondInstanceIsRefused(t *testing.T) {
 	if !errors.Is(err, ErrNameTaken) || !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
 		t.Errorf("error = %v", err)
 	}
-	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(statusOK) {
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("the first answers %v", got)
 	}
 	if err := r.server.ReleaseNames(t.Context()); err != nil {

@@ -21,7 +21,8 @@ const (
 	stateEnded
 )
 
-// Call is a request on its way.
+// Call is a request on its way. That of Start is one request; one of NewCall is
+// sent time and again.
 type Call struct {
 	engine       *Engine
 	responder    *responder
@@ -45,9 +46,11 @@ type Call struct {
 	taken    bool // the bus took the request
 	response ipmi.Response
 	err      error
-	settled  token // the bus has taken the request, or the call has ended
-	ended    token
-	detach   func() bool // from the context of Start
+	done     func(ipmi.Response, error) // of NewCall
+	abandon  context.CancelFunc         // of SendBy, else nil
+	settled  token                      // the bus has taken the request, or the call has ended; nil for NewCall
+	ended    token                      // nil for NewCall
+	detach   func() bool                // from the context of Start
 }
 
 // token tells of an event once and for all: it is there or not, and who looks
@@ -64,7 +67,17 @@ func (t token) set() {
 func (t token) wait() { <-t; t.set() }
 
 func newCall() *Call {
-	c := &Call{settled: make(token, 1), ended: make(token, 1)}
+	c := NewCall(nil)
+	c.settled, c.ended = make(token, 1), make(token, 1)
+	return c
+}
+
+// NewCall makes a call for Engine.Send. done is told how each request ended: its
+// answer, whose data is valid until done returns, or the error. The engine's own
+// loops call it, with an error the engine is locked: it must not block and not
+// use the engine. The call may be sent again as soon as done has begun.
+func NewCall(done func(ipmi.Response, error)) *Call {
+	c := &Call{state: stateEnded, done: done}
 	c.deadline.owner = c
 	return c
 }
@@ -73,7 +86,7 @@ func newCall() *Call {
 func (e *Engine) Do(ctx context.Context, req Request) (ipmi.Response, error) {
 	c := e.calls.Get().(*Call)
 	defer e.calls.Put(c)
-	if err := e.start(ctx, c, &req); err != nil {
+	if err := e.start(c, &req, ctx.Err()); err != nil {
 		return ipmi.Response{}, err
 	}
 	select {
@@ -91,7 +104,7 @@ func (e *Engine) Do(ctx context.Context, req Request) (ipmi.Response, error) {
 // Start sends a request and returns at once; ctx ends the call early.
 func (e *Engine) Start(ctx context.Context, req Request) (*Call, error) {
 	c := newCall()
-	if err := e.start(ctx, c, &req); err != nil {
+	if err := e.start(c, &req, ctx.Err()); err != nil {
 		return nil, err
 	}
 	detach := context.AfterFunc(ctx, func() { e.cancel(c, ctx.Err()) })
@@ -102,6 +115,37 @@ func (e *Engine) Start(ctx context.Context, req Request) (*Call, error) {
 		detach()
 	}
 	return c, nil
+}
+
+// Send sends a request by a call of NewCall that is not on its way, and returns
+// at once. An error means that the request never was, and that the call's done
+// is not called. It allocates nothing when the engine has the responder and room.
+func (e *Engine) Send(c *Call, req *Request) error { return e.start(c, req, nil) }
+
+// SendBy is Engine.Send for a bus without an engine: exchange is called in a
+// goroutine of its own, with a copy of the request, and done is told what it
+// returns.
+func (c *Call) SendBy(ctx context.Context, req *Request, exchange func(context.Context, Request) (ipmi.Response, error)) {
+	ctx, abandon := context.WithCancel(ctx)
+	c.abandon = abandon
+	copied := *req
+	copied.Data = append([]byte(nil), req.Data...)
+	go func() {
+		defer abandon()
+		c.done(exchange(ctx, copied))
+	}()
+}
+
+// Cancel ends a request of Engine.Send with context.Canceled, and the context of
+// one of SendBy, if it has not ended. It is for the goroutine that sends. done may
+// be told of the end after Cancel has returned.
+func (c *Call) Cancel() {
+	if c.abandon != nil {
+		c.abandon()
+	}
+	if c.engine != nil {
+		c.engine.cancel(c, context.Canceled)
+	}
 }
 
 // Accepted waits until the bus has taken the request (nil) or the call has
@@ -125,11 +169,12 @@ func (c *Call) Answer() (ipmi.Response, error) {
 // Address is our own address in the request, to which the answer comes.
 func (c *Call) Address() ipmi.Address { return c.source }
 
-// start puts a call on its way. An error means that it never was.
-func (e *Engine) start(ctx context.Context, c *Call, req *Request) error {
+// start puts a call on its way. An error means that it never was; unwanted is why
+// its caller wants it no more, nil as a rule.
+func (e *Engine) start(c *Call, req *Request, unwanted error) error {
 	err := req.Check()
 	if err == nil {
-		err = ctx.Err()
+		err = unwanted
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -291,7 +336,9 @@ func (e *Engine) answered(c *Call, f Frame) {
 	n.answers++
 	n.answeredIn = e.batch
 	c.taken = true
-	c.response = ipmi.Response{Code: f.Code, Data: append([]byte(nil), f.Data...)}
+	if c.done == nil {
+		c.response = ipmi.Response{Code: f.Code, Data: append([]byte(nil), f.Data...)}
+	}
 	e.end(c, nil, now)
 }
 
@@ -330,6 +377,9 @@ func (e *Engine) end(c *Call, err error, now time.Duration) {
 	}
 	c.settled.set()
 	c.ended.set()
+	if c.done != nil && err != nil { // receiveFrame tells of an answer
+		c.done(ipmi.Response{}, err) // Another engine may have the call from here on.
+	}
 }
 
 // endAll ends the calls to r that which picks. Those that wait for a number go

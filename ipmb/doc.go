@@ -19,11 +19,11 @@
 //     valid is dropped and counted.
 //  4. Frames leave one at a time: answers before requests, but never more than
 //     four answers in a row while a request waits; responders take turns.
-//  5. Only Run starts goroutines; when it has returned none is left. The end of
-//     a context given to Start is waited for by package context.
+//  5. Only Run starts goroutines, and SendBy; when it has returned none is left.
+//     The end of a context given to Start is waited for by package context.
 //  6. Data handed to a call is not kept after it returns; data in a Response
 //     belongs to the caller. A Frame that an Observer is shown is valid until
-//     the method returns.
+//     the method returns, and so is the Response that a Call of NewCall tells of.
 //
 // Sources: IPMB v1.0, sections 2 to 4; the sequence number expiration of 5 s
 // is its table 4-1.

@@ -47,8 +47,11 @@ func (e *Engine) receiveFrame(ctx context.Context, b []byte) {
 	e.config.Observer.Received(f)
 	switch {
 	case f.NetFn.IsResponse():
-		if e.receiveResponse(f) == stray {
+		switch c, fate := e.receiveResponse(f); {
+		case fate == stray:
 			e.config.Stray(f)
+		case c != nil && c.done != nil:
+			c.done(ipmi.Response{Code: f.Code, Data: f.Data}, nil)
 		}
 	case f.Destination == broadcastAddress:
 		e.counts.add(droppedBroadcast)
@@ -89,10 +92,11 @@ const (
 	stray // for whoever reads our LUN 2
 )
 
-// receiveResponse gives a response to the call that waits for it: the one
-// whose responder, network function, LUNs, command and number it has, sent
-// from the address that it comes to. Any other reaches nobody, but for strays.
-func (e *Engine) receiveResponse(f Frame) fate {
+// receiveResponse gives a response to the call that waits for it, and returns
+// that: the one whose responder, network function, LUNs, command and number it
+// has, sent from the address that it comes to. Any other reaches nobody, but for
+// strays.
+func (e *Engine) receiveResponse(f Frame) (*Call, fate) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r := e.responders[f.Source>>1]
@@ -103,18 +107,18 @@ func (e *Engine) receiveResponse(f Frame) fate {
 		// What was read before the request was sent is not its answer.
 		case c != nil && n.sentIn != e.batch && c.isAnsweredBy(f):
 			e.answered(c, f)
-			return taken
+			return c, taken
 		case e.late(r, f, e.now()):
 			e.counts.add(responsesLate)
-			return taken
+			return nil, taken
 		}
 	}
 	if e.isStray(r, f) {
 		e.counts.add(responsesStray)
-		return stray
+		return nil, stray
 	}
 	e.counts.add(responsesUnexpected)
-	return dropped
+	return nil, dropped
 }
 
 // messageLUN is where a BMC receives what is for host software (IPMI v2.0,

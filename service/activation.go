@@ -68,7 +68,7 @@ func (p passed) listen(ctx context.Context, address string) (net.Listener, error
 func (p passed) keep(addresses []string, log *zap.Logger) {
 	for address, listener := range p {
 		if !slices.Contains(addresses, address) {
-			log.Warn("a socket from systemd is closed: no host is configured for it", zap.String("address", address))
+			log.Warn("a socket from systemd is closed: nothing is configured for it", zap.String("address", address))
 			listener.Close()
 			delete(p, address)
 		}

@@ -282,6 +282,9 @@ func (b *engineBus) awaitBegun(ctx context.Context) error {
 	}
 }
 
+// Send implements dbusapi.Sender.
+func (b *engineBus) Send(c *ipmb.Call, req *ipmb.Request) error { return b.engine.Send(c, req) }
+
 // Broadcast implements dbusapi.Bus.
 func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
 	if err := b.awaitBegun(ctx); err != nil {

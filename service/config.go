@@ -16,9 +16,13 @@ type Config struct {
 	Channels []ChannelConfig // channels
 	Hosts    []HostConfig    // hosts
 	BMC      BMCConfig       // bmc
-	// MaxCallsPerSender is how many calls one D-Bus connection may have in
-	// flight; dbusapi.Config has the default.
+	// MaxCallsPerSender is how many calls one D-Bus connection, and requests one
+	// client of the frame socket, may have in flight; dbusapi.Config and
+	// frames.Config have the default.
 	MaxCallsPerSender int // max-calls-per-sender
+	// FrameSocket is the path of the frame socket. Empty is [DefaultFrameSocket] if
+	// systemd has passed that, and else none.
+	FrameSocket string // frame-socket
 	// TrustedNames are well-known D-Bus names whose owners' signals are obeyed
 	// beside those of uid 0.
 	TrustedNames []string // trusted-names
@@ -76,7 +80,7 @@ type ChannelConfig struct {
 	// MaxFrame limits frames, in bytes, the destination address included. 0
 	// leaves it to the transport.
 	MaxFrame int // max-frame
-	// MaxCalls is how many calls of D-Bus clients may be in flight;
+	// MaxCalls is how many calls of clients may be in flight;
 	// dbusapi.Config has the default.
 	MaxCalls int // max-calls
 	// MaxHandlers is how many requests may be in handlers at a time. 0 is 64.
@@ -85,8 +89,9 @@ type ChannelConfig struct {
 
 // Defaults and bounds of a configuration.
 const (
-	DefaultAddress ipmi.Address = 0x20
-	DefaultBusName              = "Ipmb"
+	DefaultAddress     ipmi.Address = 0x20
+	DefaultBusName                  = "Ipmb"
+	DefaultFrameSocket              = "/run/ipmbd/ipmb.sock"
 
 	// MaxDevIndex is the largest devIndex whose index fits a byte.
 	MaxDevIndex = 0xFF >> 2

@@ -19,6 +19,7 @@ var topKeys = setters[Config]{
 	"max-calls-per-sender": func(r *reader, n node, key string, c *Config) {
 		r.count(n, key, &c.MaxCallsPerSender)
 	},
+	"frame-socket":  func(r *reader, n node, key string, c *Config) { r.text(n, key, &c.FrameSocket) },
 	"trusted-names": func(r *reader, n node, key string, c *Config) { r.texts(n, key, &c.TrustedNames) },
 	"policy":        func(r *reader, n node, key string, c *Config) { list(r, n, key, policyKeys, &c.Policy) },
 	"bmc":           func(r *reader, n node, key string, c *Config) { object(r, n, key, bmcKeys, &c.BMC) },

@@ -28,7 +28,7 @@ const everything = `{
      "timeout-ms": 100, "tries": 3, "duplicate-window-ms": 0, "handler-timeout-ms": 2000, "handler": "signal", "bridge": true,
      "max-frame": 64, "max-calls": 16, "max-handlers": 8}
   ],
-  "max-calls-per-sender": 12,
+  "max-calls-per-sender": 12, "frame-socket": "/run/frames",
   "trusted-names": ["xyz.openbmc_project.NodeManager"],
   "policy": [{"channels": ["me_sim"], "allow": ["app", "0x2C"], "deny": ["app cold-reset"]}],
   "hosts": [
@@ -68,8 +68,8 @@ var everythingRead = Config{
 			Handler: HandlerSignal, Bridge: true, MaxFrame: 64, MaxCalls: 16, MaxHandlers: 8,
 		},
 	},
-	MaxCallsPerSender: 12,
-	TrustedNames:      []string{"xyz.openbmc_project.NodeManager"},
+	MaxCallsPerSender: 12, FrameSocket: "/run/frames",
+	TrustedNames: []string{"xyz.openbmc_project.NodeManager"},
 	Policy: []PolicyConfig{{
 		Channels: []string{"me_sim"},
 		Allow:    []ipmi.Commands{{NetFn: ipmi.NetFnApp, Command: ipmi.AnyCommand}, {NetFn: ipmi.NetFnGroup, Command: ipmi.AnyCommand}},
@@ -276,7 +276,7 @@ var badConfigs = []struct {
 		name: "every fault at once",
 		data: `{
   "chanels": 1,
-  "max-calls-per-sender": 0,
+  "max-calls-per-sender": 0, "frame-socket": "run/frames",
   "trusted-names": ["com.example.A", "nodots", ":1.7", 5, "com.example.A"],
   "channels": [
     {"type": "slot-ipmb", "slave-path": "dev/ipmb-4", "bmc-addr": "0x21", "remote-addr": 300, "devIndex": 64},
@@ -290,6 +290,7 @@ var badConfigs = []struct {
 		wants: []string{
 			`:2:14: chanels = 1: unknown key`,
 			`:3:27: max-calls-per-sender = 0: must be at least 1`,
+			`:3:46: frame-socket = "run/frames": must be an absolute path`,
 			`:4:38: trusted-names[1] = "nodots": must be a well-known D-Bus name such as com.example.Name`,
 			`:4:48: trusted-names[2] = ":1.7": must be a well-known D-Bus name such as com.example.Name`,
 			`:4:56: trusted-names[3] = 5: must be a string`,

@@ -90,8 +90,10 @@ func TestValidateOfWhatNoFileHolds(t *testing.T) {
 			{SlavePath: "/dev/ipmb-5", RemoteAddress: 0x40, MaxFrame: -1, MaxCalls: -1, Name: strings.Repeat("n", 65)},
 		},
 		MaxCallsPerSender: -1,
+		FrameSocket:       "/" + strings.Repeat("f", 107),
 	}
 	want := strings.Split(`max-calls-per-sender = -1: must be from 1 to 4096
+frame-socket = "/`+strings.Repeat("f", 107)+`": is longer than the address of a socket
 channels[0].type = unknown: must be one of ipmb, me
 channels[0].transport = unknown: must be one of auto, ipmb-dev, ipmb-device, slave-mqueue, seqpacket
 channels[0].handler = unknown: must be one of host, bmc, signal, none

@@ -31,6 +31,10 @@ func (c Config) Validate() error {
 func (c Config) topFaults() []Fault {
 	var check checker
 	check.limit("max-calls-per-sender", c.MaxCallsPerSender)
+	if c.FrameSocket != "" {
+		check.path("frame-socket", c.FrameSocket)
+		check.that(len(c.FrameSocket) <= maxSocketPath, "frame-socket", c.FrameSocket, "is longer than the address of a socket")
+	}
 	for i, name := range c.TrustedNames {
 		key := item("trusted-names", i)
 		check.that(isWellKnownName(name), key, name, "must be a well-known D-Bus name such as com.example.Name")
@@ -80,6 +84,9 @@ func (c ChannelConfig) faults(key string) []Fault {
 	check.limit("max-handlers", c.MaxHandlers)
 	return check.faults
 }
+
+// maxSocketPath is sun_path's size without the zero at its end (unix(7)).
+const maxSocketPath = 107
 
 // isAttribute reports whether SlavePath is the attribute of slave-mqueue for an
 // own address; which folder it is in is not said.

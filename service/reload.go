@@ -54,6 +54,9 @@ func (s *service) readAgain(ctx context.Context) (Config, error) {
 	if !reflect.DeepEqual(next.BMC, s.config.BMC) {
 		return Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, s.file)
 	}
+	if next.FrameSocket != s.config.FrameSocket {
+		return Config{}, fmt.Errorf("%w: frame-socket: has changed in %s", dbusapi.ErrRestart, s.file)
+	}
 	for _, c := range next.members() {
 		words, hostIPMI := c.busNames()
 		if err := s.server.CheckNames(ctx, words, hostIPMI); err != nil {
@@ -83,6 +86,7 @@ func (s *service) obey(next Config) {
 	s.config = next
 	s.server.SetSignalNames(next.TrustedNames)
 	s.server.SetMaxCallsPerSender(next.MaxCallsPerSender)
+	s.frames.SetMaxCalls(next.MaxCallsPerSender)
 	for _, m := range s.members.all() {
 		m.obey(next)
 	}

@@ -3,7 +3,8 @@
 // again. It is the only package that knows all the others.
 //
 // The order of a start: transports are opened but not read, all objects are
-// exported, all names are taken, the buses begin to read, and systemd is told.
+// exported, all names are taken, the buses begin to read, systemd is told, and
+// the frame socket is served.
 // A stop goes the other way: names are given back, calls and requests in
 // progress have two seconds to end, the buses stop, the connections close. A
 // message bus that reads no more holds up none of it.
@@ -22,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -32,6 +34,7 @@ import (
 	"go.uber.org/zap"
 
 	"ipmbd/dbusapi"
+	"ipmbd/frames"
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/bmc"
 	"ipmbd/ipmi/bridge"
@@ -64,8 +67,11 @@ type service struct {
 	storage  *bmc.Storage // of the built-in BMC
 	bmc      *bmc.BMC
 	own      atomic.Pointer[ownInterface]
+	frames   *frames.Server
 	demo     *demo  // nil for real buses
 	sockets  passed // by systemd
+	// frameListener is the frame socket; nil when there is none.
+	frameListener *net.UnixListener
 
 	members members
 	lives   sync.WaitGroup // of the members
@@ -99,12 +105,14 @@ func run(ctx context.Context, o Options) error {
 			return err
 		}
 	}
+	s.frames = s.newFrames()
 	server, err := dbusapi.Open(ctx, dbusapi.Config{
 		Address:           o.Bus,
 		SignalNames:       s.config.TrustedNames,
 		MaxCallsPerSender: s.config.MaxCallsPerSender,
 		Mux:               &s.mux,
 		Manager:           s,
+		Statistics:        s.frames.Statistics,
 	})
 	if err != nil {
 		return err
@@ -120,6 +128,10 @@ func run(ctx context.Context, o Options) error {
 	}
 	s.sockets = takeSockets(s.log)
 	defer s.sockets.close()
+	if err := s.listenFrames(ctx); err != nil {
+		return err
+	}
+	defer s.closeFrames()
 	return s.run(ctx, o.Reload)
 }
 
@@ -147,8 +159,12 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 		loops.Go(func() { s.demo.run(running) })
 	}
 
+	// Clients of the frame socket are told of the calls that the buses end at last.
+	framing, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
 	err := s.start(ctx)
 	if err == nil {
+		loops.Go(func() { s.runFrames(framing) })
 		loops.Go(func() { s.tellStatus(running) })
 		loops.Go(func() { s.feedWatchdog(running) })
 		err = s.serve(ctx, reloads, lost, &loops)
@@ -160,6 +176,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 		}
 	}
 	stop()
+	hangUp()
 	// Before the members and the loops: a message bus that reads no more may hold
 	// one of their writes.
 	err = errors.Join(err, s.server.Close())
@@ -194,7 +211,7 @@ func (s *service) start(ctx context.Context) error {
 	if err := s.add(ctx, configs...); err != nil {
 		return err
 	}
-	s.sockets.keep(s.config.hostPaths(), s.log)
+	s.sockets.keep(append(s.config.hostPaths(), s.config.frameAddress()), s.log)
 	if err := notify("READY=1", s.status()); err != nil {
 		return err
 	}
@@ -238,6 +255,7 @@ func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 	}
 	var draining sync.WaitGroup
 	draining.Go(func() { s.server.Drain(ctx) })
+	draining.Go(func() { s.frames.Drain(ctx) })
 	each(s.members.all(), func(m *member) { m.Drain(ctx) })
 	draining.Wait()
 	return err
@@ -247,7 +265,10 @@ func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 func (s *service) tellTheRest(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTime)
 	defer cancel()
+	var telling sync.WaitGroup
+	telling.Go(func() { s.frames.Drain(ctx) })
 	s.server.Drain(ctx)
+	telling.Wait()
 }
 
 // tellStatus keeps systemd's status line true until ctx ends.

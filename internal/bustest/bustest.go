@@ -39,6 +39,7 @@ type Bus struct {
 	Address string
 
 	program, file string
+	socket        string
 	process       *os.Process
 	done          chan struct{}
 }
@@ -61,11 +62,11 @@ func StartConfig(t testing.TB, config Config) *Bus {
 		t.Fatalf("bustest: %v; install it with: apt-get install dbus-daemon (or dbus)", err)
 	}
 	dir := shortDir(t)
-	file := filepath.Join(dir, "bus.conf")
-	if err := os.WriteFile(file, document(config, filepath.Join(dir, "socket")), 0o644); err != nil {
+	file, socket := filepath.Join(dir, "bus.conf"), filepath.Join(dir, "socket")
+	if err := os.WriteFile(file, document(config, socket), 0o644); err != nil {
 		t.Fatal("bustest:", err)
 	}
-	bus := &Bus{program: program, file: file}
+	bus := &Bus{program: program, file: file, socket: socket}
 	if err := bus.start(); err != nil {
 		t.Fatal("bustest:", err)
 	}
@@ -85,7 +86,7 @@ func (b *Bus) Stop() {
 func (b *Bus) Restart(t testing.TB) {
 	t.Helper()
 	b.Stop()
-	if err := os.Remove(strings.TrimPrefix(b.Path(), "unix:path=")); err != nil {
+	if err := os.Remove(b.socket); err != nil {
 		t.Fatal("bustest:", err)
 	}
 	if err := b.start(); err != nil {
@@ -94,10 +95,7 @@ func (b *Bus) Restart(t testing.TB) {
 }
 
 // Path is the D-Bus address without the guid, which differs after a Restart.
-func (b *Bus) Path() string {
-	path, _, _ := strings.Cut(b.Address, ",")
-	return path
-}
+func (b *Bus) Path() string { return "unix:path=" + b.socket }
 
 // refuseRealBuses points everything that asks the environment for a bus to
 // nowhere.

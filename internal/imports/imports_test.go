@@ -43,24 +43,26 @@ var rules = map[string]rule{
 	"i2c":              {ours: []string{"internal/chardev"}, others: []string{sysModule}},
 	"ipmb":             {ours: []string{"ipmi", "i2c"}},
 	"dbusapi":          {ours: []string{"ipmi", "ipmb", "xml"}, others: []string{dbusModule, sysModule}},
+	"frames":           {ours: []string{"ipmi", "ipmb"}, others: []string{sysModule}},
 	"ipmi/sel":         {ours: []string{"ipmi"}},
 	"ipmi/bmc":         {ours: []string{"ipmi", "ipmi/sel"}, others: []string{boltModule}},
-	"ipmi/host":        {ours: []string{"ipmi", "internal/chardev"}, others: []string{sysModule}},
+	"ipmi/host":        {ours: []string{"ipmi", "internal/chardev", "internal/socket"}, others: []string{sysModule}},
 	"ipmi/bridge":      {ours: []string{"ipmi", "ipmb"}},
 	"xml":              {},
 	"units":            {},
-	"service":          {ours: []string{"ipmi", "i2c", "ipmb", "ipmi/bmc", "ipmi/bridge", "ipmi/host", "dbusapi", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
+	"service":          {ours: []string{"ipmi", "i2c", "ipmb", "ipmi/bmc", "ipmi/bridge", "ipmi/host", "dbusapi", "frames", "internal/socket", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
 	"cmd/ipmbd":        {ours: []string{"service"}, others: []string{zapModule, systemdModule}},
 	"cmd/ipmbctl":      {ours: []string{"dbusapi", "ipmb", "ipmi", "ipmi/sel"}, others: []string{cobraModule, dbusModule, sysModule}},
 	"internal/bustest": {others: []string{dbusModule}},
 	"internal/chardev": {others: []string{sysModule}},
 	"internal/imports": {},
+	"internal/socket":  {},
 }
 
 // helperRule is for packages below test: tools for tests, which may use all but
 // the service.
 var helperRule = rule{
-	ours:   []string{"ipmi", "i2c", "ipmb", "dbusapi", "xml", "units", "internal/bustest", "test/hostd"},
+	ours:   []string{"ipmi", "i2c", "ipmb", "dbusapi", "frames", "xml", "units", "internal/bustest", "test/hostd"},
 	others: []string{dbusModule, sysModule},
 }
 

@@ -2,15 +2,13 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"ipmbd/internal/socket"
 )
 
 // Listen listens where QEMU is to connect: "unix:/PATH", or "tcp:HOST:PORT" on a
@@ -21,12 +19,11 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, network, name)
-	if network == "unix" && errors.Is(err, syscall.EADDRINUSE) && removeStale(ctx, name) {
-		listener, err = config.Listen(ctx, network, name)
+	if network == "unix" {
+		return socket.Listen(ctx, network, name)
 	}
-	return listener, err
+	var config net.ListenConfig
+	return config.Listen(ctx, network, name)
 }
 
 // ParseAddress splits what Listen takes.
@@ -46,18 +43,6 @@ func ParseAddress(address string) (network, name string, err error) {
 		return "", "", fmt.Errorf("%q: neither unix: nor tcp: begins it", address)
 	}
 	return network, name, nil
-}
-
-// removeStale removes a socket that nobody listens on.
-func removeStale(ctx context.Context, path string) bool {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", path)
-	if err == nil {
-		conn.Close()
-		return false
-	}
-	info, statErr := os.Lstat(path)
-	return errors.Is(err, syscall.ECONNREFUSED) && statErr == nil && info.Mode()&fs.ModeSocket != 0 && os.Remove(path) == nil
 }
 
 // VM is the system interface of a virtual machine, whose connections come to a

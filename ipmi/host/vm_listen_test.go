@@ -249,33 +249,6 @@ func TestPortOfASocketOnly(t *testing.T) {
 	}
 }
 
-func TestListen(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "vm")
-	first, err := Listen(t.Context(), "unix:"+path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(t.Context(), "unix:"+path); err == nil {
-		t.Error("a socket with two listeners")
-	}
-	first.(*net.UnixListener).SetUnlinkOnClose(false)
-	first.Close()
-	again, err := Listen(t.Context(), "unix:"+path)
-	if err != nil {
-		t.Fatalf("a socket that was left: %v", err)
-	}
-	again.Close()
-	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(t.Context(), "unix:"+path); err == nil {
-		t.Error("a file was replaced")
-	}
-	if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
-		t.Errorf("%q, %v", text, err)
-	}
-}
-
 func TestAddresses(t *testing.T) {
 	type parsed struct{ Network, Name string }
 	for address, want := range map[string]parsed{

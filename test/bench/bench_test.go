@@ -64,6 +64,7 @@ func TestQuickRunMeasuresEverything(t *testing.T) {
 	}
 	for _, want := range []string{
 		"frame encode", "frame decode", "engine round trip", "ipmbd / floor", "type ipmb",
+		"ipmbd, frame socket", "frame socket / floor", "in flight on the frame socket",
 		"p50 with 1 in flight", "start to READY=1", "resident and idle",
 		"from a virtual machine", "ipmbd, Unix socket", "ipmi_sim", // the latter's row, or that it is missing
 		"ipmbd itself", "a registered handler", "the host IPMI daemon", "a node on another bus", "added to the p50",

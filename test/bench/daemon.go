@@ -33,14 +33,15 @@ const (
 )
 
 // sockets are the buses, by name: responders, and the peers whose requests come
-// in, by who answers these.
-type sockets struct{ me, ipmb, floor, direct, handler, host, bridge string }
+// in, by who answers these; and the frame socket.
+type sockets struct{ me, ipmb, floor, direct, handler, host, bridge, frames string }
 
 func newSockets(dir string) sockets {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	return sockets{
 		me: path("me"), ipmb: path("ipmb"), floor: path("floor"),
 		direct: path("direct"), handler: path("handler"), host: path("host"), bridge: path("bridge"),
+		frames: path("frames"),
 	}
 }
 
@@ -78,8 +79,9 @@ type daemon struct {
 
 // config is ipmbd's configuration.
 type config struct {
-	Channels []channel `json:"channels"`
-	Hosts    []host    `json:"hosts,omitempty"`
+	Channels    []channel `json:"channels"`
+	Hosts       []host    `json:"hosts,omitempty"`
+	FrameSocket string    `json:"frame-socket,omitempty"`
 }
 
 // host is a machine in ipmbd's configuration.

@@ -1,9 +1,10 @@
 // Command bench measures ipmbd, in one run on one machine, and prints a table:
 // the frame codec and the engine by themselves; the whole daemon, by requests of
-// a virtual machine; and by D-Bus calls of sendRequest and by requests from a
-// bus, with 1 to 63 of them in flight. The latter are answered by ipmbd itself, by a handler that is registered
-// on D-Bus, by the host IPMI daemon, and by a node on another bus to which they
-// are bridged: what the last three cost shows beside the first.
+// a virtual machine; and by D-Bus calls of sendRequest, packets on the frame
+// socket and requests from a bus, with 1 to 63 of them in flight. The latter are
+// answered by ipmbd itself, by a handler that is registered on D-Bus, by the host
+// IPMI daemon, and by a node on another bus to which they are bridged: what the
+// last three cost shows beside the first.
 //
 // Numbers of a daemon say little without what the machine and D-Bus cost by
 // themselves, so each stands beside a floor: a bare service on godbus with the
@@ -24,6 +25,8 @@
 //	bench client ── dbus-daemon ─┬─ ipmbd ──┬─ responder
 //	                             ├─ floor ──┘
 //	bench peers ──── ipmbd ──────┴─ hostd, once as host daemon, once registered
+//
+//	bench frame client ── ipmbd ── responder
 //
 //	bench machines ─┬─ ipmbd
 //	                └─ ipmi_sim

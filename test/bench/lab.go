@@ -31,6 +31,7 @@ const (
 	callFloor = iota
 	callIPMBD
 	callIPMBDSignals // on a channel of type ipmb
+	callFrames       // on the frame socket
 )
 
 // Contenders of lab.incoming, by who answers.
@@ -83,7 +84,7 @@ func (l *lab) open(ctx context.Context, program string) (err error) {
 	if err := l.openIncoming(program, channels, buses); err != nil {
 		return err
 	}
-	if err := l.openCalls(); err != nil {
+	if err := l.openCalls(buses.frames); err != nil {
 		return err
 	}
 	return l.measureIdle(ctx)
@@ -140,7 +141,7 @@ func (l *lab) openIncoming(program string, channels []channel, buses sockets) er
 		defer unix.Close(listener)
 		listeners = append(listeners, listener)
 	}
-	d, err := newDaemon(l.stage, program, l.bus, config{Channels: channels})
+	d, err := newDaemon(l.stage, program, l.bus, config{Channels: channels, FrameSocket: buses.frames})
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func (l *lab) openAnswerer(args ...string) error {
 }
 
 // openCalls connects the clients.
-func (l *lab) openCalls() error {
+func (l *lab) openCalls(frameSocket string) error {
 	clients := []struct {
 		title   string
 		service *process
@@ -189,6 +190,12 @@ func (l *lab) openCalls() error {
 		l.ends = append(l.ends, link.close)
 		l.calls = append(l.calls, l.contender(c.title, link, c.service))
 	}
+	frames, err := dialFrames(frameSocket, indexME)
+	if err != nil {
+		return err
+	}
+	l.ends = append(l.ends, frames.close)
+	l.calls = append(l.calls, &contender{name: "ipmbd, frame socket", link: frames, service: l.ipmbd.pid()})
 	return nil
 }
 

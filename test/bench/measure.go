@@ -49,7 +49,7 @@ func measureAll(ctx context.Context, o options, out io.Writer) error {
 
 func measureCalls(ctx context.Context, l *lab, o options, out io.Writer) error {
 	t := newCallTable(out, fmt.Sprintf("sendRequest, Get Device ID (medians of %d rounds)", o.rounds))
-	var first, last []series
+	var measured [][]series
 	for _, n := range callsInFlight {
 		all, err := measureRounds(ctx, l.calls, n, o)
 		if err != nil {
@@ -59,13 +59,11 @@ func measureCalls(ctx context.Context, l *lab, o options, out io.Writer) error {
 			t.row(n, c.name, all[i])
 		}
 		t.ratios(n, "ipmbd / floor", all[callIPMBD], all[callFloor])
-		if n == 1 {
-			first = all
-		}
-		last = all
+		t.ratios(n, "frame socket / floor", all[callFrames], all[callFloor])
+		measured = append(measured, all)
 	}
 	t.flush()
-	printGoals(out, first, last)
+	printGoals(out, measured)
 	return nil
 }
 

@@ -13,6 +13,10 @@ const (
 	goalThroughput = 0.85 // with maxInFlight, at least
 	goalCPU        = 1.15 // of service and message bus with maxInFlight, at most
 
+	// Of the frame socket, with any number in flight.
+	goalFrameThroughput = 2.5  // at least
+	goalFrameCPU        = 0.25 // at most
+
 	goalIdleKiB = 12 << 10
 
 	goalVM = 1.0 // requests per second of a virtual machine, to ipmi_sim's, at least
@@ -79,9 +83,10 @@ func (t callTable) flush() {
 	fmt.Fprintln(t.out)
 }
 
-// printGoals compares what was measured with 1 and with maxInFlight requests
-// in flight with the goals.
-func printGoals(out io.Writer, first, last []series) {
+// printGoals compares what was measured with each number of requests in flight
+// with the goals.
+func printGoals(out io.Writer, all [][]series) {
+	first, last := all[0], all[len(all)-1]
 	w := newTable(out, "ipmbd against the floor")
 	fmt.Fprintf(w, "%.2f\t\tp50 with 1 in flight (goal: at most %.2f)\n",
 		ratio(first[callIPMBD], first[callFloor], roundP50), goalLatency)
@@ -89,6 +94,12 @@ func printGoals(out io.Writer, first, last []series) {
 		ratio(last[callIPMBD], last[callFloor], roundRate), maxInFlight, goalThroughput)
 	fmt.Fprintf(w, "%.2f\t\tCPU of service and dbus-daemon with %d in flight (goal: at most %.2f)\n",
 		ratio(last[callIPMBD], last[callFloor], roundCPU), maxInFlight, goalCPU)
+	for i, n := range callsInFlight {
+		fmt.Fprintf(w, "%.2f\t\trequests per second with %d in flight on the frame socket (goal: at least %.2f)\n",
+			ratio(all[i][callFrames], all[i][callFloor], roundRate), n, goalFrameThroughput)
+		fmt.Fprintf(w, "%.2f\t\tCPU of the service with %d in flight on the frame socket (goal: at most %.2f)\n",
+			ratio(all[i][callFrames], all[i][callFloor], roundCPU), n, goalFrameCPU)
+	}
 	w.Flush()
 	fmt.Fprintln(out)
 }

@@ -409,13 +409,16 @@ func TestBadFileChangesNothing(t *testing.T) {
 	}
 	unchanged("no file")
 
-	changed := channels(channel(n, object{"tries": 2}))
-	changed["bmc"] = object{"log-capacity": 100}
-	rewrite(t, file, changed)
-	if name, text := refused(t, c.manager("Reload")); name != "NotAllowed" || !strings.Contains(text, "restart") || !strings.Contains(text, "bmc") {
-		t.Errorf("another BMC: %s, %s", name, text)
+	fixed := object{"bmc": object{"log-capacity": 100}, "frame-socket": "/run/another"}
+	for key, value := range fixed {
+		changed := channels(channel(n, object{"tries": 2}))
+		changed[key] = value
+		rewrite(t, file, changed)
+		if name, text := refused(t, c.manager("Reload")); name != "NotAllowed" || !strings.Contains(text, "restart") || !strings.Contains(text, key) {
+			t.Errorf("another %s: %s, %s", key, name, text)
+		}
+		unchanged("another " + key)
 	}
-	unchanged("another BMC")
 	other := connect(t, bus.Address)
 	const theirs = "xyz.openbmc_project.Ipmi.Channel.Theirs"
 	if _, err := other.RequestName(theirs, dbus.NameFlagDoNotQueue); err != nil {

@@ -1,0 +1,293 @@
+package frames
+
+import (
+	"context"
+	"net"
+	"sync"
+	"syscall"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// maxUnread is how many answers a client may leave unread, beside those that its
+// socket has room for.
+const maxUnread = 1024
+
+// peer is a client at the other end. One goroutine reads its requests and starts
+// them. Whoever brings an answer writes it, as far as the socket has room; what
+// has none is left to a second goroutine, which waits for it. The first way saves
+// the change to another goroutine, which costs more than all else that is done
+// here.
+//
+// The mutex is taken with an engine locked, so no engine is used with it held, and
+// nothing is written.
+type peer struct {
+	server *Server
+	who    Peer
+	conn   *net.UnixConn
+	raw    syscall.RawConn
+
+	// Of the reader alone.
+	buffer    []byte // one byte longer than the longest packet
+	exchanges []*exchange
+
+	mu      sync.Mutex
+	work    sync.Cond // for the goroutine that waits for room, and for awaitEnds
+	free    []*exchange
+	answers packets // to be written
+	owed    int     // packets that were read and whose answer was not written
+	gone    bool
+	settled chan struct{} // closed when nothing is owed; nil for nobody
+	busy    bool          // the writer is in use
+	waiting bool          // by the goroutine that waits for room
+	writer  writer        // of whoever has set busy
+}
+
+func newPeer(s *Server, conn *net.UnixConn) (*peer, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	who, err := credentials(raw)
+	if err != nil {
+		return nil, err
+	}
+	p := &peer{server: s, who: who, conn: conn, raw: raw, buffer: make([]byte, maxRequest+1)}
+	p.work.L = &p.mu
+	p.writer.init(raw)
+	return p, nil
+}
+
+// serve serves the client until it hangs up or is hung up on (nil), or is to be
+// cut off.
+func (p *peer) serve() error {
+	var patient sync.WaitGroup
+	patient.Go(p.writePatiently)
+	err := p.read()
+	p.hangUp()
+	for _, x := range p.exchanges {
+		x.call.Cancel()
+	}
+	patient.Wait()
+	p.awaitEnds()
+	return err
+}
+
+// awaitEnds waits until all requests have ended, after hangUp.
+func (p *peer) awaitEnds() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.free) < len(p.exchanges) {
+		p.work.Wait()
+	}
+}
+
+// hangUp makes both goroutines end.
+func (p *peer) hangUp() {
+	p.mu.Lock()
+	p.gone = true
+	p.settle()
+	p.mu.Unlock()
+	p.work.Broadcast()
+	p.conn.Close()
+}
+
+// read takes what the client sends until there is no more.
+func (p *peer) read() error {
+	var cause error
+	ends := func(fd uintptr) bool {
+		for {
+			n, err := receive(int(fd), p.buffer)
+			switch {
+			case err == errNothing:
+				return false
+			case err != nil:
+				return true
+			}
+			if cause = p.take(p.buffer[:n]); cause != nil {
+				return true
+			}
+		}
+	}
+	_ = p.raw.Read(ends) // An error is that of a connection that was closed.
+	return cause
+}
+
+// take starts the request in a packet, or answers why not.
+func (p *peer) take(packet []byte) error {
+	index, frame, status := parseRequest(packet)
+	var bus Bus
+	if status == ipmb.StatusOK {
+		if bus = p.server.config.Bus(index); bus == nil {
+			status = ipmb.StatusInvalid
+		}
+	}
+	x, err := p.enter(index, status)
+	if x != nil {
+		x.send(bus, index, frame)
+	}
+	return err
+}
+
+// enter begins a request: with an exchange, or by answering with a status.
+func (p *peer) enter(index uint8, status ipmb.Status) (*exchange, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.owed-p.inProgress() >= maxUnread {
+		return nil, ErrUnread
+	}
+	p.owed++
+	var x *exchange
+	if status == ipmb.StatusOK {
+		x, status = p.begin()
+	}
+	p.server.counters.request(status)
+	if status != ipmb.StatusOK {
+		p.answers.addStatus(index, status)
+		p.writeLater()
+	}
+	return x, nil
+}
+
+// inProgress is how many requests have not ended.
+func (p *peer) inProgress() int { return len(p.exchanges) - len(p.free) }
+
+// begin takes an exchange for a request, unless too many are in use.
+func (p *peer) begin() (*exchange, ipmb.Status) {
+	switch {
+	case p.server.stopping.Load():
+		return nil, ipmb.StatusFailed
+	case int64(p.inProgress()) >= p.server.maxCalls.Load():
+		return nil, ipmb.StatusBusy
+	case len(p.free) == 0:
+		x := newExchange(p)
+		p.exchanges = append(p.exchanges, x)
+		return x, ipmb.StatusOK
+	}
+	last := len(p.free) - 1
+	x := p.free[last]
+	p.free = p.free[:last]
+	return x, ipmb.StatusOK
+}
+
+// fail ends a request without an answer. The engine may be locked.
+func (p *peer) fail(x *exchange, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers.addStatus(x.index, ipmb.StatusOf(err))
+	p.release(x)
+	p.writeLater()
+}
+
+// release makes an exchange ready for the next request.
+func (p *peer) release(x *exchange) {
+	p.free = append(p.free, x)
+	if p.gone {
+		p.work.Broadcast()
+	}
+}
+
+// answer ends a request with its answer. No engine is locked.
+func (p *peer) answer(x *exchange, r ipmi.Response) {
+	p.mu.Lock()
+	p.answers.addAnswer(x.index, response(x.frame, r))
+	p.release(x)
+	first := p.begins()
+	p.mu.Unlock()
+	if first {
+		p.writeNow()
+	}
+}
+
+// begins takes the writer and the answers to be written. false: somebody has it,
+// and will see to them.
+func (p *peer) begins() bool {
+	if p.busy {
+		return false
+	}
+	p.busy = true
+	p.answers, p.writer.packets = p.writer.packets, p.answers
+	return true
+}
+
+// writeNow writes what the socket has room for.
+func (p *peer) writeNow() {
+	all := p.writer.writeSome()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if all && p.written() {
+		return
+	}
+	p.waiting = true
+	p.work.Signal()
+}
+
+// writeLater leaves the answers to be written to the goroutine that waits for room.
+func (p *peer) writeLater() {
+	if p.begins() {
+		p.waiting = true
+		p.work.Signal()
+	}
+}
+
+// written notes that the writer has written all it had, and gives it back unless
+// there is more.
+func (p *peer) written() bool {
+	p.owed -= p.writer.packets.len()
+	p.writer.reset()
+	if p.owed == 0 {
+		p.settle()
+	}
+	p.busy = false
+	return p.answers.len() == 0 || !p.begins()
+}
+
+// writePatiently writes what it is left until the client has gone.
+func (p *peer) writePatiently() {
+	for p.waits() {
+		if p.writer.writeAll() != nil {
+			p.hangUp() // It has gone, as a rule.
+			return
+		}
+		p.mu.Lock()
+		p.waiting = !p.written()
+		p.mu.Unlock()
+	}
+}
+
+// waits waits for something to be written; false: the client has gone.
+func (p *peer) waits() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.waiting && !p.gone {
+		p.work.Wait()
+	}
+	return !p.gone
+}
+
+// settle tells who waits for it that nothing is owed to the client any more.
+func (p *peer) settle() {
+	if p.settled != nil {
+		close(p.settled)
+		p.settled = nil
+	}
+}
+
+// drain waits until nothing is owed to the client, at most until ctx ends.
+func (p *peer) drain(ctx context.Context) {
+	p.mu.Lock()
+	if p.owed == 0 || p.gone {
+		p.mu.Unlock()
+		return
+	}
+	if p.settled == nil {
+		p.settled = make(chan struct{})
+	}
+	settled := p.settled
+	p.mu.Unlock()
+	select {
+	case <-settled:
+	case <-ctx.Done():
+	}
+}

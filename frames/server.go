@@ -1,0 +1,213 @@
+package frames
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ipmbd/ipmb"
+)
+
+// Bus is what a Server needs of an IPMB. Its methods may be called from several
+// goroutines at once, also while the bus is down.
+type Bus interface {
+	// Send sends a request by a call of ipmb.NewCall, as ipmb.Engine does. An error
+	// means that it was not sent; ipmb.ErrBusy: a limit was reached.
+	Send(c *ipmb.Call, req *ipmb.Request) error
+	// Ended is called when a request that was sent has ended, with the engine
+	// locked: it must not block.
+	Ended()
+}
+
+// Config describes a Server. The zero value of every field but Bus is its
+// default.
+type Config struct {
+	// Bus finds a bus by its index, for each request anew; nil: there is none.
+	Bus func(index uint8) Bus
+	// MaxClients is how many clients there may be, 0 is 64, and MaxPerProcess how
+	// many of one process, 0 is 16. Those beyond are hung up on.
+	MaxClients, MaxPerProcess int
+	// MaxCalls is how many requests of a client may be in progress; more have
+	// ipmb.StatusBusy. 0 is 256.
+	MaxCalls int
+	// HungUp is told whom the Server has hung up on, and why: ErrTooMany or
+	// ErrUnread. It must not block; nil for nobody.
+	HungUp func(who Peer, why error)
+}
+
+// Defaults of a Config.
+const (
+	defaultMaxClients    = 64
+	defaultMaxPerProcess = 16
+	defaultMaxCalls      = 256
+)
+
+// Peer is the process at the other end of a connection.
+type Peer struct {
+	PID int32 // 0 when it has none in our namespace
+	UID uint32
+}
+
+// Why a client was hung up on.
+var (
+	// ErrTooMany: there are as many clients as there may be.
+	ErrTooMany = errors.New("too many clients")
+	// ErrUnread: the client has sent request after request and not read the
+	// answers.
+	ErrUnread = errors.New("too many answers are not read")
+)
+
+// Server serves clients. See the package's promises.
+type Server struct {
+	config   Config
+	counters counters
+	maxCalls atomic.Int64
+	stopping atomic.Bool
+
+	mu       sync.Mutex
+	listener *net.UnixListener // from Run on
+	peers    map[*peer]struct{}
+	closed   bool // at the end of Run
+}
+
+// NewServer makes a server.
+func NewServer(config Config) *Server {
+	setDefault(&config.MaxClients, defaultMaxClients)
+	setDefault(&config.MaxPerProcess, defaultMaxPerProcess)
+	if config.HungUp == nil {
+		config.HungUp = func(Peer, error) {}
+	}
+	s := &Server{config: config, peers: make(map[*peer]struct{})}
+	s.SetMaxCalls(config.MaxCalls)
+	return s
+}
+
+// SetMaxCalls is Config.MaxCalls from now on. Requests that are in progress go on.
+func (s *Server) SetMaxCalls(n int) {
+	setDefault(&n, defaultMaxCalls)
+	s.maxCalls.Store(int64(n))
+}
+
+func setDefault(field *int, value int) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// Run serves those who connect to a SOCK_SEQPACKET socket until ctx ends, hangs up
+// on them and closes the socket. It is called once.
+func (s *Server) Run(ctx context.Context, listener *net.UnixListener) {
+	s.mu.Lock()
+	s.listener = listener
+	s.mu.Unlock()
+	var loops sync.WaitGroup
+	loops.Go(func() { s.accept(ctx, listener, &loops) })
+	<-ctx.Done()
+	s.close()
+	loops.Wait()
+}
+
+// acceptPause is the time after an accept that has failed: the process is out of
+// descriptors, or the system of memory.
+const acceptPause = 100 * time.Millisecond
+
+func (s *Server) accept(ctx context.Context, listener *net.UnixListener, loops *sync.WaitGroup) {
+	for {
+		conn, err := listener.AcceptUnix()
+		switch {
+		case err == nil:
+			loops.Go(func() { s.serve(conn) })
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(acceptPause):
+			}
+		}
+	}
+}
+
+// serve serves a client until it is gone.
+func (s *Server) serve(conn *net.UnixConn) {
+	defer conn.Close()
+	p, err := newPeer(s, conn)
+	if err != nil {
+		return // It has gone already.
+	}
+	if err = s.admit(p); err == nil {
+		err = p.serve()
+		s.remove(p)
+	}
+	switch err {
+	case ErrTooMany:
+		s.counters.clientsRefused.Add(1)
+	case ErrUnread:
+		s.counters.clientsCutOff.Add(1)
+	default:
+		return
+	}
+	s.config.HungUp(p.who, err)
+}
+
+// admit lets a client in.
+func (s *Server) admit(p *peer) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	same := 0
+	for other := range s.peers {
+		if other.who == p.who {
+			same++
+		}
+	}
+	switch {
+	case s.closed:
+		return net.ErrClosed
+	case len(s.peers) >= s.config.MaxClients || same >= s.config.MaxPerProcess:
+		return ErrTooMany
+	}
+	s.counters.clients.Add(1)
+	s.peers[p] = struct{}{}
+	return nil
+}
+
+func (s *Server) remove(p *peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.peers, p)
+}
+
+// close hangs up on all clients.
+func (s *Server) close() {
+	for _, p := range s.shut(true) {
+		p.hangUp()
+	}
+}
+
+// shut lets no more clients in, and returns those that there are. closing: who
+// has got in meanwhile is hung up on.
+func (s *Server) shut(closing bool) []*peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = s.closed || closing
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	return slices.Collect(maps.Keys(s.peers))
+}
+
+// Drain lets no more clients in, answers further requests with ipmb.StatusFailed,
+// and waits until those in progress are answered and the answers written, at most
+// until ctx ends.
+func (s *Server) Drain(ctx context.Context) {
+	s.stopping.Store(true)
+	for _, p := range s.shut(false) {
+		p.drain(ctx)
+	}
+}

@@ -1,0 +1,147 @@
+package frames
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"ipmbd/ipmb"
+)
+
+// TestStorm: each packet has one answer, and it is its own, whatever the responders
+// say, and while other clients come and go with garbage and requests they leave.
+func TestStorm(t *testing.T) {
+	r := newRig(t, Config{MaxClients: 1000, MaxPerProcess: 1000}) // Who has gone may be counted for a moment.
+	buses := []*testBus{r.addBus(t, 0), r.addBus(t, 1)}
+	for _, bus := range buses {
+		bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MinTimeout})
+	}
+	end := make(chan struct{})
+	var others, clients sync.WaitGroup
+	for n := range 4 {
+		c := r.connect(t)
+		clients.Go(func() { storm(t, c, n) })
+	}
+	for range 2 {
+		others.Go(func() { misbehave(r, end) })
+	}
+	clients.Wait()
+	close(end)
+	others.Wait()
+	eventually(t, "all requests to end", func() bool { return buses[0].calls.Load() == 0 && buses[1].calls.Load() == 0 })
+}
+
+// storm keeps requests in flight and checks every answer.
+func storm(t *testing.T, c raw, client int) {
+	const inFlight, requests = 12, 600
+	var asked [ipmb.SequenceNumbers]*asking
+	var failed [2][5]int
+	answered, next := 0, 0
+	var open [2]int
+	send := func() {
+		number := 0
+		for asked[number] != nil {
+			number++
+		}
+		responder := echoes
+		switch rand.N(40) {
+		case 0:
+			responder = quiet
+		case 1:
+			responder = absent
+		case 2, 3, 4, 5:
+			responder = liar
+		}
+		a := &asking{uint8(next % 2), request(responder, uint8(number), numbered(client<<24|next)...)}
+		next++
+		asked[number] = a
+		open[a.index]++
+		if _, err := c.Write(packet(a.index, a.frame)); err != nil {
+			t.Error(err)
+		}
+	}
+	total := func() int { return open[0] + open[1] }
+	for answered < requests {
+		// Which request has failed is not said: when that has used up the numbers,
+		// the others are waited for.
+		lost := 0
+		for _, of := range failed {
+			for _, n := range of {
+				lost += n
+			}
+		}
+		if lost >= inFlight && total() == 0 {
+			asked, failed = [ipmb.SequenceNumbers]*asking{}, [2][5]int{}
+			lost = 0
+		}
+		for total() < inFlight && lost < inFlight && next < requests {
+			send()
+		}
+		got, _ := c.next()
+		if len(got) < answerHead || got[0] > 1 || got[1] > 4 {
+			t.Errorf("got % X", got)
+			return
+		}
+		answered++
+		open[got[0]]--
+		if got[1] != 0 {
+			failed[got[0]][got[1]]++
+			if len(got) != answerHead {
+				t.Errorf("got % X", got)
+			}
+			continue
+		}
+		f, err := ipmb.Decode(got[answerHead:])
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		a := asked[f.Sequence]
+		if a == nil || !bytes.Equal(got, answerPacket(a.index, a.frame)) {
+			t.Errorf("got % X for %+v", got, a)
+			return
+		}
+		asked[f.Sequence] = nil
+	}
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if n, _ := c.Read(make([]byte, 100)); n > 0 {
+		t.Error("there are more answers than requests")
+	}
+}
+
+// asking is a request without an answer.
+type asking struct {
+	index uint8
+	frame ipmb.Frame
+}
+
+// misbehave is one client after the other that sends garbage and requests, and goes.
+func misbehave(r *rig, end <-chan struct{}) {
+	for {
+		select {
+		case <-end:
+			return
+		default:
+		}
+		c, err := net.DialUnix(network, nil, &net.UnixAddr{Name: r.path, Net: network})
+		if err != nil {
+			continue
+		}
+		for i := range rand.N(60) {
+			p := packet(uint8(rand.N(3)), request(echoes, uint8(i), make([]byte, rand.N(300))...))
+			if rand.N(2) == 0 {
+				p[rand.N(len(p))] ^= uint8(rand.N(256))
+			}
+			if rand.N(10) == 0 {
+				p = nil
+			}
+			if _, err := c.Write(p); err != nil {
+				break
+			}
+		}
+		c.Close()
+	}
+}

@@ -1,0 +1,84 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"ipmbd/frames"
+	unixsocket "ipmbd/internal/socket"
+)
+
+// seqpacket is what package net calls SOCK_SEQPACKET.
+const seqpacket = "unixpacket"
+
+// newFrames makes what serves the frame socket.
+func (s *service) newFrames() *frames.Server {
+	log := sampled(s.log)
+	return frames.NewServer(frames.Config{
+		Bus:      s.frameBus,
+		MaxCalls: s.config.MaxCallsPerSender,
+		HungUp: func(who frames.Peer, why error) {
+			log.Warn("a client of the frame socket is hung up on", zap.Int32("pid", who.PID), zap.Uint32("uid", who.UID), zap.Error(why))
+		},
+	})
+}
+
+// sampled is a log that keeps of messages that are alike ten in a minute.
+func sampled(log *zap.Logger) *zap.Logger {
+	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Minute, 10, 0)
+	}))
+}
+
+// frameBus is the bus with an index: the one that org.openbmc.Ipmb reaches.
+func (s *service) frameBus(index uint8) frames.Bus {
+	if bus := s.server.Channel(index); bus != nil {
+		return bus
+	}
+	return nil
+}
+
+// frameAddress is that of the frame socket among those that systemd passes.
+func (c Config) frameAddress() string {
+	return seqpacket + ":" + cmp.Or(c.FrameSocket, DefaultFrameSocket)
+}
+
+// listenFrames opens the frame socket: systemd's, or the one that the
+// configuration names. Without both there is none.
+func (s *service) listenFrames(ctx context.Context) error {
+	var listener net.Listener
+	var err error
+	switch address := s.config.frameAddress(); {
+	case s.sockets[address] != nil:
+		listener, err = s.sockets.listen(ctx, address)
+	case s.config.FrameSocket != "":
+		listener, err = unixsocket.Listen(ctx, seqpacket, s.config.FrameSocket)
+	default:
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("frame-socket: %w", err)
+	}
+	s.frameListener = listener.(*net.UnixListener)
+	return nil
+}
+
+// runFrames serves the frame socket, if there is one, until ctx ends.
+func (s *service) runFrames(ctx context.Context) {
+	if s.frameListener != nil {
+		s.frames.Run(ctx, s.frameListener)
+	}
+}
+
+// closeFrames closes the frame socket of a start that did not end well.
+func (s *service) closeFrames() {
+	if s.frameListener != nil {
+		s.frameListener.Close()
+	}
+}

@@ -1,0 +1,71 @@
+package service
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/zap"
+)
+
+// listenAt makes a socket as systemd does.
+func listenAt(t *testing.T, path string) *net.UnixListener {
+	t.Helper()
+	listener, err := net.Listen(seqpacket, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener.(*net.UnixListener)
+}
+
+func TestWhichFrameSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "frames")
+	theirs := listenAt(t, filepath.Join(t.TempDir(), "theirs"))
+	tests := []struct {
+		name   string
+		key    string
+		passed passed
+		want   string // address of the socket, "" for none
+	}{
+		{"none", "", passed{}, ""},
+		{"systemd's, without a key", "", passed{"unixpacket:" + DefaultFrameSocket: theirs}, theirs.Addr().String()},
+		{"systemd's, of the key", path, passed{"unixpacket:" + path: theirs}, theirs.Addr().String()},
+		{"another one of systemd's", "", passed{"unixpacket:/run/other": theirs}, ""},
+		{"a stream socket at the path", "", passed{"unix:" + DefaultFrameSocket: theirs}, ""},
+		{"the key's", path, passed{"unixpacket:" + DefaultFrameSocket: theirs}, path},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &service{log: zap.NewNop(), config: Config{FrameSocket: tt.key}, sockets: tt.passed}
+			if err := s.listenFrames(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if s.frameListener != nil {
+				got = s.frameListener.Addr().String()
+			}
+			if got != tt.want {
+				t.Errorf("socket %q, want %q", got, tt.want)
+			}
+			s.closeFrames()
+			if got == path {
+				if _, err := os.Stat(path); err == nil {
+					t.Error("the socket is left")
+				}
+			}
+		})
+	}
+}
+
+func TestFrameSocketThatCannotBe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "frames")
+	listenAt(t, path)
+	for name, path := range map[string]string{"in use": path, "no such folder": "/nonexistent/frames"} {
+		s := &service{log: zap.NewNop(), config: Config{FrameSocket: path}}
+		if err := s.listenFrames(t.Context()); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
