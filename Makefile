@@ -6,7 +6,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build release run test test-guest soak lint fuzz bench install clean help
+.PHONY: build release run test test-guest test-systemd soak lint fuzz bench install clean help
 
 LDFLAGS = -X main.version=$(VERSION)
 release install: LDFLAGS += -s -w
@@ -41,6 +41,10 @@ test-guest:
 	@test/guest/run
 	@test/guest/x86/run
 
+test-systemd:
+	@tools/deps lab
+	@test/systemd/run
+
 soak:
 	@tools/deps test
 	@IPMBD_KILLS=1000 go test -v -count=1 -timeout 60m -run '^TestKilledWriter$$' ./ipmi/bmc
@@ -57,8 +61,11 @@ bench: build
 
 install: build
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/ipmbd bin/ipmbctl
-	sed 's,/usr/bin/,$(PREFIX)/bin/,' units/ipmbd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/ipmbd.service
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d units/ipmbd.conf
+	sed 's,/usr/bin/,$(PREFIX)/bin/,g' units/ipmbd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/ipmbd.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system units/ipmbd.socket units/ipmbd-vm@.socket
+	install -D -m 644 units/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/ipmbd.conf
+	install -D -m 644 units/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/ipmbd.conf
+	install -D -m 644 units/ipmbd.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-ipmbd.rules
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system-services units/xyz.openbmc_project.Ipmi.Channel.Ipmb.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system.d units/xyz.openbmc_project.Ipmi.Channel.Ipmb.conf
 
@@ -69,6 +76,7 @@ help:
 	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
 	@echo 'make test       all tests'
 	@echo 'make test-guest on the kernel'\''s own drivers, in an emulated AST2600, and with virtual machines as hosts'
+	@echo 'make test-systemd under a real systemd with a real system bus; needs root'
 	@echo 'make soak       what takes longer: a BMC that writes its log is killed 1,000 times'
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=5s'

@@ -175,6 +175,19 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
+// Pulse returns when those who read the connections have gone on; where one hangs,
+// so does it, until ctx ends or the connection does. A message bus that reads or
+// writes no more makes nobody hang.
+func (s *Server) Pulse(ctx context.Context) {
+	_ = s.names.each(func(conn *Conn, _ string) error {
+		over, cancel := context.WithCancel(conn.Context())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		conn.stream.pulse(over.Done())
+		return nil
+	})
+}
+
 // Drain lets no more calls in and waits until those in progress have been
 // replied to, at most until ctx ends.
 func (s *Server) Drain(ctx context.Context) {

@@ -24,6 +24,8 @@ type stream struct {
 	pending pending
 	// rest is how much of what the library is reading is left.
 	rest int
+	// work is full while the one who reads does anything but wait for the socket.
+	work chan struct{}
 
 	serials serials
 	write   sync.Mutex
@@ -31,7 +33,29 @@ type stream struct {
 }
 
 func newStream(sock net.Conn) *stream {
-	return &stream{sock: sock, buffer: bufio.NewReaderSize(sock, readBuffer)}
+	s := &stream{sock: sock, work: make(chan struct{}, 1)}
+	s.work <- struct{}{}
+	s.buffer = bufio.NewReaderSize(fetcher{s}, readBuffer)
+	return s
+}
+
+// fetcher reads from the socket.
+type fetcher struct{ stream *stream }
+
+// Read implements io.Reader.
+func (f fetcher) Read(p []byte) (int, error) {
+	<-f.stream.work
+	defer func() { f.stream.work <- struct{}{} }()
+	return f.stream.sock.Read(p)
+}
+
+// pulse returns when the one who reads waits for the socket, or when over is closed.
+func (s *stream) pulse(over <-chan struct{}) {
+	select {
+	case s.work <- struct{}{}:
+		<-s.work
+	case <-over:
+	}
 }
 
 // Read gives the library the messages that are not taken.

@@ -115,6 +115,8 @@ type Engine struct {
 	calls   sync.Pool     // of *Call, for Do, whose calls nobody keeps
 	earlier chan struct{} // tells tick of a deadline before the one it sleeps for
 
+	receiving sync.Mutex // held by receive but while it waits for the transport
+
 	mu         sync.Mutex
 	address    ipmi.Address
 	policy     Policy
@@ -215,6 +217,7 @@ func (e *Engine) close() {
 		}
 	}
 	e.outbox.close(e)
+	e.endPulses()
 	e.checkDrained()
 }
 

@@ -16,12 +16,18 @@ func (e *Engine) receive(ctx context.Context, t i2c.Transport) error {
 		if err := t.ReadFrames(&batch); err != nil {
 			return err
 		}
-		e.mu.Lock()
-		e.batch++
-		e.mu.Unlock()
-		for _, b := range batch.Frames() {
-			e.receiveFrame(ctx, b)
-		}
+		e.receiveBatch(ctx, &batch)
+	}
+}
+
+func (e *Engine) receiveBatch(ctx context.Context, batch *i2c.Batch) {
+	e.receiving.Lock()
+	defer e.receiving.Unlock()
+	e.mu.Lock()
+	e.batch++
+	e.mu.Unlock()
+	for _, b := range batch.Frames() {
+		e.receiveFrame(ctx, b)
 	}
 }
 

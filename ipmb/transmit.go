@@ -53,6 +53,7 @@ type outbox struct {
 	deliveries []*delivery
 	pending    int          // deliveries not finished: queued, pausing or being written
 	turns      []*responder // those with calls in their queue
+	pulses     []*pulse     // that wait for the writer's turn
 	inRow      int          // deliveries written since the last call
 
 	frame   []byte    // being written
@@ -119,8 +120,10 @@ func (o *outbox) removeCall(c *Call) {
 
 // wait waits for something to write; false means that the outbox is closed.
 func (o *outbox) wait() bool {
+	o.pulsed()
 	for o.isOpen && len(o.deliveries) == 0 && len(o.turns) == 0 {
 		o.work.Wait()
+		o.pulsed()
 	}
 	return o.isOpen
 }

@@ -27,8 +27,11 @@ type Bus interface {
 	// until ctx does.
 	Run(ctx context.Context)
 	// Begun is closed when Run takes calls for the first time, or finds that the
-	// bus is Down.
+	// bus is Down. Calls wait for it.
 	Begun() <-chan struct{}
+	// Pulse returns when the loops of the bus have had a turn; where one hangs, so
+	// does it.
+	Pulse(ctx context.Context)
 	// Drain takes no more requests from the bus and waits until those taken
 	// are answered, at most until ctx ends.
 	Drain(ctx context.Context)
@@ -143,6 +146,7 @@ func (b *engineBus) connect(ctx context.Context) error {
 
 // Run implements Bus.
 func (b *engineBus) Run(ctx context.Context) {
+	defer b.begin()
 	var retry backoff
 	for ctx.Err() == nil {
 		begin := time.Now()
@@ -231,6 +235,9 @@ func addCounters(sum map[string]uint64, t i2c.Transport) {
 	}
 }
 
+// Pulse implements Bus.
+func (b *engineBus) Pulse(ctx context.Context) { b.engine.Pulse(ctx) }
+
 // Drain implements Bus.
 func (b *engineBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }
 
@@ -238,6 +245,9 @@ func (b *engineBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }
 func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
 	if req.Responder == 0 {
 		req.Responder = b.config.RemoteAddress
+	}
+	if err := b.awaitBegin(ctx); err != nil {
+		return ipmi.Response{}, err
 	}
 	res, err := b.engine.Do(ctx, req)
 	if b.log.Core().Enabled(zap.DebugLevel) {
@@ -247,8 +257,22 @@ func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, er
 	return res, err
 }
 
+// awaitBegin holds a call that was made between the taking of the names and the
+// beginning of the bus, as the one that has started the service is.
+func (b *engineBus) awaitBegin(ctx context.Context) error {
+	select {
+	case <-b.begun:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Broadcast implements dbusapi.Bus.
 func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	if err := b.awaitBegin(ctx); err != nil {
+		return err
+	}
 	return b.engine.Broadcast(ctx, netFn, lun, cmd, data)
 }
 

@@ -266,6 +266,30 @@ func TestBusTakesCallsWhenItHasBegun(t *testing.T) {
 	})
 }
 
+// The call that starts the service comes when the names are taken.
+func TestCallWaitsUntilTheBusHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := onLine(newLine())
+		b.Open(t.Context())
+		ends := make(chan error, 2)
+		go func() {
+			_, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, Policy: ipmb.Policy{Tries: 1}})
+			ends <- err
+		}()
+		impatient, stop := context.WithCancel(t.Context())
+		go func() { ends <- b.Broadcast(impatient, ipmi.NetFnApp, 0, 1, nil) }()
+		synctest.Wait()
+		stop()
+		if err := <-ends; !errors.Is(err, context.Canceled) {
+			t.Errorf("a call that waits no longer: %v", err)
+		}
+		defer runBus(t, b)()
+		if err := <-ends; !errors.Is(err, ipmb.ErrTimeout) {
+			t.Errorf("a call that has waited: %v", err)
+		}
+	})
+}
+
 func TestBusThatIsDownHasBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := newTestBus(func() (i2c.Transport, string, error) { return nil, "ipmb-dev", fs.ErrNotExist })

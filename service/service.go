@@ -201,6 +201,7 @@ func (s *service) run(ctx context.Context) error {
 	loops.Go(func() { s.pollSensors(running) })
 	loops.Go(func() { s.server.Power().Run(running) })
 	loops.Go(func() { s.tellStatus(running) })
+	loops.Go(func() { s.feedWatchdog(running) })
 
 	s.awaitBuses(ctx)
 	err := notify("READY=1", s.status())

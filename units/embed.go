@@ -1,8 +1,9 @@
 // Package units holds what the system needs to know of ipmbd: the systemd
-// unit, the D-Bus activation and policy files and the group that may send.
-// They are installed by make install, and embedded for what runs without an
-// installation. The package's tests run each in a real dbus-daemon or with
-// systemd's own tools.
+// units, the D-Bus activation and policy files, the groups, the folder of the
+// sockets and the devices that start it. They are installed by make install,
+// and embedded for what runs without an installation. The package's tests run
+// each in a real dbus-daemon or with systemd's own tools; those of test/systemd
+// run all under systemd.
 package units
 
 import _ "embed"
@@ -15,6 +16,22 @@ const Name = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
 //go:embed ipmbd.service
 var Unit []byte
 
+// Socket is ipmbd.socket, for clients that want IPMB frames without D-Bus.
+//
+//go:embed ipmbd.socket
+var Socket []byte
+
+// VMSocket is ipmbd-vm@.socket, an instance of which is where a virtual machine
+// connects.
+//
+//go:embed ipmbd-vm@.socket
+var VMSocket []byte
+
+// Rules is ipmbd.rules of udev: devices that start the service.
+//
+//go:embed ipmbd.rules
+var Rules []byte
+
 // Activation is the D-Bus service file, of the name Name + ".service".
 //
 //go:embed xyz.openbmc_project.Ipmi.Channel.Ipmb.service
@@ -25,7 +42,13 @@ var Activation []byte
 //go:embed xyz.openbmc_project.Ipmi.Channel.Ipmb.conf
 var Policy []byte
 
-// Sysusers is ipmbd.conf of sysusers.d: it creates the group ipmbd.
+// Sysusers is ipmbd.conf of sysusers.d: it creates the groups of those who may
+// send and of those who may be a machine.
 //
-//go:embed ipmbd.conf
+//go:embed sysusers.conf
 var Sysusers []byte
+
+// Tmpfiles is ipmbd.conf of tmpfiles.d: it creates the folder of the sockets.
+//
+//go:embed tmpfiles.conf
+var Tmpfiles []byte

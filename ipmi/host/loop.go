@@ -45,9 +45,10 @@ type Loop struct {
 	jobs    chan job
 	counts  counters
 
-	mu   sync.Mutex
-	port Port              // that is served, nil for none
-	past map[string]uint64 // counters of the Ports before it
+	mu    sync.Mutex
+	port  Port              // that is served, nil for none
+	ended chan struct{}     // closed when it is no more
+	past  map[string]uint64 // counters of the Ports before it
 }
 
 // job is something to be done with the Port between two answers.
@@ -82,6 +83,29 @@ func (l *Loop) Do(ctx context.Context, do func(Port) error) error {
 		return <-done
 	case <-ctx.Done():
 		return fmt.Errorf("%w: no host is connected", ErrUnsupported)
+	}
+}
+
+// Pulse returns when the loop has had a turn; where it hangs, so does Pulse, until
+// ctx ends. Without a Port there is nothing that could hang.
+func (l *Loop) Pulse(ctx context.Context) {
+	l.mu.Lock()
+	port, ended := l.port, l.ended
+	l.mu.Unlock()
+	if port == nil {
+		return
+	}
+	done := make(chan error, 1)
+	select {
+	case l.jobs <- job{func(Port) error { return nil }, done}:
+	case <-ended:
+		return
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }
 

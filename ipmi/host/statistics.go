@@ -55,6 +55,11 @@ func (l *Loop) setPort(p Port) {
 	defer l.mu.Unlock()
 	addCounters(l.past, l.port)
 	l.port = p
+	if p != nil {
+		l.ended = make(chan struct{})
+	} else {
+		close(l.ended)
+	}
 }
 
 func addCounters(sum map[string]uint64, p Port) {

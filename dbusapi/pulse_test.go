@@ -1,0 +1,59 @@
+package dbusapi
+
+import (
+	"encoding/binary"
+	"net"
+	"testing"
+	"testing/synctest"
+)
+
+func TestPulseOfAStream(t *testing.T) {
+	for name, c := range map[string]struct {
+		hangs, over bool // whether the one who reads hangs, and the connection is over then
+	}{
+		"comes back from one that waits":       {false, false},
+		"hangs with the one who reads":         {true, false},
+		"ends, though the one who reads hangs": {true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				s := newStream(ours)
+				free := make(chan struct{})
+				s.take = func(*stream, wireMessage) bool { <-free; return true }
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					_, _ = s.Read(make([]byte, 1))
+				}()
+				if c.hangs {
+					_, _ = theirs.Write(encodeCall(t, binary.LittleEndian, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{}))
+				}
+				synctest.Wait()
+				over, back := make(chan struct{}), make(chan struct{})
+				if c.over {
+					close(over)
+				}
+				go func() {
+					defer close(back)
+					s.pulse(over)
+				}()
+				synctest.Wait()
+				select {
+				case <-back:
+					if c.hangs && !c.over {
+						t.Error("it came back")
+					}
+				default:
+					if !c.hangs || c.over {
+						t.Error("it hangs")
+					}
+				}
+				close(free)
+				<-back
+				theirs.Close()
+				<-ended
+			})
+		})
+	}
+}

@@ -1,0 +1,44 @@
+package bustest
+
+import (
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// DialAs connects to a message bus as another user with one group. The test must
+// be root's.
+func DialAs(t testing.TB, address string, uid, gid int) *dbus.Conn {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	become(uid, gid)
+	conn, err := dbus.Connect(address, dbus.WithAuth(dbus.AuthExternal(strconv.Itoa(uid))))
+	become(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// become changes the effective user of the thread, and of it alone: package
+// syscall's functions would change all threads. The real user stays, so that
+// there is a way back. Supplementary groups do not come back; root needs none.
+func become(uid, gid int) {
+	const keep = ^uintptr(0)
+	steps := [][4]uintptr{
+		{syscall.SYS_SETRESUID, keep, 0, keep}, // who may take the other steps
+		{syscall.SYS_SETGROUPS},
+		{syscall.SYS_SETRESGID, keep, uintptr(gid), keep},
+		{syscall.SYS_SETRESUID, keep, uintptr(uid), keep},
+	}
+	for _, step := range steps {
+		if _, _, errno := syscall.RawSyscall(step[0], step[1], step[2], step[3]); errno != 0 {
+			panic(errno) // the thread is of no use to anybody
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package host
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+)
+
+func TestPulseOfALoop(t *testing.T) {
+	// back is closed when a pulse has come back.
+	pulse := func(ctx context.Context, l *Loop) (back chan struct{}) {
+		back = make(chan struct{})
+		go func() {
+			defer close(back)
+			l.Pulse(ctx)
+		}()
+		synctest.Wait()
+		return back
+	}
+	is := func(t *testing.T, what string, back chan struct{}, want bool) {
+		t.Helper()
+		got := false
+		select {
+		case <-back:
+			got = true
+		default:
+		}
+		if got != want {
+			t.Errorf("%s: came back: %v", what, got)
+		}
+	}
+	story(t, "comes back from a loop that waits", echo, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+		is(t, "idle", pulse(t.Context(), l), true)
+	})
+	story(t, "comes back while a handler is slow", stubborn, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+		p.asks(1, 2)
+		is(t, "slow handler", pulse(t.Context(), l), true)
+	})
+	story(t, "hangs with the loop", echo, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+		free := make(chan struct{})
+		go func() { _ = l.Do(t.Context(), func(Port) error { <-free; return nil }) }()
+		synctest.Wait()
+		back := pulse(t.Context(), l)
+		is(t, "stuck", back, false)
+		close(free)
+		synctest.Wait()
+		is(t, "free", back, true)
+	})
+	story(t, "ends with its context and with the port", echo, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+		free := make(chan struct{})
+		go func() { _ = l.Do(t.Context(), func(Port) error { <-free; return nil }) }()
+		synctest.Wait()
+		ctx, stop := context.WithCancel(t.Context())
+		back, other := pulse(ctx, l), pulse(t.Context(), l)
+		stop()
+		synctest.Wait()
+		is(t, "with its context", back, true)
+		p.Close()
+		close(free)
+		synctest.Wait()
+		is(t, "with the port", other, true)
+	})
+	t.Run("comes back without a port", func(t *testing.T) {
+		NewLoop(Config{}).Pulse(t.Context())
+	})
+}

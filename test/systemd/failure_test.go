@@ -1,0 +1,105 @@
+package systemd
+
+import (
+	"strings"
+	"testing"
+)
+
+// failed waits until systemd has noted why a run of the service failed.
+func (l *lab) failed(result string) {
+	l.t.Helper()
+	l.logged("ipmbd.service: Failed with result '" + result + "'.")
+}
+
+// serves waits until the service is there again after so many restarts.
+func (l *lab) serves(restarts string) {
+	l.t.Helper()
+	l.becomes(service, "NRestarts", restarts)
+	l.becomes(service, "ActiveState", "active")
+	eventually(l.t, "the controller is reached", func() bool { return l.send() == answered })
+}
+
+func TestKilledServiceComesBack(t *testing.T) {
+	l := startBoard(t)
+	l.run("systemctl", "start", vmSocket, service)
+	m := l.boot(vmPath)
+	l.run("systemctl", "kill", "-s", "KILL", service)
+	m.hangsUp()
+	l.failed("signal")
+	took(t, "from the end of the machine's connection to the next answer", func() { l.boot(vmPath).asks() })
+	l.serves("1")
+}
+
+// Five starts in ten seconds are what systemd allows as a rule.
+func TestServiceThatDiesOftenIsNotGivenUp(t *testing.T) {
+	l := startBoard(t, dropIn(service, "[Service]\nRestartSec=0\n"))
+	l.run("systemctl", "start", service)
+	for _, restarts := range strings.Fields("1 2 3 4 5 6 7 8") {
+		l.run("systemctl", "kill", "-s", "KILL", service)
+		l.becomes(service, "NRestarts", restarts)
+		l.becomes(service, "ActiveState", "active")
+	}
+	l.serves("8")
+}
+
+// Go's status of a panic is 2, as that of a wrong configuration.
+func TestCrashIsNotTakenForAWrongConfiguration(t *testing.T) {
+	l := startBoard(t)
+	l.run("systemctl", "start", service)
+	l.run("systemctl", "kill", "-s", "SEGV", service)
+	l.logged("goroutine ") // what it did is in the journal
+	l.serves("1")
+}
+
+func TestWrongConfiguration(t *testing.T) {
+	l := startBoard(t, files{configPath: strings.Replace(config, "remote-addr", "remote-adr", 1)})
+	l.run("systemctl", "start", vmSocket)
+	if said, status := l.try("systemctl", "start", service); status == 0 {
+		t.Errorf("it has started: %s", said)
+	}
+	for property, want := range map[string]string{
+		"Result": "exit-code", "ExecMainStatus": "2", "NRestarts": "0", "ActiveState": "failed", "SubState": "failed",
+	} {
+		if got := l.show(service, property); got != want {
+			t.Errorf("%s is %s, want %s", property, got, want)
+		}
+	}
+	said, _ := l.try("systemctl", "status", service)
+	for _, want := range []string{configPath, "remote-adr"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("no %q in its status:\n%s", want, said)
+		}
+	}
+	l.write(configPath, config)
+	l.boot(vmPath).asks()
+}
+
+// A machine that connects starts the service again and again, until systemd has
+// enough of it and closes the socket.
+func TestSocketThatHasFailedComesBackWithTheService(t *testing.T) {
+	l := startBoard(t, files{configPath: "{"})
+	l.run("systemctl", "enable", "--quiet", vmSocket)
+	l.run("systemctl", "start", vmSocket)
+	conn := l.knock(vmPath)
+	defer conn.Close()
+	l.becomes(vmSocket, "ActiveState", "failed")
+	l.write(configPath, config)
+	l.run("systemctl", "restart", service)
+	if got := l.show(vmSocket, "ActiveState"); got != "active" {
+		t.Errorf("the socket is %s", got)
+	}
+	l.boot(vmPath).asks()
+}
+
+func TestServiceThatHangsIsEndedAndComesBack(t *testing.T) {
+	l := startBoard(t, dropIn(service, "[Service]\nWatchdogSec=2s\n"))
+	l.run("systemctl", "start", service)
+	fed := l.show(service, "WatchdogTimestampMonotonic")
+	eventually(t, "the watchdog is fed", func() bool { return l.show(service, "WatchdogTimestampMonotonic") != fed })
+	took(t, "from the beginning of the hang to the next start, with WatchdogSec=2s", func() {
+		l.run("systemctl", "kill", "-s", "STOP", service)
+		l.failed("watchdog")
+		l.becomes(service, "ActiveState", "active")
+	})
+	l.serves("1")
+}

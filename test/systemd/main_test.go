@@ -1,0 +1,89 @@
+package systemd
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must happen. What takes that long has
+// failed; nothing is measured with it.
+const patience = 30 * time.Second
+
+// programsVariable names the folder that test/systemd/build has made.
+const programsVariable = "IPMBD_TEST_SYSTEMD"
+
+var (
+	programs = os.Getenv(programsVariable)
+	// installed is what make install gives.
+	installed string
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if programs == "" {
+		if err := flag.Set("test.run", "^TestWithoutLab$"); err != nil {
+			panic(err)
+		}
+		os.Exit(m.Run())
+	}
+	code, err := installAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "systemd:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// All other tests need a lab.
+func TestWithoutLab(t *testing.T) {
+	if programs == "" {
+		t.Skip("the tests of this package need a systemd of their own: make test-systemd")
+	}
+}
+
+func installAndRun(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "systemd")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	// Users of the lab look at what is in here.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return 0, err
+	}
+	installed = filepath.Join(dir, "installed")
+	install := exec.Command("make", "--no-print-directory", "-C", "../..", "install", "DESTDIR="+installed)
+	if out, err := install.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("make install: %w\n%s", err, out)
+	}
+	return m.Run(), nil
+}
+
+// eventually waits for something to become true; what says in an error what that
+// is.
+func eventually(t testing.TB, what string, happened func() bool) {
+	t.Helper()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	end := time.After(patience)
+	for !happened() {
+		select {
+		case <-again.C:
+		case <-end:
+			t.Fatalf("waited %v in vain: %s", patience, what)
+		}
+	}
+}
+
+// took prints how long a step of a story takes.
+func took(t testing.TB, what string, step func()) {
+	t.Helper()
+	begin := time.Now()
+	step()
+	t.Logf("%-60s %6.1f ms", what, float64(time.Since(begin).Microseconds())/1000)
+}

@@ -1,0 +1,97 @@
+package systemd
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// daemon is the process of the service as seen from outside: a folder of /proc.
+func (l *lab) daemon() string {
+	l.t.Helper()
+	return l.path("/proc/" + l.show(service, "MainPID"))
+}
+
+func TestDaemonHasNoPrivileges(t *testing.T) {
+	l := startBoard(t)
+	l.run("systemctl", "start", service)
+	status, err := os.ReadFile(l.daemon() + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`Uid:\t0\t0\t0\t0`, `CapInh:\t0+`, `CapPrm:\t0+`, `CapEff:\t0+`, `CapBnd:\t0+`, `CapAmb:\t0+`, `NoNewPrivs:\t1`, `Seccomp:\t2`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + want + `$`).Match(status) {
+			t.Errorf("no line %s in:\n%s", want, status)
+		}
+	}
+	its, err := os.Readlink(l.daemon() + "/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if machines, _ := os.Readlink("/proc/self/ns/net"); its == machines {
+		t.Error("it is in the machine's network")
+	}
+}
+
+// In place of an error, a system call that is not allowed ends the process here.
+func TestSystemCallsThatAreNeededAreAllowed(t *testing.T) {
+	l := startBoard(t, dropIn(service, "[Service]\nSystemCallErrorNumber=kill\nWatchdogSec=1s\n"))
+	l.run("systemctl", "start", vmSocket, service)
+	m := l.boot(vmPath)
+	m.asks()
+	if said := l.send(); said != answered {
+		t.Error(said)
+	}
+	// An event, which is kept in the BMC's folder: Add SEL Entry.
+	m.says(0x02, 0x28, 0x44, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x20, 0x00, 0x04, 0x01, 0x01, 0x01, 0x00, 0x00, 0x00, 0x69, 0xA0)
+	m.hears(0x02, 0x2C, 0x44, 0x00)
+	l.run("busctl", "introspect", name, string(bus0))
+	l.run("busctl", "call", name, string(base), "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+	_, _ = l.try("busctl", "call", name, string(bus0), name, "bind")
+	_, _ = l.try("busctl", "set-property", name, string(bus0), name, "OwnAddress", "y", "0x30")
+	l.run("systemctl", "stop", service)
+	if got := l.show(service, "Result"); got != "success" {
+		t.Errorf("result %s", got)
+	}
+	if got := l.show(service, "NRestarts"); got != "0" {
+		t.Errorf("%s restarts", got)
+	}
+}
+
+// What is kept outlives the process, in a folder that nobody else may look into.
+func TestFolderOfTheBMC(t *testing.T) {
+	l := startBoard(t)
+	l.run("systemctl", "start", service)
+	if got := l.run("stat", "-c", "%A %U:%G", "/var/lib/ipmbd"); got != "drwx------ root:root" {
+		t.Error(got)
+	}
+}
+
+// The rules for devices are the control group's: who is in it is under them.
+func TestDevicesThatMayBeOpened(t *testing.T) {
+	l := startBoard(t)
+	l.run("systemctl", "start", service)
+	for _, device := range []struct {
+		name         string
+		major, minor int
+		allowed      bool
+	}{
+		{"ipmb-9", 10, 255, true}, // misc; no driver has the minor
+		{"i2c-9", 89, 9, true},    // the driver need not be there at the start
+		{"mem", 1, 1, false},
+		{"kmsg", 1, 11, false},
+		{"watchdog9", 249, 9, false},
+	} {
+		path := "/dev/" + device.name
+		l.run("mknod", path, "c", fmt.Sprint(device.major), fmt.Sprint(device.minor))
+		said, status := l.try("sh", "-c", "echo $$ >/sys/fs/cgroup/system.slice/ipmbd.service/cgroup.procs && exec 3<>"+path)
+		// What is allowed has no driver here.
+		if refused := strings.Contains(said, "not permitted"); refused == device.allowed || status == 0 {
+			t.Errorf("%s: %s", device.name, said)
+		}
+	}
+}

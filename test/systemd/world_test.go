@@ -1,0 +1,227 @@
+package systemd
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/bustest"
+	"ipmbd/ipmb"
+)
+
+const (
+	service = "ipmbd.service"
+	name    = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
+	base    = dbus.ObjectPath("/xyz/openbmc_project/Ipmi/Channel/Ipmb")
+	bus0    = base + "/bus0"
+
+	// The simulated bus, the machine's socket and the configuration.
+	nodePath   = "/run/lab/bus0"
+	vmPath     = "/run/ipmbd/host0.sock"
+	vmSocket   = "ipmbd-vm@host0.socket"
+	configPath = "/etc/ipmbd/ipmbd.json"
+
+	config = `{"channels": [{"type": "me", "name": "bus0", "transport": "seqpacket", "slave-path": "` + nodePath + `", "remote-addr": "0x2C"}],
+ "hosts": [{"type": "vm", "name": "host0", "path": "unix:` + vmPath + `"}],
+ "bmc": {"folder": "/var/lib/ipmbd"}}
+`
+)
+
+// startBoard is a lab whose configuration has a bus with a controller on it and a
+// virtual machine.
+func startBoard(t testing.TB, more ...files) *lab {
+	t.Helper()
+	l := start(t, append([]files{{configPath: config}}, more...)...)
+	l.node = l.controller(nodePath)
+	return l
+}
+
+// controller is a controller at 2Ch on a simulated bus, which answers each request
+// with 00h.
+type controller struct {
+	requests chan ipmb.Frame // to be sent
+	others   chan ipmb.Frame // what was for others
+}
+
+func (l *lab) controller(path string) controller {
+	l.t.Helper()
+	listener, err := net.Listen("unixpacket", l.path(path))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { listener.Close() })
+	c := controller{make(chan ipmb.Frame), make(chan ipmb.Frame, 16)}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go c.serve(conn)
+		}
+	}()
+	return c
+}
+
+// serve is on the bus until that ends.
+func (c controller) serve(conn net.Conn) {
+	frames := make(chan ipmb.Frame)
+	go func() {
+		defer close(frames)
+		for buffer := make([]byte, 512); ; {
+			n, err := conn.Read(buffer)
+			if err != nil {
+				return
+			}
+			if f, err := ipmb.Decode(buffer[:n]); err == nil {
+				f.Data = slices.Clone(f.Data)
+				frames <- f
+			}
+		}
+	}()
+	defer conn.Close()
+	for {
+		var out ipmb.Frame
+		select {
+		case f, ok := <-frames:
+			switch {
+			case !ok:
+				return
+			case f.Destination != 0x2C:
+				c.others <- f
+				continue
+			case f.NetFn.IsResponse():
+				continue
+			}
+			out = ipmb.Frame{
+				Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
+				Source: f.Destination, Sequence: f.Sequence, SourceLUN: f.DestinationLUN, Command: f.Command,
+			}
+		case out = <-c.requests:
+		}
+		if _, err := conn.Write(out.Append(nil)); err != nil {
+			return
+		}
+	}
+}
+
+// send sends a request to the controller with busctl, and returns what that says.
+func (l *lab) send() string {
+	l.t.Helper()
+	said, _ := l.try("busctl", "call", name, string(bus0), name, "sendRequest", "yyyyay", "0x2c", "6", "0", "1", "0")
+	return said
+}
+
+// answered is what busctl says of the controller's answer.
+const answered = "yay 0 0"
+
+// systemBus is where the lab's message bus is for whatever user: only root may go
+// through the lab's folder of /proc.
+func (l *lab) systemBus() string {
+	l.t.Helper()
+	socket, err := os.OpenFile(l.path("/run/dbus/system_bus_socket"), unix.O_PATH, 0)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { socket.Close() })
+	return fmt.Sprintf("unix:path=/proc/%d/fd/%d", os.Getpid(), socket.Fd())
+}
+
+// dial connects to the message bus as a user of the lab.
+func (l *lab) dial(user string) *dbus.Conn {
+	l.t.Helper()
+	var uid, gid int
+	if _, err := fmt.Sscanf(l.run("id", "-u", user)+" "+l.run("id", "-g", user), "%d %d", &uid, &gid); err != nil {
+		l.t.Fatal(err)
+	}
+	return bustest.DialAs(l.t, l.systemBus(), uid, gid)
+}
+
+// machine is QEMU with a guest, at the far end of a virtual machine's socket.
+type machine struct {
+	t    testing.TB
+	conn net.Conn
+}
+
+// boot connects a machine to a socket. It greets as QEMU does; what it hears first
+// shows that the service is there.
+func (l *lab) boot(path string) *machine {
+	l.t.Helper()
+	return greet(l.t, l.knock(path))
+}
+
+// knock connects to a socket, which must be listened on.
+func (l *lab) knock(path string) net.Conn {
+	l.t.Helper()
+	conn, err := net.Dial("unix", l.path(path))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return conn
+}
+
+func greet(t testing.TB, conn net.Conn) *machine {
+	t.Helper()
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{t, conn}
+	// Version 1, and what it can do.
+	m.says(0xFF, 0x01, 0xA1, 0x08, 0x3F, 0xA1)
+	m.hears(0xFF, 0x01, 0xA1)
+	return m
+}
+
+// asks asks for the device ID: the built-in BMC answers.
+func (m *machine) asks() {
+	m.t.Helper()
+	m.says(0x01, 0x18, 0x01, 0xE6, 0xA0)
+	m.hears(0x01, 0x1C, 0x01, 0x00)
+}
+
+func (m *machine) says(b ...byte) {
+	m.t.Helper()
+	if _, err := m.conn.Write(b); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// hears waits until the service has said something.
+func (m *machine) hears(want ...byte) {
+	m.t.Helper()
+	var got []byte
+	b := make([]byte, 1)
+	for !bytes.HasSuffix(got, want) {
+		if _, err := m.conn.Read(b); err != nil {
+			m.t.Fatalf("heard % X, %v; want % X", got, err, want)
+		}
+		got = append(got, b[0])
+	}
+}
+
+// hangsUp waits until the service has hung up.
+func (m *machine) hangsUp() {
+	m.t.Helper()
+	for b := make([]byte, 64); ; {
+		if _, err := m.conn.Read(b); err != nil {
+			if os.IsTimeout(err) {
+				m.t.Fatal("the service does not hang up")
+			}
+			return
+		}
+	}
+}
+
+// dropIn is a file that changes a unit.
+func dropIn(unit, text string) files {
+	return files{filepath.Join("etc/systemd/system", unit+".d", "story.conf"): text}
+}
