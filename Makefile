@@ -2,16 +2,24 @@
 # the rest.
 
 PREFIX  ?= /usr
+BIN     ?= bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 export CGO_ENABLED = 0
 
-.PHONY: build release run test test-guest test-systemd soak lint fuzz bench install clean help
+.PHONY: build completions release run test test-guest test-systemd soak lint fuzz bench install clean help
 
 LDFLAGS = -X main.version=$(VERSION)
 release install: LDFLAGS += -s -w
 build:
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ipmbd ./cmd/ipmbctl
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/ipmbd ./cmd/ipmbctl
+
+# The same for all processors, and written by the program itself: by one for this.
+completions:
+	@mkdir -p $(BIN)/completion
+	@for shell in bash zsh fish; do \
+		env -u GOOS -u GOARCH -u GOARM go run ./cmd/ipmbctl completion $$shell >$(BIN)/completion/$$shell || exit; \
+	done
 
 # AST2600 is armv7; AST2400 and AST2500 are armv5 without floating point.
 DISTS = dist/amd64 dist/arm64 dist/armv7 dist/armv5
@@ -59,8 +67,8 @@ bench: build
 	@tools/deps test
 	@go run ./test/bench
 
-install: build
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/ipmbd bin/ipmbctl
+install: build completions
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/ipmbd $(BIN)/ipmbctl
 	sed 's,/usr/bin/,$(PREFIX)/bin/,g' units/ipmbd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/ipmbd.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system units/ipmbd.socket units/ipmbd-vm@.socket
 	install -D -m 644 units/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/ipmbd.conf
@@ -68,6 +76,12 @@ install: build
 	install -D -m 644 units/ipmbd.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-ipmbd.rules
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system-services units/xyz.openbmc_project.Ipmi.Channel.Ipmb.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system.d units/xyz.openbmc_project.Ipmi.Channel.Ipmb.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 packaging/man/ipmbctl.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 packaging/man/ipmbd.json.5
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 packaging/man/ipmbd.8
+	install -D -m 644 $(BIN)/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ipmbctl
+	install -D -m 644 $(BIN)/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ipmbctl
+	install -D -m 644 $(BIN)/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ipmbctl.fish
 
 clean:
 	rm -rf bin dist
