@@ -7,7 +7,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build completions release run test test-guest test-systemd soak lint fuzz bench install clean help
+.PHONY: build completions release deb run test test-guest test-systemd soak lint fuzz bench install clean help
 
 LDFLAGS = -X main.version=$(VERSION)
 release install: LDFLAGS += -s -w
@@ -83,6 +83,10 @@ install: build completions
 	install -D -m 644 $(BIN)/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ipmbctl
 	install -D -m 644 $(BIN)/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ipmbctl.fish
 
+# In dist: ipmbd_VERSION_ARCH.deb
+deb:
+	@packaging/deb amd64 arm64 armhf
+
 clean:
 	rm -rf bin dist
 
@@ -97,5 +101,6 @@ help:
 	@echo 'make bench      speed beside a bare D-Bus service, in one table'
 	@echo 'make build      bin/ipmbd and bin/ipmbctl'
 	@echo 'make release    dist/: amd64, arm64, armv7 (AST2600), armv5 (AST2400, AST2500), without symbols'
+	@echo 'make deb        dist/: packages of Debian for amd64, arm64 and armhf'
 	@echo 'make install    into DESTDIR= and PREFIX=/usr'
 	@echo 'make clean      remove bin and dist'
