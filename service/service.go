@@ -8,7 +8,11 @@
 // progress have two seconds to end, the buses stop, the connections close. A
 // message bus that reads no more holds up none of it.
 //
-// A bus that cannot be opened is Down and tried again; the others run.
+// A bus that cannot be opened is Down and tried again; the others run. A call that
+// comes between the taking of the names and the beginning of a bus waits.
+//
+// systemd's watchdog is fed as long as every bus, every host interface and the
+// connections to the message bus go on; see feed.
 package service
 
 import (

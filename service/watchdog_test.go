@@ -20,8 +20,8 @@ func TestWatchdogIsFedWhileEveryPartGoesOn(t *testing.T) {
 		const every = 10 * time.Second
 		going := make(chan struct{}, 1)
 		going <- struct{}{}
-		parts := func() []part {
-			return []part{
+		vitals := func() []vital {
+			return []vital{
 				{"bus bus0", func(context.Context) {}},
 				{"bus bus1", func(context.Context) { going <- <-going }},
 			}
@@ -30,7 +30,7 @@ func TestWatchdogIsFedWhileEveryPartGoesOn(t *testing.T) {
 		var fed atomic.Int32
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		go feed(ctx, every, parts, zap.New(core), func() { fed.Add(1) })
+		go feed(ctx, every, vitals, zap.New(core), func() { fed.Add(1) })
 
 		time.Sleep(3*every + every/2)
 		if n := fed.Swap(0); n != 4 {
@@ -69,14 +69,14 @@ func TestRunFeedsTheWatchdogOfSystemd(t *testing.T) {
 }
 
 // What the hand that feeds goes through is all that could hang.
-func TestPartsOfTheService(t *testing.T) {
+func TestVitalsOfTheService(t *testing.T) {
 	s := &service{
 		buses: []*channel{{Bus: new(engineBus), name: "bus3"}, {Bus: new(engineBus), name: "bus5"}},
 		hosts: []*hostInterface{{config: HostConfig{Name: "host0"}}},
 	}
 	var names []string
-	for _, p := range s.parts() {
-		names = append(names, p.name)
+	for _, v := range s.vitals() {
+		names = append(names, v.name)
 	}
 	if diff := cmp.Diff([]string{"D-Bus", "bus bus3", "bus bus5", "host host0"}, names); diff != "" {
 		t.Error(diff)

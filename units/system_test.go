@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -116,6 +117,26 @@ func TestActivation(t *testing.T) {
 	for _, line := range []string{"Name=" + Name, "SystemdService=ipmbd.service", "User=root"} {
 		if !strings.Contains(string(Activation), "\n"+line+"\n") {
 			t.Errorf("no line %s in:\n%s", line, Activation)
+		}
+	}
+}
+
+func TestDevicesThatStartTheService(t *testing.T) {
+	rule := regexp.MustCompile(`(?m)^ACTION!="remove", KERNEL=="([^"]+)", TAG\+="systemd", ENV\{SYSTEMD_WANTS\}\+="ipmbd.service"$`).FindSubmatch(Rules)
+	if rule == nil {
+		t.Fatalf("no such rule in:\n%s", Rules)
+	}
+	patterns := strings.Split(string(rule[1]), "|")
+	for node, want := range map[string]bool{
+		"ipmb-0": true, "ipmb-12": true, "ipmi-kcs3": true, "ipmi-bt-host": true, "ipmi-ssif-host": true,
+		"ipmi0": false, "ipmb": false, "i2c-1": false,
+	} {
+		got := slices.ContainsFunc(patterns, func(pattern string) bool {
+			matches, err := filepath.Match(pattern, node)
+			return err == nil && matches
+		})
+		if got != want {
+			t.Errorf("%s: %v", node, got)
 		}
 	}
 }

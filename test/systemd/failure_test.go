@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"net"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,19 @@ func TestKilledServiceComesBack(t *testing.T) {
 	l.failed("signal")
 	took(t, "from the end of the machine's connection to the next answer", func() { l.boot(vmPath).asks() })
 	l.serves("1")
+}
+
+func TestMessageBusThatStartsAnew(t *testing.T) {
+	for bus, how := range buses {
+		t.Run(bus, func(t *testing.T) {
+			l := startBoard(t, how)
+			l.run("systemctl", "start", vmSocket, service)
+			l.run("systemctl", "restart", "dbus.service")
+			l.failed("exit-code")
+			l.serves("1")
+			l.boot(vmPath).asks()
+		})
+	}
 }
 
 // Five starts in ten seconds are what systemd allows as a rule.
@@ -91,15 +105,47 @@ func TestSocketThatHasFailedComesBackWithTheService(t *testing.T) {
 	l.boot(vmPath).asks()
 }
 
+// shortWatchdog waits as long as a busy machine may keep the service from going on.
+var shortWatchdog = dropIn(service, "[Service]\nWatchdogSec=5s\n")
+
 func TestServiceThatHangsIsEndedAndComesBack(t *testing.T) {
-	l := startBoard(t, dropIn(service, "[Service]\nWatchdogSec=2s\n"))
+	l := startBoard(t, shortWatchdog)
 	l.run("systemctl", "start", service)
 	fed := l.show(service, "WatchdogTimestampMonotonic")
 	eventually(t, "the watchdog is fed", func() bool { return l.show(service, "WatchdogTimestampMonotonic") != fed })
-	took(t, "from the beginning of the hang to the next start, with WatchdogSec=2s", func() {
+	took(t, "from the beginning of the hang to the next start, with WatchdogSec=5s", func() {
 		l.run("systemctl", "kill", "-s", "STOP", service)
 		l.failed("watchdog")
 		l.becomes(service, "ActiveState", "active")
 	})
 	l.serves("1")
+}
+
+// A controller that takes nothing holds a write in the kernel. That is for the bus
+// to tell; the others are served, and a restart would not help.
+func TestBusThatHangsDoesNotEndTheService(t *testing.T) {
+	l := start(t, files{configPath: config}, shortWatchdog)
+	deaf, err := net.Listen("unixpacket", l.path(nodePath))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	l.run("systemctl", "start", vmSocket, service)
+	root := l.dial("root").Object(name, bus0)
+	for err == nil {
+		err = root.Call(name+".sendBroadcast", 0, byte(6), byte(0), byte(1), make([]byte, 200)).Err
+	}
+	eventually(t, "the bus is Down", func() bool {
+		state, err := root.GetProperty(name + ".State")
+		return err == nil && state.Value() == "Down"
+	})
+	// It is fed three times in the time that it waits.
+	for range 4 {
+		fed := l.show(service, "WatchdogTimestampMonotonic")
+		eventually(t, "the watchdog is fed", func() bool { return l.show(service, "WatchdogTimestampMonotonic") != fed })
+	}
+	l.boot(vmPath).asks()
+	if got := l.show(service, "NRestarts"); got != "0" {
+		t.Errorf("%s restarts", got)
+	}
 }

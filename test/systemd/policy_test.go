@@ -54,6 +54,9 @@ var looking = map[string]bool{
 	"org.freedesktop.DBus.Peer.GetMachineId":               true,
 }
 
+// changing is what only root may do: changing the service.
+const changing = name + ".Manager"
+
 // A call without arguments does nothing but get an answer.
 func TestWhoMayCallWhat(t *testing.T) {
 	onEachBus(t, func(t *testing.T, l *lab) {
@@ -69,7 +72,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 			for _, method := range d.Methods {
 				member := document + "." + method.Name
 				for user, conn := range users {
-					may := looking[member] || user == "root" || user == "sender"
+					may := looking[member] || user == "root" || user == "sender" && document != changing
 					err := conn.Object(name, base).Call(member, 0).Err
 					if denied(err) == may {
 						t.Errorf("%s by %s: %v", member, user, err)

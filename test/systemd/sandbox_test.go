@@ -39,7 +39,7 @@ func TestDaemonHasNoPrivileges(t *testing.T) {
 
 // In place of an error, a system call that is not allowed ends the process here.
 func TestSystemCallsThatAreNeededAreAllowed(t *testing.T) {
-	l := startBoard(t, dropIn(service, "[Service]\nSystemCallErrorNumber=kill\nWatchdogSec=1s\n"))
+	l := startBoard(t, dropIn(service, "[Service]\nSystemCallErrorNumber=kill\n"))
 	l.run("systemctl", "start", vmSocket, service)
 	m := l.boot(vmPath)
 	m.asks()
