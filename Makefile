@@ -3,6 +3,7 @@
 
 PREFIX  ?= /usr
 BIN     ?= bin
+GO      ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 export CGO_ENABLED = 0
@@ -12,13 +13,13 @@ export CGO_ENABLED = 0
 LDFLAGS = -X main.version=$(VERSION)
 release install: LDFLAGS += -s -w
 build:
-	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/ipmbd ./cmd/ipmbctl
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/ipmbd ./cmd/ipmbctl
 
 # The same for all processors, and written by the program itself: by one for this.
 completions:
 	@mkdir -p $(BIN)/completion
 	@for shell in bash zsh fish; do \
-		env -u GOOS -u GOARCH -u GOARM go run ./cmd/ipmbctl completion $$shell >$(BIN)/completion/$$shell || exit; \
+		env -u GOOS -u GOARCH -u GOARM $(GO) run ./cmd/ipmbctl completion $$shell >$(BIN)/completion/$$shell || exit; \
 	done
 
 # AST2600 is armv7; AST2400 and AST2500 are armv5 without floating point.
@@ -31,7 +32,7 @@ dist/armv7: export GOARM = 7
 dist/armv5: export GOARM = 5,softfloat
 .PHONY: $(DISTS)
 $(DISTS):
-	go build -trimpath -ldflags '$(LDFLAGS)' -o $@/ ./cmd/ipmbd ./cmd/ipmbctl
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@/ ./cmd/ipmbd ./cmd/ipmbctl
 	@size=$$(stat -c %s $@/ipmbd); packed=$$(xz -9 -c $@/ipmbd | wc -c); echo "$@/ipmbd: $$size bytes, $$packed with xz"
 
 run:
@@ -65,7 +66,7 @@ fuzz:
 
 bench: build
 	@tools/deps test
-	@go run ./test/bench
+	@$(GO) run ./test/bench
 
 install: build completions
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/ipmbd $(BIN)/ipmbctl
