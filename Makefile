@@ -1,10 +1,11 @@
 # make run and make test are all that is needed to begin with; make help lists
 # the rest.
 
-PREFIX  ?= /usr
-BIN     ?= bin
-GO      ?= go
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PREFIX   ?= /usr
+BIN      ?= bin
+GO       ?= go
+SOAKTIME ?= 10m
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 export CGO_ENABLED = 0
 
@@ -50,13 +51,14 @@ test-guest:
 	@test/guest/run
 	@test/guest/x86/run
 
-test-systemd:
-	@tools/deps lab
-	@test/systemd/run
-
 soak:
 	@tools/deps test
 	@IPMBD_KILLS=1000 go test -v -count=1 -timeout 60m -run '^TestKilledWriter$$' ./ipmi/bmc
+	@IPMBD_SOAK=$(SOAKTIME) go test -v -count=1 -timeout 0 -run '^TestSoak$$' ./test/e2e
+
+test-systemd:
+	@tools/deps lab
+	@test/systemd/run
 
 lint:
 	@tools/lint
@@ -95,8 +97,8 @@ help:
 	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
 	@echo 'make test       all tests'
 	@echo 'make test-guest on the kernel'\''s own drivers, in an emulated AST2600, and with virtual machines as hosts'
+	@echo 'make soak       a BMC that writes its log is killed 1,000 times; SOAKTIME=10m of everything breaking at once'
 	@echo 'make test-systemd under a real systemd with a real system bus; needs root'
-	@echo 'make soak       what takes longer: a BMC that writes its log is killed 1,000 times'
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=5s'
 	@echo 'make bench      speed beside a bare D-Bus service, in one table'

@@ -100,6 +100,8 @@ type BusObject struct {
 
 	maxCalls   int
 	inProgress atomic.Int32
+	leaving    atomic.Bool   // no more calls are let in
+	left       chan struct{} // has room: told when the last call has ended while leaving
 	refused    atomic.Uint64
 	unsent     atomic.Uint64
 
@@ -129,15 +131,41 @@ func childPath(kind, name string) (dbus.ObjectPath, error) {
 
 // enter begins a call on the bus, unless too many are in progress.
 func (o *BusObject) enter() error {
-	if int(o.inProgress.Add(1)) > o.maxCalls {
-		o.inProgress.Add(-1)
+	n := int(o.inProgress.Add(1))
+	switch {
+	case o.leaving.Load():
+		o.leave()
+		return errRemoved
+	case n > o.maxCalls:
+		o.leave()
 		o.refused.Add(1)
 		return ErrLimit
 	}
 	return nil
 }
 
-func (o *BusObject) leave() { o.inProgress.Add(-1) }
+func (o *BusObject) leave() {
+	if o.inProgress.Add(-1) > 0 || !o.leaving.Load() {
+		return
+	}
+	select {
+	case o.left <- struct{}{}:
+	default: // It has been told.
+	}
+}
+
+// Drain lets no more requests to the bus in and waits until those in progress have
+// ended, at most until ctx does.
+func (o *BusObject) Drain(ctx context.Context) {
+	o.leaving.Store(true)
+	for o.inProgress.Load() > 0 {
+		select {
+		case <-o.left:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // do sends a request within the limit of the bus.
 func (o *BusObject) do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {

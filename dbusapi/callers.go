@@ -18,11 +18,11 @@ const maxGone = 1024
 
 // callers is who has calls in progress.
 type callers struct {
-	base  context.Context // of all calls
-	end   context.CancelFunc
-	limit int // of calls of one sender
+	base context.Context // of all calls
+	end  context.CancelFunc
 
 	mu    sync.Mutex
+	limit int                // of calls of one sender
 	names map[string]*caller // those with calls in progress
 	gone  recent
 	idle  chan struct{} // closed when no call is left; nil while calls are let in
@@ -40,6 +40,12 @@ type caller struct {
 func newCallers(base context.Context, limit int) *callers {
 	base, end := context.WithCancel(base)
 	return &callers{base: base, end: end, limit: limit, names: make(map[string]*caller), gone: newRecent(maxGone)}
+}
+
+func (c *callers) setLimit(limit int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = limit
 }
 
 // enter begins a call of a sender. Each success needs one leave.

@@ -26,13 +26,9 @@ type BusInfo struct {
 
 // Buses are all buses, by name with numbers in order: bus2 before bus10.
 func (c *Client) Buses(ctx context.Context) ([]BusInfo, error) {
-	body, err := c.call(ctx, BasePath, managerInterface, "GetManagedObjects")
+	objects, err := c.managedObjects(ctx)
 	if err != nil {
 		return nil, err
-	}
-	var objects map[dbus.ObjectPath]map[string]map[string]dbus.Variant
-	if err := dbus.Store(body, &objects); err != nil {
-		return nil, fmt.Errorf("%w: GetManagedObjects: %w", ErrOtherService, err)
 	}
 	var buses []BusInfo
 	for path, interfaces := range objects {
@@ -42,6 +38,19 @@ func (c *Client) Buses(ctx context.Context) ([]BusInfo, error) {
 	}
 	slices.SortFunc(buses, func(a, b BusInfo) int { return compareNames(a.Name, b.Name) })
 	return buses, nil
+}
+
+// managedObjects is the properties of all objects of the service.
+func (c *Client) managedObjects(ctx context.Context) (map[dbus.ObjectPath]propertyMaps, error) {
+	body, err := c.call(ctx, BasePath, objectManagerInterface, "GetManagedObjects")
+	if err != nil {
+		return nil, err
+	}
+	var objects map[dbus.ObjectPath]propertyMaps
+	if err := dbus.Store(body, &objects); err != nil {
+		return nil, fmt.Errorf("%w: GetManagedObjects: %w", ErrOtherService, err)
+	}
+	return objects, nil
 }
 
 // Bus is the bus of a name; the error is an *UnknownBusError when there is

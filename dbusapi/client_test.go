@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -143,6 +144,19 @@ func TestClientKnowsTheServersErrors(t *testing.T) {
 		err := clientError(dbus.Error{Name: row.name})
 		if errors.Unwrap(err) == nil && row.name != errorInternal {
 			t.Errorf("%s has no meaning", row.name)
+		}
+	}
+}
+
+func TestDocumentNamesTheErrors(t *testing.T) {
+	const document = "../docs/dbus.md"
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range errorNames {
+		if !strings.Contains(string(text), "`"+row.name+"`") {
+			t.Errorf("%s is not in %s", row.name, document)
 		}
 	}
 }

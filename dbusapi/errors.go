@@ -15,6 +15,8 @@ var (
 	errUnknownChannel = errors.New("unknown channel")
 	// errUnknownID: no request waits for an answer under the id.
 	errUnknownID = errors.New("no request waits for an answer under this id: it is unknown, answered or too late")
+	// errRemoved: the bus is on its way out.
+	errRemoved = errors.New("the bus has been removed")
 	// errNotAnswered: the bus is not answered by way of signals.
 	errNotAnswered = errors.New("the handler of this bus is not \"signal\"")
 )
@@ -61,6 +63,15 @@ var errorNames = []struct {
 	{is(errNotAnswered), errorNotAllowed, ""},
 	{is(errGone), errorUnavailable, "the service is stopping"},
 	{is(ErrDisconnected), errorUnavailable, "the service has lost the message bus"},
+	{is(errRemoved), errorUnavailable, ""},
+
+	{is(ErrConfig), errorInvalidArgument, ""},
+	{is(ErrTaken), errorNotAllowed, ""},
+	{is(ErrNameTaken), errorNotAllowed, ""},
+	{is(ErrNoMember), errorNotFound, ""},
+	{is(ErrRestart), errorNotAllowed, ""},
+	{is(ErrNoFile), errorUnsupported, ""},
+	{is(ErrStopping), errorUnavailable, ""},
 
 	{isA[*ipmi.OverlapError], errorNotAllowed, ""},
 	{isA[*ipmi.PatternError], errorInvalidArgument, ""},

@@ -44,9 +44,9 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 		return nil, err
 	}
 	h.conn = conn
-	if _, added := s.names.add(hostIPMIName, conn); !added {
+	if !s.names.add(hostIPMIName, conn, 0) {
 		_ = conn.Close()
-		return nil, fmt.Errorf("host name %q: another host has the bus name %s already", o.name, hostIPMIName)
+		return nil, fmt.Errorf("%w: host name %q: another host has the bus name %s", ErrTaken, o.name, hostIPMIName)
 	}
 	o.hostIPMI = h
 	return h, nil

@@ -219,8 +219,8 @@ func TestHostIPMIIsOneHosts(t *testing.T) {
 	if _, err := r.server.AddHostIPMI(t.Context(), o, r.sms); err == nil {
 		t.Error("two hosts have it")
 	}
-	r.server.RemoveHost(o)
-	r.server.RemoveHost(r.object)
+	r.server.RemoveHost(t.Context(), o)
+	r.server.RemoveHost(t.Context(), r.object)
 	if got := <-r.asks(t.Context(), fromHost(1)); !errors.Is(got.err, ipmi.ErrGone) {
 		t.Errorf("a request of one that is removed: %v", got)
 	}

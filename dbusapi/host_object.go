@@ -75,9 +75,9 @@ func (s *Server) NewHost(ctx context.Context, name string) (*HostObject, error) 
 	if err != nil {
 		return nil, err
 	}
-	if _, added := s.names.add(channelNames+o.word, conn); !added {
+	if !s.names.add(channelNames+o.word, conn, 0) {
 		_ = conn.Close()
-		return nil, fmt.Errorf("host name %q: there is a channel of the bus name %s already", name, channelNames+o.word)
+		return nil, fmt.Errorf("%w: host name %q: there is a channel of the bus name %s", ErrTaken, name, channelNames+o.word)
 	}
 	o.daemon = &HostDaemon{conn, &systemInterfaceDaemon}
 	return o, nil
@@ -100,16 +100,21 @@ func (s *Server) AddHost(o *HostObject, host Host, sms SMS) error {
 	return nil
 }
 
-// RemoveHost takes a host interface away, with its connection and bus name. It
-// may not have been added.
-func (s *Server) RemoveHost(o *HostObject) {
+// WithdrawHost takes the object of the service away, if there is one yet.
+func (s *Server) WithdrawHost(o *HostObject) {
 	if o.added {
 		o.added = false
 		s.emitRemoved(s.objects.remove(o.path))
 	}
-	s.names.remove(channelNames+o.word, o.daemon.conn)
+}
+
+// RemoveHost takes a host interface away, with its connections and bus names, when
+// the calls there have been replied to, or ctx ends. It may not have been added.
+func (s *Server) RemoveHost(ctx context.Context, o *HostObject) {
+	s.WithdrawHost(o)
+	s.names.remove(ctx, channelNames+o.word, o.daemon.conn)
 	if o.hostIPMI != nil {
-		s.names.remove(hostIPMIName, o.hostIPMI.conn)
+		s.names.remove(ctx, hostIPMIName, o.hostIPMI.conn)
 	}
 }
 

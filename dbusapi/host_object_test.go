@@ -218,7 +218,7 @@ func TestHostInterfacesComeAndGo(t *testing.T) {
 				t.Errorf("signal %v", got)
 			}
 		}
-		managed, err := r.call(t, BasePath, managerInterface, "GetManagedObjects")
+		managed, err := r.call(t, BasePath, objectManagerInterface, "GetManagedObjects")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,8 +226,8 @@ func TestHostInterfacesComeAndGo(t *testing.T) {
 		if diff := cmp.Diff([]dbus.ObjectPath{bus4, kcs3}, paths); diff != "" {
 			t.Error(diff)
 		}
-		r.server.RemoveHost(o)
-		r.server.RemoveHost(o)
+		r.server.RemoveHost(t.Context(), o)
+		r.server.RemoveHost(t.Context(), o)
 		for range managers() {
 			if got := <-r.heard; got.Name != interfacesRemoved || got.Body[0] != kcs3 {
 				t.Errorf("signal %v", got)
@@ -266,7 +266,7 @@ func TestHostInterfaceThatCannotBe(t *testing.T) {
 	if err := r.server.AddHost(o, &fakeInterface{}, nil); err == nil || !strings.Contains(err.Error(), string(bus4)) {
 		t.Errorf("a bus's path: %v", err)
 	}
-	r.server.RemoveHost(o)
+	r.server.RemoveHost(t.Context(), o)
 	if _, err := r.call(t, bus4, propertiesInterface, "Get", busObjectInterface, "Bus"); err != nil {
 		t.Error(err)
 	}

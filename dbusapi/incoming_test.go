@@ -125,6 +125,9 @@ func TestSignalsOfOthersAreNotObeyed(t *testing.T) {
 	if len(r.fake.broadcasts) != 1 || r.fake.broadcasts[0].Command != 3 || r.fake.Properties().OwnAddress != 0x20 {
 		t.Errorf("broadcasts = %v", r.fake.broadcasts)
 	}
+	r.server.SetSignalNames(nil)
+	send(owner, 4)
+	r.settled(t, statsRefused, 4)
 }
 
 func TestMalformedSignalsDoNothing(t *testing.T) {

@@ -32,7 +32,7 @@ func methods() []method {
 		{propertiesInterface, "Get", "ss", "v", getProperty, errorReply},
 		{propertiesInterface, "GetAll", "s", "a{sv}", getAllProperties, errorReply},
 		{propertiesInterface, "Set", "ssv", "", setProperty, errorReply},
-		{managerInterface, "GetManagedObjects", "", "a{oa{sa{sv}}}", getManagedObjects, errorReply},
+		{objectManagerInterface, "GetManagedObjects", "", "a{oa{sa{sv}}}", getManagedObjects, errorReply},
 
 		{legacyInterface, "sendRequest", "yyyyay", "(iyyyyay)", legacySendRequest, statusReply},
 
@@ -55,6 +55,12 @@ func methods() []method {
 		{routerInterface, "Subscribe", "", "", subscribe, errorReply},
 		{routerInterface, "Unsubscribe", "", "", unsubscribe, errorReply},
 		{routerInterface, "SendStorageRequest", "yay", "yay", sendStorageRequest, errorReply},
+
+		{managerInterface, "AddBus", "s", "o", managerAddBus, errorReply},
+		{managerInterface, "AddHost", "s", "o", managerAddHost, errorReply},
+		{managerInterface, "RemoveBus", "o", "", managerRemoveBus, errorReply},
+		{managerInterface, "RemoveHost", "o", "", managerRemoveHost, errorReply},
+		{managerInterface, "Reload", "", "", managerReload, errorReply},
 	}
 }
 

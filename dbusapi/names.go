@@ -27,78 +27,165 @@ type names struct {
 	lost    chan struct{} // closed when a connection is lost or closed
 	once    sync.Once
 
-	mu      sync.Mutex
-	hosts   map[string]*HostDaemon
-	unwatch map[string]func() bool
+	mu    sync.Mutex
+	owned map[string]*ownName
+	late  uint64 // replies of connections that are closed
+}
+
+// ownName is a bus name and its connection.
+type ownName struct {
+	host    *HostDaemon
+	unwatch func() bool
+	users   int // that share it; 0: it is somebody's alone
 }
 
 func newNames(address string) *names {
 	return &names{
 		address: address,
 		lost:    make(chan struct{}),
-		hosts:   make(map[string]*HostDaemon),
-		unwatch: make(map[string]func() bool),
+		owned:   make(map[string]*ownName),
 	}
 }
 
-// add keeps a connection for a name and watches it, unless the name has one.
-func (n *names) add(name string, conn *Conn) (*HostDaemon, bool) {
+// add keeps a connection for a name and watches it, unless the name has one. users
+// is how many share it, 0 for a name that is not shared.
+func (n *names) add(name string, conn *Conn, users int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if host := n.hosts[name]; host != nil {
-		return host, false
-	}
-	host := NewHostDaemon(conn)
-	n.hosts[name] = host
-	n.unwatch[name] = context.AfterFunc(conn.Context(), func() { n.once.Do(func() { close(n.lost) }) })
-	return host, true
-}
-
-// remove closes the connection of a name, which is no loss.
-func (n *names) remove(name string, conn *Conn) {
-	if n.forget(name, conn) {
-		_ = conn.Close()
-	}
-}
-
-func (n *names) forget(name string, conn *Conn) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if host := n.hosts[name]; host == nil || host.conn != conn {
+	if n.owned[name] != nil {
 		return false
 	}
-	n.unwatch[name]()
-	delete(n.unwatch, name)
-	delete(n.hosts, name)
+	n.owned[name] = &ownName{
+		host:    NewHostDaemon(conn),
+		unwatch: context.AfterFunc(conn.Context(), func() { n.once.Do(func() { close(n.lost) }) }),
+		users:   users,
+	}
 	return true
 }
 
-func (n *names) host(name string) *HostDaemon {
+// share is the connection of a name for one user more; nil when there is none.
+func (n *names) share(name string) (*HostDaemon, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.hosts[name]
+	switch own := n.owned[name]; {
+	case own == nil:
+		return nil, nil
+	case own.users == 0:
+		return nil, fmt.Errorf("%w: the bus name %s is that of a host interface", ErrTaken, name)
+	default:
+		own.users++
+		return own.host, nil
+	}
+}
+
+// unshare ends what share or add has begun. The last user's end is the
+// connection's.
+func (n *names) unshare(ctx context.Context, name string) {
+	n.mu.Lock()
+	own := n.owned[name]
+	own.users--
+	if own.users > 0 {
+		own = nil
+	} else {
+		n.forget(name, own)
+	}
+	n.mu.Unlock()
+	own.close(ctx, name)
+}
+
+// remove ends a name that is not shared, if it has this connection.
+func (n *names) remove(ctx context.Context, name string, conn *Conn) {
+	n.mu.Lock()
+	own := n.owned[name]
+	if own == nil || own.host.conn != conn {
+		own = nil
+	} else {
+		n.forget(name, own)
+	}
+	n.mu.Unlock()
+	own.close(ctx, name)
+}
+
+// forget takes a name off the list. The end of its connection is no loss then.
+func (n *names) forget(name string, own *ownName) {
+	own.unwatch()
+	delete(n.owned, name)
+	n.late += own.host.conn.stream.pending.countLate()
+}
+
+// close closes the connection of a name, when its calls have been replied to and
+// the name is free, or when ctx ends. A nil ownName is no connection.
+func (own *ownName) close(ctx context.Context, name string) {
+	if own == nil {
+		return
+	}
+	conn := own.host.conn
+	conn.stream.replies.wait(ctx)
+	// The name would be free after the end, too, but a moment later.
+	_, _ = conn.callBus(ctx, "ReleaseName", name)
+	_ = conn.Close()
 }
 
 // HostDaemon is the handler that gives requests to the host IPMI daemon, for
 // all buses of one bus-name. A name other than the service's own gets its own
-// connection; TakeNames takes the name.
+// connection; TakeNames takes the name. Each call needs one of ReleaseHostDaemon.
 func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, error) {
 	if !isNameElement(busName) {
 		return nil, fmt.Errorf("bus-name %q: it cannot be the last word of a D-Bus name", busName)
 	}
 	name := channelNames + busName
-	if host := s.names.host(name); host != nil {
-		return host, nil
+	if host, err := s.names.share(name); host != nil || err != nil {
+		return host, err
 	}
 	conn, err := Dial(ctx, ConnConfig{Address: s.names.address})
 	if err != nil {
 		return nil, err
 	}
-	host, added := s.names.add(name, conn)
-	if !added {
-		_ = conn.Close()
+	if !s.names.add(name, conn, 1) {
+		_ = conn.Close() // Somebody was faster.
 	}
-	return host, nil
+	return s.names.host(name), nil
+}
+
+// ReleaseHostDaemon says that a bus of the bus-name is no more. The last one's name
+// and connection are given back before it returns, at most when ctx ends.
+func (s *Server) ReleaseHostDaemon(ctx context.Context, busName string) {
+	s.names.unshare(ctx, channelNames+busName)
+}
+
+func (n *names) host(name string) *HostDaemon {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if own := n.owned[name]; own != nil {
+		return own.host
+	}
+	return nil
+}
+
+// CheckNames says whether TakeNames can take the names that buses and host
+// interfaces would need, by their last words: the error is ErrNameTaken. hostIPMI
+// says that the one of AddHostIPMI is wanted, too.
+func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) error {
+	var wanted []string
+	for _, word := range words {
+		wanted = append(wanted, channelNames+word)
+	}
+	if hostIPMI {
+		wanted = append(wanted, hostIPMIName)
+	}
+	for _, name := range wanted {
+		if s.names.host(name) != nil {
+			continue // ours
+		}
+		got, err := s.conn.callBus(ctx, "NameHasOwner", name)
+		if err != nil {
+			return fmt.Errorf("bus name %s: %w", name, err)
+		}
+		if has, _ := got[0].(bool); has {
+			return nameTaken(ctx, s.conn, name)
+		}
+	}
+	return nil
 }
 
 // isNameElement: D-Bus specification, "Bus names".
@@ -132,10 +219,10 @@ func (s *Server) ReleaseNames(ctx context.Context) error {
 // each calls f for each name and its connection, until an error.
 func (n *names) each(f func(*Conn, string) error) error {
 	n.mu.Lock()
-	hosts := maps.Clone(n.hosts)
+	all := maps.Clone(n.owned)
 	n.mu.Unlock()
-	for name, host := range hosts {
-		if err := f(host.conn, name); err != nil {
+	for name, own := range all {
+		if err := f(own.host.conn, name); err != nil {
 			return err
 		}
 	}
@@ -145,7 +232,9 @@ func (n *names) each(f func(*Conn, string) error) error {
 // countLate is how many replies to calls of execute have come too late, on all
 // connections.
 func (n *names) countLate() uint64 {
-	var late uint64
+	n.mu.Lock()
+	late := n.late
+	n.mu.Unlock()
 	_ = n.each(func(conn *Conn, _ string) error {
 		late += conn.stream.pending.countLate()
 		return nil
@@ -172,6 +261,11 @@ func takeName(ctx context.Context, conn *Conn, name string) error {
 	case dbus.RequestNameReplyPrimaryOwner, dbus.RequestNameReplyAlreadyOwner:
 		return nil
 	}
+	return nameTaken(ctx, conn, name)
+}
+
+// nameTaken says who has a name.
+func nameTaken(ctx context.Context, conn *Conn, name string) error {
 	return fmt.Errorf("%w: %s, by %s", ErrNameTaken, name, ownerOf(ctx, conn, name))
 }
 

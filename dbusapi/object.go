@@ -19,7 +19,7 @@ const (
 
 	introspectableInterface = "org.freedesktop.DBus.Introspectable"
 	propertiesInterface     = "org.freedesktop.DBus.Properties"
-	managerInterface        = "org.freedesktop.DBus.ObjectManager"
+	objectManagerInterface  = "org.freedesktop.DBus.ObjectManager"
 	peerInterface           = "org.freedesktop.DBus.Peer"
 	legacyInterface         = "org.openbmc.Ipmb"
 	busObjectInterface      = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
@@ -28,6 +28,7 @@ const (
 	hostObjectInterface     = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Host"
 	smsInterface            = "xyz.openbmc_project.Ipmi.Channel.SMS"
 	hostIPMIInterface       = "org.openbmc.HostIpmi"
+	managerInterface        = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Manager"
 )
 
 // object is what lives at a path. It implements dbus.ServerObject.
@@ -133,7 +134,7 @@ func (o *objects) add(added *object) bool {
 	}
 	o.paths[added.path] = added
 	added.within = o
-	if bus := added.bus; bus != nil && o.channels[bus.index] == nil {
+	if bus := added.bus; bus != nil && (o.channels[bus.index] == nil || o.channels[bus.index].leaving.Load()) {
 		o.channels[bus.index] = bus
 	}
 	return true
@@ -144,10 +145,16 @@ func (o *objects) remove(path dbus.ObjectPath) *object {
 	defer o.mu.Unlock()
 	removed := o.paths[path]
 	delete(o.paths, path)
-	if removed != nil && removed.bus != nil && o.channels[removed.bus.index] == removed.bus {
-		delete(o.channels, removed.bus.index)
-	}
 	return removed
+}
+
+// free frees the index of a bus, if that has it.
+func (o *objects) free(bus *BusObject) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.channels[bus.index] == bus {
+		delete(o.channels, bus.index)
+	}
 }
 
 // below is the objects under a path, without the one at it, in order.

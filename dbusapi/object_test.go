@@ -55,12 +55,12 @@ func TestEveryPathIntrospects(t *testing.T) {
 		}
 	}
 	want := map[dbus.ObjectPath][]string{
-		"/":                                 {managerInterface},
+		"/":                                 {objectManagerInterface},
 		"/xyz":                              {},
 		"/xyz/openbmc_project":              {},
 		"/xyz/openbmc_project/Ipmi":         {},
 		"/xyz/openbmc_project/Ipmi/Channel": {},
-		BasePath:                            {legacyInterface, routerInterface, managerInterface},
+		BasePath:                            {legacyInterface, routerInterface, managerInterface, objectManagerInterface},
 		handlersPath:                        {},
 		bus4:                                {busObjectInterface},
 		BasePath + "/second_bus":            {busObjectInterface},
@@ -103,7 +103,7 @@ func TestManagedObjects(t *testing.T) {
 		"/":      {BasePath, bus4},
 		BasePath: {bus4},
 	} {
-		got, err := r.call(t, path, managerInterface, "GetManagedObjects")
+		got, err := r.call(t, path, objectManagerInterface, "GetManagedObjects")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,8 +144,18 @@ func TestObjectsComeAndGo(t *testing.T) {
 			t.Errorf("signal %v", got)
 		}
 	}
-	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(statusInvalid) {
+	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(statusTimeout) {
 		t.Errorf("the channel of a removed bus answers %v", got)
+	}
+	again := addBus(t, r.server, newFakeBus("bus9", 8))
+	r.server.FreeIndex(o)
+	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(statusOK) {
+		t.Errorf("the channel of the next bus answers %v", got)
+	}
+	r.server.RemoveBus(again)
+	r.server.FreeIndex(again)
+	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(statusInvalid) {
+		t.Errorf("a channel of nobody answers %v", got)
 	}
 	if _, err := r.call(t, o.Path(), introspectableInterface, "Introspect"); err == nil {
 		t.Error("a removed bus introspects")

@@ -326,7 +326,7 @@ func TestHandlersAreShown(t *testing.T) {
 		t.Error(diff)
 	}
 	for path, want := range map[dbus.ObjectPath]int{"/": 5, BasePath: 4} {
-		managed, err := r.call(t, path, managerInterface, "GetManagedObjects")
+		managed, err := r.call(t, path, objectManagerInterface, "GetManagedObjects")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,6 +30,8 @@ type Config struct {
 	MaxCallsPerSender int
 	// Mux is where RegisterHandler registers; nil is one of the server's own.
 	Mux *ipmi.Mux
+	// Manager changes what there is; nil for nobody.
+	Manager Manager
 }
 
 // Server is the service on D-Bus.
@@ -47,7 +49,8 @@ type Server struct {
 	// answerers are clients that answer by signals.
 	answerers answerers
 
-	signalNames []string
+	manager     Manager
+	signalNames atomic.Pointer[[]string]
 	trustedUser uint32 // 0 but in tests
 	users       users
 	ids         atomic.Uint64
@@ -73,19 +76,20 @@ type counters struct {
 // time this takes; its values, not its end, are those of the calls served.
 func Open(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
-		objects:     newObjects(),
-		callers:     newCallers(context.WithoutCancel(ctx), orDefault(config.MaxCallsPerSender, defaultMaxCallsPerSender)),
-		names:       newNames(config.Address),
-		log:         &SystemLog{ownConn: ownConn{address: config.Address}},
-		system:      &System{ownConn{address: config.Address}},
-		power:       newPower(config.Address),
-		router:      newRouter(config.Mux),
-		signalNames: config.SignalNames,
-		users:       make(users),
-		outgoing:    make(chan []byte, maxSignals),
-		changed:     make(chan struct{}, 1),
-		commands:    make(chan command, maxCommands),
+		objects:  newObjects(),
+		callers:  newCallers(context.WithoutCancel(ctx), orDefault(config.MaxCallsPerSender, defaultMaxCallsPerSender)),
+		names:    newNames(config.Address),
+		log:      &SystemLog{ownConn: ownConn{address: config.Address}},
+		system:   &System{ownConn{address: config.Address}},
+		power:    newPower(config.Address),
+		router:   newRouter(config.Mux),
+		manager:  config.Manager,
+		users:    make(users),
+		outgoing: make(chan []byte, maxSignals),
+		changed:  make(chan struct{}, 1),
+		commands: make(chan command, maxCommands),
 	}
+	s.SetSignalNames(config.SignalNames)
 	// Ids are not used again after a restart either.
 	s.ids.Store(uint64(time.Now().UnixNano()))
 	s.addBase()
@@ -94,7 +98,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		return nil, err
 	}
 	s.conn = conn
-	s.names.add(ServiceName, conn)
+	s.names.add(ServiceName, conn, 1)
 	for _, rule := range matchRules() {
 		if err := conn.AddMatch(ctx, rule); err != nil {
 			_ = s.Close()
@@ -102,6 +106,15 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+// SetSignalNames is Config.SignalNames from now on.
+func (s *Server) SetSignalNames(names []string) { s.signalNames.Store(&names) }
+
+// SetMaxCallsPerSender is Config.MaxCallsPerSender from now on. Calls that are in
+// progress go on.
+func (s *Server) SetMaxCallsPerSender(n int) {
+	s.callers.setLimit(orDefault(n, defaultMaxCallsPerSender))
 }
 
 func orDefault(n, def int) int {
@@ -113,11 +126,11 @@ func orDefault(n, def int) int {
 
 // addBase makes the object of the service and the paths that lead to it.
 func (s *Server) addBase() {
-	s.objects.add(newObject(s, rootPath, managerInterface))
+	s.objects.add(newObject(s, rootPath, objectManagerInterface))
 	for _, path := range ancestors(BasePath) {
 		s.objects.add(newObject(s, path))
 	}
-	s.objects.add(newObject(s, BasePath, legacyInterface, routerInterface, managerInterface))
+	s.objects.add(newObject(s, BasePath, legacyInterface, routerInterface, managerInterface, objectManagerInterface))
 	s.objects.add(newObject(s, handlersPath))
 }
 
@@ -134,6 +147,7 @@ func (s *Server) NewBus(name string, index uint8, maxCalls int) (*BusObject, err
 		index:    index,
 		path:     path,
 		maxCalls: orDefault(maxCalls, defaultMaxCalls),
+		left:     make(chan struct{}, 1),
 	}, nil
 }
 
@@ -151,12 +165,18 @@ func (s *Server) AddBus(o *BusObject, bus Bus) error {
 	return nil
 }
 
-// RemoveBus takes a bus away. Calls in progress end as the bus ends them.
+// RemoveBus takes a bus away. Calls in progress end as the bus ends them, and are
+// waited for by the object's Drain. Its index stays its own until FreeIndex, so that
+// org.openbmc.Ipmb finds a bus that begins anew Down, and not unknown.
 func (s *Server) RemoveBus(o *BusObject) {
+	o.leaving.Store(true)
 	if removed := s.objects.remove(o.path); removed != nil {
 		s.emitRemoved(removed)
 	}
 }
+
+// FreeIndex frees the index of a bus that was removed, unless another has it already.
+func (s *Server) FreeIndex(o *BusObject) { s.objects.free(o) }
 
 // Run sends signals and obeys those of others until ctx ends (nil) or a
 // connection to the message bus is lost (ErrDisconnected).

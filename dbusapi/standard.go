@@ -12,8 +12,8 @@ import (
 // Signals of the standard interfaces.
 const (
 	propertiesChanged = propertiesInterface + ".PropertiesChanged"
-	interfacesAdded   = managerInterface + ".InterfacesAdded"
-	interfacesRemoved = managerInterface + ".InterfacesRemoved"
+	interfacesAdded   = objectManagerInterface + ".InterfacesAdded"
+	interfacesRemoved = objectManagerInterface + ".InterfacesRemoved"
 )
 
 // introspect serves org.freedesktop.DBus.Introspectable.Introspect.

@@ -15,7 +15,7 @@ func (s *Server) trusted(ctx context.Context, sender string) bool {
 	if uid, err := s.userOf(ctx, sender); err == nil && uid == s.trustedUser {
 		return true
 	}
-	for _, name := range s.signalNames {
+	for _, name := range *s.signalNames.Load() {
 		if owner, err := s.conn.ownerOf(ctx, name); err == nil && owner == sender {
 			return true
 		}

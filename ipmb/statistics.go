@@ -103,9 +103,15 @@ type counters [counterCount]atomic.Uint64
 
 func (c *counters) add(n counter) { c[n].Add(1) }
 
+func (c *counters) reset() {
+	for n := range c {
+		c[n].Store(0)
+	}
+}
+
 // Statistics is a snapshot of the counters by their names: what was received
 // and sent, how each call ended (calls-*), and what was dropped and why
-// (dropped-*). They start at 0 with the engine and only grow.
+// (dropped-*). They start at 0 with the engine, and when it is renewed, and only grow.
 func (e *Engine) Statistics() map[string]uint64 {
 	statistics := make(map[string]uint64, counterCount)
 	for n := range e.counts {

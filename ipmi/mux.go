@@ -90,6 +90,23 @@ func (m *Mux) add(r *Registration) (*Registration, error) {
 	return r, nil
 }
 
+// Replace puts a registration with other patterns in the place of r, which is
+// closed then, without a moment between the two. The errors are those of Register;
+// after one r is as it was.
+func (r *Registration) Replace(patterns ...Pattern) (*Registration, error) {
+	m := r.mux
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.load()
+	others := slices.DeleteFunc(slices.Clone(old.registrations), func(o *Registration) bool { return o == r })
+	next := &Registration{mux: m, owner: r.owner, handler: r.handler, patterns: slices.Clone(patterns)}
+	if err := next.check(others); err != nil {
+		return nil, err
+	}
+	m.routes.Store(old.with(append(others, next)))
+	return next, nil
+}
+
 // Close takes the registration out of its Mux. Requests that the handler is
 // serving go on, and their answers are used. Closing again does nothing.
 func (r *Registration) Close() {

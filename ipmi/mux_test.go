@@ -353,3 +353,40 @@ func TestReservedCommandsAreNobodyElses(t *testing.T) {
 		t.Errorf("got %v, %v; want the answer of the handler registered then", response, err)
 	}
 }
+
+func TestMuxReplacesARegistration(t *testing.T) {
+	var m Mux
+	one, two := on(AllChannels, NetFnApp, 0x01), on(AllChannels, NetFnApp, 0x02)
+	r, err := m.Reserve("bridge", one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRegister(t, &m, "somebody", answering(1), on(0b10, NetFnApp, 0x03))
+
+	overlap, ok := errors.AsType[*OverlapError](second(r.Replace(one, on(AllChannels, NetFnApp, AnyCommand))))
+	if !ok || overlap.Owner != "somebody" {
+		t.Errorf("what somebody has: %v", overlap)
+	}
+	if diff := cmp.Diff([]Registered{{"bridge", one}, {"somebody", on(0b10, NetFnApp, 0x03)}}, m.Registrations()); diff != "" {
+		t.Errorf("after an error:\n%s", diff)
+	}
+	next, err := r.Replace(one, two)
+	if err != nil {
+		t.Fatal("what it has itself: ", err)
+	}
+	if _, err := m.Reserve("other", two); err == nil {
+		t.Error("what it has now can be had by others")
+	}
+	if next, err = next.Replace(two); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Reserve("other", one); err != nil {
+		t.Errorf("what it had: %v", err)
+	}
+	next.Close()
+	if got := len(m.Registrations()); got != 2 {
+		t.Errorf("%d registrations are left", got)
+	}
+}
+
+func second[A, B any](_ A, b B) B { return b }

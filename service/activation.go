@@ -1,16 +1,27 @@
 package service
 
 import (
+	"context"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"go.uber.org/zap"
+
+	"ipmbd/ipmi/host"
 )
 
 // passed are the listening sockets that systemd has passed us, by their addresses
-// as host.Listen takes them.
-type passed map[string]net.Listener
+// as host.Listen takes them. They are systemd's: one whose host is removed stays
+// open, and who connects meanwhile is served when the host is there again.
+type passed map[string]socket
+
+// socket is a listening socket that can be had twice.
+type socket interface {
+	net.Listener
+	File() (*os.File, error)
+}
 
 // takeSockets takes the sockets that systemd has passed. What is none that can be
 // listened on is closed.
@@ -34,22 +45,39 @@ func listeners(files []*os.File, log *zap.Logger) passed {
 			listener.Close()
 			continue
 		}
-		p[address] = listener
+		p[address] = listener.(socket) // as all are that net.FileListener makes
 	}
 	return p
 }
 
-// take is the socket of an address, nil when there is none.
-func (p passed) take(address string) net.Listener {
-	listener := p[address]
-	delete(p, address)
-	return listener
+// listen is host.Listen, but at an address of systemd's socket it is that one.
+func (p passed) listen(ctx context.Context, address string) (net.Listener, error) {
+	own := p[address]
+	if own == nil {
+		return host.Listen(ctx, address)
+	}
+	file, err := own.File()
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return net.FileListener(file)
 }
 
-// close closes what nobody has taken.
-func (p passed) close(log *zap.Logger) {
+// keep closes all but those of some addresses.
+func (p passed) keep(addresses []string, log *zap.Logger) {
 	for address, listener := range p {
-		log.Warn("a socket from systemd is closed: no host is configured for it", zap.String("address", address))
+		if !slices.Contains(addresses, address) {
+			log.Warn("a socket from systemd is closed: no host is configured for it", zap.String("address", address))
+			listener.Close()
+			delete(p, address)
+		}
+	}
+}
+
+// close closes all.
+func (p passed) close() {
+	for _, listener := range p {
 		listener.Close()
 	}
 }

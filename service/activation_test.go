@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/zap"
@@ -37,22 +38,40 @@ func TestSocketsOfSystemdAreKnownByTheirAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := listeners([]*os.File{file(net.Listen("unix", unixPath)), noSocket, file(tcp, nil), file(net.Listen("unix", other))}, zap.NewNop())
-	for _, address := range []string{"unix:" + unixPath, tcpAddress} {
-		listener := p.take(address)
-		if listener == nil {
-			t.Fatalf("no socket for %s", address)
-		}
-		listener.Close()
-		if p.take(address) != nil {
-			t.Errorf("%s twice", address)
-		}
-	}
-	if len(p) != 1 {
-		t.Errorf("left: %v", p)
-	}
-	p.close(zap.NewNop())
+	own := []string{"unix:" + unixPath, tcpAddress}
+	p.keep(own, zap.NewNop())
 	if _, err := net.Dial("unix", other); err == nil {
 		t.Error("a socket of nobody is open")
+	}
+	for _, address := range own {
+		for range 2 { // a host that is removed and comes again
+			listener, err := p.listen(t.Context(), address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			network, name, _ := strings.Cut(address, ":")
+			conn, err := net.Dial(network, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+			if conn, err = listener.Accept(); err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+			listener.Close()
+		}
+		network, name, _ := strings.Cut(address, ":")
+		conn, err := net.Dial(network, name)
+		if err != nil {
+			t.Errorf("without a host: %v", err)
+			continue
+		}
+		conn.Close()
+	}
+	p.close()
+	if _, err := net.Dial("unix", unixPath); err == nil {
+		t.Error("open at the end")
 	}
 	if _, err := os.Stat(unixPath); err != nil {
 		t.Errorf("systemd's socket was removed: %v", err)

@@ -52,8 +52,6 @@ func (s *service) property(p PropertyConfig) func() (float64, error) {
 
 // openBMC makes the built-in BMC, whose own events go the way of all others.
 func (s *service) openBMC() {
-	channels := s.channels()
-	lan := lanChannel(channels)
 	s.bmc = bmc.New(bmc.Config{
 		Identity:   s.config.BMC.Identity,
 		GUID:       s.config.BMC.GUID,
@@ -62,14 +60,31 @@ func (s *service) openBMC() {
 		Watchdog:   s.watchdogExpired,
 		PreTimeout: s.preTimeout,
 		LogEvent:   s.reportEvent,
-		LANChannel: lan,
-		Channels:   channels,
 	})
 	s.server.ServeStorage(s.bmc)
-	s.own = s.bridge.NewInterface(bridge.InterfaceConfig{
-		Name: "lan", Channel: lan, Medium: bridge.MediumLAN, Protocol: bridge.ProtocolIPMB,
-	})
-	s.bridge.Add(s.own, nil)
+	s.moveLAN(bmc.DefaultLANChannel)
+}
+
+// moveLAN gives the BMC's own interface, that of its LAN, a channel.
+func (s *service) moveLAN(channel ipmi.Channel) {
+	before := s.own.Load()
+	if before != nil && before.channel == channel {
+		return
+	}
+	now := &ownInterface{channel, s.bridge.NewInterface(bridge.InterfaceConfig{
+		Name: "lan", Channel: channel, Medium: bridge.MediumLAN, Protocol: bridge.ProtocolIPMB,
+	})}
+	s.own.Store(now)
+	if before != nil {
+		s.bridge.Remove(before.iface)
+	}
+	s.bridge.Add(now.iface, nil)
+}
+
+// ownInterface is the BMC's, for events of its own.
+type ownInterface struct {
+	channel ipmi.Channel
+	iface   *bridge.Interface
 }
 
 // pollTime is how often sensors are read.
@@ -77,9 +92,6 @@ const pollTime = time.Second
 
 // pollSensors raises the events of the sensors until ctx ends.
 func (s *service) pollSensors(ctx context.Context) {
-	if len(s.config.BMC.Sensors) == 0 {
-		return
-	}
 	ticker := time.NewTicker(pollTime)
 	defer ticker.Stop()
 	for {
@@ -90,18 +102,6 @@ func (s *service) pollSensors(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
-}
-
-// channels are the numbers that buses and hosts have.
-func (s *service) channels() ipmi.ChannelMask {
-	var channels ipmi.ChannelMask
-	for _, ch := range s.config.Channels {
-		channels |= ch.IPMIChannel.Mask()
-	}
-	for _, h := range s.config.Hosts {
-		channels |= h.IPMIChannel.Mask()
-	}
-	return channels
 }
 
 // lanChannel is the first number that is free for the BMC's LAN parameters: it
@@ -131,16 +131,16 @@ func (s *service) watchdogExpired(iface string, number int, e bmc.Expiry) {
 }
 
 func (s *service) preTimeout(iface string, pending bool) {
-	if i := s.interfaces[iface]; i != nil {
+	if i := s.members.iface(iface); i != nil {
 		i.SetPreTimeout(pending)
 	}
 }
 
 // reportEvent keeps an event of the BMC's own. One of no interface is a sensor's.
 func (s *service) reportEvent(ctx context.Context, e ipmi.Event) {
-	i := s.interfaces[e.Interface]
+	i := s.members.iface(e.Interface)
 	if i == nil {
-		i = s.own
+		i = s.own.Load().iface
 	}
 	if err := i.Report(ctx, e); err != nil {
 		s.log.Error("event of the BMC is lost", zap.Stringer("event", e), zap.Error(err))

@@ -24,7 +24,7 @@ type Bus interface {
 	// anything is read. A failure is in the bus's state.
 	Open(ctx context.Context)
 	// Run serves the bus, and opens its transport again whenever it ends,
-	// until ctx does.
+	// until ctx does. It is called once.
 	Run(ctx context.Context)
 	// Begun is closed when Run takes calls for the first time, or finds that the
 	// bus is Down. Calls wait for it.
@@ -40,11 +40,13 @@ type Bus interface {
 // engineBus is an engine on a transport.
 type engineBus struct {
 	config    ChannelConfig
+	settings  ipmb.Config // of the engine
 	engine    *ipmb.Engine
 	iface     *bridge.Interface
 	device    *device // of Open and, from then on, of Run
 	jobs      chan job
-	performed func() // tells whose job it was that it is done; nil for nobody
+	over      chan struct{} // closed when Run has returned
+	performed func()        // tells whose job it was that it is done; nil for nobody
 	log       *zap.Logger
 	observer  busObserver // told of what happens; its methods do not block
 	begun     chan struct{}
@@ -79,6 +81,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		iface:     iface,
 		device:    d,
 		jobs:      make(chan job),
+		over:      make(chan struct{}),
 		log:       log.With(zap.String("bus", ch.Name)),
 		observer:  observer,
 		condition: condition{closed: "not opened yet"},
@@ -88,7 +91,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		begun:     make(chan struct{}),
 	}
 	b.begin = sync.OnceFunc(func() { close(b.begun) })
-	engine := ipmb.Config{
+	b.settings = ipmb.Config{
 		Address:         ch.BMCAddress,
 		Interface:       ch.Name,
 		Channel:         *ch.IPMIChannel,
@@ -102,9 +105,9 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		Observer:        engineObserver{b},
 	}
 	if ch.bridged() {
-		engine.Patience, engine.Stray = iface.Patience, iface.Stray
+		b.settings.Patience, b.settings.Stray = iface.Patience, iface.Stray
 	}
-	b.engine = ipmb.New(engine)
+	b.engine = ipmb.New(b.settings)
 	return b
 }
 
@@ -146,7 +149,7 @@ func (b *engineBus) connect(ctx context.Context) error {
 
 // Run implements Bus.
 func (b *engineBus) Run(ctx context.Context) {
-	defer b.begin()
+	defer close(b.over)
 	var retry backoff
 	for ctx.Err() == nil {
 		begin := time.Now()
@@ -243,11 +246,11 @@ func (b *engineBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }
 
 // Do implements dbusapi.Bus.
 func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
+	if err := b.awaitBegun(ctx); err != nil {
+		return ipmi.Response{}, err
+	}
 	if req.Responder == 0 {
 		req.Responder = b.config.RemoteAddress
-	}
-	if err := b.awaitBegin(ctx); err != nil {
-		return ipmi.Response{}, err
 	}
 	res, err := b.engine.Do(ctx, req)
 	if b.log.Core().Enabled(zap.DebugLevel) {
@@ -257,12 +260,20 @@ func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, er
 	return res, err
 }
 
-// awaitBegin holds a call that was made between the taking of the names and the
-// beginning of the bus, as the one that has started the service is.
-func (b *engineBus) awaitBegin(ctx context.Context) error {
+// awaitBegun waits until the bus has begun: its object and the name of the service are
+// there a moment earlier, and who hears of them, or has started the service, may call
+// at once.
+func (b *engineBus) awaitBegun(ctx context.Context) error {
 	select {
 	case <-b.begun:
 		return nil
+	default:
+	}
+	select {
+	case <-b.begun:
+		return nil
+	case <-b.over:
+		return ipmb.ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -270,7 +281,7 @@ func (b *engineBus) awaitBegin(ctx context.Context) error {
 
 // Broadcast implements dbusapi.Bus.
 func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	if err := b.awaitBegin(ctx); err != nil {
+	if err := b.awaitBegun(ctx); err != nil {
 		return err
 	}
 	return b.engine.Broadcast(ctx, netFn, lun, cmd, data)

@@ -297,3 +297,48 @@ func TestBusThatIsDownHasBegun(t *testing.T) {
 		<-b.Begun()
 	})
 }
+
+func TestCallToABusThatIsAboutToBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := onLine(newLine())
+		b.Open(t.Context())
+		call := make(chan error, 1)
+		go func() {
+			_, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, Policy: ipmb.Policy{Tries: 1}})
+			call <- err
+		}()
+		synctest.Wait()
+		stop := runBus(t, b)
+		if err := <-call; !errors.Is(err, ipmb.ErrTimeout) {
+			t.Errorf("it ended with %v, and the responder is silent", err)
+		}
+		stop()
+		if _, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp}); !errors.Is(err, ipmb.ErrClosed) {
+			t.Errorf("after the end: %v", err)
+		}
+		never, _ := onLine(newLine())
+		waits, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := never.Broadcast(waits, ipmi.NetFnApp, 0, 1, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("to one that never begins: %v", err)
+		}
+	})
+}
+
+func TestDeviceOfABusThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		m.appear(ipmbDev5)
+		b, _ := newBusOn(m, testChannel(), false)
+		runBus(t, b)()
+		for name, change := range map[string]func(context.Context) error{
+			"Bind":          b.Bind,
+			"Unbind":        b.Unbind,
+			"SetOwnAddress": func(ctx context.Context) error { return b.SetOwnAddress(ctx, 0x22) },
+		} {
+			if err := change(t.Context()); !errors.Is(err, ipmb.ErrClosed) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}

@@ -171,6 +171,27 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
+// members are the channels and hosts of a configuration with its defaults.
+func (c Config) members() []memberConfig {
+	var all []memberConfig
+	for _, ch := range c.Channels {
+		all = append(all, ch)
+	}
+	for _, h := range c.Hosts {
+		all = append(all, h)
+	}
+	return all
+}
+
+// hostPaths are where the hosts are.
+func (c Config) hostPaths() []string {
+	var paths []string
+	for _, h := range c.Hosts {
+		paths = append(paths, h.Path)
+	}
+	return paths
+}
+
 // WithDefaults is as [Config.WithDefaults]. Name stays empty when SlavePath
 // holds no number.
 func (c ChannelConfig) WithDefaults() ChannelConfig {

@@ -5,51 +5,75 @@ import (
 	"path/filepath"
 )
 
-// claims is what must be a channel's alone, with the key of the channel that
-// has it.
-type claims map[string]string
+// claims is what must be a channel's or a host's alone, and who has it.
+type claims map[string]claim
 
-// want is what a channel lays claim to, and the key and value that do.
-type want struct {
-	what  string
-	key   string
-	value any
+// claim is who has something. What is shared may be had by others who share it.
+type claim struct {
+	owner  string
+	shared bool
 }
 
-// wants is what the channel at key lays claim to: index, device and name. What
-// hangs on a key with a fault is left out.
+// want is what a channel or a host lays claim to, and the key and value that do.
+type want struct {
+	what   string
+	key    string
+	value  any
+	shared bool
+}
+
+// wants is what the channel at key lays claim to: index, device, name and bus name.
+// What hangs on a key with a fault is left out.
 func (c ChannelConfig) wants(key string, faults []Fault) []want {
 	sound := func(word string) bool { return !hasFault(faults, key+"."+word) }
 	var wants []want
 	if sound("type") && sound("devIndex") {
-		wants = append(wants, want{fmt.Sprintf("index %d", c.Index()), key + ".devIndex", c.DevIndex})
+		wants = append(wants, want{what: fmt.Sprintf("index %d", c.Index()), key: key + ".devIndex", value: c.DevIndex})
 	}
 	if sound("slave-path") {
-		wants = append(wants, want{"slave-path " + filepath.Clean(c.SlavePath), key + ".slave-path", c.SlavePath})
+		wants = append(wants, want{what: "slave-path " + filepath.Clean(c.SlavePath), key: key + ".slave-path", value: c.SlavePath})
 	}
 	switch {
 	case c.Name != "" && sound("name"):
-		wants = append(wants, want{"name " + c.Name, key + ".name", c.Name})
+		wants = append(wants, want{what: "name " + c.Name, key: key + ".name", value: c.Name})
 	case c.Name == "" && sound("name") && sound("slave-path"):
-		wants = append(wants, want{"name " + c.WithDefaults().Name, key + ".slave-path", c.SlavePath})
+		wants = append(wants, want{what: "name " + c.WithDefaults().Name, key: key + ".slave-path", value: c.SlavePath})
+	}
+	if c.Handler == HandlerHost {
+		wants = append(wants, want{"bus name " + c.WithDefaults().BusName, key + ".bus-name", c.BusName, true})
 	}
 	return wants
 }
 
-// clashes are the wants that belong to a channel already.
+// wants is what the host at key lays claim to: path, name, bus name, and btbridge's.
+func (c HostConfig) wants(key string) []want {
+	name := c.word()
+	wants := []want{{what: "name " + name, key: key + ".name", value: c.Name}, {what: "path " + c.Path, key: key + ".path", value: c.Path}}
+	if name != "" {
+		wants = append(wants, want{what: "bus name " + name, key: key + ".name", value: c.Name})
+	}
+	if c.LegacyAPI {
+		wants = append(wants, want{what: "org.openbmc.HostIpmi", key: key + ".legacy-api", value: c.LegacyAPI})
+	}
+	return wants
+}
+
+// clashes are the wants that belong to somebody already, one for each key.
 func (t claims) clashes(wants []want) []Fault {
 	var check checker
 	for _, w := range wants {
-		check.that(t[w.what] == "", w.key, w.value, w.what+" belongs to "+t[w.what])
+		had, taken := t[w.what]
+		free := !taken || had.shared && w.shared
+		check.that(free || hasFault(check.faults, w.key), w.key, w.value, w.what+" belongs to "+had.owner)
 	}
 	return check.faults
 }
 
-// add gives the wants to the channel at key, but for those that have an owner.
-func (t claims) add(wants []want, key string) {
+// add gives the wants to an owner, but for those that have one.
+func (t claims) add(wants []want, owner string) {
 	for _, w := range wants {
-		if t[w.what] == "" {
-			t[w.what] = key
+		if _, taken := t[w.what]; !taken {
+			t[w.what] = claim{owner, w.shared}
 		}
 	}
 }

@@ -2,7 +2,6 @@ package service
 
 import (
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"ipmbd/ipmi"
@@ -74,6 +73,9 @@ func (c HostConfig) WithDefaults() HostConfig {
 	return c
 }
 
+// word is the last part of object path and bus name.
+func (c HostConfig) word() string { return strings.ReplaceAll(c.WithDefaults().Name, "-", "_") }
+
 // bridged reports whether Send Message is served on the interface.
 func (c HostConfig) bridged() bool { return c.Bridge || *c.WithDefaults().Handler == HandlerBMC }
 
@@ -96,20 +98,24 @@ var hostKeys = setters[HostConfig]{
 
 // hostFaults is what is wrong with the hosts, among the channels.
 func (c Config) hostFaults() []Fault {
-	var check checker
-	var paths []string
-	var legacy bool
-	names := c.channelNames()
-	for i, h := range c.Hosts {
-		check.prefix = item("hosts", i) + "."
-		h = h.WithDefaults()
-		check.host(h)
-		check.that(!slices.Contains(names, h.Name), "name", h.Name, "belongs to another one")
-		check.that(!slices.Contains(paths, h.Path), "path", h.Path, "belongs to another one")
-		check.that(!h.LegacyAPI || !legacy, "legacy-api", h.LegacyAPI, "belongs to another one: there is one org.openbmc.HostIpmi")
-		legacy = legacy || h.LegacyAPI
-		names, paths = append(names, h.Name), append(paths, h.Path)
+	var faults []Fault
+	taken := claims{}
+	for _, ch := range c.Channels {
+		taken.add(ch.wants("", nil), ch.title())
 	}
+	for i, h := range c.Hosts {
+		key := item("hosts", i)
+		wants := h.wants(key)
+		faults = append(append(faults, h.faults(key)...), taken.clashes(wants)...)
+		taken.add(wants, key)
+	}
+	return faults
+}
+
+// faults is what is wrong with the host for itself; key is its own.
+func (c HostConfig) faults(key string) []Fault {
+	check := checker{prefix: key + "."}
+	check.host(c.WithDefaults())
 	return check.faults
 }
 

@@ -18,7 +18,7 @@ func TestLegacyAPIInAFile(t *testing.T) {
 		"a machine":         {`{"name": "host0", "path": "unix:/run/host0", "legacy-api": true}`, []string{"hosts[0].legacy-api = true: is for hosts of type bt only"}},
 		"another handler":   {`{"type": "bt", "path": "/dev/ipmi-bt-host", "handler": "bmc", "legacy-api": true}`, []string{"hosts[0].legacy-api = true: needs the handler host"}},
 		"two of them": {`{"type": "bt", "path": "/dev/ipmi-bt-host", "legacy-api": true}, {"type": "bt", "path": "/dev/ipmi-bt-host2", "legacy-api": true}`,
-			[]string{"hosts[1].legacy-api = true: belongs to another one"}},
+			[]string{"hosts[1].legacy-api = true: org.openbmc.HostIpmi belongs to hosts[0]"}},
 		"a word": {`{"type": "bt", "path": "/dev/ipmi-bt-host", "legacy-api": "yes"}`, []string{"hosts[0].legacy-api"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,14 +20,14 @@ const (
 // forgets places, takes keys in any case, and the last of equal ones.
 type node struct {
 	kind       nodeKind
-	start, end int      // bytes from the beginning of the file
-	text       string   // of a string what it says, of a number its digits, "true" or "false"
-	items      []node   // of an array
-	members    []member // of an object, in the file's order
+	start, end int          // bytes from the beginning of the file
+	text       string       // of a string what it says, of a number its digits, "true" or "false"
+	items      []node       // of an array
+	members    []jsonMember // of an object, in the file's order
 }
 
-// member is one entry of an object.
-type member struct {
+// jsonMember is one entry of an object.
+type jsonMember struct {
 	key   string
 	start int // of the key
 	value node
@@ -150,7 +150,7 @@ func (p *parser) object(n *node, depth int) error {
 		if err != nil {
 			return err
 		}
-		n.members = append(n.members, member{fmt.Sprint(key), start, value})
+		n.members = append(n.members, jsonMember{fmt.Sprint(key), start, value})
 	}
 	return p.close()
 }

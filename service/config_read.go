@@ -32,7 +32,7 @@ func object[C any](r *reader, n node, key string, known setters[C], into *C) {
 	}
 	for i, m := range n.members {
 		path := strings.TrimPrefix(key+"."+m.key, ".")
-		same := func(other member) bool { return other.key == m.key }
+		same := func(other jsonMember) bool { return other.key == m.key }
 		at := m.value
 		at.start = m.start
 		if slices.ContainsFunc(n.members[:i], same) {

@@ -53,7 +53,7 @@ func DemoConfig() Config {
 	channel := func(name string, host int) ChannelConfig {
 		return ChannelConfig{
 			Type:          TypeME,
-			SlavePath:     "/simulated/" + name,
+			SlavePath:     simulated + name,
 			RemoteAddress: demoSatellite,
 			DevIndex:      host,
 			Name:          name,
@@ -89,6 +89,14 @@ func newDemo() (*demo, error) {
 	}
 	return d, nil
 }
+
+// has reports whether a channel is one of the simulated buses.
+func (d *demo) has(ch ChannelConfig) bool {
+	return d.buses[ch.Name] != nil && ch.SlavePath == simulated+ch.Name
+}
+
+// simulated begins the path of a simulated bus.
+const simulated = "/simulated/"
 
 // open opens a simulated bus.
 func (d *demo) open(ch ChannelConfig) func(string, i2c.Switches) (i2c.Transport, string, error) {

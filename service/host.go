@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
 
 	"ipmbd/dbusapi"
@@ -18,20 +18,19 @@ import (
 	"ipmbd/ipmi/host"
 )
 
-// hostInterface is the system interface of a host.
+// hostInterface is the system interface of a host. It is the part of a member.
 type hostInterface struct {
-	config HostConfig
-	object *dbusapi.HostObject
-	loop   *host.Loop
-	vm     *host.VM // of a virtual machine, else nil
-	iface  *bridge.Interface
-	log    *zap.Logger
-	// passed is systemd's socket, for the first time that it is listened on; nil
-	// for none.
-	passed  net.Listener
-	changed func() // tells that Properties may have changed
+	config  HostConfig
+	service *service
+	object  *dbusapi.HostObject
+	loop    *host.Loop
+	vm      *host.VM // of a virtual machine, else nil
+	iface   *bridge.Interface
+	policed *policed
+	log     *zap.Logger
 
-	gone func() // tells that the machine was reset or has lost its power
+	begun chan struct{}
+	begin func() // closes begun, once
 
 	forced atomic.Bool // attention, as somebody on D-Bus has asked for
 
@@ -39,44 +38,59 @@ type hostInterface struct {
 	state health
 }
 
-// addHost makes a system interface and exports it.
-func (s *service) addHost(ctx context.Context, config HostConfig, sockets passed) error {
-	object, err := s.server.NewHost(ctx, config.Name)
+// title, name, channel, owns and busNames implement memberConfig.
+func (c HostConfig) title() string         { return "host " + c.WithDefaults().Name }
+func (c HostConfig) name() string          { return c.Name }
+func (c HostConfig) channel() ipmi.Channel { return *c.IPMIChannel }
+func (c HostConfig) owns() []want          { return c.wants("") }
+
+func (c HostConfig) busNames() (words []string, hostIPMI bool) {
+	return []string{c.word()}, c.LegacyAPI
+}
+
+// make implements memberConfig.
+func (c HostConfig) make(ctx context.Context, s *service) (part, error) {
+	object, err := s.server.NewHost(ctx, c.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	h := &hostInterface{
-		config:  config,
+		config:  c,
+		service: s,
 		object:  object,
-		log:     s.log.With(zap.String("host", config.Name)),
-		passed:  sockets.take(config.Path),
-		changed: func() { s.server.HostChanged(object) },
-		gone:    func() { s.bmc.HostGone(config.Name) },
+		log:     s.log.With(zap.String("host", c.Name)),
+		begun:   make(chan struct{}),
 		state:   health{dbusapi.Down, "not opened yet"},
 	}
+	h.begin = sync.OnceFunc(func() { close(h.begun) })
 	h.iface = s.newInterface(bridge.InterfaceConfig{
-		Name:      config.Name,
-		Channel:   *config.IPMIChannel,
-		Host:      config.DevIndex,
+		Name:      c.Name,
+		Channel:   *c.IPMIChannel,
+		Host:      c.DevIndex,
 		Medium:    bridge.MediumSystemInterface,
-		Protocol:  config.Type.protocol(),
-		Bridged:   config.bridged(),
-		MaxData:   func() int { return config.Type.maxData() },
+		Protocol:  c.Type.protocol(),
+		Bridged:   c.bridged(),
+		MaxData:   func() int { return c.Type.maxData() },
 		Attention: func(bridge.Attention) { h.loop.AttentionChanged() },
 	})
-	if err := s.setHostDefault(ctx, h); err != nil {
-		return err
-	}
+	h.policed = police(c.Name, h.iface.Handler(&s.mux), s.config)
 	h.open(host.Config{
-		Interface: config.Name,
-		Channel:   *config.IPMIChannel,
-		Host:      config.DevIndex,
-		Handler:   requestLog{s.config.filtered(config.Name, h.iface.Handler(&s.mux)), h.log},
+		Interface: c.Name,
+		Channel:   *c.IPMIChannel,
+		Host:      c.DevIndex,
+		Handler:   requestLog{h.policed, h.log},
 		Attention: h.attention,
 	})
+	if err := s.setHostDefault(ctx, h); err != nil {
+		h.forget(ctx)
+		return nil, err
+	}
 	s.bridge.Add(h.iface, nil)
-	s.hosts = append(s.hosts, h)
-	return s.server.AddHost(object, h, h.sms())
+	if err := s.server.AddHost(object, h, h.sms()); err != nil {
+		h.forget(ctx)
+		return nil, err
+	}
+	return h, nil
 }
 
 // setHostDefault sets who answers what nobody is registered for.
@@ -97,6 +111,30 @@ func (s *service) setHostDefault(ctx context.Context, h *hostInterface) error {
 		s.mux.SetDefault(h.config.Name, h.object.Daemon())
 	}
 	return nil
+}
+
+// Begun implements part.
+func (h *hostInterface) Begun() <-chan struct{} { return h.begun }
+
+// Pulse implements part.
+func (h *hostInterface) Pulse(ctx context.Context) { h.loop.Pulse(ctx) }
+
+// Drain implements part. A host asks again.
+func (h *hostInterface) Drain(context.Context) {}
+
+// path, bridgeInterface, obey, withdraw, free and forget implement part.
+func (h *hostInterface) path() dbus.ObjectPath              { return h.object.Path() }
+func (h *hostInterface) bridgeInterface() *bridge.Interface { return h.iface }
+func (h *hostInterface) obey(config Config)                 { h.policed.obey(config) }
+func (h *hostInterface) withdraw()                          { h.service.server.WithdrawHost(h.object) }
+func (h *hostInterface) free()                              {} // A host has no index.
+
+func (h *hostInterface) forget(ctx context.Context) {
+	s := h.service
+	s.mux.SetDefault(h.config.Name, nil)
+	s.bridge.Remove(h.iface)
+	s.bmc.InterfaceGone(h.config.Name)
+	s.server.RemoveHost(ctx, h.object)
 }
 
 // open makes what serves the interface.
@@ -122,14 +160,17 @@ func (h *hostInterface) happened(e host.VMEvent) {
 	case host.VMConnected:
 		h.setState(health{state: dbusapi.Up})
 	case host.VMWasReset:
-		h.gone()
+		h.service.bmc.HostGone(h.config.Name)
 	case host.VMGone:
-		h.gone()
+		h.service.bmc.HostGone(h.config.Name)
 		h.setState(health{dbusapi.Down, notConnected})
 	}
 }
 
-const notConnected = "no machine is connected"
+const (
+	notConnected = "no machine is connected"
+	stopped      = "stopped"
+)
 
 func (h *hostInterface) isUp() bool { return h.Properties().State == dbusapi.Up }
 
@@ -143,7 +184,7 @@ func (h *hostInterface) setState(now health) {
 		return
 	}
 	h.log.Info("host state", zap.String("state", string(now.state)), zap.String("reason", now.reason))
-	h.changed()
+	h.service.server.HostChanged(h.object)
 }
 
 // Properties implements dbusapi.Host.
@@ -168,9 +209,10 @@ func (h *hostInterface) Statistics() map[string]uint64 {
 	return statistics
 }
 
-// Run serves the interface until ctx ends. It opens it again, less and less often,
-// after what went wrong.
+// Run implements part. It opens the interface again, less and less often, after what
+// went wrong.
 func (h *hostInterface) Run(ctx context.Context) {
+	defer h.setState(health{dbusapi.Down, stopped})
 	var retry backoff
 	for ctx.Err() == nil {
 		begin := time.Now()
@@ -179,6 +221,7 @@ func (h *hostInterface) Run(ctx context.Context) {
 			return
 		}
 		h.setState(health{dbusapi.Down, err.Error()})
+		h.begin()
 		timer := time.NewTimer(retry.after(time.Since(begin)))
 		select {
 		case <-ctx.Done():
@@ -197,19 +240,17 @@ func (h *hostInterface) serve(ctx context.Context) error {
 		return err
 	}
 	h.setState(health{state: dbusapi.Up})
+	h.begin()
 	return h.loop.Run(ctx, port)
 }
 
 func (h *hostInterface) serveVM(ctx context.Context) error {
-	listener := h.passed
-	h.passed = nil
-	if listener == nil {
-		var err error
-		if listener, err = host.Listen(ctx, h.config.Path); err != nil {
-			return err
-		}
+	listener, err := h.service.sockets.listen(ctx, h.config.Path)
+	if err != nil {
+		return err
 	}
 	h.setState(health{dbusapi.Down, notConnected})
+	h.begin()
 	return h.vm.Run(ctx, listener)
 }
 
@@ -220,6 +261,10 @@ func (h *hostInterface) sms() dbusapi.SMS {
 	}
 	return hostSMS{h}
 }
+
+// turnTime is how long what others do at the interface waits for its turn, which may
+// not come when the host goes.
+const turnTime = 2 * time.Second
 
 // hostSMS implements dbusapi.SMS.
 type hostSMS struct{ *hostInterface }
@@ -245,6 +290,8 @@ func (h hostSMS) do(ctx context.Context, do func(host.Port) error) error {
 	if !h.isUp() {
 		return ipmi.ErrAbsent
 	}
+	ctx, cancel := context.WithTimeout(ctx, turnTime)
+	defer cancel()
 	return h.loop.Do(ctx, do)
 }
 

@@ -1,6 +1,10 @@
 package service
 
-import "context"
+import (
+	"context"
+
+	"ipmbd/ipmb"
+)
 
 // job is a change of the device. The goroutine that runs the bus does it, with
 // the transport closed.
@@ -12,11 +16,13 @@ type job struct {
 }
 
 // change does a job and waits for its end, at most until ctx's; the job goes on
-// then. A bus that is not run does none.
+// then. A bus that is not run yet does none, and one that has ended is closed.
 func (b *engineBus) change(ctx context.Context, why string, do func(context.Context) error) error {
 	done := make(chan error, 1)
 	select {
 	case b.jobs <- job{why, do, done}:
+	case <-b.over:
+		return ipmb.ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -3,8 +3,6 @@ package service
 import (
 	"context"
 
-	"go.uber.org/zap"
-
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/bridge"
@@ -12,37 +10,44 @@ import (
 
 // openRouter makes what requests and events find their way by, beside the mux.
 func (s *service) openRouter() error {
-	s.interfaces = make(map[string]*bridge.Interface)
 	s.bridge = bridge.New(bridge.Config{
 		Log:     &eventLog{system: s.server.SystemLog(), own: s.storage.Log, log: s.log},
 		Publish: s.server.PlatformEvent,
 	})
 	s.openBMC()
-	return s.reserve()
+	var err error
+	s.reserved, err = s.mux.Reserve(bridgeOwner)
+	return err
 }
 
 // bridgeOwner is who serves the bridge's commands, for those who would register
 // them.
 const bridgeOwner = "the message bridge of ipmbd"
 
-// reserve keeps the commands that the bridge serves from being registered.
-func (s *service) reserve() error {
-	var channels ipmi.ChannelMask
-	for _, h := range s.config.Hosts {
-		if h.bridged() {
-			channels |= h.IPMIChannel.Mask()
+// setChannels says which channels there are: to the bridge, whose commands nobody
+// else may register on those it serves, and to the BMC. Somebody who has is an
+// *ipmi.OverlapError, and nothing has changed.
+func (s *service) setChannels(configs []memberConfig) error {
+	var all, bridged ipmi.ChannelMask
+	for _, c := range configs {
+		all |= c.channel().Mask()
+		if c.bridged() {
+			bridged |= c.channel().Mask()
 		}
 	}
-	for _, ch := range s.config.Channels {
-		if ch.bridged() {
-			channels |= ch.IPMIChannel.Mask()
-		}
+	var patterns []ipmi.Pattern
+	if bridged != 0 {
+		patterns = bridge.Patterns(bridged)
 	}
-	if channels == 0 {
-		return nil
+	reserved, err := s.reserved.Replace(patterns...)
+	if err != nil {
+		return err
 	}
-	_, err := s.mux.Reserve(bridgeOwner, bridge.Patterns(channels)...)
-	return err
+	s.reserved = reserved
+	lan := lanChannel(all)
+	s.moveLAN(lan)
+	s.bmc.SetChannels(lan, all)
+	return nil
 }
 
 // busInterface is a channel as the bridge sees it.
@@ -60,14 +65,12 @@ func (s *service) busInterface(ch ChannelConfig) *bridge.Interface {
 // newInterface makes an interface whose watchdog is the BMC's.
 func (s *service) newInterface(config bridge.InterfaceConfig) *bridge.Interface {
 	config.ClearPreTimeout = func() { s.bmc.ClearPreTimeout(config.Name) }
-	iface := s.bridge.NewInterface(config)
-	s.interfaces[config.Name] = iface
-	return iface
+	return s.bridge.NewInterface(config)
 }
 
-// handler is what answers the requests of a channel, in this order: the policy
-// denies them, the bridge takes what is its own, and then comes what is
-// registered for the command, else the default that the channel names.
+// handler is what answers the requests of a channel that its policy lets through, in
+// this order: the bridge takes what is its own, and then comes what is registered
+// for the command, else the default that the channel names.
 func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi.BusObject, iface *bridge.Interface) (ipmi.Handler, error) {
 	if err := s.setDefault(ctx, ch.Name, ch.Handler, ch.BusName, object); err != nil {
 		return nil, err
@@ -79,7 +82,7 @@ func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi
 	if ch.Handler != HandlerSignal { // which announces requests to have them answered
 		h = object.Announce(h)
 	}
-	return requestLog{s.config.filtered(ch.Name, h), s.log.With(zap.String("bus", ch.Name))}, nil
+	return h, nil
 }
 
 // setDefault sets who answers the requests of an interface that nobody is

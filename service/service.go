@@ -1,6 +1,6 @@
 // Package service is the daemon: it builds the graph of buses, handlers and
-// D-Bus objects from a configuration, runs it, and takes it down again. It is
-// the only package that knows all the others.
+// D-Bus objects from a configuration, runs it, changes it, and takes it down
+// again. It is the only package that knows all the others.
 //
 // The order of a start: transports are opened but not read, all objects are
 // exported, all names are taken, the buses begin to read, and systemd is told.
@@ -8,20 +8,25 @@
 // progress have two seconds to end, the buses stop, the connections close. A
 // message bus that reads no more holds up none of it.
 //
+// Buses and host interfaces are members. A change at run time is the start of some
+// and the end of others, one change at a time; the other members do not notice.
+//
 // A bus that cannot be opened is Down and tried again; the others run. A call that
 // comes between the taking of the names and the beginning of a bus waits.
 //
-// systemd's watchdog is fed as long as every bus, every host interface and the
-// connections to the message bus go on; see feed.
+// systemd's watchdog is fed as long as every member and the connections to the
+// message bus go on; see feed.
 package service
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,43 +37,42 @@ import (
 	"ipmbd/ipmi/bridge"
 )
 
-// drainTime is how long calls in progress may take to end at a stop.
-const drainTime = 2 * time.Second
-
 // replyTime is how long the message bus may take to read the last replies.
 const replyTime = 500 * time.Millisecond
 
 // Options is what Run needs.
 type Options struct {
 	Config Config
-	Bus    string // of D-Bus: "system", "session", or an address
-	Demo   bool   // the buses of DemoConfig are simulated
+	File   string           // that Config is from, to be read again; empty for none
+	Reload <-chan os.Signal // each asks for that
+	Bus    string           // of D-Bus: "system", "session", or an address
+	Demo   bool             // the buses of DemoConfig are simulated
 	Log    *zap.Logger
 }
 
 // service is the graph.
 type service struct {
-	log    *zap.Logger
-	config Config
-	server *dbusapi.Server
-	mux    ipmi.Mux
-	bridge *bridge.Bridge
-	// interfaces are those of the bridge, by name.
-	interfaces map[string]*bridge.Interface
-	storage    *bmc.Storage // of the built-in BMC
-	bmc        *bmc.BMC
-	own        *bridge.Interface // the BMC's, for events of its own
-	demo       *demo             // nil for real buses
-	buses      []*channel
-	hosts      []*hostInterface
-	changed    chan struct{} // the state of a bus may have changed
-}
+	log  *zap.Logger
+	file string // of the configuration, empty for none
+	// config is the configuration but for its channels and hosts, which the members
+	// have. It belongs to the one who changes the members.
+	config   Config
+	server   *dbusapi.Server
+	mux      ipmi.Mux
+	reserved *ipmi.Registration // what the bridge serves
+	bridge   *bridge.Bridge
+	storage  *bmc.Storage // of the built-in BMC
+	bmc      *bmc.BMC
+	own      atomic.Pointer[ownInterface]
+	demo     *demo  // nil for real buses
+	sockets  passed // by systemd
 
-// channel is a bus with its object on D-Bus.
-type channel struct {
-	Bus
-	name   string
-	object *dbusapi.BusObject
+	members members
+	lives   sync.WaitGroup // of the members
+	engines engines
+	changes chan change
+	settled chan struct{} // closed when no more changes are made
+	changed chan struct{} // the state of a bus may have changed
 }
 
 // Run is the service, from its start until ctx ends (nil) or it cannot go on.
@@ -81,7 +85,14 @@ func Run(ctx context.Context, o Options) error {
 }
 
 func run(ctx context.Context, o Options) error {
-	s := &service{log: o.Log, config: o.Config.WithDefaults(), changed: make(chan struct{}, 1)}
+	s := &service{
+		log:     o.Log,
+		file:    o.File,
+		config:  o.Config.WithDefaults(),
+		changes: make(chan change),
+		settled: make(chan struct{}),
+		changed: make(chan struct{}, 1),
+	}
 	if o.Demo {
 		var err error
 		if s.demo, err = newDemo(); err != nil {
@@ -93,6 +104,7 @@ func run(ctx context.Context, o Options) error {
 		SignalNames:       s.config.TrustedNames,
 		MaxCallsPerSender: s.config.MaxCallsPerSender,
 		Mux:               &s.mux,
+		Manager:           s,
 	})
 	if err != nil {
 		return err
@@ -106,23 +118,9 @@ func run(ctx context.Context, o Options) error {
 	if err := s.openRouter(); err != nil {
 		return err
 	}
-	defer s.closeBuses(ctx)
-	for _, ch := range s.config.Channels {
-		if err := s.addChannel(ctx, ch); err != nil {
-			return fmt.Errorf("channel %s: %w", ch.Name, err)
-		}
-	}
-	sockets := takeSockets(s.log)
-	for _, h := range s.config.Hosts {
-		if err := s.addHost(ctx, h, sockets); err != nil {
-			return fmt.Errorf("host %s: %w", h.Name, err)
-		}
-	}
-	sockets.close(s.log)
-	if err := server.TakeNames(ctx); err != nil {
-		return err
-	}
-	return s.run(ctx)
+	s.sockets = takeSockets(s.log)
+	defer s.sockets.close()
+	return s.run(ctx, o.Reload)
 }
 
 func (s *service) closeStorage() {
@@ -131,114 +129,98 @@ func (s *service) closeStorage() {
 	}
 }
 
-// closeBuses closes what a start that did not end well has opened.
-func (s *service) closeBuses(ctx context.Context) {
-	ended, end := context.WithCancel(context.WithoutCancel(ctx))
-	end()
-	for _, bus := range s.buses {
-		bus.Run(ended)
-	}
-}
-
-// addChannel makes a bus and exports it.
-func (s *service) addChannel(ctx context.Context, ch ChannelConfig) error {
-	object, err := s.server.NewBus(ch.Name, ch.Index(), ch.MaxCalls)
-	if err != nil {
-		return err
-	}
-	iface := s.busInterface(ch)
-	handler, err := s.handler(ctx, ch, object, iface)
-	if err != nil {
-		return err
-	}
-	unknown := TransportAuto
-	if s.config.OfIPMBBridge {
-		unknown = TransportIPMBDev
-	}
-	machine := thisSystem(ch.Transport, unknown)
-	if s.demo != nil {
-		machine.open = s.demo.open(ch)
-	}
-	observer := &objectObserver{s, object}
-	bus := newEngineBus(ch, newDevice(ch, machine, s.config.OfIPMBBridge), handler, iface, observer, s.log)
-	s.bridge.Add(iface, bus.engine)
-	bus.Open(ctx)
-	s.buses = append(s.buses, &channel{bus, ch.Name, object})
-	return s.server.AddBus(object, bus)
-}
-
-// objectObserver tells the D-Bus object of a bus, and systemd, what happens on
-// it.
-type objectObserver struct {
-	service *service
-	*dbusapi.BusObject
-}
-
-// Changed implements busObserver.
-func (o *objectObserver) Changed() {
-	o.service.server.Changed(o.BusObject)
-	select {
-	case o.service.changed <- struct{}{}:
-	default: // The loop has been woken already.
-	}
-}
-
 // run serves until ctx ends or a connection to the message bus is lost.
-func (s *service) run(ctx context.Context) error {
-	// The buses and the server outlive ctx by the time calls have to end.
+func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
+	// What serves outlives ctx by the time calls have to end.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var buses, loops sync.WaitGroup
-	for _, bus := range s.buses {
-		buses.Go(func() { bus.Run(running) })
-	}
-	if s.demo != nil {
-		buses.Go(func() { s.demo.run(running) })
-	}
-	for _, h := range s.hosts {
-		buses.Go(func() { h.Run(running) })
-	}
+	var loops sync.WaitGroup
 	lost := make(chan error, 1)
 	loops.Go(func() { lost <- s.server.Run(running) })
 	loops.Go(func() { s.bridge.Run(running) })
 	loops.Go(func() { s.bmc.Run(running) })
-	loops.Go(func() { s.pollSensors(running) })
+	if len(s.config.BMC.Sensors) > 0 {
+		loops.Go(func() { s.pollSensors(running) })
+	}
 	loops.Go(func() { s.server.Power().Run(running) })
-	loops.Go(func() { s.tellStatus(running) })
-	loops.Go(func() { s.feedWatchdog(running) })
+	if s.demo != nil {
+		loops.Go(func() { s.demo.run(running) })
+	}
 
-	s.awaitBuses(ctx)
-	err := notify("READY=1", s.status())
+	err := s.start(ctx)
 	if err == nil {
-		s.log.Info("serving", zap.Int("buses", len(s.buses)))
-		select {
-		case <-ctx.Done():
-			err = s.drain(running, &loops)
-		case err = <-lost:
+		loops.Go(func() { s.tellStatus(running) })
+		loops.Go(func() { s.feedWatchdog(running) })
+		err = s.serve(ctx, reloads, lost, &loops)
+	}
+	if s.isSettled() {
+		s.stopMembers()
+		if err == nil {
+			s.tellTheRest(ctx)
 		}
 	}
 	stop()
-	if err == nil {
-		s.tellTheRest(ctx)
-	}
-	// Before the buses and the loops: a message bus that reads no more may hold
+	// Before the members and the loops: a message bus that reads no more may hold
 	// one of their writes.
 	err = errors.Join(err, s.server.Close())
-	buses.Wait()
 	loops.Wait()
+	s.stopMembers() // Those of a change that was held, too.
+	s.lives.Wait()
 	return err
 }
 
-// awaitBuses waits until the buses take calls, those that are not Down: who is told
-// that we are ready may call at once.
-func (s *service) awaitBuses(ctx context.Context) {
-	for _, bus := range s.buses {
-		select {
-		case <-bus.Begun():
-		case <-ctx.Done():
-			return
-		}
+// isSettled reports whether no more changes are made.
+func (s *service) isSettled() bool {
+	select {
+	case <-s.settled:
+		return true
+	default:
+		return false
 	}
+}
+
+func (s *service) stopMembers() {
+	for _, m := range s.members.all() {
+		m.stop()
+	}
+}
+
+// start makes the members of the configuration, and says that they serve.
+func (s *service) start(ctx context.Context) error {
+	configs := s.config.members()
+	if err := s.setChannels(configs); err != nil {
+		return err
+	}
+	if err := s.add(ctx, configs...); err != nil {
+		return err
+	}
+	s.sockets.keep(s.config.hostPaths(), s.log)
+	if err := notify("READY=1", s.status()); err != nil {
+		return err
+	}
+	s.log.Info("serving", zap.Int("buses", len(s.members.buses())))
+	return nil
+}
+
+// serve makes changes until ctx ends or a connection to the message bus is lost, and
+// lets then end what is in progress.
+func (s *service) serve(ctx context.Context, reloads <-chan os.Signal, lost <-chan error, loops *sync.WaitGroup) error {
+	changing, stop := context.WithCancel(ctx)
+	loops.Go(func() { s.manage(changing, reloads) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-lost:
+	}
+	stop()
+	select {
+	case <-s.settled:
+	case <-time.After(drainTime): // The message bus reads no more, and a change waits for it.
+	}
+	if ctx.Err() != nil {
+		err = errors.Join(err, s.drain(context.WithoutCancel(ctx), loops))
+	}
+	return err
 }
 
 // drain gives back the names and lets calls in progress end.
@@ -255,10 +237,8 @@ func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 	case <-ctx.Done(): // The message bus reads no more.
 	}
 	var draining sync.WaitGroup
-	for _, bus := range s.buses {
-		draining.Go(func() { bus.Drain(ctx) })
-	}
-	s.server.Drain(ctx)
+	draining.Go(func() { s.server.Drain(ctx) })
+	each(s.members.all(), func(m *member) { m.Drain(ctx) })
 	draining.Wait()
 	return err
 }
@@ -283,17 +263,26 @@ func (s *service) tellStatus(ctx context.Context) {
 	}
 }
 
+// statusChanged makes tellStatus look.
+func (s *service) statusChanged() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // It has been woken already.
+	}
+}
+
 // status is a line for systemctl status: the buses that are not up.
 func (s *service) status() string {
 	var down []string
-	for _, bus := range s.buses {
+	buses := s.members.buses()
+	for _, bus := range buses {
 		if p := bus.Properties(); p.State != dbusapi.Up {
-			down = append(down, bus.name+" "+string(p.State))
+			down = append(down, p.Name+" "+string(p.State))
 		}
 	}
 	if len(down) == 0 {
-		return fmt.Sprintf("STATUS=%d buses up", len(s.buses))
+		return fmt.Sprintf("STATUS=%d buses up", len(buses))
 	}
 	slices.Sort(down)
-	return fmt.Sprintf("STATUS=%d buses, not up: %s", len(s.buses), strings.Join(down, ", "))
+	return fmt.Sprintf("STATUS=%d buses, not up: %s", len(buses), strings.Join(down, ", "))
 }

@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"ipmbd/dbusapi"
+	"ipmbd/i2c"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
 )
@@ -231,7 +234,10 @@ func TestHandlerOfAChannel(t *testing.T) {
 	} {
 		t.Run(kind.String(), func(t *testing.T) {
 			s := &service{log: zap.NewNop(), server: server}
-			if err := errors.Join(s.openStorage(), s.openRouter()); err != nil {
+			if err := s.openStorage(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.openRouter(); err != nil {
 				t.Fatal(err)
 			}
 			registered := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
@@ -274,12 +280,17 @@ func TestStatusNamesTheBusesThatAreNotUp(t *testing.T) {
 	b, _ := onLine(newLine())
 	up, _ := onLine(newLine())
 	up.Open(t.Context())
-	s := &service{buses: []*channel{{Bus: up, name: "bus2"}, {Bus: b, name: "bus1"}, {Bus: b, name: "bus0"}}}
+	down, _ := newTestBus(func() (i2c.Transport, string, error) { return nil, "", fs.ErrNotExist })
+	s := new(service)
+	for i, bus := range []*engineBus{up, b, down} {
+		bus.config.Name = fmt.Sprint("bus", 2-i)
+		s.members.add(&member{part: &channel{Bus: bus}})
+	}
 	if got, want := s.status(), "STATUS=3 buses, not up: bus0 Down, bus1 Down"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	b.Open(t.Context())
-	if got, want := s.status(), "STATUS=3 buses up"; got != want {
+	if got, want := s.status(), "STATUS=3 buses, not up: bus0 Down"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -18,11 +18,8 @@ type vital struct {
 // vitals are what must go on now.
 func (s *service) vitals() []vital {
 	vitals := []vital{{"D-Bus", s.server.Pulse}}
-	for _, bus := range s.buses {
-		vitals = append(vitals, vital{"bus " + bus.name, bus.Pulse})
-	}
-	for _, h := range s.hosts {
-		vitals = append(vitals, vital{"host " + h.config.Name, h.loop.Pulse})
+	for _, m := range s.members.all() {
+		vitals = append(vitals, vital{m.config.title(), m.Pulse})
 	}
 	return vitals
 }

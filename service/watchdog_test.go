@@ -70,15 +70,14 @@ func TestRunFeedsTheWatchdogOfSystemd(t *testing.T) {
 
 // What the hand that feeds goes through is all that could hang.
 func TestVitalsOfTheService(t *testing.T) {
-	s := &service{
-		buses: []*channel{{Bus: new(engineBus), name: "bus3"}, {Bus: new(engineBus), name: "bus5"}},
-		hosts: []*hostInterface{{config: HostConfig{Name: "host0"}}},
-	}
+	s := new(service)
+	s.members.add(&member{part: new(hostInterface), config: ChannelConfig{Name: "bus3"}})
+	s.members.add(&member{part: new(hostInterface), config: HostConfig{Name: "host0"}})
 	var names []string
 	for _, v := range s.vitals() {
 		names = append(names, v.name)
 	}
-	if diff := cmp.Diff([]string{"D-Bus", "bus bus3", "bus bus5", "host host0"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"D-Bus", "channel bus3", "host host0"}, names); diff != "" {
 		t.Error(diff)
 	}
 }

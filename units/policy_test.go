@@ -26,10 +26,11 @@ const (
 )
 
 // ours are the interfaces of which nothing is for everybody.
-var ours = []string{"org.openbmc.Ipmb", Name, router, Name + ".Host", hostIPMI}
+var ours = []string{"org.openbmc.Ipmb", Name, router, manager, Name + ".Host", hostIPMI}
 
 const (
 	router   = Name + ".Router"
+	manager  = Name + ".Manager"
 	hostIPMI = "org.openbmc.HostIpmi"
 )
 
@@ -123,7 +124,7 @@ func TestWhoMayCall(t *testing.T) {
 					want bool
 				}{
 					{"root", w.root, true},
-					{"a member of the group", w.member, true},
+					{"a member of the group", w.member, name != manager},
 					{"anybody else", w.nobody, looking[method{name, m.Name}]},
 				} {
 					if got := reaches(t, client.conn, Name, name, m.Name); got != client.want {
@@ -141,31 +142,58 @@ func TestWhoMayCall(t *testing.T) {
 
 func TestCallWithoutInterface(t *testing.T) {
 	w := newWorld(t)
-	for name, client := range map[string]struct {
-		conn *dbus.Conn
-		want bool
-	}{"root": {w.root, true}, "anybody else": {w.nobody, false}} {
-		t.Run(name, func(t *testing.T) {
-			if got := reachesBare(t, client.conn); got != client.want {
+	for _, client := range []struct {
+		name   string
+		conn   *dbus.Conn
+		member string
+		want   bool
+	}{
+		{"root", w.root, "GetAll", true},
+		{"root", w.root, "AddBus", true},
+		{"a member of the group", w.member, "GetAll", true},
+		{"a member of the group", w.member, "sendRequest", true},
+		{"anybody else", w.nobody, "GetAll", false},
+		{"anybody else", w.nobody, "AddBus", false},
+	} {
+		t.Run(client.member+" by "+client.name, func(t *testing.T) {
+			if got := reachesBare(t, client.conn, client.member); got != client.want {
 				t.Errorf("got %v, want %v", got, client.want)
 			}
 		})
 	}
+	document, err := documents.Load(manager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range document.Methods {
+		if reachesBare(t, w.member, m.Name) {
+			t.Errorf("%s by a member of the group: not refused", m.Name)
+		}
+	}
 }
 
 // reachesBare is reaches for a call that leaves the interface to the service.
-func reachesBare(t *testing.T, conn *dbus.Conn) bool {
+func reachesBare(t *testing.T, conn *dbus.Conn, member string) bool {
 	t.Helper()
 	call := <-conn.Send(&dbus.Message{
 		Type: dbus.TypeMethodCall,
 		Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldDestination: dbus.MakeVariant(Name),
 			dbus.FieldPath:        dbus.MakeVariant(object),
-			dbus.FieldMember:      dbus.MakeVariant("GetAll"),
+			dbus.FieldMember:      dbus.MakeVariant(member),
 		},
 	}, make(chan *dbus.Call, 1)).Done
 	var refused dbus.Error
 	return call.Err == nil || errors.As(call.Err, &refused) && refused.Name != accessError
+}
+
+// A call to the unique name of the service's connection is one to its name.
+func TestManagerByItsUniqueName(t *testing.T) {
+	w := newWorld(t)
+	unique := w.daemon.Names()[0]
+	if reaches(t, w.member, unique, manager, "AddBus") || !reaches(t, w.root, unique, manager, "AddBus") {
+		t.Error("who may call is not who may by the name")
+	}
 }
 
 func TestWhoMayOwnNames(t *testing.T) {

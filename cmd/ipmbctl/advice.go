@@ -47,7 +47,12 @@ func (a *app) advice(err error) []string {
 	var unknown *dbusapi.UnknownBusError
 	var onBus *busError
 	var taken *takenError
+	var nobody *dbusapi.UnknownMemberError
 	switch {
+	case errors.As(err, &nobody):
+		return membersAdvice(nobody.Known)
+	case errors.As(err, new(*rootError)):
+		return []string{"do it as root: what ipmbd serves is not for the group ipmbd to change"}
 	case errors.As(err, &unknown):
 		return busAdvice(unknown.Known)
 	case errors.Is(err, dbusapi.ErrNoMessageBus):
@@ -78,6 +83,17 @@ func busAdvice(known []string) []string {
 		return []string{"ipmbd serves no bus; they are configured in /etc/ipmbd/ipmbd.json"}
 	}
 	return []string{"the buses are: " + strings.Join(known, ", ")}
+}
+
+func membersAdvice(known []dbusapi.Member) []string {
+	if len(known) == 0 {
+		return []string{"ipmbd serves none; they are configured in /etc/ipmbd/ipmbd.json"}
+	}
+	var names []string
+	for _, m := range known {
+		names = append(names, m.Name)
+	}
+	return []string{"there are: " + strings.Join(names, ", ")}
 }
 
 func (a *app) messageBusAdvice() []string {

@@ -124,7 +124,8 @@ code is not 0.`,
 	flags.StringVar(&a.address, "bus", dbusapi.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
 	flags.BoolVar(&a.json, "json", false, "write JSON, a line for each document")
 	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.selCommand(), a.monitorCommand(),
-		a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(), a.unbindCommand())
+		a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(), a.unbindCommand(),
+		a.addCommand(), a.removeCommand(), a.reloadCommand())
 	return root
 }
 

@@ -61,7 +61,7 @@ func TestServiceNotRunning(t *testing.T) {
 	bus := bustest.Start(t)
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.Address)
 	for _, args := range [][]string{{"list"}, {"info", "bus0"}, {"send", "bus0", "6", "1"}, {"scan", "bus0"}, {"sel", "list", "bus0"}, {"sel", "list"}, {"monitor"}, {"bind", "bus0"}, {"unbind", "bus0"},
-		{"handlers"}, {"respond", "6", "1"}, {"events"}} {
+		{"handlers"}, {"respond", "6", "1"}, {"events"}, {"add", "{}"}, {"remove", "bus0"}, {"reload"}} {
 		ipmbctl(t, environment{}, args...).want(t, 1, `
 ipmbctl: ipmbd is not running on this message bus
   start it now and at every boot: systemctl enable --now ipmbd
@@ -158,7 +158,7 @@ func TestEveryErrorOfTheClientHasAdvice(t *testing.T) {
 	a := &app{address: dbusapi.SystemBus}
 	for _, err := range []error{
 		dbusapi.ErrNoMessageBus, dbusapi.ErrNotRunning, dbusapi.ErrNotStarted, dbusapi.ErrLeft,
-		dbusapi.ErrOtherService, dbusapi.ErrAccessDenied, &dbusapi.UnknownBusError{},
+		dbusapi.ErrOtherService, dbusapi.ErrAccessDenied, &dbusapi.UnknownBusError{}, &dbusapi.UnknownMemberError{},
 		&busError{err: dbusapi.ErrUnavailable}, &busError{err: dbusapi.ErrWriteFailure},
 		&busError{bus: dbusapi.BusInfo{Properties: dbusapi.Properties{State: dbusapi.Down}}, err: dbusapi.ErrUnavailable},
 		dbusapi.ErrDisconnected,

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godbus/dbus/v5"
 	"go.uber.org/goleak"
 
 	"ipmbd/dbusapi"
@@ -131,6 +133,9 @@ type rig struct {
 	mux    *ipmi.Mux // of the server
 	bus0   *fakeBus
 	object *dbusapi.BusObject // of bus0
+	added  map[dbus.ObjectPath]*dbusapi.BusObject
+	hosts  map[dbus.ObjectPath]*dbusapi.HostObject
+	reload error // of Reload
 	env    environment
 }
 
@@ -145,7 +150,8 @@ func newRig(t *testing.T, config bustest.Config) *rig {
 func (r *rig) start(t *testing.T) {
 	t.Helper()
 	r.mux = new(ipmi.Mux)
-	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: r.bus.Address, Mux: r.mux})
+	r.added, r.hosts = map[dbus.ObjectPath]*dbusapi.BusObject{}, map[dbus.ObjectPath]*dbusapi.HostObject{}
+	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: r.bus.Address, Mux: r.mux, Manager: r})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +191,61 @@ func (r *rig) add(t *testing.T, bus *fakeBus) *dbusapi.BusObject {
 	}
 	return object
 }
+
+// AddBus implements dbusapi.Manager: a bus of a name, at index 8.
+func (r *rig) AddBus(_ context.Context, text string) (dbus.ObjectPath, error) {
+	var c struct{ Name string }
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return "", fmt.Errorf("%w: channel = null: must be an object\nand more", dbusapi.ErrConfig)
+	}
+	o, err := r.server.NewBus(c.Name, 8, 0)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
+	}
+	r.added[o.Path()] = o
+	return o.Path(), r.server.AddBus(o, &fakeBus{properties: dbusapi.Properties{
+		Name: c.Name, Device: "/dev/ipmb-7", Transport: "ipmb-dev", Index: 8, OwnAddress: 0x20, RemoteAddress: 0x2C, State: dbusapi.Up,
+	}})
+}
+
+// AddHost implements dbusapi.Manager.
+func (r *rig) AddHost(ctx context.Context, text string) (dbus.ObjectPath, error) {
+	var c struct{ Name, Path string }
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return "", err
+	}
+	o, err := r.server.NewHost(ctx, c.Name)
+	if err != nil {
+		return "", err
+	}
+	r.hosts[o.Path()] = o
+	return o.Path(), r.server.AddHost(o, fakeHost{dbusapi.HostProperties{Name: c.Name, Path: c.Path}}, nil)
+}
+
+// RemoveBus implements dbusapi.Manager.
+func (r *rig) RemoveBus(_ context.Context, path dbus.ObjectPath) error {
+	o := r.added[path]
+	if o == nil {
+		return fmt.Errorf("%w: no bus at %s", dbusapi.ErrNoMember, path)
+	}
+	r.server.RemoveBus(o)
+	return nil
+}
+
+// RemoveHost implements dbusapi.Manager.
+func (r *rig) RemoveHost(ctx context.Context, path dbus.ObjectPath) error {
+	r.server.RemoveHost(ctx, r.hosts[path])
+	return nil
+}
+
+// Reload implements dbusapi.Manager.
+func (r *rig) Reload(context.Context) error { return r.reload }
+
+// fakeHost is a host interface.
+type fakeHost struct{ properties dbusapi.HostProperties }
+
+func (h fakeHost) Properties() dbusapi.HostProperties { return h.properties }
+func (h fakeHost) Statistics() map[string]uint64      { return nil }
 
 // result is what a run of the program has left.
 type result struct {

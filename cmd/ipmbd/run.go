@@ -6,6 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -39,6 +42,7 @@ Options:
   --version             print the version and exit
   --help                print this and exit
 
+SIGHUP makes it read the configuration again, as 'ipmbctl reload' does.
 Exit status: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.
 See ipmbctl --help for a client.
 `
@@ -92,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	log := newLogger(o.logLevel, stderr)
 	defer log.Sync()
-	config, err := configure(o, log)
+	file, config, err := configure(o, log)
 	if err != nil {
 		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
 		return exitUsage
@@ -101,28 +105,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "configuration is good")
 		return exitOK
 	}
-	if err := service.Run(ctx, service.Options{Config: config, Bus: o.bus, Demo: o.demo, Log: log}); err != nil {
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	options := service.Options{Config: config, File: file, Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
+	if err := service.Run(ctx, options); err != nil {
 		log.Error("stopped", zap.Error(err))
 		return exitFailed
 	}
 	return exitOK
 }
 
-// configure finds and reads the configuration; its warnings are logged.
-func configure(o options, log *zap.Logger) (service.Config, error) {
+// configure finds and reads the configuration, and says which file that is; its
+// warnings are logged.
+func configure(o options, log *zap.Logger) (file string, config service.Config, err error) {
 	if o.demo {
-		return service.DemoConfig(), nil
+		return "", service.DemoConfig(), nil
 	}
-	path, err := service.FindConfig(o.config)
+	file, err = service.FindConfig(o.config)
 	if err != nil {
-		return service.Config{}, err
+		return "", service.Config{}, err
 	}
-	config, warnings, err := service.LoadConfig(path)
+	read, warnings, err := service.LoadConfig(file)
 	if err != nil {
-		return service.Config{}, err
+		return "", service.Config{}, err
 	}
 	for _, warning := range warnings {
 		log.Warn("configuration", zap.Stringer("warning", warning))
 	}
-	return *config, nil
+	return file, *read, nil
 }

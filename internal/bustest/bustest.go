@@ -38,8 +38,9 @@ type Bus struct {
 	// Address is the D-Bus address of the bus: "unix:path=..." with a guid.
 	Address string
 
-	process *os.Process
-	done    chan struct{}
+	program, file string
+	process       *os.Process
+	done          chan struct{}
 }
 
 // Nowhere is what the environment's bus addresses are while tests run.
@@ -64,8 +65,8 @@ func StartConfig(t testing.TB, config Config) *Bus {
 	if err := os.WriteFile(file, document(config, filepath.Join(dir, "socket")), 0o644); err != nil {
 		t.Fatal("bustest:", err)
 	}
-	bus, err := start(program, file)
-	if err != nil {
+	bus := &Bus{program: program, file: file}
+	if err := bus.start(); err != nil {
 		t.Fatal("bustest:", err)
 	}
 	t.Cleanup(bus.Stop)
@@ -77,6 +78,25 @@ func StartConfig(t testing.TB, config Config) *Bus {
 func (b *Bus) Stop() {
 	_ = b.process.Kill()
 	<-b.done
+}
+
+// Restart ends the bus and starts it again, at the same path and with another guid:
+// whoever was connected must connect anew, to Path.
+func (b *Bus) Restart(t testing.TB) {
+	t.Helper()
+	b.Stop()
+	if err := os.Remove(strings.TrimPrefix(b.Path(), "unix:path=")); err != nil {
+		t.Fatal("bustest:", err)
+	}
+	if err := b.start(); err != nil {
+		t.Fatal("bustest:", err)
+	}
+}
+
+// Path is the D-Bus address without the guid, which differs after a Restart.
+func (b *Bus) Path() string {
+	path, _, _ := strings.Cut(b.Address, ",")
+	return path
 }
 
 // refuseRealBuses points everything that asks the environment for a bus to
@@ -108,34 +128,35 @@ func shortDir(t testing.TB) string {
 }
 
 // start runs the daemon and returns when it listens.
-func start(program, file string) (*Bus, error) {
+func (b *Bus) start() error {
 	read, write, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer read.Close()
 	var stderr bytes.Buffer
-	cmd := exec.Command(program, "--config-file="+file, "--nofork", "--nopidfile", "--print-address=3")
+	cmd := exec.Command(b.program, "--config-file="+b.file, "--nofork", "--nopidfile", "--print-address=3")
 	cmd.Stderr = &stderr
 	cmd.ExtraFiles = []*os.File{write}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err = cmd.Start()
 	write.Close()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	bus := &Bus{process: cmd.Process, done: make(chan struct{})}
+	done := make(chan struct{})
+	b.process, b.done = cmd.Process, done
 	go func() {
-		defer close(bus.done)
+		defer close(done)
 		_ = cmd.Wait()
 	}()
 	line, err := bufio.NewReader(read).ReadString('\n')
 	if err != nil {
-		bus.Stop()
-		return nil, errors.Join(fmt.Errorf("dbus-daemon did not start: %s", stderr.String()), err)
+		b.Stop()
+		return errors.Join(fmt.Errorf("dbus-daemon did not start: %s", stderr.String()), err)
 	}
-	bus.Address = strings.TrimSpace(line)
-	return bus, nil
+	b.Address = strings.TrimSpace(line)
+	return nil
 }
 
 // document is the daemon's configuration file.

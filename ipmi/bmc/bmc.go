@@ -3,6 +3,7 @@ package bmc
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ipmbd/ipmi"
@@ -43,12 +44,9 @@ type Config struct {
 	// WatchdogSensor is the sensor number in those events.
 	WatchdogSensor uint8
 
-	// LANChannel is the channel that has LAN configuration parameters; 0 for
-	// DefaultLANChannel.
+	// LANChannel and Channels are those of SetChannels.
 	LANChannel ipmi.Channel
-	// Channels are those that exist, beside the one a request comes in on and
-	// the LAN's.
-	Channels ipmi.ChannelMask
+	Channels   ipmi.ChannelMask
 }
 
 // BMC is a management controller. It implements ipmi.Handler; its methods may be
@@ -63,6 +61,8 @@ type BMC struct {
 	support    ipmi.DeviceSupport
 	started    time.Time
 	changed    chan struct{} // wakes Run
+
+	channels atomic.Pointer[channels]
 
 	telling sync.Mutex // keeps what PreTimeout is told in order
 
@@ -83,10 +83,7 @@ func New(config Config) *BMC {
 	if config.GUID == ([16]byte{}) {
 		config.GUID = guid(config.Settings)
 	}
-	if config.LANChannel == 0 {
-		config.LANChannel = DefaultLANChannel
-	}
-	return &BMC{
+	b := &BMC{
 		config:     config,
 		log:        config.Storage.Log,
 		sensors:    config.Storage.Sensors,
@@ -99,6 +96,8 @@ func New(config Config) *BMC {
 		watchdogs:  make(map[string]*watchdog),
 		inProgress: make(map[string]bool),
 	}
+	b.SetChannels(config.LANChannel, config.Channels)
+	return b
 }
 
 // command is one row of a table of commands, by the numbers of IPMI v2.0,

@@ -36,6 +36,21 @@ const (
 	codeSessionless ipmi.CompletionCode = 0x82
 )
 
+// channels are those that there are beside the one that a request comes in on.
+type channels struct {
+	lan    ipmi.Channel
+	others ipmi.ChannelMask
+}
+
+// SetChannels says which channels exist, beside the one a request comes in on: the
+// one that has LAN configuration parameters, 0 for DefaultLANChannel, and others.
+func (b *BMC) SetChannels(lan ipmi.Channel, others ipmi.ChannelMask) {
+	if lan == 0 {
+		lan = DefaultLANChannel
+	}
+	b.channels.Store(&channels{lan, others})
+}
+
 // channel is the number that a request means, and whether there is such a
 // channel.
 func (b *BMC) channel(req *ipmi.Request, number byte) (c ipmi.Channel, ok bool) {
@@ -43,7 +58,8 @@ func (b *BMC) channel(req *ipmi.Request, number byte) (c ipmi.Channel, ok bool) 
 	if c == ipmi.ChannelCurrent {
 		c = req.Channel
 	}
-	return c, c == req.Channel || c == b.config.LANChannel || b.config.Channels.Has(c)
+	known := b.channels.Load()
+	return c, c == req.Channel || c == known.lan || known.others.Has(c)
 }
 
 // getAuthenticationCapabilities takes channel and privilege level. The answer is
@@ -65,7 +81,7 @@ func getChannelAccess(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Respons
 	switch {
 	case !ok, req.Data[0]&^channelBits != 0, req.Data[1]&reservedAccessBits != 0, kind != accessStored && kind != accessPresent:
 		return refuse(ipmi.CodeInvalidField)
-	case c != b.config.LANChannel:
+	case c != b.channels.Load().lan:
 		return refuse(codeSessionless)
 	}
 	return answer(alertingDisabled|accessDisabled, privilegeAdmin)

@@ -80,7 +80,7 @@ func lanSetting(c ipmi.Channel, parameter byte) string { return fmt.Sprintf("lan
 // lanChannel is the channel of a request, if it is one with a LAN.
 func (b *BMC) lanChannel(req *ipmi.Request, reserved byte) (c ipmi.Channel, ok bool) {
 	c, _ = b.channel(req, req.Data[0])
-	return c, c == b.config.LANChannel && req.Data[0]&reserved == 0
+	return c, c == b.channels.Load().lan && req.Data[0]&reserved == 0
 }
 
 // setLAN takes channel, parameter and its data.

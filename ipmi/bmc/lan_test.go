@@ -63,5 +63,8 @@ func TestLAN(t *testing.T) {
 		b.bmc = New(Config{LANChannel: 6})
 		b.is("another number", b.transport(0x02, "06 03 00 00"), "00 11 00000000")
 		b.is("not the default", b.transport(0x02, "01 03 00 00"), "CC")
+		b.bmc.SetChannels(7, 0)
+		b.is("now another number", b.transport(0x02, "07 03 00 00"), "00 11 00000000")
+		b.is("not the one before", b.transport(0x02, "06 03 00 00"), "CC")
 	})
 }

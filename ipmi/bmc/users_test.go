@@ -40,6 +40,10 @@ func TestUsers(t *testing.T) {
 		for channel, want := range map[string]string{"03": "00 0A 00 01 0F", "07": "00 0A 00 01 0F", "0E": "00 0A 00 01 0F", "0F": "00 0A 00 01 0F", "01": "CC", "08": "CC"} {
 			b.is("channel "+channel, b.app(0x44, channel+"02"), want)
 		}
+		b.bmc.SetChannels(0, ipmi.Channel(8).Mask())
+		for channel, want := range map[string]string{"01": "00 0A 00 01 0F", "08": "00 0A 00 01 0F", "03": "CC", "07": "CC"} {
+			b.is("now channel "+channel, b.app(0x44, channel+"02"), want)
+		}
 	})
 
 	story(t, "a password is tested", func(t *testing.T, b *bench) {

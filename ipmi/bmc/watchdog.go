@@ -133,6 +133,15 @@ func (b *BMC) HostGone(iface string) {
 	b.stopWatchdogs(func(w *watchdog) bool { return w == b.watchdogs[iface] })
 }
 
+// InterfaceGone tells that an interface is no more. Another one of its name has a
+// watchdog of its own.
+func (b *BMC) InterfaceGone(iface string) {
+	b.HostGone(iface)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.watchdogs, iface)
+}
+
 // haltWatchdogs returns those that had a messaging interrupt pending.
 func (b *BMC) haltWatchdogs(which func(*watchdog) bool) (interrupted []*watchdog) {
 	b.mu.Lock()

@@ -43,6 +43,16 @@ func TestWatchdog(t *testing.T) {
 		r.done("machine")
 	})
 
+	runs(t, "it ends with its interface, and the next one's is another", func(t *testing.T, r *rig) {
+		r.is("set", r.app(setTimer, "04 01 00 00 6400"), "00")
+		r.is("reset", r.app(resetTimer, ""), "00")
+		r.bmc.InterfaceGone("host0")
+		r.is("get", r.app(getTimer, ""), "00 00 00 00 00 0000 0000")
+		r.is("reset", r.app(resetTimer, ""), "80")
+		time.Sleep(time.Hour)
+		r.saw("expiries", &r.expired)
+	})
+
 	for _, tt := range []struct{ name, set, did, event, expired, flag string }{
 		{"no action", "01 00 00 00 0A00", "", "C0 01 FF", "use 1, action 0", "02"},
 		{"reset", "02 01 00 00 0A00", "host0 0: hard reset", "C1 02 FF", "use 2, action 1", "04"},

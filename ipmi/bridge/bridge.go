@@ -75,11 +75,16 @@ func (b *Bridge) Add(i *Interface, bus Bus) {
 	b.interfaces = append(b.interfaces, i)
 }
 
-// Remove ends what Add began. What waits in the interface's queue is lost.
+// Remove ends what Add began. What waits in the interface's queue is lost, and the
+// requests from it that wait in others' to be answered.
 func (b *Bridge) Remove(i *Interface) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.interfaces = slices.DeleteFunc(b.interfaces, func(other *Interface) bool { return other == i })
+	for _, other := range b.interfaces {
+		other.queue.drop(func(m message) bool { return m.from == i && !m.frame.NetFn.IsResponse() })
+	}
+	b.wake()
 }
 
 // Run carries responses and tells of attention until ctx ends. Send Message is

@@ -24,6 +24,12 @@ const (
 // program is the daemon that is tested, tool the command line tool.
 var program, tool string
 
+// soakVariable says in the environment how long TestSoak takes. The daemon is built
+// without the race detector then, whose memory is not the daemon's.
+const soakVariable = "IPMBD_SOAK"
+
+var soakTime, race = 8 * time.Second, true
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code, err := buildAndRun(m)
@@ -45,10 +51,16 @@ func buildAndRun(m *testing.M) (int, error) {
 		return 0, err
 	}
 	program, tool = filepath.Join(dir, "ipmbd"), filepath.Join(dir, "ipmbctl")
-	build := exec.Command("go", "build", "-race", "-ldflags=-X main.version=1.2.3-test", "-o", dir, "ipmbd/cmd/ipmbd", "ipmbd/cmd/ipmbctl")
+	if text := os.Getenv(soakVariable); text != "" {
+		if soakTime, err = time.ParseDuration(text); err != nil {
+			return 0, fmt.Errorf("%s: %w", soakVariable, err)
+		}
+		race = false
+	}
+	build := exec.Command("go", "build", fmt.Sprintf("-race=%t", race), "-ldflags=-X main.version=1.2.3-test", "-o", dir, "ipmbd/cmd/ipmbd", "ipmbd/cmd/ipmbctl")
 	build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("go build -race: %w\n%s", err, out)
+		return 0, fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	if err := flag.Set("test.parallel", together); err != nil {
 		return 0, err

@@ -310,6 +310,17 @@ func TestSocketOfSystemd(t *testing.T) {
 	d := launchCommand(t, cmd)
 	d.ready(t)
 	boot(t, "unix", path, calm).asks(6, 0x31, "", "00 00")
+	c := connect(t, bus.Address)
+	c.removed(t, "RemoveHost", "host0")
+	early, err := net.Dial("unix", path) // and waits for the host
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.added(t, "AddHost", config)
+	c.hostState(t, "host0", "Up")
+	early.Close()
+	c.hostState(t, "host0", "Down")
+	boot(t, "unix", path, calm).asks(6, 0x31, "", "00 00")
 	d.stopped(t)
 	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
 		t.Errorf("systemd's socket is gone or another one: %v", err)

@@ -31,8 +31,7 @@ func TestRestartKeepsTheListeningSockets(t *testing.T) {
 		took(t, "systemctl restart with a machine connected", func() { l.run("systemctl", "restart", service) })
 	}()
 	connected.hangsUp()
-	// It connects again as QEMU does: at once, and it is never refused.
-	took(t, "from the end of its connection to the next answer", func() { l.boot(vmPath).asks() })
+	took(t, "from the end of its connection to the next answer", func() { l.comesAgain(vmPath) })
 	<-restarted
 	if after := l.identity(vmPath); after != before {
 		t.Errorf("the socket was %s, and is %s", before, after)
@@ -68,6 +67,7 @@ func TestWhoMayConnect(t *testing.T) {
 func TestServiceListensWhereNoSocketUnitDoes(t *testing.T) {
 	l := startBoard(t)
 	l.run("systemctl", "start", service)
+	l.listens(vmPath)
 	if got := l.run("stat", "-c", "%A %U:%G", vmPath); got != "srwx------ root:root" {
 		t.Errorf("its own socket: %s", got)
 	}

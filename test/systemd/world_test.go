@@ -158,6 +158,18 @@ func (l *lab) boot(path string) *machine {
 	return greet(l.t, l.knock(path))
 }
 
+// listens waits until somebody listens on a socket.
+func (l *lab) listens(path string) {
+	l.t.Helper()
+	eventually(l.t, "somebody listens on "+path, func() bool {
+		conn, err := net.Dial("unix", l.path(path))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+}
+
 // knock connects to a socket, which must be listened on.
 func (l *lab) knock(path string) net.Conn {
 	l.t.Helper()
@@ -181,6 +193,21 @@ func greet(t testing.TB, conn net.Conn) *machine {
 	return m
 }
 
+// comesAgain is a machine that has lost its connection: it is never refused, and
+// tries until it is answered, since the first to answer may be about to end.
+func (l *lab) comesAgain(path string) {
+	l.t.Helper()
+	eventually(l.t, "a machine that comes again is answered", func() bool {
+		conn := l.knock(path)
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			l.t.Fatal(err)
+		}
+		_, err := conn.Write([]byte{0xFF, 0x01, 0xA1, 0x08, 0x3F, 0xA1})
+		return err == nil && hear(conn, 0xFF, 0x01, 0xA1) == nil
+	})
+}
+
 // asks asks for the device ID: the built-in BMC answers.
 func (m *machine) asks() {
 	m.t.Helper()
@@ -198,14 +225,20 @@ func (m *machine) says(b ...byte) {
 // hears waits until the service has said something.
 func (m *machine) hears(want ...byte) {
 	m.t.Helper()
+	if err := hear(m.conn, want...); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func hear(conn net.Conn, want ...byte) error {
 	var got []byte
-	b := make([]byte, 1)
-	for !bytes.HasSuffix(got, want) {
-		if _, err := m.conn.Read(b); err != nil {
-			m.t.Fatalf("heard % X, %v; want % X", got, err, want)
+	for b := make([]byte, 1); !bytes.HasSuffix(got, want); {
+		if _, err := conn.Read(b); err != nil {
+			return fmt.Errorf("heard % X, %w; want % X", got, err, want)
 		}
 		got = append(got, b[0])
 	}
+	return nil
 }
 
 // hangsUp waits until the service has hung up.

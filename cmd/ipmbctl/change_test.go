@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+)
+
+// changes are what people see of the commands that change ipmbd, one after the
+// other.
+var changes = []struct {
+	name  string
+	args  []string
+	stdin string
+	want  result
+}{
+	{"add a bus", []string{"add", `{"name": "bus7"}`}, "", result{stdout: `
+bus7 is added: Up
+`}},
+	{"add a host interface from standard input", []string{"add", "-"}, `{"name": "host1", "path": "unix:/run/h"}`, result{stdout: `
+host1 is added
+`}},
+	{"reload", []string{"reload"}, "", result{stdout: `
+reloaded: 3 buses, 1 host interfaces
+`}},
+	{"completion of remove", []string{"__complete", "remove", ""}, "", result{stdout: `
+bus0	/dev/ipmb-0
+bus7	/dev/ipmb-7
+host1	unix:/run/h
+me1	/run/me1.sock
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+	{"completion of one more", []string{"__complete", "remove", "bus0", ""}, "", result{stdout: `
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+	{"completion of add", []string{"__complete", "add", ""}, "", result{stdout: `
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
+	{"remove a bus", []string{"remove", "bus7"}, "", result{stdout: `
+bus7 is removed
+`}},
+	{"remove it again", []string{"remove", "bus7"}, "", result{code: 1, stderr: `
+ipmbctl: no bus and no host interface "bus7"
+  there are: bus0, host1, me1
+`}},
+	{"remove a host interface", []string{"remove", "host1"}, "", result{stdout: `
+host1 is removed
+`}},
+	{"add no JSON", []string{"add", "{"}, "", result{code: 1, stderr: `
+ipmbctl: the configuration is wrong: channel = null: must be an object
+and more
+`}},
+
+	{"add nothing", []string{"add"}, "", result{code: 2, stderr: `
+ipmbctl: one JSON object, or - for standard input, not 0 arguments
+See 'ipmbctl add --help'.
+`}},
+	{"remove two", []string{"remove", "bus0", "me1"}, "", result{code: 2, stderr: `
+ipmbctl: one name of a bus or a host interface, not 2
+See 'ipmbctl remove --help'.
+`}},
+	{"reload with a word too many", []string{"reload", "bus0"}, "", result{code: 2, stderr: `
+ipmbctl: reload takes no arguments, not "bus0"
+See 'ipmbctl reload --help'.
+`}},
+
+	{"add a bus, in JSON", []string{"add", `{"name": "bus7"}`, "--json"}, "", result{stdout: `
+{"name":"bus7","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/bus7","device":"/dev/ipmb-7","transport":"ipmb-dev","channel":0,"index":8,"ownAddress":32,"remoteAddress":44,"state":"Up"}
+`}},
+	{"add a host interface, in JSON", []string{"add", `{"name": "host1", "path": "x"}`, "--json"}, "", result{stdout: `
+{"name":"host1","done":"added"}
+`}},
+	{"reload, in JSON", []string{"reload", "--json"}, "", result{stdout: `
+{"buses":["bus0","bus7","me1"],"hosts":["host1"]}
+`}},
+	{"remove, in JSON", []string{"remove", "host1", "--json"}, "", result{stdout: `
+{"name":"host1","done":"removed"}
+`}},
+}
+
+func TestChanges(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	for _, tt := range changes {
+		tt.want.stdout = strings.TrimPrefix(tt.want.stdout, "\n")
+		tt.want.stderr = strings.TrimPrefix(tt.want.stderr, "\n")
+		r.env.stdin = strings.NewReader(tt.stdin)
+		got := r.ipmbctl(t, tt.args...)
+		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(result{})); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestFaultsOfAReload(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	r.reload = fmt.Errorf("%w: f:2:3: channels[0].tries = 0: must be at least 1\nf:4:5: hosts: unknown key", dbusapi.ErrConfig)
+	r.ipmbctl(t, "reload").want(t, 1, `
+ipmbctl: the configuration is wrong: f:2:3: channels[0].tries = 0: must be at least 1
+f:4:5: hosts: unknown key
+`)
+}
+
+func TestChangesAreRoots(t *testing.T) {
+	r := newRig(t, denying(t, "xyz.openbmc_project.Ipmi.Channel.Ipmb.Manager"))
+	for _, args := range [][]string{{"add", "{}"}, {"remove", "bus0"}, {"reload"}} {
+		r.ipmbctl(t, args...).want(t, 1, `
+ipmbctl: you may not do this
+  do it as root: what ipmbd serves is not for the group ipmbd to change
+`)
+	}
+}

@@ -1,0 +1,247 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// fakeManager notes what it is asked for, and answers with err.
+type fakeManager struct {
+	asked []string
+	err   error
+}
+
+func (m *fakeManager) note(what string, arg any) error {
+	m.asked = append(m.asked, fmt.Sprint(what, " ", arg))
+	return m.err
+}
+
+func (m *fakeManager) AddBus(_ context.Context, json string) (dbus.ObjectPath, error) {
+	return bus4, m.note("AddBus", json)
+}
+
+func (m *fakeManager) AddHost(_ context.Context, json string) (dbus.ObjectPath, error) {
+	return BasePath + "/host0", m.note("AddHost", json)
+}
+
+func (m *fakeManager) RemoveBus(_ context.Context, path dbus.ObjectPath) error {
+	return m.note("RemoveBus", path)
+}
+
+func (m *fakeManager) RemoveHost(_ context.Context, path dbus.ObjectPath) error {
+	return m.note("RemoveHost", path)
+}
+
+func (m *fakeManager) Reload(context.Context) error { return m.note("Reload", "") }
+
+// managerCalls is a call of each method and the result.
+var managerCalls = []struct {
+	member string
+	args   []any
+	want   []any
+}{
+	{"AddBus", []any{"{}"}, []any{bus4}},
+	{"AddHost", []any{"{}"}, []any{BasePath + "/host0"}},
+	{"RemoveBus", []any{bus4}, []any{}},
+	{"RemoveHost", []any{bus4}, []any{}},
+	{"Reload", nil, []any{}},
+}
+
+func TestManagerIsAsked(t *testing.T) {
+	m := new(fakeManager)
+	r := newRig(t, Config{Manager: m})
+	for _, c := range managerCalls {
+		got, err := r.call(t, BasePath, managerInterface, c.member, c.args...)
+		if diff := cmp.Diff(c.want, append([]any{}, got...)); diff != "" || err != nil {
+			t.Errorf("%s: %v\n%s", c.member, err, diff)
+		}
+	}
+	want := []string{"AddBus {}", "AddHost {}", "RemoveBus " + string(bus4), "RemoveHost " + string(bus4), "Reload "}
+	if diff := cmp.Diff(want, m.asked); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestManagersErrors(t *testing.T) {
+	m := new(fakeManager)
+	r := newRig(t, Config{Manager: m})
+	for want, err := range map[string]error{
+		errorInvalidArgument: fmt.Errorf("%w: channel.tries = 0", ErrConfig),
+		errorNotAllowed:      fmt.Errorf("%w: index 1 belongs to bus5", ErrTaken),
+		errorNotFound:        ErrNoMember,
+		errorUnsupported:     ErrNoFile,
+	} {
+		m.err = err
+		for _, c := range managerCalls {
+			_, got := r.call(t, BasePath, managerInterface, c.member, c.args...)
+			refused, _ := got.(dbus.Error)
+			if refused.Name != want || len(refused.Body) != 1 || refused.Body[0] != err.Error() {
+				t.Errorf("%s: %v", c.member, got)
+			}
+		}
+	}
+}
+
+func TestNothingCanBeChangedWithoutAManager(t *testing.T) {
+	r := newRig(t, Config{})
+	for _, c := range managerCalls {
+		if _, err := r.call(t, BasePath, managerInterface, c.member, c.args...); errorName(err) != errorUnsupported {
+			t.Errorf("%s: %v", c.member, err)
+		}
+	}
+}
+
+func TestDrainOfABus(t *testing.T) {
+	r := newRig(t, Config{})
+	begun, release := make(chan struct{}), make(chan struct{})
+	held := heldBus{r.fake, begun, release}
+	o, err := r.server.NewBus("bus5", 4, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.AddBus(o, held); err != nil {
+		t.Fatal(err)
+	}
+	calls := make(chan error, 1)
+	go func() {
+		_, err := r.call(t, o.Path(), busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
+		calls <- err
+	}()
+	<-begun
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	o.Drain(over) // returns at once
+	if _, err := r.call(t, o.Path(), busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{}); errorName(err) != errorUnavailable {
+		t.Errorf("a call to a bus that leaves: %v", err)
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		o.Drain(t.Context())
+	}()
+	select {
+	case <-drained:
+		t.Error("drained with a call in progress")
+	default:
+	}
+	close(release)
+	<-drained
+	if err := <-calls; err != nil {
+		t.Errorf("the call in progress: %v", err)
+	}
+	o.Drain(t.Context())
+}
+
+// heldBus answers when it is released.
+type heldBus struct {
+	*fakeBus
+	begun, release chan struct{}
+}
+
+func (b heldBus) Do(context.Context, ipmb.Request) (ipmi.Response, error) {
+	close(b.begun)
+	<-b.release
+	return ipmi.Response{}, nil
+}
+
+func TestNameIsGivenBackByItsLastUser(t *testing.T) {
+	r := newRig(t, Config{})
+	const name = channelNames + "INTRABMC"
+	owner := func() string {
+		got, _ := r.client.ownerOf(t.Context(), name)
+		return got
+	}
+	for range 2 {
+		for range 2 {
+			if _, err := r.server.HostDaemon(t.Context(), "INTRABMC"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.server.TakeNames(t.Context()); err != nil || owner() == "" {
+			t.Fatalf("not taken: %v", err)
+		}
+		r.server.ReleaseHostDaemon(t.Context(), "INTRABMC")
+		if owner() == "" {
+			t.Error("given back, and one user is left")
+		}
+		r.server.ReleaseHostDaemon(t.Context(), "INTRABMC")
+		if got := owner(); got != "" {
+			t.Errorf("%s has it", got)
+		}
+	}
+	// The service's own connection is no channel's to close.
+	if _, err := r.server.HostDaemon(t.Context(), mainChannel); err != nil {
+		t.Fatal(err)
+	}
+	r.server.ReleaseHostDaemon(t.Context(), mainChannel)
+	r.legacy(t, 0, 6, 0, 1)
+}
+
+func TestNameOfAHostIsNoChannels(t *testing.T) {
+	r := newRig(t, Config{})
+	o, err := r.server.NewHost(t.Context(), "ipmi_kcs3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.server.HostDaemon(t.Context(), "ipmi_kcs3"); !errors.Is(err, ErrTaken) {
+		t.Errorf("shared: %v", err)
+	}
+	r.server.RemoveHost(t.Context(), o)
+	if _, err := r.server.HostDaemon(t.Context(), "ipmi_kcs3"); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.server.NewHost(t.Context(), "ipmi_kcs3"); !errors.Is(err, ErrTaken) {
+		t.Errorf("a channel's: %v", err)
+	}
+}
+
+func TestNamesAreChecked(t *testing.T) {
+	r := newRig(t, Config{})
+	if _, err := r.server.HostDaemon(t.Context(), "Ours"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.TakeNames(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.CheckNames(t.Context(), []string{"Ours", "Free", mainChannel}, true); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{channelNames + "Theirs", hostIPMIName} {
+		if err := takeName(t.Context(), r.client, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.server.CheckNames(t.Context(), []string{"Free", "Theirs"}, false); !errors.Is(err, ErrNameTaken) {
+		t.Errorf("a channel's: %v", err)
+	}
+	if err := r.server.CheckNames(t.Context(), nil, true); !errors.Is(err, ErrNameTaken) {
+		t.Errorf("btbridge's: %v", err)
+	}
+}
+
+func TestLimitOfASenderCanBeChanged(t *testing.T) {
+	r := newRig(t, Config{})
+	r.server.SetMaxCallsPerSender(1)
+	one, err := r.server.callers.enter(":1.77")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.server.callers.enter(":1.77"); !errors.Is(err, ErrLimit) {
+		t.Errorf("a second call: %v", err)
+	}
+	r.server.SetMaxCallsPerSender(0)
+	two, err := r.server.callers.enter(":1.77")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.server.callers.leave(one)
+	r.server.callers.leave(two)
+}

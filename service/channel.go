@@ -1,0 +1,115 @@
+package service
+
+import (
+	"context"
+	"sync"
+
+	"github.com/godbus/dbus/v5"
+	"go.uber.org/zap"
+
+	"ipmbd/dbusapi"
+	"ipmbd/ipmi"
+	"ipmbd/ipmi/bridge"
+)
+
+// channel is a bus with its object on D-Bus. It is the part of a member.
+type channel struct {
+	Bus
+	service *service
+	config  ChannelConfig
+	object  *dbusapi.BusObject
+	iface   *bridge.Interface
+	policed *policed
+	left    func() // what the bus leaves behind is kept for its successor
+}
+
+// title, name, channel, owns and busNames implement memberConfig.
+func (c ChannelConfig) title() string         { return "channel " + c.WithDefaults().Name }
+func (c ChannelConfig) name() string          { return c.Name }
+func (c ChannelConfig) channel() ipmi.Channel { return *c.IPMIChannel }
+func (c ChannelConfig) owns() []want          { return c.wants("", nil) }
+
+func (c ChannelConfig) busNames() (words []string, hostIPMI bool) {
+	if c.Handler == HandlerHost {
+		words = []string{c.BusName}
+	}
+	return words, false
+}
+
+// make implements memberConfig.
+func (c ChannelConfig) make(ctx context.Context, s *service) (part, error) {
+	object, err := s.server.NewBus(c.Name, c.Index(), c.MaxCalls)
+	if err != nil {
+		return nil, err
+	}
+	ch := &channel{service: s, config: c, object: object, iface: s.busInterface(c)}
+	next, err := s.handler(ctx, c, object, ch.iface)
+	if err != nil {
+		return nil, err
+	}
+	ch.policed = police(c.Name, next, s.config)
+	handler := requestLog{ch.policed, s.log.With(zap.String("bus", c.Name))}
+	bus := newEngineBus(c, newDevice(c, s.machine(c), s.config.OfIPMBBridge), handler, ch.iface, &objectObserver{s, object}, s.log)
+	s.engines.renew(bus)
+	ch.Bus, ch.left = bus, func() { s.engines.keep(bus) }
+	s.bridge.Add(ch.iface, bus.engine)
+	bus.Open(ctx)
+	if err := s.server.AddBus(object, bus); err != nil {
+		(&member{part: ch}).end(ctx)
+		ch.forget(ctx)
+		return nil, err
+	}
+	return ch, nil
+}
+
+// machine is where the bus of a channel is.
+func (s *service) machine(c ChannelConfig) system {
+	unknown := TransportAuto
+	if s.config.OfIPMBBridge {
+		unknown = TransportIPMBDev
+	}
+	machine := thisSystem(c.Transport, unknown)
+	if s.demo != nil && s.demo.has(c) {
+		machine.open = s.demo.open(c)
+	}
+	return machine
+}
+
+// path, bridgeInterface, obey, withdraw, free and forget implement part.
+func (c *channel) path() dbus.ObjectPath              { return c.object.Path() }
+func (c *channel) bridgeInterface() *bridge.Interface { return c.iface }
+func (c *channel) obey(config Config)                 { c.policed.obey(config) }
+func (c *channel) withdraw()                          { c.service.server.RemoveBus(c.object) }
+func (c *channel) free()                              { c.service.server.FreeIndex(c.object) }
+
+// Drain implements part: for requests from the bus, and for calls to it.
+func (c *channel) Drain(ctx context.Context) {
+	var draining sync.WaitGroup
+	draining.Go(func() { c.Bus.Drain(ctx) })
+	draining.Go(func() { c.object.Drain(ctx) })
+	draining.Wait()
+}
+
+func (c *channel) forget(ctx context.Context) {
+	s := c.service
+	s.mux.SetDefault(c.config.Name, nil)
+	s.bridge.Remove(c.iface)
+	s.bmc.InterfaceGone(c.config.Name)
+	if c.config.Handler == HandlerHost {
+		s.server.ReleaseHostDaemon(ctx, c.config.BusName)
+	}
+	c.left()
+}
+
+// objectObserver tells the D-Bus object of a bus, and systemd, what happens on
+// it.
+type objectObserver struct {
+	service *service
+	*dbusapi.BusObject
+}
+
+// Changed implements busObserver.
+func (o *objectObserver) Changed() {
+	o.service.server.Changed(o.BusObject)
+	o.service.statusChanged()
+}

@@ -1,0 +1,155 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+	"go.uber.org/zap"
+
+	"ipmbd/dbusapi"
+)
+
+// change is a change of the members that somebody waits for.
+type change struct {
+	do   func(ctx context.Context) error
+	done chan<- error // has room
+}
+
+// manage makes changes, one after the other, until ctx ends. That cuts short what
+// the one in progress waits for.
+func (s *service) manage(ctx context.Context, reloads <-chan os.Signal) {
+	defer close(s.settled)
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case c := <-s.changes:
+			c.done <- s.logged(c.do(ctx))
+		case <-reloads:
+			_ = s.logged(s.reload(ctx))
+		}
+		s.statusChanged()
+	}
+}
+
+// logged logs why a change was not made, a line for each fault: who has asked for it
+// may be gone.
+func (s *service) logged(err error) error {
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			s.log.Warn("not changed", zap.String("reason", strings.TrimSpace(line)))
+		}
+	}
+	return err
+}
+
+// change has a change made and waits for its end, at most until ctx's; the change
+// goes on then.
+func (s *service) change(ctx context.Context, do func(context.Context) error) error {
+	done := make(chan error, 1)
+	select {
+	case s.changes <- change{do, done}:
+	case <-s.settled:
+		return dbusapi.ErrStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// AddBus implements dbusapi.Manager.
+func (s *service) AddBus(ctx context.Context, json string) (dbus.ObjectPath, error) {
+	c, err := ParseChannel([]byte(json))
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
+	}
+	c = c.WithDefaults()
+	return s.addOne(ctx, c, c.wants("channel", nil))
+}
+
+// AddHost implements dbusapi.Manager.
+func (s *service) AddHost(ctx context.Context, json string) (dbus.ObjectPath, error) {
+	c, err := ParseHost([]byte(json))
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
+	}
+	c = c.WithDefaults()
+	return s.addOne(ctx, c, c.wants("host"))
+}
+
+// addOne adds a member that lays claim to something.
+func (s *service) addOne(ctx context.Context, c memberConfig, wants []want) (dbus.ObjectPath, error) {
+	var path dbus.ObjectPath // written by the one who makes the change
+	err := s.change(ctx, func(ctx context.Context) error {
+		if err := s.admit(ctx, c, wants); err != nil {
+			return err
+		}
+		before := s.members.configs()
+		if err := s.setChannels(append(before, c)); err != nil {
+			return err
+		}
+		if err := s.add(ctx, c); err != nil {
+			_ = s.setChannels(before) // Nobody can have what was just ours.
+			return err
+		}
+		path = s.members.named(c.name()).path()
+		s.log.Info("added", nameField(c))
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return path, nil
+}
+
+// admit is why a member cannot be beside those that there are.
+func (s *service) admit(ctx context.Context, c memberConfig, wants []want) error {
+	taken := claims{}
+	for _, other := range s.members.configs() {
+		taken.add(other.owns(), other.title())
+	}
+	if err := join(taken.clashes(wants)); err != nil {
+		return fmt.Errorf("%w: %w", dbusapi.ErrTaken, err)
+	}
+	words, hostIPMI := c.busNames()
+	return s.server.CheckNames(ctx, words, hostIPMI)
+}
+
+// RemoveBus implements dbusapi.Manager.
+func (s *service) RemoveBus(ctx context.Context, path dbus.ObjectPath) error {
+	return removeOne[*channel](ctx, s, "bus", path)
+}
+
+// RemoveHost implements dbusapi.Manager.
+func (s *service) RemoveHost(ctx context.Context, path dbus.ObjectPath) error {
+	return removeOne[*hostInterface](ctx, s, "host interface", path)
+}
+
+// removeOne removes the member of a kind at a path.
+func removeOne[P part](ctx context.Context, s *service, kind string, path dbus.ObjectPath) error {
+	return s.change(ctx, func(ctx context.Context) error {
+		at := slices.IndexFunc(s.members.all(), func(m *member) bool {
+			_, ok := m.part.(P)
+			return ok && m.path() == path
+		})
+		if at < 0 {
+			return fmt.Errorf("%w: no %s at %s", dbusapi.ErrNoMember, kind, path)
+		}
+		m := s.members.all()[at]
+		s.remove(ctx, m)
+		m.free()
+		s.log.Info("removed", nameField(m.config))
+		return s.setChannels(s.members.configs())
+	})
+}
+
+// Reload implements dbusapi.Manager.
+func (s *service) Reload(ctx context.Context) error { return s.change(ctx, s.reload) }

@@ -1,0 +1,190 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"ipmbd/dbusapi"
+	"ipmbd/i2c"
+	"ipmbd/internal/bustest"
+	"ipmbd/ipmi"
+	"ipmbd/ipmi/bridge"
+)
+
+// managed is a service whose manager a test calls.
+type managed struct {
+	t    *testing.T
+	conn *dbus.Conn
+	file string
+}
+
+// manage runs a service without members until the test ends.
+func manage(t *testing.T, bus *bustest.Bus) managed {
+	t.Helper()
+	t.Setenv("NOTIFY_SOCKET", "")
+	m := managed{t, connect(t, bus), filepath.Join(t.TempDir(), "ipmbd.json")}
+	m.write(`{}`)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{File: m.file, Bus: bus.Address, Log: zap.NewNop()}) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := receive(t, "the end", done); err != nil {
+			t.Errorf("ended with %v", err)
+		}
+	})
+	for owner(m.conn) == "" {
+		if t.Context().Err() != nil {
+			t.Fatal("the name was never taken")
+		}
+	}
+	return m
+}
+
+func (m managed) write(text string) {
+	m.t.Helper()
+	if err := os.WriteFile(m.file, []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// does calls a method of the manager, which must succeed.
+func (m managed) does(member string, args ...any) {
+	m.t.Helper()
+	object := m.conn.Object(dbusapi.ServiceName, dbusapi.BasePath)
+	if err := object.Call(dbusapi.ServiceName+".Manager."+member, 0, args...).Err; err != nil {
+		m.t.Fatal(member, err)
+	}
+}
+
+// TestChangesLeaveNoGoroutine: those of the members that are left are all.
+func TestChangesLeaveNoGoroutine(t *testing.T) {
+	bus := bustest.Start(t)
+	before := goleak.IgnoreCurrent()
+	t.Run("while the service runs", func(t *testing.T) {
+		m := manage(t, bus)
+		dir := t.TempDir()
+		listener, err := i2c.ListenSeqpacket(filepath.Join(dir, "ipmb-5"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted := make(chan i2c.Transport, 200)
+		go func() {
+			defer close(accepted)
+			for {
+				link, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				accepted <- link
+			}
+		}()
+		defer func() {
+			listener.Close()
+			for link := range accepted {
+				link.Close()
+			}
+		}()
+		channel := func(keys string) string {
+			return fmt.Sprintf(`{"type": "me", "slave-path": %q, "remote-addr": 44%s}`, filepath.Join(dir, "ipmb-5"), keys)
+		}
+		host := fmt.Sprintf(`{"type": "vm", "name": "host0", "path": "unix:%s/host0"}`, dir)
+		round := func(n int) {
+			m.does("AddBus", channel(`, "bus-name": "Other"`))
+			m.does("AddHost", host)
+			m.write(fmt.Sprintf(`{"channels": [%s], "hosts": [%s]}`, channel(fmt.Sprintf(`, "tries": %d`, n%60+1)), host))
+			m.does("Reload")
+			m.does("RemoveHost", dbusapi.BasePath+"/host0")
+			m.does("RemoveBus", dbusapi.BasePath+"/bus5")
+		}
+		round(0)
+		settled := runtime.NumGoroutine()
+		for n := range 50 {
+			round(n + 1)
+		}
+		deadline := time.Now().Add(patience)
+		for runtime.NumGoroutine() > settled {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), settled)
+			}
+			runtime.Gosched()
+		}
+	})
+	goleak.VerifyNone(t, before)
+}
+
+func TestReloadWithoutAFile(t *testing.T) {
+	s := new(service)
+	if err := s.reload(t.Context()); !errors.Is(err, dbusapi.ErrNoFile) {
+		t.Error(err)
+	}
+}
+
+func TestChangeOfAServiceThatEnds(t *testing.T) {
+	s := &service{changes: make(chan change), settled: make(chan struct{}), changed: make(chan struct{}, 1), log: zap.NewNop()}
+	if err := s.Reload(ended()); !errors.Is(err, context.Canceled) {
+		t.Errorf("before it begins: %v", err)
+	}
+	s.manage(ended(), nil)
+	if err := s.Reload(t.Context()); !errors.Is(err, dbusapi.ErrStopping) {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
+func TestChannelsFollowTheMembers(t *testing.T) {
+	bus := bustest.Start(t)
+	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: bus.Address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	s := &service{log: zap.NewNop(), server: server}
+	if err := s.openStorage(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.openRouter(); err != nil {
+		t.Fatal(err)
+	}
+	one := testChannel().WithDefaults()
+	one.IPMIChannel = new(ipmi.Channel(1))
+	bridging := one
+	bridging.Bridge = true
+	for _, tt := range []struct {
+		name     string
+		configs  []memberConfig
+		lan      ipmi.Channel
+		reserved bool
+	}{
+		{"none", nil, 1, false},
+		{"one on channel 1", []memberConfig{one}, 2, false},
+		{"one that bridges", []memberConfig{bridging}, 2, true},
+		{"none again", nil, 1, false},
+	} {
+		if err := s.setChannels(tt.configs); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.own.Load().channel; got != tt.lan {
+			t.Errorf("%s: the LAN is on channel %d", tt.name, got)
+		}
+		if got := len(s.mux.Registrations()) > 0; got != tt.reserved {
+			t.Errorf("%s: reserved %v", tt.name, s.mux.Registrations())
+		}
+	}
+	pattern := bridge.Patterns(ipmi.Channel(1).Mask())[0]
+	if _, err := s.mux.Register("somebody", s.bmc, pattern); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.setChannels([]memberConfig{bridging}); err == nil || s.own.Load().channel != 1 {
+		t.Errorf("what somebody has: %v", err)
+	}
+}

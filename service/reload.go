@@ -1,0 +1,89 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"ipmbd/dbusapi"
+)
+
+// reload makes all as the file has it. What can be known to go wrong is looked for
+// before anything is changed.
+func (s *service) reload(ctx context.Context) (err error) {
+	if s.file == "" {
+		return dbusapi.ErrNoFile
+	}
+	// What has gone wrong with READY=1, at the start, has ended that.
+	_ = reloading()
+	defer func() { _ = notify("READY=1", s.status()) }()
+	next, err := s.readAgain(ctx)
+	if err != nil {
+		return err
+	}
+	gone, wanted := s.compare(next)
+	if err := s.setChannels(append(s.members.configs(), wanted...)); err != nil {
+		return err
+	}
+	s.obey(next)
+	s.remove(ctx, gone...)
+	var errs []error
+	for _, c := range wanted {
+		errs = append(errs, s.add(ctx, c))
+	}
+	free(gone)
+	errs = append(errs, s.setChannels(s.members.configs()))
+	s.log.Info("reloaded", zap.Int("ended", len(gone)), zap.Int("begun", len(wanted)))
+	return errors.Join(errs...)
+}
+
+// readAgain reads the file, and says what of it cannot be.
+func (s *service) readAgain(ctx context.Context) (Config, error) {
+	config, warnings, err := LoadConfig(s.file)
+	if err != nil {
+		return Config{}, fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
+	}
+	for _, warning := range warnings {
+		s.log.Warn("configuration", zap.Stringer("warning", warning))
+	}
+	next := config.WithDefaults()
+	if !reflect.DeepEqual(next.BMC, s.config.BMC) {
+		return Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, s.file)
+	}
+	for _, c := range next.members() {
+		words, hostIPMI := c.busNames()
+		if err := s.server.CheckNames(ctx, words, hostIPMI); err != nil {
+			return Config{}, &memberError{c.title(), err}
+		}
+	}
+	return next, nil
+}
+
+// compare is what is not in the next configuration, and what is only there. What
+// differs is both.
+func (s *service) compare(next Config) (gone []*member, wanted []memberConfig) {
+	wanted = next.members()
+	for _, m := range s.members.all() {
+		i := slices.IndexFunc(wanted, func(c memberConfig) bool { return reflect.DeepEqual(c, m.config) })
+		if i < 0 {
+			gone = append(gone, m)
+		} else {
+			wanted = slices.Delete(wanted, i, i+1)
+		}
+	}
+	return gone, wanted
+}
+
+// obey makes the keys beside channels and hosts hold from now on.
+func (s *service) obey(next Config) {
+	s.config = next
+	s.server.SetSignalNames(next.TrustedNames)
+	s.server.SetMaxCallsPerSender(next.MaxCallsPerSender)
+	for _, m := range s.members.all() {
+		m.obey(next)
+	}
+}

@@ -1,0 +1,141 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/i2c"
+)
+
+// mishap is something that goes wrong around the daemon.
+type mishap struct {
+	name    string
+	happens func(s *soak)
+}
+
+// mishaps are what the daemon lives through.
+var mishaps = []mishap{
+	{"the host daemon dies", func(s *soak) {
+		s.host.Kill()
+		time.Sleep(rand.N(100 * time.Millisecond))
+		s.startHost()
+	}},
+	{"a bus is gone for a while", func(s *soak) {
+		n := s.anyNode()
+		n.stop()
+		time.Sleep(rand.N(200 * time.Millisecond))
+		n.start(s.t)
+	}},
+	{"a bus hangs up", func(s *soak) { s.anyNode().hangUp() }},
+	{"a bus loses, doubles, spoils and delays", func(s *soak) {
+		s.node.breaks(&i2c.Faults{
+			Drop: 0.05, Duplicate: 0.05, Corrupt: 0.05, Delay: 0.05, DelayMin: 50 * time.Millisecond, DelayMax: 400 * time.Millisecond,
+		})
+		time.Sleep(rand.N(500 * time.Millisecond))
+		s.node.breaks(nil)
+	}},
+	{"garbage on a bus", func(s *soak) {
+		n := s.anyNode()
+		for range 50 {
+			n.write(noise(64))
+		}
+	}},
+	{"garbage from a machine", func(s *soak) {
+		if conn, err := net.Dial("unix", s.vm); err == nil {
+			_, _ = conn.Write(noise(4096))
+			conn.Close()
+		}
+	}},
+	{"a program dies with 300 calls in flight", func(s *soak) {
+		s.visit(func(c client) {
+			for i := range uint64(300) {
+				c.send("bus5", 0x2C, 0x30, 0, 0x20, tagged(i)...)
+			}
+		})
+	}},
+	{"a program has a thousand match rules", func(s *soak) {
+		s.visit(func(c client) {
+			for i := range 1000 {
+				_ = c.AddMatchSignal(dbus.WithMatchMember(fmt.Sprint("Member", i)))
+			}
+		})
+	}},
+	{"a program sends a megabyte", func(s *soak) {
+		s.visit(func(c client) {
+			call := <-c.send("bus5", 0x2C, 0x30, 0, 0x21, make([]byte, 1<<20)...).Done
+			if name := errorName(call.Err); name == "no error" {
+				s.t.Errorf("a megabyte was sent")
+			}
+		})
+	}},
+	{"a program dies with its handlers", func(s *soak) {
+		s.visit(func(c client) {
+			for i := range 64 {
+				path := dbus.ObjectPath(fmt.Sprint("/handler", i))
+				c.call(basePath, router+".RegisterHandler", path, []commands{command(0x32, byte(i))})
+			}
+		})
+	}},
+}
+
+// disasters are what ends the daemon.
+var disasters = []mishap{
+	{"the daemon is killed", func(s *soak) {
+		d := s.daemon.Load()
+		d.signal(syscall.SIGKILL)
+		d.exit(s.t)
+		s.startDaemon()
+	}},
+	{"the daemon is stopped", func(s *soak) {
+		s.daemon.Load().stopped(s.t)
+		s.startDaemon()
+	}},
+	{"the message bus is restarted", func(s *soak) {
+		s.bus.Restart(s.t)
+		if code := s.daemon.Load().exit(s.t); code != 1 {
+			s.t.Errorf("exit status %d without a message bus", code)
+		}
+		s.host.Kill()
+		s.startHost()
+		s.startDaemon()
+	}},
+}
+
+func (s *soak) anyNode() *node {
+	if rand.IntN(2) == 0 {
+		return s.node
+	}
+	return s.asking
+}
+
+// visit does something on a connection of its own, which ends then.
+func (s *soak) visit(do func(c client)) {
+	conn, err := dbus.Connect(s.bus.Path())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	do(client{conn})
+}
+
+// breaks makes the bus one with faults, nil for none.
+func (n *node) breaks(f *i2c.Faults) {
+	n.mu.Lock()
+	n.faults = f
+	n.mu.Unlock()
+	n.hangUp()
+}
+
+// noise is up to n random bytes.
+func noise(n int) []byte {
+	b := make([]byte, rand.IntN(n))
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	return b
+}
