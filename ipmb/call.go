@@ -127,7 +127,7 @@ func (c *Call) Address() ipmi.Address { return c.source }
 
 // start puts a call on its way. An error means that it never was.
 func (e *Engine) start(ctx context.Context, c *Call, req *Request) error {
-	err := req.check()
+	err := req.Check()
 	if err == nil {
 		err = ctx.Err()
 	}

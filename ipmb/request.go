@@ -26,8 +26,8 @@ type Request struct {
 	GeneralCall bool
 }
 
-// check finds what is wrong with a request on its own.
-func (req *Request) check() error {
+// Check finds what is wrong with a request on its own: ErrInvalid.
+func (req *Request) Check() error {
 	policy := req.Policy.Or(Policy{})
 	switch {
 	case !req.Responder.IsSlave():

@@ -74,6 +74,18 @@ func (e Event) Record(id uint16, at time.Time) [16]byte {
 	return record
 }
 
+// EventOf is the event in a record, without where it has come from; false: the record
+// is of another type, or too short.
+func EventOf(record []byte) (Event, bool) {
+	if len(record) < 16 || record[2] != systemEvent {
+		return Event{}, false
+	}
+	return Event{
+		Generator: binary.LittleEndian.Uint16(record[7:]),
+		Message:   [7]byte(record[9:16]),
+	}, true
+}
+
 // Asserted reports whether the event has begun rather than ended.
 func (e Event) Asserted() bool { return e.Message[3]&0x80 == 0 }
 

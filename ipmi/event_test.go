@@ -60,3 +60,18 @@ func TestEventsThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+func TestEventOfARecord(t *testing.T) {
+	e := Event{Generator: 0x1282, Message: [7]byte{4, 1, 0x30, 0x01, 0x57, 0x60, 0x5F}}
+	record := e.Record(7, time.Unix(1000, 0))
+	if got, ok := EventOf(record[:]); !ok || got != e {
+		t.Errorf("%v, %v", got, ok)
+	}
+	if _, ok := EventOf(record[:15]); ok {
+		t.Error("15 bytes are a record")
+	}
+	record[2] = 0xC0
+	if _, ok := EventOf(record[:]); ok {
+		t.Error("an OEM record is an event")
+	}
+}

@@ -16,8 +16,9 @@ import (
 // one serves a request does not depend on their order. The zero value is ready
 // and has no handler. All methods may be called at any time from any goroutine.
 type Mux struct {
-	mu     sync.Mutex // held by those who replace routes
-	routes atomic.Pointer[routes]
+	mu       sync.Mutex // held by those who replace routes
+	routes   atomic.Pointer[routes]
+	watchers []chan struct{}
 }
 
 // Registration is what one Register or Reserve has put into a Mux.
@@ -32,6 +33,7 @@ type Registration struct {
 type Registered struct {
 	Owner string
 	Pattern
+	Reserved bool // by Reserve
 }
 
 // OverlapError says that a pattern asked for has requests in common with one
@@ -87,6 +89,7 @@ func (m *Mux) add(r *Registration) (*Registration, error) {
 		return nil, err
 	}
 	m.routes.Store(old.with(append(slices.Clip(old.registrations), r)))
+	m.tell()
 	return r, nil
 }
 
@@ -104,6 +107,7 @@ func (r *Registration) Replace(patterns ...Pattern) (*Registration, error) {
 		return nil, err
 	}
 	m.routes.Store(old.with(append(others, next)))
+	m.tell()
 	return next, nil
 }
 
@@ -116,6 +120,7 @@ func (r *Registration) Close() {
 	old := m.load()
 	if i := slices.Index(old.registrations, r); i >= 0 {
 		m.routes.Store(old.with(slices.Delete(slices.Clone(old.registrations), i, i+1)))
+		m.tell()
 	}
 }
 
@@ -142,10 +147,33 @@ func (m *Mux) Registrations() []Registered {
 	var list []Registered
 	for _, r := range m.load().registrations {
 		for _, p := range r.patterns {
-			list = append(list, Registered{r.owner, p})
+			list = append(list, Registered{r.owner, p, r.handler == nil})
 		}
 	}
 	return list
+}
+
+// Watch tells when Registrations may have changed since the last time, until stop.
+func (m *Mux) Watch() (changed <-chan struct{}, stop func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	watcher := make(chan struct{}, 1)
+	m.watchers = append(m.watchers, watcher)
+	return watcher, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.watchers = slices.DeleteFunc(m.watchers, func(w chan struct{}) bool { return w == watcher })
+	}
+}
+
+// tell tells those who watch; mu is held.
+func (m *Mux) tell() {
+	for _, watcher := range m.watchers {
+		select {
+		case watcher <- struct{}{}:
+		default: // It has been told and has not looked yet.
+		}
+	}
 }
 
 // ServeIPMI has the request served. Its errors are the handler's own,

@@ -177,11 +177,11 @@ func TestRegistrationsAreListedInOrder(t *testing.T) {
 	a, b, c := on(0b01, NetFnApp, 0x01), on(0b10, NetFnApp, 0x01), on(0b01, NetFnStorage, AnyCommand)
 	first := mustRegister(t, &m, "first", answering(1), a, c)
 	mustRegister(t, &m, "second", answering(2), b)
-	if diff := cmp.Diff([]Registered{{"first", a}, {"first", c}, {"second", b}}, m.Registrations()); diff != "" {
+	if diff := cmp.Diff([]Registered{{"first", a, false}, {"first", c, false}, {"second", b, false}}, m.Registrations()); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
 	first.Close()
-	if diff := cmp.Diff([]Registered{{"second", b}}, m.Registrations()); diff != "" {
+	if diff := cmp.Diff([]Registered{{"second", b, false}}, m.Registrations()); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
 }
@@ -367,7 +367,7 @@ func TestMuxReplacesARegistration(t *testing.T) {
 	if !ok || overlap.Owner != "somebody" {
 		t.Errorf("what somebody has: %v", overlap)
 	}
-	if diff := cmp.Diff([]Registered{{"bridge", one}, {"somebody", on(0b10, NetFnApp, 0x03)}}, m.Registrations()); diff != "" {
+	if diff := cmp.Diff([]Registered{{"bridge", one, true}, {"somebody", on(0b10, NetFnApp, 0x03), false}}, m.Registrations()); diff != "" {
 		t.Errorf("after an error:\n%s", diff)
 	}
 	next, err := r.Replace(one, two)
@@ -390,3 +390,59 @@ func TestMuxReplacesARegistration(t *testing.T) {
 }
 
 func second[A, B any](_ A, b B) B { return b }
+func TestMuxTellsWhoWatches(t *testing.T) {
+	var m Mux
+	changed, stop := m.Watch()
+	other, stopOther := m.Watch()
+	defer stopOther()
+	told := func(by <-chan struct{}) bool {
+		select {
+		case <-by:
+			return true
+		default:
+			return false
+		}
+	}
+	if told(changed) {
+		t.Error("told of nothing")
+	}
+	a := Pattern{Channels: AllChannels, NetFn: NetFnApp, Command: 1, Group: AnyGroup}
+	b := Pattern{Channels: AllChannels, NetFn: NetFnApp, Command: 2, Group: AnyGroup}
+	first, err := m.Register("first", HandlerFunc(nobodyServes), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Reserve("second", b); err != nil {
+		t.Fatal(err)
+	}
+	if !told(changed) || told(changed) {
+		t.Error("not told once of what has not been looked at")
+	}
+	if diff := cmp.Diff([]Registered{{"first", a, false}, {"second", b, true}}, m.Registrations()); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := m.Register("third", HandlerFunc(nobodyServes), a); err == nil || told(changed) {
+		t.Errorf("told of what is refused: %v", err)
+	}
+	first, err = first.Replace(Pattern{Channels: AllChannels, NetFn: NetFnApp, Command: 3, Group: AnyGroup})
+	if err != nil || !told(changed) {
+		t.Errorf("not told of other patterns: %v", err)
+	}
+	first.Close()
+	if !told(changed) {
+		t.Error("not told of an end")
+	}
+	first.Close()
+	if told(changed) {
+		t.Error("told of an end twice")
+	}
+	stop()
+	if _, err := m.Register("first", HandlerFunc(nobodyServes), a); err != nil {
+		t.Fatal(err)
+	}
+	if told(changed) || !told(other) {
+		t.Error("the one who has stopped is told, or the other is not")
+	}
+}
+
+func nobodyServes(context.Context, *Request) (Response, error) { return Response{}, ErrNoHandler }

@@ -11,7 +11,7 @@ import (
 // back-off's times, beginning with pause; failures are in the state. It does
 // what jobs there are.
 func (b *engineBus) await(ctx context.Context, retry *backoff, pause time.Duration) {
-	changes, stop := b.device.changes(ctx)
+	changes, stop := b.device.changes(ctx, b.device.path)
 	defer stop()
 	for {
 		timer := time.NewTimer(pause)
@@ -32,10 +32,10 @@ func (b *engineBus) await(ctx context.Context, retry *backoff, pause time.Durati
 	}
 }
 
-// changes tells when something has come or gone at the path, until stop. It
-// never does where there is no watch to be had.
-func (d *device) changes(ctx context.Context) (changes <-chan struct{}, stop func()) {
-	watch, err := d.watch(d.path)
+// changes tells when something has come or gone at a path, until stop. It never
+// does where there is no watch to be had.
+func (s system) changes(ctx context.Context, path string) (changes <-chan struct{}, stop func()) {
+	watch, err := s.watch(path)
 	if err != nil {
 		return nil, func() {}
 	}

@@ -102,7 +102,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		HandlerTimeout:  ch.HandlerTimeout,
 		MaxHandlers:     ch.MaxHandlers,
 		DuplicateWindow: ch.DuplicateWindow,
-		Observer:        engineObserver{b},
+		Observer:        engineObserver{observer.Received, b.setStalled},
 	}
 	if ch.bridged() {
 		b.settings.Patience, b.settings.Stray = iface.Patience, iface.Stray
@@ -112,16 +112,19 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 }
 
 // engineObserver hears the engine for its bus.
-type engineObserver struct{ bus *engineBus }
+type engineObserver struct {
+	received   func(ipmb.Frame)
+	setStalled func(reason string)
+}
 
-func (o engineObserver) Received(f ipmb.Frame) { o.bus.observer.Received(f) }
+func (o engineObserver) Received(f ipmb.Frame) { o.received(f) }
 
 func (o engineObserver) Stalled(stalled bool) {
 	reason := ""
 	if stalled {
 		reason = "a write has been in the kernel for " + ipmb.StallTime.String()
 	}
-	o.bus.setStalled(reason)
+	o.setStalled(reason)
 }
 
 // Open implements Bus.

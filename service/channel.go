@@ -38,28 +38,43 @@ func (c ChannelConfig) busNames() (words []string, hostIPMI bool) {
 
 // make implements memberConfig.
 func (c ChannelConfig) make(ctx context.Context, s *service) (part, error) {
+	ch, handler, err := s.newChannel(ctx, c, s.busInterface(c))
+	if err != nil {
+		return nil, err
+	}
+	bus := newEngineBus(c, newDevice(c, s.machine(c), s.config.OfIPMBBridge), handler, ch.iface, &objectObserver{s, ch.object}, s.log)
+	s.engines.renew(bus)
+	ch.left = func() { s.engines.keep(bus) }
+	s.bridge.Add(ch.iface, bus.engine)
+	return ch.export(ctx, bus)
+}
+
+// newChannel makes a channel without a bus, and the handler of its requests.
+func (s *service) newChannel(ctx context.Context, c ChannelConfig, iface *bridge.Interface) (*channel, ipmi.Handler, error) {
 	object, err := s.server.NewBus(c.Name, c.Index(), c.MaxCalls)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ch := &channel{service: s, config: c, object: object, iface: s.busInterface(c)}
-	next, err := s.handler(ctx, c, object, ch.iface)
+	ch := &channel{service: s, config: c, object: object, iface: iface, left: func() {}}
+	next, err := s.handler(ctx, c, object, iface)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ch.policed = police(c.Name, next, s.config)
-	handler := requestLog{ch.policed, s.log.With(zap.String("bus", c.Name))}
-	bus := newEngineBus(c, newDevice(c, s.machine(c), s.config.OfIPMBBridge), handler, ch.iface, &objectObserver{s, object}, s.log)
-	s.engines.renew(bus)
-	ch.Bus, ch.left = bus, func() { s.engines.keep(bus) }
-	s.bridge.Add(ch.iface, bus.engine)
+	return ch, requestLog{ch.policed, s.log.With(zap.String("bus", c.Name))}, nil
+}
+
+// export opens the bus of the channel and shows it. After an error nothing of them is
+// left.
+func (c *channel) export(ctx context.Context, bus Bus) (part, error) {
+	c.Bus = bus
 	bus.Open(ctx)
-	if err := s.server.AddBus(object, bus); err != nil {
-		(&member{part: ch}).end(ctx)
-		ch.forget(ctx)
+	if err := c.service.server.AddBus(c.object, bus); err != nil {
+		(&member{part: c}).end(ctx)
+		c.forget(ctx)
 		return nil, err
 	}
-	return ch, nil
+	return c, nil
 }
 
 // machine is where the bus of a channel is.

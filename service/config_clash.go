@@ -45,10 +45,18 @@ func (c ChannelConfig) wants(key string, faults []Fault) []want {
 	return wants
 }
 
-// wants is what the host at key lays claim to: path, name, bus name, and btbridge's.
+// wants is what the host at key lays claim to: path, name, bus name, and btbridge's;
+// on an OpenIPMI device a channel of it, and an index.
 func (c HostConfig) wants(key string) []want {
 	name := c.word()
-	wants := []want{{what: "name " + name, key: key + ".name", value: c.Name}, {what: "path " + c.Path, key: key + ".path", value: c.Path}}
+	wants := []want{{what: "name " + name, key: key + ".name", value: c.Name}}
+	if c.Type == HostOpenIPMI {
+		bus := c.WithDefaults().bus()
+		return append(wants,
+			want{what: fmt.Sprintf("channel %d of %s", *bus.IPMIChannel, c.Path), key: key + ".path", value: c.Path},
+			want{what: fmt.Sprintf("index %d", bus.Index()), key: key + ".devIndex", value: c.DevIndex})
+	}
+	wants = append(wants, want{what: "path " + c.Path, key: key + ".path", value: c.Path})
 	if name != "" {
 		wants = append(wants, want{what: "bus name " + name, key: key + ".name", value: c.Name})
 	}

@@ -22,10 +22,12 @@ type HostConfig struct {
 	// DevIndex tells hosts apart, as that of a channel does: buses with the same
 	// one are this host's.
 	DevIndex int // devIndex
-	// IPMIChannel is the IPMI channel number. Nil is 15.
+	// IPMIChannel is the IPMI channel number. Nil is 15; for HostOpenIPMI, where both
+	// are 0, it is that of the IPMB behind the driver.
 	IPMIChannel *ipmi.Channel // ipmi-channel
-	// Handler answers what nobody is registered for. Nil is HandlerBMC for HostVM and
-	// HandlerHost for others; HandlerSignal is for buses only.
+	// Handler answers what nobody is registered for. Nil is HandlerBMC for HostVM,
+	// HandlerNone for HostOpenIPMI and HandlerHost for others; HandlerSignal is for
+	// buses only, of which HostOpenIPMI is one.
 	Handler *HandlerKind // handler
 	// Bridge is as that of a channel.
 	Bridge bool // bridge
@@ -33,6 +35,10 @@ type HostConfig struct {
 	// org.openbmc.HostIpmi, as btbridge does, instead of by execute of the host
 	// daemon. It is for one HostBT with HandlerHost.
 	LegacyAPI bool // legacy-api
+	// Commands are those that the handler of HostOpenIPMI answers, beside what programs
+	// have registered: the driver passes on only what it is asked for, each by itself.
+	// They are written as in a policy; a netFn is all of its commands.
+	Commands []ipmi.Commands // commands
 }
 
 // HostType is the kind of a system interface.
@@ -44,10 +50,12 @@ const (
 	HostKCS                  // Linux's kcs_bmc_cdev_ipmi
 	HostBT                   // Linux's bt-bmc
 	HostSSIF                 // Linux's ssif_bmc
+
+	HostOpenIPMI // the other side: a controller behind Linux's ipmi_devintf, which is a bus to us
 )
 
 // hostTypes are the words of a file; a word's place is its constant.
-var hostTypes = []string{"vm", "kcs", "bt", "ssif"}
+var hostTypes = []string{"vm", "kcs", "bt", "ssif", openIPMIName}
 
 // String is the word that a file uses.
 func (t HostType) String() string { return word(hostTypes, int(t)) }
@@ -57,10 +65,16 @@ func (c HostConfig) WithDefaults() HostConfig {
 	if c.IPMIChannel == nil {
 		c.IPMIChannel = new(ipmi.ChannelSystemInterface)
 	}
+	if c.Type == HostOpenIPMI && *c.IPMIChannel == ipmi.ChannelSystemInterface {
+		c.IPMIChannel = new(ipmi.ChannelPrimaryIPMB)
+	}
 	if c.Handler == nil {
 		c.Handler = new(HandlerHost)
-		if c.Type == HostVM {
+		switch c.Type {
+		case HostVM:
 			c.Handler = new(HandlerBMC)
+		case HostOpenIPMI:
+			c.Handler = new(HandlerNone)
 		}
 	}
 	switch {
@@ -77,7 +91,9 @@ func (c HostConfig) WithDefaults() HostConfig {
 func (c HostConfig) word() string { return strings.ReplaceAll(c.WithDefaults().Name, "-", "_") }
 
 // bridged reports whether Send Message is served on the interface.
-func (c HostConfig) bridged() bool { return c.Bridge || *c.WithDefaults().Handler == HandlerBMC }
+func (c HostConfig) bridged() bool {
+	return c.Type != HostOpenIPMI && (c.Bridge || *c.WithDefaults().Handler == HandlerBMC)
+}
 
 // hostKeys are the keys of one host.
 var hostKeys = setters[HostConfig]{
@@ -93,6 +109,7 @@ var hostKeys = setters[HostConfig]{
 		choose(r, n, key, handlerKinds, c.Handler)
 	},
 	"bridge":     func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.Bridge) },
+	"commands":   func(r *reader, n node, key string, c *HostConfig) { r.commands(n, key, &c.Commands) },
 	"legacy-api": func(r *reader, n node, key string, c *HostConfig) { r.boolean(n, key, &c.LegacyAPI) },
 }
 
@@ -120,7 +137,7 @@ func (c HostConfig) faults(key string) []Fault {
 }
 
 func (c *checker) host(h HostConfig) {
-	c.that(h.Type <= HostSSIF, "type", h.Type, wanted(hostTypes))
+	c.that(h.Type <= HostOpenIPMI, "type", h.Type, wanted(hostTypes))
 	switch h.Name {
 	case "":
 		c.that(false, "name", "", "is missing")
@@ -135,6 +152,11 @@ func (c *checker) host(h HostConfig) {
 	} else if _, _, err := host.ParseAddress(h.Path); err != nil {
 		c.that(false, "path", h.Path, err.Error())
 	}
+	if h.Type == HostOpenIPMI {
+		c.openIPMI(h)
+		return
+	}
+	c.that(len(h.Commands) == 0, "commands", someOf(h.Commands), "is for hosts of type openipmi only")
 	channel := *h.IPMIChannel
 	c.that(channel <= ipmi.ChannelMaxImplemented || channel == ipmi.ChannelSystemInterface, "ipmi-channel", int(channel), "must be from 0 to 11, or 15")
 	c.that(*h.Handler <= HandlerNone && *h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
@@ -143,4 +165,28 @@ func (c *checker) host(h HostConfig) {
 		c.that(h.Type == HostBT, "legacy-api", h.LegacyAPI, "is for hosts of type bt only")
 		c.that(h.Type != HostBT || *h.Handler == HandlerHost, "legacy-api", h.LegacyAPI, "needs the handler host")
 	}
+}
+
+// typeOpenIPMI is the type in the index of a HostOpenIPMI, which no channel of
+// ipmbbridge's has.
+const typeOpenIPMI ChannelType = 2
+
+// bus is the bus that a HostOpenIPMI with defaults is.
+func (c HostConfig) bus() ChannelConfig {
+	return ChannelConfig{
+		Type: typeOpenIPMI, SlavePath: c.Path, DevIndex: c.DevIndex, Name: c.Name,
+		IPMIChannel: c.IPMIChannel, BusName: DefaultBusName, Handler: *c.Handler,
+	}
+}
+
+// openIPMI is what is wrong with a HostOpenIPMI beside what all hosts have.
+func (c *checker) openIPMI(h HostConfig) {
+	channel := *h.IPMIChannel
+	c.that(channel <= ipmi.ChannelMaxImplemented, "ipmi-channel", int(channel), "must be from 0 to 11, or 15 for 0")
+	c.that(*h.Handler <= HandlerNone, "handler", *h.Handler, wanted(handlerKinds))
+	c.that(*h.Handler == HandlerNone || len(h.Commands) > 0, "commands", "",
+		"is missing: the driver passes on to the handler only what is named here")
+	c.within("devIndex", h.DevIndex, 0, MaxDevIndex)
+	c.that(!h.Bridge, "bridge", h.Bridge, "is not for hosts of type openipmi")
+	c.that(!h.LegacyAPI, "legacy-api", h.LegacyAPI, "is for hosts of type bt only")
 }

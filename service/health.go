@@ -13,6 +13,15 @@ type health struct {
 	reason string
 }
 
+// log logs that a bus has come to this.
+func (h health) log(to *zap.Logger) {
+	log := to.Info
+	if h.state != dbusapi.Up {
+		log = to.Warn
+	}
+	log("bus state", zap.String("state", string(h.state)), zap.String("reason", h.reason))
+}
+
 // condition is what is known of a bus. Each part is a reason, "" when there is
 // none. Its state is that of the worst: a bus that is closed or stalled carries
 // nothing, and writes that fail say more than the transport's own warning,
@@ -52,11 +61,7 @@ func (b *engineBus) update(change func(*condition)) {
 	if now == before {
 		return
 	}
-	log := b.log.Info
-	if now.state != dbusapi.Up {
-		log = b.log.Warn
-	}
-	log("bus state", zap.String("state", string(now.state)), zap.String("reason", now.reason))
+	now.log(b.log)
 	b.observer.Changed()
 }
 

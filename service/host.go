@@ -45,11 +45,17 @@ func (c HostConfig) channel() ipmi.Channel { return *c.IPMIChannel }
 func (c HostConfig) owns() []want          { return c.wants("") }
 
 func (c HostConfig) busNames() (words []string, hostIPMI bool) {
+	if c.Type == HostOpenIPMI {
+		return c.bus().busNames()
+	}
 	return []string{c.word()}, c.LegacyAPI
 }
 
 // make implements memberConfig.
 func (c HostConfig) make(ctx context.Context, s *service) (part, error) {
+	if c.Type == HostOpenIPMI {
+		return c.makeBus(ctx, s)
+	}
 	object, err := s.server.NewHost(ctx, c.Name)
 	if err != nil {
 		return nil, err

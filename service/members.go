@@ -87,8 +87,8 @@ func each(list []*member, do func(*member)) {
 
 // nameField names a member in the log.
 func nameField(c memberConfig) zap.Field {
-	if _, ok := c.(ChannelConfig); ok {
-		return zap.String("bus", c.name())
+	if h, ok := c.(HostConfig); ok && h.Type != HostOpenIPMI {
+		return zap.String("host", c.name())
 	}
-	return zap.String("host", c.name())
+	return zap.String("bus", c.name())
 }

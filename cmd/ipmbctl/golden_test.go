@@ -85,7 +85,7 @@ ADDR  ANSWER
 84h   device 20h revision 1, firmware 3.15 (DEADBEEF) updating, IPMI 1.5, manufacturer 674, product 0100h, device SDRs, SEL, FRU inventory, chassis
 90h   an answer that is no device ID: 20 01
 `, stderr: `
-ipmbctl: 4 of 111 addresses answer on bus0; 104 not acknowledged, 1 silent [A0h], 2 not carried by the bus
+ipmbctl: 4 of 111 addresses answer on bus0; 103 not acknowledged, 2 silent [A0h A2h], 2 not carried by the bus
 `}},
 	{"scan of where nobody is", []string{"scan", "bus0", "--from", "30h", "--to", "0x40"}, result{stderr: `
 ipmbctl: 0 of 9 addresses answer on bus0; 9 not acknowledged, 0 silent, 0 not carried by the bus
@@ -290,7 +290,7 @@ var jsons = []struct {
 		{"address":132,"completionCode":0,"meaning":"ok","data":[32,129,131,21,81,140,162,2,0,0,1,222,173,190,239],
 		"device":{"id":32,"revision":1,"firmware":"3.15","auxiliary":[222,173,190,239],"ipmi":"1.5","manufacturer":674,"product":256,"providesSDRs":true,"updating":true,"supports":["SEL","FRU inventory","chassis"]}},
 		{"address":144,"completionCode":0,"meaning":"ok","data":[32,1]}],
-		"silent":[160],"notAcknowledged":28,"failed":1}`},
+		"silent":[160,162],"notAcknowledged":27,"failed":1}`},
 }
 
 func TestWhatProgramsSee(t *testing.T) {

@@ -36,10 +36,11 @@ type tally struct {
 // returned as an error.
 func (t *tally) add(o outcome) error {
 	switch {
+	// C3h says of a node that somebody else has asked for us, such as the kernel.
+	case o.err == nil && o.response.Code == ipmi.CodeTimeout, errors.Is(o.err, ipmb.ErrTimeout):
+		t.silent = append(t.silent, o.address)
 	case o.err == nil:
 		t.answers = append(t.answers, o)
-	case errors.Is(o.err, ipmb.ErrTimeout):
-		t.silent = append(t.silent, o.address)
 	case errors.Is(o.err, dbusapi.ErrUnavailable):
 		t.unacknowledged++
 	case errors.Is(o.err, dbusapi.ErrWriteFailure), errors.Is(o.err, ipmb.ErrBusy):

@@ -46,6 +46,7 @@ const (
 	satellite        ipmi.Address = 0x84 // answers Get Device ID with an auxiliary revision
 	garbled          ipmi.Address = 0x90 // answers Get Device ID with too few bytes
 	silent           ipmi.Address = 0xA0 // takes requests
+	unheard          ipmi.Address = 0xA2 // has C3h said for it
 	stuck            ipmi.Address = 0xB0 // the bus does not carry requests to it
 	busy             ipmi.Address = 0xB2 // others wait for it already
 )
@@ -72,6 +73,8 @@ func (b *fakeBus) Do(ctx context.Context, r ipmb.Request) (ipmi.Response, error)
 	switch id, answers := deviceIDs[r.Responder]; {
 	case r.Responder == silent:
 		return ipmi.Response{}, ipmb.ErrTimeout
+	case r.Responder == unheard:
+		return ipmi.Response{Code: ipmi.CodeTimeout}, nil
 	case r.Responder == stuck:
 		return ipmi.Response{}, ipmb.ErrStuck
 	case r.Responder == busy:

@@ -9,17 +9,37 @@ import (
 
 // Request is the number of _IO(group, number), a request of a driver's without
 // an argument, on this machine.
-func Request(group, number uint8) uintptr { return request(runtime.GOARCH, group, number) }
+func Request(group, number uint8) uintptr { return request(runtime.GOARCH, none, group, number, 0) }
 
-// request is _IO(group, number) of an architecture. Most say "no argument" with
-// 0 in the topmost two bits (include/uapi/asm-generic/ioctl.h); MIPS and PowerPC
-// have 1 in the topmost three (their own asm/ioctl.h).
-func request(goarch string, group, number uint8) uintptr {
-	request := uintptr(group)<<8 | uintptr(number)
+// ReadRequest is the number of _IOR(group, number, T) on this machine; size is
+// that of T in bytes.
+func ReadRequest(group, number uint8, size uintptr) uintptr {
+	return request(runtime.GOARCH, read, group, number, size)
+}
+
+// ReadWriteRequest is ReadRequest of _IOWR.
+func ReadWriteRequest(group, number uint8, size uintptr) uintptr {
+	return request(runtime.GOARCH, readWrite, group, number, size)
+}
+
+// direction is which way an argument goes, as the number says.
+type direction int
+
+const (
+	none direction = iota
+	read
+	readWrite
+)
+
+// request is the number of an architecture. Most have the direction in the
+// topmost two bits and 0 for none (include/uapi/asm-generic/ioctl.h); MIPS and
+// PowerPC have it in the topmost three and 1 for none (their own asm/ioctl.h).
+func request(goarch string, d direction, group, number uint8, size uintptr) uintptr {
+	bits, shift := [...]uintptr{none: 0, read: 2, readWrite: 3}[d], 30
 	if strings.HasPrefix(goarch, "mips") || strings.HasPrefix(goarch, "ppc64") {
-		request |= 1 << 29
+		bits, shift = [...]uintptr{none: 1, read: 2, readWrite: 6}[d], 29
 	}
-	return request
+	return bits<<shift | size<<16 | uintptr(group)<<8 | uintptr(number)
 }
 
 // Ioctl makes a request without an argument. The errors are the system's.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,11 +33,27 @@ func TestRequestsOfEachArchitecture(t *testing.T) {
 		t.Errorf("no values for %s", runtime.GOARCH)
 	}
 	for goarch, bits := range bits {
-		if got, want := request(goarch, 217, 1), 0xD901|bits; got != want {
+		if got, want := request(goarch, none, 217, 1, 0), 0xD901|bits; got != want {
 			t.Errorf("%s, EN_IGNORE_NACK: got %#x, want %#x", goarch, got, want)
 		}
-		if got, want := request(goarch, 0xB1, 2), 0xB102|bits; got != want {
+		if got, want := request(goarch, none, 0xB1, 2, 0), 0xB102|bits; got != want {
 			t.Errorf("%s, IPMI_BMC_IOCTL_FORCE_ABORT: got %#x, want %#x", goarch, got, want)
+		}
+	}
+}
+
+// The values are those of IPMICTL_SEND_COMMAND and IPMICTL_RECEIVE_MSG of
+// include/uapi/linux/ipmi.h with 64 bits.
+func TestRequestsWithArgumentsOfEachArchitecture(t *testing.T) {
+	for goarch, want := range map[string][2]uintptr{
+		"amd64":   {0x8028690D, 0xC030690C},
+		"arm64":   {0x8028690D, 0xC030690C},
+		"mips64":  {0x4028690D, 0xC030690C},
+		"ppc64le": {0x4028690D, 0xC030690C},
+	} {
+		got := [2]uintptr{request(goarch, read, 'i', 13, 40), request(goarch, readWrite, 'i', 12, 48)}
+		if got != want {
+			t.Errorf("%s: got %#x, want %#x", goarch, got, want)
 		}
 	}
 }
@@ -46,6 +63,12 @@ func TestRequestsOfEachArchitecture(t *testing.T) {
 func TestRequestsAsThisMachinesHeadersHaveThem(t *testing.T) {
 	if got := Request(0x12, 95); got != unix.BLKRRPART {
 		t.Fatalf("got %#x, want %#x", got, unix.BLKRRPART)
+	}
+	if got := ReadRequest(0x12, 114, unsafe.Sizeof(uintptr(0))); got != unix.BLKGETSIZE64 {
+		t.Fatalf("got %#x, want %#x", got, uint32(unix.BLKGETSIZE64))
+	}
+	if got := ReadWriteRequest(0x94, 54, 24); got != unix.FIDEDUPERANGE {
+		t.Fatalf("got %#x, want %#x", got, uint32(unix.FIDEDUPERANGE))
 	}
 }
 

@@ -19,6 +19,9 @@
 // changing over costs is more than most handlers. If a handler takes long somebody
 // else reads on.
 //
+// OpenIPMI is the other side, that of a host: the kernel's IPMI driver, by whose
+// device a management controller is asked, and nodes on IPMB behind it.
+//
 // # Promises
 //
 //  1. Each request that a Port delivers has one answer, in the order they came,
@@ -33,8 +36,12 @@
 //  6. A host that reads no answers holds up nothing but its own interface, and
 //     that for 2 s each.
 //  7. Only Run starts goroutines; when it has returned none is left.
+//  8. An OpenIPMI gives an answer to the call that it is for and to no other, and a
+//     call's number to no other before the driver has answered. What the driver has
+//     is never cut off.
 //
 // Sources: OpenIPMI lanserv/README.vm and QEMU hw/ipmi/ipmi_bmc_extern.c for the
 // VM protocol; kcs_bmc_cdev_ipmi.c, bt-bmc.c and ssif_bmc.c of Linux's
-// drivers/char/ipmi for the devices.
+// drivers/char/ipmi for the devices, ipmi_devintf.c and ipmi_msghandler.c for the
+// other side.
 package host

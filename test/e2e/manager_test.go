@@ -946,3 +946,31 @@ func TestStopDuringAChangeWhileTheMessageBusReadsNoMore(t *testing.T) {
 		t.Errorf("exit status %d", code)
 	}
 }
+
+// What is behind an OpenIPMI device is a bus, which is Down without it.
+func TestBusOnAnOpenIPMIDeviceIsAddedAndRemoved(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	start(t, bus.Address, channels(channel(n, nil)))
+	c := connect(t, bus.Address)
+	config := object{"type": "openipmi", "path": filepath.Join(socketDir(t), "ipmi0")}
+	for range 2 {
+		if path := c.added(t, "AddHost", config); path != busPath("ipmi0") {
+			t.Errorf("added at %s", path)
+		}
+		c.state(t, "ipmi0", "Down")
+		if index := c.property(t, "ipmi0", "Index"); index != byte(2) {
+			t.Errorf("index %v", index)
+		}
+		if got := errorName(end(t, c.send("ipmi0", 0, 6, 0, 1)).Err); got != commonError+"Unavailable" {
+			t.Errorf("a call without the device: %s", got)
+		}
+		if name, text := refused(t, c.manager("AddHost", inJSON(t, object{"type": "openipmi", "path": "/dev/ipmi1"}))); name != "NotAllowed" || !strings.Contains(text, "index 2 belongs to host ipmi0") {
+			t.Errorf("its index for another one: %s: %s", name, text)
+		}
+		if name, _ := refused(t, c.manager("RemoveHost", busPath("ipmi0"))); name != "ResourceNotFound" {
+			t.Errorf("removed as a host: %s", name)
+		}
+		c.removed(t, "RemoveBus", "ipmi0")
+	}
+}

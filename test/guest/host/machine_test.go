@@ -40,7 +40,7 @@ func boot(t *testing.T, kind systemInterface, socket string, options ...string) 
 	console := filepath.Join(t.TempDir(), "console")
 	qemu := exec.Command("qemu-system-x86_64", append([]string{"-accel", "tcg", "-M", "q35", "-m", "256",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-		"-kernel", filepath.Join(fixture, "vmlinux"), "-initrd", filepath.Join(fixture, "initrd"),
+		"-kernel", filepath.Join(fixture, "vmlinux"), "-initrd", initrd,
 		"-append", kernelCommandLine,
 		"-chardev", "socket,id=bmc,reconnect=1,path=" + socket,
 		"-device", "ipmi-bmc-extern,id=bmc0,chardev=bmc", "-device", kind.device + ",bmc=bmc0",

@@ -21,6 +21,7 @@ const fixtureVariable = "IPMBD_TEST_MACHINE"
 var (
 	fixture = os.Getenv(fixtureVariable)
 	program string // the daemon that is tested
+	initrd  string // of the machines, with the daemon and the client in it
 )
 
 func TestMain(m *testing.M) {
@@ -52,11 +53,42 @@ func buildAndRun(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "ipmbd")
-	if out, err := exec.Command("go", "build", "-trimpath", "-o", program, "ipmbd/cmd/ipmbd").CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("go build: %w\n%s", err, out)
+	if err := buildPrograms(filepath.Join(dir, "root", "bin")); err != nil {
+		return 0, err
+	}
+	program = filepath.Join(dir, "root", "bin", "ipmbd")
+	initrd = filepath.Join(dir, "initrd")
+	if err := addToInitrd(filepath.Join(dir, "root")); err != nil {
+		return 0, err
 	}
 	return m.Run(), nil
+}
+
+// buildPrograms builds the daemon and the client, such that they run in a machine
+// too.
+func buildPrograms(dir string) error {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/", "ipmbd/cmd/ipmbd", "ipmbd/cmd/ipmbctl")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// addToInitrd makes the machines' initrd: the fixture's, and a folder in an archive
+// behind it, which Linux unpacks as well.
+func addToInitrd(root string) error {
+	archive := exec.Command("sh", "-c", "find . | cpio -o -H newc --quiet -R 0:0")
+	archive.Dir = root
+	added, err := archive.Output()
+	if err != nil {
+		return fmt.Errorf("cpio: %w", err)
+	}
+	b, err := os.ReadFile(filepath.Join(fixture, "initrd"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(initrd, append(b, added...), 0o600)
 }
 
 // eventually waits for something to become true; what says in an error what that

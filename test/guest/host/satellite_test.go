@@ -125,27 +125,32 @@ func (s *satellite) answer(f ipmb.Frame) ipmb.Frame {
 // completion code.
 func (s *satellite) event(t *testing.T, sensor byte) ipmi.CompletionCode {
 	t.Helper()
+	// IPMI v2.0, section 29.3: revision 04h, a temperature sensor, upper critical
+	// going high.
+	return s.asks(t, ipmb.Frame{
+		NetFn: ipmi.NetFnSensor, Sequence: sensor & 0x3F, Command: ipmi.CommandPlatformEvent,
+		Data: []byte{0x04, 0x01, sensor, 0x01, 0x59, 0x60, 0x5F},
+	}).Code
+}
+
+// asks sends a request to the controller at 20h and returns its answer.
+func (s *satellite) asks(t *testing.T, request ipmb.Frame) ipmb.Frame {
+	t.Helper()
 	s.mu.Lock()
 	link := s.link
 	s.mu.Unlock()
 	if link == nil {
 		t.Fatal("nobody is connected to the satellite")
 	}
-	// IPMI v2.0, section 29.3: revision 04h, a temperature sensor, upper critical
-	// going high.
-	event := ipmb.Frame{
-		Destination: ipmb.DefaultAddress, NetFn: ipmi.NetFnSensor,
-		Source: satelliteAddress, Sequence: sensor & 0x3F, Command: ipmi.CommandPlatformEvent,
-		Data: []byte{0x04, 0x01, sensor, 0x01, 0x59, 0x60, 0x5F},
-	}
-	if err := link.WriteFrame(event.Append(nil)); err != nil {
+	request.Destination, request.Source = ipmb.DefaultAddress, satelliteAddress
+	if err := link.WriteFrame(request.Append(nil)); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case answer := <-s.answers:
-		return answer.Code
+		return answer
 	case <-time.After(patience):
-		t.Fatalf("the event was not answered in %v", patience)
+		t.Fatalf("the request was not answered in %v", patience)
 		panic("unreachable")
 	}
 }

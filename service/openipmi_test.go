@@ -1,0 +1,648 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+	"ipmbd/ipmi/host"
+)
+
+// driver is an OpenIPMI device in the hands of a test.
+type driver struct {
+	incoming chan host.OpenIPMIMessage
+	over     chan struct{} // the device has gone
+	closed   chan struct{}
+	once     sync.Once
+	answer   func(r host.OpenIPMIRequest) (ipmi.Response, error)
+	direct   bool
+	own      ipmi.Address
+
+	mu         sync.Mutex
+	asked      []host.OpenIPMIRequest
+	responses  []driverResponse
+	refuse     error // of responses
+	registered map[ipmi.Commands]bool
+	others     map[ipmi.Commands]bool // of another program
+	events     []bool
+}
+
+type driverResponse struct {
+	host.OpenIPMIMessage
+	Code ipmi.CompletionCode
+}
+
+func newDriver() *driver {
+	return &driver{
+		incoming: make(chan host.OpenIPMIMessage, 1000), over: make(chan struct{}), closed: make(chan struct{}), own: 0x20,
+		registered: map[ipmi.Commands]bool{}, others: map[ipmi.Commands]bool{},
+	}
+}
+
+func (d *driver) Do(_ context.Context, r host.OpenIPMIRequest) (ipmi.Response, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked = append(d.asked, r)
+	if d.answer == nil {
+		return ipmi.Response{Data: []byte{1}}, nil
+	}
+	return d.answer(r)
+}
+
+func (d *driver) Receive() (host.OpenIPMIMessage, error) {
+	select {
+	case m := <-d.incoming:
+		return m, nil
+	case <-d.over:
+		return host.OpenIPMIMessage{}, io.EOF
+	case <-d.closed:
+		return host.OpenIPMIMessage{}, os.ErrClosed
+	}
+}
+
+func (d *driver) Respond(m host.OpenIPMIMessage, code ipmi.CompletionCode) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.refuse != nil {
+		return d.refuse
+	}
+	m.Data = bytes.Clone(m.Data)
+	d.responses = append(d.responses, driverResponse{m, code})
+	return nil
+}
+
+func (d *driver) Register(netFn ipmi.NetFn, command ipmi.Command) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := ipmi.Commands{NetFn: netFn, Command: command}
+	if d.others[k] {
+		return unix.EBUSY
+	}
+	d.registered[k] = true
+	return nil
+}
+
+func (d *driver) Unregister(netFn ipmi.NetFn, command ipmi.Command) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := ipmi.Commands{NetFn: netFn, Command: command}
+	if !d.registered[k] {
+		return unix.ENOENT
+	}
+	delete(d.registered, k)
+	return nil
+}
+
+func (d *driver) SetEvents(on bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.events = append(d.events, on)
+	return nil
+}
+
+// toldOfEvents is whether events were wanted, in order.
+func (d *driver) toldOfEvents() []bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.events)
+}
+
+func (d *driver) Address() (ipmi.Address, error) { return d.own, nil }
+
+func (d *driver) SetAddress(a ipmi.Address) error { d.own = a; return nil }
+
+func (d *driver) Direct() bool { return d.direct }
+
+func (d *driver) MaxData() int { return 262 }
+
+func (d *driver) Counters() map[string]uint64 { return map[string]uint64{"calls-started": 2} }
+
+func (d *driver) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return nil
+}
+
+// asks is a request from a node.
+func (d *driver) asks(from ipmi.Address, seq uint8, cmd ipmi.Command, data ...byte) {
+	d.incoming <- host.OpenIPMIMessage{Requester: from, Sequence: seq, NetFn: 0x30, Command: cmd, Data: data}
+}
+
+// answered is what was answered since the last time, in short.
+func (d *driver) answered() (answers []string) {
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range d.responses {
+		answers = append(answers, fmt.Sprintf("%v %d %02X: %02X % X", r.Requester, r.Sequence, uint8(r.Command), uint8(r.Code), r.Data))
+	}
+	d.responses = nil
+	return answers
+}
+
+func (d *driver) commands() map[ipmi.Commands]bool {
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.registered)
+}
+
+// lab is a bus on OpenIPMI devices.
+type lab struct {
+	bus     *openIPMIBus
+	mux     ipmi.Mux
+	machine *machine
+	devices []*driver // that are there, the last one now; nil for none
+	config  HostConfig
+	handler ipmi.Handler
+	report  func(context.Context, ipmi.Event) error
+	told    []health
+	mu      sync.Mutex
+}
+
+func (l *lab) Received(ipmb.Frame) {}
+
+func (l *lab) Changed() {
+	p := l.bus.Properties()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told = append(l.told, health{p.State, p.Reason})
+}
+
+// run runs the bus until stop.
+func (l *lab) run(t *testing.T) (stop func()) {
+	t.Helper()
+	l.config.Type, l.config.Path = HostOpenIPMI, "/dev/ipmi0"
+	config := l.config.WithDefaults()
+	ch := config.bus()
+	l.machine = newMachine()
+	open := func() (openIPMIDevice, error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if n := len(l.devices); n > 0 && l.devices[n-1] != nil {
+			return l.devices[n-1], nil
+		}
+		return nil, &fs.PathError{Op: "open", Path: ch.SlavePath, Err: fs.ErrNotExist}
+	}
+	if l.handler == nil {
+		l.handler = &l.mux
+	}
+	commands := &openIPMICommands{mux: &l.mux, channel: *ch.IPMIChannel, always: config.Commands}
+	l.bus = newOpenIPMIBus(ch, commands, l.machine.system(), open, l.handler, noInterface(), l, zap.NewNop())
+	if l.report != nil {
+		l.bus.events.report = l.report
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	l.bus.Open(ctx)
+	ended := make(chan struct{})
+	go func() { l.bus.Run(ctx); close(ended) }()
+	<-l.bus.Begun()
+	synctest.Wait()
+	return func() { cancel(); <-ended }
+}
+
+// has makes a device come, or none.
+func (l *lab) has(d *driver) {
+	l.mu.Lock()
+	l.devices = append(l.devices, d)
+	l.mu.Unlock()
+	if l.machine != nil {
+		l.machine.tell()
+		synctest.Wait()
+	}
+}
+
+func (l *lab) state(t *testing.T, want dbusapi.State, reason string) {
+	t.Helper()
+	synctest.Wait()
+	if p := l.bus.Properties(); p.State != want || !strings.Contains(p.Reason, reason) {
+		t.Errorf("%s: %q, want %s: %q", p.State, p.Reason, want, reason)
+	}
+}
+
+func TestOpenIPMIDeviceGoesAndComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lab{config: HostConfig{Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}}}}
+		stop := l.run(t)
+		defer stop()
+		l.state(t, dbusapi.Down, "/dev/ipmi0")
+		if _, err := l.bus.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp}); !errors.Is(err, ipmb.ErrClosed) {
+			t.Error(err)
+		}
+		for round := range uint64(3) {
+			time.Sleep(time.Minute) // The back-off is at its longest.
+			d := newDriver()
+			l.has(d)
+			l.state(t, dbusapi.Up, "")
+			if len(d.commands()) != 1 || len(d.toldOfEvents()) != 1 {
+				t.Errorf("registered %v, events %v", d.registered, d.toldOfEvents())
+			}
+			if _, err := l.bus.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp}); err != nil {
+				t.Error(err)
+			}
+			if got := l.bus.Statistics()["calls-started"]; got != 2*(round+1) {
+				t.Errorf("%d calls counted in round %d", got, round)
+			}
+			l.mu.Lock()
+			l.devices = append(l.devices, nil)
+			l.mu.Unlock()
+			close(d.over)
+			l.state(t, dbusapi.Down, "/dev/ipmi0")
+			<-d.closed
+		}
+		want := []dbusapi.State{dbusapi.Down, dbusapi.Up, dbusapi.Down, dbusapi.Up, dbusapi.Down, dbusapi.Up, dbusapi.Down}
+		var got []dbusapi.State
+		for _, h := range l.told {
+			if len(got) == 0 || got[len(got)-1] != h.state {
+				got = append(got, h.state)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestOpenIPMIDeviceThatIsNeverRunIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver()
+		l := &lab{devices: []*driver{d}}
+		l.run(t)()
+		<-d.closed
+	})
+}
+
+func TestOpenIPMIRequestsGoWhereTheyShould(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver()
+		l := &lab{devices: []*driver{d}}
+		defer l.run(t)()
+		own := host.OpenIPMIRequest{NetFn: 6, Command: 1, Tries: 3, Timeout: 2 * time.Second}
+		node := own
+		node.Responder = 0x82
+		once := node
+		once.Tries = 1
+		all := node
+		all.Broadcast, all.NoWait = true, true
+		quick := node
+		quick.Tries, quick.Timeout = 5, 100*time.Millisecond
+		for _, c := range []struct {
+			request ipmb.Request
+			want    host.OpenIPMIRequest
+		}{
+			{ipmb.Request{NetFn: 6, Command: 1}, own},
+			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x20}, own},
+			{ipmb.Request{NetFn: 6, Command: 1, FailFast: true}, own},
+			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x82}, node},
+			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x82, FailFast: true}, once},
+			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x82, GeneralCall: true, NoWait: true}, all},
+			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x82, Policy: ipmb.Policy{Tries: 5, Timeout: 100 * time.Millisecond}}, quick},
+		} {
+			if _, err := l.bus.Do(t.Context(), c.request); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(c.want, d.asked[len(d.asked)-1]); diff != "" {
+				t.Error(diff)
+			}
+		}
+		for _, c := range []struct {
+			request ipmb.Request
+			want    error
+		}{
+			{ipmb.Request{NetFn: 7}, ipmb.ErrInvalid},
+			{ipmb.Request{NetFn: 6, Responder: 0x83}, ipmb.ErrInvalid},
+			{ipmb.Request{NetFn: 6, Command: 2, GeneralCall: true}, ipmb.ErrInvalid},
+			{ipmb.Request{NetFn: 6, Responder: 0x82, Data: make([]byte, 263)}, ipmb.ErrTooLong},
+		} {
+			before := len(d.asked)
+			if _, err := l.bus.Do(t.Context(), c.request); !errors.Is(err, c.want) || len(d.asked) != before {
+				t.Errorf("%+v: %v", c.request, err)
+			}
+		}
+		if err := l.bus.SetPolicy(ipmb.Policy{Tries: 1}); err != nil {
+			t.Error(err)
+		}
+		if p := l.bus.Properties().Policy; p != (ipmb.Policy{Tries: 1, Timeout: 2 * time.Second}) {
+			t.Errorf("policy %+v", p)
+		}
+	})
+}
+
+// TestOpenIPMIErrors: what the device says is an error of a bus, and what a bus cannot
+// do with it is one too.
+func TestOpenIPMIErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver()
+		l := &lab{devices: []*driver{d}}
+		defer l.run(t)()
+		for _, row := range openIPMIErrors {
+			d.answer = func(host.OpenIPMIRequest) (ipmi.Response, error) {
+				return ipmi.Response{}, &fs.PathError{Op: "send", Path: "/dev/ipmi0", Err: row.err}
+			}
+			if _, err := l.bus.Do(t.Context(), ipmb.Request{NetFn: 6}); !errors.Is(err, row.is) || !errors.Is(err, row.err) {
+				t.Errorf("%v: %v, want %v", row.err, err, row.is)
+			}
+		}
+		d.answer = func(host.OpenIPMIRequest) (ipmi.Response, error) { return ipmi.Response{}, context.Canceled }
+		if _, err := l.bus.Do(t.Context(), ipmb.Request{NetFn: 6}); err != context.Canceled {
+			t.Error(err)
+		}
+		for what, c := range map[string]struct{ got, want error }{
+			"Broadcast":         {l.bus.Broadcast(t.Context(), 6, 0, 1, nil), ipmb.ErrUnsupported},
+			"Bind":              {l.bus.Bind(t.Context()), dbusapi.ErrFixed},
+			"Unbind":            {l.bus.Unbind(t.Context()), dbusapi.ErrFixed},
+			"SetIgnoreNACK":     {l.bus.SetIgnoreNACK(true), ipmb.ErrUnsupported},
+			"SetVerifyChecksum": {l.bus.SetVerifyChecksum(true), ipmb.ErrUnsupported},
+			"an odd address":    {l.bus.SetOwnAddress(t.Context(), 0x83), ipmb.ErrInvalid},
+		} {
+			if !errors.Is(c.got, c.want) {
+				t.Errorf("%s: %v, want %v", what, c.got, c.want)
+			}
+		}
+		if err := l.bus.SetOwnAddress(t.Context(), 0x84); err != nil || d.own != 0x84 || l.bus.Properties().OwnAddress != 0x84 {
+			t.Errorf("%v, %v, %v", err, d.own, l.bus.Properties().OwnAddress)
+		}
+		d.direct = true
+		if err := l.bus.SetOwnAddress(t.Context(), 0x86); !errors.Is(err, dbusapi.ErrFixed) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOpenIPMICommandsFollowTheHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver()
+		l := &lab{devices: []*driver{d}, config: HostConfig{IPMIChannel: new(ipmi.Channel(7)), Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}}}}
+		pattern := func(netFn ipmi.NetFn, cmd ipmi.Command, channels ipmi.ChannelMask) ipmi.Pattern {
+			return ipmi.Pattern{Channels: channels, NetFn: netFn, Command: cmd, Group: ipmi.AnyGroup}
+		}
+		register := func(p ...ipmi.Pattern) *ipmi.Registration {
+			r, err := l.mux.Register("somebody", noBody, p...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		register(pattern(0x30, 2, ipmi.AllChannels))
+		if _, err := l.mux.Reserve("the bridge", pattern(6, 0x34, ipmi.AllChannels)); err != nil {
+			t.Fatal(err)
+		}
+		stop := l.run(t)
+		defer stop()
+		always := map[ipmi.Commands]bool{{NetFn: 0x30, Command: 1}: true, {NetFn: 0x30, Command: 2}: true}
+		if diff := cmp.Diff(always, d.commands()); diff != "" {
+			t.Error(diff)
+		}
+		more := register(pattern(0x32, 1, 1<<7), pattern(0x32, 2, 1), pattern(0x30, 1, ipmi.AllChannels), pattern(0x34, ipmi.AnyCommand, 1<<7))
+		got := d.commands()
+		if len(got) != 2+1+256 || !got[ipmi.Commands{NetFn: 0x32, Command: 1}] || !got[ipmi.Commands{NetFn: 0x34, Command: 0xFF}] {
+			t.Errorf("%d are registered", len(got))
+		}
+		more.Close()
+		if diff := cmp.Diff(always, d.commands()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+var noBody = ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
+
+func TestOpenIPMICommandsOfAnotherProgram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver()
+		l := &lab{devices: []*driver{d}, config: HostConfig{Commands: []ipmi.Commands{{NetFn: 6, Command: 1}, {NetFn: 0x30, Command: 2}}}}
+		d.others[ipmi.Commands{NetFn: 6, Command: 1}] = true
+		defer l.run(t)()
+		l.state(t, dbusapi.Degraded, "another program has app get-device-id")
+		if len(d.commands()) != 1 {
+			t.Errorf("registered %v", d.registered)
+		}
+		d.mu.Lock()
+		clear(d.others)
+		d.mu.Unlock()
+		time.Sleep(lastRetry)
+		l.state(t, dbusapi.Up, "")
+		if len(d.commands()) != 2 {
+			t.Errorf("registered %v", d.registered)
+		}
+	})
+	if got := someOf([]ipmi.Commands{{NetFn: 0x30, Command: 5}, {NetFn: 0x30, Command: 1}, {NetFn: 0x30, Command: 2}, {NetFn: 0x30, Command: 3}, {NetFn: 0x30, Command: 4}}); got != "30h 01h, 30h 02h, 30h 03h, 2 more" {
+		t.Error(got)
+	}
+}
+
+// TestOpenIPMIRequestsAreAnsweredOnce, whatever the handler does and whoever asks.
+func TestOpenIPMIRequestsAreAnsweredOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver()
+		runs := 0
+		var last ipmi.Request
+		l := &lab{devices: []*driver{d}, handler: ipmi.HandlerFunc(func(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+			runs++
+			last = *req
+			switch req.Command {
+			case 2:
+				return ipmi.Response{}, ipmi.ErrNoHandler
+			case 3:
+				time.Sleep(10 * time.Second)
+			case 4:
+				return ipmi.Response{Data: make([]byte, 262)}, nil
+			}
+			return ipmi.Response{Data: []byte{byte(runs)}}, nil
+		})}
+		defer l.run(t)()
+		expect := func(want ...string) {
+			t.Helper()
+			if diff := cmp.Diff(want, d.answered()); diff != "" {
+				t.Error(diff)
+			}
+		}
+		for range 3 {
+			d.asks(0x82, 1, 1, 0xAA)
+			expect("82h 1 01: 00 01")
+		}
+		if runs != 1 || last.Interface != "ipmi0" || last.Channel != 0 || last.Requester != 0x82 {
+			t.Errorf("the handler ran %d times, %+v", runs, last)
+		}
+		d.asks(0x20, 2, 1) // The controller asks as well.
+		expect("20h 2 01: 00 02")
+		d.asks(0x82, 3, 2)
+		expect("82h 3 02: C1 ")
+		d.asks(0x82, 4, 4)
+		expect("82h 4 04: CE ")
+		d.asks(0x82, 5, 3)
+		d.asks(0x82, 5, 3)
+		expect()
+		time.Sleep(5 * time.Second)
+		expect("82h 5 03: C3 ")
+		time.Sleep(10 * time.Second)
+		expect()
+		if got := l.bus.Statistics()["handler-answers-late"]; got != 1 {
+			t.Errorf("%d late answers", got)
+		}
+		d.refuse = unix.EBUSY
+		d.asks(0x82, 6, 1)
+		expect()
+		time.Sleep(time.Second)
+		l.state(t, dbusapi.Up, "")
+	})
+}
+
+func TestOpenIPMIFloodOfRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver()
+		l := &lab{devices: []*driver{d}, handler: noBody}
+		defer l.run(t)()
+		asked := 0
+		for i := range 1000 {
+			d.asks(ipmi.Address(0x30+2*(i%8)), uint8(i/8)&0x3F, ipmi.Command(i>>9), byte(i))
+			if asked++; asked%50 == 0 {
+				synctest.Wait()
+			}
+		}
+		if got := len(d.answered()); got != 1000 {
+			t.Errorf("%d answers", got)
+		}
+	})
+}
+
+// record is an event of a sensor as the driver has it.
+func record(sensor byte) host.OpenIPMIMessage {
+	r := ipmi.Event{Generator: 0x82, Message: [7]byte{4, 1, sensor, 1, 0x59, 0x60, 0x5F}}.Record(1, time.Unix(0, 0))
+	return host.OpenIPMIMessage{Event: true, Data: r[:]}
+}
+
+// TestOpenIPMIEvents: each that the driver has given away comes into the log, in order,
+// also when the log is full for a while and the device goes meanwhile.
+func TestOpenIPMIEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver()
+		l := &lab{devices: []*driver{d}}
+		var logged []byte
+		var full atomic.Bool
+		l.report = func(_ context.Context, e ipmi.Event) error {
+			if full.Load() {
+				return ipmi.ErrNoSpace
+			}
+			if e.Interface != "ipmi0" || e.Channel != ipmi.ChannelSystemInterface || e.Generator != 0x82 {
+				t.Errorf("event %+v", e)
+			}
+			logged = append(logged, e.Message[2])
+			return nil
+		}
+		defer l.run(t)()
+		d.incoming <- record(0)
+		d.incoming <- host.OpenIPMIMessage{Event: true, Data: []byte{1, 2, 3}}
+		synctest.Wait()
+		full.Store(true)
+		for i := range byte(40) {
+			d.incoming <- record(1 + i)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if diff := cmp.Diff([]bool{true, false}, d.toldOfEvents()); diff != "" {
+			t.Errorf("the driver is told: %s", diff)
+		}
+		again := newDriver()
+		l.has(again)
+		close(d.over)
+		time.Sleep(lastRetry)
+		synctest.Wait()
+		if len(again.toldOfEvents()) != 0 {
+			t.Errorf("the next device is told %v", again.toldOfEvents())
+		}
+		full.Store(false)
+		time.Sleep(lastRetry)
+		synctest.Wait()
+		var want []byte
+		for i := range byte(41) {
+			want = append(want, i)
+		}
+		if diff := cmp.Diff(want, logged); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]bool{true}, again.toldOfEvents()); diff != "" {
+			t.Errorf("the next device is told: %s", diff)
+		}
+		statistics := l.bus.Statistics()
+		if statistics["driver-events"] != 42 || statistics["driver-events-other"] != 1 {
+			t.Errorf("counted %d and %d", statistics["driver-events"], statistics["driver-events-other"])
+		}
+	})
+}
+
+func TestOpenIPMIProperties(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lab{devices: []*driver{newDriver()}, config: HostConfig{DevIndex: 3}}
+		defer l.run(t)()
+		want := dbusapi.Properties{
+			Name: "ipmi0", Device: "/dev/ipmi0", Transport: "openipmi", Channel: 0, Index: 3<<2 | 2,
+			OwnAddress: 0x20, RemoteAddress: 0x20, State: dbusapi.Up, Handler: "none",
+			Policy: ipmb.Policy{Tries: 3, Timeout: 2 * time.Second},
+		}
+		if diff := cmp.Diff(want, l.bus.Properties()); diff != "" {
+			t.Error(diff)
+		}
+		l.bus.Drain(t.Context())
+	})
+}
+
+// TestOpenIPMIOnDBus: a device that is not there is a bus that is Down, by its name and
+// by its index.
+func TestOpenIPMIOnDBus(t *testing.T) {
+	bus := bustest.Start(t)
+	said := notifications(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := start(ctx, bus, Config{Hosts: []HostConfig{{
+		Type: HostOpenIPMI, Path: t.TempDir() + "/ipmi0", DevIndex: 1, Handler: new(HandlerSignal), Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}},
+	}}})
+	until(t, said, "READY=1\nSTATUS=1 buses, not up: ipmi0 Down")
+	client, err := dbusapi.OpenClient(t.Context(), bus.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	info, err := client.Bus(t.Context(), "ipmi0")
+	if err != nil || info.Transport != "openipmi" || info.Index != 6 || info.Handler != "signal" || info.State != dbusapi.Down {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if _, err := client.Send(t.Context(), "ipmi0", ipmb.Request{NetFn: ipmi.NetFnApp, Command: 1}); !errors.Is(err, dbusapi.ErrUnavailable) {
+		t.Error(err)
+	}
+	const down, unknown = 4, 2
+	for index, want := range map[byte]int32{6: down, 2: unknown} {
+		reply := struct {
+			Status                    int32
+			NetFn, LUN, Command, Code byte
+			Data                      []byte
+		}{}
+		err := connect(t, bus).Object(dbusapi.ServiceName, dbusapi.BasePath).
+			Call("org.openbmc.Ipmb.sendRequest", 0, index, byte(6), byte(0), byte(1), []byte{}).Store(&reply)
+		if err != nil || reply.Status != want {
+			t.Errorf("index %d: status %d, %v", index, reply.Status, err)
+		}
+	}
+	cancel()
+	if err := receive(t, "the end", done); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
