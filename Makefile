@@ -2,17 +2,26 @@
 # the rest.
 
 PREFIX   ?= /usr
+BIN      ?= bin
+GO       ?= go
 SOAKTIME ?= 10m
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 export CGO_ENABLED = 0
 
-.PHONY: build release run test test-guest test-systemd soak lint fuzz bench install clean help
+.PHONY: build completions release deb run test test-guest test-systemd soak lint fuzz bench install clean help
 
 LDFLAGS = -X main.version=$(VERSION)
 release install: LDFLAGS += -s -w
 build:
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ipmbd ./cmd/ipmbctl
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/ipmbd ./cmd/ipmbctl
+
+# The same for all processors, and written by the program itself: by one for this.
+completions:
+	@mkdir -p $(BIN)/completion
+	@for shell in bash zsh fish; do \
+		env -u GOOS -u GOARCH -u GOARM $(GO) run ./cmd/ipmbctl completion $$shell >$(BIN)/completion/$$shell || exit; \
+	done
 
 # AST2600 is armv7; AST2400 and AST2500 are armv5 without floating point.
 DISTS = dist/amd64 dist/arm64 dist/armv7 dist/armv5
@@ -24,7 +33,7 @@ dist/armv7: export GOARM = 7
 dist/armv5: export GOARM = 5,softfloat
 .PHONY: $(DISTS)
 $(DISTS):
-	go build -trimpath -ldflags '$(LDFLAGS)' -o $@/ ./cmd/ipmbd ./cmd/ipmbctl
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@/ ./cmd/ipmbd ./cmd/ipmbctl
 	@size=$$(stat -c %s $@/ipmbd); packed=$$(xz -9 -c $@/ipmbd | wc -c); echo "$@/ipmbd: $$size bytes, $$packed with xz"
 
 run:
@@ -59,10 +68,10 @@ fuzz:
 
 bench: build
 	@tools/deps test
-	@go run ./test/bench
+	@$(GO) run ./test/bench
 
-install: build
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/ipmbd bin/ipmbctl
+install: build completions
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/ipmbd $(BIN)/ipmbctl
 	sed 's,/usr/bin/,$(PREFIX)/bin/,g' units/ipmbd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/ipmbd.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system units/ipmbd.socket units/ipmbd-vm@.socket
 	install -D -m 644 units/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/ipmbd.conf
@@ -70,6 +79,16 @@ install: build
 	install -D -m 644 units/ipmbd.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-ipmbd.rules
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system-services units/xyz.openbmc_project.Ipmi.Channel.Ipmb.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system.d units/xyz.openbmc_project.Ipmi.Channel.Ipmb.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 packaging/man/ipmbctl.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 packaging/man/ipmbd.json.5
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 packaging/man/ipmbd.8
+	install -D -m 644 $(BIN)/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ipmbctl
+	install -D -m 644 $(BIN)/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ipmbctl
+	install -D -m 644 $(BIN)/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ipmbctl.fish
+
+# In dist: ipmbd_VERSION_ARCH.deb
+deb:
+	@packaging/deb amd64 arm64 armhf
 
 clean:
 	rm -rf bin dist
@@ -85,5 +104,6 @@ help:
 	@echo 'make bench      speed beside a bare D-Bus service, in one table'
 	@echo 'make build      bin/ipmbd and bin/ipmbctl'
 	@echo 'make release    dist/: amd64, arm64, armv7 (AST2600), armv5 (AST2400, AST2500), without symbols'
+	@echo 'make deb        dist/: packages of Debian for amd64, arm64 and armhf'
 	@echo 'make install    into DESTDIR= and PREFIX=/usr'
 	@echo 'make clean      remove bin and dist'

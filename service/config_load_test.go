@@ -14,6 +14,7 @@ import (
 
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/bmc"
+	"ipmbd/units"
 )
 
 const strictFile = "/etc/ipmbd/ipmbd.json"
@@ -481,6 +482,21 @@ func TestConfigPathsAreThoseOfTheManual(t *testing.T) {
 	}
 	if _, _, err := LoadConfig(filepath.Join(t.TempDir(), bridgeFile)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want an error that says the file is not there", err)
+	}
+}
+
+// A unit that starts without a configuration would fail.
+func TestUnitsWaitForAConfiguration(t *testing.T) {
+	for name, unit := range map[string][]byte{"ipmbd.service": units.Unit, "ipmbd.socket": units.Socket} {
+		var waits []string
+		for line := range strings.Lines(string(unit)) {
+			if path, ok := strings.CutPrefix(strings.TrimSpace(line), "ConditionPathExists=|"); ok {
+				waits = append(waits, path)
+			}
+		}
+		if diff := cmp.Diff(configPaths, waits); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
 	}
 }
 

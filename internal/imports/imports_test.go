@@ -50,6 +50,8 @@ var rules = map[string]rule{
 	"ipmi/bridge":      {ours: []string{"ipmi", "ipmb"}},
 	"xml":              {},
 	"units":            {},
+	"packaging":        {},
+	"internal/manual":  {},
 	"service":          {ours: []string{"ipmi", "i2c", "ipmb", "ipmi/bmc", "ipmi/bridge", "ipmi/host", "dbusapi", "frames", "internal/socket", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
 	"cmd/ipmbd":        {ours: []string{"service"}, others: []string{zapModule, systemdModule}},
 	"cmd/ipmbctl":      {ours: []string{"dbusapi", "ipmb", "ipmi", "ipmi/sel"}, others: []string{cobraModule, dbusModule, sysModule}},

@@ -42,9 +42,15 @@ var buses = map[string]files{"dbus-daemon": {}, "dbus-broker": broker}
 // start starts a lab with an installation of ipmbd, and with more files.
 func start(t testing.TB, more ...files) *lab {
 	t.Helper()
-	own := layer(t, append(more, files{"usr/lib/sysusers.d/lab.conf": accounts})...)
+	return startLayers(t, []string{installed, programs}, append(more, files{"usr/lib/sysusers.d/lab.conf": accounts})...)
+}
+
+// startLayers starts a lab with folders laid over the machine's, and files over
+// those.
+func startLayers(t testing.TB, folders []string, top ...files) *lab {
+	t.Helper()
 	l := &lab{t: t}
-	cmd := exec.Command("./init", own, installed, programs)
+	cmd := exec.Command("./init", append([]string{layer(t, top...)}, folders...)...)
 	cmd.Stdout, cmd.Stderr = &l.log, &l.log
 	group := controlGroup(t)
 	cmd.SysProcAttr = &syscall.SysProcAttr{

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"ipmbd/internal/manual"
+)
+
+// The manual page says what --help does, of every command.
+func TestManualPage(t *testing.T) {
+	root := (&app{}).rootCommand()
+	root.InitDefaultCompletionCmd("list")
+	root.InitDefaultVersionFlag()
+
+	about, description, _ := strings.Cut(root.Long, ".\n\n")
+	page := manual.New("ipmbctl", 1, strings.TrimPrefix(about, "ipmbctl "))
+	page.Section("Synopsis")
+	page.Synopsis("ipmbctl", "COMMAND [ARGUMENT...] [OPTION...]")
+	page.Section("Description")
+	page.Prose(root.Long[:len(about)+1] + "\n\n" + description)
+	page.Section("Options")
+	options(page, root)
+	page.Section("Commands")
+	for _, command := range commands(root) {
+		page.Subsection(strings.TrimPrefix(command.CommandPath(), "ipmbctl "))
+		for _, words := range synopses(command) {
+			page.Synopsis("ipmbctl", words)
+		}
+		page.Prose(command.Long)
+		options(page, command)
+		if command.Example != "" {
+			page.Prose(command.Example)
+		}
+	}
+	page.Section("Examples")
+	page.Prose(root.Example)
+	page.Section("See also")
+	page.Paragraph("`ipmbd`(8), `ipmbd.json`(5), `busctl`(1), `ipmitool`(1)")
+	manual.Stored(t, "../../packaging/man/ipmbctl.1", page.String())
+}
+
+// commands are those that do something, in the order of --help. That of a shell
+// needs no words of its own.
+func commands(parent *cobra.Command) []*cobra.Command {
+	var all []*cobra.Command
+	for _, command := range parent.Commands() {
+		if command.HasSubCommands() && command.Name() != "completion" {
+			all = append(all, commands(command)...)
+		} else if !command.Hidden {
+			all = append(all, command)
+		}
+	}
+	return all
+}
+
+// synopses are the ways in which a command is called.
+func synopses(command *cobra.Command) []string {
+	path := strings.TrimPrefix(command.CommandPath(), "ipmbctl ")
+	var all []string
+	for line := range strings.SplitSeq(command.Use, "\n") {
+		_, words, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "ipmbctl "), command.Name())
+		switch {
+		case command.HasSubCommands():
+			words = " COMMAND"
+		case command.LocalNonPersistentFlags().HasFlags():
+			words += " [OPTION...]"
+		}
+		all = append(all, path+words)
+	}
+	return all
+}
+
+// options lists a command's own options.
+func options(page *manual.Page, command *cobra.Command) {
+	command.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { option(page, f) })
+	command.PersistentFlags().VisitAll(func(f *pflag.Flag) { option(page, f) })
+}
+
+func option(page *manual.Page, f *pflag.Flag) {
+	if f.Name == "help" {
+		return // Every command has it.
+	}
+	value, text := pflag.UnquoteUsage(f)
+	tag := "--" + f.Name
+	if f.Shorthand != "" {
+		tag = "-" + f.Shorthand + ", " + tag
+	}
+	page.Item(strings.TrimSpace(tag+" "+value), text)
+}

@@ -1,0 +1,112 @@
+package manual
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Markdown appends a text of the README: paragraphs, numbered ones too, code in
+// fences, and tables, which become lists.
+func (p *Page) Markdown(text string) {
+	var paragraph []string
+	end := func() {
+		if len(paragraph) > 0 {
+			p.Paragraph(strings.Join(paragraph, "\n"))
+		}
+		paragraph = nil
+	}
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		line := lines[i]
+		switch {
+		case strings.HasPrefix(line, "```"):
+			end()
+			first := i + 1
+			for i++; lines[i] != "```"; i++ {
+			}
+			p.Literal(lines[first:i])
+		case strings.HasPrefix(line, "|"):
+			end()
+			first := i
+			for i+1 < len(lines) && strings.HasPrefix(lines[i+1], "|") {
+				i++
+			}
+			p.table(lines[first : i+1])
+		case line == "":
+			end()
+		default:
+			if number.MatchString(line) {
+				end()
+			}
+			paragraph = append(paragraph, line)
+		}
+	}
+	end()
+}
+
+// table is a list of the rows of a table, below what they are: the name of the
+// first column. The text of another column that has a name is behind the rest, with
+// its name.
+func (p *Page) table(lines []string) {
+	const heads = 2 // the names of the columns, and the rule below
+	names := cells(lines[0])
+	p.Paragraph("**" + names[0] + "**")
+	for _, line := range lines[heads:] {
+		row := cells(line)
+		var text, named string
+		for i, cell := range row[1:] {
+			switch name := names[1+i]; {
+			case name == "":
+				text += cell
+			case cell != "":
+				named += fmt.Sprintf(" (%s: %s)", name, cell)
+			}
+		}
+		p.Item(strings.ReplaceAll(row[0], "`", ""), strings.TrimSpace(text+named))
+	}
+}
+
+// cells are the texts of a row.
+func cells(line string) []string {
+	row := strings.Split(strings.Trim(line, "|"), "|")
+	for i := range row {
+		row[i] = strings.TrimSpace(row[i])
+	}
+	return row
+}
+
+var (
+	number = regexp.MustCompile(`^\d+\. `)
+	link   = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
+	strong = regexp.MustCompile(`\*\*([^*]*)\*\*`)
+)
+
+// inline is running text for roff: code and what is strong is bold, and of a link
+// the text is left.
+func inline(text string) string {
+	text = link.ReplaceAllString(text, "$1")
+	text = strong.ReplaceAllString(text, "`$1`")
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		switch {
+		case i%2 == 0:
+			b.WriteString(escape(part))
+		case part != "":
+			b.WriteString(`\fB` + escape(part) + `\fR`)
+		}
+	}
+	return b.String()
+}
+
+// Sections are the texts of a document in Markdown by their headings of level two,
+// "## Configuration". What is before the first has none.
+func Sections(document string) map[string]string {
+	before, rest, _ := strings.Cut(document, "\n## ")
+	sections := map[string]string{"": before}
+	for part := range strings.SplitSeq(rest, "\n## ") {
+		heading, text, _ := strings.Cut(part, "\n")
+		sections[heading] = text
+	}
+	return sections
+}

@@ -1,0 +1,44 @@
+package manual
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestMarkdown(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"paragraphs", "one\nline\n\ntwo", ".PP\none\nline\n.PP\ntwo\n"},
+		{"code, strength and a link", "a `b-c` **d** [e](#f)", ".PP\na \\fBb\\-c\\fR \\fBd\\fR e\n"},
+		{"numbers", "1. one\n2. two\nand on", ".PP\n1. one\n.PP\n2. two\nand on\n"},
+		{"code in a fence", "see\n```json\n.a\n\n'b' \\c\n```\nend", ".PP\nsee\n.PP\n.RS 4\n.nf\n\\&.a\n\\&\n\\(aqb\\(aq \\ec\n.fi\n.RE\n.PP\nend\n"},
+		{"a table", "| key | default | |\n|---|---|---|\n| `a` | 1 | text |\n| `b` | | |", ".PP\n\\fBkey\\fR\n.TP\n\\fBa\\fR\ntext (default: 1)\n.TP\n\\fBb\\fR\n\\&\n"},
+		{"a line like a macro", ".SH none", ".PP\n\\&.SH none\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var page Page
+			page.Markdown(test.text)
+			if diff := cmp.Diff(test.want, page.String()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestProse(t *testing.T) {
+	var page Page
+	page.Section("about")
+	page.Prose("It is\nso:\n\n  a - b\n    c\n\nAnd so on.")
+	want := ".SH ABOUT\nIt is\nso:\n.PP\n.RS 4\n.nf\na \\- b\n  c\n.fi\n.RE\n.PP\nAnd so on.\n"
+	if diff := cmp.Diff(want, page.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestSections(t *testing.T) {
+	got := Sections("# title\n\n## one\n\ntext\n### part\n\n## two\nend")
+	want := map[string]string{"": "# title\n", "one": "\ntext\n### part\n", "two": "end"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
