@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,7 +15,8 @@ import (
 	"ipmbd/xml"
 )
 
-var update = flag.Bool("update", false, "write what commands print into the documents")
+// updateVariable in the environment has the document written anew.
+const updateVariable = "IPMBD_UPDATE"
 
 // document is the description of the D-Bus API.
 const document = "../../docs/dbus.md"
@@ -51,14 +51,14 @@ func TestDocumentOfTheAPI(t *testing.T) {
 	}
 	got = uniqueName.ReplaceAllString(got, ":1.7")
 	got = processID.ReplaceAllString(got, "process 412")
-	if *update {
+	if os.Getenv(updateVariable) != "" {
 		if err := os.WriteFile(document, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if diff := cmp.Diff(string(text), got); diff != "" {
-		t.Errorf("%s is not what there is; go test ./test/e2e -run %s -update\n%s", document, t.Name(), diff)
+		t.Errorf("%s is not what there is; %s=1 go test ./test/e2e -run %s makes it anew\n%s", document, updateVariable, t.Name(), diff)
 	}
 }
 
