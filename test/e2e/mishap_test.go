@@ -74,6 +74,26 @@ var mishaps = []mishap{
 			}
 		})
 	}},
+	{"a client of the frame socket reads nothing", func(s *soak) {
+		conn, err := net.Dial("unixpacket", s.frames)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		request := append([]byte{1}, packet{to: 0x2C, netFn: 0x30, from: 0x20, cmd: 0x22}.bytes()...)
+		_ = conn.SetDeadline(time.Now().Add(200 * time.Millisecond))
+		for err == nil {
+			_, err = conn.Write(request)
+		}
+	}},
+	{"a client of the frame socket sends garbage", func(s *soak) {
+		if conn, err := net.Dial("unixpacket", s.frames); err == nil {
+			for range 50 {
+				_, _ = conn.Write(append([]byte{1}, noise(300)...))
+			}
+			conn.Close()
+		}
+	}},
 	{"a program dies with its handlers", func(s *soak) {
 		s.visit(func(c client) {
 			for i := range 64 {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/frames"
 	"ipmbd/internal/bustest"
 	"ipmbd/test/hostd"
 )
@@ -39,6 +41,9 @@ func TestSoak(t *testing.T) {
 	}
 	workers.Go(func() { s.satellite(working) })
 	workers.Go(func() { s.machine(working) })
+	for i := range 4 {
+		workers.Go(func() { s.framer(working, i) })
+	}
 
 	// Half of the time nothing ends the daemon, so that one of them grows old.
 	s.breakThings(soakTime/2, slices.Concat(mishaps, changes, disasters))
@@ -69,7 +74,7 @@ func TestSoak(t *testing.T) {
 	for _, how := range slices.Sorted(maps.Keys(s.ended.counts)) {
 		t.Logf("%8d %s", s.ended.counts[how], how)
 	}
-	for _, who := range []string{"program", "satellite", "machine"} {
+	for _, who := range []string{"program", "satellite", "machine", "framer"} {
 		if s.ended.counts[who+": answered"] == 0 {
 			t.Errorf("no %s had an answer", who)
 		}
@@ -85,6 +90,7 @@ type soak struct {
 	asking   *node  // of bus6, whose satellite asks the host daemon
 	vm       string // where the machine connects
 	vmConfig object
+	frames   string // the frame socket
 	host     *hostd.Daemon
 	daemon   atomic.Pointer[daemon] // the one that runs
 	ended    outcomes
@@ -94,8 +100,10 @@ func newSoak(t *testing.T) *soak {
 	s := &soak{t: t, bus: bustest.Start(t), node: listen(t, "ipmb-5"), asking: listen(t, "ipmb-6")}
 	s.node.respond(0x2C, echo)
 	s.vmConfig, s.vm = vm(t, "host0", object{"devIndex": 2})
-	s.config = configFile(t, hosts([]object{s.vmConfig},
-		channel(s.node, object{"timeout-ms": 100}), channel(s.asking, object{"devIndex": 1})))
+	all := hosts([]object{s.vmConfig},
+		channel(s.node, object{"timeout-ms": 100}), channel(s.asking, object{"devIndex": 1}))
+	all, s.frames = withFrames(t, all)
+	s.config = configFile(t, all)
 	s.startHost()
 	s.startDaemon()
 	return s
@@ -199,6 +207,46 @@ func (s *soak) program(ctx context.Context, number int) {
 			s.t.Errorf("program %d: %s", number, how)
 		default:
 			s.pause("program: " + how)
+		}
+	}
+}
+
+// framer is a program at the frame socket.
+func (s *soak) framer(ctx context.Context, number int) {
+	for ctx.Err() == nil {
+		c, err := frames.Dial(ctx, s.frames)
+		if err != nil {
+			s.pause("framer: nobody listens")
+			continue
+		}
+		s.framerAsks(ctx, c, number)
+		c.Close()
+	}
+}
+
+// framerAsks asks until the connection ends.
+func (s *soak) framerAsks(ctx context.Context, c *frames.Client, number int) {
+	for n := uint64(0); ctx.Err() == nil; n++ {
+		want := tagged(uint64(number+100)<<48 | n)
+		limited, cancel := context.WithTimeout(ctx, patience)
+		got, err := c.Do(limited, 1, frameTo(0x2C, want...))
+		late := limited.Err() != nil && ctx.Err() == nil
+		cancel()
+		failed, isStatus := errors.AsType[*frames.StatusError](err)
+		switch {
+		case late:
+			s.t.Errorf("a request has not ended after %v", patience)
+			return
+		case err == nil && !bytes.Equal(got.Data, want):
+			s.t.Errorf("framer %d: asked with % X, hears % X", number, want, got.Data)
+			return
+		case err == nil:
+			s.ended.add("framer: answered")
+		case isStatus:
+			s.pause(fmt.Sprint("framer: status ", failed.Status))
+		default:
+			s.pause("framer: disconnected")
+			return
 		}
 	}
 }
