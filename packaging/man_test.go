@@ -9,26 +9,18 @@ import (
 	"ipmbd/internal/manual"
 )
 
-// The manual page of the configuration is what the README says of it.
+// The manual page of the configuration is what the documents say of it.
 func TestConfigurationPage(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sections := manual.Sections(string(readme))
 	page := manual.New("ipmbd.json", 5, "configuration of ipmbd")
-	for _, section := range []struct{ heading, title string }{
-		{"Configuration", "Description"},
-		{"Who answers a request", "Who answers a request"},
-		{"The BMC of a virtual machine", "The BMC of a virtual machine"},
-		{"The built-in BMC", "The built-in BMC"},
+	for _, document := range []struct{ path, title string }{
+		{"../docs/configuration.md", "Description"},
+		{"../docs/requests.md", "Who answers a request"},
 	} {
-		text, ok := sections[section.heading]
-		if !ok {
-			t.Errorf("the README has no section %q", section.heading)
+		text, err := os.ReadFile(document.path)
+		if err != nil {
+			t.Fatal(err)
 		}
-		page.Section(section.title)
-		page.Markdown(text)
+		page.Document(document.title, string(text))
 	}
 	page.Section("See also")
 	page.Paragraph("`ipmbd`(8), `ipmbctl`(1)")

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Markdown appends a text of the README: paragraphs, numbered ones too, code in
+// Markdown appends a text in Markdown: paragraphs, numbered ones too, code in
 // fences, and tables, which become lists.
 func (p *Page) Markdown(text string) {
 	var paragraph []string
@@ -99,14 +99,15 @@ func inline(text string) string {
 	return b.String()
 }
 
-// Sections are the texts of a document in Markdown by their headings of level two,
-// "## Configuration". What is before the first has none.
-func Sections(document string) map[string]string {
-	before, rest, _ := strings.Cut(document, "\n## ")
-	sections := map[string]string{"": before}
-	for part := range strings.SplitSeq(rest, "\n## ") {
+// Document appends a document in Markdown: what is before its first heading of level
+// two, "## Changes", under a title in place of its own, and then its sections.
+func (p *Page) Document(title, document string) {
+	for i, part := range strings.Split(document, "\n## ") {
 		heading, text, _ := strings.Cut(part, "\n")
-		sections[heading] = text
+		if i == 0 {
+			heading = title
+		}
+		p.Section(heading)
+		p.Markdown(text)
 	}
-	return sections
 }

@@ -1,6 +1,7 @@
 package manual
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,10 +36,18 @@ func TestProse(t *testing.T) {
 	}
 }
 
-func TestSections(t *testing.T) {
-	got := Sections("# title\n\n## one\n\ntext\n### part\n\n## two\nend")
-	want := map[string]string{"": "# title\n", "one": "\ntext\n### part\n", "two": "end"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+func TestDocument(t *testing.T) {
+	p := New("x", 5, "y")
+	p.Document("Description", "# title\n\nfirst\n\n## one\n\ntext\n\n## two\nend")
+	got := p.String()
+	for _, want := range []string{".SH DESCRIPTION\n", "first", ".SH ONE\n", "text", ".SH TWO\n", "end"} {
+		before, after, found := strings.Cut(got, want)
+		if !found {
+			t.Fatalf("no %q in its place, after\n%s", want, before)
+		}
+		got = after
+	}
+	if strings.Contains(p.String(), "title") {
+		t.Error("the document's own title is in the page")
 	}
 }
