@@ -14,7 +14,7 @@ import (
 
 // Defaults of a Config.
 const (
-	defaultMaxCallsPerSender = 256
+	defaultMaxCallsPerSender = 128 // half of a bus: one sender does not keep all others from it
 	defaultMaxCalls          = 256 // on one bus
 )
 
@@ -27,7 +27,7 @@ type Config struct {
 	// updateBmcSlaveAddr are obeyed, as uid 0's always are.
 	SignalNames []string
 	// MaxCallsPerSender limits the calls in progress of one connection. 0 is
-	// 256.
+	// 128.
 	MaxCallsPerSender int
 	// Mux is where RegisterHandler registers; nil is one of the server's own.
 	Mux *ipmi.Mux

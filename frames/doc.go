@@ -23,7 +23,7 @@
 // # Promises
 //
 //  1. Each packet of a client is answered by one packet, once, unless the client
-//     has gone, or is cut off.
+//     has gone, or is cut off. One that ends its sending (shutdown(2)) has gone.
 //  2. Nothing a client sends or does not read stops or blocks other clients or a
 //     bus. One that has left 1024 answers unread, beside what its socket holds, and
 //     sends another request is cut off.

@@ -30,10 +30,11 @@ type Config struct {
 	// Bus finds a bus by its index, for each request anew; nil: there is none.
 	Bus func(index uint8) Bus
 	// MaxClients is how many clients there may be, 0 is 64, and MaxPerProcess how
-	// many of one process, 0 is 16. Those beyond are hung up on.
+	// many of one process, 0 is 16. A user other than root may have half of
+	// MaxClients, and all of them three quarters. Those beyond are hung up on.
 	MaxClients, MaxPerProcess int
 	// MaxCalls is how many requests of a client may be in progress; more have
-	// ipmb.StatusBusy. 0 is 256.
+	// ipmb.StatusBusy. 0 is 128.
 	MaxCalls int
 	// HungUp is told whom the Server has hung up on, and why: ErrTooMany or
 	// ErrUnread. It must not block; nil for nobody.
@@ -44,7 +45,7 @@ type Config struct {
 const (
 	defaultMaxClients    = 64
 	defaultMaxPerProcess = 16
-	defaultMaxCalls      = 256
+	defaultMaxCalls      = 128
 )
 
 // Peer is the process at the other end of a connection.
@@ -160,21 +161,35 @@ func (s *Server) serve(conn *net.UnixConn) {
 func (s *Server) admit(p *peer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	same := 0
-	for other := range s.peers {
-		if other.who == p.who {
-			same++
-		}
-	}
 	switch {
 	case s.closed:
 		return net.ErrClosed
-	case len(s.peers) >= s.config.MaxClients || same >= s.config.MaxPerProcess:
+	case s.isCrowded(p.who):
 		return ErrTooMany
 	}
 	s.counters.clients.Add(1)
 	s.peers[p] = struct{}{}
 	return nil
+}
+
+// isCrowded reports whether there is no room for one more of a process.
+func (s *Server) isCrowded(who Peer) bool {
+	const root = 0
+	var process, user, users int // users: those other than root, together
+	for p := range s.peers {
+		if p.who == who {
+			process++
+		}
+		if p.who.UID == who.UID {
+			user++
+		}
+		if p.who.UID != root {
+			users++
+		}
+	}
+	limit := s.config.MaxClients
+	return len(s.peers) >= limit || process >= s.config.MaxPerProcess ||
+		who.UID != root && (user >= limit/2 || users >= limit*3/4)
 }
 
 func (s *Server) remove(p *peer) {

@@ -387,3 +387,24 @@ func TestRequestAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Programs of other users, however many, leave room for root.
+func TestNoUserTakesAllTheRoom(t *testing.T) {
+	s := NewServer(Config{MaxClients: 16, MaxPerProcess: 4})
+	come := func(pid int32, uid uint32) int {
+		n := 0
+		for s.admit(&peer{who: Peer{PID: pid, UID: uid}}) == nil {
+			n++
+		}
+		return n
+	}
+	for i, want := range []struct {
+		pid  int32
+		uid  uint32
+		room int
+	}{{1, 1000, 4}, {2, 1000, 4}, {3, 1000, 0}, {4, 1001, 4}, {5, 1001, 0}, {6, 1002, 0}, {7, 0, 4}, {8, 0, 0}} {
+		if got := come(want.pid, want.uid); got != want.room {
+			t.Errorf("%d: process %d of user %d has %d connections, want %d", i, want.pid, want.uid, got, want.room)
+		}
+	}
+}

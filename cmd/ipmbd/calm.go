@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -15,8 +14,9 @@ const calmTime = time.Second
 
 // calmCore lets what a bus or a host says again and again through once in a second:
 // the first at once, then the last one of each second, with the number of those
-// that it stands for as "repeated". The same is the same message, of the same bus
-// or host, and with the same state or action.
+// that it stands for as "repeated". The same is the same message of the same bus or
+// host. Of a change, which has a new state or an action, the first three of a second
+// come at once, so that what happens as a rule is in its place.
 type calmCore struct {
 	zapcore.Core
 	key  calmKey // of With
@@ -29,10 +29,14 @@ type calm struct {
 	recent map[calmKey]*calmEntry
 }
 
-type calmKey struct{ message, source, what string }
+type calmKey struct{ message, source string }
+
+// changesAtOnce is how many changes of a bus or host come at once.
+const changesAtOnce = 3
 
 // calmEntry is the last of those that were held back.
 type calmEntry struct {
+	room     int // for more that come at once
 	core     zapcore.Core
 	entry    zapcore.Entry
 	fields   []zapcore.Field
@@ -61,7 +65,11 @@ func (c *calmCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcor
 func (c *calmCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	key := c.key.with(fields)
 	key.message = e.Message
-	if key.source == "" || e.Level == zapcore.DebugLevel || !c.calm.hold(key, c.Core, e, fields) {
+	atOnce := 1
+	if slices.ContainsFunc(fields, isChange) {
+		atOnce = changesAtOnce
+	}
+	if key.source == "" || e.Level == zapcore.DebugLevel || !c.calm.hold(key, atOnce, c.Core, e, fields) {
 		return c.Core.Write(e, fields)
 	}
 	return nil
@@ -73,14 +81,18 @@ func (c *calmCore) Sync() error {
 	return c.Core.Sync()
 }
 
-// hold reports whether an entry is held back.
-func (c *calm) hold(key calmKey, core zapcore.Core, e zapcore.Entry, fields []zapcore.Field) bool {
+// hold reports whether an entry is held back, of which the first few come at once.
+func (c *calm) hold(key calmKey, atOnce int, core zapcore.Core, e zapcore.Entry, fields []zapcore.Field) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	recent, again := c.recent[key]
 	if !again {
-		c.recent[key] = &calmEntry{}
+		c.recent[key] = &calmEntry{room: atOnce - 1}
 		time.AfterFunc(calmTime, func() { c.release(key) })
+		return false
+	}
+	if recent.room > 0 {
+		recent.room--
 		return false
 	}
 	recent.core, recent.entry, recent.fields = core, e, slices.Clone(fields)
@@ -130,18 +142,10 @@ func (k calmKey) with(fields []zapcore.Field) calmKey {
 	for _, f := range fields {
 		switch f.Key {
 		case "bus", "host", "interface":
-			k.source = f.Key + " " + textOf(f)
-		case "state", "action":
-			k.what = textOf(f)
+			k.source = f.Key + " " + f.String
 		}
 	}
 	return k
 }
 
-// textOf is the value of a field that is a text.
-func textOf(f zapcore.Field) string {
-	if s, ok := f.Interface.(fmt.Stringer); ok {
-		return s.String()
-	}
-	return f.String
-}
+func isChange(f zapcore.Field) bool { return f.Key == "state" || f.Key == "action" }

@@ -61,20 +61,37 @@ func TestWhatIsNotTheSameIsNotHeldBack(t *testing.T) {
 			log.Info("stopping") // of no bus
 			log.Debug("request served", zap.String("bus", "bus5"))
 		}
-		if got := lines.take(); len(got) != 4 {
+		for _, bus := range []string{"bus5", "bus6"} {
+			log.Warn("late", zap.String("bus", bus))
+			log.Warn("lost", zap.String("bus", bus))
+		}
+		if got := lines.take(); len(got) != 8 {
 			t.Errorf("logged %q", got)
 		}
-		for _, bus := range []string{"bus5", "bus6"} {
-			for _, state := range []string{"Down", "Up", "Down", "Up"} {
-				log.Info("bus state", zap.String("bus", bus), zap.String("state", state))
-			}
-		}
-		lines.are(t, "bus statemap[bus:bus5 state:Down]", "bus statemap[bus:bus5 state:Up]",
-			"bus statemap[bus:bus6 state:Down]", "bus statemap[bus:bus6 state:Up]")
 		time.Sleep(2 * calmTime)
-		if got := lines.take(); len(got) != 4 {
-			t.Errorf("logged later: %q", got)
+		lines.are(t)
+	})
+}
+
+// The log ends with the state that the bus has.
+func TestBusThatFlaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, lines := calmLogger()
+		begin := time.Now()
+		for _, change := range []struct {
+			at    time.Duration
+			state string
+		}{
+			{0, "Down"}, {100, "Up"}, {200, "Degraded"}, {300, "Down"}, {400, "Up"}, {1050, "Down"}, {1080, "Up"}, {1090, "Down"}, {1100, "Up"},
+		} {
+			time.Sleep(time.Until(begin.Add(change.at * time.Millisecond)))
+			log.Info("bus state", zap.String("bus", "bus5"), zap.String("state", change.state))
 		}
+		time.Sleep(4 * calmTime)
+		lines.are(t,
+			"bus statemap[bus:bus5 state:Down]", "bus statemap[bus:bus5 state:Up]", "bus statemap[bus:bus5 state:Degraded]",
+			"bus statemap[bus:bus5 repeated:2 state:Up]",
+			"bus statemap[bus:bus5 repeated:4 state:Up]")
 	})
 }
 

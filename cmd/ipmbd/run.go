@@ -94,6 +94,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "ipmbd", version)
 		return exitOK
 	}
+	// From now on, so that it ends nobody who has not read the configuration yet.
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
 	log := newLogger(o.logLevel, stderr)
 	defer log.Sync()
 	file, config, err := configure(o, log)
@@ -105,9 +109,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "configuration is good")
 		return exitOK
 	}
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
 	options := service.Options{Config: config, File: file, Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
 	if err := service.Run(ctx, options); err != nil {
 		log.Error("stopped", zap.Error(err))
