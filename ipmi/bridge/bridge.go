@@ -14,6 +14,9 @@ import (
 type Config struct {
 	// Log keeps events; nil for nobody.
 	Log Log
+	// Now is the log's clock, which the event message buffer goes by; nil for ours. It
+	// must not block.
+	Now func() time.Time
 	// Publish is told of each event that was acknowledged. It must not block;
 	// nil for nobody.
 	Publish func(ipmi.Event)
@@ -58,6 +61,9 @@ type Bridge struct {
 func New(config Config) *Bridge {
 	if config.Publish == nil {
 		config.Publish = func(ipmi.Event) {}
+	}
+	if config.Now == nil {
+		config.Now = time.Now
 	}
 	return &Bridge{
 		config:   config,

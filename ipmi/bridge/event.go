@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"errors"
-	"time"
 
 	"ipmbd/ipmi"
 )
@@ -93,11 +92,12 @@ func (i *Interface) logs() bool {
 // they are enabled, and publishes it.
 func (i *Interface) acknowledged(e ipmi.Event) {
 	b := i.bridge
+	now := b.config.Now()
 	b.mu.Lock()
 	i.counters.add(eventsTaken)
 	for _, other := range b.interfaces {
 		if other.config.Bridged && other.config.Host == i.config.Host && other.enables&enableEventBuffer != 0 {
-			other.buffer(e.Record(noRecordID, time.Now()))
+			other.buffer(e.Record(noRecordID, now))
 		}
 	}
 	b.mu.Unlock()

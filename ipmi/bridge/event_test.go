@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"testing"
 	"time"
@@ -34,6 +36,16 @@ func TestPlatformEvent(t *testing.T) {
 		is(t, "generator and message", got[8:], "30 00 04 01 30 01 57 60 5F")
 		is(t, "flags", w.flags(), "00 00")
 		is(t, "Read Event Message Buffer", w.asks(ipmi.NetFnApp, 0x35), "80")
+	})
+
+	story(t, "the buffer's time is the log's", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0C)
+		w.ahead = -10 * 365 * 24 * time.Hour // as Set SEL Time has it
+		w.bus0.reports(t, 1)
+		want := binary.LittleEndian.AppendUint32(nil, uint32(time.Now().Add(w.ahead).Unix()))
+		if got := w.asks(ipmi.NetFnApp, 0x35); !bytes.Equal(got[4:8], want) {
+			t.Errorf("% X, want the time % X", got, want)
+		}
 	})
 
 	story(t, "a repeat is answered again and logged once", func(t *testing.T, w *world) {
