@@ -86,7 +86,7 @@ func newOpenIPMIBus(ch ChannelConfig, commands *openIPMICommands, on system, ope
 		past:      make(map[string]uint64),
 	}
 	b.begin = sync.OnceFunc(func() { close(b.begun) })
-	b.events = newOpenIPMIEvents(ch, iface.Report, b.log)
+	b.events = newOpenIPMIEvents(ch, iface.Take, b.log)
 	b.engine = ipmb.New(ipmb.Config{
 		Address:   noNode,
 		Interface: ch.Name,

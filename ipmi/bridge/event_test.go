@@ -172,6 +172,52 @@ func TestEventReceiver(t *testing.T) {
 	})
 }
 
+// What a host has set is not another's, and turns off our own events about it only.
+func TestEventReceiverOfEachHost(t *testing.T) {
+	story(t, "events are turned off for one host", func(t *testing.T, w *world) {
+		other := w.bridge.NewInterface(InterfaceConfig{Name: "host1", Channel: ipmi.ChannelSystemInterface, Host: 1, Bridged: true})
+		w.bridge.Add(other, nil)
+		ofOther := func() []byte {
+			req := &ipmi.Request{Interface: "host1", Channel: ipmi.ChannelSystemInterface, NetFn: ipmi.NetFnSensor, Command: 0x01}
+			response, err := other.Handler(ipmi.HandlerFunc(nobody)).ServeIPMI(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return append([]byte{byte(response.Code)}, response.Data...)
+		}
+		expiry := ipmi.Event{Generator: 0x0020, Message: [7]byte{4, 0x23, 0, 0x6F, 1, 0xFF, 0xFF}}
+		report := func(i *Interface, logged int) {
+			t.Helper()
+			if err := i.Report(t.Context(), expiry); err != nil || len(w.log.events) != logged || len(w.published) != logged {
+				t.Errorf("%v, logged %v, published %v", err, w.log.events, w.published)
+			}
+		}
+		is(t, "off", w.asks(ipmi.NetFnSensor, 0x00, 0xFF, 0x00), "00")
+		is(t, "the other host's", ofOther(), "00 20 00")
+		report(w.host, 0)
+		report(w.bus0.Interface, 0) // of the same host
+		report(other, 1)
+		if code := w.bus0.reports(t, 1); code != ipmi.CodeOK || len(w.log.events) != 2 {
+			t.Errorf("a node's: %v, logged %v", code, w.log.events)
+		}
+		if n := w.host.Statistics()["events-turned-off"]; n != 1 {
+			t.Errorf("%d are counted", n)
+		}
+		is(t, "on again", w.asks(ipmi.NetFnSensor, 0x00, 0x20, 0x00), "00")
+		report(w.host, 3)
+	})
+
+	story(t, "forgotten with the host's last interface", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnSensor, 0x00, 0xFF, 0x00)
+		all := []*Interface{w.host, w.bus0.Interface, w.bus1.Interface}
+		for _, i := range all {
+			is(t, "while there is one", w.asks(ipmi.NetFnSensor, 0x01), "00 FF 00")
+			w.bridge.Remove(i)
+		}
+		is(t, "for its successor", w.asks(ipmi.NetFnSensor, 0x01), "00 20 00")
+	})
+}
+
 func TestEventOfOurOwn(t *testing.T) {
 	story(t, "goes the way of all others", func(t *testing.T, w *world) {
 		w.asks(ipmi.NetFnApp, 0x2E, 0x0C)
