@@ -61,7 +61,7 @@ func (h *HostIPMI) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Respo
 	if err != nil {
 		return ipmi.Response{}, err
 	}
-	waiting := h.requests.add(req)
+	waiting := h.requests.add(ctx, req)
 	if waiting == nil {
 		return ipmi.Response{}, ipmi.ErrBusy
 	}

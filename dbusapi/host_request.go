@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -32,11 +33,13 @@ type hostRequest struct {
 	netFn  ipmi.NetFn
 	lun    ipmi.LUN
 	cmd    ipmi.Command
+	until  time.Time          // as of takenUntil
 	answer chan ipmi.Response // has room
 }
 
-// add numbers a request; nil if no number is free.
-func (h *hostRequests) add(req *ipmi.Request) *hostRequest {
+// add numbers a request whose answer is waited for until ctx ends; nil if no number
+// is free.
+func (h *hostRequests) add(ctx context.Context, req *ipmi.Request) *hostRequest {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for range h.waiting {
@@ -44,7 +47,7 @@ func (h *hostRequests) add(req *ipmi.Request) *hostRequest {
 		if h.waiting[h.last] != nil || time.Since(h.gaveUp[h.last]) < numberRests {
 			continue
 		}
-		r := &hostRequest{h.last, req.NetFn, req.LUN, req.Command, make(chan ipmi.Response, 1)}
+		r := &hostRequest{h.last, req.NetFn, req.LUN, req.Command, takenUntil(ctx), make(chan ipmi.Response, 1)}
 		h.waiting[r.seq] = r
 		return r
 	}
@@ -63,13 +66,14 @@ func (h *hostRequests) giveUp(r *hostRequest) bool {
 	return true
 }
 
-// answer answers a request, once. The errors are errUnknownID and errOtherRequest.
+// answer answers a request, once and in time. The errors are errUnknownID and
+// errOtherRequest.
 func (h *hostRequests) answer(sender string, seq uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, res ipmi.Response) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.waiting[seq]
 	switch {
-	case r == nil:
+	case r == nil, isPast(r.until):
 		return errUnknownID
 	case netFn.Request() != r.netFn || lun != r.lun || cmd != r.cmd:
 		return errOtherRequest

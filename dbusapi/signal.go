@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"ipmbd/ipmi"
 )
@@ -13,29 +14,49 @@ const receivedMessage = busObjectInterface + ".ReceivedMessage"
 
 // waiting is the requests that wait for a sendResponse, by id.
 type waiting struct {
-	mu      sync.Mutex
-	answers map[uint64]chan ipmi.Response
+	mu       sync.Mutex
+	requests map[uint64]signalled
 }
 
-// add returns where the answer to a request will be.
-func (w *waiting) add(id uint64) <-chan ipmi.Response {
-	answer := make(chan ipmi.Response, 1)
+// signalled is one of them.
+type signalled struct {
+	until  time.Time          // as of takenUntil
+	answer chan ipmi.Response // has room
+}
+
+// add returns where the answer to a request will be, which is waited for until ctx
+// ends.
+func (w *waiting) add(ctx context.Context, id uint64) <-chan ipmi.Response {
+	r := signalled{takenUntil(ctx), make(chan ipmi.Response, 1)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.answers == nil {
-		w.answers = make(map[uint64]chan ipmi.Response)
+	if w.requests == nil {
+		w.requests = make(map[uint64]signalled)
 	}
-	w.answers[id] = answer
-	return answer
+	w.requests[id] = r
+	return r.answer
 }
 
-// take ends the wait of a request: only one caller gets its channel.
-func (w *waiting) take(id uint64) (chan<- ipmi.Response, bool) {
+// answer answers a request, once and in time, and reports whether it has.
+func (w *waiting) answer(id uint64, res ipmi.Response) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	answer, ok := w.answers[id]
-	delete(w.answers, id)
-	return answer, ok
+	r, ok := w.requests[id]
+	if !ok || isPast(r.until) {
+		return false
+	}
+	delete(w.requests, id)
+	r.answer <- res
+	return true
+}
+
+// giveUp ends the wait of a request, and reports whether it was without an answer.
+func (w *waiting) giveUp(id uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.requests[id]
+	delete(w.requests, id)
+	return ok
 }
 
 // SignalHandler is the handler of a bus whose requests are answered by clients
@@ -54,8 +75,8 @@ func (o *BusObject) serveBySignal(ctx context.Context, req *ipmi.Request) (ipmi.
 		return ipmi.Response{}, ipmi.ErrNoHandler
 	}
 	id := o.server.nextID()
-	answer := o.waiting.add(id)
-	defer o.waiting.take(id)
+	answer := o.waiting.add(ctx, id)
+	defer o.waiting.giveUp(id)
 	if !o.announce(id, req) {
 		return ipmi.Response{}, ipmi.ErrBusy
 	}
@@ -66,17 +87,20 @@ func (o *BusObject) serveBySignal(ctx context.Context, req *ipmi.Request) (ipmi.
 	case <-shortly(ctx):
 	}
 	if !errors.Is(ctx.Err(), context.Canceled) && !o.server.answerers.any() {
-		// Who took the request from those that wait is about to answer it.
-		if _, unanswered := o.waiting.take(id); unanswered {
+		if o.waiting.giveUp(id) {
 			return ipmi.Response{}, ipmi.ErrNoHandler
 		}
+		return <-answer, nil
 	}
 	select {
 	case res := <-answer:
 		return res, nil
 	case <-ctx.Done():
-		return ipmi.Response{}, endOf(ctx)
 	}
+	if !o.waiting.giveUp(id) {
+		return <-answer, nil
+	}
+	return ipmi.Response{}, endOf(ctx)
 }
 
 // Announce is a handler that emits ReceivedMessage for each request and lets
@@ -105,10 +129,9 @@ func sendResponse(ctx context.Context, c *call) ([]any, error) {
 		return nil, errNotAnswered
 	}
 	c.server.answerers.add(ctx, c.sender)
-	answer, ok := o.waiting.take(c.args[0].(uint64))
-	if !ok {
+	res := ipmi.Response{Code: ipmi.CompletionCode(c.args[1].(byte)), Data: c.args[2].([]byte)}
+	if !o.waiting.answer(c.args[0].(uint64), res) {
 		return nil, errUnknownID
 	}
-	answer <- ipmi.Response{Code: ipmi.CompletionCode(c.args[1].(byte)), Data: c.args[2].([]byte)}
 	return nil, nil
 }

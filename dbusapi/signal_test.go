@@ -156,23 +156,54 @@ func TestUnansweredRequests(t *testing.T) {
 	}
 }
 
-func TestAnswerInTheLastTwentieth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := deafRig()
-		o.server.answerers.add(t.Context(), ":1.5")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		done := serve(ctx, o.SignalHandler(), fromME())
-		time.Sleep(990 * time.Millisecond)
-		answer, ok := o.waiting.take(o.server.ids.Load())
-		if !ok {
-			t.Fatal("the request does not wait")
-		}
-		answer <- ipmi.Response{}
-		if got := <-done; got.err != nil {
-			t.Errorf("%+v", got)
-		}
-	})
+// What is taken is what the requester gets: an answer that may come too late for
+// him is refused.
+func TestAnswerNearTheDeadline(t *testing.T) {
+	const limit = 5 * time.Second
+	for name, tt := range map[string]struct {
+		after time.Duration
+		taken bool
+	}{
+		"in the last twentieth":        {limit - limit/40, true},
+		"in the last moment":           {limit - answerTime, false},
+		"just before the time is over": {limit - 1, false},
+		"when it is over":              {limit, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := deafRig()
+				o.server.answerers.add(t.Context(), ":1.5")
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				defer cancel()
+				done := serve(ctx, o.SignalHandler(), fromME())
+				synctest.Wait()
+				time.Sleep(tt.after)
+				taken := o.waiting.answer(o.server.ids.Load(), ipmi.Response{})
+				if got := <-done; taken != tt.taken || (got.err == nil) != taken {
+					t.Errorf("taken: %v, and the requester has %+v", taken, got)
+				}
+			})
+		})
+	}
+}
+
+// Between the end of the time and the handler's noticing, an answer that was taken
+// is given.
+func TestAnswerIsNotLostAtTheEndOfARequest(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			o := deafRig()
+			o.server.answerers.add(t.Context(), ":1.5")
+			ctx, cancel := context.WithCancel(t.Context())
+			done := serve(ctx, o.SignalHandler(), fromME())
+			synctest.Wait()
+			taken := o.waiting.answer(o.server.ids.Load(), ipmi.Response{Code: 0xC9})
+			cancel()
+			if got := <-done; !taken || got.err != nil || got.res.Code != 0xC9 {
+				t.Fatalf("taken: %v, and the requester has %+v", taken, got)
+			}
+		})
+	}
 }
 
 func TestAnswerersAreBounded(t *testing.T) {
@@ -253,7 +284,7 @@ func TestFullSignalQueueHoldsNobodyUp(t *testing.T) {
 	if n := r.object.statistics()["dbus-signals-dropped"]; n != 1 {
 		t.Errorf("%d signals dropped", n)
 	}
-	if n := len(r.object.waiting.answers); n != 0 {
+	if n := len(r.object.waiting.requests); n != 0 {
 		t.Errorf("%d requests wait", n)
 	}
 }

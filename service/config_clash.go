@@ -20,6 +20,7 @@ type want struct {
 	key    string
 	value  any
 	shared bool
+	remedy string // what to do when it is somebody's already, empty where that is plain
 }
 
 // wants is what the channel at key lays claim to: index, device, name and bus name.
@@ -40,13 +41,14 @@ func (c ChannelConfig) wants(key string, faults []Fault) []want {
 		wants = append(wants, want{what: "name " + c.WithDefaults().Name, key: key + ".slave-path", value: c.SlavePath})
 	}
 	if c.Handler == HandlerHost {
-		wants = append(wants, want{"bus name " + c.WithDefaults().BusName, key + ".bus-name", c.BusName, true})
+		wants = append(wants, want{what: "bus name " + c.WithDefaults().BusName, key: key + ".bus-name", value: c.BusName, shared: true})
 	}
 	return wants
 }
 
 // wants is what the host at key lays claim to: path, name, bus name, and btbridge's;
-// on an OpenIPMI device a channel of it, and an index.
+// a virtual machine also a devIndex, since it is a host for itself; on an OpenIPMI
+// device a channel of it, and an index.
 func (c HostConfig) wants(key string) []want {
 	name := c.word()
 	wants := []want{{what: "name " + name, key: key + ".name", value: c.Name}}
@@ -55,6 +57,10 @@ func (c HostConfig) wants(key string) []want {
 		return append(wants,
 			want{what: fmt.Sprintf("channel %d of %s", *bus.IPMIChannel, c.Path), key: key + ".path", value: c.Path},
 			want{what: fmt.Sprintf("index %d", bus.Index()), key: key + ".devIndex", value: c.DevIndex})
+	}
+	if c.Type == HostVM {
+		wants = append(wants, want{what: fmt.Sprintf("the machine of devIndex %d", c.DevIndex), key: key + ".devIndex", value: c.DevIndex,
+			remedy: ": give each machine its own devIndex"})
 	}
 	wants = append(wants, want{what: "path " + c.Path, key: key + ".path", value: c.Path})
 	if name != "" {
@@ -72,7 +78,7 @@ func (t claims) clashes(wants []want) []Fault {
 	for _, w := range wants {
 		had, taken := t[w.what]
 		free := !taken || had.shared && w.shared
-		check.that(free || hasFault(check.faults, w.key), w.key, w.value, w.what+" belongs to "+had.owner)
+		check.that(free || hasFault(check.faults, w.key), w.key, w.value, w.what+" belongs to "+had.owner+w.remedy)
 	}
 	return check.faults
 }

@@ -43,3 +43,35 @@ func TestLegacyAPIInAFile(t *testing.T) {
 		})
 	}
 }
+
+// A virtual machine is a host for itself: who shares its devIndex shares its watchdog,
+// its boot options and its state.
+func TestMachinesAndTheirDevIndex(t *testing.T) {
+	const (
+		vm  = `{"type": "vm", "name": "host0", "path": "unix:/run/host0"}`
+		kcs = `{"type": "kcs", "path": "/dev/ipmi-kcs3"}`
+		bt  = `{"type": "bt", "path": "/dev/ipmi-bt-host"}`
+	)
+	second := func(keys string) string {
+		return `{"type": "vm", "name": "host1", "path": "unix:/run/host1"` + keys + `}`
+	}
+	for name, tt := range map[string]struct{ hosts, want string }{
+		"one each":                     {vm + "," + second(`, "devIndex": 1`), ""},
+		"both without":                 {vm + "," + second(""), "hosts[1].devIndex = 0: the machine of devIndex 0 belongs to hosts[0]: give each machine its own devIndex"},
+		"one says what is the default": {second(`, "devIndex": 0`) + "," + vm, "hosts[1].devIndex = 0: the machine of devIndex 0 belongs to hosts[0]"},
+		"both the same":                {second(`, "devIndex": 3`) + "," + strings.ReplaceAll(second(`, "devIndex": 3`), "host1", "host2"), "hosts[1].devIndex = 3"},
+		"interfaces of one host":       {kcs + "," + bt, ""},
+		"a machine and a bus":          {second(`, "devIndex": 4`), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			channels := `{"type": "ipmb", "slave-path": "/dev/ipmb-4", "remote-addr": 64, "devIndex": 4}`
+			_, _, err := ParseConfig(strictFile, []byte(`{"channels": [`+channels+`], "hosts": [`+tt.hosts+`]}`))
+			if tt.want == "" && err == nil {
+				return
+			}
+			if err == nil || tt.want == "" || strings.Count(err.Error(), "\n") > 0 || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
+	}
+}

@@ -275,11 +275,17 @@ const turnTime = 2 * time.Second
 // hostSMS implements dbusapi.SMS.
 type hostSMS struct{ *hostInterface }
 
-// SetAttention implements dbusapi.SMS.
+// SetAttention implements dbusapi.SMS. What has failed is not done later either.
 func (h hostSMS) SetAttention(ctx context.Context, raised bool) error {
-	h.forced.Store(raised)
 	// When this has its turn, the host is shown what there is then.
-	return h.do(ctx, func(p host.Port) error { return p.SetAttention(h.attention()) })
+	return h.do(ctx, func(p host.Port) error {
+		before := h.forced.Swap(raised)
+		err := p.SetAttention(h.attention())
+		if err != nil {
+			h.forced.Store(before)
+		}
+		return err
+	})
 }
 
 // ForceAbort implements dbusapi.SMS.

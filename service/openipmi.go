@@ -86,7 +86,7 @@ func newOpenIPMIBus(ch ChannelConfig, commands *openIPMICommands, on system, ope
 		past:      make(map[string]uint64),
 	}
 	b.begin = sync.OnceFunc(func() { close(b.begun) })
-	b.events = newOpenIPMIEvents(ch, iface.Report, b.log)
+	b.events = newOpenIPMIEvents(ch, iface.Take, b.log)
 	b.engine = ipmb.New(ipmb.Config{
 		Address:   noNode,
 		Interface: ch.Name,
@@ -149,6 +149,7 @@ func (b *openIPMIBus) Run(ctx context.Context) {
 		d.Close()
 		b.ended(d)
 	}
+	b.events.end(ctx)
 }
 
 // serve serves a device until it ends, or ctx does.
@@ -231,8 +232,13 @@ func addAll(sum, counters map[string]uint64) {
 // Pulse implements Bus.
 func (b *openIPMIBus) Pulse(ctx context.Context) { b.engine.Pulse(ctx) }
 
-// Drain implements Bus.
-func (b *openIPMIBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }
+// Drain implements Bus: for requests, and for events on their way to the log.
+func (b *openIPMIBus) Drain(ctx context.Context) {
+	var draining sync.WaitGroup
+	draining.Go(func() { b.engine.Drain(ctx) })
+	draining.Go(func() { b.events.drain(ctx) })
+	draining.Wait()
+}
 
 // Broadcast implements dbusapi.Bus: the driver sends nothing without awaiting an
 // answer.

@@ -17,6 +17,8 @@ const (
 	maxOpenIPMIEvents = 16
 	// openIPMILogTime is how long the log has for an event.
 	openIPMILogTime = 5 * time.Second
+	// openIPMILastTime is how long the log has for the last ones, when the bus ends.
+	openIPMILastTime = endTime / 2
 )
 
 // openIPMIEvents are the events of a management controller on their way into the log
@@ -27,15 +29,17 @@ type openIPMIEvents struct {
 	report func(ctx context.Context, e ipmi.Event) error
 	log    *zap.Logger
 	wake   chan struct{}
+	turn   chan struct{} // full while somebody reports
 
 	mu       sync.Mutex
 	waiting  []ipmi.Event
+	draining bool // no more are wanted
 	received uint64
 	others   uint64 // records that are no events
 }
 
 func newOpenIPMIEvents(ch ChannelConfig, report func(context.Context, ipmi.Event) error, log *zap.Logger) *openIPMIEvents {
-	return &openIPMIEvents{config: ch, report: report, log: log, wake: make(chan struct{}, 1)}
+	return &openIPMIEvents{config: ch, report: report, log: log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 }
 
 // take takes a record of the driver's. One of an OEM type is in the controller's log
@@ -51,9 +55,14 @@ func (q *openIPMIEvents) take(record []byte) {
 	}
 	e.Interface, e.Channel, e.Host = q.config.Name, ipmi.ChannelSystemInterface, q.config.DevIndex
 	q.waiting = append(q.waiting, e)
+	q.look()
+}
+
+// look wakes run.
+func (q *openIPMIEvents) look() {
 	select {
 	case q.wake <- struct{}{}:
-	default:
+	default: // It has been woken already.
 	}
 }
 
@@ -62,8 +71,8 @@ func (q *openIPMIEvents) run(ctx context.Context, d openIPMIDevice) {
 	var retry backoff
 	wanted := false // by us, as the driver knows
 	for ctx.Err() == nil {
-		n := q.len()
-		if want := n < maxOpenIPMIEvents && (wanted || n == 0); want != wanted {
+		n, draining := q.state()
+		if want := !draining && n < maxOpenIPMIEvents && (wanted || n == 0); want != wanted {
 			if err := d.SetEvents(want); err != nil {
 				q.log.Warn("events are not received", zap.Error(err))
 				return // The device ends as well.
@@ -95,15 +104,65 @@ func (q *openIPMIEvents) wait(ctx context.Context, later <-chan time.Time) {
 	}
 }
 
-func (q *openIPMIEvents) len() int {
+func (q *openIPMIEvents) state() (waiting int, draining bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting)
+	return len(q.waiting), q.draining
 }
 
-// reportFirst reports the oldest event, and forgets it when it is in the log.
-func (q *openIPMIEvents) reportFirst(ctx context.Context) error {
+// drain leaves to the driver what it has, and reports what is here until ctx ends,
+// with or without a device.
+func (q *openIPMIEvents) drain(ctx context.Context) {
 	q.mu.Lock()
+	q.draining = true
+	q.look()
+	q.mu.Unlock()
+	var retry backoff
+	for q.reportAll(ctx) != nil && ctx.Err() == nil {
+		timer := time.NewTimer(retry.after(0))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// end reports what has come since, when run and drain have returned, and tells what
+// the log does not take.
+func (q *openIPMIEvents) end(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openIPMILastTime)
+	defer cancel()
+	if err := q.reportAll(ctx); err != nil {
+		n, _ := q.state()
+		q.log.Error("events of the controller are lost", zap.Int("events", n), zap.Error(err))
+	}
+}
+
+// reportAll reports all events, until one cannot be.
+func (q *openIPMIEvents) reportAll(ctx context.Context) error {
+	for n, _ := q.state(); n > 0; n, _ = q.state() {
+		if err := q.reportFirst(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reportFirst reports the oldest event, if there is one, and forgets it when it is in
+// the log.
+func (q *openIPMIEvents) reportFirst(ctx context.Context) error {
+	select {
+	case q.turn <- struct{}{}:
+		defer func() { <-q.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	q.mu.Lock()
+	if len(q.waiting) == 0 {
+		q.mu.Unlock()
+		return nil
+	}
 	e := q.waiting[0]
 	q.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, openIPMILogTime)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
 	"ipmbd/dbusapi"
@@ -175,6 +176,7 @@ type lab struct {
 	config  HostConfig
 	handler ipmi.Handler
 	report  func(context.Context, ipmi.Event) error
+	log     *zap.Logger
 	told    []health
 	mu      sync.Mutex
 }
@@ -206,8 +208,11 @@ func (l *lab) run(t *testing.T) (stop func()) {
 	if l.handler == nil {
 		l.handler = &l.mux
 	}
+	if l.log == nil {
+		l.log = zap.NewNop()
+	}
 	commands := &openIPMICommands{mux: &l.mux, channel: *ch.IPMIChannel, always: config.Commands}
-	l.bus = newOpenIPMIBus(ch, commands, l.machine.system(), open, l.handler, noInterface(), l, zap.NewNop())
+	l.bus = newOpenIPMIBus(ch, commands, l.machine.system(), open, l.handler, noInterface(), l, l.log)
 	if l.report != nil {
 		l.bus.events.report = l.report
 	}
@@ -588,6 +593,75 @@ func TestOpenIPMIEvents(t *testing.T) {
 			t.Errorf("counted %d and %d", statistics["driver-events"], statistics["driver-events-other"])
 		}
 	})
+}
+
+// TestOpenIPMIEventsAtTheEnd: what the driver has given away is not dropped when the bus
+// ends, or it is said how much is.
+func TestOpenIPMIEventsAtTheEnd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		free   time.Duration // from the beginning of Drain until the log takes events
+		gone   bool          // the device, before
+		drains bool
+		logged []byte
+		lost   int64
+	}{
+		"the log takes them in time":    {time.Second, false, true, []byte{1, 2, 3, 4}, 0},
+		"the device has gone":           {time.Second, true, true, []byte{1, 2, 3, 4}, 0},
+		"what comes while the bus ends": {0, false, false, []byte{1, 2, 3, 4}, 0},
+		"the log takes none":            {time.Hour, false, true, nil, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, lines := observer.New(zap.ErrorLevel)
+				d := newDriver()
+				l := &lab{devices: []*driver{d}, log: zap.New(core)}
+				var logged []byte
+				free := time.Now().Add(time.Hour)
+				l.report = func(_ context.Context, e ipmi.Event) error {
+					if time.Now().Before(free) {
+						return ipmi.ErrNoSpace
+					}
+					logged = append(logged, e.Message[2])
+					return nil
+				}
+				stop := l.run(t)
+				for i := range byte(4) {
+					d.incoming <- record(1 + i)
+				}
+				time.Sleep(time.Minute)
+				if tt.gone {
+					l.has(nil)
+					close(d.over)
+				}
+				synctest.Wait()
+				free = time.Now().Add(tt.free)
+				begun := time.Now()
+				if tt.drains {
+					ctx, cancel := context.WithTimeout(t.Context(), drainTime)
+					defer cancel()
+					l.bus.Drain(ctx)
+					synctest.Wait()
+					if told := d.toldOfEvents(); !tt.gone && !cmp.Equal([]bool{true, false}, told) {
+						t.Errorf("the driver is told %v", told)
+					}
+				}
+				stop()
+				if took := time.Since(begun); took > drainTime+openIPMILastTime {
+					t.Errorf("it took %v", took)
+				}
+				if diff := cmp.Diff(tt.logged, logged); diff != "" {
+					t.Errorf("logged: %s", diff)
+				}
+				said := int64(0)
+				for _, line := range lines.FilterMessage("events of the controller are lost").All() {
+					said += line.ContextMap()["events"].(int64)
+				}
+				if said != tt.lost {
+					t.Errorf("%d are said to be lost, want %d", said, tt.lost)
+				}
+			})
+		})
+	}
 }
 
 func TestOpenIPMIProperties(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 func (s *service) openRouter() error {
 	s.bridge = bridge.New(bridge.Config{
 		Log:     &eventLog{system: s.server.SystemLog(), own: s.storage.Log, log: s.log},
+		Now:     s.storage.Log.Now,
 		Publish: s.server.PlatformEvent,
 	})
 	s.openBMC()

@@ -83,11 +83,12 @@ func (l *Log) limit() int {
 // Add adds an event and returns when it is kept; ErrNoSpace when the log is
 // full.
 func (l *Log) Add(_ context.Context, e ipmi.Event) error {
-	_, err := l.add(sel.Record(e.Record(0, l.now())))
+	_, err := l.add(sel.Record(e.Record(0, l.Now())))
 	return err
 }
 
-func (l *Log) now() time.Time {
+// Now is the time of the log's own clock, which Set SEL Time sets.
+func (l *Log) Now() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.state.now()

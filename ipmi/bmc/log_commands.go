@@ -106,7 +106,7 @@ func getLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 // the log's to give.
 func addLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 	r := sel.Record(req.Data)
-	stamp(&r, b.log.now())
+	stamp(&r, b.log.Now())
 	id, err := b.log.add(r)
 	return answerID(id, ipmi.CodeOf(err))
 }
@@ -166,7 +166,7 @@ func clearLog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 }
 
 func getLogTime(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
-	return answer(binary.LittleEndian.AppendUint32(nil, seconds(b.log.now()))...)
+	return answer(binary.LittleEndian.AppendUint32(nil, seconds(b.log.Now()))...)
 }
 
 // setLogTime sets the log's own clock.

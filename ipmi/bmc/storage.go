@@ -46,7 +46,7 @@ type Storage struct {
 
 // records makes the SDR repository of what is there.
 func (s *Storage) records() *repository {
-	r := &repository{made: s.Log.now()}
+	r := &repository{made: s.Log.Now()}
 	for _, c := range s.Controllers {
 		r.addController(c)
 	}

@@ -14,6 +14,9 @@ import (
 type Config struct {
 	// Log keeps events; nil for nobody.
 	Log Log
+	// Now is the log's clock, which the event message buffer goes by; nil for ours. It
+	// must not block.
+	Now func() time.Time
 	// Publish is told of each event that was acknowledged. It must not block;
 	// nil for nobody.
 	Publish func(ipmi.Event)
@@ -49,9 +52,9 @@ type Bridge struct {
 
 	mu         sync.Mutex
 	interfaces []*Interface
-	receiver   eventReceiver
-	running    context.Context // of Run; nil while it does not
-	waiters    sync.WaitGroup  // for responses; added to while running
+	receivers  map[int]eventReceiver // by host, where one was set
+	running    context.Context       // of Run; nil while it does not
+	waiters    sync.WaitGroup        // for responses; added to while running
 }
 
 // New makes a bridge without interfaces.
@@ -59,10 +62,13 @@ func New(config Config) *Bridge {
 	if config.Publish == nil {
 		config.Publish = func(ipmi.Event) {}
 	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
 	return &Bridge{
-		config:   config,
-		changed:  make(chan struct{}, 1),
-		receiver: eventReceiver{address: ipmb.DefaultAddress},
+		config:    config,
+		changed:   make(chan struct{}, 1),
+		receivers: make(map[int]eventReceiver),
 	}
 }
 
@@ -76,11 +82,16 @@ func (b *Bridge) Add(i *Interface, bus Bus) {
 }
 
 // Remove ends what Add began. What waits in the interface's queue is lost, and the
-// requests from it that wait in others' to be answered.
+// requests from it that wait in others' to be answered; with a host's last one, what
+// the host has set.
 func (b *Bridge) Remove(i *Interface) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.interfaces = slices.DeleteFunc(b.interfaces, func(other *Interface) bool { return other == i })
+	ofHost := func(other *Interface) bool { return other.config.Host == i.config.Host }
+	if !slices.ContainsFunc(b.interfaces, ofHost) {
+		delete(b.receivers, i.config.Host)
+	}
 	for _, other := range b.interfaces {
 		other.queue.drop(func(m message) bool { return m.from == i && !m.frame.NetFn.IsResponse() })
 	}

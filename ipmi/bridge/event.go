@@ -3,20 +3,28 @@ package bridge
 import (
 	"context"
 	"errors"
-	"time"
 
+	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
-// eventReceiver is where this controller's own events go (IPMI v2.0, sections
-// 29.1 and 29.2).
+// eventReceiver is where a host wants this controller's own events (IPMI v2.0,
+// sections 29.1 and 29.2). They are in the log of this controller, which is its event
+// receiver, whatever the address is; but noEventReceiver turns them off.
 type eventReceiver struct {
 	address ipmi.Address
 	lun     ipmi.LUN
 }
 
-// noEventReceiver turns event messages off.
 const noEventReceiver = 0xFF
+
+// receiver is that of a host, at first ourselves.
+func (b *Bridge) receiver(host int) eventReceiver {
+	if r, ok := b.receivers[host]; ok {
+		return r
+	}
+	return eventReceiver{address: ipmb.DefaultAddress}
+}
 
 // record is an event as the event message buffer has it.
 type record [16]byte
@@ -57,15 +65,35 @@ func (i *Interface) takeEvent(ctx context.Context, req *ipmi.Request) (ipmi.Resp
 	if code != ipmi.CodeOK {
 		return refuse(code)
 	}
-	if err := i.Report(ctx, e); err != nil {
+	if err := i.Take(ctx, e); err != nil {
 		return ipmi.Response{}, err
 	}
 	return answer()
 }
 
-// Report takes an event of this controller's own about the interface: it is in the
-// log, in the buffers and published when Report returns without an error.
+// Report takes an event of this controller's own about the interface's host, as Take
+// does, unless the host has turned those off.
 func (i *Interface) Report(ctx context.Context, e ipmi.Event) error {
+	if !i.generates() {
+		return nil
+	}
+	return i.Take(ctx, e)
+}
+
+func (i *Interface) generates() bool {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.receiver(i.config.Host).address != noEventReceiver {
+		return true
+	}
+	i.counters.add(eventsOff)
+	return false
+}
+
+// Take takes an event that has come to the interface: it is in the log, in the
+// buffers and published when Take returns without an error.
+func (i *Interface) Take(ctx context.Context, e ipmi.Event) error {
 	if i.logs() {
 		if err := i.bridge.config.Log.Add(ctx, e); err != nil {
 			i.bridge.count(i, eventsFailed)
@@ -93,11 +121,12 @@ func (i *Interface) logs() bool {
 // they are enabled, and publishes it.
 func (i *Interface) acknowledged(e ipmi.Event) {
 	b := i.bridge
+	now := b.config.Now()
 	b.mu.Lock()
 	i.counters.add(eventsTaken)
 	for _, other := range b.interfaces {
 		if other.config.Bridged && other.config.Host == i.config.Host && other.enables&enableEventBuffer != 0 {
-			other.buffer(e.Record(noRecordID, time.Now()))
+			other.buffer(e.Record(noRecordID, now))
 		}
 	}
 	b.mu.Unlock()
@@ -129,7 +158,7 @@ func readEventBuffer(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Res
 	return answer(oldest[:]...)
 }
 
-// setEventReceiver serves Set Event Receiver.
+// setEventReceiver serves Set Event Receiver, of the interface's host only.
 func setEventReceiver(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
 	address, lun := req.Data[0], req.Data[1]
 	if address&1 != 0 && address != noEventReceiver || lun > byte(ipmi.MaxLUN) {
@@ -138,7 +167,7 @@ func setEventReceiver(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.receiver = eventReceiver{ipmi.Address(address), ipmi.LUN(lun)}
+	b.receivers[i.config.Host] = eventReceiver{ipmi.Address(address), ipmi.LUN(lun)}
 	return answer()
 }
 
@@ -147,5 +176,6 @@ func getEventReceiver(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Re
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return answer(byte(b.receiver.address), byte(b.receiver.lun))
+	r := b.receiver(i.config.Host)
+	return answer(byte(r.address), byte(r.lun))
 }

@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"testing"
 	"time"
@@ -34,6 +36,16 @@ func TestPlatformEvent(t *testing.T) {
 		is(t, "generator and message", got[8:], "30 00 04 01 30 01 57 60 5F")
 		is(t, "flags", w.flags(), "00 00")
 		is(t, "Read Event Message Buffer", w.asks(ipmi.NetFnApp, 0x35), "80")
+	})
+
+	story(t, "the buffer's time is the log's", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0C)
+		w.ahead = -10 * 365 * 24 * time.Hour // as Set SEL Time has it
+		w.bus0.reports(t, 1)
+		want := binary.LittleEndian.AppendUint32(nil, uint32(time.Now().Add(w.ahead).Unix()))
+		if got := w.asks(ipmi.NetFnApp, 0x35); !bytes.Equal(got[4:8], want) {
+			t.Errorf("% X, want the time % X", got, want)
+		}
 	})
 
 	story(t, "a repeat is answered again and logged once", func(t *testing.T, w *world) {
@@ -157,6 +169,52 @@ func TestEventReceiver(t *testing.T) {
 		is(t, "an odd address", receiver(0x21, 0x00), "CC")
 		is(t, "a LUN over 3", receiver(0x20, 0x04), "CC")
 		is(t, "too short", receiver(0x20), "C7")
+	})
+}
+
+// What a host has set is not another's, and turns off our own events about it only.
+func TestEventReceiverOfEachHost(t *testing.T) {
+	story(t, "events are turned off for one host", func(t *testing.T, w *world) {
+		other := w.bridge.NewInterface(InterfaceConfig{Name: "host1", Channel: ipmi.ChannelSystemInterface, Host: 1, Bridged: true})
+		w.bridge.Add(other, nil)
+		ofOther := func() []byte {
+			req := &ipmi.Request{Interface: "host1", Channel: ipmi.ChannelSystemInterface, NetFn: ipmi.NetFnSensor, Command: 0x01}
+			response, err := other.Handler(ipmi.HandlerFunc(nobody)).ServeIPMI(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return append([]byte{byte(response.Code)}, response.Data...)
+		}
+		expiry := ipmi.Event{Generator: 0x0020, Message: [7]byte{4, 0x23, 0, 0x6F, 1, 0xFF, 0xFF}}
+		report := func(i *Interface, logged int) {
+			t.Helper()
+			if err := i.Report(t.Context(), expiry); err != nil || len(w.log.events) != logged || len(w.published) != logged {
+				t.Errorf("%v, logged %v, published %v", err, w.log.events, w.published)
+			}
+		}
+		is(t, "off", w.asks(ipmi.NetFnSensor, 0x00, 0xFF, 0x00), "00")
+		is(t, "the other host's", ofOther(), "00 20 00")
+		report(w.host, 0)
+		report(w.bus0.Interface, 0) // of the same host
+		report(other, 1)
+		if code := w.bus0.reports(t, 1); code != ipmi.CodeOK || len(w.log.events) != 2 {
+			t.Errorf("a node's: %v, logged %v", code, w.log.events)
+		}
+		if n := w.host.Statistics()["events-turned-off"]; n != 1 {
+			t.Errorf("%d are counted", n)
+		}
+		is(t, "on again", w.asks(ipmi.NetFnSensor, 0x00, 0x20, 0x00), "00")
+		report(w.host, 3)
+	})
+
+	story(t, "forgotten with the host's last interface", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnSensor, 0x00, 0xFF, 0x00)
+		all := []*Interface{w.host, w.bus0.Interface, w.bus1.Interface}
+		for _, i := range all {
+			is(t, "while there is one", w.asks(ipmi.NetFnSensor, 0x01), "00 FF 00")
+			w.bridge.Remove(i)
+		}
+		is(t, "for its successor", w.asks(ipmi.NetFnSensor, 0x01), "00 20 00")
 	})
 }
 

@@ -15,6 +15,7 @@ const (
 	eventsTaken
 	eventsFailed
 	eventsNotBuffered
+	eventsOff
 
 	counterCount
 )
@@ -31,6 +32,7 @@ var counterNames = [counterCount]string{
 	eventsTaken:       "events-taken",
 	eventsFailed:      "events-failed",
 	eventsNotBuffered: "events-not-buffered",
+	eventsOff:         "events-turned-off",
 }
 
 // counters are guarded by the bridge's mutex.

@@ -35,6 +35,7 @@ type world struct {
 	t         *testing.T
 	bridge    *Bridge
 	log       *fakeLog
+	ahead     time.Duration // the log's clock, of ours
 	published []ipmi.Event
 	attention []Attention // what the host was shown, in order
 
@@ -59,7 +60,7 @@ func story(t *testing.T, name string, tell func(t *testing.T, w *world)) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &world{t: t, log: &fakeLog{}}
-			w.bridge = New(Config{Log: w.log, Publish: func(e ipmi.Event) { w.published = append(w.published, e) }})
+			w.bridge = New(Config{Log: w.log, Now: func() time.Time { return time.Now().Add(w.ahead) }, Publish: func(e ipmi.Event) { w.published = append(w.published, e) }})
 			ctx, stop := context.WithCancel(t.Context())
 			var loops sync.WaitGroup
 			defer loops.Wait()

@@ -134,7 +134,6 @@ func (l *Loop) Run(ctx context.Context, p Port) error {
 			}
 		})
 	}
-	r.startReader()
 	loops.Go(func() {
 		<-ctx.Done()
 		p.Close()
@@ -258,9 +257,13 @@ func (r *run) relieve() {
 	r.startReader()
 }
 
-// serve answers the requests in order until ctx ends or the Port fails.
+// serve shows the host the attention, and then answers the requests in order until
+// ctx ends or the Port fails.
 func (r *run) serve(ctx context.Context) error {
 	err := r.locked(func() error { return r.tell(true) })
+	if err == nil {
+		r.startReader() // No answer comes before that.
+	}
 	for err == nil {
 		select {
 		case <-ctx.Done():

@@ -313,3 +313,39 @@ func TestLoopEndsWithItsPort(t *testing.T) {
 		}
 	})
 }
+
+// eager is a port that notes what is done with it first.
+type eager struct {
+	*fakePort
+	first chan string // has room
+}
+
+func (p eager) note(what string) {
+	select {
+	case p.first <- what:
+	default:
+	}
+}
+
+func (p eager) Read() (Request, error)         { p.note("read"); return p.fakePort.Read() }
+func (p eager) SetAttention(a Attention) error { p.note("shown"); return p.fakePort.SetAttention(a) }
+
+// TestHostIsShownTheAttentionBeforeItAsks: on a machine's socket the greeting comes
+// with it, and no answer before.
+func TestHostIsShownTheAttentionBeforeItAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLoop(Config{Handler: ipmi.HandlerFunc(echo), Attention: func() Attention {
+			time.Sleep(time.Second) // in which whoever reads has begun
+			return Attention{}
+		}})
+		p := eager{newFakePort(), make(chan string, 1)}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(ctx, p) }()
+		if first := <-p.first; first != "shown" {
+			t.Errorf("first: %s", first)
+		}
+		stop()
+		<-ended
+	})
+}

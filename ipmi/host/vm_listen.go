@@ -2,10 +2,13 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"ipmbd/internal/socket"
@@ -76,8 +79,8 @@ func NewVM(config Config, happened func(VMEvent)) *VM {
 func (v *VM) Loop() *Loop { return v.loop }
 
 // Run serves the machine on one connection after the other until ctx ends or the
-// listener fails, closes the listener and returns the cause. Who connects beside
-// the machine is hung up on.
+// listener fails, closes the listener and returns the cause. A want of descriptors
+// or of memory is waited for. Who connects beside the machine is hung up on.
 func (v *VM) Run(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	conns := make(chan net.Conn)
@@ -114,11 +117,22 @@ func (v *VM) serve(ctx context.Context, conn net.Conn) {
 // was started anew may be faster than the end of its predecessor.
 const handOver = 500 * time.Millisecond
 
+// acceptPause is the time after an accept that has failed for the moment.
+const acceptPause = 100 * time.Millisecond
+
 // accept hands on connections to who takes one, and ends those that nobody takes.
 func accept(ctx context.Context, listener net.Listener, conns chan<- net.Conn) error {
 	for {
 		conn, err := listener.Accept()
-		if err != nil {
+		switch {
+		case err == nil:
+		case isPassing(err):
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+			continue
+		default:
 			return err
 		}
 		select {
@@ -129,6 +143,17 @@ func accept(ctx context.Context, listener net.Listener, conns chan<- net.Conn) e
 			conn.Close()
 		}
 	}
+}
+
+// passing are the errors of accept(2) that tell of a lack, or of who connected, and
+// not of the listener.
+var passing = []syscall.Errno{
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+	syscall.EPERM, syscall.EPROTO, // whoever connected was turned away, or was gone
+}
+
+func isPassing(err error) bool {
+	return slices.ContainsFunc(passing, func(e syscall.Errno) bool { return errors.Is(err, e) })
 }
 
 // Act does something to the machine. ErrUnsupported: none is connected before

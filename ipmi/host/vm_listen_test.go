@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -265,5 +266,76 @@ func TestAddresses(t *testing.T) {
 		if network, name, err := ParseAddress(address); err == nil {
 			t.Errorf("%q is %s %s", address, network, name)
 		}
+	}
+}
+
+// lacking is a listener whose next accepts fail.
+type lacking struct {
+	net.Listener
+	fails  chan error
+	failed chan struct{} // told of the last; has room
+}
+
+func (l *lacking) Accept() (net.Conn, error) {
+	select {
+	case err := <-l.fails:
+		if len(l.fails) == 0 {
+			l.failed <- struct{}{}
+		}
+		return nil, &net.OpError{Op: "accept", Net: "unix", Err: os.NewSyscallError("accept4", err)}
+	default:
+		return l.Listener.Accept()
+	}
+}
+
+// TestAcceptThatFailsForTheMoment: the machine that is connected does not notice, and
+// others connect later.
+func TestAcceptThatFailsForTheMoment(t *testing.T) {
+	for _, err := range passing {
+		t.Run(err.Error(), func(t *testing.T) {
+			t.Parallel()
+			inner, failed := Listen(t.Context(), "unix:"+filepath.Join(t.TempDir(), "vm"))
+			if failed != nil {
+				t.Fatal(failed)
+			}
+			listener := &lacking{inner, make(chan error, 2), make(chan struct{}, 1)}
+			happened := make(chan VMEvent, 100)
+			v := NewVM(Config{Handler: ipmi.HandlerFunc(echo)}, func(e VMEvent) { happened <- e })
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- v.Run(ctx, listener) }()
+			first := connectMachine(t, inner.Addr())
+			first.hears("FF 01 A1 00 A1")
+			listener.fails <- err
+			listener.fails <- err
+			connectMachine(t, inner.Addr()) // It is hung up on, and the next accept fails.
+			<-listener.failed
+			first.says("01 18 01 E6 A0")
+			first.hears("01 1C 01 00 E2 A0")
+			first.conn.Close()
+			for _, want := range []VMEvent{VMConnected, VMGone} {
+				if got := <-happened; got != want {
+					t.Errorf("happened: %v, want %v", got, want)
+				}
+			}
+			second := connectMachine(t, inner.Addr())
+			second.hears("FF 01 A1 00 A1")
+			stop()
+			if got := <-ended; !errors.Is(got, context.Canceled) {
+				t.Errorf("Run: %v", got)
+			}
+		})
+	}
+}
+
+func TestListenerThatIsBrokenEndsTheRun(t *testing.T) {
+	inner, err := Listen(t.Context(), "unix:"+filepath.Join(t.TempDir(), "vm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := &lacking{inner, make(chan error, 1), make(chan struct{}, 1)}
+	listener.fails <- syscall.EINVAL
+	if err := NewVM(Config{}, nil).Run(t.Context(), listener); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("Run: %v", err)
 	}
 }

@@ -45,6 +45,7 @@ type VMPort struct {
 	in           *bufio.Reader
 	decoder      vmDecoder
 	out          []byte
+	greeted      bool // our version was sent
 	interrupts   bool // enabled
 	capabilities atomic.Uint32
 	reset        func() // told that the machine was reset; nil for nobody
@@ -132,7 +133,8 @@ func (p *VMPort) Write(r Response) error {
 // SetAttention implements Port. The first one follows the greeting: our version.
 func (p *VMPort) SetAttention(a Attention) error {
 	b := p.out[:0]
-	if cap(p.out) == 0 {
+	if !p.greeted {
+		p.greeted = true
 		b = appendVMCommand(b, vmVersion, vmVersionNumber)
 	}
 	if a.Interrupts != p.interrupts {

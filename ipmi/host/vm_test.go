@@ -3,6 +3,9 @@ package host
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -113,4 +116,37 @@ func FuzzVMDecoder(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The greeting goes with the first attention, whatever was written before.
+func TestGreetingOfAMachineThatHasAnAnswerAlready(t *testing.T) {
+	ours, theirs := socketPair(t)
+	p, err := NewVMPort(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := errors.Join(p.Write(answered(1, 0)), p.SetAttention(Attention{}), p.SetAttention(Attention{Raised: true})); err != nil {
+		t.Fatal(err)
+	}
+	(&machine{t, theirs}).hears("01 1C 01 00 E2 A0 FF 01 A1 00 A1 01 A1")
+}
+
+// socketPair is a connection and its other end.
+func socketPair(t *testing.T) (ours, theirs net.Conn) {
+	t.Helper()
+	listener, err := Listen(t.Context(), "unix:"+filepath.Join(t.TempDir(), "vm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	theirs, err = net.Dial("unix", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { theirs.Close() })
+	if ours, err = listener.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return ours, theirs
 }

@@ -86,10 +86,11 @@ type config struct {
 
 // host is a machine in ipmbd's configuration.
 type host struct {
-	Type    string `json:"type"`
-	Path    string `json:"path"`
-	Name    string `json:"name"`
-	Handler string `json:"handler"`
+	Type     string `json:"type"`
+	Path     string `json:"path"`
+	Name     string `json:"name"`
+	Handler  string `json:"handler"`
+	DevIndex int    `json:"devIndex"`
 }
 
 func newDaemon(s *stage, program string, bus *messageBus, c config) (*daemon, error) {

@@ -64,8 +64,8 @@ func (l *vmLab) open(ctx context.Context, program string) error {
 	}
 	path := filepath.Join(l.stage.dir, "vm")
 	d, err := newDaemon(l.stage, program, bus, config{Channels: []channel{}, Hosts: []host{
-		{"vm", "tcp:127.0.0.1:" + strconv.Itoa(port), "tcp", "bmc"},
-		{"vm", "unix:" + path, "unix", "bmc"},
+		{"vm", "tcp:127.0.0.1:" + strconv.Itoa(port), "tcp", "bmc", 0},
+		{"vm", "unix:" + path, "unix", "bmc", 1},
 	}})
 	if err != nil {
 		return err

@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/godbus/dbus/v5/prop"
@@ -53,6 +55,24 @@ func TestBMCRemembers(t *testing.T) {
 	}
 	if got := m.answer(6, 0x37); !bytes.Equal(got, guid) || len(guid) != 17 {
 		t.Errorf("GUID % X was % X", got, guid)
+	}
+}
+
+// What a host reads of an event has the time that Set SEL Time has set.
+func TestEventBufferGoesByTheClockOfTheLog(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t)
+	config, path := vm(t, "host0", nil)
+	start(t, bus.Address, hosts([]object{config}))
+	m := boot(t, "unix", path, calm)
+	m.asks(0x0A, 0x49, "00100000", "00") // Set SEL Time: 4096 s after 1970
+	m.asks(6, 0x2E, "0C", "00")          // event message buffer, and the log
+	m.sends(4, 0x02, unhex(t, "41 04 01 30 01 57 60 5F")...)
+	m.hearsAnswerAnd(4, 0x02, "00", "01 A1")
+	m.asks(4, 0x02, "41 04 01 30 01 57 60 5F", "00") // with which the attention stays
+	got := m.answer(6, 0x35)
+	if set, now := uint32(4096), binary.LittleEndian.Uint32(got[4:]); now < set || now > set+uint32(patience/time.Second) {
+		t.Errorf("% X: %d s after 1970, want %d", got, now, set)
 	}
 }
 

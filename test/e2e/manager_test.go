@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -590,12 +591,13 @@ func TestAddOfWhatIsTaken(t *testing.T) {
 		}
 	}
 	host0, _ := vm(t, "host0", nil)
-	dashed, _ := vm(t, "host_0", nil)
+	dashed, _ := vm(t, "host_0", object{"devIndex": 1})
 	start(t, bus.Address, hosts([]object{host0, dashed}, channel(n, nil)))
 	c := connect(t, bus.Address)
 	came := c.signals(t, "InterfacesAdded")
 	host := func(keys object) object {
-		config, _ := vm(t, "host1", keys)
+		config, _ := vm(t, "host1", object{"devIndex": 2})
+		maps.Copy(config, keys)
 		return config
 	}
 	for what, tt := range map[string]struct {
@@ -614,6 +616,7 @@ func TestAddOfWhatIsTaken(t *testing.T) {
 		"name of a host's":        {"AddHost", host(object{"name": "host0"}), "NotAllowed", []string{`host.name = "host0"`, "belongs to host host0"}},
 		"name of a bus":           {"AddHost", host(object{"name": "bus5"}), "NotAllowed", []string{"name bus5 belongs to channel bus5"}},
 		"object of a host's":      {"AddHost", host(object{"name": "host-0"}), "NotAllowed", []string{"name host_0 belongs to host host_0"}},
+		"host of a machine's":     {"AddHost", host(object{"devIndex": 1}), "NotAllowed", []string{"host.devIndex = 1: the machine of devIndex 1 belongs to host host_0: give each machine its own devIndex"}},
 		"path":                    {"AddHost", host(object{"path": host0["path"]}), "NotAllowed", []string{"host.path", "belongs to host host0"}},
 		"bus name of the host's":  {"AddHost", host(object{"name": "host7"}), "NotAllowed", []string{name + "host7, by process"}},
 		"no JSON":                 {"AddBus", nil, "InvalidArgument", []string{"channel = null: must be an object"}},
@@ -677,6 +680,26 @@ func TestMachineWhoseHostIsRemoved(t *testing.T) {
 		}
 		c.removed(t, "RemoveBus", "bus5")
 		c.added(t, "AddBus", channel(listen(t, "ipmb-5"), nil))
+	}
+}
+
+// Machines without a devIndex of their own would be one host, with one watchdog.
+func TestReloadOfMachinesThatWouldShareAHost(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t)
+	first, _ := vm(t, "host0", nil)
+	second, _ := vm(t, "host1", nil)
+	_, file := startFile(t, bus.Address, hosts([]object{first}))
+	c := connect(t, bus.Address)
+	rewrite(t, file, hosts([]object{first, second}))
+	name, text := refused(t, c.manager("Reload"))
+	if name != "InvalidArgument" || !strings.Contains(text, "hosts[1].devIndex = 0: the machine of devIndex 0 belongs to hosts[0]: give each machine its own devIndex") {
+		t.Errorf("%s: %s", name, text)
+	}
+	second["devIndex"] = 1
+	rewrite(t, file, hosts([]object{first, second}))
+	if call := c.manager("Reload"); call.Err != nil {
+		t.Error(call.Err)
 	}
 }
 
