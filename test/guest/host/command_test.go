@@ -28,7 +28,7 @@ var commands = []command{
 	{"ipmitool sel info", 0, "Entries : 1"},
 	{"ipmitool sel list", 0, "Temperature #0x30 | Upper Critical going high | Asserted"},
 	{"ipmitool sel elist", 0, "UTC | Temperature #0x30 | Upper Critical going high | Asserted"},
-	{elistTime, 0, "of this hour"},
+	{elistTime, 0, "about now"},
 	{"ipmitool sel clear", 0, "Clearing SEL"},
 	{"ipmitool sel list", 0, "SEL has no entries"},
 	{"ipmitool channel info 0", 0, "Channel Medium Type : IPMB (I2C) Channel Protocol Type : IPMB-1.0"},
@@ -91,10 +91,11 @@ var commands = []command{
 	{"ipmitool -b 0 -t 0x82 raw 6 1", 0, "50 01 01 04 02 20 57 01 00 01 00"},
 }
 
-// elistTime tells whether the first event is of this hour: one before or after now.
+// elistTime tells whether the time of the first event is within an hour of the
+// machine's.
 const elistTime = "set -- $(ipmitool sel elist | tr '|' ' '); " +
 	"age=$(($(date +%s) - $(date -u -D '%m/%d/%y %H:%M:%S' -d \"$2 $3\" +%s))); " +
-	"[ $age -gt -3600 ] && [ $age -lt 3600 ] && echo of this hour"
+	"[ $age -gt -3600 ] && [ $age -lt 3600 ] && echo about now"
 
 // octets are the numbers from 1 to n as ipmitool prints them.
 func octets(n int) string {
