@@ -271,3 +271,34 @@ func sendBlocked(t *testing.T, ctx context.Context, r *rig) <-chan error {
 	<-r.fake.began
 	return ended
 }
+
+func TestClientListsBusesAndHostInterfaces(t *testing.T) {
+	r := newRig(t, Config{})
+	addBus(t, r.server, newFakeBus("me-0", 4))
+	_, fake := r.addKCS(t, nil)
+	client := openClient(t, r.bus.Address)
+	members, err := client.Members(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range members {
+		got = append(got, m.Name()+" "+m.Device())
+	}
+	if diff := cmp.Diff([]string{"bus4 /dev/ipmb-4", "ipmi-kcs3 /dev/ipmi-kcs3", "me-0 /dev/ipmb-4"}, got); diff != "" {
+		t.Error(diff)
+	}
+	fake.change(func(p *HostProperties) { p.State, p.Reason = Down, "gone" })
+	m, err := client.Member(t.Context(), "ipmi-kcs3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Member{Host: &HostInfo{fake.Properties(), kcs3, map[string]uint64{"requests-received": 3, "dbus-signals-dropped": 0}}}
+	if diff := cmp.Diff(want, m); diff != "" {
+		t.Error(diff)
+	}
+	var unknown *UnknownMemberError
+	if _, err := client.Member(t.Context(), "me-1"); !errors.As(err, &unknown) || !slices.Equal(unknown.Known, []string{"bus4", "ipmi-kcs3", "me-0"}) {
+		t.Errorf("error = %#v", err)
+	}
+}

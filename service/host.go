@@ -191,6 +191,7 @@ func (h *hostInterface) setState(now health) {
 	}
 	h.log.Info("host state", zap.String("state", string(now.state)), zap.String("reason", now.reason))
 	h.service.server.HostChanged(h.object)
+	h.service.statusChanged()
 }
 
 // Properties implements dbusapi.Host.

@@ -292,18 +292,53 @@ func (s *service) statusChanged() {
 	}
 }
 
-// status is a line for systemctl status: the buses that are not up.
+// status is a line for systemctl status: how many buses and host interfaces there
+// are, and which are not up. That no machine is connected yet is no fault.
 func (s *service) status() string {
-	var down []string
-	buses := s.members.buses()
+	buses, hosts := s.members.buses(), s.members.hosts()
+	var down, waiting []string
 	for _, bus := range buses {
 		if p := bus.Properties(); p.State != dbusapi.Up {
 			down = append(down, p.Name+" "+string(p.State))
 		}
 	}
-	if len(down) == 0 {
-		return fmt.Sprintf("STATUS=%d buses up", len(buses))
+	for _, h := range hosts {
+		switch p := h.Properties(); {
+		case p.Reason == notConnected:
+			waiting = append(waiting, p.Name)
+		case p.State != dbusapi.Up:
+			down = append(down, p.Name+" "+string(p.State))
+		}
 	}
-	slices.Sort(down)
-	return fmt.Sprintf("STATUS=%d buses, not up: %s", len(buses), strings.Join(down, ", "))
+	text := "STATUS=" + counted(len(buses), len(hosts))
+	if len(down) == 0 && len(waiting) == 0 {
+		return text + " up"
+	}
+	return text + listed(", not up: ", down) + listed(", waiting for a machine: ", waiting)
+}
+
+// counted is how many buses and host interfaces there are; no word of a kind of
+// which there is none beside the other.
+func counted(buses, hosts int) string {
+	var kinds []string
+	if buses > 0 || hosts == 0 {
+		kinds = append(kinds, fmt.Sprintf("%d buses", buses))
+	}
+	switch hosts {
+	case 0:
+	case 1:
+		kinds = append(kinds, "1 host interface")
+	default:
+		kinds = append(kinds, fmt.Sprintf("%d host interfaces", hosts))
+	}
+	return strings.Join(kinds, ", ")
+}
+
+// listed is a list in order behind its title, or nothing.
+func listed(title string, names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return title + strings.Join(names, ", ")
 }

@@ -294,3 +294,55 @@ func TestStatusNamesTheBusesThatAreNotUp(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+func TestStatusNamesTheHostInterfacesThatAreNotUp(t *testing.T) {
+	up, waits := health{state: dbusapi.Up}, health{dbusapi.Down, notConnected}
+	down := health{dbusapi.Down, "no such device"}
+	for _, tt := range []struct {
+		buses int
+		hosts []health
+		want  string
+	}{
+		{0, nil, "0 buses up"},
+		{0, []health{up}, "1 host interface up"},
+		{2, []health{up}, "2 buses, 1 host interface up"},
+		{1, []health{up, up}, "1 buses, 2 host interfaces up"},
+		{0, []health{waits}, "1 host interface, waiting for a machine: host0"},
+		{1, []health{down, up, waits, waits}, "1 buses, 4 host interfaces, not up: host0 Down, waiting for a machine: host2, host3"},
+		{0, []health{down, {dbusapi.Down, stopped}}, "2 host interfaces, not up: host0 Down, host1 Down"},
+	} {
+		s := new(service)
+		for range tt.buses {
+			bus, _ := onLine(newLine())
+			bus.Open(t.Context())
+			s.members.add(&member{part: &channel{Bus: bus}})
+		}
+		for i, state := range tt.hosts {
+			config := HostConfig{Name: fmt.Sprint("host", i), IPMIChannel: new(ipmi.Channel), Handler: new(HandlerBMC)}
+			s.members.add(&member{part: &hostInterface{config: config, state: state}})
+		}
+		if got := s.status(); got != "STATUS="+tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
+
+func TestStatusFollowsAHostInterface(t *testing.T) {
+	bus := bustest.Start(t)
+	said := notifications(t)
+	socket := filepath.Join(t.TempDir(), "h")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := start(ctx, bus, Config{Hosts: []HostConfig{{Type: HostVM, Name: "host0", Path: "unix:" + socket}}})
+	until(t, said, "READY=1\nSTATUS=1 host interface, waiting for a machine: host0")
+	machine, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, said, "STATUS=1 host interface up")
+	machine.Close()
+	until(t, said, "STATUS=1 host interface, waiting for a machine: host0")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

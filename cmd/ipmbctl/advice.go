@@ -80,20 +80,19 @@ func (a *app) advice(err error) []string {
 
 func busAdvice(known []string) []string {
 	if len(known) == 0 {
-		return []string{"ipmbd serves no bus; they are configured in /etc/ipmbd/ipmbd.json"}
+		return []string{"ipmbd serves no bus; see what it serves: ipmbctl list"}
 	}
 	return []string{"the buses are: " + strings.Join(known, ", ")}
 }
 
-func membersAdvice(known []dbusapi.Member) []string {
+// nothingServed is what there is to say when there are no buses and no hosts.
+const nothingServed = "ipmbd serves no bus and no host interface; add one to its configuration (man ipmbd.json), or with ipmbctl add"
+
+func membersAdvice(known []string) []string {
 	if len(known) == 0 {
-		return []string{"ipmbd serves none; they are configured in /etc/ipmbd/ipmbd.json"}
+		return []string{nothingServed}
 	}
-	var names []string
-	for _, m := range known {
-		names = append(names, m.Name)
-	}
-	return []string{"there are: " + strings.Join(names, ", ")}
+	return []string{"there are: " + strings.Join(known, ", ")}
 }
 
 func (a *app) messageBusAdvice() []string {

@@ -56,7 +56,7 @@ func (a *app) changeDevice(ctx context.Context, name, done string, change func(*
 		if a.json {
 			return a.out.json(newBusJSON(bus))
 		}
-		now := state(bus)
+		now := state(bus.State, bus.Reason)
 		fmt.Fprintf(a.out, "%s is %s: %s\n", bus.Device, done, a.colourFor(a.stdout).paint(now.sgr, now.text))
 		return nil
 	})

@@ -68,7 +68,7 @@ func (a *app) add(ctx context.Context, text string) error {
 		if a.json {
 			return a.out.json(newBusJSON(bus))
 		}
-		now := state(bus)
+		now := state(bus.State, bus.Reason)
 		fmt.Fprintf(a.out, "%s is added: %s\n", name, a.colourFor(a.stdout).paint(now.sgr, now.text))
 		return nil
 	})
@@ -96,12 +96,7 @@ The configuration file is left as it is: what is in it is back with 'ipmbctl rel
 or when ipmbd starts. Only root may do this.`,
 		Example: `  ipmbctl remove bus7
   ipmbctl remove host1`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage("one name of a bus or a host interface, not %d", len(args))
-			}
-			return nil
-		},
+		Args:              oneMember,
 		ValidArgsFunction: a.completeMembers,
 		RunE: func(command *cobra.Command, args []string) error {
 			ctx := command.Context()
@@ -115,6 +110,14 @@ or when ipmbd starts. Only root may do this.`,
 	}
 }
 
+// oneMember wants the name of a bus or a host interface and nothing else.
+func oneMember(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage("one name of a bus or a host interface, not %d", len(args))
+	}
+	return nil
+}
+
 // completeMembers completes the name of a bus or a host interface.
 func (a *app) completeMembers(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var names []cobra.Completion
@@ -122,7 +125,7 @@ func (a *app) completeMembers(command *cobra.Command, given []string, _ string) 
 		_ = a.withClient(command.Context(), func(client *dbusapi.Client) error {
 			members, err := client.Members(command.Context())
 			for _, m := range members {
-				names = append(names, m.Name+"\t"+m.Device)
+				names = append(names, m.Name()+"\t"+m.Device())
 			}
 			return err
 		})
@@ -167,10 +170,10 @@ func (a *app) reload(ctx context.Context) error {
 		}
 		served := servedJSON{[]string{}, []string{}}
 		for _, m := range members {
-			if m.IsHost {
-				served.Hosts = append(served.Hosts, m.Name)
+			if m.Host != nil {
+				served.Hosts = append(served.Hosts, m.Name())
 			} else {
-				served.Buses = append(served.Buses, m.Name)
+				served.Buses = append(served.Buses, m.Name())
 			}
 		}
 		if a.json {

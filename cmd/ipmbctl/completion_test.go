@@ -38,6 +38,7 @@ func TestCompletionInBash(t *testing.T) {
 		t.Skip("not run: ", err)
 	}
 	r := newRig(t, bustest.Config{})
+	r.addHosts(t)
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +58,9 @@ func TestCompletionInBash(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"ipmbctl li":               "list",
-		"ipmbctl info ":            "bus0 me1",
+		"ipmbctl info ":            "bus0 host0 kcs3 me1",
+		"ipmbctl remove k":         "kcs3",
+		"ipmbctl scan ":            "bus0 me1",
 		"ipmbctl info b":           "bus0",
 		"ipmbctl monitor me1 ":     "bus0 me1",
 		"ipmbctl sel ":             "clear info list",

@@ -173,7 +173,7 @@ func TestEveryErrorOfTheClientHasAdvice(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"help"}, {"list", "--help"}, {"info", "--help"}, {"send", "--help"}, {"scan", "--help"}, {"sel", "--help"}, {"sel", "list", "--help"}, {"sel", "info", "--help"}, {"sel", "clear", "--help"}, {"monitor", "--help"}, {"bind", "--help"}, {"unbind", "--help"},
+	for _, args := range [][]string{{"--help"}, {"help"}, {"list", "--help"}, {"add", "--help"}, {"remove", "--help"}, {"reload", "--help"}, {"info", "--help"}, {"send", "--help"}, {"scan", "--help"}, {"sel", "--help"}, {"sel", "list", "--help"}, {"sel", "info", "--help"}, {"sel", "clear", "--help"}, {"monitor", "--help"}, {"bind", "--help"}, {"unbind", "--help"},
 		{"handlers", "--help"}, {"respond", "--help"}, {"events", "--help"}} {
 		got := ipmbctl(t, environment{}, args...)
 		if got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, "Examples:\n  ipmbctl ") {

@@ -166,8 +166,8 @@ See 'ipmbctl list --help'.
 ipmbctl: list takes no arguments, not "bus0"
 See 'ipmbctl list --help'.
 `}},
-	{"info without a bus", []string{"info"}, result{code: 2, stderr: `
-ipmbctl: no bus; 'ipmbctl list' shows the buses
+	{"info without a name", []string{"info"}, result{code: 2, stderr: `
+ipmbctl: one name of a bus or a host interface, not 0
 See 'ipmbctl info --help'.
 `}},
 	{"scan of two buses", []string{"scan", "bus0", "me1"}, result{code: 2, stderr: `
@@ -217,6 +217,10 @@ ipmbctl: bus0 is down: unbound
 /dev/ipmb-0 is bound: Up
 `}},
 
+	{"info of nothing known", []string{"info", "bus7"}, result{code: 1, stderr: `
+ipmbctl: no bus and no host interface "bus7"
+  there are: bus0, me1
+`}},
 	{"unknown bus", []string{"send", "bus7", "6", "1"}, result{code: 1, stderr: `
 ipmbctl: no bus "bus7"
   the buses are: bus0, me1

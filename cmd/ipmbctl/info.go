@@ -12,30 +12,63 @@ import (
 
 func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "info BUS",
-		Short: "Show a bus: its properties and statistics",
-		Long: `Show the properties of a bus, and what it has counted since ipmbd started: frames,
-how each call ended (calls-...), what was dropped and why (dropped-...).`,
+		Use:   "info NAME",
+		Short: "Show a bus or a host interface: its properties and statistics",
+		Long: `Show the properties of a bus or a host interface, and what it has counted since ipmbd
+started: of a bus frames, how each call ended (calls-...), what was dropped and why
+(dropped-...); of a host interface what the host has asked, and how that ended.`,
 		Example: `  ipmbctl info bus0
+  ipmbctl info host0
   ipmbctl info bus0 --json | jq .statistics`,
-		Args:              oneBus,
-		ValidArgsFunction: a.completeBuses(1),
+		Args:              oneMember,
+		ValidArgsFunction: a.completeMembers,
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withClient(command.Context(), func(client *dbusapi.Client) error {
-				bus, err := client.Bus(command.Context(), args[0])
+				m, err := client.Member(command.Context(), args[0])
 				if err != nil {
 					return err
 				}
-				return a.showInfo(bus)
+				return a.showInfo(m)
 			})
 		},
 	}
 }
 
-func (a *app) showInfo(bus dbusapi.BusInfo) error {
-	if a.json {
-		return a.out.json(newInfoJSON(bus))
+func (a *app) showInfo(m dbusapi.Member) error {
+	if m.Host != nil {
+		if a.json {
+			return a.out.json(newHostInfoJSON(*m.Host))
+		}
+		a.showFields(hostFields(*m.Host), m.Host.Statistics)
+		return nil
 	}
+	if a.json {
+		return a.out.json(newInfoJSON(*m.Bus))
+	}
+	a.showFields(busFields(*m.Bus), m.Bus.Statistics)
+	return nil
+}
+
+func (a *app) showFields(rows [][]cell, statistics map[string]uint64) {
+	c := a.colourFor(a.stdout)
+	fmt.Fprint(a.out, table(c, rows))
+	fmt.Fprintf(a.out, "\n%s\n%s", c.paint(bold, "counted since ipmbd started (what is not listed is 0)"),
+		table(c, countedFields(statistics)))
+}
+
+func hostFields(host dbusapi.HostInfo) [][]cell {
+	return [][]cell{
+		field("name", host.Name),
+		field("object", string(host.Object)),
+		field("path", host.Path),
+		field("type", host.Type),
+		field("channel", fmt.Sprint(host.Channel)),
+		field("handler", host.Handler),
+		{{text: "state"}, state(host.State, host.Reason)},
+	}
+}
+
+func busFields(bus dbusapi.BusInfo) [][]cell {
 	rows := [][]cell{
 		field("name", bus.Name),
 		field("object", string(bus.Path)),
@@ -45,7 +78,7 @@ func (a *app) showInfo(bus dbusapi.BusInfo) error {
 		field("index", fmt.Sprint(bus.Index)),
 		field("own address", bus.OwnAddress.String()),
 		field("remote address", bus.RemoteAddress.String()),
-		{{text: "state"}, state(bus)},
+		{{text: "state"}, state(bus.State, bus.Reason)},
 		field("timeout", bus.Policy.Timeout.String()),
 		field("tries", fmt.Sprint(bus.Policy.Tries)),
 	}
@@ -54,11 +87,7 @@ func (a *app) showInfo(bus dbusapi.BusInfo) error {
 			field("ignore NACK", onOff(bus.IgnoreNACK)),
 			field("verify header checksum", onOff(bus.VerifyChecksum)))
 	}
-	c := a.colourFor(a.stdout)
-	fmt.Fprint(a.out, table(c, rows))
-	fmt.Fprintf(a.out, "\n%s\n%s", c.paint(bold, "counted since ipmbd started (what is not listed is 0)"),
-		table(c, countedFields(bus.Statistics)))
-	return nil
+	return rows
 }
 
 // switchedTransport is the one whose driver has switches.

@@ -46,6 +46,43 @@ func newInfoJSON(bus dbusapi.BusInfo) infoJSON {
 	return infoJSON{newBusJSON(bus), bus.Policy.Timeout.Milliseconds(), bus.Policy.Tries, bus.IgnoreNACK, bus.VerifyChecksum, bus.Statistics}
 }
 
+// hostJSON is a host interface. As with a bus, path is that of its object on D-Bus,
+// and device may be a socket.
+type hostJSON struct {
+	Name        string `json:"name"`
+	Path        string `json:"path"`
+	Device      string `json:"device"`
+	Type        string `json:"type"`
+	Channel     uint8  `json:"channel"`
+	Handler     string `json:"handler"`
+	State       string `json:"state"`
+	StateReason string `json:"stateReason,omitempty"`
+}
+
+func newHostJSON(host dbusapi.HostInfo) hostJSON {
+	return hostJSON{
+		Name: host.Name, Path: string(host.Object), Device: host.Path, Type: host.Type,
+		Channel: uint8(host.Channel), Handler: host.Handler, State: string(host.State), StateReason: host.Reason,
+	}
+}
+
+type hostInfoJSON struct {
+	hostJSON
+	Statistics map[string]uint64 `json:"statistics"`
+}
+
+func newHostInfoJSON(host dbusapi.HostInfo) hostInfoJSON {
+	return hostInfoJSON{newHostJSON(host), host.Statistics}
+}
+
+// newMemberJSON is a busJSON or a hostJSON.
+func newMemberJSON(m dbusapi.Member) any {
+	if m.Host != nil {
+		return newHostJSON(*m.Host)
+	}
+	return newBusJSON(*m.Bus)
+}
+
 // byteList is data as an array of numbers.
 type byteList []byte
 

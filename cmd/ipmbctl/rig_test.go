@@ -129,7 +129,7 @@ func (b *fakeBus) last() ipmb.Request {
 }
 
 // rig is ipmbd on a private message bus with two buses: bus0 works, me1 is
-// Down.
+// Down. There are no host interfaces until addHosts.
 type rig struct {
 	bus    *bustest.Bus
 	server *dbusapi.Server
@@ -152,14 +152,7 @@ func newRig(t *testing.T, config bustest.Config) *rig {
 // start starts ipmbd.
 func (r *rig) start(t *testing.T) {
 	t.Helper()
-	r.mux = new(ipmi.Mux)
-	r.added, r.hosts = map[dbus.ObjectPath]*dbusapi.BusObject{}, map[dbus.ObjectPath]*dbusapi.HostObject{}
-	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: r.bus.Address, Mux: r.mux, Manager: r})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	r.server = server
+	r.open(t)
 	r.bus0 = &fakeBus{properties: dbusapi.Properties{
 		Name: "bus0", Device: "/dev/ipmb-0", Transport: "ipmb-dev", Channel: 0, Index: 0,
 		OwnAddress: 0x20, RemoteAddress: managementEngine, State: dbusapi.Up, Handler: "host",
@@ -171,12 +164,31 @@ func (r *rig) start(t *testing.T) {
 		OwnAddress: 0x20, RemoteAddress: sensor, State: dbusapi.Down, Reason: "/run/me1.sock: no such file or directory",
 		Handler: "none",
 	}})
-	if err := server.TakeNames(t.Context()); err != nil {
+	r.serve(t)
+}
+
+// open makes an ipmbd that nobody sees yet.
+func (r *rig) open(t *testing.T) {
+	t.Helper()
+	r.mux = new(ipmi.Mux)
+	r.added, r.hosts = map[dbus.ObjectPath]*dbusapi.BusObject{}, map[dbus.ObjectPath]*dbusapi.HostObject{}
+	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: r.bus.Address, Mux: r.mux, Manager: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	r.server = server
+}
+
+// serve makes it seen.
+func (r *rig) serve(t *testing.T) {
+	t.Helper()
+	if err := r.server.TakeNames(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- server.Run(ctx) }()
+	go func() { done <- r.server.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		<-done
@@ -193,6 +205,29 @@ func (r *rig) add(t *testing.T, bus *fakeBus) *dbusapi.BusObject {
 		t.Fatal(err)
 	}
 	return object
+}
+
+// addHosts adds two host interfaces: kcs3 works, and no machine is at host0.
+func (r *rig) addHosts(t *testing.T) {
+	t.Helper()
+	for _, p := range []dbusapi.HostProperties{
+		{Name: "kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: dbusapi.Up},
+		{Name: "host0", Type: "vm", Path: "unix:/run/ipmbd/host0.sock", Channel: 14, Handler: "bmc", State: dbusapi.Down, Reason: "no machine is connected"},
+	} {
+		r.addHost(t, p)
+	}
+}
+
+func (r *rig) addHost(t *testing.T, p dbusapi.HostProperties) {
+	t.Helper()
+	o, err := r.server.NewHost(t.Context(), p.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.AddHost(o, fakeHost{p}, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.hosts[o.Path()] = o
 }
 
 // AddBus implements dbusapi.Manager: a bus of a name, at index 8.
@@ -248,7 +283,10 @@ func (r *rig) Reload(context.Context) error { return r.reload }
 type fakeHost struct{ properties dbusapi.HostProperties }
 
 func (h fakeHost) Properties() dbusapi.HostProperties { return h.properties }
-func (h fakeHost) Statistics() map[string]uint64      { return nil }
+
+func (h fakeHost) Statistics() map[string]uint64 {
+	return map[string]uint64{"requests-received": 9, "requests-rejected": 0, "responses-sent": 8}
+}
 
 // result is what a run of the program has left.
 type result struct {

@@ -59,11 +59,14 @@ func (a *app) selListCommand() *cobra.Command {
 		Short: "List the records of a log",
 		Long: `List the records of a log, the oldest first: ID, time in UTC, who sent the event,
 and what it says. Readings and thresholds are raw values. The records of a panic of
-Linux are put together and shown as one, with the ID of the first.
+Linux are put together and shown as one, with the ID of the first. Those of several
+machines may be mixed, and do not say which is whose: a part that may be of one as
+well as of another is shown by itself, and " ..." stands where a text lacks some.
 
-A time "since start" is that of a controller that did not know the time yet. The
-sender is an address on a bus, with LUN and channel where they are not 0, or
-software.`,
+A time "since start" is that of a controller that did not know the time yet. "~" is
+before the time of a panic whose records have none: it is that of the nearest record
+before. The sender is an address on a bus, with LUN and channel where they are not 0,
+or software.`,
 		Example: `  ipmbctl sel list
   ipmbctl sel list bus0 72h --timeout 1s
   ipmbctl sel list bus0 --json | jq '.entries[] | select(.panic)'`,
@@ -174,13 +177,14 @@ type selListJSON struct {
 	Entries []selEntryJSON `json:"entries"`
 }
 
-// selEntryJSON is an entry. The time stamp is the record's; without a time in UTC
-// there is no time.
+// selEntryJSON is an entry. The time stamp is the record's or, with about, that of
+// the nearest record before that has one; without a time in UTC there is no time.
 type selEntryJSON struct {
 	ID        uint16     `json:"id"`
 	Type      uint8      `json:"recordType"`
 	Stamp     *uint32    `json:"timestamp,omitempty"`
 	Time      *time.Time `json:"time,omitempty"`
+	About     bool       `json:"about,omitempty"`
 	Generator *uint16    `json:"generator,omitempty"`
 	Sender    string     `json:"sender,omitempty"`
 	Text      string     `json:"text"`
@@ -189,7 +193,7 @@ type selEntryJSON struct {
 }
 
 func newSelEntryJSON(e sel.Entry) selEntryJSON {
-	entry := selEntryJSON{ID: e.ID, Type: uint8(e.Records[0].Type()), Text: e.Text, Panic: e.Panic}
+	entry := selEntryJSON{ID: e.ID, Type: uint8(e.Records[0].Type()), About: e.About, Text: e.Text, Panic: e.Panic}
 	if e.Time != sel.NoTime {
 		entry.Stamp = new(uint32(e.Time))
 	}
@@ -230,7 +234,7 @@ func (a *app) selList(ctx context.Context, log *namedLog) error {
 		if e.Panic {
 			text.sgr = red
 		}
-		rows = append(rows, []cell{{text: fmt.Sprintf("%04Xh", e.ID)}, {text: e.Time.String()}, {text: e.Sender.String()}, text})
+		rows = append(rows, []cell{{text: fmt.Sprintf("%04Xh", e.ID)}, {text: e.When()}, {text: e.Sender.String()}, text})
 	}
 	fmt.Fprint(a.out, table(a.colourFor(a.stdout), rows))
 	return nil

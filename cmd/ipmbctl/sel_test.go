@@ -68,6 +68,7 @@ const (
 	emptied ipmi.Address = 0x74
 	liar    ipmi.Address = 0x76
 	erasing ipmi.Address = 0x78
+	mixed   ipmi.Address = 0x7A
 )
 
 func newLogRig(t *testing.T) *rig {
@@ -86,7 +87,16 @@ func newLogRig(t *testing.T) *rig {
 			"0700 02 FFFFFFFF 2100 04 10 00 EF 02 FF FF",
 		),
 		emptied: newLogNode(),
-		liar:    ring,
+		mixed: newLogNode( // panics of two machines
+			"0100 02 80436D38 2C00 04 01 30 01 59 60 5F",
+			"0200 F0 20 00 73616E6974792E2E2E2E2E",
+			"0300 F0 20 00 4F6F70733A206261642061",
+			"0400 F0 20 01 4131313100000000000000",
+			"0500 F0 20 01 6464726573730000000000",
+			"0600 F0 20 00 7379737271207472696767",
+			"0700 F0 20 01 6572656420637261736800",
+		),
+		liar: ring,
 		erasing: ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
 			return ipmi.Response{Code: 0x81}, nil
 		}),
@@ -118,6 +128,15 @@ ID     TIME                  SENDER               EVENT
 0003h  2000-01-01 00:00:16Z  20h                  Linux panic: sysrq triggered crash
 0005h  2000-01-01 00:00:17Z  -                    OEM record C0h of manufacturer 343 (000157h): 01 02 03 04 05 06
 0007h  no time               SMI handler 21h      event logging 00h: log area cleared deasserted
+`}},
+	{"list of the panics of two machines", "sel list bus0 7Ah", result{stdout: `
+ID     TIME                   SENDER  EVENT
+0001h  2000-01-01 00:00:00Z   2Ch     temperature 30h: upper critical going high asserted, reading 60h, threshold 5Fh
+0002h  ~2000-01-01 00:00:00Z  20h     Linux panic: sanity..... ...
+0003h  ~2000-01-01 00:00:00Z  20h     Linux panic: Oops: bad a ...
+0004h  ~2000-01-01 00:00:00Z  20h     Linux panic, part 2: A111
+0005h  ~2000-01-01 00:00:00Z  20h     Linux panic, part 2: ddress
+0006h  ~2000-01-01 00:00:00Z  20h     Linux panic: sysrq triggered crash
 `}},
 	{"list of our own", "sel list", result{stdout: `
 ID     TIME                  SENDER  EVENT
@@ -243,6 +262,13 @@ func TestWhatProgramsSeeOfLogs(t *testing.T) {
 			{"id":3,"recordType":2,"timestamp":946684816,"time":"2000-01-01T00:00:16Z","generator":32,"sender":"20h","text":"Linux panic: sysrq triggered crash","panic":true,"records":[[3,0,2,144,67,109,56,65,0,3,32,115,111,161,121,115],[4,0,240,32,0,115,121,115,114,113,32,116,114,105,103,103],[6,0,240,32,1,101,114,101,100,32,99,114,97,115,104,0]]},
 			{"id":5,"recordType":192,"timestamp":946684817,"time":"2000-01-01T00:00:17Z","text":"OEM record C0h of manufacturer 343 (000157h): 01 02 03 04 05 06","panic":false,"records":[[5,0,192,145,67,109,56,87,1,0,1,2,3,4,5,6]]},
 			{"id":7,"recordType":2,"generator":33,"sender":"SMI handler 21h","text":"event logging 00h: log area cleared deasserted","panic":false,"records":[[7,0,2,255,255,255,255,33,0,4,16,0,239,2,255,255]]}]}`},
+		{"sel list bus0 7Ah", `{"bus":"bus0","responder":122,"entries":[
+			{"id":1,"recordType":2,"timestamp":946684800,"time":"2000-01-01T00:00:00Z","generator":44,"sender":"2Ch","text":"temperature 30h: upper critical going high asserted, reading 60h, threshold 5Fh","panic":false,"records":[[1,0,2,128,67,109,56,44,0,4,1,48,1,89,96,95]]},
+			{"id":2,"recordType":240,"timestamp":946684800,"time":"2000-01-01T00:00:00Z","about":true,"generator":32,"sender":"20h","text":"Linux panic: sanity..... ...","panic":true,"records":[[2,0,240,32,0,115,97,110,105,116,121,46,46,46,46,46]]},
+			{"id":3,"recordType":240,"timestamp":946684800,"time":"2000-01-01T00:00:00Z","about":true,"generator":32,"sender":"20h","text":"Linux panic: Oops: bad a ...","panic":true,"records":[[3,0,240,32,0,79,111,112,115,58,32,98,97,100,32,97]]},
+			{"id":4,"recordType":240,"timestamp":946684800,"time":"2000-01-01T00:00:00Z","about":true,"generator":32,"sender":"20h","text":"Linux panic, part 2: A111","panic":true,"records":[[4,0,240,32,1,65,49,49,49,0,0,0,0,0,0,0]]},
+			{"id":5,"recordType":240,"timestamp":946684800,"time":"2000-01-01T00:00:00Z","about":true,"generator":32,"sender":"20h","text":"Linux panic, part 2: ddress","panic":true,"records":[[5,0,240,32,1,100,100,114,101,115,115,0,0,0,0,0]]},
+			{"id":6,"recordType":240,"timestamp":946684800,"time":"2000-01-01T00:00:00Z","about":true,"generator":32,"sender":"20h","text":"Linux panic: sysrq triggered crash","panic":true,"records":[[6,0,240,32,0,115,121,115,114,113,32,116,114,105,103,103],[7,0,240,32,1,101,114,101,100,32,99,114,97,115,104,0]]}]}`},
 		{"sel clear", `{"erased":1}`},
 		{"sel list", `{"entries":[]}`},
 		{"sel list bus0 74h", `{"bus":"bus0","responder":116,"entries":[]}`},

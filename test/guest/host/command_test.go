@@ -27,22 +27,36 @@ var commands = []command{
 	{"ipmitool event 1", 0, "Temperature #0x30 | Upper Critical going high | Asserted"},
 	{"ipmitool sel info", 0, "Entries : 1"},
 	{"ipmitool sel list", 0, "Temperature #0x30 | Upper Critical going high | Asserted"},
-	{"ipmitool sel elist", 0, "Upper Critical going high | Asserted"},
+	{"ipmitool sel elist", 0, "UTC | Temperature #0x30 | Upper Critical going high | Asserted"},
+	{elistTime, 0, "about now"},
 	{"ipmitool sel clear", 0, "Clearing SEL"},
 	{"ipmitool sel list", 0, "SEL has no entries"},
 	{"ipmitool channel info 0", 0, "Channel Medium Type : IPMB (I2C) Channel Protocol Type : IPMB-1.0"},
 	{"ipmitool channel info 15", 0, "Channel Medium Type : System Interface"},
 	{"ipmitool raw 6 1", 0, "20 01 01 05 02"},
-	{"ipmitool sdr list", 0, "Inlet | 25 degrees C | ok"},
-	{"ipmitool sdr list", 0, "Intrusion"},
-	{"ipmitool sensor list", 0, "Inlet | 25.000 | degrees C | ok | na | na | na | na | 80.000 | na"},
+	{"ipmitool sdr list", 0, "Inlet | 25 degrees C | ok Intrusion | 0x00 | ok"},
+	{"ipmitool sensor list", 0, "Inlet | 25.000 | degrees C | ok | na | na | na | na | 80.000 | na " +
+		"Intrusion | 0x0 | discrete | 0x0080| na | na | na | na | na | na"},
 	{"ipmitool fru print 0", 0, "Board Mfg : Example Board Product : Board One Board Serial : S1 Board Part Number : P1"},
 	{"ipmitool fru print", 0, "Product Name : Riser Two"},
-	{"ipmitool chassis status", 0, "System Power : on"},
+	{"ipmitool raw 0x0a 0x12 0 0 1 $(seq 245)", 0, "f5"}, // Behind the board area: how many were written.
+	{"ipmitool raw 0x0a 0x11 0 0 1 250", 0, "fa " + octets(245) + " 00 00 00 00 00"},
+	{"ipmitool raw 0x0a 0x11 0 0 1 255", 0, "fa " + octets(245) + " 00 00 00 00 00"}, // As many as there is room for.
+	{"ipmitool chassis status", 0, "System Power : on Power Overload : false Power Interlock : inactive Main Power Fault : false " +
+		"Power Control Fault : false Power Restore Policy : always-off"},
 	{"ipmitool chassis power status", 0, "Chassis Power is on"},
-	{"ipmitool chassis restart_cause", 0, "System restart cause:"},
-	{"ipmitool chassis policy list", 0, "always-off"},
+	{"ipmitool chassis restart_cause", 0, "System restart cause: unknown"},
+	{"ipmitool chassis policy list", 0, "Supported chassis power policy: always-off always-on previous"},
+	{"ipmitool chassis policy always-on", 0, "Set chassis power restore policy to always-on"},
+	{"ipmitool chassis status", 0, "Power Restore Policy : always-on"},
+	{"ipmitool chassis policy previous", 0, "Set chassis power restore policy to previous"},
+	{"ipmitool chassis status", 0, "Power Restore Policy : previous"},
+	{"ipmitool chassis policy always-off", 0, "Set chassis power restore policy to always-off"},
+	{"ipmitool chassis status", 0, "Power Restore Policy : always-off"},
+	{"ipmitool chassis identify", 0, "Chassis identify interval: default (15 seconds)"},
 	{"ipmitool chassis identify 1", 0, "Chassis identify interval: 1 seconds"},
+	{"ipmitool chassis identify force", 0, "Chassis identify interval: indefinite"},
+	{"ipmitool chassis identify 0", 0, "Chassis identify interval: off"},
 	{"ipmitool mc watchdog get", 0, "Watchdog Timer Is: Stopped"},
 	{"ipmitool mc watchdog reset", 1, "Attempt to reset uninitialized watchdog"},
 	{"ipmitool mc watchdog set use=oem action=none timeout=600", 0, "Watchdog Timer was successfully configured"},
@@ -50,8 +64,12 @@ var commands = []command{
 	{"ipmitool mc watchdog get", 0, "Watchdog Timer Use: OEM (0x45) Watchdog Timer Is: Started/Running"},
 	{"ipmitool mc watchdog off", 0, "timer stopped"},
 	{"ipmitool mc watchdog get", 0, "Watchdog Timer Is: Stopped"},
-	{"ipmitool user list 1", 0, "Channel Priv Limit"},
+	{"ipmitool user list 1", 0, "ID Name Callin Link Auth IPMI Msg Channel Priv Limit" + noUsers()},
+	{"ipmitool user summary 1", 0, "Maximum IDs : 10 Enabled User Count : 0"},
 	{"ipmitool lan print 1", 0, "Set in Progress : Set Complete"},
+	{"ipmitool lan print 1", 0, "IP Address Source : Unspecified IP Address : 0.0.0.0 Subnet Mask : 0.0.0.0 MAC Address : 00:00:00:00:00:00"},
+	{"ipmitool lan print 1", 0, "Default Gateway IP : 0.0.0.0 Default Gateway MAC : 00:00:00:00:00:00"},
+	{"ipmitool lan print 1", 0, "802.1q VLAN ID : Disabled 802.1q VLAN Priority : 0"},
 	{"ipmitool raw 6 0x99", 1, "rsp=0xc1"},
 
 	// Whatever the length of the data, there is an answer: here, that it is wrong.
@@ -65,10 +83,36 @@ var commands = []command{
 	{"ipmitool -b 0 -t 0x82 mc info", 0, "Device ID : 80 Device Revision : 1 Firmware Revision : 1.04 IPMI Version : 2.0 Manufacturer ID : 343"},
 	{"ipmitool -b 0 -t 0x82 raw 6 1", 0, "50 01 01 04 02 20 57 01 00 01 00"},
 	{"ipmitool -b 0 -t 0x82 raw 0x30 1 0xa0 0xa1 0xaa 0xb0 0", 0, "a0 a1 aa b0 00"},
-	{"printf '%02x ' $(seq 200) >/tmp/sent; ipmitool -b 0 -t 0x82 raw 0x30 1 $(seq 200) >/tmp/back; [ \"$(xargs </tmp/sent)\" = \"$(xargs </tmp/back)\" ]", 0, ""},
+	// The longest answer that comes through the bridge, and one that does not.
+	{"ipmitool -b 0 -t 0x82 raw 0x30 1 $(seq 243)", 0, octets(243)},
+	{"ipmitool -b 0 -t 0x82 raw 0x30 1 $(seq 244)", 1, "rsp=0xce"},
 	{"ipmitool -b 0 -t 0x82 raw 0x30 2", 1, "rsp=0xc1"},
 	{"ipmitool -b 0 -t 0x84 raw 6 1", 1, "rsp=0xc3"}, // Nobody is there.
 	{"ipmitool -b 0 -t 0x82 raw 6 1", 0, "50 01 01 04 02 20 57 01 00 01 00"},
+}
+
+// elistTime tells whether the time of the first event is within an hour of the
+// machine's.
+const elistTime = "set -- $(ipmitool sel elist | tr '|' ' '); " +
+	"age=$(($(date +%s) - $(date -u -D '%m/%d/%y %H:%M:%S' -d \"$2 $3\" +%s))); " +
+	"[ $age -gt -3600 ] && [ $age -lt 3600 ] && echo about now"
+
+// octets are the numbers from 1 to n as ipmitool prints them.
+func octets(n int) string {
+	data := make([]byte, n)
+	for i := range data {
+		data[i] = byte(i + 1)
+	}
+	return fmt.Sprintf("% x", data)
+}
+
+// noUsers are the ten users that there may be, of which there is none yet.
+func noUsers() string {
+	var b strings.Builder
+	for id := 1; id <= 10; id++ {
+		fmt.Fprintf(&b, " %d true false false NO ACCESS", id)
+	}
+	return b.String()
 }
 
 // wrongLengths counts the requests that are told that their length is wrong.
