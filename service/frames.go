@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"ipmbd/frames"
 	unixsocket "ipmbd/internal/socket"
@@ -19,22 +17,22 @@ const seqpacket = "unixpacket"
 
 // newFrames makes what serves the frame socket.
 func (s *service) newFrames() *frames.Server {
-	log := sampled(s.log)
 	return frames.NewServer(frames.Config{
 		Bus:      s.frameBus,
 		MaxCalls: s.config.MaxCallsPerSender,
-		HungUp: func(who frames.Peer, why error) {
-			log.Warn("a client of the frame socket is hung up on", zap.Int32("pid", who.PID), zap.Uint32("uid", who.UID), zap.Error(why))
-		},
+		HungUp:   s.hungUpOn,
 	})
 }
 
-// sampled is a log that keeps of messages that are alike ten in a minute.
-func sampled(log *zap.Logger) *zap.Logger {
-	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(core, time.Minute, 10, 0)
-	}))
+// hungUpOn logs that a client of the frame socket was hung up on.
+func (s *service) hungUpOn(who frames.Peer, why error) {
+	s.log.Warn("a client is hung up on", zap.String("interface", frameInterface),
+		zap.Int32("pid", who.PID), zap.Uint32("uid", who.UID), zap.Error(why))
 }
+
+// frameInterface is the frame socket in the log, where clients that come again and
+// again are one line in a second.
+const frameInterface = "frame-socket"
 
 // frameBus is the bus with an index: the one that org.openbmc.Ipmb reaches.
 func (s *service) frameBus(index uint8) frames.Bus {

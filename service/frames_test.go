@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"ipmbd/frames"
 )
 
 // listenAt makes a socket as systemd does.
@@ -67,5 +70,21 @@ func TestFrameSocketThatCannotBe(t *testing.T) {
 		if err := s.listenFrames(t.Context()); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// What says nothing of a bus or a host is not held back when it is said again and
+// again, unless it is of an interface.
+func TestClientsThatAreHungUpOnAreOfAnInterface(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	s := &service{log: zap.New(core)}
+	s.hungUpOn(frames.Peer{PID: 7, UID: 8}, os.ErrInvalid)
+	for _, e := range logs.All() {
+		if got := e.ContextMap(); got["interface"] != frameInterface || got["pid"] != int32(7) || got["uid"] != uint32(8) {
+			t.Errorf("logged %q %v", e.Message, got)
+		}
+	}
+	if logs.Len() != 1 {
+		t.Errorf("%d lines", logs.Len())
 	}
 }

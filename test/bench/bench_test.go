@@ -67,6 +67,7 @@ func TestQuickRunMeasuresEverything(t *testing.T) {
 		"ipmbd, frame socket", "frame socket / floor", "in flight on the frame socket",
 		"p50 with 1 in flight", "start to READY=1", "resident and idle",
 		"from a virtual machine", "ipmbd, Unix socket", "ipmi_sim", // the latter's row, or that it is missing
+		"through /dev/ipmi", "not measured",
 		"ipmbd itself", "a registered handler", "the host IPMI daemon", "a node on another bus", "added to the p50",
 	} {
 		if !strings.Contains(out, want) {

@@ -20,6 +20,11 @@
 // what they do; the client is once on that one and once on another. ipmi_sim has
 // no Unix sockets, so the comparison is over TCP.
 //
+// The same two are asked from within a virtual machine, where there is QEMU and the
+// folder of one (-guest): through /dev/ipmi of Linux, on KCS and on BT. A guest has
+// two interfaces of one kind, with one of the services behind each, so that one
+// emulated processor asks both in turns. Who asks there is this program again.
+//
 // All of it is processes of its own on a private message bus:
 //
 //	bench client ── dbus-daemon ─┬─ ipmbd ──┬─ responder
@@ -30,6 +35,9 @@
 //
 //	bench machines ─┬─ ipmbd
 //	                └─ ipmi_sim
+//
+//	bench driver in Linux in QEMU ─┬─ ipmbd
+//	                               └─ ipmi_sim
 //
 // The client is as lean as it can be: it marshals a call once, keeps the calls
 // in flight on one connection, and sends the next ones in one write, so that

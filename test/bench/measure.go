@@ -28,6 +28,9 @@ func measureAll(ctx context.Context, o options, out io.Writer) error {
 	if err := measureVM(ctx, o, out); err != nil {
 		return err
 	}
+	if err := measureGuests(ctx, o, out); err != nil {
+		return err
+	}
 	l, err := openLab(ctx, o.ipmbd)
 	if err != nil {
 		return err
@@ -87,21 +90,27 @@ func measureIncoming(ctx context.Context, l *lab, o options, out io.Writer) erro
 	return nil
 }
 
-// measureRounds drives the contenders in turns, and in the opposite order in
-// every other round.
+// measureRounds drives the contenders in turns.
 func measureRounds(ctx context.Context, contenders []*contender, inFlight int, o options) ([]series, error) {
-	all := make([]series, len(contenders))
-	p := pace{settle: o.roundTime() / settleShare, measure: o.roundTime()}
 	var latency []time.Duration
-	for n := range o.rounds {
+	return inTurns(ctx, len(contenders), o.rounds, func(i int) (round, error) {
+		return contenders[i].run(inFlight, o.pace(), &latency)
+	})
+}
+
+// inTurns measures rounds of a number of contenders, and in the opposite order in
+// every other round.
+func inTurns(ctx context.Context, contenders, rounds int, run func(i int) (round, error)) ([]series, error) {
+	all := make([]series, contenders)
+	for n := range rounds {
 		for i := range contenders {
 			if n%2 == 1 {
-				i = len(contenders) - 1 - i
+				i = contenders - 1 - i
 			}
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			r, err := contenders[i].run(inFlight, p, &latency)
+			r, err := run(i)
 			if err != nil {
 				return nil, err
 			}

@@ -10,15 +10,19 @@ import (
 const (
 	partFloor     = "part:floor"     // ADDRESS SOCKET
 	partResponder = "part:responder" // SOCKET...
+	partDriver    = "part:driver"    // DEVICE SETTLE MEASURE, in a guest
 )
 
 func isPart(args []string) bool {
-	return len(args) > 0 && (args[0] == partFloor || args[0] == partResponder)
+	return len(args) > 0 && (args[0] == partFloor || args[0] == partResponder || args[0] == partDriver)
 }
 
 func runPart(args []string) error {
-	if args[0] == partFloor {
+	switch args[0] {
+	case partFloor:
 		return runFloor(args[1], args[2])
+	case partDriver:
+		return runDriver(args[1], args[2], args[3])
 	}
 	return runResponder(args[1:])
 }

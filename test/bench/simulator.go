@@ -28,14 +28,14 @@ mc_add 0x20 0 no-device-sdrs 0x01 0x00 0x00 0x0f 0x0000 0x0000
 mc_enable 0x20
 `
 
-// startSimulator starts it with a folder of its own. It prints nothing when it
-// is ready.
+// startSimulator starts one at a port, with a folder of its own. It prints nothing
+// when it is ready.
 func (s *stage) startSimulator(port int) (*process, error) {
 	program, err := exec.LookPath(simulator)
 	if err != nil {
 		return nil, errNoSimulator
 	}
-	dir := filepath.Join(s.dir, simulator)
+	dir := filepath.Join(s.dir, fmt.Sprintf("%s-%d", simulator, port))
 	conf, emu := filepath.Join(dir, "lan.conf"), filepath.Join(dir, "bmc.emu")
 	err = errors.Join(
 		os.Mkdir(dir, 0o700),

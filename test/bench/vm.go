@@ -143,7 +143,7 @@ func measureVM(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer l.close()
-	t := newVMTable(out)
+	t := newVMTable(out, "Get Device ID from a virtual machine, on TCP; service on one processor, client on the same or another", "client")
 	for i, processor := range l.processors[:min(len(l.processors), 2)] {
 		var all []series
 		err := onProcessor(processor, func() (err error) {
@@ -153,10 +153,20 @@ func measureVM(ctx context.Context, o options, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		t.rows(clientPlaces[i], l.contenders, all)
+		l.print(t, clientPlaces[i], all)
 	}
 	t.flush(len(l.contenders) > vmSimulator)
 	return nil
+}
+
+func (l *vmLab) print(t vmTable, place string, all []series) {
+	for i, c := range l.contenders {
+		t.row(place, c.name, all[i])
+	}
+	if len(all) > vmSimulator {
+		t.ratios(place, fmt.Sprintf("ipmbd / %s (goal: at least %.2f of its rate)", simulator, goalVM), all[vmIPMBD], all[vmSimulator])
+		t.ratios(place, "ipmbd, Unix socket / "+simulator, all[vmIPMBDUnix], all[vmSimulator])
+	}
 }
 
 // clientPlaces are where the client is, seen from the services.

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// guestLab is virtual machines whose guests ask: one for each kind of system
+// interface, which has one interface to ipmbd and one to ipmi_sim. So the two are
+// asked by one and the same emulated processor.
+type guestLab struct {
+	stage  *stage
+	guests []*guest            // one for each of guestKinds
+	asked  [][]*guestContender // by each guest; see the constants below
+}
+
+// Contenders of each guest. ipmi_sim may be missing.
+const (
+	guestIPMBD = iota
+	guestSimulator
+)
+
+// guestContender is a service that a guest asks.
+type guestContender struct {
+	name    string
+	guest   *guest
+	device  string // the guest's
+	service int    // process id
+}
+
+// guestKinds are the kinds of interfaces, with two places for the registers of one.
+var guestKinds = []struct {
+	name, device string
+	addresses    [2]int
+}{
+	{"KCS", "isa-ipmi-kcs", [2]int{0xCA2, 0xCB2}},
+	{"BT", "isa-ipmi-bt", [2]int{0xE4, 0x1E4}},
+}
+
+// guestIRQs are those of the two: Linux takes both for levels.
+var guestIRQs = [2]int{5, 10}
+
+// run drives the contender for one round.
+func (c *guestContender) run(ctx context.Context, p pace) (round, error) {
+	before, err := cpuTime(c.service)
+	if err != nil {
+		return round{}, err
+	}
+	output, err := c.guest.run(ctx, fmt.Sprintf("bench %s %s %v %v", partDriver, c.device, p.settle, p.measure))
+	if err != nil {
+		return round{}, fmt.Errorf("%s: %w", c.name, err)
+	}
+	after, err := cpuTime(c.service)
+	if err != nil {
+		return round{}, err
+	}
+	d, err := parseDriven(output)
+	if err != nil {
+		return round{}, fmt.Errorf("%s: %w", c.name, err)
+	}
+	return round{p50: d.p50, p99: d.p99, rate: d.rate, serviceCPU: (after - before) * 10_000 / time.Duration(d.requests)}, nil
+}
+
+func openGuestLab(ctx context.Context, o options) (*guestLab, error) {
+	s, err := newStage()
+	if err != nil {
+		return nil, err
+	}
+	l := &guestLab{stage: s}
+	if err := l.open(ctx, o); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *guestLab) close() {
+	for _, g := range l.guests {
+		g.close()
+	}
+	l.stage.close()
+}
+
+// guestService is what a guest's interface leads to.
+type guestService struct {
+	name    string
+	process *process
+	port    int
+}
+
+// open starts the services and boots the guests, all of them at the same time.
+func (l *guestLab) open(ctx context.Context, o options) error {
+	services, err := l.startServices(o.ipmbd)
+	if err != nil {
+		return err
+	}
+	initrd, err := l.makeInitrd(o.guest)
+	if err != nil {
+		return err
+	}
+	bmcs := make([][]bmcPort, len(guestKinds))
+	for i, kind := range guestKinds {
+		for k, service := range services[i] {
+			bmcs[i] = append(bmcs[i], bmcPort{kind.device, kind.addresses[k], guestIRQs[k], service.port})
+		}
+		g, err := l.stage.startGuest(filepath.Join(o.guest, "vmlinux"), initrd, bmcs[i])
+		if err != nil {
+			return err
+		}
+		l.guests = append(l.guests, g)
+	}
+	for i, g := range l.guests {
+		asked, err := contendersOf(ctx, g, bmcs[i], services[i])
+		if err != nil {
+			return err
+		}
+		l.asked = append(l.asked, asked)
+	}
+	return nil
+}
+
+// contendersOf boots a guest and finds its devices.
+func contendersOf(ctx context.Context, g *guest, bmcs []bmcPort, services []guestService) (asked []*guestContender, err error) {
+	if err := g.boot(ctx, len(bmcs)); err != nil {
+		return nil, err
+	}
+	for k, service := range services {
+		device, err := g.device(ctx, bmcs[k])
+		if err != nil {
+			return nil, err
+		}
+		asked = append(asked, &guestContender{service.name, g, device, service.process.pid()})
+	}
+	return asked, nil
+}
+
+// startServices starts those of each guest: one ipmbd for all, and an ipmi_sim for
+// each if it is there.
+func (l *guestLab) startServices(program string) ([][]guestService, error) {
+	bus, err := l.stage.startMessageBus()
+	if err != nil {
+		return nil, err
+	}
+	services := make([][]guestService, len(guestKinds))
+	var hosts []host
+	for i, kind := range guestKinds {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, host{"vm", "tcp:127.0.0.1:" + strconv.Itoa(port), kind.device, "bmc"})
+		services[i] = []guestService{{"ipmbd", nil, port}}
+	}
+	d, err := newDaemon(l.stage, program, bus, config{Channels: []channel{}, Hosts: hosts})
+	if err != nil {
+		return nil, err
+	}
+	ipmbd, _, err := d.start()
+	if err != nil {
+		return nil, err
+	}
+	for i := range services {
+		services[i][guestIPMBD].process = ipmbd
+		simulated, err := l.startSimulator()
+		if errors.Is(err, errNoSimulator) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		services[i] = append(services[i], simulated)
+	}
+	return services, nil
+}
+
+// startSimulator starts an ipmi_sim; the guest connects when that listens.
+func (l *guestLab) startSimulator() (guestService, error) {
+	port, err := freePort()
+	if err != nil {
+		return guestService{}, err
+	}
+	p, err := l.stage.startSimulator(port)
+	if err != nil {
+		return guestService{}, err
+	}
+	return guestService{simulator, p, port}, nil
+}
+
+// makeInitrd makes the guests' initrd: that of the folder, and this program in an
+// archive behind it, which Linux unpacks as well.
+func (l *guestLab) makeInitrd(dir string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	root, initrd := filepath.Join(l.stage.dir, "root"), filepath.Join(l.stage.dir, "initrd")
+	add := exec.Command("sh", "-ec", `mkdir -p "$1/bin"; cp "$2" "$1/bin/bench"; cp "$3" "$4"; cd "$1"; find . | cpio -o -H newc --quiet -R 0:0 >>"$4"`,
+		"sh", root, self, filepath.Join(dir, "initrd"), initrd)
+	if out, err := add.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("initrd: %w: %s", err, out)
+	}
+	return initrd, nil
+}
+
+// noGuests is why nothing can be measured in guests, "" if it can.
+func noGuests(o options) string {
+	if _, err := exec.LookPath(emulator); err != nil {
+		return emulator + " is not installed (apt-get install qemu-system-x86)"
+	}
+	if o.guest == "" {
+		return "there is no virtual machine (test/guest/x86/build makes it, and -guest names it)"
+	}
+	return ""
+}
+
+// measureGuests drives the contenders by the guests, one kind of interface after
+// the other.
+func measureGuests(ctx context.Context, o options, out io.Writer) error {
+	const title = "Get Device ID through /dev/ipmi of a virtual machine in QEMU, one outstanding"
+	if why := noGuests(o); why != "" {
+		fmt.Fprintf(out, "%s\nnot measured: %s\n\n", title, why)
+		return nil
+	}
+	l, err := openGuestLab(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	t := newVMTable(out, title, "interface")
+	compared := false
+	for i, asked := range l.asked {
+		place := guestKinds[i].name
+		all, err := inTurns(ctx, len(asked), o.rounds, func(k int) (round, error) { return asked[k].run(ctx, o.pace()) })
+		if err != nil {
+			return err
+		}
+		for k, c := range asked {
+			t.row(place, c.name, all[k])
+		}
+		if compared = len(all) > guestSimulator; compared {
+			t.ratios(place, fmt.Sprintf("ipmbd / %s (goal: at most %.2f of its p50)", simulator, goalGuest), all[guestIPMBD], all[guestSimulator])
+		}
+	}
+	t.flush(compared)
+	return nil
+}
