@@ -65,7 +65,7 @@ func writeAndKill(t *testing.T, folder string, m *writtenMemory) {
 	if err := writer.Start(); err != nil {
 		t.Fatal(err)
 	}
-	left := 1 + rand.IntN(30)
+	left := 1 + rand.IntN(60)
 	var others []string
 	for lines := bufio.NewScanner(said); lines.Scan(); {
 		done, known := m.hear(lines.Text())
@@ -235,7 +235,7 @@ func (w *writer) erase() {
 	for i := range rounds {
 		w.erasing.Lock()
 		reservation := fmt.Sprintf("%X", w.storage(0x42, "")[1:])
-		if n := len(w.added); i%16 == 15 {
+		if n := len(w.added); i%4 == 3 {
 			w.say("clearing", 0, 0)
 			w.is("clear", w.storage(0x47, reservation+"434C52 AA"), "00 01")
 			w.added = nil
