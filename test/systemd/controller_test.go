@@ -3,6 +3,8 @@ package systemd
 import (
 	"net"
 	"slices"
+	"testing"
+	"time"
 
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -82,4 +84,46 @@ func (c controller) serve(conn net.Conn) {
 			return
 		}
 	}
+}
+
+// together is how many of its requests a controller has in progress.
+const together = 16
+
+// asks sends requests to the service and returns how often they ended in which way,
+// as judge has it. Each is answered once: a second answer is "nobody's".
+func (c controller) asks(t testing.TB, requests []ipmb.Frame, judge func(request, answer ipmb.Frame) string) map[string]int {
+	t.Helper()
+	ways := make(map[string]int)
+	inProgress := make(map[uint8]ipmb.Frame)
+	var free []uint8 // the one that has rested for longest first
+	for number := range uint8(ipmb.SequenceNumbers) {
+		free = append(free, number)
+	}
+	for sent, ended := 0, 0; ended < len(requests); {
+		var send chan<- ipmb.Frame
+		var next ipmb.Frame
+		if sent < len(requests) && len(inProgress) < together {
+			send, next = c.requests, requests[sent]
+			next.Destination, next.Source, next.Sequence = 0x20, 0x2C, free[0]
+		}
+		select {
+		case send <- next:
+			inProgress[next.Sequence] = next
+			free = free[1:]
+			sent++
+		case answer := <-c.answers:
+			request, ok := inProgress[answer.Sequence]
+			if !ok || answer.NetFn != request.NetFn.Response() || answer.Command != request.Command {
+				ways["nobody's"]++
+				continue
+			}
+			delete(inProgress, answer.Sequence)
+			free = append(free, answer.Sequence)
+			ways[judge(request, answer)]++
+			ended++
+		case <-time.After(patience):
+			t.Fatalf("%d of %d requests are not answered", len(inProgress), len(requests))
+		}
+	}
+	return ways
 }
