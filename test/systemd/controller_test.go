@@ -89,9 +89,10 @@ func (c controller) serve(conn net.Conn) {
 // together is how many of its requests a controller has in progress.
 const together = 16
 
-// asks sends requests to the service and returns how often they ended in which way,
-// as judge has it. Each is answered once: a second answer is "nobody's".
-func (c controller) asks(t testing.TB, requests []ipmb.Frame, judge func(request, answer ipmb.Frame) string) map[string]int {
+// asks sends requests to the service, the i-th being next(i) as long as there is one,
+// and returns how often they ended in which way, as judge has it. Each is answered
+// once: a second answer is "nobody's".
+func (c controller) asks(t testing.TB, next func(i int) (ipmb.Frame, bool), judge func(request, answer ipmb.Frame) string) map[string]int {
 	t.Helper()
 	ways := make(map[string]int)
 	inProgress := make(map[uint8]ipmb.Frame)
@@ -99,30 +100,30 @@ func (c controller) asks(t testing.TB, requests []ipmb.Frame, judge func(request
 	for number := range uint8(ipmb.SequenceNumbers) {
 		free = append(free, number)
 	}
-	for sent, ended := 0, 0; ended < len(requests); {
+	request, more := next(0)
+	for sent := 0; more || len(inProgress) > 0; {
 		var send chan<- ipmb.Frame
-		var next ipmb.Frame
-		if sent < len(requests) && len(inProgress) < together {
-			send, next = c.requests, requests[sent]
-			next.Destination, next.Source, next.Sequence = 0x20, 0x2C, free[0]
+		if more && len(inProgress) < together {
+			send = c.requests
+			request.Destination, request.Source, request.Sequence = 0x20, 0x2C, free[0]
 		}
 		select {
-		case send <- next:
-			inProgress[next.Sequence] = next
+		case send <- request:
+			inProgress[request.Sequence] = request
 			free = free[1:]
 			sent++
+			request, more = next(sent)
 		case answer := <-c.answers:
-			request, ok := inProgress[answer.Sequence]
-			if !ok || answer.NetFn != request.NetFn.Response() || answer.Command != request.Command {
+			asked, ok := inProgress[answer.Sequence]
+			if !ok || answer.NetFn != asked.NetFn.Response() || answer.Command != asked.Command {
 				ways["nobody's"]++
 				continue
 			}
 			delete(inProgress, answer.Sequence)
 			free = append(free, answer.Sequence)
-			ways[judge(request, answer)]++
-			ended++
+			ways[judge(asked, answer)]++
 		case <-time.After(patience):
-			t.Fatalf("%d of %d requests are not answered", len(inProgress), len(requests))
+			t.Fatalf("%d of %d requests are not answered; the others: %v", len(inProgress), sent, ways)
 		}
 	}
 	return ways

@@ -47,11 +47,21 @@ func (e entry) stands(t testing.TB) int {
 	return n
 }
 
+// fail has requests from the bus that the host daemon fails to serve.
+func (l *lab) fail(requests int) {
+	l.t.Helper()
+	ways := l.node.asks(l.t, func(i int) (ipmb.Frame, bool) {
+		return ipmb.Frame{NetFn: hostd.NetFn, Command: hostd.CommandDBusError, Data: []byte{byte(i), byte(i >> 8)}}, i < requests
+	}, func(_, answer ipmb.Frame) string { return answer.Code.String() })
+	if ways["FFh unspecified error"] != requests || len(ways) != 1 {
+		l.t.Errorf("the answers: %v", ways)
+	}
+}
+
 func TestJournal(t *testing.T) {
 	l := startHosted(t)
 	l.run("systemctl", "start", service)
-	failing := ipmb.Frame{NetFn: hostd.NetFn, Command: hostd.CommandDBusError}
-	l.node.asks(t, []ipmb.Frame{failing}, func(_, answer ipmb.Frame) string { return answer.Code.String() })
+	l.fail(1)
 	var entries []entry
 	eventually(t, "the request is in the journal", func() bool {
 		entries = l.journal("CMD", "10h")
@@ -90,14 +100,8 @@ func TestStormInTheJournal(t *testing.T) {
 	}()
 	begin := time.Now()
 	l.run("systemctl", "start", service)
-	failing := make([]ipmb.Frame, 2000)
-	for i := range failing {
-		failing[i] = ipmb.Frame{NetFn: hostd.NetFn, Command: hostd.CommandDBusError, Data: []byte{byte(i), byte(i >> 8)}}
-	}
-	ways := l.node.asks(t, failing, func(_, answer ipmb.Frame) string { return answer.Code.String() })
-	if ways["FFh unspecified error"] != len(failing) {
-		t.Errorf("the answers: %v", ways)
-	}
+	const failing = 2000
+	l.fail(failing)
 	var lines []entry
 	eventually(t, "all are in the journal", func() bool {
 		lines = l.journal("CMD", "10h")
@@ -105,12 +109,12 @@ func TestStormInTheJournal(t *testing.T) {
 		for _, e := range lines {
 			stand += e.stands(t)
 		}
-		if stand > len(failing) {
-			t.Fatalf("%d requests are %d in the journal", len(failing), stand)
+		if stand > failing {
+			t.Fatalf("%d requests are %d in the journal", failing, stand)
 		}
-		return stand == len(failing)
+		return stand == failing
 	})
-	t.Logf("%d requests that failed are %d lines", len(failing), len(lines))
+	t.Logf("%d requests that failed are %d lines", failing, len(lines))
 	states := map[string]int{}
 	for _, e := range l.journal("BUS", "bus1") {
 		states[e["STATE"]]++
