@@ -31,11 +31,11 @@ func request(data ...byte) ipmb.Frame {
 	return ipmb.Frame{Destination: 0x2C, NetFn: 0x30, Source: 0x20, Command: 1, Data: data}
 }
 
-// exchange sends a request and reports whether its own answer has come.
+// exchange sends a request, whose own answer must come.
 func exchange(ctx context.Context, c *frames.Client, data ...byte) error {
 	response, err := c.Do(ctx, index, request(data...))
 	if err == nil && (response.Code != 0 || string(response.Data) != string(data)) {
-		return errors.New("another request's answer")
+		return errForeign
 	}
 	return err
 }
