@@ -23,7 +23,7 @@ a host interface. '-' reads it from standard input.
 It lasts until it is removed, ipmbd ends, or 'ipmbctl reload': the configuration file
 is left as it is. Only root may do this.`,
 		Example: `  ipmbctl add '{"type": "ipmb", "slave-path": "/dev/ipmb-7", "remote-addr": "0x2C", "devIndex": 2}'
-  ipmbctl add '{"type": "vm", "name": "host1", "path": "unix:/run/ipmbd/host1.sock", "devIndex": 1}'
+  ipmbctl add '{"type": "vm", "name": "vm1", "path": "unix:/run/ipmbd/vm1.sock", "devIndex": 1}'
   ipmbctl add - < bus7.json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
