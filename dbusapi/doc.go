@@ -23,7 +23,9 @@
 //  1. A call ends when its caller leaves the message bus.
 //  2. Nothing that a client sends stops or blocks the server: arguments of a
 //     wrong type are an error, malformed signals are counted and dropped, and
-//     calls beyond the limits of a sender or a bus are refused at once.
+//     calls beyond the limits of a sender or a bus are refused at once. Calls of
+//     more than 256 KiB are refused unread, and such signals dropped: of nobody more
+//     is kept in memory.
 //  3. Signals leave in the order in which they were given, through a bounded
 //     queue; when it is full they are dropped and counted. Whoever gives them
 //     never waits.

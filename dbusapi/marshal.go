@@ -8,14 +8,15 @@ type wireHeader struct {
 	serial, replySerial uint32
 
 	path, iface, member    string
+	errorName              string
 	destination, signature string
 }
 
 // marshal makes a message that has no body yet, with room for one of so many
 // bytes. It is to be appended, and told by finish.
 func (h *wireHeader) marshal(room int) []byte {
-	const fields = 6 * 16 // bytes, at most, without their texts
-	texts := len(h.path) + len(h.iface) + len(h.member) + len(h.destination) + len(h.signature)
+	const fields = 7 * 16 // bytes, at most, without their texts
+	texts := len(h.path) + len(h.iface) + len(h.member) + len(h.errorName) + len(h.destination) + len(h.signature)
 	b := make([]byte, wireFixed, wireFixed+fields+texts+room)
 	b[0], b[1], b[2], b[3] = byte(littleEndian), h.kind, h.flags, wireVersion
 	binary.LittleEndian.PutUint32(b[8:], h.serial)
@@ -26,6 +27,7 @@ func (h *wireHeader) marshal(room int) []byte {
 	b = appendField(b, fieldPath, h.path)
 	b = appendField(b, fieldInterface, h.iface)
 	b = appendField(b, fieldMember, h.member)
+	b = appendField(b, fieldErrorName, h.errorName)
 	b = appendField(b, fieldDestination, h.destination)
 	b = appendField(b, fieldSignature, h.signature)
 	binary.LittleEndian.PutUint32(b[12:], uint32(len(b)-wireFixed))

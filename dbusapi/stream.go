@@ -98,6 +98,9 @@ func (s *stream) next() error {
 	if err != nil {
 		return err
 	}
+	if tooLong(message[1], length) {
+		return s.skip(message, length)
+	}
 	if s.taken(message) {
 		_, err := s.buffer.Discard(length)
 		return err

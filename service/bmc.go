@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,7 +21,9 @@ func (s *service) openStorage() error {
 	for i, each := range c.Sensors {
 		sensors[i] = each.SensorConfig
 		if each.Property != (PropertyConfig{}) {
-			sensors[i].Read = s.property(each.Property)
+			p := newSensorProperty(each.Property)
+			s.properties = append(s.properties, p)
+			sensors[i].Read = p.last
 		}
 	}
 	storage, err := bmc.OpenStorage(bmc.StorageConfig{
@@ -29,25 +32,13 @@ func (s *service) openStorage() error {
 		Sensors:     sensors,
 		Controllers: c.Controllers,
 		FRUs:        c.FRUs,
-		Report:      func(err error) { s.log.Error("what the BMC keeps is damaged", zap.Error(err)) },
+		Report:      func(err error) { s.log.Error("the BMC's storage", zap.Error(err)) },
 	})
 	if err != nil {
 		return fmt.Errorf("bmc: %w", err)
 	}
 	s.storage = storage
 	return nil
-}
-
-// propertyTime is how long a service may take to tell the value of a sensor.
-const propertyTime = 500 * time.Millisecond
-
-// property reads a sensor's value from D-Bus.
-func (s *service) property(p PropertyConfig) func() (float64, error) {
-	return func() (float64, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), propertyTime)
-		defer cancel()
-		return s.server.System().Number(ctx, dbusapi.Property{Service: p.Service, Path: p.Path, Interface: p.Interface, Name: p.Property})
-	}
 }
 
 // openBMC makes the built-in BMC, whose own events go the way of all others.
@@ -92,16 +83,12 @@ const pollTime = time.Second
 
 // pollSensors raises the events of the sensors until ctx ends.
 func (s *service) pollSensors(ctx context.Context) {
-	ticker := time.NewTicker(pollTime)
-	defer ticker.Stop()
-	for {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	asking.Go(func() { askForProperties(ctx, s.server.System(), s.properties) })
+	eachTick(ctx, pollTime, func() {
 		s.storage.Sensors.Poll(func(e ipmi.Event) { s.reportEvent(ctx, e) })
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+	})
 }
 
 // lanChannel is the first number that is free for the BMC's LAN parameters: it

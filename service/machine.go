@@ -19,10 +19,10 @@ import (
 type machines struct{ service *service }
 
 // vmActions are what a virtual machine is told. QEMU has no way to switch a
-// machine on, nor to switch it off and on.
+// machine on, nor to switch it off and on: a reset has the host start again.
 var vmActions = map[bmc.Action]host.VMAction{
 	bmc.PowerDown:                host.VMPowerOff,
-	bmc.PowerCycle:               host.VMPowerOff,
+	bmc.PowerCycle:               host.VMReset,
 	bmc.HardReset:                host.VMReset,
 	bmc.PulseDiagnosticInterrupt: host.VMNMI,
 	bmc.SoftShutdown:             host.VMShutdown,
@@ -63,11 +63,15 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 		}
 		return err
 	}
-	action, known := vmActions[a]
-	if !known || !h.isUp() {
+	switch {
+	case !h.isUp():
 		return fmt.Errorf("%w: no machine is there that could", ipmi.ErrCannot)
+	case a == bmc.PowerUp:
+		return nil // It is on.
+	case a == bmc.PowerCycle:
+		m.service.log.Info("machine is reset: QEMU has no power cycle", zap.String("interface", iface), zap.Int("host", number))
 	}
-	err := h.vm.Act(ctx, action)
+	err := h.vm.Act(ctx, vmActions[a])
 	if errors.Is(err, host.ErrUnsupported) {
 		return fmt.Errorf("%w: %w", ipmi.ErrCannot, err)
 	}

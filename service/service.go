@@ -66,10 +66,12 @@ type service struct {
 	bridge   *bridge.Bridge
 	storage  *bmc.Storage // of the built-in BMC
 	bmc      *bmc.BMC
-	own      atomic.Pointer[ownInterface]
-	frames   *frames.Server
-	demo     *demo  // nil for real buses
-	sockets  passed // by systemd
+	// properties are the values of its sensors that are on D-Bus.
+	properties []*sensorProperty
+	own        atomic.Pointer[ownInterface]
+	frames     *frames.Server
+	demo       *demo  // nil for real buses
+	sockets    passed // by systemd
 	// frameListener is the frame socket; nil when there is none.
 	frameListener *net.UnixListener
 

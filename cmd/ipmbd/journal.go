@@ -10,6 +10,9 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
+// identifier is what journalctl -t knows our entries by.
+const identifier = "ipmbd"
+
 // journalCore writes entries to systemd's journal: each field is one of the
 // journal's, its name in capitals ("bus" is BUS=, "pre-timeout" PRE_TIMEOUT=), and
 // the message has them all, for people.
@@ -80,7 +83,7 @@ func journalMessage(text string, fields map[string]any) string {
 }
 
 func journalFields(fields map[string]any) map[string]string {
-	named := make(map[string]string, len(fields))
+	named := map[string]string{"SYSLOG_IDENTIFIER": identifier}
 	for name, value := range fields {
 		named[strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = fmt.Sprint(value)
 	}

@@ -35,7 +35,7 @@ func TestEntryOfTheJournal(t *testing.T) {
 	want := sent{
 		`request not served: addr=2Ch bus=bus5 error="the handler was too slow" netfn=06h pre-timeout=true`,
 		journal.PriWarning,
-		map[string]string{"BUS": "bus5", "ADDR": "2Ch", "NETFN": "06h", "PRE_TIMEOUT": "true", "ERROR": "the handler was too slow"},
+		map[string]string{"SYSLOG_IDENTIFIER": "ipmbd", "BUS": "bus5", "ADDR": "2Ch", "NETFN": "06h", "PRE_TIMEOUT": "true", "ERROR": "the handler was too slow"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

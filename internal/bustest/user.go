@@ -13,16 +13,26 @@ import (
 // be root's.
 func DialAs(t testing.TB, address string, uid, gid int) *dbus.Conn {
 	t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	become(uid, gid)
-	conn, err := dbus.Connect(address, dbus.WithAuth(dbus.AuthExternal(strconv.Itoa(uid))))
-	become(0, 0)
+	var conn *dbus.Conn
+	var err error
+	As(uid, gid, func() {
+		conn, err = dbus.Connect(address, dbus.WithAuth(dbus.AuthExternal(strconv.Itoa(uid))))
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
+}
+
+// As connects, or does something else in its own goroutine, as another user with one
+// group. The test must be root's, and must not end meanwhile.
+func As(uid, gid int, do func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	become(uid, gid)
+	do()
+	become(0, 0)
 }
 
 // become changes the effective user of the thread, and of it alone: package

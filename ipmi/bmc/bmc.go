@@ -2,6 +2,7 @@ package bmc
 
 import (
 	"context"
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,12 +26,6 @@ type Config struct {
 	Settings Settings
 	// Machine carries out what is asked of the chassis; without one it is D5h.
 	Machine Machine
-
-	// Reset is asked by Cold Reset and Warm Reset. It returns before the BMC
-	// ends, so that the request gets its answer.
-	Reset func(ctx context.Context, cold bool) error
-	// SelfTest says what is wrong; nothing is without it.
-	SelfTest func() Fault
 
 	// Watchdog is told of each pre-timeout and time-out, after the Machine.
 	Watchdog func(iface string, host int, e Expiry)
@@ -60,6 +55,7 @@ type BMC struct {
 	repository *repository
 	support    ipmi.DeviceSupport
 	started    time.Time
+	hours      uint32        // that it had run before, all starts together
 	changed    chan struct{} // wakes Run
 
 	channels atomic.Pointer[channels]
@@ -96,6 +92,7 @@ func New(config Config) *BMC {
 		watchdogs:  make(map[string]*watchdog),
 		inProgress: make(map[string]bool),
 	}
+	b.hours = binary.LittleEndian.Uint32(b.setting(hoursSetting, 0, 0, 0, 0))
 	b.SetChannels(config.LANChannel, config.Channels)
 	return b
 }
@@ -124,6 +121,8 @@ var commands = index(
 	sensorCommands,
 	repositoryCommands,
 	fruCommands,
+	pefCommands,
+	payloadCommands,
 )
 
 type commandKey struct {

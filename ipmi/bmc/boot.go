@@ -79,6 +79,10 @@ func (b *BMC) setBootOption(ctx context.Context, host int, parameter byte, data 
 		return b.setProgress(hostSetting(host, "boot"), data)
 	case parameter == bootFlagClearing && data[0]&reservedClearing != 0:
 		return refuse(ipmi.CodeInvalidField)
+	case parameter == bootFlagClearing:
+		if err := b.expireBootFlags(ctx, host); err != nil { // What is over stays so.
+			return outcome(err)
+		}
 	case parameter == bootAcknowledge:
 		mask, old := data[0], b.bootOption(host, bootAcknowledge)[1]
 		return b.keep(ctx, bootSetting(host, bootAcknowledge), 0, old&^mask|data[1]&mask)

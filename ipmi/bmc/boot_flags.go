@@ -9,15 +9,11 @@ import (
 // without Chassis Control, and when the watchdog resets, unless flag clearing says
 // otherwise (IPMI v2.0, table 28-14, parameters 3 and 5).
 
-// limitBootFlags begins the time that boot flags are valid.
+// limitBootFlags begins the time that boot flags are valid. For those that were
+// kept from before the start it begins with the BMC's.
 func (b *BMC) limitBootFlags(host int) {
-	forever := b.bootOption(host, bootFlagClearing)[0]&keepWithoutControl != 0
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if forever {
-		b.host(host).bootFlagsUntil = time.Time{}
-		return
-	}
 	b.host(host).bootFlagsUntil = time.Now().Add(bootFlagsTime)
 }
 
@@ -32,12 +28,12 @@ func (b *BMC) keepBootFlags(host int) {
 	}
 }
 
-// expireBootFlags ends them when their time is over.
+// expireBootFlags ends them when their time is over, and matters.
 func (b *BMC) expireBootFlags(ctx context.Context, host int) error {
 	b.mu.Lock()
 	until := b.host(host).bootFlagsUntil
 	b.mu.Unlock()
-	if until.IsZero() || time.Now().Before(until) {
+	if time.Now().Before(until) || b.bootOption(host, bootFlagClearing)[0]&keepWithoutControl != 0 {
 		return nil
 	}
 	return b.invalidateBootFlags(ctx, host)

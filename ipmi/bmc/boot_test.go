@@ -93,6 +93,28 @@ func TestBootFlags(t *testing.T) {
 		b.is("an hour later", b.chassis(0x09, "05 00 00"), valid)
 	})
 
+	story(t, "that were over are not valid again when flag clearing says forever", func(t *testing.T, b *bench) {
+		b.is("set", b.chassis(0x08, set), "00")
+		time.Sleep(time.Minute)
+		b.is("no time-out", b.chassis(0x08, "03 08"), "00")
+		b.is("get", b.chassis(0x09, "05 00 00"), over)
+	})
+
+	for clearing, want := range map[string]string{"00": over, "08": valid} {
+		story(t, "have another minute from a restart on, flag clearing is "+clearing, func(t *testing.T, b *bench) {
+			kept := new(memory)
+			b.bmc = New(Config{Settings: kept})
+			b.is("flag clearing", b.chassis(0x08, "03"+clearing), "00")
+			b.is("set", b.chassis(0x08, set), "00")
+			time.Sleep(50 * time.Second)
+			b.bmc = New(Config{Settings: kept})
+			time.Sleep(59 * time.Second)
+			b.is("59 s later", b.chassis(0x09, "05 00 00"), valid)
+			time.Sleep(time.Second)
+			b.is("60 s later", b.chassis(0x09, "05 00 00"), want)
+		})
+	}
+
 	for clearing, want := range map[string]string{"00": over, "04": valid} {
 		runs(t, "the watchdog resets, flag clearing is "+clearing, func(t *testing.T, r *rig) {
 			r.is("flag clearing", r.chassis(0x08, "03"+clearing), "00")

@@ -6,11 +6,12 @@ import (
 	"ipmbd/ipmi"
 )
 
-// channelCommands say who may use a channel (IPMI v2.0, sections 22.13 and
+// channelCommands say who may use a channel (IPMI v2.0, sections 22.13, 22.22 and
 // 22.23). No channel has sessions: that of the LAN is configured here and served
 // by nobody.
 var channelCommands = []command{
 	{ipmi.NetFnApp, 0x38, 2, 2, getAuthenticationCapabilities},
+	{ipmi.NetFnApp, 0x40, 3, 3, setChannelAccess},
 	{ipmi.NetFnApp, 0x41, 2, 2, getChannelAccess},
 }
 
@@ -32,8 +33,14 @@ const (
 	reservedChannelBits = 0x70
 	reservedAccessBits  = 0x3F
 
-	// codeSessionless: the channel has no sessions (section 22.23).
+	accessLeft        = 0 // to be set: nothing
+	accessModeBits    = 0x07
+	reservedLimitBits = 0x30
+
+	// codeSessionless: the channel has no sessions (sections 22.22 and 22.23).
 	codeSessionless ipmi.CompletionCode = 0x82
+	// codeNoAccessMode: the access mode is not supported (section 22.22).
+	codeNoAccessMode ipmi.CompletionCode = 0x83
 )
 
 // channels are those that there are beside the one that a request comes in on.
@@ -71,6 +78,26 @@ func getAuthenticationCapabilities(b *BMC, _ context.Context, req *ipmi.Request)
 		return refuse(ipmi.CodeInvalidField)
 	}
 	return answer(byte(c), 0, 0, 0, 0, 0, 0, 0)
+}
+
+// setChannelAccess takes channel, access and the limit of privileges. It accepts
+// what there is.
+func setChannelAccess(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+	c, ok := b.channel(req, req.Data[0])
+	access, limit := req.Data[1], req.Data[2]
+	setAccess, setLimit := access>>accessKindShift, limit>>accessKindShift
+	switch {
+	case !ok, req.Data[0]&^channelBits != 0, limit&reservedLimitBits != 0, setAccess > accessPresent, setLimit > accessPresent:
+		return refuse(ipmi.CodeInvalidField)
+	case c != b.channels.Load().lan:
+		return refuse(codeSessionless)
+	case setAccess != accessLeft && access&accessModeBits != accessDisabled:
+		return refuse(codeNoAccessMode)
+	case setAccess != accessLeft && access&reservedAccessBits != alertingDisabled,
+		setLimit != accessLeft && limit&privilegeBits != privilegeAdmin:
+		return refuse(ipmi.CodeInvalidField)
+	}
+	return answer()
 }
 
 // getChannelAccess takes channel, and whether what is stored or what holds is

@@ -42,6 +42,7 @@ const (
 	powerRestoreSetting  = "power-restore-policy"
 	controlActionBits    = 0x0F
 	minutesPerCount      = 60
+	hoursSetting         = "power-on-hours"
 	identifyIndefinitely = 1 << 0
 )
 
@@ -145,6 +146,16 @@ func getRestartCause(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response
 
 // getPOHCounter answers the hours that the BMC has run.
 func getPOHCounter(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+	return answer(append([]byte{minutesPerCount}, b.powerOnHours()...)...)
+}
+
+// powerOnHours are whole hours since this start, and those that were kept before.
+func (b *BMC) powerOnHours() []byte {
 	hours := uint32(time.Since(b.started) / (minutesPerCount * time.Minute))
-	return answer(binary.LittleEndian.AppendUint32([]byte{minutesPerCount}, hours)...)
+	return binary.LittleEndian.AppendUint32(nil, b.hours+hours)
+}
+
+// keepHours keeps them. Where that fails the store has told of it.
+func (b *BMC) keepHours(ctx context.Context) {
+	_ = b.config.Settings.Keep(ctx, hoursSetting, b.powerOnHours())
 }

@@ -113,4 +113,12 @@ func TestChassisStatus(t *testing.T) {
 		time.Sleep(300*time.Hour + 59*time.Minute)
 		b.is("300", b.chassis(0x0F, ""), "00 3C 2C010000")
 	})
+
+	runs(t, "power-on hours go on after a restart", func(t *testing.T, r *rig) {
+		time.Sleep(300*time.Hour + time.Minute)
+		r.is("300", r.chassis(0x0F, ""), "00 3C 2C010000")
+		r.bmc = New(Config{Settings: r.bmc.config.Settings})
+		time.Sleep(2 * time.Hour)
+		r.is("302", r.chassis(0x0F, ""), "00 3C 2E010000")
+	})
 }

@@ -78,52 +78,49 @@ func supportOf(commands map[commandKey]command) ipmi.DeviceSupport {
 	return support
 }
 
-// coldReset stops the watchdogs, too (IPMI v2.0, section 27.6).
-func coldReset(b *BMC, ctx context.Context, _ *ipmi.Request) ipmi.Response {
-	r := b.reset(ctx, true)
-	if r.Code == ipmi.CodeOK {
-		b.stopWatchdogs(func(*watchdog) bool { return true })
+// coldReset makes sensors what the configuration says, stops the watchdogs of the
+// host, and forgets its ACPI states and that it identifies itself (IPMI v2.0,
+// sections 20.2 and 27.6). What other hosts rely on goes on, as does the process.
+func coldReset(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+	b.stopWatchdogs(func(w *watchdog) bool { return w.host == req.Host })
+	for _, s := range b.sensors.list() {
+		s.mu.Lock()
+		s.initialize()
+		s.mu.Unlock()
 	}
-	return r
+	b.mu.Lock()
+	h := b.host(req.Host)
+	h.system, h.device, h.identify = acpiUnknown, acpiUnknown, identifyOff
+	b.mu.Unlock()
+	return warmReset(b, ctx, req)
 }
 
-func warmReset(b *BMC, ctx context.Context, _ *ipmi.Request) ipmi.Response {
-	return b.reset(ctx, false)
+// warmReset ends what others have begun and not finished: reservations and sets in
+// progress.
+func warmReset(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+	b.log.mu.Lock()
+	b.log.holder.cancel()
+	b.log.mu.Unlock()
+	b.repository.mu.Lock()
+	b.repository.holder.cancel()
+	b.repository.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.inProgress)
+	return answer()
 }
 
-func (b *BMC) reset(ctx context.Context, cold bool) ipmi.Response {
-	if b.config.Reset == nil {
-		return outcome(ipmi.ErrCannot)
-	}
-	return outcome(b.config.Reset(ctx, cold))
-}
-
-// Fault is what a self test has found, one bit each (IPMI v2.0, section 20.4).
-type Fault uint8
-
-// Bits of Fault.
-const (
-	FaultFirmware    Fault = 1 << iota // operational firmware is corrupted
-	FaultBootBlock                     // the firmware that updates the other is
-	FaultInternalUse                   // internal use area of the FRU is
-	FaultSDREmpty                      // the SDR repository is empty
-	FaultIPMB                          // the signal lines do not respond
-	FaultFRU                           // the FRU device cannot be accessed
-	FaultSDR                           // the SDR repository cannot
-	FaultSEL                           // the SEL device cannot
-)
-
-// Results of the self test.
+// Results of the self test, and what has failed (IPMI v2.0, section 20.4).
 const (
 	selfTestPassed = 0x55
-	selfTestFailed = 0x57 // something is corrupted or cannot be accessed
+	selfTestFailed = 0x57   // something is corrupted or cannot be accessed
+	faultSEL       = 1 << 7 // the SEL device
 )
 
+// getSelfTestResults fails when nothing can be kept any more.
 func getSelfTestResults(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
-	if b.config.SelfTest != nil {
-		if fault := b.config.SelfTest(); fault != 0 {
-			return answer(selfTestFailed, byte(fault))
-		}
+	if b.config.Storage.store.isBroken() {
+		return answer(selfTestFailed, faultSEL)
 	}
 	return answer(selfTestPassed, 0)
 }

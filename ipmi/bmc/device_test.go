@@ -2,9 +2,7 @@ package bmc
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"fmt"
+	"strings"
 	"testing"
 
 	"ipmbd/ipmi"
@@ -20,12 +18,31 @@ func TestDevice(t *testing.T) {
 		b.bmc = New(Config{
 			Identity: Identity{ID: 0x21, Revision: 3, FirmwareMajor: 2, FirmwareMinor: 0x13, Manufacturer: 0x0A1B2C, Product: 0x1234, Auxiliary: [4]byte{1, 2, 3, 4}},
 			GUID:     [16]byte{0: 0xA0, 15: 0xAF},
-			SelfTest: func() Fault { return FaultSEL | FaultSDR },
 		})
 		b.is("device ID", b.app(0x01, ""), "00 21 03 02 13 02 DF 2C1B0A 3412 01020304")
 		b.is("device GUID", b.app(0x08, ""), "00 A00000000000000000000000000000AF")
 		b.is("system GUID", b.app(0x37, ""), "00 A00000000000000000000000000000AF")
-		b.is("self test", b.app(0x04, ""), "00 57 C0")
+	})
+
+	story(t, "its self test fails once the store has, which is told once", func(t *testing.T, b *bench) {
+		var told []error
+		s, err := OpenStorage(StorageConfig{Folder: t.TempDir(), Report: func(err error) { told = append(told, err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		b.bmc = New(Config{Storage: s})
+		b.is("before", b.app(0x04, ""), "00 55 00")
+		if err := s.store.db.Close(); err != nil { // behind its back
+			t.Fatal(err)
+		}
+		for range 2 {
+			b.is("add", b.storage(0x44, "0000 02 00000000 2000 04 01 30 01 57 60 5F"), "FF")
+		}
+		b.is("after", b.app(0x04, ""), "00 57 80")
+		if len(told) != 1 || !strings.Contains(told[0].Error(), "nothing more is kept: ") {
+			t.Error(told)
+		}
 	})
 
 	story(t, "its device ID is read as it was written", func(t *testing.T, b *bench) {
@@ -49,25 +66,43 @@ func TestDevice(t *testing.T) {
 		}
 	})
 
-	story(t, "nobody can reset it", func(t *testing.T, b *bench) {
-		b.is("cold", b.app(0x02, ""), "D5")
-		b.is("warm", b.app(0x03, ""), "D5")
+	equipped(t, "a warm reset ends what was begun", func(t *testing.T, b *bench, _, _ *float64) {
+		b.is("reserve the log", b.storage(0x42, ""), "00 0100")
+		b.is("reserve the repository", b.storage(0x22, ""), "00 0100")
+		b.is("begin a set", b.app(0x58, "00 01"), "00")
+		b.is("set a threshold", b.sensor(0x26, "30 08 00 00 00 14 00 00"), "00")
+		b.is("reset", b.app(0x03, ""), "00")
+		b.is("clear the log", b.storage(0x47, "0100 434C52 AA"), "C5")
+		b.is("read a part of a record", b.storage(0x23, "0100 0200 05 03"), "C5")
+		b.is("begin a set", b.app(0x58, "00 01"), "00")
+		b.is("the threshold stays", b.sensor(0x27, "30"), "00 1A 00 05 00 14 32 00")
 	})
 
-	story(t, "somebody can reset it", func(t *testing.T, b *bench) {
-		var asked []bool
-		var fail error
-		b.bmc = New(Config{Reset: func(_ context.Context, cold bool) error {
-			asked = append(asked, cold)
-			return fail
-		}})
-		b.is("cold", b.app(0x02, ""), "00")
-		b.is("warm", b.app(0x03, ""), "00")
-		if fmt.Sprint(asked) != "[true false]" {
-			t.Error(asked)
+	equipped(t, "a cold reset makes sensors and the host's states new", func(t *testing.T, b *bench, _, _ *float64) {
+		b.is("set a threshold", b.sensor(0x26, "30 08 00 00 00 14 00 00"), "00")
+		b.is("disable events", b.sensor(0x28, "30 00"), "00")
+		b.is("ACPI states", b.app(0x06, "80 81"), "00")
+		b.is("of another host", b.on("host1", 1, ipmi.NetFnApp, 0x06, "80 81"), "00")
+		b.is("identify", b.chassis(0x04, "00 01"), "00")
+		b.is("a setting", b.chassis(0x06, "01"), "00 07")
+		b.is("an event", b.storage(0x44, "0000 02 00000000 2000 04 01 30 01 57 60 5F"), "00 0100")
+		b.is("reset", b.app(0x02, ""), "00")
+		b.is("threshold", b.sensor(0x27, "30"), "00 1A 00 05 00 28 32 00")
+		b.is("events", b.sensor(0x29, "30"), "00 C0 8402 8402")
+		b.is("ACPI states", b.app(0x07, ""), "00 2A 2A")
+		b.is("of another host", b.on("host1", 1, ipmi.NetFnApp, 0x07, ""), "00 00 01")
+		b.is("the setting stays, it does not identify itself", b.chassis(0x01, ""), "00 21 00 40")
+		b.is("the event stays", b.storage(0x40, "")[:4], "00 51 0100")
+	})
+
+	runs(t, "a cold reset leaves the watchdogs of other hosts alone", func(t *testing.T, r *rig) {
+		for number, name := range []string{"host0", "host1"} {
+			r.is("set", r.on(name, number, ipmi.NetFnApp, setTimer, "04 01 00 00 6400"), "00")
+			r.is("reset", r.on(name, number, ipmi.NetFnApp, resetTimer, ""), "00")
 		}
-		fail = errors.New("it is being updated")
-		b.is("when it fails", b.app(0x02, ""), "FF")
+		r.is("cold", r.app(0x02, ""), "00")
+		r.is("its own stands", r.app(getTimer, ""), "00 04 01 00 00 6400 6400")
+		r.is("the other runs", r.on("host1", 1, ipmi.NetFnApp, getTimer, ""), "00 44 01 00 00 6400 6400")
 	})
 }
 

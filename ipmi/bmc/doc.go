@@ -13,20 +13,23 @@
 //     deleted. With a folder it is on the disk before it is acknowledged; without
 //     one the log ends with the process. A full log takes no more (C4h) and raises
 //     the overflow flag; it forgets nothing by itself.
+//     When nothing more can be kept, that is told once, and the self test fails.
 //  2. Unknown commands are C1h, LUNs other than 0 are C2h, wrong lengths C7h, wrong
 //     data CCh, what there is no way to do D5h: nothing is done in silence.
 //  3. What a request sets is kept by Settings before it is acknowledged, but for
-//     watchdogs, ACPI states, identify and set in progress, which end with the
-//     process. Passwords are kept as salted hashes only. What was written to a FRU
+//     watchdogs, ACPI states, identify and set in progress, and what sensors are set
+//     to, which is initialized from their records: those end with the process.
+//     Power-on hours are kept each hour. Passwords are kept as salted hashes only. What was written to a FRU
 //     inventory device is kept as the log is, and then stands for what the
-//     configuration says.
+//     configuration says, but for the size; that this has changed is told.
 //  4. Watchdogs belong to an interface, everything else that is a host's to the
 //     number of the host. Watchdogs expire while Run runs; no other method starts a
-//     goroutine.
+//     goroutine. A watchdog acts in time, whatever its pre-timeout and the log do.
+//     A cold reset is of the sensors and of what is the host's; the process goes on.
 //  5. A damaged file of the store is moved aside and told of, and what can be
 //     used of it is used; it neither stops nor blocks the controller.
 //
 // Source of numbers: IPMI v2.0, sections 20 (device), 22 (messaging, users), 23
-// (LAN), 27 (watchdog), 28 (chassis), 31 and 32 (log), 33 and 43 (SDR), 34 (FRU),
+// (LAN), 24 (payloads), 27 (watchdog), 28 (chassis), 30 (filters of events), 31 and 32 (log), 33 and 43 (SDR), 34 (FRU),
 // 35 and 36 (sensors), 42 (sensor types).
 package bmc

@@ -1,8 +1,11 @@
 package bmc
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"sync"
 
@@ -79,9 +82,22 @@ func (c FRUConfig) Validate() error {
 type fruDevice struct {
 	FRUConfig
 	store *Store
+	// configured is the checksum of what the configuration says, which is kept with
+	// what is written; hidden: it has changed since.
+	configured []byte
+	hidden     bool
 
 	mu   sync.Mutex
 	data []byte
+}
+
+func fruSetting(id uint8) string { return fmt.Sprintf("fru/%d/configured", id) }
+
+// written takes what was written before the start. The device is as large as the
+// configuration says, and holds all of it.
+func (d *fruDevice) written(data, configured []byte) {
+	d.hidden = configured != nil && !bytes.Equal(configured, d.configured)
+	d.data = append(data, make([]byte, max(len(d.data)-len(data), 0))...)
 }
 
 // FRUs are the FRU inventory devices of a controller. Their methods may be called
@@ -106,12 +122,13 @@ func OpenFRUs(configs []FRUConfig, store *Store) (*FRUs, error) {
 		}
 		data, err := c.content()
 		errs = append(errs, err)
-		d := &fruDevice{FRUConfig: c, store: store, data: data}
+		configured := binary.LittleEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli))
+		d := &fruDevice{FRUConfig: c, store: store, data: data, configured: configured}
 		all.all, all.byID[c.ID] = append(all.all, d), d
 	}
 	for _, v := range store.values(fruBucket) {
 		if d := all.byID[v.key[0]]; d != nil {
-			d.data = v.data
+			d.written(v.data, store.setting(fruSetting(d.ID)))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -152,7 +169,7 @@ func (d *fruDevice) write(offset int, part []byte) ipmi.CompletionCode {
 	after := append([]byte{}, before...)
 	copy(after[offset:], part)
 	d.data = after
-	w := d.store.begin(put(fruBucket, []byte{d.ID}, after))
+	w := d.store.begin(put(fruBucket, []byte{d.ID}, after), put(settingsBucket, []byte(fruSetting(d.ID)), d.configured))
 	d.mu.Unlock()
 	err := w.wait()
 	if err != nil {

@@ -117,6 +117,42 @@ func TestFRUCommands(t *testing.T) {
 		b.is("as before", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
 	})
 
+	t.Run("of a changed configuration", func(t *testing.T) {
+		folder := t.TempDir()
+		opens := func(size int, data string) (b *bench, told []error) {
+			t.Helper()
+			s, err := OpenStorage(StorageConfig{Folder: folder, Report: func(err error) { told = append(told, err) },
+				FRUs: []FRUConfig{{Name: "Board", Size: size, Data: octets(data)}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.Close() })
+			return &bench{t: t, bmc: New(Config{Storage: s})}, told
+		}
+		closes := func(b *bench) { closeStore(t, b.bmc.config.Storage.store) }
+		b, _ := opens(4, "01")
+		b.is("write", b.storage(0x12, "00 0100 AA"), "00 01")
+		closes(b)
+		b, told := opens(4, "01")
+		if len(told) != 0 {
+			t.Error("nothing has changed: ", told)
+		}
+		closes(b)
+		b, told = opens(6, "02")
+		if len(told) != 1 || !strings.Contains(told[0].Error(), `FRU 0, "Board": its configuration has changed`) {
+			t.Error(told)
+		}
+		b.is("larger", b.storage(0x10, "00"), "00 0600 00")
+		b.is("what was written", b.storage(0x11, "00 0000 06"), "00 06 01AA00000000")
+		b.is("write again", b.storage(0x12, "00 0500 BB"), "00 01")
+		closes(b)
+		b, told = opens(3, "02")
+		if len(told) != 1 {
+			t.Error("smaller: ", told)
+		}
+		b.is("nothing of it is lost", b.storage(0x11, "00 0000 06"), "00 06 01AA000000BB")
+	})
+
 	story(t, "none", func(t *testing.T, b *bench) { b.is("size", b.storage(0x10, "00"), "CB") })
 }
 

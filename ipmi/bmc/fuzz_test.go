@@ -56,3 +56,5 @@ func FuzzUsers(f *testing.F)      { fuzzGroup(f, userCommands) }
 func FuzzLAN(f *testing.F)        { fuzzGroup(f, lanCommands) }
 func FuzzChassis(f *testing.F)    { fuzzGroup(f, chassisCommands) }
 func FuzzBoot(f *testing.F)       { fuzzGroup(f, bootCommands) }
+func FuzzPEF(f *testing.F)        { fuzzGroup(f, pefCommands) }
+func FuzzPayload(f *testing.F)    { fuzzGroup(f, payloadCommands) }

@@ -19,14 +19,14 @@ type host struct {
 	identify      identifyState
 	identifyUntil time.Time
 
-	bootFlagsUntil time.Time // when they stop being valid; zero is never
+	bootFlagsUntil time.Time // when they stop being valid
 }
 
 // host is the state of a host; the caller holds mu.
 func (b *BMC) host(number int) *host {
 	h := b.hosts[number]
 	if h == nil {
-		h = &host{system: acpiUnknown, device: acpiUnknown}
+		h = &host{system: acpiUnknown, device: acpiUnknown, bootFlagsUntil: b.started.Add(bootFlagsTime)}
 		b.hosts[number] = h
 	}
 	return h

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"ipmbd/ipmi"
 	"ipmbd/ipmi/sel"
 )
 
@@ -21,48 +20,41 @@ const (
 	folderVariable = "IPMBD_WRITES" // where to write: the process is to be killed
 )
 
-// TestKilledWriter kills a process that writes to a log at a random moment, again
-// and again: no record that it said it had added may be missing.
+// TestKilledWriter kills a process that changes all that is kept, at a random
+// moment, again and again: what it said it had done must be so.
 func TestKilledWriter(t *testing.T) {
 	if folder := os.Getenv(folderVariable); folder != "" {
-		writeUntilKilled(t, folder)
+		newWriter(t, folder).write()
 		return
 	}
 	kills := 100
 	if n, err := strconv.Atoi(os.Getenv(killsVariable)); err == nil {
 		kills = n
 	}
-	folder := t.TempDir()
-	acknowledged := make(map[uint16]uint32) // numbers of the writers' by ID
+	folder, m := t.TempDir(), newMemory()
 	for range kills {
-		writeAndKill(t, folder, acknowledged)
-		s, told := open(t, folder)
-		if len(told) != 0 {
-			t.Fatal(told)
-		}
-		l := OpenLog(LogConfig{}, s)
-		for id, number := range acknowledged {
-			r, _, ok := l.find(id)
-			if got := binary.LittleEndian.Uint32(r[12:]); !ok || got != number {
-				t.Errorf("record %d is lost: %t, %d, want %d", id, ok, got, number)
-			}
-		}
-		if len(l.entries) > defaultCapacity/2 {
-			if code := l.clear(l.holder.next()); code != ipmi.CodeOK {
-				t.Fatal(code)
-			}
-			clear(acknowledged)
-		}
-		closeStore(t, s)
+		writeAndKill(t, folder, m)
+		b, s := openWritten(t, folder)
+		m.compare(t, b)
+		closeStore(t, s.store)
 		if t.Failed() {
 			return
 		}
 	}
 }
 
-// writeAndKill runs a writer and kills it after some of the records that it says
-// it has added.
-func writeAndKill(t *testing.T, folder string, acknowledged map[uint16]uint32) {
+// openWritten opens what writers write.
+func openWritten(t *testing.T, folder string) (*bench, *Storage) {
+	t.Helper()
+	s, err := OpenStorage(StorageConfig{Folder: folder, Report: func(err error) { t.Error(err) }, FRUs: []FRUConfig{{Name: "Board", Size: 4}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{t: t, bmc: New(Config{Storage: s})}, s
+}
+
+// writeAndKill runs a writer and kills it after some of what it says it has done.
+func writeAndKill(t *testing.T, folder string, m *writtenMemory) {
 	t.Helper()
 	writer := exec.Command(os.Args[0], "-test.run=^TestKilledWriter$")
 	writer.Env = append(os.Environ(), folderVariable+"="+folder)
@@ -73,18 +65,17 @@ func writeAndKill(t *testing.T, folder string, acknowledged map[uint16]uint32) {
 	if err := writer.Start(); err != nil {
 		t.Fatal(err)
 	}
-	left := 1 + rand.IntN(30)
+	left := 1 + rand.IntN(60)
 	var others []string
 	for lines := bufio.NewScanner(said); lines.Scan(); {
-		var id uint16
-		var number uint32
-		if n, _ := fmt.Sscanf(lines.Text(), "added %d %d\n", &id, &number); n != 2 {
+		done, known := m.hear(lines.Text())
+		if !known {
 			others = append(others, lines.Text())
-			continue
 		}
-		acknowledged[id] = number
-		if left--; left == 0 {
-			writer.Process.Kill()
+		if done {
+			if left--; left == 0 {
+				writer.Process.Kill()
+			}
 		}
 	}
 	writer.Wait()
@@ -93,28 +84,183 @@ func writeAndKill(t *testing.T, folder string, acknowledged map[uint16]uint32) {
 	}
 }
 
-// writeUntilKilled adds records, several at once, and says which it has added.
-func writeUntilKilled(t *testing.T, folder string) {
-	s, _ := open(t, folder)
-	l := OpenLog(LogConfig{}, s)
-	var out sync.Mutex
-	var all sync.WaitGroup
-	for range 4 {
-		all.Go(func() {
-			for range defaultCapacity {
-				r := sel.Record{2: 0xE0}
-				number := rand.Uint32()
-				binary.LittleEndian.PutUint32(r[12:], number)
-				id, err := l.add(r)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				out.Lock()
-				fmt.Printf("added %d %d\n", id, number)
-				out.Unlock()
-			}
-		})
+// writtenMemory is what writers have said.
+type writtenMemory struct {
+	records map[uint16]uint32 // the numbers of those that were added, by ID
+	ending  map[uint16]uint32 // of those that are being deleted or cleared
+	gone    map[uint32]bool
+	begun   map[string]uint32 // values, by what they are of
+	values  map[string]uint32 // that are acknowledged
+}
+
+func newMemory() *writtenMemory {
+	return &writtenMemory{map[uint16]uint32{}, map[uint16]uint32{}, map[uint32]bool{}, map[string]uint32{}, map[string]uint32{}}
+}
+
+// hear takes a line of a writer. What it has done it has begun before.
+func (m *writtenMemory) hear(line string) (done, known bool) {
+	var what string
+	var id uint16
+	var number uint32
+	if n, _ := fmt.Sscanf(line, "%s %d %d", &what, &id, &number); n != 3 {
+		return false, false
 	}
+	switch what {
+	case "added":
+		m.records[id] = number
+		return true, true
+	case "deleting":
+		m.end(id)
+	case "clearing":
+		for id := range m.records {
+			m.end(id)
+		}
+	case "deleted", "cleared":
+		for id, number := range m.ending {
+			m.gone[number] = true
+			delete(m.ending, id)
+		}
+		return true, true
+	case "writing", "setting":
+		m.begun[what] = number
+	case "wrote":
+		m.values["writing"] = number
+		return true, true
+	case "set":
+		m.values["setting"] = number
+		return true, true
+	default:
+		return false, false
+	}
+	return false, true
+}
+
+func (m *writtenMemory) end(id uint16) {
+	m.ending[id] = m.records[id]
+	delete(m.records, id)
+}
+
+// compare checks that what is kept is what was said, and takes note of what was in
+// doubt.
+func (m *writtenMemory) compare(t *testing.T, b *bench) {
+	t.Helper()
+	found := make(map[uint16]uint32)
+	for _, e := range b.bmc.log.entries {
+		number := binary.LittleEndian.Uint32(e.record[12:])
+		found[e.record.ID()] = number
+		if m.gone[number] {
+			t.Errorf("record %d is back", number)
+		}
+	}
+	for id, number := range m.records {
+		if found[id] != number {
+			t.Errorf("record %d is lost: %d, want %d", id, found[id], number)
+		}
+	}
+	for id, number := range m.ending {
+		if found[id] == number {
+			m.records[id] = number
+		} else {
+			m.gone[number] = true
+		}
+	}
+	clear(m.ending)
+	kept := map[string]uint32{
+		"writing": binary.LittleEndian.Uint32(b.storage(0x11, "00 0000 04")[2:]),
+		"setting": uint32(b.chassis(0x01, "")[1] >> statusPolicyShift),
+	}
+	for what, value := range kept {
+		if value != m.values[what] && value != m.begun[what] {
+			t.Errorf("%s is %d, want %d or %d", what, value, m.values[what], m.begun[what])
+		}
+		m.values[what], m.begun[what] = value, value
+	}
+}
+
+// writer changes all that is kept, and says what it does.
+type writer struct {
+	*bench
+	erasing sync.RWMutex // who adds has it for reading
+	out     sync.Mutex
+	added   []uint16
+}
+
+func newWriter(t *testing.T, folder string) *writer {
+	b, _ := openWritten(t, folder)
+	return &writer{bench: b}
+}
+
+func (w *writer) say(what string, id uint16, number uint32) {
+	w.out.Lock()
+	defer w.out.Unlock()
+	if what == "added" {
+		w.added = append(w.added, id)
+	}
+	fmt.Println(what, id, number)
+}
+
+func (w *writer) write() {
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(w.add)
+	}
+	all.Go(w.erase)
+	all.Go(w.set)
 	all.Wait()
+}
+
+// rounds are far more than a writer lives for.
+const rounds = 1 << 16
+
+func (w *writer) add() {
+	for range rounds {
+		r := sel.Record{2: 0xE0}
+		number := rand.Uint32()
+		binary.LittleEndian.PutUint32(r[12:], number)
+		w.erasing.RLock()
+		id, err := w.bmc.log.add(r)
+		if err == nil {
+			w.say("added", id, number)
+		}
+		w.erasing.RUnlock()
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+	}
+}
+
+// erase deletes the last record, and now and then all.
+func (w *writer) erase() {
+	for i := range rounds {
+		w.erasing.Lock()
+		reservation := fmt.Sprintf("%X", w.storage(0x42, "")[1:])
+		if n := len(w.added); i%4 == 3 {
+			w.say("clearing", 0, 0)
+			w.is("clear", w.storage(0x47, reservation+"434C52 AA"), "00 01")
+			w.added = nil
+			w.say("cleared", 0, 0)
+		} else if n > 0 {
+			id := w.added[n-1]
+			w.added = w.added[:n-1]
+			w.say("deleting", id, 0)
+			name := fmt.Sprintf("%02X%02X", byte(id), byte(id>>8))
+			w.is("delete", w.storage(0x46, reservation+name), "00"+name)
+			w.say("deleted", id, 0)
+		}
+		w.erasing.Unlock()
+	}
+}
+
+func (w *writer) set() {
+	for range rounds {
+		number, policy := rand.Uint32(), rand.Uint32N(3)
+		w.say("writing", 0, number)
+		data := fmt.Sprintf("%X", binary.LittleEndian.AppendUint32(nil, number))
+		w.is("write", w.storage(0x12, "00 0000"+data), "00 04")
+		w.say("wrote", 0, number)
+		w.say("setting", 0, policy)
+		w.is("policy", w.chassis(0x06, fmt.Sprintf("%02X", policy)), "00 07")
+		w.say("set", 0, policy)
+	}
 }

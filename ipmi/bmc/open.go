@@ -44,7 +44,8 @@ func (e *DamageError) Unwrap() error { return e.Err }
 // OpenStore opens the store in a folder, which is made where it is not there. A
 // damaged file is moved aside and an empty one takes its place; values that are
 // damaged are left out. Report is told of each, by a *DamageError, before
-// OpenStore returns. The error is ErrStoreInUse where another process has it.
+// OpenStore returns, and once later if it comes to that nothing more can be kept.
+// The error is ErrStoreInUse where another process has it.
 func OpenStore(folder string, report func(error)) (*Store, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -53,7 +54,7 @@ func OpenStore(folder string, report func(error)) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", folder, err)
 	}
-	s := &Store{unlock: unlock}
+	s := &Store{unlock: unlock, report: report}
 	s.committed.L = &s.mu
 	if err := s.open(filepath.Join(folder, storeName), report); err != nil {
 		unlock()

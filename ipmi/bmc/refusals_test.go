@@ -31,6 +31,7 @@ var refusals = []struct {
 	{"watchdog: reserved bit of use", ipmi.NetFnApp, 0x24, "0C 00 00 00 0A00", "CC"},
 	{"watchdog: action 4", ipmi.NetFnApp, 0x24, "04 04 00 00 0A00", "CC"},
 	{"watchdog: reserved bit of action", ipmi.NetFnApp, 0x24, "04 08 00 00 0A00", "CC"},
+	{"watchdog: an SMI, which no interface carries", ipmi.NetFnApp, 0x24, "44 11 01 00 1400", "CC"},
 	{"watchdog: interrupt 4", ipmi.NetFnApp, 0x24, "04 40 00 00 0A00", "CC"},
 	{"watchdog: reserved bit of interrupt", ipmi.NetFnApp, 0x24, "04 80 00 00 0A00", "CC"},
 
@@ -38,11 +39,36 @@ var refusals = []struct {
 	{"authentication: privilege 0", ipmi.NetFnApp, 0x38, "01 00", "CC"},
 	{"authentication: privilege 6", ipmi.NetFnApp, 0x38, "01 06", "CC"},
 	{"authentication: reserved bit", ipmi.NetFnApp, 0x38, "41 04", "CC"},
+	{"set channel access: channel", ipmi.NetFnApp, 0x40, "02 60 44", "CC"},
+	{"set channel access: no sessions", ipmi.NetFnApp, 0x40, "0F 60 44", "82"},
+	{"set channel access: reserved bit of channel", ipmi.NetFnApp, 0x40, "11 60 44", "CC"},
+	{"set channel access: kind 3", ipmi.NetFnApp, 0x40, "01 E0 44", "CC"},
+	{"set channel access: always available", ipmi.NetFnApp, 0x40, "01 62 44", "83"},
+	{"set channel access: alerting", ipmi.NetFnApp, 0x40, "01 40 44", "CC"},
+	{"set channel access: without authentication", ipmi.NetFnApp, 0x40, "01 70 44", "CC"},
+	{"set channel access: limit of kind 3", ipmi.NetFnApp, 0x40, "01 60 C4", "CC"},
+	{"set channel access: reserved bit of the limit", ipmi.NetFnApp, 0x40, "01 60 54", "CC"},
+	{"set channel access: limit", ipmi.NetFnApp, 0x40, "01 60 43", "CC"},
 	{"channel access: channel", ipmi.NetFnApp, 0x41, "02 40", "CC"},
 	{"channel access: reserved bit of channel", ipmi.NetFnApp, 0x41, "11 40", "CC"},
 	{"channel access: neither", ipmi.NetFnApp, 0x41, "01 00", "CC"},
 	{"channel access: both", ipmi.NetFnApp, 0x41, "01 C0", "CC"},
 	{"channel access: reserved bit", ipmi.NetFnApp, 0x41, "01 41", "CC"},
+
+	{"activate payload: serial over LAN", ipmi.NetFnApp, 0x48, "01 01 00000000", "81"},
+	{"activate payload: reserved bit of type", ipmi.NetFnApp, 0x48, "41 01 00000000", "CC"},
+	{"activate payload: reserved bit of instance", ipmi.NetFnApp, 0x48, "01 11 00000000", "CC"},
+	{"deactivate payload: serial over LAN", ipmi.NetFnApp, 0x49, "01 01 00000000", "81"},
+	{"payload activation status: serial over LAN", ipmi.NetFnApp, 0x4A, "01", "CC"},
+	{"payload instance info: serial over LAN", ipmi.NetFnApp, 0x4B, "01 01", "CC"},
+	{"payload support: no LAN", ipmi.NetFnApp, 0x4E, "0F", "CC"},
+	{"payload support: reserved bit", ipmi.NetFnApp, 0x4E, "11", "CC"},
+
+	{"set PEF: unknown parameter", ipmi.NetFnSensor, 0x12, "01 00", "80"},
+	{"set PEF: reserved bit", ipmi.NetFnSensor, 0x12, "80 00", "CC"},
+	{"set PEF: commit", ipmi.NetFnSensor, 0x12, "00 02", "CC"},
+	{"set PEF: no progress", ipmi.NetFnSensor, 0x12, "00", "C7"},
+	{"get PEF: unknown parameter", ipmi.NetFnSensor, 0x13, "05 00 00", "80"},
 
 	{"set user access: channel", ipmi.NetFnApp, 0x43, "02 02 04", "CC"},
 	{"set user access: user 0", ipmi.NetFnApp, 0x43, "01 00 04", "CC"},
@@ -93,7 +119,7 @@ var refusals = []struct {
 
 // ownGroups are the groups of this file's requests.
 var ownGroups = index(deviceCommands, acpiCommands, systemInfoCommands, watchdogCommands, channelCommands, userCommands,
-	lanCommands, chassisCommands, bootCommands)
+	lanCommands, chassisCommands, bootCommands, pefCommands, payloadCommands)
 
 func TestWrongData(t *testing.T) {
 	refused := make(map[commandKey]bool)

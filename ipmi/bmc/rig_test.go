@@ -132,10 +132,12 @@ type fakeMachine struct {
 	off  bool
 	fail error
 	slow chan struct{} // closed when a slow one may go on
+
+	hangs Action // 0: whatever a slow one does is slow, else that is
 }
 
 func (m *fakeMachine) Act(_ context.Context, iface string, host int, a Action) error {
-	if m.slow != nil {
+	if m.slow != nil && (m.hangs == 0 || m.hangs == a) {
 		<-m.slow
 	}
 	m.mu.Lock()

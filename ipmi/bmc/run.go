@@ -15,13 +15,20 @@ const (
 	deedTime = 10 * time.Second
 )
 
-// Run lets watchdogs expire until ctx ends. What one has caused is carried out
-// before the same one expires again, and does not hold up the others.
+// maxUntold is how many expiries of a watchdog may wait for a log that is slow;
+// the next one comes when there is room.
+const maxUntold = 8
+
+// Run lets watchdogs expire until ctx ends. Each acts in time: it waits neither
+// for the others, nor for what its pre-timeout has caused, nor for the log. Each
+// watchdog's expiries are told of and logged in their order.
 func (b *BMC) Run(ctx context.Context) {
 	var deeds sync.WaitGroup
 	defer deeds.Wait()
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
+	hours := time.NewTicker(time.Hour)
+	defer hours.Stop()
 	for ctx.Err() == nil {
 		due, next := b.due(time.Now())
 		for _, d := range due {
@@ -31,6 +38,8 @@ func (b *BMC) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
+		case <-hours.C:
+			deeds.Go(func() { b.keepHours(context.WithoutCancel(ctx)) })
 		case <-b.changed:
 		}
 	}
@@ -50,6 +59,8 @@ type deed struct {
 	origin   origin
 	expiry   Expiry
 	log      bool
+	before   <-chan struct{} // closed when the one before has been told of
+	told     chan struct{}
 }
 
 // due is what is to be carried out now, and when to look again.
@@ -58,38 +69,43 @@ func (b *BMC) due(now time.Time) (deeds []deed, next time.Duration) {
 	defer b.mu.Unlock()
 	next = idle
 	for _, w := range b.watchdogs {
+		at, ready := w.next()
 		switch {
-		case !w.running || w.busy:
-		case now.Before(w.next()):
-			next = min(next, w.next().Sub(now))
+		case !w.running || !ready:
+		case now.Before(at):
+			next = min(next, at.Sub(now))
 		default:
-			w.busy = true
-			deeds = append(deeds, deed{w, w.origin, w.expire(), !w.dontLog})
+			deeds = append(deeds, w.cause())
+			next = 0 // It may have more to come.
 		}
 	}
 	return deeds, next
 }
 
-// carryOut acts before it writes: a slow log does not keep a host hanging. What
-// has begun is done when ctx ends.
+// carryOut acts before it tells and writes: a slow log does not keep a host
+// hanging. What has begun is done when ctx ends.
 func (b *BMC) carryOut(ctx context.Context, d deed) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deedTime)
-	defer cancel()
-	defer b.done(d)
+	ctx = context.WithoutCancel(ctx)
 	d.expiry.Err = b.perform(ctx, d)
+	b.settle(func() { d.watchdog.acting[d.expiry.kind()] = false })
+	if d.before != nil {
+		<-d.before
+	}
 	if b.config.Watchdog != nil {
 		b.config.Watchdog(d.origin.iface, d.origin.host, d.expiry)
 	}
 	if d.log {
 		b.logEvent(ctx, b.watchdogEvent(d.origin, d.expiry))
 	}
+	close(d.told)
+	b.settle(func() { d.watchdog.untold-- })
 }
 
-// done lets the watchdog expire again.
-func (b *BMC) done(d deed) {
+// settle notes that part of what a watchdog has caused is done.
+func (b *BMC) settle(note func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	d.watchdog.busy = false
+	note()
 	b.wake()
 }
 
@@ -102,24 +118,23 @@ var timeoutActions = map[TimeoutAction]Action{
 
 // perform does what a watchdog was set to do.
 func (b *BMC) perform(ctx context.Context, d deed) error {
+	ctx, cancel := context.WithTimeout(ctx, deedTime)
+	defer cancel()
 	e := d.expiry
-	if !e.PreTimeout {
-		if action, ok := timeoutActions[e.Action]; ok {
-			return b.act(ctx, d.origin, action)
-		}
-		return nil
-	}
-	switch e.Interrupt {
-	case InterruptMessaging:
-		b.tellPreTimeout(d.watchdog)
-		return nil
-	case InterruptNMI:
+	switch action, ok := timeoutActions[e.Action]; {
+	case e.PreTimeout && e.Interrupt == InterruptNMI:
 		return b.act(ctx, d.origin, PulseDiagnosticInterrupt)
+	case e.PreTimeout:
+		b.tellPreTimeout(d.watchdog)
+	case ok:
+		return b.act(ctx, d.origin, action)
 	}
-	return ipmi.ErrCannot // No host interface has a way to an SMI.
+	return nil
 }
 
 func (b *BMC) logEvent(ctx context.Context, e ipmi.Event) {
+	ctx, cancel := context.WithTimeout(ctx, deedTime)
+	defer cancel()
 	if b.config.LogEvent != nil {
 		b.config.LogEvent(ctx, e)
 		return

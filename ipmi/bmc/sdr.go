@@ -53,6 +53,7 @@ func (r *repository) record(kind byte, body []byte, name string) {
 // Capabilities and initial state of a sensor (IPMI v2.0, table 43-1).
 const (
 	scanAndEvents     = 0x03 // initially enabled
+	readingSettable   = 1 << 7
 	autoRearm         = 1 << 6
 	settable          = 0x28 // hysteresis and thresholds can be read and set
 	noAnalogReading   = 0xC0
@@ -63,6 +64,9 @@ const (
 // a discrete sensor (IPMI v2.0, tables 43-1 and 43-2).
 func (r *repository) addSensor(s *sensor) {
 	head := []byte{bmcAddress, 0, s.Number, s.Entity, s.Instance, scanAndEvents, autoRearm, s.Type, s.EventType}
+	if s.settable() {
+		head[5] |= readingSettable
+	}
 	if s.discrete() {
 		body := binary.LittleEndian.AppendUint16(appendMasks(head, s.States, s.States), s.States)
 		body = append(body, noAnalogReading, 0, 0) // units

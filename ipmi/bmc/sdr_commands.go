@@ -12,7 +12,8 @@ import (
 
 // repositoryCommands are those of the SDR repository (IPMI v2.0, section 33) and
 // of the device's SDRs (section 35), which are the same records. The
-// repository is made from the configuration, so that no command changes it.
+// repository is made from the configuration: the commands that change one are not
+// there, as Get SDR Repository Info says.
 var repositoryCommands = []command{
 	{ipmi.NetFnStorage, 0x20, 0, 0, getRepositoryInfo},
 	{ipmi.NetFnStorage, 0x21, 0, 0, getRepositoryAllocation},
@@ -35,7 +36,8 @@ type repository struct {
 }
 
 const (
-	// repositorySupport: allocation information and reservations.
+	// repositorySupport: allocation information and reservations; no deletion, no
+	// addition in parts, no update mode.
 	repositorySupport = 1<<0 | 1<<1
 	// maxSDR is the longest record there is: a full one with a name of 16 bytes.
 	maxSDR = 64

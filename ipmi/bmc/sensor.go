@@ -103,6 +103,9 @@ func (c SensorConfig) Validate() error {
 		if c.States == 0 || c.States > maxStates {
 			fault("states %04Xh; 1 to 15 states are possible", c.States)
 		}
+		if !(c.Value >= 0 && c.Value <= math.MaxUint16) {
+			fault("a value of %g; it is a mask of states", c.Value)
+		}
 		return errors.Join(errs...)
 	}
 	if _, err := newFactors(c.Min, c.Max); err != nil {
@@ -139,7 +142,8 @@ type sensor struct {
 	factors
 
 	mu         sync.Mutex
-	present    byte // mask of thresholds
+	fixed      uint16 // the reading, where it has no source; commands may set it
+	present    byte   // mask of thresholds
 	thresholds [thresholdCount]byte
 	hysteresis [2]byte // positive-going, negative-going
 	events     eventEnables
@@ -156,25 +160,34 @@ func newSensor(c SensorConfig) (*sensor, error) {
 	if !c.discrete() {
 		s.EventType = thresholdEvents
 		s.factors, _ = newFactors(c.Min, c.Max) // Validate has tried
-		for i, t := range c.Thresholds.all() {
+	}
+	s.initialize()
+	return s, nil
+}
+
+// initialize makes it what its description says. The caller holds mu, but for a
+// new one.
+func (s *sensor) initialize() {
+	if !s.discrete() {
+		for i, t := range s.Thresholds.all() {
 			if t != nil {
 				s.present |= 1 << i
 				s.thresholds[i] = s.raw(*t)
 			}
 		}
-		s.hysteresis = [2]byte{s.steps(c.Hysteresis), s.steps(c.Hysteresis)}
+		s.hysteresis = [2]byte{s.steps(s.Hysteresis), s.steps(s.Hysteresis)}
 	}
 	s.events = eventEnables{messages: true, scanning: true, assert: s.possible(), deassert: s.possible()}
-	return s, nil
+	s.fixed, _ = s.reading(s.Value)
+	s.state, s.asserted, s.deasserted = 0, 0, 0
 }
+
+func (s *sensor) settable() bool { return s.Read == nil && s.File == "" }
 
 // value is what the sensor's source says.
 func (s *sensor) value() (float64, error) {
-	switch {
-	case s.Read != nil:
+	if s.Read != nil {
 		return s.Read()
-	case s.File == "":
-		return s.Value, nil
 	}
 	text, err := os.ReadFile(s.File)
 	if err != nil {
@@ -190,9 +203,22 @@ func (s *sensor) value() (float64, error) {
 // read is the reading: a byte of a sensor with thresholds, a mask of states of a
 // discrete one. A sensor that cannot be read has none.
 func (s *sensor) read() (reading uint16, ok bool) {
+	if s.settable() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.fixed, true
+	}
 	v, err := s.value()
+	if err != nil {
+		return 0, false
+	}
+	return s.reading(v)
+}
+
+// reading is the one of a value.
+func (s *sensor) reading(v float64) (reading uint16, ok bool) {
 	switch {
-	case err != nil || math.IsNaN(v):
+	case math.IsNaN(v):
 		return 0, false
 	case !s.discrete():
 		return uint16(s.raw(v)), true

@@ -19,7 +19,9 @@ var sensorCommands = []command{
 	{ipmi.NetFnSensor, 0x2A, 2, 6, ofSensor(rearmEvents)},
 	{ipmi.NetFnSensor, 0x2B, 1, 1, getEventStatus},
 	{ipmi.NetFnSensor, 0x2D, 1, 1, getReading},
+	{ipmi.NetFnSensor, 0x2E, 3, 3, ofSensor(setSensorType)},
 	{ipmi.NetFnSensor, 0x2F, 1, 1, ofSensor(getSensorType)},
+	{ipmi.NetFnSensor, 0x30, 2, 10, ofSensor(setReading)},
 }
 
 // ofSensor serves a command of one sensor, whose number comes first, under its
@@ -192,6 +194,15 @@ func withReading(b *BMC, req *ipmi.Request, serve func(s *sensor, flags byte, re
 		flags |= unavailable
 	}
 	return serve(s, flags, reading)
+}
+
+// setSensorType takes sensor type and event type. They are the configuration's,
+// and no other ones can be set.
+func setSensorType(s *sensor, data []byte) ipmi.Response {
+	if data[0] != s.Type || data[1] != s.EventType {
+		return refuse(ipmi.CodeIllegalForType)
+	}
+	return answer()
 }
 
 func getSensorType(s *sensor, _ []byte) ipmi.Response { return answer(s.Type, s.EventType) }

@@ -304,6 +304,7 @@ func TestSensorConfig(t *testing.T) {
 		"above 7Fh":                     func(c *SensorConfig) { c.EventType, c.States = 0x80, 1 },
 		"is above 7F":                   func(c *SensorConfig) { c.Instance = 0x80 },
 		"the byte 0A":                   func(c *SensorConfig) { c.Name = "a\nb" },
+		"it is a mask":                  func(c *SensorConfig) { c.EventType, c.States, c.Value = 3, 1, -1 },
 		"15 states":                     func(c *SensorConfig) { c.EventType = 3 },
 		"both":                          func(c *SensorConfig) { c.File, c.Read = "x", func() (float64, error) { return 0, nil } },
 		"a range from 0 to 0":           func(c *SensorConfig) { c.Max = 0 },

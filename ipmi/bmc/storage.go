@@ -14,8 +14,9 @@ type StorageConfig struct {
 	Sensors     []SensorConfig
 	Controllers []Controller
 	FRUs        []FRUConfig
-	// Report is told of damage, by a *DamageError, while the storage is opened;
-	// nil is allowed without a folder only.
+	// Report is told, while the storage is opened, of damage, by a *DamageError, and
+	// of a changed configuration that what is kept hides; and once later if nothing
+	// more can be kept. nil is allowed without a folder only.
 	Report func(error)
 }
 
@@ -81,6 +82,11 @@ func OpenStorage(c StorageConfig) (*Storage, error) {
 		return nil, err
 	}
 	s.FRUs = frus
+	for _, d := range frus.list() {
+		if d.hidden {
+			c.Report(fmt.Errorf("FRU %d, %q: its configuration has changed; what was written to it stands", d.ID, d.Name))
+		}
+	}
 	return s, nil
 }
 

@@ -32,6 +32,7 @@ var buckets = []string{logBucket, fruBucket, settingsBucket}
 type Store struct {
 	db     *bbolt.DB
 	unlock func()
+	report func(error)
 	loaded map[string][]value // as it was opened
 
 	mu         sync.Mutex
@@ -121,7 +122,8 @@ func (w *write) wait() error {
 		err = s.commit(batch)
 		s.mu.Lock()
 	}
-	if err != nil && !errors.Is(err, ipmi.ErrNoSpace) {
+	breaks := err != nil && s.broken == nil && !errors.Is(err, ipmi.ErrNoSpace)
+	if breaks {
 		s.broken = err
 	}
 	for _, w := range batch {
@@ -129,7 +131,22 @@ func (w *write) wait() error {
 	}
 	s.committing = false
 	s.committed.Broadcast()
+	if breaks {
+		s.mu.Unlock()
+		s.report(fmt.Errorf("store: nothing more is kept: %w", err))
+		s.mu.Lock()
+	}
 	return w.err
+}
+
+// isBroken reports whether nothing can be kept any more.
+func (s *Store) isBroken() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken != nil
 }
 
 // write makes changes and returns when they are on the disk.

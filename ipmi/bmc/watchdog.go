@@ -74,7 +74,29 @@ type watchdog struct {
 	left        uint16    // in watchdogUnit, while it does not
 	interrupted bool      // the pre-timeout of this countdown has come
 	pending     bool      // its messaging interrupt is
-	busy        bool      // what it has caused is being carried out
+
+	deeds
+}
+
+// deeds are what a watchdog has caused and is not done yet.
+type deeds struct {
+	acting [expiryKinds]bool // the machine is being told
+	untold int               // expiries that are not told of yet
+	last   chan struct{}     // closed when the last of them has been
+}
+
+// Kinds of expiries, of which one each may act at a time.
+const (
+	kindPreTimeout = iota
+	kindTimeout
+	expiryKinds
+)
+
+func (e Expiry) kind() int {
+	if e.PreTimeout {
+		return kindPreTimeout
+	}
+	return kindTimeout
 }
 
 // start counts down from the initial value.
@@ -97,18 +119,34 @@ func (w *watchdog) stop() {
 	}
 }
 
-// next is when something happens to it.
-func (w *watchdog) next() time.Time {
-	if w.interrupt != InterruptNone && !w.interrupted {
-		return w.deadline.Add(-w.preTimeout)
+// next is when something happens to it, if nothing is in the way of that.
+func (w *watchdog) next() (at time.Time, ready bool) {
+	if w.interrupts() {
+		return w.deadline.Add(-w.preTimeout), w.untold < maxUntold
 	}
-	return w.deadline
+	return w.deadline, w.untold < maxUntold && !w.acting[kindTimeout]
+}
+
+// interrupts reports whether its pre-timeout is to come. While that of an earlier
+// countdown goes on there is no other.
+func (w *watchdog) interrupts() bool {
+	return w.interrupt != InterruptNone && !w.interrupted && !w.acting[kindPreTimeout]
+}
+
+// cause is what is to be done now that next has come.
+func (w *watchdog) cause() deed {
+	e := w.expire()
+	d := deed{watchdog: w, origin: w.origin, expiry: e, log: !w.dontLog, before: w.last, told: make(chan struct{})}
+	w.acting[e.kind()] = true
+	w.untold++
+	w.last = d.told
+	return d
 }
 
 // expire is what happens now that next has come: the pre-timeout, then the end.
 func (w *watchdog) expire() Expiry {
 	e := Expiry{Use: w.use, Action: w.action, Interrupt: w.interrupt}
-	if w.interrupt != InterruptNone && !w.interrupted {
+	if w.interrupts() {
 		e.PreTimeout, w.interrupted = true, true
 		w.pending = w.interrupt == InterruptMessaging
 		return e

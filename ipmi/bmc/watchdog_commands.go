@@ -51,7 +51,8 @@ func resetWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 
 // setWatchdog takes use and flags, interrupt and action, pre-timeout in seconds,
 // expiration flags to clear, and the countdown. It ends a pending messaging
-// interrupt.
+// interrupt. No host interface has a way to an SMI; whether the machine has one to
+// an NMI shows when it is due.
 func setWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 	set := watchdog{
 		origin:     origin{req.Interface, req.Host, req.Channel, causeWatchdog},
@@ -63,7 +64,8 @@ func setWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 		initial:    binary.LittleEndian.Uint16(req.Data[4:]),
 	}
 	if req.Data[0]&reservedUseBits != 0 || req.Data[1]&reservedActions != 0 ||
-		set.use < UseBIOSFRB2 || set.use > UseOEM || set.action > TimeoutPowerCycle || set.interrupt > InterruptMessaging {
+		set.use < UseBIOSFRB2 || set.use > UseOEM || set.action > TimeoutPowerCycle ||
+		set.interrupt > InterruptMessaging || set.interrupt == InterruptSMI {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	if w := b.setWatchdog(set, req.Data[0]&watchdogDontStop != 0, req.Data[3]&expiredBits); w != nil {
@@ -83,7 +85,7 @@ func (b *BMC) setWatchdog(set watchdog, dontStop bool, clear byte) (interrupted 
 	}
 	set.left = set.initial
 	set.expired = w.expired &^ clear
-	set.busy = w.busy
+	set.deeds = w.deeds
 	if w.pending {
 		interrupted = w
 	}

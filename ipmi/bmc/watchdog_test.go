@@ -2,6 +2,7 @@ package bmc
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -79,13 +80,13 @@ func TestWatchdog(t *testing.T) {
 	}
 
 	runs(t, "don't log", func(t *testing.T, r *rig) {
-		r.is("set", r.app(setTimer, "84 10 01 00 1400"), "00")
+		r.is("set", r.app(setTimer, "84 20 01 00 1400"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
-		r.is("get", r.app(getTimer, ""), "00 C4 10 01 00 1400 1400")
+		r.is("get", r.app(getTimer, ""), "00 C4 20 01 00 1400 1400")
 		time.Sleep(2 * time.Second)
 		r.saw("expired", &r.expired,
-			"host0 0: pre-timeout, use 4, action 0, interrupt 1, no way to do that",
-			"host0 0: time-out, use 4, action 0, interrupt 1, <nil>")
+			"host0 0: pre-timeout, use 4, action 0, interrupt 2, <nil>",
+			"host0 0: time-out, use 4, action 0, interrupt 2, <nil>")
 		r.logged("log")
 	})
 
@@ -152,6 +153,53 @@ func TestWatchdog(t *testing.T) {
 		close(r.machine.slow)
 		r.done("one after the other", "host0 0: hard reset")
 		r.saw("the first", &r.expired, "host0 0: time-out, use 4, action 1, interrupt 0, <nil>")
+	})
+
+	runs(t, "its action is in time while its interrupt hangs", func(t *testing.T, r *rig) {
+		r.machine.slow, r.machine.hangs = make(chan struct{}), PulseDiagnosticInterrupt
+		r.is("set", r.app(setTimer, "44 21 01 00 1400"), "00")
+		r.is("reset", r.app(resetTimer, ""), "00")
+		time.Sleep(2 * time.Second)
+		r.done("in time", "host0 0: hard reset")
+		r.saw("it is told of after the interrupt", &r.expired)
+		r.logged("logged after it")
+		// The host runs again, and hangs again.
+		r.is("reset", r.app(resetTimer, ""), "00")
+		time.Sleep(2 * time.Second)
+		r.done("in time", "host0 0: hard reset")
+		close(r.machine.slow)
+		r.done("the interrupt", "host0 0: diagnostic interrupt")
+		r.saw("in order", &r.expired,
+			"host0 0: pre-timeout, use 4, action 1, interrupt 2, <nil>",
+			"host0 0: time-out, use 4, action 1, interrupt 2, <nil>",
+			"host0 0: time-out, use 4, action 1, interrupt 2, <nil>")
+		r.logged("in order", "host0 0020 04 23 00 6F C8 24 FF", "host0 0020 04 23 00 6F C1 24 FF", "host0 0020 04 23 00 6F C1 24 FF")
+	})
+
+	runs(t, "its actions are in time while the log hangs, as many as it keeps in mind", func(t *testing.T, r *rig) {
+		slow := make(chan struct{})
+		logged := r.bmc.config.LogEvent
+		r.bmc.config.LogEvent = func(ctx context.Context, e ipmi.Event) {
+			<-slow
+			logged(ctx, e)
+		}
+		for i := range maxUntold + 1 {
+			r.is("set", r.app(setTimer, fmt.Sprintf("%02X 01 00 00 0A00", 1+i%5)), "00")
+			r.is("reset", r.app(resetTimer, ""), "00")
+			time.Sleep(time.Second)
+			if i < maxUntold {
+				r.done("in time", "host0 0: hard reset")
+			}
+		}
+		r.done("one too many")
+		r.saw("the first", &r.expired, "host0 0: time-out, use 1, action 1, interrupt 0, <nil>")
+		close(slow)
+		r.done("there is room", "host0 0: hard reset")
+		var events []string
+		for i := range maxUntold + 1 {
+			events = append(events, fmt.Sprintf("host0 0020 04 23 00 6F C1 %02X FF", 1+i%5))
+		}
+		r.logged("in order", events...)
 	})
 
 	runs(t, "what the machine cannot do is told and logged", func(t *testing.T, r *rig) {
@@ -265,7 +313,6 @@ func TestPreTimeout(t *testing.T) {
 	})
 
 	runs(t, "a cold reset of the BMC ends it, but a warm one does not", func(t *testing.T, r *rig) {
-		r.bmc.config.Reset = func(context.Context, bool) error { return nil }
 		r.is("set", r.app(setTimer, "44 31 03 00 3C00"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(3 * time.Second)

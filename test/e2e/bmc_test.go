@@ -99,11 +99,15 @@ func TestSensorsReadFilesAndDBus(t *testing.T) {
 	start(t, bus.Address, all)
 	events := connect(t, bus.Address).subscribe(t)
 	m := boot(t, "unix", path, calm)
+	fan := func(want string) {
+		t.Helper()
+		eventually(t, "the fan reads "+want, func() bool { return bytes.Equal(m.answer(4, 0x2D, 2), unhex(t, want)) })
+	}
 	m.asks(4, 0x2D, "01", "00 19 C0 C0")
-	m.asks(4, 0x2D, "02", "00 28 C0 C0")
+	fan("00 28 C0 C0")
 	m.asks(4, 0x2D, "03", "00 00 E0 00 00") // unavailable
 	properties.SetMust(value, "Value", 5000.0)
-	m.asks(4, 0x2D, "02", "00 32 C0 C0")
+	fan("00 32 C0 C0")
 
 	if err := os.WriteFile(temperature, []byte("85000\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -114,6 +118,25 @@ func TestSensorsReadFilesAndDBus(t *testing.T) {
 		t.Errorf("event % X, want % X", got, want)
 	}
 	m.asks(0x0A, 0x43, "0000 0000 00 02", "00 FFFF 0100")
+}
+
+func TestChassisControlOfAMachine(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t)
+	config, path := vm(t, "host0", nil)
+	start(t, bus.Address, hosts([]object{config}))
+	m := boot(t, "unix", path, calm)
+	for action, told := range []string{"03 A1", "", "04 A1", "04 A1", "07 A1", "09 A1"} {
+		m.sends(0, 0x02, byte(action))
+		if told == "" {
+			m.hearsAnswer(0, 0x02, "00") // It is on.
+			continue
+		}
+		m.hearsAnswerAnd(0, 0x02, "00", told)
+	}
+	m.asks(6, 0x24, "04 03 00 00 0000", "00") // The watchdog is to power cycle it.
+	m.sends(6, 0x22)
+	m.hearsAnswerAnd(6, 0x22, "00", "04 A1")
 }
 
 func TestChassisControlOfAnOpenBMCHost(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/godbus/dbus/v5"
 )
 
 // failed waits until systemd has noted why a run of the service failed.
@@ -31,17 +33,61 @@ func TestKilledServiceComesBack(t *testing.T) {
 	l.serves("1")
 }
 
+// Who is connected to a message bus that ends cannot stay: the service starts anew,
+// too.
 func TestMessageBusThatStartsAnew(t *testing.T) {
 	for bus, how := range buses {
 		t.Run(bus, func(t *testing.T) {
 			l := startBoard(t, how)
-			l.run("systemctl", "start", vmSocket, service)
-			l.run("systemctl", "restart", "dbus.service")
+			l.run("systemctl", "start", frameSocket, vmSocket, service)
+			if err := exchange(t.Context(), l.client(), 1); err != nil {
+				t.Fatal(err)
+			}
+			l.register()
+			if got := l.handlers(); !strings.HasPrefix(got, "a(soyyuu) 1 ") {
+				t.Errorf("registered: %s", got)
+			}
+			descriptors := l.descriptors()
+
+			took(t, "from the restart of "+bus+" to the next answer", func() {
+				l.run("systemctl", "restart", "dbus.service")
+				if said := l.send(); said != answered {
+					t.Error(said)
+				}
+			})
 			l.failed("exit-code")
 			l.serves("1")
+			if got := l.show(service, "StatusText"); got != "1 buses up" {
+				t.Error(got)
+			}
+			if got := l.handlers(); got != "a(soyyuu) 0" {
+				t.Errorf("still registered: %s", got)
+			}
+			if err := exchange(t.Context(), l.client(), 2); err != nil {
+				t.Error(err)
+			}
+			eventually(t, "as many descriptors as before", func() bool { return l.descriptors() == descriptors })
 			l.boot(vmPath).asks()
 		})
 	}
+}
+
+// register registers a program that stays for a command.
+func (l *lab) register() {
+	l.t.Helper()
+	commands := []struct {
+		NetFn, Command  byte
+		Group, Channels uint32
+	}{{0x30, 0x55, 0xFFFFFFFF, 0xFFFF}}
+	if err := l.dial("root").Object(name, base).Call(name+".Router.RegisterHandler", 0, dbus.ObjectPath("/story"), commands).Err; err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// handlers are the registered ones, as busctl has them.
+func (l *lab) handlers() string {
+	l.t.Helper()
+	return l.run("busctl", "get-property", name, string(base), name+".Router", "Handlers")
 }
 
 // Five starts in ten seconds are what systemd allows as a rule.

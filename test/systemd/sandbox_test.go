@@ -14,6 +14,16 @@ func (l *lab) daemon() string {
 	return l.path("/proc/" + l.show(service, "MainPID"))
 }
 
+// descriptors is how many the service has open.
+func (l *lab) descriptors() int {
+	l.t.Helper()
+	open, err := os.ReadDir(l.daemon() + "/fd")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return len(open)
+}
+
 func TestDaemonHasNoPrivileges(t *testing.T) {
 	l := startBoard(t)
 	l.run("systemctl", "start", service)

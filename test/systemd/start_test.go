@@ -14,7 +14,6 @@ func TestServiceStarts(t *testing.T) {
 	if said := l.show(service, "StatusText"); said != allUp {
 		t.Errorf("status %q", said)
 	}
-	l.listens(vmPath)
 	l.boot(vmPath).asks()
 	took(t, "systemctl stop", func() { l.run("systemctl", "stop", service) })
 	if got := l.show(service, "Result"); got != "success" {

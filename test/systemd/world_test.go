@@ -6,7 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ipmbd/internal/bustest"
-	"ipmbd/ipmb"
 )
 
 const (
@@ -29,11 +28,26 @@ const (
 	vmSocket   = "ipmbd-vm@host0.socket"
 	configPath = "/etc/ipmbd/ipmbd.json"
 
-	config = `{"channels": [{"type": "me", "name": "bus0", "transport": "seqpacket", "slave-path": "` + nodePath + `", "remote-addr": "0x2C"}],
+	// The frame socket.
+	framePath   = "/run/ipmbd/ipmb.sock"
+	frameSocket = "ipmbd.socket"
+)
+
+// config has one bus and the machine.
+var config = configOf(channel(0, ""))
+
+// configOf is a configuration of some buses, and the machine.
+func configOf(channels ...string) string {
+	return `{"channels": [` + strings.Join(channels, ", ") + `],
  "hosts": [{"type": "vm", "name": "host0", "path": "unix:` + vmPath + `"}],
  "bmc": {"folder": "/var/lib/ipmbd"}}
 `
-)
+}
+
+// channel is a bus of a configuration, busN at /run/lab/busN, with further keys.
+func channel(number int, keys string) string {
+	return fmt.Sprintf(`{"type": "me", "devIndex": %[1]d, "name": "bus%[1]d", "transport": "seqpacket", "slave-path": "/run/lab/bus%[1]d", "remote-addr": "0x2C"%[2]s}`, number, keys)
+}
 
 // The service's status lines while no machine is connected, and bus0 is up or down.
 const (
@@ -50,105 +64,50 @@ func startBoard(t testing.TB, more ...files) *lab {
 	return l
 }
 
-// controller is a controller at 2Ch on a simulated bus, which answers each request
-// with 00h.
-type controller struct {
-	requests chan ipmb.Frame // to be sent
-	others   chan ipmb.Frame // what was for others
-}
-
-func (l *lab) controller(path string) controller {
-	l.t.Helper()
-	listener, err := net.Listen("unixpacket", l.path(path))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { listener.Close() })
-	c := controller{make(chan ipmb.Frame), make(chan ipmb.Frame, 16)}
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go c.serve(conn)
-		}
-	}()
-	return c
-}
-
-// serve is on the bus until that ends.
-func (c controller) serve(conn net.Conn) {
-	frames := make(chan ipmb.Frame)
-	go func() {
-		defer close(frames)
-		for buffer := make([]byte, 512); ; {
-			n, err := conn.Read(buffer)
-			if err != nil {
-				return
-			}
-			if f, err := ipmb.Decode(buffer[:n]); err == nil {
-				f.Data = slices.Clone(f.Data)
-				frames <- f
-			}
-		}
-	}()
-	defer conn.Close()
-	for {
-		var out ipmb.Frame
-		select {
-		case f, ok := <-frames:
-			switch {
-			case !ok:
-				return
-			case f.Destination != 0x2C:
-				c.others <- f
-				continue
-			case f.NetFn.IsResponse():
-				continue
-			}
-			out = ipmb.Frame{
-				Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
-				Source: f.Destination, Sequence: f.Sequence, SourceLUN: f.DestinationLUN, Command: f.Command,
-			}
-		case out = <-c.requests:
-		}
-		if _, err := conn.Write(out.Append(nil)); err != nil {
-			return
-		}
-	}
-}
-
 // send sends a request to the controller with busctl, and returns what that says.
 func (l *lab) send() string {
 	l.t.Helper()
-	said, _ := l.try("busctl", "call", name, string(bus0), name, "sendRequest", "yyyyay", "0x2c", "6", "0", "1", "0")
+	return l.sendOn(bus0)
+}
+
+// sendOn sends to the controller on a bus.
+func (l *lab) sendOn(bus dbus.ObjectPath) string {
+	l.t.Helper()
+	said, _ := l.try("busctl", "call", name, string(bus), name, "sendRequest", "yyyyay", "0x2c", "6", "0", "1", "0")
 	return said
 }
 
 // answered is what busctl says of the controller's answer.
 const answered = "yay 0 0"
 
-// systemBus is where the lab's message bus is for whatever user: only root may go
+// anyones is the path of a socket in the lab for whatever user: only root may go
 // through the lab's folder of /proc.
-func (l *lab) systemBus() string {
+func (l *lab) anyones(path string) string {
 	l.t.Helper()
-	socket, err := os.OpenFile(l.path("/run/dbus/system_bus_socket"), unix.O_PATH, 0)
+	socket, err := os.OpenFile(l.path(path), unix.O_PATH, 0)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { socket.Close() })
-	return fmt.Sprintf("unix:path=/proc/%d/fd/%d", os.Getpid(), socket.Fd())
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), socket.Fd())
 }
+
+const systemBus = "/run/dbus/system_bus_socket"
 
 // dial connects to the message bus as a user of the lab.
 func (l *lab) dial(user string) *dbus.Conn {
 	l.t.Helper()
-	var uid, gid int
+	uid, gid := l.ids(user)
+	return bustest.DialAs(l.t, "unix:path="+l.anyones(systemBus), uid, gid)
+}
+
+// ids are the numbers of a user of the lab and of its group.
+func (l *lab) ids(user string) (uid, gid int) {
+	l.t.Helper()
 	if _, err := fmt.Sscanf(l.run("id", "-u", user)+" "+l.run("id", "-g", user), "%d %d", &uid, &gid); err != nil {
 		l.t.Fatal(err)
 	}
-	return bustest.DialAs(l.t, l.systemBus(), uid, gid)
+	return uid, gid
 }
 
 // machine is QEMU with a guest, at the far end of a virtual machine's socket.
@@ -162,18 +121,6 @@ type machine struct {
 func (l *lab) boot(path string) *machine {
 	l.t.Helper()
 	return greet(l.t, l.knock(path))
-}
-
-// listens waits until somebody listens on a socket.
-func (l *lab) listens(path string) {
-	l.t.Helper()
-	eventually(l.t, "somebody listens on "+path, func() bool {
-		conn, err := net.Dial("unix", l.path(path))
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
 }
 
 // knock connects to a socket, which must be listened on.

@@ -51,9 +51,12 @@ var endings = []ending{
 		name:     "the watchdog power cycles",
 		on:       kcs,
 		commands: []string{"modprobe ipmi_watchdog timeout=2 action=power_cycle", feed},
-		told:     []string{"power cycle"},
-		isOff:    true,
-		stays:    true, // QEMU does half of it.
+		told:     []string{"power cycle"}, // which is a reset to QEMU
+		events:   []string{"Watchdog2 | Power cycle | Asserted"},
+		then: []command{
+			{"ipmitool mc watchdog get", 0, "Watchdog Timer Is: Stopped"},
+			{"ipmitool chassis restart_cause", 0, "watchdog expired"},
+		},
 	},
 	{
 		name: "the watchdog interrupts",

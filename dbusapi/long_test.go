@@ -1,0 +1,71 @@
+package dbusapi
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+)
+
+func TestCallThatIsTooLongIsRefused(t *testing.T) {
+	r := newRig(t, Config{})
+	call := func(length int) error {
+		return r.client.Object(ServiceName, BasePath).Call("org.freedesktop.DBus.Properties.Get", 0, legacyInterface, strings.Repeat("x", length)).Err
+	}
+	for length, want := range map[int]string{
+		maxMessage / 2: "org.freedesktop.DBus.Error.UnknownProperty",
+		maxMessage:     errorLimits,
+		4 << 20:        errorLimits,
+		1:              "org.freedesktop.DBus.Error.UnknownProperty",
+	} {
+		var failed dbus.Error
+		if err := call(length); !errors.As(err, &failed) || failed.Name != want {
+			t.Errorf("%d bytes: %.200v, want %s", length, err, want)
+		}
+	}
+}
+
+func TestStreamSkipsWhatIsTooLong(t *testing.T) {
+	long := make([]byte, maxMessage)
+	for name, order := range byteOrders {
+		signal := encodeCall(t, order, ":1.5", long)
+		signal[1] = wireSignal
+		unwanted := encodeCall(t, order, ":1.5", long)
+		unwanted[2] = wireNoReply
+		s := feed(t, bytes.NewReader(bytes.Join([][]byte{
+			signal,
+			unwanted,
+			encodeCall(t, order, "", long), // nobody to refuse it to
+			encodeCall(t, order, ":1."+strings.Repeat("5", maxMessage)), // its header does not fit the buffer
+			encodeReturn(t, order, 99, long),
+			encodeCall(t, order, ":1.5", byte(1)),
+		}, nil)))
+		for _, want := range []dbus.Type{dbus.TypeMethodReply, dbus.TypeMethodCall} {
+			msg, err := dbus.DecodeMessage(s)
+			if err != nil || msg.Type != want {
+				t.Fatalf("%s: %v, %v, want %v", name, msg, err, want)
+			}
+		}
+		if _, err := s.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("%s: %v", name, err)
+		}
+		if s.replies.owed != 1 {
+			t.Errorf("%s: %d replies are owed, want that to the last call", name, s.replies.owed)
+		}
+	}
+}
+
+func TestRefusalIsWhatTheLibraryReads(t *testing.T) {
+	s := &stream{}
+	msg := decode(t, s.refusal(wireMessage{order: littleEndian, serial: 77, sender: []byte(":1.5")}, 70000))
+	if msg.Type != dbus.TypeError || msg.Headers[dbus.FieldErrorName].Value() != errorLimits ||
+		msg.Headers[dbus.FieldReplySerial].Value() != uint32(77) || msg.Headers[dbus.FieldDestination].Value() != ":1.5" {
+		t.Errorf("%v", msg)
+	}
+	if text, _ := msg.Body[0].(string); !strings.Contains(text, "70000 bytes") {
+		t.Errorf("%q", text)
+	}
+}

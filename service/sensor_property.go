@@ -1,0 +1,101 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"ipmbd/dbusapi"
+)
+
+const (
+	// propertyTime is how long a service may take to tell the value of a sensor.
+	propertyTime = 500 * time.Millisecond
+	// freshTime is how long a value holds while its service does not answer.
+	freshTime = 5 * time.Second
+)
+
+// sensorProperty is the value of a sensor that is a property on D-Bus. It is asked
+// for in advance: a request of a host does not wait for another service. Its methods
+// may be called from several goroutines at once.
+type sensorProperty struct {
+	property dbusapi.Property
+
+	mu    sync.Mutex
+	value float64
+	asked time.Time // when that was so
+	err   error     // nil, or why there is none
+}
+
+var errNotAsked = errors.New("has not been asked for yet")
+
+func newSensorProperty(p PropertyConfig) *sensorProperty {
+	return &sensorProperty{
+		property: dbusapi.Property{Service: p.Service, Path: p.Path, Interface: p.Interface, Name: p.Property},
+		err:      errNotAsked,
+	}
+}
+
+// last is the value that was told last, or why there is none.
+func (p *sensorProperty) last() (float64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil && time.Since(p.asked) > freshTime {
+		return 0, context.DeadlineExceeded
+	}
+	return p.value, p.err
+}
+
+// numberReader is dbusapi.System, or what a test puts in its place.
+type numberReader interface {
+	Number(ctx context.Context, p dbusapi.Property) (float64, error)
+}
+
+// ask asks for the value. One that was told holds on while there is no answer.
+func (p *sensorProperty) ask(ctx context.Context, from numberReader) {
+	ctx, cancel := context.WithTimeout(ctx, propertyTime)
+	defer cancel()
+	now := time.Now()
+	value, err := from.Number(ctx, p.property)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil && ctx.Err() != nil && p.err == nil {
+		return
+	}
+	p.value, p.asked, p.err = value, now, err
+}
+
+// askForProperties asks for the values of sensors until ctx ends, each service for
+// one after the other, so that one that hangs holds up no other.
+func askForProperties(ctx context.Context, from numberReader, all []*sensorProperty) {
+	services := make(map[string][]*sensorProperty)
+	for _, p := range all {
+		services[p.property.Service] = append(services[p.property.Service], p)
+	}
+	var asking sync.WaitGroup
+	for _, properties := range services {
+		asking.Go(func() {
+			eachTick(ctx, pollTime, func() {
+				for _, p := range properties {
+					p.ask(ctx, from)
+				}
+			})
+		})
+	}
+	asking.Wait()
+}
+
+// eachTick does something at once, and then as often as that, until ctx ends.
+func eachTick(ctx context.Context, every time.Duration, do func()) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		do()
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
