@@ -57,7 +57,7 @@ func TestMessageBusThatStartsAnew(t *testing.T) {
 			})
 			l.failed("exit-code")
 			l.serves("1")
-			if got := l.show(service, "StatusText"); got != "1 buses up" {
+			if got := l.show(service, "StatusText"); got != allUp {
 				t.Error(got)
 			}
 			if got := l.handlers(); got != "a(soyyuu) 0" {

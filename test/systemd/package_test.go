@@ -73,7 +73,7 @@ func TestPackage(t *testing.T) {
 	if got := p.states(); got != "active active active" {
 		t.Errorf("after the installation: %s", got)
 	}
-	p.becomes(service, "StatusText", "1 buses up")
+	p.becomes(service, "StatusText", allUp)
 	if said := p.send(); said != answered {
 		t.Errorf("a request with busctl: %s", said)
 	}

@@ -69,7 +69,7 @@ func TestReload(t *testing.T) {
 		l.controller("/run/lab/bus" + number)
 	}
 	l.run("systemctl", "start", vmSocket, service)
-	l.becomes(service, "StatusText", "3 buses up")
+	l.becomes(service, "StatusText", "3 buses, 1 host interface, waiting for a machine: host0")
 	pid := l.show(service, "MainPID")
 	m := l.boot(vmPath)
 	calls := l.callInARow(bus0)
@@ -80,7 +80,7 @@ func TestReload(t *testing.T) {
 	took(t, "systemctl reload: a bus added, one removed, one changed", func() { l.run("systemctl", "reload", service) })
 	calls.goesOn()
 	m.asks()
-	l.becomes(service, "StatusText", "3 buses up")
+	l.becomes(service, "StatusText", "3 buses, 1 host interface up")
 	for bus, want := range map[dbus.ObjectPath]string{"bus1": "Call failed: ", "bus2": answered, "bus3": answered} {
 		if said := l.sendOn(base + "/" + bus); !strings.HasPrefix(said, want) {
 			t.Errorf("%s: %s", bus, said)

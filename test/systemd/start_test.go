@@ -11,7 +11,7 @@ func TestServiceStarts(t *testing.T) {
 	if said := l.send(); said != answered {
 		t.Errorf("a request: %s", said)
 	}
-	if said := l.show(service, "StatusText"); said != "1 buses up" {
+	if said := l.show(service, "StatusText"); said != allUp {
 		t.Errorf("status %q", said)
 	}
 	l.boot(vmPath).asks()
@@ -24,11 +24,11 @@ func TestServiceStarts(t *testing.T) {
 func TestStatusNamesWhatIsNotUp(t *testing.T) {
 	l := start(t, files{configPath: config})
 	l.run("systemctl", "start", service)
-	if said, _ := l.try("systemctl", "status", service); !strings.Contains(said, "1 buses, not up: bus0 Down") {
+	if said, _ := l.try("systemctl", "status", service); !strings.Contains(said, bus0Down) {
 		t.Error(said)
 	}
 	l.controller(nodePath)
-	l.becomes(service, "StatusText", "1 buses up")
+	l.becomes(service, "StatusText", allUp)
 }
 
 func TestCallOnAStoppedServiceStartsIt(t *testing.T) {

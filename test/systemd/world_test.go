@@ -49,6 +49,12 @@ func channel(number int, keys string) string {
 	return fmt.Sprintf(`{"type": "me", "devIndex": %[1]d, "name": "bus%[1]d", "transport": "seqpacket", "slave-path": "/run/lab/bus%[1]d", "remote-addr": "0x2C"%[2]s}`, number, keys)
 }
 
+// The service's status lines while no machine is connected, and bus0 is up or down.
+const (
+	allUp    = "1 buses, 1 host interface, waiting for a machine: host0"
+	bus0Down = "1 buses, 1 host interface, not up: bus0 Down, waiting for a machine: host0"
+)
+
 // startBoard is a lab whose configuration has a bus with a controller on it and a
 // virtual machine.
 func startBoard(t testing.TB, more ...files) *lab {
