@@ -136,9 +136,6 @@ func (l *lab) knock(path string) net.Conn {
 func greet(t testing.TB, conn net.Conn) *machine {
 	t.Helper()
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
 	m := &machine{t, conn}
 	// Version 1, and what it can do.
 	m.says(0xFF, 0x01, 0xA1, 0x08, 0x3F, 0xA1)
@@ -170,6 +167,10 @@ func (m *machine) asks() {
 
 func (m *machine) says(b ...byte) {
 	m.t.Helper()
+	// What is said is answered in time.
+	if err := m.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		m.t.Fatal(err)
+	}
 	if _, err := m.conn.Write(b); err != nil {
 		m.t.Fatal(err)
 	}
