@@ -55,7 +55,7 @@ func (s *service) listenFrames(ctx context.Context) error {
 	var listener net.Listener
 	var err error
 	switch address := s.config.frameAddress(); {
-	case s.sockets[address] != nil:
+	case s.sockets.has(address):
 		listener, err = s.sockets.listen(ctx, address)
 	case s.config.FrameSocket != "":
 		listener, err = unixsocket.Listen(ctx, seqpacket, s.config.FrameSocket)

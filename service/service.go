@@ -68,8 +68,8 @@ type service struct {
 	bmc      *bmc.BMC
 	own      atomic.Pointer[ownInterface]
 	frames   *frames.Server
-	demo     *demo  // nil for real buses
-	sockets  passed // by systemd
+	demo     *demo   // nil for real buses
+	sockets  *passed // by systemd
 	// frameListener is the frame socket; nil when there is none.
 	frameListener *net.UnixListener
 
@@ -211,12 +211,17 @@ func (s *service) start(ctx context.Context) error {
 	if err := s.add(ctx, configs...); err != nil {
 		return err
 	}
-	s.sockets.keep(append(s.config.hostPaths(), s.config.frameAddress()), s.log)
+	s.attendSockets()
 	if err := notify("READY=1", s.status()); err != nil {
 		return err
 	}
 	s.log.Info("serving", zap.Int("buses", len(s.members.buses())))
 	return nil
+}
+
+// attendSockets says which of systemd's sockets are somebody's.
+func (s *service) attendSockets() {
+	s.sockets.attend(append(s.members.sockets(), s.config.frameAddress()))
 }
 
 // serve makes changes until ctx ends or a connection to the message bus is lost, and
