@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,7 +31,7 @@ func (s *service) openStorage() error {
 		Report:      func(err error) { s.log.Error("what the BMC keeps is damaged", zap.Error(err)) },
 	})
 	if err != nil {
-		return fmt.Errorf("bmc: %w", err)
+		return explainPath("bmc.folder", err)
 	}
 	s.storage = storage
 	return nil

@@ -3,7 +3,6 @@ package service
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net"
 	"time"
 
@@ -63,7 +62,7 @@ func (s *service) listenFrames(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("frame-socket: %w", err)
+		return explainPath("frame-socket", err)
 	}
 	s.frameListener = listener.(*net.UnixListener)
 	return nil

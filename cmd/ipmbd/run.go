@@ -111,6 +111,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	options := service.Options{Config: config, File: file, Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
 	if err := service.Run(ctx, options); err != nil {
 		log.Error("stopped", zap.Error(err))
+		if errors.Is(err, service.ErrWrongConfig) {
+			return exitUsage
+		}
 		return exitFailed
 	}
 	return exitOK
