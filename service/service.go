@@ -46,17 +46,17 @@ const replyTime = 500 * time.Millisecond
 // Options is what Run needs.
 type Options struct {
 	Config Config
-	File   string           // that Config is from, to be read again; empty for none
-	Reload <-chan os.Signal // each asks for that
-	Bus    string           // of D-Bus: "system", "session", or an address
-	Demo   bool             // the buses of DemoConfig are simulated
+	Find   func() (file string, err error) // what Config is read from again; nil for nothing
+	Reload <-chan os.Signal                // each asks for that
+	Bus    string                          // of D-Bus: "system", "session", or an address
+	Demo   bool                            // the buses of DemoConfig are simulated
 	Log    *zap.Logger
 }
 
 // service is the graph.
 type service struct {
 	log  *zap.Logger
-	file string // of the configuration, empty for none
+	find func() (file string, err error) // of Options
 	// config is the configuration but for its channels and hosts, which the members
 	// have. It belongs to the one who changes the members.
 	config   Config
@@ -93,7 +93,7 @@ func Run(ctx context.Context, o Options) error {
 func run(ctx context.Context, o Options) error {
 	s := &service{
 		log:     o.Log,
-		file:    o.File,
+		find:    o.Find,
 		config:  o.Config.WithDefaults(),
 		changes: make(chan change),
 		settled: make(chan struct{}),

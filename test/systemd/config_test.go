@@ -26,3 +26,22 @@ func TestFolderOfTheBMCElsewhere(t *testing.T) {
 		})
 	}
 }
+
+// It starts with ipmbbridge's file, and is told of one of its own.
+func TestReloadFindsTheFileThatHasCome(t *testing.T) {
+	const bridges = "/usr/share/ipmbbridge/ipmb-channels.json"
+	l := start(t, files{bridges: `{"channels": []}`})
+	l.node = l.controller(nodePath)
+	l.run("systemctl", "start", service)
+	l.becomes(service, "StatusText", "0 buses up")
+	l.write(configPath, strings.Replace(config, `{"folder": "/var/lib/ipmbd"}`, "{}", 1))
+	l.run("systemctl", "reload", service)
+	l.logged("file=" + configPath)
+	if said := l.send(); said != answered {
+		t.Error(said)
+	}
+	l.write(configPath, config)
+	if said, status := l.try("ipmbctl", "reload"); status == 0 || !strings.Contains(said, "restart") {
+		t.Errorf("a BMC that is kept: %s", said)
+	}
+}
