@@ -61,13 +61,7 @@ func (s *service) readAgain(ctx context.Context, file string) (Config, error) {
 	if next.FrameSocket != s.config.FrameSocket {
 		return Config{}, fmt.Errorf("%w: frame-socket: has changed in %s", dbusapi.ErrRestart, file)
 	}
-	for _, c := range next.members() {
-		words, hostIPMI := c.busNames()
-		if err := s.server.CheckNames(ctx, words, hostIPMI); err != nil {
-			return Config{}, &memberError{c.title(), err}
-		}
-	}
-	return next, nil
+	return next, s.checkNames(ctx, next.members())
 }
 
 // compare is what is not in the next configuration, and what is only there. What

@@ -119,6 +119,9 @@ func run(ctx context.Context, o Options) error {
 	}
 	defer server.Close()
 	s.server = server
+	if err := s.awaitNames(ctx); err != nil {
+		return err
+	}
 	if err := s.openStorage(); err != nil {
 		return err
 	}
