@@ -5,6 +5,28 @@ import (
 	"testing"
 )
 
+func TestNoConfiguration(t *testing.T) {
+	l := start(t)
+	for _, unit := range []string{vmSocket, "ipmbd.socket", service} {
+		l.run("systemctl", "start", unit)
+		if got := l.show(unit, "ActiveState"); got != "inactive" {
+			t.Errorf("%s is %s", unit, got)
+		}
+	}
+}
+
+func TestConfigurationElsewhere(t *testing.T) {
+	const elsewhere, cleared = "/etc/elsewhere.json", "[Unit]\nConditionPathExists=\n"
+	l := start(t, files{elsewhere: config}, dropIn(vmSocket, cleared),
+		dropIn(service, cleared+"[Service]\nExecStart=\nExecStart=/usr/bin/ipmbd --config "+elsewhere+"\n"))
+	l.node = l.controller(nodePath)
+	l.run("systemctl", "start", vmSocket)
+	l.boot(vmPath).asks()
+	if said := l.send(); said != answered {
+		t.Error(said)
+	}
+}
+
 // The unit lets the service write where its StateDirectory= is.
 func TestFolderOfTheBMCElsewhere(t *testing.T) {
 	for _, folder := range []string{"/srv/ipmbd", "/home/ipmbd", "/etc/passwd/ipmbd"} {
