@@ -81,7 +81,7 @@ var clientErrors = []struct {
 
 	{errorAccessDenied, ErrAccessDenied},
 	{"org.freedesktop.DBus.Error.ServiceUnknown", ErrNotRunning},
-	{"org.freedesktop.DBus.Error.NameHasNoOwner", ErrNotRunning},
+	{errorNoOwner, ErrNotRunning},
 	{"org.freedesktop.DBus.Error.Spawn.", ErrNotStarted},
 	{"org.freedesktop.DBus.Error.TimedOut", ErrNotStarted},
 	{"org.freedesktop.systemd1.", ErrNotStarted},
