@@ -3,6 +3,8 @@ package systemd
 import (
 	"strings"
 	"testing"
+
+	"github.com/godbus/dbus/v5"
 )
 
 func TestNoConfiguration(t *testing.T) {
@@ -11,6 +13,22 @@ func TestNoConfiguration(t *testing.T) {
 		l.run("systemctl", "start", unit)
 		if got := l.show(unit, "ActiveState"); got != "inactive" {
 			t.Errorf("%s is %s", unit, got)
+		}
+	}
+}
+
+// dbus-daemon does not hear of a start in vain, and waits 25 s as a rule.
+func TestCallOnAServiceThatCannotStart(t *testing.T) {
+	impatient := files{"etc/dbus-1/system.d/story.conf": `<busconfig><limit name="service_start_timeout">500</limit></busconfig>`}
+	for bus, want := range map[string]string{"dbus-daemon": "TimedOut", "dbus-broker": "NameHasNoOwner"} {
+		for what, more := range map[string]files{"no configuration": {}, "a wrong configuration": {configPath: "{"}} {
+			t.Run(bus+" with "+what, func(t *testing.T) {
+				l := start(t, buses[bus], impatient, more)
+				err := l.dial("nobody").Object(name, base).Call("org.freedesktop.DBus.Introspectable.Introspect", 0).Err
+				if refused, ok := err.(dbus.Error); !ok || refused.Name != "org.freedesktop.DBus.Error."+want {
+					t.Errorf("%T %v", err, err)
+				}
+			})
 		}
 	}
 }
