@@ -47,7 +47,7 @@ func TestConfigurationElsewhere(t *testing.T) {
 
 // The unit lets the service write where its StateDirectory= is.
 func TestFolderOfTheBMCElsewhere(t *testing.T) {
-	for _, folder := range []string{"/srv/ipmbd", "/home/ipmbd", "/etc/passwd/ipmbd"} {
+	for _, folder := range []string{"/var/ipmbd", "/home/ipmbd", "/etc/passwd/ipmbd"} {
 		t.Run(folder, func(t *testing.T) {
 			l := startBoard(t, files{configPath: strings.Replace(config, "/var/lib/ipmbd", folder, 1)})
 			if said, status := l.try("systemctl", "start", service); status == 0 {
@@ -65,6 +65,13 @@ func TestFolderOfTheBMCElsewhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestFolderOfTheBMCThatADropInAllows(t *testing.T) {
+	l := startBoard(t, dropIn(service, "[Service]\nReadWritePaths=/var\n"),
+		files{configPath: strings.Replace(config, "/var/lib/ipmbd", "/var/ipmbd", 1)})
+	l.run("systemctl", "start", service)
+	l.run("ls", "/var/ipmbd/bmc.db")
 }
 
 // It starts with ipmbbridge's file, and is told of one of its own.
