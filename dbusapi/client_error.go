@@ -24,7 +24,7 @@ var (
 	ErrLeft = errors.New("ipmbd stopped during the call")
 	// ErrOtherService: who has the service's name does not speak its API.
 	ErrOtherService = errors.New("the service is not ipmbd")
-	// ErrAccessDenied: the message bus forbids the call.
+	// ErrAccessDenied: the message bus or the service forbids the call.
 	ErrAccessDenied = errors.New("access denied")
 	// ErrUnavailable: no node acknowledged the request, or the bus is Down.
 	ErrUnavailable = errors.New("not acknowledged or bus down")
@@ -79,9 +79,9 @@ var clientErrors = []struct {
 	{errorNotAllowed, ErrNotAllowed},
 	{errorWriteFailure, ErrWriteFailure},
 
-	{"org.freedesktop.DBus.Error.AccessDenied", ErrAccessDenied},
+	{errorAccessDenied, ErrAccessDenied},
 	{"org.freedesktop.DBus.Error.ServiceUnknown", ErrNotRunning},
-	{"org.freedesktop.DBus.Error.NameHasNoOwner", ErrNotRunning},
+	{errorNoOwner, ErrNotRunning},
 	{"org.freedesktop.DBus.Error.Spawn.", ErrNotStarted},
 	{"org.freedesktop.DBus.Error.TimedOut", ErrNotStarted},
 	{"org.freedesktop.systemd1.", ErrNotStarted},

@@ -63,7 +63,7 @@ func (c *Client) Serve(ctx context.Context, patterns []ipmi.Pattern, h ipmi.Hand
 }
 
 // errNotService is what others than ipmbd are told.
-var errNotService = &dbus.Error{Name: "org.freedesktop.DBus.Error.AccessDenied", Body: []any{"only ipmbd is answered"}}
+var errNotService = &dbus.Error{Name: errorAccessDenied, Body: []any{"only ipmbd is answered"}}
 
 // endServing ends the registration, and returns when the requests in progress
 // are answered. The end of the connection would end the registration too, but

@@ -32,6 +32,7 @@ const (
 	errorUnsupported     = "xyz.openbmc_project.Common.Error.UnsupportedRequest"
 	errorInternal        = "xyz.openbmc_project.Common.Error.InternalFailure"
 	errorWriteFailure    = "xyz.openbmc_project.Common.Device.Error.WriteFailure"
+	errorAccessDenied    = "org.freedesktop.DBus.Error.AccessDenied" // as the message bus says it
 )
 
 // errorNames is the one table from error to D-Bus error. The first row that
@@ -65,6 +66,7 @@ var errorNames = []struct {
 	{is(ErrDisconnected), errorUnavailable, "the service has lost the message bus"},
 	{is(errRemoved), errorUnavailable, ""},
 
+	{is(errNotRoot), errorAccessDenied, errNotRoot.Error()},
 	{is(ErrConfig), errorInvalidArgument, ""},
 	{is(ErrTaken), errorNotAllowed, ""},
 	{is(ErrNameTaken), errorNotAllowed, ""},

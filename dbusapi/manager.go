@@ -48,7 +48,7 @@ func managerAddBus(ctx context.Context, c *call) ([]any, error) { return c.add(c
 func managerAddHost(ctx context.Context, c *call) ([]any, error) { return c.add(ctx, Manager.AddHost) }
 
 func (c *call) add(ctx context.Context, add func(Manager, context.Context, string) (dbus.ObjectPath, error)) ([]any, error) {
-	m, err := c.manager()
+	m, err := c.manager(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func managerRemoveHost(ctx context.Context, c *call) ([]any, error) {
 }
 
 func (c *call) remove(ctx context.Context, remove func(Manager, context.Context, dbus.ObjectPath) error) error {
-	m, err := c.manager()
+	m, err := c.manager(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,15 +73,18 @@ func (c *call) remove(ctx context.Context, remove func(Manager, context.Context,
 }
 
 func managerReload(ctx context.Context, c *call) ([]any, error) {
-	m, err := c.manager()
+	m, err := c.manager(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return nil, m.Reload(ctx)
 }
 
-// manager is who makes changes.
-func (c *call) manager() (Manager, error) {
+// manager is who makes changes, for who may ask for them.
+func (c *call) manager(ctx context.Context) (Manager, error) {
+	if err := c.server.mayManage(ctx, c.sender); err != nil {
+		return nil, err
+	}
 	if c.server.manager == nil {
 		return nil, fmt.Errorf("%w: what there is cannot be changed", ErrNoFile)
 	}

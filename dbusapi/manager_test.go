@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/bustest"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -87,6 +89,40 @@ func TestManagersErrors(t *testing.T) {
 				t.Errorf("%s: %v", c.member, got)
 			}
 		}
+	}
+}
+
+// A message bus that lets everybody call is no reason to obey everybody.
+func TestManagerIsForRoot(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("not run: needs root, to be another user")
+	}
+	m := new(fakeManager)
+	r := newRig(t, Config{Manager: m})
+	nobody := bustest.DialAs(t, r.bus.Address, 65534, 65534).Object(ServiceName, BasePath)
+	for _, c := range managerCalls {
+		for range 2 { // its user is asked for, and then known
+			if err := nobody.Call(managerInterface+"."+c.member, 0, c.args...).Err; errorName(err) != errorAccessDenied {
+				t.Errorf("%s by another user: %v", c.member, err)
+			}
+		}
+	}
+	if len(m.asked) > 0 {
+		t.Errorf("asked for %q", m.asked)
+	}
+}
+
+// On dbus-broker no rule for an interface holds for a call that names none.
+func TestManagerMustBeNamed(t *testing.T) {
+	m := new(fakeManager)
+	r := newRig(t, Config{Manager: m})
+	for _, c := range managerCalls {
+		if err := r.client.Object(ServiceName, BasePath).Call(c.member, 0, c.args...).Err; errorName(err) != "org.freedesktop.DBus.Error.UnknownMethod" {
+			t.Errorf("%s without an interface: %v", c.member, err)
+		}
+	}
+	if len(m.asked) > 0 {
+		t.Errorf("asked for %q", m.asked)
 	}
 }
 

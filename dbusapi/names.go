@@ -163,10 +163,10 @@ func (n *names) host(name string) *HostDaemon {
 }
 
 // CheckNames says whether TakeNames can take the names that buses and host
-// interfaces would need, by their last words: the error is ErrNameTaken. hostIPMI
-// says that the one of AddHostIPMI is wanted, too.
+// interfaces would need, by their last words, and the service's own: the error is
+// ErrNameTaken. hostIPMI says that the one of AddHostIPMI is wanted, too.
 func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) error {
-	var wanted []string
+	wanted := []string{ServiceName}
 	for _, word := range words {
 		wanted = append(wanted, channelNames+word)
 	}
@@ -174,19 +174,21 @@ func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) 
 		wanted = append(wanted, hostIPMIName)
 	}
 	for _, name := range wanted {
-		if s.names.host(name) != nil {
-			continue // ours
-		}
-		got, err := s.conn.callBus(ctx, "NameHasOwner", name)
-		if err != nil {
+		owner, err := s.conn.ownerOf(ctx, name)
+		var refused dbus.Error
+		switch host := s.names.host(name); {
+		case errors.As(err, &refused) && refused.Name == errorNoOwner:
+		case err != nil:
 			return fmt.Errorf("bus name %s: %w", name, err)
-		}
-		if has, _ := got[0].(bool); has {
+		case host == nil || owner != host.conn.Name():
 			return nameTaken(ctx, s.conn, name)
 		}
 	}
 	return nil
 }
+
+// errorNoOwner is what the message bus says of a name that nobody has.
+const errorNoOwner = "org.freedesktop.DBus.Error.NameHasNoOwner"
 
 // isNameElement: D-Bus specification, "Bus names".
 func isNameElement(s string) bool {

@@ -84,12 +84,16 @@ func (s methodSet) LookupMethod(member string) (dbus.Method, bool) {
 }
 
 // allMethods finds a member for a call that names no interface, in the first
-// of the object's interfaces that has it.
+// of the object's interfaces that has it. Manager must be named: the rules that a
+// message bus has for an interface do not hold for such a call.
 type allMethods struct{ *object }
 
 // LookupMethod implements dbus.Interface.
 func (a allMethods) LookupMethod(member string) (dbus.Method, bool) {
 	for _, name := range a.interfaces {
+		if name == managerInterface {
+			continue
+		}
 		if m, ok := a.sets[name].LookupMethod(member); ok {
 			return m, true
 		}

@@ -61,7 +61,7 @@ func patternsOf(commands [][]any) ([]ipmi.Pattern, error) {
 // describe names a connection to people: ":1.42 (process 812)".
 func (s *Server) describe(ctx context.Context, name string) (string, error) {
 	got, err := s.conn.callBus(ctx, "GetConnectionUnixProcessID", name)
-	if refused, ok := errors.AsType[dbus.Error](err); ok && refused.Name == "org.freedesktop.DBus.Error.NameHasNoOwner" {
+	if refused, ok := errors.AsType[dbus.Error](err); ok && refused.Name == errorNoOwner {
 		return "", errGone
 	}
 	if pid, ok := firstUint32(got); err == nil && ok {

@@ -90,7 +90,6 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		router:   newRouter(config.Mux),
 		manager:  config.Manager,
 		others:   config.Statistics,
-		users:    make(users),
 		outgoing: make(chan []byte, maxSignals),
 		changed:  make(chan struct{}, 1),
 		commands: make(chan command, maxCommands),

@@ -108,6 +108,7 @@ func TestEveryErrorHasItsNameAndStatus(t *testing.T) {
 		"caller gone":             {errGone, errorUnavailable, 4},
 		"disconnected":            {ErrDisconnected, errorUnavailable, 4},
 		"removed":                 {errRemoved, errorUnavailable, 4},
+		"not root":                {errNotRoot, errorAccessDenied, 4},
 		"configuration":           {ErrConfig, errorInvalidArgument, 4},
 		"taken":                   {ErrTaken, errorNotAllowed, 4},
 		"name taken":              {ErrNameTaken, errorNotAllowed, 4},

@@ -139,6 +139,16 @@ func TestRecipeIsOfTheseSources(t *testing.T) {
 		t.Errorf("units that can be enabled: -units +recipe:\n%s", diff)
 	}
 
+	if version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(string(read(t, "../go.mod")))[1]; !strings.Contains(text, "Go "+version+".") {
+		t.Errorf("it does not say that it needs Go %s", version)
+	}
+	// What the text has a .bbappend install must be in the package; /etc is.
+	for _, folder := range regexp.MustCompile(`into (\$\{\w+\}/\w+)`).FindAllStringSubmatch(text, -1) {
+		if !strings.HasPrefix(folder[1], "${sysconfdir}/") && !strings.Contains(text, "    "+folder[1]+" \\\n") {
+			t.Errorf("FILES has no %s", folder[1])
+		}
+	}
+
 	var groups []string
 	for _, line := range regexp.MustCompile(`(?m)^g (\S+)`).FindAllStringSubmatch(string(read(t, "../units/sysusers.conf")), -1) {
 		groups = append(groups, "-r "+line[1])

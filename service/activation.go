@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"go.uber.org/zap"
@@ -12,10 +13,16 @@ import (
 	"ipmbd/ipmi/host"
 )
 
-// passed are the listening sockets that systemd has passed us, by their addresses
-// as host.Listen takes them. They are systemd's: one whose host is removed stays
-// open, and who connects meanwhile is served when the host is there again.
-type passed map[string]socket
+// passed are the listening sockets that systemd has passed us. They are systemd's,
+// who would not give them again while we run: one that is nobody's stays open, and
+// who connects there is hung up on until a host has its address.
+type passed struct {
+	log     *zap.Logger
+	sockets map[string]socket // by their addresses as host.Listen takes them
+
+	mu       sync.Mutex
+	refusals map[string]*refusal // of those that are nobody's
+}
 
 // socket is a listening socket that can be had twice.
 type socket interface {
@@ -25,13 +32,13 @@ type socket interface {
 
 // takeSockets takes the sockets that systemd has passed. What is none that can be
 // listened on is closed.
-func takeSockets(log *zap.Logger) passed {
+func takeSockets(log *zap.Logger) *passed {
 	const unsetEnvironment = true
 	return listeners(activation.Files(unsetEnvironment), log)
 }
 
-func listeners(files []*os.File, log *zap.Logger) passed {
-	p := make(passed)
+func listeners(files []*os.File, log *zap.Logger) *passed {
+	p := &passed{log: log, sockets: make(map[string]socket), refusals: make(map[string]*refusal)}
 	for _, file := range files {
 		listener, err := net.FileListener(file)
 		file.Close()
@@ -40,23 +47,31 @@ func listeners(files []*os.File, log *zap.Logger) passed {
 			continue
 		}
 		address := listener.Addr().Network() + ":" + listener.Addr().String()
-		if p[address] != nil {
+		if p.has(address) {
 			log.Warn("a socket from systemd is closed: there are two of it", zap.String("address", address))
 			listener.Close()
 			continue
 		}
-		p[address] = listener.(socket) // as all are that net.FileListener makes
+		p.sockets[address] = listener.(socket) // as all are that net.FileListener makes
 	}
 	return p
 }
 
+// has reports whether there is a socket of an address.
+func (p *passed) has(address string) bool { return p.sockets[address] != nil }
+
 // listen is host.Listen, but at an address of systemd's socket it is that one.
-func (p passed) listen(ctx context.Context, address string) (net.Listener, error) {
-	own := p[address]
-	if own == nil {
+func (p *passed) listen(ctx context.Context, address string) (net.Listener, error) {
+	if !p.has(address) {
 		return host.Listen(ctx, address)
 	}
-	file, err := own.File()
+	p.admit(address)
+	return again(p.sockets[address])
+}
+
+// again is a socket once more, to be closed by itself.
+func again(s socket) (net.Listener, error) {
+	file, err := s.File()
 	if err != nil {
 		return nil, err
 	}
@@ -64,20 +79,39 @@ func (p passed) listen(ctx context.Context, address string) (net.Listener, error
 	return net.FileListener(file)
 }
 
-// keep closes all but those of some addresses.
-func (p passed) keep(addresses []string, log *zap.Logger) {
-	for address, listener := range p {
-		if !slices.Contains(addresses, address) {
-			log.Warn("a socket from systemd is closed: nothing is configured for it", zap.String("address", address))
-			listener.Close()
-			delete(p, address)
+// attend says whose sockets are somebody's, by their addresses: at all others who
+// connects is hung up on from now on.
+func (p *passed) attend(addresses []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for address, own := range p.sockets {
+		if p.refusals[address] != nil || slices.Contains(addresses, address) {
+			continue
 		}
+		listener, err := again(own)
+		if err != nil {
+			p.log.Warn("who connects to a socket from systemd waits: nothing is configured for it", zap.String("address", address), zap.Error(err))
+			continue
+		}
+		p.log.Warn("who connects to a socket from systemd is hung up on: nothing is configured for it", zap.String("address", address))
+		p.refusals[address] = refuse(listener)
+	}
+}
+
+// admit ends the refusal at an address, if there is one.
+func (p *passed) admit(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.refusals[address]; r != nil {
+		r.end()
+		delete(p.refusals, address)
 	}
 }
 
 // close closes all.
-func (p passed) close() {
-	for _, listener := range p {
+func (p *passed) close() {
+	for address, listener := range p.sockets {
+		p.admit(address)
 		listener.Close()
 	}
 }

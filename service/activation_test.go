@@ -10,6 +10,26 @@ import (
 	"go.uber.org/zap"
 )
 
+// knock connects to an address as host.Listen takes them.
+func knock(t *testing.T, address string) net.Conn {
+	t.Helper()
+	network, name, _ := strings.Cut(address, ":")
+	conn, err := net.Dial(network, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// hungUp connects, and waits until the other side has hung up.
+func hungUp(t *testing.T, address string) {
+	t.Helper()
+	if n, err := knock(t, address).Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Errorf("%s: heard %d bytes, %v", address, n, err)
+	}
+}
+
 func TestSocketsOfSystemdAreKnownByTheirAddresses(t *testing.T) {
 	file := func(l net.Listener, err error) *os.File {
 		t.Helper()
@@ -38,36 +58,27 @@ func TestSocketsOfSystemdAreKnownByTheirAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := listeners([]*os.File{file(net.Listen("unix", unixPath)), noSocket, file(tcp, nil), file(net.Listen("unix", other))}, zap.NewNop())
-	own := []string{"unix:" + unixPath, tcpAddress}
-	p.keep(own, zap.NewNop())
-	if _, err := net.Dial("unix", other); err == nil {
-		t.Error("a socket of nobody is open")
-	}
-	for _, address := range own {
+	for _, address := range []string{"unix:" + unixPath, tcpAddress} {
 		for range 2 { // a host that is removed and comes again
+			p.attend([]string{"unix:" + unixPath, tcpAddress})
 			listener, err := p.listen(t.Context(), address)
 			if err != nil {
 				t.Fatal(err)
 			}
-			network, name, _ := strings.Cut(address, ":")
-			conn, err := net.Dial(network, name)
+			knock(t, address)
+			conn, err := listener.Accept()
 			if err != nil {
 				t.Fatal(err)
 			}
 			conn.Close()
-			if conn, err = listener.Accept(); err != nil {
-				t.Fatal(err)
-			}
-			conn.Close()
 			listener.Close()
+			p.attend(nil)
+			hungUp(t, address)
 		}
-		network, name, _ := strings.Cut(address, ":")
-		conn, err := net.Dial(network, name)
-		if err != nil {
-			t.Errorf("without a host: %v", err)
-			continue
-		}
-		conn.Close()
+	}
+	p.attend(nil) // twice is as once
+	for range 3 {
+		hungUp(t, "unix:"+other)
 	}
 	p.close()
 	if _, err := net.Dial("unix", unixPath); err == nil {

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -35,7 +34,7 @@ func (s *service) openStorage() error {
 		Report:      func(err error) { s.log.Error("the BMC's storage", zap.Error(err)) },
 	})
 	if err != nil {
-		return fmt.Errorf("bmc: %w", err)
+		return explainPath("bmc.folder", err)
 	}
 	s.storage = storage
 	return nil

@@ -188,15 +188,6 @@ func (c Config) members() []memberConfig {
 	return all
 }
 
-// hostPaths are where the hosts are.
-func (c Config) hostPaths() []string {
-	var paths []string
-	for _, h := range c.Hosts {
-		paths = append(paths, h.Path)
-	}
-	return paths
-}
-
 // WithDefaults is as [Config.WithDefaults]. Name stays empty when SlavePath
 // holds no number.
 func (c ChannelConfig) WithDefaults() ChannelConfig {

@@ -3,7 +3,6 @@ package service
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net"
 
 	"go.uber.org/zap"
@@ -53,7 +52,7 @@ func (s *service) listenFrames(ctx context.Context) error {
 	var listener net.Listener
 	var err error
 	switch address := s.config.frameAddress(); {
-	case s.sockets[address] != nil:
+	case s.sockets.has(address):
 		listener, err = s.sockets.listen(ctx, address)
 	case s.config.FrameSocket != "":
 		listener, err = unixsocket.Listen(ctx, seqpacket, s.config.FrameSocket)
@@ -61,7 +60,7 @@ func (s *service) listenFrames(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("frame-socket: %w", err)
+		return explainPath("frame-socket", err)
 	}
 	s.frameListener = listener.(*net.UnixListener)
 	return nil

@@ -27,9 +27,12 @@ func (s *service) manage(ctx context.Context, reloads <-chan os.Signal) {
 		select {
 		case <-ctx.Done():
 		case c := <-s.changes:
-			c.done <- s.logged(c.do(ctx))
+			err := s.logged(c.do(ctx))
+			s.attendSockets()
+			c.done <- err
 		case <-reloads:
 			_ = s.logged(s.reload(ctx))
+			s.attendSockets()
 		}
 		s.statusChanged()
 	}

@@ -7,12 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
@@ -36,7 +39,7 @@ func manage(t *testing.T, bus *bustest.Bus) managed {
 	m.write(`{}`)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Options{File: m.file, Bus: bus.Address, Log: zap.NewNop()}) }()
+	go func() { done <- Run(ctx, Options{Find: m.find, Bus: bus.Address, Log: zap.NewNop()}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := receive(t, "the end", done); err != nil {
@@ -50,6 +53,8 @@ func manage(t *testing.T, bus *bustest.Bus) managed {
 	}
 	return m
 }
+
+func (m managed) find() (string, error) { return m.file, nil }
 
 func (m managed) write(text string) {
 	m.t.Helper()
@@ -121,6 +126,64 @@ func TestChangesLeaveNoGoroutine(t *testing.T) {
 		}
 	})
 	goleak.VerifyNone(t, before)
+}
+
+// A reload reads what a start would read: another file may have come, of the other
+// kind, by which all channels begin anew.
+func TestReloadFindsTheFileThatIsThereNow(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "")
+	bus, dir := bustest.Start(t), t.TempDir()
+	first, second := filepath.Join(dir, "ipmbd.json"), filepath.Join(dir, bridgeFile)
+	text := fmt.Sprintf(`{"channels": [{"type": "me", "slave-path": %q, "bmc-addr": 32, "remote-addr": 44%%s}]}`, filepath.Join(dir, "ipmb-5"))
+	write := func(path, keys string) {
+		t.Helper()
+		if err := os.WriteFile(path, fmt.Appendf(nil, text, keys), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(second, "")
+	find := func() (string, error) { return findConfig("", []string{first, second}) }
+	config, _, err := LoadConfig(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{Config: *config, Find: find, Bus: bus.Address, Log: zap.New(core)}) }()
+	m := managed{t: t, conn: connect(t, bus)}
+	for logs.FilterMessage("serving").Len() == 0 {
+		runtime.Gosched()
+	}
+	reloaded := func(file string, begun, ended int64) {
+		t.Helper()
+		m.does("Reload")
+		all := logs.FilterMessage("reloaded").All()
+		want := map[string]any{"file": file, "begun": begun, "ended": ended}
+		if diff := cmp.Diff(want, all[len(all)-1].ContextMap()); diff != "" {
+			t.Error(diff)
+		}
+	}
+	reloaded(second, 0, 0)
+	write(first, "")
+	reloaded(first, 1, 1)
+	write(first, `, "tries": 2`)
+	reloaded(first, 1, 1)
+	reloaded(first, 0, 0)
+	for _, file := range []string{first, second} {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var refused dbus.Error
+	object := m.conn.Object(dbusapi.ServiceName, dbusapi.BasePath)
+	if err := object.Call(dbusapi.ServiceName+".Manager.Reload", 0).Err; !errors.As(err, &refused) || !strings.Contains(refused.Error(), first) {
+		t.Errorf("without a file: %v", err)
+	}
+	cancel()
+	if err := receive(t, "the end", done); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestReloadWithoutAFile(t *testing.T) {

@@ -76,6 +76,15 @@ func parts[P part](m *members) []P {
 	return found
 }
 
+// sockets are where machines connect.
+func (m *members) sockets() []string {
+	var addresses []string
+	for _, h := range m.hosts() {
+		addresses = append(addresses, h.config.Path)
+	}
+	return addresses
+}
+
 // each does something with members at the same time, and waits.
 func each(list []*member, do func(*member)) {
 	var doing sync.WaitGroup

@@ -12,16 +12,20 @@ import (
 	"ipmbd/dbusapi"
 )
 
-// reload makes all as the file has it. What can be known to go wrong is looked for
-// before anything is changed.
+// reload makes all as the file has it: the one that a start would read now. What can
+// be known to go wrong is looked for before anything is changed.
 func (s *service) reload(ctx context.Context) (err error) {
-	if s.file == "" {
+	if s.find == nil {
 		return dbusapi.ErrNoFile
 	}
 	// What has gone wrong with READY=1, at the start, has ended that.
 	_ = reloading()
 	defer func() { _ = notify("READY=1", s.status()) }()
-	next, err := s.readAgain(ctx)
+	file, err := s.find()
+	if err != nil {
+		return fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
+	}
+	next, err := s.readAgain(ctx, file)
 	if err != nil {
 		return err
 	}
@@ -37,13 +41,13 @@ func (s *service) reload(ctx context.Context) (err error) {
 	}
 	free(gone)
 	errs = append(errs, s.setChannels(s.members.configs()))
-	s.log.Info("reloaded", zap.Int("ended", len(gone)), zap.Int("begun", len(wanted)))
+	s.log.Info("reloaded", zap.String("file", file), zap.Int("ended", len(gone)), zap.Int("begun", len(wanted)))
 	return errors.Join(errs...)
 }
 
 // readAgain reads the file, and says what of it cannot be.
-func (s *service) readAgain(ctx context.Context) (Config, error) {
-	config, warnings, err := LoadConfig(s.file)
+func (s *service) readAgain(ctx context.Context, file string) (Config, error) {
+	config, warnings, err := LoadConfig(file)
 	if err != nil {
 		return Config{}, fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
@@ -52,26 +56,25 @@ func (s *service) readAgain(ctx context.Context) (Config, error) {
 	}
 	next := config.WithDefaults()
 	if !reflect.DeepEqual(next.BMC, s.config.BMC) {
-		return Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, s.file)
+		return Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, file)
 	}
 	if next.FrameSocket != s.config.FrameSocket {
-		return Config{}, fmt.Errorf("%w: frame-socket: has changed in %s", dbusapi.ErrRestart, s.file)
+		return Config{}, fmt.Errorf("%w: frame-socket: has changed in %s", dbusapi.ErrRestart, file)
 	}
-	for _, c := range next.members() {
-		words, hostIPMI := c.busNames()
-		if err := s.server.CheckNames(ctx, words, hostIPMI); err != nil {
-			return Config{}, &memberError{c.title(), err}
-		}
-	}
-	return next, nil
+	return next, s.checkNames(ctx, next.members())
 }
 
 // compare is what is not in the next configuration, and what is only there. What
-// differs is both.
+// differs is both, as are all channels if the file is ipmbbridge's now, or was: that
+// says how a device is opened.
 func (s *service) compare(next Config) (gone []*member, wanted []memberConfig) {
 	wanted = next.members()
+	otherKind := next.OfIPMBBridge != s.config.OfIPMBBridge
 	for _, m := range s.members.all() {
-		i := slices.IndexFunc(wanted, func(c memberConfig) bool { return reflect.DeepEqual(c, m.config) })
+		i := slices.IndexFunc(wanted, func(c memberConfig) bool {
+			_, isChannel := c.(ChannelConfig)
+			return reflect.DeepEqual(c, m.config) && !(isChannel && otherKind)
+		})
 		if i < 0 {
 			gone = append(gone, m)
 		} else {

@@ -46,17 +46,17 @@ const replyTime = 500 * time.Millisecond
 // Options is what Run needs.
 type Options struct {
 	Config Config
-	File   string           // that Config is from, to be read again; empty for none
-	Reload <-chan os.Signal // each asks for that
-	Bus    string           // of D-Bus: "system", "session", or an address
-	Demo   bool             // the buses of DemoConfig are simulated
+	Find   func() (file string, err error) // what Config is read from again; nil for nothing
+	Reload <-chan os.Signal                // each asks for that
+	Bus    string                          // of D-Bus: "system", "session", or an address
+	Demo   bool                            // the buses of DemoConfig are simulated
 	Log    *zap.Logger
 }
 
 // service is the graph.
 type service struct {
 	log  *zap.Logger
-	file string // of the configuration, empty for none
+	find func() (file string, err error) // of Options
 	// config is the configuration but for its channels and hosts, which the members
 	// have. It belongs to the one who changes the members.
 	config   Config
@@ -70,8 +70,8 @@ type service struct {
 	properties []*sensorProperty
 	own        atomic.Pointer[ownInterface]
 	frames     *frames.Server
-	demo       *demo  // nil for real buses
-	sockets    passed // by systemd
+	demo       *demo   // nil for real buses
+	sockets    *passed // by systemd
 	// frameListener is the frame socket; nil when there is none.
 	frameListener *net.UnixListener
 
@@ -95,7 +95,7 @@ func Run(ctx context.Context, o Options) error {
 func run(ctx context.Context, o Options) error {
 	s := &service{
 		log:     o.Log,
-		file:    o.File,
+		find:    o.Find,
 		config:  o.Config.WithDefaults(),
 		changes: make(chan change),
 		settled: make(chan struct{}),
@@ -121,6 +121,9 @@ func run(ctx context.Context, o Options) error {
 	}
 	defer server.Close()
 	s.server = server
+	if err := s.awaitNames(ctx); err != nil {
+		return err
+	}
 	if err := s.openStorage(); err != nil {
 		return err
 	}
@@ -213,12 +216,17 @@ func (s *service) start(ctx context.Context) error {
 	if err := s.add(ctx, configs...); err != nil {
 		return err
 	}
-	s.sockets.keep(append(s.config.hostPaths(), s.config.frameAddress()), s.log)
+	s.attendSockets()
 	if err := notify("READY=1", s.status()); err != nil {
 		return err
 	}
 	s.log.Info("serving", zap.Int("buses", len(s.members.buses())))
 	return nil
+}
+
+// attendSockets says which of systemd's sockets are somebody's.
+func (s *service) attendSockets() {
+	s.sockets.attend(append(s.members.sockets(), s.config.frameAddress()))
 }
 
 // serve makes changes until ctx ends or a connection to the message bus is lost, and

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -158,6 +159,8 @@ func TestRunFails(t *testing.T) {
 	}
 	twice := oneBus(t)
 	twice.Channels = append(twice.Channels, twice.Channels[0])
+	nowhere, deaf := oneBus(t), oneBus(t)
+	nowhere.BMC.Folder, deaf.FrameSocket = os.DevNull+"/bmc", os.DevNull+"/frames"
 	tests := []struct {
 		name    string
 		prepare func(*testing.T, *bustest.Bus)
@@ -167,6 +170,8 @@ func TestRunFails(t *testing.T) {
 	}{
 		{"the name is taken", taken, oneBus(t), dbusapi.ErrNameTaken, "by process"},
 		{"no message bus", func(_ *testing.T, bus *bustest.Bus) { bus.Stop() }, oneBus(t), nil, "message bus at"},
+		{"a folder that cannot be made", func(*testing.T, *bustest.Bus) {}, nowhere, ErrWrongConfig, "bmc.folder: "},
+		{"a frame socket that cannot be made", func(*testing.T, *bustest.Bus) {}, deaf, ErrWrongConfig, "frame-socket: "},
 		{"two buses of one name", func(*testing.T, *bustest.Bus) {}, twice, nil, "channel bus5"},
 		{"systemd is not there to be told", func(t *testing.T, _ *bustest.Bus) {
 			t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))

@@ -69,6 +69,19 @@ func TestUnitsVerify(t *testing.T) {
 	}
 }
 
+// What starts the service in vain must not listen.
+func TestConditionsOfAllUnitsAreTheSame(t *testing.T) {
+	conditions := func(unit []byte) string {
+		return strings.Join(regexp.MustCompile(`(?m)^Condition.*$`).FindAllString(string(unit), -1), "\n")
+	}
+	want := conditions(Unit)
+	for name, unit := range map[string][]byte{"ipmbd.socket": Socket, "ipmbd-vm@.socket": VMSocket} {
+		if got := conditions(unit); got != want {
+			t.Errorf("%s has\n%s\nipmbd.service has\n%s", name, got, want)
+		}
+	}
+}
+
 func TestSandboxIsWorthTheName(t *testing.T) {
 	// systemd's measure of exposure, 0 to 10, here in tenths; an unprotected root
 	// service has 9.6.

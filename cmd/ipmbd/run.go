@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer signal.Stop(reload)
 	log := newLogger(o.logLevel, stderr)
 	defer log.Sync()
-	file, config, err := configure(o, log)
+	config, err := configure(o, log)
 	if err != nil {
 		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
 		return exitUsage
@@ -109,30 +109,41 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "configuration is good")
 		return exitOK
 	}
-	options := service.Options{Config: config, File: file, Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
+	options := service.Options{Config: config, Find: o.find(), Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
 	if err := service.Run(ctx, options); err != nil {
 		log.Error("stopped", zap.Error(err))
+		if errors.Is(err, service.ErrWrongConfig) {
+			return exitUsage
+		}
 		return exitFailed
 	}
 	return exitOK
 }
 
-// configure finds and reads the configuration, and says which file that is; its
-// warnings are logged.
-func configure(o options, log *zap.Logger) (file string, config service.Config, err error) {
+// find finds the configuration; it is nil where there is no file.
+func (o options) find() func() (file string, err error) {
 	if o.demo {
-		return "", service.DemoConfig(), nil
+		return nil
 	}
-	file, err = service.FindConfig(o.config)
+	return func() (string, error) { return service.FindConfig(o.config) }
+}
+
+// configure finds and reads the configuration; its warnings are logged.
+func configure(o options, log *zap.Logger) (service.Config, error) {
+	find := o.find()
+	if find == nil {
+		return service.DemoConfig(), nil
+	}
+	file, err := find()
 	if err != nil {
-		return "", service.Config{}, err
+		return service.Config{}, err
 	}
 	read, warnings, err := service.LoadConfig(file)
 	if err != nil {
-		return "", service.Config{}, err
+		return service.Config{}, err
 	}
 	for _, warning := range warnings {
 		log.Warn("configuration", zap.Stringer("warning", warning))
 	}
-	return file, *read, nil
+	return *read, nil
 }

@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,8 +55,8 @@ var looking = map[string]bool{
 	"org.freedesktop.DBus.Peer.GetMachineId":               true,
 }
 
-// changing is what only root may do: changing the service.
-const changing = name + ".Manager"
+// onlyRoot is what only root may do: changing the service; and what is on another name.
+var onlyRoot = map[string]bool{name + ".Manager": true, hostIPMI: true}
 
 // A call without arguments does nothing but get an answer.
 func TestWhoMayCallWhat(t *testing.T) {
@@ -72,11 +73,79 @@ func TestWhoMayCallWhat(t *testing.T) {
 			for _, method := range d.Methods {
 				member := document + "." + method.Name
 				for user, conn := range users {
-					may := looking[member] || user == "root" || user == "sender" && document != changing
+					may := looking[member] || user == "root" || user == "sender" && !onlyRoot[document]
 					err := conn.Object(name, base).Call(member, 0).Err
 					if denied(err) == may {
 						t.Errorf("%s by %s: %v", member, user, err)
 					}
+				}
+			}
+		}
+	})
+}
+
+// A call need not name its interface. What the rules that name one say of such a
+// call is not the same on both buses: nobody but root may make one.
+func TestWhoMayCallWithoutAnInterface(t *testing.T) {
+	onEachBus(t, func(t *testing.T, l *lab) {
+		root := l.dial("root")
+		var unique string
+		if err := root.BusObject().Call("org.freedesktop.DBus.GetNameOwner", 0, name).Store(&unique); err != nil {
+			t.Fatal(err)
+		}
+		users := map[string]*dbus.Conn{"root": root, "sender": l.dial("sender"), "machine": l.dial("machine"), "nobody": l.dial("nobody")}
+		for _, document := range documents.Names() {
+			d, err := documents.Load(document)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, method := range d.Methods {
+				for user, conn := range users {
+					for _, destination := range []string{name, unique} {
+						for _, path := range []dbus.ObjectPath{base, bus0} {
+							err := conn.Object(destination, path).Call(method.Name, 0).Err
+							if denied(err) == (user == "root") {
+								t.Errorf("%s of %s at %s by %s: %v", method.Name, destination, path, user, err)
+							}
+						}
+					}
+				}
+			}
+		}
+		// What changes the service does nothing for root either.
+		var unknown dbus.Error
+		if err := root.Object(name, base).Call("Reload", 0).Err; !errors.As(err, &unknown) || unknown.Name != "org.freedesktop.DBus.Error.UnknownMethod" {
+			t.Errorf("Reload by root: %v", err)
+		}
+	})
+}
+
+// The board has no host's device: another service has the names of one here.
+func TestWhoMayCallAHostInterface(t *testing.T) {
+	const sms, kcs3 = "xyz.openbmc_project.Ipmi.Channel.SMS", "xyz.openbmc_project.Ipmi.Channel.ipmi_kcs3"
+	onEachBus(t, func(t *testing.T, l *lab) {
+		for _, wanted := range []string{kcs3, hostIPMI} { // each is on a connection of its own
+			if reply, err := l.dial("root").RequestName(wanted, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+				t.Fatal(wanted, reply, err)
+			}
+		}
+		for _, call := range []struct {
+			name, member string
+			who          []string
+		}{
+			{kcs3, sms + ".setAttention", []string{"root", "sender"}},
+			{kcs3, "setAttention", nil},
+			{kcs3, sms + "2.setAttention", nil},
+			{hostIPMI, hostIPMI + ".sendMessage", []string{"root", "sender"}},
+			{hostIPMI, "sendMessage", []string{"root", "sender"}},
+			{hostIPMI, "org.freedesktop.DBus.Properties.Set", []string{"root", "sender"}},
+			{hostIPMI, "org.freedesktop.DBus.Introspectable.Introspect", []string{"root", "sender", "machine", "nobody"}},
+			{hostIPMI, "Introspect", []string{"root", "sender"}},
+		} {
+			for _, user := range []string{"root", "sender", "machine", "nobody"} {
+				err := l.dial(user).Object(call.name, base).Call(call.member, 0).Err
+				if denied(err) == slices.Contains(call.who, user) {
+					t.Errorf("%s of %s by %s: %v", call.member, call.name, user, err)
 				}
 			}
 		}

@@ -80,15 +80,42 @@ func TestServiceListensWhereNoSocketUnitDoes(t *testing.T) {
 	l.boot(vmPath).asks()
 }
 
-func TestSocketThatFitsNothingIsClosed(t *testing.T) {
+// A socket that is nobody's is kept for a host that comes later.
+func TestSocketOfNoHost(t *testing.T) {
+	const other = "/run/ipmbd/other.sock"
 	l := startBoard(t)
 	l.run("systemctl", "start", "ipmbd-vm@other.socket", vmSocket, service)
-	l.logged(`a socket from systemd is closed`)
-	l.logged(`unix:/run/ipmbd/other.sock`)
-	l.boot(vmPath).asks()
+	l.logged("who connects to a socket from systemd is hung up on: nothing is configured for it: address=unix:" + other)
+	l.turnsAway(other)
+	neighbour := l.boot(vmPath)
+	neighbour.asks()
 	if said := l.send(); said != answered {
 		t.Error(said)
 	}
+
+	before := l.identity(other)
+	l.write(configPath, strings.Replace(config, `"hosts": [`, `"hosts": [{"type": "vm", "name": "other", "path": "unix:`+other+`"}, `, 1))
+	l.run("systemctl", "reload", service)
+	m := l.boot(other)
+	m.asks()
+	l.write(configPath, config)
+	l.run("systemctl", "reload", service)
+	m.hangsUp()
+	l.turnsAway(other)
+	l.run("ipmbctl", "add", `{"type": "vm", "name": "other", "path": "unix:`+other+`"}`)
+	l.boot(other).asks()
+	if after := l.identity(other); after != before {
+		t.Errorf("the socket was %s, and is %s", before, after)
+	}
+	neighbour.asks()
+}
+
+// turnsAway waits until who connects to a socket is hung up on.
+func (l *lab) turnsAway(path string) {
+	l.t.Helper()
+	conn := l.knock(path)
+	defer conn.Close()
+	(&machine{l.t, conn}).hangsUp()
 }
 
 // The service has no network of its own; the socket is in the machine's.

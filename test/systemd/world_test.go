@@ -21,6 +21,8 @@ const (
 	name    = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
 	base    = dbus.ObjectPath("/xyz/openbmc_project/Ipmi/Channel/Ipmb")
 	bus0    = base + "/bus0"
+	// hostIPMI is a name and an interface.
+	hostIPMI = "org.openbmc.HostIpmi"
 
 	// The simulated bus, the machine's socket and the configuration.
 	nodePath   = "/run/lab/bus0"

@@ -1,10 +1,10 @@
 # To be copied into a layer, with the two .inc files beside it. It was written after
-# the classes of OE-Core, whinlatter (5.3) or later, and has NOT been built with
-# bitbake. What a test compares with the sources: the modules, the licences, the
-# units and the groups.
+# the classes of OE-Core as of whinlatter (5.3), and has NOT been built with bitbake.
+# What a test compares with the sources: the version of Go, the modules, the licences,
+# the units and the groups.
 #
 # - IPMBD_SRC_URI is where the source is: set it, and SRCREV.
-# - go.mod says which Go is needed; an older OE-Core wants a newer one in a layer.
+# - It needs Go 1.26. An OE-Core that has an older one wants that from a layer.
 # - The modules are fetched by do_fetch, as gomod://, with checksums. do_compile has
 #   no network: GOPROXY=off makes an error of a module that is missing. When go.mod
 #   has changed, IPMBD_UPDATE=1 go test ./packaging makes the .inc files anew; so
@@ -60,6 +60,7 @@ FILES:${PN} += " \
     ${nonarch_libdir}/tmpfiles.d \
     ${nonarch_libdir}/udev/rules.d \
     ${datadir}/dbus-1 \
+    ${datadir}/ipmbbridge \
 "
 
 # make install strips them.

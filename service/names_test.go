@@ -1,0 +1,58 @@
+package service
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+)
+
+// Who has the name may be about to end. Nothing of the machine is touched before.
+func TestStartAwaitsTheBusNames(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "")
+	for _, name := range []string{dbusapi.ServiceName, "xyz.openbmc_project.Ipmi.Channel.Other"} {
+		t.Run(name, func(t *testing.T) {
+			bus := bustest.Start(t)
+			owner := connect(t, bus)
+			if _, err := owner.RequestName(name, dbus.NameFlagDoNotQueue); err != nil {
+				t.Fatal(err)
+			}
+			config := oneBus(t)
+			config.Channels[0].BusName = "Other"
+			config.BMC.Folder = filepath.Join(t.TempDir(), "bmc")
+			core, logs := observer.New(zap.InfoLevel)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- Run(ctx, Options{Config: config, Bus: bus.Address, Log: zap.New(core)}) }()
+			logged := func(message string) {
+				for logs.FilterMessage(message).Len() == 0 {
+					runtime.Gosched()
+				}
+			}
+			logged("waiting for a bus name")
+			if _, err := os.Stat(config.BMC.Folder); err == nil {
+				t.Error("the folder of the BMC is there")
+			}
+			if text := logs.All()[0].ContextMap()["error"].(string); !strings.Contains(text, name+", by process") {
+				t.Error(text)
+			}
+			if _, err := owner.ReleaseName(name); err != nil {
+				t.Fatal(err)
+			}
+			logged("serving")
+			cancel()
+			if err := receive(t, "the end", done); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
