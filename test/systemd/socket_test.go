@@ -94,7 +94,7 @@ func TestSocketOfNoHost(t *testing.T) {
 	}
 
 	before := l.identity(other)
-	l.write(configPath, strings.Replace(config, `"hosts": [`, `"hosts": [{"type": "vm", "name": "other", "path": "unix:`+other+`"}, `, 1))
+	l.write(configPath, strings.Replace(config, `"hosts": [`, `"hosts": [{"type": "vm", "name": "other", "devIndex": 1, "path": "unix:`+other+`"}, `, 1))
 	l.run("systemctl", "reload", service)
 	m := l.boot(other)
 	m.asks()
@@ -102,7 +102,7 @@ func TestSocketOfNoHost(t *testing.T) {
 	l.run("systemctl", "reload", service)
 	m.hangsUp()
 	l.turnsAway(other)
-	l.run("ipmbctl", "add", `{"type": "vm", "name": "other", "path": "unix:`+other+`"}`)
+	l.run("ipmbctl", "add", `{"type": "vm", "name": "other", "devIndex": 1, "path": "unix:`+other+`"}`)
 	l.boot(other).asks()
 	if after := l.identity(other); after != before {
 		t.Errorf("the socket was %s, and is %s", before, after)
