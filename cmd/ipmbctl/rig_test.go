@@ -187,8 +187,8 @@ func (r *rig) serve(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- r.server.Run(ctx) }()
+	done, server := make(chan error, 1), r.server // which a restart replaces
+	go func() { done <- server.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		<-done

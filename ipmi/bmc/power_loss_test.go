@@ -111,7 +111,7 @@ func traced(t *testing.T, folder string) []string {
 	t.Helper()
 	trace := filepath.Join(t.TempDir(), "trace")
 	writer := exec.Command("strace", "-f", "-qq", "-xx", "-s", strconv.Itoa(maxStoreSize), "-o", trace,
-		"-e", "trace=pwrite64,write,ftruncate,fdatasync,fsync", os.Args[0], "-test.run=^TestPowerLoss$")
+		"-e", `trace=/^(pwrite64|write|ftruncate(64)?|fdatasync|fsync)$`, os.Args[0], "-test.run=^TestPowerLoss$")
 	writer.Env = append(os.Environ(), tracedVariable+"="+folder)
 	out, err := writer.CombinedOutput()
 	if !bytes.Contains(out, []byte("acknowledged")) {
@@ -149,7 +149,7 @@ func traced(t *testing.T, folder string) []string {
 // The calls as the tracer prints them: bytes are all in hexadecimal.
 var (
 	writeCall    = regexp.MustCompile(`pwrite64\(\d+, "([^"]*)", \d+, (\d+)\) += \d+$`)
-	truncateCall = regexp.MustCompile(`ftruncate\(\d+, (\d+)\) += 0$`)
+	truncateCall = regexp.MustCompile(`ftruncate(?:64)?\(\d+, (\d+)\) += 0$`)
 	syncCall     = regexp.MustCompile(`(fdatasync|fsync)\(\d+\) += 0$`)
 	saidCall     = regexp.MustCompile(`write\(1, "` + regexp.QuoteMeta(inHex("acknowledged\n")) + `"`)
 )
