@@ -110,11 +110,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	options := service.Options{Config: config, Find: o.find(), Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
-	if err := service.Run(ctx, options); err != nil {
+	switch err := service.Run(ctx, options); {
+	case errors.Is(err, service.ErrWrongConfig):
+		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
+		return exitUsage
+	case err != nil:
 		log.Error("stopped", zap.Error(err))
-		if errors.Is(err, service.ErrWrongConfig) {
-			return exitUsage
-		}
 		return exitFailed
 	}
 	return exitOK
