@@ -157,16 +157,11 @@ func currentPowerState(ctx context.Context, conn *Conn, host int) (state string,
 	defer cancel()
 	for _, service := range stateServices(stateChassis, host) {
 		p := Property{service, fmt.Sprint(chassisState, host), stateChassis, "CurrentPowerState"}
-		var got []any
-		if got, err = conn.Call(ctx, p.method("Get"), p.Interface, p.Name); err == nil {
-			var value dbus.Variant
-			err = dbus.Store(got, &value)
+		var value dbus.Variant
+		if value, err = p.get(ctx, conn); !errors.Is(err, ipmi.ErrAbsent) {
 			state, _ = value.Value().(string)
-			return state, err
-		}
-		if err = systemError(err); !errors.Is(err, ipmi.ErrAbsent) {
 			break
 		}
 	}
-	return "", err
+	return state, err
 }

@@ -45,19 +45,27 @@ func (s *System) Number(ctx context.Context, p Property) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	got, err := conn.Call(ctx, p.method("Get"), p.Interface, p.Name)
+	value, err := p.get(ctx, conn)
 	if err != nil {
-		return 0, fmt.Errorf("%v: %w", p, systemError(err))
-	}
-	var value dbus.Variant
-	if err := dbus.Store(got, &value); err != nil {
-		return 0, fmt.Errorf("%v: %w", p, errReply)
+		return 0, err
 	}
 	number, ok := asNumber(value.Value())
 	if !ok {
 		return 0, fmt.Errorf("%v: is no number: %v", p, value)
 	}
 	return number, nil
+}
+
+// get reads the property. The errors are those of System.Number.
+func (p Property) get(ctx context.Context, conn *Conn) (value dbus.Variant, err error) {
+	got, err := conn.Call(ctx, p.method("Get"), p.Interface, p.Name)
+	if err != nil {
+		return value, fmt.Errorf("%v: %w", p, systemError(err))
+	}
+	if err := dbus.Store(got, &value); err != nil {
+		return value, fmt.Errorf("%v: %w", p, errReply)
+	}
+	return value, nil
 }
 
 func asNumber(value any) (float64, bool) {

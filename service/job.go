@@ -19,10 +19,17 @@ type job struct {
 // then. A bus that is not run yet does none, and one that has ended is closed.
 func (b *engineBus) change(ctx context.Context, why string, do func(context.Context) error) error {
 	done := make(chan error, 1)
+	return handOver(ctx, b.jobs, job{why, do, done}, done, b.over, ipmb.ErrClosed)
+}
+
+// handOver gives work to the loop that does it, and waits for what it says when that
+// is done, at most until ctx ends; the work goes on then. over is closed when the loop
+// takes no more, and ended the error for that.
+func handOver[W any](ctx context.Context, to chan<- W, work W, done <-chan error, over <-chan struct{}, ended error) error {
 	select {
-	case b.jobs <- job{why, do, done}:
-	case <-b.over:
-		return ipmb.ErrClosed
+	case to <- work:
+	case <-over:
+		return ended
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -53,19 +53,7 @@ func (s *service) logged(err error) error {
 // goes on then.
 func (s *service) change(ctx context.Context, do func(context.Context) error) error {
 	done := make(chan error, 1)
-	select {
-	case s.changes <- change{do, done}:
-	case <-s.settled:
-		return dbusapi.ErrStopping
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return handOver(ctx, s.changes, change{do, done}, done, s.settled, dbusapi.ErrStopping)
 }
 
 // AddBus implements dbusapi.Manager.

@@ -53,11 +53,16 @@ func (a *app) changeDevice(ctx context.Context, name, done string, change func(*
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.out.json(newBusJSON(bus))
-		}
-		now := state(bus.State, bus.Reason)
-		fmt.Fprintf(a.out, "%s is %s: %s\n", bus.Device, done, a.colourFor(a.stdout).paint(now.sgr, now.text))
-		return nil
+		return a.showBus(bus, bus.Device, done)
 	})
+}
+
+// showBus shows how a bus is after what was done to it.
+func (a *app) showBus(bus dbusapi.BusInfo, what, done string) error {
+	if a.json {
+		return a.out.json(newBusJSON(bus))
+	}
+	now := state(bus.State, bus.Reason)
+	fmt.Fprintf(a.out, "%s is %s: %s\n", what, done, a.colourFor(a.stdout).paint(now.sgr, now.text))
+	return nil
 }

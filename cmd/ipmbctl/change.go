@@ -65,12 +65,7 @@ func (a *app) add(ctx context.Context, text string) error {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.out.json(newBusJSON(bus))
-		}
-		now := state(bus.State, bus.Reason)
-		fmt.Fprintf(a.out, "%s is added: %s\n", name, a.colourFor(a.stdout).paint(now.sgr, now.text))
-		return nil
+		return a.showBus(bus, name, "added")
 	})
 }
 
@@ -142,8 +137,8 @@ it are removed, also those that were added by 'ipmbctl add'; those that differ b
 anew; the others do not notice. 'policy', 'trusted-names' and 'max-calls-per-sender'
 hold at once.
 
-A file with a fault changes nothing, and neither does one in which 'bmc' has changed,
-which needs a restart. Only root may do this.`,
+A file with a fault changes nothing, and neither does one in which 'bmc' or
+'frame-socket' has changed, which needs a restart. Only root may do this.`,
 		Example:           `  ipmbctl reload`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,

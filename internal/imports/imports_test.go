@@ -55,6 +55,7 @@ var rules = map[string]rule{
 	"service":          {ours: []string{"ipmi", "i2c", "ipmb", "ipmi/bmc", "ipmi/bridge", "ipmi/host", "dbusapi", "frames", "internal/socket", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
 	"cmd/ipmbd":        {ours: []string{"service"}, others: []string{zapModule, systemdModule}},
 	"cmd/ipmbctl":      {ours: []string{"dbusapi", "ipmb", "ipmi", "ipmi/sel"}, others: []string{cobraModule, dbusModule, sysModule}},
+	"internal/await":   {},
 	"internal/bustest": {others: []string{dbusModule}},
 	"internal/chardev": {others: []string{sysModule}},
 	"internal/imports": {},

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"ipmbd/internal/await"
 )
 
 const (
@@ -72,16 +74,7 @@ func buildAndRun(m *testing.M) (int, error) {
 // that is.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	end := time.After(patience)
-	for !happened() {
-		select {
-		case <-again.C:
-		case <-end:
-			t.Fatalf("waited %v in vain: %s", patience, what)
-		}
-	}
+	await.Until(t, patience, what, happened)
 }
 
 // receive takes the next value of a channel.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"ipmbd/internal/await"
 )
 
 // patience is how long a test waits for what must happen. What takes that long has
@@ -68,16 +70,7 @@ func installAndRun(m *testing.M) (int, error) {
 // is.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	end := time.After(patience)
-	for !happened() {
-		select {
-		case <-again.C:
-		case <-end:
-			t.Fatalf("waited %v in vain: %s", patience, what)
-		}
-	}
+	await.Until(t, patience, what, happened)
 }
 
 // took prints how long a step of a story takes.

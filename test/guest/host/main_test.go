@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"ipmbd/internal/await"
 )
 
 // patience is how long a test waits for what must happen. The processors of the
@@ -95,16 +97,7 @@ func addToInitrd(root string) error {
 // is.
 func eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	end := time.After(patience)
-	for !happened() {
-		select {
-		case <-again.C:
-		case <-end:
-			t.Fatalf("waited %v in vain: %s", patience, what)
-		}
-	}
+	await.Until(t, patience, what, happened)
 }
 
 // socketDir is a directory for sockets, whose paths must be short.
