@@ -250,7 +250,7 @@ func TestMonitorThatMaySeeSignalsOnly(t *testing.T) {
 		t.Fatal("the monitor sees everything")
 	}
 	r.legacy(t, 0, 6, 0, 1)
-	nobody := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	nobody := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{}, ipmi.ErrNoHandler
 	})
 	_, _ = r.object.Announce(nobody).ServeIPMI(t.Context(), incoming())

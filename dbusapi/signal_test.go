@@ -261,7 +261,7 @@ func TestSecretsAreInNoSignal(t *testing.T) {
 	if _, err := r.object.SignalHandler().ServeIPMI(t.Context(), secret); !errors.Is(err, ipmi.ErrNoHandler) {
 		t.Errorf("error = %v", err)
 	}
-	next := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{Code: 0xCC}, nil })
+	next := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return ipmi.Response{Code: 0xCC}, nil })
 	if res, err := r.object.Announce(next).ServeIPMI(t.Context(), secret); err != nil || res.Code != 0xCC {
 		t.Errorf("%v, %v", res, err)
 	}

@@ -17,7 +17,7 @@ func TestStorageRequests(t *testing.T) {
 		t.Errorf("before there is a handler: %v", err)
 	}
 	var got ipmi.Request
-	r.server.ServeStorage(ipmi.HandlerFunc(func(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	r.server.ServeStorage(ipmi.Immediate(func(req *ipmi.Request) (ipmi.Response, error) {
 		got = *req
 		switch req.Command {
 		case 0x40:

@@ -8,8 +8,8 @@
 // # Promises
 //
 //  1. Open functions touch the system; New functions do not.
-//  2. ReadFrames is called from one goroutine, WriteFrame from one, which may
-//     be another. Close may be called from any, ends a blocked ReadFrames with
+//  2. ReadFrames is called from one goroutine at a time, WriteFrame and
+//     TryWriteFrame from one, which may be another. Close may be called from any, ends a blocked ReadFrames with
 //     ErrClosed, and waits for nothing but a WriteFrame that is in the kernel.
 //  3. Frames are delivered in the order in which the bus carried them, as far
 //     as the kernel's queue allows.

@@ -27,6 +27,11 @@ type seqpacket struct {
 	raw   syscall.RawConn
 	drain *drain
 
+	// Of TryWriteFrame.
+	frameToTry []byte
+	tryErr     error
+	try        func(fd uintptr) bool
+
 	empty, oversized atomic.Uint64
 }
 
@@ -52,6 +57,13 @@ func newSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
 	}
 	s := &seqpacket{path: path, conn: conn, raw: raw}
 	s.drain = newDrain(readPacket, s.frame)
+	s.try = func(fd uintptr) bool {
+		_, s.tryErr = unix.Write(int(fd), s.frameToTry)
+		for s.tryErr == unix.EINTR {
+			_, s.tryErr = unix.Write(int(fd), s.frameToTry)
+		}
+		return true
+	}
 	return s, nil
 }
 
@@ -115,6 +127,27 @@ func (s *seqpacket) WriteFrame(frame []byte) error {
 		return err
 	}
 	_, err := s.conn.Write(frame)
+	return s.wrote(err)
+}
+
+// TryWriteFrame implements DirectWriter.
+func (s *seqpacket) TryWriteFrame(frame []byte) (done bool, err error) {
+	if err := checkLength(frame, seqpacketMaxFrame); err != nil {
+		return true, err
+	}
+	s.frameToTry = frame
+	err = s.raw.Write(s.try)
+	if err == nil {
+		err = s.tryErr
+	}
+	if err == unix.EAGAIN {
+		return false, nil
+	}
+	return true, s.wrote(err)
+}
+
+// wrote is the outcome of a write.
+func (s *seqpacket) wrote(err error) error {
 	switch {
 	case err == nil:
 		return nil

@@ -58,6 +58,13 @@ type Limits struct {
 	GeneralCall bool
 }
 
+// DirectWriter is a Transport whose writes need no wait as a rule, as those to a socket.
+type DirectWriter interface {
+	// TryWriteFrame sends one frame if it can be sent at once, and reports whether it was,
+	// or has failed. One that was not is to be sent by WriteFrame, before all others.
+	TryWriteFrame(frame []byte) (done bool, err error)
+}
+
 // Transport carries frames to and from one bus.
 type Transport interface {
 	// ReadFrames waits for at least one frame, then takes what else has

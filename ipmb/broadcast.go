@@ -10,19 +10,12 @@ import (
 // with sequence number 0 and the requester LUN given, to which no answer is
 // expected, written up to four times until it is acknowledged.
 func (e *Engine) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	result := make(chan error, 1)
-	if err := e.startBroadcast(result, netFn, lun, cmd, data); err != nil {
-		return err
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return await(ctx, func(done func(error)) error { return e.StartBroadcast(done, netFn, lun, cmd, data) })
 }
 
-func (e *Engine) startBroadcast(result chan error, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+// StartBroadcast is Broadcast that returns at once. When it returns nil, done is told
+// whether the bus has taken the frame, without a lock held; it must not block.
+func (e *Engine) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
 	if netFn > ipmi.MaxNetFn || netFn.IsResponse() {
 		return invalid("netFn %02Xh", uint8(netFn))
 	}
@@ -30,7 +23,7 @@ func (e *Engine) startBroadcast(result chan error, netFn ipmi.NetFn, lun ipmi.LU
 		return invalid("LUN %d", lun)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	f := Frame{
 		Destination: broadcastAddress,
 		NetFn:       netFn,
@@ -42,6 +35,6 @@ func (e *Engine) startBroadcast(result chan error, netFn ipmi.NetFn, lun ipmi.LU
 	if err := e.undeliverable(f.Len()); err != nil {
 		return err
 	}
-	e.deliver(&delivery{frame: f.Append(nil), result: result})
+	e.deliver(&delivery{frame: f.Append(nil), done: done})
 	return nil
 }

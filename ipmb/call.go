@@ -47,6 +47,7 @@ type Call struct {
 	response ipmi.Response
 	err      error
 	done     func(ipmi.Response, error) // of NewCall
+	accepted func()                     // of OnAccepted, or nil
 	abandon  context.CancelFunc         // of SendBy, else nil
 	settled  token                      // the bus has taken the request, or the call has ended; nil for NewCall
 	ended    token                      // nil for NewCall
@@ -73,13 +74,29 @@ func newCall() *Call {
 }
 
 // NewCall makes a call for Engine.Send. done is told how each request ended: its
-// answer, whose data is valid until done returns, or the error. The engine's own
-// loops call it, with an error the engine is locked: it must not block and not
-// use the engine. The call may be sent again as soon as done has begun.
+// answer, whose data is valid until done returns, or the error. It is called without a
+// lock held, for answers in the order in which the bus delivered them; it must not block.
+// The call may be sent again as soon as done has begun.
 func NewCall(done func(ipmi.Response, error)) *Call {
 	c := &Call{state: stateEnded, done: done}
 	c.deadline.owner = c
 	return c
+}
+
+// OnAccepted has f called when the bus has taken a request, before done is; of a request
+// that the bus never takes it is not called. It is for a call that is not on its way.
+func (c *Call) OnAccepted(f func()) { c.accepted = f }
+
+// accept notes that the bus has taken the request.
+func (c *Call) accept(e *Engine) {
+	if c.taken {
+		return
+	}
+	c.taken = true
+	c.settled.set()
+	if c.accepted != nil {
+		e.later(c.accepted)
+	}
 }
 
 // Do sends a request and waits for the answer. See errors.go for the errors.
@@ -177,7 +194,7 @@ func (e *Engine) start(c *Call, req *Request, unwanted error) error {
 		err = unwanted
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	if err == nil {
 		err = e.refusal(req)
 	}
@@ -215,7 +232,7 @@ func (e *Engine) refusal(req *Request) error {
 		return fmt.Errorf("%w: %d bytes, %d are possible", ErrTooLong, length, e.limits.MaxFrame)
 	case req.GeneralCall && !e.limits.GeneralCall:
 		return fmt.Errorf("%w: general call", ErrUnsupported)
-	case e.outbox.stalled:
+	case e.isStuck():
 		return ErrStuck
 	}
 	return nil
@@ -229,6 +246,7 @@ func (c *Call) prepare(e *Engine, r *responder, req *Request) {
 	c.failFast = req.FailFast
 	c.source = e.address
 	c.slot, c.slotEnd, c.second, c.failure, c.taken = 0, 0, false, nil, false
+	c.response = ipmi.Response{}
 	c.frame = c.frame[:0]
 	if req.GeneralCall {
 		c.frame = append(c.frame, 0)
@@ -335,9 +353,10 @@ func (e *Engine) answered(c *Call, f Frame) {
 	n := &c.responder.numbers[c.sequence]
 	n.answers++
 	n.answeredIn = e.batch
-	c.taken = true
+	c.accept(e)
+	c.response = ipmi.Response{Code: f.Code, Data: f.Data}
 	if c.done == nil {
-		c.response = ipmi.Response{Code: f.Code, Data: append([]byte(nil), f.Data...)}
+		c.response.Data = append([]byte(nil), f.Data...)
 	}
 	e.end(c, nil, now)
 }
@@ -345,7 +364,7 @@ func (e *Engine) answered(c *Call, f Frame) {
 // cancel ends a call for its caller, if it has not ended.
 func (e *Engine) cancel(c *Call, cause error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	if c.state != stateEnded {
 		e.end(c, cause, e.now())
 	}
@@ -377,8 +396,8 @@ func (e *Engine) end(c *Call, err error, now time.Duration) {
 	}
 	c.settled.set()
 	c.ended.set()
-	if c.done != nil && err != nil { // receiveFrame tells of an answer
-		c.done(ipmi.Response{}, err) // Another engine may have the call from here on.
+	if c.done != nil {
+		e.callbacks = append(e.callbacks, callback{done: c.done, response: c.response, err: err})
 	}
 }
 

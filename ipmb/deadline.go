@@ -130,7 +130,7 @@ func (e *Engine) tick(ctx context.Context) {
 		}
 		timer.Reset(e.deadlines.sleepsUntil - now)
 		stalled := e.outbox.stalled
-		e.mu.Unlock()
+		e.unlock()
 
 		if stalled != toldStalled {
 			toldStalled = stalled

@@ -35,12 +35,14 @@ type requestKey struct {
 // entry is a request that was taken: in a handler, or answered.
 type entry struct {
 	deadline // of the handler
+	engine   *Engine
 	key      requestKey
-	frame    []byte // the request, as it came
+	store    [96]byte // for frame, and for answer behind it
+	frame    []byte   // the request, as it came
 	request  ipmi.Request
-	order    uint64        // among the new requests of its requester
-	workers  *workers      // that it is one for
-	timeout  time.Duration // of the handler
+	order    uint64   // among the new requests of its requester
+	slots    *slots   // of which it has one while it is in a handler
+	delivery delivery // of the answer
 
 	deferred   bool // its handler leaves the answer to Respond
 	answered   bool

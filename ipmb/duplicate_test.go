@@ -291,7 +291,7 @@ func TestDuplicateNotKept(t *testing.T) {
 		{"an unknown failure", fmt.Errorf("it broke"), ipmi.CodeUnspecified, true},
 	} {
 		runs := 0
-		handler := ipmi.HandlerFunc(func(_ context.Context, _ *ipmi.Request) (ipmi.Response, error) {
+		handler := ipmi.Immediate(func(_ *ipmi.Request) (ipmi.Response, error) {
 			runs++
 			return ipmi.Response{}, c.err
 		})
@@ -325,7 +325,7 @@ func TestDuplicateNotKept(t *testing.T) {
 // does not grow with the number of requesters and requests.
 func TestDuplicateTableIsBounded(t *testing.T) {
 	var runs atomic.Int64
-	handler := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	handler := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		runs.Add(1)
 		return ipmi.Response{}, nil
 	})

@@ -35,8 +35,12 @@ type Config struct {
 	// Patience is how long the handler has for a request that may take longer,
 	// as one does that is sent on to another bus; 0 is HandlerTimeout. Such
 	// requests are counted by themselves, so that they hold up no others. It is
-	// called without a lock held; nil for 0 always.
-	Patience func(*ipmi.Request) time.Duration
+	// called without a lock held; nil for 0 always. f.Data is valid until it returns.
+	Patience func(f Frame) time.Duration
+	// Served is told how each request ended that a handler had: the completion code of
+	// the answer, and the error that it stands for. It is called without a lock held
+	// and must not block; nil for nobody.
+	Served func(req *ipmi.Request, code ipmi.CompletionCode, err error)
 	// MaxHandlers is how many requests may be in handlers at a time; more are
 	// answered C0h. 0 is 64.
 	MaxHandlers int
@@ -65,7 +69,7 @@ type Observer interface {
 	Stalled(stalled bool)
 }
 
-func noHandler(context.Context, *ipmi.Request) (ipmi.Response, error) {
+func noHandler(*ipmi.Request) (ipmi.Response, error) {
 	return ipmi.Response{}, ipmi.ErrNoHandler
 }
 
@@ -87,7 +91,10 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxAnswers, 256)
 	setDefault(&c.DuplicateWindow, sequenceExpiration)
 	if c.Handler == nil {
-		c.Handler = ipmi.HandlerFunc(noHandler)
+		c.Handler = ipmi.Immediate(noHandler)
+	}
+	if c.Served == nil {
+		c.Served = func(*ipmi.Request, ipmi.CompletionCode, error) {}
 	}
 	if c.Observer == nil {
 		c.Observer = nobody{}
@@ -105,9 +112,10 @@ func setDefault[T comparable](field *T, value T) {
 // Engine is the requester and the responder on one bus. See the package's
 // promises.
 //
-// One mutex guards the state below it and is never held over I/O, a handler or
-// the observer. Three loops work on the state while Run lasts: receive reads,
-// transmit writes, tick watches the deadlines; handlers run in workers.
+// One mutex guards the state below it and is never held over I/O, a handler, a callback
+// or the observer. Three loops work on the state while Run lasts: receive reads and calls
+// the handler, transmit writes, tick watches the deadlines. Where the transport can write
+// without a wait, the goroutine that has something to write writes it, see unlock.
 type Engine struct {
 	config  Config
 	epoch   time.Time
@@ -128,8 +136,10 @@ type Engine struct {
 	responders [128]*responder // by address >> 1
 	outbox     outbox
 	requests   requestTable
-	handlers   workers
-	patient    workers       // of requests with Patience
+	handlers   slots
+	patient    slots         // of requests with Patience
+	callbacks  []callback    // to be called when the mutex is free
+	spare      []callback    // memory for them
 	unanswered int           // requests in handlers that no answer was given for
 	deferrals  int           // requests that wait for Respond
 	drained    chan struct{} // nil but in Drain; closed when no answer is owed
@@ -147,6 +157,7 @@ func New(config Config) *Engine {
 	}
 	e.calls.New = func() any { return newCall() }
 	e.deadlines.sleepsUntil = math.MaxInt64
+	e.handlers.limit, e.patient.limit = config.MaxHandlers, config.MaxHandlers
 	e.outbox.init(&e.mu)
 	e.requests.init(config.DuplicateWindow)
 	return e
@@ -159,13 +170,12 @@ func (e *Engine) now() time.Duration { return time.Since(e.epoch) }
 var errRunning = errors.New("ipmb: engine is running already")
 
 // Run serves the bus on t until ctx ends, Close is called on t, or t fails,
-// and returns the cause. It closes t, ends all calls with ErrClosed and
-// cancels the handlers. It may be called again, with another transport, when
-// it has returned; until then a second Run returns at once and leaves its
-// transport alone.
+// and returns the cause. It closes t and ends all calls with ErrClosed. Requests that
+// handlers have are answered when Run is called again, with another transport, when it has
+// returned; until then a second Run returns at once and leaves its transport alone.
 func (e *Engine) Run(ctx context.Context, t i2c.Transport) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	if err := e.open(t.Limits()); err != nil {
+	if err := e.open(t); err != nil {
 		cancel(err)
 		return err
 	}
@@ -177,17 +187,16 @@ func (e *Engine) Run(ctx context.Context, t i2c.Transport) error {
 		e.close()
 		t.Close()
 	})
-	cancel(e.receive(ctx, t))
+	cancel(e.receive(t))
 	loops.Wait()
-	e.handlers.wait()
-	e.patient.wait()
 	e.mu.Lock()
 	e.occupied = false
 	e.mu.Unlock()
 	return context.Cause(ctx)
 }
 
-func (e *Engine) open(limits i2c.Limits) error {
+func (e *Engine) open(t i2c.Transport) error {
+	limits := t.Limits()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.occupied {
@@ -198,10 +207,7 @@ func (e *Engine) open(limits i2c.Limits) error {
 	if own := e.config.MaxFrame; own != 0 {
 		e.limits.MaxFrame = min(own, limits.MaxFrame)
 	}
-	e.outbox.open()
-	e.unanswered = 0
-	e.handlers.open(e.config.MaxHandlers)
-	e.patient.open(e.config.MaxHandlers)
+	e.outbox.open(t)
 	return nil
 }
 
@@ -209,7 +215,7 @@ func (e *Engine) open(limits i2c.Limits) error {
 // write that is in the kernel.
 func (e *Engine) close() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	e.running = false
 	for _, r := range e.responders {
 		if r != nil {
@@ -219,6 +225,45 @@ func (e *Engine) close() {
 	e.outbox.close(e)
 	e.endPulses()
 	e.checkDrained()
+}
+
+// callback is something to be called when the mutex is free: with done how a call has
+// ended, else call.
+type callback struct {
+	done     func(ipmi.Response, error)
+	response ipmi.Response
+	err      error
+	call     func()
+}
+
+func (c callback) run() {
+	if c.done != nil {
+		c.done(c.response, c.err)
+		return
+	}
+	c.call()
+}
+
+// later calls f when the mutex is free.
+func (e *Engine) later(f func()) { e.callbacks = append(e.callbacks, callback{call: f}) }
+
+// unlock writes what the transport takes at once, lets the mutex go, and then calls what
+// is to be called, in order. Each goroutine calls what it has brought about itself, so
+// that answers reach their callers in the order in which the bus delivered them.
+func (e *Engine) unlock() {
+	e.writeDirect()
+	for len(e.callbacks) > 0 {
+		callbacks := e.callbacks
+		e.callbacks, e.spare = e.spare, nil
+		e.mu.Unlock()
+		for _, c := range callbacks {
+			c.run()
+		}
+		clear(callbacks)
+		e.mu.Lock()
+		e.spare = callbacks[:0]
+	}
+	e.mu.Unlock()
 }
 
 // Drain takes no more requests from the bus and waits until those taken are
@@ -232,7 +277,7 @@ func (e *Engine) Drain(ctx context.Context) {
 	}
 	drained := e.drained
 	e.checkDrained()
-	e.mu.Unlock()
+	e.unlock()
 	select {
 	case <-drained:
 	case <-ctx.Done():

@@ -39,7 +39,7 @@ type record struct {
 	runs []ipmi.Request
 }
 
-func (r *record) ServeIPMI(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+func (r *record) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {/*CONV*/
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kept := *req

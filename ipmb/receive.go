@@ -1,7 +1,6 @@
 package ipmb
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -10,33 +9,33 @@ import (
 )
 
 // receive is the one reader. It returns why the transport has ended.
-func (e *Engine) receive(ctx context.Context, t i2c.Transport) error {
+func (e *Engine) receive(t i2c.Transport) error {
 	var batch i2c.Batch
 	for {
 		if err := t.ReadFrames(&batch); err != nil {
 			return err
 		}
-		e.receiveBatch(ctx, &batch)
+		e.receiveBatch(&batch)
 	}
 }
 
-func (e *Engine) receiveBatch(ctx context.Context, batch *i2c.Batch) {
+func (e *Engine) receiveBatch(batch *i2c.Batch) {
 	e.receiving.Lock()
 	defer e.receiving.Unlock()
 	e.mu.Lock()
 	e.batch++
 	e.mu.Unlock()
 	for _, b := range batch.Frames() {
-		e.receiveFrame(ctx, b)
+		e.receiveFrame(b)
 	}
 }
 
-func (e *Engine) receiveFrame(ctx context.Context, b []byte) {
+func (e *Engine) receiveFrame(b []byte) {
 	e.counts.add(framesReceived)
 	if f, ok := generalCall(b); ok {
 		b = b[1:]
 		e.config.Observer.Received(f)
-		e.receiveRequest(ctx, f, b)
+		e.receiveRequest(f, b)
 		return
 	}
 	f, err := Decode(b)
@@ -47,16 +46,13 @@ func (e *Engine) receiveFrame(ctx context.Context, b []byte) {
 	e.config.Observer.Received(f)
 	switch {
 	case f.NetFn.IsResponse():
-		switch c, fate := e.receiveResponse(f); {
-		case fate == stray:
+		if e.receiveResponse(f) == stray {
 			e.config.Stray(f)
-		case c != nil && c.done != nil:
-			c.done(ipmi.Response{Code: f.Code, Data: f.Data}, nil)
 		}
 	case f.Destination == broadcastAddress:
 		e.counts.add(droppedBroadcast)
 	default:
-		e.receiveRequest(ctx, f, b)
+		e.receiveRequest(f, b)
 	}
 }
 
@@ -92,13 +88,12 @@ const (
 	stray // for whoever reads our LUN 2
 )
 
-// receiveResponse gives a response to the call that waits for it, and returns
-// that: the one whose responder, network function, LUNs, command and number it
-// has, sent from the address that it comes to. Any other reaches nobody, but for
-// strays.
-func (e *Engine) receiveResponse(f Frame) (*Call, fate) {
+// receiveResponse gives a response to the call that waits for it: the one whose
+// responder, network function, LUNs, command and number it has, sent from the address
+// that it comes to. Any other reaches nobody, but for strays.
+func (e *Engine) receiveResponse(f Frame) fate {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	r := e.responders[f.Source>>1]
 	if r != nil && f.Source.IsSlave() {
 		n := &r.numbers[f.Sequence]
@@ -107,18 +102,18 @@ func (e *Engine) receiveResponse(f Frame) (*Call, fate) {
 		// What was read before the request was sent is not its answer.
 		case c != nil && n.sentIn != e.batch && c.isAnsweredBy(f):
 			e.answered(c, f)
-			return c, taken
+			return taken
 		case e.late(r, f, e.now()):
 			e.counts.add(responsesLate)
-			return nil, taken
+			return taken
 		}
 	}
 	if e.isStray(r, f) {
 		e.counts.add(responsesStray)
-		return nil, stray
+		return stray
 	}
 	e.counts.add(responsesUnexpected)
-	return nil, dropped
+	return dropped
 }
 
 // messageLUN is where a BMC receives what is for host software (IPMI v2.0,
@@ -144,19 +139,23 @@ func (c *Call) isAnsweredBy(f Frame) bool {
 }
 
 // receiveRequest takes a request that is meant for us, or drops it.
-func (e *Engine) receiveRequest(ctx context.Context, f Frame, raw []byte) {
+func (e *Engine) receiveRequest(f Frame, raw []byte) {
 	var patience time.Duration
 	if e.config.Patience != nil {
-		patience = e.config.Patience(&ipmi.Request{NetFn: f.NetFn, LUN: f.DestinationLUN, Command: f.Command, Data: f.Data})
+		patience = e.config.Patience(f)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	var admitted *entry
 	switch {
 	case f.Destination != e.address:
 		e.counts.add(droppedForeign)
 	case !f.Source.IsSlave() || f.Source == e.address:
 		e.counts.add(droppedRequester)
 	default:
-		e.admitRequest(ctx, f, raw, patience)
+		admitted = e.admitRequest(f, raw, patience)
+	}
+	e.unlock()
+	if admitted != nil {
+		e.serve(admitted)
 	}
 }

@@ -84,6 +84,6 @@ func TestRenew(t *testing.T) {
 // coded answers everything with a completion code.
 type coded ipmi.CompletionCode
 
-func (c coded) ServeIPMI(context.Context, *ipmi.Request) (ipmi.Response, error) {
+func (c coded) ServeIPMI(_ *ipmi.Request, reply ipmi.Reply) {/*CONV*/
 	return ipmi.Response{Code: ipmi.CompletionCode(c)}, nil
 }

@@ -70,11 +70,8 @@ func (w *world) lastAnswer(to ipmi.Address) answer {
 // service is a handler that counts its runs. It answers the n-th, from 1 on,
 // with n in two bytes and the data of the request.
 type service struct {
-	// takes is how long a request takes; a request whose context ends before
-	// fails.
+	// takes is how long a request takes.
 	takes func(req *ipmi.Request) time.Duration
-	// stubborn does not look at the context.
-	stubborn bool
 
 	mu   sync.Mutex
 	runs []ipmi.Request
@@ -85,7 +82,7 @@ func slow(d time.Duration) *service {
 	return &service{takes: func(*ipmi.Request) time.Duration { return d }}
 }
 
-func (s *service) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+func (s *service) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	s.mu.Lock()
 	kept := *req
 	kept.Data = append([]byte(nil), req.Data...)
@@ -93,27 +90,13 @@ func (s *service) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Respon
 	n := len(s.runs)
 	s.mu.Unlock()
 
-	if err := s.pass(ctx, req); err != nil {
-		return ipmi.Response{}, err
-	}
-	data := binary.BigEndian.AppendUint16(nil, uint16(n))
-	return ipmi.Response{Data: append(data, kept.Data...)}, nil
-}
-
-func (s *service) pass(ctx context.Context, req *ipmi.Request) error {
+	data := append(binary.BigEndian.AppendUint16(nil, uint16(n)), kept.Data...)
+	answer := func() { reply.Answer(ipmi.Response{Data: data}, nil) }
 	if s.takes == nil {
-		return nil
+		answer()
+		return
 	}
-	if s.stubborn {
-		time.Sleep(s.takes(req))
-		return nil
-	}
-	select {
-	case <-time.After(s.takes(req)):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	time.AfterFunc(s.takes(req), answer)
 }
 
 // count is how often the service ran.
@@ -132,7 +115,7 @@ func (s *service) seen() []ipmi.Request {
 
 // answering is a handler that says the same to everybody.
 func answering(response ipmi.Response, err error) ipmi.Handler {
-	return ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	return ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		return response, err
 	})
 }

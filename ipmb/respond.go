@@ -15,6 +15,12 @@ import (
 // too. The other errors are ErrInvalid for what is no response and those of a
 // write.
 func (e *Engine) Respond(ctx context.Context, frame []byte) error {
+	return await(ctx, func(done func(error)) error { return e.StartRespond(frame, done) })
+}
+
+// StartRespond is Respond that returns at once. When it returns nil, done is told whether
+// the bus has taken the response, without a lock held; it must not block.
+func (e *Engine) StartRespond(frame []byte, done func(error)) error {
 	f, err := Decode(frame)
 	switch {
 	case err != nil:
@@ -22,12 +28,17 @@ func (e *Engine) Respond(ctx context.Context, frame []byte) error {
 	case !f.NetFn.IsResponse() || !f.Destination.IsSlave():
 		return invalid("no response to an address")
 	}
-	result := make(chan error, 1)
-	if err := e.startRespond(f, &delivery{frame: append([]byte(nil), frame...), result: result}); err != nil {
+	return e.startRespond(f, &delivery{frame: append([]byte(nil), frame...), done: done})
+}
+
+// await starts what tells done of its end, and waits for that, at most until ctx ends.
+func await(ctx context.Context, start func(done func(error)) error) error {
+	ended := make(chan error, 1)
+	if err := start(func(err error) { ended <- err }); err != nil {
 		return err
 	}
 	select {
-	case err := <-result:
+	case err := <-ended:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
@@ -36,7 +47,7 @@ func (e *Engine) Respond(ctx context.Context, frame []byte) error {
 
 func (e *Engine) startRespond(f Frame, d *delivery) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	if err := e.undeliverable(len(d.frame)); err != nil {
 		return err
 	}
@@ -55,7 +66,7 @@ func (e *Engine) undeliverable(length int) error {
 	switch {
 	case !e.running:
 		return ErrClosed
-	case e.outbox.stalled:
+	case e.isStuck():
 		return ErrStuck
 	case length > e.limits.MaxFrame:
 		return fmt.Errorf("%w: %d bytes, %d are possible", ErrTooLong, length, e.limits.MaxFrame)
@@ -85,7 +96,7 @@ func (e *Engine) settleWith(n *entry, d *delivery) {
 	if n.deferred {
 		e.deferrals--
 	} else {
-		e.unanswered--
+		e.leaves(n)
 	}
 	n.deferred = true
 	n.answer, n.delivering = d.frame, true
@@ -99,7 +110,7 @@ func (e *Engine) deferred(n *entry) {
 		return
 	}
 	e.unanswered--
-	if e.deferrals >= e.config.MaxAnswers {
+	if e.deferrals >= e.config.MaxAnswers { // The slot is free already.
 		e.unset(&n.deadline)
 		e.requests.remove(n)
 		e.counts.add(handlersBusy)

@@ -15,9 +15,9 @@ import (
 // deferring leaves every request to somebody else, and says which came.
 type deferring struct{ service }
 
-func (d *deferring) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	_, _ = d.service.ServeIPMI(ctx, req)
-	return ipmi.Response{}, ipmi.ErrDeferred
+func (d *deferring) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
+	d.service.ServeIPMI(req, ipmi.ReplyFunc(func(ipmi.Response, error) bool { return false }))
+	reply.Answer(ipmi.Response{}, ipmi.ErrDeferred)
 }
 
 // responds answers a request that was heard from elsewhere, with the data given.
@@ -88,7 +88,7 @@ func TestDeferred(t *testing.T) {
 	story(t, "the answer is there before the handler has returned", ipmb.Config{}, func(t *testing.T, w *world) {
 		request := toHostSoftware(7)
 		w.stop()
-		w.engine = ipmb.New(ipmb.Config{Handler: ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+		w.engine = ipmb.New(ipmb.Config{Handler: ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 			if err := w.responds(request, 9); err != nil {
 				t.Error(err)
 			}

@@ -4,68 +4,52 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"ipmbd/ipmi"
 )
 
-// workers run handlers. A worker is started when all others are busy, up to
-// the limit, and stays until Run ends.
-type workers struct {
-	limit   int
-	started int
-	busy    int
-	work    chan *entry
-	group   sync.WaitGroup
-}
+// slots limits how many requests may be in handlers.
+type slots struct{ limit, used int }
 
-func (w *workers) open(limit int) {
-	w.limit = limit
-	w.started, w.busy = 0, 0
-	w.work = make(chan *entry, limit)
-}
-
-// wait waits for the handlers. No request is taken any more.
-func (w *workers) wait() {
-	close(w.work)
-	w.group.Wait()
-}
-
-// admitRequest takes a request, drops it, or answers it as an earlier one.
-// patience is Config.Patience for it.
-func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte, patience time.Duration) {
+// admitRequest takes a request, drops it, or answers it as an earlier one. It returns the
+// entry that a handler is to serve, or nil. patience is Config.Patience for it.
+func (e *Engine) admitRequest(f Frame, raw []byte, patience time.Duration) *entry {
 	if !e.running {
 		e.counts.add(droppedStopping)
-		return
+		return nil
 	}
 	now := e.now()
 	if n := e.requests.repeated(f, raw, now); n != nil {
 		e.repeat(n)
-		return
+		return nil
 	}
 	if e.drained != nil {
 		e.counts.add(droppedStopping)
-		return
+		return nil
 	}
 	if e.outbox.pending >= e.config.MaxAnswers {
 		e.counts.add(droppedAnswersFull)
-		return
+		return nil
 	}
 	e.counts.add(requestsReceived)
 	n := e.newEntry(f, raw)
-	n.workers, n.timeout = &e.handlers, e.config.HandlerTimeout
+	timeout := e.config.HandlerTimeout
+	n.slots = &e.handlers
 	if patience > 0 {
-		n.workers, n.timeout = &e.patient, patience
+		n.slots, timeout = &e.patient, patience
 	}
-	if n.workers.busy >= n.workers.limit {
+	if n.slots.used >= n.slots.limit {
 		e.counts.add(handlersBusy)
 		e.answer(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrBusy)})
-		return
+		return nil
 	}
 	e.requests.add(n)
-	e.set(&n.deadline, now+n.timeout)
-	e.dispatch(ctx, n)
+	e.set(&n.deadline, now+timeout)
+	n.request.Deadline = e.epoch.Add(now + timeout)
+	n.slots.used++
+	e.unanswered++
+	return n
 }
 
 // repeat answers a request that was served already; one that is in a handler,
@@ -80,15 +64,15 @@ func (e *Engine) repeat(n *entry) {
 		return
 	}
 	e.counts.add(requestsReplayed)
-	n.delivering = true
-	e.deliver(&delivery{frame: n.answer, entry: n})
+	e.deliverAnswer(n)
 }
 
 func (e *Engine) newEntry(f Frame, raw []byte) *entry {
 	n := &entry{
-		key:   requestKeyOf(f),
-		frame: slices.Clone(raw),
+		engine: e,
+		key:    requestKeyOf(f),
 	}
+	n.frame = append(n.store[:0], raw...)
 	n.owner = n
 	n.order = e.requests.note(n)
 	n.request = ipmi.Request{
@@ -101,47 +85,39 @@ func (e *Engine) newEntry(f Frame, raw []byte) *entry {
 		NetFn:        f.NetFn,
 		LUN:          f.DestinationLUN,
 		Command:      f.Command,
-		Data:         n.frame[MinRequest-1 : len(n.frame)-1],
+		Data:         slices.Clip(n.frame[MinRequest-1 : len(n.frame)-1]),
 	}
 	return n
 }
 
-// dispatch hands a request to a worker. There is always one free, or room for
-// one more: busy never exceeds the limit.
-func (e *Engine) dispatch(ctx context.Context, n *entry) {
-	w := n.workers
-	w.busy++
-	e.unanswered++
-	if w.busy > w.started {
-		w.started++
-		w.group.Go(func() {
-			for n := range w.work {
-				e.serve(ctx, n)
-			}
-		})
+// serve has the handler serve a request.
+func (e *Engine) serve(n *entry) { ipmi.Serve(e.config.Handler, &n.request, n) }
+
+// Answer implements ipmi.Reply: it answers the request, unless its deadline has done so.
+func (n *entry) Answer(response ipmi.Response, err error) bool {
+	e := n.engine
+	e.mu.Lock()
+	taken := e.served(n, response, err)
+	e.unlock()
+	if taken && (err == nil || !errors.Is(err, ipmi.ErrDeferred)) {
+		e.config.Served(&n.request, response.Code, err)
 	}
-	w.work <- n
+	return taken
 }
 
-// serve runs the handler for a request, and answers it unless its deadline
-// has done so.
-func (e *Engine) serve(ctx context.Context, n *entry) {
-	response, err := e.handle(ctx, n)
-
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n.workers.busy--
-	switch {
-	case errors.Is(err, ipmi.ErrDeferred):
-		e.deferred(n)
-		return
-	case n.answered:
+// served takes the answer of a handler, and reports whether it is the request's.
+func (e *Engine) served(n *entry, response ipmi.Response, err error) bool {
+	if n.answered || n.deferred {
 		e.counts.add(handlerAnswersLate)
-		return
+		return false
+	}
+	if errors.Is(err, ipmi.ErrDeferred) {
+		n.slots.used--
+		e.deferred(n)
+		return true
 	}
 	e.unset(&n.deadline)
-	e.unanswered--
-	defer e.checkDrained()
+	e.leaves(n)
 	if err != nil {
 		e.countFailure(err)
 		response = ipmi.Response{Code: ipmi.CodeOf(err)}
@@ -149,21 +125,17 @@ func (e *Engine) serve(ctx context.Context, n *entry) {
 	if ipmi.NotServed(err) {
 		e.requests.remove(n)
 		e.answer(n, response)
-		return
+	} else {
+		e.settle(n, response)
 	}
-	e.settle(n, response)
+	e.checkDrained()
+	return true
 }
 
-// handle calls the handler and makes a panic an error.
-func (e *Engine) handle(ctx context.Context, n *entry) (response ipmi.Response, err error) {
-	ctx, cancel := context.WithTimeout(ctx, n.timeout)
-	defer cancel()
-	defer func() {
-		if recover() != nil {
-			err = ipmi.ErrPanic
-		}
-	}()
-	return e.config.Handler.ServeIPMI(ctx, &n.request)
+// leaves is the end of a request's time with the handler.
+func (e *Engine) leaves(n *entry) {
+	n.slots.used--
+	e.unanswered--
 }
 
 func (e *Engine) countFailure(err error) {
@@ -178,20 +150,21 @@ func (e *Engine) countFailure(err error) {
 	}
 }
 
-// expire answers for a handler that has missed its deadline. What it returns
-// later reaches nobody.
+// expire answers for a handler that has missed its deadline. Its own answer
+// reaches nobody.
 func (n *entry) expire(e *Engine, now time.Duration) {
 	e.counts.add(handlersTooSlow)
 	if n.deferred {
 		e.deferrals--
-		if n.isStale(now) {
-			e.forget(n)
-			return
-		}
 	} else {
-		e.unanswered--
+		e.leaves(n)
 	}
-	e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrTooSlow)})
+	if n.isStale(now) {
+		e.forget(n)
+	} else {
+		e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrTooSlow)})
+	}
+	e.later(func() { e.config.Served(&n.request, ipmi.CodeOf(ipmi.ErrTooSlow), ipmi.ErrTooSlow) })
 }
 
 // settle answers a request that was served and keeps the answer for repeats.
@@ -223,10 +196,18 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 		Command:        n.key.command,
 		Code:           response.Code,
 		Data:           response.Data,
-	}.Append(nil)
-	if !e.running {
-		return
+	}.Append(n.room())
+	if e.running {
+		e.deliverAnswer(n)
 	}
+}
+
+// room is where the answer goes without an allocation: behind the request.
+func (n *entry) room() []byte { return n.frame[len(n.frame):] }
+
+// deliverAnswer sends the answer of an entry.
+func (e *Engine) deliverAnswer(n *entry) {
 	n.delivering = true
-	e.deliver(&delivery{frame: n.answer, entry: n})
+	n.delivery = delivery{frame: n.answer, entry: n}
+	e.deliver(&n.delivery)
 }

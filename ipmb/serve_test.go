@@ -61,7 +61,7 @@ func TestServe(t *testing.T) {
 		{"absent", answering(ipmi.Response{}, ipmi.ErrAbsent), ipmi.CodeNoResponse},
 		{"an unknown error", answering(ipmi.Response{}, errors.New("it broke")), ipmi.CodeUnspecified},
 		{"an answer too long", answering(ipmi.Response{Data: make([]byte, 232)}, nil), ipmi.CodeNoResponse},
-		{"a panic", ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { panic("it broke") }), ipmi.CodeUnspecified},
+		{"a panic", ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { panic("it broke") }), ipmi.CodeUnspecified},
 	} {
 		story(t, "answer when "+c.name, ipmb.Config{Handler: c.handler}, func(t *testing.T, w *world) {
 			w.hear(from(peer, 1, cmdA))
@@ -120,7 +120,7 @@ func TestServeSlowHandler(t *testing.T) {
 	})
 
 	var ended atomic.Int64
-	obedient := ipmi.HandlerFunc(func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
+	obedient := ipmi.NewBlocking(func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
 		begin := time.Now()
 		<-ctx.Done()
 		ended.Store(int64(time.Since(begin)))

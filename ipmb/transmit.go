@@ -34,21 +34,23 @@ type delivery struct {
 	tries    int
 	expires  time.Duration // when its number may mean another request
 	entry    *entry        // of the request that it answers, or nil
-	result   chan error    // for who waits until it is written, or nil
+	done     func(error)   // told how the delivery has ended, once; nil for nobody
 }
 
-// tell tells who waits for the delivery how it ended. The first word counts.
-func (d *delivery) tell(err error) {
-	select {
-	case d.result <- err:
-	default:
+// tell has the delivery's done told how it ended, if it has not been.
+func (d *delivery) tell(e *Engine, err error) {
+	if done := d.done; done != nil {
+		d.done = nil
+		e.later(func() { done(err) })
 	}
 }
 
-// outbox is what waits for the bus, and the state of the one writer.
+// outbox is what waits for the bus, and the state of the write that is under way, of which
+// there is one at most.
 type outbox struct {
-	work   *sync.Cond
+	work   *sync.Cond // for transmit
 	isOpen bool
+	direct i2c.DirectWriter // the transport, if it can write without a wait
 
 	deliveries []*delivery
 	pending    int          // deliveries not finished: queued, pausing or being written
@@ -56,12 +58,25 @@ type outbox struct {
 	pulses     []*pulse     // that wait for the writer's turn
 	inRow      int          // deliveries written since the last call
 
-	frame   []byte    // being written
-	current *delivery // to which it belongs, nil for a call
-	writing bool
-	since   time.Duration
-	stalled bool
-	watch   stallWatch
+	frame      []byte // being written
+	current    sending
+	writing    bool
+	handedOver bool // by writeDirect: the frame needs a wait, which is transmit's
+	since      time.Duration
+	stalled    bool
+	watch      stallWatch
+
+	failures      bool          // all writes since failuresSince have failed
+	failuresSince time.Duration // when the first of them began
+	failing       bool          // for StallTime: the bus carries nothing
+}
+
+// sending is what a frame that is being written belongs to: a delivery, or a call by the
+// number that it has.
+type sending struct {
+	delivery  *delivery
+	responder *responder
+	sequence  uint8
 }
 
 func (o *outbox) init(mu *sync.Mutex) {
@@ -69,7 +84,11 @@ func (o *outbox) init(mu *sync.Mutex) {
 	o.watch.owner = &o.watch
 }
 
-func (o *outbox) open() { o.isOpen = true }
+func (o *outbox) open(t i2c.Transport) {
+	o.isOpen = true
+	o.direct, _ = t.(i2c.DirectWriter)
+	o.failures, o.failing = false, false
+}
 
 // close drops the deliveries and stops the writer.
 func (o *outbox) close(e *Engine) {
@@ -97,8 +116,18 @@ func (o *outbox) drop(e *Engine, which func(*delivery) bool, err error) {
 
 func (o *outbox) addDelivery(d *delivery) {
 	o.deliveries = append(o.deliveries, d)
-	o.work.Signal()
+	o.wake()
 }
+
+// wake wakes transmit, which has something to write; unless whoever has the mutex writes it.
+func (o *outbox) wake() {
+	if o.direct == nil {
+		o.work.Signal()
+	}
+}
+
+// hasWork reports whether something waits to be written.
+func (o *outbox) hasWork() bool { return len(o.deliveries) > 0 || len(o.turns) > 0 }
 
 func (o *outbox) addCall(c *Call) {
 	r := c.responder
@@ -106,7 +135,7 @@ func (o *outbox) addCall(c *Call) {
 	if len(r.queue) == 1 {
 		o.turns = append(o.turns, r)
 	}
-	o.work.Signal()
+	o.wake()
 }
 
 // removeCall takes a call that has ended out of its queue.
@@ -121,7 +150,7 @@ func (o *outbox) removeCall(c *Call) {
 // wait waits for something to write; false means that the outbox is closed.
 func (o *outbox) wait() bool {
 	o.pulsed()
-	for o.isOpen && len(o.deliveries) == 0 && len(o.turns) == 0 {
+	for o.isOpen && !o.handedOver && (o.writing || !o.hasWork()) {
 		o.work.Wait()
 		o.pulsed()
 	}
@@ -152,38 +181,98 @@ func (o *outbox) nextCall() *Call {
 	return c
 }
 
-// transmit is the one writer. It holds the mutex but for the writes.
+// maxDirect is how many frames a goroutine writes directly before transmit takes over: the
+// goroutine may be another client's reader.
+const maxDirect = 64
+
+// transmit writes what is to be written, and waits until the transport takes it. When it
+// returns no write is under way.
 func (e *Engine) transmit(t i2c.Transport) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	for e.outbox.wait() {
-		if d := e.outbox.nextDelivery(); d != nil {
-			e.transmitDelivery(t, d)
+	o := &e.outbox
+	for o.wait() {
+		if !o.handedOver && !e.beginNext() {
 			continue
 		}
-		c := e.outbox.nextCall()
-		r, sequence := c.responder, c.sequence
-		e.departs(c)
-		e.written(r, sequence, e.write(t, c.frame))
+		o.handedOver = false
+		e.mu.Unlock()
+		err := t.WriteFrame(o.frame)
+		e.mu.Lock()
+		e.endWrite(err)
+		if len(e.callbacks) > 0 {
+			e.unlock()
+			e.mu.Lock()
+		}
 	}
+	if o.handedOver {
+		o.handedOver = false
+		e.endWrite(ErrClosed)
+	}
+	for o.writing {
+		o.work.Wait()
+	}
+	o.direct = nil
+	e.unlock()
 }
 
-// transmitDelivery writes a delivery, unless a stall has made it so old that its
-// answer could be taken for another request's.
-func (e *Engine) transmitDelivery(t i2c.Transport, d *delivery) {
-	if e.now() >= d.expires {
-		e.finish(d, ErrStuck)
+// writeDirect writes what waits, as far as the transport takes it at once and nobody else
+// writes. That saves the change to another goroutine, which costs more than the write.
+func (e *Engine) writeDirect() {
+	o := &e.outbox
+	if o.direct == nil {
 		return
 	}
-	e.outbox.current = d
-	err := e.write(t, d.frame)
-	e.outbox.current = nil
-	e.delivered(d, err)
+	for n := 0; o.isOpen && !o.writing && o.hasWork(); n++ {
+		if n == maxDirect {
+			o.work.Signal()
+			return
+		}
+		if !e.beginNext() {
+			return
+		}
+		direct := o.direct
+		e.mu.Unlock()
+		written, err := direct.TryWriteFrame(o.frame)
+		e.mu.Lock()
+		if !written {
+			o.handedOver = true
+			o.work.Signal()
+			return
+		}
+		e.endWrite(err)
+	}
+	if !o.isOpen {
+		o.work.Signal() // transmit waits for the write
+	}
 }
 
-// write puts a frame on the bus, with the mutex free meanwhile. The frame is
-// copied: what it belongs to may end before the write does.
-func (e *Engine) write(t i2c.Transport, frame []byte) error {
+// beginNext makes the next frame the one that is being written; false: there is none. A
+// delivery that a stall has made so old that it could be taken for another request's answer
+// is dropped.
+func (e *Engine) beginNext() bool {
+	o := &e.outbox
+	for o.hasWork() {
+		if d := o.nextDelivery(); d != nil {
+			if e.now() >= d.expires {
+				e.finish(d, ErrStuck)
+				continue
+			}
+			o.current = sending{delivery: d}
+			e.beginWrite(d.frame)
+			return true
+		}
+		c := o.nextCall()
+		o.current = sending{responder: c.responder, sequence: c.sequence}
+		e.departs(c)
+		e.beginWrite(c.frame)
+		return true
+	}
+	return false
+}
+
+// beginWrite copies a frame that is to be written: what it belongs to may end before the
+// write does.
+func (e *Engine) beginWrite(frame []byte) {
 	o := &e.outbox
 	o.frame = append(o.frame[:0], frame...)
 	o.writing = true
@@ -191,17 +280,65 @@ func (e *Engine) write(t i2c.Transport, frame []byte) error {
 	if o.watch.place == 0 {
 		e.set(&o.watch.deadline, o.since+StallTime)
 	}
-	e.mu.Unlock()
-	err := t.WriteFrame(o.frame)
-	e.mu.Lock()
+}
+
+// endWrite takes the outcome of a write to what it was for.
+func (e *Engine) endWrite(err error) {
+	o := &e.outbox
+	current := o.current
+	o.current = sending{}
 	o.writing = false
 	if o.stalled {
 		o.stalled = false
 		e.wakeTick()
 	}
 	e.countWrite(err)
-	return err
+	if d := current.delivery; d != nil {
+		e.delivered(d, err)
+	} else {
+		e.written(current.responder, current.sequence, err)
+	}
+	e.judgeBus(err)
 }
+
+// judgeBus finds out from the outcome of a write whether the bus carries anything at all.
+// A frame that is not acknowledged and a lost arbitration show that it does.
+func (e *Engine) judgeBus(err error) {
+	o := &e.outbox
+	switch {
+	case err == nil, errors.Is(err, ErrNotAcknowledged), errors.Is(err, ErrArbitrationLost):
+		o.failures, o.failing = false, false
+		return
+	case errors.Is(err, ErrClosed):
+		return
+	case !o.failures:
+		o.failures, o.failuresSince = true, o.since
+	}
+	if e.now()-o.failuresSince >= StallTime {
+		o.failing = true
+		e.endUnsent()
+	}
+}
+
+// endUnsent ends with ErrStuck what the bus has seen nothing of yet.
+func (e *Engine) endUnsent() {
+	for _, r := range e.responders {
+		if r != nil {
+			e.endAll(r, (*Call).untransmitted, ErrStuck)
+		}
+	}
+	e.outbox.drop(e, (*delivery).isAwaited, ErrStuck)
+}
+
+// isStuck reports whether a request would not be carried: a write hangs, or all have
+// failed for so long. Then one request a second is let through, to try the bus.
+func (e *Engine) isStuck() bool {
+	o := &e.outbox
+	return o.stalled || o.failing && (o.writing || o.hasWork() || e.now()-o.since < probeTime)
+}
+
+// probeTime is how long after a write that failed a bus that carries nothing is tried again.
+const probeTime = time.Second
 
 func (e *Engine) countWrite(err error) {
 	switch {
@@ -247,8 +384,7 @@ func (e *Engine) written(r *responder, sequence uint8, err error) {
 	c.state = stateListening
 	switch {
 	case err == nil:
-		c.taken = true
-		c.settled.set()
+		c.accept(e)
 	case errors.Is(err, ErrNotAcknowledged):
 		c.failure = ErrNotAcknowledged
 		e.refused(c)
@@ -288,9 +424,7 @@ func (d *delivery) expire(e *Engine, _ time.Duration) { e.outbox.addDelivery(d) 
 
 func (e *Engine) finish(d *delivery, err error) {
 	e.outbox.pending--
-	if d.result != nil {
-		d.tell(err)
-	}
+	d.tell(e, err)
 	if d.entry != nil {
 		d.entry.delivering = false
 		if err == nil {
@@ -326,18 +460,13 @@ func (w *stallWatch) expire(e *Engine, now time.Duration) {
 	}
 	o.stalled = true
 	e.counts.add(stalls)
-	for _, r := range e.responders {
-		if r != nil {
-			e.endAll(r, (*Call).untransmitted, ErrStuck)
-		}
-	}
-	o.drop(e, (*delivery).isAwaited, ErrStuck)
-	if o.current != nil && o.current.isAwaited() {
-		o.current.tell(ErrStuck)
+	e.endUnsent()
+	if d := o.current.delivery; d != nil {
+		d.tell(e, ErrStuck)
 	}
 }
 
-func (d *delivery) isAwaited() bool { return d.result != nil }
+func (d *delivery) isAwaited() bool { return d.done != nil }
 
 // untransmitted reports whether the bus has seen nothing of the call yet.
 func (c *Call) untransmitted() bool { return c.slotEnd == 0 }

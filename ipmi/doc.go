@@ -10,12 +10,16 @@
 //
 // # Promises
 //
-//  1. A Request and its Data belong to the caller of ServeIPMI and are valid
-//     until it returns. A handler that keeps them copies them.
-//  2. A Response's Data belongs to the caller of ServeIPMI after the return.
-//  3. Mux.ServeIPMI never panics. When a handler panics, fails, is late or is
-//     missing it returns the error, so that its caller can ask [NotServed];
-//     [CodeOf] turns the error into the completion code to answer with.
+//  1. Requests of one interface reach their handler in the order they came, one
+//     call of ServeIPMI after the other. No handler waits for another one's answer.
+//  2. A Request and its Data are the handler's to keep, and nobody changes them. A
+//     Response's Data are valid until Reply.Answer returns.
+//  3. The first Answer to a request counts; the others report that they were not taken.
+//  4. When a handler panics or is missing, the request has an error for an answer, so
+//     that its owner can ask [NotServed]; [CodeOf] turns the error into the completion
+//     code to answer with. A deadline is its owner's to keep.
+//  5. A Blocking serves the requests of one interface one at a time, in order, and
+//     keeps at most 64 of them waiting.
 //
 // Source of numbers: IPMI v2.0, sections 5 (completion codes, netFns), 6
 // (channels) and 20.1 (Get Device ID), and appendix G (commands).

@@ -1,9 +1,6 @@
 package ipmi
 
-import (
-	"context"
-	"slices"
-)
+import "slices"
 
 // Filter keeps requests from a handler by their commands. The zero value but
 // for Next keeps none.
@@ -22,11 +19,12 @@ type Commands struct {
 }
 
 // ServeIPMI implements Handler. What does not pass is ErrDenied.
-func (f *Filter) ServeIPMI(ctx context.Context, req *Request) (Response, error) {
+func (f *Filter) ServeIPMI(req *Request, reply Reply) {
 	if !f.passes(req) {
-		return Response{}, ErrDenied
+		reply.Answer(Response{}, ErrDenied)
+		return
 	}
-	return f.Next.ServeIPMI(ctx, req)
+	f.Next.ServeIPMI(req, reply)
 }
 
 func (f *Filter) passes(req *Request) bool {

@@ -3,23 +3,112 @@ package ipmi
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
 )
 
-// Handler answers requests, as http.Handler does. It returns soon after ctx is
-// done; whoever called it has by then answered for it. An error becomes the
-// completion code of [CodeOf]; a completion code that the handler chose itself
-// is a Response and no error.
+// Handler answers requests, as http.Handler does. ServeIPMI is called in the order in
+// which the requests of an interface came. It must not block: what may block is a
+// Blocking. It has the request answered exactly once, by reply: before it returns, or
+// later and from any goroutine. The request is the handler's to keep and to read.
 type Handler interface {
-	ServeIPMI(ctx context.Context, req *Request) (Response, error)
+	ServeIPMI(req *Request, reply Reply)
+}
+
+// Reply takes the answer to one request.
+type Reply interface {
+	// Answer ends the request with a response, or with an error, which becomes the
+	// completion code of [CodeOf]; a completion code that the handler chose itself is a
+	// response and no error. The response's data are valid until Answer returns. It
+	// does not block, and reports whether the answer was taken: not when the request
+	// was answered before, as its owner does at its deadline.
+	Answer(res Response, err error) bool
 }
 
 // HandlerFunc makes a function a Handler.
-type HandlerFunc func(ctx context.Context, req *Request) (Response, error)
+type HandlerFunc func(req *Request, reply Reply)
 
 // ServeIPMI calls f.
-func (f HandlerFunc) ServeIPMI(ctx context.Context, req *Request) (Response, error) {
-	return f(ctx, req)
+func (f HandlerFunc) ServeIPMI(req *Request, reply Reply) { f(req, reply) }
+
+// Immediate makes a function a Handler that answers before it returns.
+type Immediate func(req *Request) (Response, error)
+
+// ServeIPMI answers with what f returns.
+func (f Immediate) ServeIPMI(req *Request, reply Reply) { reply.Answer(f(req)) }
+
+// ReplyFunc makes a function a Reply.
+type ReplyFunc func(res Response, err error) bool
+
+// Answer calls f.
+func (f ReplyFunc) Answer(res Response, err error) bool { return f(res, err) }
+
+// Serve has a handler serve a request. It is for the owner of the request: a panic of the
+// handler becomes a PanicError, with its stack.
+func Serve(h Handler, req *Request, reply Reply) {
+	defer func() {
+		if v := recover(); v != nil {
+			reply.Answer(Response{}, &PanicError{Value: v, Stack: debug.Stack()})
+		}
+	}()
+	h.ServeIPMI(req, reply)
 }
+
+// Do has a handler serve a request and waits for the answer, whose data belong to the
+// caller. The deadline of ctx, which is then the request's, is ErrTooSlow; that ctx is
+// cancelled is its error.
+func Do(ctx context.Context, h Handler, req *Request) (Response, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		req.Deadline = deadline
+	}
+	answers := make(answers, 1)
+	Serve(h, req, answers)
+	select {
+	case a := <-answers:
+		return a.res, a.err
+	default:
+	}
+	select {
+	case a := <-answers:
+		return a.res, a.err
+	case <-ctx.Done():
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return Response{}, ErrTooSlow
+	}
+	return Response{}, ctx.Err()
+}
+
+// answers is the Reply of Do. It has room for one.
+type answers chan answer
+
+type answer struct {
+	res Response
+	err error
+}
+
+// Answer implements Reply.
+func (a answers) Answer(res Response, err error) bool {
+	res.Data = slices.Clone(res.Data)
+	select {
+	case a <- answer{res, err}:
+		return true
+	default:
+		return false
+	}
+}
+
+// PanicError is ErrPanic with what the handler panicked with and where.
+type PanicError struct {
+	Value any
+	Stack []byte // as runtime/debug.Stack gives it
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("%v: %v", ErrPanic, e.Value) }
+
+// Unwrap is ErrPanic.
+func (e *PanicError) Unwrap() error { return ErrPanic }
 
 // Why a request has no answer of a handler's own.
 var (

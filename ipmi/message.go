@@ -1,6 +1,9 @@
 package ipmi
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // NetFn is a network function code, 0 to 3Fh: even in a request, the next odd
 // number in its response (IPMI v2.0, section 5.1).
@@ -96,6 +99,10 @@ type Request struct {
 	LUN     LUN // the responder's LUN
 	Command Command
 	Data    []byte
+
+	// Deadline is when the owner of the request answers it ErrTooSlow itself; the zero
+	// time is never. A handler need not watch it.
+	Deadline time.Time
 }
 
 // Response is the answer to a Request. A completion code other than CodeOK is

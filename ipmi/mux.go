@@ -1,11 +1,9 @@
 package ipmi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,17 +45,6 @@ type OverlapError struct {
 func (e *OverlapError) Error() string {
 	return fmt.Sprintf("%v overlaps %v, which %s serves", e.Pattern, e.Existing, e.Owner)
 }
-
-// PanicError is ErrPanic with what the handler panicked with and where.
-type PanicError struct {
-	Value any
-	Stack []byte // as runtime/debug.Stack gives it
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("%v: %v", ErrPanic, e.Value) }
-
-// Unwrap is ErrPanic.
-func (e *PanicError) Unwrap() error { return ErrPanic }
 
 // Register makes h serve the requests that match a pattern, all of the patterns
 // or none. Owner is who is named to others who ask for the same requests. The
@@ -176,28 +163,14 @@ func (m *Mux) tell() {
 	}
 }
 
-// ServeIPMI has the request served. Its errors are the handler's own,
-// ErrNoHandler, ErrTooSlow for a handler that returns when the deadline of ctx
-// has passed (what it returns is dropped), and PanicError.
-func (m *Mux) ServeIPMI(ctx context.Context, req *Request) (Response, error) {
+// ServeIPMI implements Handler. A request that nobody serves is ErrNoHandler.
+func (m *Mux) ServeIPMI(req *Request, reply Reply) {
 	h := m.load().find(req)
 	if h == nil {
-		return Response{}, ErrNoHandler
+		reply.Answer(Response{}, ErrNoHandler)
+		return
 	}
-	return serve(ctx, h, req)
-}
-
-func serve(ctx context.Context, h Handler, req *Request) (resp Response, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			resp, err = Response{}, &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	resp, err = h.ServeIPMI(ctx, req)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return Response{}, ErrTooSlow
-	}
-	return resp, err
+	h.ServeIPMI(req, reply)
 }
 
 func (m *Mux) load() *routes {

@@ -13,7 +13,7 @@ import (
 
 // answering is a handler whose answers bear its mark.
 func answering(mark CompletionCode) Handler {
-	return HandlerFunc(func(context.Context, *Request) (Response, error) {
+	return Immediate(func(*Request) (Response, error) {
 		return Response{Code: mark}, nil
 	})
 }
@@ -212,7 +212,7 @@ func TestRegistrationKeepsItsOwnPatterns(t *testing.T) {
 func TestAnswerOfAClosedRegistrationIsUsed(t *testing.T) {
 	var m Mux
 	var r *Registration
-	r = mustRegister(t, &m, "host", HandlerFunc(func(context.Context, *Request) (Response, error) {
+	r = mustRegister(t, &m, "host", Immediate(func(*Request) (Response, error) {
 		r.Close()
 		return Response{Code: 7}, nil
 	}), on(AllChannels, NetFnApp, 0x01))
@@ -225,7 +225,7 @@ func TestMuxPassesTheHandlersErrorOn(t *testing.T) {
 	for _, tt := range sentinels {
 		t.Run(tt.name, func(t *testing.T) {
 			var m Mux
-			m.SetDefault("", HandlerFunc(func(context.Context, *Request) (Response, error) {
+			m.SetDefault("", Immediate(func(*Request) (Response, error) {
 				return Response{}, tt.err
 			}))
 			if _, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp}); !errors.Is(err, tt.err) {
@@ -284,7 +284,7 @@ func TestMuxDropsLateAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var m Mux
-				m.SetDefault("", HandlerFunc(func(context.Context, *Request) (Response, error) {
+				m.SetDefault("", Immediate(func(*Request) (Response, error) {
 					time.Sleep(tt.takes)
 					return Response{Data: []byte{1}}, tt.err
 				}))

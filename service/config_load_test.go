@@ -518,7 +518,7 @@ func TestPolicyOfCommandFF(t *testing.T) {
 	if err != nil {
 		return // refused
 	}
-	served := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
+	served := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
 	h := config.WithDefaults().filtered("bus4", served)
 	if _, err := h.ServeIPMI(t.Context(), &ipmi.Request{NetFn: 0x30, Command: 0x01}); !errors.Is(err, ipmi.ErrDenied) {
 		t.Errorf(`30h 01h passes "allow": ["0x30 0xFF"]: %v`, err)

@@ -429,7 +429,7 @@ func TestOpenIPMICommandsFollowTheHandlers(t *testing.T) {
 	})
 }
 
-var noBody = ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
+var noBody = ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
 
 func TestOpenIPMICommandsOfAnotherProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -461,7 +461,7 @@ func TestOpenIPMIRequestsAreAnsweredOnce(t *testing.T) {
 		d := newDriver()
 		runs := 0
 		var last ipmi.Request
-		l := &lab{devices: []*driver{d}, handler: ipmi.HandlerFunc(func(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+		l := &lab{devices: []*driver{d}, handler: ipmi.Immediate(func(req *ipmi.Request) (ipmi.Response, error) {
 			runs++
 			last = *req
 			switch req.Command {

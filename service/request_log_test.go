@@ -30,7 +30,7 @@ func TestFailuresOfHandlersAreLogged(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			core, logs := observer.New(zap.DebugLevel)
-			handler := requestLog{ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+			handler := requestLog{ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 				return ipmi.Response{}, test.err
 			}), zap.New(core)}
 			req := &ipmi.Request{NetFn: 6, Command: 0x47, Requester: 0x2C, Sequence: 0x3F, Data: []byte("secret")}
@@ -59,7 +59,7 @@ func TestFailuresOfHandlersAreLogged(t *testing.T) {
 
 func TestAnswersAreLoggedForDebugging(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
-	handler := requestLog{ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	handler := requestLog{ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{Code: ipmi.CodeInvalidField, Data: []byte{1}}, nil
 	}), zap.New(core)}
 	got, err := handler.ServeIPMI(t.Context(), &ipmi.Request{})

@@ -245,7 +245,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			if err := s.openRouter(); err != nil {
 				t.Fatal(err)
 			}
-			registered := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
+			registered := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
 			pattern := ipmi.Pattern{Channels: ipmi.AllChannels, NetFn: ipmi.NetFnApp, Command: 0x56, Group: ipmi.AnyGroup}
 			if _, err := s.mux.Register("somebody", registered, pattern); err != nil {
 				t.Fatal(err)

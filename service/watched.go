@@ -2,21 +2,51 @@ package service
 
 import (
 	"errors"
+	"time"
 
 	"ipmbd/i2c"
 )
 
-// stuckWrites is how many writes in a row a bus may fail to carry before it
-// counts as Degraded. A frame that nobody acknowledges is not among them: that
-// is the responder's state, not the bus's.
-const stuckWrites = 4
+// A bus counts as Degraded when it has failed to carry so many writes in a row, or all of
+// them for so long. A frame that nobody acknowledges is not among them: that is the
+// responder's state, not the bus's.
+const (
+	stuckWrites = 4
+	stuckTime   = time.Second // behind the end of the first, which took 1 s or so itself
+)
 
 // watched is a transport whose reads and writes tell the state of the bus.
 type watched struct {
 	i2c.Transport
 	bus     *engineBus
-	reading bool // the engine reads from one goroutine
-	stuck   int  // writes in a row; the engine writes from one goroutine
+	reading bool      // the engine reads from one goroutine
+	stuck   int       // writes in a row; the engine makes one at a time
+	since   time.Time // when the first of them ended
+	told    bool      // the bus is Degraded for them
+}
+
+// watch makes a transport watched. What writes directly still does.
+func watch(t i2c.Transport, bus *engineBus) i2c.Transport {
+	w := &watched{Transport: t, bus: bus}
+	if direct, ok := t.(i2c.DirectWriter); ok {
+		return &watchedDirect{w, direct}
+	}
+	return w
+}
+
+// watchedDirect is a watched transport that can write without a wait.
+type watchedDirect struct {
+	*watched
+	direct i2c.DirectWriter
+}
+
+// TryWriteFrame implements i2c.DirectWriter.
+func (w *watchedDirect) TryWriteFrame(frame []byte) (done bool, err error) {
+	done, err = w.direct.TryWriteFrame(frame)
+	if done {
+		w.wrote(err)
+	}
+	return done, err
 }
 
 // ReadFrames implements i2c.Transport. The engine runs when it is called, and
@@ -36,19 +66,28 @@ func (w *watched) ReadFrames(b *i2c.Batch) error {
 // WriteFrame implements i2c.Transport.
 func (w *watched) WriteFrame(frame []byte) error {
 	err := w.Transport.WriteFrame(frame)
+	w.wrote(err)
+	return err
+}
+
+// wrote judges the bus by the outcome of a write.
+func (w *watched) wrote(err error) {
 	switch {
 	case errors.Is(err, i2c.ErrClosed):
 		w.bus.setOver()
 	case errors.Is(err, i2c.ErrStuck):
+		if w.stuck == 0 {
+			w.since = time.Now()
+		}
 		w.stuck++
-		if w.stuck == stuckWrites {
+		if w.stuck >= stuckWrites || time.Since(w.since) >= stuckTime {
+			w.told = true
 			w.bus.setStuck(err.Error())
 		}
 	default:
-		if w.stuck >= stuckWrites {
+		if w.told {
 			w.bus.setStuck("")
 		}
-		w.stuck = 0
+		w.stuck, w.told = 0, false
 	}
-	return err
 }

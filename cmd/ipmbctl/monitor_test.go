@@ -118,7 +118,7 @@ func TestMonitorShowsRequestsOfNodes(t *testing.T) {
 // receive lets a request come in on bus0.
 func (r *rig) receive(t *testing.T) {
 	t.Helper()
-	nobody := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	nobody := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{}, ipmi.ErrNoHandler
 	})
 	request := &ipmi.Request{Requester: 0x2C, NetFn: 6, Command: 1, Data: []byte{3}}

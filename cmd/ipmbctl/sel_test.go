@@ -36,7 +36,7 @@ func newLogNode(lines ...string) *logNode {
 	return n
 }
 
-func (n *logNode) ServeIPMI(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+func (n *logNode) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {/*CONV*/
 	switch req.Command {
 	case 0x40:
 		return ipmi.Response{Data: sel.Info{
@@ -97,7 +97,7 @@ func newLogRig(t *testing.T) *rig {
 			"0700 F0 20 01 6572656420637261736800",
 		),
 		liar: ring,
-		erasing: ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+		erasing: ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 			return ipmi.Response{Code: 0x81}, nil
 		}),
 	}
@@ -110,7 +110,7 @@ func TestOurOwnLogIsNotThere(t *testing.T) {
 	r.ipmbctl(t, "sel", "list").want(t, 1, `
 ipmbctl: the one who serves this command is not running
 `)
-	r.server.ServeStorage(ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { panic("at the disk") }))
+	r.server.ServeStorage(ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { panic("at the disk") }))
 	r.ipmbctl(t, "sel", "list").want(t, 1, `
 ipmbctl: see the journal of ipmbd
 `)

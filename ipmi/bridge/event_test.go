@@ -148,7 +148,7 @@ func TestPlatformEventOnOtherChannels(t *testing.T) {
 		{"its handler dies", ipmi.Response{}, ipmi.ErrGone, ipmi.CodeOK, ipmi.ErrGone, 0, 0},
 	} {
 		story(t, c.name, func(t *testing.T, w *world) {
-			h := w.bus1.Handler(ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) { return c.answer, c.err }))
+			h := w.bus1.Handler(ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return c.answer, c.err }))
 			got, err := h.ServeIPMI(t.Context(), event())
 			if got.Code != c.want || !errors.Is(err, c.wantErr) || len(w.log.events) != c.logged || len(w.published) != c.published {
 				t.Errorf("%v, %v; logged %v, published %v", got, err, w.log.events, w.published)

@@ -36,7 +36,7 @@ type served struct {
 }
 
 // ServeIPMI answers with the command and the data.
-func (s *served) ServeIPMI(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+func (s *served) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {/*CONV*/
 	if req.Command == slowCommand {
 		s.began <- struct{}{}
 		<-s.release

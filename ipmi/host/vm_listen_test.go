@@ -183,7 +183,7 @@ func TestMachineThatReadsNothingIsGivenUp(t *testing.T) {
 	for _, address := range []string{"unix:" + filepath.Join(t.TempDir(), "vm"), "tcp:127.0.0.1:0"} {
 		t.Run(address[:4], func(t *testing.T) {
 			t.Parallel()
-			big := ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+			big := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 				return ipmi.Response{Data: make([]byte, VMMaxData)}, nil
 			})
 			_, address, happened := runVMAt(t, address, Config{Handler: big})
@@ -209,7 +209,7 @@ func TestEndWhileAMachineReadsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	answers := make(chan struct{}, 1)
-	v := NewVM(Config{Handler: ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	v := NewVM(Config{Handler: ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		select {
 		case answers <- struct{}{}:
 		default:

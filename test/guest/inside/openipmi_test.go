@@ -122,7 +122,7 @@ func serves(t *testing.T, d *daemon, cmd ipmi.Command) {
 	for _, c := range []ipmi.Command{cmd - 1, cmd} {
 		patterns = append(patterns, ipmi.Pattern{Channels: ipmi.AllChannels, NetFn: echo, Command: c, Group: ipmi.AnyGroup})
 	}
-	handler := ipmi.HandlerFunc(func(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	handler := ipmi.Immediate(func(req *ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{Data: append(bytes.Clone(req.Data), make([]byte, cmd-req.Command)...)}, nil
 	})
 	serving.Go(func() {
