@@ -73,3 +73,53 @@ func waitForRun(b *testing.B, engine *ipmb.Engine) {
 		}
 	}
 }
+
+// BenchmarkServe is a request from the bus that the handler answers at once, and its answer.
+func BenchmarkServe(b *testing.B) {
+	t := &benchBus{frames: make(chan []byte), answered: make(chan struct{})}
+	handler := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
+		return ipmi.Response{Data: deviceID}, nil
+	})
+	engine := ipmb.New(ipmb.Config{Handler: handler})
+	ctx, cancel := context.WithCancel(b.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { _ = engine.Run(ctx, t) })
+	b.ReportAllocs()
+	var buf [32]byte
+	for i := range b.N {
+		t.frames <- from(peer, uint8(i)&63, cmdA, byte(i>>6), byte(i>>14)).Append(buf[:0])
+		<-t.answered
+	}
+}
+
+// benchBus takes frames at once.
+type benchBus struct {
+	frames   chan []byte
+	answered chan struct{}
+	once     sync.Once
+}
+
+func (t *benchBus) ReadFrames(batch *i2c.Batch) error {
+	frame, ok := <-t.frames
+	if !ok {
+		return i2c.ErrClosed
+	}
+	batch.Reset()
+	batch.Add(0, copy(batch.Room(), frame))
+	return nil
+}
+
+func (t *benchBus) WriteFrame([]byte) error {
+	t.answered <- struct{}{}
+	return nil
+}
+
+func (t *benchBus) TryWriteFrame(frame []byte) (bool, error) { return true, t.WriteFrame(frame) }
+func (t *benchBus) Limits() i2c.Limits                       { return i2c.Limits{MaxFrame: 239} }
+
+func (t *benchBus) Close() error {
+	t.once.Do(func() { close(t.frames) })
+	return nil
+}

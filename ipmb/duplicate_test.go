@@ -1,7 +1,6 @@
 package ipmb_test
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"

@@ -1,7 +1,6 @@
 package ipmb_test
 
 import (
-	"context"
 	"encoding/binary"
 	"sync"
 	"testing"
@@ -39,13 +38,14 @@ type record struct {
 	runs []ipmi.Request
 }
 
-func (r *record) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {/*CONV*/
+func (r *record) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	kept := *req
 	kept.Data = append([]byte(nil), req.Data...)
 	r.runs = append(r.runs, kept)
-	return ipmi.Response{Data: binary.BigEndian.AppendUint16(nil, uint16(len(r.runs)))}, nil
+	run := uint16(len(r.runs))
+	r.mu.Unlock()
+	reply.Answer(ipmi.Response{Data: binary.BigEndian.AppendUint16(nil, run)}, nil)
 }
 
 // key is what an answer repeats of its request.

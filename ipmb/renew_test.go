@@ -1,7 +1,6 @@
 package ipmb_test
 
 import (
-	"context"
 	"testing"
 
 	"ipmbd/ipmb"
@@ -84,6 +83,6 @@ func TestRenew(t *testing.T) {
 // coded answers everything with a completion code.
 type coded ipmi.CompletionCode
 
-func (c coded) ServeIPMI(_ *ipmi.Request, reply ipmi.Reply) {/*CONV*/
-	return ipmi.Response{Code: ipmi.CompletionCode(c)}, nil
+func (c coded) ServeIPMI(_ *ipmi.Request, reply ipmi.Reply) {
+	reply.Answer(ipmi.Response{Code: ipmi.CompletionCode(c)}, nil)
 }

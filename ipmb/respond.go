@@ -106,11 +106,8 @@ func (e *Engine) settleWith(n *entry, d *delivery) {
 
 // deferred leaves a request to Respond, until its deadline.
 func (e *Engine) deferred(n *entry) {
-	if n.answered {
-		return
-	}
-	e.unanswered--
-	if e.deferrals >= e.config.MaxAnswers { // The slot is free already.
+	e.leaves(n)
+	if e.deferrals >= e.config.MaxAnswers {
 		e.unset(&n.deadline)
 		e.requests.remove(n)
 		e.counts.add(handlersBusy)

@@ -1,7 +1,6 @@
 package ipmb_test
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -89,7 +88,13 @@ func TestDeferred(t *testing.T) {
 		request := toHostSoftware(7)
 		w.stop()
 		w.engine = ipmb.New(ipmb.Config{Handler: ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
-			if err := w.responds(request, 9); err != nil {
+			answer := answerTo(request, ipmi.CodeOK, []byte{9}).Append(nil)
+			err := w.engine.StartRespond(answer, func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			if err != nil {
 				t.Error(err)
 			}
 			return ipmi.Response{}, ipmi.ErrDeferred
@@ -171,8 +176,8 @@ func TestPatience(t *testing.T) {
 		}
 		return 0
 	}}
-	config := ipmb.Config{Handler: s, MaxHandlers: 2, Patience: func(req *ipmi.Request) time.Duration {
-		if req.Command == cmdB {
+	config := ipmb.Config{Handler: s, MaxHandlers: 2, Patience: func(f ipmb.Frame) time.Duration {
+		if f.Command == cmdB {
 			return 10 * time.Second
 		}
 		return 0

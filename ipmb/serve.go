@@ -107,12 +107,13 @@ func (n *entry) Answer(response ipmi.Response, err error) bool {
 
 // served takes the answer of a handler, and reports whether it is the request's.
 func (e *Engine) served(n *entry, response ipmi.Response, err error) bool {
-	if n.answered || n.deferred {
+	switch deferred := errors.Is(err, ipmi.ErrDeferred); {
+	case deferred && (n.answered || n.deferred): // by Respond already
+		return false
+	case n.answered || n.deferred:
 		e.counts.add(handlerAnswersLate)
 		return false
-	}
-	if errors.Is(err, ipmi.ErrDeferred) {
-		n.slots.used--
+	case deferred:
 		e.deferred(n)
 		return true
 	}

@@ -3,7 +3,6 @@ package ipmb_test
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +25,7 @@ func TestServe(t *testing.T) {
 			Interface: "ipmi-host", Channel: 6, Host: 3,
 			Requester: peer, RequesterLUN: 2, Sequence: 33,
 			NetFn: ipmi.NetFnApp, LUN: 3, Command: cmdB, Data: []byte{1, 2, 3},
+			Deadline: w.epoch.Add(5 * time.Second),
 		}}
 		if diff := cmp.Diff(want, s.seen()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -88,7 +88,7 @@ func TestServe(t *testing.T) {
 }
 
 func TestServeSlowHandler(t *testing.T) {
-	s := &service{takes: func(*ipmi.Request) time.Duration { return 6 * time.Second }, stubborn: true}
+	s := &service{takes: func(*ipmi.Request) time.Duration { return 6 * time.Second }}
 	story(t, "too slow is answered at the deadline, the late answer is never sent", ipmb.Config{Handler: s}, func(t *testing.T, w *world) {
 		w.hear(from(peer, 1, cmdA))
 		w.until(4990 * ms)
@@ -102,7 +102,7 @@ func TestServeSlowHandler(t *testing.T) {
 		}
 	})
 
-	again := &service{takes: func(*ipmi.Request) time.Duration { return 2 * time.Second }, stubborn: true}
+	again := &service{takes: func(*ipmi.Request) time.Duration { return 2 * time.Second }}
 	story(t, "a repeat does not run it again", ipmb.Config{Handler: again, HandlerTimeout: time.Second}, func(t *testing.T, w *world) {
 		for i := range 8 {
 			w.until(time.Duration(i) * 500 * ms)
@@ -119,30 +119,35 @@ func TestServeSlowHandler(t *testing.T) {
 		}
 	})
 
-	var ended atomic.Int64
-	obedient := ipmi.NewBlocking(func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
-		begin := time.Now()
-		<-ctx.Done()
-		ended.Store(int64(time.Since(begin)))
-		return ipmi.Response{}, ctx.Err()
-	})
-	story(t, "its context ends at the deadline", ipmb.Config{Handler: obedient, HandlerTimeout: 300 * ms}, func(t *testing.T, w *world) {
-		w.hear(from(peer, 1, cmdA))
-		w.until(time.Second)
-		if answers := w.answers(peer); len(answers) != 1 || answers[0].Code != ipmi.CodeTimeout || answers[0].at != 300*ms {
-			t.Errorf("answers %+v", answers)
+	story(t, "it knows the deadline", ipmb.Config{HandlerTimeout: 300 * ms, Handler: ipmi.Immediate(func(req *ipmi.Request) (ipmi.Response, error) {
+		if left := time.Until(req.Deadline); left != 300*ms {
+			t.Errorf("%v are left", left)
 		}
-		if d := time.Duration(ended.Load()); d != 300*ms {
-			t.Errorf("its context ended after %v", d)
+		return ipmi.Response{}, nil
+	})}, func(t *testing.T, w *world) {
+		w.hear(from(peer, 1, cmdA))
+	})
+
+	story(t, "its answer is used after a reopening of the device", ipmb.Config{Handler: slow(2 * time.Second)}, func(t *testing.T, w *world) {
+		w.hear(from(peer, 1, cmdA))
+		w.stop()
+		w.until(time.Second)
+		w.reopen()
+		w.until(4 * time.Second)
+		if answers := w.answers(peer); len(answers) != 1 || answers[0].Code != ipmi.CodeOK || answers[0].at != 2*time.Second {
+			t.Errorf("answers %+v", answers)
 		}
 	})
 
-	story(t, "its context ends with run", ipmb.Config{Handler: obedient, HandlerTimeout: time.Hour}, func(t *testing.T, w *world) {
+	story(t, "its answer is kept for a repeat while the device is gone", ipmb.Config{Handler: slow(time.Second)}, func(t *testing.T, w *world) {
 		w.hear(from(peer, 1, cmdA))
-		w.until(100 * ms)
 		w.stop()
-		if d := time.Duration(ended.Load()); d != 100*ms {
-			t.Errorf("its context ended after %v", d)
+		w.until(2 * time.Second)
+		w.reopen()
+		w.hear(from(peer, 1, cmdA))
+		w.until(4 * time.Second)
+		if answers := w.answers(peer); len(answers) != 1 || answers[0].Code != ipmi.CodeOK {
+			t.Errorf("answers %+v", answers)
 		}
 	})
 

@@ -45,6 +45,8 @@ type world struct {
 	engine *ipmb.Engine
 	cancel context.CancelFunc
 	ran    chan error // what Run returned
+	// wrap makes the transport of the bus, where it is another one; nil for none.
+	wrap func(*bus) i2c.Transport
 }
 
 // story runs tell as a test of its own with a new world in virtual time. The
@@ -76,8 +78,11 @@ func (w *world) run() {
 	w.cancel = cancel
 	ran := make(chan error, 1)
 	w.ran = ran
-	bus := w.bus
-	go func() { ran <- w.engine.Run(ctx, bus) }()
+	transport := i2c.Transport(w.bus)
+	if w.wrap != nil {
+		transport = w.wrap(w.bus)
+	}
+	go func() { ran <- w.engine.Run(ctx, transport) }()
 	synctest.Wait()
 }
 

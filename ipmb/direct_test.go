@@ -1,0 +1,291 @@
+package ipmb_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ipmbd/i2c"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// directBus is a bus that takes frames at once while it has room, as a socket does.
+type directBus struct {
+	*bus
+	full chan struct{} // closed when there is room; nil while there is
+}
+
+// TryWriteFrame implements i2c.DirectWriter.
+func (b *directBus) TryWriteFrame(frame []byte) (bool, error) {
+	if b.full != nil {
+		return false, nil
+	}
+	return true, b.bus.WriteFrame(frame)
+}
+
+// WriteFrame waits for room.
+func (b *directBus) WriteFrame(frame []byte) error {
+	if b.full != nil {
+		select {
+		case <-b.full:
+		case <-b.closed:
+			return i2c.ErrClosed
+		}
+	}
+	return b.bus.WriteFrame(frame)
+}
+
+// directStory is a story on a bus that takes frames at once.
+func directStory(t *testing.T, name string, config ipmb.Config, tell func(t *testing.T, w *world, d *directBus)) {
+	t.Helper()
+	story(t, name, config, func(t *testing.T, w *world) {
+		w.stop()
+		d := new(directBus)
+		w.wrap = func(b *bus) i2c.Transport {
+			d.bus = b
+			return d
+		}
+		w.reopen()
+		tell(t, w, d)
+	})
+}
+
+// numbered is a request with a number in its data.
+func numbered(n int) ipmb.Request {
+	return ipmb.Request{Responder: me, NetFn: ipmi.NetFnApp, Command: cmdA, Data: []byte{byte(n)}}
+}
+
+// dataOf is the first byte of data of each frame that was written to an address.
+func (w *world) dataOf(to ipmi.Address) []int {
+	var data []int
+	for _, sent := range w.writes(to) {
+		data = append(data, int(sent.frame(w.t).Data[0]))
+	}
+	return data
+}
+
+func upTo(n int) []int {
+	var all []int
+	for i := range n {
+		all = append(all, i)
+	}
+	return all
+}
+
+func TestDirectWrites(t *testing.T) {
+	directStory(t, "a request is on the bus when Send returns", ipmb.Config{}, func(t *testing.T, w *world, _ *directBus) {
+		w.place(me, silent)
+		for i := range 10 {
+			req := numbered(i)
+			if err := w.engine.Send(ipmb.NewCall(func(ipmi.Response, error) {}), &req); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(w.writes(me)); n != i+1 {
+				t.Fatalf("%d frames after request %d", n, i)
+			}
+		}
+	})
+
+	directStory(t, "an answer is on the bus when the handler has answered", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world, _ *directBus) {
+		for i := range 10 {
+			w.hear(from(peer, uint8(i), cmdA, byte(i)))
+			if n := len(w.answers(peer)); n != i+1 {
+				t.Fatalf("%d answers to %d requests", n, i+1)
+			}
+		}
+	})
+
+	directStory(t, "what finds no room waits for it, in order", ipmb.Config{}, func(t *testing.T, w *world, d *directBus) {
+		w.place(me, silent)
+		d.full = make(chan struct{})
+		for i := range 10 {
+			req := numbered(i)
+			if err := w.engine.Send(ipmb.NewCall(func(ipmi.Response, error) {}), &req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if sent := w.writes(me); len(sent) != 0 {
+			t.Fatalf("sent %v", sent)
+		}
+		close(d.full)
+		synctest.Wait()
+		if got := w.dataOf(me); !slices.Equal(got, upTo(10)) {
+			t.Errorf("sent %v", got)
+		}
+	})
+
+	directStory(t, "a stop while there is no room", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world, d *directBus) {
+		w.place(me, silent)
+		d.full = make(chan struct{})
+		flights := []*flight{w.start(numbered(0)), w.start(numbered(1))}
+		w.hear(from(peer, 1, cmdA))
+		if err := w.stop(); !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+		for _, f := range flights {
+			f.failed(ipmb.ErrClosed)
+		}
+		d.full = nil
+		w.reopen()
+		w.place(me, late(0))
+		w.do(ask(me, cmdB)).answered()
+	})
+
+	directStory(t, "more than one goroutine writes in a row", ipmb.Config{}, func(t *testing.T, w *world, d *directBus) {
+		w.place(me, silent)
+		d.full = make(chan struct{})
+		var all []*flight
+		for range 4 {
+			for i := range 60 {
+				req := numbered(i)
+				req.Responder += ipmi.Address(2 * len(all) / 60 * 2)
+				all = append(all, w.start(req))
+			}
+		}
+		close(d.full)
+		for _, f := range all {
+			f.wait()
+		}
+	})
+}
+
+// What a callback does, such as the next request, is possible: no lock is held.
+func TestCallbacks(t *testing.T) {
+	directStory(t, "a callback sends the next request", ipmb.Config{}, func(t *testing.T, w *world, _ *directBus) {
+		w.place(me, late(0))
+		var ends []int
+		var call *ipmb.Call
+		call = ipmb.NewCall(func(r ipmi.Response, err error) {
+			ends = append(ends, int(r.Data[0]))
+			if len(ends) < 100 {
+				req := numbered(len(ends))
+				if err := w.engine.Send(call, &req); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		req := numbered(0)
+		if err := w.engine.Send(call, &req); err != nil {
+			t.Fatal(err)
+		}
+		w.until(time.Second)
+		if !slices.Equal(ends, upTo(100)) {
+			t.Errorf("ended: %v", ends)
+		}
+	})
+
+	story(t, "a callback that is told of an error uses the engine", ipmb.Config{Policy: ipmb.Policy{Tries: 1}}, func(t *testing.T, w *world) {
+		w.place(me, silent)
+		told := make(chan error, 1)
+		req := numbered(0)
+		err := w.engine.Send(ipmb.NewCall(func(_ ipmi.Response, err error) {
+			w.engine.SetAddress(0x22)
+			told <- err
+		}), &req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-told; err != ipmb.ErrTimeout || w.engine.Address() != 0x22 {
+			t.Errorf("%v, address %v", err, w.engine.Address())
+		}
+	})
+
+	story(t, "a call is accepted before it ends, once", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.place(me, inTurn(silent, silent, late(10*ms)))
+		var told []string
+		call := ipmb.NewCall(func(_ ipmi.Response, err error) { told = append(told, "ended") })
+		call.OnAccepted(func() { told = append(told, "accepted") })
+		req := numbered(0)
+		if err := w.engine.Send(call, &req); err != nil {
+			t.Fatal(err)
+		}
+		w.until(2 * time.Second)
+		if !slices.Equal(told, []string{"accepted", "ended"}) {
+			t.Errorf("told %v", told)
+		}
+		told = nil
+		req.Responder = other // where no node is
+		if err := w.engine.Send(call, &req); err != nil {
+			t.Fatal(err)
+		}
+		w.until(4 * time.Second)
+		if !slices.Equal(told, []string{"ended"}) {
+			t.Errorf("told %v of a request that was not taken", told)
+		}
+	})
+}
+
+// The handler has requests in the order in which they came, whatever it does with them.
+func TestRequestsAreServedInOrder(t *testing.T) {
+	var served []int
+	handler := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+		served = append(served, int(req.Data[0]))
+		time.AfterFunc(time.Duration(req.Data[0]%7)*ms, func() { reply.Answer(ipmi.Response{}, nil) })
+	})
+	story(t, "64 in one read", ipmb.Config{Handler: handler}, func(t *testing.T, w *world) {
+		var burst []ipmb.Frame
+		for i := range 64 {
+			burst = append(burst, from(peer, uint8(i), cmdB, byte(i)))
+		}
+		w.hear(burst...)
+		if !slices.Equal(served, upTo(64)) {
+			t.Errorf("served %v", served)
+		}
+		w.until(time.Second)
+		if n := len(w.answers(peer)); n != 64 {
+			t.Errorf("%d answers", n)
+		}
+	})
+}
+
+// A bus that carries nothing refuses what it has not sent, until a write succeeds.
+func TestHeldLow(t *testing.T) {
+	story(t, "256 calls to 4 responders end soon", ipmb.Config{}, func(t *testing.T, w *world) {
+		var flights []*flight
+		for i := range 256 {
+			to := ipmi.Address(0x2C + 2*(i%4))
+			w.place(to, blocks(time.Second, broken))
+			flights = append(flights, w.start(ask(to, cmdA)))
+		}
+		for _, f := range flights {
+			f.failed(ipmb.ErrStuck)
+			if f.ended > 5*time.Second {
+				t.Errorf("a call ended after %v", f.ended)
+			}
+		}
+		w.start(ask(me, cmdA)).failed(ipmb.ErrStuck)
+		if refused := w.count("calls-refused"); refused == 0 {
+			t.Error("none was refused")
+		}
+		// The bus is let go. The next call tries it, and others follow.
+		w.place(me, late(0))
+		w.until(w.now().Truncate(time.Second) + 10*time.Second)
+		w.do(ask(me, cmdA)).answered()
+		w.do(ask(me, cmdA)).answered()
+	})
+
+	story(t, "while it is held one call a second tries the bus", ipmb.Config{Policy: ipmb.Policy{Tries: 1, Timeout: 100 * ms}}, func(t *testing.T, w *world) {
+		w.place(me, blocks(time.Second, broken))
+		for w.now() < 20*time.Second {
+			w.do(ask(me, cmdA))
+			time.Sleep(10 * ms)
+		}
+		if n := len(w.writes(me)); n < 8 || n > 21 {
+			t.Errorf("%d writes in 20 s", n)
+		}
+	})
+
+	story(t, "no acknowledgement is no failure of the bus", ipmb.Config{}, func(t *testing.T, w *world) {
+		for range 10 {
+			w.do(ask(me, cmdA)).failed(ipmb.ErrNotAcknowledged)
+		}
+		if n := w.count("calls-refused"); n != 0 {
+			t.Errorf("%d were refused", n)
+		}
+	})
+}
