@@ -119,6 +119,7 @@ func (e *Engine) tick(ctx context.Context) {
 	defer timer.Stop()
 	toldStalled := false
 	for {
+		e.ticking.Lock()
 		e.mu.Lock()
 		now := e.now()
 		for d := e.deadlines.expired(now); d != nil; d = e.deadlines.expired(now) {
@@ -136,6 +137,7 @@ func (e *Engine) tick(ctx context.Context) {
 			toldStalled = stalled
 			e.config.Observer.Stalled(stalled)
 		}
+		e.ticking.Unlock()
 		select {
 		case <-ctx.Done():
 			if toldStalled {

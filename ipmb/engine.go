@@ -123,7 +123,9 @@ type Engine struct {
 	calls   sync.Pool     // of *Call, for Do, whose calls nobody keeps
 	earlier chan struct{} // tells tick of a deadline before the one it sleeps for
 
-	receiving sync.Mutex // held by receive but while it waits for the transport
+	// Each is held by the loop of its name but while that waits: for the transport, for
+	// something to do, for the next deadline. See Pulse.
+	receiving, transmitting, ticking sync.Mutex
 
 	mu         sync.Mutex
 	address    ipmi.Address
@@ -223,7 +225,6 @@ func (e *Engine) close() {
 		}
 	}
 	e.outbox.close(e)
-	e.endPulses()
 	e.checkDrained()
 }
 

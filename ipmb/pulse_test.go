@@ -46,14 +46,15 @@ func (w *wire) Close() error {
 
 // hanging hangs in what it is told of, until it is let go.
 type hanging struct {
-	in   chan struct{} // closed when it hangs
-	free chan struct{}
+	in     chan struct{} // closed when it hangs
+	free   chan struct{}
+	stalls bool // it hangs when it is told of a stall
 }
 
 func (h hanging) Received(Frame) { close(h.in); <-h.free }
 
 func (h hanging) Stalled(stalled bool) {
-	if stalled {
+	if stalled && h.stalls {
 		close(h.in)
 		<-h.free
 	}
@@ -66,10 +67,11 @@ func TestPulse(t *testing.T) {
 		go func() { _ = e.Broadcast(t.Context(), ipmi.NetFnApp, 0, 1, nil) }()
 	}
 	for name, c := range map[string]struct {
-		hang  func(e *Engine, w *wire, h hanging) (free func())
-		hangs bool
+		hang   func(e *Engine, w *wire, h hanging) (free func())
+		hangs  bool
+		stalls bool // in what it is told of a stall
 	}{
-		"comes back from an engine that is idle": {func(*Engine, *wire, hanging) func() { return func() {} }, false},
+		"comes back from an engine that is idle": {func(*Engine, *wire, hanging) func() { return func() {} }, false, false},
 		"comes back while a write is in the kernel": {func(e *Engine, w *wire, h hanging) func() {
 			broadcast(e)
 			for busy := false; !busy; {
@@ -79,25 +81,25 @@ func TestPulse(t *testing.T) {
 				runtime.Gosched()
 			}
 			return func() {}
-		}, false},
+		}, false, false},
 		"hangs with the lock": {func(e *Engine, w *wire, h hanging) func() {
 			e.mu.Lock()
 			return e.mu.Unlock
-		}, true},
+		}, true, false},
 		"hangs with the reader": {func(e *Engine, w *wire, h hanging) func() {
 			w.frames <- Frame{Destination: 0x20, NetFn: ipmi.NetFnApp, Source: 0x2C, Command: 1}.Append(nil)
 			<-h.in
 			return func() { close(h.free) }
-		}, true},
+		}, true, false},
 		"hangs with the one who watches the deadlines": {func(e *Engine, w *wire, h hanging) func() {
 			broadcast(e)
 			<-h.in
 			return func() { close(h.free) }
-		}, true},
+		}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, h := newWire(), hanging{make(chan struct{}), make(chan struct{})}
+			w, h := newWire(), hanging{make(chan struct{}), make(chan struct{}), c.stalls}
 			e := New(Config{Observer: h})
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
@@ -109,7 +111,7 @@ func TestPulse(t *testing.T) {
 			back := make(chan struct{})
 			go func() {
 				defer close(back)
-				e.Pulse(t.Context())
+				e.Pulse()
 			}()
 			if c.hangs {
 				select {
@@ -123,32 +125,7 @@ func TestPulse(t *testing.T) {
 			close(w.writes)
 			stop()
 			<-ended
-			e.Pulse(t.Context()) // at rest
+			e.Pulse() // at rest
 		})
 	}
-}
-
-func TestPulseEndsWithTheEngine(t *testing.T) {
-	t.Parallel()
-	w := newWire()
-	h := hanging{make(chan struct{}), make(chan struct{})}
-	e := New(Config{Observer: h})
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- e.Run(ctx, w) }()
-	for e.MaxFrame() == 0 {
-		runtime.Gosched()
-	}
-	go func() { _ = e.Broadcast(t.Context(), ipmi.NetFnApp, 0, 1, nil) }()
-	<-h.in
-	back := make(chan struct{})
-	go func() {
-		defer close(back)
-		e.Pulse(t.Context())
-	}()
-	stop()
-	<-back
-	close(h.free)
-	close(w.writes)
-	<-ended
 }

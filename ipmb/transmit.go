@@ -55,7 +55,6 @@ type outbox struct {
 	deliveries []*delivery
 	pending    int          // deliveries not finished: queued, pausing or being written
 	turns      []*responder // those with calls in their queue
-	pulses     []*pulse     // that wait for the writer's turn
 	inRow      int          // deliveries written since the last call
 
 	frame      []byte // being written
@@ -149,10 +148,8 @@ func (o *outbox) removeCall(c *Call) {
 
 // wait waits for something to write; false means that the outbox is closed.
 func (o *outbox) wait() bool {
-	o.pulsed()
 	for o.isOpen && !o.handedOver && (o.writing || !o.hasWork()) {
 		o.work.Wait()
-		o.pulsed()
 	}
 	return o.isOpen
 }
@@ -197,12 +194,14 @@ func (e *Engine) transmit(t i2c.Transport) {
 		o.handedOver = false
 		e.mu.Unlock()
 		err := t.WriteFrame(o.frame)
+		e.transmitting.Lock()
 		e.mu.Lock()
 		e.endWrite(err)
 		if len(e.callbacks) > 0 {
 			e.unlock()
 			e.mu.Lock()
 		}
+		e.transmitting.Unlock()
 	}
 	if o.handedOver {
 		o.handedOver = false

@@ -242,7 +242,7 @@ func addCounters(sum map[string]uint64, t i2c.Transport) {
 }
 
 // Pulse implements Bus.
-func (b *engineBus) Pulse(ctx context.Context) { b.engine.Pulse(ctx) }
+func (b *engineBus) Pulse(context.Context) { b.engine.Pulse() }
 
 // Drain implements Bus.
 func (b *engineBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }

@@ -230,7 +230,7 @@ func addAll(sum, counters map[string]uint64) {
 }
 
 // Pulse implements Bus.
-func (b *openIPMIBus) Pulse(ctx context.Context) { b.engine.Pulse(ctx) }
+func (b *openIPMIBus) Pulse(context.Context) { b.engine.Pulse() }
 
 // Drain implements Bus: for requests, and for events on their way to the log.
 func (b *openIPMIBus) Drain(ctx context.Context) {
