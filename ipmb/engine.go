@@ -46,6 +46,10 @@ type Config struct {
 	// DuplicateWindow is how long an answer is kept for a repeated request.
 	// 0 is 5 s; negative keeps none.
 	DuplicateWindow time.Duration
+	// Effect says what it means to serve a request twice, which decides what is taken
+	// for its repeat. It is called without a lock held and must not block, nor keep the
+	// request. nil is ipmi.EffectOf.
+	Effect func(*ipmi.Request) ipmi.Effect
 
 	// Observer is told what passes; nil for nobody.
 	Observer Observer
@@ -89,6 +93,9 @@ func (c Config) withDefaults() Config {
 	if c.Handler == nil {
 		c.Handler = ipmi.HandlerFunc(noHandler)
 	}
+	if c.Effect == nil {
+		c.Effect = ipmi.EffectOf
+	}
 	if c.Observer == nil {
 		c.Observer = nobody{}
 	}
@@ -115,7 +122,8 @@ type Engine struct {
 	calls   sync.Pool     // of *Call, for Do, whose calls nobody keeps
 	earlier chan struct{} // tells tick of a deadline before the one it sleeps for
 
-	receiving sync.Mutex // held by receive but while it waits for the transport
+	receiving sync.Mutex   // held by receive but while it waits for the transport
+	asked     ipmi.Request // of receive, for Config.Effect and Config.Patience
 
 	mu         sync.Mutex
 	address    ipmi.Address

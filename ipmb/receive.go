@@ -145,9 +145,14 @@ func (c *Call) isAnsweredBy(f Frame) bool {
 
 // receiveRequest takes a request that is meant for us, or drops it.
 func (e *Engine) receiveRequest(ctx context.Context, f Frame, raw []byte) {
+	e.asked = ipmi.Request{
+		Interface: e.config.Interface, Channel: e.config.Channel, Host: e.config.Host,
+		NetFn: f.NetFn, LUN: f.DestinationLUN, Command: f.Command, Data: f.Data,
+	}
+	effect := e.config.Effect(&e.asked)
 	var patience time.Duration
 	if e.config.Patience != nil {
-		patience = e.config.Patience(&ipmi.Request{NetFn: f.NetFn, LUN: f.DestinationLUN, Command: f.Command, Data: f.Data})
+		patience = e.config.Patience(&e.asked)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -157,6 +162,6 @@ func (e *Engine) receiveRequest(ctx context.Context, f Frame, raw []byte) {
 	case !f.Source.IsSlave() || f.Source == e.address:
 		e.counts.add(droppedRequester)
 	default:
-		e.admitRequest(ctx, f, raw, patience)
+		e.admitRequest(ctx, f, raw, effect, patience)
 	}
 }

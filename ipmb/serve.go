@@ -3,7 +3,6 @@ package ipmb
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -34,13 +33,13 @@ func (w *workers) wait() {
 
 // admitRequest takes a request, drops it, or answers it as an earlier one.
 // patience is Config.Patience for it.
-func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte, patience time.Duration) {
+func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte, effect ipmi.Effect, patience time.Duration) {
 	if !e.running {
 		e.counts.add(droppedStopping)
 		return
 	}
 	now := e.now()
-	if n := e.requests.repeated(f, raw, now); n != nil {
+	if n := e.requests.repeated(f, raw, effect, e.beingWritten(), now); n != nil {
 		e.repeat(n)
 		return
 	}
@@ -53,7 +52,7 @@ func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte, patience
 		return
 	}
 	e.counts.add(requestsReceived)
-	n := e.newEntry(f, raw)
+	n := e.newEntry(f, raw, effect)
 	n.workers, n.timeout = &e.handlers, e.config.HandlerTimeout
 	if patience > 0 {
 		n.workers, n.timeout = &e.patient, patience
@@ -68,29 +67,10 @@ func (e *Engine) admitRequest(ctx context.Context, f Frame, raw []byte, patience
 	e.dispatch(ctx, n)
 }
 
-// repeat answers a request that was served already; one that is in a handler,
-// or whose answer is on its way, needs nothing.
-func (e *Engine) repeat(n *entry) {
-	if !n.answered || n.delivering {
-		e.counts.add(droppedRepeat)
-		return
-	}
-	if e.outbox.pending >= e.config.MaxAnswers {
-		e.counts.add(droppedAnswersFull)
-		return
-	}
-	e.counts.add(requestsReplayed)
-	n.delivering = true
-	e.deliver(&delivery{frame: n.answer, entry: n})
-}
-
-func (e *Engine) newEntry(f Frame, raw []byte) *entry {
-	n := &entry{
-		key:   requestKeyOf(f),
-		frame: slices.Clone(raw),
-	}
+func (e *Engine) newEntry(f Frame, raw []byte, effect ipmi.Effect) *entry {
+	n := &entry{key: requestKeyOf(f), effect: effect}
 	n.owner = n
-	n.order = e.requests.note(n)
+	n.setFrame(raw)
 	n.request = ipmi.Request{
 		Interface:    e.config.Interface,
 		Channel:      e.config.Channel,
@@ -196,10 +176,10 @@ func (n *entry) expire(e *Engine, now time.Duration) {
 
 // settle answers a request that was served and keeps the answer for repeats.
 func (e *Engine) settle(n *entry, response ipmi.Response) {
-	e.answer(n, response)
 	if !n.superseded {
 		e.requests.keep(n, e.now())
 	}
+	e.answer(n, response)
 }
 
 // answer sends the response to a request, unless its requester has used the
@@ -225,8 +205,9 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 		Data:           response.Data,
 	}.Append(nil)
 	if !e.running {
+		n.lost = true
+		e.requests.drop(n)
 		return
 	}
-	n.delivering = true
-	e.deliver(&delivery{frame: n.answer, entry: n})
+	e.deliverAnswer(n)
 }

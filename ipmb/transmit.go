@@ -292,12 +292,7 @@ func (e *Engine) finish(d *delivery, err error) {
 		d.tell(err)
 	}
 	if d.entry != nil {
-		d.entry.delivering = false
-		if err == nil {
-			e.counts.add(answersWritten)
-		} else {
-			e.counts.add(answersLost)
-		}
+		e.answerWritten(d.entry, err)
 	}
 	e.checkDrained()
 }
