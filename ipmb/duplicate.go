@@ -2,7 +2,7 @@ package ipmb
 
 import (
 	"bytes"
-	"container/list"
+	"hash/maphash"
 	"time"
 
 	"ipmbd/ipmi"
@@ -12,15 +12,12 @@ const (
 	// sequenceExpiration is how long a responder takes a number that comes
 	// again for a repeat (IPMB v1.0, table 4-1).
 	sequenceExpiration = 5 * time.Second
-	// wrapDistance is how many newer requests of a requester make a repeated
-	// number a new request: numbers wrap at 64, and requests may be under way.
-	wrapDistance = 48
-	// fixedWindow is how long the answer to a requester that never changes its
-	// number is kept: its own retries come within 250 ms (IPMB v1.0, 60 to
-	// 250 ms between retries).
-	fixedWindow = 300 * time.Millisecond
-	// maxEntries bounds the table of requests of one bus.
-	maxEntries = 512
+	// maxKept bounds the answers that are kept for one requester address: two for
+	// each sequence number.
+	maxKept = 2 * SequenceNumbers
+	// inlineFrames is how long a request and its answer may be together to be kept in
+	// their entry: three times the length that IPMB recommends as the largest, 32 bytes.
+	inlineFrames = 96
 )
 
 // requestKey is what a repeat has in common with its request.
@@ -37,122 +34,298 @@ type entry struct {
 	deadline // of the handler
 	engine   *Engine
 	key      requestKey
-	store    [96]byte // for frame, and for answer behind it
-	frame    []byte   // the request, as it came
+	effect   ipmi.Effect
+	inline   [inlineFrames]byte // for frame, and for answer behind it
+	frame    []byte             // the request, as it came
 	request  ipmi.Request
-	order    uint64   // among the new requests of its requester
-	slots    *slots   // of which it has one while it is in a handler
-	delivery delivery // of the answer
+	slots    *slots // of which it has one while it is in a handler
 
 	deferred   bool // its handler leaves the answer to Respond
 	answered   bool
-	served     bool // by a handler
 	superseded bool // another request came with its key: its answer would be taken for that one's
 	answer     []byte
 	answeredAt time.Duration
-	delivering bool          // the answer is on its way to the bus
-	place      *list.Element // among the answered entries
-}
+	delivery   delivery // of the answer
+	delivering bool     // the answer is on its way to the bus
+	again      bool     // a repeat came while the answer was being written
+	lost       bool     // the last write of the answer failed
 
-// requester is what is remembered of an address that sends requests.
-type requester struct {
-	count uint64 // new requests so far
-	last  *entry // the newest
-	fixed bool   // the last two had one number
+	older      *entry     // of the requester, with the same sequence number
+	list       *entryList // of answers kept; nil while there is none
+	prev, next *entry     // in list
 }
 
 // requestTable knows the requests of the last seconds, so that a repeat is
 // answered again and not served again.
 type requestTable struct {
 	window     time.Duration
-	entries    map[requestKey]*entry
-	answered   list.List // of *entry, in order of their answers
-	requesters [128]requester
+	seed       maphash.Seed
+	requesters [128]*requester // by address >> 1
+	swept      uint8           // the requester whose old answers were dropped last
+}
+
+// requester is what is remembered of an address that sends requests. It has room of
+// its own, so that others cannot crowd its answers out.
+type requester struct {
+	numbers   [SequenceNumbers]*entry // the newest request with each number
+	numbering [ipmi.MaxLUN + 1]*numbering
+	// Answers that are kept: of the newest request with its number and LUN, and of
+	// requests whose number was used for another command since. The latter go first.
+	current, past entryList
 }
 
 func (t *requestTable) init(window time.Duration) {
 	t.window = max(window, 0)
-	t.entries = make(map[requestKey]*entry)
-	t.answered.Init()
+	t.seed = maphash.MakeSeed()
 }
 
 func requestKeyOf(f Frame) requestKey {
 	return requestKey{f.Source, f.SourceLUN, f.NetFn, f.Command, f.Sequence}
 }
 
-// repeated is the entry of which raw is a repeat, nil for a new request.
-func (t *requestTable) repeated(f Frame, raw []byte, now time.Duration) *entry {
-	n := t.entries[requestKeyOf(f)]
-	if n == nil || !bytes.Equal(n.frame, raw) || n.answered && t.forgotten(n, now) {
-		return nil
+// of is what is remembered of an address, made at its first request.
+func (t *requestTable) of(a ipmi.Address) *requester {
+	r := t.requesters[a>>1]
+	if r == nil {
+		r = new(requester)
+		t.requesters[a>>1] = r
 	}
-	return n
+	return r
 }
 
-// forgotten reports whether the answer is too old to be given again.
-func (t *requestTable) forgotten(n *entry, now time.Duration) bool {
-	r := &t.requesters[n.key.requester>>1]
-	window := t.window
-	if r.fixed {
-		window = min(window, fixedWindow)
+// find is the newest request with a key, or nil.
+func (t *requestTable) find(key requestKey) *entry {
+	if r := t.requesters[key.requester>>1]; r != nil {
+		return r.find(key)
 	}
-	return now-n.answeredAt >= window || r.count-n.order >= wrapDistance
+	return nil
 }
 
-// note counts a new request and learns how its requester numbers. A frame like
-// the last that is a new request all the same shows a number used again, unless
-// the last was answered without a handler and has come again for one.
-func (t *requestTable) note(n *entry) (order uint64) {
-	r := &t.requesters[n.key.requester>>1]
-	r.fixed = r.last != nil && r.last.key.sequence == n.key.sequence &&
-		(r.last.served || !bytes.Equal(r.last.frame, n.frame))
-	r.last = n
-	r.count++
-	return r.count
+func (r *requester) find(key requestKey) *entry {
+	for n := r.numbers[key.sequence]; n != nil; n = n.older {
+		if n.key == key {
+			return n
+		}
+	}
+	return nil
+}
+
+// each calls f with all entries. f may remove the entry.
+func (t *requestTable) each(f func(*entry)) {
+	for _, r := range t.requesters {
+		if r == nil {
+			continue
+		}
+		for _, n := range r.numbers {
+			for n != nil {
+				older := n.older
+				f(n)
+				n = older
+			}
+		}
+	}
+}
+
+// repeated is the entry of which raw is a repeat, nil for a request to be served.
+// writing is the entry whose answer the writer is writing.
+func (t *requestTable) repeated(f Frame, raw []byte, effect ipmi.Effect, writing *entry, now time.Duration) *entry {
+	r := t.of(f.Source)
+	n := r.find(requestKeyOf(f))
+	if n != nil && !bytes.Equal(n.frame, raw) {
+		n = nil
+	}
+	numbers := r.numbering[f.SourceLUN&ipmi.MaxLUN]
+	if numbers == nil {
+		numbers = new(numbering)
+		r.numbering[f.SourceLUN&ipmi.MaxLUN] = numbers
+	}
+	hash := maphash.Bytes(t.seed, raw)
+	kept := n != nil && n.answered && now-n.answeredAt < t.window
+	certain := n != nil && !n.answered ||
+		n != nil && n.delivering && n != writing ||
+		kept && (n.lost || effect == ipmi.HasEffect)
+	repeat := numbers.hear(f.Sequence, hash, certain, now)
+	if certain || repeat && kept && effect == ipmi.EffectUnknown {
+		return n
+	}
+	return nil
 }
 
 // add enters a new request in the place of what had its key.
 func (t *requestTable) add(n *entry) {
-	if old := t.entries[n.key]; old != nil {
+	r := t.of(n.key.requester)
+	if old := r.find(n.key); old != nil {
 		old.superseded = !old.answered
 		t.remove(old)
 	}
-	t.entries[n.key] = n
-	t.trim()
+	for other := r.numbers[n.key.sequence]; other != nil; other = other.older {
+		if other.list == &r.current && other.key.requesterLUN == n.key.requesterLUN {
+			r.current.remove(other)
+			r.past.add(other)
+		}
+	}
+	n.older = r.numbers[n.key.sequence]
+	r.numbers[n.key.sequence] = n
 }
 
-// keep keeps an answered entry for repeats.
+// keep keeps an entry that is about to be answered, for repeats. That of a request
+// without effect is kept until the answer is written.
 func (t *requestTable) keep(n *entry, now time.Duration) {
 	n.answered = true
-	n.served = true
 	n.answeredAt = now
-	if t.window == 0 && !n.deferred {
+	switch {
+	case n.deferred:
+	case t.window == 0:
 		t.remove(n)
 		return
+	case n.effect == ipmi.NoEffect:
+		return
 	}
-	n.place = t.answered.PushBack(n)
-	for e := t.answered.Front(); e != nil; e = t.answered.Front() {
-		oldest := e.Value.(*entry)
-		if now-oldest.answeredAt < max(t.window, sequenceExpiration) {
-			break
+	r := t.of(n.key.requester)
+	if r.isCurrent(n) {
+		r.current.add(n)
+	} else {
+		r.past.add(n)
+	}
+	t.dropExpired(r, now)
+	t.swept = (t.swept + 1) % uint8(len(t.requesters))
+	t.dropExpired(t.requesters[t.swept], now)
+	for r.current.len+r.past.len > maxKept {
+		if oldest := r.past.front; oldest != nil {
+			t.remove(oldest)
+		} else {
+			t.remove(r.current.front)
 		}
-		t.remove(oldest)
 	}
 }
 
-// trim makes room by forgetting the oldest answers.
-func (t *requestTable) trim() {
-	for e := t.answered.Front(); e != nil && len(t.entries) > maxEntries; e = t.answered.Front() {
-		t.remove(e.Value.(*entry))
+// isCurrent reports whether n is the newest request with its number and LUN.
+func (r *requester) isCurrent(n *entry) bool {
+	newest := r.numbers[n.key.sequence]
+	for newest.key.requesterLUN != n.key.requesterLUN {
+		newest = newest.older
+	}
+	return newest == n
+}
+
+// dropExpired forgets answers that are too old to be given again.
+func (t *requestTable) dropExpired(r *requester, now time.Duration) {
+	if r == nil {
+		return
+	}
+	for _, list := range [...]*entryList{&r.current, &r.past} {
+		for n := list.front; n != nil && now-n.answeredAt >= max(t.window, sequenceExpiration); n = list.front {
+			t.remove(n)
+		}
 	}
 }
 
+// drop forgets an entry whose answer is not kept.
+func (t *requestTable) drop(n *entry) {
+	if n.list == nil {
+		t.remove(n)
+	}
+}
+
+// remove forgets an entry, if it is there.
 func (t *requestTable) remove(n *entry) {
-	if t.entries[n.key] == n {
-		delete(t.entries, n.key)
+	if n.list != nil {
+		n.list.remove(n)
 	}
-	if n.place != nil {
-		t.answered.Remove(n.place)
-		n.place = nil
+	r := t.of(n.key.requester)
+	for at := &r.numbers[n.key.sequence]; *at != nil; at = &(*at).older {
+		if *at == n {
+			*at = n.older
+			n.older = nil
+			return
+		}
 	}
+}
+
+// entryList is a list of answers that are kept, the oldest first.
+type entryList struct {
+	front, back *entry
+	len         int
+}
+
+func (l *entryList) add(n *entry) {
+	n.list = l
+	n.prev, n.next = l.back, nil
+	if l.back != nil {
+		l.back.next = n
+	} else {
+		l.front = n
+	}
+	l.back = n
+	l.len++
+}
+
+func (l *entryList) remove(n *entry) {
+	if n.prev != nil {
+		n.prev.next = n.next
+	} else {
+		l.front = n.next
+	}
+	if n.next != nil {
+		n.next.prev = n.prev
+	} else {
+		l.back = n.prev
+	}
+	n.list, n.prev, n.next = nil, nil, nil
+	l.len--
+}
+
+// setFrame keeps a copy of the request's frame.
+func (n *entry) setFrame(raw []byte) { n.frame = append(n.inline[:0], raw...) }
+
+// repeat answers a request that was served already. One that is in a handler, or
+// whose answer waits for the bus, needs nothing; one whose answer is being written
+// gets it once more, since its requester may have asked after it had read that.
+func (e *Engine) repeat(n *entry) {
+	switch {
+	case n == e.beingWritten():
+		n.again = true
+	case !n.answered || n.delivering:
+		e.counts.add(droppedRepeat)
+	case e.outbox.pending >= e.config.MaxAnswers:
+		e.counts.add(droppedAnswersFull)
+	default:
+		e.replay(n)
+	}
+}
+
+func (e *Engine) replay(n *entry) {
+	e.counts.add(requestsReplayed)
+	e.deliverAnswer(n)
+}
+
+// deliverAnswer sends the answer of a request to the bus.
+func (e *Engine) deliverAnswer(n *entry) {
+	n.delivering, n.again, n.lost = true, false, false
+	n.delivery = delivery{frame: n.answer, entry: n}
+	e.deliver(&n.delivery)
+}
+
+// beingWritten is the request whose answer the writer is writing, or nil.
+func (e *Engine) beingWritten() *entry {
+	if d := e.outbox.current.delivery; d != nil {
+		return d.entry
+	}
+	return nil
+}
+
+// answerWritten is told how the writes of an answer ended.
+func (e *Engine) answerWritten(n *entry, err error) {
+	n.delivering = false
+	n.lost = err != nil
+	if err == nil {
+		e.counts.add(answersWritten)
+	} else {
+		e.counts.add(answersLost)
+	}
+	if n.again && err == nil && e.running {
+		e.replay(n)
+		return
+	}
+	e.requests.drop(n)
 }

@@ -23,9 +23,14 @@ func (w *world) expectRuns(want ...int) {
 	}
 }
 
+// all is a Config.Effect that says the same of all requests.
+func all(e ipmi.Effect) func(*ipmi.Request) ipmi.Effect {
+	return func(*ipmi.Request) ipmi.Effect { return e }
+}
+
 func TestDuplicate(t *testing.T) {
 	s := slow(time.Second)
-	story(t, "a repeat of a request that is being answered is dropped", ipmb.Config{Handler: s}, func(t *testing.T, w *world) {
+	story(t, "a repeat of a request that is being answered is dropped", ipmb.Config{Handler: s, Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		for i := range 4 { // an impatient requester
 			w.until(time.Duration(i) * 250 * ms)
 			w.hear(from(peer, 7, cmdA, 1))
@@ -42,7 +47,7 @@ func TestDuplicate(t *testing.T) {
 		}
 	})
 
-	story(t, "one that was answered gets the same answer again", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+	story(t, "one that was answered gets the same answer again", ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		for range 3 {
 			w.hear(from(peer, 7, cmdA, 1))
 			time.Sleep(250 * ms)
@@ -59,21 +64,21 @@ func TestDuplicate(t *testing.T) {
 		}
 	})
 
-	story(t, "up to 5 s after the answer", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+	story(t, "up to 5 s after the answer", ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		w.hear(from(peer, 7, cmdA, 1))
 		w.until(4900 * ms)
 		w.hear(from(peer, 7, cmdA, 1))
 		w.expectRuns(1, 1)
 	})
 
-	story(t, "5 s after the answer it is a new request", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+	story(t, "5 s after the answer it is a new request", ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		w.hear(from(peer, 7, cmdA, 1))
 		w.until(5100 * ms)
 		w.hear(from(peer, 7, cmdA, 1))
 		w.expectRuns(1, 2)
 	})
 
-	story(t, "the 5 s begin with the answer, not with the request", ipmb.Config{Handler: slow(2 * time.Second)}, func(t *testing.T, w *world) {
+	story(t, "the 5 s begin with the answer, not with the request", ipmb.Config{Handler: slow(2 * time.Second), Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		w.hear(from(peer, 7, cmdA, 1))
 		w.until(6900 * ms)
 		w.hear(from(peer, 7, cmdA, 1))
@@ -81,7 +86,7 @@ func TestDuplicate(t *testing.T) {
 		w.expectRuns(1, 1)
 	})
 
-	story(t, "the window is a setting", ipmb.Config{Handler: new(service), DuplicateWindow: time.Second}, func(t *testing.T, w *world) {
+	story(t, "the window is a setting", ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect), DuplicateWindow: time.Second}, func(t *testing.T, w *world) {
 		w.hear(from(peer, 7, cmdA, 1))
 		w.until(900 * ms)
 		w.hear(from(peer, 7, cmdA, 1))
@@ -90,14 +95,14 @@ func TestDuplicate(t *testing.T) {
 		w.expectRuns(1, 1, 2)
 	})
 
-	story(t, "a negative window keeps nothing", ipmb.Config{Handler: new(service), DuplicateWindow: -1}, func(t *testing.T, w *world) {
+	story(t, "a negative window keeps nothing", ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect), DuplicateWindow: -1}, func(t *testing.T, w *world) {
 		for range 3 {
 			w.hear(from(peer, 7, cmdA, 1))
 		}
 		w.expectRuns(1, 2, 3)
 	})
 
-	story(t, "whatever differs is another request", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+	story(t, "whatever differs is another request", ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		request := from(peer, 7, cmdA, 1)
 		for _, change := range []func(*ipmb.Frame){
 			func(*ipmb.Frame) {},
@@ -133,7 +138,7 @@ func TestDuplicate(t *testing.T) {
 		}
 	})
 
-	story(t, "an answer nobody acknowledged is given again to a repeat", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+	story(t, "an answer nobody acknowledged is given again to a repeat", ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		w.place(peer, nack)
 		w.hear(from(peer, 7, cmdA, 1))
 		w.until(200 * ms)
@@ -145,132 +150,316 @@ func TestDuplicate(t *testing.T) {
 	})
 }
 
-func TestDuplicateOfFastPoller(t *testing.T) {
-	// newer sends n requests that differ from all others.
-	newer := func(w *world, source ipmi.Address, n int) {
-		for i := range n {
-			w.hear(from(source, uint8(8+i)&63, cmdB, byte(i)))
-		}
+// others sends n requests that differ from all others, with the numbers from 8 on.
+func (w *world) others(source ipmi.Address, n int) {
+	for i := range n {
+		w.hear(from(source, uint8(8+i)&63, cmdB, byte(i), byte(i>>8)))
 	}
-	story(t, "47 newer requests of the requester: the same answer", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
-		w.hear(from(peer, 7, cmdA, 1))
-		newer(w, peer, 47)
-		w.hear(from(peer, 7, cmdA, 1))
-		if r := w.lastAnswer(peer).run(); r != 1 {
-			t.Errorf("the answer is of run %d", r)
+}
+
+// expectRun checks the run that the last answer to peer is of.
+func (w *world) expectRun(want int) {
+	w.t.Helper()
+	if got := w.lastAnswer(peer).run(); got != want {
+		w.t.Errorf("at %v the answer is of run %d, want %d", w.now(), got, want)
+	}
+}
+
+func TestDuplicateWithoutEffect(t *testing.T) {
+	reads := func(s *service) ipmb.Config {
+		return ipmb.Config{Handler: s, Effect: all(ipmi.NoEffect)}
+	}
+	story(t, "is served anew", reads(new(service)), func(t *testing.T, w *world) {
+		for i := range 5 {
+			w.hear(from(peer, 7, cmdA, 1))
+			w.expectRun(i + 1)
 		}
 	})
 
-	story(t, "48 newer requests of the requester: a new request", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+	s := slow(300 * ms)
+	story(t, "a repeat of one that is being served is dropped", reads(s), func(t *testing.T, w *world) {
 		w.hear(from(peer, 7, cmdA, 1))
-		newer(w, peer, 48)
+		w.until(250 * ms)
 		w.hear(from(peer, 7, cmdA, 1))
-		if r := w.lastAnswer(peer).run(); r != 50 {
-			t.Errorf("the answer is of run %d, want 50", r)
-		}
+		w.until(time.Second)
+		w.expectRuns(1)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.until(2 * time.Second)
+		w.expectRuns(1, 2)
 	})
 
-	story(t, "48 newer requests of others change nothing", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+	story(t, "so is one whose answer waits for the bus", reads(new(service)), func(t *testing.T, w *world) {
+		w.place(bystand, blocks(100*ms, silent))
+		w.hear(from(bystand, 9, cmdB))
 		w.hear(from(peer, 7, cmdA, 1))
-		newer(w, bystand, 60)
+		w.until(50 * ms)
 		w.hear(from(peer, 7, cmdA, 1))
-		w.expectRuns(1, 1)
+		w.until(time.Second)
+		w.expectRuns(2)
 	})
 
-	story(t, "repeats are not newer requests", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+	story(t, "while the answer is being written it is served anew", reads(new(service)), func(t *testing.T, w *world) {
+		w.place(peer, blocks(100*ms, silent))
 		w.hear(from(peer, 7, cmdA, 1))
-		for range 60 {
-			w.hear(from(peer, 8, cmdB))
-		}
+		w.until(50 * ms)
 		w.hear(from(peer, 7, cmdA, 1))
-		if r := w.lastAnswer(peer).run(); r != 1 {
-			t.Errorf("the answer is of run %d", r)
-		}
+		w.until(time.Second)
+		w.expectRuns(1, 2)
 	})
 
-	s := new(service)
-	story(t, "a poller that wraps its 64 numbers gets fresh answers", ipmb.Config{Handler: s}, func(t *testing.T, w *world) {
+	story(t, "when the answer could not be written it is served anew", reads(new(service)), func(t *testing.T, w *world) {
+		w.place(peer, nack)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.until(200 * ms)
+		w.place(peer, silent)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.expectRuns(2)
+	})
+
+	poller := new(service)
+	story(t, "by the table of the standard: a poller that wraps its 64 numbers", ipmb.Config{Handler: poller}, func(t *testing.T, w *world) {
 		for i := range 1000 {
-			w.hear(from(peer, uint8(i&63), cmdA))
-			if r := w.lastAnswer(peer).run(); r != i+1 {
-				t.Fatalf("poll %d got the answer of run %d", i+1, r)
-			}
+			w.hear(from(peer, uint8(i&63), ipmi.CommandGetDeviceID))
+			w.expectRun(i + 1)
 			time.Sleep(ms)
 		}
 	})
+}
+
+func TestDuplicateWithEffect(t *testing.T) {
+	config := func() ipmb.Config { return ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect)} }
+	story(t, "whatever came between", config(), func(t *testing.T, w *world) {
+		w.hear(from(peer, 7, cmdA, 1))
+		w.others(peer, 3000) // most of them with answers that are kept, 47 times with this number
+		w.until(4900 * ms)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.expectRun(1)
+	})
+
+	story(t, "a number that is used for many commands", config(), func(t *testing.T, w *world) {
+		for i := range 100 {
+			w.hear(from(peer, 7, ipmi.Command(i)))
+		}
+		for i := range 100 {
+			w.hear(from(peer, 7, ipmi.Command(i)))
+			w.expectRun(i + 1)
+		}
+	})
+
+	story(t, "numbers by each LUN of the requester", config(), func(t *testing.T, w *world) {
+		number := func(lun ipmi.LUN, i int) ipmb.Frame {
+			f := from(peer, uint8(i), cmdA, byte(i))
+			f.SourceLUN = lun
+			return f
+		}
+		for i := range 64 {
+			w.hear(number(0, i))
+			w.hear(number(2, i))
+		}
+		for i := range 64 {
+			w.hear(number(0, i))
+			w.expectRun(2*i + 1)
+			w.hear(number(2, i))
+			w.expectRun(2*i + 2)
+		}
+	})
+
+	story(t, "by the table of the standard: an event", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+		event := from(peer, 7, 0x02, 4, 1, 2, 3)
+		event.NetFn = ipmi.NetFnSensor
+		w.hear(event)
+		w.hear(event)
+		w.expectRuns(1, 1)
+	})
+
+	// The requests of 12 others have no effect on the answers kept for one.
+	story(t, "answers of others evict nothing", config(), func(t *testing.T, w *world) {
+		for a := 0x50; a < 0x50+2*12; a += 2 {
+			w.place(ipmi.Address(a), silent)
+		}
+		w.hear(from(peer, 7, cmdA, 1))
+		for i := range 5000 {
+			w.hear(from(ipmi.Address(0x50+2*(i%12)), uint8(i/12)&63, cmdB, byte(i), byte(i>>8)))
+		}
+		w.until(250 * ms)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.expectRun(1)
+	})
+
+	// The last two requests of the requester happened to have one number.
+	story(t, "a retry of a number that did not change, after 500 ms", config(), func(t *testing.T, w *world) {
+		w.hear(from(peer, 0, cmdB, 9))
+		w.until(10 * time.Second)
+		w.hear(from(peer, 0, cmdA, 1))
+		w.until(10*time.Second + 500*ms)
+		w.hear(from(peer, 0, cmdA, 1))
+		w.expectRun(2)
+	})
+
+	story(t, "that comes while the answer is being written is answered once more", config(), func(t *testing.T, w *world) {
+		w.place(peer, blocks(100*ms, silent))
+		w.hear(from(peer, 7, cmdA, 1))
+		w.until(50 * ms)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.hear(from(peer, 7, cmdA, 1))
+		w.until(90 * ms)
+		w.expectRuns()
+		w.until(time.Second)
+		w.expectRuns(1, 1)
+		if n := w.count("requests-replayed"); n != 1 {
+			t.Errorf("%d replays were counted", n)
+		}
+	})
+
+	story(t, "that comes while the answer is being written is answered, though the write fails", config(), func(t *testing.T, w *world) {
+		w.place(peer, inTurn(blocks(100*ms, nack), nack, nack, nack, silent))
+		w.hear(from(peer, 7, cmdA, 1))
+		w.until(50 * ms)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.until(time.Second)
+		w.expectRuns()
+		w.hear(from(peer, 7, cmdA, 1))
+		w.expectRuns(1)
+	})
+}
+
+func TestDuplicateOfUnknownEffect(t *testing.T) {
+	config := func() ipmb.Config { return ipmb.Config{Handler: new(service), Effect: all(ipmi.EffectUnknown)} }
+	poll := func(w *world, n int, every time.Duration, number func(i int) uint8) {
+		before := w.lastAnswer(peer).run()
+		for i := range n {
+			time.Sleep(every)
+			w.hear(from(peer, number(i), cmdB))
+			w.expectRun(before + i + 1)
+		}
+	}
+	cyclic := func(i int) uint8 { return uint8(i) & 63 }
+	always5 := func(int) uint8 { return 5 }
+
+	for _, every := range []time.Duration{10 * time.Microsecond, 100 * time.Microsecond, 2 * ms, 3 * ms, 10 * ms} {
+		story(t, fmt.Sprintf("a poller that wraps its 64 numbers, every %v", every), config(), func(t *testing.T, w *world) {
+			w.hear(from(peer, 63, cmdA))
+			poll(w, 500, every, cyclic)
+		})
+	}
+
+	for _, after := range []time.Duration{60 * ms, 250 * ms, 2 * time.Second, 4900 * ms} {
+		story(t, fmt.Sprintf("a retry after %v with nothing between", after), config(), func(t *testing.T, w *world) {
+			w.others(peer, 5)
+			w.hear(from(peer, 7, cmdA, 1))
+			w.until(after)
+			w.hear(from(peer, 7, cmdA, 1))
+			w.expectRun(6)
+		})
+	}
+
+	for _, between := range []int{1, 30, 57, 100, 700} {
+		story(t, fmt.Sprintf("a retry after 250 ms with %d requests between that skip its number", between), config(), func(t *testing.T, w *world) {
+			next := 8
+			skip := func(n int) {
+				for range n {
+					if next&63 == 7 {
+						next++
+					}
+					w.hear(from(peer, uint8(next)&63, cmdB, byte(next), byte(next>>8)))
+					next++
+				}
+			}
+			skip(200)
+			w.hear(from(peer, 7, cmdA, 1))
+			run := w.lastAnswer(peer).run()
+			skip(between)
+			w.until(250 * ms)
+			w.hear(from(peer, 7, cmdA, 1))
+			w.expectRun(run)
+		})
+	}
+
+	story(t, "its number used for another request is a new request", config(), func(t *testing.T, w *world) {
+		w.hear(from(peer, 7, cmdA, 1))
+		w.hear(from(peer, 7, cmdB, 1))
+		w.until(250 * ms)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.expectRun(3)
+	})
+
+	story(t, "a number that never changes: polls within 50 ms and after 300 ms are new", config(), func(t *testing.T, w *world) {
+		for i := range 8 {
+			w.hear(from(peer, 5, cmdA, byte(i)))
+		}
+		w.hear(from(peer, 5, cmdB))
+		poll(w, 20, ms, always5)
+		poll(w, 5, 40*ms, always5)
+		poll(w, 5, 400*ms, always5)
+	})
+
+	story(t, "a number that never changes: retries within 300 ms get the same answer", config(), func(t *testing.T, w *world) {
+		for i := range 8 {
+			w.hear(from(peer, 5, cmdA, byte(i)))
+		}
+		w.hear(from(peer, 5, cmdB))
+		w.until(60 * ms)
+		w.hear(from(peer, 5, cmdB))
+		w.expectRun(9)
+		w.until(250 * ms)
+		w.hear(from(peer, 5, cmdB))
+		w.expectRun(9)
+		w.until(320 * ms)
+		w.hear(from(peer, 5, cmdB))
+		w.expectRun(10)
+	})
+
+	story(t, "a number that never changes: its own retry time, once it is known", config(), func(t *testing.T, w *world) {
+		for i := range 8 {
+			w.hear(from(peer, 5, cmdA, byte(i)))
+		}
+		w.place(peer, nack) // an answer that is lost, and known to be
+		w.hear(from(peer, 5, cmdA))
+		w.until(900 * ms)
+		w.place(peer, silent)
+		w.hear(from(peer, 5, cmdA))
+		w.expectRun(9)
+		w.hear(from(peer, 5, cmdB))
+		w.expectRun(10)
+		w.until(1100 * ms)
+		w.hear(from(peer, 5, cmdB))
+		w.expectRun(11)
+		w.until(2 * time.Second)
+		w.hear(from(peer, 5, cmdB))
+		w.expectRun(11)
+		w.until(4 * time.Second)
+		w.hear(from(peer, 5, cmdB))
+		w.expectRun(12)
+	})
+
+	story(t, "one that has only one request is found out after 5 s", config(), func(t *testing.T, w *world) {
+		w.hear(from(peer, 5, cmdA))
+		w.until(expired)
+		w.hear(from(peer, 5, cmdA))
+		poll(w, 5, 400*ms, always5)
+	})
+
+	story(t, "an answer that could not be written is given again", config(), func(t *testing.T, w *world) {
+		for i := range 8 {
+			w.hear(from(peer, 5, cmdA, byte(i)))
+		}
+		w.place(peer, nack)
+		w.hear(from(peer, 5, cmdA))
+		w.until(2 * time.Second)
+		w.place(peer, silent)
+		w.hear(from(peer, 5, cmdA))
+		w.expectRun(9)
+	})
 
 	executing := slow(time.Second)
-	story(t, "what is being answered is not forgotten", ipmb.Config{Handler: executing, MaxHandlers: 100}, func(t *testing.T, w *world) {
+	story(t, "what is being answered is not forgotten", ipmb.Config{Handler: executing, MaxHandlers: 100, Effect: all(ipmi.EffectUnknown)}, func(t *testing.T, w *world) {
 		w.hear(from(peer, 7, cmdA, 1))
-		newer(w, peer, 55)
+		w.others(peer, 55)
 		w.until(500 * ms)
 		w.hear(from(peer, 7, cmdA, 1))
 		w.until(3 * time.Second)
 		if executing.count() != 56 || len(w.answers(peer)) != 56 {
 			t.Errorf("%d runs, %d answers, want 56", executing.count(), len(w.answers(peer)))
-		}
-	})
-}
-
-func TestDuplicateOfFixedNumber(t *testing.T) {
-	story(t, "a requester that never changes its number gets fresh answers", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
-		for i := range 8 {
-			w.hear(from(peer, 5, cmdA, byte(i)))
-			time.Sleep(50 * ms)
-		}
-		w.hear(from(peer, 5, cmdB))
-		run := w.lastAnswer(peer).run()
-		for i := range 5 { // a poll of the same each 400 ms
-			time.Sleep(400 * ms)
-			w.hear(from(peer, 5, cmdB))
-			if r := w.lastAnswer(peer).run(); r != run+1+i {
-				t.Errorf("poll %d got the answer of run %d, want %d", i+1, r, run+1+i)
-			}
-		}
-	})
-
-	story(t, "one that has only one request is found out after 5 s", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
-		w.hear(from(peer, 5, cmdA))
-		w.until(expired)
-		w.hear(from(bystand, 9, cmdA)) // lets go of what is too old
-		w.hear(from(peer, 5, cmdA))
-		run := w.lastAnswer(peer).run()
-		for i := range 5 {
-			time.Sleep(400 * ms)
-			w.hear(from(peer, 5, cmdA))
-			if r := w.lastAnswer(peer).run(); r != run+1+i {
-				t.Errorf("poll %d got the answer of run %d, want %d", i+1, r, run+1+i)
-			}
-		}
-	})
-
-	story(t, "its repeats within 300 ms get the same answer", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
-		for i := range 8 {
-			w.hear(from(peer, 5, cmdA, byte(i)))
-		}
-		w.hear(from(peer, 5, cmdB))
-		run := w.lastAnswer(peer).run()
-		w.until(280 * ms)
-		w.hear(from(peer, 5, cmdB))
-		if r := w.lastAnswer(peer).run(); r != run {
-			t.Errorf("the answer is of run %d, want %d", r, run)
-		}
-		w.until(320 * ms)
-		w.hear(from(peer, 5, cmdB))
-		if r := w.lastAnswer(peer).run(); r != run+1 {
-			t.Errorf("the answer is of run %d, want %d", r, run+1)
-		}
-	})
-
-	story(t, "others keep their 5 s", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
-		w.hear(from(bystand, 9, cmdA))
-		for i := range 8 {
-			w.hear(from(peer, 5, cmdA, byte(i)))
-		}
-		w.until(time.Second)
-		w.hear(from(bystand, 9, cmdA))
-		if a := w.answers(bystand); len(a) != 2 || a[1].run() != a[0].run() {
-			t.Errorf("answers %v", a)
 		}
 	})
 }
@@ -294,7 +483,7 @@ func TestDuplicateNotKept(t *testing.T) {
 			runs++
 			return ipmi.Response{}, c.err
 		})
-		story(t, c.name, ipmb.Config{Handler: handler}, func(t *testing.T, w *world) {
+		story(t, c.name, ipmb.Config{Handler: handler, Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 			for range 3 {
 				w.hear(from(peer, 7, cmdA, 1))
 				time.Sleep(100 * ms)
@@ -328,7 +517,7 @@ func TestDuplicateTableIsBounded(t *testing.T) {
 		runs.Add(1)
 		return ipmi.Response{}, nil
 	})
-	story(t, "10,000 different requests of 125 requesters", ipmb.Config{Handler: handler}, func(t *testing.T, w *world) {
+	story(t, "10,000 different requests of 125 requesters", ipmb.Config{Handler: handler, Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		w.forgetWrites()
 		for a := 2; a < 0x100; a += 2 {
 			w.place(ipmi.Address(a), silent)

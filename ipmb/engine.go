@@ -50,6 +50,10 @@ type Config struct {
 	// DuplicateWindow is how long an answer is kept for a repeated request.
 	// 0 is 5 s; negative keeps none.
 	DuplicateWindow time.Duration
+	// Effect says what it means to serve a request twice, which decides what is taken
+	// for its repeat. It is called without a lock held and must not block, nor keep the
+	// request. nil is ipmi.EffectOf.
+	Effect func(*ipmi.Request) ipmi.Effect
 
 	// Observer is told what passes; nil for nobody.
 	Observer Observer
@@ -96,6 +100,9 @@ func (c Config) withDefaults() Config {
 	if c.Served == nil {
 		c.Served = func(*ipmi.Request, ipmi.CompletionCode, error) {}
 	}
+	if c.Effect == nil {
+		c.Effect = ipmi.EffectOf
+	}
 	if c.Observer == nil {
 		c.Observer = nobody{}
 	}
@@ -126,6 +133,7 @@ type Engine struct {
 	// Each is held by the loop of its name but while that waits: for the transport, for
 	// something to do, for the next deadline. See Pulse.
 	receiving, transmitting, ticking sync.Mutex
+	asked                            ipmi.Request // of receive, for Config.Effect
 
 	mu         sync.Mutex
 	address    ipmi.Address

@@ -140,6 +140,11 @@ func (c *Call) isAnsweredBy(f Frame) bool {
 
 // receiveRequest takes a request that is meant for us, or drops it.
 func (e *Engine) receiveRequest(f Frame, raw []byte) {
+	e.asked = ipmi.Request{
+		Interface: e.config.Interface, Channel: e.config.Channel, Host: e.config.Host,
+		NetFn: f.NetFn, LUN: f.DestinationLUN, Command: f.Command, Data: f.Data,
+	}
+	effect := e.config.Effect(&e.asked)
 	var patience time.Duration
 	if e.config.Patience != nil {
 		patience = e.config.Patience(f)
@@ -152,7 +157,7 @@ func (e *Engine) receiveRequest(f Frame, raw []byte) {
 	case !f.Source.IsSlave() || f.Source == e.address:
 		e.counts.add(droppedRequester)
 	default:
-		admitted = e.admitRequest(f, raw, patience)
+		admitted = e.admitRequest(f, raw, effect, patience)
 	}
 	e.unlock()
 	if admitted != nil {

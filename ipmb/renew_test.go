@@ -33,10 +33,10 @@ func TestRenew(t *testing.T) {
 		}
 	})
 
-	story(t, "a repeat of a request from before is not served again", ipmb.Config{Handler: new(service)}, func(t *testing.T, w *world) {
+	story(t, "a repeat of a request from before is not served again", ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		w.hear(from(peer, 7, cmdA, 1))
 		w.expectRuns(1)
-		renewed(w, ipmb.Config{Handler: coded(0x77)})
+		renewed(w, ipmb.Config{Handler: coded(0x77), Effect: all(ipmi.HasEffect)})
 		w.hear(from(peer, 7, cmdA, 1))
 		w.expectRuns(1)
 		if n := w.count("requests-replayed"); n != 1 {

@@ -79,7 +79,7 @@ func (e *Engine) undeliverable(length int) error {
 // answeredBy is the request that a response answers, nil for none that is known.
 // One from an address that was not asked is no answer to its requester.
 func (t *requestTable) answeredBy(f Frame, now time.Duration) *entry {
-	n := t.entries[requestKey{f.Destination, f.DestinationLUN, f.NetFn.Request(), f.Command, f.Sequence}]
+	n := t.find(requestKey{f.Destination, f.DestinationLUN, f.NetFn.Request(), f.Command, f.Sequence})
 	if n == nil || ipmi.Address(n.frame[0]) != f.Source || n.request.LUN != f.SourceLUN {
 		return nil
 	}
@@ -125,11 +125,11 @@ func (e *Engine) deferred(n *entry) {
 
 // abandon answers what was deferred: nobody will.
 func (e *Engine) abandon() {
-	for _, n := range e.requests.entries {
+	e.requests.each(func(n *entry) {
 		if n.deferred && !n.answered {
 			e.giveUp(n)
 		}
-	}
+	})
 }
 
 func (e *Engine) giveUp(n *entry) {

@@ -14,13 +14,13 @@ type slots struct{ limit, used int }
 
 // admitRequest takes a request, drops it, or answers it as an earlier one. It returns the
 // entry that a handler is to serve, or nil. patience is Config.Patience for it.
-func (e *Engine) admitRequest(f Frame, raw []byte, patience time.Duration) *entry {
+func (e *Engine) admitRequest(f Frame, raw []byte, effect ipmi.Effect, patience time.Duration) *entry {
 	if !e.running {
 		e.counts.add(droppedStopping)
 		return nil
 	}
 	now := e.now()
-	if n := e.requests.repeated(f, raw, now); n != nil {
+	if n := e.requests.repeated(f, raw, effect, e.beingWritten(), now); n != nil {
 		e.repeat(n)
 		return nil
 	}
@@ -33,7 +33,7 @@ func (e *Engine) admitRequest(f Frame, raw []byte, patience time.Duration) *entr
 		return nil
 	}
 	e.counts.add(requestsReceived)
-	n := e.newEntry(f, raw)
+	n := e.newEntry(f, raw, effect)
 	timeout := e.config.HandlerTimeout
 	n.slots = &e.handlers
 	if patience > 0 {
@@ -52,29 +52,10 @@ func (e *Engine) admitRequest(f Frame, raw []byte, patience time.Duration) *entr
 	return n
 }
 
-// repeat answers a request that was served already; one that is in a handler,
-// or whose answer is on its way, needs nothing.
-func (e *Engine) repeat(n *entry) {
-	if !n.answered || n.delivering {
-		e.counts.add(droppedRepeat)
-		return
-	}
-	if e.outbox.pending >= e.config.MaxAnswers {
-		e.counts.add(droppedAnswersFull)
-		return
-	}
-	e.counts.add(requestsReplayed)
-	e.deliverAnswer(n)
-}
-
-func (e *Engine) newEntry(f Frame, raw []byte) *entry {
-	n := &entry{
-		engine: e,
-		key:    requestKeyOf(f),
-	}
-	n.frame = append(n.store[:0], raw...)
+func (e *Engine) newEntry(f Frame, raw []byte, effect ipmi.Effect) *entry {
+	n := &entry{engine: e, key: requestKeyOf(f), effect: effect}
 	n.owner = n
-	n.order = e.requests.note(n)
+	n.setFrame(raw)
 	n.request = ipmi.Request{
 		Interface:    e.config.Interface,
 		Channel:      e.config.Channel,
@@ -170,10 +151,10 @@ func (n *entry) expire(e *Engine, now time.Duration) {
 
 // settle answers a request that was served and keeps the answer for repeats.
 func (e *Engine) settle(n *entry, response ipmi.Response) {
-	e.answer(n, response)
 	if !n.superseded {
 		e.requests.keep(n, e.now())
 	}
+	e.answer(n, response)
 }
 
 // answer sends the response to a request, unless its requester has used the
@@ -198,17 +179,13 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 		Code:           response.Code,
 		Data:           response.Data,
 	}.Append(n.room())
-	if e.running {
-		e.deliverAnswer(n)
+	if !e.running {
+		n.lost = true
+		e.requests.drop(n)
+		return
 	}
+	e.deliverAnswer(n)
 }
 
 // room is where the answer goes without an allocation: behind the request.
 func (n *entry) room() []byte { return n.frame[len(n.frame):] }
-
-// deliverAnswer sends the answer of an entry.
-func (e *Engine) deliverAnswer(n *entry) {
-	n.delivering = true
-	n.delivery = delivery{frame: n.answer, entry: n}
-	e.deliver(&n.delivery)
-}

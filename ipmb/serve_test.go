@@ -103,7 +103,7 @@ func TestServeSlowHandler(t *testing.T) {
 	})
 
 	again := &service{takes: func(*ipmi.Request) time.Duration { return 2 * time.Second }}
-	story(t, "a repeat does not run it again", ipmb.Config{Handler: again, HandlerTimeout: time.Second}, func(t *testing.T, w *world) {
+	story(t, "a repeat does not run it again", ipmb.Config{Handler: again, HandlerTimeout: time.Second, Effect: all(ipmi.HasEffect)}, func(t *testing.T, w *world) {
 		for i := range 8 {
 			w.until(time.Duration(i) * 500 * ms)
 			w.hear(from(peer, 1, cmdA))

@@ -425,12 +425,7 @@ func (e *Engine) finish(d *delivery, err error) {
 	e.outbox.pending--
 	d.tell(e, err)
 	if d.entry != nil {
-		d.entry.delivering = false
-		if err == nil {
-			e.counts.add(answersWritten)
-		} else {
-			e.counts.add(answersLost)
-		}
+		e.answerWritten(d.entry, err)
 	}
 	e.checkDrained()
 }

@@ -1,0 +1,159 @@
+package ipmb
+
+import "time"
+
+const (
+	// earliestRetry is the least time after which a requester repeats a request of
+	// which it has read no answer: IPMB allows 60 ms, and timers are early.
+	earliestRetry = 50 * time.Millisecond
+	// latestRetry is when a requester of which nothing else is known has repeated its
+	// request: IPMB allows 250 ms at most.
+	latestRetry = 300 * time.Millisecond
+	// turnSlack is by how many places a number may come before or after its turn:
+	// those of calls that are in flight together change places.
+	turnSlack = 4
+	// turnFound is how many numbers that follow each other show where the turn is, after
+	// it was lost. As many requests of calls in flight may repeat in a row.
+	turnFound = 3
+)
+
+// numbering learns how a requester numbers the requests of one LUN, and tells
+// repeats from new requests that are equal. It knows requesters that use their
+// numbers in turn (the next one, or the one that was free for longest) and those
+// that always use the same.
+type numbering struct {
+	count   uint64 // of new requests
+	last    uint8  // number of the newest
+	fixed   bool   // the two newest had one number
+	heard   time.Duration
+	byUse   turn // of numbers that follow each other
+	byRest  turn // of numbers that were free for longest: a repeat postpones it
+	retries span // between a request and its repeat
+	gaps    span // between a request and a new one with the same number
+	numbers [SequenceNumbers]numberUse
+}
+
+// numberUse is the last use of a sequence number.
+type numberUse struct {
+	order  uint64 // of the request, counted from 1; 0 is none
+	rested uint64 // numbering.count when the request or its repeat came
+	hash   uint64 // of its frame
+	began  time.Duration
+	heard  time.Duration // when the frame came last
+}
+
+// hear takes note of a request and reports whether it seems to be a repeat; certain
+// says that it is one.
+func (g *numbering) hear(sequence uint8, hash uint64, certain bool, now time.Duration) (repeat bool) {
+	u := &g.numbers[sequence]
+	equal := u.order != 0 && u.hash == hash
+	repeat = certain || equal && g.isRepeat(sequence, now)
+	if equal && repeat && (certain || g.count == u.order && !g.fixed) {
+		g.learn(now - u.heard)
+	}
+	if !equal && g.count > 0 && g.last == sequence {
+		g.gaps.add(now - g.heard)
+	}
+	g.heard = now
+	if g.last != sequence && u.order != 0 {
+		g.byUse.move(u.order)
+		g.byRest.move(u.rested)
+	}
+	if repeat {
+		if equal {
+			u.heard, u.rested = now, g.count
+		}
+		return true
+	}
+	g.fixed = g.count > 0 && g.last == sequence
+	g.last = sequence
+	g.count++
+	*u = numberUse{order: g.count, rested: g.count, hash: hash, began: now, heard: now}
+	return false
+}
+
+// isRepeat judges a frame that is equal to the last one with its number.
+func (g *numbering) isRepeat(sequence uint8, now time.Duration) bool {
+	u := &g.numbers[sequence]
+	switch {
+	case now-u.began >= sequenceExpiration:
+		return false
+	case now-u.heard < earliestRetry && (g.fixed || g.count > u.order):
+		return false
+	case g.count > u.order: // others came since
+		return !g.byUse.has(u.order) && !g.byRest.has(u.rested) && g.mayRetry(now-u.heard)
+	case g.fixed && g.retries.known():
+		return g.mayRetry(now - u.heard)
+	case g.fixed && g.gaps.known():
+		return !g.gaps.has(now - g.heard)
+	case g.fixed:
+		return now-u.began < latestRetry
+	}
+	return true
+}
+
+// mayRetry reports whether the requester repeats after such a time. Up to three of its
+// repeats may have been lost.
+func (g *numbering) mayRetry(interval time.Duration) bool {
+	if !g.retries.known() {
+		return true
+	}
+	for n := time.Duration(1); n <= 4; n++ {
+		if g.retries.has(interval / n) {
+			return true
+		}
+	}
+	return false
+}
+
+// learn takes the time between a request and what is known to be its repeat.
+func (g *numbering) learn(interval time.Duration) {
+	if interval >= earliestRetry {
+		g.retries.add(interval)
+	}
+}
+
+// turn is where a requester is that uses its numbers in the same order time and
+// again: at the place that the number of its newest request had the time before.
+type turn struct {
+	place, before uint64
+	inRow         int // how many places followed each other up to before
+}
+
+// move takes the place that a number had. A few numbers may be repeats that come out of
+// turn, several that follow each other are not.
+func (t *turn) move(place uint64) {
+	if near(place, t.before) {
+		t.inRow++
+	} else {
+		t.inRow = 0
+	}
+	if t.has(place) {
+		t.place = place
+	}
+	t.before = place
+}
+
+// has reports whether a number that had this place is due.
+func (t *turn) has(place uint64) bool {
+	return near(place, t.place) || t.inRow >= turnFound && near(place, t.before)
+}
+
+func near(a, b uint64) bool { return a <= b+turnSlack && b <= a+turnSlack }
+
+// span is what lies between the shortest and the longest of the last times.
+type span struct{ low, high time.Duration }
+
+func (s *span) known() bool { return s.high != 0 }
+
+func (s *span) add(d time.Duration) {
+	if !s.known() {
+		*s = span{d, d}
+		return
+	}
+	s.low = min(d, s.low+(d-s.low)/8)
+	s.high = max(d, s.high-(s.high-d)/8)
+}
+
+// has reports whether d is in the span, or near it.
+func (s *span) has(d time.Duration) bool { return s.low*9/10 <= d && d <= s.high*11/10 }
