@@ -120,10 +120,14 @@ type Engine struct {
 	mu         sync.Mutex
 	address    ipmi.Address
 	policy     Policy
-	occupied   bool   // by a Run, until it returns
-	running    bool   // calls and requests are taken
-	batch      uint64 // of frames, counted as they are read
+	occupied   bool          // by a Run, until it returns
+	running    bool          // calls and requests are taken
+	batch      uint64        // of frames, counted as they are read
+	readAt     time.Duration // when the last batch was read
 	limits     i2c.Limits
+	copyTime   time.Duration // how long after an answer its copy may come
+	broadcasts map[commandKey]*broadcast
+	spare      []*command // states that no command needs now
 	deadlines  deadlines
 	responders [128]*responder // by address >> 1
 	outbox     outbox
@@ -145,6 +149,7 @@ func New(config Config) *Engine {
 		address: config.Address,
 		policy:  config.Policy,
 	}
+	e.broadcasts = make(map[commandKey]*broadcast)
 	e.calls.New = func() any { return newCall() }
 	e.deadlines.sleepsUntil = math.MaxInt64
 	e.outbox.init(&e.mu)
@@ -198,6 +203,7 @@ func (e *Engine) open(limits i2c.Limits) error {
 	if own := e.config.MaxFrame; own != 0 {
 		e.limits.MaxFrame = min(own, limits.MaxFrame)
 	}
+	e.copyTime = limits.Copies()
 	e.outbox.open()
 	e.unanswered = 0
 	e.handlers.open(e.config.MaxHandlers)

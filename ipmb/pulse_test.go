@@ -46,14 +46,15 @@ func (w *wire) Close() error {
 
 // hanging hangs in what it is told of, until it is let go.
 type hanging struct {
-	in   chan struct{} // closed when it hangs
-	free chan struct{}
+	in      chan struct{} // closed when it hangs
+	free    chan struct{}
+	stalled bool // hangs when it is told of a stall; else a slow machine may tell
 }
 
 func (h hanging) Received(Frame) { close(h.in); <-h.free }
 
 func (h hanging) Stalled(stalled bool) {
-	if stalled {
+	if stalled && h.stalled {
 		close(h.in)
 		<-h.free
 	}
@@ -66,10 +67,11 @@ func TestPulse(t *testing.T) {
 		go func() { _ = e.Broadcast(t.Context(), ipmi.NetFnApp, 0, 1, nil) }()
 	}
 	for name, c := range map[string]struct {
-		hang  func(e *Engine, w *wire, h hanging) (free func())
-		hangs bool
+		hang   func(e *Engine, w *wire, h hanging) (free func())
+		hangs  bool
+		stalls bool // is told of a stall, in which it hangs
 	}{
-		"comes back from an engine that is idle": {func(*Engine, *wire, hanging) func() { return func() {} }, false},
+		"comes back from an engine that is idle": {func(*Engine, *wire, hanging) func() { return func() {} }, false, false},
 		"comes back while a write is in the kernel": {func(e *Engine, w *wire, h hanging) func() {
 			broadcast(e)
 			for busy := false; !busy; {
@@ -79,25 +81,25 @@ func TestPulse(t *testing.T) {
 				runtime.Gosched()
 			}
 			return func() {}
-		}, false},
+		}, false, false},
 		"hangs with the lock": {func(e *Engine, w *wire, h hanging) func() {
 			e.mu.Lock()
 			return e.mu.Unlock
-		}, true},
+		}, true, false},
 		"hangs with the reader": {func(e *Engine, w *wire, h hanging) func() {
 			w.frames <- Frame{Destination: 0x20, NetFn: ipmi.NetFnApp, Source: 0x2C, Command: 1}.Append(nil)
 			<-h.in
 			return func() { close(h.free) }
-		}, true},
+		}, true, false},
 		"hangs with the one who watches the deadlines": {func(e *Engine, w *wire, h hanging) func() {
 			broadcast(e)
 			<-h.in
 			return func() { close(h.free) }
-		}, true},
+		}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, h := newWire(), hanging{make(chan struct{}), make(chan struct{})}
+			w, h := newWire(), hanging{make(chan struct{}), make(chan struct{}), c.stalls}
 			e := New(Config{Observer: h})
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
@@ -131,7 +133,7 @@ func TestPulse(t *testing.T) {
 func TestPulseEndsWithTheEngine(t *testing.T) {
 	t.Parallel()
 	w := newWire()
-	h := hanging{make(chan struct{}), make(chan struct{})}
+	h := hanging{make(chan struct{}), make(chan struct{}), true}
 	e := New(Config{Observer: h})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -25,6 +25,7 @@ func (e *Engine) receiveBatch(ctx context.Context, batch *i2c.Batch) {
 	defer e.receiving.Unlock()
 	e.mu.Lock()
 	e.batch++
+	e.readAt = e.now()
 	e.mu.Unlock()
 	for _, b := range batch.Frames() {
 		e.receiveFrame(ctx, b)
@@ -105,10 +106,10 @@ func (e *Engine) receiveResponse(f Frame) (*Call, fate) {
 		c := n.call
 		switch {
 		// What was read before the request was sent is not its answer.
-		case c != nil && n.sentIn != e.batch && c.isAnsweredBy(f):
+		case c != nil && n.sentIn != e.batch && !n.shared && c.isAnsweredBy(f):
 			e.answered(c, f)
 			return c, taken
-		case e.late(r, f, e.now()):
+		case e.late(r, f):
 			e.counts.add(responsesLate)
 			return nil, taken
 		}

@@ -54,7 +54,7 @@ func (e *endings) mustBe(t *testing.T, want error) {
 func TestSend(t *testing.T) {
 	story(t, "one call is sent time and again, to one engine and another", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, prompt)
-		second := &world{t: t, engine: ipmb.New(ipmb.Config{}), bus: newBus(t, i2c.Limits{MaxFrame: 239})}
+		second := &world{t: t, engine: ipmb.New(ipmb.Config{}), bus: newBus(t, i2c.Limits{MaxFrame: 239, CopyTime: i2c.NoCopies})}
 		second.place(me, prompt)
 		second.run()
 		defer second.stop()
