@@ -270,7 +270,8 @@ func (e *Engine) enqueue(c *Call) {
 }
 
 // wait puts c in line for a number. A call that is not to wait stands in line
-// for no longer than a number rests, and only if there is one for it.
+// for no longer than a number rests, anew after a copy, and only if there is one
+// for it.
 func (e *Engine) wait(r *responder, c *Call, noWait bool) error {
 	patience := c.policy.Duration()
 	if noWait {
@@ -278,7 +279,7 @@ func (e *Engine) wait(r *responder, c *Call, noWait bool) error {
 		if state == nil || state.resting() <= state.waiting {
 			return ErrBusy
 		}
-		patience = e.copyTime
+		patience = 2 * e.copyTime
 	}
 	state := e.command(r, c.key)
 	if state.waiting >= e.config.MaxWaiting {

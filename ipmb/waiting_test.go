@@ -225,7 +225,7 @@ func TestRest(t *testing.T) {
 		next.answered().at(0)
 	})
 
-	storyOnI2C(t, "nowait waits for it no longer than it rests", ipmb.Config{}, func(t *testing.T, w *world) {
+	storyOnI2C(t, "nowait waits for it no longer than it rests, once more after a copy", ipmb.Config{}, func(t *testing.T, w *world) {
 		k := new(keeper)
 		flights := w.occupy(k)
 		w.until(20 * ms)
@@ -236,12 +236,14 @@ func TestRest(t *testing.T) {
 		w.until(30 * ms)
 		first, second := w.start(req), w.start(req)
 		second.failed(ipmb.ErrBusy).at(30 * ms) // the number is for the first
-		w.until(20*ms + rested - ms)
-		if n := len(w.numbers(me)); n != 64 {
-			t.Fatalf("%d requests were written, the last one to a number that rests", n)
+		for _, copied := range []time.Duration{50 * ms, 80 * ms} {
+			w.until(copied)
+			k.answer(w.bus, 0)
 		}
-		k.answer(w.bus, 0) // the copy: it rests anew
-		first.failed(ipmb.ErrBusy).at(30*ms + rested)
+		first.failed(ipmb.ErrBusy).at(30*ms + 2*rested)
+		if n := len(w.numbers(me)); n != 64 {
+			t.Errorf("%d requests were written, the last with a number that rests", n)
+		}
 	})
 
 	storyOnI2C(t, "nowait has it when it has rested", ipmb.Config{}, func(t *testing.T, w *world) {
