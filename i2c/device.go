@@ -23,16 +23,19 @@ import (
 //   - A read transfer from the bus makes the driver queue the frame before it
 //     once more: the end of any transfer does.
 //   - A write returns what the adapter said, EAGAIN for lost arbitration among
-//     it, and blocks for the whole transfer in spite of O_NONBLOCK.
+//     it, and blocks for the whole transfer in spite of O_NONBLOCK. Whether a
+//     NACK was that of the address byte is known of some adapters only.
 type device struct {
-	path    string
-	file    *chardev.Device
-	drain   *drain
-	write   func(fd int, b []byte) (int, error)
-	send    func(fd uintptr) // sendPacket as a value, made once
-	packet  []byte           // of the write that is under way
-	written int
-	err     error
+	path string
+	file *chardev.Device
+	// tellsAddress: the adapter has ENXIO for a NACK of the address byte alone.
+	tellsAddress bool
+	drain        *drain
+	write        func(fd int, b []byte) (int, error)
+	send         func(fd uintptr) // sendPacket as a value, made once
+	packet       []byte           // of the write that is under way
+	written      int
+	err          error
 
 	full atomic.Uint64
 }
@@ -98,7 +101,7 @@ func (d *device) writePacket() error {
 		d.err = io.ErrShortWrite
 	}
 	if d.err != nil {
-		return &OpError{Op: "write", Device: d.path, Kind: transferError(d.err), Err: d.err}
+		return &OpError{Op: "write", Device: d.path, Kind: transferError(d.err, d.tellsAddress), Err: d.err}
 	}
 	return nil
 }
@@ -114,12 +117,19 @@ func controlError(op, path string, err error) error {
 }
 
 // transferError is what an error of the adapter's says of the bus. The errnos
-// are those of Documentation/i2c/fault-codes.rst and of the adapters' drivers.
-func transferError(err error) error {
+// are those of Documentation/i2c/fault-codes.rst and of the adapters' drivers. Of
+// an adapter that does not tell the address byte from others, ENXIO is
+// any byte's, and so is EREMOTEIO of every adapter.
+func transferError(err error, tellsAddress bool) error {
 	switch err {
 	case unix.EAGAIN:
 		return ErrArbitrationLost
-	case unix.ENXIO, unix.EREMOTEIO:
+	case unix.ENXIO:
+		if tellsAddress {
+			return ErrAddressNotAcknowledged
+		}
+		return ErrNotAcknowledged
+	case unix.EREMOTEIO:
 		return ErrNotAcknowledged
 	}
 	return ErrStuck

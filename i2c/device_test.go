@@ -290,6 +290,21 @@ func TestDeviceWriteErrors(t *testing.T) {
 	}
 }
 
+func TestTransferErrorByPlace(t *testing.T) {
+	for _, c := range transferErrors {
+		err := transferError(c.errno, true)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%v is %v, want %v", c.errno, err, c.want)
+		}
+		if got, want := NotDelivered(err), c.errno == unix.ENXIO || c.errno == unix.EAGAIN; got != want {
+			t.Errorf("%v proves that nothing was delivered: %v", c.errno, got)
+		}
+		if got, want := NotDelivered(transferError(c.errno, false)), c.errno == unix.EAGAIN; got != want {
+			t.Errorf("%v of any byte proves that nothing was delivered: %v", c.errno, got)
+		}
+	}
+}
+
 func TestDeviceShortWrite(t *testing.T) {
 	eachFraming(t, func(t *testing.T, s *deviceStandIn) {
 		s.device.write = func(_ int, b []byte) (int, error) { return len(b) - 1, nil }

@@ -17,9 +17,26 @@
 //     ErrNotAcknowledged, ErrArbitrationLost, ErrStuck, ErrTooLong and
 //     ErrClosed; where the system said something, it is an *OpError that
 //     unwraps to both. io.EOF from ReadFrames means the device has ended.
+//  5. An error of WriteFrame for which NotDelivered is true proves that no node
+//     has the frame. Every other error leaves that open.
 //
 // What a transport can tell beyond Transport, it tells as a Counter, a Warner or
 // a Switcher.
+//
+// # What a failed write says
+//
+// Lost arbitration (EAGAIN) and a NACK of the address byte prove that the frame
+// was not delivered. A NACK of the last byte, a time-out and any other failure do
+// not. What is known of a NACK:
+//
+//   - ipmb-dev, ipmb-device and slave-mqueue return the errno of the I2C adapter.
+//     The adapters of Aspeed (i2c-aspeed.c) and on GPIO lines (i2c-gpio.c) have
+//     ENXIO for the address byte alone, and EIO for a later one, which is
+//     ErrStuck. Of the other adapters many have ENXIO or EREMOTEIO for both:
+//     of these a NACK is ErrNotAcknowledged, and proves nothing.
+//   - ipmb-device with the switch IgnoreNACK reports no NACK at all.
+//   - A socket knows no NACK. A Bus, and the faults of an Injector, have that of
+//     the address byte only.
 //
 // # The kernel's devices
 //

@@ -21,7 +21,8 @@ type Faults struct {
 	// Corrupt: some bits of one byte are inverted, not of the address, so that
 	// the frame arrives and either checksum of IPMB shows it.
 	Corrupt float64
-	// NotAcknowledge: nothing is sent and the writer gets ErrNotAcknowledged.
+	// NotAcknowledge: nothing is sent and the writer gets
+	// ErrAddressNotAcknowledged.
 	NotAcknowledge float64
 	// LoseArbitration: nothing is sent and the writer gets ErrArbitrationLost.
 	LoseArbitration float64

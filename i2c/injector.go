@@ -62,7 +62,7 @@ func (i *Injector) WriteFrame(frame []byte) error {
 	case faultDrop:
 		return nil
 	case faultNotAcknowledge:
-		return ErrNotAcknowledged
+		return ErrAddressNotAcknowledged
 	case faultLoseArbitration:
 		return ErrArbitrationLost
 	case faultDelay:
@@ -170,6 +170,16 @@ func (i *Injector) sendLate(f *lateFrame) {
 	if waits {
 		_ = i.write(f.frame)
 	}
+}
+
+// Limits implements Transport. A request that is sent twice may be answered
+// twice.
+func (i *Injector) Limits() Limits {
+	limits := i.Transport.Limits()
+	if i.faults.Duplicate > 0 && limits.CopyTime == NoCopies {
+		limits.CopyTime = DefaultCopyTime
+	}
+	return limits
 }
 
 // Counters implements Counter: the faults by kind, and the transport's own.

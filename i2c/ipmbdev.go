@@ -50,7 +50,9 @@ func (s system) openIPMBDev(path string) (Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newIPMBDev(path, file, s.protocolOf(path)), nil
+	d := newIPMBDev(path, file, s.protocolOf(path))
+	d.tellsAddress = s.tellsAddressNACKAt(path)
+	return d, nil
 }
 
 func newIPMBDev(path string, file *chardev.Device, protocol protocol) *ipmbDev {

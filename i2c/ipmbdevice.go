@@ -63,6 +63,7 @@ func (s system) openIPMBDevice(path string, switches Switches) (Transport, error
 		return nil, err
 	}
 	d := newIPMBDevice(path, file)
+	d.tellsAddress = s.tellsAddressNACKAt(path)
 	d.setAll(switches)
 	return d, nil
 }

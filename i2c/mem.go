@@ -76,14 +76,14 @@ func (b *Bus) send(from *memNode, frame []byte) error {
 	}
 	to := b.nodes[frame[0]>>1].Load()
 	if to == nil || to == from || frame[0]&1 != 0 {
-		return ErrNotAcknowledged
+		return ErrAddressNotAcknowledged
 	}
 	to.receive(frame)
 	return nil
 }
 
 func (b *Bus) sendAll(from *memNode, frame []byte) error {
-	err := ErrNotAcknowledged
+	err := ErrAddressNotAcknowledged
 	for i := range b.nodes {
 		if to := b.nodes[i].Load(); to != nil && to != from {
 			to.receive(frame)
@@ -164,7 +164,7 @@ func (s *memStation) WriteFrame(frame []byte) error {
 
 // Limits implements Transport.
 func (s *memStation) Limits() Limits {
-	return Limits{MaxFrame: memMaxFrame, GeneralCall: true}
+	return Limits{MaxFrame: memMaxFrame, GeneralCall: true, CopyTime: NoCopies}
 }
 
 // Counters implements Counter.

@@ -169,9 +169,9 @@ func hungUp(err error) bool {
 }
 
 // Limits implements Transport. What a general call reaches is the peer's
-// business; the socket carries it as any frame.
+// business; the socket carries it as any frame. It loses and doubles none.
 func (s *seqpacket) Limits() Limits {
-	return Limits{MaxFrame: seqpacketMaxFrame, GeneralCall: true}
+	return Limits{MaxFrame: seqpacketMaxFrame, GeneralCall: true, CopyTime: NoCopies}
 }
 
 // Counters implements Counter.

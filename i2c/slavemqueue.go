@@ -38,6 +38,8 @@ type slaveMqueue struct {
 	adapterPath string
 	adapter     *os.File
 	closing     sync.Once
+	// tellsAddress: the adapter has ENXIO for a NACK of the address byte alone.
+	tellsAddress bool
 
 	drain *drain
 	pread func(fd int, b []byte, offset int64) (int, error)
@@ -70,7 +72,9 @@ func (s system) openSlaveMqueue(path string) (Transport, error) {
 		adapter.Close()
 		return nil, &OpError{Op: "open", Device: path, Err: err}
 	}
-	return newSlaveMqueue(path, attribute, adapterPath, adapter), nil
+	m := newSlaveMqueue(path, attribute, adapterPath, adapter)
+	m.tellsAddress = s.tellsAddressNACKOf(client.Bus)
+	return m, nil
 }
 
 func newSlaveMqueue(path string, attribute *chardev.Device, adapterPath string, adapter *os.File) *slaveMqueue {
@@ -123,7 +127,7 @@ func (m *slaveMqueue) WriteFrame(frame []byte) error {
 	case err != nil:
 		return controlError("write", m.adapterPath, err)
 	case m.err != nil:
-		return &OpError{Op: "write", Device: m.adapterPath, Kind: transferError(m.err), Err: m.err}
+		return &OpError{Op: "write", Device: m.adapterPath, Kind: transferError(m.err, m.tellsAddress), Err: m.err}
 	}
 	return nil
 }

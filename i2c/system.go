@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -54,6 +57,42 @@ func driver(folder string) string {
 		return ""
 	}
 	return filepath.Base(link)
+}
+
+// addressNACKDrivers are the drivers of adapters that report a NACK of the address
+// byte as ENXIO, as Documentation/i2c/fault-codes.rst has it, and one of a later
+// byte as EIO: drivers/i2c/busses/i2c-aspeed.c and i2c-gpio.c (on i2c-algo-bit.c).
+// Many others, i2c-imx.c and i2c-npcm7xx.c among them, have one errno for both.
+var addressNACKDrivers = []string{"aspeed-i2c-bus", "i2c-gpio"}
+
+// tellsAddressNACK reports whether an adapter, whose folder of sysfs is given, is
+// known to tell a NACK of the address byte from one of a later byte. A channel of
+// a multiplexer does as the adapter before it, in whose folder it is.
+func tellsAddressNACK(adapter string) bool {
+	for isAdapter(adapter) {
+		adapter = filepath.Dir(adapter)
+	}
+	return slices.Contains(addressNACKDrivers, driver(adapter))
+}
+
+// isAdapter reports whether a folder of sysfs has the name of an adapter, i2c-N.
+func isAdapter(folder string) bool {
+	number, ok := strings.CutPrefix(filepath.Base(folder), "i2c-")
+	_, err := strconv.Atoi(number)
+	return ok && err == nil
+}
+
+// tellsAddressNACKAt is tellsAddressNACK of the adapter that the character device
+// at path writes to.
+func (s system) tellsAddressNACKAt(path string) bool {
+	client, err := s.client(path)
+	return err == nil && tellsAddressNACK(filepath.Dir(client))
+}
+
+// tellsAddressNACKOf is tellsAddressNACK of the adapter with a number.
+func (s system) tellsAddressNACKOf(bus int) bool {
+	adapter, err := filepath.EvalSymlinks(filepath.Join(s.root, fmt.Sprintf("%s/i2c-%d", devices, bus)))
+	return err == nil && tellsAddressNACK(adapter)
 }
 
 func exists(path string) bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -84,4 +85,36 @@ func (m *machine) node(bus int, folder string) (path string) {
 	m.link("../../../bus/i2c/devices/"+filepath.Base(folder), filepath.Join(misc, "device"))
 	m.link(misc, m.path("/sys/dev/char/5:2"))
 	return path
+}
+
+// Whether a NACK was that of the address byte is known of some adapters.
+func TestTellsAddressNACK(t *testing.T) {
+	for _, c := range []struct {
+		name, adapter, driver string
+		want                  bool
+	}{
+		{"an adapter that tells", "1e78a080.i2c-bus/i2c-4", "aspeed-i2c-bus", true},
+		{"behind multiplexers", "1e78a080.i2c-bus/i2c-4/i2c-20/i2c-31", "aspeed-i2c-bus", true},
+		{"whose device has the name of its driver", "i2c-gpio.0/i2c-4", "i2c-gpio", true},
+		{"one that has one errno for all bytes", "30a20000.i2c/i2c-4", "imx-i2c", false},
+		{"one without a driver", "virtual/i2c-4", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMachine(t)
+			adapter := m.path("/sys/devices/" + c.adapter)
+			m.folder(filepath.Join(adapter, "4-1010"))
+			if c.driver != "" {
+				m.link("../../bus/platform/drivers/"+c.driver, filepath.Join(m.path("/sys/devices"), strings.Split(c.adapter, "/")[0], "driver"))
+			}
+			m.link(adapter, m.path(devices+"/i2c-4"))
+			if got := m.tellsAddressNACKOf(4); got != c.want {
+				t.Errorf("the adapter tells: %v", got)
+			}
+			m.link(filepath.Join(adapter, "4-1010"), m.path(devices+"/4-1010"))
+			path := m.node(4, "4-1010")
+			if got := m.tellsAddressNACKAt(path); got != c.want {
+				t.Errorf("the device's adapter tells: %v", got)
+			}
+		})
+	}
 }

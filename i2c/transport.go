@@ -1,11 +1,20 @@
 package i2c
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"time"
+)
 
-// Errors of a transfer, as the bus saw it.
+// Errors of a transfer, as the bus saw it. NotDelivered tells which of them prove
+// that nothing was delivered.
 var (
-	// ErrNotAcknowledged: nobody took the frame. Nothing was delivered.
+	// ErrNotAcknowledged: a byte was not acknowledged. If it was the last one, the
+	// node has the frame all the same.
 	ErrNotAcknowledged = errors.New("not acknowledged")
+	// ErrAddressNotAcknowledged is the ErrNotAcknowledged of a driver that tells
+	// that it was the address byte: nobody is there. Nothing was delivered.
+	ErrAddressNotAcknowledged = fmt.Errorf("address %w", ErrNotAcknowledged)
 	// ErrArbitrationLost: another master won the bus. Nothing was delivered.
 	ErrArbitrationLost = errors.New("arbitration lost")
 	// ErrStuck: the bus did not carry the frame in the time the driver gives
@@ -13,9 +22,20 @@ var (
 	ErrStuck = errors.New("bus stuck")
 	// ErrTooLong: the frame is longer than Limits.MaxFrame. Nothing was sent.
 	ErrTooLong = errors.New("frame too long for the transport")
-	// ErrClosed: the transport was closed.
+	// ErrClosed: the transport was closed. Nothing was sent.
 	ErrClosed = errors.New("transport closed")
 )
+
+// NotDelivered reports whether an error of WriteFrame proves that no node has
+// received the frame. All other failures leave it open.
+func NotDelivered(err error) bool {
+	for _, proof := range []error{ErrAddressNotAcknowledged, ErrArbitrationLost, ErrTooLong, ErrClosed} {
+		if errors.Is(err, proof) {
+			return true
+		}
+	}
+	return false
+}
 
 // OpError is a failure that the system reported.
 type OpError struct {
@@ -56,6 +76,26 @@ type Limits struct {
 	MaxFrame int
 	// GeneralCall: a frame to address 00h reaches every node on the bus.
 	GeneralCall bool
+	// CopyTime is how long after a frame a copy of it may arrive: a node on I2C
+	// that has missed the acknowledgement of its frame writes it again. 0 is
+	// DefaultCopyTime, NoCopies is that each frame arrives once.
+	CopyTime time.Duration
+}
+
+const (
+	// DefaultCopyTime is long enough for a node that tries again at once, or after
+	// the 20 ms of facebook's ipmbd and a frame of another node in between.
+	DefaultCopyTime = 40 * time.Millisecond
+	// NoCopies says of a transport that it delivers each frame once.
+	NoCopies time.Duration = -1
+)
+
+// Copies is CopyTime with its default, 0 for no copies.
+func (l Limits) Copies() time.Duration {
+	if l.CopyTime == 0 {
+		return DefaultCopyTime
+	}
+	return max(l.CopyTime, 0)
 }
 
 // DirectWriter is a Transport whose writes need no wait as a rule, as those to a socket.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -297,4 +298,24 @@ func counted(t testing.TB, of Transport, name string) uint64 {
 		t.Fatalf("no counter %q", name)
 	}
 	return n
+}
+
+func TestCopies(t *testing.T) {
+	socket := Limits{CopyTime: NoCopies}
+	for _, c := range []struct {
+		name   string
+		limits Limits
+		want   time.Duration
+	}{
+		{"by default as on I2C", Limits{}, 40 * time.Millisecond},
+		{"as the transport says", Limits{CopyTime: time.Second}, time.Second},
+		{"never", socket, 0},
+		{"a bus in the process", attach(t, NewBus(), 0x20).Limits(), 0},
+		{"faults that double", Inject(attach(t, NewBus(), 0x20), Faults{Duplicate: 0.1}).Limits(), DefaultCopyTime},
+		{"other faults", Inject(attach(t, NewBus(), 0x20), Faults{Drop: 0.1}).Limits(), 0},
+	} {
+		if got := c.limits.Copies(); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
 }

@@ -209,7 +209,7 @@ func (e *Engine) start(c *Call, req *Request, unwanted error) error {
 	if req.GeneralCall {
 		c.policy.Tries = 1
 	}
-	if r.commands[c.key].hasWaiters() || !e.assignFree(r, c, req.NoWait) {
+	if r.commands[c.key].hasWaiters() || !e.assignFree(r, c) {
 		if err := e.wait(r, c, req.NoWait); err != nil {
 			e.counts.add(callsBusy)
 			return err
@@ -264,14 +264,12 @@ func (c *Call) prepare(e *Engine, r *responder, req *Request) {
 }
 
 // assignFree gives c a number if one is free.
-func (e *Engine) assignFree(r *responder, c *Call, force bool) bool {
-	sequence, ok, rested := r.take(c.key, e.now(), force)
-	if !ok {
-		e.awaitRest(r, rested)
-		return false
+func (e *Engine) assignFree(r *responder, c *Call) bool {
+	sequence, ok := e.take(r, c.key, e.now())
+	if ok {
+		e.assign(r, c, sequence)
 	}
-	e.assign(r, c, sequence)
-	return true
+	return ok
 }
 
 // assign gives c its number and sends it to the bus.
@@ -289,19 +287,27 @@ func (e *Engine) enqueue(c *Call) {
 	e.outbox.addCall(c)
 }
 
-// wait puts c in line for a number.
+// wait puts c in line for a number. A call that is not to wait stands in line
+// for no longer than a number rests, anew after a copy, and only if there is one
+// for it.
 func (e *Engine) wait(r *responder, c *Call, noWait bool) error {
+	patience := c.policy.Duration()
 	if noWait {
-		return ErrBusy
+		state := r.commands[c.key]
+		if state == nil || state.resting() <= state.waiting {
+			return ErrBusy
+		}
+		patience = 2 * e.copyTime
 	}
-	state := r.command(c.key)
+	state := e.command(r, c.key)
 	if state.waiting >= e.config.MaxWaiting {
 		return ErrBusy
 	}
 	state.waiting++
 	r.waiting = append(r.waiting, c)
 	c.state = stateWaiting
-	e.set(&c.deadline, e.now()+c.policy.Duration())
+	e.set(&c.deadline, e.now()+patience)
+	e.arm(state)
 	return nil
 }
 
@@ -309,7 +315,10 @@ func (e *Engine) wait(r *responder, c *Call, noWait bool) error {
 func (c *Call) expire(e *Engine, now time.Duration) {
 	switch c.state {
 	case stateWaiting:
-		e.end(c, ErrBusy, now)
+		// A number may be free from this very moment on.
+		if e.admit(c.responder, now); c.state == stateWaiting {
+			e.end(c, ErrBusy, now)
+		}
 	case statePausing:
 		c.second = true
 		e.enqueue(c)
@@ -339,7 +348,7 @@ func (e *Engine) endSlot(c *Call, now time.Duration) {
 func (c *Call) silence() error {
 	n := &c.responder.numbers[c.sequence]
 	switch {
-	case n.acknowledged > 0:
+	case n.acknowledged:
 		return ErrTimeout
 	case n.writing || c.failure == nil:
 		return ErrStuck
@@ -351,8 +360,8 @@ func (c *Call) silence() error {
 func (e *Engine) answered(c *Call, f Frame) {
 	now := e.now()
 	n := &c.responder.numbers[c.sequence]
-	n.answers++
-	n.answeredIn = e.batch
+	n.answers.add(e.readAt)
+	c.responder.hear(now)
 	c.accept(e)
 	c.response = ipmi.Response{Code: f.Code, Data: f.Data}
 	if c.done == nil {

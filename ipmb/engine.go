@@ -138,10 +138,14 @@ type Engine struct {
 	mu         sync.Mutex
 	address    ipmi.Address
 	policy     Policy
-	occupied   bool   // by a Run, until it returns
-	running    bool   // calls and requests are taken
-	batch      uint64 // of frames, counted as they are read
+	occupied   bool          // by a Run, until it returns
+	running    bool          // calls and requests are taken
+	batch      uint64        // of frames, counted as they are read
+	readAt     time.Duration // when the last batch was read
 	limits     i2c.Limits
+	copyTime   time.Duration // how long after an answer its copy may come
+	broadcasts map[commandKey]*broadcast
+	spare      []*command // states that no command needs now
 	deadlines  deadlines
 	responders [128]*responder // by address >> 1
 	outbox     outbox
@@ -149,7 +153,7 @@ type Engine struct {
 	handlers   slots
 	patient    slots         // of requests with Patience
 	callbacks  []callback    // to be called when the mutex is free
-	spare      []callback    // memory for them
+	unused     []callback    // memory for them
 	unanswered int           // requests in handlers that no answer was given for
 	deferrals  int           // requests that wait for Respond
 	drained    chan struct{} // nil but in Drain; closed when no answer is owed
@@ -165,6 +169,7 @@ func New(config Config) *Engine {
 		address: config.Address,
 		policy:  config.Policy,
 	}
+	e.broadcasts = make(map[commandKey]*broadcast)
 	e.calls.New = func() any { return newCall() }
 	e.deadlines.sleepsUntil = math.MaxInt64
 	e.handlers.limit, e.patient.limit = config.MaxHandlers, config.MaxHandlers
@@ -217,6 +222,7 @@ func (e *Engine) open(t i2c.Transport) error {
 	if own := e.config.MaxFrame; own != 0 {
 		e.limits.MaxFrame = min(own, limits.MaxFrame)
 	}
+	e.copyTime = limits.Copies()
 	e.outbox.open(t)
 	return nil
 }
@@ -263,14 +269,14 @@ func (e *Engine) unlock() {
 	e.writeDirect()
 	for len(e.callbacks) > 0 {
 		callbacks := e.callbacks
-		e.callbacks, e.spare = e.spare, nil
+		e.callbacks, e.unused = e.unused, nil
 		e.mu.Unlock()
 		for _, c := range callbacks {
 			c.run()
 		}
 		clear(callbacks)
 		e.mu.Lock()
-		e.spare = callbacks[:0]
+		e.unused = callbacks[:0]
 	}
 	e.mu.Unlock()
 }

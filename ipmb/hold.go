@@ -1,7 +1,7 @@
 package ipmb
 
 import (
-	"slices"
+	"math"
 	"time"
 
 	"ipmbd/ipmi"
@@ -11,98 +11,153 @@ const (
 	// holdTime keeps a number from reuse while its answer may be on its way:
 	// the sequence number expiration and a margin.
 	holdTime = sequenceExpiration + time.Second
+	// copyWindow is the time in which two answers count as one: how long after
+	// an answer its copy may come on I2C (i2c.DefaultCopyTime), and a margin.
+	copyWindow = 50 * time.Millisecond
 	// serialHolds is how many numbers of one command time-outs may hold before
 	// its calls go one at a time: those that remain outlast a hold.
 	serialHolds = 48
-	// maxHolds bounds the memory that the holds of one responder take.
-	maxHolds = 4096
+	// tidyTime is how long the state of a command is kept after its last hold,
+	// for the next one.
+	tidyTime = time.Second
 )
 
-// hold keeps a number from being given to the same command again.
+// hold keeps a number from being given to the same command again. A command
+// has one hold for a number at most, so that nobody's holds take the numbers of
+// another command, and all holds of a responder have a bound: 64 for each command.
 type hold struct {
-	deadline
-	responder    *responder
-	key          commandKey
 	sequence     uint8
 	lun          ipmi.LUN
 	requesterLUN ipmi.LUN
-	expected     int    // answers until the hold ends; 0 holds for its time
-	answeredIn   uint64 // the batch that brought the last answer
+	expected     uint8 // transmissions that may still be answered; 0 is a rest
+	answers      answers
+	until        time.Duration
 }
 
-// hold holds a number for its command for holdTime, or until the answers that
-// are expected have come.
-func (e *Engine) hold(r *responder, sequence uint8, expected int, now time.Duration) {
+// rests reports whether nothing but copies of answers may come.
+func (h *hold) rests() bool { return h.expected == 0 }
+
+// hold holds a number for its command until the answers that are expected have
+// come, and the last of them cannot come again; at most until the given time.
+func (e *Engine) hold(r *responder, sequence uint8, expected int, until time.Duration) {
 	n := &r.numbers[sequence]
-	h := &hold{
-		responder:    r,
-		key:          n.key,
+	c := e.command(r, n.key)
+	c.held |= 1 << sequence
+	c.holds = append(c.holds, hold{
 		sequence:     sequence,
 		lun:          n.lun,
 		requesterLUN: n.requesterLUN,
-		expected:     expected,
-		answeredIn:   n.answeredIn,
+		expected:     uint8(min(expected, math.MaxUint8)),
+		answers:      n.answers,
+		until:        until,
+	})
+	if n.answers.count == 0 {
+		c.silent++
 	}
-	h.owner = h
-	c := r.command(n.key)
-	c.held |= 1 << sequence
-	c.holds = append(c.holds, h)
-	if expected == 0 {
-		c.timeouts++
-	}
-	r.holds++
-	e.set(&h.deadline, now+holdTime)
+	c.earliest = min(c.earliest, until)
+	e.arm(c)
 }
 
-// expire ends the hold.
-func (h *hold) expire(e *Engine, now time.Duration) {
-	r := h.responder
-	c := r.commands[h.key]
-	c.held &^= 1 << h.sequence
-	c.holds = slices.DeleteFunc(c.holds, func(other *hold) bool { return other == h })
-	if h.expected == 0 {
-		c.timeouts--
+// rest holds a number for as long as a copy of its answer may come.
+func (e *Engine) rest(r *responder, sequence uint8, now time.Duration) {
+	if until := r.numbers[sequence].answers.last + e.copyTime; until > now {
+		e.hold(r, sequence, 0, until)
 	}
-	r.holds--
-	r.forget(h.key, c)
-	e.admit(r, now)
+}
+
+// arm makes the command wake up when a hold ends, if calls wait for that, or to
+// be tidied up. One that wakes up too early is armed again.
+func (e *Engine) arm(c *command) {
+	if len(c.holds) == 0 {
+		return
+	}
+	at := c.earliest
+	if c.waiting == 0 {
+		at += tidyTime
+	}
+	if c.place == 0 || at < c.at {
+		e.set(&c.deadline, at)
+	}
+}
+
+// expire lets go of the numbers whose holds have ended, and lets calls have
+// them.
+func (c *command) expire(e *Engine, now time.Duration) {
+	r := c.responder
+	c.release(now)
+	if c.waiting > 0 {
+		e.admit(r, now)
+	}
+	if r.commands[c.key] == c { // else it has been forgotten
+		e.arm(c)
+		e.forgetCommand(c)
+	}
+}
+
+// release ends the holds whose time has passed.
+func (c *command) release(now time.Duration) {
+	if now < c.earliest {
+		return
+	}
+	c.earliest = math.MaxInt64
+	kept := c.holds[:0]
+	for _, h := range c.holds {
+		if h.until > now {
+			kept = append(kept, h)
+			c.earliest = min(c.earliest, h.until)
+			continue
+		}
+		c.held &^= 1 << h.sequence
+		if h.answers.count == 0 {
+			c.silent--
+		}
+	}
+	c.holds = kept
 }
 
 // late takes an answer to a call that has ended, and reports whether f is one.
-func (e *Engine) late(r *responder, f Frame, now time.Duration) bool {
+func (e *Engine) late(r *responder, f Frame) bool {
 	key := keyOf(f.NetFn.Request(), f.Command)
 	n := &r.numbers[f.Sequence]
 	if n.call == nil && n.writing && n.key == key && n.lun == f.SourceLUN && n.requesterLUN == f.DestinationLUN {
-		if n.answeredIn != e.batch {
-			n.answers++
-			n.answeredIn = e.batch
-		}
+		n.answers.add(e.readAt)
+		r.hear(e.readAt)
 		return true
 	}
 	c := r.commands[key]
 	if c == nil || c.held&(1<<f.Sequence) == 0 {
 		return false
 	}
-	for _, h := range c.holds {
-		if h.sequence != f.Sequence || h.lun != f.SourceLUN || h.requesterLUN != f.DestinationLUN {
-			continue
+	for i := range c.holds {
+		h := &c.holds[i]
+		if h.sequence == f.Sequence && h.lun == f.SourceLUN && h.requesterLUN == f.DestinationLUN {
+			r.hear(e.readAt)
+			e.lateFor(c, h)
+			return true
 		}
-		e.lateFor(h, now)
-		return true
 	}
 	return false
 }
 
-// lateFor counts an answer that a hold waits for. One that was read together
-// with the answer before is that answer once more, not another transmission's.
-func (e *Engine) lateFor(h *hold, now time.Duration) {
-	switch {
-	case h.expected == 0 || h.answeredIn == e.batch:
-	case h.expected == 1:
-		e.unset(&h.deadline)
-		h.expire(e, now)
-	default:
+// lateFor notes an answer under a number that is held. The number rests after
+// each, and is free when the last one that is expected has come and nothing
+// followed.
+func (e *Engine) lateFor(c *command, h *hold) {
+	counted := h.answers.count
+	if counted == 0 {
+		c.silent--
+	}
+	h.answers.add(e.readAt)
+	rested := e.readAt + e.copyTime
+	if h.answers.count > counted && h.expected > 0 {
 		h.expected--
-		h.answeredIn = e.batch
+		if h.rests() {
+			h.until = rested
+		}
+	}
+	h.until = max(h.until, rested)
+	c.earliest = min(c.earliest, h.until)
+	if c.waiting > 0 {
+		e.admit(c.responder, e.now())
 	}
 }

@@ -132,9 +132,9 @@ func TestHold(t *testing.T) {
 	})
 
 	for name, deaf := range map[string]node{
-		"nothing acknowledged holds nothing":    nack,
-		"lost arbitration holds nothing":        outbid,
-		"nothing that got stuck holds anything": broken,
+		"nothing acknowledged holds nothing":                              nack,
+		"lost arbitration holds nothing":                                  outbid,
+		"a byte not acknowledged by a responder unheard of holds nothing": nackByte,
 	} {
 		story(t, name, ipmb.Config{}, func(t *testing.T, w *world) {
 			w.place(me, deaf)
@@ -154,6 +154,12 @@ func TestHold(t *testing.T) {
 			}
 		})
 	}
+
+	story(t, "what got stuck may have been delivered", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.place(me, broken)
+		w.do(ask(me, cmdA)).failed(ipmb.ErrStuck).at(wholePolicy)
+		w.expectHeld(w.numbers(me)[0], me, cmdA, wholePolicy+expired)
+	})
 
 	story(t, "a number that is held is in nobody's way when it is free again", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, silent)

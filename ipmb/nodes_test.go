@@ -14,8 +14,11 @@ import (
 // How nodes behave. Answers carry the data of their request, so that each
 // answer says whose it is.
 
-// nack does not acknowledge.
-func nack(*bus, []byte) error { return i2c.ErrNotAcknowledged }
+// nack does not acknowledge its address.
+func nack(*bus, []byte) error { return i2c.ErrAddressNotAcknowledged }
+
+// nackByte does not acknowledge some byte.
+func nackByte(*bus, []byte) error { return i2c.ErrNotAcknowledged }
 
 // outbid wins the arbitration against each frame.
 func outbid(*bus, []byte) error { return i2c.ErrArbitrationLost }

@@ -24,6 +24,7 @@ func (e *Engine) receiveBatch(batch *i2c.Batch) {
 	defer e.receiving.Unlock()
 	e.mu.Lock()
 	e.batch++
+	e.readAt = e.now()
 	e.mu.Unlock()
 	for _, b := range batch.Frames() {
 		e.receiveFrame(b)
@@ -100,10 +101,10 @@ func (e *Engine) receiveResponse(f Frame) fate {
 		c := n.call
 		switch {
 		// What was read before the request was sent is not its answer.
-		case c != nil && n.sentIn != e.batch && c.isAnsweredBy(f):
+		case c != nil && n.sentIn != e.batch && !n.shared && c.isAnsweredBy(f):
 			e.answered(c, f)
 			return taken
-		case e.late(r, f, e.now()):
+		case e.late(r, f):
 			e.counts.add(responsesLate)
 			return taken
 		}

@@ -1,33 +1,30 @@
 package ipmb
 
 import (
+	"math"
+	"math/bits"
 	"slices"
 	"time"
 
 	"ipmbd/ipmi"
 )
 
-const (
-	// restTime is how long a number rests for its command after its answer, if
-	// fewer than restUses other numbers were used meanwhile: a responder whose
-	// write of the answer failed by mistake writes it again within
-	// milliseconds.
-	restTime = 10 * time.Millisecond
-	restUses = 16
-)
+// presenceTime is how long after its last sign of life a responder counts as
+// present: see number.possible.
+const presenceTime = holdTime
 
 // responder is what the engine keeps for an address that it sends to: 64
 // sequence numbers, and the calls that wait for one of them or for the bus.
 type responder struct {
 	numbers  [SequenceNumbers]number
-	idle     []uint8                 // numbers nobody uses, the longest unused first
+	idle     []uint8                 // numbers that no call has, the longest unused first
 	commands map[commandKey]*command // those with holds or waiters
-	holds    int
-	waiting  []*Call // for a number, in order of arrival
-	passes   uint64  // of admit over them
-	rested   rest    // when a number that a call waits for has rested
-	uses     uint64  // numbers given out so far
-	queue    []*Call // for the bus, in order
+	waiting  []*Call                 // for a number, in order of arrival
+	passes   uint64                  // of admit over them
+	queue    []*Call                 // for the bus, in order
+
+	heard     bool          // it has acknowledged or answered a request
+	lastHeard time.Duration // when it did so last
 
 	messaged    bool          // a call to it had our LUN 2
 	lastMessage time.Duration // when the last of these ended, or now begins
@@ -48,31 +45,62 @@ type number struct {
 	key          commandKey
 	lun          ipmi.LUN
 	requesterLUN ipmi.LUN
-	acknowledged int    // transmissions that the bus took
-	answers      int    // answers that came
+	acknowledged bool   // the bus took a transmission
+	delivered    int    // transmissions that the responder has, or may have
+	refused      int    // transmissions of which the driver does not know
 	sentIn       uint64 // the batch that was read last when it was first transmitted
-	answeredIn   uint64 // the batch that brought the last answer
-	released     time.Duration
-	releasedUse  uint64 // responder.uses then
+	shared       bool   // with a broadcast, whose answers look like the call's
+	answers      answers
 }
+
+// answers counts the transmissions that have been answered, as far as the
+// answers show it.
+type answers struct {
+	count int
+	last  time.Duration // when the last answer, or a copy of one, came
+}
+
+// add notes an answer that came at a given time. An answer soon after another
+// may be a copy of it, or a second answer to the same transmission: it does not
+// count.
+func (a *answers) add(at time.Duration) {
+	if a.count == 0 || at-a.last >= copyWindow {
+		a.count++
+	}
+	a.last = at
+}
+
+// possible is how many transmissions the responder may have received. A NACK of
+// which the driver does not tell the byte may follow a frame that was received
+// whole; from a responder that is not there it is none, so that a scan of absent
+// addresses holds no numbers.
+func (n *number) possible(r *responder, now time.Duration) int {
+	if n.acknowledged || n.answers.count > 0 || r.isPresent(now) {
+		return n.delivered + n.refused
+	}
+	return n.delivered
+}
+
+// isPresent reports whether the responder was heard of lately.
+func (r *responder) isPresent(now time.Duration) bool {
+	return r.heard && now-r.lastHeard < presenceTime
+}
+
+// hear notes a sign of life.
+func (r *responder) hear(now time.Duration) { r.heard, r.lastHeard = true, now }
 
 // command is the state of a network function and command of a responder.
 type command struct {
-	held     uint64 // numbers held, bit n for number n
-	timeouts int    // of these, by time-outs
-	holds    []*hold
-	waiting  int    // calls that wait for a number
-	pass     uint64 // the last pass of admit that found no number for it
-}
-
-// rest wakes the calls that wait for a number which rests.
-type rest struct {
-	deadline
+	deadline  // of the next hold to end, while calls wait; else for tidying up
 	responder *responder
+	key       commandKey
+	held      uint64        // numbers with a hold, bit n for number n
+	holds     []hold        // one for each bit of held
+	earliest  time.Duration // no hold ends before this
+	silent    int           // holds without any answer
+	waiting   int           // calls that wait for a number
+	pass      uint64        // the last pass of admit that found no number for it
 }
-
-// expire lets the calls try again.
-func (d *rest) expire(e *Engine, now time.Duration) { e.admit(d.responder, now) }
 
 func newResponder() *responder {
 	r := &responder{
@@ -82,101 +110,105 @@ func newResponder() *responder {
 	for i := range r.idle {
 		r.idle[i] = uint8(i)
 	}
-	r.rested.owner, r.rested.responder = &r.rested, r
 	return r
 }
 
+// maxSpare bounds the states of commands that are kept for reuse.
+const maxSpare = 64
+
 // command is the state for key, made where there is none.
-func (r *responder) command(key commandKey) *command {
+func (e *Engine) command(r *responder, key commandKey) *command {
 	c := r.commands[key]
-	if c == nil {
-		c = new(command)
-		r.commands[key] = c
+	if c != nil {
+		return c
 	}
+	if last := len(e.spare) - 1; last >= 0 {
+		c = e.spare[last]
+		e.spare = e.spare[:last]
+	} else {
+		c = new(command)
+		c.owner = c
+	}
+	c.responder, c.key = r, key
+	c.earliest = math.MaxInt64
+	c.pass = 0
+	r.commands[key] = c
 	return c
+}
+
+// forget drops the state of a command if it says nothing.
+func (e *Engine) forgetCommand(c *command) {
+	if len(c.holds) > 0 || c.waiting > 0 {
+		return
+	}
+	e.unset(&c.deadline)
+	delete(c.responder.commands, c.key)
+	c.responder = nil
+	if len(e.spare) < maxSpare {
+		e.spare = append(e.spare, c)
+	}
 }
 
 // hasWaiters reports whether calls wait for a number. c may be nil.
 func (c *command) hasWaiters() bool { return c != nil && c.waiting > 0 }
 
-// forget drops the state for key if it says nothing.
-func (r *responder) forget(key commandKey, c *command) {
-	if c.held == 0 && c.waiting == 0 {
-		delete(r.commands, key)
-	}
-}
-
-// take gives out the longest unused number that is not held for key and has
-// rested. Where there is none it says when one will have, if one will: a call
-// that cannot wait takes it with force.
-func (r *responder) take(key commandKey, now time.Duration, force bool) (sequence uint8, ok bool, rested time.Duration) {
-	var held uint64
+// take gives out the longest unused number under which no answer to a former
+// call of the command can come.
+func (e *Engine) take(r *responder, key commandKey, now time.Duration) (sequence uint8, ok bool) {
+	held := e.broadcastHolds(key)
 	if c := r.commands[key]; c != nil {
-		if c.timeouts >= serialHolds && r.inUse(key) {
-			return 0, false, 0
+		c.release(now)
+		if c.silent >= serialHolds && r.inUse(key) {
+			return 0, false
 		}
-		held = c.held
+		held |= c.held
 	}
-	if r.holds >= maxHolds {
-		return 0, false, 0
-	}
-	resting := -1
 	for i, sequence := range r.idle {
-		switch {
-		case held&(1<<sequence) != 0:
-		case !r.rests(sequence, key, now):
-			return r.giveOut(i), true, 0
-		case resting < 0:
-			resting = i
+		if held&(1<<sequence) == 0 {
+			r.idle = slices.Delete(r.idle, i, i+1)
+			return sequence, true
 		}
 	}
-	switch {
-	case resting < 0:
-		return 0, false, 0
-	case force:
-		return r.giveOut(resting), true, 0
-	}
-	return 0, false, r.numbers[r.idle[resting]].released + restTime
+	return 0, false
 }
 
-// rests reports whether another copy of the last answer with a number may
-// still come, and be taken for the answer to a call of key.
-func (r *responder) rests(sequence uint8, key commandKey, now time.Duration) bool {
-	n := &r.numbers[sequence]
-	return n.answers > 0 && n.key == key && r.uses-n.releasedUse < restUses && now-n.released < restTime
-}
-
-// giveOut takes the i-th idle number.
-func (r *responder) giveOut(i int) uint8 {
-	sequence := r.idle[i]
-	r.idle = slices.Delete(r.idle, i, i+1)
-	r.uses++
-	return sequence
-}
+// isIdle reports whether no call has a number.
+func (n *number) isIdle() bool { return n.call == nil && !n.writing }
 
 // inUse reports whether a call of key has a number.
 func (r *responder) inUse(key commandKey) bool {
 	for i := range r.numbers {
-		if n := &r.numbers[i]; (n.call != nil || n.writing) && n.key == key {
+		if n := &r.numbers[i]; !n.isIdle() && n.key == key {
 			return true
 		}
 	}
 	return false
 }
 
+// resting is how many numbers that no call has will be free for the command
+// after a rest.
+func (c *command) resting() int {
+	var resting uint64
+	for i := range c.holds {
+		h := &c.holds[i]
+		if h.rests() && c.responder.numbers[h.sequence].isIdle() {
+			resting |= 1 << h.sequence
+		}
+	}
+	return bits.OnesCount64(resting)
+}
+
 // release gives back a number whose call has ended and whose write has
-// returned, or holds it where an answer may still come, and lets the next call
+// returned, holds it where an answer may still come, and lets the next call
 // have it.
 func (e *Engine) release(r *responder, sequence uint8, now time.Duration) {
 	n := &r.numbers[sequence]
-	switch {
-	case n.acknowledged == 0:
-	case n.answers == 0:
-		e.hold(r, sequence, 0, now)
-	case n.answers < n.acknowledged:
-		e.hold(r, sequence, n.acknowledged-n.answers, now)
+	switch missing := n.possible(r, now) - n.answers.count; {
+	case missing > 0:
+		e.hold(r, sequence, missing, now+holdTime)
+	case n.answers.count > 0:
+		e.rest(r, sequence, now)
 	}
-	n.released, n.releasedUse = now, r.uses
 	r.idle = append(r.idle, sequence)
 	e.admit(r, now)
 }
@@ -195,10 +227,10 @@ func (e *Engine) admit(r *responder, now time.Duration) {
 			i++
 			continue
 		}
-		sequence, ok, rested := r.take(c.key, now, false)
+		sequence, ok := e.take(r, c.key, now)
 		if !ok {
-			e.awaitRest(r, rested)
 			state.pass = r.passes
+			e.arm(state)
 			i++
 			continue
 		}
@@ -207,19 +239,12 @@ func (e *Engine) admit(r *responder, now time.Duration) {
 	}
 }
 
-// awaitRest makes admit run again when a number has rested; 0 is never.
-func (e *Engine) awaitRest(r *responder, rested time.Duration) {
-	if rested != 0 && (r.rested.place == 0 || rested < r.rested.at) {
-		e.set(&r.rested.deadline, rested)
-	}
-}
-
 // unwait takes c out of the line for a number.
 func (e *Engine) unwait(r *responder, c *Call) {
 	r.waiting = slices.DeleteFunc(r.waiting, func(other *Call) bool { return other == c })
 	state := r.commands[c.key]
 	state.waiting--
-	r.forget(c.key, state)
+	e.forgetCommand(state)
 	e.unset(&c.deadline)
 }
 

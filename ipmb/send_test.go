@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
@@ -54,7 +55,7 @@ func (e *endings) mustBe(t *testing.T, want error) {
 func TestSend(t *testing.T) {
 	story(t, "one call is sent time and again, to one engine and another", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, prompt)
-		second := &world{t: t, engine: ipmb.New(ipmb.Config{}), bus: newBus(t, i2c.Limits{MaxFrame: 239})}
+		second := &world{t: t, engine: ipmb.New(ipmb.Config{}), bus: newBus(t, i2c.Limits{MaxFrame: 239, CopyTime: i2c.NoCopies})}
 		second.place(me, prompt)
 		second.run()
 		defer second.stop()
@@ -149,24 +150,46 @@ func TestSend(t *testing.T) {
 // BenchmarkSend is BenchmarkEngine's one call in flight, by a call that is used
 // again.
 func BenchmarkSend(b *testing.B) {
-	roundTrip, stop := sendingRig(b)
-	defer stop()
-	b.ReportAllocs()
-	for b.Loop() {
-		roundTrip()
+	for name, copyTime := range copyTimes {
+		b.Run(name, func(b *testing.B) {
+			roundTrip, stop := sendingRig(b, copyTime)
+			defer stop()
+			b.ReportAllocs()
+			for b.Loop() {
+				roundTrip()
+			}
+		})
 	}
 }
 
+// copyTimes are those of a transport of which numbers rest, so short that they
+// are no limit, and of one of which they do not.
+var copyTimes = map[string]time.Duration{"rests": time.Microsecond, "no rests": i2c.NoCopies}
+
 func TestSendAllocatesNothing(t *testing.T) {
-	roundTrip, stop := sendingRig(t)
-	defer stop()
-	if n := testing.AllocsPerRun(1000, roundTrip); n != 0 {
-		t.Errorf("%v allocations", n)
+	for name, copyTime := range copyTimes {
+		roundTrip, stop := sendingRig(t, copyTime)
+		if n := testing.AllocsPerRun(1000, roundTrip); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+		stop()
 	}
+}
+
+// limited is a transport with another CopyTime.
+type limited struct {
+	i2c.Transport
+	copyTime time.Duration
+}
+
+func (l limited) Limits() i2c.Limits {
+	limits := l.Transport.Limits()
+	limits.CopyTime = l.copyTime
+	return limits
 }
 
 // sendingRig is an engine with a responder in the process.
-func sendingRig(t testing.TB) (roundTrip, stop func()) {
+func sendingRig(t testing.TB, copyTime time.Duration) (roundTrip, stop func()) {
 	wire := i2c.NewBus()
 	var out []byte
 	answer := func(frame []byte, reply func([]byte)) {
@@ -185,7 +208,7 @@ func sendingRig(t testing.TB) (roundTrip, stop func()) {
 	engine := ipmb.New(ipmb.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { _ = engine.Run(ctx, transport) })
+	running.Go(func() { _ = engine.Run(ctx, limited{transport, copyTime}) })
 	ended := make(chan error, 1)
 	c := ipmb.NewCall(func(_ ipmi.Response, err error) { ended <- err })
 	req := getDeviceID(me)

@@ -27,6 +27,7 @@ func TestSequence(t *testing.T) {
 		synctest.Wait()
 		long := w.numbers(me)[0]
 		w.used(63, me, cmdA)
+		synctest.Wait() // The last of them ends before its write has returned.
 		k.answer(w.bus, 0)
 		slowCall.answered()
 		next := w.used(63, me, cmdA)

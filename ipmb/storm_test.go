@@ -47,13 +47,13 @@ func someFrames([]byte) bool { return chance(5) }
 // someRequests picks 5 % of requests: all answers to these.
 func someRequests(id []byte) bool { return id[len(id)-1] < 13 }
 
-// hesitant is a responder that answers some transmissions after 300 ms, and
+// hesitant is a responder that answers some transmissions after 320 ms, and
 // all others at once.
 func hesitant(percent int) node {
 	return responder(func(b *bus, request []byte) {
 		d := rand.N(2 * ms)
 		if chance(percent) {
-			d = 300 * ms
+			d = 320 * ms
 		}
 		b.deliverAfter(d, echo(request).Append(nil))
 	})
@@ -177,7 +177,7 @@ func TestStorm(t *testing.T) {
 		})
 	}
 
-	story(t, "2 % of transmissions answered after 300 ms, 32 callers at full speed", ipmb.Config{}, func(t *testing.T, w *world) {
+	story(t, "2 % of transmissions answered after 320 ms, 32 callers at full speed", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.forgetWrites()
 		w.place(me, hesitant(2))
 		w.place(other, hesitant(2))

@@ -34,7 +34,7 @@ func TestAnswersReadTogether(t *testing.T) {
 		answer := echo(k.kept[0]).Append(nil)
 		w.deliver(answer, answer)
 		flights[0].answered()
-		time.Sleep(10 * ms) // until the number has rested
+		time.Sleep(ms)
 		synctest.Wait()
 		if sent := w.numbers(me); len(sent) != 65 || sent[64] != sent[0] {
 			t.Fatalf("the number of the first call is not in use again: %d", sent)

@@ -35,6 +35,12 @@ type delivery struct {
 	expires  time.Duration // when its number may mean another request
 	entry    *entry        // of the request that it answers, or nil
 	done     func(error)   // told how the delivery has ended, once; nil for nobody
+	// broadcast is the hold of the command, nil for an answer.
+	broadcast *broadcast
+	// mayHaveArrived: a write has failed of which the driver does not know whether
+	// the frame was delivered, the first time at firstFailed.
+	mayHaveArrived bool
+	firstFailed    time.Duration
 }
 
 // tell has the delivery's done told how it ended, if it has not been.
@@ -128,6 +134,13 @@ func (o *outbox) wake() {
 // hasWork reports whether something waits to be written.
 func (o *outbox) hasWork() bool { return len(o.deliveries) > 0 || len(o.turns) > 0 }
 
+// addRepeat puts a delivery first that has been written before: if the node has
+// it already, the copy is to come soon after it.
+func (o *outbox) addRepeat(d *delivery) {
+	o.deliveries = slices.Insert(o.deliveries, 0, d)
+	o.wake()
+}
+
 func (o *outbox) addCall(c *Call) {
 	r := c.responder
 	r.queue = append(r.queue, c)
@@ -156,10 +169,13 @@ func (o *outbox) wait() bool {
 
 // nextDelivery takes the delivery that may go now, nil if a call is due.
 func (o *outbox) nextDelivery() *delivery {
-	if len(o.deliveries) == 0 || len(o.turns) > 0 && o.inRow >= maxAnswersInRow {
+	if len(o.deliveries) == 0 {
 		return nil
 	}
 	d := o.deliveries[0]
+	if len(o.turns) > 0 && o.inRow >= maxAnswersInRow && d.tries == 0 {
+		return nil
+	}
 	o.deliveries = slices.Delete(o.deliveries, 0, 1)
 	o.inRow++
 	return d
@@ -368,16 +384,26 @@ func (e *Engine) departs(c *Call) {
 }
 
 // written takes the outcome of a write to the number it was made with. The
-// call may have ended meanwhile.
+// call may have ended meanwhile. A write that failed may have been delivered all
+// the same, unless the driver knows better.
 func (e *Engine) written(r *responder, sequence uint8, err error) {
 	n := &r.numbers[sequence]
+	now := e.now()
 	n.writing = false
-	if err == nil {
-		n.acknowledged++
+	switch {
+	case err == nil:
+		n.acknowledged = true
+		n.delivered++
+		r.hear(now)
+	case i2c.NotDelivered(err):
+	case errors.Is(err, ErrNotAcknowledged):
+		n.refused++
+	default:
+		n.delivered++
 	}
 	c := n.call
 	if c == nil {
-		e.release(r, sequence, e.now())
+		e.release(r, sequence, now)
 		return
 	}
 	c.state = stateListening
@@ -411,19 +437,46 @@ func (e *Engine) refused(c *Call) {
 // delivered takes the outcome of writing a delivery.
 func (e *Engine) delivered(d *delivery, err error) {
 	d.tries++
-	if err == nil || d.tries == deliveryTries || !e.outbox.isOpen {
+	again := e.now() + pause()
+	if err == nil || d.tries == deliveryTries || !e.outbox.isOpen || !d.mayRepeat(e, again, err) {
 		e.finish(d, err)
 		return
 	}
-	e.set(&d.deadline, e.now()+pause())
+	e.set(&d.deadline, again)
+}
+
+const (
+	// repeatTime is how long after a write by which the node may have got a frame
+	// the frame is written again: a later copy could be taken for another answer.
+	repeatTime = 25 * time.Millisecond
+	// longestWrite is how long the bus carries the longest frame, at 100 kHz, with
+	// a margin for a node that holds the clock. When a longer write fails nobody
+	// knows when the node got the frame, if it did.
+	longestWrite = 35 * time.Millisecond
+)
+
+// mayRepeat reports whether a delivery whose write has failed just now may be
+// written again at a given time. One that is not is no loss: who asks again gets
+// it.
+func (d *delivery) mayRepeat(e *Engine, again time.Duration, err error) bool {
+	if !i2c.NotDelivered(err) && !d.mayHaveArrived {
+		d.mayHaveArrived, d.firstFailed = true, e.now()
+		if e.now()-e.outbox.since > longestWrite {
+			return false
+		}
+	}
+	return !d.mayHaveArrived || again-d.firstFailed <= repeatTime
 }
 
 // expire is the end of the pause before the next write.
-func (d *delivery) expire(e *Engine, _ time.Duration) { e.outbox.addDelivery(d) }
+func (d *delivery) expire(e *Engine, _ time.Duration) { e.outbox.addRepeat(d) }
 
 func (e *Engine) finish(d *delivery, err error) {
 	e.outbox.pending--
 	d.tell(e, err)
+	if d.broadcast != nil {
+		d.broadcast.sent(e)
+	}
 	if d.entry != nil {
 		e.answerWritten(d.entry, err)
 	}

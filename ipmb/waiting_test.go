@@ -7,11 +7,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ipmbd/i2c"
 	"ipmbd/ipmb"
 )
 
 // rested is how long a number rests after its answer, in wait for a copy.
-const rested = 10 * ms
+const rested = i2c.DefaultCopyTime
 
 // occupy puts 64 calls on their way to me, which all last.
 func (w *world) occupy(k *keeper) []*flight {
@@ -33,7 +34,6 @@ func TestWaiting(t *testing.T) {
 		waiting := w.startAll(10, ask(me, cmdA))
 		for i, f := range waiting {
 			k.answer(w.bus, i)
-			time.Sleep(rested)
 			synctest.Wait()
 			if n := len(k.kept); n != 65+i {
 				t.Fatalf("%d requests were written after %d answers", n, i+1)
@@ -133,7 +133,6 @@ func TestWaiting(t *testing.T) {
 		gone.failed(context.Canceled).at(50 * ms)
 		next := w.start(ask(me, cmdA))
 		k.answer(w.bus, 0)
-		time.Sleep(rested)
 		synctest.Wait()
 		k.answerTo(w.bus, next)
 		next.answered()
@@ -177,7 +176,6 @@ func TestWaiting(t *testing.T) {
 			k.answer(w.bus, i)
 			f.answered()
 		}
-		time.Sleep(rested)
 		w.occupy(k)
 	})
 }
@@ -185,20 +183,39 @@ func TestWaiting(t *testing.T) {
 // A responder that takes its own answer for lost writes it again within
 // milliseconds.
 func TestRest(t *testing.T) {
-	story(t, "the last number rests before its command has it again", ipmb.Config{}, func(t *testing.T, w *world) {
+	storyOnI2C(t, "the last number rests before its command has it again", ipmb.Config{}, func(t *testing.T, w *world) {
 		k := new(keeper)
 		flights := w.occupy(k)
 		next := w.start(ask(me, cmdA))
 		k.answer(w.bus, 0)
 		flights[0].answered().at(0)
 		w.until(rested - ms)
-		k.answer(w.bus, 0) // the copy
+		if n := len(w.numbers(me)); n != 64 {
+			t.Fatalf("%d requests were written, the last with a number that rests", n)
+		}
 		w.until(rested)
 		k.answerTo(w.bus, next)
 		next.answered().at(rested)
 	})
 
-	story(t, "another command has it at once", ipmb.Config{}, func(t *testing.T, w *world) {
+	storyOnI2C(t, "a copy makes it rest anew", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		next := w.start(ask(me, cmdA))
+		k.answer(w.bus, 0)
+		flights[0].answered().at(0)
+		w.until(rested - ms)
+		k.answer(w.bus, 0)
+		w.until(rested + rested - 2*ms)
+		if n := len(w.numbers(me)); n != 64 {
+			t.Fatalf("%d requests were written, the last with a number that rests", n)
+		}
+		w.until(rested + rested - ms)
+		k.answerTo(w.bus, next)
+		next.answered().at(rested + rested - ms)
+	})
+
+	storyOnI2C(t, "another command has it at once", ipmb.Config{}, func(t *testing.T, w *world) {
 		k := new(keeper)
 		w.occupy(k)
 		next := w.start(ask(me, cmdB))
@@ -208,7 +225,74 @@ func TestRest(t *testing.T) {
 		next.answered().at(0)
 	})
 
-	story(t, "nowait has it at once rather than be busy", ipmb.Config{}, func(t *testing.T, w *world) {
+	storyOnI2C(t, "nowait waits for it no longer than it rests, once more after a copy", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		w.until(20 * ms)
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		req := ask(me, cmdA)
+		req.NoWait = true
+		w.until(30 * ms)
+		first, second := w.start(req), w.start(req)
+		second.failed(ipmb.ErrBusy).at(30 * ms) // the number is for the first
+		for _, copied := range []time.Duration{50 * ms, 80 * ms} {
+			w.until(copied)
+			k.answer(w.bus, 0)
+		}
+		first.failed(ipmb.ErrBusy).at(30*ms + 2*rested)
+		if n := len(w.numbers(me)); n != 64 {
+			t.Errorf("%d requests were written, the last with a number that rests", n)
+		}
+	})
+
+	storyOnI2C(t, "nowait has it when it has rested", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		w.occupy(k)
+		w.until(20 * ms)
+		k.answer(w.bus, 0)
+		synctest.Wait()
+		req := ask(me, cmdA)
+		req.NoWait = true
+		next := w.start(req)
+		w.until(20*ms + rested)
+		k.answerTo(w.bus, next)
+		next.answered().at(20*ms + rested)
+	})
+
+	storyOnI2C(t, "it rests for its command though another has used it meanwhile", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		between := w.start(ask(me, cmdB))
+		w.until(10 * ms)
+		k.answerTo(w.bus, between)
+		between.answered()
+		next := w.start(ask(me, cmdA))
+		w.until(rested - ms)
+		k.answer(w.bus, 0)
+		w.until(rested + rested - 2*ms)
+		if next.hasEnded() {
+			t.Fatal("the copy ended a call")
+		}
+		w.until(rested + rested - ms)
+		k.answerTo(w.bus, next)
+		next.answered().at(rested + rested - ms)
+	})
+
+	storyOnI2C(t, "numbers in turn rest, too", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.place(me, prompt)
+		for i := range 640 {
+			w.do(ask(me, cmdA)).answered().at(time.Duration(i/64) * rested)
+		}
+	})
+
+	story(t, "none rests where no frame comes twice", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.place(me, prompt)
+		for range 1000 {
+			w.do(ask(me, cmdA)).answered().at(0)
+		}
 		k := new(keeper)
 		flights := w.occupy(k)
 		k.answer(w.bus, 0)
@@ -219,12 +303,5 @@ func TestRest(t *testing.T) {
 		synctest.Wait()
 		k.answerTo(w.bus, next)
 		next.answered().at(0)
-	})
-
-	story(t, "a number that is used in turn needs no rest", ipmb.Config{}, func(t *testing.T, w *world) {
-		w.place(me, prompt)
-		for range 1000 {
-			w.do(ask(me, cmdA)).answered().at(0)
-		}
 	})
 }

@@ -49,9 +49,15 @@ type world struct {
 	wrap func(*bus) i2c.Transport
 }
 
-// story runs tell as a test of its own with a new world in virtual time. The
-// story has ended well when Run has returned and no goroutine is left.
+// story runs tell as a test of its own with a new world in virtual time, on a bus
+// on which no frame comes twice. The story has ended well when Run has returned and no goroutine is left.
 func story(t *testing.T, name string, config ipmb.Config, tell func(t *testing.T, w *world)) {
+	t.Helper()
+	storyOn(t, name, i2c.Limits{MaxFrame: 239, GeneralCall: true, CopyTime: i2c.NoCopies}, config, tell)
+}
+
+// storyOnI2C is a story on a bus on which an answer may come again.
+func storyOnI2C(t *testing.T, name string, config ipmb.Config, tell func(t *testing.T, w *world)) {
 	t.Helper()
 	storyOn(t, name, i2c.Limits{MaxFrame: 239, GeneralCall: true}, config, tell)
 }

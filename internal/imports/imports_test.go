@@ -71,7 +71,7 @@ var helperRule = rule{
 
 // contract is what of i2c the engine knows: what every transport has.
 var contract = []string{
-	"Transport", "Batch", "Limits",
+	"Transport", "Batch", "Limits", "NotDelivered",
 	"ErrNotAcknowledged", "ErrArbitrationLost", "ErrStuck", "ErrTooLong", "ErrClosed",
 }
 
