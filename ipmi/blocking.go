@@ -17,8 +17,8 @@ type BlockingFunc func(ctx context.Context, req *Request) (Response, error)
 // or for another service. The requests of one interface are served one at a time, in
 // order of arrival; those of several interfaces do not wait for one another. The context
 // of a call ends at the request's deadline, at which its owner has answered it; a request
-// whose deadline passes while it waits is not served. More than 64 waiting requests of an
-// interface are ErrBusy.
+// whose deadline passes while it waits is not served. A request for which there is no room,
+// as 64 of its interface wait, is ErrBusy.
 type Blocking struct {
 	serve BlockingFunc
 	ctx   context.Context // of all calls
@@ -26,7 +26,8 @@ type Blocking struct {
 
 	mu     sync.Mutex
 	queues map[string][]blocked // by interface, those being served; the first is in serve
-	group  sync.WaitGroup
+	closed bool
+	group  sync.WaitGroup // of drain
 }
 
 // blocked is a request and where its answer goes.
@@ -46,20 +47,30 @@ func NewBlocking(serve BlockingFunc) *Blocking {
 // ServeIPMI implements Handler.
 func (b *Blocking) ServeIPMI(req *Request, reply Reply) { b.Queue(b.serve, req, reply) }
 
-// Queue has a request served by a function of its own, behind those that wait.
+// Queue has a request served by a function of its own, behind those of its interface
+// that wait. After Close it is ErrAbsent.
 func (b *Blocking) Queue(serve BlockingFunc, req *Request, reply Reply) {
+	if err := b.add(blocked{serve, req, reply}); err != nil {
+		reply.Answer(Response{}, err)
+	}
+}
+
+// add puts a request at the end of the queue of its interface, or says why not.
+func (b *Blocking) add(request blocked) error {
+	iface := request.req.Interface
 	b.mu.Lock()
-	queue := b.queues[req.Interface]
-	if len(queue) > maxBlocked {
-		b.mu.Unlock()
-		reply.Answer(Response{}, ErrBusy)
-		return
+	defer b.mu.Unlock()
+	queue := b.queues[iface]
+	switch {
+	case b.closed:
+		return ErrAbsent
+	case len(queue) > maxBlocked:
+		return ErrBusy
+	case len(queue) == 0:
+		b.group.Go(func() { b.drain(iface) })
 	}
-	b.queues[req.Interface] = append(queue, blocked{serve, req, reply})
-	if len(queue) == 0 {
-		b.group.Go(func() { b.drain(req.Interface) })
-	}
-	b.mu.Unlock()
+	b.queues[iface] = append(queue, request)
+	return nil
 }
 
 // Idle reports whether no request of an interface waits or is being served.
@@ -69,30 +80,43 @@ func (b *Blocking) Idle(iface string) bool {
 	return len(b.queues[iface]) == 0
 }
 
-// Close ends the contexts of the calls and waits until all requests are served. No more
-// must come.
+// Close ends the contexts of the calls, and waits until all requests that have come are
+// served. Those that come later are ErrAbsent.
 func (b *Blocking) Close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
 	b.end()
 	b.group.Wait()
 }
 
-// drain serves what waits of an interface, and ends when nothing does.
+// drain serves the requests of an interface in order, until none waits.
 func (b *Blocking) drain(iface string) {
-	for {
-		b.mu.Lock()
-		first := b.queues[iface][0]
-		b.mu.Unlock()
-		first.answer(b.ctx)
-		b.mu.Lock()
-		rest := b.queues[iface][1:]
-		if len(rest) == 0 {
-			delete(b.queues, iface)
-			b.mu.Unlock()
-			return
-		}
-		b.queues[iface] = rest
-		b.mu.Unlock()
+	for more := true; more; more = b.next(iface) {
+		b.first(iface).answer(b.ctx)
 	}
+}
+
+// first is the request of an interface that is to be served.
+func (b *Blocking) first(iface string) blocked {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.queues[iface][0]
+}
+
+// next takes the request that has been served out of the queue, and reports whether
+// another one waits.
+func (b *Blocking) next(iface string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	queue := b.queues[iface]
+	queue[0] = blocked{} // lets go of the request
+	if len(queue) == 1 {
+		delete(b.queues, iface)
+		return false
+	}
+	b.queues[iface] = queue[1:]
+	return true
 }
 
 // answer serves the request, unless it is too late for that.

@@ -29,7 +29,7 @@ func TestFilterDeniesBeforeTheHandler(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := &Filter{Allow: tt.allow, Deny: tt.deny, Next: answering(0x55)}
-			response, err := f.ServeIPMI(t.Context(), &Request{NetFn: tt.netFn, Command: tt.command})
+			response, err := Do(t.Context(), f, &Request{NetFn: tt.netFn, Command: tt.command})
 			if denied := errors.Is(err, ErrDenied); denied != tt.denied || denied == (response.Code == 0x55) {
 				t.Errorf("got %v, %v", response, err)
 			}

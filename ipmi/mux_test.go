@@ -1,12 +1,8 @@
 package ipmi
 
 import (
-	"context"
 	"errors"
-	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -73,7 +69,7 @@ func TestMuxFindsTheHandler(t *testing.T) {
 		{"interface without a default", Request{Interface: "bus2", NetFn: NetFnApp, Command: 0x02}, nobody},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			resp, err := m.ServeIPMI(t.Context(), &tt.req)
+			resp, err := Do(t.Context(), &m, &tt.req)
 			got := resp.Code
 			if errors.Is(err, ErrNoHandler) {
 				got, err = nobody, nil
@@ -87,7 +83,7 @@ func TestMuxFindsTheHandler(t *testing.T) {
 
 func TestZeroMuxHasNoHandler(t *testing.T) {
 	var m Mux
-	_, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp, Command: 0x01})
+	_, err := Do(t.Context(), &m, &Request{NetFn: NetFnApp, Command: 0x01})
 	if !errors.Is(err, ErrNoHandler) || !NotServed(err) || CodeOf(err) != CodeInvalidCommand {
 		t.Errorf("error %v", err)
 	}
@@ -101,12 +97,12 @@ func TestMuxDefaultIsReplacedAndTakenAway(t *testing.T) {
 	req := &Request{Interface: "bus1", NetFn: NetFnApp, Command: 0x01}
 	for _, mark := range []CompletionCode{1, 2} {
 		m.SetDefault("bus1", answering(mark))
-		if resp, err := m.ServeIPMI(t.Context(), req); resp.Code != mark || err != nil {
+		if resp, err := Do(t.Context(), &m, req); resp.Code != mark || err != nil {
 			t.Errorf("got %v, %v, want mark %d", resp, err, mark)
 		}
 	}
 	m.SetDefault("bus1", nil)
-	if _, err := m.ServeIPMI(t.Context(), req); !errors.Is(err, ErrNoHandler) {
+	if _, err := Do(t.Context(), &m, req); !errors.Is(err, ErrNoHandler) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -193,7 +189,7 @@ func TestRegistrationCloseTwice(t *testing.T) {
 	old.Close()
 	mustRegister(t, &m, "new", answering(2), pattern)
 	old.Close() // must not take the new one's place away
-	if resp, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 2 || err != nil {
+	if resp, err := Do(t.Context(), &m, &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 2 || err != nil {
 		t.Errorf("got %v, %v", resp, err)
 	}
 }
@@ -204,7 +200,7 @@ func TestRegistrationKeepsItsOwnPatterns(t *testing.T) {
 	mustRegister(t, &m, "host", answering(1), patterns...)
 	patterns[0].Command = 0x02
 	mustRegister(t, &m, "other", answering(2), on(AllChannels, NetFnStorage, 0x10)) // has the routes made anew
-	if resp, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 1 || err != nil {
+	if resp, err := Do(t.Context(), &m, &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 1 || err != nil {
 		t.Errorf("got %v, %v", resp, err)
 	}
 }
@@ -216,7 +212,7 @@ func TestAnswerOfAClosedRegistrationIsUsed(t *testing.T) {
 		r.Close()
 		return Response{Code: 7}, nil
 	}), on(AllChannels, NetFnApp, 0x01))
-	if resp, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 7 || err != nil {
+	if resp, err := Do(t.Context(), &m, &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 7 || err != nil {
 		t.Errorf("got %v, %v", resp, err)
 	}
 }
@@ -228,102 +224,24 @@ func TestMuxPassesTheHandlersErrorOn(t *testing.T) {
 			m.SetDefault("", Immediate(func(*Request) (Response, error) {
 				return Response{}, tt.err
 			}))
-			if _, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp}); !errors.Is(err, tt.err) {
+			if _, err := Do(t.Context(), &m, &Request{NetFn: NetFnApp}); !errors.Is(err, tt.err) {
 				t.Errorf("error %v", err)
 			}
 		})
 	}
 }
 
-func TestMuxRecoversPanic(t *testing.T) {
-	var nilMap map[string]int
-	for _, tt := range []struct {
-		name    string
-		handler func(context.Context, *Request) (Response, error)
-		text    string
-	}{
-		{"value", func(context.Context, *Request) (Response, error) { panic("boom") }, "handler panicked: boom"},
-		{"runtime error", func(context.Context, *Request) (Response, error) {
-			nilMap["x"] = 1
-			return Response{Code: CodeOK}, nil
-		}, "handler panicked: assignment to entry in nil map"},
-		{"nil", func(context.Context, *Request) (Response, error) { panic(nil) }, "handler panicked: panic called with nil"},
-		{"nil function", nil, "handler panicked: runtime error"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var m Mux
-			m.SetDefault("", HandlerFunc(tt.handler))
-			resp, err := m.ServeIPMI(t.Context(), &Request{NetFn: NetFnApp})
-			var panicked *PanicError
-			if !errors.Is(err, ErrPanic) || !errors.As(err, &panicked) || !strings.HasPrefix(err.Error(), tt.text) {
-				t.Fatalf("got %v, error %v", resp, err)
-			}
-			if CodeOf(err) != CodeUnspecified || NotServed(err) {
-				t.Errorf("code %v, not served %t", CodeOf(err), NotServed(err))
-			}
-			if !strings.Contains(string(panicked.Stack), "ServeIPMI") {
-				t.Errorf("the stack does not show the handler:\n%s", panicked.Stack)
-			}
-		})
-	}
-}
-
-func TestMuxDropsLateAnswers(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		takes time.Duration
-		err   error // of the handler
-		want  error
-	}{
-		{"answer in time", 4 * time.Second, nil, nil},
-		{"error in time", 4 * time.Second, ErrGone, ErrGone},
-		{"late answer", 6 * time.Second, nil, ErrTooSlow},
-		{"late error", 6 * time.Second, ErrBusy, ErrTooSlow},
-		{"deadline passed on", 6 * time.Second, context.DeadlineExceeded, ErrTooSlow},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var m Mux
-				m.SetDefault("", Immediate(func(*Request) (Response, error) {
-					time.Sleep(tt.takes)
-					return Response{Data: []byte{1}}, tt.err
-				}))
-				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-				defer cancel()
-				resp, err := m.ServeIPMI(ctx, &Request{NetFn: NetFnApp})
-				if !errors.Is(err, tt.want) || (tt.want == nil) != (err == nil) {
-					t.Errorf("error %v, want %v", err, tt.want)
-				}
-				if errors.Is(err, ErrTooSlow) && (resp.Data != nil || CodeOf(err) != CodeTimeout) {
-					t.Errorf("got %v with code %v", resp, CodeOf(err))
-				}
-			})
-		})
-	}
-}
-
-func TestMuxLeavesCancelledAnswersAlone(t *testing.T) {
-	var m Mux
-	m.SetDefault("", answering(7))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if resp, err := m.ServeIPMI(ctx, &Request{NetFn: NetFnApp}); resp.Code != 7 || err != nil {
-		t.Errorf("got %v, %v", resp, err)
-	}
-}
-
-func TestServeAllocatesNothing(t *testing.T) {
+func TestMuxAllocatesNothing(t *testing.T) {
 	var m Mux
 	mustRegister(t, &m, "host", answering(1), on(AllChannels, NetFnApp, AnyCommand))
 	m.SetDefault("bus1", answering(2))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-	defer cancel()
+	reply := ReplyFunc(func(Response, error) bool { return true })
 	for _, req := range []*Request{
 		{NetFn: NetFnApp, Command: 0x01},
 		{Interface: "bus1", NetFn: NetFnStorage},
 		{NetFn: NetFnStorage},
 	} {
-		if n := testing.AllocsPerRun(100, func() { m.ServeIPMI(ctx, req) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { Serve(&m, req, reply) }); n != 0 {
 			t.Errorf("netFn %v: %v allocations", req.NetFn, n)
 		}
 	}
@@ -344,12 +262,12 @@ func TestReservedCommandsAreNobodyElses(t *testing.T) {
 	mustRegister(t, &m, "a", answering(0x66), on(0b10, NetFnApp, 0x34)) // another channel
 
 	request := Request{Interface: "bus0", NetFn: NetFnApp, Command: 0x34}
-	if response, err := m.ServeIPMI(t.Context(), &request); response.Code != 0x55 || err != nil {
+	if response, err := Do(t.Context(), &m, &request); response.Code != 0x55 || err != nil {
 		t.Errorf("got %v, %v; want the default's answer", response, err)
 	}
 	reserved.Close()
 	mustRegister(t, &m, "b", answering(0x77), on(0b01, NetFnApp, 0x34))
-	if response, err := m.ServeIPMI(t.Context(), &request); response.Code != 0x77 || err != nil {
+	if response, err := Do(t.Context(), &m, &request); response.Code != 0x77 || err != nil {
 		t.Errorf("got %v, %v; want the answer of the handler registered then", response, err)
 	}
 }
@@ -390,6 +308,7 @@ func TestMuxReplacesARegistration(t *testing.T) {
 }
 
 func second[A, B any](_ A, b B) B { return b }
+
 func TestMuxTellsWhoWatches(t *testing.T) {
 	var m Mux
 	changed, stop := m.Watch()
@@ -445,4 +364,4 @@ func TestMuxTellsWhoWatches(t *testing.T) {
 	}
 }
 
-func nobodyServes(context.Context, *Request) (Response, error) { return Response{}, ErrNoHandler }
+func nobodyServes(_ *Request, reply Reply) { reply.Answer(Response{}, ErrNoHandler) }

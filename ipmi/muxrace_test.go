@@ -51,7 +51,7 @@ func TestMuxUnderConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			req := &Request{Interface: "bus1", NetFn: NetFnApp, Command: 0x01}
 			for range rounds * 10 {
-				resp, err := m.ServeIPMI(context.Background(), req)
+				resp, err := Do(context.Background(), &m, req)
 				if served := resp.Code == 1 || resp.Code == 2; served == (err != nil) || err != nil && !errors.Is(err, ErrNoHandler) {
 					t.Errorf("got %v, %v", resp, err)
 				}

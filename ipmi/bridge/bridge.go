@@ -28,7 +28,7 @@ type Log interface {
 	Add(ctx context.Context, e ipmi.Event) error
 }
 
-// Bus carries messages. *ipmb.Engine is one.
+// Bus carries messages. *ipmb.Engine is one. Its methods do not block.
 type Bus interface {
 	// Address is our own on the bus.
 	Address() ipmi.Address
@@ -37,8 +37,11 @@ type Bus interface {
 	// MaxFrame is the longest frame that can be sent, in bytes.
 	MaxFrame() int
 
-	Start(ctx context.Context, req ipmb.Request) (*ipmb.Call, error)
-	Respond(ctx context.Context, frame []byte) error
+	// Send sends a request; c is told how it ended, see [ipmb.Engine].
+	Send(c *ipmb.Call, req *ipmb.Request) error
+	// StartRespond writes a response. When it returns nil, done is told whether the bus
+	// has taken the response.
+	StartRespond(frame []byte, done func(error)) error
 }
 
 // Bridge carries messages between its interfaces. Its methods may be called from
@@ -48,13 +51,17 @@ type Bus interface {
 // log, or a function of a Config.
 type Bridge struct {
 	config  Config
-	changed chan struct{} // wakes Run
+	changed chan struct{}  // wakes Run
+	events  *ipmi.Blocking // takes events one after the other to the log
+	tracked sync.Pool      // of *call, for tracked messages
 
-	mu         sync.Mutex
-	interfaces []*Interface
-	receivers  map[int]eventReceiver // by host, where one was set
-	running    context.Context       // of Run; nil while it does not
-	waiters    sync.WaitGroup        // for responses; added to while running
+	mu          sync.Mutex
+	interfaces  []*Interface
+	receivers   map[int]eventReceiver // by host, where one was set
+	running     bool                  // Run does
+	calls       []*call               // that a bus has
+	sleepsUntil time.Time
+	ending      sync.WaitGroup // of calls; added to while running
 }
 
 // New makes a bridge without interfaces.
@@ -68,6 +75,8 @@ func New(config Config) *Bridge {
 	return &Bridge{
 		config:    config,
 		changed:   make(chan struct{}, 1),
+		events:    ipmi.NewBlocking(nil), // each request brings its function
+		tracked:   sync.Pool{New: func() any { return newCall() }},
 		receivers: make(map[int]eventReceiver),
 	}
 }
@@ -98,12 +107,11 @@ func (b *Bridge) Remove(i *Interface) {
 	b.wake()
 }
 
-// Run carries responses and tells of attention until ctx ends. Send Message is
-// refused while it does not run.
+// Run carries responses and tells of attention until ctx ends. It is called once; Send
+// Message is refused while it does not run. When ctx ends it cancels the requests that
+// are on the buses and the events that wait for the log, and waits until they have ended.
 func (b *Bridge) Run(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	b.begin(ctx)
+	b.begin()
 	timer := time.NewTimer(queueTime)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -117,18 +125,21 @@ func (b *Bridge) Run(ctx context.Context) {
 	b.end()
 }
 
-func (b *Bridge) begin(ctx context.Context) {
+func (b *Bridge) begin() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.running = ctx
+	b.running = true
 }
 
-// end lets nobody wait any more, and waits for those who do.
+// end takes no more calls and events, and waits for those that there are.
 func (b *Bridge) end() {
 	b.mu.Lock()
-	b.running = nil
+	b.running = false
+	cancel := b.cancel(slices.Clone(b.calls), ipmb.ErrClosed)
 	b.mu.Unlock()
-	b.waiters.Wait()
+	cancel()
+	b.ending.Wait()
+	b.events.Close()
 }
 
 // wake makes Run look at the interfaces.
@@ -139,21 +150,25 @@ func (b *Bridge) wake() {
 	}
 }
 
-// tell tells the interfaces whose attention has changed, and returns when the
-// next message expires.
+// tell tells the interfaces whose attention has changed, cancels the calls whose time is
+// over, and returns when there is something to do next.
 func (b *Bridge) tell() time.Duration {
+	now := time.Now()
 	b.mu.Lock()
-	next := queueTime
+	cancel := b.cancel(b.overdue(now), ipmi.ErrTooSlow)
+	next := b.nextDeadline(now)
 	var changed []func()
 	for _, i := range b.interfaces {
 		b.expire(i)
-		next = min(next, i.queue.next(time.Now()))
+		next = min(next, i.queue.next(now))
 		if attention := i.attention(); attention != i.told {
 			i.told = attention
 			changed = append(changed, func() { i.config.Attention(attention) })
 		}
 	}
+	b.sleepsUntil = now.Add(next)
 	b.mu.Unlock()
+	cancel()
 	for _, tell := range changed {
 		tell()
 	}

@@ -1,10 +1,6 @@
 package bridge
 
-import (
-	"context"
-
-	"ipmbd/ipmi"
-)
+import "ipmbd/ipmi"
 
 // Medium is what a channel runs on (IPMI v2.0, table 6-3).
 type Medium uint8
@@ -39,7 +35,7 @@ var vendor = []byte{0xF2, 0x1B, 0x00}
 
 // getChannelInfo serves Get Channel Info: channel, medium, protocol, sessions,
 // vendor and two auxiliary bytes, on a system interface its interrupts.
-func getChannelInfo(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+func getChannelInfo(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -63,7 +59,7 @@ const (
 
 // enableReceive serves Enable Message Channel Receive: whether messages to LUN 2
 // of a channel come into the interface's queue.
-func enableReceive(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+func enableReceive(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,10 +1,6 @@
 package bridge
 
-import (
-	"context"
-
-	"ipmbd/ipmi"
-)
+import "ipmbd/ipmi"
 
 // Commands that are named beside the table.
 const (
@@ -19,7 +15,12 @@ type command struct {
 	netFn    ipmi.NetFn
 	command  ipmi.Command
 	min, max int // bytes of data; a max of 0 is none
-	serve    func(context.Context, *Interface, *ipmi.Request) (ipmi.Response, error)
+	serve    func(*Interface, *ipmi.Request, ipmi.Reply)
+}
+
+// atOnce is the serve of a command that is answered before it returns.
+func atOnce(serve func(*Interface, *ipmi.Request) (ipmi.Response, error)) func(*Interface, *ipmi.Request, ipmi.Reply) {
+	return func(i *Interface, req *ipmi.Request, reply ipmi.Reply) { reply.Answer(serve(i, req)) }
 }
 
 // noMax: the command looks at the length itself.
@@ -28,19 +29,19 @@ const noMax = 1 << 16
 // commands are those that the bridge serves on a bridged interface, on LUN 0
 // (IPMI v2.0, sections 22 and 29; numbers of appendix G).
 var commands = [...]command{
-	{ipmi.NetFnSensor, 0x00, 2, 2, setEventReceiver},
-	{ipmi.NetFnSensor, 0x01, 0, 0, getEventReceiver},
+	{ipmi.NetFnSensor, 0x00, 2, 2, atOnce(setEventReceiver)},
+	{ipmi.NetFnSensor, 0x01, 0, 0, atOnce(getEventReceiver)},
 	{ipmi.NetFnSensor, ipmi.CommandPlatformEvent, 0, noMax, platformEvent},
 
-	{ipmi.NetFnApp, 0x2E, 1, 1, setEnables},
-	{ipmi.NetFnApp, 0x2F, 0, 0, getEnables},
-	{ipmi.NetFnApp, 0x30, 1, 1, clearFlags},
-	{ipmi.NetFnApp, 0x31, 0, 0, getFlags},
-	{ipmi.NetFnApp, 0x32, 2, 2, enableReceive},
-	{ipmi.NetFnApp, 0x33, 0, 0, getMessage},
+	{ipmi.NetFnApp, 0x2E, 1, 1, atOnce(setEnables)},
+	{ipmi.NetFnApp, 0x2F, 0, 0, atOnce(getEnables)},
+	{ipmi.NetFnApp, 0x30, 1, 1, atOnce(clearFlags)},
+	{ipmi.NetFnApp, 0x31, 0, 0, atOnce(getFlags)},
+	{ipmi.NetFnApp, 0x32, 2, 2, atOnce(enableReceive)},
+	{ipmi.NetFnApp, 0x33, 0, 0, atOnce(getMessage)},
 	{ipmi.NetFnApp, commandSendMessage, 1, noMax, sendMessage},
-	{ipmi.NetFnApp, 0x35, 0, 0, readEventBuffer},
-	{ipmi.NetFnApp, 0x42, 1, 1, getChannelInfo},
+	{ipmi.NetFnApp, 0x35, 0, 0, atOnce(readEventBuffer)},
+	{ipmi.NetFnApp, 0x42, 1, 1, atOnce(getChannelInfo)},
 }
 
 // Patterns are the commands that the bridge serves on bridged interfaces with
@@ -65,12 +66,13 @@ func lookUp(n ipmi.NetFn, cmd ipmi.Command) (command, bool) {
 	return command{}, false
 }
 
-// run serves a request whose data have the right length.
-func (c command) run(ctx context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+// run serves a request whose data have the right length, and refuses others.
+func (c command) run(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 	if len(req.Data) < c.min || len(req.Data) > c.max {
-		return refuse(ipmi.CodeLengthInvalid)
+		reply.Answer(refuse(ipmi.CodeLengthInvalid))
+		return
 	}
-	return c.serve(ctx, i, req)
+	c.serve(i, req, reply)
 }
 
 // refuse answers with a completion code and no data.

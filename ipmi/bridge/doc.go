@@ -26,7 +26,14 @@
 //     answered C3h by the engine that received it.
 //  4. An event is acknowledged when it is in the log. Each that is acknowledged
 //     is published once.
-//  5. Only Run starts goroutines; when it has returned none is left.
+//  5. Messages keep their order. Responses come into the queue in the order in which
+//     their bus delivered them, and requests to LUN 2 in the order in which they came.
+//     The events of an interface reach the log, the buffers and the subscribers in the
+//     order in which they came; a slow log delays no event of another interface.
+//  6. A handler does not block. A request that the bus has not taken at the deadline of
+//     its Send Message is cancelled, and so is a tracked one without a response.
+//  7. Goroutines are started for events on their way to the log only, one for an
+//     interface. When Run has returned none is left, nor a request on a bus.
 //
 // There are no channels with sessions: 80h, invalid session handle, is no answer
 // to Send Message here.

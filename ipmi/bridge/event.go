@@ -41,34 +41,45 @@ func isPlatformEvent(req *ipmi.Request) bool {
 }
 
 // platformEvent serves Platform Event on a bridged interface.
-func platformEvent(ctx context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
-	return i.takeEvent(ctx, req)
-}
+func platformEvent(i *Interface, req *ipmi.Request, reply ipmi.Reply) { i.takeEvent(req, reply) }
 
 // offerEvent gives an event to the interface's own handler, and takes it where
 // that serves none. What the handler has acknowledged is its to log.
-func (i *Interface) offerEvent(ctx context.Context, req *ipmi.Request, next ipmi.Handler) (ipmi.Response, error) {
-	e, code := ipmi.ParseEvent(req) // before next, to which the request belongs then
-	response, err := next.ServeIPMI(ctx, req)
-	switch {
-	case errors.Is(err, ipmi.ErrNoHandler), errors.Is(err, ipmi.ErrAbsent), err == nil && response.Code == ipmi.CodeInvalidCommand:
-		return i.takeEvent(ctx, req)
-	case err == nil && response.Code == ipmi.CodeOK && code == ipmi.CodeOK:
-		i.acknowledged(e)
+func (i *Interface) offerEvent(req *ipmi.Request, next ipmi.Handler, reply ipmi.Reply) {
+	next.ServeIPMI(req, &offer{i, req, reply})
+}
+
+// offer is the Reply to an event that was offered to a handler.
+type offer struct {
+	iface *Interface
+	req   *ipmi.Request
+	reply ipmi.Reply // the requester's
+}
+
+// Answer implements ipmi.Reply. Of an event that the handler has acknowledged too late
+// its requester does not know, and sends it again.
+func (o *offer) Answer(response ipmi.Response, err error) bool {
+	if errors.Is(err, ipmi.ErrNoHandler) || errors.Is(err, ipmi.ErrAbsent) || err == nil && response.Code == ipmi.CodeInvalidCommand {
+		o.iface.takeEvent(o.req, o.reply)
+		return true
 	}
-	return response, err
+	taken := o.reply.Answer(response, err)
+	if e, code := ipmi.ParseEvent(o.req); taken && err == nil && response.Code == ipmi.CodeOK && code == ipmi.CodeOK {
+		o.iface.acknowledged(e)
+	}
+	return taken
 }
 
 // takeEvent acknowledges an event when the log has it.
-func (i *Interface) takeEvent(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+func (i *Interface) takeEvent(req *ipmi.Request, reply ipmi.Reply) {
 	e, code := ipmi.ParseEvent(req)
 	if code != ipmi.CodeOK {
-		return refuse(code)
+		reply.Answer(refuse(code))
+		return
 	}
-	if err := i.Take(ctx, e); err != nil {
-		return ipmi.Response{}, err
-	}
-	return answer()
+	i.bridge.events.Queue(func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
+		return ipmi.Response{}, i.keep(ctx, e)
+	}, req, reply)
 }
 
 // Report takes an event of this controller's own about the interface's host, as Take
@@ -91,17 +102,40 @@ func (i *Interface) generates() bool {
 	return false
 }
 
-// Take takes an event that has come to the interface: it is in the log, in the
-// buffers and published when Take returns without an error.
+// Take takes an event that has come to the interface, behind those that are on their
+// way to the log: it is in the log, in the buffers and published when Take returns without
+// an error. ErrBusy: too many are on their way.
 func (i *Interface) Take(ctx context.Context, e ipmi.Event) error {
-	if i.logs() {
-		if err := i.bridge.config.Log.Add(ctx, e); err != nil {
-			i.bridge.count(i, eventsFailed)
-			return err
-		}
+	begun := false
+	queued := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+		i.bridge.events.Queue(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+			begun = true
+			return ipmi.Response{}, i.keep(ctx, e)
+		}, req, reply)
+	})
+	_, err := ipmi.Do(ctx, queued, &ipmi.Request{Interface: i.config.Name})
+	if errors.Is(err, ipmi.ErrAbsent) && !begun { // The bridge has ended: no event waits.
+		return i.keep(ctx, e)
+	}
+	return err
+}
+
+// keep has the log keep an event, and then acknowledges it.
+func (i *Interface) keep(ctx context.Context, e ipmi.Event) error {
+	if err := i.logEvent(ctx, e); err != nil {
+		i.bridge.count(i, eventsFailed)
+		return err
 	}
 	i.acknowledged(e)
 	return nil
+}
+
+// logEvent has the log keep an event, where events are logged.
+func (i *Interface) logEvent(ctx context.Context, e ipmi.Event) error {
+	if err := ctx.Err(); err != nil || !i.logs() {
+		return err
+	}
+	return i.bridge.config.Log.Add(ctx, e)
 }
 
 // logs reports whether events of the interface go to the log. The host may have
@@ -145,7 +179,7 @@ func (i *Interface) buffer(r record) {
 }
 
 // readEventBuffer serves Read Event Message Buffer.
-func readEventBuffer(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+func readEventBuffer(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -159,7 +193,7 @@ func readEventBuffer(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Res
 }
 
 // setEventReceiver serves Set Event Receiver, of the interface's host only.
-func setEventReceiver(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+func setEventReceiver(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
 	address, lun := req.Data[0], req.Data[1]
 	if address&1 != 0 && address != noEventReceiver || lun > byte(ipmi.MaxLUN) {
 		return refuse(ipmi.CodeInvalidField)
@@ -172,7 +206,7 @@ func setEventReceiver(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.
 }
 
 // getEventReceiver serves Get Event Receiver.
-func getEventReceiver(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+func getEventReceiver(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()

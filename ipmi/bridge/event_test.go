@@ -2,10 +2,10 @@ package bridge
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ipmbd/ipmi"
@@ -149,7 +149,8 @@ func TestPlatformEventOnOtherChannels(t *testing.T) {
 	} {
 		story(t, c.name, func(t *testing.T, w *world) {
 			h := w.bus1.Handler(ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return c.answer, c.err }))
-			got, err := h.ServeIPMI(t.Context(), event())
+			got, err := ipmi.Do(t.Context(), h, event())
+			synctest.Wait() // What was acknowledged is published afterwards.
 			if got.Code != c.want || !errors.Is(err, c.wantErr) || len(w.log.events) != c.logged || len(w.published) != c.published {
 				t.Errorf("%v, %v; logged %v, published %v", got, err, w.log.events, w.published)
 			}
@@ -179,7 +180,7 @@ func TestEventReceiverOfEachHost(t *testing.T) {
 		w.bridge.Add(other, nil)
 		ofOther := func() []byte {
 			req := &ipmi.Request{Interface: "host1", Channel: ipmi.ChannelSystemInterface, NetFn: ipmi.NetFnSensor, Command: 0x01}
-			response, err := other.Handler(ipmi.HandlerFunc(nobody)).ServeIPMI(t.Context(), req)
+			response, err := ipmi.Do(t.Context(), other.Handler(nobody), req)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,10 +1,6 @@
 package bridge
 
-import (
-	"context"
-
-	"ipmbd/ipmi"
-)
+import "ipmbd/ipmi"
 
 // flags are the message flags (IPMI v2.0, section 22.4). Bits 5 to 7 are the
 // manufacturer's.
@@ -79,7 +75,7 @@ func (i *Interface) Attention() Attention {
 	return i.attention()
 }
 
-func getFlags(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+func getFlags(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,7 +84,7 @@ func getFlags(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, 
 }
 
 // clearFlags drops what the flags to be cleared stand for.
-func clearFlags(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+func clearFlags(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
 	clear := flags(req.Data[0])
 	if clear&flagPreTimeout != 0 {
 		i.config.ClearPreTimeout() // which calls SetPreTimeout
@@ -108,7 +104,7 @@ func clearFlags(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Respon
 }
 
 // setEnables ignores the reserved bit, as firmware sets it.
-func setEnables(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+func setEnables(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -117,7 +113,7 @@ func setEnables(_ context.Context, i *Interface, req *ipmi.Request) (ipmi.Respon
 	return answer()
 }
 
-func getEnables(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+func getEnables(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()

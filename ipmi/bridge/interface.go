@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"context"
 	"time"
 
 	"ipmbd/ipmb"
@@ -60,32 +59,35 @@ func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
 // Handler serves what is the bridge's of the requests that come in on the
 // interface, and leaves all others to next.
 func (i *Interface) Handler(next ipmi.Handler) ipmi.Handler {
-	return ipmi.HandlerFunc(func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 		switch {
 		case i.config.Bridged && req.LUN == messageLUN && req.Requester != 0:
-			return i.receive(ctx, req)
+			reply.Answer(i.receive(req))
+			return
 		case i.config.Bridged && req.LUN == 0:
 			if c, ok := lookUp(req.NetFn, req.Command); ok {
-				return c.run(ctx, i, req)
+				c.run(i, req, reply)
+				return
 			}
 		case isPlatformEvent(req):
-			return i.offerEvent(ctx, req, next)
+			i.offerEvent(req, next, reply)
+			return
 		}
-		return next.ServeIPMI(ctx, req)
+		next.ServeIPMI(req, reply)
 	})
 }
 
 // messageLUN is where messages for host software go.
 const messageLUN ipmi.LUN = 2
 
-// Patience is how long a request may take on a bridged interface: as long as the
-// retries of the bus that it is sent on to, and the wait for a sequence number
-// there. 0 is that of any other request.
-func (i *Interface) Patience(req *ipmi.Request) time.Duration {
-	if req.LUN != 0 || req.NetFn != ipmi.NetFnApp || req.Command != commandSendMessage || len(req.Data) == 0 {
+// Patience is how long a request from a bridged bus may take, for [ipmb.Config]: as
+// long as the retries of the bus that it is sent on to, and the wait for a sequence
+// number there. 0 is that of any other request.
+func (i *Interface) Patience(f ipmb.Frame) time.Duration {
+	if f.DestinationLUN != 0 || f.NetFn != ipmi.NetFnApp || f.Command != commandSendMessage || len(f.Data) == 0 {
 		return 0
 	}
-	to := i.bridge.target(i, channelOf(req.Data[0]))
+	to := i.bridge.target(i, channelOf(f.Data[0]))
 	if to == nil {
 		return 0
 	}

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -98,7 +97,7 @@ func (q *queue) next(now time.Time) time.Duration {
 // getMessage serves Get Message: channel and privilege, which is 0 without a
 // session, and the message without its destination address. A message that does
 // not fit has not come into the queue.
-func getMessage(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
+func getMessage(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -116,7 +115,7 @@ func getMessage(_ context.Context, i *Interface, _ *ipmi.Request) (ipmi.Response
 
 // receive takes a request to LUN 2, which host software is to answer by Send
 // Message.
-func (i *Interface) receive(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+func (i *Interface) receive(req *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	m := newMessage(i, ipmb.Frame{
 		Destination: i.bus.Address(), NetFn: req.NetFn, DestinationLUN: req.LUN,
@@ -138,7 +137,7 @@ func (i *Interface) receive(ctx context.Context, req *ipmi.Request) (ipmi.Respon
 		host.counters.add(messagesRefused)
 		return ipmi.Response{}, ipmi.ErrBusy
 	}
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(m.expires) {
+	if deadline := req.Deadline; !deadline.IsZero() && deadline.Before(m.expires) {
 		m.expires = deadline // by then it has been answered C3h
 	}
 	host.enqueue(m)

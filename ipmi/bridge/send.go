@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"context"
 	"errors"
 
 	"ipmbd/ipmb"
@@ -29,33 +28,54 @@ const generalCallAddress = 0x00
 func channelOf(b byte) ipmi.Channel { return ipmi.Channel(b & channelBits) }
 
 // sendMessage serves Send Message.
-func sendMessage(ctx context.Context, i *Interface, req *ipmi.Request) (ipmi.Response, error) {
-	head, frame := req.Data[0], req.Data[1:]
-	tracking := head & trackingBits
-	to := i.bridge.target(i, channelOf(head))
-	if to == nil || head&sessionBits != 0 || tracking != trackingNone && tracking != trackingResponse {
-		return refuse(ipmi.CodeInvalidField)
-	}
-	m, c := parseMessage(frame)
+func sendMessage(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
+	to, m, code := i.parseSendMessage(req)
 	switch {
-	case c != ipmi.CodeOK:
-		return refuse(c)
-	case m.NetFn.IsResponse() && to.holdsRequestOf(m.Frame):
-		return refuse(ipmi.CodeDuplicateRequest)
+	case code != ipmi.CodeOK:
+		reply.Answer(refuse(code))
 	case m.NetFn.IsResponse():
-		return refuse(codeOf(to.bus.Respond(ctx, frame)))
-	case m.Destination == to.bus.Address():
-		return refuse(codeNotAcknowledged) // as the bus would
-	case tracking == trackingResponse:
-		return i.sendTracked(ctx, to, m)
+		to.respond(req.Data[1:], reply)
+	default:
+		i.send(to, m, req, reply)
 	}
-	return i.sendUntracked(ctx, to, m)
+}
+
+// parseSendMessage reads the message in a Send Message, and where it goes to. The code is
+// CodeOK, or why the message is not sent on.
+func (i *Interface) parseSendMessage(req *ipmi.Request) (to *Interface, m outgoing, code ipmi.CompletionCode) {
+	head, tracking := req.Data[0], req.Data[0]&trackingBits
+	to = i.bridge.target(i, channelOf(head))
+	if to == nil || head&sessionBits != 0 || tracking != trackingNone && tracking != trackingResponse {
+		return nil, m, ipmi.CodeInvalidField
+	}
+	m, code = parseMessage(req.Data[1:])
+	switch {
+	case code != ipmi.CodeOK:
+	case m.NetFn.IsResponse():
+		if to.holdsRequestOf(m.Frame) {
+			code = ipmi.CodeDuplicateRequest
+		}
+	case m.Destination == to.bus.Address():
+		code = codeNotAcknowledged // as the bus would
+	}
+	m.tracked = tracking == trackingResponse
+	return to, m, code
+}
+
+// respond writes a response of host software's to the bus, and answers when the bus has
+// taken it.
+func (i *Interface) respond(frame []byte, reply ipmi.Reply) {
+	done := func(err error) { reply.Answer(refuse(codeOf(err))) }
+	if err := i.bus.StartRespond(frame, done); err != nil {
+		done(err)
+	}
 }
 
 // outgoing is a message to be sent on.
 type outgoing struct {
 	ipmb.Frame
 	generalCall bool
+	tracked     bool // answered with the response
 }
 
 // parseMessage reads the message in a Send Message. The code is CodeOK, or what
@@ -105,6 +125,7 @@ func (m outgoing) request() ipmb.Request {
 		Command:      m.Command,
 		Data:         m.Data,
 		GeneralCall:  m.generalCall,
+		FailFast:     !m.tracked,
 	}
 }
 
@@ -118,20 +139,6 @@ func (m outgoing) response(own ipmi.Address, r ipmi.Response) ipmb.Frame {
 	}
 }
 
-// sendTracked answers with the response, as a whole message.
-func (i *Interface) sendTracked(ctx context.Context, to *Interface, m outgoing) (ipmi.Response, error) {
-	i.bridge.count(i, bridgedTracked)
-	call, err := to.bus.Start(ctx, m.request())
-	if err != nil {
-		return failed(err)
-	}
-	r, err := call.Answer()
-	if err != nil {
-		return failed(err)
-	}
-	return answer(m.response(call.Address(), r).Append(nil)...)
-}
-
 // failed answers a request that the bus did not carry or answer. What it had no
 // room for may come again: that is no answer to be kept.
 func failed(err error) (ipmi.Response, error) {
@@ -141,78 +148,19 @@ func failed(err error) (ipmi.Response, error) {
 	return refuse(codeOf(err))
 }
 
-// sendUntracked answers when the bus has taken the request or refused it, and
-// leaves the response to the queue, in which it has a place from now on.
-func (i *Interface) sendUntracked(ctx context.Context, to *Interface, m outgoing) (ipmi.Response, error) {
-	running, ok := i.keepPlace()
-	if !ok {
-		return failed(ipmb.ErrBusy)
-	}
-	if running == nil {
-		i.giveBack()
-		return failed(ipmb.ErrClosed)
-	}
-	defer i.bridge.waiters.Done()
-	// Until the bus has taken it the request ends with its requester's patience,
-	// and then with the bridge.
-	sending, cancel := context.WithCancel(running)
-	abandon := context.AfterFunc(ctx, cancel)
-	request := m.request()
-	request.FailFast = true
-	call, err := to.bus.Start(sending, request)
-	if err == nil {
-		err = call.Accepted()
-	}
-	abandon()
-	if err != nil {
-		cancel()
-		i.giveBack()
-		return failed(err)
-	}
-	i.bridge.waiters.Go(func() {
-		defer cancel()
-		r, err := call.Answer()
-		i.answered(m.response(call.Address(), r), to, err)
-	})
-	return answer()
-}
-
-// keepPlace keeps a place in the queue; false: it is full. The context is that
-// of the bridge, which waits for its waiters; nil while it does not run.
-func (i *Interface) keepPlace() (context.Context, bool) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.expire(i)
-	if !i.queue.reserve() {
-		i.counters.add(messagesRefused)
-		return nil, false
-	}
-	i.counters.add(bridgedUntracked)
-	if b.running != nil {
-		b.waiters.Add(1)
-	}
-	return b.running, true
-}
-
 func (i *Interface) giveBack() {
 	i.bridge.mu.Lock()
 	defer i.bridge.mu.Unlock()
 	i.queue.reserved--
 }
 
-// answered puts a response in the place that was kept for it. One that host
-// software cannot fetch, as it is too long for the interface, becomes a response
-// that says so.
-func (i *Interface) answered(f ipmb.Frame, from *Interface, err error) {
+// fillPlace puts a response in the place that was kept for it. A response that host
+// software cannot fetch, as it is too long for the interface, becomes one that says so.
+func (i *Interface) fillPlace(f ipmb.Frame, from *Interface) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i.queue.reserved--
-	if err != nil {
-		i.counters.add(bridgedUnanswered)
-		return
-	}
 	if !i.carries(f.Len()) {
 		f.Code, f.Data = ipmi.CodeOf(ipmi.ErrAnswerTooLong), nil
 	}

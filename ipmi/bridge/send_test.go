@@ -250,7 +250,7 @@ func TestALoopBetweenChannelsEnds(t *testing.T) {
 		loop := w.bridge.NewInterface(InterfaceConfig{Name: "bus2", Channel: 2, Medium: MediumIPMB, Bridged: true})
 		engine := ipmb.New(ipmb.Config{
 			Address: twin, Interface: "bus2", Channel: 2,
-			Handler: loop.Handler(ipmi.HandlerFunc(nobody)), Patience: loop.Patience, Stray: loop.Stray,
+			Handler: loop.Handler(nobody), Patience: loop.Patience, Stray: loop.Stray,
 		})
 		w.bridge.Add(loop, engine)
 		ctx, stop := context.WithCancel(t.Context())

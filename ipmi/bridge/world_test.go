@@ -41,6 +41,7 @@ type world struct {
 
 	host       *Interface
 	bus0, bus1 *segment
+	end        func() // ends the bridge's Run
 }
 
 // segment is a bus with an engine of ours on it.
@@ -79,7 +80,11 @@ func story(t *testing.T, name string, tell func(t *testing.T, w *world)) {
 				}
 				loops.Go(func() { _ = s.engine.Run(ctx, transport) })
 			}
-			loops.Go(func() { w.bridge.Run(ctx) })
+			running, end := context.WithCancel(ctx)
+			ended := make(chan struct{})
+			go func() { defer close(ended); w.bridge.Run(running) }()
+			w.end = func() { end(); <-ended }
+			defer w.end()
 			synctest.Wait()
 			tell(t, w)
 		})
@@ -93,7 +98,7 @@ func (w *world) segment(name string, channel ipmi.Channel, bridged bool) *segmen
 	})
 	s.engine = ipmb.New(ipmb.Config{
 		Interface: name, Channel: channel,
-		Handler: s.Handler(ipmi.HandlerFunc(nobody)), Patience: s.Patience, Stray: s.Stray,
+		Handler: s.Handler(nobody), Patience: s.Patience, Stray: s.Stray,
 	})
 	w.bridge.Add(s.Interface, s.engine)
 	s.respond(w.t, me, func(request ipmb.Frame) []ipmb.Frame { return []ipmb.Frame{answerTo(request, deviceID...)} })
@@ -105,9 +110,9 @@ func (w *world) segment(name string, channel ipmi.Channel, bridged bool) *segmen
 	return s
 }
 
-func nobody(context.Context, *ipmi.Request) (ipmi.Response, error) {
+var nobody = ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 	return ipmi.Response{}, ipmi.ErrNoHandler
-}
+})
 
 // respond makes a function the responder at an address. It hears of general
 // calls, too.
@@ -189,9 +194,9 @@ func (w *world) asks(n ipmi.NetFn, cmd ipmi.Command, data ...byte) []byte {
 // try is asks with the handler's own error.
 func (w *world) try(n ipmi.NetFn, cmd ipmi.Command, data ...byte) (ipmi.Response, error) {
 	req := &ipmi.Request{Interface: "host0", Channel: ipmi.ChannelSystemInterface, NetFn: n, Command: cmd, Data: data}
-	ctx, cancel := context.WithTimeout(w.t.Context(), max(w.host.Patience(req), 5*time.Second))
+	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
 	defer cancel()
-	return w.host.Handler(ipmi.HandlerFunc(nobody)).ServeIPMI(ctx, req)
+	return ipmi.Do(ctx, w.host.Handler(nobody), req)
 }
 
 // sends is a Send Message of the host's and its answer.
@@ -251,11 +256,16 @@ type fakeLog struct {
 	events []ipmi.Event
 	err    error
 	slow   time.Duration
+	onlyOf string // the interface whose events are slow; empty for all
 }
 
 func (l *fakeLog) Add(ctx context.Context, e ipmi.Event) error {
+	slow := l.slow
+	if l.onlyOf != "" && l.onlyOf != e.Interface {
+		slow = 0
+	}
 	select {
-	case <-time.After(l.slow):
+	case <-time.After(slow):
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -14,10 +14,11 @@
 // them, and their drivers take whatever is written for the answer to the last
 // one: there the Port keeps back what answers an earlier one.
 //
-// A virtual machine numbers its requests and makes one at a time. There the one
-// goroutine that reads is the handler too, on a thread that waits in read: what
-// changing over costs is more than most handlers. If a handler takes long somebody
-// else reads on.
+// The goroutine that reads a request calls the handler, which does not block. Whichever
+// goroutine brings the answer writes it, as far as the Port can do that without a wait
+// (DirectWriter); the rest is left to the loop's own goroutine. So a request that is
+// answered at once changes no goroutine. On a machine's socket the goroutine that reads
+// waits in read(2): changing over costs more than most handlers.
 //
 // OpenIPMI is the other side, that of a host: the kernel's IPMI driver, by whose
 // device a management controller is asked, and nodes on IPMB behind it.
@@ -28,14 +29,16 @@
 //     before the Port's deadline: C3h if the handler has none by then. Config may
 //     have another deadline and code. A late answer reaches nobody.
 //  2. What does not fit the interface is answered CEh, and never cut off.
-//  3. Nothing a host sends stops, blocks or crashes a Loop; a Port is read
-//     whatever the handlers do, if it is Direct after 5 ms at the latest.
+//  3. Nothing a host sends stops, blocks or crashes a Loop; a Port is read whatever
+//     the handlers do. The handler is called for one request after the other: for the
+//     next one when the answer to the one before is written.
 //  4. The attention that a host is shown before an answer is that after the
 //     request was served.
 //  5. No host gets the answer to another request than that it waits for.
 //  6. A host that reads no answers holds up nothing but its own interface, and
-//     that for 2 s each.
-//  7. Only Run starts goroutines; when it has returned none is left.
+//     that for 2 s each: a goroutine that brings an answer does not wait for the host.
+//  7. Only Run starts goroutines; when it has returned none is left. No lock is held over
+//     a Port, but for that of KCS and SSIF, over system calls that wait for nothing.
 //  8. An OpenIPMI gives an answer to the call that it is for and to no other, and a
 //     call's number to no other before the driver has answered. What the driver has
 //     is never cut off.

@@ -117,6 +117,12 @@ func (p *KCSPort) Write(r Response) error {
 	})
 }
 
+// WriteDirect implements DirectWriter: the driver takes an answer at once, or never.
+func (p *KCSPort) WriteDirect(r Response) (done bool, err error) { return true, p.Write(r) }
+
+// Finish implements DirectWriter.
+func (p *KCSPort) Finish() error { return nil }
+
 // appendKCSResponse adds netFn and LUN, command, completion code, data to b.
 func appendKCSResponse(b []byte, r Response) []byte {
 	return append(append(b, r.netFnLUN(), byte(r.Command), byte(r.Code)), r.Data...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,10 +16,7 @@ const (
 	maxQueued = 16
 	// maxLate is how many handlers may be late before requests are answered busy.
 	maxLate = 8
-	// relief is how long the one who reads may be with a handler: then somebody
-	// else reads.
-	relief = 5 * time.Millisecond
-	// yieldEvery is how often the one who serves directly gives way. Who has not for
+	// yieldEvery is how often the goroutine that reads gives way. One that has not for
 	// 10 ms is made to by the runtime's monitor, which is then awake for long.
 	yieldEvery = 5 * time.Millisecond
 )
@@ -33,6 +29,9 @@ type Config struct {
 	Host      int
 
 	Handler ipmi.Handler
+	// Served is told how each request ended that the handler had: the completion code of
+	// the answer, and the error that it stands for. It must not block; nil for nobody.
+	Served func(req *ipmi.Request, code ipmi.CompletionCode, err error)
 	// Attention is what the host is to be shown now. It must not block; nil is
 	// never any.
 	Attention func() Attention
@@ -57,10 +56,15 @@ type job struct {
 	done chan<- error // has room
 }
 
+var errEnded = fmt.Errorf("%w: the host has gone", ErrUnsupported)
+
 // NewLoop makes a loop. It serves nothing until Run.
 func NewLoop(config Config) *Loop {
 	if config.Attention == nil {
 		config.Attention = func() Attention { return Attention{} }
+	}
+	if config.Served == nil {
+		config.Served = func(*ipmi.Request, ipmi.CompletionCode, error) {}
 	}
 	return &Loop{config: config, changed: make(chan struct{}, 1), jobs: make(chan job), past: make(map[string]uint64)}
 }
@@ -110,88 +114,83 @@ func (l *Loop) Pulse(ctx context.Context) {
 }
 
 // Run serves a Port until it fails or ctx ends, closes it, and returns the
-// cause.
+// cause. Answers that handlers have later reach nobody.
 func (l *Loop) Run(ctx context.Context, p Port) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	r := &run{
-		Loop:     l,
-		port:     p,
-		limits:   p.Limits(),
-		requests: make(chan *pending, maxQueued),
-		answers:  make(chan *pending, maxLate+1), // all that may be under way
-		deadline: time.NewTimer(0),
-		watch:    time.NewTimer(0),
-	}
-	defer r.deadline.Stop()
-	defer r.watch.Stop()
+	r := newRun(l, p, cancel)
+	defer r.end()
 	l.setPort(p)
 	defer l.setPort(nil)
 	var loops sync.WaitGroup
-	r.startReader = func() {
-		loops.Go(func() {
-			if err := r.read(ctx); err != nil {
-				cancel(err)
-			}
-		})
-	}
 	loops.Go(func() {
 		<-ctx.Done()
 		p.Close()
 	})
-	cancel(r.serve(ctx))
+	if err := r.greet(); err != nil {
+		cancel(err)
+	}
+	loops.Go(func() { cancel(r.read()) }) // No answer comes before the greeting.
+	r.serve(ctx)
 	loops.Wait()
-	r.handlers.Wait()
 	return context.Cause(ctx)
 }
 
-// run is a Loop on a Port.
+// run is a Loop on a Port. Two goroutines work for it: one reads requests and hands them
+// to the handler, the other, in serve, does what has to wait. An answer is written by the
+// goroutine that brings it, where the Port can do that without a wait.
 type run struct {
 	*Loop
-	port        Port
-	limits      Limits
-	requests    chan *pending
-	answers     chan *pending
-	handlers    sync.WaitGroup
-	startReader func()
-	deadline    *time.Timer // of current, unless it is direct
-	watch       *time.Timer // for relief
+	port     Port
+	direct   DirectWriter // the Port, if it can write without a wait
+	limits   Limits
+	cancel   context.CancelCauseFunc
+	work     chan struct{} // wakes serve
+	deadline *time.Timer   // of the request that is being served
 
-	// mu is of who serves and who reads, and makes one of looking at what follows
-	// and writing to the Port. A Port writes in bounded time.
-	mu       sync.Mutex
-	current  *pending // being served, nil for none
-	queued   int      // requests that are to be served after it
-	watching bool     // watch runs
-	late     int      // handlers that were answered for
-	told     Attention
+	// mu guards the state below. It is not held over the handler, the Port or a function
+	// of Config.
+	mu      sync.Mutex
+	stopped bool
+	current *pending   // being served or answered, nil for none
+	queue   []*pending // to be served after it
+	late    int        // handlers that were answered for
+	armed   bool       // deadline runs
+
+	answer     *pending      // current, when its answer is to be written
+	response   ipmi.Response // that answer
+	room       []byte        // memory for its data
+	show       bool          // the attention may have changed
+	tasks      []job
+	writing    bool // a goroutine uses the Port
+	unfinished bool // the Port has part of an answer left
+
+	told Attention // what the host is shown; of the goroutine that is writing
 }
 
-// pending is a request on its way to its answer. The host counts its time from
-// when it was read.
-type pending struct {
-	Request
-	deadline time.Time
-	response ipmi.Response
-	direct   bool // served by the one who reads, under run.mu
+func newRun(l *Loop, p Port, cancel context.CancelCauseFunc) *run {
+	r := &run{Loop: l, port: p, limits: p.Limits(), cancel: cancel, work: make(chan struct{}, 1), deadline: time.NewTimer(time.Hour)}
+	r.deadline.Stop()
+	r.direct, _ = p.(DirectWriter)
+	return r
 }
 
-// read takes requests off the Port until that fails, or until somebody else does
-// so; then it returns nil.
-func (r *run) read(ctx context.Context) error {
+// greet shows the host the attention before anything else.
+func (r *run) greet() error {
+	r.told = r.config.Attention()
+	return r.port.SetAttention(r.told)
+}
+
+// read takes requests off the Port until that fails.
+func (r *run) read() error {
 	var yielded time.Time
 	for {
 		req, err := r.port.Read()
 		if err != nil {
 			return err
 		}
-		req.Data = slices.Clone(req.Data)
 		now := time.Now()
-		p := &pending{Request: req, deadline: now.Add(r.limits.Deadline)}
-		if !r.take(p) {
-			continue
-		}
-		if relieved, err := r.serveDirect(ctx, p); relieved || err != nil {
-			return err
+		if p := newPending(r, req, now); r.take(p) {
+			r.begin(p, now)
 		}
 		if now.Sub(yielded) > yieldEvery {
 			yielded = now
@@ -200,197 +199,44 @@ func (r *run) read(ctx context.Context) error {
 	}
 }
 
-// take queues a request, or reports that it can be served at once by the one who
-// has read it.
-func (r *run) take(p *pending) (direct bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.limits.Direct && r.current == nil && r.queued == 0 && r.late < maxLate {
-		r.counts.add(requestsReceived)
-		r.current, p.direct = p, true
-		if !r.watching {
-			r.watching = true
-			r.watch.Reset(relief)
-		}
-		return true
-	}
-	select {
-	case r.requests <- p:
-		r.queued++
-		r.counts.add(requestsReceived)
-	default:
-		r.counts.add(requestsDropped)
-	}
-	return false
-}
-
-// serveDirect serves a request without a change of the goroutine, which takes
-// longer than most handlers. relieved: somebody else reads now.
-func (r *run) serveDirect(ctx context.Context, p *pending) (relieved bool, err error) {
-	p.response = r.handle(ctx, p)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !p.direct {
-		r.answers <- p // has room
-		return true, nil
-	}
-	r.current = nil
-	return false, r.answer(p, p.response)
-}
-
-// relieve has somebody else read when the one who reads is with a handler for
-// long. That request is then as others.
-func (r *run) relieve() {
-	r.watching = false
-	p := r.current
-	if p == nil || !p.direct {
-		return
-	}
-	since := r.limits.Deadline - time.Until(p.deadline)
-	if since < relief {
-		r.watching = true
-		r.watch.Reset(relief - since)
-		return
-	}
-	p.direct = false
-	r.deadline.Reset(time.Until(p.deadline))
-	r.startReader()
-}
-
-// serve shows the host the attention, and then answers the requests in order until
-// ctx ends or the Port fails.
-func (r *run) serve(ctx context.Context) error {
-	err := r.locked(func() error { return r.tell(true) })
-	if err == nil {
-		r.startReader() // No answer comes before that.
-	}
-	for err == nil {
+// serve does what has to wait, in turn, until ctx ends.
+func (r *run) serve(ctx context.Context) {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return nil
-		case p := <-r.waiting():
-			err = r.locked(func() error { return r.begin(ctx, p) })
-		case p := <-r.answers:
-			err = r.locked(func() error { return r.finish(p) })
+		case <-r.work:
 		case <-r.deadline.C:
-			err = r.locked(r.expire)
-		case <-r.watch.C:
-			err = r.locked(func() error { r.relieve(); return nil })
+			r.expire()
 		case <-r.changed:
-			err = r.locked(func() error { return r.tell(false) })
+			r.showLater()
 		case j := <-r.jobs:
-			err = r.locked(func() error { j.done <- j.do(r.port); return nil })
+			r.addTask(j)
+		}
+		r.write()
+		for p := r.next(); p != nil; p = r.next() {
+			r.begin(p, time.Now())
+			r.write()
 		}
 	}
-	return err
 }
 
-func (r *run) locked(do func() error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return do()
+// wake makes serve look for something to do.
+func (r *run) wake() {
+	select {
+	case r.work <- struct{}{}:
+	default: // It has been woken already.
+	}
 }
 
-// waiting is where the next request comes from: nowhere while one is being
-// served. While one is served directly nothing is queued.
-func (r *run) waiting() <-chan *pending {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.current != nil && !r.current.direct {
-		return nil
-	}
-	return r.requests
-}
-
-// begin hands a request to the handler.
-func (r *run) begin(ctx context.Context, p *pending) error {
-	r.queued--
-	if !time.Now().Before(p.deadline) {
-		r.counts.add(handlersTooSlow)
-		return r.answer(p, ipmi.Response{Code: ipmi.CodeTimeout})
-	}
-	if r.late >= maxLate {
-		r.counts.add(handlersBusy)
-		return r.answer(p, ipmi.Response{Code: ipmi.CodeNodeBusy})
-	}
-	r.current = p
-	r.deadline.Reset(time.Until(p.deadline))
-	r.handlers.Go(func() {
-		p.response = r.handle(ctx, p)
-		r.answers <- p
-	})
-	return nil
-}
-
-// handle is the answer of the handler, or what its error says.
-func (r *run) handle(ctx context.Context, in *pending) (response ipmi.Response) {
-	timed := &deadlineContext{Context: ctx, deadline: in.deadline}
-	defer timed.end()
-	req := ipmi.Request{
-		Interface: r.config.Interface, Channel: r.config.Channel, Host: r.config.Host,
-		NetFn: in.NetFn, LUN: in.LUN, Command: in.Command, Data: in.Data,
-	}
-	defer func() {
-		if recover() != nil {
-			r.counts.add(handlersFailed)
-			response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrPanic)}
-		}
-	}()
-	response, err := r.config.Handler.ServeIPMI(timed, &req)
-	if err != nil {
-		if !ipmi.NotServed(err) {
-			r.counts.add(handlersFailed)
-		}
-		return ipmi.Response{Code: ipmi.CodeOf(err)}
-	}
-	return response
-}
-
-// finish answers a request that was served, unless its deadline has done so.
-func (r *run) finish(p *pending) error {
-	if p != r.current {
-		r.late--
-		r.counts.add(answersLate)
-		return nil
-	}
-	r.current = nil
+// end drops what is left.
+func (r *run) end() {
 	r.deadline.Stop()
-	return r.answer(p, p.response)
-}
-
-// expire answers for a handler that has missed the deadline.
-func (r *run) expire() error {
-	p := r.current
-	if p == nil || p.direct {
-		return nil
+	r.mu.Lock()
+	r.stopped = true
+	tasks := r.tasks
+	r.tasks = nil
+	r.mu.Unlock()
+	for _, j := range tasks {
+		j.done <- errEnded
 	}
-	r.current = nil
-	r.late++
-	r.counts.add(handlersTooSlow)
-	return r.answer(p, ipmi.Response{Code: ipmi.CodeTimeout})
-}
-
-// answer shows the host what waits for it now, and then writes the answer.
-func (r *run) answer(p *pending, response ipmi.Response) error {
-	if err := r.tell(false); err != nil {
-		return err
-	}
-	if len(response.Data) > r.limits.MaxData {
-		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAnswerTooLong)}
-	}
-	r.counts.add(answersWritten)
-	return r.port.Write(Response{
-		Tag: p.Tag, NetFn: p.NetFn.Response(), LUN: p.LUN, Command: p.Command, Code: response.Code, Data: response.Data,
-	})
-}
-
-// tell shows the host whether messages wait, if that has changed or it must be
-// shown.
-func (r *run) tell(always bool) error {
-	now := r.config.Attention()
-	if now == r.told && !always {
-		return nil
-	}
-	r.told = now
-	return r.port.SetAttention(now)
 }

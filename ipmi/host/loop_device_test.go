@@ -36,12 +36,14 @@ type served struct {
 }
 
 // ServeIPMI answers with the command and the data.
-func (s *served) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {/*CONV*/
-	if req.Command == slowCommand {
-		s.began <- struct{}{}
-		<-s.release
+func (s *served) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
+	answer := func() { reply.Answer(ipmi.Response{Data: append([]byte{byte(req.Command)}, req.Data...)}, nil) }
+	if req.Command != slowCommand {
+		answer()
+		return
 	}
-	return ipmi.Response{Data: append([]byte{byte(req.Command)}, req.Data...)}, nil
+	s.began <- struct{}{}
+	go func() { <-s.release; answer() }()
 }
 
 // hasty is a Port with another deadline.
@@ -56,6 +58,17 @@ func (p hasty) Limits() Limits {
 	return limits
 }
 
+// hurried is a port with another deadline, and a DirectWriter if that is one.
+func hurried(p Port, deadline time.Duration) Port {
+	if direct, ok := p.(DirectWriter); ok {
+		return struct {
+			hasty
+			DirectWriter
+		}{hasty{p, deadline}, direct}
+	}
+	return hasty{p, deadline}
+}
+
 // onEachDevice runs a test with a loop on each medium.
 func onEachDevice(t *testing.T, deadline time.Duration, test func(t *testing.T, s *served)) {
 	for _, m := range media {
@@ -66,7 +79,7 @@ func onEachDevice(t *testing.T, deadline time.Duration, test func(t *testing.T, 
 			s.loop = NewLoop(Config{Interface: m.name, Channel: 15, Handler: s})
 			ctx, stop := context.WithCancel(t.Context())
 			s.stop = stop
-			go func() { s.ended <- s.loop.Run(ctx, hasty{p, deadline}) }()
+			go func() { s.ended <- s.loop.Run(ctx, hurried(p, deadline)) }()
 			test(t, s)
 			stop()
 		})

@@ -3,8 +3,11 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +19,6 @@ import (
 
 // fakePort is a port in the hands of a test.
 type fakePort struct {
-	direct   bool
 	requests chan Request
 	closed   chan struct{}
 	once     sync.Once
@@ -39,10 +41,13 @@ func (p *fakePort) Read() (Request, error) {
 	}
 }
 
-func (p *fakePort) Write(r Response) error         { return p.write(r) }
+func (p *fakePort) Write(r Response) error {
+	r.Data = append([]byte(nil), r.Data...)
+	return p.write(r)
+}
 func (p *fakePort) SetAttention(a Attention) error { return p.write(a) }
 func (p *fakePort) Limits() Limits {
-	return Limits{MaxData: 20, Deadline: 3 * time.Second, Direct: p.direct}
+	return Limits{MaxData: 20, Deadline: 3 * time.Second}
 }
 func (p *fakePort) Close() error { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *fakePort) write(v any) error {
@@ -72,59 +77,77 @@ func answered(tag uint8, code ipmi.CompletionCode, data ...byte) Response {
 	return Response{Tag: tag, NetFn: 7, Command: 1, Code: code, Data: data}
 }
 
-// story runs tell with a loop on a fake port, in virtual time; once with handlers
-// of their own goroutines, and once with the one who reads for a handler.
-func story(t *testing.T, name string, h ipmi.HandlerFunc, tell func(t *testing.T, l *Loop, p *fakePort, a *Attention)) {
-	t.Helper()
-	storyOn(t, name, false, h, tell)
-	storyOn(t, name+", directly", true, h, tell)
+// directPort is a fakePort that writes without a wait. Every other answer it leaves to
+// Finish.
+type directPort struct {
+	*fakePort
+	asked int
+	left  *Response
 }
 
-func storyOn(t *testing.T, name string, direct bool, h ipmi.HandlerFunc, tell func(t *testing.T, l *Loop, p *fakePort, a *Attention)) {
+func (p *directPort) WriteDirect(r Response) (bool, error) {
+	if p.asked++; p.asked%2 == 0 {
+		r.Data = append([]byte(nil), r.Data...)
+		p.left = &r
+		return false, nil
+	}
+	return true, p.Write(r)
+}
+
+func (p *directPort) Finish() error {
+	r := *p.left
+	p.left = nil
+	return p.Write(r)
+}
+
+// ports are the kinds of them.
+var ports = map[string]func(*fakePort) Port{
+	"":           func(p *fakePort) Port { return p },
+	", directly": func(p *fakePort) Port { return &directPort{fakePort: p} },
+}
+
+// story runs tell with a loop on a fake port of each kind, in virtual time.
+func story(t *testing.T, name string, h ipmi.Handler, tell func(t *testing.T, l *Loop, p *fakePort, a *Attention)) {
 	t.Helper()
-	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var attention Attention
-			l := NewLoop(Config{Interface: "host0", Channel: 15, Handler: h, Attention: func() Attention { return attention }})
-			p := newFakePort()
-			p.direct = direct
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- l.Run(ctx, p) }()
-			if diff := cmp.Diff([]any{Attention{}}, p.wrote()); diff != "" {
-				t.Error(diff)
-			}
-			tell(t, l, p, &attention)
-			stop()
-			<-ended
-			select {
-			case <-p.closed:
-			default:
-				t.Error("the port is open")
-			}
+	for kind, port := range ports {
+		t.Run(name+kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var attention Attention
+				l := NewLoop(Config{Interface: "host0", Channel: 15, Handler: h, Attention: func() Attention { return attention }})
+				p := newFakePort()
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- l.Run(ctx, port(p)) }()
+				if diff := cmp.Diff([]any{Attention{}}, p.wrote()); diff != "" {
+					t.Error(diff)
+				}
+				tell(t, l, p, &attention)
+				stop()
+				<-ended
+				select {
+				case <-p.closed:
+				default:
+					t.Error("the port is open")
+				}
+			})
 		})
-	})
+	}
 }
 
 // echo answers with the data.
-func echo(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+var echo = ipmi.Immediate(func(req *ipmi.Request) (ipmi.Response, error) {
 	return ipmi.Response{Data: req.Data}, nil
-}
+})
 
-// slow answers with the data after so many seconds as they say, or when ctx ends.
-func slow(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	select {
-	case <-time.After(time.Duration(req.Data[0]) * time.Second):
-	case <-ctx.Done():
+// slow answers with the data after so many seconds as they say; after 0 at once.
+var slow = ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+	answer := func() { reply.Answer(ipmi.Response{Data: req.Data}, nil) }
+	if req.Data[0] == 0 {
+		answer()
+		return
 	}
-	return ipmi.Response{Data: req.Data}, nil
-}
-
-// stubborn is slow, but for the end of ctx.
-func stubborn(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	time.Sleep(time.Duration(req.Data[0]) * time.Second)
-	return ipmi.Response{Data: req.Data}, nil
-}
+	time.AfterFunc(time.Duration(req.Data[0])*time.Second, answer)
+})
 
 func TestLoop(t *testing.T) {
 	story(t, "one answer for each request", echo, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
@@ -146,7 +169,7 @@ func TestLoop(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	story(t, "too slow is C3h in time, and the late answer reaches nobody", stubborn, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "too slow is C3h in time, and the late answer reaches nobody", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
 		p.asks(1, 10)
 		time.Sleep(3 * time.Second)
 		if diff := cmp.Diff([]any{answered(1, ipmi.CodeTimeout)}, p.wrote()); diff != "" {
@@ -170,7 +193,7 @@ func TestLoop(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	story(t, "busy when too many handlers are late", stubborn, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+	story(t, "busy when too many handlers are late", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
 		for tag := range uint8(maxLate) {
 			p.asks(tag, 200)
 			time.Sleep(3 * time.Second)
@@ -192,22 +215,22 @@ func TestLoop(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	story(t, "what the handler's error says", func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+	story(t, "what the handler's error says", ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{}, ipmi.ErrNoHandler
-	}, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+	}), func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
 		p.asks(1)
 		if diff := cmp.Diff([]any{answered(1, ipmi.CodeInvalidCommand)}, p.wrote()); diff != "" {
 			t.Error(diff)
 		}
 	})
-	story(t, "a panic", func(context.Context, *ipmi.Request) (ipmi.Response, error) { panic("it broke") },
+	story(t, "a panic", ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { panic("it broke") }),
 		func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
 			p.asks(1)
 			if diff := cmp.Diff([]any{answered(1, ipmi.CodeUnspecified)}, p.wrote()); diff != "" {
 				t.Error(diff)
 			}
 		})
-	story(t, "more than waits is dropped", stubborn, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "more than waits is dropped", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
 		for tag := range uint8(maxQueued + 4) {
 			p.asks(tag, 1)
 		}
@@ -235,11 +258,11 @@ func TestLoopShowsTheAttention(t *testing.T) {
 }
 
 func TestLoopReadsOnBehindASlowHandler(t *testing.T) {
-	storyOn(t, "which is relieved", true, slow, func(t *testing.T, _ *Loop, p *fakePort, a *Attention) {
+	story(t, "at once", slow, func(t *testing.T, _ *Loop, p *fakePort, a *Attention) {
 		begin := time.Now()
 		p.asks(0, 2)
 		p.asks(1, 0)
-		if took := time.Since(begin); took != relief {
+		if took := time.Since(begin); took != 0 {
 			t.Errorf("read after %v", took)
 		}
 		time.Sleep(2 * time.Second)
@@ -247,7 +270,7 @@ func TestLoopReadsOnBehindASlowHandler(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	storyOn(t, "again and again, and directly in between", true, slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "again and again, and at once in between", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
 		for n := range byte(100) {
 			p.asks(n, n%2)
 			time.Sleep(2 * time.Second)
@@ -259,7 +282,7 @@ func TestLoopReadsOnBehindASlowHandler(t *testing.T) {
 			t.Errorf("%d answers", n)
 		}
 	})
-	storyOn(t, "and shows the attention before it is", true, slow, func(t *testing.T, l *Loop, p *fakePort, a *Attention) {
+	story(t, "and shows the attention meanwhile", slow, func(t *testing.T, l *Loop, p *fakePort, a *Attention) {
 		p.asks(0, 1)
 		*a = Attention{Raised: true}
 		l.AttentionChanged()
@@ -267,7 +290,7 @@ func TestLoopReadsOnBehindASlowHandler(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	storyOn(t, "and does what else is to be done", true, slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "and does what else is to be done", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
 		p.asks(0, 1)
 		if err := l.Do(t.Context(), func(p Port) error { return p.SetAttention(Attention{Raised: true}) }); err != nil {
 			t.Error(err)
@@ -278,11 +301,10 @@ func TestLoopReadsOnBehindASlowHandler(t *testing.T) {
 	})
 }
 
-func TestLoopEndsWhileTheOneWhoReadsServes(t *testing.T) {
+func TestLoopEndsWhileARequestIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLoop(Config{Handler: ipmi.HandlerFunc(slow)})
+		l := NewLoop(Config{Handler: slow})
 		p := newFakePort()
-		p.direct = true
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- l.Run(ctx, p) }()
@@ -292,12 +314,105 @@ func TestLoopEndsWhileTheOneWhoReadsServes(t *testing.T) {
 		if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(begin) != 0 {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
+		p.wrote()
+		time.Sleep(200 * time.Second)
+		if w := p.wrote(); len(w) > 0 || l.Statistics()["handler-answers-late"] != 1 {
+			t.Errorf("later: %v, %v", w, l.Statistics())
+		}
 	})
+}
+
+// TestLoopTellsHowRequestsEnded: those that the handler had, and nothing of the others.
+func TestLoopTellsHowRequestsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		l := NewLoop(Config{
+			Interface: "host0",
+			Handler: ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+				switch req.Data[0] {
+				case 0xC1:
+					reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
+				case 0xC3:
+				default:
+					reply.Answer(ipmi.Response{Code: ipmi.CompletionCode(req.Data[0])}, nil)
+				}
+			}),
+			Served: func(req *ipmi.Request, code ipmi.CompletionCode, err error) {
+				told = append(told, fmt.Sprintf("%s %02X %02X %v", req.Interface, req.Data, uint8(code), err))
+			},
+		})
+		p := newFakePort()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(ctx, p) }()
+		for n, code := range []byte{0x00, 0xCC, 0xC1, 0xC3, 0x00} { // the last has waited too long
+			p.asks(uint8(n), code)
+		}
+		time.Sleep(3 * time.Second)
+		p.wrote()
+		want := []string{
+			"host0 00 00 <nil>", "host0 CC CC <nil>",
+			"host0 C1 C1 " + ipmi.ErrNoHandler.Error(), "host0 C3 C3 " + ipmi.ErrTooSlow.Error(),
+		}
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Error(diff)
+		}
+		stop()
+		<-ended
+	})
+}
+
+// TestLoopCallsTheHandlerInOrder: one call after the other, in the order of the requests,
+// whichever goroutines bring the answers.
+func TestLoopCallsTheHandlerInOrder(t *testing.T) {
+	for kind, port := range ports {
+		t.Run("port"+kind, func(t *testing.T) {
+			const count = 3000
+			var calls, order []byte
+			var inside atomic.Int32
+			var answering sync.WaitGroup
+			l := NewLoop(Config{Handler: ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+				if inside.Add(1) != 1 {
+					t.Error("two calls at a time")
+				}
+				calls = append(calls, req.Data[0])
+				if req.Data[0]%3 == 0 {
+					reply.Answer(ipmi.Response{}, nil)
+				} else {
+					answering.Go(func() { reply.Answer(ipmi.Response{}, nil) })
+				}
+				inside.Add(-1)
+			})})
+			p := newFakePort()
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- l.Run(ctx, port(p)) }()
+			for n := range count {
+				p.requests <- Request{Tag: uint8(n), Data: []byte{byte(n)}}
+				for n%10 == 9 && l.Statistics()["answers-written"] <= uint64(n) {
+					runtime.Gosched()
+				}
+			}
+			answering.Wait()
+			stop()
+			<-ended
+			for _, w := range p.written {
+				if r, ok := w.(Response); ok {
+					order = append(order, r.Tag)
+				}
+			}
+			for n := range count {
+				if calls[n] != byte(n) || order[n] != byte(n) {
+					t.Fatalf("call %d is %d, answer %d", n, calls[n], order[n])
+				}
+			}
+		})
+	}
 }
 
 func TestLoopEndsWithItsPort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLoop(Config{Handler: ipmi.HandlerFunc(slow)})
+		l := NewLoop(Config{Handler: slow})
 		p := newFakePort()
 		ended := make(chan error, 1)
 		go func() { ended <- l.Run(t.Context(), p) }()
@@ -334,7 +449,7 @@ func (p eager) SetAttention(a Attention) error { p.note("shown"); return p.fakeP
 // with it, and no answer before.
 func TestHostIsShownTheAttentionBeforeItAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLoop(Config{Handler: ipmi.HandlerFunc(echo), Attention: func() Attention {
+		l := NewLoop(Config{Handler: echo, Attention: func() Attention {
 			time.Sleep(time.Second) // in which whoever reads has begun
 			return Attention{}
 		}})

@@ -8,7 +8,8 @@ import (
 )
 
 // Port is one system interface. Read is called by one goroutine at a time, all
-// that writes by one at a time, and Close by any.
+// that writes by one at a time, and Close by any. What writes may wait, for a bounded
+// time.
 type Port interface {
 	// Read waits for the next request. Its data are valid until the next Read.
 	Read() (Request, error)
@@ -54,9 +55,16 @@ type Limits struct {
 	MaxData int
 	// Deadline is how long the host waits for an answer, less what its way takes.
 	Deadline time.Duration
-	// Direct: whoever reads a request may serve it before reading on, since the
-	// host has one outstanding, and answers are numbered.
-	Direct bool
+}
+
+// DirectWriter is a Port that can write answers without a wait, so that the goroutine
+// that has an answer may write it, whoever else it works for.
+type DirectWriter interface {
+	// WriteDirect is Write, as far as that needs no wait. False: part of the answer, or
+	// all of it, is left to Finish, which is called before anything else is written.
+	WriteDirect(Response) (done bool, err error)
+	// Finish writes what WriteDirect has left, and may wait.
+	Finish() error
 }
 
 // ErrUnsupported: the Port, or the one at its other end, cannot do it.

@@ -32,7 +32,7 @@ func TestPulseOfALoop(t *testing.T) {
 	story(t, "comes back from a loop that waits", echo, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
 		is(t, "idle", pulse(t.Context(), l), true)
 	})
-	story(t, "comes back while a handler is slow", stubborn, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "comes back while a handler is slow", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
 		p.asks(1, 2)
 		is(t, "slow handler", pulse(t.Context(), l), true)
 	})

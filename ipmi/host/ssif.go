@@ -103,6 +103,12 @@ func (p *SSIFPort) Write(r Response) error {
 	})
 }
 
+// WriteDirect implements DirectWriter: the driver takes an answer at once, or never.
+func (p *SSIFPort) WriteDirect(r Response) (done bool, err error) { return true, p.Write(r) }
+
+// Finish implements DirectWriter.
+func (p *SSIFPort) Finish() error { return nil }
+
 // answer writes p.out if it answers the request that the host sent last.
 func (p *SSIFPort) answer(fd int, tag uint8) error {
 	ready, err := p.poll(fd, unix.POLLIN, 0)

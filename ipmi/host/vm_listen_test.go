@@ -86,7 +86,7 @@ func runVMAt(t *testing.T, address string, config Config) (*VM, net.Addr, <-chan
 }
 
 func TestMachineThatComesAndGoes(t *testing.T) {
-	_, address, happened := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
+	_, address, happened := runVM(t, Config{Handler: echo})
 	for range 3 {
 		m := connectMachine(t, address)
 		m.hears("FF 01 A1 00 A1")
@@ -105,7 +105,7 @@ func TestMachineThatComesAndGoes(t *testing.T) {
 func TestMachineIsShownTheAttentionAndItsInterrupts(t *testing.T) {
 	attention := make(chan Attention, 1)
 	var now Attention
-	v, address, _ := runVM(t, Config{Handler: ipmi.HandlerFunc(echo), Attention: func() Attention {
+	v, address, _ := runVM(t, Config{Handler: echo, Attention: func() Attention {
 		select {
 		case now = <-attention:
 		default:
@@ -130,7 +130,7 @@ func TestMachineIsShownTheAttentionAndItsInterrupts(t *testing.T) {
 }
 
 func TestGarbageFromAMachineDoesNoHarm(t *testing.T) {
-	_, address, _ := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
+	_, address, _ := runVM(t, Config{Handler: echo})
 	m := connectMachine(t, address)
 	m.hears("FF 01 A1 00 A1")
 	m.says("01 18 01 E7 A0") // wrong checksum: no answer, QEMU times out
@@ -144,7 +144,7 @@ func TestGarbageFromAMachineDoesNoHarm(t *testing.T) {
 }
 
 func TestOneMachineAtATime(t *testing.T) {
-	_, address, _ := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
+	_, address, _ := runVM(t, Config{Handler: echo})
 	first := connectMachine(t, address)
 	first.hears("FF 01 A1 00 A1")
 	second := connectMachine(t, address)
@@ -156,7 +156,7 @@ func TestOneMachineAtATime(t *testing.T) {
 }
 
 func TestActionsOnAMachine(t *testing.T) {
-	v, address, _ := runVM(t, Config{Handler: ipmi.HandlerFunc(echo)})
+	v, address, _ := runVM(t, Config{Handler: echo})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := v.Act(gone, VMReset); !errors.Is(err, ErrUnsupported) {
@@ -300,7 +300,7 @@ func TestAcceptThatFailsForTheMoment(t *testing.T) {
 			}
 			listener := &lacking{inner, make(chan error, 2), make(chan struct{}, 1)}
 			happened := make(chan VMEvent, 100)
-			v := NewVM(Config{Handler: ipmi.HandlerFunc(echo)}, func(e VMEvent) { happened <- e })
+			v := NewVM(Config{Handler: echo}, func(e VMEvent) { happened <- e })
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- v.Run(ctx, listener) }()

@@ -42,6 +42,10 @@ type VMPort struct {
 	// file is in blocking mode: a thread that waits in read answers sooner than the
 	// runtime's poller wakes a goroutine, and has half as many system calls to do.
 	file         *os.File
+	raw          syscall.RawConn // of file
+	sending      func(fd uintptr)
+	sent         int   // by the last call of sending
+	failed       error // of that call
 	in           *bufio.Reader
 	decoder      vmDecoder
 	out          []byte
@@ -59,7 +63,13 @@ func NewVMPort(conn net.Conn) (*VMPort, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &VMPort{file: file, in: bufio.NewReader(file)}, nil
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	p := &VMPort{file: file, raw: raw, in: bufio.NewReader(file)}
+	p.sending = p.send // made once
+	return p, nil
 }
 
 var errNoSocket = errors.New("not a socket")
@@ -130,6 +140,27 @@ func (p *VMPort) Write(r Response) error {
 	return p.flush()
 }
 
+// WriteDirect implements DirectWriter.
+func (p *VMPort) WriteDirect(r Response) (done bool, err error) {
+	p.out = appendVMResponse(p.out[:0], r)
+	if err := p.raw.Control(p.sending); err != nil {
+		return false, err
+	}
+	p.out = p.out[p.sent:]
+	return len(p.out) == 0, p.failed
+}
+
+// send sends as much as the socket has room for.
+func (p *VMPort) send(fd uintptr) {
+	p.sent, p.failed = unix.SendmsgN(int(fd), p.out, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	if p.failed == unix.EAGAIN || p.failed == unix.EINTR {
+		p.sent, p.failed = 0, nil
+	}
+}
+
+// Finish implements DirectWriter.
+func (p *VMPort) Finish() error { return p.flush() }
+
 // SetAttention implements Port. The first one follows the greeting: our version.
 func (p *VMPort) SetAttention(a Attention) error {
 	b := p.out[:0]
@@ -174,15 +205,11 @@ func (p *VMPort) flush() error {
 
 // Limits implements Port.
 func (p *VMPort) Limits() Limits {
-	return Limits{MaxData: VMMaxData, Deadline: vmDeadline, Direct: true}
+	return Limits{MaxData: VMMaxData, Deadline: vmDeadline}
 }
 
 // Close implements Port. What waits in Read or Write returns.
 func (p *VMPort) Close() error {
-	raw, err := p.file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	err = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	err := p.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 	return errors.Join(err, p.file.Close())
 }
