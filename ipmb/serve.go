@@ -193,7 +193,7 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 	if e.limits.MaxFrame < MinResponse+len(response.Data) {
 		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAnswerTooLong)}
 	}
-	n.answer = Frame{
+	n.setAnswer(Frame{
 		Destination:    n.key.requester,
 		NetFn:          n.key.netFn.Response(),
 		DestinationLUN: n.key.requesterLUN,
@@ -203,7 +203,7 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 		Command:        n.key.command,
 		Code:           response.Code,
 		Data:           response.Data,
-	}.Append(nil)
+	})
 	if !e.running {
 		n.lost = true
 		e.requests.drop(n)
