@@ -3,6 +3,7 @@ package ipmb
 import (
 	"bytes"
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"ipmbd/ipmi"
@@ -15,9 +16,9 @@ const (
 	// maxKept bounds the answers that are kept for one requester address: two for
 	// each sequence number.
 	maxKept = 2 * SequenceNumbers
-	// inlineFrames is how long a request and its answer may be together to be kept in
-	// their entry: three times the length that IPMB recommends as the largest, 32 bytes.
-	inlineFrames = 96
+	// inlineFrame is how long a request or an answer may be to be kept in its entry:
+	// the most that nodes need to take.
+	inlineFrame = 32
 )
 
 // requestKey is what a repeat has in common with its request.
@@ -35,8 +36,7 @@ type entry struct {
 	engine   *Engine
 	key      requestKey
 	effect   ipmi.Effect
-	inline   [inlineFrames]byte // for frame, and for answer behind it
-	frame    []byte             // the request, as it came
+	frame    []byte // the request, as it came
 	request  ipmi.Request
 	slots    *slots // of which it has one while it is in a handler
 
@@ -49,6 +49,9 @@ type entry struct {
 	delivering bool     // the answer is on its way to the bus
 	again      bool     // a repeat came while the answer was being written
 	lost       bool     // the last write of the answer failed
+
+	// Room for frames as long as most are, so that an entry is one allocation.
+	frameRoom, answerRoom [inlineFrame]byte
 
 	older      *entry     // of the requester, with the same sequence number
 	list       *entryList // of answers kept; nil while there is none
@@ -276,7 +279,10 @@ func (l *entryList) remove(n *entry) {
 }
 
 // setFrame keeps a copy of the request's frame.
-func (n *entry) setFrame(raw []byte) { n.frame = append(n.inline[:0], raw...) }
+func (n *entry) setFrame(raw []byte) { n.frame = append(n.frameRoom[:0], raw...) }
+
+// setAnswer keeps the frame of the answer.
+func (n *entry) setAnswer(f Frame) { n.answer = f.Append(slices.Grow(n.answerRoom[:0], f.Len())) }
 
 // repeat answers a request that was served already. One that is in a handler, or
 // whose answer waits for the bus, needs nothing; one whose answer is being written

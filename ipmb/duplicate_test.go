@@ -226,6 +226,25 @@ func TestDuplicateWithoutEffect(t *testing.T) {
 	})
 }
 
+func TestDuplicateOfHandlerThatChangesNothing(t *testing.T) {
+	var mux ipmi.Mux
+	for cmd, h := range map[ipmi.Command]ipmi.Handler{0x01: ipmi.ChangesNothing(new(service)), 0x02: new(service)} {
+		oem := ipmi.Pattern{Channels: ipmi.AllChannels, NetFn: 0x30, Command: cmd, Group: ipmi.AnyGroup}
+		if _, err := mux.Register("test", h, oem); err != nil {
+			t.Fatal(err)
+		}
+	}
+	story(t, "OEM commands", ipmb.Config{Handler: &mux}, func(t *testing.T, w *world) {
+		for _, cmd := range []ipmi.Command{0x01, 0x02} {
+			f := from(peer, uint8(cmd), cmd)
+			f.NetFn = 0x30
+			w.hear(f)
+			w.hear(f)
+		}
+		w.expectRuns(1, 2, 1, 1)
+	})
+}
+
 func TestDuplicateWithEffect(t *testing.T) {
 	config := func() ipmb.Config { return ipmb.Config{Handler: new(service), Effect: all(ipmi.HasEffect)} }
 	story(t, "whatever came between", config(), func(t *testing.T, w *world) {

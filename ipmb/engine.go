@@ -52,7 +52,7 @@ type Config struct {
 	DuplicateWindow time.Duration
 	// Effect says what it means to serve a request twice, which decides what is taken
 	// for its repeat. It is called without a lock held and must not block, nor keep the
-	// request. nil is ipmi.EffectOf.
+	// request. nil asks Handler, if it is an ipmi.EffectTeller, and else ipmi.EffectOf.
 	Effect func(*ipmi.Request) ipmi.Effect
 
 	// Observer is told what passes; nil for nobody.
@@ -101,12 +101,20 @@ func (c Config) withDefaults() Config {
 		c.Served = func(*ipmi.Request, ipmi.CompletionCode, error) {}
 	}
 	if c.Effect == nil {
-		c.Effect = ipmi.EffectOf
+		c.Effect = effectBy(c.Handler)
 	}
 	if c.Observer == nil {
 		c.Observer = nobody{}
 	}
 	return c
+}
+
+// effectBy is what a handler tells of its commands, or the table.
+func effectBy(h ipmi.Handler) func(*ipmi.Request) ipmi.Effect {
+	if teller, ok := h.(ipmi.EffectTeller); ok {
+		return teller.Effect
+	}
+	return ipmi.EffectOf
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -168,7 +168,7 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 	if e.limits.MaxFrame < MinResponse+len(response.Data) {
 		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAnswerTooLong)}
 	}
-	n.answer = Frame{
+	n.setAnswer(Frame{
 		Destination:    n.key.requester,
 		NetFn:          n.key.netFn.Response(),
 		DestinationLUN: n.key.requesterLUN,
@@ -178,7 +178,7 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 		Command:        n.key.command,
 		Code:           response.Code,
 		Data:           response.Data,
-	}.Append(n.room())
+	})
 	if !e.running {
 		n.lost = true
 		e.requests.drop(n)
@@ -186,6 +186,3 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 	}
 	e.deliverAnswer(n)
 }
-
-// room is where the answer goes without an allocation: behind the request.
-func (n *entry) room() []byte { return n.frame[len(n.frame):] }

@@ -42,7 +42,11 @@ func (c ChannelConfig) make(ctx context.Context, s *service) (part, error) {
 	if err != nil {
 		return nil, err
 	}
-	bus := newEngineBus(c, newDevice(c, s.machine(c), s.config.OfIPMBBridge), handler, ch.iface, &objectObserver{s, ch.object}, s.log)
+	served := struct {
+		ipmi.Handler
+		ipmi.EffectTeller // handlers that are registered know the effect of their commands
+	}{handler, &s.mux}
+	bus := newEngineBus(c, newDevice(c, s.machine(c), s.config.OfIPMBBridge), served, ch.iface, &objectObserver{s, ch.object}, s.log)
 	s.engines.renew(bus)
 	ch.left = func() { s.engines.keep(bus) }
 	s.bridge.Add(ch.iface, bus.engine)
