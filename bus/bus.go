@@ -101,7 +101,7 @@ func (b *Bus) SetRemoteAddress(a ipmi.Address) { b.remote.Store(uint32(a)) }
 // sent, and that the call's done is not called: ErrLimit, ErrRemoved, and those of the
 // link, as of ipmb.Engine.Send. A responder of 0 is ipmb.ErrInvalid.
 func (b *Bus) Send(c *Call, req *ipmb.Request) error {
-	c.bus, c.process = b, c.client.Process()
+	c.bus = b
 	if held, err := b.admit(c, req); held || err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 	}
 	err := b.link.Send(c, req)
 	if err != nil {
-		b.leave(c.process)
+		b.leave(c.client)
 	}
 	return err
 }
@@ -124,7 +124,7 @@ func (b *Bus) admit(c *Call, req *ipmb.Request) (held bool, err error) {
 			return false, err
 		}
 	}
-	if err := b.enter(c.process); err != nil || b.begun {
+	if err := b.enter(c.client); err != nil || b.begun {
 		return false, err
 	}
 	c.hold(req)
@@ -132,23 +132,23 @@ func (b *Bus) admit(c *Call, req *ipmb.Request) (held bool, err error) {
 	return true, nil
 }
 
-// enter takes a place, with the mutex held.
-func (b *Bus) enter(p Process) error {
+// enter takes a place for a client, with the mutex held.
+func (b *Bus) enter(client *Client) error {
 	switch {
-	case b.leaving && p != daemon:
+	case b.leaving && client != nil:
 		return ErrRemoved
-	case !b.shares.enter(p):
+	case !b.shares.enter(client):
 		b.refused++
 		return ErrLimit
 	}
 	return nil
 }
 
-// leave gives a place back.
-func (b *Bus) leave(p Process) {
+// leave gives a place of a client back.
+func (b *Bus) leave(client *Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.shares.leave(p)
+	b.shares.leave(client)
 	if b.drained != nil && b.shares.used == 0 {
 		close(b.drained)
 		b.drained = nil
@@ -220,13 +220,12 @@ func (b *Bus) releaseCall(c *Call) {
 // the daemon itself). When it returns nil, done is told whether the bus has taken the
 // frame, without a lock held; it must not block. The errors are those of Send.
 func (b *Bus) StartBroadcast(client *Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	process := client.Process()
 	frame := &broadcast{netFn: netFn, lun: lun, cmd: cmd, data: data, done: func(err error) {
-		b.leave(process)
+		b.leave(client)
 		done(err)
 	}}
 	b.mu.Lock()
-	if err := b.enter(process); err != nil {
+	if err := b.enter(client); err != nil {
 		b.mu.Unlock()
 		return err
 	}
@@ -239,7 +238,7 @@ func (b *Bus) StartBroadcast(client *Client, done func(error), netFn ipmi.NetFn,
 	b.mu.Unlock()
 	err := frame.send(b.link)
 	if err != nil {
-		b.leave(process)
+		b.leave(client)
 	}
 	return err
 }

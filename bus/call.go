@@ -16,7 +16,6 @@ type Call struct {
 	wire     *ipmb.Call // what an engine knows of it
 
 	bus     *Bus         // of the last Send
-	process Process      // whose place it has
 	request ipmb.Request // for Config.Ended, without data; with it while held
 
 	stage    stage // of the bus's mutex
@@ -70,7 +69,7 @@ func (c *Call) End(response ipmi.Response, err error) {
 	if b.config.Ended != nil {
 		b.config.Ended(&c.request, response, err)
 	}
-	b.leave(c.process)
+	b.leave(c.client)
 	c.done(response, err)
 }
 

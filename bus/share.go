@@ -28,14 +28,14 @@ type Client struct {
 // identified marks a packed process that Identify has set.
 const identified = 1 << 31
 
-// Identify says which process the client is. Requests that are on their way keep the
-// place that they have.
+// Identify says which process the client is. What it says first holds, also for requests
+// that are on their way.
 func (c *Client) Identify(p Process) {
-	c.process.Store(uint64(p.UID)<<32 | identified | uint64(uint32(p.PID)&^identified))
+	c.process.CompareAndSwap(0, uint64(p.UID)<<32|identified|uint64(uint32(p.PID)&^identified))
 }
 
-// Process is whose places the client's requests take: none of a nil Client.
-func (c *Client) Process() Process {
+// owner is whose places the client's requests take. A nil client is the daemon itself.
+func (c *Client) owner() Process {
 	if c == nil {
 		return daemon
 	}
@@ -51,9 +51,9 @@ type shares struct {
 	limit     int // of all
 	half      int // of a process, and of a user other than root
 	used      int
-	own       int // the daemon's, which are not limited
 	processes map[Process]int
-	users     map[uint32]int // other than root
+	users     map[uint32]int  // other than root
+	unknown   map[*Client]int // places of clients that were not identified so far
 }
 
 func newShares(limit int) shares {
@@ -62,41 +62,65 @@ func newShares(limit int) shares {
 		half:      max(1, limit/2),
 		processes: make(map[Process]int),
 		users:     make(map[uint32]int),
+		unknown:   make(map[*Client]int),
 	}
 }
 
-// enter takes a place, if there is one for the process.
-func (s *shares) enter(p Process) bool {
+// enter takes a place for a client, if there is one.
+func (s *shares) enter(c *Client) bool {
+	for other := range s.unknown {
+		s.identify(other)
+	}
+	p := c.owner()
 	switch {
 	case p == daemon:
-		s.own++
 		return true
 	case s.used >= s.limit, s.processes[p] >= s.half, p.UID != root && s.users[p.UID] >= s.half:
 		return false
+	case p == unidentified:
+		s.unknown[c]++
 	}
 	s.used++
-	s.processes[p]++
-	if p.UID != root {
-		s.users[p.UID]++
-	}
+	s.add(p, 1)
 	return true
 }
 
-// leave gives a place back.
-func (s *shares) leave(p Process) {
-	if p == daemon {
-		s.own--
+// leave gives a place of a client back.
+func (s *shares) leave(c *Client) {
+	p := c.owner()
+	switch p {
+	case daemon:
 		return
+	case unidentified:
+		count(s.unknown, c, -1)
+	default:
+		s.identify(c)
 	}
 	s.used--
-	release(s.processes, p)
-	if p.UID != root {
-		release(s.users, p.UID)
+	s.add(p, -1)
+}
+
+// identify makes the places of a client those of its process, if that is known now. It may
+// have more than its share then.
+func (s *shares) identify(c *Client) {
+	p, n := c.owner(), s.unknown[c]
+	if p != unidentified && n > 0 {
+		delete(s.unknown, c)
+		s.add(unidentified, -n)
+		s.add(p, n)
 	}
 }
 
-func release[K comparable](counts map[K]int, key K) {
-	if counts[key]--; counts[key] == 0 {
+// add counts places of a process and its user.
+func (s *shares) add(p Process, n int) {
+	count(s.processes, p, n)
+	if p.UID != root {
+		count(s.users, p.UID, n)
+	}
+}
+
+func count[K comparable](counts map[K]int, key K, n int) {
+	if counts[key] += n; counts[key] == 0 {
 		delete(counts, key)
 	}
 }

@@ -85,33 +85,67 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	if err := send(); !errors.Is(err, ErrLimit) || !errors.Is(err, ipmb.ErrBusy) {
 		t.Errorf("a third one: %v", err)
 	}
-	// What was sent before keeps the places of those that nobody knows.
+	if program(b, -1, 0) != 0 {
+		t.Error("another one that nobody knows gains places")
+	}
+	// What was sent before counts for the process, as soon as that is known.
 	client.Identify(Process{PID: 1, UID: 1000})
-	if err := errors.Join(send(), send()); err != nil {
+	if err := send(); !errors.Is(err, ErrLimit) {
+		t.Errorf("a third one of the process: %v", err)
+	}
+	if got := b.shares.processes[Process{1, 1000}]; got != 2 || program(b, 2, 1000) != 0 {
+		t.Errorf("the process has %d places", got)
+	}
+	calls[0].End(ipmi.Response{}, nil)
+	calls = calls[1:]
+	if err := send(); err != nil {
 		t.Error(err)
 	}
 	for _, c := range calls {
 		c.End(ipmi.Response{}, nil)
 	}
-	if b.InProgress() != 0 || len(b.shares.processes) != 0 || len(b.shares.users) != 0 {
+	if b.InProgress() != 0 || len(b.shares.processes) != 0 || len(b.shares.users) != 0 || len(b.shares.unknown) != 0 {
 		t.Errorf("%+v", b.shares)
 	}
-	if got := b.Counters()["calls-over-limit"]; got != 1 {
+	if got := b.Counters()["calls-over-limit"]; got != 4 {
 		t.Errorf("calls-over-limit %d", got)
 	}
 }
 
+// A request that is ended before anybody asks again counts where it began.
+func TestIdentifiedWhileItsRequestIsOnItsWay(t *testing.T) {
+	b := New(Config{MaxCalls: 4}, endless{})
+	b.Begin()
+	client := new(Client)
+	c := NewCall(client, func(ipmi.Response, error) {})
+	req := request(1)
+	for _, identified := range []bool{false, true, true} {
+		if err := b.Send(c, &req); err != nil {
+			t.Fatal(err)
+		}
+		if identified {
+			client.Identify(Process{PID: 1, UID: 1000})
+		}
+		c.End(ipmi.Response{}, nil)
+		if len(b.shares.processes)+len(b.shares.users)+len(b.shares.unknown)+b.shares.used != 0 {
+			t.Errorf("%+v", b.shares)
+		}
+	}
+}
+
 func TestProcessOfAClient(t *testing.T) {
-	if got := (*Client)(nil).Process(); got != daemon {
+	if got := (*Client)(nil).owner(); got != daemon {
 		t.Errorf("nobody's: %+v", got)
 	}
-	c := new(Client)
-	if got := c.Process(); got != unidentified {
+	if got := new(Client).owner(); got != unidentified {
 		t.Errorf("not identified: %+v", got)
 	}
 	for _, p := range []Process{{0, 0}, {1, 0}, {1<<31 - 1, 1<<32 - 2}, {4194304, 1000}} {
-		if c.Identify(p); c.Process() != p {
-			t.Errorf("%+v, want %+v", c.Process(), p)
+		c := new(Client)
+		c.Identify(p)
+		c.Identify(Process{9, 9})
+		if got := c.owner(); got != p {
+			t.Errorf("%+v, want %+v", got, p)
 		}
 	}
 }

@@ -73,7 +73,7 @@ var helperRule = rule{
 
 // contract is what of i2c the engine knows: what every transport has.
 var contract = []string{
-	"Transport", "Batch", "Limits",
+	"Transport", "DirectWriter", "Batch", "Limits",
 	"ErrNotAcknowledged", "ErrArbitrationLost", "ErrStuck", "ErrTooLong", "ErrClosed",
 }
 
