@@ -12,8 +12,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// maxLinks is how many connections a Client has at most. One does, until
-// requests fail: see link.
+// maxLinks is how many connections a Client has at most. One does for 64 requests at a
+// time.
 const maxLinks = 4
 
 var (
@@ -24,8 +24,7 @@ var (
 	ErrClientClosed = errors.New("client closed")
 )
 
-// StatusError is a request that ended without an answer. Of requests that failed
-// at the same time and for different reasons, each may have the other's status.
+// StatusError is a request that ended without an answer.
 type StatusError struct{ Status ipmb.Status }
 
 // Error implements error.

@@ -38,11 +38,11 @@ func TestClient(t *testing.T) {
 	r := newRig(t, Config{})
 	r.addBus(t, 0)
 	r.addBus(t, 1)
-	r.buses.Store(uint8(2), newTestBus(t)) // is down
+	r.buses.Store(uint8(2), newTestBus(t, 1)) // is down
 	c := r.dial(t)
 	// Many more at a time than there are numbers, for responders that answer and that
 	// are absent, and a bus that is down: each has its own end. Those that find no
-	// number are told so, or have the status of one that failed at the same time.
+	// number are told so.
 	var all sync.WaitGroup
 	for n := range 600 {
 		all.Go(func() {
@@ -76,28 +76,36 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// Of many requests in flight each has its own failure, at once.
 func TestClientTellsFailuresApart(t *testing.T) {
 	r := newRig(t, Config{})
-	bus := r.addBus(t, 0)
-	bus.limit.Store(1)
+	bus := r.addLimitedBus(t, 0, 2)
+	bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
 	c := r.dial(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	slow := make(chan error, 1)
 	go func() {
-		_, err := c.Do(t.Context(), 0, request(quiet, 0))
+		_, err := c.Do(ctx, 0, request(quiet, 0))
 		slow <- err
 	}()
-	eventually(t, "the request to be sent", func() bool { return bus.calls.Load() == 1 })
-	// The failure of one is known only with the end of the other, and others go on
-	// meanwhile.
-	if _, err := c.Do(t.Context(), 5, request(echoes, 0)); status(err) != ipmb.StatusInvalid {
-		t.Errorf("no such bus: %v", err)
+	eventually(t, "the request to be sent", func() bool { return bus.InProgress() == 1 })
+	for range 3 {
+		if _, err := c.Do(t.Context(), 5, request(echoes, 0)); status(err) != ipmb.StatusInvalid {
+			t.Errorf("no such bus: %v", err)
+		}
+		if _, err := c.Do(t.Context(), 0, request(echoes, 0)); status(err) != ipmb.StatusBusy {
+			t.Errorf("over the limit: %v", err)
+		}
 	}
-	_, err := c.Do(t.Context(), 0, request(echoes, 0))
-	if got, other := status(err), status(<-slow); got < ipmb.StatusBusy || other < ipmb.StatusBusy || got == other {
-		t.Errorf("statuses %d and %d", got, other)
+	cancel()
+	if err := await(t, "the end", slow); err != context.Canceled {
+		t.Error(err)
 	}
-	if got, err := c.Do(t.Context(), 0, request(echoes, 0, 1)); err != nil || got.Data[0] != 1 {
-		t.Errorf("%+v, %v", got, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.links) != 1 {
+		t.Errorf("%d connections", len(c.links))
 	}
 }
 
@@ -125,7 +133,7 @@ func TestClientIsNotHeldByItsContext(t *testing.T) {
 		_, err := c.Do(ctx, 0, request(quiet, 0))
 		ended <- err
 	}()
-	eventually(t, "the request to be sent", func() bool { return bus.calls.Load() == 1 })
+	eventually(t, "the request to be sent", func() bool { return bus.InProgress() == 1 })
 	cancel()
 	if err := await(t, "the end", ended); err != context.Canceled {
 		t.Error(err)
@@ -145,7 +153,7 @@ func TestClientOutlivesTheDaemon(t *testing.T) {
 		_, err := c.Do(t.Context(), 0, request(quiet, 0))
 		ended <- err
 	}()
-	eventually(t, "the request to be sent", func() bool { return bus.calls.Load() == 1 })
+	eventually(t, "the request to be sent", func() bool { return bus.InProgress() == 1 })
 	r.stop()
 	if err := await(t, "the end", ended); err != ErrHungUp {
 		t.Error(err)

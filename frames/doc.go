@@ -6,6 +6,7 @@
 //
 //	request    0 index of the bus (devIndex<<2 | type)   1 request frame
 //	answer     0 index   1 status   2 response frame, if the status is 0
+//	                                2 else the first six bytes of the request frame
 //
 // A frame is a whole one, from the responder's address to the last checksum. The
 // requester's address, LUN and sequence number are the client's own business:
@@ -15,21 +16,23 @@
 //
 // The status is that of sendRequest of org.openbmc.Ipmb, ipmb.Status: 0 answered,
 // 1 frame too long, 2 no valid request or no bus with the index, 3 no sequence
-// number free or over a limit, 4 all else. Only an answer has a frame: which of a
-// client's requests has failed shows when the others have been answered. Who
-// needs to know at once has one request in flight on a connection, or is a
-// Client.
+// number free or over a limit, 4 all else. The six bytes of a failure, of which the
+// fifth has the number, are as the client sent them; fewer if its packet had fewer.
 //
 // # Promises
 //
 //  1. Each packet of a client is answered by one packet, once, unless the client
-//     has gone, or is cut off. One that ends its sending (shutdown(2)) has gone.
+//     has gone, or is hung up on. One that ends its sending (shutdown(2)) has gone.
 //  2. Nothing a client sends or does not read stops or blocks other clients or a
 //     bus. One that has left 1024 answers unread, beside what its socket holds, and
-//     sends another request is cut off.
+//     sends another request is hung up on.
 //  3. When a client goes, its requests end.
 //  4. Nothing is allocated for a request, once as many have been in flight.
 //  5. Run starts two goroutines for each client; when it has returned none is
 //     left. A Client has one for each of its connections, 4 at most, until Close.
 //  6. A Client never takes one request's answer or failure for another's.
+//  7. The requests of a connection enter their bus in the order in which the client sent
+//     them, and their answers are written in the order in which the bus delivered them
+//     (TestBurstsKeepTheirOrder).
+//  8. Idle clients keep nobody out: see Config.MaxClients (TestPlaces).
 package frames

@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -8,35 +9,29 @@ import (
 // exchange is a request of a client on its way. It is used again for the next.
 type exchange struct {
 	peer    *peer
-	call    *ipmb.Call
-	bus     Bus
+	call    *bus.Call
 	index   uint8
+	head    [headBytes]byte
 	frame   ipmb.Frame // as the client sent it, without its data
 	request ipmb.Request
 }
 
 func newExchange(p *peer) *exchange {
 	x := &exchange{peer: p}
-	x.call = ipmb.NewCall(x.ended)
+	x.call = bus.NewCall(&p.client, x.ended)
 	return x
 }
 
-// send sends a client's frame to a bus.
-func (x *exchange) send(bus Bus, index uint8, frame ipmb.Frame) {
-	x.bus, x.index, x.frame = bus, index, frame
+// send sends a client's frame, which is in a packet, to a bus.
+func (x *exchange) send(to *bus.Bus, packet []byte, frame ipmb.Frame) {
+	x.index, x.frame = packet[0], frame
 	x.frame.Data = nil
+	copy(x.head[:], packet[requestHead:])
 	x.request = wireRequest(frame)
-	if err := bus.Send(x.call, &x.request); err != nil {
-		x.peer.fail(x, err)
+	if err := to.Send(x.call, &x.request); err != nil {
+		x.ended(ipmi.Response{}, err)
 	}
 }
 
-// ended is told by the engine how the request ended.
-func (x *exchange) ended(r ipmi.Response, err error) {
-	x.bus.Ended()
-	if err != nil {
-		x.peer.fail(x, err)
-		return
-	}
-	x.peer.answer(x, r)
-}
+// ended is told how the request ended.
+func (x *exchange) ended(r ipmi.Response, err error) { x.peer.end(x, r, err) }

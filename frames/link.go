@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"slices"
@@ -9,19 +10,14 @@ import (
 	"ipmbd/ipmb"
 )
 
-// link is a connection of a Client. It has 64 places, as there are sequence
-// numbers.
-//
-// The answer to a request that has failed does not say which one that was. It shows
-// when as many requests to the bus are left as have failed: a link that knows of a
-// failure takes no new request until then. Another link does.
+// link is a connection of a Client. It has 64 places, as there are sequence numbers,
+// which tell its requests apart.
 type link struct {
 	client *Client
 	conn   net.Conn
 
 	mu       sync.Mutex
 	requests [ipmb.SequenceNumbers]*sent // without an answer so far
-	failures []failure                   // of some of these
 	ended    bool
 }
 
@@ -38,18 +34,12 @@ type result struct {
 	err      error
 }
 
-// failure is an answer without a response.
-type failure struct {
-	index  uint8
-	status ipmb.Status
-}
-
 // take gives a request a place, and the number of that, if there is one.
 func (l *link) take(s *sent) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	number := slices.Index(l.requests[:], nil)
-	if l.ended || len(l.failures) > 0 || number < 0 {
+	if l.ended || number < 0 {
 		return false
 	}
 	l.requests[number] = s
@@ -97,18 +87,13 @@ func (l *link) answered(packet []byte) bool {
 	if len(packet) < answerHead {
 		return false
 	}
+	index, status, frame := packet[0], ipmb.Status(packet[1]), packet[answerHead:]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	index, status := packet[0], ipmb.Status(packet[1])
-	if status == ipmb.StatusOK {
-		if !l.responded(index, packet[answerHead:]) {
-			return false
-		}
-	} else {
-		l.failures = append(l.failures, failure{index, status})
+	if status != ipmb.StatusOK {
+		return l.failed(index, status, frame)
 	}
-	l.settle(index)
-	return true
+	return l.responded(index, frame)
 }
 
 // responded ends a request with its response; false: it is nobody's.
@@ -123,35 +108,25 @@ func (l *link) responded(index uint8, b []byte) bool {
 		return false
 	}
 	f.Data = slices.Clone(f.Data)
-	l.requests[f.Sequence] = nil
-	s.result <- result{response: f}
+	l.end(s, result{response: f})
 	return true
 }
 
-// settle ends the requests to a bus that have failed, if that is all there are.
-func (l *link) settle(index uint8) {
-	left := 0
-	for _, s := range l.requests {
-		if s != nil && s.index == index {
-			left++
-		}
+// failed ends the request whose frame begins with head; false: there is none.
+func (l *link) failed(index uint8, status ipmb.Status, head []byte) bool {
+	if len(head) != headBytes {
+		return false
 	}
-	failed := 0
-	for _, f := range l.failures {
-		if f.index == index {
-			failed++
-		}
+	s := l.requests[head[4]>>2]
+	if s == nil || s.index != index || !bytes.Equal(s.frame.Append(nil)[:headBytes], head) {
+		return false
 	}
-	if failed == 0 || failed < left {
-		return
-	}
-	for number, s := range l.requests {
-		if s == nil || s.index != index {
-			continue
-		}
-		i := slices.IndexFunc(l.failures, func(f failure) bool { return f.index == index })
-		s.result <- result{err: &StatusError{l.failures[i].status}}
-		l.failures = slices.Delete(l.failures, i, i+1)
-		l.requests[number] = nil
-	}
+	l.end(s, result{err: &StatusError{status}})
+	return true
+}
+
+// end gives a request its result, and its place back.
+func (l *link) end(s *sent, r result) {
+	l.requests[s.frame.Sequence] = nil
+	s.result <- r
 }

@@ -12,6 +12,7 @@ const (
 
 	requestHead = 1 // bytes before the frame
 	answerHead  = 2
+	headBytes   = 6 // of a request's frame, in the message of its failure
 	maxRequest  = requestHead + MaxFrame
 )
 
@@ -26,10 +27,19 @@ func parseRequest(packet []byte) (index uint8, frame ipmb.Frame, status ipmb.Sta
 		return index, ipmb.Frame{}, ipmb.StatusTooLong
 	}
 	frame, err := ipmb.Decode(packet[requestHead:])
-	if err != nil || frame.NetFn.IsResponse() {
+	if err != nil || frame.NetFn.IsResponse() || !frame.Destination.IsSlave() {
 		return index, ipmb.Frame{}, ipmb.StatusInvalid
 	}
 	return index, frame, ipmb.StatusOK
+}
+
+// headOf is what the message of a failure says of a request: the first bytes of its frame.
+func headOf(packet []byte) []byte {
+	if len(packet) <= requestHead {
+		return nil
+	}
+	frame := packet[requestHead:]
+	return frame[:min(len(frame), headBytes)]
 }
 
 // wireRequest is what is to be sent for a client's frame.
@@ -78,9 +88,10 @@ func (p *packets) addAnswer(index uint8, frame ipmb.Frame) {
 	p.ends = append(p.ends, len(p.bytes))
 }
 
-// addStatus adds an answer without one.
-func (p *packets) addStatus(index uint8, status ipmb.Status) {
+// addStatus adds an answer without one, to the request whose frame begins with head.
+func (p *packets) addStatus(index uint8, status ipmb.Status, head []byte) {
 	p.bytes = append(p.bytes, index, uint8(status))
+	p.bytes = append(p.bytes, head...)
 	p.ends = append(p.ends, len(p.bytes))
 }
 

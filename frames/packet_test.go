@@ -28,8 +28,9 @@ func FuzzRequest(f *testing.F) {
 			if status != ipmb.StatusInvalid && status != ipmb.StatusTooLong {
 				t.Errorf("status %d", status)
 			}
-			p.addStatus(index, status)
-			if !bytes.Equal(p.packet(0), []byte{index, byte(status)}) {
+			p.addStatus(index, status, headOf(b))
+			want := append([]byte{index, byte(status)}, b[min(len(b), 1):min(len(b), 7)]...)
+			if !bytes.Equal(p.packet(0), want) {
 				t.Errorf("answer % X", p.packet(0))
 			}
 			return
@@ -41,7 +42,7 @@ func FuzzRequest(f *testing.F) {
 		if req.Responder != ipmi.Address(b[1]) || req.NetFn.IsResponse() || !bytes.Equal(req.Data, b[7:len(b)-1]) {
 			t.Errorf("% X is sent as %+v", b, req)
 		}
-		p.addStatus(0, ipmb.StatusBusy)
+		p.addStatus(0, ipmb.StatusBusy, nil)
 		p.addAnswer(index, response(frame, ipmi.Response{Code: 0xC3, Data: frame.Data}))
 		answer, err := ipmb.Decode(p.packet(1)[answerHead:])
 		if err != nil || answer.Destination != frame.Source || answer.Sequence != frame.Sequence || answer.DestinationLUN != frame.SourceLUN ||

@@ -4,8 +4,10 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -20,13 +22,16 @@ const maxUnread = 1024
 // the change to another goroutine, which costs more than all else that is done
 // here.
 //
-// The mutex is taken with an engine locked, so no engine is used with it held, and
-// nothing is written.
+// The mutex is held while no bus is used and nothing is written.
 type peer struct {
 	server *Server
 	who    Peer
+	client bus.Client // which it is to the buses
 	conn   *net.UnixConn
 	raw    syscall.RawConn
+
+	used     atomic.Uint64 // how many requests the server had with its last one
+	replaced atomic.Bool   // its place is another client's
 
 	// Of the reader alone.
 	buffer    []byte // one byte longer than the longest packet
@@ -54,6 +59,7 @@ func newPeer(s *Server, conn *net.UnixConn) (*peer, error) {
 		return nil, err
 	}
 	p := &peer{server: s, who: who, conn: conn, raw: raw, buffer: make([]byte, maxRequest+1)}
+	p.client.Identify(who)
 	p.work.L = &p.mu
 	p.writer.init(raw)
 	return p, nil
@@ -71,6 +77,9 @@ func (p *peer) serve() error {
 	}
 	patient.Wait()
 	p.awaitEnds()
+	if err == nil && p.replaced.Load() {
+		err = ErrReplaced
+	}
 	return err
 }
 
@@ -117,37 +126,45 @@ func (p *peer) read() error {
 // take starts the request in a packet, or answers why not.
 func (p *peer) take(packet []byte) error {
 	index, frame, status := parseRequest(packet)
-	var bus Bus
+	var to *bus.Bus
 	if status == ipmb.StatusOK {
-		if bus = p.server.config.Bus(index); bus == nil {
+		if to = p.server.config.Bus(index); to == nil {
 			status = ipmb.StatusInvalid
 		}
 	}
-	x, err := p.enter(index, status)
-	if x != nil {
-		x.send(bus, index, frame)
+	x, status, err := p.enter(status)
+	switch {
+	case err != nil:
+		return err
+	case x != nil:
+		x.send(to, packet, frame)
+	default:
+		p.refuse(index, status, packet)
 	}
-	return err
+	return nil
 }
 
-// enter begins a request: with an exchange, or by answering with a status.
-func (p *peer) enter(index uint8, status ipmb.Status) (*exchange, error) {
+// enter begins a request: with an exchange, unless a status says why not.
+func (p *peer) enter(status ipmb.Status) (*exchange, ipmb.Status, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.owed-p.inProgress() >= maxUnread {
-		return nil, ErrUnread
+		return nil, 0, ErrUnread
 	}
 	p.owed++
 	var x *exchange
 	if status == ipmb.StatusOK {
 		x, status = p.begin()
 	}
-	p.server.counters.request(status)
-	if status != ipmb.StatusOK {
-		p.answers.addStatus(index, status)
-		p.writeLater()
-	}
-	return x, nil
+	p.used.Store(p.server.counters.request(status))
+	return x, status, nil
+}
+
+// refuse answers a request that has no exchange.
+func (p *peer) refuse(index uint8, status ipmb.Status, packet []byte) {
+	p.mu.Lock()
+	p.answers.addStatus(index, status, headOf(packet))
+	p.unlockAndWrite()
 }
 
 // inProgress is how many requests have not ended.
@@ -171,13 +188,16 @@ func (p *peer) begin() (*exchange, ipmb.Status) {
 	return x, ipmb.StatusOK
 }
 
-// fail ends a request without an answer. The engine may be locked.
-func (p *peer) fail(x *exchange, err error) {
+// end ends a request: with its answer, or with an error.
+func (p *peer) end(x *exchange, r ipmi.Response, err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.answers.addStatus(x.index, ipmb.StatusOf(err))
+	if err != nil {
+		p.answers.addStatus(x.index, ipmb.StatusOf(err), x.head[:])
+	} else {
+		p.answers.addAnswer(x.index, response(x.frame, r))
+	}
 	p.release(x)
-	p.writeLater()
+	p.unlockAndWrite()
 }
 
 // release makes an exchange ready for the next request.
@@ -188,11 +208,9 @@ func (p *peer) release(x *exchange) {
 	}
 }
 
-// answer ends a request with its answer. No engine is locked.
-func (p *peer) answer(x *exchange, r ipmi.Response) {
-	p.mu.Lock()
-	p.answers.addAnswer(x.index, response(x.frame, r))
-	p.release(x)
+// unlockAndWrite lets the mutex go and writes the answers, unless somebody is writing,
+// who will see to them.
+func (p *peer) unlockAndWrite() {
 	first := p.begins()
 	p.mu.Unlock()
 	if first {
@@ -221,14 +239,6 @@ func (p *peer) writeNow() {
 	}
 	p.waiting = true
 	p.work.Signal()
-}
-
-// writeLater leaves the answers to be written to the goroutine that waits for room.
-func (p *peer) writeLater() {
-	if p.begins() {
-		p.waiting = true
-		p.work.Signal()
-	}
 }
 
 // written notes that the writer has written all it had, and gives it back unless

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/internal/socket"
 	"ipmbd/ipmb"
@@ -39,27 +40,10 @@ const (
 
 // testBus is a bus in the process, and an engine.
 type testBus struct {
+	*bus.Bus
 	wire   *i2c.Bus
 	engine *ipmb.Engine
-	limit  atomic.Int32
-	calls  atomic.Int32
 }
-
-// Send implements Bus.
-func (b *testBus) Send(c *ipmb.Call, req *ipmb.Request) error {
-	if b.calls.Add(1) > b.limit.Load() {
-		b.calls.Add(-1)
-		return ipmb.ErrBusy
-	}
-	err := b.engine.Send(c, req)
-	if err != nil {
-		b.Ended()
-	}
-	return err
-}
-
-// Ended implements Bus.
-func (b *testBus) Ended() { b.calls.Add(-1) }
 
 // count is a counter of the engine.
 func (b *testBus) count(name string) uint64 { return b.engine.Statistics()[name] }
@@ -88,9 +72,9 @@ func newRig(t testing.TB, config Config) *rig {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &rig{path: filepath.Join(dir, "socket"), hungUp: make(chan hungUpOn, 10)}
-	config.Bus = func(index uint8) Bus {
-		if bus, ok := r.buses.Load(index); ok {
-			return bus.(*testBus)
+	config.Bus = func(index uint8) *bus.Bus {
+		if found, ok := r.buses.Load(index); ok {
+			return found.(*testBus).Bus
 		}
 		return nil
 	}
@@ -119,7 +103,13 @@ func newRig(t testing.TB, config Config) *rig {
 // addBus adds a bus whose requests are sent once, and time out after 1 s.
 func (r *rig) addBus(t testing.TB, index uint8) *testBus {
 	t.Helper()
-	bus := newTestBus(t)
+	return r.addLimitedBus(t, index, 1<<20)
+}
+
+// addLimitedBus adds a bus with so many places.
+func (r *rig) addLimitedBus(t testing.TB, index uint8, limit int) *testBus {
+	t.Helper()
+	bus := newTestBus(t, limit)
 	transport, err := bus.wire.Attach(uint8(own))
 	if err != nil {
 		t.Fatal(err)
@@ -139,14 +129,12 @@ func (r *rig) addBus(t testing.TB, index uint8) *testBus {
 	return bus
 }
 
-// newTestBus makes a bus that does not run.
-func newTestBus(t testing.TB) *testBus {
+// newTestBus makes a bus that does not run, and is known to be down.
+func newTestBus(t testing.TB, limit int) *testBus {
 	t.Helper()
-	bus := &testBus{
-		wire:   i2c.NewBus(),
-		engine: ipmb.New(ipmb.Config{Address: own, Policy: ipmb.Policy{Tries: 1, Timeout: time.Second}}),
-	}
-	bus.limit.Store(1 << 20)
+	engine := ipmb.New(ipmb.Config{Address: own, Policy: ipmb.Policy{Tries: 1, Timeout: time.Second}})
+	bus := &testBus{bus.New(bus.Config{MaxCalls: limit}, bus.Engine(engine)), i2c.NewBus(), engine}
+	bus.Begin()
 	for address, respond := range map[ipmi.Address]func(request ipmb.Frame, reply func(ipmb.Frame)){
 		echoes: echo,
 		quiet:  func(ipmb.Frame, func(ipmb.Frame)) {},
@@ -248,6 +236,11 @@ func packet(index uint8, f ipmb.Frame) []byte { return f.Append([]byte{index}) }
 
 // answerPacket is the packet with the response to a request.
 func answerPacket(index uint8, f ipmb.Frame) []byte { return answerTo(f).Append([]byte{index, 0}) }
+
+// failurePacket is the packet that says that a request failed.
+func failurePacket(index uint8, status ipmb.Status, f ipmb.Frame) []byte {
+	return append([]byte{index, byte(status)}, f.Append(nil)[:headBytes]...)
+}
 
 // numbered is data that no other request has.
 func numbered(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }

@@ -10,33 +10,24 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ipmbd/ipmb"
+	"ipmbd/bus"
 )
-
-// Bus is what a Server needs of an IPMB. Its methods may be called from several
-// goroutines at once, also while the bus is down.
-type Bus interface {
-	// Send sends a request by a call of ipmb.NewCall, as ipmb.Engine does. An error
-	// means that it was not sent; ipmb.ErrBusy: a limit was reached.
-	Send(c *ipmb.Call, req *ipmb.Request) error
-	// Ended is called when a request that was sent has ended, with the engine
-	// locked: it must not block.
-	Ended()
-}
 
 // Config describes a Server. The zero value of every field but Bus is its
 // default.
 type Config struct {
 	// Bus finds a bus by its index, for each request anew; nil: there is none.
-	Bus func(index uint8) Bus
-	// MaxClients is how many clients there may be, 0 is 64, and MaxPerProcess how
-	// many of one process, 0 is 16. A user other than root may have half of
-	// MaxClients, and all of them three quarters. Those beyond are hung up on.
+	Bus func(index uint8) *bus.Bus
+	// MaxClients is how many clients there may be, 0 is 64, and MaxPerProcess how many of
+	// one process, 0 is 16. A user other than root may have half of MaxClients. Beyond
+	// MaxClients, or half of them, a client takes the place of an idle one of a user, or a
+	// program of the same user, that has more; root takes one from any other user. Who
+	// finds no place is hung up on.
 	MaxClients, MaxPerProcess int
 	// MaxCalls is how many requests of a client may be in progress; more have
 	// ipmb.StatusBusy. 0 is 128.
 	MaxCalls int
-	// HungUp is told whom the Server has hung up on, and why: ErrTooMany or
+	// HungUp is told whom the Server has hung up on, and why: ErrTooMany, ErrReplaced or
 	// ErrUnread. It must not block; nil for nobody.
 	HungUp func(who Peer, why error)
 }
@@ -49,15 +40,15 @@ const (
 )
 
 // Peer is the process at the other end of a connection.
-type Peer struct {
-	PID int32 // 0 when it has none in our namespace
-	UID uint32
-}
+type Peer = bus.Process
 
 // Why a client was hung up on.
 var (
 	// ErrTooMany: there are as many clients as there may be.
 	ErrTooMany = errors.New("too many clients")
+	// ErrReplaced: the client was idle, and one of a user or program that has fewer needed
+	// the place.
+	ErrReplaced = errors.New("the place of an idle client was needed")
 	// ErrUnread: the client has sent request after request and not read the
 	// answers.
 	ErrUnread = errors.New("too many answers are not read")
@@ -149,6 +140,8 @@ func (s *Server) serve(conn *net.UnixConn) {
 	switch err {
 	case ErrTooMany:
 		s.counters.clientsRefused.Add(1)
+	case ErrReplaced:
+		s.counters.clientsReplaced.Add(1)
 	case ErrUnread:
 		s.counters.clientsCutOff.Add(1)
 	default:
@@ -157,39 +150,26 @@ func (s *Server) serve(conn *net.UnixConn) {
 	s.config.HungUp(p.who, err)
 }
 
-// admit lets a client in.
+// admit lets a client in, and hangs up on the one whose place it takes.
 func (s *Server) admit(p *peer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closed:
+	if s.closed {
 		return net.ErrClosed
-	case s.isCrowded(p.who):
-		return ErrTooMany
+	}
+	former, err := s.place(p.who)
+	if err != nil {
+		return err
+	}
+	if former != nil {
+		delete(s.peers, former)
+		former.replaced.Store(true)
+		former.hangUp()
 	}
 	s.counters.clients.Add(1)
+	p.used.Store(s.counters.requests.Load())
 	s.peers[p] = struct{}{}
 	return nil
-}
-
-// isCrowded reports whether there is no room for one more of a process.
-func (s *Server) isCrowded(who Peer) bool {
-	const root = 0
-	var process, user, users int // users: those other than root, together
-	for p := range s.peers {
-		if p.who == who {
-			process++
-		}
-		if p.who.UID == who.UID {
-			user++
-		}
-		if p.who.UID != root {
-			users++
-		}
-	}
-	limit := s.config.MaxClients
-	return len(s.peers) >= limit || process >= s.config.MaxPerProcess ||
-		who.UID != root && (user >= limit/2 || users >= limit*3/4)
 }
 
 func (s *Server) remove(p *peer) {

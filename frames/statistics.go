@@ -8,13 +8,14 @@ import (
 
 // counters is what has happened.
 type counters struct {
-	clients, clientsRefused, clientsCutOff     atomic.Uint64
-	requests, requestsInvalid, requestsRefused atomic.Uint64
+	clients, clientsRefused, clientsReplaced, clientsCutOff atomic.Uint64
+	requests, requestsInvalid, requestsRefused              atomic.Uint64
 }
 
-// request counts a packet of a client, by the status that it has so far.
-func (c *counters) request(status ipmb.Status) {
-	c.requests.Add(1)
+// request counts a packet of a client, by the status that it has so far, and returns how
+// many there were.
+func (c *counters) request(status ipmb.Status) uint64 {
+	n := c.requests.Add(1)
 	switch status {
 	case ipmb.StatusOK:
 	case ipmb.StatusTooLong, ipmb.StatusInvalid:
@@ -22,16 +23,18 @@ func (c *counters) request(status ipmb.Status) {
 	default:
 		c.requestsRefused.Add(1)
 	}
+	return n
 }
 
-// Statistics is the counters by name: clients served, refused and cut off, and
-// requests: all, those that were none, and those beyond a client's limit or at a
+// Statistics is the counters by name: clients served, refused, replaced
+// and cut off, and requests: all, those that were none, and those beyond a client's limit or at a
 // stop. How those sent have ended is in the statistics of their bus.
 func (s *Server) Statistics() map[string]uint64 {
 	c := &s.counters
 	return map[string]uint64{
 		"frame-clients":          c.clients.Load(),
 		"frame-clients-refused":  c.clientsRefused.Load(),
+		"frame-clients-replaced": c.clientsReplaced.Load(),
 		"frame-clients-cut-off":  c.clientsCutOff.Load(),
 		"frame-requests":         c.requests.Load(),
 		"frame-requests-invalid": c.requestsInvalid.Load(),

@@ -37,22 +37,24 @@ const (
 // rules has an entry for every package. Siblings never import each other, so
 // that each can be read, tested and replaced by itself; service alone knows
 // everything. What several say to each other is below them: ipmi, and ipmi/sel
-// for event logs. Only cmd/ipmbctl may import cobra: the daemon must not carry it.
+// for event logs, and bus, by which dbusapi, frames and ipmi/bridge send, so that none
+// of them reaches a bus through another. Only cmd/ipmbctl may import cobra: the daemon must not carry it.
 var rules = map[string]rule{
 	"ipmi":             {},
 	"i2c":              {ours: []string{"internal/chardev"}, others: []string{sysModule}},
 	"ipmb":             {ours: []string{"ipmi", "i2c"}},
-	"dbusapi":          {ours: []string{"ipmi", "ipmb", "xml"}, others: []string{dbusModule, sysModule}},
-	"frames":           {ours: []string{"ipmi", "ipmb"}, others: []string{sysModule}},
+	"dbusapi":          {ours: []string{"ipmi", "ipmb", "bus", "xml"}, others: []string{dbusModule, sysModule}},
+	"bus":              {ours: []string{"ipmi", "ipmb"}},
+	"frames":           {ours: []string{"ipmi", "ipmb", "bus"}, others: []string{sysModule}},
 	"ipmi/sel":         {ours: []string{"ipmi"}},
 	"ipmi/bmc":         {ours: []string{"ipmi", "ipmi/sel"}, others: []string{boltModule}},
 	"ipmi/host":        {ours: []string{"ipmi", "internal/chardev", "internal/socket"}, others: []string{sysModule}},
-	"ipmi/bridge":      {ours: []string{"ipmi", "ipmb"}},
+	"ipmi/bridge":      {ours: []string{"ipmi", "ipmb", "bus"}},
 	"xml":              {},
 	"units":            {},
 	"packaging":        {},
 	"internal/manual":  {},
-	"service":          {ours: []string{"ipmi", "i2c", "ipmb", "ipmi/bmc", "ipmi/bridge", "ipmi/host", "dbusapi", "frames", "internal/socket", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
+	"service":          {ours: []string{"ipmi", "i2c", "ipmb", "bus", "ipmi/bmc", "ipmi/bridge", "ipmi/host", "dbusapi", "frames", "internal/socket", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
 	"cmd/ipmbd":        {ours: []string{"service"}, others: []string{zapModule, systemdModule}},
 	"cmd/ipmbctl":      {ours: []string{"dbusapi", "ipmb", "ipmi", "ipmi/sel"}, others: []string{cobraModule, dbusModule, sysModule}},
 	"internal/await":   {},
@@ -65,13 +67,13 @@ var rules = map[string]rule{
 // helperRule is for packages below test: tools for tests, which may use all but
 // the service.
 var helperRule = rule{
-	ours:   []string{"ipmi", "i2c", "ipmb", "dbusapi", "frames", "xml", "units", "internal/bustest", "test/hostd"},
+	ours:   []string{"ipmi", "i2c", "ipmb", "bus", "dbusapi", "frames", "xml", "units", "internal/bustest", "test/hostd"},
 	others: []string{dbusModule, sysModule},
 }
 
 // contract is what of i2c the engine knows: what every transport has.
 var contract = []string{
-	"Transport", "Batch", "Limits", "NotDelivered",
+	"Transport", "DirectWriter", "Batch", "Limits", "NotDelivered",
 	"ErrNotAcknowledged", "ErrArbitrationLost", "ErrStuck", "ErrTooLong", "ErrClosed",
 }
 
@@ -166,6 +168,8 @@ func TestRulesForbid(t *testing.T) {
 		"i2c":         "ipmbd/ipmi",
 		"ipmb":        "go.uber.org/zap",
 		"dbusapi":     "ipmbd/service",
+		"frames":      "ipmbd/dbusapi",
+		"bus":         "ipmbd/i2c",
 		"service":     "github.com/spf13/cobra",
 		"cmd/ipmbctl": "ipmbd/service",
 	} {

@@ -87,7 +87,7 @@ func TestLimitOfABus(t *testing.T) {
 	narrow.respond(0x2C, respond)
 	wide.respond(0x2C, echo)
 	start(t, bus.Address, channels(
-		channel(narrow, object{"timeout-ms": 20000, "tries": 1, "max-calls": 3}),
+		channel(narrow, object{"timeout-ms": 20000, "tries": 1, "max-calls": 6}), // half are for others
 		channel(wide, object{"devIndex": 1})))
 	for i := range byte(3) {
 		connect(t, bus.Address).sendLegacy(1, 0x30, 0, i)

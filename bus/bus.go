@@ -1,0 +1,321 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+var (
+	// ErrLimit: the bus has as many calls in progress as it may have, or the program that
+	// calls has its share of them.
+	ErrLimit = fmt.Errorf("%w: too many calls in progress", ipmb.ErrBusy)
+	// ErrRemoved: the bus is on its way out.
+	ErrRemoved = fmt.Errorf("%w: the bus has been removed", ipmb.ErrClosed)
+)
+
+// defaultMaxCalls is Config.MaxCalls where it is 0.
+const defaultMaxCalls = 256
+
+// Config describes a Bus.
+type Config struct {
+	Name  string
+	Index uint8 // devIndex<<2 | type
+	// MaxCalls is how many requests and broadcasts of clients may be in progress; one
+	// program may have half of them, and so may a user other than root. 0 is 256.
+	MaxCalls int
+	// RemoteAddress is the responder of requests that leave it open, see Bus.Responder.
+	RemoteAddress ipmi.Address
+	// Ended is told how each request ended, for logs. req has no data. It must not block
+	// and keep nothing; nil for nobody.
+	Ended func(req *ipmb.Request, res ipmi.Response, err error)
+}
+
+// Bus sends what its clients have for it. It holds that back, in order, until Begin.
+type Bus struct {
+	config Config
+	link   Link
+	remote atomic.Uint32
+
+	mu        sync.Mutex
+	shares    shares
+	refused   uint64
+	begun     bool
+	beginning bool     // Begin is sending what waits
+	waiting   []waiter // until begun
+	leaving   bool
+	drained   chan struct{} // closed when clients have nothing in progress; nil for nobody
+}
+
+// waiter is a request or a broadcast that waits until the bus has begun.
+type waiter struct {
+	call      *Call
+	broadcast *broadcast
+}
+
+// broadcast is a frame to address 0.
+type broadcast struct {
+	done  func(error) // gives the place back
+	netFn ipmi.NetFn
+	lun   ipmi.LUN
+	cmd   ipmi.Command
+	data  []byte
+}
+
+// New makes a bus, which has not begun.
+func New(config Config, link Link) *Bus {
+	if config.MaxCalls == 0 {
+		config.MaxCalls = defaultMaxCalls
+	}
+	b := &Bus{config: config, link: link, shares: newShares(config.MaxCalls)}
+	b.SetRemoteAddress(config.RemoteAddress)
+	return b
+}
+
+// Use gives the bus another link. It is for one that has not begun.
+func (b *Bus) Use(link Link) { b.link = link }
+
+// Name is the one in the configuration.
+func (b *Bus) Name() string { return b.config.Name }
+
+// Index is devIndex<<2 | type.
+func (b *Bus) Index() uint8 { return b.config.Index }
+
+// Responder is a responder for clients that may leave it open: 0 is the remote address.
+func (b *Bus) Responder(a ipmi.Address) ipmi.Address {
+	if a == 0 {
+		return ipmi.Address(b.remote.Load())
+	}
+	return a
+}
+
+// SetRemoteAddress changes the address of requests that leave the responder open.
+func (b *Bus) SetRemoteAddress(a ipmi.Address) { b.remote.Store(uint32(a)) }
+
+// Send sends a request and returns at once. An error means that the request never was
+// sent, and that the call's done is not called: ErrLimit, ErrRemoved, and those of the
+// link, as of ipmb.Engine.Send. A responder of 0 is ipmb.ErrInvalid.
+func (b *Bus) Send(c *Call, req *ipmb.Request) error {
+	c.bus = b
+	if held, err := b.admit(c, req); held || err != nil {
+		return err
+	}
+	if b.config.Ended != nil {
+		c.note(req)
+	}
+	err := b.link.Send(c, req)
+	if err != nil {
+		b.leave(c.client)
+	}
+	return err
+}
+
+// admit gives a call its place, and holds it until the bus has begun.
+func (b *Bus) admit(c *Call, req *ipmb.Request) (held bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.begun {
+		if err := req.Check(); err != nil {
+			return false, err
+		}
+	}
+	if err := b.enter(c.client); err != nil || b.begun {
+		return false, err
+	}
+	c.hold(req)
+	b.waiting = append(b.waiting, waiter{call: c})
+	return true, nil
+}
+
+// enter takes a place for a client, with the mutex held.
+func (b *Bus) enter(client *Client) error {
+	switch {
+	case b.leaving && client != nil:
+		return ErrRemoved
+	case !b.shares.enter(client):
+		b.refused++
+		return ErrLimit
+	}
+	return nil
+}
+
+// leave gives a place of a client back.
+func (b *Bus) leave(client *Client) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shares.leave(client)
+	if b.drained != nil && b.shares.used == 0 {
+		close(b.drained)
+		b.drained = nil
+	}
+}
+
+// cancel ends a call of Send.
+func (b *Bus) cancel(c *Call) {
+	b.mu.Lock()
+	switch c.stage {
+	case releasing:
+		c.unwanted = true
+		b.mu.Unlock()
+	case held:
+		c.stage = onLink
+		b.waiting = slices.DeleteFunc(b.waiting, func(w waiter) bool { return w.call == c })
+		b.mu.Unlock()
+		c.End(ipmi.Response{}, context.Canceled)
+	default:
+		b.mu.Unlock()
+		b.link.Cancel(c)
+	}
+}
+
+// Begin sends what waits, and from then on what comes. It is to be called when the link
+// takes requests, and when it is known that it does not: the link refuses them then. It
+// may be called again.
+func (b *Bus) Begin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.begun || b.beginning {
+		return
+	}
+	b.beginning = true
+	for len(b.waiting) > 0 {
+		next := b.waiting[0]
+		b.waiting = b.waiting[1:]
+		if next.call != nil {
+			b.releaseCall(next.call)
+		} else {
+			b.releaseBroadcast(next.broadcast)
+		}
+	}
+	b.begun, b.waiting = true, nil
+}
+
+// releaseCall sends a call that was held, with the mutex let go meanwhile.
+func (b *Bus) releaseCall(c *Call) {
+	req := c.request
+	c.request.Data = nil
+	c.stage = releasing
+	b.mu.Unlock()
+	if err := b.link.Send(c, &req); err != nil {
+		c.End(ipmi.Response{}, err)
+	}
+	b.mu.Lock()
+	if c.stage != releasing { // It has ended and is held again.
+		return
+	}
+	c.stage = onLink
+	if c.unwanted {
+		b.mu.Unlock()
+		b.link.Cancel(c)
+		b.mu.Lock()
+	}
+}
+
+// StartBroadcast sends a frame to address 0, to which nobody answers, for a client (nil is
+// the daemon itself). When it returns nil, done is told whether the bus has taken the
+// frame, without a lock held; it must not block. The errors are those of Send.
+func (b *Bus) StartBroadcast(client *Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	frame := &broadcast{netFn: netFn, lun: lun, cmd: cmd, data: data, done: func(err error) {
+		b.leave(client)
+		done(err)
+	}}
+	b.mu.Lock()
+	if err := b.enter(client); err != nil {
+		b.mu.Unlock()
+		return err
+	}
+	if !b.begun {
+		frame.data = slices.Clone(data)
+		b.waiting = append(b.waiting, waiter{broadcast: frame})
+		b.mu.Unlock()
+		return nil
+	}
+	b.mu.Unlock()
+	err := frame.send(b.link)
+	if err != nil {
+		b.leave(client)
+	}
+	return err
+}
+
+func (f *broadcast) send(link Link) error {
+	return link.StartBroadcast(f.done, f.netFn, f.lun, f.cmd, f.data)
+}
+
+// releaseBroadcast sends a broadcast that was held, with the mutex let go meanwhile.
+func (b *Bus) releaseBroadcast(f *broadcast) {
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	if err := f.send(b.link); err != nil {
+		f.done(err)
+	}
+}
+
+// StartRespond writes a response that was made elsewhere, see ipmb.Engine.StartRespond.
+func (b *Bus) StartRespond(frame []byte, done func(error)) error {
+	return b.link.StartRespond(frame, done)
+}
+
+// Address is our own address on the bus.
+func (b *Bus) Address() ipmi.Address { return b.link.Address() }
+
+// Policy is the policy of requests that bring none.
+func (b *Bus) Policy() ipmb.Policy { return b.link.Policy() }
+
+// MaxFrame is the longest frame that can be sent, in bytes; 0 when it is not known.
+func (b *Bus) MaxFrame() int { return b.link.MaxFrame() }
+
+// InProgress is how many requests and broadcasts of clients have not ended.
+func (b *Bus) InProgress() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.shares.used
+}
+
+// Counters is what the bus itself counts, by name: requests and broadcasts that were
+// refused with ErrLimit.
+func (b *Bus) Counters() map[string]uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return map[string]uint64{"calls-over-limit": b.refused}
+}
+
+// Leave lets clients send no more: ErrRemoved.
+func (b *Bus) Leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.leaving = true
+}
+
+// Leaving reports whether Leave or Drain was called.
+func (b *Bus) Leaving() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.leaving
+}
+
+// Drain lets clients send no more and waits until what they have sent has ended, at most
+// until ctx ends. What the daemon itself sends goes on: requests that are being drained
+// may need it.
+func (b *Bus) Drain(ctx context.Context) {
+	b.mu.Lock()
+	b.leaving = true
+	if b.shares.used == 0 {
+		b.mu.Unlock()
+		return
+	}
+	if b.drained == nil {
+		b.drained = make(chan struct{})
+	}
+	drained := b.drained
+	b.mu.Unlock()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+	}
+}
