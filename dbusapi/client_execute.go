@@ -81,19 +81,15 @@ func (s *executeServer) end() {
 	}
 }
 
-// close lets no more requests in and waits for those in progress, or for the end of the
-// connection.
-func (s *executeServer) close(over <-chan struct{}) {
+// close lets no more requests in and waits for those in progress.
+func (s *executeServer) close() {
 	s.mu.Lock()
 	if !s.closed && s.inProgress == 0 {
 		close(s.idle)
 	}
 	s.closed = true
 	s.mu.Unlock()
-	select {
-	case <-s.idle:
-	case <-over:
-	}
+	<-s.idle
 }
 
 // executeReply is a call of execute and its reply. It implements ipmi.Reply.

@@ -28,8 +28,8 @@ const leaving = time.Second
 // The requests reach h in the order in which ipmbd calls, from the goroutine that reads
 // the connection: a handler that may block is one of ipmi.NewBlocking. At most 16 requests
 // are answered at a time, to ipmbd only. They have neither requester's LUN nor sequence
-// number nor deadline. Serve waits until they are answered, unless the message bus is lost.
-// An error becomes the completion code of ipmi.CodeOf.
+// number nor deadline. Serve waits until they are answered, and calls h no more when it has
+// returned. An error becomes the completion code of ipmi.CodeOf.
 func (c *Client) Serve(ctx context.Context, patterns []ipmi.Pattern, h ipmi.Handler, tell func(Event)) error {
 	f := newFollower(tell)
 	served := newExecuteServer(h, f.isService)
@@ -61,7 +61,7 @@ func (c *Client) Serve(ctx context.Context, patterns []ipmi.Pattern, h ipmi.Hand
 func (f *follower) endServing(ctx context.Context, served *executeServer) {
 	ctx = context.WithoutCancel(ctx)
 	f.unregister(ctx)
-	served.close(f.conn.Done())
+	served.close()
 	ctx, cancel := context.WithTimeout(ctx, leaving)
 	defer cancel()
 	f.conn.stream.replies.wait(ctx)
