@@ -3,7 +3,6 @@ package dbusapi
 import (
 	"context"
 	"sync"
-	"time"
 )
 
 // maxAnswerers is how many clients are remembered. That there is one is enough.
@@ -42,15 +41,4 @@ func (a *answerers) any() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.names) > 0
-}
-
-// shortly is when a twentieth of the time until the deadline of ctx is left;
-// never, if it has none.
-func shortly(ctx context.Context) <-chan time.Time {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return nil
-	}
-	left := time.Until(deadline)
-	return time.After(left - left/20)
 }

@@ -144,7 +144,7 @@ func TestMonitorShowsWhatTheHostDaemonAnswers(t *testing.T) {
 	}
 	startHost(t, r.bus, answerOK)
 	w := watchBus(t, r)
-	if _, err := r.object.Announce(host).ServeIPMI(t.Context(), incoming()); err != nil {
+	if _, err := answerOf(t.Context(), r.object.Announce(host), incoming()); err != nil {
 		t.Fatal(err)
 	}
 	// The signal and the call to the host daemon do not wait for each other.
@@ -169,7 +169,7 @@ func TestMonitorShowsAnAbsentHostDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := watchBus(t, r)
-	if _, err := host.ServeIPMI(t.Context(), incoming()); !errors.Is(err, ipmi.ErrAbsent) {
+	if _, err := answerOf(t.Context(), host, incoming()); !errors.Is(err, ipmi.ErrAbsent) {
 		t.Fatal(err)
 	}
 	got := <-w.events
@@ -185,7 +185,7 @@ func TestMonitorShowsSendResponse(t *testing.T) {
 	w := watchBus(t, r)
 	served := make(chan error, 1)
 	go func() {
-		_, err := handler.ServeIPMI(t.Context(), incoming())
+		_, err := answerOf(t.Context(), handler, incoming())
 		served <- err
 	}()
 	id := (<-r.heard).Body[0].(uint64)
@@ -253,7 +253,7 @@ func TestMonitorThatMaySeeSignalsOnly(t *testing.T) {
 	nobody := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{}, ipmi.ErrNoHandler
 	})
-	_, _ = r.object.Announce(nobody).ServeIPMI(t.Context(), incoming())
+	_, _ = answerOf(t.Context(), r.object.Announce(nobody), incoming())
 	w.next(t, Event{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: []byte{3}})
 }
 

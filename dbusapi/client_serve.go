@@ -11,7 +11,7 @@ import (
 
 // maxServed is how many requests are answered at a time; ipmbd asks for no more
 // of one handler.
-const maxServed = maxCallsOfOwner
+const maxServed = maxCallsOfProgram
 
 // leaving bounds the time to unregister, and that to send the last answers.
 const leaving = time.Second
@@ -25,26 +25,19 @@ const leaving = time.Second
 // again. tell is told of ServiceStarted each time that this has succeeded, the
 // first included, and of ServiceStopped.
 //
-// At most 16 requests are answered at a time, to ipmbd only. They have neither
-// requester's LUN nor sequence number. Their context ends with ctx, and Serve
-// waits for them. An error of h becomes the completion code of ipmi.CodeOf.
+// The requests reach h in the order in which ipmbd calls, from the goroutine that reads
+// the connection: a handler that may block is one of ipmi.NewBlocking. At most 16 requests
+// are answered at a time, to ipmbd only. They have neither requester's LUN nor sequence
+// number nor deadline. Serve waits until they are answered, and calls h no more when it has
+// returned. An error becomes the completion code of ipmi.CodeOf.
 func (c *Client) Serve(ctx context.Context, patterns []ipmi.Pattern, h ipmi.Handler, tell func(Event)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	f := newFollower(tell)
-	slots := make(slots, maxServed)
-	object := executeObject(func(sender string, req *ipmi.Request) (ipmi.Response, error) {
-		if !f.isService(sender) {
-			return ipmi.Response{}, errNotService
-		}
-		return slots.serve(ctx, h, req), nil
-	})
-	if err := f.connect(ctx, c, object, func(*dbus.Signal) {}); err != nil {
+	served := newExecuteServer(h, f.isService)
+	if err := f.connect(ctx, c, served.take, func(*dbus.Signal) {}); err != nil {
 		return unlessEnded(ctx, err)
 	}
 	defer f.conn.Close()
-	defer f.endServing(ctx, slots)
-	defer cancel()
+	defer f.endServing(ctx, served)
 	register := func(service string) error {
 		return f.callRouter(ctx, service, "RegisterHandler", servedPath, commandRows(patterns))
 	}
@@ -62,16 +55,13 @@ func (c *Client) Serve(ctx context.Context, patterns []ipmi.Pattern, h ipmi.Hand
 	}
 }
 
-// errNotService is what others than ipmbd are told.
-var errNotService = &dbus.Error{Name: errorAccessDenied, Body: []any{"only ipmbd is answered"}}
-
 // endServing ends the registration, and returns when the requests in progress
 // are answered. The end of the connection would end the registration too, but
 // leave requests without an answer that come before it.
-func (f *follower) endServing(ctx context.Context, slots slots) {
+func (f *follower) endServing(ctx context.Context, served *executeServer) {
 	ctx = context.WithoutCancel(ctx)
 	f.unregister(ctx)
-	slots.close()
+	served.close()
 	ctx, cancel := context.WithTimeout(ctx, leaving)
 	defer cancel()
 	f.conn.stream.replies.wait(ctx)
@@ -86,29 +76,4 @@ func (f *follower) unregister(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaving)
 	defer cancel()
 	_ = f.callRouter(ctx, service, "UnregisterHandler", servedPath)
-}
-
-// slots are places for requests in progress.
-type slots chan struct{}
-
-// serve has a request answered, if there is a slot.
-func (s slots) serve(ctx context.Context, h ipmi.Handler, req *ipmi.Request) ipmi.Response {
-	select {
-	case s <- struct{}{}:
-	default:
-		return ipmi.Response{Code: ipmi.CodeNodeBusy}
-	}
-	defer func() { <-s }()
-	response, err := h.ServeIPMI(ctx, req)
-	if err != nil {
-		return ipmi.Response{Code: ipmi.CodeOf(err)}
-	}
-	return response
-}
-
-// close waits for the requests in progress and lets no more in.
-func (s slots) close() {
-	for range cap(s) {
-		s <- struct{}{}
-	}
 }

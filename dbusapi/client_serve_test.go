@@ -1,9 +1,12 @@
 package dbusapi
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -53,14 +56,14 @@ func appPattern(cmd ipmi.Command) ipmi.Pattern {
 }
 
 // serve has a client answer a command, and returns when it is registered.
-func (r *rig) serve(t *testing.T, cmd ipmi.Command, h ipmi.HandlerFunc) *following {
+func (r *rig) serve(t *testing.T, cmd ipmi.Command, h ipmi.Handler) *following {
 	t.Helper()
 	f := r.startServing(t, cmd, h)
 	f.tells(t, ServiceStarted)
 	return f
 }
 
-func (r *rig) startServing(t *testing.T, cmd ipmi.Command, h ipmi.HandlerFunc) *following {
+func (r *rig) startServing(t *testing.T, cmd ipmi.Command, h ipmi.Handler) *following {
 	t.Helper()
 	client := openClient(t, r.bus.Address)
 	return follow(t, func(ctx context.Context, tell func(Event)) error {
@@ -68,22 +71,22 @@ func (r *rig) startServing(t *testing.T, cmd ipmi.Command, h ipmi.HandlerFunc) *
 	})
 }
 
-func answers(code ipmi.CompletionCode, data ...byte) ipmi.HandlerFunc {
-	return func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+func answers(code ipmi.CompletionCode, data ...byte) ipmi.Handler {
+	return ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{Code: code, Data: data}, nil
-	}
+	})
 }
 
 func TestServedRequestIsWhole(t *testing.T) {
 	r := newRouterRig(t)
 	got := make(chan ipmi.Request, 1)
-	r.serve(t, 1, func(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	r.serve(t, 1, ipmi.Immediate(func(req *ipmi.Request) (ipmi.Response, error) {
 		got <- *req
 		return ipmi.Response{Code: 0x81, Data: []byte{7, 8}}, nil
-	})
+	}))
 	req := fromME(1, 2, 3)
 	req.Channel = 7
-	response, err := r.mux.ServeIPMI(t.Context(), req)
+	response, err := answerOf(t.Context(), r.mux, req)
 	if diff := cmp.Diff(ipmi.Response{Code: 0x81, Data: []byte{7, 8}}, response); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -92,23 +95,70 @@ func TestServedRequestIsWhole(t *testing.T) {
 	}
 }
 
+// executeWith is the request in the arguments of a call of execute, whose options are these.
+func executeWith(t *testing.T, options map[string]dbus.Variant) (ipmi.Request, bool) {
+	t.Helper()
+	msg := &dbus.Message{Type: dbus.TypeMethodCall, Body: []any{byte(6), byte(2), byte(1), []byte{9}, options},
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldPath:      dbus.MakeVariant(servedPath),
+			dbus.FieldMember:    dbus.MakeVariant(executeMember),
+			dbus.FieldSignature: dbus.MakeVariant(dbus.ParseSignatureMust(executeSignature)),
+		}}
+	var b bytes.Buffer
+	if err := msg.EncodeTo(&b, binary.LittleEndian); err != nil {
+		t.Fatal(err)
+	}
+	m, ok := parseMessage(b.Bytes())
+	if !ok {
+		t.Fatal("it is no message")
+	}
+	var req ipmi.Request
+	ok = parseExecute(&m, &req)
+	return req, ok
+}
+
 func TestRequestWithTheOptionsOfTheHostDaemonOnly(t *testing.T) {
 	options := map[string]dbus.Variant{"rqSA": dbus.MakeVariant(int32(0x44)), "hostId": dbus.MakeVariant(int32(3))}
 	want := ipmi.Request{Host: 3, Requester: 0x88, NetFn: 6, LUN: 2, Command: 1, Data: []byte{9}}
-	if diff := cmp.Diff(want, executedRequest([]any{byte(6), byte(2), byte(1), []byte{9}, options})); diff != "" {
+	got, ok := executeWith(t, options)
+	if diff := cmp.Diff(want, got); diff != "" || !ok {
 		t.Error(diff)
 	}
 	// Address 0 is a system interface, whatever rqSA is.
 	options["requester"] = dbus.MakeVariant(byte(0))
-	if got := executedRequest([]any{byte(6), byte(2), byte(1), []byte{9}, options}); got.Requester != 0 {
+	if got, ok := executeWith(t, options); got.Requester != 0 || !ok {
 		t.Errorf("requester %v", got.Requester)
 	}
 }
 
+// Options of other types stand in nobody's way, as far as they are of basic types.
+func TestRequestWithUnknownOptions(t *testing.T) {
+	for _, value := range []any{byte(1), true, int16(1), uint16(1), int32(1), uint32(1), int64(1), uint64(1), 1.5, "text",
+		dbus.ObjectPath("/a"), dbus.ParseSignatureMust("ay")} {
+		options := map[string]dbus.Variant{"a": dbus.MakeVariant(value), "hostId": dbus.MakeVariant(int32(-3)), "zz": dbus.MakeVariant(value)}
+		if got, ok := executeWith(t, options); !ok || got.Host != -3 {
+			t.Errorf("%T: %+v, %v", value, got, ok)
+		}
+	}
+	if _, ok := executeWith(t, map[string]dbus.Variant{"a": dbus.MakeVariant([]byte{1})}); ok {
+		t.Error("an array has been read")
+	}
+}
+
+func FuzzExecute(f *testing.F) {
+	f.Add((&target{destination: ":1.7", path: "/a", wide: true}).marshal(1, fromME(1, 2, 3)))
+	f.Add(hostDaemon.marshal(1, fromME()))
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		if m, ok := parseMessage(b); ok {
+			parseExecute(&m, new(ipmi.Request))
+		}
+	})
+}
+
 func TestServedErrorIsACompletionCode(t *testing.T) {
 	r := newRouterRig(t)
-	r.serve(t, 1, func(context.Context, *ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, ipmi.ErrNoSpace })
-	if got, err := r.mux.ServeIPMI(t.Context(), fromME()); err != nil || got.Code != ipmi.CodeOutOfSpace || len(got.Data) != 0 {
+	r.serve(t, 1, ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, ipmi.ErrNoSpace }))
+	if got, err := answerOf(t.Context(), r.mux, fromME()); err != nil || got.Code != ipmi.CodeOutOfSpace || len(got.Data) != 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -149,41 +199,75 @@ func TestServesNobodyButIPMBD(t *testing.T) {
 // later.
 func TestServingEndsWithItsContext(t *testing.T) {
 	r := newRouterRig(t)
-	began := make(chan struct{})
-	f := r.serve(t, 1, func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
-		close(began)
-		<-ctx.Done()
-		return ipmi.Response{Data: []byte{7}}, nil
-	})
+	began := make(chan ipmi.Reply, 1)
+	f := r.serve(t, 1, ipmi.HandlerFunc(func(_ *ipmi.Request, reply ipmi.Reply) { began <- reply }))
 	done := serve(t.Context(), r.mux, fromME())
-	<-began
+	reply := <-began
 	f.stop()
+	if !reply.Answer(ipmi.Response{Data: []byte{7}}, nil) || reply.Answer(ipmi.Response{}, nil) {
+		t.Error("it is not answered once")
+	}
 	if got := <-done; got.err != nil || !cmp.Equal(got.res.Data, []byte{7}) {
 		t.Errorf("in progress: %+v", got)
 	}
 	if err := <-f.ended; err != nil {
 		t.Errorf("Serve = %v", err)
 	}
-	if _, err := r.mux.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrNoHandler) {
+	if _, err := answerOf(t.Context(), r.mux, fromME()); !errors.Is(err, ipmi.ErrNoHandler) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
 
 func TestServingHasABound(t *testing.T) {
-	ctx := t.Context()
-	slots := make(slots, 1)
-	inside := func(context.Context, *ipmi.Request) (ipmi.Response, error) {
-		return slots.serve(ctx, answers(0), fromME()), nil
+	s := newExecuteServer(answers(0), nil)
+	for range maxServed {
+		if !s.begin() {
+			t.Fatal("there is no room")
+		}
 	}
-	if got := slots.serve(ctx, ipmi.HandlerFunc(inside), fromME()); got.Code != ipmi.CodeNodeBusy {
-		t.Errorf("over the bound: %v", got.Code)
+	if s.begin() {
+		t.Error("there is room over the bound")
 	}
-	if got := slots.serve(ctx, answers(0), fromME()); got.Code != ipmi.CodeOK {
-		t.Errorf("afterwards: %v", got.Code)
+	s.end()
+	if !s.begin() {
+		t.Error("there is no room afterwards")
 	}
-	slots.close()
-	if got := slots.serve(ctx, answers(0), fromME()); got.Code != ipmi.CodeNodeBusy {
-		t.Errorf("closed: %v", got.Code)
+	for range maxServed {
+		s.end()
+	}
+	if s.close(); s.begin() {
+		t.Error("there is room when it is closed")
+	}
+}
+
+// A burst of requests reaches the program in order, and so do its answers.
+func TestServedRequestsAreInOrder(t *testing.T) {
+	r := newRouterRig(t)
+	var got []byte
+	r.serve(t, 1, ipmi.Immediate(func(req *ipmi.Request) (ipmi.Response, error) {
+		got = append(got, req.Data[0])
+		return ipmi.Response{}, nil
+	}))
+	var want, answered []byte
+	var done sync.WaitGroup
+	for i := range byte(200) {
+		want = append(want, i)
+		done.Add(1)
+		r.mux.ServeIPMI(fromME(i), ipmi.ReplyFunc(func(_ ipmi.Response, err error) bool {
+			if err != nil {
+				t.Errorf("request %d: %v", i, err)
+			}
+			answered = append(answered, i)
+			done.Done()
+			return true
+		}))
+	}
+	done.Wait()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(want, answered); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -206,7 +290,7 @@ func TestServesAgainAfterARestart(t *testing.T) {
 	mux := new(ipmi.Mux)
 	r.successor(t, mux)
 	f.tells(t, ServiceStarted)
-	if got, err := mux.ServeIPMI(t.Context(), fromME()); err != nil || !cmp.Equal(got.Data, []byte{7}) {
+	if got, err := answerOf(t.Context(), mux, fromME()); err != nil || !cmp.Equal(got.Data, []byte{7}) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

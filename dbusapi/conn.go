@@ -100,6 +100,7 @@ func (c *Conn) handshake(config ConnConfig) error {
 		return err
 	}
 	c.Conn = conn
+	context.AfterFunc(conn.Context(), c.stream.pending.close)
 	// The message bus learns the uid from the socket; the text must agree.
 	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err != nil {
 		return err

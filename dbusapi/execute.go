@@ -1,63 +1,67 @@
 package dbusapi
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"time"
 
 	"ipmbd/ipmi"
 )
 
-// maxExecutes is how many execute calls one connection has in progress, with
-// those that were given up and not answered yet. The system bus lets a
-// connection wait for 128 replies (dbus-daemon, max_replies_per_connection).
-const maxExecutes = 100
+// execution is a request on its way to a target and back.
+type execution struct {
+	conn  *Conn
+	to    *target
+	req   *ipmi.Request
+	reply ipmi.Reply
 
-// callEnds are told how a call ends; they must not block.
-type callEnds struct {
-	// gaveUp: nobody waits for the reply any more.
-	gaveUp func()
-	// ended: the call has its reply, however long after execute has returned, or
-	// there was no call.
-	ended func()
+	handler *handlerCall // of a call to a registered handler, else nil
 }
 
-// execute has a request answered by a target. The errors are those of
-// HostDaemon.ServeIPMI.
-func (c *Conn) execute(ctx context.Context, to *target, req *ipmi.Request, ends callEnds) (ipmi.Response, error) {
-	stream := c.stream
+// start makes the call. Its reply, or what went wrong, answers the request; the errors
+// are those of HostDaemon.ServeIPMI.
+func (x *execution) start() {
+	stream := x.conn.stream
 	serial := stream.serials.GetSerial()
-	replies := make(chan executed, 1)
-	call := owedReply{ended: ends.ended, reply: func(m wireMessage) { replies <- parseExecuted(&m) }}
-	if !stream.pending.add(serial, maxExecutes, call) {
-		ends.ended()
-		return ipmi.Response{}, ipmi.ErrBusy
+	iface := x.req.Interface
+	if x.handler != nil {
+		iface = "" // The queue has shared out the connection.
 	}
-	if _, err := stream.Write(to.marshal(serial, req)); err != nil {
-		return ipmi.Response{}, errBusLost
+	if err := stream.pending.add(serial, x, iface); err != nil {
+		x.end(ipmi.Response{}, err, false)
+		return
 	}
-	select {
-	case x := <-replies:
-		return x.answer(to, req)
-	case <-c.Done():
-		return ipmi.Response{}, errBusLost
-	case <-ctx.Done():
+	if _, err := stream.Write(x.to.marshal(serial, x.req)); err != nil && stream.pending.remove(serial) != nil {
+		x.lost()
 	}
-	if !stream.pending.giveUp(serial) {
-		x := <-replies
-		return x.answer(to, req)
+}
+
+// replied implements awaited. An answer that the owner of the request does not take came
+// after the deadline.
+func (x *execution) replied(m wireMessage) {
+	fromTarget := string(m.sender) != busName // which says that somebody has left
+	res, err := parseExecuted(&m).answer(x.to, x.req)
+	if !x.end(res, err, fromTarget) && fromTarget {
+		x.conn.stream.pending.late.Add(1)
 	}
-	ends.gaveUp()
-	return ipmi.Response{}, endOf(ctx)
+}
+
+// lost implements awaited.
+func (x *execution) lost() { x.end(ipmi.Response{}, errBusLost, false) }
+
+// end answers the request, and reports whether the answer was taken. replied says that
+// the target has replied.
+func (x *execution) end(res ipmi.Response, err error, replied bool) (taken bool) {
+	taken = x.reply.Answer(res, err)
+	if x.handler != nil {
+		x.handler.ended(taken && replied)
+	}
+	return taken
 }
 
 // errBusLost: nobody will answer.
 var errBusLost = fmt.Errorf("%w: %w", ipmi.ErrGone, ErrDisconnected)
 
-// endOf is what the end of ctx means to a request that is being answered.
-func endOf(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ipmi.ErrTooSlow
-	}
-	return ctx.Err()
+// isLate reports whether a request was answered by its owner, at its deadline.
+func isLate(req *ipmi.Request, now time.Time) bool {
+	return !req.Deadline.IsZero() && !now.Before(req.Deadline)
 }

@@ -1,7 +1,6 @@
 package dbusapi
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -86,7 +85,7 @@ type executed struct {
 }
 
 // parseExecuted reads the reply to a call of execute: one struct of netFn, LUN,
-// command, completion code and data; or an error.
+// command, completion code and data; or an error. The data are a view of the message.
 func parseExecuted(m *wireMessage) executed {
 	if m.kind == wireError {
 		if string(m.sender) != busName {
@@ -104,7 +103,7 @@ func parseExecuted(m *wireMessage) executed {
 	return executed{
 		netFn:    ipmi.NetFn(m.body[0]),
 		command:  ipmi.Command(m.body[2]),
-		response: ipmi.Response{Code: ipmi.CompletionCode(m.body[3]), Data: bytes.Clone(data)},
+		response: ipmi.Response{Code: ipmi.CompletionCode(m.body[3]), Data: data},
 	}
 }
 

@@ -1,10 +1,6 @@
 package dbusapi
 
-import (
-	"context"
-
-	"ipmbd/ipmi"
-)
+import "ipmbd/ipmi"
 
 // Where the host IPMI daemon serves execute (phosphor-host-ipmid,
 // ipmid-new.cpp).
@@ -31,10 +27,11 @@ type HostDaemon struct {
 // finds the IPMI channel by the name that the connection owns.
 func NewHostDaemon(conn *Conn) *HostDaemon { return &HostDaemon{conn, &hostDaemon} }
 
-// ServeIPMI calls execute. A daemon that is not running is ipmi.ErrAbsent, one
-// that stops in the middle ipmi.ErrGone, one that is too slow ipmi.ErrTooSlow;
-// too many calls in progress are ipmi.ErrBusy. A reply that does not fit the
-// request is an error, as is every other failure.
-func (h *HostDaemon) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	return h.conn.execute(ctx, h.to, req, callEnds{func() {}, func() {}})
+// ServeIPMI calls execute: calls reach the daemon in the order of the requests. A daemon
+// that is not running is ipmi.ErrAbsent, one that stops in the middle ipmi.ErrGone; too
+// many calls in progress, of all interfaces or of this one, are ipmi.ErrBusy. A reply that
+// does not fit the request is an error, as is every other failure.
+func (h *HostDaemon) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
+	x := &execution{conn: h.conn, to: h.to, req: req, reply: reply}
+	x.start()
 }

@@ -24,6 +24,7 @@ type HostIPMI struct {
 	conn     *Conn
 	objects  objects // on that connection
 	requests hostRequests
+	line     hostLine
 	sms      SMS
 }
 
@@ -43,7 +44,8 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 	if err != nil {
 		return nil, err
 	}
-	h.conn = conn
+	h.conn, h.line.host = conn, h
+	context.AfterFunc(conn.Context(), h.requests.close)
 	if !s.names.add(hostIPMIName, conn, 0) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%w: host name %q: another host has the bus name %s", ErrTaken, o.name, hostIPMIName)
@@ -52,52 +54,28 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 	return h, nil
 }
 
-// ServeIPMI emits ReceivedMessage and waits for sendMessage until ctx ends, which
-// is ipmi.ErrTooSlow. A request that carries a secret is emitted to one receiver
-// only; without one it is ipmi.ErrDenied. Too many without an answer are
-// ipmi.ErrBusy.
-func (h *HostIPMI) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	receiver, err := h.receiver(ctx, req)
+// ServeIPMI emits ReceivedMessage and has sendMessage answer. A request that carries a
+// secret is emitted to one receiver only; without one it is ipmi.ErrDenied. Too many
+// without an answer are ipmi.ErrBusy.
+func (h *HostIPMI) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
+	r, err := h.requests.add(req, reply)
 	if err != nil {
-		return ipmi.Response{}, err
+		reply.Answer(ipmi.Response{}, err)
+		return
 	}
-	waiting := h.requests.add(ctx, req)
-	if waiting == nil {
-		return ipmi.Response{}, ipmi.ErrBusy
+	if h.line.enter(r, ipmi.CarriesSecret(req.NetFn, req.Command, req.Data)) {
+		return
 	}
-	defer h.requests.giveUp(waiting)
-	b := h.conn.signalTo(receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(req.Data))
-	b = append(b, waiting.seq, byte(req.NetFn), byte(req.LUN), byte(req.Command))
-	if _, err := h.conn.stream.Write(finish(appendBytes(b, req.Data))); err != nil {
-		return ipmi.Response{}, errBusLost
-	}
-	select {
-	case res := <-waiting.answer:
-		return res, nil
-	case <-h.conn.Done():
-		return ipmi.Response{}, errBusLost
-	case <-ctx.Done():
-	}
-	if !h.requests.giveUp(waiting) {
-		return <-waiting.answer, nil
-	}
-	return ipmi.Response{}, endOf(ctx)
+	h.emit("", r)
 }
 
-// receiver is the unique name of the one who is shown a request, "" for everybody.
-func (h *HostIPMI) receiver(ctx context.Context, req *ipmi.Request) (string, error) {
-	if !ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
-		return "", nil
+// emit shows a request to a connection, or to everybody.
+func (h *HostIPMI) emit(receiver string, r *hostRequest) {
+	b := h.conn.signalTo(receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(r.Data))
+	b = append(b, r.seq, byte(r.NetFn), byte(r.LUN), byte(r.Command))
+	if _, err := h.conn.stream.Write(finish(appendBytes(b, r.Data))); err != nil {
+		h.requests.end(r, errBusLost)
 	}
-	for _, name := range []string{h.requests.lastAnswerer(), hostName} {
-		if name == "" {
-			continue
-		}
-		if owner, err := h.conn.ownerOf(ctx, name); err == nil { // else it has left, or never came
-			return owner, nil
-		}
-	}
-	return "", fmt.Errorf("%w: it may carry a secret, and nobody is known who answers", ipmi.ErrDenied)
 }
 
 // sendMessage serves org.openbmc.HostIpmi.sendMessage.

@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"context"
 	"errors"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +24,12 @@ type hostIPMIRig struct {
 
 func newHostIPMIRig(t *testing.T) *hostIPMIRig {
 	t.Helper()
-	r := &hostIPMIRig{rig: newRig(t, Config{}), sms: &fakeSMS{}}
+	return newRig(t, Config{}).hostIPMI(t)
+}
+
+func (of *rig) hostIPMI(t *testing.T) *hostIPMIRig {
+	t.Helper()
+	r := &hostIPMIRig{rig: of, sms: &fakeSMS{}}
 	o, err := r.server.NewHost(t.Context(), "ipmi_bt_host")
 	if err != nil {
 		t.Fatal(err)
@@ -72,20 +78,9 @@ func (c *hostClient) method(t *testing.T, member string, args ...any) int64 {
 	return got[0].(int64)
 }
 
-// hostAnswer is what has become of a request.
-type hostAnswer struct {
-	res ipmi.Response
-	err error
-}
-
 // asks has a request served.
-func (r *hostIPMIRig) asks(ctx context.Context, req *ipmi.Request) <-chan hostAnswer {
-	done := make(chan hostAnswer, 1)
-	go func() {
-		res, err := r.served.ServeIPMI(ctx, req)
-		done <- hostAnswer{res, err}
-	}()
-	return done
+func (r *hostIPMIRig) asks(ctx context.Context, req *ipmi.Request) <-chan served {
+	return serve(ctx, r.served, req)
 }
 
 func TestHostIPMIIsServedAsBtbridgeDoes(t *testing.T) {
@@ -207,6 +202,54 @@ func TestHostIPMISecretsAreNotForEverybody(t *testing.T) {
 		if heard := <-bystander.heard; heard.Body[3] != want {
 			t.Errorf("a bystander hears %v", heard.Body)
 		}
+	}
+}
+
+// Requests are shown in their order, though the receiver of some is to be found first.
+func TestHostIPMIShowsRequestsInOrder(t *testing.T) {
+	r := newHostIPMIRig(t)
+	client := r.newClient(t)
+	if _, err := client.RequestName(hostName, dbus.NameFlagDoNotQueue); err != nil {
+		t.Fatal(err)
+	}
+	const requests = 200
+	for i := range byte(requests) {
+		req := fromHost(1, i)
+		if i%3 == 0 {
+			req = fromHost(0x47, 2, 2, i)
+		}
+		request(r.served, req)
+	}
+	for i := range byte(requests) {
+		data := (<-client.heard).Body[4].([]byte)
+		if data[len(data)-1] != i {
+			t.Fatalf("request %d is shown as number %d", data[len(data)-1], i)
+		}
+	}
+}
+
+func TestHostIPMIRequestsEndWithTheMessageBus(t *testing.T) {
+	r := newStoppedRig(t, Config{}).hostIPMI(t)
+	var ended []byte
+	var done sync.WaitGroup
+	for i := range byte(5) {
+		done.Add(1)
+		r.served.ServeIPMI(fromHost(1, i), ipmi.ReplyFunc(func(_ ipmi.Response, err error) bool {
+			if !errors.Is(err, ipmi.ErrGone) {
+				t.Errorf("request %d: %v", i, err)
+			}
+			ended = append(ended, i)
+			done.Done()
+			return true
+		}))
+	}
+	_ = r.served.conn.Close()
+	done.Wait()
+	if diff := cmp.Diff([]byte{0, 1, 2, 3, 4}, ended); diff != "" {
+		t.Error(diff)
+	}
+	if got := <-r.asks(t.Context(), fromHost(1)); !errors.Is(got.err, ipmi.ErrGone) {
+		t.Errorf("afterwards: %v", got.err)
 	}
 }
 

@@ -161,7 +161,7 @@ func TestHostInterfacesRequestsLeaveFromItsConnection(t *testing.T) {
 	o, _ := r.addKCS(t, &fakeSMS{})
 	for length := range 20 {
 		req := &ipmi.Request{Interface: "ipmi-kcs3", Channel: 15, NetFn: 6, LUN: 1, Command: 1, Data: make([]byte, length)}
-		res, err := o.Daemon().ServeIPMI(t.Context(), req)
+		res, err := answerOf(t.Context(), o.Daemon(), req)
 		if err != nil || len(res.Data) != length {
 			t.Fatalf("%v, %v", res, err)
 		}

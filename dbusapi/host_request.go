@@ -1,7 +1,6 @@
 package dbusapi
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"time"
@@ -9,9 +8,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// numberRests is for how long the number of a request without an answer is given
-// to no other one, which a late answer would be taken for. At 4.5 s each, 133
-// numbers rest.
+// numberRests is for how long after its deadline the number of a request without an
+// answer is given to no other one, which a late answer would be taken for. At 4.5 s each,
+// 133 numbers rest.
 const numberRests = 10 * time.Minute
 
 // errOtherRequest: an answer's number is that of a request which it does not fit.
@@ -22,66 +21,99 @@ var errOtherRequest = errors.New("the request that waits under this number is an
 type hostRequests struct {
 	mu       sync.Mutex
 	last     uint8
-	waiting  [256]*hostRequest
-	gaveUp   [256]time.Time
-	answerer string // unique name of who answered last
+	waiting  [256]*hostRequest // also those whose number rests
+	answerer string            // unique name of the program that answered last
+	closed   bool
 }
 
 // hostRequest is one of them.
 type hostRequest struct {
-	seq    uint8
-	netFn  ipmi.NetFn
-	lun    ipmi.LUN
-	cmd    ipmi.Command
-	until  time.Time          // as of takenUntil
-	answer chan ipmi.Response // has room
+	*ipmi.Request
+	seq   uint8
+	reply ipmi.Reply
 }
 
-// add numbers a request whose answer is waited for until ctx ends; nil if no number
-// is free.
-func (h *hostRequests) add(ctx context.Context, req *ipmi.Request) *hostRequest {
+// add numbers a request. The errors are ipmi.ErrBusy, when no number is free, and
+// errBusLost.
+func (h *hostRequests) add(req *ipmi.Request, reply ipmi.Reply) (*hostRequest, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		return nil, errBusLost
+	}
+	now := time.Now()
 	for range h.waiting {
 		h.last++
-		if h.waiting[h.last] != nil || time.Since(h.gaveUp[h.last]) < numberRests {
+		if r := h.waiting[h.last]; r != nil && !isLate(r.Request, now.Add(-numberRests)) {
 			continue
 		}
-		r := &hostRequest{h.last, req.NetFn, req.LUN, req.Command, takenUntil(ctx), make(chan ipmi.Response, 1)}
+		r := &hostRequest{req, h.last, reply}
 		h.waiting[r.seq] = r
-		return r
+		return r, nil
 	}
-	return nil
+	return nil, ipmi.ErrBusy
 }
 
-// giveUp ends the wait of a request, and reports whether it was without an answer.
-func (h *hostRequests) giveUp(r *hostRequest) bool {
+// remove frees the number of a request, and reports whether it was its own.
+func (h *hostRequests) remove(r *hostRequest) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.waiting[r.seq] != r {
 		return false
 	}
 	h.waiting[r.seq] = nil
-	h.gaveUp[r.seq] = time.Now()
 	return true
+}
+
+// end answers a request that no program is to answer.
+func (h *hostRequests) end(r *hostRequest, err error) {
+	if h.remove(r) {
+		r.reply.Answer(ipmi.Response{}, err)
+	}
 }
 
 // answer answers a request, once and in time. The errors are errUnknownID and
 // errOtherRequest.
 func (h *hostRequests) answer(sender string, seq uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, res ipmi.Response) error {
+	r, err := h.answered(sender, seq, netFn, lun, cmd)
+	if err != nil {
+		return err
+	}
+	if !r.reply.Answer(res, nil) {
+		return errUnknownID // Its number rests.
+	}
+	h.remove(r)
+	return nil
+}
+
+// answered is the request that a program's answer is for.
+func (h *hostRequests) answered(sender string, seq uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command) (*hostRequest, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.waiting[seq]
 	switch {
-	case r == nil, isPast(r.until):
-		return errUnknownID
-	case netFn.Request() != r.netFn || lun != r.lun || cmd != r.cmd:
-		return errOtherRequest
+	case r == nil:
+		return nil, errUnknownID
+	case netFn.Request() != r.NetFn || lun != r.LUN || cmd != r.Command:
+		return nil, errOtherRequest
 	}
-	h.waiting[seq] = nil
 	h.answerer = sender
-	r.answer <- res
-	return nil
+	return r, nil
+}
+
+// close ends all requests, in the order in which they came, and lets no more in: the
+// connection is lost.
+func (h *hostRequests) close() {
+	h.mu.Lock()
+	h.closed = true
+	waiting, seq := h.waiting, h.last
+	h.mu.Unlock()
+	for range waiting {
+		seq++
+		if r := waiting[seq]; r != nil {
+			h.end(r, errBusLost)
+		}
+	}
 }
 
 func (h *hostRequests) lastAnswerer() string {

@@ -1,7 +1,6 @@
 package dbusapi
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -15,9 +14,20 @@ func fromHost(cmd ipmi.Command, data ...byte) *ipmi.Request {
 	return &ipmi.Request{Interface: "ipmi_bt_host", Channel: 15, NetFn: 6, LUN: 1, Command: cmd, Data: data}
 }
 
+// wait has a request wait for an answer.
+func (h *hostRequests) wait(t *testing.T, req *ipmi.Request) (*hostRequest, *owner) {
+	t.Helper()
+	o := newOwner()
+	r, err := h.add(req, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, o
+}
+
 func TestHostRequestHasOneAnswer(t *testing.T) {
 	var h hostRequests
-	r := h.add(t.Context(), fromHost(1))
+	r, owner := h.wait(t, fromHost(1))
 	for name, answer := range map[string]func() error{
 		"another netFn":   func() error { return h.answer(":1.1", r.seq, 8, 1, 1, ipmi.Response{}) },
 		"another LUN":     func() error { return h.answer(":1.1", r.seq, 6, 0, 1, ipmi.Response{}) },
@@ -33,13 +43,13 @@ func TestHostRequestHasOneAnswer(t *testing.T) {
 	if who := h.lastAnswerer(); who != "" {
 		t.Errorf("%s has answered nothing", who)
 	}
-	if err := h.answer(":1.1", r.seq, 7, 1, 1, ipmi.Response{Code: 0xC9}); err != nil || (<-r.answer).Code != 0xC9 {
+	if err := h.answer(":1.1", r.seq, 7, 1, 1, ipmi.Response{Code: 0xC9}); err != nil || (<-owner.done).res.Code != 0xC9 {
 		t.Errorf("the answer: %v", err)
 	}
 	if err := h.answer(":1.2", r.seq, 7, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
 		t.Errorf("a second answer: %v", err)
 	}
-	if who := h.lastAnswerer(); who != ":1.1" || h.giveUp(r) {
+	if who := h.lastAnswerer(); who != ":1.1" {
 		t.Errorf("answered by %s", who)
 	}
 }
@@ -47,12 +57,19 @@ func TestHostRequestHasOneAnswer(t *testing.T) {
 func TestNumberOfARequestWithoutAnAnswerRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h hostRequests
-		late := h.add(t.Context(), fromHost(1))
-		if !h.giveUp(late) {
-			t.Error("it has an answer")
+		// unanswered is a request that its owner has answered.
+		unanswered := func() (*hostRequest, error) {
+			req, o := fromHost(1), newOwner()
+			req.Deadline = time.Now()
+			o.Answer(ipmi.Response{}, ipmi.ErrTooSlow)
+			return h.add(req, o)
+		}
+		late, err := unanswered()
+		if err != nil {
+			t.Fatal(err)
 		}
 		for range 1000 {
-			r := h.add(t.Context(), fromHost(1))
+			r, _ := h.wait(t, fromHost(1))
 			if r.seq == late.seq {
 				t.Fatal("its number is another one's")
 			}
@@ -64,46 +81,16 @@ func TestNumberOfARequestWithoutAnAnswerRests(t *testing.T) {
 			}
 		}
 		for range 255 {
-			if r := h.add(t.Context(), fromHost(1)); r == nil || !h.giveUp(r) {
+			if _, err := unanswered(); err != nil {
 				t.Fatal("no number is free")
 			}
 		}
-		if h.add(t.Context(), fromHost(1)) != nil {
-			t.Error("all numbers rest")
+		if _, err := unanswered(); !errors.Is(err, ipmi.ErrBusy) {
+			t.Errorf("all numbers rest: %v", err)
 		}
 		time.Sleep(numberRests)
-		if h.add(t.Context(), fromHost(1)) == nil {
-			t.Error("numbers rest for ever")
+		if _, err := unanswered(); err != nil {
+			t.Errorf("numbers rest for ever: %v", err)
 		}
 	})
-}
-
-// What is taken is what the host gets, though its deadline is kept by somebody else:
-// the number is known until the handler returns, and refused before.
-func TestAnswerToAHostNearTheDeadline(t *testing.T) {
-	const limit = 4500 * time.Millisecond
-	for name, tt := range map[string]struct {
-		after time.Duration
-		want  error
-	}{
-		"in time":            {limit - answerTime - 1, nil},
-		"in the last moment": {limit - answerTime, errUnknownID},
-		"after the deadline": {limit + time.Second, errUnknownID},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), limit)
-				defer cancel()
-				var h hostRequests
-				r := h.add(ctx, fromHost(1))
-				time.Sleep(tt.after)
-				if err := h.answer(":1.1", r.seq, 7, 1, 1, ipmi.Response{}); !errors.Is(err, tt.want) {
-					t.Errorf("%v, want %v", err, tt.want)
-				}
-				if unanswered := h.giveUp(r); unanswered != (tt.want != nil) {
-					t.Errorf("without an answer: %v", unanswered)
-				}
-			})
-		})
-	}
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -85,7 +88,7 @@ func TestHostDaemonGetsTheRequestAsPhosphorHostIpmidHasIt(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startHost(t, bus, answerOK)
 	conn := dial(t, bus, ConnConfig{})
-	res, err := NewHostDaemon(conn).ServeIPMI(t.Context(), fromME(1, 2, 3))
+	res, err := answerOf(t.Context(), NewHostDaemon(conn), fromME(1, 2, 3))
 	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, res); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -100,7 +103,7 @@ func TestHostDaemonGetsTheRequestAsPhosphorHostIpmidHasIt(t *testing.T) {
 func TestHostDaemonsCompletionCodeIsAResult(t *testing.T) {
 	bus := bustest.Start(t)
 	startHost(t, bus, func([]any) ([]any, error) { return []any{hostResult{7, 0, 1, 0xD4, nil}}, nil })
-	res, err := NewHostDaemon(dial(t, bus, ConnConfig{})).ServeIPMI(t.Context(), fromME())
+	res, err := answerOf(t.Context(), NewHostDaemon(dial(t, bus, ConnConfig{})), fromME())
 	if err != nil || res.Code != ipmi.CodeInsufficientPrivilege || len(res.Data) != 0 {
 		t.Errorf("%v, %v", res, err)
 	}
@@ -128,7 +131,7 @@ func TestHostDaemonRepliesThatDoNotFit(t *testing.T) {
 		"other cmd":   {hostResult{7, 0, 2, 0, nil}},
 	} {
 		host.answer(func([]any) ([]any, error) { return reply, nil })
-		if _, err := h.ServeIPMI(t.Context(), fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
+		if _, err := answerOf(t.Context(), h, fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -137,7 +140,7 @@ func TestHostDaemonRepliesThatDoNotFit(t *testing.T) {
 func TestHostDaemonErrors(t *testing.T) {
 	bus := bustest.Start(t)
 	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
-	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrAbsent) {
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrAbsent) {
 		t.Errorf("absent: %v", err)
 	}
 	host := startHost(t, bus, nil)
@@ -151,7 +154,7 @@ func TestHostDaemonErrors(t *testing.T) {
 		"org.freedesktop.DBus.Error.LimitsExceeded": ipmi.ErrBusy,
 	} {
 		host.answer(func([]any) ([]any, error) { return nil, dbus.NewError(name, []any{"as told"}) })
-		if _, err := h.ServeIPMI(t.Context(), fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
+		if _, err := answerOf(t.Context(), h, fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
 			t.Errorf("%s of the host daemon: %v", name, err)
 		}
 		x := parseExecuted(&wireMessage{kind: wireError, errorName: []byte(name), sender: []byte(busName)})
@@ -164,7 +167,7 @@ func TestHostDaemonErrors(t *testing.T) {
 func TestHostDaemonsOwnErrorIsNamed(t *testing.T) {
 	bus := bustest.Start(t)
 	startHost(t, bus, func([]any) ([]any, error) { return nil, dbus.NewError("a.b.C", []any{"as told"}) })
-	_, err := NewHostDaemon(dial(t, bus, ConnConfig{})).ServeIPMI(t.Context(), fromME())
+	_, err := answerOf(t.Context(), NewHostDaemon(dial(t, bus, ConnConfig{})), fromME())
 	if err == nil || err.Error() != "host daemon: a.b.C: as told" {
 		t.Errorf("error = %v", err)
 	}
@@ -175,16 +178,16 @@ func TestHostDaemonAnswerOfManyBytes(t *testing.T) {
 	host := startHost(t, bus, answerOK)
 	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
 	data := bytes.Repeat([]byte{0xEE}, readBuffer/2)
-	if res, err := h.ServeIPMI(t.Context(), fromME(data...)); err != nil || !bytes.Equal(res.Data, data) {
+	if res, err := answerOf(t.Context(), h, fromME(data...)); err != nil || !bytes.Equal(res.Data, data) {
 		t.Errorf("%d bytes, %v", len(res.Data), err)
 	}
 	// More is no answer to anything, and stands in nobody's way.
 	host.answer(func([]any) ([]any, error) { return []any{hostResult{7, 0, 1, 0, make([]byte, readBuffer)}}, nil })
-	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, errReply) {
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, errReply) {
 		t.Errorf("error = %v", err)
 	}
 	host.answer(answerOK)
-	if _, err := h.ServeIPMI(t.Context(), fromME()); err != nil {
+	if _, err := answerOf(t.Context(), h, fromME()); err != nil {
 		t.Error(err)
 	}
 }
@@ -196,7 +199,7 @@ func TestHostDaemonThatStopsInTheMiddleIsGone(t *testing.T) {
 	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
 	ended := make(chan error, 1)
 	go func() {
-		_, err := h.ServeIPMI(t.Context(), fromME())
+		_, err := answerOf(t.Context(), h, fromME())
 		ended <- err
 	}()
 	<-host.began
@@ -210,7 +213,7 @@ func TestLostMessageBusIsGone(t *testing.T) {
 	bus := bustest.Start(t)
 	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
 	bus.Stop()
-	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrGone) {
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrGone) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -230,24 +233,24 @@ func TestSlowHostDaemonAnswersNobodyElse(t *testing.T) {
 
 	expired, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
-	if _, err := h.ServeIPMI(expired, fromME(9, 9, 9)); !errors.Is(err, ipmi.ErrTooSlow) {
+	if _, err := answerOf(expired, h, fromME(9, 9, 9)); !errors.Is(err, ipmi.ErrTooSlow) {
 		t.Errorf("slow: %v", err)
 	}
 	left, leave := context.WithCancel(t.Context())
 	leave()
-	if _, err := h.ServeIPMI(left, fromME(8, 8, 8)); !errors.Is(err, context.Canceled) {
+	if _, err := answerOf(left, h, fromME(8, 8, 8)); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	close(release)
 	for range 50 {
-		res, err := h.ServeIPMI(t.Context(), fromME())
+		res, err := answerOf(t.Context(), h, fromME())
 		if err != nil || len(res.Data) != 0 {
 			t.Fatalf("answer of another request: %v, %v", res, err)
 		}
 	}
 	for h.conn.stream.pending.countLate() < 2 {
 		// The late replies may be on their way still.
-		if _, err := h.ServeIPMI(t.Context(), fromME()); err != nil {
+		if _, err := answerOf(t.Context(), h, fromME()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -260,35 +263,218 @@ func TestAtMostAHundredExecutesOnAConnection(t *testing.T) {
 	host.reply = func(args []any) ([]any, error) { <-release; return answerOK(args) }
 	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
 
-	// Half of them are given up: the message bus counts those too.
+	// Half of them are given up: the message bus counts those too. An interface alone
+	// would not get as many.
+	from := func(i int) *ipmi.Request {
+		req := fromME()
+		req.Interface = fmt.Sprint("bus", i)
+		return req
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var kept, dropped sync.WaitGroup
-	for range maxExecutes / 2 {
+	for i := range maxExecutes / 2 {
 		kept.Go(func() {
-			if _, err := h.ServeIPMI(t.Context(), fromME()); err != nil {
+			if _, err := answerOf(t.Context(), h, from(i)); err != nil {
 				t.Errorf("kept call: %v", err)
 			}
 		})
-		dropped.Go(func() { _, _ = h.ServeIPMI(ctx, fromME()) })
+		dropped.Go(func() { _, _ = answerOf(ctx, h, from(i)) })
 	}
 	for range maxExecutes {
 		<-host.began
 	}
 	cancel()
 	dropped.Wait()
-	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrBusy) {
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrBusy) {
 		t.Errorf("call over the limit: %v", err)
 	}
 	close(release)
 	kept.Wait()
 	for {
 		// The last of the late replies may be on its way still.
-		_, err := h.ServeIPMI(t.Context(), fromME())
+		_, err := answerOf(t.Context(), h, fromME())
 		if err == nil {
 			return
 		}
 		if !errors.Is(err, ipmi.ErrBusy) {
 			t.Fatal(err)
+		}
+	}
+}
+
+// owned counts what ends.
+type owned struct {
+	mu    sync.Mutex
+	order []byte
+	done  sync.WaitGroup
+}
+
+// request has a handler serve a request whose first byte tells it from others.
+func (o *owned) request(t *testing.T, h ipmi.Handler, req *ipmi.Request, want error) {
+	o.done.Add(1)
+	h.ServeIPMI(req, ipmi.ReplyFunc(func(_ ipmi.Response, err error) bool {
+		defer o.done.Done()
+		if !errors.Is(err, want) {
+			t.Errorf("request %d: %v, want %v", req.Data[0], err, want)
+		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.order = append(o.order, req.Data[0])
+		return true
+	}))
+}
+
+// wantOrder waits until all requests have ended, which were made in the order 0, 1, ...
+func (o *owned) wantOrder(t *testing.T) {
+	t.Helper()
+	o.done.Wait()
+	var want []byte
+	for i := range o.order {
+		want = append(want, byte(i))
+	}
+	if diff := cmp.Diff(want, o.order); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHostDaemonGetsRequestsInOrder(t *testing.T) {
+	bus := bustest.Start(t)
+	host := startDirect(t, bus)
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+	var answered owned
+	for i := range byte(maxExecutes / 2) {
+		answered.request(t, h, fromME(i), nil)
+	}
+	answered.wantOrder(t)
+	host.wantOrder(t)
+}
+
+// Of requests to a host daemon that leaves, each ends.
+func TestLostMessageBusEndsRequestsInOrder(t *testing.T) {
+	bus := bustest.Start(t)
+	host := startHost(t, bus, nil)
+	host.reply = func([]any) ([]any, error) { <-host.end; return nil, nil }
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+	var ended owned
+	for i := range byte(maxExecutes / 2) {
+		ended.request(t, h, fromME(i), ipmi.ErrGone)
+	}
+	for range maxExecutes / 2 {
+		<-host.began
+	}
+	bus.Stop()
+	ended.wantOrder(t)
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrGone) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A daemon that replies twice answers nothing else.
+func TestSecondReplyAnswersNothing(t *testing.T) {
+	bus := bustest.Start(t)
+	host := startDirect(t, bus)
+	host.times = 2
+	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
+	for i := range byte(200) {
+		res, err := answerOf(t.Context(), h, fromME(i))
+		if err != nil || !bytes.Equal(res.Data, []byte{i}) {
+			t.Fatalf("request %d: %v, %v", i, res, err)
+		}
+	}
+}
+
+// One interface leaves others room on a connection, and has enough of it when it is alone.
+func TestInterfacesShareAConnection(t *testing.T) {
+	var p pending
+	serial := uint32(0)
+	begin := func(iface string) error {
+		serial++
+		return p.add(serial, nil, iface)
+	}
+	for range 80 {
+		if err := begin("bus1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := begin("bus1"); !errors.Is(err, ipmi.ErrBusy) {
+		t.Errorf("bus1 has all: %v", err)
+	}
+	for i := range 10 {
+		if err := begin(fmt.Sprint("another", i)); err != nil {
+			t.Errorf("interface %d: %v", i, err)
+		}
+	}
+	for i := uint32(1); i <= serial; i++ {
+		p.remove(i)
+	}
+	if len(p.calls) != 0 || len(p.interfaces) != 0 {
+		t.Errorf("left: %v, %v", p.calls, p.interfaces)
+	}
+}
+
+// directHost is a host IPMI daemon that answers from the goroutine that reads: in order.
+type directHost struct {
+	owned
+	times int // how often it replies
+}
+
+func startDirect(t testing.TB, bus *bustest.Bus) *directHost {
+	t.Helper()
+	h := &directHost{times: 1}
+	conn := dial(t, bus, ConnConfig{take: h.take})
+	if got, err := conn.RequestName(hostName, dbus.NameFlagDoNotQueue); err != nil || got != dbus.RequestNameReplyPrimaryOwner {
+		t.Fatalf("RequestName = %v, %v", got, err)
+	}
+	return h
+}
+
+func (h *directHost) take(from *stream, m wireMessage) bool {
+	reply := &executeReply{stream: from, serial: m.serial, destination: string(m.sender)}
+	if string(m.member) != executeMember || !parseExecute(&m, &reply.req) {
+		return false
+	}
+	if len(reply.req.Data) > 0 {
+		h.order = append(h.order, reply.req.Data[0])
+	}
+	for range h.times {
+		reply.send(ipmi.Response{Data: reply.req.Data})
+	}
+	return true
+}
+
+func BenchmarkHostDaemon(b *testing.B) {
+	bus := bustest.Start(b)
+	startDirect(b, bus)
+	h := NewHostDaemon(dial(b, bus, ConnConfig{}))
+	req := fromME(1, 2, 3)
+	done := make(chan error, 1)
+	reply := ipmi.ReplyFunc(func(_ ipmi.Response, err error) bool { done <- err; return true })
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeIPMI(req, reply)
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// What a request costs on our side, without the message bus.
+func BenchmarkExecute(b *testing.B) {
+	reader, writer := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, reader) }()
+	defer writer.Close()
+	s := newStream(writer)
+	h := &HostDaemon{&Conn{stream: s}, &hostDaemon}
+	req := fromME(1, 2, 3)
+	reply := ipmi.ReplyFunc(func(ipmi.Response, error) bool { return true })
+	m := wireMessage{order: littleEndian, kind: wireReturn, signature: []byte(executedSignature), sender: []byte(":1.1"),
+		body: []byte{7, 2, 1, 0, 3, 0, 0, 0, 1, 2, 3}}
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeIPMI(req, reply)
+		m.replySerial = s.serials.last.Load()
+		if !s.pending.take(m) {
+			b.Fatal("it is no reply")
 		}
 	}
 }

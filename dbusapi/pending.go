@@ -1,76 +1,118 @@
 package dbusapi
 
-import "sync"
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
 
-// pending is the calls made without the library that have had no reply. A call
-// whose caller gave it up stays: the message bus counts it too, and its late
-// reply must reach nobody else.
+	"ipmbd/ipmi"
+)
+
+const (
+	// maxExecutes is how many calls one connection has in progress without the library,
+	// with those whose deadline has passed and that are not replied to yet. The system
+	// bus lets a connection wait for 128 replies (dbus-daemon, max_replies_per_connection).
+	maxExecutes = 100
+	// shareOfFree limits the calls of one interface to that many times the places that
+	// are free: an interface alone has 80 of the 100, two have 44 each, 16 have 6 each,
+	// and another one always finds a place.
+	shareOfFree = 4
+)
+
+// pending is the calls made without the library that have had no reply. A call whose
+// requester waits no more stays: the message bus counts it too, and its late reply must
+// reach nobody else.
 type pending struct {
-	mu    sync.Mutex
-	calls map[uint32]owedReply // by serial
-	late  uint64               // replies to calls that were given up
+	mu         sync.Mutex
+	calls      map[uint32]owedReply // by serial
+	interfaces map[string]int       // calls that count against an interface
+	closed     bool                 // the connection is lost
+
+	late atomic.Uint64 // replies that came when nobody waited for them
 }
 
-// owedReply is what to do when a call has its reply, a method return or an error.
-// The reading goroutine does it: it must not block.
+// owedReply is one of them.
 type owedReply struct {
-	// ended is called first, also of a call that was given up.
-	ended func()
-	// reply keeps nothing of the message. Of a call that was given up it is nil.
-	reply func(wireMessage)
+	call  awaited
+	iface string // whose share of the connection it takes; "" for nobody's
 }
 
-// add waits for the reply to a call. More calls than limit are refused: false.
-func (p *pending) add(serial uint32, limit int, owed owedReply) bool {
+// awaited is a call whose reply is awaited. It hears of one end, by one of the methods,
+// which must not block.
+type awaited interface {
+	// replied is the end by a reply, a method return or an error. The reading goroutine
+	// calls it, in the order in which replies come. It keeps nothing of the message.
+	replied(wireMessage)
+	// lost is the end by the loss of the connection.
+	lost()
+}
+
+// add waits for the reply to a call. The errors are ipmi.ErrBusy and errBusLost.
+func (p *pending) add(serial uint32, call awaited, iface string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.calls) >= limit {
-		return false
+	free := maxExecutes - len(p.calls)
+	switch {
+	case p.closed:
+		return errBusLost
+	case free <= 0, iface != "" && p.interfaces[iface] >= shareOfFree*free:
+		return ipmi.ErrBusy
 	}
 	if p.calls == nil {
-		p.calls = make(map[uint32]owedReply)
+		p.calls, p.interfaces = make(map[uint32]owedReply), make(map[string]int)
 	}
-	p.calls[serial] = owed
-	return true
+	p.calls[serial] = owedReply{call, iface}
+	if iface != "" {
+		p.interfaces[iface]++
+	}
+	return nil
 }
 
-// giveUp reports whether a call will hear of no reply. Otherwise it has one, or
-// has it in a moment.
-func (p *pending) giveUp(serial uint32) bool {
+// remove takes a call out, nil if it is not there: then it has ended, or ends in a moment.
+func (p *pending) remove(serial uint32) awaited {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	owed, ok := p.calls[serial]
+	c, ok := p.calls[serial]
 	if !ok {
-		return false
+		return nil
 	}
-	owed.reply = nil
-	p.calls[serial] = owed
-	return true
+	delete(p.calls, serial)
+	switch {
+	case c.iface == "":
+	case p.interfaces[c.iface] == 1:
+		delete(p.interfaces, c.iface)
+	default:
+		p.interfaces[c.iface]--
+	}
+	return c.call
 }
 
 // take ends the call that a message is the reply to, if there is one.
 func (p *pending) take(m wireMessage) bool {
-	p.mu.Lock()
-	owed, ok := p.calls[m.replySerial]
-	delete(p.calls, m.replySerial)
-	// That somebody has left is no late answer of his.
-	if ok && owed.reply == nil && string(m.sender) != busName {
-		p.late++
-	}
-	p.mu.Unlock()
-	if !ok {
+	call := p.remove(m.replySerial)
+	if call == nil {
 		return false
 	}
-	owed.ended()
-	if owed.reply != nil {
-		owed.reply(m)
-	}
+	call.replied(m)
 	return true
 }
 
-// countLate is how many replies have come too late.
-func (p *pending) countLate() uint64 {
+// close ends all calls, in the order in which they were made, and lets no more in: the
+// connection is lost.
+func (p *pending) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.late
+	p.closed = true
+	calls := p.calls
+	p.calls, p.interfaces = nil, nil
+	p.mu.Unlock()
+	// Serials begin anew after 2^32 calls.
+	inOrder := func(a, b uint32) int { return cmp.Compare(int32(a-b), 0) }
+	for _, serial := range slices.SortedFunc(maps.Keys(calls), inOrder) {
+		calls[serial].call.lost()
+	}
 }
+
+// countLate is how many replies have come too late.
+func (p *pending) countLate() uint64 { return p.late.Load() }

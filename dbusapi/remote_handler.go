@@ -1,10 +1,6 @@
 package dbusapi
 
-import (
-	"context"
-
-	"ipmbd/ipmi"
-)
+import "ipmbd/ipmi"
 
 // remoteHandler is an object of another program that answers requests. It
 // implements ipmi.Handler.
@@ -17,16 +13,8 @@ type remoteHandler struct {
 	object       *object
 }
 
-// ServeIPMI calls execute of the object. The errors are those of
-// HostDaemon.ServeIPMI.
-func (h *remoteHandler) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	calls := &h.router.calls
-	turn, err := calls.enter(ctx, h.destination)
-	if err != nil {
-		return ipmi.Response{}, err
-	}
-	return h.conn.execute(ctx, &h.target, req, callEnds{
-		gaveUp: func() { calls.gaveUp(turn) },
-		ended:  func() { calls.leave(turn) },
-	})
+// ServeIPMI calls execute of the object, when it is the turn of the request. The errors
+// are those of HostDaemon.ServeIPMI.
+func (h *remoteHandler) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
+	h.router.calls.add(h.destination, execution{conn: h.conn, to: &h.target, req: req, reply: reply})
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -41,7 +40,7 @@ func TestHandlerGetsTheRequest(t *testing.T) {
 	p.mustRegister(t, "/handler", appCommand(1))
 	req := fromME(1, 2, 3)
 	req.Channel = 7
-	res, err := r.mux.ServeIPMI(t.Context(), req)
+	res, err := answerOf(t.Context(), r.mux, req)
 	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, res); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -73,7 +72,7 @@ func TestHandlerThatAnswersWrongly(t *testing.T) {
 		"unknown method":    func([]any) ([]any, error) { return nil, &dbus.ErrMsgUnknownMethod },
 	} {
 		p.answer(reply)
-		if res, err := r.mux.ServeIPMI(t.Context(), fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
+		if res, err := answerOf(t.Context(), r.mux, fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
 			t.Errorf("%s: %v, %v", name, res, err)
 		}
 	}
@@ -91,7 +90,7 @@ func TestErrorOfAHandlerNamesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.mux.ServeIPMI(t.Context(), fromME())
+	_, err = answerOf(t.Context(), r.mux, fromME())
 	if want := "handler /my/handler of " + owner + ": a.b.C: as told"; err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %v", err, want)
 	}
@@ -108,7 +107,7 @@ func TestHandlerThatDiesInTheMiddle(t *testing.T) {
 	if got := <-done; !errors.Is(got.err, ipmi.ErrGone) {
 		t.Errorf("%+v", got)
 	}
-	if _, err := r.mux.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrNoHandler) {
+	if _, err := answerOf(t.Context(), r.mux, fromME()); !errors.Is(err, ipmi.ErrNoHandler) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -120,7 +119,7 @@ func TestHandlerThatIsNotThere(t *testing.T) {
 	p.mustRegister(t, "/handler", appCommand(1))
 	h := r.server.router.list()[0]
 	r.leave(t, p.conn)
-	if _, err := h.ServeIPMI(t.Context(), fromME()); !errors.Is(err, ipmi.ErrAbsent) {
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrAbsent) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -133,7 +132,7 @@ func TestHandlerThatHangs(t *testing.T) {
 	p.mustRegister(t, "/handler", appCommand(1))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if res, err := r.mux.ServeIPMI(ctx, fromME()); !errors.Is(err, ipmi.ErrTooSlow) {
+	if res, err := answerOf(ctx, r.mux, fromME()); !errors.Is(err, ipmi.ErrTooSlow) {
 		t.Errorf("%v, %v", res, err)
 	}
 	<-p.began
@@ -164,38 +163,55 @@ func TestRequestInProgressOutlivesItsRegistration(t *testing.T) {
 	}
 }
 
-// busy starts a program that has as many requests as it may, all without an
-// answer, until ctx ends.
-func (r *routerRig) busy(t *testing.T, ctx context.Context, cmd byte) *fakeHost {
+// busy starts a program that has as many requests as it may, all without an answer.
+func (r *routerRig) busy(t *testing.T, cmd byte) *fakeHost {
 	t.Helper()
-	p := r.program(t, nil)
-	p.answer(p.hang)
-	p.mustRegister(t, "/handler", appCommand(cmd))
-	p.mustRegister(t, "/other", appCommand(cmd|0x80))
-	req := fromME()
-	req.Command = ipmi.Command(cmd)
-	for range maxCallsOfOwner {
-		serve(ctx, r.mux, req)
+	p := r.grown(t, cmd)
+	before := r.server.router.inProgress()
+	for range maxCallsOfProgram {
+		r.begin(cmd)
 	}
-	for range maxCallsOfOwner {
+	if n := r.server.router.inProgress() - before; n != maxCallsOfProgram {
+		t.Fatalf("%d calls have begun", n)
+	}
+	for range maxCallsOfProgram {
 		<-p.began
 	}
 	return p
 }
 
-// hanging starts a program that has as many requests as it may, all of which
-// were given up.
+// grown starts a program that may have as many requests as any, and answers no more.
+func (r *routerRig) grown(t *testing.T, cmd byte) *fakeHost {
+	t.Helper()
+	p := r.program(t, answerWith(1))
+	p.mustRegister(t, "/handler", appCommand(cmd))
+	p.mustRegister(t, "/other", appCommand(cmd|0x80))
+	for range maxCallsOfProgram {
+		r.ask(t, func(req *ipmi.Request) { req.Command = ipmi.Command(cmd) })
+		<-p.began
+	}
+	p.answer(p.hang)
+	return p
+}
+
+// begin makes a request that has a minute.
+func (r *routerRig) begin(cmd byte) *owner {
+	req := fromME()
+	req.Command = ipmi.Command(cmd)
+	req.Deadline = r.clock.now().Add(time.Minute)
+	return request(r.mux, req)
+}
+
+// hanging starts a program that has as many requests as it may, the deadlines of all of
+// which have passed.
 func (r *routerRig) hanging(t *testing.T, cmd byte) *fakeHost {
 	t.Helper()
-	before := r.server.conn.stream.pending.countGivenUp()
-	ctx, giveUp := context.WithCancel(t.Context())
-	p := r.busy(t, ctx, cmd)
-	giveUp()
-	r.soon(t, func() bool { return r.server.router.calls.countGivenUp() == before+maxCallsOfOwner })
+	p := r.busy(t, cmd)
+	r.clock.advance(2 * time.Minute)
 	for _, handler := range []ipmi.Command{0, 0x80} {
 		req := fromME()
 		req.Command = ipmi.Command(cmd) | handler
-		if _, err := r.mux.ServeIPMI(t.Context(), req); !errors.Is(err, ipmi.ErrBusy) {
+		if _, err := answerOf(t.Context(), r.mux, req); !errors.Is(err, ipmi.ErrBusy) {
 			t.Errorf("call over the limit: %v", err)
 		}
 	}
@@ -215,36 +231,39 @@ func TestBusyHandlerGetsTheRestInItsTurn(t *testing.T) {
 	var done sync.WaitGroup
 	for range 200 {
 		done.Go(func() {
-			if got, err := r.mux.ServeIPMI(t.Context(), fromME()); err != nil || got.Code != ipmi.CodeOK {
+			if got, err := answerOf(t.Context(), r.mux, fromME()); err != nil || got.Code != ipmi.CodeOK {
 				t.Errorf("%+v, %v", got, err)
 			}
 		})
 	}
 	done.Wait()
-	if most.Load() > maxCallsOfOwner {
+	if most.Load() > maxCallsOfProgram {
 		t.Errorf("%d at a time", most.Load())
 	}
 }
 
 func TestRequestThatWaitsForABusyHandler(t *testing.T) {
 	for name, end := range map[string]struct {
-		how  func(r *routerRig, p *fakeHost, giveUp, cancel func())
+		how  func(r *routerRig, p *fakeHost, cancel func())
 		want error
 	}{
-		"its own time is over":       {func(_ *routerRig, _ *fakeHost, _, cancel func()) { cancel() }, context.Canceled},
-		"the requests before it are": {func(_ *routerRig, _ *fakeHost, giveUp, _ func()) { giveUp() }, ipmi.ErrBusy},
-		"the program leaves":         {func(r *routerRig, p *fakeHost, _, _ func()) { r.leave(t, p.conn) }, ipmi.ErrAbsent},
+		"its own time is over": {func(_ *routerRig, _ *fakeHost, cancel func()) { cancel() }, context.Canceled},
+		"the requests before it are, and another one comes": {func(r *routerRig, _ *fakeHost, _ func()) {
+			r.clock.advance(2 * time.Minute)
+			r.begin(1)
+		}, ipmi.ErrBusy},
+		"the program leaves": {func(r *routerRig, p *fakeHost, _ func()) { r.leave(t, p.conn) }, ipmi.ErrAbsent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRouterRig(t)
-			busy, giveUp := context.WithCancel(t.Context())
-			defer giveUp()
-			p := r.busy(t, busy, 1)
+			p := r.busy(t, 1)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			waiting := serve(ctx, r.mux, fromME())
-			r.soon(t, func() bool { return r.server.router.calls.inLine(p.conn.Name()) == 1 })
-			end.how(r, p, giveUp, cancel)
+			if n := r.server.router.calls.inLine(p.conn.Name()); n != 1 {
+				t.Fatalf("%d in line", n)
+			}
+			end.how(r, p, cancel)
 			if got := <-waiting; !errors.Is(got.err, end.want) {
 				t.Errorf("%v, want %v", got.err, end.want)
 			}
@@ -264,35 +283,131 @@ func TestHangingHandlerHoldsUpNobodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := host.ServeIPMI(t.Context(), fromME()); err != nil {
+	if _, err := answerOf(t.Context(), host, fromME()); err != nil {
 		t.Errorf("host daemon: %v", err)
 	}
 }
 
 func TestHangingHandlersLeaveRoomForTheHostDaemon(t *testing.T) {
 	r := newRouterRig(t)
-	for i := range maxCallsOfHandlers / maxCallsOfOwner {
-		r.hanging(t, byte(i))
+	for i := range byte(30) {
+		if i < 3 {
+			r.grown(t, i)
+		} else {
+			r.program(t, nil).hangs(t, i)
+		}
+		for range 2 * maxCallsOfProgram {
+			r.begin(i)
+		}
 	}
-	r.program(t, answerOK).mustRegister(t, "/handler", appCommand(9))
-	req := fromME()
-	req.Command = 9
-	if _, err := r.mux.ServeIPMI(t.Context(), req); !errors.Is(err, ipmi.ErrBusy) {
-		t.Errorf("call over the limit of all handlers: %v", err)
+	if n := r.server.router.inProgress(); n != maxCallsOfHandlers {
+		t.Fatalf("%d calls are in progress", n)
+	}
+	r.clock.advance(2 * time.Minute)
+	r.program(t, answerOK).mustRegister(t, "/handler", appCommand(99))
+	if got := <-r.begin(99).done; !errors.Is(got.err, ipmi.ErrBusy) {
+		t.Errorf("call over the limit of all handlers: %v", got.err)
 	}
 	startHost(t, r.bus, answerOK)
 	host, err := r.server.HostDaemon(t.Context(), mainChannel)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := host.ServeIPMI(t.Context(), fromME()); err != nil {
+	if _, err := answerOf(t.Context(), host, fromME()); err != nil {
 		t.Errorf("host daemon: %v", err)
+	}
+}
+
+// hangs registers a program that answers nothing.
+func (h *fakeHost) hangs(t *testing.T, cmd byte) {
+	t.Helper()
+	h.answer(h.hang)
+	h.mustRegister(t, "/handler", appCommand(cmd))
+}
+
+// Programs that hang, from the beginning or after a good time, leave a healthy one's
+// handler working: while their requests have time, after that, and when they are asked
+// time and again.
+func TestHangingProgramsLeaveAHealthyOneUnharmed(t *testing.T) {
+	const healthy = 99
+	for _, hung := range []byte{5, 20} {
+		for name, start := range map[string]func(*routerRig, *testing.T, byte){
+			"never answered": func(r *routerRig, t *testing.T, cmd byte) { r.program(t, nil).hangs(t, cmd) },
+			"answer no more": func(r *routerRig, t *testing.T, cmd byte) { r.grown(t, cmd) },
+			"some of either": func(r *routerRig, t *testing.T, cmd byte) { r.someHang(t, cmd) },
+		} {
+			t.Run(fmt.Sprint(hung, " ", name), func(t *testing.T) {
+				r := newRouterRig(t)
+				for i := range hung {
+					start(r, t, i)
+				}
+				r.program(t, answerOK).mustRegister(t, "/handler", appCommand(healthy))
+				for round := range 30 {
+					for i := range hung {
+						for range 2 {
+							r.begin(i)
+						}
+					}
+					var burst []*owner
+					for range 20 {
+						burst = append(burst, r.begin(healthy))
+					}
+					for _, o := range burst {
+						if got := <-o.done; got.err != nil {
+							t.Fatalf("round %d: %v", round, got.err)
+						}
+					}
+					if round > 3 { // They have all they get.
+						r.clock.advance(2 * time.Minute)
+					}
+				}
+			})
+		}
+	}
+}
+
+func (r *routerRig) someHang(t *testing.T, cmd byte) {
+	t.Helper()
+	if cmd%3 == 0 {
+		r.grown(t, cmd)
+	} else {
+		r.program(t, nil).hangs(t, cmd)
+	}
+}
+
+// A program that hung and replies, late, is called again as before.
+func TestProgramThatRecovers(t *testing.T) {
+	r := newRouterRig(t)
+	p := r.grown(t, 1)
+	release := make(chan struct{})
+	p.answer(func(args []any) ([]any, error) { <-release; return answerWith(1)(args) })
+	for range maxCallsOfProgram {
+		o := r.begin(1)
+		o.Answer(ipmi.Response{}, ipmi.ErrTooSlow)
+	}
+	r.clock.advance(2 * time.Minute)
+	if got := <-r.begin(1).done; !errors.Is(got.err, ipmi.ErrBusy) {
+		t.Errorf("while it hangs: %v", got.err)
+	}
+	close(release)
+	r.soon(t, func() bool { return r.server.router.inProgress() == 0 })
+	if late := r.server.Statistics()["handler-replies-late"]; late != maxCallsOfProgram {
+		t.Errorf("%d late replies", late)
+	}
+	var burst []*owner
+	for range 2 * maxCallsOfProgram {
+		burst = append(burst, r.begin(1))
+	}
+	for _, o := range burst {
+		if got := <-o.done; got.err != nil {
+			t.Error(got.err)
+		}
 	}
 }
 
 func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
 	for name, start := range map[string]func(*testing.T, *routerRig) *fakeHost{
-		"calls in progress": func(t *testing.T, r *routerRig) *fakeHost { return r.busy(t, t.Context(), 1) },
+		"calls in progress": func(t *testing.T, r *routerRig) *fakeHost { return r.busy(t, 1) },
 		"calls given up":    func(t *testing.T, r *routerRig) *fakeHost { return r.hanging(t, 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -303,10 +418,10 @@ func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
 			if late := r.server.Statistics()["handler-replies-late"]; late != 0 {
 				t.Errorf("%d late replies", late)
 			}
+			r.soon(t, func() bool { return r.server.router.calls.countPrograms() == 0 })
 			// There is room for as many again.
-			for i := range maxCallsOfHandlers / maxCallsOfOwner {
-				r.hanging(t, byte(i))
-			}
+			r.hanging(t, 1)
+			r.hanging(t, 2)
 		})
 	}
 }
@@ -315,40 +430,24 @@ func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
 func (r *router) inProgress() int {
 	r.calls.mu.Lock()
 	defer r.calls.mu.Unlock()
-	return r.calls.all
+	return r.calls.calls
 }
 
-// countGivenUp is how many calls of handlers nobody waits for.
-func (c *calling) countGivenUp() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.givenUp
+// countPrograms is how many programs are known.
+func (q *callQueue) countPrograms() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.programs)
 }
 
 // inLine is how many requests wait for a program.
-func (c *calling) inLine(name string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := 0
-	for _, t := range c.line {
-		if t.owner == name {
-			n++
-		}
+func (q *callQueue) inLine(name string) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if p := q.programs[name]; p != nil {
+		return len(p.line)
 	}
-	return n
-}
-
-// countGivenUp is how many calls nobody waits for.
-func (p *pending) countGivenUp() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, owed := range p.calls {
-		if owed.reply == nil {
-			n++
-		}
-	}
-	return n
+	return 0
 }
 
 // Each of many requests at once gets its own answer.
@@ -364,7 +463,7 @@ func TestHandlersAtOnce(t *testing.T) {
 			for n := range rounds {
 				req := fromME(i, byte(n))
 				req.Command = ipmi.Command(i)
-				if res, err := r.mux.ServeIPMI(t.Context(), req); err != nil || !cmp.Equal(res.Data, req.Data) {
+				if res, err := answerOf(t.Context(), r.mux, req); err != nil || !cmp.Equal(res.Data, req.Data) {
 					failed <- fmt.Errorf("%v, %w", res, err)
 					return
 				}
@@ -379,43 +478,6 @@ func TestHandlersAtOnce(t *testing.T) {
 	}
 }
 
-// Programs that always have requests in line do not keep another one out.
-func TestRoomForHandlersGoesRound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var c calling
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		entered := make(chan *turn, 1)
-		line := func(name string) {
-			go func() {
-				if got, err := c.enter(ctx, name); err == nil {
-					entered <- got
-				}
-			}()
-			synctest.Wait()
-		}
-		var turns []*turn
-		for i := range maxCallsOfHandlers {
-			line(fmt.Sprint(":1.", i/maxCallsOfOwner))
-			turns = append(turns, <-entered)
-		}
-		greedy := maxCallsOfHandlers / maxCallsOfOwner
-		for i := range greedy {
-			line(fmt.Sprint(":1.", i))
-		}
-		line(":1.9")
-		for i := range greedy + 1 { // calls end, and their programs ask again
-			c.leave(turns[i])
-			next := <-entered
-			if next.owner == ":1.9" {
-				return
-			}
-			line(next.owner)
-		}
-		t.Error("the other one still waits")
-	})
-}
-
 // An error that a program made, or passes on, does not say that no handler ran:
 // a repeat of the request would run it twice.
 func TestErrorNamesOfAProgramAreItsOwn(t *testing.T) {
@@ -424,7 +486,7 @@ func TestErrorNamesOfAProgramAreItsOwn(t *testing.T) {
 	p.mustRegister(t, "/handler", appCommand(1))
 	for _, name := range []string{"org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.LimitsExceeded"} {
 		p.answer(func([]any) ([]any, error) { return nil, dbus.NewError(name, []any{"somebody else's"}) })
-		if _, err := r.mux.ServeIPMI(t.Context(), fromME(1)); ipmi.NotServed(err) {
+		if _, err := answerOf(t.Context(), r.mux, fromME(1)); ipmi.NotServed(err) {
 			t.Errorf("%s, after the handler ran: %v", name, err)
 		}
 	}

@@ -44,7 +44,7 @@ type router struct {
 
 	told []*remoteHandler // of the emitting loop
 
-	calls calling
+	calls callQueue
 }
 
 func newRouter(mux *ipmi.Mux) *router {
@@ -129,6 +129,7 @@ func (s *Server) removeHandlers(which func(*remoteHandler) bool) bool {
 // dropHandlers ends the registrations of a connection that has ended.
 func (s *Server) dropHandlers(owner string) {
 	s.removeHandlers(func(h *remoteHandler) bool { return h.destination == owner })
+	s.router.calls.left(owner)
 }
 
 // list is the handlers registered now.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
@@ -17,13 +18,16 @@ import (
 // routerRig is a rig and the mux that its server registers handlers in.
 type routerRig struct {
 	*rig
-	mux *ipmi.Mux
+	mux   *ipmi.Mux
+	clock *clock // of the calls to handlers
 }
 
 func newRouterRig(t *testing.T) *routerRig {
 	t.Helper()
 	mux := new(ipmi.Mux)
-	return &routerRig{newRig(t, Config{Mux: mux}), mux}
+	r := &routerRig{newRig(t, Config{Mux: mux}), mux, &clock{time: time.Now()}}
+	r.server.router.calls.now = r.clock.now
+	return r
 }
 
 // program starts a program that answers requests at every path.
@@ -86,7 +90,7 @@ func (r *routerRig) ask(t *testing.T, change func(*ipmi.Request)) byte {
 	t.Helper()
 	req := fromME()
 	change(req)
-	res, err := r.mux.ServeIPMI(t.Context(), req)
+	res, err := answerOf(t.Context(), r.mux, req)
 	if err != nil || len(res.Data) != 1 {
 		t.Fatalf("%+v, %v", res, err)
 	}
@@ -110,7 +114,7 @@ func TestTwoProgramsWantOneCommand(t *testing.T) {
 			t.Errorf("error %q does not name %q", err, word)
 		}
 	}
-	if _, err := r.mux.ServeIPMI(t.Context(), &ipmi.Request{NetFn: 6, Command: 9}); !errors.Is(err, ipmi.ErrNoHandler) {
+	if _, err := answerOf(t.Context(), r.mux, &ipmi.Request{NetFn: 6, Command: 9}); !errors.Is(err, ipmi.ErrNoHandler) {
 		t.Errorf("one of the refused commands is served: %v", err)
 	}
 

@@ -13,7 +13,7 @@ import (
 // there to. Its requests come from no interface, on the channel of the system
 // interface.
 func (s *Server) ServeStorage(h ipmi.Handler) {
-	mux := new(ipmi.Mux) // which survives a handler that panics
+	mux := new(ipmi.Mux)
 	mux.SetDefault("", h)
 	s.storage.Store(mux)
 }
@@ -24,7 +24,7 @@ func sendStorageRequest(ctx context.Context, c *call) ([]any, error) {
 	if storage == nil {
 		return nil, ipmi.ErrAbsent
 	}
-	res, err := storage.ServeIPMI(ctx, &ipmi.Request{
+	res, err := ipmi.Do(ctx, storage, &ipmi.Request{
 		Channel: ipmi.ChannelSystemInterface,
 		NetFn:   ipmi.NetFnStorage,
 		Command: ipmi.Command(c.args[0].(byte)),

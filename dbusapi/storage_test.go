@@ -1,7 +1,6 @@
 package dbusapi
 
 import (
-	"context"
 	"errors"
 	"testing"
 

@@ -80,6 +80,12 @@ func TestStreamGivesTheLibraryWhatIsNotTaken(t *testing.T) {
 	}
 }
 
+// repliedFunc is a call whose reply a function takes.
+type repliedFunc func(wireMessage)
+
+func (f repliedFunc) replied(m wireMessage) { f(m) }
+func (f repliedFunc) lost()                 {}
+
 func TestStreamTakesTheReplyToACallOfOursOnce(t *testing.T) {
 	const long, failed, stranger = 98, 97, 96
 	for name, order := range byteOrders {
@@ -94,7 +100,9 @@ func TestStreamTakesTheReplyToACallOfOursOnce(t *testing.T) {
 		}, nil)))
 		var taken []wireMessage
 		for _, serial := range []uint32{99, long, failed} {
-			s.pending.add(serial, 3, owedReply{ended: func() {}, reply: func(m wireMessage) { taken = append(taken, m) }})
+			if err := s.pending.add(serial, repliedFunc(func(m wireMessage) { taken = append(taken, m) }), ""); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for _, want := range []uint32{99, stranger, stranger, long} {
 			msg, err := dbus.DecodeMessage(s)

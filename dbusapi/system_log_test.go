@@ -308,7 +308,7 @@ func TestASystemLogThatHangsLeavesRoomForOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := host.ServeIPMI(t.Context(), fromME(1)); err != nil {
+	if _, err := answerOf(t.Context(), host, fromME(1)); err != nil {
 		t.Errorf("the host daemon, which is well: %v", err)
 	}
 }

@@ -122,7 +122,7 @@ func (r *rig) receive(t *testing.T) {
 		return ipmi.Response{}, ipmi.ErrNoHandler
 	})
 	request := &ipmi.Request{Requester: 0x2C, NetFn: 6, Command: 1, Data: []byte{3}}
-	if _, err := r.object.Announce(nobody).ServeIPMI(t.Context(), request); !errors.Is(err, ipmi.ErrNoHandler) {
+	if _, err := ipmi.Do(t.Context(), r.object.Announce(nobody), request); !errors.Is(err, ipmi.ErrNoHandler) {
 		t.Fatal(err)
 	}
 }

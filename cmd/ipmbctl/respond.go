@@ -64,23 +64,16 @@ func (a *app) respond(ctx context.Context, words []string, flags respondFlags) e
 		return err
 	}
 	r := &responder{app: a, lines: newLines(), quiet: flags.quiet}
-	r.handler = fixedAnswer(answer)
+	r.handler = ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return answer, nil })
 	if flags.exec != "" {
-		r.handler = newProgram(flags.exec, flags.timeout, a.stderr)
+		r.program = newProgram(flags.exec, flags.timeout, a.stderr)
+		r.handler = r.program
 	}
 	err = r.run(ctx, patterns)
 	if errors.Is(err, dbusapi.ErrNotAllowed) {
 		return &takenError{err}
 	}
 	return err
-}
-
-// fixedAnswer answers all requests in the same way. It implements ipmi.Handler.
-type fixedAnswer ipmi.Response
-
-// ServeIPMI returns the answer, with data of the caller's own.
-func (a fixedAnswer) ServeIPMI(context.Context, *ipmi.Request) (ipmi.Response, error) {
-	return ipmi.Response{Code: a.Code, Data: bytes.Clone(a.Data)}, nil
 }
 
 func patternsText(patterns []ipmi.Pattern) string {
@@ -102,6 +95,7 @@ func (e *takenError) Unwrap() error { return e.error }
 type responder struct {
 	app     *app
 	handler ipmi.Handler
+	program *program // if it is one
 	lines   *lines
 	quiet   bool
 }
@@ -118,6 +112,9 @@ func (r *responder) run(ctx context.Context, patterns []ipmi.Pattern) error {
 	})
 	defer shower.Wait()
 	defer r.lines.close() // Serve has waited for all requests.
+	if r.program != nil {
+		defer r.program.start(ctx)()
+	}
 	tell := r.app.teller("answering "+patternsText(patterns)+"; Ctrl-C ends it", r.showEvent)
 	return r.app.withClient(ctx, func(client *dbusapi.Client) error {
 		return client.Serve(ctx, patterns, r, func(e dbusapi.Event) {
@@ -127,24 +124,30 @@ func (r *responder) run(ctx context.Context, patterns []ipmi.Pattern) error {
 }
 
 // ServeIPMI hands the request on and shows the answer.
-func (r *responder) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	response, err := r.handler.ServeIPMI(ctx, req)
-	if err != nil {
-		response = ipmi.Response{Code: ipmi.CodeOf(err)}
-	}
-	if err != nil && ctx.Err() == nil {
+func (r *responder) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
+	r.handler.ServeIPMI(req, ipmi.ReplyFunc(func(response ipmi.Response, err error) bool {
+		if err != nil {
+			response = ipmi.Response{Code: ipmi.CodeOf(err)}
+		}
+		r.show(req, response, err)
+		return reply.Answer(response, nil)
+	}))
+}
+
+// show shows an answer, and the error that has become one, unless it is that of the end.
+func (r *responder) show(req *ipmi.Request, response ipmi.Response, err error) {
+	if err != nil && !errors.Is(err, ipmi.ErrGone) {
 		r.lines.add(func() error {
 			r.app.note("%v", err)
 			return nil
 		})
 	}
-	if !r.quiet {
-		now, answered := time.Now(), *req
-		answered.Data = bytes.Clone(req.Data)
-		shown := ipmi.Response{Code: response.Code, Data: bytes.Clone(response.Data)}
-		r.lines.add(func() error { return r.app.showAnswered(now, &answered, shown) })
+	if r.quiet {
+		return
 	}
-	return response, nil
+	now := time.Now()
+	response.Data = bytes.Clone(response.Data)
+	r.lines.add(func() error { return r.app.showAnswered(now, req, response) })
 }
 
 // showEvent shows that ipmbd has stopped or started, or that lines are lost.

@@ -20,7 +20,7 @@ import (
 // ask has a request of a node answered.
 func (r *rig) ask(t *testing.T, n ipmi.NetFn, cmd ipmi.Command, data ...byte) ipmi.Response {
 	t.Helper()
-	response, err := r.mux.ServeIPMI(t.Context(), &ipmi.Request{
+	response, err := ipmi.Do(t.Context(), r.mux, &ipmi.Request{
 		Interface: "bus0", Channel: 0, Requester: managementEngine, NetFn: n, LUN: 1, Command: cmd, Data: data})
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestRespondToChannelsAndGroups(t *testing.T) {
 		"another IANA":    {NetFn: 0x2E, Command: 5, Data: []byte{0x58, 1, 0}},
 		"another channel": {NetFn: 6, Command: 1, Channel: 1},
 	} {
-		if _, err := r.mux.ServeIPMI(t.Context(), req); !errors.Is(err, ipmi.ErrNoHandler) {
+		if _, err := ipmi.Do(t.Context(), r.mux, req); !errors.Is(err, ipmi.ErrNoHandler) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,39 +18,70 @@ import (
 // Bounds of the programs that make answers.
 const (
 	maxPrograms = 4    // that run at a time
+	maxJobs     = 64   // requests that wait
 	maxPrinted  = 4096 // bytes, for each of the answer three
 	// leftOpen is how long a program that has ended may leave its output to
 	// others.
 	leftOpen = 500 * time.Millisecond
 )
 
-// program is a command line of the shell that answers requests. It implements
-// ipmi.Handler.
+// program is a command line of the shell that answers requests, in the order in which they
+// come as far as they have to wait. It implements ipmi.Handler.
 type program struct {
 	line    string
 	timeout time.Duration
 	stderr  io.Writer
-	slots   chan struct{} // of those that run
+	jobs    chan job // that wait
+}
+
+// job is a request that is to be answered by then.
+type job struct {
+	req   *ipmi.Request
+	reply ipmi.Reply
+	until time.Time
 }
 
 func newProgram(line string, timeout time.Duration, stderr io.Writer) *program {
 	if timeout == 0 {
 		timeout = respondTimeout
 	}
-	return &program{line, timeout, stderr, make(chan struct{}, maxPrograms)}
+	return &program{line, timeout, stderr, make(chan job, maxJobs)}
 }
 
-// ServeIPMI runs the program, as soon as few enough run.
-func (p *program) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
+// ServeIPMI has the program run, as soon as few enough run.
+func (p *program) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ipmi.Response{}, ipmi.ErrBusy
+	case p.jobs <- job{req, reply, time.Now().Add(p.timeout)}:
+	default:
+		reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
 	}
-	defer func() { <-p.slots }()
-	printed, err := p.run(ctx, req)
+}
+
+// start begins to answer requests. What runs when ctx ends is killed. stop is called when
+// no more requests come.
+func (p *program) start(ctx context.Context) (stop func()) {
+	var workers sync.WaitGroup
+	for range maxPrograms {
+		workers.Go(func() {
+			for next := range p.jobs {
+				next.reply.Answer(p.answer(ctx, next))
+			}
+		})
+	}
+	return func() {
+		close(p.jobs)
+		workers.Wait()
+	}
+}
+
+// answer answers a request by what the program prints.
+func (p *program) answer(ctx context.Context, j job) (ipmi.Response, error) {
+	ctx, cancel := context.WithDeadline(ctx, j.until)
+	defer cancel()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ipmi.Response{}, ipmi.ErrBusy // It has waited for others.
+	}
+	printed, err := p.run(ctx, j.req)
 	if err == nil {
 		var response ipmi.Response
 		if response, err = parseAnswer(printed); err == nil {

@@ -18,7 +18,7 @@ import (
 // The shell and what it has started end with their time.
 func TestProgramThatHangs(t *testing.T) {
 	p := newProgram("sleep 1000 & sleep 1000", ipmb.MinTimeout, io.Discard)
-	if _, err := p.ServeIPMI(t.Context(), &ipmi.Request{}); ipmi.CodeOf(err) != ipmi.CodeTimeout {
+	if _, err := p.answer(t.Context(), p.job()); ipmi.CodeOf(err) != ipmi.CodeTimeout {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -34,23 +34,38 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 		cancel()
 	}()
 	p := newProgram("echo > "+started+"; sleep 1000", time.Hour, io.Discard)
-	if _, err := p.ServeIPMI(ctx, &ipmi.Request{}); !errors.Is(err, ipmi.ErrGone) {
+	if _, err := p.answer(ctx, p.job()); !errors.Is(err, ipmi.ErrGone) {
 		t.Errorf("error = %v", err)
 	}
 }
 
-func TestProgramsWaitForASlot(t *testing.T) {
-	p := newProgram("echo 00", ipmb.MinTimeout, io.Discard)
-	for range maxPrograms {
-		p.slots <- struct{}{}
+// job is a request that comes now.
+func (p *program) job() job { return job{req: &ipmi.Request{}, until: time.Now().Add(p.timeout)} }
+
+func TestProgramsWaitForOneThatEnds(t *testing.T) {
+	p := newProgram("echo 00", time.Hour, io.Discard)
+	late := p.job()
+	late.until = time.Now()
+	if _, err := p.answer(t.Context(), late); ipmi.CodeOf(err) != ipmi.CodeNodeBusy {
+		t.Errorf("it has waited too long: %v", err)
 	}
-	if _, err := p.ServeIPMI(t.Context(), &ipmi.Request{}); ipmi.CodeOf(err) != ipmi.CodeNodeBusy {
-		t.Errorf("all run: %v", err)
+	// Nothing runs yet, and so all wait but for one that has no room.
+	answers := make(chan error, maxJobs+1)
+	reply := ipmi.ReplyFunc(func(_ ipmi.Response, err error) bool {
+		answers <- err
+		return true
+	})
+	for range maxJobs + 1 {
+		p.ServeIPMI(&ipmi.Request{}, reply)
 	}
-	p.timeout = time.Hour
-	go func() { <-p.slots }()
-	if _, err := p.ServeIPMI(t.Context(), &ipmi.Request{}); err != nil {
-		t.Errorf("one has ended: %v", err)
+	if err := <-answers; ipmi.CodeOf(err) != ipmi.CodeNodeBusy {
+		t.Errorf("over the bound: %v", err)
+	}
+	p.start(t.Context())()
+	for range maxJobs {
+		if err := <-answers; err != nil {
+			t.Errorf("one that has waited: %v", err)
+		}
 	}
 }
 
@@ -65,7 +80,7 @@ func TestProgramsThatFail(t *testing.T) {
 		"echo 00 xx":             `printed "xx"`,
 	} {
 		p := newProgram(line, time.Hour, io.Discard)
-		if _, err := p.ServeIPMI(t.Context(), &ipmi.Request{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := p.answer(t.Context(), p.job()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", line, err)
 		}
 	}

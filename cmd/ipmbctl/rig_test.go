@@ -68,7 +68,7 @@ func (b *fakeBus) Do(ctx context.Context, r ipmb.Request) (ipmi.Response, error)
 		r.Responder = b.properties.RemoteAddress
 	}
 	if log := b.logs[r.Responder]; log != nil {
-		return log.ServeIPMI(ctx, &ipmi.Request{NetFn: r.NetFn, Command: r.Command, Data: r.Data})
+		return ipmi.Do(ctx, log, &ipmi.Request{NetFn: r.NetFn, Command: r.Command, Data: r.Data})
 	}
 	switch id, answers := deviceIDs[r.Responder]; {
 	case r.Responder == silent:

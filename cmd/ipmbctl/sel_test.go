@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -36,7 +35,10 @@ func newLogNode(lines ...string) *logNode {
 	return n
 }
 
-func (n *logNode) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {/*CONV*/
+// ServeIPMI implements ipmi.Handler.
+func (n *logNode) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) { reply.Answer(n.answer(req)) }
+
+func (n *logNode) answer(req *ipmi.Request) (ipmi.Response, error) {
 	switch req.Command {
 	case 0x40:
 		return ipmi.Response{Data: sel.Info{

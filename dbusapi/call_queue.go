@@ -1,0 +1,287 @@
+package dbusapi
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// How many calls of registered handlers have no reply yet, on the connection that the
+// host daemon shares. A call counts until its reply comes, also when its deadline has
+// passed: the message bus counts it too.
+const (
+	maxCallsOfHandlers = 64
+	maxCallsOfProgram  = 16 // of all handlers of a program
+	// maxCallsBeforeSeconds is up to how many of all calls a program that has one gets
+	// another. The places beyond are for programs that have none.
+	maxCallsBeforeSeconds = 44
+	// maxCallsBeforeRetries is up to how many of all calls a program that hangs is tried
+	// again.
+	maxCallsBeforeRetries = 24
+)
+
+// How many requests wait for their turn. A bus or host interface has no more than 64
+// requests with handlers.
+const (
+	maxWaitingOfProgram = 256
+	maxWaiting          = 2048
+)
+
+// callQueue limits calls to handlers: 16 per program, 64 in all. A call over a limit waits
+// its turn, FIFO per program. The calls of a program reach it in the order of the requests.
+//
+// A program has one call at a time at first. Each answer gives it one more, up to 16. A
+// call whose deadline passes without a reply takes it back to one. A program hangs from
+// then on until it answers in time, or replies to all that it was asked. The limits above
+// keep places free for programs that do not hang, whatever those do that hang: if three
+// of them grow to 16 calls before they hang, they have 44 calls together, and each other
+// one has one.
+//
+// A request that waits is dropped when its deadline has passed: its owner has answered it.
+// It is ipmi.ErrBusy when nothing will make room but replies that are overdue. The zero
+// value is ready.
+type callQueue struct {
+	now func() time.Time // nil is time.Now
+
+	mu       sync.Mutex
+	programs map[string]*program // by unique name
+	calls    int                 // of all programs
+	waiting  int                 // requests of all programs
+	lines    []*program          // those that have requests waiting
+	arrivals uint64              // requests so far
+	starting bool                // somebody is in start
+}
+
+// program is a connection with handlers.
+type program struct {
+	name   string
+	window int  // how many calls it gets whose deadline has not passed
+	gone   bool // it has left the message bus
+
+	calls   []*handlerCall // that have no reply, in the order they began
+	overdue int            // of calls, those whose deadline has passed
+	line    []*handlerCall // that wait for their turn
+}
+
+// handlerCall is a call of a program's handler.
+type handlerCall struct {
+	execution
+	queue   *callQueue
+	program *program
+	arrival uint64
+	overdue bool
+}
+
+// add has a request answered by a program's handler in its turn.
+func (q *callQueue) add(name string, x execution) {
+	c := &handlerCall{execution: x, queue: q}
+	c.execution.handler = c
+	q.mu.Lock()
+	ok := q.enqueue(name, c)
+	q.mu.Unlock()
+	if !ok {
+		c.reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
+		return
+	}
+	q.start()
+}
+
+// enqueue puts a call into the line of a program, if there is room.
+func (q *callQueue) enqueue(name string, c *handlerCall) bool {
+	p := q.programs[name]
+	if p == nil {
+		p = &program{name: name, window: 1}
+	}
+	if len(p.line) >= maxWaitingOfProgram || q.waiting >= maxWaiting {
+		q.dropLate()
+	}
+	if len(p.line) >= maxWaitingOfProgram || q.waiting >= maxWaiting {
+		return false
+	}
+	if q.programs == nil {
+		q.programs = make(map[string]*program)
+	}
+	q.programs[name] = p
+	q.arrivals++
+	c.program, c.arrival = p, q.arrivals
+	if len(p.line) == 0 {
+		q.lines = append(q.lines, p)
+	}
+	p.line = append(p.line, c)
+	q.waiting++
+	return true
+}
+
+// start makes the calls for which there is room, and refuses those for which there will
+// be none. One goroutine does so at a time, since calls are to be written in their order.
+// What another one has added meanwhile, it finds before it is done.
+func (q *callQueue) start() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.starting {
+		return
+	}
+	q.starting = true
+	for {
+		c, refused := q.next()
+		if c == nil {
+			break
+		}
+		q.mu.Unlock()
+		if refused {
+			c.reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
+		} else {
+			c.execution.start()
+		}
+		q.mu.Lock()
+	}
+	q.starting = false
+}
+
+// next takes the call that came first of those that can begin, or must be refused, out of
+// its line. It is nil if there is none.
+func (q *callQueue) next() (c *handlerCall, refused bool) {
+	if q.waiting == 0 {
+		return nil, false
+	}
+	q.dropLate()
+	var decision verdict
+	for _, p := range q.lines {
+		p.noteOverdue(q.time())
+		if v := q.verdict(p); v != wait && (c == nil || p.line[0].arrival < c.arrival) {
+			c, decision = p.line[0], v
+		}
+	}
+	if c == nil {
+		return nil, false
+	}
+	p := c.program
+	q.leaveLine(p, 1)
+	if decision == begin {
+		p.calls = append(p.calls, c)
+		q.calls++
+	}
+	q.tidy(p)
+	return c, decision == refuse
+}
+
+// verdict is what becomes of the first call in a program's line.
+type verdict int
+
+const (
+	wait verdict = iota
+	begin
+	refuse
+)
+
+func (q *callQueue) verdict(p *program) verdict {
+	calls, inTime, limit := len(p.calls), len(p.calls)-p.overdue, maxCallsOfHandlers
+	hangs := p.overdue > 0 && p.window == 1
+	switch {
+	case hangs:
+		limit = maxCallsBeforeRetries
+	case calls > 0:
+		limit = maxCallsBeforeSeconds
+	}
+	switch {
+	case calls < maxCallsOfProgram && inTime < p.window && q.calls < limit:
+		return begin
+	case inTime > 0:
+		return wait
+	case hangs, calls >= maxCallsOfProgram, q.allOverdue():
+		return refuse
+	}
+	return wait
+}
+
+// allOverdue reports whether the deadline of all calls has passed.
+func (q *callQueue) allOverdue() bool {
+	now := q.time()
+	for _, p := range q.programs {
+		p.noteOverdue(now)
+		if p.overdue < len(p.calls) {
+			return false
+		}
+	}
+	return true
+}
+
+// noteOverdue finds the calls whose deadline has passed.
+func (p *program) noteOverdue(now time.Time) {
+	for _, c := range p.calls {
+		if !c.overdue && isLate(c.req, now) {
+			c.overdue = true
+			p.overdue++
+			p.window = 1
+		}
+	}
+}
+
+// dropLate drops the requests in line that their owners have answered.
+func (q *callQueue) dropLate() {
+	now := q.time()
+	for i := len(q.lines) - 1; i >= 0; i-- { // Lines that end leave the list.
+		p, late := q.lines[i], 0
+		for late < len(p.line) && isLate(p.line[late].req, now) {
+			late++
+		}
+		q.leaveLine(p, late)
+		q.tidy(p)
+	}
+}
+
+// leaveLine takes the first n calls out of a program's line.
+func (q *callQueue) leaveLine(p *program, n int) {
+	if n == 0 {
+		return
+	}
+	p.line = slices.Delete(p.line, 0, n)
+	q.waiting -= n
+	if len(p.line) == 0 {
+		q.lines = slices.DeleteFunc(q.lines, func(other *program) bool { return other == p })
+	}
+}
+
+// tidy forgets a program that is as one that has never been called, or has left.
+func (q *callQueue) tidy(p *program) {
+	if len(p.calls) == 0 && len(p.line) == 0 && (p.gone || p.window == 1) {
+		delete(q.programs, p.name)
+	}
+}
+
+// ended is the end of a call, which makes room for others. answered says that the program
+// has answered in time.
+func (c *handlerCall) ended(answered bool) {
+	q, p := c.queue, c.program
+	q.mu.Lock()
+	p.calls = slices.DeleteFunc(p.calls, func(other *handlerCall) bool { return other == c })
+	q.calls--
+	if c.overdue {
+		p.overdue--
+	}
+	if answered && p.window < maxCallsOfProgram {
+		p.window++
+	}
+	q.tidy(p)
+	q.mu.Unlock()
+	q.start()
+}
+
+// left says that a program has left the message bus.
+func (q *callQueue) left(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if p := q.programs[name]; p != nil {
+		p.gone = true
+		q.tidy(p)
+	}
+}
+
+func (q *callQueue) time() time.Time {
+	if q.now != nil {
+		return q.now()
+	}
+	return time.Now()
+}

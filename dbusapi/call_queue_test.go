@@ -1,0 +1,290 @@
+package dbusapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmi"
+)
+
+// clock is a clock that is set.
+type clock struct {
+	mu   sync.Mutex
+	time time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.time
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.time = c.time.Add(d)
+}
+
+// queueRig is a queue whose calls reach nobody; the test replies to them.
+type queueRig struct {
+	callQueue
+	t     *testing.T
+	clock clock
+	conn  *Conn
+}
+
+func newQueueRig(t *testing.T) *queueRig {
+	ours, theirs := net.Pipe()
+	var drain sync.WaitGroup
+	drain.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
+	t.Cleanup(func() {
+		_ = ours.Close()
+		drain.Wait()
+	})
+	r := &queueRig{t: t, conn: &Conn{stream: newStream(ours)}}
+	r.clock.time = time.Unix(1e9, 0)
+	r.callQueue.now = r.clock.now
+	return r
+}
+
+// ask makes a request to a program, which has a minute.
+func (r *queueRig) ask(name string, data ...byte) *owner {
+	req, o := fromME(data...), newOwner()
+	req.Deadline = r.clock.now().Add(time.Minute)
+	reply := ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
+		return !isLate(req, r.clock.now()) && o.Answer(res, err)
+	})
+	r.add(name, execution{conn: r.conn, to: &target{destination: name, path: "/"}, req: req, reply: reply})
+	return o
+}
+
+// reply has a program reply to its oldest calls.
+func (r *queueRig) reply(name string, calls int) {
+	r.t.Helper()
+	for range calls {
+		if r.callsOf(name) == 0 || !r.replyToOldest(name) {
+			r.t.Fatalf("%s has no call", name)
+		}
+	}
+}
+
+// grow lets a program have as many calls as it may.
+func (r *queueRig) grow(name string) {
+	r.t.Helper()
+	for range maxCallsOfProgram {
+		r.ask(name)
+		r.reply(name, 1)
+	}
+}
+
+// calls is how many calls of a program have no reply.
+func (r *queueRig) callsOf(name string) int {
+	if p := r.programs[name]; p != nil {
+		return len(p.calls)
+	}
+	return 0
+}
+
+func (r *queueRig) wantCalls(name string, want int) {
+	r.t.Helper()
+	if got := r.callsOf(name); got != want {
+		r.t.Errorf("%s has %d calls, want %d", name, got, want)
+	}
+}
+
+func TestProgramGetsMoreCallsAsItAnswers(t *testing.T) {
+	r := newQueueRig(t)
+	for range 100 {
+		r.ask("a")
+	}
+	for want := 1; want < 2*maxCallsOfProgram; want++ {
+		r.wantCalls("a", min(want, maxCallsOfProgram))
+		r.reply("a", 1)
+	}
+	r.clock.advance(time.Hour)
+	r.ask("a")
+	r.wantCalls("a", maxCallsOfProgram) // all overdue
+	r.reply("a", maxCallsOfProgram)
+	r.ask("a")
+	r.ask("a")
+	r.wantCalls("a", 1)
+}
+
+// Programs that always have requests in line do not keep another one out.
+func TestRoomForHandlersGoesRound(t *testing.T) {
+	r := newQueueRig(t)
+	greedy := []string{"a", "b", "c"}
+	for _, name := range greedy {
+		r.grow(name)
+	}
+	r.grow("another")
+	for _, name := range greedy {
+		for range 2 * maxCallsOfProgram {
+			r.ask(name)
+		}
+	}
+	if r.calls != maxCallsBeforeSeconds {
+		t.Fatalf("%d calls", r.calls)
+	}
+	r.ask("another")
+	r.wantCalls("another", 1)
+	r.ask("another")
+	r.wantCalls("another", 1) // for a second one it waits
+	for range 10 {
+		for _, name := range greedy {
+			r.reply(name, r.callsOf(name)/2)
+			for range maxCallsOfProgram {
+				r.ask(name)
+			}
+		}
+	}
+	if n := len(r.programs["another"].line); n != 0 {
+		t.Errorf("the other one still waits")
+	}
+}
+
+// The worst that programs can do that hang: some grow, all get what they can, and are
+// asked time and again.
+func TestPlacesThatHungProgramsTake(t *testing.T) {
+	for _, tt := range []struct{ grown, fresh, want int }{
+		{0, 1, maxCallsOfProgram},
+		{1, 0, maxCallsOfProgram},
+		{2, 0, 2 * maxCallsOfProgram},
+		{3, 0, maxCallsBeforeSeconds},
+		{4, 0, maxCallsBeforeSeconds + 1},
+		{20, 0, maxCallsBeforeSeconds + 17},
+		{0, 5, maxCallsBeforeRetries},
+		{0, 20, maxCallsBeforeRetries},
+		{0, 40, 40},
+		{3, 17, maxCallsBeforeSeconds + 17},
+		{30, 30, maxCallsOfHandlers},
+	} {
+		r := newQueueRig(t)
+		var names []string
+		for i := range tt.grown {
+			names = append(names, fmt.Sprint("grown", i))
+			r.grow(names[i])
+		}
+		for i := range tt.fresh {
+			names = append(names, fmt.Sprint("fresh", i))
+		}
+		for range 100 {
+			for _, name := range names {
+				for range 2 * maxCallsOfProgram {
+					r.ask(name)
+				}
+			}
+			r.clock.advance(2 * time.Minute)
+		}
+		if r.calls != tt.want {
+			t.Errorf("%d that grew and %d that did not take %d places, want %d", tt.grown, tt.fresh, r.calls, tt.want)
+		}
+		if r.waiting > len(names)*maxWaitingOfProgram {
+			t.Errorf("%d wait", r.waiting)
+		}
+	}
+}
+
+func TestLineIsBounded(t *testing.T) {
+	r := newQueueRig(t)
+	for range 1 + maxWaitingOfProgram {
+		r.ask("a")
+	}
+	if got := <-r.ask("a").done; !errors.Is(got.err, ipmi.ErrBusy) {
+		t.Errorf("over the bound of one: %v", got.err)
+	}
+	for i := range maxWaiting {
+		r.ask(fmt.Sprint("b", i/100))
+	}
+	if got := <-r.ask("b0").done; !errors.Is(got.err, ipmi.ErrBusy) || r.waiting != maxWaiting {
+		t.Errorf("over the bound of all: %v, %d wait", got.err, r.waiting)
+	}
+	// Those whose deadline has passed make room.
+	r.clock.advance(2 * time.Minute)
+	r.ask("c")
+	if r.waiting != 0 {
+		t.Errorf("%d wait", r.waiting)
+	}
+}
+
+// Requests from several goroutines begin one after the other, and none is forgotten.
+func TestQueueUnderLoad(t *testing.T) {
+	r := newQueueRig(t)
+	var all sync.WaitGroup
+	const programs, requests = 8, 200
+	for i := range programs {
+		name := fmt.Sprint("p", i)
+		all.Go(func() {
+			for n := range requests {
+				r.ask(name, byte(n))
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	var replies [programs]int
+	answered := func() (all int) {
+		for i := range replies {
+			all += replies[i]
+		}
+		return all
+	}
+	for answered() < programs*requests {
+		for i := range programs {
+			name := fmt.Sprint("p", i)
+			r.mu.Lock()
+			n, first := 0, byte(0)
+			if p := r.programs[name]; p != nil && len(p.calls) > 0 {
+				n, first = len(p.calls), p.calls[0].req.Data[0]
+			}
+			r.mu.Unlock()
+			if n == 0 {
+				continue
+			}
+			if first != byte(replies[i]) {
+				t.Fatalf("%s: call %d is request %d", name, replies[i], first)
+			}
+			if r.replyToOldest(name) {
+				replies[i]++
+			}
+		}
+	}
+	<-done
+	if r.calls != 0 || r.waiting != 0 {
+		t.Errorf("%d calls, %d wait", r.calls, r.waiting)
+	}
+}
+
+// replyToOldest replies to a program's oldest call, false if it has not been written yet.
+func (r *queueRig) replyToOldest(name string) bool {
+	r.mu.Lock()
+	oldest := r.programs[name].calls[0]
+	r.mu.Unlock()
+	pending := &r.conn.stream.pending
+	found := uint32(0)
+	pending.mu.Lock()
+	for serial, owed := range pending.calls {
+		if owed.call == awaited(&oldest.execution) {
+			found = serial
+		}
+	}
+	pending.mu.Unlock()
+	return pending.take(wireMessage{replySerial: found, order: littleEndian, kind: wireReturn,
+		signature: []byte(executedSignature), sender: []byte(name), body: []byte{7, 2, 1, 0, 0, 0, 0, 0}})
+}
+
+// Answers are views of the message that the handler need not copy.
+func TestExecuteResponseIsAView(t *testing.T) {
+	b := []byte{7, 2, 1, 0, 3, 0, 0, 0, 1, 2, 3}
+	x := parseExecuted(&wireMessage{order: littleEndian, kind: wireReturn, signature: []byte(executedSignature), body: b})
+	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, x.response); diff != "" || &x.response.Data[0] != &b[8] {
+		t.Error(diff)
+	}
+}
