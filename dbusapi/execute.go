@@ -33,7 +33,7 @@ func (c *Conn) execute(ctx context.Context, to *target, req *ipmi.Request, ends 
 		ends.ended()
 		return ipmi.Response{}, ipmi.ErrBusy
 	}
-	if _, err := stream.Write(to.marshal(serial, req)); err != nil {
+	if err := stream.send(to.marshal(serial, req)); err != nil {
 		return ipmi.Response{}, errBusLost
 	}
 	select {

@@ -39,7 +39,7 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 	exported := newObject(s, hostIPMIPath, hostIPMIInterface)
 	exported.hostIPMI = h
 	h.objects.add(exported)
-	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, Objects: &h.objects})
+	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, take: s.take(&h.objects)})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (h *HostIPMI) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Respo
 	defer h.requests.giveUp(waiting)
 	b := h.conn.signalTo(receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(req.Data))
 	b = append(b, waiting.seq, byte(req.NetFn), byte(req.LUN), byte(req.Command))
-	if _, err := h.conn.stream.Write(finish(appendBytes(b, req.Data))); err != nil {
+	if err := h.conn.stream.send(finish(appendBytes(b, req.Data))); err != nil {
 		return ipmi.Response{}, errBusLost
 	}
 	select {

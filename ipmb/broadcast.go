@@ -11,7 +11,7 @@ import (
 // expected, written up to four times until it is acknowledged.
 func (e *Engine) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
 	result := make(chan error, 1)
-	if err := e.startBroadcast(result, netFn, lun, cmd, data); err != nil {
+	if err := e.StartBroadcast(func(err error) { result <- err }, netFn, lun, cmd, data); err != nil {
 		return err
 	}
 	select {
@@ -22,7 +22,10 @@ func (e *Engine) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, 
 	}
 }
 
-func (e *Engine) startBroadcast(result chan error, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+// StartBroadcast is Broadcast that returns at once. done is told once how it ended, by
+// the engine's own loops: it must not block and not use the engine. An error means
+// that nothing was sent, and that done is not called. data is not kept.
+func (e *Engine) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
 	if netFn > ipmi.MaxNetFn || netFn.IsResponse() {
 		return invalid("netFn %02Xh", uint8(netFn))
 	}
@@ -42,6 +45,6 @@ func (e *Engine) startBroadcast(result chan error, netFn ipmi.NetFn, lun ipmi.LU
 	if err := e.undeliverable(f.Len()); err != nil {
 		return err
 	}
-	e.deliver(&delivery{frame: f.Append(nil), result: result})
+	e.deliver(&delivery{frame: f.Append(nil), done: done})
 	return nil
 }

@@ -23,7 +23,7 @@ func (e *Engine) Respond(ctx context.Context, frame []byte) error {
 		return invalid("no response to an address")
 	}
 	result := make(chan error, 1)
-	if err := e.startRespond(f, &delivery{frame: append([]byte(nil), frame...), result: result}); err != nil {
+	if err := e.startRespond(f, &delivery{frame: append([]byte(nil), frame...), done: func(err error) { result <- err }}); err != nil {
 		return err
 	}
 	select {

@@ -34,14 +34,14 @@ type delivery struct {
 	tries    int
 	expires  time.Duration // when its number may mean another request
 	entry    *entry        // of the request that it answers, or nil
-	result   chan error    // for who waits until it is written, or nil
+	done     func(error)   // for who waits until it is written; nil when told, and else
 }
 
-// tell tells who waits for the delivery how it ended. The first word counts.
+// tell tells whoever has begun a broadcast how it ended, once.
 func (d *delivery) tell(err error) {
-	select {
-	case d.result <- err:
-	default:
+	if done := d.done; done != nil {
+		d.done = nil
+		done(err)
 	}
 }
 
@@ -288,9 +288,7 @@ func (d *delivery) expire(e *Engine, _ time.Duration) { e.outbox.addDelivery(d) 
 
 func (e *Engine) finish(d *delivery, err error) {
 	e.outbox.pending--
-	if d.result != nil {
-		d.tell(err)
-	}
+	d.tell(err)
 	if d.entry != nil {
 		d.entry.delivering = false
 		if err == nil {
@@ -337,7 +335,8 @@ func (w *stallWatch) expire(e *Engine, now time.Duration) {
 	}
 }
 
-func (d *delivery) isAwaited() bool { return d.result != nil }
+// isAwaited reports whether somebody waits until the delivery is written.
+func (d *delivery) isAwaited() bool { return d.done != nil }
 
 // untransmitted reports whether the bus has seen nothing of the call yet.
 func (c *Call) untransmitted() bool { return c.slotEnd == 0 }
