@@ -21,8 +21,9 @@ const (
 	maxActs  = 32
 	maxReads = 1
 
-	// maxUnread is how many bytes may wait to be written before a read is served.
-	maxUnread = 64 << 10
+	// maxUnread is how many bytes may wait for the message bus before a read is served,
+	// so that other replies find few before them.
+	maxUnread = 16 << 10
 )
 
 // waitingCall is a call that waits to be served.
@@ -141,7 +142,7 @@ func (b *backlogs) run(l *lane) {
 	shared := make(sharedReplies)
 	for one, c := b.next(l, nil); c != nil; one, c = b.next(l, one) {
 		if l == &b.readers {
-			c.to.stream.out.await(maxUnread)
+			c.to.stream.out.awaitRead(maxUnread)
 		}
 		switch {
 		case one.failed == nil && one.method.how == sends:

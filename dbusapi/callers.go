@@ -64,13 +64,18 @@ func (c *callers) enter(name []byte) (*caller, error) {
 	return c.admit(name)
 }
 
-// check is why a sender's call is not to be served.
-func (c *callers) check(name []byte) error {
-	one, err := c.enter(name)
-	if err == nil {
-		c.leave(one)
+// check is why a sender's call is not to be served that is served in no time.
+func (c *callers) check(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.names[name]
+	switch {
+	case c.idle != nil || c.gone.hasName(name):
+		return errGone
+	case one != nil && one.calls >= c.limit:
+		return ErrLimit
 	}
-	return err
+	return nil
 }
 
 // enterCall begins a call to a bus. Each success needs one ended and one release.

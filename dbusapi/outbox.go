@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -104,17 +105,34 @@ func (o *outbox) send(m outgoing) error {
 	}
 	o.busy = true
 	o.mu.Unlock()
+	o.flush()
+	return nil
+}
+
+// flush writes what the socket takes at once, for a sender that is busy.
+func (o *outbox) flush() {
 	o.wait = false
 	for range maxTurns {
 		if !o.turn() {
-			return nil
+			return
 		}
 		if o.err == unix.EAGAIN {
 			break
 		}
 	}
 	o.hand()
-	return nil
+}
+
+// hold keeps what is sent from being written until flush, if nobody writes. It
+// reports whether it does.
+func (o *outbox) hold() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.busy || o.closed {
+		return false
+	}
+	o.busy = true
+	return true
 }
 
 // hand leaves the rest to the writer.
@@ -308,6 +326,23 @@ func (o *outbox) await(bytes int) {
 	for o.queued > bytes && !o.closed {
 		o.room.Wait()
 	}
+}
+
+// awaitRead returns when at most so many bytes wait for the message bus, with those in
+// the socket's buffer. The kernel does not tell of these, so that they are looked at
+// once in a millisecond, while there are more.
+func (o *outbox) awaitRead(bytes int) {
+	for o.await(bytes); o.unread() > bytes; o.await(bytes) {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// unread is how many bytes the message bus has not read of what is written, with
+// what the kernel needs for them (unix(7), SIOCOUTQ).
+func (o *outbox) unread() int {
+	n := 0
+	_ = o.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return n
 }
 
 // has reports whether more than so many bytes wait to be written.

@@ -31,12 +31,19 @@ func (s *Server) read(c *waitingCall, sender string, method *boundMethod, shared
 func (r sharedReplies) body(s *Server, c *waitingCall, sender string, method *boundMethod) ([]byte, error) {
 	m := c.message()
 	key := method.iface + " " + method.member + " " + string(m.path) + " " + string(m.body)
+	if err := s.callers.check(sender); err != nil {
+		return nil, err
+	}
 	known := r[key]
 	if known.last >= c.number {
-		return known.body, s.callers.check([]byte(sender))
+		return known.body, nil
 	}
 	last := s.backlogs.countArrived()
-	results, err := s.call(c, sender, method)
+	args, err := c.args(method)
+	if err != nil {
+		return nil, err
+	}
+	results, err := method.serve(s.callers.base, &call{server: s, object: method.object, sender: sender, args: args})
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,9 @@ type stream struct {
 	serials serials
 	out     *outbox
 	replies replies
+	// holds: what is sent while calls are read waits for the last one that is here,
+	// so that one write sends it all.
+	holds bool
 }
 
 func newStream(sock net.Conn) *stream {
@@ -51,6 +54,7 @@ type fetcher struct{ stream *stream }
 
 // Read implements io.Reader.
 func (f fetcher) Read(p []byte) (int, error) {
+	f.stream.flush()
 	<-f.stream.work
 	defer func() { f.stream.work <- struct{}{} }()
 	return f.stream.sock.Read(p)
@@ -138,6 +142,9 @@ func (s *stream) nextCall(message []byte, length int) error {
 		}
 	}
 	m, ok := parseMessage(message)
+	if fits && s.buffer.Buffered() > length && !s.holds {
+		s.holds = s.out.hold()
+	}
 	taken := ok && s.take(s, &m)
 	switch {
 	case taken && fits:
@@ -151,9 +158,23 @@ func (s *stream) nextCall(message []byte, length int) error {
 	return nil
 }
 
+// flush sends what hold has kept.
+func (s *stream) flush() {
+	if s.holds {
+		s.holds = false
+		s.out.flush()
+	}
+}
+
 // awaitRoom waits while much waits to be written: calls may each add a reply.
 func (s *stream) awaitRoom() {
-	if s.out == nil || !s.out.has(maxUnsent) {
+	if s.out == nil {
+		return
+	}
+	if s.out.has(maxGather) {
+		s.flush()
+	}
+	if !s.out.has(maxUnsent) {
 		return
 	}
 	<-s.work

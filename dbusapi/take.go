@@ -102,9 +102,12 @@ func (s *Server) serve(c *waitingCall, sender string, method *boundMethod, faile
 
 // call calls a method within the limit of the sender.
 func (s *Server) call(c *waitingCall, sender string, method *boundMethod) ([]any, error) {
-	args, err := c.args()
+	args, err := c.args(method)
 	if err != nil {
 		return nil, err
+	}
+	if method.object == nil { // that of a peer
+		return method.serve(s.callers.base, &call{})
 	}
 	caller, err := s.callers.enter([]byte(sender))
 	if err != nil {
@@ -116,7 +119,10 @@ func (s *Server) call(c *waitingCall, sender string, method *boundMethod) ([]any
 }
 
 // args is the arguments of a call.
-func (c *waitingCall) args() ([]any, error) {
+func (c *waitingCall) args(method *boundMethod) ([]any, error) {
+	if method.in == "" {
+		return nil, nil
+	}
 	msg, err := dbus.DecodeMessage(bytes.NewReader(c.raw))
 	if err != nil {
 		return nil, &dbus.Error{Name: errorInvalidArgs, Body: []any{"the message cannot be read"}}
