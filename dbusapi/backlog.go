@@ -141,7 +141,7 @@ func (b *backlogs) await(one *backlog) {
 func (b *backlogs) run(l *lane) {
 	shared := make(sharedReplies)
 	for one, c := b.next(l, nil); c != nil; one, c = b.next(l, one) {
-		if l == &b.readers {
+		if l == &b.readers && !b.server.callers.isShut() {
 			c.to.stream.out.awaitRead(maxUnread)
 		}
 		switch {

@@ -269,7 +269,7 @@ func (o *BusObject) sendBroadcast(done func(error), req *ipmb.Request) error {
 	}
 	copied := *req
 	copied.Data = append([]byte(nil), req.Data...)
-	o.server.openings.Go(func() {
+	o.server.waits.Go(func() {
 		done(o.bus.Broadcast(o.server.callers.base, copied.NetFn, copied.RequesterLUN, copied.Command, copied.Data))
 	})
 	return nil

@@ -247,6 +247,13 @@ func (c *callers) close() {
 	<-c.idle
 }
 
+// isShut reports whether no more calls are let in.
+func (c *callers) isShut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.idle != nil
+}
+
 func (c *callers) shut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -59,10 +59,17 @@ func (to *replyTo) fail(err *dbus.Error) {
 	}
 }
 
+func first(values []any) any {
+	if len(values) == 0 {
+		return nil
+	}
+	return values[0]
+}
+
 // errorIn makes an error, in memory that is there already.
 func (to *replyTo) errorIn(b []byte, err *dbus.Error) []byte {
 	h := to.header("s")
 	h.kind, h.errorName = wireError, err.Name
-	text, _ := err.Body[0].(string)
+	text, _ := first(err.Body).(string)
 	return finish(appendString(h.marshalIn(b), text))
 }

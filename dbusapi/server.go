@@ -46,7 +46,7 @@ type Server struct {
 	calls   sync.Pool // of *busCall
 	// backlogs is the calls that wait to be served.
 	backlogs *backlogs
-	openings sync.WaitGroup // goroutines that wait for buses
+	waits    sync.WaitGroup // goroutines that wait for buses
 	names    *names
 	log      *SystemLog
 	system   *System
@@ -168,7 +168,7 @@ func (s *Server) AddBus(o *BusObject, bus Bus) error {
 	o.told = bus.Properties()
 	if b, ok := bus.(Beginner); ok {
 		o.opening.Store(new(opening))
-		s.openings.Go(func() { o.open(s.callers.base, b.Begun()) })
+		s.waits.Go(func() { o.open(s.callers.base, b.Begun()) })
 	}
 	exported := newObject(s, o.path, busObjectInterface)
 	exported.bus = o
@@ -243,7 +243,7 @@ func (s *Server) Close() error {
 		s.callers.close()
 		err = errors.Join(s.log.close(), s.system.close(), s.names.close())
 		s.backlogs.close()
-		s.openings.Wait()
+		s.waits.Wait()
 	})
 	return err
 }

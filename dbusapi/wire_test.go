@@ -249,10 +249,3 @@ func FuzzParseMessage(f *testing.F) {
 		}
 	})
 }
-
-func first(args []any) any {
-	if len(args) == 0 {
-		return nil
-	}
-	return args[0]
-}
