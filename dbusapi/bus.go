@@ -53,6 +53,23 @@ type Sender interface {
 	Send(c *ipmb.Call, req *ipmb.Request) error
 }
 
+// Broadcaster is a Bus with an engine: see ipmb.Engine.StartBroadcast.
+type Broadcaster interface {
+	StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
+}
+
+// Beginner is a Bus that takes no calls yet when it is exported. Requests of D-Bus
+// clients wait until Begun is closed.
+type Beginner interface {
+	Begun() <-chan struct{}
+}
+
+// Watcher is a Bus that is told how the requests of Sender that D-Bus clients have
+// made ended. It must not block.
+type Watcher interface {
+	Sent(req *ipmb.Request, res ipmi.Response, err error)
+}
+
 // Properties is what a bus shows of itself. It is comparable.
 type Properties struct {
 	Name      string // as in the configuration
@@ -104,6 +121,7 @@ type BusObject struct {
 	path   dbus.ObjectPath
 	bus    Bus // from AddBus on
 
+	opening    atomic.Pointer[opening] // nil when the bus has begun
 	maxCalls   int
 	inProgress atomic.Int32
 	leaving    atomic.Bool   // no more calls are let in
@@ -195,31 +213,74 @@ func (o *BusObject) Send(c *ipmb.Call, req *ipmb.Request) error {
 	default:
 		return err
 	}
-	sender, ok := o.bus.(Sender)
-	if !ok {
-		c.SendBy(o.server.callers.base, req, o.bus.Do)
-		return nil
-	}
-	err := sender.Send(c, req)
+	err := o.send(c, req)
 	if err != nil {
 		o.leave()
 	}
 	return err
 }
 
+// send sends a request that has begun.
+func (o *BusObject) send(c *ipmb.Call, req *ipmb.Request) error {
+	if sender, ok := o.bus.(Sender); ok {
+		return sender.Send(c, req)
+	}
+	c.SendBy(o.server.callers.base, req, o.bus.Do)
+	return nil
+}
+
 // Ended is the end of a request of Send. It does not block.
 func (o *BusObject) Ended() { o.leave() }
 
-// do sends a request within the limit of the bus.
-func (o *BusObject) do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
-	if err := checkRequest(req.NetFn, req.LUN, req.RequesterLUN); err != nil {
-		return ipmi.Response{}, err
-	}
+// start sends the request or broadcast of a D-Bus client within the limit of the bus,
+// or keeps it until the bus has begun.
+func (o *BusObject) start(x *busCall) error {
 	if err := o.enter(); err != nil {
-		return ipmi.Response{}, err
+		return err
 	}
-	defer o.leave()
-	return o.bus.Do(ctx, req)
+	if opening := o.opening.Load(); opening != nil && opening.keep(x) {
+		return nil
+	}
+	return o.startNow(x)
+}
+
+func (o *BusObject) startNow(x *busCall) error {
+	err := x.begin()
+	if err == nil {
+		err = x.method.send(x)
+	}
+	if err != nil {
+		o.leave()
+		return err
+	}
+	x.begun()
+	return nil
+}
+
+// sendRequestOf and sendBroadcastOf send what a call asks for.
+func sendRequestOf(x *busCall) error { return x.object.send(x.call, &x.request) }
+
+func sendBroadcastOf(x *busCall) error { return x.object.sendBroadcast(x.broadcastDone, &x.request) }
+
+// sendBroadcast sends a broadcast that has begun.
+func (o *BusObject) sendBroadcast(done func(error), req *ipmb.Request) error {
+	if b, ok := o.bus.(Broadcaster); ok {
+		return b.StartBroadcast(done, req.NetFn, req.RequesterLUN, req.Command, req.Data)
+	}
+	copied := *req
+	copied.Data = append([]byte(nil), req.Data...)
+	o.server.waits.Go(func() {
+		done(o.bus.Broadcast(o.server.callers.base, copied.NetFn, copied.RequesterLUN, copied.Command, copied.Data))
+	})
+	return nil
+}
+
+// ended is the end of what start has sent.
+func (o *BusObject) ended(x *busCall, r ipmi.Response, err error) {
+	o.leave()
+	if w, ok := o.bus.(Watcher); ok {
+		w.Sent(&x.request, r, err)
+	}
 }
 
 // broadcast sends a broadcast within the limit of the bus.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -41,14 +40,14 @@ type queueRig struct {
 }
 
 func newQueueRig(t *testing.T) *queueRig {
-	ours, theirs := net.Pipe()
+	out, theirs, _ := newTestOutbox(t)
 	var drain sync.WaitGroup
 	drain.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
 	t.Cleanup(func() {
-		_ = ours.Close()
+		_ = theirs.Close()
 		drain.Wait()
 	})
-	r := &queueRig{t: t, conn: &Conn{stream: newStream(ours)}}
+	r := &queueRig{t: t, conn: &Conn{stream: &stream{out: out}}}
 	r.clock.time = time.Unix(1e9, 0)
 	r.callQueue.now = r.clock.now
 	return r

@@ -46,10 +46,10 @@ func TestCallsEndWhenTheirCallerLeaves(t *testing.T) {
 func TestCallThatStartsAfterItsCallerLeftIsEnded(t *testing.T) {
 	c := newCallers(t.Context(), 10)
 	c.left(":1.5")
-	if _, err := c.enter(":1.5"); !errors.Is(err, errGone) {
+	if _, err := c.enter([]byte(":1.5")); !errors.Is(err, errGone) {
 		t.Errorf("error = %v", err)
 	}
-	one, err := c.enter(":1.6")
+	one, err := c.enter([]byte(":1.6"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestNamesThatLeftAreForgottenInOrder(t *testing.T) {
 		c.left(fmt.Sprintf(":1.%d", i))
 		c.left(fmt.Sprintf(":1.%d", i)) // twice is once
 	}
-	if c.gone.has(":1.0") || !c.gone.has(":1.1") || !c.gone.has(fmt.Sprintf(":1.%d", maxGone)) {
+	if c.gone.hasName(":1.0") || !c.gone.hasName(":1.1") || !c.gone.hasName(fmt.Sprintf(":1.%d", maxGone)) {
 		t.Error("not the oldest was forgotten")
 	}
 	if len(c.gone.set) > maxGone+1 {

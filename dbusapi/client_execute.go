@@ -31,7 +31,7 @@ func newExecuteServer(h ipmi.Handler, isService func(string) bool) *executeServe
 
 // take is shown each method call, see ConnConfig. Calls of other methods, and those that
 // are too long, are left to the library.
-func (s *executeServer) take(from *stream, m wireMessage) bool {
+func (s *executeServer) take(from *stream, m *wireMessage) bool {
 	if string(m.path) != string(servedPath) || string(m.member) != executeMember ||
 		len(m.iface) > 0 && string(m.iface) != executeInterface || m.body == nil {
 		return false
@@ -43,7 +43,7 @@ func (s *executeServer) take(from *stream, m wireMessage) bool {
 		destination: string(m.sender),
 		unwanted:    m.flags&wireNoReply != 0,
 	}
-	ok := string(m.signature) == executeSignature && parseExecute(&m, &reply.req)
+	ok := string(m.signature) == executeSignature && parseExecute(m, &reply.req)
 	switch {
 	case !ok:
 		reply.fail(errorInvalidArgs, "execute takes arguments of the types '"+executeSignature+"'")
@@ -56,9 +56,6 @@ func (s *executeServer) take(from *stream, m wireMessage) bool {
 	}
 	return true
 }
-
-// errorInvalidArgs is what the D-Bus library says of arguments of a wrong type.
-const errorInvalidArgs = "org.freedesktop.DBus.Error.InvalidArgs"
 
 // begin begins a request, if there is room for it.
 func (s *executeServer) begin() bool {

@@ -31,7 +31,7 @@ func newFollower(tell func(Event)) *follower {
 
 // connect connects and finds ipmbd, which is started where that is possible.
 // hear gets the signals of the one we are registered with; take is shown method calls.
-func (f *follower) connect(ctx context.Context, c *Client, take func(*stream, wireMessage) bool, hear func(*dbus.Signal)) error {
+func (f *follower) connect(ctx context.Context, c *Client, take func(*stream, *wireMessage) bool, hear func(*dbus.Signal)) error {
 	conn, err := dialClient(ctx, ConnConfig{Address: c.address, take: take, Signal: func(s *dbus.Signal) {
 		if !f.hearOwner(s) && f.isService(s.Sender) {
 			hear(s)

@@ -34,7 +34,7 @@ type ConnConfig struct {
 	Signal func(*dbus.Signal)
 
 	// take is shown each method call before the library, see stream.
-	take func(s *stream, call wireMessage) bool
+	take func(s *stream, call *wireMessage) bool
 }
 
 // Conn is a connection to a message bus. Its methods may be called from
@@ -75,6 +75,10 @@ func dialOne(ctx context.Context, addr *net.UnixAddr, config ConnConfig) (*Conn,
 	}
 	c := &Conn{stream: newStream(sock)}
 	c.stream.take = config.take
+	if c.stream.out, err = newOutbox(sock.(*net.UnixConn), &c.stream.replies); err != nil {
+		_ = sock.Close()
+		return nil, err
+	}
 	unbind := context.AfterFunc(ctx, func() { _ = c.stream.Close() })
 	err = c.handshake(config)
 	if !unbind() && err == nil {
@@ -110,12 +114,11 @@ func (c *Conn) handshake(config ConnConfig) error {
 
 // Close ends the connection: calls end with ErrDisconnected.
 func (c *Conn) Close() error {
-	// The socket first: a write that blocks holds a lock that the library's
-	// Close wants.
 	err := c.stream.Close()
 	if c.Conn != nil {
 		_ = c.Conn.Close()
 	}
+	<-c.stream.out.ended
 	return err
 }
 

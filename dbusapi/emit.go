@@ -80,8 +80,9 @@ func (s *Server) wake() {
 
 // emitSignals sends what is queued, and changes, until ctx ends.
 func (s *Server) emitSignals(ctx context.Context) {
-	var batch []byte
 	for {
+		// Signals wait in their own queue, so that they have their own bound.
+		s.conn.stream.out.await(maxBatch)
 		select {
 		case <-ctx.Done():
 			return
@@ -90,9 +91,8 @@ func (s *Server) emitSignals(ctx context.Context) {
 			s.emitHostChanges()
 			s.emitHandlers()
 		case first := <-s.outgoing:
-			batch = s.gather(append(batch[:0], first...))
 			// An error is that of a lost connection, which ends Run.
-			_, _ = s.conn.stream.Write(batch)
+			_ = s.conn.stream.send(s.gather(first))
 			// There is room for those that found none.
 			s.sendKeptEvents()
 		}

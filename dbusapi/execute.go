@@ -30,7 +30,7 @@ func (x *execution) start() {
 		x.end(ipmi.Response{}, err, false)
 		return
 	}
-	if _, err := stream.Write(x.to.marshal(serial, x.req)); err != nil && stream.pending.remove(serial) != nil {
+	if err := stream.send(x.to.marshal(serial, x.req)); err != nil && stream.pending.remove(serial) != nil {
 		x.lost()
 	}
 }

@@ -40,7 +40,7 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 	exported := newObject(s, hostIPMIPath, hostIPMIInterface)
 	exported.hostIPMI = h
 	h.objects.add(exported)
-	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, Objects: &h.objects})
+	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, take: s.take(&h.objects)})
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (h *HostIPMI) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 func (h *HostIPMI) emit(receiver string, r *hostRequest) {
 	b := h.conn.signalTo(receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(r.Data))
 	b = append(b, r.seq, byte(r.NetFn), byte(r.LUN), byte(r.Command))
-	if _, err := h.conn.stream.Write(finish(appendBytes(b, r.Data))); err != nil {
+	if err := h.conn.stream.send(finish(appendBytes(b, r.Data))); err != nil {
 		h.requests.end(r, errBusLost)
 	}
 }

@@ -71,7 +71,7 @@ func (s *Server) NewHost(ctx context.Context, name string) (*HostObject, error) 
 	if !isNameElement(o.word) {
 		return nil, fmt.Errorf("host name %q: it cannot be the last word of a D-Bus name", name)
 	}
-	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, Objects: &o.objects})
+	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, take: s.take(&o.objects)})
 	if err != nil {
 		return nil, err
 	}

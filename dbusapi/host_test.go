@@ -428,9 +428,9 @@ func startDirect(t testing.TB, bus *bustest.Bus) *directHost {
 	return h
 }
 
-func (h *directHost) take(from *stream, m wireMessage) bool {
+func (h *directHost) take(from *stream, m *wireMessage) bool {
 	reply := &executeReply{stream: from, serial: m.serial, destination: string(m.sender)}
-	if string(m.member) != executeMember || !parseExecute(&m, &reply.req) {
+	if string(m.member) != executeMember || !parseExecute(m, &reply.req) {
 		return false
 	}
 	if len(reply.req.Data) > 0 {

@@ -51,23 +51,24 @@ func (s *Server) receiveSignal(in *dbus.Signal) {
 			s.left(name)
 		}
 	case member == broadcastMember:
-		s.take(in.Sender, s.broadcastCommand(in.Body))
+		s.command(in.Sender, s.broadcastCommand(in.Body))
 	case member == ownAddressMember && in.Path == ownAddressPath:
-		s.take(in.Sender, s.ownAddressCommand(in.Body))
+		s.command(in.Sender, s.ownAddressCommand(in.Body))
 	}
 }
 
 // left ends what a connection had that has left the message bus. Its calls come
 // first: what they ask for after it is refused.
 func (s *Server) left(name string) {
+	s.backlogs.left(name)
 	s.callers.left(name)
 	s.dropHandlers(name)
 	s.events.unsubscribe(name)
 	s.answerers.left(name)
 }
 
-// take queues a command; nil is a malformed one.
-func (s *Server) take(sender string, run func(context.Context)) {
+// command queues a command; nil is a malformed one.
+func (s *Server) command(sender string, run func(context.Context)) {
 	if run == nil {
 		s.counters.signalsMalformed.Add(1)
 		return

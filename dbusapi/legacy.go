@@ -1,8 +1,6 @@
 package dbusapi
 
 import (
-	"context"
-
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -21,45 +19,45 @@ type legacyResponse struct {
 	Data    []byte
 }
 
-// legacySendRequest serves org.openbmc.Ipmb.sendRequest, as far as takeRequest
-// has left a call to the library.
-func legacySendRequest(ctx context.Context, c *call) ([]any, error) {
-	response, err := c.server.exchange(ctx, requestArgs{
-		c.args[0].(byte), c.args[1].(byte), c.args[2].(byte), c.args[3].(byte), c.args[4].([]byte),
-	})
-	return []any{response}, err
-}
-
-// exchange sends a request as ipmbbridge does: the responder is the channel's
-// remote address at LUN 0, and the call's LUN is the requester's.
-func (s *Server) exchange(ctx context.Context, args requestArgs) (legacyResponse, error) {
-	o := s.objects.channel(args.channel)
-	if o == nil {
-		return legacyResponse{}, errUnknownChannel
+// parseLegacy reads the arguments of org.openbmc.Ipmb.sendRequest: channel, netFn,
+// requester's LUN, cmd and data. The responder is the channel's remote address at
+// LUN 0, as ipmbbridge has it.
+func parseLegacy(x *busCall, m *wireMessage) error {
+	args, rest, ok := parseArgs(m)
+	if !ok || len(rest) > 0 {
+		return ipmb.ErrInvalid
 	}
-	req := ipmb.Request{
+	x.request = ipmb.Request{
 		NetFn:        ipmi.NetFn(args.netFn),
 		RequesterLUN: ipmi.LUN(args.lun),
 		Command:      ipmi.Command(args.cmd),
 		Data:         args.data,
 		NoWait:       true,
 	}
-	res, err := o.do(ctx, req)
-	if err != nil {
-		return legacyResponse{}, err
+	if x.object = x.server.objects.channel(args.to); x.object == nil {
+		return errUnknownChannel
 	}
-	return legacyResponse{
-		Status:  int32(ipmb.StatusOK),
-		NetFn:   uint8(req.NetFn.Response()),
-		Command: args.cmd,
-		Code:    uint8(res.Code),
-		Data:    res.Data,
-	}, nil
+	return checkRequest(x.request.NetFn, 0, x.request.RequesterLUN)
 }
 
-// statusReply answers with a status instead of an error.
-func statusReply(err error) ([]any, error) {
-	return []any{legacyResponse{Status: statusOf(err)}}, nil
+// replyStatus makes the reply to org.openbmc.Ipmb.sendRequest: a status, and the
+// response.
+func (x *busCall) replyStatus(r ipmi.Response, err error) []byte {
+	response := legacyResponse{Status: statusOf(err)}
+	if err == nil {
+		response.NetFn = uint8(x.request.NetFn.Response())
+		response.Command = uint8(x.request.Command)
+		response.Code, response.Data = uint8(r.Code), r.Data
+	}
+	return response.marshalIn(x.reply, &x.to)
+}
+
+// marshalIn makes a method return with one struct of the types (iyyyyay).
+func (r *legacyResponse) marshalIn(b []byte, to *replyTo) []byte {
+	h := to.header(responseSignature)
+	b = appendUint32(h.marshalIn(b), uint32(r.Status))
+	b = append(b, r.NetFn, r.LUN, r.Command, r.Code)
+	return finish(appendBytes(b, r.Data))
 }
 
 // Received is to be called with each valid frame on the bus, see ipmb.Observer.

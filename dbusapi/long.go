@@ -1,14 +1,16 @@
 package dbusapi
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/godbus/dbus/v5"
+)
 
 // maxMessage is the longest call or signal that is read, in bytes: of all that is
 // said to us only configurations and registrations are longer than a frame. The
 // message bus lets pass 32 MiB and more, of whoever may look, too, and of any number
 // at once.
 const maxMessage = 256 << 10
-
-const errorLimits = "org.freedesktop.DBus.Error.LimitsExceeded"
 
 // tooLong reports whether a message is to be skipped. A reply is to a call of ours.
 func tooLong(kind byte, length int) bool {
@@ -18,12 +20,12 @@ func tooLong(kind byte, length int) bool {
 // skip reads over a message, of which the first bytes are here. A call that says who
 // it is from has an error for a reply.
 func (s *stream) skip(begin []byte, length int) error {
-	if begin[1] == wireCall && begin[2]&wireNoReply == 0 {
+	if begin[1] == wireCall {
 		if m, ok := parseMessage(begin); ok && len(m.sender) > 0 {
-			reply := s.refusal(m, length)
-			// Who reads does not wait for who writes. An error is that of a lost connection.
-			go func() { _, _ = s.Write(reply) }()
-		} else {
+			to := s.replyTo(&m)
+			to.destination = string(m.sender)
+			to.fail(tooLongError(length))
+		} else if begin[2]&wireNoReply == 0 {
 			s.replies.give()
 		}
 	}
@@ -31,17 +33,8 @@ func (s *stream) skip(begin []byte, length int) error {
 	return err
 }
 
-// refusal is an error for a call that is too long.
-func (s *stream) refusal(call wireMessage, length int) []byte {
-	text := fmt.Sprintf("a message of %d bytes: more than %d are not read", length, maxMessage)
-	h := wireHeader{
-		kind:        wireError,
-		flags:       wireNoReply,
-		serial:      s.serials.GetSerial(),
-		replySerial: call.serial,
-		errorName:   errorLimits,
-		destination: string(call.sender),
-		signature:   "s",
-	}
-	return finish(appendString(h.marshal(4+len(text)+1), text))
+// tooLongError is what the caller is told of a call that is too long.
+func tooLongError(length int) *dbus.Error {
+	return &dbus.Error{Name: errorLimits, Body: []any{
+		fmt.Sprintf("a message of %d bytes: more than %d are not read", length, maxMessage)}}
 }

@@ -59,8 +59,8 @@ func TestStreamSkipsWhatIsTooLong(t *testing.T) {
 }
 
 func TestRefusalIsWhatTheLibraryReads(t *testing.T) {
-	s := &stream{}
-	msg := decode(t, s.refusal(wireMessage{order: littleEndian, serial: 77, sender: []byte(":1.5")}, 70000))
+	to := replyTo{stream: &stream{}, serial: 77, destination: ":1.5"}
+	msg := decode(t, to.errorIn(nil, tooLongError(70000)))
 	if msg.Type != dbus.TypeError || msg.Headers[dbus.FieldErrorName].Value() != errorLimits ||
 		msg.Headers[dbus.FieldReplySerial].Value() != uint32(77) || msg.Headers[dbus.FieldDestination].Value() != ":1.5" {
 		t.Errorf("%v", msg)

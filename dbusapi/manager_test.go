@@ -266,15 +266,15 @@ func TestNamesAreChecked(t *testing.T) {
 func TestLimitOfASenderCanBeChanged(t *testing.T) {
 	r := newRig(t, Config{})
 	r.server.SetMaxCallsPerSender(1)
-	one, err := r.server.callers.enter(":1.77")
+	one, err := r.server.callers.enter([]byte(":1.77"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.server.callers.enter(":1.77"); !errors.Is(err, ErrLimit) {
+	if _, err := r.server.callers.enter([]byte(":1.77")); !errors.Is(err, ErrLimit) {
 		t.Errorf("a second call: %v", err)
 	}
 	r.server.SetMaxCallsPerSender(0)
-	two, err := r.server.callers.enter(":1.77")
+	two, err := r.server.callers.enter([]byte(":1.77"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,12 @@ type wireHeader struct {
 func (h *wireHeader) marshal(room int) []byte {
 	const fields = 7 * 16 // bytes, at most, without their texts
 	texts := len(h.path) + len(h.iface) + len(h.member) + len(h.errorName) + len(h.destination) + len(h.signature)
-	b := make([]byte, wireFixed, wireFixed+fields+texts+room)
-	b[0], b[1], b[2], b[3] = byte(littleEndian), h.kind, h.flags, wireVersion
+	return h.marshalIn(make([]byte, 0, wireFixed+fields+texts+room))
+}
+
+// marshalIn is marshal in memory that is there already.
+func (h *wireHeader) marshalIn(b []byte) []byte {
+	b = append(b[:0], byte(littleEndian), h.kind, h.flags, wireVersion, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	binary.LittleEndian.PutUint32(b[8:], h.serial)
 	if h.replySerial != 0 {
 		b = append(b, fieldReplySerial, 1, fieldTypes[fieldReplySerial], 0)
@@ -35,8 +39,11 @@ func (h *wireHeader) marshal(room int) []byte {
 }
 
 // finish tells the length of a message's body.
-func finish(b []byte) []byte {
-	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-wireBody(b)))
+func finish(b []byte) []byte { return setLength(b, len(b)-wireBody(b)) }
+
+// setLength tells the length of the body that a header has.
+func setLength(b []byte, body int) []byte {
+	binary.LittleEndian.PutUint32(b[4:], uint32(body))
 	return b
 }
 

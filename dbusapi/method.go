@@ -2,18 +2,45 @@ package dbusapi
 
 import (
 	"context"
+	"os"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
+)
+
+// how says how the calls of a method are served.
+type how uint8
+
+const (
+	// acts: one after the other for each sender. It may block.
+	acts how = iota
+	// reads: the same, and it changes nothing, does not block, and does not ask who
+	// calls: calls that wait may share a reply.
+	reads
+	// quick: it does not block, and is served by the reading goroutine while no
+	// other call of its sender waits.
+	quick
+	// sends: the reading goroutine sends a request or a broadcast to a bus.
+	sends
 )
 
 // method is one row of the table of methods. The types of a call's arguments
-// are those of in before serve runs.
+// are those of in before it is served.
 type method struct {
 	iface, member string
 	in, out       string // signatures
-	serve         func(context.Context, *call) ([]any, error)
+	how           how
+
+	serve func(context.Context, *call) ([]any, error)
 	// fail makes an error of serve, or a limit of the caller, the answer.
 	fail func(error) ([]any, error)
+
+	// Of a method that sends: parse reads the arguments, of which the request's data
+	// are valid until it is sent, send sends it, and reply makes the reply.
+	parse func(*busCall, *wireMessage) error
+	send  func(*busCall) error
+	reply func(*busCall, ipmi.Response, error) []byte
 }
 
 // call is a method call being served.
@@ -24,86 +51,80 @@ type call struct {
 	args   []any
 }
 
-// methods is the table of all methods of all interfaces, but
-// org.freedesktop.DBus.Peer, which the D-Bus library serves itself.
+// methods is the table of all methods of all interfaces.
 func methods() []method {
 	return []method{
-		{introspectableInterface, "Introspect", "", "s", introspect, errorReply},
-		{propertiesInterface, "Get", "ss", "v", getProperty, errorReply},
-		{propertiesInterface, "GetAll", "s", "a{sv}", getAllProperties, errorReply},
-		{propertiesInterface, "Set", "ssv", "", setProperty, errorReply},
-		{objectManagerInterface, "GetManagedObjects", "", "a{oa{sa{sv}}}", getManagedObjects, errorReply},
+		{iface: legacyInterface, member: "sendRequest", in: requestSignature, out: responseSignature, how: sends,
+			parse: parseLegacy, send: sendRequestOf, reply: (*busCall).replyStatus},
+		{iface: busObjectInterface, member: "sendRequest", in: requestSignature, out: "yay", how: sends,
+			parse: parseRequest, send: sendRequestOf, reply: (*busCall).replyAnswer},
+		{iface: busObjectInterface, member: "sendRequestWithOptions", in: optionsSignature, out: "yay", how: sends,
+			parse: parseRequestWithOptions, send: sendRequestOf, reply: (*busCall).replyAnswer},
+		{iface: busObjectInterface, member: "sendBroadcast", in: broadcastSignature, out: "", how: sends,
+			parse: parseBroadcast, send: sendBroadcastOf, reply: (*busCall).replyNothing},
 
-		{legacyInterface, "sendRequest", "yyyyay", "(iyyyyay)", legacySendRequest, statusReply},
+		plain(peerInterface, "Ping", "", "", quick, ping, errorReply),
+		plain(peerInterface, "GetMachineId", "", "s", quick, machineID, errorReply),
+		plain(introspectableInterface, "Introspect", "", "s", reads, introspect, errorReply),
+		plain(propertiesInterface, "Get", "ss", "v", reads, getProperty, errorReply),
+		plain(propertiesInterface, "GetAll", "s", "a{sv}", reads, getAllProperties, errorReply),
+		plain(propertiesInterface, "Set", "ssv", "", acts, setProperty, errorReply),
+		plain(objectManagerInterface, "GetManagedObjects", "", "a{oa{sa{sv}}}", reads, getManagedObjects, errorReply),
 
-		{busObjectInterface, "sendRequest", "yyyyay", "yay", sendRequest, errorReply},
-		{busObjectInterface, "sendRequestWithOptions", "yyyyaya{sv}", "yay", sendRequestWithOptions, errorReply},
-		{busObjectInterface, "sendBroadcast", "yyyay", "", sendBroadcast, errorReply},
-		{busObjectInterface, "sendResponse", "tyay", "", sendResponse, errorReply},
-		{busObjectInterface, "bind", "", "", bindBus, errorReply},
-		{busObjectInterface, "unbind", "", "", unbindBus, errorReply},
+		plain(busObjectInterface, "sendResponse", "tyay", "", quick, sendResponse, errorReply),
+		plain(busObjectInterface, "bind", "", "", acts, bindBus, errorReply),
+		plain(busObjectInterface, "unbind", "", "", acts, unbindBus, errorReply),
 
-		{smsInterface, "setAttention", "", "", setAttention, smsReply},
-		{smsInterface, "clearAttention", "", "", clearAttention, smsReply},
-		{smsInterface, "forceAbort", "", "", forceAbort, smsReply},
+		plain(smsInterface, "setAttention", "", "", acts, setAttention, smsReply),
+		plain(smsInterface, "clearAttention", "", "", acts, clearAttention, smsReply),
+		plain(smsInterface, "forceAbort", "", "", acts, forceAbort, smsReply),
 
-		{hostIPMIInterface, "sendMessage", "yyyyyay", "x", sendMessage, errnoReply},
-		{hostIPMIInterface, "setAttention", "", "x", hostIPMISetAttention, errnoReply},
+		plain(hostIPMIInterface, "sendMessage", "yyyyyay", "x", quick, sendMessage, errnoReply),
+		plain(hostIPMIInterface, "setAttention", "", "x", acts, hostIPMISetAttention, errnoReply),
 
-		{routerInterface, "RegisterHandler", "oa(yyuu)", "", registerHandler, errorReply},
-		{routerInterface, "UnregisterHandler", "o", "", unregisterHandler, errorReply},
-		{routerInterface, "Subscribe", "", "", subscribe, errorReply},
-		{routerInterface, "Unsubscribe", "", "", unsubscribe, errorReply},
-		{routerInterface, "SendStorageRequest", "yay", "yay", sendStorageRequest, errorReply},
+		plain(routerInterface, "RegisterHandler", "oa(yyuu)", "", acts, registerHandler, errorReply),
+		plain(routerInterface, "UnregisterHandler", "o", "", acts, unregisterHandler, errorReply),
+		plain(routerInterface, "Subscribe", "", "", acts, subscribe, errorReply),
+		plain(routerInterface, "Unsubscribe", "", "", acts, unsubscribe, errorReply),
+		plain(routerInterface, "SendStorageRequest", "yay", "yay", acts, sendStorageRequest, errorReply),
 
-		{managerInterface, "AddBus", "s", "o", managerAddBus, errorReply},
-		{managerInterface, "AddHost", "s", "o", managerAddHost, errorReply},
-		{managerInterface, "RemoveBus", "o", "", managerRemoveBus, errorReply},
-		{managerInterface, "RemoveHost", "o", "", managerRemoveHost, errorReply},
-		{managerInterface, "Reload", "", "", managerReload, errorReply},
+		plain(managerInterface, "AddBus", "s", "o", acts, managerAddBus, errorReply),
+		plain(managerInterface, "AddHost", "s", "o", acts, managerAddHost, errorReply),
+		plain(managerInterface, "RemoveBus", "o", "", acts, managerRemoveBus, errorReply),
+		plain(managerInterface, "RemoveHost", "o", "", acts, managerRemoveHost, errorReply),
+		plain(managerInterface, "Reload", "", "", acts, managerReload, errorReply),
 	}
+}
+
+// plain is a row of a method that does not send.
+func plain(iface, member, in, out string, how how, serve func(context.Context, *call) ([]any, error),
+	fail func(error) ([]any, error)) method {
+	return method{iface: iface, member: member, in: in, out: out, how: how, serve: serve, fail: fail}
 }
 
 // errorReply answers with an error by name.
 func errorReply(err error) ([]any, error) { return nil, asDBusError(err) }
 
-// boundMethod is a method of one object. It implements dbus.Method, and
-// dbus.ArgumentDecoder so that arguments are taken as they are, without
-// reflection.
+// boundMethod is a method of one object, or of all: that of a peer has none.
 type boundMethod struct {
 	method
 	object *object
 }
 
-// DecodeArguments checks the types of the arguments.
-func (m *boundMethod) DecodeArguments(_ *dbus.Conn, sender string, msg *dbus.Message, args []any) ([]any, error) {
-	signature, _ := msg.Headers[dbus.FieldSignature].Value().(dbus.Signature)
-	if signature.String() != m.in {
-		return nil, &dbus.Error{
-			Name: "org.freedesktop.DBus.Error.InvalidArgs",
-			Body: []any{m.member + " takes arguments of the types '" + m.in + "', not '" + signature.String() + "'"},
+// ping serves org.freedesktop.DBus.Peer.Ping.
+func ping(context.Context, *call) ([]any, error) { return nil, nil }
+
+// machineIDFiles is where the machine's id is (machine-id(5); D-Bus specification,
+// "UUIDs").
+var machineIDFiles = []string{"/etc/machine-id", "/var/lib/dbus/machine-id"}
+
+// machineID serves org.freedesktop.DBus.Peer.GetMachineId.
+func machineID(context.Context, *call) ([]any, error) {
+	const length = 32 // hexadecimal digits
+	for _, name := range machineIDFiles {
+		if text, err := os.ReadFile(name); err == nil && len(text) >= length {
+			return []any{string(text[:length])}, nil
 		}
 	}
-	return []any{&call{server: m.object.server, object: m.object, sender: sender, args: args}}, nil
+	return nil, &dbus.Error{Name: "org.freedesktop.DBus.Error.FileNotFound", Body: []any{"this machine has no id"}}
 }
-
-// Call serves a call that DecodeArguments has made.
-func (m *boundMethod) Call(args ...any) ([]any, error) {
-	c := args[0].(*call)
-	caller, err := c.server.callers.enter(c.sender)
-	if err != nil {
-		return m.fail(err)
-	}
-	defer c.server.callers.leave(caller)
-	results, err := m.serve(caller.ctx, c)
-	if err != nil {
-		return m.fail(err)
-	}
-	return results, nil
-}
-
-// What else dbus.Method asks for is for the library's own decoding.
-func (m *boundMethod) NumArguments() int     { return 0 }
-func (m *boundMethod) NumReturns() int       { return 0 }
-func (m *boundMethod) ArgumentValue(int) any { return nil }
-func (m *boundMethod) ReturnValue(int) any   { return nil }

@@ -137,7 +137,8 @@ func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, e
 	if host, err := s.names.share(name); host != nil || err != nil {
 		return host, err
 	}
-	conn, err := Dial(ctx, ConnConfig{Address: s.names.address})
+	objects := newObjects()
+	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, take: s.take(&objects)})
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ const (
 	managerInterface        = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Manager"
 )
 
-// object is what lives at a path. It implements dbus.ServerObject.
+// object is what lives at a path.
 type object struct {
 	server     *Server
 	within     *objects // from objects.add on
@@ -65,40 +65,19 @@ func newObject(s *Server, path dbus.ObjectPath, interfaces ...string) *object {
 	return o
 }
 
-// LookupInterface finds an interface; "" is all of them together.
-func (o *object) LookupInterface(name string) (dbus.Interface, bool) {
-	if name == "" {
-		return allMethods{o}, true
-	}
-	set, ok := o.sets[name]
-	return set, ok
-}
-
 // methodSet is the methods of an interface by member.
 type methodSet map[string]*boundMethod
 
-// LookupMethod implements dbus.Interface.
-func (s methodSet) LookupMethod(member string) (dbus.Method, bool) {
-	m, ok := s[member]
-	return m, ok
-}
-
-// allMethods finds a member for a call that names no interface, in the first
-// of the object's interfaces that has it. Manager must be named: the rules that a
-// message bus has for an interface do not hold for such a call.
-type allMethods struct{ *object }
-
-// LookupMethod implements dbus.Interface.
-func (a allMethods) LookupMethod(member string) (dbus.Method, bool) {
-	for _, name := range a.interfaces {
-		if name == managerInterface {
-			continue
-		}
-		if m, ok := a.sets[name].LookupMethod(member); ok {
-			return m, true
+// anyMethod finds a member for a call that names no interface, in the first of the
+// object's interfaces that has it. Manager must be named: the rules that a message bus
+// has for an interface do not hold for such a call.
+func (o *object) anyMethod(member []byte) *boundMethod {
+	for _, name := range o.interfaces {
+		if m := o.sets[name][string(member)]; m != nil && name != managerInterface {
+			return m
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // objects is all objects of a connection by path, and its buses by channel
@@ -107,18 +86,29 @@ type objects struct {
 	mu       sync.RWMutex
 	paths    map[dbus.ObjectPath]*object
 	channels map[uint8]*BusObject
+
+	peer methodSet // of all paths
 }
 
 func newObjects() objects {
-	return objects{paths: make(map[dbus.ObjectPath]*object), channels: make(map[uint8]*BusObject)}
+	return objects{paths: make(map[dbus.ObjectPath]*object), channels: make(map[uint8]*BusObject), peer: newPeer()}
 }
 
-// LookupObject implements dbus.Handler.
-func (o *objects) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
+func newPeer() methodSet {
+	peer := make(methodSet)
+	for _, m := range methods() {
+		if m.iface == peerInterface {
+			peer[m.member] = &boundMethod{method: m}
+		}
+	}
+	return peer
+}
+
+// at is the object at a path, nil when there is none.
+func (o *objects) at(path []byte) *object {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	found, ok := o.paths[path]
-	return found, ok
+	return o.paths[dbus.ObjectPath(path)]
 }
 
 // channel is the bus with an index, nil when there is none.

@@ -20,7 +20,7 @@ func TestPulseOfAStream(t *testing.T) {
 				ours, theirs := net.Pipe()
 				s := newStream(ours)
 				free := make(chan struct{})
-				s.take = func(*stream, wireMessage) bool { <-free; return true }
+				s.take = func(*stream, *wireMessage) bool { <-free; return true }
 				ended := make(chan struct{})
 				go func() {
 					defer close(ended)

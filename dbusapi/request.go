@@ -1,7 +1,6 @@
 package dbusapi
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/godbus/dbus/v5"
@@ -10,42 +9,141 @@ import (
 	"ipmbd/ipmi"
 )
 
-// sendRequest serves xyz.openbmc_project.Ipmi.Channel.Ipmb.sendRequest.
-func sendRequest(ctx context.Context, c *call) ([]any, error) {
-	return c.exchange(ctx, c.request())
+// Types of the methods that send.
+const (
+	requestSignature   = "yyyyay"
+	optionsSignature   = "yyyyaya{sv}"
+	broadcastSignature = "yyyay"
+	responseSignature  = "(iyyyyay)"
+)
+
+// requestArgs is the first five arguments of a method that sends a request: a channel
+// or a responder, and what is to be sent. data is a view.
+type requestArgs struct {
+	to, netFn, lun, cmd byte
+	data                []byte
 }
 
-// sendRequestWithOptions serves the method of that name.
-func sendRequestWithOptions(ctx context.Context, c *call) ([]any, error) {
-	req := c.request()
-	for name, value := range c.args[5].(map[string]dbus.Variant) {
-		if err := setOption(&req, name, value); err != nil {
-			return nil, err
+// parseArgs reads arguments of the types yyyyay, and gives what follows them.
+func parseArgs(m *wireMessage) (args requestArgs, rest []byte, ok bool) {
+	if len(m.body) < 4 {
+		return requestArgs{}, nil, false
+	}
+	data, rest, ok := m.order.bytesIn(m.body[4:])
+	return requestArgs{m.body[0], m.body[1], m.body[2], m.body[3], data}, rest, ok
+}
+
+// errArgs: the body of a message is not of the types that its header says, which no
+// message bus lets pass.
+var errArgs = &dbus.Error{Name: errorInvalidArgs, Body: []any{"the message cannot be read"}}
+
+// parseRequest reads the arguments of sendRequest of a bus.
+func parseRequest(x *busCall, m *wireMessage) error {
+	rest, err := x.parseRequest(m)
+	if err == nil && len(rest) > 0 {
+		return errArgs
+	}
+	return err
+}
+
+// parseRequest reads responder, netFn, lun, cmd and data.
+func (x *busCall) parseRequest(m *wireMessage) (rest []byte, err error) {
+	args, rest, ok := parseArgs(m)
+	if !ok {
+		return nil, errArgs
+	}
+	responder := ipmi.Address(args.to)
+	if responder != 0 && !responder.IsSlave() {
+		return nil, fmt.Errorf("%w: responder %v: an 8-bit address is even", ipmb.ErrInvalid, responder)
+	}
+	x.request = ipmb.Request{
+		Responder: responder,
+		NetFn:     ipmi.NetFn(args.netFn),
+		LUN:       ipmi.LUN(args.lun),
+		Command:   ipmi.Command(args.cmd),
+		Data:      args.data,
+	}
+	return rest, checkRequest(x.request.NetFn, x.request.LUN, 0)
+}
+
+// parseRequestWithOptions reads the same and options, a{sv}.
+func parseRequestWithOptions(x *busCall, m *wireMessage) error {
+	rest, err := x.parseRequest(m)
+	if err != nil {
+		return err
+	}
+	if err := x.parseOptions(m.order, rest, len(m.body)-len(rest)); err != nil {
+		return err
+	}
+	return checkRequest(x.request.NetFn, x.request.LUN, x.request.RequesterLUN)
+}
+
+// parseOptions reads a dictionary that is all of b, which begins at an offset of the
+// body.
+func (x *busCall) parseOptions(order byteOrder, b []byte, offset int) error {
+	r := wireReader{order: order, b: b, offset: offset}
+	length := int(r.uint32())
+	if length == 0 && !r.failed {
+		return nil
+	}
+	r.align(8)
+	if r.failed || length != len(r.b) {
+		return errArgs
+	}
+	for len(r.b) > 0 && !r.failed {
+		r.align(8)
+		name, signature := r.string(), r.signature()
+		if r.failed {
+			break
+		}
+		if err := setOption(&x.request, string(name), string(signature), &r); err != nil {
+			return err
 		}
 	}
-	return c.exchange(ctx, req)
+	if r.failed {
+		return errArgs
+	}
+	return nil
 }
 
-// request reads the first five arguments: responder, netFn, lun, cmd, data.
-func (c *call) request() ipmb.Request {
-	return ipmb.Request{
-		Responder: ipmi.Address(c.args[0].(byte)),
-		NetFn:     ipmi.NetFn(c.args[1].(byte)),
-		LUN:       ipmi.LUN(c.args[2].(byte)),
-		Command:   ipmi.Command(c.args[3].(byte)),
-		Data:      c.args[4].([]byte),
-	}
-}
-
-func (c *call) exchange(ctx context.Context, req ipmb.Request) ([]any, error) {
-	if req.Responder != 0 && !req.Responder.IsSlave() {
-		return nil, fmt.Errorf("%w: responder %v: an 8-bit address is even", ipmb.ErrInvalid, req.Responder)
-	}
-	res, err := c.object.bus.do(ctx, req)
+// replyAnswer makes the reply to sendRequest: yay or an error.
+func (x *busCall) replyAnswer(r ipmi.Response, err error) []byte {
 	if err != nil {
-		return nil, err
+		return x.to.errorIn(x.reply, asDBusError(err))
 	}
-	return []any{byte(res.Code), res.Data}, nil
+	h := x.to.header("yay")
+	b := append(h.marshalIn(x.reply), byte(r.Code))
+	return finish(appendBytes(b, r.Data))
+}
+
+// parseBroadcast reads netFn, lun, cmd and data.
+func parseBroadcast(x *busCall, m *wireMessage) error {
+	if len(m.body) < 4 {
+		return errArgs
+	}
+	data, rest, ok := m.order.bytesIn(m.body[4:])
+	if !ok || len(rest) > 0 {
+		return errArgs
+	}
+	x.request = ipmb.Request{
+		NetFn:        ipmi.NetFn(m.body[0]),
+		RequesterLUN: ipmi.LUN(m.body[1]),
+		Command:      ipmi.Command(m.body[2]),
+		Data:         data,
+	}
+	return checkBroadcast(&x.request)
+}
+
+// checkBroadcast is checkRequest for a broadcast, which has one LUN.
+func checkBroadcast(req *ipmb.Request) error { return checkRequest(req.NetFn, req.RequesterLUN, 0) }
+
+// replyNothing makes the reply to sendBroadcast.
+func (x *busCall) replyNothing(_ ipmi.Response, err error) []byte {
+	if err != nil {
+		return x.to.errorIn(x.reply, asDBusError(err))
+	}
+	h := x.to.header("")
+	return finish(h.marshalIn(x.reply))
 }
 
 // options is the table of options of a request. The value that set gets is of
@@ -74,19 +172,14 @@ type option struct {
 	set       func(*ipmb.Request, any) error
 }
 
-func setOption(req *ipmb.Request, name string, value dbus.Variant) error {
+// setOption reads the value of an option.
+func setOption(req *ipmb.Request, name, signature string, r *wireReader) error {
 	o, known := options()[name]
 	if !known {
 		return fmt.Errorf("%w: option %q is not known", ipmb.ErrInvalid, name)
 	}
-	if got := value.Signature().String(); got != o.signature {
-		return fmt.Errorf("%w: option %q is of type '%s', not '%s'", ipmb.ErrInvalid, name, o.signature, got)
+	if signature != o.signature {
+		return fmt.Errorf("%w: option %q is of type '%s', not '%s'", ipmb.ErrInvalid, name, o.signature, signature)
 	}
-	return o.set(req, value.Value())
-}
-
-// sendBroadcast serves xyz.openbmc_project.Ipmi.Channel.Ipmb.sendBroadcast.
-func sendBroadcast(ctx context.Context, c *call) ([]any, error) {
-	return nil, c.object.bus.broadcast(ctx,
-		ipmi.NetFn(c.args[0].(byte)), ipmi.LUN(c.args[1].(byte)), ipmi.Command(c.args[2].(byte)), c.args[3].([]byte))
+	return o.set(req, r.basic(o.signature))
 }

@@ -43,13 +43,17 @@ type Server struct {
 	conn    *Conn
 	objects objects
 	callers *callers
-	names   *names
-	log     *SystemLog
-	system  *System
-	power   *Power
-	router  *router
-	events  events
-	storage atomic.Pointer[ipmi.Mux] // nil until ServeStorage
+	calls   sync.Pool // of *busCall
+	// backlogs is the calls that wait to be served.
+	backlogs *backlogs
+	waits    sync.WaitGroup // goroutines that wait for buses
+	names    *names
+	log      *SystemLog
+	system   *System
+	power    *Power
+	router   *router
+	events   events
+	storage  atomic.Pointer[ipmi.Mux] // nil until ServeStorage
 	// answerers are clients that answer by signals.
 	answerers answerers
 
@@ -94,11 +98,12 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		changed:  make(chan struct{}, 1),
 		commands: make(chan command, maxCommands),
 	}
+	s.backlogs = newBacklogs(s)
 	s.SetSignalNames(config.SignalNames)
 	// Ids are not used again after a restart either.
 	s.ids.Store(uint64(time.Now().UnixNano()))
 	s.addBase()
-	conn, err := Dial(ctx, ConnConfig{Address: config.Address, Objects: &s.objects, Signal: s.receiveSignal, take: s.takeRequest})
+	conn, err := Dial(ctx, ConnConfig{Address: config.Address, Signal: s.receiveSignal, take: s.take(&s.objects)})
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +166,10 @@ func (s *Server) NewBus(name string, index uint8, maxCalls int) (*BusObject, err
 func (s *Server) AddBus(o *BusObject, bus Bus) error {
 	o.bus = bus
 	o.told = bus.Properties()
+	if b, ok := bus.(Beginner); ok {
+		o.opening.Store(new(opening))
+		s.waits.Go(func() { o.open(s.callers.base, b.Begun()) })
+	}
 	exported := newObject(s, o.path, busObjectInterface)
 	exported.bus = o
 	if !s.objects.add(exported) {
@@ -233,6 +242,8 @@ func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		s.callers.close()
 		err = errors.Join(s.log.close(), s.system.close(), s.names.close())
+		s.backlogs.close()
+		s.waits.Wait()
 	})
 	return err
 }

@@ -13,6 +13,7 @@ type wireMessage struct {
 	sender, signature              []byte
 
 	body []byte // nil when it did not fit into the buffer
+	raw  []byte // all of the message, or as much as did fit
 }
 
 // parseMessage reads the message that b begins with; its body may be cut off.
@@ -21,6 +22,7 @@ func parseMessage(b []byte) (m wireMessage, ok bool) {
 	if len(b) < wireFixed || b[3] != wireVersion {
 		return m, false
 	}
+	m.raw = b
 	m.order, m.kind, m.flags = byteOrder(b[0]), b[1], b[2]
 	if m.order != littleEndian && m.order != bigEndian {
 		return m, false
@@ -121,10 +123,84 @@ func signatureIn(b []byte) ([]byte, bool) {
 	return b[1 : 1+int(b[0])], true
 }
 
+// bytesIn is the array of bytes that b begins with, and what follows it.
+func (o byteOrder) bytesIn(b []byte) (array, rest []byte, ok bool) {
+	if len(b) < 4 || uint64(len(b)-4) < uint64(o.uint32(b)) {
+		return nil, nil, false
+	}
+	end := 4 + int(o.uint32(b))
+	return b[4:end], b[end:], true
+}
+
 // bytesOf is the array of bytes that is all of b.
 func (o byteOrder) bytesOf(b []byte) ([]byte, bool) {
-	if len(b) < 4 || uint64(len(b)-4) != uint64(o.uint32(b)) {
-		return nil, false
+	array, rest, ok := o.bytesIn(b)
+	return array, ok && len(rest) == 0
+}
+
+// wireReader reads values one after the other. What follows the end is failed, and
+// zero.
+type wireReader struct {
+	order  byteOrder
+	b      []byte // what is left
+	offset int    // of b in its body
+	failed bool
+}
+
+// take takes n bytes.
+func (r *wireReader) take(n int) []byte {
+	if n > len(r.b) {
+		r.failed = true
+		r.b = nil
+		return nil
 	}
-	return b[4:], true
+	taken := r.b[:n]
+	r.b = r.b[n:]
+	r.offset += n
+	return taken
+}
+
+// align goes on to a multiple of n bytes.
+func (r *wireReader) align(n int) { r.take(-r.offset & (n - 1)) }
+
+func (r *wireReader) uint32() uint32 {
+	r.align(4)
+	b := r.take(4)
+	if b == nil {
+		return 0
+	}
+	return r.order.uint32(b)
+}
+
+func (r *wireReader) string() []byte { return r.text(uint64(r.uint32())) }
+
+func (r *wireReader) signature() []byte {
+	b := r.take(1)
+	if b == nil {
+		return nil
+	}
+	return r.text(uint64(b[0]))
+}
+
+// text takes a text and the zero behind it.
+func (r *wireReader) text(length uint64) []byte {
+	b := r.take(int(min(length+1, uint64(len(r.b)+1))))
+	if b == nil {
+		return nil
+	}
+	return b[:len(b)-1]
+}
+
+// basic is a value of one of the types y, b and u.
+func (r *wireReader) basic(signature string) any {
+	switch signature {
+	case "y":
+		if b := r.take(1); b != nil {
+			return b[0]
+		}
+		return byte(0)
+	case "b":
+		return r.uint32() != 0
+	}
+	return r.uint32()
 }

@@ -100,8 +100,8 @@ func TestCallsAreReadAsTheLibraryWroteThem(t *testing.T) {
 				string(m.iface) != legacyInterface || string(m.member) != "sendRequest" || string(m.signature) != requestSignature {
 				t.Fatalf("%s: %+v, %v", name, m, ok)
 			}
-			args, ok := parseRequest(&m)
-			if !ok || args.channel != 1 || args.netFn != 6 || args.lun != 2 || args.cmd != 0x25 || !bytes.Equal(args.data, data) {
+			args, rest, ok := parseArgs(&m)
+			if !ok || len(rest) > 0 || args.to != 1 || args.netFn != 6 || args.lun != 2 || args.cmd != 0x25 || !bytes.Equal(args.data, data) {
 				t.Fatalf("%s: %+v, %v", name, args, ok)
 			}
 		}
@@ -215,7 +215,7 @@ func FuzzParseMessage(f *testing.F) {
 		if !ok {
 			return
 		}
-		args, isRequest := parseRequest(&m)
+		args, rest, isRequest := parseArgs(&m)
 		result := parseExecuted(&m)
 		// What the library reads as well must read the same.
 		msg, err := dbus.DecodeMessage(bytes.NewReader(b))
@@ -235,8 +235,8 @@ func FuzzParseMessage(f *testing.F) {
 			if text, ok := first(msg.Body).(string); ok && text != m.errorText() {
 				t.Errorf("%q is not %q", m.errorText(), text)
 			}
-		case string(m.signature) == requestSignature && isRequest:
-			want := []any{args.channel, args.netFn, args.lun, args.cmd, args.data}
+		case string(m.signature) == requestSignature && isRequest && len(rest) == 0:
+			want := []any{args.to, args.netFn, args.lun, args.cmd, args.data}
 			if diff := cmp.Diff(want, msg.Body); diff != "" {
 				t.Error(diff)
 			}
@@ -248,11 +248,4 @@ func FuzzParseMessage(f *testing.F) {
 			}
 		}
 	})
-}
-
-func first(args []any) any {
-	if len(args) == 0 {
-		return nil
-	}
-	return args[0]
 }

@@ -146,7 +146,7 @@ func (c *Call) SendBy(ctx context.Context, req *Request, exchange func(context.C
 	ctx, abandon := context.WithCancel(ctx)
 	c.abandon = abandon
 	copied := *req
-	copied.Data = append([]byte(nil), req.Data...)
+	copied.Data = append([]byte{}, req.Data...)
 	go func() {
 		defer abandon()
 		c.done(exchange(ctx, copied))

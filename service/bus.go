@@ -153,6 +153,7 @@ func (b *engineBus) connect(ctx context.Context) error {
 // Run implements Bus.
 func (b *engineBus) Run(ctx context.Context) {
 	defer close(b.over)
+	defer b.begin() // Calls that wait find that it is over.
 	var retry backoff
 	for ctx.Err() == nil {
 		begin := time.Now()
@@ -256,10 +257,7 @@ func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, er
 		req.Responder = b.config.RemoteAddress
 	}
 	res, err := b.engine.Do(ctx, req)
-	if b.log.Core().Enabled(zap.DebugLevel) {
-		b.log.Debug("request sent", zap.Stringer("addr", req.Responder), zap.String("netfn", hexByte(req.NetFn)),
-			zap.String("cmd", hexByte(req.Command)), zap.Stringer("cc", res.Code), zap.Error(err))
-	}
+	b.Sent(&req, res, err)
 	return res, err
 }
 
@@ -283,7 +281,25 @@ func (b *engineBus) awaitBegun(ctx context.Context) error {
 }
 
 // Send implements dbusapi.Sender.
-func (b *engineBus) Send(c *ipmb.Call, req *ipmb.Request) error { return b.engine.Send(c, req) }
+func (b *engineBus) Send(c *ipmb.Call, req *ipmb.Request) error {
+	if req.Responder == 0 {
+		req.Responder = b.config.RemoteAddress
+	}
+	return b.engine.Send(c, req)
+}
+
+// Sent implements dbusapi.Watcher.
+func (b *engineBus) Sent(req *ipmb.Request, res ipmi.Response, err error) {
+	if b.log.Core().Enabled(zap.DebugLevel) {
+		b.log.Debug("request sent", zap.Stringer("addr", req.Responder), zap.String("netfn", hexByte(req.NetFn)),
+			zap.String("cmd", hexByte(req.Command)), zap.Stringer("cc", res.Code), zap.Error(err))
+	}
+}
+
+// StartBroadcast implements dbusapi.Broadcaster.
+func (b *engineBus) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	return b.engine.StartBroadcast(done, netFn, lun, cmd, data)
+}
 
 // Broadcast implements dbusapi.Bus.
 func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {

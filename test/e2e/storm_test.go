@@ -163,7 +163,7 @@ func nothingIsLeft(t *testing.T, d *daemon) {
 	if !strings.Contains(dump, "ipmb.(*Engine).transmit") {
 		t.Fatal("no dump of the goroutines")
 	}
-	for _, busy := range []string{"ipmb.(*Engine).Do", "dbusapi.(*boundMethod).Call", "dbusapi.(*Server).exchange"} {
+	for _, busy := range []string{"ipmb.(*Engine).Do", "dbusapi.(*backlogs).run", "dbusapi.(*BusObject).open"} {
 		if left := strings.Count(dump, busy+"("); left > 0 {
 			t.Errorf("%d goroutines are still in %s", left, busy)
 		}

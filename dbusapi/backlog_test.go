@@ -1,0 +1,318 @@
+package dbusapi
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/ipmi"
+)
+
+// slowManager reloads when it is told to.
+type slowManager struct {
+	fakeManager
+	began, free chan struct{}
+}
+
+func newSlowManager() *slowManager {
+	return &slowManager{began: make(chan struct{}, maxActs+1), free: make(chan struct{})}
+}
+
+func (m *slowManager) Reload(ctx context.Context) error {
+	m.began <- struct{}{}
+	select {
+	case <-m.free:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// A sender has its bound, beyond which it is refused at once. Others are served
+// meanwhile, and so are its calls to buses and its reads of no others.
+func TestBacklogOfASenderIsBounded(t *testing.T) {
+	m := newSlowManager()
+	r := newRig(t, Config{Manager: m})
+	c := newCrowd(t, r)
+	c.add(0, BasePath, managerInterface, "Reload")
+	c.send()
+	<-m.began
+	const beyond = 20
+	refused := make(map[uint32]bool)
+	for n := range maxBacklog + beyond - 1 {
+		serial := c.add(0, bus4, introspectableInterface, "Introspect")
+		if n >= maxBacklog-1 {
+			refused[serial] = true
+		}
+	}
+	c.send()
+	for range beyond {
+		serial, msg := c.reply()
+		if !refused[serial] || msg.Headers[dbus.FieldErrorName].Value() != errorLimits {
+			t.Fatalf("%v", msg)
+		}
+	}
+	c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
+	c.send()
+	if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply {
+		t.Errorf("a call to a bus: %v", msg)
+	}
+	if _, err := r.call(t, bus4, introspectableInterface, "Introspect"); err != nil {
+		t.Errorf("another sender: %v", err)
+	}
+	close(m.free)
+	for range maxBacklog {
+		if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply {
+			t.Errorf("%v", msg)
+		}
+	}
+}
+
+// All senders together have a bound too, of which each leaves room to the next.
+func TestBacklogsAreBounded(t *testing.T) {
+	m := newSlowManager()
+	r := newRig(t, Config{Manager: m})
+	long := strings.Repeat("x", maxMessage/2)
+	var crowds []*crowd
+	for range 4 {
+		c := newCrowd(t, r)
+		c.add(0, BasePath, managerInterface, "Reload")
+		for range maxBacklogs / len(long) {
+			c.add(wireNoReply, BasePath, managerInterface, "AddBus", long)
+		}
+		c.send()
+		<-m.began
+		crowds = append(crowds, c)
+	}
+	for _, c := range crowds { // what was sent has arrived when a later call is refused
+		c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
+		c.send()
+		if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply {
+			t.Errorf("%v", msg)
+		}
+	}
+	r.server.backlogs.mu.Lock()
+	bytes := r.server.backlogs.bytes
+	r.server.backlogs.mu.Unlock()
+	if bytes > maxBacklogs || bytes < maxBacklogs*3/4 {
+		t.Errorf("%d bytes wait", bytes)
+	}
+	if _, err := r.call(t, BasePath, managerInterface, "AddBus", "{}"); err != nil {
+		t.Errorf("another sender: %v", err)
+	}
+	close(m.free)
+}
+
+func TestCallsOfASenderThatLeftAreDropped(t *testing.T) {
+	m := newSlowManager()
+	r := newRig(t, Config{Manager: m})
+	c := newCrowd(t, r)
+	c.add(0, BasePath, managerInterface, "Reload")
+	for range 10 {
+		c.add(0, BasePath, managerInterface, "AddBus", "{}")
+	}
+	c.send()
+	<-m.began
+	c.leave()
+	for {
+		_, _ = r.call(t, "/", peerInterface, "Ping")
+		r.server.backlogs.mu.Lock()
+		left := len(r.server.backlogs.senders)
+		r.server.backlogs.mu.Unlock()
+		if left == 0 {
+			break
+		}
+	}
+	if len(m.asked) > 0 {
+		t.Errorf("%d calls were served", len(m.asked))
+	}
+	r.server.conn.stream.replies.wait(t.Context())
+}
+
+// What calls get that want no reply: none of any kind, whatever is wrong with them.
+func TestNoReplyIsNone(t *testing.T) {
+	r := newRig(t, Config{Manager: new(fakeManager)})
+	r.fake.fail(map[ipmi.Command]error{2: ipmi.ErrTooSlow})
+	c := newCrowd(t, r)
+	for _, path := range []dbus.ObjectPath{BasePath, bus4, "/", "/no/such/path"} {
+		for _, m := range methods() {
+			for _, iface := range []string{m.iface, "", "no.such.interface"} {
+				c.add(wireNoReply, path, iface, m.member)
+				c.add(wireNoReply, path, iface, m.member, argsOf(t, m.in)...)
+				c.add(wireNoReply, path, iface, "NoSuchMember")
+			}
+		}
+	}
+	for range 2 * maxBacklog { // more than are kept
+		c.add(wireNoReply, BasePath, managerInterface, "Reload")
+	}
+	c.add(wireNoReply, BasePath, legacyInterface, "sendRequest", byte(99), byte(6), byte(0), byte(1), []byte{})
+	c.add(wireNoReply, BasePath, legacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), []byte{})
+	c.add(wireNoReply, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), []byte{})
+	c.add(wireNoReply, BasePath, legacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), make([]byte, maxMessage))
+	c.send()
+	for range 2 { // the second is served after all that waits
+		last := c.add(0, BasePath, managerInterface, "Reload")
+		c.send()
+		for {
+			serial, msg := c.reply()
+			if serial != last {
+				t.Fatalf("%v", msg)
+			}
+			if msg.Type == dbus.TypeMethodReply {
+				break
+			}
+			last = c.add(0, BasePath, managerInterface, "Reload") // refused: as many wait
+			c.send()
+		}
+	}
+}
+
+// argsOf is arguments of a signature, as good as any.
+func argsOf(t *testing.T, signature string) []any {
+	known := map[string][]any{
+		"":                 {},
+		"s":                {""},
+		"o":                {bus4},
+		"ss":               {"", "Nothing"},
+		"ssv":              {"", "Tries", dbus.MakeVariant("x")},
+		"yay":              {byte(1), []byte{}},
+		"tyay":             {uint64(1), byte(0), []byte{}},
+		requestSignature:   {byte(0), byte(6), byte(0), byte(2), []byte{}},
+		broadcastSignature: {byte(6), byte(0), byte(2), []byte{}},
+		optionsSignature:   {byte(0), byte(6), byte(0), byte(2), []byte{}, map[string]dbus.Variant{"nothing": dbus.MakeVariant("x")}},
+		"yyyyyay":          {byte(0), byte(6), byte(0), byte(2), byte(0), []byte{}},
+		"oa(yyuu)":         {dbus.ObjectPath("/"), []commandRow{{6, 1, 0, 1}}},
+	}
+	args, ok := known[signature]
+	if !ok {
+		t.Fatalf("no arguments of the types %q", signature)
+	}
+	return args
+}
+
+// Each call that wants a reply has exactly one.
+func TestEachCallHasOneReply(t *testing.T) {
+	r := newRig(t, Config{Manager: new(fakeManager)})
+	c := newCrowd(t, r)
+	owed := make(map[uint32]string)
+	ask := func(path dbus.ObjectPath, iface, member string, args ...any) {
+		owed[c.add(0, path, iface, member, args...)] = fmt.Sprint(path, " ", iface, " ", member)
+	}
+	for _, path := range []dbus.ObjectPath{BasePath, bus4, "/no/such/path"} {
+		for _, m := range methods() {
+			for _, iface := range []string{m.iface, "", "no.such.interface"} {
+				ask(path, iface, m.member)
+				ask(path, iface, m.member, argsOf(t, m.in)...)
+			}
+		}
+		ask(path, peerInterface, "NoSuchMember")
+		c.send()
+	}
+	for len(owed) > 0 {
+		serial, msg := c.reply()
+		if owed[serial] == "" {
+			t.Fatalf("a reply that nobody waits for: %v", msg)
+		}
+		delete(owed, serial)
+	}
+	r.server.conn.stream.replies.wait(t.Context())
+	if n := r.server.conn.stream.replies.owed; n != 0 {
+		t.Errorf("%d replies are owed", n)
+	}
+}
+
+// A reply is shared by the calls that had arrived when it was begun, and by no other.
+func TestRepliesAreSharedByTheCallsBeforeThem(t *testing.T) {
+	count := 0
+	m := &boundMethod{object: &object{}, method: method{iface: "a.b", member: "C", out: "s", how: reads,
+		serve: func(context.Context, *call) ([]any, error) {
+			count++
+			return []any{strings.Repeat(string(rune('a'+count)), minShared)}, nil
+		}, fail: errorReply}}
+	s := &Server{callers: newCallers(t.Context(), 10), backlogs: &backlogs{arrived: 3}}
+	defer s.callers.close()
+	raw := encodeCall(t, binary.LittleEndian, ":1.5")
+	shared := make(sharedReplies)
+	for _, tt := range []struct {
+		number, arrived uint64
+		made            int
+	}{{1, 3, 1}, {2, 4, 1}, {3, 5, 1}, {4, 5, 2}, {5, 9, 2}, {6, 9, 3}} {
+		s.backlogs.arrived = tt.arrived
+		body, err := shared.body(s, &waitingCall{raw: raw, number: tt.number}, ":1.5", m)
+		if err != nil || count != tt.made || body[4] != byte('a'+count) {
+			t.Errorf("call %d: made %d times, want %d; %v", tt.number, count, tt.made, err)
+		}
+	}
+}
+
+func TestSharedRepliesAreFew(t *testing.T) {
+	m := &boundMethod{object: &object{}, method: method{how: reads, fail: errorReply,
+		serve: func(context.Context, *call) ([]any, error) { return []any{strings.Repeat("x", minShared)}, nil }}}
+	s := &Server{callers: newCallers(t.Context(), 10), backlogs: new(backlogs)}
+	defer s.callers.close()
+	shared := make(sharedReplies)
+	for n := range 5 * maxShared {
+		raw := encodeCall(t, binary.LittleEndian, ":1.5", fmt.Sprint(n))
+		if _, err := shared.body(s, &waitingCall{raw: raw, number: 1}, ":1.5", m); err != nil || len(shared) > maxShared {
+			t.Errorf("%d are kept, %v", len(shared), err)
+		}
+	}
+}
+
+// The bodies that we make are what the library reads.
+func TestValuesAreWhatTheLibraryReads(t *testing.T) {
+	for _, value := range []any{
+		byte(1), true, false, int32(-5), uint32(5), int64(-6), uint64(6), "text", dbus.ObjectPath("/a"), []byte{1, 2, 3}, []byte{},
+		dbus.MakeVariant(byte(1)), dbus.MakeVariant("text"), dbus.MakeVariant(map[string]uint64{"a": 1, "bcd": 2}),
+		map[string]uint64{}, map[string]dbus.Variant{"a": dbus.MakeVariant(true), "b": dbus.MakeVariant(uint64(1))},
+		propertyMaps{"a": {"b": dbus.MakeVariant("c")}, "d": {}},
+		map[dbus.ObjectPath]propertyMaps{"/a": {"b": {"c": dbus.MakeVariant(uint64(1))}}, "/bcd": {}},
+		[]handlerRow{{":1.5", "/a", 1, 2, 3, 4}, {":1.55", "/ab", 1, 2, 3, 4}}, []handlerRow{}, []commandRow{{1, 2, 3, 4}, {5, 6, 7, 8}},
+	} {
+		for offset := range 9 { // of the value in the body
+			values := []any{}
+			for range offset {
+				values = append(values, byte(9))
+			}
+			values = append(values, value)
+			h := wireHeader{kind: wireReturn, serial: 1, replySerial: 2, signature: dbus.SignatureOf(values...).String()}
+			got := decode(t, finish(appendValues(h.marshal(0), values)))
+			want := decode(t, encode(t, binary.LittleEndian, &dbus.Message{Type: dbus.TypeMethodReply,
+				Headers: map[dbus.HeaderField]dbus.Variant{dbus.FieldReplySerial: dbus.MakeVariant(uint32(2))}, Body: values}))
+			if g, w := fmt.Sprintf("%#v", got.Body), fmt.Sprintf("%#v", want.Body); g != w {
+				t.Errorf("%T at %d: %s, want %s", value, offset, g, w)
+			}
+		}
+	}
+}
+
+// Every read of every object has a reply of the types that it should have.
+func TestReadsHaveTheirTypes(t *testing.T) {
+	r := newRig(t, Config{})
+	for _, path := range []dbus.ObjectPath{"/", BasePath, handlersPath, bus4} {
+		for _, iface := range []string{"", routerInterface, busObjectInterface} {
+			got, err := r.call(t, path, propertiesInterface, "GetAll", iface)
+			if name := errorName(err); err != nil && name != "org.freedesktop.DBus.Error.UnknownInterface" {
+				t.Errorf("GetAll %q of %s: %v", iface, path, err)
+			} else if err == nil {
+				for name, value := range got[0].(map[string]dbus.Variant) {
+					if i := slices.IndexFunc(slices.Concat(busProperties(), routerProperties()), func(p property) bool {
+						return p.name == name && p.signature == value.Signature().String()
+					}); i < 0 {
+						t.Errorf("%s of %s is %s", name, path, value.Signature())
+					}
+				}
+			}
+		}
+	}
+	for _, path := range []dbus.ObjectPath{"/", "/nothing"} {
+		if got, err := r.call(t, path, peerInterface, "GetMachineId"); err != nil || len(got[0].(string)) != 32 {
+			t.Errorf("GetMachineId of %s: %v, %v", path, got, err)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package dbusapi
+
+import (
+	"context"
+	"sync/atomic"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// busCall is a method call that sends to a bus, from when it is read until its reply
+// is written. It is used again for another call. The reading goroutine sends the
+// request, in order of arrival; whoever ends the request sends the reply.
+type busCall struct {
+	server  *Server
+	call    *ipmb.Call
+	request ipmb.Request
+	data    []byte // a copy of the request's, while it waits for its bus to begin
+	object  *BusObject
+	method  *method
+	to      replyTo
+	reply   []byte
+
+	state atomic.Int32 // callWaits and so on
+	users atomic.Int32 // who will use it still: sender and reply
+
+	// Of callers.
+	caller         *caller
+	earlier, later *busCall // of the caller's
+	over           bool     // the request has ended
+	kept           bool     // somebody cancels it: it is not used again
+}
+
+// States of a busCall. The goroutine that sends goes from one of the first three to
+// the next; cancel goes to the last from any.
+const (
+	callWaits int32 = iota
+	callStarts
+	callRuns
+	callCancelled
+)
+
+// startCall serves a call of a method that sends. It does not block.
+func (s *Server) startCall(from *stream, m *wireMessage, method *boundMethod) {
+	x := s.newCall()
+	x.object, x.method, x.to = method.object.bus, &method.method, from.replyTo(m)
+	if err := s.callers.enterCall(m.sender, x); err != nil {
+		x.to.destination = string(m.sender)
+		x.to.send(x.method.reply(x, ipmi.Response{}, err), nil)
+		return
+	}
+	err := method.parse(x, m)
+	if err == nil {
+		err = x.object.start(x)
+	}
+	if err != nil {
+		x.fail(err)
+	}
+}
+
+// newCall is a call of nobody yet.
+func (s *Server) newCall() *busCall {
+	x, _ := s.calls.Get().(*busCall)
+	if x == nil {
+		x = &busCall{server: s}
+		x.call = ipmb.NewCall(x.done)
+	}
+	x.over = false
+	x.request = ipmb.Request{}
+	x.users.Store(2)
+	x.state.Store(callWaits)
+	return x
+}
+
+// fail ends a call that is not sent.
+func (x *busCall) fail(err error) {
+	x.ended(ipmi.Response{}, err)
+	x.unuse()
+}
+
+// begin is why a call is not to be sent any more, if it is not.
+func (x *busCall) begin() error {
+	if !x.state.CompareAndSwap(callWaits, callStarts) {
+		return context.Canceled
+	}
+	return nil
+}
+
+// begun ends what begin has begun, when the call is sent.
+func (x *busCall) begun() {
+	if !x.state.CompareAndSwap(callStarts, callRuns) {
+		x.call.Cancel()
+		x.ended(ipmi.Response{}, context.Canceled)
+	}
+	x.unuse()
+}
+
+// cancel ends a call whose caller has left, or the server. What is sent ends with the
+// bus, but for a broadcast, which cannot be taken back.
+func (x *busCall) cancel() {
+	switch x.state.Swap(callCancelled) {
+	case callStarts:
+		return // begun finds out.
+	case callRuns:
+		x.call.Cancel()
+	}
+	x.ended(ipmi.Response{}, context.Canceled)
+}
+
+// done is told by the bus how the request has ended.
+func (x *busCall) done(r ipmi.Response, err error) {
+	x.object.ended(x, r, err)
+	x.ended(r, err)
+}
+
+// broadcastDone is told by the bus how a broadcast has ended.
+func (x *busCall) broadcastDone(err error) { x.done(ipmi.Response{}, err) }
+
+// ended sends the reply, unless that is done.
+func (x *busCall) ended(r ipmi.Response, err error) {
+	if !x.server.callers.ended(x) {
+		return
+	}
+	if x.to.unwanted {
+		x.leaving()
+		x.left()
+		return
+	}
+	x.reply = x.method.reply(x, r, err)
+	x.to.send(x.reply, x)
+}
+
+// leaving implements receipt: the caller may have the reply, and make another call.
+func (x *busCall) leaving() { x.server.callers.release(x.caller) }
+
+// left implements receipt.
+func (x *busCall) left() { x.unuse() }
+
+// unuse lets another call have the memory when nobody uses it any more.
+func (x *busCall) unuse() {
+	if x.users.Add(-1) == 0 && !x.kept {
+		x.server.calls.Put(x)
+	}
+}

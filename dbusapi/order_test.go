@@ -1,0 +1,350 @@
+package dbusapi
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/i2c"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// engineBus is a bus with an engine on a wire with one responder, 2Ch.
+type engineBus struct {
+	*fakeBus
+	engine *ipmb.Engine
+	begun  chan struct{}
+
+	mu     sync.Mutex
+	frames []ipmb.Frame // as they are written
+}
+
+func newEngineBus(t *testing.T, respond func(request ipmb.Frame, reply func([]byte))) *engineBus {
+	t.Helper()
+	wire := i2c.NewBus()
+	err := wire.Respond(0x2C, func(frame []byte, reply func([]byte)) {
+		if f, err := ipmb.Decode(frame); err == nil && !f.NetFn.IsResponse() {
+			respond(f, reply)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport, err := wire.Attach(0x20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &engineBus{fakeBus: newFakeBus("bus4", 0), engine: ipmb.New(ipmb.Config{}), begun: make(chan struct{})}
+	close(b.begun)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- b.engine.Run(ctx, &recorder{transport, b}) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	for errors.Is(b.engine.Broadcast(ctx, 0x30, 0, 0xFF, nil), ipmb.ErrClosed) {
+	}
+	b.frames = nil
+	return b
+}
+
+// answer answers a request with its data.
+func answer(f ipmb.Frame, reply func([]byte)) {
+	reply(ipmb.Frame{
+		Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
+		Source: f.Destination, SourceLUN: f.DestinationLUN, Sequence: f.Sequence, Command: f.Command, Data: f.Data,
+	}.Append(nil))
+}
+
+// recorder is a transport that notes what is written.
+type recorder struct {
+	i2c.Transport
+	bus *engineBus
+}
+
+func (r *recorder) WriteFrame(frame []byte) error {
+	if f, err := ipmb.Decode(slices.Clone(frame)); err == nil {
+		r.bus.mu.Lock()
+		r.bus.frames = append(r.bus.frames, f)
+		r.bus.mu.Unlock()
+	}
+	return r.Transport.WriteFrame(frame)
+}
+
+func (b *engineBus) Send(c *ipmb.Call, req *ipmb.Request) error {
+	if req.Responder == 0 {
+		req.Responder = 0x2C
+	}
+	return b.engine.Send(c, req)
+}
+
+func (b *engineBus) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	return b.engine.StartBroadcast(done, netFn, lun, cmd, data)
+}
+
+func (b *engineBus) Begun() <-chan struct{} { return b.begun }
+
+// written is the first byte of the data of each frame that was written.
+func (b *engineBus) written() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var data []byte
+	for _, f := range b.frames {
+		data = append(data, f.Data[0])
+	}
+	b.frames = nil
+	return data
+}
+
+// newEngineRig is a rig whose bus has an engine. Its server does not run.
+func newEngineRig(t *testing.T, bus *engineBus) *rig {
+	t.Helper()
+	r := newStoppedRig(t, Config{})
+	r.server.RemoveBus(r.object)
+	r.server.FreeIndex(r.object)
+	r.fake = bus.fakeBus
+	o, err := r.server.NewBus("bus4", 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.AddBus(o, bus); err != nil {
+		t.Fatal(err)
+	}
+	r.object = o
+	return r
+}
+
+// crowd is many calls of one client, and all that it is sent.
+type crowd struct {
+	t    *testing.T
+	conn *Conn
+	raw  chan *dbus.Message
+	b    []byte // the calls
+}
+
+func newCrowd(t *testing.T, r *rig) *crowd {
+	c := &crowd{t: t, conn: dial(t, r.bus, ConnConfig{}), raw: make(chan *dbus.Message, 10000)}
+	c.conn.Eavesdrop(c.raw)
+	t.Cleanup(c.leave)
+	return c
+}
+
+// leave ends the connection. The library must not have the channel when it does.
+func (c *crowd) leave() {
+	c.conn.Eavesdrop(nil)
+	_ = c.conn.Close()
+}
+
+// add adds a call, and returns its serial.
+func (c *crowd) add(flags byte, path dbus.ObjectPath, iface, member string, args ...any) uint32 {
+	c.t.Helper()
+	headers := map[dbus.HeaderField]dbus.Variant{
+		dbus.FieldPath:        dbus.MakeVariant(path),
+		dbus.FieldMember:      dbus.MakeVariant(member),
+		dbus.FieldDestination: dbus.MakeVariant(ServiceName),
+	}
+	if iface != "" {
+		headers[dbus.FieldInterface] = dbus.MakeVariant(iface)
+	}
+	b := encode(c.t, binary.LittleEndian, &dbus.Message{Type: dbus.TypeMethodCall, Headers: headers, Body: args})
+	serial := c.conn.stream.serials.GetSerial()
+	b[2] = flags
+	binary.LittleEndian.PutUint32(b[8:], serial)
+	c.b = append(c.b, b...)
+	return serial
+}
+
+// send sends the calls at once.
+func (c *crowd) send() {
+	c.t.Helper()
+	if err := c.conn.stream.send(c.b); err != nil {
+		c.t.Fatal(err)
+	}
+	c.b = nil
+}
+
+// reply is the next reply, with the serial of its call.
+func (c *crowd) reply() (uint32, *dbus.Message) {
+	for {
+		msg := <-c.raw
+		if msg.Type == dbus.TypeMethodReply || msg.Type == dbus.TypeError {
+			return msg.Headers[dbus.FieldReplySerial].Value().(uint32), msg
+		}
+	}
+}
+
+// The requests of one client go out in the order of its calls, by whichever methods.
+func TestCallsOfAClientAreSentInOrder(t *testing.T) {
+	const bursts, each = 300, 10
+	bus := newEngineBus(t, answer)
+	r := newEngineRig(t, bus)
+	c := newCrowd(t, r)
+	methods := []func(n byte) uint32{
+		func(n byte) uint32 {
+			return c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), n, []byte{n})
+		},
+		func(n byte) uint32 {
+			return c.add(0, bus4, busObjectInterface, "sendRequest", byte(0x2C), byte(0x30), byte(0), n, []byte{n})
+		},
+		func(n byte) uint32 {
+			return c.add(0, bus4, busObjectInterface, "sendRequestWithOptions", byte(0), byte(0x30), byte(0), n, []byte{n},
+				map[string]dbus.Variant{"tries": dbus.MakeVariant(uint32(2))})
+		},
+		func(n byte) uint32 { return c.add(0, bus4, "", "sendRequest", byte(0), byte(0x30), byte(0), n, []byte{n}) },
+	}
+	for burst := range bursts {
+		owed := make(map[uint32]bool)
+		var want []byte
+		for n := range byte(each) {
+			owed[methods[rand.N(len(methods))](n)] = true
+			want = append(want, n)
+		}
+		c.send()
+		for range each {
+			serial, msg := c.reply()
+			if !owed[serial] || msg.Type != dbus.TypeMethodReply {
+				t.Fatalf("burst %d: %v", burst, msg)
+			}
+			delete(owed, serial)
+		}
+		if got := bus.written(); !slices.Equal(got, want) {
+			t.Fatalf("burst %d went out as %v", burst, got)
+		}
+	}
+}
+
+func TestBroadcastsOfAClientAreSentInOrder(t *testing.T) {
+	const each = 50
+	bus := newEngineBus(t, answer)
+	r := newEngineRig(t, bus)
+	c := newCrowd(t, r)
+	var want []byte
+	for n := range byte(each) {
+		c.add(0, bus4, busObjectInterface, "sendBroadcast", byte(0x30), byte(0), n, []byte{n})
+		want = append(want, n)
+	}
+	c.send()
+	for range each {
+		if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply || len(msg.Body) != 0 {
+			t.Fatalf("%v", msg)
+		}
+	}
+	if got := bus.written(); !slices.Equal(got, want) {
+		t.Errorf("they went out as %v", got)
+	}
+}
+
+// Calls that change something are carried out in the order of one client.
+func TestOtherCallsOfAClientAreServedInOrder(t *testing.T) {
+	const each = 100
+	m := new(fakeManager)
+	r := newRig(t, Config{Manager: m})
+	c := newCrowd(t, r)
+	var serials []uint32
+	var want []string
+	for n := range each {
+		serials = append(serials, c.add(0, BasePath, managerInterface, "AddBus", fmt.Sprint(n)))
+		want = append(want, fmt.Sprint("AddBus ", n))
+	}
+	c.send()
+	for _, serial := range serials {
+		if got, msg := c.reply(); got != serial || msg.Type != dbus.TypeMethodReply {
+			t.Fatalf("reply to %d, want %d: %v", got, serial, msg)
+		}
+	}
+	if !slices.Equal(m.asked, want) {
+		t.Errorf("%v", m.asked)
+	}
+}
+
+// A call waits until its bus takes calls, in order, and without a goroutine.
+func TestCallsWaitUntilTheirBusHasBegun(t *testing.T) {
+	const each = 20
+	bus := newEngineBus(t, answer)
+	bus.begun = make(chan struct{})
+	r := newEngineRig(t, bus)
+	c, leaver := newCrowd(t, r), newCrowd(t, r)
+	leaver.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{0xAA})
+	leaver.send()
+	for r.object.inProgress.Load() < 1 {
+		_, _ = r.call(t, "/", peerInterface, "Ping")
+	}
+	leaver.leave()
+	var want []byte
+	for n := range byte(each) {
+		c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), n, []byte{n})
+		want = append(want, n)
+	}
+	c.send()
+	for r.object.inProgress.Load() < each+1 {
+		_, _ = r.call(t, "/", peerInterface, "Ping")
+	}
+	for gone := false; !gone; {
+		_, _ = r.call(t, "/", peerInterface, "Ping")
+		r.server.callers.mu.Lock()
+		gone = r.server.callers.gone.hasName(leaver.conn.Name())
+		r.server.callers.mu.Unlock()
+	}
+	if got := bus.written(); len(got) > 0 {
+		t.Errorf("%v went out before", got)
+	}
+	close(bus.begun)
+	for range each {
+		if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply || msg.Body[0].([]any)[0] != int32(0) {
+			t.Errorf("%v", msg)
+		}
+	}
+	if got := bus.written(); !slices.Equal(got, want) {
+		t.Errorf("they went out as %v", got)
+	}
+	if n := r.object.inProgress.Load(); n != 0 {
+		t.Errorf("%d calls in progress", n)
+	}
+}
+
+func TestCloseEndsCallsThatWaitForTheirBus(t *testing.T) {
+	bus := newEngineBus(t, answer)
+	bus.begun = make(chan struct{})
+	r := newEngineRig(t, bus)
+	c := newCrowd(t, r)
+	c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{1})
+	c.send()
+	for r.object.inProgress.Load() < 1 {
+		_, _ = r.call(t, "/", peerInterface, "Ping")
+	}
+	_ = r.server.Close()
+	if n := r.object.inProgress.Load(); n != 0 {
+		t.Errorf("%d calls in progress", n)
+	}
+}
+
+// The calls of a client that leaves end on a bus with an engine too, and with Close.
+func TestCallsToAnEngineEndWithTheirCaller(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	bus := newEngineBus(t, func(ipmb.Frame, func([]byte)) { asked <- struct{}{} })
+	r := newEngineRig(t, bus)
+	for _, end := range []func(*crowd){(*crowd).leave, func(*crowd) { _ = r.server.Close() }} {
+		c := newCrowd(t, r)
+		for n := range byte(5) {
+			c.add(0, bus4, busObjectInterface, "sendRequestWithOptions", byte(0), byte(0x30), byte(0), n, []byte{n},
+				map[string]dbus.Variant{"timeout-ms": dbus.MakeVariant(uint32(60000)), "tries": dbus.MakeVariant(uint32(1))})
+		}
+		c.send()
+		for range 5 {
+			<-asked
+		}
+		end(c)
+		for r.object.inProgress.Load() > 0 && r.server.conn.Context().Err() == nil {
+			_, _ = r.call(t, "/", peerInterface, "Ping")
+		}
+	}
+	if n := bus.engine.Statistics()["calls-cancelled"]; n != 10 {
+		t.Errorf("%d calls were cancelled", n)
+	}
+}

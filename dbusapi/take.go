@@ -1,0 +1,131 @@
+package dbusapi
+
+import (
+	"bytes"
+
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	errorInvalidArgs = "org.freedesktop.DBus.Error.InvalidArgs"
+	errorLimits      = "org.freedesktop.DBus.Error.LimitsExceeded"
+)
+
+// take serves the method calls that come by a connection to its objects. The function
+// is called by the reading goroutine for each call, in order of arrival, and does not
+// block. Only a call that does not say who it is from is left to the D-Bus library.
+func (s *Server) take(objects *objects) func(*stream, *wireMessage) bool {
+	return func(from *stream, m *wireMessage) bool {
+		if len(m.sender) > 0 {
+			s.takeCall(objects, from, m)
+		}
+		return len(m.sender) > 0
+	}
+}
+
+func (s *Server) takeCall(objects *objects, from *stream, m *wireMessage) {
+	method, failed := objects.method(m)
+	switch {
+	case failed == nil && method.how == sends:
+		s.startCall(from, m, method)
+	case failed == nil && method.how == reads && m.flags&wireNoReply != 0:
+		// Nobody would hear of it.
+	case (failed != nil || method.how == quick) && !s.backlogs.has(m.sender):
+		s.serve(&waitingCall{to: from.replyTo(m), objects: objects, raw: m.raw}, string(m.sender), method, failed)
+	default:
+		s.backlogs.add(from, objects, m)
+	}
+}
+
+// method finds the method that is called. The error is what its caller is told.
+func (o *objects) method(m *wireMessage) (*boundMethod, *dbus.Error) {
+	found, failed := o.named(m)
+	if failed != nil {
+		return nil, failed
+	}
+	if string(m.signature) != found.in {
+		return nil, &dbus.Error{
+			Name: errorInvalidArgs,
+			Body: []any{found.member + " takes arguments of the types '" + found.in + "', not '" + string(m.signature) + "'"},
+		}
+	}
+	return found, nil
+}
+
+// named finds a method by path, interface and member. All paths have the methods of
+// a peer.
+func (o *objects) named(m *wireMessage) (*boundMethod, *dbus.Error) {
+	set, found := o.peer, true
+	if string(m.iface) != peerInterface {
+		object := o.at(m.path)
+		if object == nil {
+			failed := dbus.MakeNoObjectError(dbus.ObjectPath(m.path))
+			return nil, &failed
+		}
+		if len(m.iface) == 0 {
+			if method := object.anyMethod(m.member); method != nil {
+				return method, nil
+			}
+		}
+		set, found = object.sets[string(m.iface)]
+	}
+	if len(m.iface) > 0 && !found {
+		failed := dbus.MakeUnknownInterfaceError(string(m.iface))
+		return nil, &failed
+	}
+	method := set[string(m.member)]
+	if method == nil {
+		failed := dbus.MakeUnknownMethodError(string(m.member))
+		return nil, &failed
+	}
+	return method, nil
+}
+
+// serve serves a call of a method that neither sends nor only reads, and replies.
+// failed is why there is no such method.
+func (s *Server) serve(c *waitingCall, sender string, method *boundMethod, failed *dbus.Error) {
+	c.to.destination = sender
+	if failed != nil {
+		c.to.fail(failed)
+		return
+	}
+	results, err := s.call(c, sender, method)
+	if err != nil {
+		results, err = method.fail(err)
+	}
+	if err != nil {
+		c.to.fail(asDBusError(err))
+		return
+	}
+	c.to.results(method.out, appendValues(nil, results))
+}
+
+// call calls a method within the limit of the sender.
+func (s *Server) call(c *waitingCall, sender string, method *boundMethod) ([]any, error) {
+	args, err := c.args(method)
+	if err != nil {
+		return nil, err
+	}
+	if method.object == nil { // that of a peer
+		return method.serve(s.callers.base, &call{})
+	}
+	caller, err := s.callers.enter([]byte(sender))
+	if err != nil {
+		return nil, err
+	}
+	// Before the reply, after which its caller may make another call.
+	defer s.callers.leave(caller)
+	return method.serve(s.callers.contextOf(caller), &call{server: s, object: method.object, sender: sender, args: args})
+}
+
+// args is the arguments of a call.
+func (c *waitingCall) args(method *boundMethod) ([]any, error) {
+	if method.in == "" {
+		return nil, nil
+	}
+	msg, err := dbus.DecodeMessage(bytes.NewReader(c.raw))
+	if err != nil {
+		return nil, &dbus.Error{Name: errorInvalidArgs, Body: []any{"the message cannot be read"}}
+	}
+	return msg.Body, nil
+}
