@@ -59,6 +59,9 @@ func buildAndRun(m *testing.M) (int, error) {
 		}
 		race = false
 	}
+	if err := readOrderBursts(); err != nil {
+		return 0, err
+	}
 	build := exec.Command("go", "build", fmt.Sprintf("-race=%t", race), "-ldflags=-X main.version=1.2.3-test", "-o", dir, "ipmbd/cmd/ipmbd", "ipmbd/cmd/ipmbctl")
 	build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := build.CombinedOutput(); err != nil {
