@@ -33,6 +33,9 @@ const soakVariable = "IPMBD_SOAK"
 var soakTime, race = 8 * time.Second, true
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(outsiderVariable); name != "" {
+		os.Exit(beOutsider(name))
+	}
 	flag.Parse()
 	code, err := buildAndRun(m)
 	if err != nil {
