@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -62,7 +63,7 @@ func buildAndRun(m *testing.M) (int, error) {
 		}
 		race = false
 	}
-	if err := readOrderBursts(); err != nil {
+	if err := errors.Join(readOrderBursts(), readWireRequests()); err != nil {
 		return 0, err
 	}
 	build := exec.Command("go", "build", fmt.Sprintf("-race=%t", race), "-ldflags=-X main.version=1.2.3-test", "-o", dir, "ipmbd/cmd/ipmbd", "ipmbd/cmd/ipmbctl")

@@ -97,18 +97,25 @@ func (c *rawConn) reply(serial uint32) (*dbus.Message, error) {
 	}
 }
 
-// skip reads the next message and says of what type it is; it does not decode it.
-func (c *rawConn) skip() (dbus.Type, error) {
+// skipReplies reads until some replies have come. It does not decode them.
+func (c *rawConn) skipReplies(n int) error {
 	const fixed = 16 // bytes of a header before its fields
-	head, err := c.in.Peek(fixed)
-	if err != nil {
-		return 0, err
+	for n > 0 {
+		head, err := c.in.Peek(fixed)
+		if err != nil {
+			return err
+		}
+		order := binary.ByteOrder(binary.LittleEndian)
+		if head[0] == 'B' {
+			order = binary.BigEndian
+		}
+		if kind := dbus.Type(head[1]); kind == dbus.TypeMethodReply || kind == dbus.TypeError {
+			n--
+		}
+		body, fields := int(order.Uint32(head[4:])), int(order.Uint32(head[12:]))
+		if _, err := c.in.Discard(fixed + (fields+7)/8*8 + body); err != nil {
+			return err
+		}
 	}
-	kind, order := dbus.Type(head[1]), binary.ByteOrder(binary.LittleEndian)
-	if head[0] == 'B' {
-		order = binary.BigEndian
-	}
-	body, fields := int(order.Uint32(head[4:])), int(order.Uint32(head[12:]))
-	_, err = c.in.Discard(fixed + (fields+7)/8*8 + body)
-	return kind, err
+	return nil
 }
