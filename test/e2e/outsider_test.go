@@ -28,6 +28,7 @@ var outsiders = map[string]func(args []string, pause func()) error{
 	"handlers":    hangingHandlers,
 	"reads":       floodOfReads,
 	"patterns":    manyPatterns,
+	"watched":     beWatched,
 }
 
 // beOutsider is main of an outsider.
