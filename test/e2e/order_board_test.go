@@ -15,8 +15,7 @@ import (
 	"ipmbd/test/hostd"
 )
 
-// orderBoard is a daemon with everything that messages can come from and go to. Each
-// way has a bus of its own, but for those to the host.
+// orderBoard is a daemon with everything that messages can come from and go to.
 type orderBoard struct {
 	placement placement
 	bursts    uint64 // so far
@@ -66,7 +65,7 @@ func newOrderBoard(t *testing.T, p placement) *orderBoard {
 
 	o.client, o.cork = connectCorked(t, bus.Address)
 	o.host = hostd.Start(t, bus.Address, hostd.Print)
-	o.handler = hostd.Start(t, bus.Address, hostd.Print, hostd.Register+"48,255,8") // all of netFn 30h on channel 3
+	o.handler = hostd.Start(t, bus.Address, hostd.Print, hostd.Register+"48,255,32776") // all of netFn 30h on channels 3 and 15
 	listener := connect(t, bus.Address)
 	o.received, o.observed = listener.signals(t, "ReceivedMessage"), listener.signals(t, "receiveBroadcast")
 	o.platform = listener.subscribe(t)
@@ -94,6 +93,7 @@ func (o *orderBoard) ways() []way {
 		{"requests to the host daemon", 48, o.hostRequests},
 		{"requests to a handler", 48, o.handlerRequests},
 		{"requests to the receive queue", 12, o.queuedRequests},
+		{"requests of a machine", 12, o.machineRequests},
 	}
 }
 
@@ -258,6 +258,20 @@ func (m *machine) response() (seq byte, data []byte) {
 			return unit[0], unit[3 : len(unit)-1]
 		}
 	}
+}
+
+// answersFrom hears the answers to n requests, which must be good: the order of the
+// requests that they answer, the first of which has a sequence number.
+func (m *machine) answersFrom(first byte, n int) (order []int) {
+	m.t.Helper()
+	for range n {
+		seq, data := m.response()
+		if data[0] != 0 {
+			m.t.Fatalf("a request of the machine was answered %02Xh", data[0])
+		}
+		order = append(order, int(seq-first))
+	}
+	return order
 }
 
 // fetch takes the next message out of the receive queue, when there is one.

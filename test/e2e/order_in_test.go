@@ -116,3 +116,13 @@ func (o *orderBoard) queuedRequests(t testing.TB, b *burst) []sighting {
 	fetched := b.places(b.size, func() []byte { return o.machine.fetch()[head:] })
 	return []sighting{{"the receive queue", b.sent(), fetched}}
 }
+
+// machineRequests are requests of a machine that a handler answers at once.
+func (o *orderBoard) machineRequests(t testing.TB, b *burst) []sighting {
+	t.Helper()
+	awake(t, o.machine.conn)
+	first := o.machine.seq + 1
+	b.each(func(i int) { o.machine.sends(hostd.NetFn, hostd.CommandEcho, b.tag(i)...) })
+	executed := b.places(b.size, func() []byte { return o.handler.Next(t).Data })
+	return []sighting{{"execute", b.sent(), executed}, {"answers to the machine", b.sent(), o.machine.answersFrom(first, b.size)}}
+}

@@ -100,14 +100,7 @@ func (o *orderBoard) sendMessages(t testing.TB, b *burst) []sighting {
 		p := packet{to: 0x2C, netFn: 0x30, from: 0x20, number: byte(i), fromLUN: 2, cmd: 1, data: b.tag(i)}
 		o.machine.sends(6, sendMessage, slices.Concat([]byte{1}, p.bytes())...)
 	})
-	var acknowledged []int
-	for range b.size {
-		seq, data := o.machine.response()
-		if data[0] != 0 {
-			t.Fatalf("Send Message: %02Xh", data[0])
-		}
-		acknowledged = append(acknowledged, int(seq-first))
-	}
+	acknowledged := o.machine.answersFrom(first, b.size)
 	came, requests := o.arrived(t, b)
 	given := o.answers(b, requests)
 	const head = 8 // completion code, channel, header to command, completion code
