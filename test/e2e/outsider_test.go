@@ -125,7 +125,8 @@ func number(arg string) int {
 }
 
 // hogByCalls makes calls to responders of bus5 that are absent, as many as it is let,
-// on some connections: address, connections, calls on each.
+// on some connections: address, connections, calls on each, time-out in milliseconds,
+// tries.
 func hogByCalls(args []string, _ func()) error {
 	for range number(args[1]) {
 		conn, err := dbus.Connect(args[0])
@@ -134,7 +135,7 @@ func hogByCalls(args []string, _ func()) error {
 		}
 		c := client{conn}
 		for i := range number(args[2]) {
-			o := options{"timeout-ms": uint32(60000), "tries": uint32(64)}
+			o := options{"timeout-ms": uint32(number(args[3])), "tries": uint32(number(args[4]))}
 			c.sendWith("bus5", o, absentResponder(i), 6, byte(i))
 		}
 		// What was sent before has been taken when this is answered, be it with an error.

@@ -26,11 +26,11 @@ func TestOneProgramLeavesHalfOfABus(t *testing.T) {
 			n.respond(0x2E, respond)
 			config, path := withFrames(t, channels(channel(n, object{"handler": "none"})))
 			start(t, bus.Address, config)
-			address := bus.Address
+			args := []any{bus.Address, 6, 128, 60000, 64}
 			if way == "frames" {
-				address = path
+				args = []any{path, 6, 128}
 			}
-			hog := runOutsider(t, os.Geteuid(), way, address, 6, 128)
+			hog := runOutsider(t, os.Geteuid(), way, args...)
 
 			c := connect(t, bus.Address)
 			done := make(chan *dbus.Call, others)
