@@ -95,7 +95,9 @@ func TestHungHandlersHarmNoOther(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bus, n := bustest.Start(t), listen(t, "ipmb-5")
-			start(t, bus.Address, channels(channel(n, object{"handler": "none", "handler-timeout-ms": 60000})))
+			// It is not the bus that has no room.
+			start(t, bus.Address, channels(channel(n, object{
+				"handler": "none", "handler-timeout-ms": 10000, "max-handlers": 1024})))
 			hang(t, bus.Address)
 			hostd.Start(t, bus.Address, hostd.Register+registration(hostd.CommandEcho))
 			// 40 requests to each, of ten requesters with numbers of their own.
