@@ -54,6 +54,8 @@ test-guest:
 soak:
 	@tools/deps test
 	@IPMBD_KILLS=1000 go test -v -count=1 -timeout 60m -run '^TestKilledWriter$$' ./ipmi/bmc
+	@ORDER_BURSTS=10000 WIRE_REQUESTS=20000 go test -v -count=1 -timeout 60m \
+		-run '^(TestOrder|TestDoubledAnswersReachNoOtherCall|TestRequestsRunOnceOnALossyWire)$$' ./test/e2e
 	@IPMBD_SOAK=$(SOAKTIME) go test -v -count=1 -timeout 0 -run '^TestSoak$$' ./test/e2e
 
 test-systemd:
@@ -97,7 +99,7 @@ help:
 	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
 	@echo 'make test       all tests'
 	@echo 'make test-guest on the kernel'\''s own drivers, in an emulated AST2600, and with virtual machines as hosts'
-	@echo 'make soak       a BMC that writes its log is killed 1,000 times; SOAKTIME=10m of everything breaking at once'
+	@echo 'make soak       a BMC that writes its log is killed 1,000 times; 10,000 bursts in order; SOAKTIME=10m of everything breaking at once'
 	@echo 'make test-systemd under a real systemd with a real system bus; needs root'
 	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=5s'

@@ -210,7 +210,7 @@ func runBusctl(t testing.TB, user *syscall.Credential, address string, args ...s
 func connectAs(t testing.TB, address string, uid int) client {
 	t.Helper()
 	path, _, _ := strings.Cut(strings.TrimPrefix(address, "unix:path="), ",")
-	sock, err := dialAs(path, uid)
+	sock, err := dialAs("unix", path, uid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,13 +229,13 @@ func connectAs(t testing.TB, address string, uid int) client {
 }
 
 // dialAs changes the thread's user, not the process's.
-func dialAs(path string, uid int) (net.Conn, error) {
+func dialAs(network, path string, uid int) (net.Conn, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := setEUID(uid); err != nil {
 		return nil, err
 	}
-	sock, err := net.Dial("unix", path)
+	sock, err := net.Dial(network, path)
 	if err := setEUID(0); err != nil {
 		panic(err) // the thread must not be used any more
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -33,6 +34,9 @@ const soakVariable = "IPMBD_SOAK"
 var soakTime, race = 8 * time.Second, true
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(outsiderVariable); name != "" {
+		os.Exit(beOutsider(name))
+	}
 	flag.Parse()
 	code, err := buildAndRun(m)
 	if err != nil {
@@ -58,6 +62,9 @@ func buildAndRun(m *testing.M) (int, error) {
 			return 0, fmt.Errorf("%s: %w", soakVariable, err)
 		}
 		race = false
+	}
+	if err := errors.Join(readOrderBursts(), readWireRequests()); err != nil {
+		return 0, err
 	}
 	build := exec.Command("go", "build", fmt.Sprintf("-race=%t", race), "-ldflags=-X main.version=1.2.3-test", "-o", dir, "ipmbd/cmd/ipmbd", "ipmbd/cmd/ipmbctl")
 	build.Env = append(os.Environ(), "CGO_ENABLED=1")
