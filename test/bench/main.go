@@ -21,6 +21,7 @@ func main() {
 // options are the command line.
 type options struct {
 	ipmbd  string
+	broker string // dbus-broker, "" for none
 	guest  string // the folder that test/guest/x86/build has made, "" for none
 	rounds int
 	quick  bool
@@ -51,8 +52,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.ipmbd, "ipmbd", "bin/ipmbd", "the daemon's `program`")
+	flags.StringVar(&o.broker, "broker", "", "the `program` dbus-broker: measures the main rows on it, too")
 	flags.StringVar(&o.guest, "guest", "", "the `folder` that test/guest/x86/build prints: measures in virtual machines, too")
-	flags.IntVar(&o.rounds, "rounds", 15, "`rounds` of 0.4 s for each row")
+	flags.IntVar(&o.rounds, "rounds", 11, "`rounds` of 0.4 s for each row")
 	flags.BoolVar(&o.quick, "quick", false, "one short round: shows that everything works, measures nothing")
 	if err := flags.Parse(args); err != nil {
 		return o, err
