@@ -108,8 +108,10 @@ func TestFailures(t *testing.T) {
 		want string
 	}{
 		{"no such daemon", []string{"-quick", "-ipmbd", "/nonexistent/ipmbd"}, 1, "make build"},
-		{"a daemon that ends at once", []string{"-quick", "-ipmbd", "/bin/false"}, 1, "ended"},
+		{"a daemon that ends at once", []string{"-quick", "-run", "main", "-ipmbd", "/bin/false"}, 1, "ended"},
 		{"no rounds", []string{"-rounds", "0"}, 2, "at least one round"},
+		{"a wrong regexp", []string{"-run", "("}, 2, "missing closing"},
+		{"no such dbus-broker", []string{"-ipmbd", "/bin/false", "-broker", "/nonexistent/dbus-broker"}, 1, "test/systemd/build"},
 		{"an argument", []string{"fast"}, 2, "no arguments"},
 	}
 	for _, tt := range tests {

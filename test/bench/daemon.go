@@ -152,10 +152,16 @@ func (d *daemon) run(cmd *exec.Cmd) (p *process, err error) {
 	return p, err
 }
 
-// checkProgram says early what is missing.
-func checkProgram(program string) error {
-	if _, err := os.Stat(program); err != nil {
+// checkPrograms says early what is missing.
+func checkPrograms(o options) error {
+	if _, err := os.Stat(o.ipmbd); err != nil {
 		return fmt.Errorf("%w; build it with: make build", err)
+	}
+	if o.broker == "" {
+		return nil
+	}
+	if _, err := os.Stat(o.broker); err != nil {
+		return fmt.Errorf("%w; test/systemd/build gets it", err)
 	}
 	return nil
 }

@@ -91,6 +91,9 @@
 // what is measured is not the client. CPU time is what the kernel accounts to a
 // process, user and system.
 //
+// A whole run takes about ten minutes; -run measures some of its parts. Other load on
+// the machine favours what has more threads: then ratios say little, too.
+//
 // Timings are printed and never judged: the exit status is 0 when everything
 // could be measured.
 package main

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -20,7 +21,7 @@ type series []round
 
 // measureAll measures everything and prints each part when it is measured.
 func measureAll(ctx context.Context, o options, out io.Writer) error {
-	if err := checkProgram(o.ipmbd); err != nil {
+	if err := checkPrograms(o); err != nil {
 		return err
 	}
 	p, err := buildPrograms()
@@ -28,32 +29,47 @@ func measureAll(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer p.remove()
-	if err := measureCode(ctx, o, out); err != nil {
-		return err
-	}
-	if err := measureVM(ctx, o, out); err != nil {
-		return err
-	}
-	if err := measureGuests(ctx, o, out); err != nil {
-		return err
-	}
 	var g goals
-	if err := measureLab(ctx, o, p, out, &g); err != nil {
-		return err
-	}
-	if err := measureVariants(ctx, o, p, out); err != nil {
-		return err
-	}
-	for _, v := range []variant{{}, oneProcessor} {
-		if err := measureMany(ctx, o, p, v, out, &g); err != nil {
-			return err
+	for _, part := range measuredParts {
+		if !o.only.MatchString(part.name) {
+			continue
 		}
-		if err := measureSlow(ctx, o, p, v, out); err != nil {
-			return err
+		if err := part.measure(ctx, o, p, out, &g); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	g.print(out)
 	return nil
+}
+
+// measuredParts are what can be measured by itself, in the order of a whole run.
+var measuredParts = []struct {
+	name    string
+	measure func(ctx context.Context, o options, p programs, out io.Writer, g *goals) error
+}{
+	{"code", func(ctx context.Context, o options, _ programs, out io.Writer, _ *goals) error {
+		return measureCode(ctx, o, out)
+	}},
+	{"vm", func(ctx context.Context, o options, _ programs, out io.Writer, _ *goals) error {
+		return measureVM(ctx, o, out)
+	}},
+	{"guests", func(ctx context.Context, o options, _ programs, out io.Writer, _ *goals) error {
+		return measureGuests(ctx, o, out)
+	}},
+	{"main", measureLab},
+	{"variants", measureVariants},
+	{"many", measureManyBuses},
+	{"slow", measureSlowBuses},
+}
+
+// measureManyBuses measures many buses on two processors and on one.
+func measureManyBuses(ctx context.Context, o options, p programs, out io.Writer, g *goals) error {
+	return errors.Join(measureMany(ctx, o, p, variant{}, out, g), measureMany(ctx, o, p, oneProcessor, out, g))
+}
+
+// measureSlowBuses does so with slow ones.
+func measureSlowBuses(ctx context.Context, o options, p programs, out io.Writer, _ *goals) error {
+	return errors.Join(measureSlow(ctx, o, p, variant{}, out), measureSlow(ctx, o, p, oneProcessor, out))
 }
 
 // measureLab measures a daemon with a bus of each kind.
@@ -124,7 +140,7 @@ func measureIncoming(ctx context.Context, l *lab, o options, out io.Writer, g *g
 }
 
 // measureVariants measures the main rows on one processor, and on dbus-broker.
-func measureVariants(ctx context.Context, o options, p programs, out io.Writer) error {
+func measureVariants(ctx context.Context, o options, p programs, out io.Writer, _ *goals) error {
 	variants := []variant{oneProcessor, {title: "ipmbd kept on one processor", onOne: true}}
 	if o.broker != "" {
 		variants = append(variants, variant{title: "dbus-broker", broker: o.broker})

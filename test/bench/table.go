@@ -61,6 +61,9 @@ func (g *goals) atLeast(what string, value, goal float64) {
 }
 
 func (g *goals) print(out io.Writer) {
+	if len(g.rows) == 0 {
+		return
+	}
 	w := newTable(out, "measured beside the goals")
 	for _, row := range g.rows {
 		fmt.Fprint(w, row)
