@@ -63,12 +63,15 @@ func TestQuickRunMeasuresEverything(t *testing.T) {
 		t.Fatalf("exit code %d: %s\n%s", code, errs, out)
 	}
 	for _, want := range []string{
-		"frame encode", "frame decode", "engine round trip", "ipmbd / floor", "type ipmb",
-		"ipmbd, frame socket", "frame socket / floor", "in flight on the frame socket",
+		"ipmb: Encode", "ipmb: Decode", "ipmb: Engine/1 in flight", "ipmbd / floor", "type ipmb",
+		"ipmbd / C echo", "method of the bus / ipmbd", "ipmbd, frame socket", "frame socket / floor",
 		"p50 with 1 in flight", "start to READY=1", "resident and idle",
 		"from a virtual machine", "ipmbd, Unix socket", "ipmi_sim", // the latter's row, or that it is missing
 		"through /dev/ipmi", "not measured",
 		"ipmbd itself", "a registered handler", "the host IPMI daemon", "a node on another bus", "added to the p50",
+		"the host IPMI daemon / C bridge", "GOMAXPROCS=1", "kept on one processor", "dbus-broker",
+		"16 buses / one bus", "16 buses, slowest", "wake-ups per second", "the fast bus beside slow ones",
+		"the slow buses, all together", "measured beside the goals",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
@@ -105,8 +108,10 @@ func TestFailures(t *testing.T) {
 		want string
 	}{
 		{"no such daemon", []string{"-quick", "-ipmbd", "/nonexistent/ipmbd"}, 1, "make build"},
-		{"a daemon that ends at once", []string{"-quick", "-ipmbd", "/bin/false"}, 1, "ended"},
+		{"a daemon that ends at once", []string{"-quick", "-run", "main", "-ipmbd", "/bin/false"}, 1, "ended"},
 		{"no rounds", []string{"-rounds", "0"}, 2, "at least one round"},
+		{"a wrong regexp", []string{"-run", "("}, 2, "missing closing"},
+		{"no such dbus-broker", []string{"-ipmbd", "/bin/false", "-broker", "/nonexistent/dbus-broker"}, 1, "test/systemd/build"},
 		{"an argument", []string{"fast"}, 2, "no arguments"},
 	}
 	for _, tt := range tests {

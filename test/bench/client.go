@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// client is a link whose requests are calls of sendRequest.
+// client is a link whose requests are calls of a sendRequest.
 type client struct {
 	fd   int
 	call []byte // marshalled; its serial is put in
-	want []byte // the body of the right answer
+	want []byte // the body of the right answer, but for the arrival behind it
 
-	count uint32 // of calls, for their serials
+	order order // the number of a call is in its serial
 	out   []byte
 	in    []byte // what was read
 	begin int    // where the first message in it begins that was not looked at
@@ -28,17 +28,40 @@ type client struct {
 
 const (
 	serialOffset = 8 // D-Bus specification, "Message Format"
-	slotBits     = 6 // of a serial; above them is the count of calls
+	slotBits     = 6 // of a serial; above them is the number of the call
 )
 
-// dialService connects to the message bus and prepares calls of a service's
-// sendRequest: Get Device ID, on the channel with that index.
-func dialService(bus *messageBus, name string, index uint8) (*client, error) {
-	call, err := sendRequestCall(name, index)
+// method is a sendRequest: its arguments are a byte of its own, netFn, LUN, command
+// and data.
+type method struct {
+	destination string
+	path        dbus.ObjectPath
+	iface       string
+	first       uint8 // the index of a channel, or the address of a responder
+	data        []byte
+	answer      []any // Get Device ID, numbered 0
+}
+
+// sendRequest is org.openbmc.Ipmb's, of a service, on the channel with an index.
+func sendRequest(service string, index uint8) method {
+	return method{service, objectPath, ipmbIface, index, nil,
+		[]any{floorAnswer{NetFn: 7, Command: 1, Data: numberedDeviceID(0)}}}
+}
+
+// busSendRequest is that of the bus with a name, to its responder.
+func busSendRequest(name string) method {
+	return method{ipmbdName, objectPath + "/" + dbus.ObjectPath(name), ipmbdName, 0, nil,
+		[]any{uint8(0), numberedDeviceID(0)}}
+}
+
+// dialService connects to the message bus and prepares calls of a method: Get
+// Device ID.
+func dialService(bus *messageBus, m method) (*client, error) {
+	call, err := m.call()
 	if err != nil {
 		return nil, err
 	}
-	want, err := deviceIDBody()
+	want, err := m.answerBody()
 	if err != nil {
 		return nil, err
 	}
@@ -56,35 +79,37 @@ func dialService(bus *messageBus, name string, index uint8) (*client, error) {
 
 func (c *client) close() { unix.Close(c.fd) }
 
-func sendRequestCall(name string, index uint8) ([]byte, error) {
+func (c *client) descriptor() int { return c.fd }
+
+func (m method) call() ([]byte, error) {
 	return marshal(&dbus.Message{
 		Type: dbus.TypeMethodCall,
 		Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldDestination: dbus.MakeVariant(name),
-			dbus.FieldPath:        dbus.MakeVariant(objectPath),
-			dbus.FieldInterface:   dbus.MakeVariant(ipmbIface),
+			dbus.FieldDestination: dbus.MakeVariant(m.destination),
+			dbus.FieldPath:        dbus.MakeVariant(m.path),
+			dbus.FieldInterface:   dbus.MakeVariant(m.iface),
 			dbus.FieldMember:      dbus.MakeVariant("sendRequest"),
 			dbus.FieldSignature:   dbus.MakeVariant(dbus.ParseSignatureMust("yyyyay")),
 		},
-		Body: []any{index, uint8(6), uint8(0), uint8(1), []byte{}},
+		Body: []any{m.first, uint8(6), uint8(0), uint8(1), m.data},
 	})
 }
 
-// deviceIDBody is the body of a sendRequest's answer that has the device ID.
-func deviceIDBody() ([]byte, error) {
-	answer := floorAnswer{NetFn: 7, Command: 1, Data: deviceID}
+// answerBody is the body of the right answer without the number of its arrival.
+func (m method) answerBody() ([]byte, error) {
 	message, err := marshal(&dbus.Message{
 		Type: dbus.TypeMethodReply,
 		Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldReplySerial: dbus.MakeVariant(uint32(1)),
-			dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(answer)),
+			dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(m.answer...)),
 		},
-		Body: []any{answer},
+		Body: m.answer,
 	})
 	if err != nil {
 		return nil, err
 	}
 	_, body, _ := cutMessage(message)
+	body, _, _ = cutArrival(body)
 	return body, nil
 }
 
@@ -125,13 +150,13 @@ func (c *client) introduce() error {
 	return write(c.fd, append([]byte("BEGIN\r\n"), hello...))
 }
 
-// ask implements link. A call's serial is its count, from 1 on, and its slot
-// in the low bits; the Hello's serial has the count 0.
+// ask implements link. A call's serial is its number, from 1 on, and its slot
+// in the low bits; the Hello's serial has the number 0.
 func (c *client) ask(slot int) {
-	c.count++
+	number := c.order.ask()
 	at := len(c.out)
 	c.out = append(c.out, c.call...)
-	binary.LittleEndian.PutUint32(c.out[at+serialOffset:], c.count<<slotBits|uint32(slot))
+	binary.LittleEndian.PutUint32(c.out[at+serialOffset:], number<<slotBits|uint32(slot))
 }
 
 // send implements link.
@@ -179,9 +204,14 @@ func (c *client) take(m message, body []byte) error {
 	if m.replyTo < 1<<slotBits {
 		return nil
 	}
-	if m.kind != dbus.TypeMethodReply || !bytes.Equal(body, c.want) {
+	answer, at, ok := cutArrival(body)
+	if m.kind != dbus.TypeMethodReply || !ok || !bytes.Equal(answer, c.want) {
 		return fmt.Errorf("sendRequest: message type %v, body % X in place of % X", m.kind, body, c.want)
 	}
+	c.order.answer(m.replyTo>>slotBits, at)
 	c.slots = append(c.slots, int(m.replyTo&(1<<slotBits-1)))
 	return nil
 }
+
+// tally implements tallier.
+func (c *client) tally() tally { return tally{disorder: c.order.found} }

@@ -32,16 +32,16 @@ const (
 	indexIPMB = 0 // and one of type ipmb, whose frames are signalled too
 )
 
-// sockets are the buses, by name: responders, and the peers whose requests come
-// in, by who answers these; and the frame socket.
-type sockets struct{ me, ipmb, floor, direct, handler, host, bridge, frames string }
+// sockets are the buses: those of responders, of ipmbd and of the floors; those of
+// peers whose requests come in, by what answers these; and the frame socket.
+type sockets struct{ me, ipmb, floor, echo, direct, handler, host, bridge, floorBridge, frames string }
 
 func newSockets(dir string) sockets {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	return sockets{
-		me: path("me"), ipmb: path("ipmb"), floor: path("floor"),
+		me: path("me"), ipmb: path("ipmb"), floor: path("floor"), echo: path("echo"),
 		direct: path("direct"), handler: path("handler"), host: path("host"), bridge: path("bridge"),
-		frames: path("frames"),
+		floorBridge: path("floor-bridge"), frames: path("frames"),
 	}
 }
 
@@ -75,7 +75,21 @@ type daemon struct {
 	program string
 	bus     *messageBus
 	config  string
+	variant variant
 }
+
+// variant is how a lab differs from a daemon that is started as it is, on
+// dbus-daemon.
+type variant struct {
+	title  string
+	env    []string // of ipmbd
+	onOne  bool     // ipmbd is kept on one processor
+	broker string   // the message bus is this dbus-broker
+}
+
+// oneProcessor is GOMAXPROCS=1: Go code of ipmbd runs on one processor at a time,
+// and system calls that block do so beside it.
+var oneProcessor = variant{title: "GOMAXPROCS=1", env: []string{"GOMAXPROCS=1"}}
 
 // config is ipmbd's configuration.
 type config struct {
@@ -93,16 +107,13 @@ type host struct {
 	DevIndex int    `json:"devIndex"`
 }
 
-func newDaemon(s *stage, program string, bus *messageBus, c config) (*daemon, error) {
-	if _, err := os.Stat(program); err != nil {
-		return nil, fmt.Errorf("%w; build it with: make build", err)
-	}
+func newDaemon(s *stage, program string, bus *messageBus, v variant, c config) (*daemon, error) {
 	text, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(s.dir, "ipmbd.json")
-	return &daemon{s, program, bus, file}, os.WriteFile(file, text, 0o600)
+	return &daemon{s, program, bus, file, v}, os.WriteFile(file, text, 0o600)
 }
 
 // start starts ipmbd and returns when it says that it is ready, and the time
@@ -116,14 +127,43 @@ func (d *daemon) start() (*process, time.Duration, error) {
 	defer os.Remove(path)
 	defer notify.Close()
 	cmd := exec.Command(d.program, "--config", d.config, "--bus", d.bus.address, "--log-level", "warn")
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
+	cmd.Env = append(append(os.Environ(), "NOTIFY_SOCKET="+path), d.variant.env...)
 	begin := time.Now()
-	p, err := d.stage.start(cmd)
+	p, err := d.run(cmd)
 	if err != nil {
 		return nil, 0, err
 	}
 	err = awaitReady(notify, p)
 	return p, time.Since(begin), err
+}
+
+func (d *daemon) run(cmd *exec.Cmd) (p *process, err error) {
+	if !d.variant.onOne {
+		return d.stage.start(cmd)
+	}
+	list, err := processors()
+	if err != nil {
+		return nil, err
+	}
+	err = onProcessor(list[0], func() (err error) {
+		p, err = d.stage.start(cmd)
+		return err
+	})
+	return p, err
+}
+
+// checkPrograms says early what is missing.
+func checkPrograms(o options) error {
+	if _, err := os.Stat(o.ipmbd); err != nil {
+		return fmt.Errorf("%w; build it with: make build", err)
+	}
+	if o.broker == "" {
+		return nil
+	}
+	if _, err := os.Stat(o.broker); err != nil {
+		return fmt.Errorf("%w; test/systemd/build gets it", err)
+	}
+	return nil
 }
 
 // awaitReady waits for READY=1 (sd_notify(3)).

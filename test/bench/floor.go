@@ -11,10 +11,11 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Names on D-Bus. The floor's is as long as the daemon's.
+// Names on D-Bus. Those of the floors are as long as the daemon's.
 const (
 	ipmbdName = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
 	floorName = "xyz.openbmc_project.Ipmi.Channel.Bare"
+	echoName  = "xyz.openbmc_project.Ipmi.Channel.Echo"
 
 	objectPath = dbus.ObjectPath("/xyz/openbmc_project/Ipmi/Channel/Ipmb")
 	ipmbIface  = "org.openbmc.Ipmb"

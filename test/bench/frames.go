@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +18,9 @@ type frameClient struct {
 	out   []int    // slots
 	in    []byte
 	slots []int
+
+	order  order
+	number [maxInFlight]uint32 // of a slot's request
 }
 
 // dialFrames connects to the frame socket and prepares requests to the bus with an
@@ -48,7 +50,10 @@ const clientAddress ipmi.Address = 0x81
 func (c *frameClient) close() { unix.Close(c.fd) }
 
 // ask implements link.
-func (c *frameClient) ask(slot int) { c.out = append(c.out, slot) }
+func (c *frameClient) ask(slot int) {
+	c.number[slot] = c.order.ask()
+	c.out = append(c.out, slot)
+}
 
 // send implements link.
 func (c *frameClient) send() error {
@@ -93,9 +98,15 @@ func (c *frameClient) take(packet []byte) (slot int, err error) {
 	const head = 2 // index and status
 	if len(packet) > head && packet[0] == c.index && packet[1] == 0 {
 		frame, err := ipmb.Decode(packet[head:])
-		if err == nil && frame.Destination == clientAddress && frame.Code == ipmi.CodeOK && bytes.Equal(frame.Data, deviceID) {
-			return int(frame.Sequence), nil
+		if err == nil && frame.Destination == clientAddress && frame.Code == ipmi.CodeOK {
+			at, err := checkDeviceID(frame.Data)
+			slot := int(frame.Sequence)
+			c.order.answer(c.number[slot], at)
+			return slot, err
 		}
 	}
 	return 0, fmt.Errorf("frame socket: not the device ID: % X", packet)
 }
+
+// tally implements tallier.
+func (c *frameClient) tally() tally { return tally{disorder: c.order.found} }

@@ -158,7 +158,7 @@ func (l *guestLab) startServices(program string) ([][]guestService, error) {
 		hosts = append(hosts, host{"vm", "tcp:127.0.0.1:" + strconv.Itoa(port), kind.device, "bmc", i})
 		services[i] = []guestService{{"ipmbd", nil, port}}
 	}
-	d, err := newDaemon(l.stage, program, bus, config{Channels: []channel{}, Hosts: hosts})
+	d, err := newDaemon(l.stage, program, bus, variant{}, config{Channels: []channel{}, Hosts: hosts})
 	if err != nil {
 		return nil, err
 	}

@@ -9,14 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ipmbd/ipmi"
-	"ipmbd/test/hostd"
 )
 
-// lab is everything that takes part in measuring the daemon.
+// lab is everything that takes part in measuring a daemon with a bus of each kind.
 type lab struct {
-	stage *stage
-	bus   *messageBus
-	ends  []func() // of what is not a process of the stage
+	stage    *stage
+	programs programs
+	bus      *messageBus
+	buses    sockets
+	variant  variant
+	ends     []func() // of what is not a process of the stage
 
 	ipmbd, floor *process
 	startTime    time.Duration // to READY=1, the median of some
@@ -28,16 +30,19 @@ type lab struct {
 
 // Contenders of lab.calls.
 const (
-	callFloor = iota
-	callIPMBD
-	callIPMBDSignals // on a channel of type ipmb
-	callFrames       // on the frame socket
+	callFloor        = iota // on godbus
+	callEcho                // in C
+	callIPMBD               // org.openbmc.Ipmb
+	callIPMBDBus            // the bus's own method
+	callIPMBDSignals        // on a channel of type ipmb
+	callFrames              // on the frame socket
 )
 
-// Contenders of lab.incoming, by who answers.
+// Contenders of lab.incoming, by what answers.
 const (
 	incomingDirect = iota
 	incomingHandler
+	incomingFloor // the host daemon, by the bridge in C
 	incomingHost
 	incomingBridge
 )
@@ -53,13 +58,13 @@ const (
 )
 
 // openLab starts everything.
-func openLab(ctx context.Context, program string) (*lab, error) {
+func openLab(ctx context.Context, o options, p programs, v variant) (*lab, error) {
 	s, err := newStage()
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{stage: s}
-	if err := l.open(ctx, program); err != nil {
+	l := &lab{stage: s, programs: p, buses: newSockets(s.dir), variant: v}
+	if err := l.open(ctx, o.ipmbd); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -67,27 +72,43 @@ func openLab(ctx context.Context, program string) (*lab, error) {
 }
 
 func (l *lab) open(ctx context.Context, program string) (err error) {
-	buses := newSockets(l.stage.dir)
-	if l.bus, err = l.stage.startMessageBus(); err != nil {
+	if l.bus, err = l.stage.startBus(l.programs, l.variant); err != nil {
 		return err
 	}
-	if _, err := l.stage.startPart(partResponder, buses.me, buses.ipmb, buses.floor); err != nil {
+	if err := l.openFloors(); err != nil {
 		return err
 	}
-	if l.floor, err = l.stage.startPart(partFloor, l.bus.address, buses.floor); err != nil {
+	channels := l.buses.channels()
+	if l.variant.title == "" {
+		if err := l.measureStart(program, channels[:2]); err != nil {
+			return err
+		}
+	}
+	if err := l.openIncoming(program, channels); err != nil {
 		return err
 	}
-	channels := buses.channels()
-	if err := l.measureStart(program, channels[:2]); err != nil {
-		return err
-	}
-	if err := l.openIncoming(program, channels, buses); err != nil {
-		return err
-	}
-	if err := l.openCalls(buses.frames); err != nil {
+	if err := l.openCalls(); err != nil {
 		return err
 	}
 	return l.measureIdle(ctx)
+}
+
+// startBus starts the message bus of a variant.
+func (s *stage) startBus(p programs, v variant) (*messageBus, error) {
+	if v.broker != "" {
+		return s.startBroker(p.broker(), v.broker)
+	}
+	return s.startMessageBus()
+}
+
+// openFloors starts the responder and the services that ask it.
+func (l *lab) openFloors() (err error) {
+	b := l.buses
+	if _, err := l.stage.startPart(partResponder, b.me, b.ipmb, b.floor, b.echo); err != nil {
+		return err
+	}
+	l.floor, err = l.stage.startPart(partFloor, l.bus.address, b.floor)
+	return err
 }
 
 // close ends everything.
@@ -100,7 +121,7 @@ func (l *lab) close() {
 
 // measureStart starts ipmbd and ends it, a few times.
 func (l *lab) measureStart(program string, channels []channel) error {
-	d, err := newDaemon(l.stage, program, l.bus, config{Channels: channels})
+	d, err := newDaemon(l.stage, program, l.bus, l.variant, config{Channels: channels})
 	if err != nil {
 		return err
 	}
@@ -117,20 +138,19 @@ func (l *lab) measureStart(program string, channels []channel) error {
 	return nil
 }
 
-// openIncoming starts the ipmbd that is measured, between the peers and who
-// answers them.
-func (l *lab) openIncoming(program string, channels []channel, buses sockets) error {
-	if err := l.openAnswerer(); err != nil {
-		return err
-	}
+// openIncoming starts the ipmbd that is measured and the bridge in C, between the
+// peers and what answers them.
+func (l *lab) openIncoming(program string, channels []channel) error {
+	b := l.buses
 	peers := []struct {
 		title, socket string
 		peer          peer
 	}{
-		incomingDirect:  {"ipmbd itself", buses.direct, asksDeviceID()},
-		incomingHandler: {"a registered handler", buses.handler, asksDeviceID()},
-		incomingHost:    {"the host IPMI daemon", buses.host, asksDeviceID()},
-		incomingBridge:  {"a node on another bus", buses.bridge, asksAcross(channelME)},
+		incomingDirect:  {"ipmbd itself", b.direct, asksBMC()},
+		incomingHandler: {"a registered handler", b.handler, asksDeviceID()},
+		incomingFloor:   {"the host IPMI daemon, C bridge", b.floorBridge, asksDeviceID()},
+		incomingHost:    {"the host IPMI daemon", b.host, asksDeviceID()},
+		incomingBridge:  {"a node on another bus", b.bridge, asksAcross(channelME)},
 	}
 	var listeners []int
 	for _, p := range peers {
@@ -141,56 +161,70 @@ func (l *lab) openIncoming(program string, channels []channel, buses sockets) er
 		defer unix.Close(listener)
 		listeners = append(listeners, listener)
 	}
-	d, err := newDaemon(l.stage, program, l.bus, config{Channels: channels, FrameSocket: buses.frames})
+	floorBridge, err := l.openAnswered(program, channels)
 	if err != nil {
 		return err
 	}
-	if l.ipmbd, _, err = d.start(); err != nil {
-		return err
-	}
 	for i := range peers {
-		p := &peers[i].peer
+		p, service := &peers[i].peer, l.ipmbd
+		if i == incomingFloor {
+			service = floorBridge
+		}
 		if err := p.accept(listeners[i]); err != nil {
 			return err
 		}
 		l.ends = append(l.ends, p.close)
-		l.incoming = append(l.incoming, l.contender(peers[i].title, p, l.ipmbd))
+		l.incoming = append(l.incoming, l.contender(peers[i].title, p, service))
 	}
-	return l.openAnswerer(fmt.Sprintf("%s%d,%d,%d", hostd.Register, ipmi.NetFnApp, ipmi.CommandGetDeviceID, 1<<channelHandler))
-}
-
-// openAnswerer starts a program that answers: the host IPMI daemon, or with
-// arguments a registered handler.
-func (l *lab) openAnswerer(args ...string) error {
-	host, err := hostd.Open(l.bus.address, args...)
-	if err != nil {
-		return err
-	}
-	l.ends = append(l.ends, host.Kill)
 	return nil
 }
 
-// openCalls connects the clients.
-func (l *lab) openCalls(frameSocket string) error {
+// openAnswered starts the host IPMI daemon, what brings requests to it, and a
+// handler that is registered.
+func (l *lab) openAnswered(program string, channels []channel) (floorBridge *process, err error) {
+	if _, err := l.stage.startReady(l.programs.host(), l.bus.address); err != nil {
+		return nil, err
+	}
+	d, err := newDaemon(l.stage, program, l.bus, l.variant, config{Channels: channels, FrameSocket: l.buses.frames})
+	if err != nil {
+		return nil, err
+	}
+	if l.ipmbd, _, err = d.start(); err != nil {
+		return nil, err
+	}
+	registered := fmt.Sprintf("%d,%d,%d", ipmi.NetFnApp, ipmi.CommandGetDeviceID, 1<<channelHandler)
+	if _, err := l.stage.startReady(l.programs.host(), l.bus.address, registered); err != nil {
+		return nil, err
+	}
+	return l.stage.startReady(l.programs.bridge(), l.bus.address, l.buses.floorBridge)
+}
+
+// openCalls starts the echo in C and connects the clients.
+func (l *lab) openCalls() error {
+	echo, err := l.stage.startReady(l.programs.echo(), l.bus.address, l.buses.echo)
+	if err != nil {
+		return err
+	}
 	clients := []struct {
 		title   string
 		service *process
-		name    string
-		index   uint8
+		method  method
 	}{
-		callFloor:        {"floor", l.floor, floorName, indexME},
-		callIPMBD:        {"ipmbd", l.ipmbd, ipmbdName, indexME},
-		callIPMBDSignals: {"ipmbd, type ipmb", l.ipmbd, ipmbdName, indexIPMB},
+		callFloor:        {"floor", l.floor, sendRequest(floorName, indexME)},
+		callEcho:         {"C echo", echo, sendRequest(echoName, indexME)},
+		callIPMBD:        {"ipmbd", l.ipmbd, sendRequest(ipmbdName, indexME)},
+		callIPMBDBus:     {"ipmbd, method of the bus", l.ipmbd, busSendRequest("me")},
+		callIPMBDSignals: {"ipmbd, type ipmb", l.ipmbd, sendRequest(ipmbdName, indexIPMB)},
 	}
 	for _, c := range clients {
-		link, err := dialService(l.bus, c.name, c.index)
+		link, err := dialService(l.bus, c.method)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.title, err)
 		}
 		l.ends = append(l.ends, link.close)
 		l.calls = append(l.calls, l.contender(c.title, link, c.service))
 	}
-	frames, err := dialFrames(frameSocket, indexME)
+	frames, err := dialFrames(l.buses.frames, indexME)
 	if err != nil {
 		return err
 	}
@@ -204,10 +238,8 @@ func (l *lab) contender(name string, link link, service *process) *contender {
 }
 
 func (l *lab) measureIdle(ctx context.Context) (err error) {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(restTime):
+	if err := rest(ctx, restTime); err != nil {
+		return err
 	}
 	l.idle, err = l.memory()
 	return err
@@ -219,4 +251,14 @@ func (l *lab) memory() (m memory, err error) {
 	}
 	m.floor, err = resident(l.floor.pid())
 	return m, err
+}
+
+// rest waits.
+func rest(ctx context.Context, long time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(long):
+		return nil
+	}
 }

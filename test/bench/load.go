@@ -31,7 +31,7 @@ type load struct {
 // drive keeps a number of requests in flight for a time, and then waits for
 // the last answers. latency is memory to be used.
 func drive(l link, inFlight int, long time.Duration, latency []time.Duration) (load, error) {
-	var sent [maxInFlight]time.Duration
+	sent := make([]time.Duration, inFlight)
 	result := load{latency: latency[:0]}
 	begin := time.Now()
 	for slot := range inFlight {

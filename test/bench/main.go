@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 	"time"
 )
@@ -21,7 +22,9 @@ func main() {
 // options are the command line.
 type options struct {
 	ipmbd  string
-	guest  string // the folder that test/guest/x86/build has made, "" for none
+	broker string         // dbus-broker, "" for none
+	guest  string         // the folder that test/guest/x86/build has made, "" for none
+	only   *regexp.Regexp // the parts that are measured
 	rounds int
 	quick  bool
 }
@@ -47,12 +50,17 @@ func (o options) pace() pace {
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
-	var o options
+	o := options{only: regexp.MustCompile("")}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.ipmbd, "ipmbd", "bin/ipmbd", "the daemon's `program`")
+	flags.StringVar(&o.broker, "broker", "", "the `program` dbus-broker: measures the main rows on it, too")
 	flags.StringVar(&o.guest, "guest", "", "the `folder` that test/guest/x86/build prints: measures in virtual machines, too")
-	flags.IntVar(&o.rounds, "rounds", 15, "`rounds` of 0.4 s for each row")
+	flags.Func("run", "only the parts that match a `regexp`, of code, vm, guests, main, variants, many, slow", func(s string) (err error) {
+		o.only, err = regexp.Compile(s)
+		return err
+	})
+	flags.IntVar(&o.rounds, "rounds", 11, "`rounds` of 0.4 s for each row")
 	flags.BoolVar(&o.quick, "quick", false, "one short round: shows that everything works, measures nothing")
 	if err := flags.Parse(args); err != nil {
 		return o, err

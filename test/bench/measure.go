@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,7 +12,7 @@ import (
 
 // Requests in flight, one row each.
 var (
-	callsInFlight    = []int{1, 8, 32, maxInFlight}
+	callsInFlight    = []int{1, 8, maxInFlight}
 	incomingInFlight = []int{1, maxInFlight}
 )
 
@@ -20,26 +21,68 @@ type series []round
 
 // measureAll measures everything and prints each part when it is measured.
 func measureAll(ctx context.Context, o options, out io.Writer) error {
-	code, err := measureCode(ctx, o.quick)
+	if err := checkPrograms(o); err != nil {
+		return err
+	}
+	p, err := buildPrograms()
 	if err != nil {
 		return err
 	}
-	printCode(out, code)
-	if err := measureVM(ctx, o, out); err != nil {
-		return err
+	defer p.remove()
+	var g goals
+	for _, part := range measuredParts {
+		if !o.only.MatchString(part.name) {
+			continue
+		}
+		if err := part.measure(ctx, o, p, out, &g); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
 	}
-	if err := measureGuests(ctx, o, out); err != nil {
-		return err
-	}
-	l, err := openLab(ctx, o.ipmbd)
+	g.print(out)
+	return nil
+}
+
+// measuredParts are what can be measured by itself, in the order of a whole run.
+var measuredParts = []struct {
+	name    string
+	measure func(ctx context.Context, o options, p programs, out io.Writer, g *goals) error
+}{
+	{"code", func(ctx context.Context, o options, _ programs, out io.Writer, _ *goals) error {
+		return measureCode(ctx, o, out)
+	}},
+	{"vm", func(ctx context.Context, o options, _ programs, out io.Writer, _ *goals) error {
+		return measureVM(ctx, o, out)
+	}},
+	{"guests", func(ctx context.Context, o options, _ programs, out io.Writer, _ *goals) error {
+		return measureGuests(ctx, o, out)
+	}},
+	{"main", measureLab},
+	{"variants", measureVariants},
+	{"many", measureManyBuses},
+	{"slow", measureSlowBuses},
+}
+
+// measureManyBuses measures many buses on two processors and on one.
+func measureManyBuses(ctx context.Context, o options, p programs, out io.Writer, g *goals) error {
+	return errors.Join(measureMany(ctx, o, p, variant{}, out, g), measureMany(ctx, o, p, oneProcessor, out, g))
+}
+
+// measureSlowBuses does so with slow ones.
+func measureSlowBuses(ctx context.Context, o options, p programs, out io.Writer, _ *goals) error {
+	return errors.Join(measureSlow(ctx, o, p, variant{}, out), measureSlow(ctx, o, p, oneProcessor, out))
+}
+
+// measureLab measures a daemon with a bus of each kind.
+func measureLab(ctx context.Context, o options, p programs, out io.Writer, g *goals) error {
+	l, err := openLab(ctx, o, p, variant{})
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if err := measureCalls(ctx, l, o, out); err != nil {
+	if err := measureCalls(ctx, l, o, out, g); err != nil {
 		return err
 	}
-	if err := measureIncoming(ctx, l, o, out); err != nil {
+	if err := measureIncoming(ctx, l, o, out, g); err != nil {
 		return err
 	}
 	after, err := l.memory()
@@ -50,7 +93,7 @@ func measureAll(ctx context.Context, o options, out io.Writer) error {
 	return nil
 }
 
-func measureCalls(ctx context.Context, l *lab, o options, out io.Writer) error {
+func measureCalls(ctx context.Context, l *lab, o options, out io.Writer, g *goals) error {
 	t := newCallTable(out, fmt.Sprintf("sendRequest, Get Device ID (medians of %d rounds)", o.rounds))
 	var measured [][]series
 	for _, n := range callsInFlight {
@@ -62,17 +105,20 @@ func measureCalls(ctx context.Context, l *lab, o options, out io.Writer) error {
 			t.row(n, c.name, all[i])
 		}
 		t.ratios(n, "ipmbd / floor", all[callIPMBD], all[callFloor])
+		t.ratios(n, "ipmbd / C echo", all[callIPMBD], all[callEcho])
+		t.ratios(n, "ipmbd, method of the bus / ipmbd", all[callIPMBDBus], all[callIPMBD])
 		t.ratios(n, "frame socket / floor", all[callFrames], all[callFloor])
 		measured = append(measured, all)
 	}
 	t.flush()
-	printGoals(out, measured)
+	g.addCalls(measured)
 	return nil
 }
 
-func measureIncoming(ctx context.Context, l *lab, o options, out io.Writer) error {
-	t := newCallTable(out, "Get Device ID from a bus, by who answers it")
+func measureIncoming(ctx context.Context, l *lab, o options, out io.Writer, g *goals) error {
+	t := newCallTable(out, "Get Device ID from a bus, by what answers it")
 	var added []string
+	var measured [][]series
 	for _, n := range incomingInFlight {
 		all, err := measureRounds(ctx, l.incoming, n, o)
 		if err != nil {
@@ -81,12 +127,58 @@ func measureIncoming(ctx context.Context, l *lab, o options, out io.Writer) erro
 		for i, c := range l.incoming {
 			t.row(n, c.name, all[i])
 		}
+		t.ratios(n, "the host IPMI daemon / C bridge", all[incomingHost], all[incomingFloor])
 		for _, i := range []int{incomingHandler, incomingBridge} {
 			added = append(added, addedLatency(n, l.incoming[i].name, all[i], all[incomingDirect]))
 		}
+		measured = append(measured, all)
 	}
 	t.flush()
 	printAdded(out, added)
+	g.addIncoming(measured)
+	return nil
+}
+
+// measureVariants measures the main rows on one processor, and on dbus-broker.
+func measureVariants(ctx context.Context, o options, p programs, out io.Writer, _ *goals) error {
+	variants := []variant{oneProcessor, {title: "ipmbd kept on one processor", onOne: true}}
+	if o.broker != "" {
+		variants = append(variants, variant{title: "dbus-broker", broker: o.broker})
+	}
+	for _, v := range variants {
+		if err := measureVariant(ctx, o, p, v, out); err != nil {
+			return fmt.Errorf("%s: %w", v.title, err)
+		}
+	}
+	if o.broker == "" {
+		fmt.Fprint(out, "main rows on dbus-broker: not measured; test/systemd/build gets it, and -broker takes it\n\n")
+	}
+	return nil
+}
+
+func measureVariant(ctx context.Context, o options, p programs, v variant, out io.Writer) error {
+	l, err := openLab(ctx, o, p, v)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	rows := []*contender{
+		l.calls[callEcho], l.calls[callIPMBD], l.calls[callIPMBDBus], l.incoming[incomingFloor], l.incoming[incomingHost],
+	}
+	const echo, call, bridge, host = 0, 1, 3, 4
+	t := newCallTable(out, titled("sendRequest, and Get Device ID from a bus", v))
+	for _, n := range incomingInFlight {
+		all, err := measureRounds(ctx, rows, n, o)
+		if err != nil {
+			return err
+		}
+		for i, c := range rows {
+			t.row(n, c.name, all[i])
+		}
+		t.ratios(n, "ipmbd / C echo", all[call], all[echo])
+		t.ratios(n, "the host IPMI daemon / C bridge", all[host], all[bridge])
+	}
+	t.flush()
 	return nil
 }
 

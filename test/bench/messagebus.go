@@ -48,3 +48,13 @@ func (s *stage) startMessageBus() (*messageBus, error) {
 	}
 	return &messageBus{process: p, socket: socket, address: "unix:path=" + socket}, nil
 }
+
+// startBroker starts dbus-broker as a message bus, with a controller of the bench's.
+func (s *stage) startBroker(controller, program string) (*messageBus, error) {
+	socket := filepath.Join(s.dir, "bus")
+	p, err := s.startReady(controller, program, socket)
+	if err != nil {
+		return nil, err
+	}
+	return &messageBus{process: p, socket: socket, address: "unix:path=" + socket}, nil
+}

@@ -1,114 +1,100 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"sync"
-	"testing"
-
-	"ipmbd/i2c"
-	"ipmbd/ipmb"
-	"ipmbd/ipmi"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
 )
 
-// measurement is a piece of code that was run many times.
-type measurement struct {
-	name   string
-	result testing.BenchmarkResult
-	goal   string
+// measuredPackages have the benchmarks of what has no process of its own.
+var measuredPackages = []string{"ipmbd/ipmb", "ipmbd/ipmi", "ipmbd/frames", "ipmbd/dbusapi"}
+
+// codeGoals are the goals of benchmarks, by their names.
+var codeGoals = map[string]string{
+	"ipmb: Engine/1 in flight": "under 2000 ns, at most 2 allocations",
+	"ipmb: Serve":              "2 allocations",
 }
 
-// measureCode runs what has no process of its own.
-func measureCode(ctx context.Context, quick bool) ([]measurement, error) {
-	testing.Init()
-	if quick {
-		if err := flag.Set("test.benchtime", "1x"); err != nil {
-			return nil, err
-		}
+// measureCode runs the benchmarks of the packages with go test, and prints what they
+// say.
+func measureCode(ctx context.Context, o options, out io.Writer) error {
+	time := "0.5s"
+	if o.quick {
+		time = "1x"
 	}
-	engine, err := measureEngine(ctx)
-	return []measurement{
-		{"frame encode", testing.Benchmark(encode), ""},
-		{"frame decode", testing.Benchmark(decode), ""},
-		{"engine round trip over mem", engine, "under 2000 ns, at most 2 allocations"},
-	}, err
-}
-
-var getDeviceID = ipmb.Frame{
-	Destination: responderAddress,
-	NetFn:       ipmi.NetFnApp,
-	Source:      bmcAddress,
-	Sequence:    1,
-	Command:     ipmi.CommandGetDeviceID,
-}
-
-func encode(b *testing.B) {
-	answer := deviceIDAnswer(getDeviceID)
-	frame := make([]byte, 0, answer.Len())
-	for b.Loop() {
-		frame = answer.Append(frame[:0])
-	}
-}
-
-func decode(b *testing.B) {
-	frame := deviceIDAnswer(getDeviceID).Append(nil)
-	for b.Loop() {
-		if _, err := ipmb.Decode(frame); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// measureEngine sends requests one after the other on a bus in the process.
-func measureEngine(ctx context.Context) (testing.BenchmarkResult, error) {
-	bus := i2c.NewBus()
-	transport, err := bus.Attach(uint8(bmcAddress))
+	args := append([]string{"test", "-run", "^$", "-bench", ".", "-benchmem", "-benchtime", time}, measuredPackages...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	text, err := cmd.CombinedOutput()
 	if err != nil {
-		return testing.BenchmarkResult{}, err
+		return fmt.Errorf("%v: %w\n%s", cmd, err, text)
 	}
-	if err := bus.Respond(uint8(responderAddress), respondInProcess()); err != nil {
-		return testing.BenchmarkResult{}, err
-	}
-	engine := ipmb.New(ipmb.Config{Address: bmcAddress})
-	running, stop := context.WithCancel(ctx)
-	var loop sync.WaitGroup
-	loop.Go(func() { _ = engine.Run(running, transport) })
-	defer loop.Wait()
-	defer stop()
-	return roundTrips(ctx, engine)
+	printCode(out, parseBenchmarks(string(text)))
+	return nil
 }
 
-// respondInProcess is the responder as a function. Calls do not overlap: one
-// request is in flight.
-func respondInProcess() func(frame []byte, reply func([]byte)) {
-	var out []byte
-	return func(frame []byte, reply func([]byte)) {
-		request, err := ipmb.Decode(frame)
-		if err != nil {
-			return
+// benchmark is a line of go test -bench -benchmem.
+type benchmark struct {
+	name        string
+	ns          float64 // of one operation
+	allocations int
+}
+
+// parseBenchmarks reads what go test prints: a line with each package, and one with
+// each benchmark.
+//
+//	pkg: ipmbd/ipmb
+//	BenchmarkEngine/1_in_flight-2   1000   1200 ns/op   48 B/op   1 allocs/op
+func parseBenchmarks(text string) (list []benchmark) {
+	var in string
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		if path, ok := strings.CutPrefix(lines.Text(), "pkg: "); ok {
+			in = strings.TrimPrefix(path, "ipmbd/")
 		}
-		out = deviceIDAnswer(request).Append(out[:0])
-		reply(out)
-	}
-}
-
-func roundTrips(ctx context.Context, engine *ipmb.Engine) (testing.BenchmarkResult, error) {
-	request := ipmb.Request{Responder: responderAddress, NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID}
-	failed := ipmb.ErrClosed
-	for errors.Is(failed, ipmb.ErrClosed) && ctx.Err() == nil { // until it runs
-		_, failed = engine.Do(ctx, request)
-	}
-	result := testing.Benchmark(func(b *testing.B) {
-		for b.Loop() {
-			if _, failed = engine.Do(ctx, request); failed != nil {
-				b.FailNow()
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
+			continue
+		}
+		b := benchmark{name: in + ": " + benchmarkName(fields[0])}
+		for i, unit := range fields[1:] {
+			switch number := fields[i]; unit {
+			case "ns/op":
+				b.ns, _ = strconv.ParseFloat(number, 64)
+			case "allocs/op":
+				b.allocations, _ = strconv.Atoi(number)
 			}
 		}
-	})
-	if failed != nil {
-		return result, fmt.Errorf("engine: %w", failed)
+		list = append(list, b)
 	}
-	return result, nil
+	return list
+}
+
+// benchmarkName takes off what go test puts around a benchmark's name: at its end
+// the number of processors, if they are more than one.
+func benchmarkName(s string) string {
+	s = strings.TrimPrefix(s, "Benchmark")
+	if i := strings.LastIndexByte(s, '-'); i > 0 {
+		if _, err := strconv.Atoi(s[i+1:]); err == nil {
+			s = s[:i]
+		}
+	}
+	return strings.ReplaceAll(s, "_", " ")
+}
+
+func printCode(out io.Writer, rows []benchmark) {
+	w := newTable(out, "code in the process")
+	fmt.Fprintln(w, "ns\tallocations\t\t")
+	for _, b := range rows {
+		fmt.Fprintf(w, "%.1f\t%d\t\t%s", b.ns, b.allocations, b.name)
+		if goal := codeGoals[b.name]; goal != "" {
+			fmt.Fprintf(w, " (goal: %s)", goal)
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
+	fmt.Fprintln(out)
 }

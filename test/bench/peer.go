@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -15,13 +16,18 @@ import (
 type peer struct {
 	fd      int
 	request ipmb.Frame
-	isRight func(data []byte) bool // of an answer
-	free    []uint8                // sequence numbers, the longest unused first
-	slotOf  [ipmb.SequenceNumbers]int
+	// arrival checks the data of an answer to a request, and takes the number of
+	// its arrival from them; an answer without one leaves the request's own.
+	arrival  func(data []byte, request uint32) (at uint32, err error)
+	free     []uint8 // sequence numbers, the longest unused first
+	slotOf   [ipmb.SequenceNumbers]int
+	numberOf [ipmb.SequenceNumbers]uint32
 
-	out   [][]byte
-	in    []byte
-	slots []int
+	out     [][]byte
+	in      []byte
+	slots   []int
+	order   order
+	refused int // requests
 }
 
 // asksDeviceID is a peer that asks for the device ID.
@@ -30,8 +36,21 @@ func asksDeviceID() peer {
 		request: ipmb.Frame{
 			Destination: bmcAddress, NetFn: ipmi.NetFnApp, Source: responderAddress, Command: ipmi.CommandGetDeviceID,
 		},
-		isRight: func(data []byte) bool { return len(data) == len(deviceID) },
+		arrival: func(data []byte, _ uint32) (uint32, error) { return checkDeviceID(data) },
 	}
+}
+
+// asksBMC is a peer that asks for the device ID of the built-in BMC, which does not
+// number its answers.
+func asksBMC() peer {
+	p := asksDeviceID()
+	p.arrival = func(data []byte, request uint32) (uint32, error) {
+		if len(data) < len(deviceID) {
+			return 0, fmt.Errorf("not a device ID: % X", data)
+		}
+		return request, nil
+	}
+	return p
 }
 
 // asksAcross is a peer that asks for the device ID of a node on another channel,
@@ -46,7 +65,11 @@ func asksAcross(channel byte) peer {
 			Destination: bmcAddress, NetFn: ipmi.NetFnApp, Source: responderAddress, Command: sendMessage,
 			Data: append([]byte{tracked | channel}, inner...),
 		},
-		isRight: func(data []byte) bool { return bytes.Contains(data, deviceID) },
+		// It has the node's answer in it, and the checksum of that last.
+		arrival: func(data []byte, _ uint32) (uint32, error) {
+			begin := max(bytes.Index(data, deviceID), 0)
+			return checkDeviceID(data[begin:max(len(data)-1, begin)])
+		},
 	}
 }
 
@@ -72,11 +95,14 @@ func (p *peer) accept(listener int) error {
 
 func (p *peer) close() { unix.Close(p.fd) }
 
+func (p *peer) descriptor() int { return p.fd }
+
 // ask implements link.
 func (p *peer) ask(slot int) {
 	sequence := p.free[0]
 	p.free = append(p.free[:0], p.free[1:]...)
 	p.slotOf[sequence] = slot
+	p.numberOf[sequence] = p.order.ask()
 	request := p.request
 	request.Sequence = sequence
 	p.out = append(p.out, request.Append(nil))
@@ -103,10 +129,32 @@ func (p *peer) answers() ([]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("% X: %w", p.in[:n], err)
 	}
-	if frame.NetFn != ipmi.NetFnApp.Response() || frame.Code != ipmi.CodeOK || !p.isRight(frame.Data) {
-		return nil, fmt.Errorf("not the device ID: % X", p.in[:n])
+	if err := p.take(frame); err != nil {
+		return nil, fmt.Errorf("answer % X: %w", p.in[:n], err)
 	}
 	p.free = append(p.free, frame.Sequence)
 	p.slots = append(p.slots[:0], p.slotOf[frame.Sequence])
 	return p.slots, nil
 }
+
+// take checks an answer. C0h, busy, is a refusal.
+func (p *peer) take(answer ipmb.Frame) error {
+	switch {
+	case answer.NetFn != ipmi.NetFnApp.Response():
+		return errors.New("not of the network function")
+	case answer.Code == ipmi.CodeNodeBusy:
+		p.refused++
+		return nil
+	case answer.Code != ipmi.CodeOK:
+		return fmt.Errorf("completion code %v", answer.Code)
+	}
+	request := p.numberOf[answer.Sequence]
+	at, err := p.arrival(answer.Data, request)
+	if err == nil {
+		p.order.answer(request, at)
+	}
+	return err
+}
+
+// tally implements tallier.
+func (p *peer) tally() tally { return tally{p.order.found, p.refused} }

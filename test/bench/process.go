@@ -120,11 +120,19 @@ func resident(pid int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	kib, err := statusNumber(status, "VmRSS: %d kB")
+	if err != nil {
+		return 0, fmt.Errorf("process %d: %w", pid, err)
+	}
+	return kib, nil
+}
+
+// statusNumber is the number in the line of a /proc/PID/status that has a form.
+func statusNumber(status []byte, form string) (n int, err error) {
 	for line := range strings.Lines(string(status)) {
-		var kib int
-		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
-			return kib, nil
+		if found, _ := fmt.Sscanf(line, form, &n); found == 1 {
+			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("process %d: no VmRSS", pid)
+	return 0, fmt.Errorf("no %q in its status", form)
 }

@@ -19,6 +19,26 @@ const (
 
 	goalIdleKiB = 12 << 10
 
+	// Of sendRequest, as ratios to the echo in C.
+	goalEchoLatency    = 1.45 // p50 with 1 in flight, at most
+	goalEchoThroughput = 0.70 // with maxInFlight, at least
+	goalEchoCPU        = 1.4  // of service and message bus with maxInFlight, at most
+
+	// Of the bus's own method, as ratios to the old one.
+	goalBusMethod = 1.05
+	goalBusRate   = 0.95
+
+	// Of a request from a bus to the host daemon, as ratios to the bridge in C.
+	goalBridgeLatency    = 1.15 // p50 with 1 in flight, at most
+	goalBridgeThroughput = 1.0  // with maxInFlight, at least
+	goalBridgeCPUOne     = 1.2  // of service and message bus with 1 in flight, at most
+	goalBridgeCPU        = 1.15 // with maxInFlight
+
+	goalManyBuses = 0.9    // requests per second of 16 buses, as a ratio to one, at least
+	goalBridged   = 20_000 // bridged requests of one command per second with maxInFlight, at least
+	goalWakeUps   = 0.2    // per second, of the idle daemon with 16 buses, at most
+	goalManyMiB   = 14     // resident with 16 buses after the load, at most
+
 	// Of a virtual machine, as ratios to ipmi_sim.
 	goalVM    = 1.0  // requests per second, at least
 	goalGuest = 1.05 // p50 in its guest, at most
@@ -29,19 +49,26 @@ func newTable(out io.Writer, title string) *tabwriter.Writer {
 	return tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 }
 
-func printCode(out io.Writer, rows []measurement) {
-	w := newTable(out, "codec and engine")
-	fmt.Fprintln(w, "ns\tallocations\t\t")
-	for _, m := range rows {
-		perOp := float64(m.result.T.Nanoseconds()) / float64(m.result.N)
-		fmt.Fprintf(w, "%.1f\t%d\t\t%s", perOp, m.result.AllocsPerOp(), m.name)
-		if m.goal != "" {
-			fmt.Fprintf(w, " (goal: %s)", m.goal)
-		}
-		fmt.Fprintln(w)
+// goals are what was measured beside what is wanted, for one table at the end.
+type goals struct{ rows []string }
+
+func (g *goals) atMost(what string, value, goal float64) {
+	g.rows = append(g.rows, fmt.Sprintf("%.2f\tat most %v\t\t%s\n", value, goal, what))
+}
+
+func (g *goals) atLeast(what string, value, goal float64) {
+	g.rows = append(g.rows, fmt.Sprintf("%.2f\tat least %v\t\t%s\n", value, goal, what))
+}
+
+func (g *goals) print(out io.Writer) {
+	if len(g.rows) == 0 {
+		return
+	}
+	w := newTable(out, "measured beside the goals")
+	for _, row := range g.rows {
+		fmt.Fprint(w, row)
 	}
 	w.Flush()
-	fmt.Fprintln(out)
 }
 
 // callTable has a row for each contender and number of requests in flight.
@@ -52,22 +79,30 @@ type callTable struct {
 
 func newCallTable(out io.Writer, title string) callTable {
 	w := newTable(out, title+"; CPU in s per 10,000 requests")
-	fmt.Fprintln(w, "in flight\tp50 us\tp99 us\tper s\tCPU service\tCPU dbus-daemon\tCPU both\t\t")
+	fmt.Fprintln(w, "in flight\tp50 us\tp99 us\tper s\tCPU service\tCPU message bus\tCPU both\tdisorder\t\t")
 	return callTable{out, w}
 }
 
 func (t callTable) row(inFlight int, name string, s series) {
-	fmt.Fprintf(t.w, "%d\t%d\t%d\t%.0f\t%.3f\t%.3f\t%.3f\t\t%s\n", inFlight,
+	fmt.Fprintf(t.w, "%d\t%d\t%d\t%.0f\t%.3f\t%.3f\t%.3f\t%v\t\t%s\n", inFlight,
 		middle(s, func(r round) int64 { return r.p50.Microseconds() }),
 		middle(s, func(r round) int64 { return r.p99.Microseconds() }),
 		middle(s, func(r round) float64 { return r.rate }),
 		middle(s, func(r round) float64 { return r.serviceCPU.Seconds() }),
 		middle(s, func(r round) float64 { return r.busCPU.Seconds() }),
-		middle(s, func(r round) float64 { return r.cpu().Seconds() }), name)
+		middle(s, func(r round) float64 { return r.cpu().Seconds() }), s.disorder(), name)
+}
+
+// disorder is that of all rounds.
+func (s series) disorder() (sum disorder) {
+	for _, r := range s {
+		sum = sum.plus(r.disorder)
+	}
+	return sum
 }
 
 func (t callTable) ratios(inFlight int, name string, a, b series) {
-	fmt.Fprintf(t.w, "%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\t%s\n", inFlight,
+	fmt.Fprintf(t.w, "%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\t\t%s\n", inFlight,
 		ratio(a, b, roundP50),
 		ratio(a, b, func(r round) float64 { return float64(r.p99) }),
 		ratio(a, b, roundRate),
@@ -85,25 +120,43 @@ func (t callTable) flush() {
 	fmt.Fprintln(t.out)
 }
 
-// printGoals compares what was measured with each number of requests in flight
-// with the goals.
-func printGoals(out io.Writer, all [][]series) {
+// addCalls compares sendRequest with 1 and with maxInFlight in flight with the goals;
+// all is what was measured with each of callsInFlight.
+func (g *goals) addCalls(all [][]series) {
 	first, last := all[0], all[len(all)-1]
-	w := newTable(out, "ipmbd against the floor")
-	fmt.Fprintf(w, "%.2f\t\tp50 with 1 in flight (goal: at most %.2f)\n",
-		ratio(first[callIPMBD], first[callFloor], roundP50), goalLatency)
-	fmt.Fprintf(w, "%.2f\t\trequests per second with %d in flight (goal: at least %.2f)\n",
-		ratio(last[callIPMBD], last[callFloor], roundRate), maxInFlight, goalThroughput)
-	fmt.Fprintf(w, "%.2f\t\tCPU of service and dbus-daemon with %d in flight (goal: at most %.2f)\n",
-		ratio(last[callIPMBD], last[callFloor], roundCPU), maxInFlight, goalCPU)
-	for i, n := range callsInFlight {
-		fmt.Fprintf(w, "%.2f\t\trequests per second with %d in flight on the frame socket (goal: at least %.2f)\n",
-			ratio(all[i][callFrames], all[i][callFloor], roundRate), n, goalFrameThroughput)
-		fmt.Fprintf(w, "%.2f\t\tCPU of the service with %d in flight on the frame socket (goal: at most %.2f)\n",
-			ratio(all[i][callFrames], all[i][callFloor], roundCPU), n, goalFrameCPU)
+	for _, floor := range []struct {
+		name                     string
+		contender                int
+		latency, throughput, cpu float64
+	}{
+		{"C echo", callEcho, goalEchoLatency, goalEchoThroughput, goalEchoCPU},
+		{"floor", callFloor, goalLatency, goalThroughput, goalCPU},
+	} {
+		what := "sendRequest against the " + floor.name
+		g.atMost(what+", p50 with 1 in flight", ratio(first[callIPMBD], first[floor.contender], roundP50), floor.latency)
+		g.atLeast(what+", requests/s with 63", ratio(last[callIPMBD], last[floor.contender], roundRate), floor.throughput)
+		g.atMost(what+", CPU with 63", ratio(last[callIPMBD], last[floor.contender], roundCPU), floor.cpu)
 	}
-	w.Flush()
-	fmt.Fprintln(out)
+	const what = "method of the bus against the old one"
+	g.atMost(what+", p50 with 1 in flight", ratio(first[callIPMBDBus], first[callIPMBD], roundP50), goalBusMethod)
+	g.atLeast(what+", requests/s with 63", ratio(last[callIPMBDBus], last[callIPMBD], roundRate), goalBusRate)
+	g.atMost(what+", CPU with 63", ratio(last[callIPMBDBus], last[callIPMBD], roundCPU), goalBusMethod)
+	for i, n := range callsInFlight {
+		what := fmt.Sprintf("frame socket against the floor with %d in flight, ", n)
+		g.atLeast(what+"requests/s", ratio(all[i][callFrames], all[i][callFloor], roundRate), goalFrameThroughput)
+		g.atMost(what+"CPU of the service", ratio(all[i][callFrames], all[i][callFloor], roundCPU), goalFrameCPU)
+	}
+}
+
+// addIncoming does so for requests from a bus, by incomingInFlight.
+func (g *goals) addIncoming(all [][]series) {
+	first, last := all[0], all[len(all)-1]
+	const what = "request to the host daemon against the C bridge"
+	g.atMost(what+", p50 with 1 in flight", ratio(first[incomingHost], first[incomingFloor], roundP50), goalBridgeLatency)
+	g.atLeast(what+", requests/s with 63", ratio(last[incomingHost], last[incomingFloor], roundRate), goalBridgeThroughput)
+	g.atMost(what+", CPU with 1", ratio(first[incomingHost], first[incomingFloor], roundCPU), goalBridgeCPUOne)
+	g.atMost(what+", CPU with 63", ratio(last[incomingHost], last[incomingFloor], roundCPU), goalBridgeCPU)
+	g.atLeast("bridged requests of one command with 63 in flight, requests/s", middle(last[incomingBridge], roundRate), goalBridged)
 }
 
 // printDaemon prints start and memory.
@@ -116,6 +169,7 @@ func printDaemon(out io.Writer, l *lab, after memory) {
 	fmt.Fprintf(w, "%s\t\tfloor, resident and idle\n", mib(l.idle.floor))
 	fmt.Fprintf(w, "%s\t\tfloor, resident after the load\n", mib(after.floor))
 	w.Flush()
+	fmt.Fprintln(out)
 }
 
 func mib(kib int) string { return fmt.Sprintf("%.1f MiB", float64(kib)/1024) }

@@ -63,7 +63,7 @@ func (l *vmLab) open(ctx context.Context, program string) error {
 		return err
 	}
 	path := filepath.Join(l.stage.dir, "vm")
-	d, err := newDaemon(l.stage, program, bus, config{Channels: []channel{}, Hosts: []host{
+	d, err := newDaemon(l.stage, program, bus, variant{}, config{Channels: []channel{}, Hosts: []host{
 		{"vm", "tcp:127.0.0.1:" + strconv.Itoa(port), "tcp", "bmc", 0},
 		{"vm", "unix:" + path, "unix", "bmc", 1},
 	}})
