@@ -6,8 +6,12 @@ import (
 	"time"
 )
 
-// maxBlocked is how many requests of one interface wait in a Blocking.
-const maxBlocked = 64
+const (
+	// maxBlocked is how many requests of one interface wait in a Blocking.
+	maxBlocked = 64
+	// maxStuck is how many calls past their deadline a Blocking leaves behind.
+	maxStuck = 16
+)
 
 // BlockingFunc answers a request, and may block until ctx ends. Its errors are those of
 // Reply.Answer.
@@ -15,19 +19,23 @@ type BlockingFunc func(ctx context.Context, req *Request) (Response, error)
 
 // Blocking is a Handler of a function that may block, as one does that waits for a disk
 // or for another service. The requests of one interface are served one at a time, in
-// order of arrival; those of several interfaces do not wait for one another. The context
-// of a call ends at the request's deadline, at which its owner has answered it; a request
-// whose deadline passes while it waits is not served. A request for which there is no room,
-// as 64 of its interface wait, is ErrBusy.
+// order of arrival; those of several interfaces do not wait for one another. A request for
+// which there is no room, as 64 of its interface wait, is ErrBusy.
+//
+// The context of a call ends at the request's deadline, at which its owner has answered
+// it. A request whose deadline passes while it waits is not served. A call that goes on
+// after its deadline all the same holds the next request up no longer, unless 16 such
+// calls go on already.
 type Blocking struct {
 	serve BlockingFunc
 	ctx   context.Context // of all calls
 	end   context.CancelFunc
 
 	mu     sync.Mutex
-	queues map[string][]blocked // by interface, those being served; the first is in serve
+	queues map[string][]*blocked // by interface, those being served; the first is
+	stuck  int                   // calls that were left behind
 	closed bool
-	group  sync.WaitGroup // of drain
+	group  sync.WaitGroup // of the queues
 }
 
 // blocked is a request and where its answer goes.
@@ -35,13 +43,17 @@ type blocked struct {
 	serve BlockingFunc
 	req   *Request
 	reply Reply
+
+	// Guarded by the Blocking's mutex.
+	served bool // the call has returned
+	left   bool // the call was left behind
 }
 
 // NewBlocking makes a Blocking, which starts a goroutine for an interface while requests
-// of it wait.
+// of it wait. serve may be nil if all requests come by Queue.
 func NewBlocking(serve BlockingFunc) *Blocking {
 	ctx, end := context.WithCancel(context.Background())
-	return &Blocking{serve: serve, ctx: ctx, end: end, queues: make(map[string][]blocked)}
+	return &Blocking{serve: serve, ctx: ctx, end: end, queues: make(map[string][]*blocked)}
 }
 
 // ServeIPMI implements Handler.
@@ -50,13 +62,13 @@ func (b *Blocking) ServeIPMI(req *Request, reply Reply) { b.Queue(b.serve, req, 
 // Queue has a request served by a function of its own, behind those of its interface
 // that wait. After Close it is ErrAbsent.
 func (b *Blocking) Queue(serve BlockingFunc, req *Request, reply Reply) {
-	if err := b.add(blocked{serve, req, reply}); err != nil {
+	if err := b.add(&blocked{serve: serve, req: req, reply: reply}); err != nil {
 		reply.Answer(Response{}, err)
 	}
 }
 
 // add puts a request at the end of the queue of its interface, or says why not.
-func (b *Blocking) add(request blocked) error {
+func (b *Blocking) add(request *blocked) error {
 	iface := request.req.Interface
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,7 +79,8 @@ func (b *Blocking) add(request blocked) error {
 	case len(queue) > maxBlocked:
 		return ErrBusy
 	case len(queue) == 0:
-		b.group.Go(func() { b.drain(iface) })
+		b.group.Add(1)
+		go b.drain(request)
 	}
 	b.queues[iface] = append(queue, request)
 	return nil
@@ -81,7 +94,8 @@ func (b *Blocking) Idle(iface string) bool {
 }
 
 // Close ends the contexts of the calls, and waits until all requests that have come are
-// served. Those that come later are ErrAbsent.
+// served, for each call at most until its deadline. Requests that come later are
+// ErrAbsent.
 func (b *Blocking) Close() {
 	b.mu.Lock()
 	b.closed = true
@@ -90,46 +104,72 @@ func (b *Blocking) Close() {
 	b.group.Wait()
 }
 
-// drain serves the requests of an interface in order, until none waits.
-func (b *Blocking) drain(iface string) {
-	for more := true; more; more = b.next(iface) {
-		b.first(iface).answer(b.ctx)
+// drain serves a request and those behind it, until none waits or another goroutine does
+// so, since the call has been left behind.
+func (b *Blocking) drain(request *blocked) {
+	for request != nil {
+		b.answer(request)
+		if b.hasServed(request) {
+			return
+		}
+		request = b.next(request.req.Interface)
 	}
+	b.group.Done()
 }
 
-// first is the request of an interface that is to be served.
-func (b *Blocking) first(iface string) blocked {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.queues[iface][0]
-}
-
-// next takes the request that has been served out of the queue, and reports whether
-// another one waits.
-func (b *Blocking) next(iface string) bool {
+// next takes the request that has been served out of the queue, and returns the one
+// behind it, nil for none.
+func (b *Blocking) next(iface string) *blocked {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	queue := b.queues[iface]
-	queue[0] = blocked{} // lets go of the request
+	queue[0] = nil // lets go of the request
 	if len(queue) == 1 {
 		delete(b.queues, iface)
-		return false
+		return nil
 	}
 	b.queues[iface] = queue[1:]
-	return true
+	return queue[1]
 }
 
 // answer serves the request, unless it is too late for that.
-func (b blocked) answer(ctx context.Context) {
-	deadline := b.req.Deadline
-	if !deadline.IsZero() && !time.Now().Before(deadline) {
-		b.reply.Answer(Response{}, ErrTooSlow)
-		return
-	}
+func (b *Blocking) answer(request *blocked) {
+	ctx, deadline := b.ctx, request.req.Deadline
 	if !deadline.IsZero() {
+		if !time.Now().Before(deadline) {
+			request.reply.Answer(Response{}, ErrTooSlow)
+			return
+		}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
+		defer time.AfterFunc(time.Until(deadline), func() { b.leave(request) }).Stop()
 	}
-	Serve(HandlerFunc(func(req *Request, reply Reply) { reply.Answer(b.serve(ctx, req)) }), b.req, b.reply)
+	Serve(Immediate(func(req *Request) (Response, error) { return request.serve(ctx, req) }), request.req, request.reply)
+}
+
+// hasServed notes that a call has returned, and reports whether it was left behind.
+func (b *Blocking) hasServed(request *blocked) (left bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	request.served = true
+	if request.left {
+		b.stuck--
+	}
+	return request.left
+}
+
+// leave leaves a call behind that goes on after its deadline, and serves what waits
+// behind it.
+func (b *Blocking) leave(request *blocked) {
+	b.mu.Lock()
+	request.left = !request.served && b.stuck < maxStuck
+	if request.left {
+		b.stuck++
+	}
+	left := request.left
+	b.mu.Unlock()
+	if left {
+		b.drain(b.next(request.req.Interface))
+	}
 }

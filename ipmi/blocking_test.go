@@ -130,14 +130,38 @@ func TestBlocking(t *testing.T) {
 		a.expect(t, "at the deadline", "bus0 1: context deadline exceeded")
 	})
 
-	blockingStory(t, "what waits past its deadline is not served", func(t *testing.T, b *Blocking, a *answered, ask asks) {
-		ask("bus0", 1, 7) // whatever its context says
-		ask("bus0", 2, 1)
+	blockingStory(t, "a call that goes on after its deadline is left behind", func(t *testing.T, b *Blocking, a *answered, ask asks) {
+		ask("bus0", 1, 7)
+		ask("bus0", 2, 1) // has the same deadline
 		time.Sleep(3 * time.Second)
 		ask("bus0", 3, 0)
+		ask("bus0", 4, 1)
 		a.expect(t, "before")
+		time.Sleep(2 * time.Second)
+		a.expect(t, "at the deadline", "bus0 2: handler missed its deadline", "bus0 3")
+		time.Sleep(time.Second)
+		a.expect(t, "behind it", "bus0 4")
+		if !b.Idle("bus0") {
+			t.Error("not idle")
+		}
+		time.Sleep(time.Second)
+		a.expect(t, "at last", "bus0 1")
+	})
+
+	blockingStory(t, "not more than some are left behind", func(t *testing.T, b *Blocking, a *answered, ask asks) {
+		for n := range uint8(maxStuck) {
+			ask("bus0", n, 201)
+			time.Sleep(5 * time.Second)
+		}
+		ask("bus1", 1, 201)
 		time.Sleep(4 * time.Second)
-		a.expect(t, "after", "bus0 1", "bus0 2: handler missed its deadline", "bus0 3")
+		ask("bus1", 2, 0)
+		time.Sleep(2 * time.Second)
+		a.expect(t, "as there is no room")
+		time.Sleep(400 * time.Second)
+		if got := a.since(); len(got) != maxStuck+2 || got[len(got)-1] != "bus1 2: handler missed its deadline" {
+			t.Errorf("in the end %q", got)
+		}
 	})
 
 	blockingStory(t, "a panic is an error, and the next one is served", func(t *testing.T, b *Blocking, a *answered, ask asks) {
@@ -167,6 +191,19 @@ func TestBlocking(t *testing.T) {
 		a.expect(t, "all", "bus0 1: context canceled", "bus0 2", "bus1 1")
 		ask("bus0", 3, 0)
 		a.expect(t, "afterwards", "bus0 3: handler is not present")
+	})
+
+	blockingStory(t, "Close waits for a call until its deadline", func(t *testing.T, b *Blocking, a *answered, ask asks) {
+		ask("bus0", 1, 201)
+		ask("bus0", 2, 201)
+		synctest.Wait()
+		begin := time.Now()
+		b.Close()
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		a.expect(t, "the second", "bus0 2: handler missed its deadline")
+		time.Sleep(300 * time.Second)
 	})
 }
 

@@ -19,7 +19,8 @@
 //     that its owner can ask [NotServed]; [CodeOf] turns the error into the completion
 //     code to answer with. A deadline is its owner's to keep.
 //  5. A Blocking serves the requests of one interface one at a time, in order, and
-//     keeps at most 64 of them waiting.
+//     keeps at most 64 of them waiting. A call that hangs holds up those behind it until
+//     its own deadline.
 //
 // Source of numbers: IPMI v2.0, sections 5 (completion codes, netFns), 6
 // (channels) and 20.1 (Get Device ID), and appendix G (commands).

@@ -1,16 +1,12 @@
 package bmc
 
-import (
-	"context"
-
-	"ipmbd/ipmi"
-)
+import "ipmbd/ipmi"
 
 // acpiCommands keep the power states that system software tells (IPMI v2.0,
 // sections 20.6 and 20.7).
 var acpiCommands = []command{
-	{ipmi.NetFnApp, 0x06, 2, 2, setACPIPowerState},
-	{ipmi.NetFnApp, 0x07, 0, 0, getACPIPowerState},
+	{ipmi.NetFnApp, 0x06, 2, 2, atOnce(setACPIPowerState)},
+	{ipmi.NetFnApp, 0x07, 0, 0, atOnce(getACPIPowerState)},
 }
 
 const (
@@ -29,7 +25,7 @@ func isSystemState(state byte) bool {
 func isDeviceState(state byte) bool { return state <= 0x03 || state == acpiUnknown }
 
 // setACPIPowerState takes the states of system and device.
-func setACPIPowerState(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func setACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.host(req.Host)
@@ -51,7 +47,7 @@ func acpiState(now, asked byte, valid func(byte) bool) (state byte, ok bool) {
 	return state, valid(state)
 }
 
-func getACPIPowerState(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.host(req.Host)

@@ -39,6 +39,10 @@ type Config struct {
 	// WatchdogSensor is the sensor number in those events.
 	WatchdogSensor uint8
 
+	// Blocking serves what may block, in order with whatever else it serves of an
+	// interface. It is its owner's to close, before Storage is. nil is one of the BMC's own.
+	Blocking *ipmi.Blocking
+
 	// LANChannel and Channels are those of SetChannels.
 	LANChannel ipmi.Channel
 	Channels   ipmi.ChannelMask
@@ -59,6 +63,9 @@ type BMC struct {
 	changed    chan struct{} // wakes Run
 
 	channels atomic.Pointer[channels]
+
+	blocking *ipmi.Blocking // serves what may block
+	acting   *ipmi.Blocking // has the machine act
 
 	telling sync.Mutex // keeps what PreTimeout is told in order
 
@@ -88,9 +95,14 @@ func New(config Config) *BMC {
 		support:    supportOf(commands),
 		started:    time.Now(),
 		changed:    make(chan struct{}, 1),
+		blocking:   config.Blocking,
+		acting:     ipmi.NewBlocking(nil), // each request brings its function
 		hosts:      make(map[int]*host),
 		watchdogs:  make(map[string]*watchdog),
 		inProgress: make(map[string]bool),
+	}
+	if b.blocking == nil {
+		b.blocking = ipmi.NewBlocking(nil)
 	}
 	b.hours = binary.LittleEndian.Uint32(b.setting(hoursSetting, 0, 0, 0, 0))
 	b.SetChannels(config.LANChannel, config.Channels)
@@ -103,7 +115,52 @@ type command struct {
 	netFn    ipmi.NetFn
 	command  ipmi.Command
 	min, max int // bytes of data
-	serve    func(*BMC, context.Context, *ipmi.Request) ipmi.Response
+	service
+}
+
+// service serves a command: atOnce, waits, reads or acts.
+type service interface {
+	// serve answers a request whose data have the right length.
+	serve(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response
+	// mayBlock reports whether serve may wait for something outside of the process.
+	mayBlock(b *BMC, req *ipmi.Request) bool
+}
+
+// atOnce serves a command that reads or changes memory only.
+type atOnce func(b *BMC, req *ipmi.Request) ipmi.Response
+
+func (s atOnce) serve(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response { return s(b, req) }
+
+func (atOnce) mayBlock(*BMC, *ipmi.Request) bool { return false }
+
+// waits serves a command that waits for the store or for a computation.
+type waits func(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response
+
+func (s waits) serve(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+	return s(b, ctx, req)
+}
+
+func (waits) mayBlock(*BMC, *ipmi.Request) bool { return true }
+
+// acts serves a command that waits for the machine, which may be slow. Later requests do
+// not go behind it: the host may run again, and ask, before the machine has answered.
+type acts waits
+
+func (s acts) serve(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+	return s(b, ctx, req)
+}
+
+func (acts) mayBlock(*BMC, *ipmi.Request) bool { return true }
+
+// reads serves a command that reads a sensor, whose number comes first.
+type reads func(b *BMC, req *ipmi.Request) ipmi.Response
+
+func (s reads) serve(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response { return s(b, req) }
+
+// mayBlock is true of a sensor that is a file: a driver may hang.
+func (reads) mayBlock(b *BMC, req *ipmi.Request) bool {
+	s := b.sensors.find(req.Data[0])
+	return s != nil && s.File != ""
 }
 
 // commands are those of all groups; each file has its own.
@@ -140,18 +197,53 @@ func index(groups ...[]command) map[commandKey]command {
 	return all
 }
 
-// ServeIPMI implements ipmi.Handler.
-func (b *BMC) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+// ServeIPMI implements ipmi.Handler. What only reads or changes memory is answered before
+// it returns. The rest is served by the Blocking; while that has requests of an interface,
+// the later ones of the interface go behind them, so that none overtakes another.
+func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	c, known := commands[commandKey{req.NetFn, req.Command}]
 	switch {
 	case req.LUN != 0:
-		return refuse(ipmi.CodeInvalidForLUN), nil
+		reply.Answer(refuse(ipmi.CodeInvalidForLUN), nil)
 	case !known:
-		return ipmi.Response{}, ipmi.ErrNoHandler
+		reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
 	case len(req.Data) < c.min || len(req.Data) > c.max:
-		return refuse(ipmi.CodeLengthInvalid), nil
+		reply.Answer(refuse(ipmi.CodeLengthInvalid), nil)
+	case c.mayBlock(b, req) || !b.blocking.Idle(req.Interface):
+		b.serveLater(c.service, req, reply)
+	default:
+		reply.Answer(c.serve(b, context.Background(), req), nil)
 	}
-	return c.serve(b, ctx, req), nil
+}
+
+// serveLater serves a request that may block, or that others are in front of.
+func (b *BMC) serveLater(s service, req *ipmi.Request, reply ipmi.Reply) {
+	serve := func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+		return s.serve(b, ctx, req), nil
+	}
+	if _, ok := s.(acts); !ok {
+		b.blocking.Queue(serve, req, reply)
+		return
+	}
+	if b.blocking.Idle(req.Interface) {
+		b.acting.Queue(serve, req, reply)
+		return
+	}
+	// Behind those in front of it, but not in the way of those that follow.
+	b.blocking.Queue(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+		b.acting.Queue(serve, req, reply)
+		return ipmi.Response{}, nil
+	}, req, ipmi.ReplyFunc(func(res ipmi.Response, err error) bool { return err == nil || reply.Answer(res, err) }))
+}
+
+// Close waits for the requests that wait or are being served, for each at most until its
+// deadline; those that Config.Blocking has are its owner's to wait for, before. Later ones
+// are not served. The Storage is to be closed after it.
+func (b *BMC) Close() {
+	if b.config.Blocking == nil {
+		b.blocking.Close()
+	}
+	b.acting.Close()
 }
 
 // refuse answers with a completion code and no data.

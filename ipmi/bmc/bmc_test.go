@@ -37,7 +37,7 @@ func octets(text string) []byte {
 // asks is the answer to a request, completion code first.
 func (b *bench) asks(n ipmi.NetFn, cmd ipmi.Command, data ...byte) []byte {
 	b.t.Helper()
-	response, err := b.bmc.ServeIPMI(b.t.Context(), &ipmi.Request{NetFn: n, Command: cmd, Data: data})
+	response, err := ipmi.Do(b.t.Context(), b.bmc, &ipmi.Request{NetFn: n, Command: cmd, Data: data})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -120,12 +120,12 @@ func TestWhatIsNotServed(t *testing.T) {
 			if c.min > 0 {
 				b.is("too short", b.asks(c.netFn, c.command, make([]byte, c.min-1)...), "C7")
 			}
-			got, err := b.bmc.ServeIPMI(t.Context(), &ipmi.Request{NetFn: c.netFn, LUN: 1, Command: c.command})
+			got, err := ipmi.Do(t.Context(), b.bmc, &ipmi.Request{NetFn: c.netFn, LUN: 1, Command: c.command})
 			if got.Code != ipmi.CodeInvalidForLUN || err != nil {
 				t.Errorf("%v: %v, %v", c.command, got, err)
 			}
 		}
-		if _, err := b.bmc.ServeIPMI(t.Context(), &ipmi.Request{NetFn: ipmi.NetFnApp, Command: 0x99}); !errors.Is(err, ipmi.ErrNoHandler) {
+		if _, err := ipmi.Do(t.Context(), b.bmc, &ipmi.Request{NetFn: ipmi.NetFnApp, Command: 0x99}); !errors.Is(err, ipmi.ErrNoHandler) {
 			t.Error(err)
 		}
 	})

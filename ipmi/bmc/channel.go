@@ -1,18 +1,14 @@
 package bmc
 
-import (
-	"context"
-
-	"ipmbd/ipmi"
-)
+import "ipmbd/ipmi"
 
 // channelCommands say who may use a channel (IPMI v2.0, sections 22.13, 22.22 and
 // 22.23). No channel has sessions: that of the LAN is configured here and served
 // by nobody.
 var channelCommands = []command{
-	{ipmi.NetFnApp, 0x38, 2, 2, getAuthenticationCapabilities},
-	{ipmi.NetFnApp, 0x40, 3, 3, setChannelAccess},
-	{ipmi.NetFnApp, 0x41, 2, 2, getChannelAccess},
+	{ipmi.NetFnApp, 0x38, 2, 2, atOnce(getAuthenticationCapabilities)},
+	{ipmi.NetFnApp, 0x40, 3, 3, atOnce(setChannelAccess)},
+	{ipmi.NetFnApp, 0x41, 2, 2, atOnce(getChannelAccess)},
 }
 
 // DefaultLANChannel is the channel of the LAN where none is configured.
@@ -72,7 +68,7 @@ func (b *BMC) channel(req *ipmi.Request, number byte) (c ipmi.Channel, ok bool) 
 // getAuthenticationCapabilities takes channel and privilege level. The answer is
 // the channel, authentication types, their state, sessions of IPMI 1.5 and 2.0,
 // OEM ID and data: there is nothing of these.
-func getAuthenticationCapabilities(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getAuthenticationCapabilities(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.channel(req, req.Data[0])
 	if level := req.Data[1]; !ok || req.Data[0]&reservedChannelBits != 0 || level < privilegeCallback || level > privilegeOEM {
 		return refuse(ipmi.CodeInvalidField)
@@ -82,7 +78,7 @@ func getAuthenticationCapabilities(b *BMC, _ context.Context, req *ipmi.Request)
 
 // setChannelAccess takes channel, access and the limit of privileges. It accepts
 // what there is.
-func setChannelAccess(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func setChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.channel(req, req.Data[0])
 	access, limit := req.Data[1], req.Data[2]
 	setAccess, setLimit := access>>accessKindShift, limit>>accessKindShift
@@ -102,7 +98,7 @@ func setChannelAccess(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Respons
 
 // getChannelAccess takes channel, and whether what is stored or what holds is
 // wanted.
-func getChannelAccess(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.channel(req, req.Data[0])
 	kind := req.Data[1] >> accessKindShift
 	switch {

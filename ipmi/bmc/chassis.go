@@ -11,13 +11,13 @@ import (
 // chassisCommands are those of the chassis device (IPMI v2.0, section 28), but
 // for boot options.
 var chassisCommands = []command{
-	{ipmi.NetFnChassis, 0x00, 0, 0, getChassisCapabilities},
-	{ipmi.NetFnChassis, 0x01, 0, 0, getChassisStatus},
-	{ipmi.NetFnChassis, 0x02, 1, 1, chassisControl},
-	{ipmi.NetFnChassis, 0x04, 0, 2, chassisIdentify},
-	{ipmi.NetFnChassis, 0x06, 1, 1, setPowerRestorePolicy},
-	{ipmi.NetFnChassis, 0x07, 0, 0, getRestartCause},
-	{ipmi.NetFnChassis, 0x0F, 0, 0, getPOHCounter},
+	{ipmi.NetFnChassis, 0x00, 0, 0, atOnce(getChassisCapabilities)},
+	{ipmi.NetFnChassis, 0x01, 0, 0, atOnce(getChassisStatus)},
+	{ipmi.NetFnChassis, 0x02, 1, 1, acts(chassisControl)},
+	{ipmi.NetFnChassis, 0x04, 0, 2, atOnce(chassisIdentify)},
+	{ipmi.NetFnChassis, 0x06, 1, 1, waits(setPowerRestorePolicy)},
+	{ipmi.NetFnChassis, 0x07, 0, 0, atOnce(getRestartCause)},
+	{ipmi.NetFnChassis, 0x0F, 0, 0, atOnce(getPOHCounter)},
 }
 
 // bmcAddress is where all devices of the chassis are.
@@ -25,7 +25,7 @@ const bmcAddress = 0x20
 
 // getChassisCapabilities answers flags, none of which holds, and the addresses of
 // FRU, SDR, SEL, system management and bridge device (section 28.1).
-func getChassisCapabilities(*BMC, context.Context, *ipmi.Request) ipmi.Response {
+func getChassisCapabilities(*BMC, *ipmi.Request) ipmi.Response {
 	return answer(0, bmcAddress, bmcAddress, bmcAddress, bmcAddress, bmcAddress)
 }
 
@@ -47,7 +47,7 @@ const (
 )
 
 // getChassisStatus answers power state, last power event and identify state.
-func getChassisStatus(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getChassisStatus(b *BMC, req *ipmi.Request) ipmi.Response {
 	state := b.setting(hostSetting(req.Host, powerRestoreSetting), policyAlwaysOff)[0] << statusPolicyShift
 	if b.power(req) == PowerOn {
 		state |= statusPowerOn
@@ -97,7 +97,7 @@ func (h *host) identifyNow(now time.Time) identifyState {
 
 // chassisIdentify takes the time in seconds, 0 to end it, and whether it is
 // forever.
-func chassisIdentify(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func chassisIdentify(b *BMC, req *ipmi.Request) ipmi.Response {
 	wanted, length := identifyForATime, identifyTime
 	if len(req.Data) > 0 {
 		length = time.Duration(req.Data[0]) * time.Second
@@ -137,7 +137,7 @@ func setPowerRestorePolicy(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.
 }
 
 // getRestartCause answers the cause, and the channel of the command that was it.
-func getRestartCause(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getRestartCause(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.host(req.Host)
@@ -145,7 +145,7 @@ func getRestartCause(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response
 }
 
 // getPOHCounter answers the hours that the BMC has run.
-func getPOHCounter(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getPOHCounter(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append([]byte{minutesPerCount}, b.powerOnHours()...)...)
 }
 

@@ -1,7 +1,6 @@
 package bmc
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
 
@@ -11,12 +10,12 @@ import (
 // deviceCommands say what the controller is, and start it again (IPMI v2.0,
 // sections 20 and 22.14).
 var deviceCommands = []command{
-	{ipmi.NetFnApp, ipmi.CommandGetDeviceID, 0, 0, getDeviceID},
-	{ipmi.NetFnApp, 0x02, 0, 0, coldReset},
-	{ipmi.NetFnApp, 0x03, 0, 0, warmReset},
-	{ipmi.NetFnApp, 0x04, 0, 0, getSelfTestResults},
-	{ipmi.NetFnApp, 0x08, 0, 0, getGUID}, // of the device
-	{ipmi.NetFnApp, 0x37, 0, 0, getGUID}, // of the system
+	{ipmi.NetFnApp, ipmi.CommandGetDeviceID, 0, 0, atOnce(getDeviceID)},
+	{ipmi.NetFnApp, 0x02, 0, 0, atOnce(coldReset)},
+	{ipmi.NetFnApp, 0x03, 0, 0, atOnce(warmReset)},
+	{ipmi.NetFnApp, 0x04, 0, 0, atOnce(getSelfTestResults)},
+	{ipmi.NetFnApp, 0x08, 0, 0, atOnce(getGUID)}, // of the device
+	{ipmi.NetFnApp, 0x37, 0, 0, atOnce(getGUID)}, // of the system
 }
 
 // Identity is what Get Device ID says beside what the BMC supports (IPMI v2.0,
@@ -37,7 +36,7 @@ const (
 	ipmiVersion     = 0x02 // 2.0, BCD with the major digit in bits 3:0
 )
 
-func getDeviceID(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getDeviceID(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(b.config.Identity.append(nil, b.support)...)
 }
 
@@ -81,7 +80,7 @@ func supportOf(commands map[commandKey]command) ipmi.DeviceSupport {
 // coldReset makes sensors what the configuration says, stops the watchdogs of the
 // host, and forgets its ACPI states and that it identifies itself (IPMI v2.0,
 // sections 20.2 and 27.6). What other hosts rely on goes on, as does the process.
-func coldReset(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+func coldReset(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.stopWatchdogs(func(w *watchdog) bool { return w.host == req.Host })
 	for _, s := range b.sensors.list() {
 		s.mu.Lock()
@@ -92,12 +91,12 @@ func coldReset(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
 	h := b.host(req.Host)
 	h.system, h.device, h.identify = acpiUnknown, acpiUnknown, identifyOff
 	b.mu.Unlock()
-	return warmReset(b, ctx, req)
+	return warmReset(b, req)
 }
 
 // warmReset ends what others have begun and not finished: reservations and sets in
 // progress.
-func warmReset(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func warmReset(b *BMC, _ *ipmi.Request) ipmi.Response {
 	b.log.mu.Lock()
 	b.log.holder.cancel()
 	b.log.mu.Unlock()
@@ -118,14 +117,14 @@ const (
 )
 
 // getSelfTestResults fails when nothing can be kept any more.
-func getSelfTestResults(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getSelfTestResults(b *BMC, _ *ipmi.Request) ipmi.Response {
 	if b.config.Storage.store.isBroken() {
 		return answer(selfTestFailed, faultSEL)
 	}
 	return answer(selfTestPassed, 0)
 }
 
-func getGUID(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getGUID(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append([]byte(nil), b.config.GUID[:]...)...)
 }
 

@@ -9,9 +9,9 @@ import (
 
 // fruCommands are those of FRU inventory devices (IPMI v2.0, section 34).
 var fruCommands = []command{
-	{ipmi.NetFnStorage, 0x10, 1, 1, getFRUArea},
-	{ipmi.NetFnStorage, 0x11, 4, 4, readFRU},
-	{ipmi.NetFnStorage, 0x12, 4, 3 + 255, writeFRU},
+	{ipmi.NetFnStorage, 0x10, 1, 1, atOnce(getFRUArea)},
+	{ipmi.NetFnStorage, 0x11, 4, 4, atOnce(readFRU)},
+	{ipmi.NetFnStorage, 0x12, 4, 3 + 255, waits(writeFRU)},
 }
 
 const (
@@ -23,7 +23,7 @@ const (
 )
 
 // getFRUArea: size in bytes, and that it is accessed by bytes.
-func getFRUArea(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getFRUArea(b *BMC, req *ipmi.Request) ipmi.Response {
 	d := b.frus.find(req.Data[0])
 	if d == nil {
 		return refuse(ipmi.CodeNotPresent)
@@ -33,7 +33,7 @@ func getFRUArea(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 
 // readFRU takes device, offset and count. The answer may be shorter than that and
 // says how long it is.
-func readFRU(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func readFRU(b *BMC, req *ipmi.Request) ipmi.Response {
 	d, offset := b.frus.find(req.Data[0]), int(binary.LittleEndian.Uint16(req.Data[1:]))
 	if d == nil {
 		return refuse(ipmi.CodeNotPresent)

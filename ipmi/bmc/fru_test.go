@@ -99,7 +99,7 @@ func TestFRUCommands(t *testing.T) {
 		b.is("behind its end", b.storage(0x11, "03 0500 01"), "C9")
 		b.is("read none", b.storage(0x11, "01 0000 01"), "CB")
 		b.is("more than an interface takes", b.storage(0x11, "00 0000 FF"), "00 FA"+strings.Repeat("AA", 250))
-		r, err := b.bmc.ServeIPMI(t.Context(), &ipmi.Request{Requester: 0x81, NetFn: ipmi.NetFnStorage, Command: 0x11, Data: []byte{0, 0, 0, 0xFF}})
+		r, err := ipmi.Do(t.Context(), b.bmc, &ipmi.Request{Requester: 0x81, NetFn: ipmi.NetFnStorage, Command: 0x11, Data: []byte{0, 0, 0, 0xFF}})
 		if len(r.Data) != 24 || r.Data[0] != 23 || err != nil {
 			t.Errorf("by IPMB: % X, %v", r.Data, err)
 		}
@@ -165,7 +165,7 @@ func FuzzFRU(f *testing.F) {
 	}
 	b, size := New(Config{Storage: s}), len(s.FRUs.find(0).bytes())
 	f.Fuzz(func(t *testing.T, cmd byte, data []byte) {
-		if _, err := b.ServeIPMI(t.Context(), &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: ipmi.Command(cmd), Data: data}); err != nil {
+		if _, err := ipmi.Do(t.Context(), b, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: ipmi.Command(cmd), Data: data}); err != nil {
 			return
 		}
 		if diff := cmp.Diff(size, len(s.FRUs.find(0).bytes())); diff != "" {

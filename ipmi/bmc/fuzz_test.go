@@ -23,7 +23,7 @@ func fuzzGroup(f *testing.F, group []command) {
 		b := New(Config{Machine: new(fakeMachine)})
 		c := group[int(row)%len(group)]
 		for range 2 { // The second finds what the first has left.
-			response, err := b.ServeIPMI(t.Context(), &ipmi.Request{
+			response, err := ipmi.Do(t.Context(), b, &ipmi.Request{
 				Interface: host0, Channel: ipmi.ChannelSystemInterface, Host: int(host),
 				NetFn: c.netFn, LUN: ipmi.LUN(lun), Command: c.command, Data: data,
 			})
@@ -36,7 +36,7 @@ func fuzzGroup(f *testing.F, group []command) {
 		}
 		for _, get := range commands { // Nor does what was set harm those that read.
 			if get.min == 0 {
-				if _, err := b.ServeIPMI(t.Context(), &ipmi.Request{Interface: host0, Host: int(host), NetFn: get.netFn, Command: get.command}); err != nil {
+				if _, err := ipmi.Do(t.Context(), b, &ipmi.Request{Interface: host0, Host: int(host), NetFn: get.netFn, Command: get.command}); err != nil {
 					t.Error(err)
 				}
 			}

@@ -10,8 +10,8 @@ import (
 // lanCommands keep the configuration of the LAN channel (IPMI v2.0, section 23).
 // Nobody serves that channel here: who does reads it from the Settings.
 var lanCommands = []command{
-	{ipmi.NetFnTransport, 0x01, 2, 2 + communityLength, setLAN},
-	{ipmi.NetFnTransport, 0x02, 4, 4, getLAN},
+	{ipmi.NetFnTransport, 0x01, 2, 2 + communityLength, waits(setLAN)},
+	{ipmi.NetFnTransport, 0x02, 4, 4, atOnce(getLAN)},
 }
 
 // communityLength is that of the longest parameter.
@@ -107,7 +107,7 @@ func setLAN(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
 
 // getLAN takes channel, parameter, set and block selector, of which no parameter
 // here has any.
-func getLAN(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getLAN(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.lanChannel(req, reservedChannelBits)
 	number := req.Data[1]
 	p, known := lanParameters[number]

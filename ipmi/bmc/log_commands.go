@@ -11,18 +11,18 @@ import (
 
 // logCommands are those of the system event log (IPMI v2.0, section 31).
 var logCommands = []command{
-	{ipmi.NetFnStorage, 0x40, 0, 0, getLogInfo},
-	{ipmi.NetFnStorage, 0x41, 0, 0, getLogAllocation},
-	{ipmi.NetFnStorage, 0x42, 0, 0, reserveLog},
-	{ipmi.NetFnStorage, 0x43, 6, 6, getLogEntry},
-	{ipmi.NetFnStorage, 0x44, sel.RecordLength, sel.RecordLength, addLogEntry},
-	{ipmi.NetFnStorage, 0x45, 6, 6 + sel.RecordLength, addPartOfLogEntry},
-	{ipmi.NetFnStorage, 0x46, 4, 4, deleteLogEntry},
-	{ipmi.NetFnStorage, 0x47, 6, 6, clearLog},
-	{ipmi.NetFnStorage, 0x48, 0, 0, getLogTime},
-	{ipmi.NetFnStorage, 0x49, 4, 4, setLogTime},
-	{ipmi.NetFnStorage, 0x5C, 0, 0, getLogOffset},
-	{ipmi.NetFnStorage, 0x5D, 2, 2, setLogOffset},
+	{ipmi.NetFnStorage, 0x40, 0, 0, atOnce(getLogInfo)},
+	{ipmi.NetFnStorage, 0x41, 0, 0, atOnce(getLogAllocation)},
+	{ipmi.NetFnStorage, 0x42, 0, 0, atOnce(reserveLog)},
+	{ipmi.NetFnStorage, 0x43, 6, 6, atOnce(getLogEntry)},
+	{ipmi.NetFnStorage, 0x44, sel.RecordLength, sel.RecordLength, waits(addLogEntry)},
+	{ipmi.NetFnStorage, 0x45, 6, 6 + sel.RecordLength, waits(addPartOfLogEntry)},
+	{ipmi.NetFnStorage, 0x46, 4, 4, waits(deleteLogEntry)},
+	{ipmi.NetFnStorage, 0x47, 6, 6, waits(clearLog)},
+	{ipmi.NetFnStorage, 0x48, 0, 0, atOnce(getLogTime)},
+	{ipmi.NetFnStorage, 0x49, 4, 4, waits(setLogTime)},
+	{ipmi.NetFnStorage, 0x5C, 0, 0, atOnce(getLogOffset)},
+	{ipmi.NetFnStorage, 0x5D, 2, 2, waits(setLogOffset)},
 }
 
 const (
@@ -35,7 +35,7 @@ const (
 	maxUTCOffset    = 1440 // minutes
 )
 
-func getLogInfo(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getLogInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,7 +56,7 @@ func (l *Log) free() int { return max(l.limit()-len(l.entries), 0) }
 
 // getLogAllocation: units, bytes of each, free ones, largest block of those, and
 // units of the largest record.
-func getLogAllocation(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getLogAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +68,7 @@ func getLogAllocation(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response 
 	return answer(append(data, 1)...)
 }
 
-func reserveLog(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func reserveLog(b *BMC, _ *ipmi.Request) ipmi.Response {
 	b.log.mu.Lock()
 	defer b.log.mu.Unlock()
 	return answer(binary.LittleEndian.AppendUint16(nil, b.log.holder.next())...)
@@ -82,7 +82,7 @@ func (l *Log) reserved(id uint16) bool {
 
 // getLogEntry takes reservation, record ID, offset and number of bytes; a
 // reservation is needed for a part only.
-func getLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	reservation, id := binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:])
 	offset, count := int(data[4]), int(data[5])
@@ -165,7 +165,7 @@ func clearLog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 	return answer(erased)
 }
 
-func getLogTime(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getLogTime(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(binary.LittleEndian.AppendUint32(nil, seconds(b.log.Now()))...)
 }
 
@@ -175,7 +175,7 @@ func setLogTime(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 	return refuse(b.log.set(func(s *logState) { s.ahead = time.Until(t) }))
 }
 
-func getLogOffset(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getLogOffset(b *BMC, _ *ipmi.Request) ipmi.Response {
 	b.log.mu.Lock()
 	defer b.log.mu.Unlock()
 	return answer(binary.LittleEndian.AppendUint16(nil, uint16(b.log.state.utcOffset()))...)

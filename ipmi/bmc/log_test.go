@@ -222,7 +222,7 @@ func FuzzLog(f *testing.F) {
 				cmd, n := ipmi.Command(script[0]), min(int(script[1]), len(script)-2)
 				req := &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: cmd, Data: script[2 : 2+n]}
 				script = script[2+n:]
-				if res, err := b.ServeIPMI(t.Context(), req); err == nil && res.Code != ipmi.CodeOK && len(res.Data) > 0 {
+				if res, err := ipmi.Do(t.Context(), b, req); err == nil && res.Code != ipmi.CodeOK && len(res.Data) > 0 {
 					t.Errorf("% X: %v with data", req.Data, res.Code)
 				}
 			}

@@ -1,16 +1,12 @@
 package bmc
 
-import (
-	"context"
-
-	"ipmbd/ipmi"
-)
+import "ipmbd/ipmi"
 
 // pefCommands say that events are filtered by nobody (IPMI v2.0, section 30).
 var pefCommands = []command{
-	{ipmi.NetFnSensor, 0x10, 0, 0, getPEFCapabilities},
-	{ipmi.NetFnSensor, 0x12, 1, 1 + filterLength, setPEF},
-	{ipmi.NetFnSensor, 0x13, 3, 3, getPEF},
+	{ipmi.NetFnSensor, 0x10, 0, 0, atOnce(getPEFCapabilities)},
+	{ipmi.NetFnSensor, 0x12, 1, 1 + filterLength, atOnce(setPEF)},
+	{ipmi.NetFnSensor, 0x13, 3, 3, atOnce(getPEF)},
 }
 
 const (
@@ -21,12 +17,12 @@ const (
 )
 
 // getPEFCapabilities: version, actions and filters that there are.
-func getPEFCapabilities(*BMC, context.Context, *ipmi.Request) ipmi.Response {
+func getPEFCapabilities(*BMC, *ipmi.Request) ipmi.Response {
 	return answer(pefVersion, 0, 0)
 }
 
 // setPEF takes parameter and data.
-func setPEF(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func setPEF(b *BMC, req *ipmi.Request) ipmi.Response {
 	switch parameter := req.Data[0]; {
 	case parameter&^parameterSelector != 0:
 		return refuse(ipmi.CodeInvalidField)
@@ -37,7 +33,7 @@ func setPEF(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 }
 
 // getPEF takes parameter, set and block selector.
-func getPEF(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getPEF(b *BMC, req *ipmi.Request) ipmi.Response {
 	switch parameter := req.Data[0]; {
 	case parameter&onlyRevision != 0:
 		return answer(parameterRevision)

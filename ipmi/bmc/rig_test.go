@@ -103,7 +103,7 @@ func (r *rig) logged(what string, want ...string) {
 // on is the answer to a request on an interface, whose host has the number.
 func (b *bench) on(iface string, host int, n ipmi.NetFn, cmd ipmi.Command, data string) []byte {
 	b.t.Helper()
-	response, err := b.bmc.ServeIPMI(b.t.Context(), &ipmi.Request{Interface: iface, Channel: channel, Host: host, NetFn: n, Command: cmd, Data: octets(data)})
+	response, err := ipmi.Do(b.t.Context(), b.bmc, &ipmi.Request{Interface: iface, Channel: channel, Host: host, NetFn: n, Command: cmd, Data: octets(data)})
 	if err != nil {
 		b.t.Fatal(err)
 	}

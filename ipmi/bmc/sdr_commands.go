@@ -1,7 +1,6 @@
 package bmc
 
 import (
-	"context"
 	"encoding/binary"
 	"sync"
 	"time"
@@ -15,15 +14,15 @@ import (
 // repository is made from the configuration: the commands that change one are not
 // there, as Get SDR Repository Info says.
 var repositoryCommands = []command{
-	{ipmi.NetFnStorage, 0x20, 0, 0, getRepositoryInfo},
-	{ipmi.NetFnStorage, 0x21, 0, 0, getRepositoryAllocation},
-	{ipmi.NetFnStorage, 0x22, 0, 0, reserveRepository},
-	{ipmi.NetFnStorage, 0x23, 6, 6, getSDR},
-	{ipmi.NetFnStorage, 0x28, 0, 0, getLogTime},
-	{ipmi.NetFnStorage, 0x29, 4, 4, setLogTime},
-	{ipmi.NetFnSensor, 0x20, 0, 1, getDeviceSDRInfo},
-	{ipmi.NetFnSensor, 0x21, 6, 6, getSDR},
-	{ipmi.NetFnSensor, 0x22, 0, 0, reserveRepository},
+	{ipmi.NetFnStorage, 0x20, 0, 0, atOnce(getRepositoryInfo)},
+	{ipmi.NetFnStorage, 0x21, 0, 0, atOnce(getRepositoryAllocation)},
+	{ipmi.NetFnStorage, 0x22, 0, 0, atOnce(reserveRepository)},
+	{ipmi.NetFnStorage, 0x23, 6, 6, atOnce(getSDR)},
+	{ipmi.NetFnStorage, 0x28, 0, 0, atOnce(getLogTime)},
+	{ipmi.NetFnStorage, 0x29, 4, 4, waits(setLogTime)},
+	{ipmi.NetFnSensor, 0x20, 0, 1, atOnce(getDeviceSDRInfo)},
+	{ipmi.NetFnSensor, 0x21, 6, 6, atOnce(getSDR)},
+	{ipmi.NetFnSensor, 0x22, 0, 0, atOnce(reserveRepository)},
 }
 
 // repository is the sensor data records of a controller.
@@ -48,7 +47,7 @@ const (
 
 // getRepositoryInfo: version, records, free bytes, times of the last addition and
 // erasure, what is supported.
-func getRepositoryInfo(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getRepositoryInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 	r := b.repository
 	data := binary.LittleEndian.AppendUint16([]byte{recordVersion}, uint16(len(r.records)))
 	data = binary.LittleEndian.AppendUint16(data, 0)
@@ -59,13 +58,13 @@ func getRepositoryInfo(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response
 
 // getRepositoryAllocation: units, bytes of each, free ones, largest block of
 // those, and units of the largest record.
-func getRepositoryAllocation(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	data := binary.LittleEndian.AppendUint16(nil, uint16(len(b.repository.records)))
 	data = binary.LittleEndian.AppendUint16(data, maxSDR)
 	return answer(append(data, 0, 0, 0, 0, 1)...)
 }
 
-func reserveRepository(b *BMC, _ context.Context, _ *ipmi.Request) ipmi.Response {
+func reserveRepository(b *BMC, _ *ipmi.Request) ipmi.Response {
 	b.repository.mu.Lock()
 	defer b.repository.mu.Unlock()
 	return answer(binary.LittleEndian.AppendUint16(nil, b.repository.holder.next())...)
@@ -99,7 +98,7 @@ func (r *repository) find(id uint16) (record []byte, next uint16, ok bool) {
 // getSDR takes reservation, record ID, offset and number of bytes; a reservation
 // is needed for what does not begin at the start. Who asks for more than IPMB
 // carries is to ask for less.
-func getSDR(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	offset, count := int(data[4]), int(data[5])
 	if offset != 0 && !b.repository.reserved(binary.LittleEndian.Uint16(data)) {
@@ -128,7 +127,7 @@ const (
 
 // getDeviceSDRInfo: number of sensors, or of records; where they are, and that
 // they stay.
-func getDeviceSDRInfo(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getDeviceSDRInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	count := len(b.sensors.list())
 	if len(req.Data) == 1 {
 		switch req.Data[0] {

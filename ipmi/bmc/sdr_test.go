@@ -43,7 +43,7 @@ func TestRepository(t *testing.T) {
 
 	equipped(t, "is more than IPMB carries", func(t *testing.T, b *bench, _, _ *float64) {
 		for count, want := range map[byte]ipmi.CompletionCode{0xFF: ipmi.CodeCannotReturnBytes, 23: ipmi.CodeCannotReturnBytes, 22: ipmi.CodeOK} {
-			r, err := b.bmc.ServeIPMI(t.Context(), &ipmi.Request{Requester: 0x81, NetFn: ipmi.NetFnStorage, Command: 0x23, Data: []byte{0, 0, 2, 0, 0, count}})
+			r, err := ipmi.Do(t.Context(), b.bmc, &ipmi.Request{Requester: 0x81, NetFn: ipmi.NetFnStorage, Command: 0x23, Data: []byte{0, 0, 2, 0, 0, count}})
 			if r.Code != want || err != nil {
 				t.Errorf("%d bytes: %v, %v", count, r.Code, err)
 			}
@@ -78,7 +78,7 @@ func FuzzSensors(f *testing.F) {
 	}
 	b := New(Config{Storage: s})
 	f.Fuzz(func(t *testing.T, netFn, cmd byte, data []byte) {
-		r, err := b.ServeIPMI(t.Context(), &ipmi.Request{NetFn: ipmi.NetFn(netFn), Command: ipmi.Command(cmd), Data: data})
+		r, err := ipmi.Do(t.Context(), b, &ipmi.Request{NetFn: ipmi.NetFn(netFn), Command: ipmi.Command(cmd), Data: data})
 		if err == nil && r.Code != ipmi.CodeOK && len(r.Data) > 0 || len(r.Data) > 80 {
 			t.Errorf("%v, % X", r.Code, r.Data)
 		}

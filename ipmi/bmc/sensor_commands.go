@@ -1,7 +1,6 @@
 package bmc
 
 import (
-	"context"
 	"encoding/binary"
 
 	"ipmbd/ipmi"
@@ -9,25 +8,25 @@ import (
 
 // sensorCommands are those of sensors (IPMI v2.0, section 35).
 var sensorCommands = []command{
-	{ipmi.NetFnSensor, 0x23, 2, 2, ofThresholds(getReadingFactors)},
-	{ipmi.NetFnSensor, 0x24, 4, 4, ofThresholds(setHysteresis)},
-	{ipmi.NetFnSensor, 0x25, 2, 2, ofThresholds(getHysteresis)},
-	{ipmi.NetFnSensor, 0x26, 8, 8, ofThresholds(setThresholds)},
-	{ipmi.NetFnSensor, 0x27, 1, 1, ofThresholds(getThresholds)},
-	{ipmi.NetFnSensor, 0x28, 2, 6, ofSensor(setEventEnable)},
-	{ipmi.NetFnSensor, 0x29, 1, 1, ofSensor(getEventEnable)},
-	{ipmi.NetFnSensor, 0x2A, 2, 6, ofSensor(rearmEvents)},
-	{ipmi.NetFnSensor, 0x2B, 1, 1, getEventStatus},
-	{ipmi.NetFnSensor, 0x2D, 1, 1, getReading},
-	{ipmi.NetFnSensor, 0x2E, 3, 3, ofSensor(setSensorType)},
-	{ipmi.NetFnSensor, 0x2F, 1, 1, ofSensor(getSensorType)},
-	{ipmi.NetFnSensor, 0x30, 2, 10, ofSensor(setReading)},
+	{ipmi.NetFnSensor, 0x23, 2, 2, atOnce(ofThresholds(getReadingFactors))},
+	{ipmi.NetFnSensor, 0x24, 4, 4, atOnce(ofThresholds(setHysteresis))},
+	{ipmi.NetFnSensor, 0x25, 2, 2, atOnce(ofThresholds(getHysteresis))},
+	{ipmi.NetFnSensor, 0x26, 8, 8, atOnce(ofThresholds(setThresholds))},
+	{ipmi.NetFnSensor, 0x27, 1, 1, atOnce(ofThresholds(getThresholds))},
+	{ipmi.NetFnSensor, 0x28, 2, 6, atOnce(ofSensor(setEventEnable))},
+	{ipmi.NetFnSensor, 0x29, 1, 1, atOnce(ofSensor(getEventEnable))},
+	{ipmi.NetFnSensor, 0x2A, 2, 6, atOnce(ofSensor(rearmEvents))},
+	{ipmi.NetFnSensor, 0x2B, 1, 1, reads(getEventStatus)},
+	{ipmi.NetFnSensor, 0x2D, 1, 1, reads(getReading)},
+	{ipmi.NetFnSensor, 0x2E, 3, 3, atOnce(ofSensor(setSensorType))},
+	{ipmi.NetFnSensor, 0x2F, 1, 1, atOnce(ofSensor(getSensorType))},
+	{ipmi.NetFnSensor, 0x30, 2, 10, atOnce(ofSensor(setReading))},
 }
 
 // ofSensor serves a command of one sensor, whose number comes first, under its
 // lock.
-func ofSensor(serve func(*sensor, []byte) ipmi.Response) func(*BMC, context.Context, *ipmi.Request) ipmi.Response {
-	return func(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func ofSensor(serve func(*sensor, []byte) ipmi.Response) func(*BMC, *ipmi.Request) ipmi.Response {
+	return func(b *BMC, req *ipmi.Request) ipmi.Response {
 		s := b.sensors.find(req.Data[0])
 		if s == nil {
 			return refuse(ipmi.CodeNotPresent)
@@ -39,7 +38,7 @@ func ofSensor(serve func(*sensor, []byte) ipmi.Response) func(*BMC, context.Cont
 }
 
 // ofThresholds serves a command that discrete sensors do not have.
-func ofThresholds(serve func(*sensor, []byte) ipmi.Response) func(*BMC, context.Context, *ipmi.Request) ipmi.Response {
+func ofThresholds(serve func(*sensor, []byte) ipmi.Response) func(*BMC, *ipmi.Request) ipmi.Response {
 	return ofSensor(func(s *sensor, data []byte) ipmi.Response {
 		if s.discrete() {
 			return refuse(ipmi.CodeIllegalForType)
@@ -160,7 +159,7 @@ func rearmEvents(s *sensor, data []byte) ipmi.Response {
 
 const maxMask = 0xFFFF
 
-func getEventStatus(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getEventStatus(b *BMC, req *ipmi.Request) ipmi.Response {
 	return withReading(b, req, func(s *sensor, flags byte, _ uint16) ipmi.Response {
 		return answer(appendMasks([]byte{flags}, s.asserted, s.deasserted)...)
 	})
@@ -168,7 +167,7 @@ func getEventStatus(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response 
 
 // getReading: reading, flags, and what the reading means: the thresholds that it
 // is beyond, or the states. Bits without a meaning are 1.
-func getReading(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getReading(b *BMC, req *ipmi.Request) ipmi.Response {
 	return withReading(b, req, func(s *sensor, flags byte, reading uint16) ipmi.Response {
 		switch {
 		case flags&unavailable != 0:

@@ -43,7 +43,7 @@ func TestSimulatedCommands(t *testing.T) {
 	story(t, "each is answered, or left out for a reason", func(t *testing.T, b *bench) {
 		for n, group := range simulated {
 			for _, c := range group {
-				_, err := b.bmc.ServeIPMI(t.Context(), &ipmi.Request{NetFn: n, Command: c})
+				_, err := ipmi.Do(t.Context(), b.bmc, &ipmi.Request{NetFn: n, Command: c})
 				why, isLeft := left[commandKey{n, c}]
 				if errors.Is(err, ipmi.ErrNoHandler) != isLeft {
 					t.Errorf("netFn %02Xh command %02Xh: %v, reason to leave it out: %q", uint8(n), uint8(c), err, why)

@@ -10,8 +10,8 @@ import (
 // systemInfoCommands keep texts that system software leaves (IPMI v2.0, sections
 // 22.14a and 22.14b).
 var systemInfoCommands = []command{
-	{ipmi.NetFnApp, 0x58, 2, 2 + infoBlock, setSystemInfo},
-	{ipmi.NetFnApp, 0x59, 4, 4, getSystemInfo},
+	{ipmi.NetFnApp, 0x58, 2, 2 + infoBlock, waits(setSystemInfo)},
+	{ipmi.NetFnApp, 0x59, 4, 4, atOnce(getSystemInfo)},
 }
 
 // Parameters, each a text but for parameter 0.
@@ -58,7 +58,7 @@ func setSystemInfo(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response
 
 // getSystemInfo takes parameter, number of a block and 00h. A text that was never
 // set is empty.
-func getSystemInfo(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getSystemInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	parameter, number := req.Data[1], req.Data[2]
 	switch {
 	case req.Data[0]&onlyRevision != 0:

@@ -10,11 +10,11 @@ import (
 // userCommands keep the users and what each may do on a channel (IPMI v2.0,
 // sections 22.26 to 22.30).
 var userCommands = []command{
-	{ipmi.NetFnApp, 0x43, 3, 4, setUserAccess},
-	{ipmi.NetFnApp, 0x44, 2, 2, getUserAccess},
-	{ipmi.NetFnApp, 0x45, 1 + userName, 1 + userName, setUserName},
-	{ipmi.NetFnApp, 0x46, 1, 1, getUserName},
-	{ipmi.NetFnApp, 0x47, 2, 2 + longPassword, setUserPassword},
+	{ipmi.NetFnApp, 0x43, 3, 4, waits(setUserAccess)},
+	{ipmi.NetFnApp, 0x44, 2, 2, atOnce(getUserAccess)},
+	{ipmi.NetFnApp, 0x45, 1 + userName, 1 + userName, waits(setUserName)},
+	{ipmi.NetFnApp, 0x46, 1, 1, atOnce(getUserName)},
+	{ipmi.NetFnApp, 0x47, 2, 2 + longPassword, waits(setUserPassword)},
 }
 
 const (
@@ -81,7 +81,7 @@ func setUserAccess(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response
 
 // getUserAccess takes channel and user. The answer is the number of users, of
 // which enabled, with fixed names, and the user's access.
-func getUserAccess(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, channelOK := b.channel(req, req.Data[0])
 	id, userOK := userID(req.Data[1])
 	if !channelOK || !userOK || req.Data[0]&^channelBits != 0 || req.Data[1]&reservedUser != 0 {
@@ -113,7 +113,7 @@ func setUserName(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
 }
 
 // getUserName takes a user. A user without a name has an empty one.
-func getUserName(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getUserName(b *BMC, req *ipmi.Request) ipmi.Response {
 	id, ok := userID(req.Data[0])
 	if !ok || req.Data[0]&reservedUser != 0 {
 		return refuse(ipmi.CodeInvalidField)

@@ -1,7 +1,6 @@
 package bmc
 
 import (
-	"context"
 	"encoding/binary"
 	"time"
 
@@ -11,9 +10,9 @@ import (
 // watchdogCommands are those of the watchdog of the interface they come in on
 // (IPMI v2.0, section 27).
 var watchdogCommands = []command{
-	{ipmi.NetFnApp, 0x22, 0, 0, resetWatchdog},
-	{ipmi.NetFnApp, 0x24, 6, 6, setWatchdog},
-	{ipmi.NetFnApp, 0x25, 0, 0, getWatchdog},
+	{ipmi.NetFnApp, 0x22, 0, 0, atOnce(resetWatchdog)},
+	{ipmi.NetFnApp, 0x24, 6, 6, atOnce(setWatchdog)},
+	{ipmi.NetFnApp, 0x25, 0, 0, atOnce(getWatchdog)},
 }
 
 // codeNotInitialized: Set Watchdog Timer has not been there yet (section 27.5).
@@ -34,7 +33,7 @@ const (
 
 // resetWatchdog starts the countdown. Between pre-timeout and time-out it does
 // not: only Set Watchdog Timer stops it then (section 27.5).
-func resetWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func resetWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.watchdogs[req.Interface]
@@ -53,7 +52,7 @@ func resetWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
 // expiration flags to clear, and the countdown. It ends a pending messaging
 // interrupt. No host interface has a way to an SMI; whether the machine has one to
 // an NMI shows when it is due.
-func setWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func setWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	set := watchdog{
 		origin:     origin{req.Interface, req.Host, req.Channel, causeWatchdog},
 		use:        TimerUse(req.Data[0] & useBits),
@@ -99,7 +98,7 @@ func (b *BMC) setWatchdog(set watchdog, dontStop bool, clear byte) (interrupted 
 
 // getWatchdog answers what was set, the expiration flags, and both the initial
 // and the present countdown.
-func getWatchdog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func getWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.watchdogs[req.Interface]

@@ -20,6 +20,10 @@ type Config struct {
 	// Publish is told of each event that was acknowledged. It must not block;
 	// nil for nobody.
 	Publish func(ipmi.Event)
+	// Blocking has events wait for the log, in order with whatever else it serves of an
+	// interface; what it serves must not call Take. It is its owner's to close, after Run.
+	// nil is one of the bridge's own.
+	Blocking *ipmi.Blocking
 }
 
 // Log is a system event log.
@@ -55,6 +59,8 @@ type Bridge struct {
 	events  *ipmi.Blocking // takes events one after the other to the log
 	tracked sync.Pool      // of *call, for tracked messages
 
+	endEvents bool // events is ours to close
+
 	mu          sync.Mutex
 	interfaces  []*Interface
 	receivers   map[int]eventReceiver // by host, where one was set
@@ -72,10 +78,15 @@ func New(config Config) *Bridge {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
+	events, isOurs := config.Blocking, config.Blocking == nil
+	if isOurs {
+		events = ipmi.NewBlocking(nil)
+	}
 	return &Bridge{
 		config:    config,
 		changed:   make(chan struct{}, 1),
-		events:    ipmi.NewBlocking(nil), // each request brings its function
+		events:    events,
+		endEvents: isOurs,
 		tracked:   sync.Pool{New: func() any { return newCall() }},
 		receivers: make(map[int]eventReceiver),
 	}
@@ -109,7 +120,8 @@ func (b *Bridge) Remove(i *Interface) {
 
 // Run carries responses and tells of attention until ctx ends. It is called once; Send
 // Message is refused while it does not run. When ctx ends it cancels the requests that
-// are on the buses and the events that wait for the log, and waits until they have ended.
+// are on the buses and, if no Blocking was given, the events that wait for the log, and
+// waits until they have ended.
 func (b *Bridge) Run(ctx context.Context) {
 	b.begin()
 	timer := time.NewTimer(queueTime)
@@ -139,7 +151,9 @@ func (b *Bridge) end() {
 	b.mu.Unlock()
 	cancel()
 	b.ending.Wait()
-	b.events.Close()
+	if b.endEvents {
+		b.events.Close()
+	}
 }
 
 // wake makes Run look at the interfaces.

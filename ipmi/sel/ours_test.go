@@ -20,7 +20,7 @@ func TestOurOwnLog(t *testing.T) {
 		}
 	}
 	l := sel.New(func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error) {
-		return b.ServeIPMI(ctx, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: cmd, Data: data})
+		return ipmi.Do(ctx, b, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: cmd, Data: data})
 	})
 	records, err := l.Records(t.Context(), func(int) {})
 	if err != nil || len(records) != 40 || records[39][11] != 39 {
