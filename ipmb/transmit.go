@@ -32,15 +32,11 @@ type delivery struct {
 	deadline // of the pause between two writes
 	frame    []byte
 	tries    int
-	expires  time.Duration // when its number may mean another request
+	expires  time.Duration // when its number may mean another request, or a copy comes too late
 	entry    *entry        // of the request that it answers, or nil
 	done     func(error)   // told how the delivery has ended, once; nil for nobody
 	// broadcast is the hold of the command, nil for an answer.
 	broadcast *broadcast
-	// mayHaveArrived: a write has failed of which the driver does not know whether
-	// the frame was delivered, the first time at firstFailed.
-	mayHaveArrived bool
-	firstFailed    time.Duration
 }
 
 // tell has the delivery's done told how it ended, if it has not been.
@@ -459,13 +455,13 @@ const (
 // written again at a given time. One that is not is no loss: who asks again gets
 // it.
 func (d *delivery) mayRepeat(e *Engine, again time.Duration, err error) bool {
-	if !i2c.NotDelivered(err) && !d.mayHaveArrived {
-		d.mayHaveArrived, d.firstFailed = true, e.now()
+	if !i2c.NotDelivered(err) {
 		if e.now()-e.outbox.since > longestWrite {
 			return false
 		}
+		d.expires = min(d.expires, e.now()+repeatTime)
 	}
-	return !d.mayHaveArrived || again-d.firstFailed <= repeatTime
+	return again < d.expires
 }
 
 // expire is the end of the pause before the next write.
