@@ -251,22 +251,22 @@ func (q *callQueue) tidy(p *program) {
 	}
 }
 
-// ended is the end of a call, which makes room for others. answered says that the program
-// has answered in time.
-func (c *handlerCall) ended(answered bool) {
+// leave is the end of a call, and reports whether no other is in progress. replied says that
+// the program has replied. It makes room for others, which start looks for.
+func (c *handlerCall) leave(replied bool) (last bool) {
 	q, p := c.queue, c.program
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	p.calls = slices.DeleteFunc(p.calls, func(other *handlerCall) bool { return other == c })
 	q.calls--
 	if c.overdue {
 		p.overdue--
 	}
-	if answered && p.window < maxCallsOfProgram {
+	if replied && p.window < maxCallsOfProgram && !isLate(c.req, q.time()) {
 		p.window++
 	}
 	q.tidy(p)
-	q.mu.Unlock()
-	q.start()
+	return q.calls == 0
 }
 
 // left says that a program has left the message bus.

@@ -175,7 +175,7 @@ func TestPlacesThatHungProgramsTake(t *testing.T) {
 		for i := range tt.fresh {
 			names = append(names, fmt.Sprint("fresh", i))
 		}
-		for range 100 {
+		for range 2 * maxCallsOfProgram {
 			for _, name := range names {
 				for range 2 * maxCallsOfProgram {
 					r.ask(name)
@@ -189,6 +189,26 @@ func TestPlacesThatHungProgramsTake(t *testing.T) {
 		if r.waiting > len(names)*maxWaitingOfProgram {
 			t.Errorf("%d wait", r.waiting)
 		}
+	}
+}
+
+// With the message bus all requests end, those in line too, in their order.
+func TestLineEndsWithTheMessageBus(t *testing.T) {
+	r := newQueueRig(t)
+	var ended owned
+	h := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+		r.add("a", execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply})
+	})
+	r.grow("a")
+	for i := range byte(100) {
+		ended.request(t, h, fromME(i), ipmi.ErrGone)
+	}
+	r.wantCalls("a", maxCallsOfProgram)
+	r.conn.stream.pending.close()
+	ended.wantOrder(t)
+	ended.request(t, h, fromME(100), ipmi.ErrGone)
+	if r.calls != 0 || r.waiting != 0 {
+		t.Errorf("%d calls, %d wait", r.calls, r.waiting)
 	}
 }
 
