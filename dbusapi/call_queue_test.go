@@ -212,6 +212,31 @@ func TestLineEndsWithTheMessageBus(t *testing.T) {
 	}
 }
 
+// One lost reply does not end a handler, however busy others are.
+func TestProgramThatLostOneReplyIsCalledAgain(t *testing.T) {
+	r := newQueueRig(t)
+	r.ask("forgetful")
+	r.clock.advance(2 * time.Minute)
+	for _, name := range []string{"a", "b", "c"} {
+		r.grow(name)
+		for range 2 * maxCallsOfProgram {
+			r.ask(name)
+		}
+	}
+	waiting := r.ask("forgetful")
+	r.wantCalls("forgetful", 1) // There are 44.
+	r.reply("a", 2*maxCallsOfProgram)
+	r.wantCalls("forgetful", 2)
+	newest := r.programs["forgetful"].calls[1]
+	newest.execution.end(ipmi.Response{}, nil, true)
+	if got := <-waiting.done; got.err != nil {
+		t.Error(got.err)
+	}
+	r.ask("forgetful")
+	r.ask("forgetful")
+	r.wantCalls("forgetful", 3)
+}
+
 func TestLineIsBounded(t *testing.T) {
 	r := newQueueRig(t)
 	for range 1 + maxWaitingOfProgram {
