@@ -17,8 +17,8 @@ const (
 	// maxCallsBeforeSeconds is up to how many of all calls a program that has one gets
 	// another. The places beyond are for programs that have none.
 	maxCallsBeforeSeconds = 44
-	// maxCallsBeforeRetries is up to how many of all calls a program that hangs is tried
-	// again.
+	// maxCallsBeforeRetries is up to how many calls of programs that hang one of them gets
+	// another, to find out whether it answers again.
 	maxCallsBeforeRetries = 24
 )
 
@@ -177,23 +177,33 @@ const (
 )
 
 func (q *callQueue) verdict(p *program) verdict {
-	calls, inTime, limit := len(p.calls), len(p.calls)-p.overdue, maxCallsOfHandlers
-	hangs := p.overdue > 0 && p.window == 1
+	calls, inTime := len(p.calls), len(p.calls)-p.overdue
+	room := q.calls < maxCallsOfHandlers && (calls == 0 || q.calls < maxCallsBeforeSeconds)
+	givenUp := p.hangs() && q.callsThatHang() >= maxCallsBeforeRetries
 	switch {
-	case hangs:
-		limit = maxCallsBeforeRetries
-	case calls > 0:
-		limit = maxCallsBeforeSeconds
-	}
-	switch {
-	case calls < maxCallsOfProgram && inTime < p.window && q.calls < limit:
+	case room && calls < maxCallsOfProgram && inTime < p.window && !givenUp:
 		return begin
 	case inTime > 0:
 		return wait
-	case hangs, calls >= maxCallsOfProgram, q.allOverdue():
+	case givenUp, calls >= maxCallsOfProgram, q.allOverdue():
 		return refuse
 	}
 	return wait
+}
+
+// hangs reports whether a program has answered nothing in time since a deadline has passed.
+func (p *program) hangs() bool { return p.overdue > 0 && p.window == 1 }
+
+// callsThatHang is how many calls the programs have that hang.
+func (q *callQueue) callsThatHang() (n int) {
+	now := q.time()
+	for _, p := range q.programs {
+		p.noteOverdue(now)
+		if p.hangs() {
+			n += len(p.calls)
+		}
+	}
+	return n
 }
 
 // allOverdue reports whether the deadline of all calls has passed.
@@ -251,22 +261,22 @@ func (q *callQueue) tidy(p *program) {
 	}
 }
 
-// ended is the end of a call, which makes room for others. answered says that the program
-// has answered in time.
-func (c *handlerCall) ended(answered bool) {
+// leave is the end of a call, and reports whether no other is in progress. replied says that
+// the program has replied. It makes room for others, which start looks for.
+func (c *handlerCall) leave(replied bool) (last bool) {
 	q, p := c.queue, c.program
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	p.calls = slices.DeleteFunc(p.calls, func(other *handlerCall) bool { return other == c })
 	q.calls--
 	if c.overdue {
 		p.overdue--
 	}
-	if answered && p.window < maxCallsOfProgram {
+	if replied && p.window < maxCallsOfProgram && !isLate(c.req, q.time()) {
 		p.window++
 	}
 	q.tidy(p)
-	q.mu.Unlock()
-	q.start()
+	return q.calls == 0
 }
 
 // left says that a program has left the message bus.

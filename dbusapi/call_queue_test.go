@@ -174,7 +174,7 @@ func TestPlacesThatHungProgramsTake(t *testing.T) {
 		for i := range tt.fresh {
 			names = append(names, fmt.Sprint("fresh", i))
 		}
-		for range 100 {
+		for range 2 * maxCallsOfProgram {
 			for _, name := range names {
 				for range 2 * maxCallsOfProgram {
 					r.ask(name)
@@ -189,6 +189,51 @@ func TestPlacesThatHungProgramsTake(t *testing.T) {
 			t.Errorf("%d wait", r.waiting)
 		}
 	}
+}
+
+// With the message bus all requests end, those in line too, in their order.
+func TestLineEndsWithTheMessageBus(t *testing.T) {
+	r := newQueueRig(t)
+	var ended owned
+	h := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+		r.add("a", execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply})
+	})
+	r.grow("a")
+	for i := range byte(100) {
+		ended.request(t, h, fromME(i), ipmi.ErrGone)
+	}
+	r.wantCalls("a", maxCallsOfProgram)
+	r.conn.stream.pending.close()
+	ended.wantOrder(t)
+	ended.request(t, h, fromME(100), ipmi.ErrGone)
+	if r.calls != 0 || r.waiting != 0 {
+		t.Errorf("%d calls, %d wait", r.calls, r.waiting)
+	}
+}
+
+// One lost reply does not end a handler, however busy others are.
+func TestProgramThatLostOneReplyIsCalledAgain(t *testing.T) {
+	r := newQueueRig(t)
+	r.ask("forgetful")
+	r.clock.advance(2 * time.Minute)
+	for _, name := range []string{"a", "b", "c"} {
+		r.grow(name)
+		for range 2 * maxCallsOfProgram {
+			r.ask(name)
+		}
+	}
+	waiting := r.ask("forgetful")
+	r.wantCalls("forgetful", 1) // There are 44.
+	r.reply("a", 2*maxCallsOfProgram)
+	r.wantCalls("forgetful", 2)
+	newest := r.programs["forgetful"].calls[1]
+	newest.execution.end(ipmi.Response{}, nil, true)
+	if got := <-waiting.done; got.err != nil {
+		t.Error(got.err)
+	}
+	r.ask("forgetful")
+	r.ask("forgetful")
+	r.wantCalls("forgetful", 3)
 }
 
 func TestLineIsBounded(t *testing.T) {

@@ -36,10 +36,25 @@
 //  6. When Close has returned, no call is in progress.
 //  7. What a program registers or subscribes to ends when it leaves the message
 //     bus: who asks for the same after that gets it.
-//  8. Programs that do not answer keep neither other programs' handlers from being
-//     called, as long as no more than three hang, nor the host daemon.
+//  8. Programs that hang keep neither other programs' handlers from being called nor the
+//     host daemon. A program has one call of its handlers in progress at first, one more
+//     with each answer, up to 16, and one again when a deadline passes without a reply. All
+//     have 64; a program that has a call gets another only while they have fewer than 44,
+//     and one that hangs only while those that hang have fewer than 24. So 20 programs that hang take
+//     at most 61 places, however they came to hang, and 20 that never answered take 24:
+//     another program is called, one call at a time in the first case. Of the 100 calls to
+//     the host daemon, one interface has at most four times as many as are free.
+//     (TestPlacesThatHungProgramsTake, TestHangingProgramsLeaveAHealthyOneUnharmed,
+//     TestInterfacesShareAConnection)
 //  9. Subscribers hear of events in the order they happened. What cannot be sent
 //     waits, and is counted when too much does.
+//  10. Requests of one interface reach the host daemon, each program with handlers and the
+//     clients that are shown them by signals in the order in which they came, and each is
+//     answered once. Answers reach their requesters in the order in which the replies come.
+//     A request whose deadline has passed is answered by its owner; a reply that comes
+//     after that is counted and reaches nobody. (TestHostDaemonGetsRequestsInOrder,
+//     TestServedRequestsAreInOrder, TestHostIPMIShowsRequestsInOrder,
+//     TestSecondReplyAnswersNothing)
 //
 // Sources: D-Bus specification 0.42; org.openbmc.Ipmb is as openbmc/ipmbbridge
 // serves it, xyz.openbmc_project.Ipmi.Server as openbmc/phosphor-host-ipmid,

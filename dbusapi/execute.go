@@ -24,7 +24,7 @@ func (x *execution) start() {
 	serial := stream.serials.GetSerial()
 	iface := x.req.Interface
 	if x.handler != nil {
-		iface = "" // The queue has shared out the connection.
+		iface = "" // The queue has given it a place.
 	}
 	if err := stream.pending.add(serial, x, iface); err != nil {
 		x.end(ipmi.Response{}, err, false)
@@ -45,17 +45,23 @@ func (x *execution) replied(m wireMessage) {
 	}
 }
 
-// lost implements awaited.
-func (x *execution) lost() { x.end(ipmi.Response{}, errBusLost, false) }
+// lost implements awaited. Requests in line end after those in progress.
+func (x *execution) lost() {
+	last := x.handler != nil && x.handler.leave(false)
+	x.reply.Answer(ipmi.Response{}, errBusLost)
+	if last {
+		x.handler.queue.start()
+	}
+}
 
 // end answers the request, and reports whether the answer was taken. replied says that
 // the target has replied.
-func (x *execution) end(res ipmi.Response, err error, replied bool) (taken bool) {
-	taken = x.reply.Answer(res, err)
+func (x *execution) end(res ipmi.Response, err error, replied bool) bool {
 	if x.handler != nil {
-		x.handler.ended(taken && replied)
+		x.handler.leave(replied)
+		defer x.handler.queue.start() // which the answer does not wait for
 	}
-	return taken
+	return x.reply.Answer(res, err)
 }
 
 // errBusLost: nobody will answer.

@@ -404,6 +404,21 @@ func TestInterfacesShareAConnection(t *testing.T) {
 			t.Errorf("interface %d: %v", i, err)
 		}
 	}
+	var last error
+	for range maxExecutes {
+		last = begin(fmt.Sprint("more", serial))
+	}
+	if !errors.Is(last, ipmi.ErrBusy) {
+		t.Errorf("all places are taken: %v", last)
+	}
+	for i := range reserved {
+		if err := begin(""); err != nil {
+			t.Errorf("handler %d: %v", i, err)
+		}
+	}
+	if err := begin(""); !errors.Is(err, ipmi.ErrBusy) {
+		t.Errorf("handlers over their reserve: %v", err)
+	}
 	for i := uint32(1); i <= serial; i++ {
 		p.remove(i)
 	}

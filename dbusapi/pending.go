@@ -11,10 +11,13 @@ import (
 )
 
 const (
-	// maxExecutes is how many calls one connection has in progress without the library,
-	// with those whose deadline has passed and that are not replied to yet. The system
-	// bus lets a connection wait for 128 replies (dbus-daemon, max_replies_per_connection).
+	// maxExecutes is how many calls of execute one connection has in progress, with those
+	// whose deadline has passed and that are not replied to yet. The system bus lets a
+	// connection wait for 128 replies (dbus-daemon, max_replies_per_connection).
 	maxExecutes = 100
+	// reserved is how many more there may be of registered handlers, so that a host daemon
+	// that hangs leaves room for them.
+	reserved = 20
 	// shareOfFree limits the calls of one interface to that many times the places that
 	// are free: an interface alone has 80 of the 100, two have 44 each, 16 have 6 each,
 	// and another one always finds a place.
@@ -36,7 +39,7 @@ type pending struct {
 // owedReply is one of them.
 type owedReply struct {
 	call  awaited
-	iface string // whose share of the connection it takes; "" for nobody's
+	iface string // that takes its share of the connection; "" for none
 }
 
 // awaited is a call whose reply is awaited. It hears of one end, by one of the methods,
@@ -54,10 +57,14 @@ func (p *pending) add(serial uint32, call awaited, iface string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := maxExecutes - len(p.calls)
+	busy := p.interfaces[iface] >= shareOfFree*free
+	if iface == "" {
+		busy = free+reserved <= 0
+	}
 	switch {
 	case p.closed:
 		return errBusLost
-	case free <= 0, iface != "" && p.interfaces[iface] >= shareOfFree*free:
+	case busy:
 		return ipmi.ErrBusy
 	}
 	if p.calls == nil {

@@ -342,7 +342,7 @@ func TestHangingProgramsLeaveAHealthyOneUnharmed(t *testing.T) {
 					start(r, t, i)
 				}
 				r.program(t, answerOK).mustRegister(t, "/handler", appCommand(healthy))
-				for round := range 30 {
+				for round := range 10 {
 					for i := range hung {
 						for range 2 {
 							r.begin(i)

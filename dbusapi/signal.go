@@ -39,6 +39,7 @@ func (o *BusObject) endUnserved() {
 	for _, r := range o.waiting.unserved(time.Now(), o.server.answerers.any()) {
 		r.reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
 	}
+	o.waiting.lookAgain()
 }
 
 // Announce is a handler that emits ReceivedMessage for each request and lets

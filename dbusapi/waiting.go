@@ -16,6 +16,7 @@ type waiting struct {
 	requests map[uint64]*signalled // by id, which grows
 	timer    *time.Timer
 	look     time.Time // when the timer fires; zero: it does not
+	looking  bool      // it has fired, and lookAgain is to come
 }
 
 // signalled is one of them.
@@ -59,7 +60,7 @@ func (w *waiting) add(id uint64, r *signalled, look func()) {
 
 // lookAt sets the timer, unless it fires before.
 func (w *waiting) lookAt(t time.Time) {
-	if t.IsZero() || !w.look.IsZero() && !t.Before(w.look) {
+	if w.looking || t.IsZero() || !w.look.IsZero() && !t.Before(w.look) {
 		return
 	}
 	w.look = t
@@ -83,29 +84,34 @@ func (w *waiting) answer(id uint64, res ipmi.Response) bool {
 
 // unserved takes out the requests whose time is nearly over, in the order in which they
 // came. If somebody may answer, they wait until their deadline, at which their owner
-// answers them.
+// answers them. lookAgain is to be called when the others are answered, so that the next
+// ones are answered after them.
 func (w *waiting) unserved(now time.Time, mayBeAnswered bool) (ended []*signalled) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.look = time.Time{}
+	w.look, w.looking = time.Time{}, true
 	for _, id := range slices.Sorted(maps.Keys(w.requests)) {
 		r := w.requests[id]
-		next := r.next()
-		switch {
-		case next.IsZero():
-			continue
-		case now.Before(next):
+		switch next := r.next(); {
+		case next.IsZero(), now.Before(next):
 		case r.allowed: // The deadline has passed.
 			delete(w.requests, id)
-			continue
 		case mayBeAnswered:
 			r.allowed = true
 		default:
 			delete(w.requests, id)
 			ended = append(ended, r)
-			continue
 		}
-		w.lookAt(r.next())
 	}
 	return ended
+}
+
+// lookAgain sets the timer for the requests that are left.
+func (w *waiting) lookAgain() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looking = false
+	for _, r := range w.requests {
+		w.lookAt(r.next())
+	}
 }
