@@ -20,7 +20,7 @@ func BenchmarkWire(b *testing.B) {
 	}{
 		{"call of sendRequest", func() bool {
 			m, ok := parseMessage(call)
-			_, isRequest := parseRequest(&m)
+			_, _, isRequest := parseArgs(&m)
 			return ok && isRequest
 		}},
 		{"call of execute", func() bool { return len(host.marshal(77, request)) > 0 }},

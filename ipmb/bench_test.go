@@ -51,43 +51,6 @@ func BenchmarkEngine(b *testing.B) {
 	}
 }
 
-// BenchmarkServe is a request frame that comes in, a handler that answers it, and the
-// answer's frame that goes out, one after the other.
-func BenchmarkServe(b *testing.B) {
-	wire := i2c.NewBus()
-	requester, err := wire.Attach(uint8(me))
-	if err != nil {
-		b.Fatal(err)
-	}
-	transport, err := wire.Attach(uint8(own))
-	if err != nil {
-		b.Fatal(err)
-	}
-	answer := ipmi.Response{Data: deviceID}
-	engine := ipmb.New(ipmb.Config{Handler: ipmi.HandlerFunc(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
-		return answer, nil
-	})})
-	ctx, cancel := context.WithCancel(b.Context())
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer cancel()
-	running.Go(func() { _ = engine.Run(ctx, transport) })
-
-	var frame [32]byte
-	var batch i2c.Batch
-	request := ipmb.Frame{Destination: own, NetFn: ipmi.NetFnApp, Source: me, Command: ipmi.CommandGetDeviceID}
-	b.ReportAllocs()
-	for b.Loop() {
-		request.Sequence = (request.Sequence + 1) % ipmb.SequenceNumbers
-		if err := requester.WriteFrame(request.Append(frame[:0])); err != nil {
-			b.Fatal(err)
-		}
-		if err := requester.ReadFrames(&batch); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // benchResponder answers as a controller answers Get Device ID.
 func benchResponder(frame []byte, reply func([]byte)) {
 	var buf [32]byte
