@@ -46,6 +46,7 @@ func (s *service) openBMC() {
 		Identity:   s.config.BMC.Identity,
 		GUID:       s.config.BMC.GUID,
 		Storage:    s.storage,
+		Blocking:   s.blocking,
 		Machine:    machines{s},
 		Watchdog:   s.watchdogExpired,
 		PreTimeout: s.preTimeout,

@@ -178,7 +178,7 @@ func (b *engineBus) serve(ctx context.Context, t i2c.Transport) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	end := make(chan error, 1)
-	go func() { end <- b.engine.Run(running, watch(t, b)) }()
+	go func() { end <- b.engine.Run(running, watchTransport(t, b)) }()
 	select {
 	case err := <-end:
 		b.ended(t)

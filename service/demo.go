@@ -116,14 +116,24 @@ func (d *demo) run(ctx context.Context) {
 }
 
 // ServeIPMI implements ipmi.Handler.
-func (s *satellite) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+func (s *satellite) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	switch {
 	case req.NetFn == ipmi.NetFnApp && req.Command == ipmi.CommandGetDeviceID:
-		return ipmi.Response{Data: satelliteID}, nil
+		reply.Answer(ipmi.Response{Data: satelliteID}, nil)
 	case req.NetFn == demoNetFn && req.Command == demoAsk:
-		return s.engine.Do(ctx, asked(req))
+		s.ask(req, reply)
+	default:
+		reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
 	}
-	return ipmi.Response{}, ipmi.ErrNoHandler
+}
+
+// ask answers with what the requester answers itself.
+func (s *satellite) ask(req *ipmi.Request, reply ipmi.Reply) {
+	ask := asked(req)
+	answer := func(res ipmi.Response, err error) { reply.Answer(res, err) }
+	if err := s.engine.Send(ipmb.NewCall(answer), &ask); err != nil {
+		reply.Answer(ipmi.Response{}, err)
+	}
 }
 
 // asked is what demoAsk asks for.

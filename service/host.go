@@ -84,7 +84,8 @@ func (c HostConfig) make(ctx context.Context, s *service) (part, error) {
 		Interface: c.Name,
 		Channel:   *c.IPMIChannel,
 		Host:      c.DevIndex,
-		Handler:   requestLog{h.policed, h.log},
+		Handler:   h.policed,
+		Served:    requestLog{h.log}.served,
 		Attention: h.attention,
 	})
 	if err := s.setHostDefault(ctx, h); err != nil {

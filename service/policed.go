@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"sync/atomic"
 
 	"ipmbd/ipmi"
@@ -29,6 +28,6 @@ func (p *policed) obey(c Config) {
 }
 
 // ServeIPMI implements ipmi.Handler.
-func (p *policed) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	return (*p.now.Load()).ServeIPMI(ctx, req)
+func (p *policed) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
+	(*p.now.Load()).ServeIPMI(req, reply)
 }

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -14,24 +13,16 @@ import (
 // answer of their handler's own and, for debugging, their completion code. That a
 // handler is missing or absent, or a command denied, is no failure of the handler,
 // and a requester may ask often: debug.
-type requestLog struct {
-	next ipmi.Handler
-	log  *zap.Logger
-}
+type requestLog struct{ log *zap.Logger }
 
-// ServeIPMI implements ipmi.Handler.
-func (l requestLog) ServeIPMI(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	response, err := l.next.ServeIPMI(ctx, req)
+// served is told how each request ended, see ipmb.Config.
+func (l requestLog) served(req *ipmi.Request, code ipmi.CompletionCode, err error) {
 	switch {
-	case errors.Is(err, ipmi.ErrDeferred):
-	case err == nil:
-		if l.log.Core().Enabled(zap.DebugLevel) {
-			l.log.Debug("request served", requestFields(req, response.Code)...)
-		}
-	default:
+	case err != nil:
 		l.failed(req, err)
+	case l.log.Core().Enabled(zap.DebugLevel):
+		l.log.Debug("request served", requestFields(req, code)...)
 	}
-	return response, err
 }
 
 func (l requestLog) failed(req *ipmi.Request, err error) {

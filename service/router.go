@@ -10,10 +10,12 @@ import (
 
 // openRouter makes what requests and events find their way by, beside the mux.
 func (s *service) openRouter() error {
+	s.blocking = ipmi.NewBlocking(nil) // each request brings its function
 	s.bridge = bridge.New(bridge.Config{
-		Log:     &eventLog{system: s.server.SystemLog(), own: s.storage.Log, log: s.log},
-		Now:     s.storage.Log.Now,
-		Publish: s.server.PlatformEvent,
+		Blocking: s.blocking,
+		Log:      &eventLog{system: s.server.SystemLog(), own: s.storage.Log, log: s.log},
+		Now:      s.storage.Log.Now,
+		Publish:  s.server.PlatformEvent,
 	})
 	s.openBMC()
 	var err error

@@ -66,6 +66,8 @@ type service struct {
 	bridge   *bridge.Bridge
 	storage  *bmc.Storage // of the built-in BMC
 	bmc      *bmc.BMC
+	// blocking serves what may block: the BMC's storage, and the event log.
+	blocking *ipmi.Blocking
 	// properties are the values of its sensors that are on D-Bus.
 	properties []*sensorProperty
 	own        atomic.Pointer[ownInterface]
@@ -140,7 +142,12 @@ func run(ctx context.Context, o Options) error {
 	return s.run(ctx, o.Reload)
 }
 
+// closeStorage closes the storage when nothing uses it any more.
 func (s *service) closeStorage() {
+	if s.bmc != nil {
+		s.blocking.Close()
+		s.bmc.Close()
+	}
 	if err := s.storage.Close(); err != nil {
 		s.log.Error("what the BMC keeps may not be whole", zap.Error(err))
 	}

@@ -25,8 +25,8 @@ type watched struct {
 	told    bool      // the bus is Degraded for them
 }
 
-// watch makes a transport watched. What writes directly still does.
-func watch(t i2c.Transport, bus *engineBus) i2c.Transport {
+// watchTransport makes a transport watched. What writes directly still does.
+func watchTransport(t i2c.Transport, bus *engineBus) i2c.Transport {
 	w := &watched{Transport: t, bus: bus}
 	if direct, ok := t.(i2c.DirectWriter); ok {
 		return &watchedDirect{w, direct}

@@ -124,7 +124,7 @@ func (b *Bridge) Remove(i *Interface) {
 // waits until they have ended.
 func (b *Bridge) Run(ctx context.Context) {
 	b.begin()
-	timer := time.NewTimer(queueTime)
+	timer := time.NewTimer(idleTime)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		timer.Reset(b.tell())

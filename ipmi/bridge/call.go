@@ -209,9 +209,9 @@ func (b *Bridge) overdue(now time.Time) []*call {
 	return calls
 }
 
-// nextDeadline is when the next of them comes.
+// nextDeadline is when the next of them comes, or idleTime.
 func (b *Bridge) nextDeadline(now time.Time) time.Duration {
-	next := queueTime
+	next := idleTime
 	for _, c := range b.calls {
 		if c.waits() {
 			next = min(next, c.deadline.Sub(now))

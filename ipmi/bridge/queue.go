@@ -15,6 +15,8 @@ const (
 	// queueTime is how long a message stays: the sequence number expiration
 	// (IPMB v1.0, table 4-1).
 	queueTime = 5 * time.Second
+	// idleTime is how long Run sleeps when it is to wait for nothing.
+	idleTime = time.Hour
 )
 
 // queue is the receive message queue of an interface. A response has a place
@@ -85,9 +87,9 @@ func (q *queue) drop(which func(message) bool) int {
 	return before - len(q.messages)
 }
 
-// next is when the next message expires.
+// next is when the next message expires, or idleTime.
 func (q *queue) next(now time.Time) time.Duration {
-	next := queueTime
+	next := idleTime
 	for _, m := range q.messages {
 		next = min(next, m.expires.Sub(now))
 	}
