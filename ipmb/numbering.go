@@ -106,6 +106,12 @@ func (g *numbering) mayRetry(interval time.Duration) bool {
 	return false
 }
 
+// awaits reports whether a frame with this number is due that repeats the last one.
+func (g *numbering) awaits(sequence uint8, hash uint64, now time.Duration) bool {
+	u := &g.numbers[sequence]
+	return u.hash == hash && g.retries.known() && g.retries.has(now-u.heard)
+}
+
 // learn takes the time between a request and what is known to be its repeat.
 func (g *numbering) learn(interval time.Duration) {
 	if interval >= earliestRetry {
