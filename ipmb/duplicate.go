@@ -16,6 +16,9 @@ const (
 	// maxKept bounds the answers that are kept for one requester address: two for
 	// each sequence number.
 	maxKept = 2 * SequenceNumbers
+	// maxRepeats is how many repeats of a requester with a long retry time are taken for
+	// repeats after sequenceExpiration: six transmissions are usual.
+	maxRepeats = 5
 	// inlineFrame is how long a request or an answer may be to be kept in its entry:
 	// the most that nodes need to take.
 	inlineFrame = 32
@@ -45,10 +48,12 @@ type entry struct {
 	superseded bool // another request came with its key: its answer would be taken for that one's
 	answer     []byte
 	answeredAt time.Duration
-	delivery   delivery // of the answer
-	delivering bool     // the answer is on its way to the bus
-	again      bool     // a repeat came while the answer was being written
-	lost       bool     // the last write of the answer failed
+	givenAt    time.Duration // when the answer was given last
+	repeats    int           // how often it was given again
+	delivery   delivery      // of the answer
+	delivering bool          // the answer is on its way to the bus
+	again      bool          // a repeat came while the answer was being written
+	lost       bool          // the last write of the answer failed
 
 	// Room for frames as long as most are, so that an entry is one allocation.
 	frameRoom, answerRoom [inlineFrame]byte
@@ -146,12 +151,21 @@ func (t *requestTable) repeated(f Frame, raw []byte, effect ipmi.Effect, writing
 	kept := n != nil && n.answered && now-n.answeredAt < t.window
 	certain := n != nil && !n.answered ||
 		n != nil && n.delivering && n != writing ||
-		kept && (n.lost || effect == ipmi.HasEffect)
+		kept && (n.lost || effect == ipmi.HasEffect) ||
+		n != nil && !kept && effect == ipmi.HasEffect && t.isLateRepeat(n, numbers, hash, now)
 	repeat := numbers.hear(f.Sequence, hash, certain, now)
 	if certain || repeat && kept && effect == ipmi.EffectUnknown {
 		return n
 	}
 	return nil
+}
+
+// isLateRepeat reports whether a frame that comes more than the window after the first
+// answer is one more repeat of a patient requester: it has repeated before, and comes
+// when its next repeat is due.
+func (t *requestTable) isLateRepeat(n *entry, numbers *numbering, hash uint64, now time.Duration) bool {
+	return 0 < n.repeats && n.repeats < maxRepeats && now-n.givenAt < t.window &&
+		numbers.awaits(n.key.sequence, hash, now)
 }
 
 // add enters a new request in the place of what had its key.
@@ -175,7 +189,7 @@ func (t *requestTable) add(n *entry) {
 // without effect is kept until the answer is written.
 func (t *requestTable) keep(n *entry, now time.Duration) {
 	n.answered = true
-	n.answeredAt = now
+	n.answeredAt, n.givenAt = now, now
 	switch {
 	case n.deferred:
 	case t.window == 0:
@@ -217,7 +231,7 @@ func (t *requestTable) dropExpired(r *requester, now time.Duration) {
 		return
 	}
 	for _, list := range [...]*entryList{&r.current, &r.past} {
-		for n := list.front; n != nil && now-n.answeredAt >= max(t.window, sequenceExpiration); n = list.front {
+		for n := list.front; n != nil && now-n.givenAt >= max(t.window, sequenceExpiration); n = list.front {
 			t.remove(n)
 		}
 	}
@@ -245,7 +259,17 @@ func (t *requestTable) remove(n *entry) {
 	}
 }
 
-// entryList is a list of answers that are kept, the oldest first.
+// givenAgain notes that the answer is given again.
+func (n *entry) givenAgain(now time.Duration) {
+	n.repeats++
+	n.givenAt = now
+	if list := n.list; list != nil {
+		list.remove(n)
+		list.add(n)
+	}
+}
+
+// entryList is a list of answers that are kept, the one that was given first in front.
 type entryList struct {
 	front, back *entry
 	len         int
@@ -302,6 +326,7 @@ func (e *Engine) repeat(n *entry) {
 
 func (e *Engine) replay(n *entry) {
 	e.counts.add(requestsReplayed)
+	n.givenAgain(e.now())
 	e.deliverAnswer(n)
 }
 

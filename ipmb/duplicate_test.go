@@ -315,6 +315,27 @@ func TestDuplicateWithEffect(t *testing.T) {
 		w.expectRun(2)
 	})
 
+	story(t, "retries every 2 s, the fifth after 10 s", config(), func(t *testing.T, w *world) {
+		for i := range 6 {
+			w.until(time.Duration(i) * 2 * time.Second)
+			w.hear(from(peer, 7, cmdA, 1))
+			w.expectRun(1)
+		}
+		w.until(12 * time.Second)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.expectRun(2)
+	})
+
+	story(t, "after 5 s that comes at another time than its retries is new", config(), func(t *testing.T, w *world) {
+		for _, at := range []time.Duration{0, 2 * time.Second, 4 * time.Second} {
+			w.until(at)
+			w.hear(from(peer, 7, cmdA, 1))
+		}
+		w.until(5100 * ms)
+		w.hear(from(peer, 7, cmdA, 1))
+		w.expectRun(2)
+	})
+
 	story(t, "that comes while the answer is being written is answered once more", config(), func(t *testing.T, w *world) {
 		w.place(peer, blocks(100*ms, silent))
 		w.hear(from(peer, 7, cmdA, 1))

@@ -48,7 +48,7 @@ func (g *numbering) hear(sequence uint8, hash uint64, certain bool, now time.Dur
 	u := &g.numbers[sequence]
 	equal := u.order != 0 && u.hash == hash
 	repeat = certain || equal && g.isRepeat(sequence, now)
-	if equal && repeat && (certain || g.count == u.order && !g.fixed) {
+	if equal && repeat && (certain || g.count == u.order && g.varies()) {
 		g.learn(now - u.heard)
 	}
 	if !equal && g.count > 0 && g.last == sequence {
@@ -104,6 +104,16 @@ func (g *numbering) mayRetry(interval time.Duration) bool {
 		}
 	}
 	return false
+}
+
+// varies reports whether the two newest requests had different numbers: a frame like
+// the newest is its repeat then.
+func (g *numbering) varies() bool { return g.count > 1 && !g.fixed }
+
+// awaits reports whether a frame with this number is due that repeats the last one.
+func (g *numbering) awaits(sequence uint8, hash uint64, now time.Duration) bool {
+	u := &g.numbers[sequence]
+	return u.hash == hash && g.retries.known() && g.retries.has(now-u.heard)
 }
 
 // learn takes the time between a request and what is known to be its repeat.

@@ -276,7 +276,8 @@ func TestRepeatsRunOnce(t *testing.T) {
 // TestRepeatsOfUnknownEffect is what remains where the effect of a command is not known.
 func TestRepeatsOfUnknownEffect(t *testing.T) {
 	judgeAll(t, readsOEM, effectsOEM, func(t *testing.T, _ judged, v verdict) {
-		if v.missing+v.wrong > 0 {
+		// Three times what doc.go says, of half the requests each.
+		if v.missing+v.wrong > 0 || v.stale > 10+v.requests*7/100 || v.twice > 5+v.requests*12/1000 {
 			t.Error(v)
 		}
 	})
