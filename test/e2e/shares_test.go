@@ -13,12 +13,17 @@ import (
 )
 
 // TestOneProgramLeavesHalfOfABus: a program that makes as many calls as it is let, on
-// any number of connections, leaves half of the 256 calls of a bus to another one.
+// any number of connections, leaves half of the 256 calls of a bus to another one. All
+// programs of a user other than root are as one, so the other one here is root's.
 func TestOneProgramLeavesHalfOfABus(t *testing.T) {
 	t.Parallel()
+	needsRoot(t)
 	const others = 128
-	for _, way := range []string{"calls", "frames"} {
-		t.Run(way, func(t *testing.T) {
+	for _, hog := range []struct {
+		way string
+		uid int
+	}{{"calls", 0}, {"calls", nobody}, {"frames", 0}, {"frames", nobody}} {
+		t.Run(fmt.Sprintf("%s of user %d", hog.way, hog.uid), func(t *testing.T) {
 			t.Parallel()
 			bus, n := bustest.Start(t), listen(t, "ipmb-5")
 			respond, asked := recorder(silent)
@@ -26,11 +31,14 @@ func TestOneProgramLeavesHalfOfABus(t *testing.T) {
 			n.respond(0x2E, respond)
 			config, path := withFrames(t, channels(channel(n, object{"handler": "none"})))
 			start(t, bus.Address, config)
+			if err := chmodSocket(path); err != nil {
+				t.Fatal(err)
+			}
 			args := []any{bus.Address, 6, 128, 60000, 64}
-			if way == "frames" {
+			if hog.way == "frames" {
 				args = []any{path, 6, 128}
 			}
-			hog := runOutsider(t, os.Geteuid(), way, args...)
+			program := runOutsider(t, hog.uid, hog.way, args...)
 
 			c := connect(t, bus.Address)
 			done := make(chan *dbus.Call, others)
@@ -65,7 +73,7 @@ func TestOneProgramLeavesHalfOfABus(t *testing.T) {
 				}
 			}
 			// What the program took is free when it has gone.
-			hog.end()
+			program.end()
 			eventually(t, "all calls of the program to end", func() bool {
 				s := c.statistics(t, "bus5")
 				return s["calls-started"] == endsOf(s)

@@ -32,7 +32,9 @@ func TestABusThatIsHeldLowEndsItsCalls(t *testing.T) {
 	}
 
 	a.low.Store(true)
-	runOutsider(t, os.Geteuid(), "calls", bus.Address, 1, each, 250, 6)
+	if os.Geteuid() == 0 { // All programs of another user have half of a bus together.
+		runOutsider(t, 0, "calls", bus.Address, 1, each, 250, 6)
+	}
 	var calls []*dbus.Call
 	for i := range each {
 		calls = append(calls, c.send("bus5", absentResponder(i), 0x30, 0, byte(i)))
