@@ -83,8 +83,9 @@ func NewCall(done func(ipmi.Response, error)) *Call {
 	return c
 }
 
-// OnAccepted has f called when the bus has taken a request, before done is; of a request
-// that the bus never takes it is not called. It is for a call that is not on its way.
+// OnAccepted has f called when the bus has taken a request; of a request that the bus never
+// takes it is not called. Where the answer comes at the same moment, done may be called
+// first. It is for a call that is not on its way, and such a call is sent once.
 func (c *Call) OnAccepted(f func()) { c.accepted = f }
 
 // accept notes that the bus has taken the request.

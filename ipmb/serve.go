@@ -80,8 +80,12 @@ func (n *entry) Answer(response ipmi.Response, err error) bool {
 	e.mu.Lock()
 	taken := e.served(n, response, err)
 	e.unlock()
-	if taken && (err == nil || !errors.Is(err, ipmi.ErrDeferred)) {
-		e.config.Served(&n.request, response.Code, err)
+	switch {
+	case !taken, errors.Is(err, ipmi.ErrDeferred):
+	case err != nil:
+		e.config.Served(&n.request, ipmi.CodeOf(err), err)
+	default:
+		e.config.Served(&n.request, response.Code, nil)
 	}
 	return taken
 }
