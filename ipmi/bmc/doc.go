@@ -23,10 +23,15 @@
 //     inventory device is kept as the log is, and then stands for what the
 //     configuration says, but for the size; that this has changed is told.
 //  4. Watchdogs belong to an interface, everything else that is a host's to the
-//     number of the host. Watchdogs expire while Run runs; no other method starts a
-//     goroutine. A watchdog acts in time, whatever its pre-timeout and the log do.
+//     number of the host. Watchdogs expire while Run runs. A watchdog acts in time,
+//     whatever its pre-timeout and the log do.
 //     A cold reset is of the sensors and of what is the host's; the process goes on.
-//  5. A damaged file of the store is moved aside and told of, and what can be
+//  5. A command that only reads or changes memory is answered before ServeIPMI returns;
+//     the table of commands says which do more. Those wait in goroutines of an
+//     ipmi.Blocking, one for an interface, and later requests of the interface wait
+//     behind them, at most until the deadline of each. Nobody but the next power action
+//     waits behind a power action. Close waits for all of them.
+//  6. A damaged file of the store is moved aside and told of, and what can be
 //     used of it is used; it neither stops nor blocks the controller.
 //
 // Source of numbers: IPMI v2.0, sections 20 (device), 22 (messaging, users), 23

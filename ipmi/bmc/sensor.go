@@ -62,7 +62,7 @@ type SensorConfig struct {
 
 	// Where the value comes from: Read, or File, or Value. That of a discrete
 	// sensor is a mask of states. The number in a file is multiplied by Scale,
-	// where that is not 0: 0.001 for the temperatures of hwmon.
+	// where that is not 0: 0.001 for the temperatures of hwmon. Read must not block.
 	Value float64
 	File  string
 	Scale float64

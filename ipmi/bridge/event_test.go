@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"testing"
@@ -216,6 +217,35 @@ func TestEventReceiverOfEachHost(t *testing.T) {
 			w.bridge.Remove(i)
 		}
 		is(t, "for its successor", w.asks(ipmi.NetFnSensor, 0x01), "00 20 00")
+	})
+}
+
+// TestEventsShareABlocking: they keep their order with what else it serves of their
+// interface, and it outlives the bridge.
+func TestEventsShareABlocking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared, log := ipmi.NewBlocking(nil), new(fakeLog)
+		b := New(Config{Log: log, Blocking: shared})
+		i := b.NewInterface(InterfaceConfig{Name: "host0", Bridged: true})
+		b.Add(i, nil)
+		a, free := new(answers), make(chan struct{})
+		shared.Queue(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+			<-free
+			return ipmi.Response{Code: 0x55}, nil
+		}, &ipmi.Request{Interface: "host0"}, a)
+		ipmi.Serve(i.Handler(nobody), &ipmi.Request{
+			Interface: "host0", NetFn: ipmi.NetFnSensor, Command: ipmi.CommandPlatformEvent, Data: append([]byte{0x41}, fan...),
+		}, a)
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		b.Run(ctx)
+		a.expect(t, "meanwhile")
+		close(free)
+		a.expect(t, "then", "55", "00")
+		if len(log.events) != 1 {
+			t.Errorf("logged %v", log.events)
+		}
+		shared.Close()
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -337,5 +338,42 @@ func TestListenerThatIsBrokenEndsTheRun(t *testing.T) {
 	listener.fails <- syscall.EINVAL
 	if err := NewVM(Config{}, nil).Run(t.Context(), listener); !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// TestMachineThatReadsLate: what the socket had no room for comes whole and in order.
+func TestMachineThatReadsLate(t *testing.T) {
+	big := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
+		return ipmi.Response{Data: make([]byte, VMMaxData)}, nil
+	})
+	v, address, _ := runVM(t, Config{Handler: big})
+	m := connectMachine(t, address)
+	m.hears("FF 01 A1 00 A1")
+	const count = 1000
+	for range count / 100 {
+		if _, err := m.conn.Write(bytes.Repeat(octets("01 18 01 E6 A0"), 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var received uint64
+	for taken := uint64(0); taken < count; {
+		statistics := v.Loop().Statistics()
+		received = statistics["requests-received"]
+		taken = received + statistics["requests-dropped"]
+		runtime.Gosched()
+	}
+	if received == count {
+		t.Error("the socket has room for all")
+	}
+	want := appendVMResponse(nil, Response{Tag: 1, NetFn: 7, Command: 1, Data: make([]byte, VMMaxData)})
+	got := make([]byte, len(want))
+	for n := range received {
+		if _, err := io.ReadFull(m.conn, got); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("answer %d: % X, %v", n, got, err)
+		}
+	}
+	m.says("01 18 01 E6 A0")
+	if _, err := io.ReadFull(m.conn, got); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("the last answer: % X, %v", got, err)
 	}
 }

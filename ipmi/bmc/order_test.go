@@ -1,0 +1,207 @@
+package bmc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ipmbd/ipmi"
+)
+
+// slowSettings keep a value when the test says so.
+type slowSettings struct {
+	memory
+	slow chan struct{}
+}
+
+func (s *slowSettings) Keep(ctx context.Context, name string, value []byte) error {
+	<-s.slow
+	return s.memory.Keep(ctx, name, value)
+}
+
+// asker asks a BMC without waiting, and notes the answers in their order.
+type asker struct {
+	t   *testing.T
+	bmc *BMC
+
+	mu    sync.Mutex
+	notes []string
+}
+
+func (c *asker) asks(iface string, n ipmi.NetFn, cmd ipmi.Command, data string) {
+	req := &ipmi.Request{
+		Interface: iface, Channel: channel, NetFn: n, Command: cmd, Data: octets(data), Deadline: time.Now().Add(5 * time.Second),
+	}
+	c.bmc.ServeIPMI(req, ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if err != nil {
+			res.Code = ipmi.CodeOf(err)
+		}
+		c.notes = append(c.notes, fmt.Sprintf("%s %02X: %02X", iface, uint8(cmd), uint8(res.Code)))
+		return true
+	}))
+}
+
+func (c *asker) expect(what string, want ...string) {
+	c.t.Helper()
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Equal(c.notes, want) {
+		c.t.Errorf("%s: %q, want %q", what, c.notes, want)
+	}
+	c.notes = nil
+}
+
+// slowStory runs tell with a BMC whose settings and machine are slow.
+func slowStory(t *testing.T, name string, tell func(c *asker, settings *slowSettings, machine *fakeMachine)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			settings := &slowSettings{slow: make(chan struct{})}
+			machine := &fakeMachine{slow: make(chan struct{})}
+			tell(&asker{t: t, bmc: New(Config{GUID: [16]byte{1}, Settings: settings, Machine: machine})}, settings, machine)
+		})
+	})
+}
+
+func TestRequestsKeepTheirOrder(t *testing.T) {
+	const app, chassisFn = ipmi.NetFnApp, ipmi.NetFnChassis
+	slowStory(t, "behind one that waits for the store, on its interface", func(c *asker, settings *slowSettings, _ *fakeMachine) {
+		c.asks("host0", app, 0x01, "")
+		c.expect("before", "host0 01: 00")
+		c.asks("host0", chassisFn, 0x06, "01") // Set Power Restore Policy
+		c.asks("host0", app, 0x01, "")
+		c.asks("host0", chassisFn, 0x06, "02")
+		c.asks("host0", chassisFn, 0x01, "")
+		c.asks("host1", app, 0x01, "")
+		c.expect("meanwhile", "host1 01: 00")
+		close(settings.slow)
+		c.expect("then", "host0 06: 00", "host0 01: 00", "host0 06: 00", "host0 01: 00")
+		c.asks("host0", app, 0x01, "")
+		c.expect("at once again", "host0 01: 00")
+	})
+
+	slowStory(t, "one that hangs holds the others up until its deadline", func(c *asker, settings *slowSettings, _ *fakeMachine) {
+		c.asks("host0", chassisFn, 0x06, "01")
+		time.Sleep(time.Second)
+		c.asks("host0", app, 0x01, "")
+		time.Sleep(3 * time.Second)
+		c.expect("before")
+		time.Sleep(time.Second)
+		c.expect("at the deadline", "host0 01: 00")
+		close(settings.slow)
+		c.expect("in the end", "host0 06: 00")
+	})
+
+	slowStory(t, "a machine that hangs holds up its own request and the next action", func(c *asker, _ *slowSettings, machine *fakeMachine) {
+		machine.hangs = HardReset
+		c.asks("host0", chassisFn, 0x02, "03")
+		c.asks("host0", app, 0x01, "")
+		c.asks("host0", chassisFn, 0x02, "04") // a diagnostic interrupt
+		c.asks("host1", chassisFn, 0x02, "04")
+		c.expect("meanwhile", "host0 01: 00", "host1 02: 00")
+		close(machine.slow)
+		c.expect("then", "host0 02: 00", "host0 02: 00")
+		machine.mu.Lock()
+		defer machine.mu.Unlock()
+		if want := []string{"host1 0: diagnostic interrupt", "host0 0: hard reset", "host0 0: diagnostic interrupt"}; !slices.Equal(machine.did, want) {
+			c.t.Errorf("the machine did %q", machine.did)
+		}
+	})
+
+	slowStory(t, "an action comes behind what was set before, and does not wait in the way", func(c *asker, settings *slowSettings, machine *fakeMachine) {
+		c.asks("host0", chassisFn, 0x06, "01")
+		c.asks("host0", chassisFn, 0x02, "03")
+		c.asks("host0", app, 0x01, "")
+		c.expect("at once")
+		close(settings.slow)
+		c.expect("when it is set", "host0 06: 00", "host0 01: 00")
+		close(machine.slow)
+		c.expect("when the machine has acted", "host0 02: 00")
+	})
+
+	slowStory(t, "Close waits for both", func(c *asker, settings *slowSettings, machine *fakeMachine) {
+		c.asks("host0", chassisFn, 0x06, "01")
+		c.asks("host1", chassisFn, 0x02, "03")
+		time.AfterFunc(time.Second, func() { close(settings.slow) })
+		time.AfterFunc(2*time.Second, func() { close(machine.slow) })
+		begin := time.Now()
+		c.bmc.Close()
+		if took := time.Since(begin); took != 2*time.Second {
+			c.t.Errorf("it took %v", took)
+		}
+		c.expect("both", "host0 06: 00", "host1 02: 00")
+		c.asks("host0", chassisFn, 0x06, "01")
+		c.asks("host0", app, 0x01, "")
+		c.expect("afterwards", "host0 06: CE", "host0 01: 00")
+	})
+}
+
+// TestRecordsKeepTheirOrder: those of one interface, though the disk is slow.
+func TestRecordsKeepTheirOrder(t *testing.T) {
+	storage, err := OpenStorage(StorageConfig{Folder: t.TempDir(), Report: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer storage.Close()
+	b := New(Config{Storage: storage})
+	const count = 50
+	for n := range count {
+		record := make([]byte, 16)
+		record[2], record[9] = 0xE0, byte(n)
+		req := &ipmi.Request{Interface: host0, NetFn: ipmi.NetFnStorage, Command: 0x44, Data: record}
+		b.ServeIPMI(req, ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
+			if err != nil || res.Code != ipmi.CodeOK {
+				t.Errorf("record %d: %v, %v", n, res, err)
+			}
+			return true
+		}))
+	}
+	b.Close()
+	if len(storage.Log.entries) != count {
+		t.Fatalf("%d records", len(storage.Log.entries))
+	}
+	for n, e := range storage.Log.entries {
+		if e.record[9] != byte(n) {
+			t.Fatalf("record %d is % X", n, e.record)
+		}
+	}
+}
+
+// TestAtOnceIsAtOnce: no command of that kind waits for store, settings or machine.
+func TestAtOnceIsAtOnce(t *testing.T) {
+	data := make(map[commandKey][]string) // beside zeros
+	for _, tt := range refusals {
+		key := commandKey{tt.netFn, tt.command}
+		data[key] = append(data[key], tt.data)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		store := &Store{committing: true} // for ever
+		store.committed.L = &store.mu
+		b := New(Config{
+			GUID: [16]byte{1}, Machine: &fakeMachine{slow: make(chan struct{})},
+			Storage:  &Storage{Log: OpenLog(LogConfig{}, store), store: store},
+			Settings: &slowSettings{slow: make(chan struct{})},
+		})
+		for key, c := range commands {
+			if _, ok := c.service.(atOnce); !ok {
+				continue
+			}
+			for _, text := range append(data[key], strings.Repeat("00", c.min), strings.Repeat("00", c.max)) {
+				answered := false
+				b.ServeIPMI(&ipmi.Request{Interface: host0, NetFn: key.netFn, Command: key.command, Data: octets(text)},
+					ipmi.ReplyFunc(func(ipmi.Response, error) bool { answered = true; return true }))
+				if !answered {
+					t.Errorf("netFn %02Xh command %02Xh: no answer at once", uint8(key.netFn), uint8(key.command))
+				}
+			}
+		}
+	})
+}
