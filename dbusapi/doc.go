@@ -40,10 +40,10 @@
 //     host daemon. A program has one call of its handlers in progress at first, one more
 //     with each answer, up to 16, and one again when a deadline passes without a reply. All
 //     have 64; a program that has a call gets another only while they have fewer than 44,
-//     and one that hangs only while those that hang have fewer than 24. So 20 programs that hang take
-//     at most 61 places, however they came to hang, and 20 that never answered take 24:
-//     another program is called, one call at a time in the first case. Of the 100 calls to
-//     the host daemon, one interface has at most four times as many as are free.
+//     and one that hangs only while those that hang have fewer than 24. So 20 programs that
+//     hang take at most 61 places, however they came to hang, and 20 that never answered
+//     take 24: another program is called, one call at a time in the first case. Of the 100
+//     calls to the host daemon, one interface has at most four times as many as are free.
 //     (TestPlacesThatHungProgramsTake, TestHangingProgramsLeaveAHealthyOneUnharmed,
 //     TestInterfacesShareAConnection)
 //  9. Subscribers hear of events in the order they happened. What cannot be sent

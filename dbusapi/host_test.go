@@ -473,23 +473,37 @@ func BenchmarkHostDaemon(b *testing.B) {
 	}
 }
 
-// What a request costs on our side, without the message bus.
-func BenchmarkExecute(b *testing.B) {
+// executeOnce has a request executed by a daemon whose reply is a message in memory.
+func executeOnce(tb testing.TB) func() {
 	reader, writer := net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, reader) }()
-	defer writer.Close()
+	tb.Cleanup(func() { _ = writer.Close() })
 	s := newStream(writer)
 	h := &HostDaemon{&Conn{stream: s}, &hostDaemon}
 	req := fromME(1, 2, 3)
 	reply := ipmi.ReplyFunc(func(ipmi.Response, error) bool { return true })
 	m := wireMessage{order: littleEndian, kind: wireReturn, signature: []byte(executedSignature), sender: []byte(":1.1"),
 		body: []byte{7, 2, 1, 0, 3, 0, 0, 0, 1, 2, 3}}
-	b.ReportAllocs()
-	for b.Loop() {
+	return func() {
 		h.ServeIPMI(req, reply)
 		m.replySerial = s.serials.last.Load()
 		if !s.pending.take(m) {
-			b.Fatal("it is no reply")
+			tb.Fatal("it is no reply")
 		}
+	}
+}
+
+func BenchmarkExecute(b *testing.B) {
+	once := executeOnce(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		once()
+	}
+}
+
+// A request costs what is written and what waits for the reply.
+func TestExecuteAllocations(t *testing.T) {
+	if n := testing.AllocsPerRun(1000, executeOnce(t)); n > 2 {
+		t.Errorf("%v allocations", n)
 	}
 }

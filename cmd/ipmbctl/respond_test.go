@@ -91,6 +91,19 @@ func TestRespondToChannelsAndGroups(t *testing.T) {
 	}
 }
 
+func TestRespondShowsRequestsInOrder(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	w := r.begin(t, 1, "respond", "0x30", "1")
+	const requests = 100
+	var lines []string
+	for i := range byte(requests) {
+		r.mux.ServeIPMI(&ipmi.Request{Interface: "bus0", Requester: managementEngine, NetFn: 0x30, Command: 1, Data: []byte{i}},
+			ipmi.ReplyFunc(func(ipmi.Response, error) bool { return true }))
+		lines = append(lines, fmt.Sprintf("_  bus0   <- 2Ch  30h 01h  %02x  -> 00h ok", i))
+	}
+	w.expect(t, lines...)
+}
+
 func TestRespondInJSON(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	w := r.begin(t, 1, "respond", "--json", "0x30", "1", "7")
