@@ -46,25 +46,22 @@ type Bus struct {
 	shares    shares
 	refused   uint64
 	begun     bool
-	beginning bool     // Begin is sending what waits
-	waiting   []waiter // until begun
+	beginning bool                 // Begin is sending what waits
+	waiting   []waiter             // until begun
+	unsure    map[*Client][]waiter // until their clients are identified; of no place yet
 	leaving   bool
 	drained   chan struct{} // closed when clients have nothing in progress; nil for nobody
 }
 
-// waiter is a request or a broadcast that waits until the bus has begun.
-type waiter struct {
-	call      *Call
-	broadcast *broadcast
-}
-
-// broadcast is a frame to address 0.
-type broadcast struct {
-	done  func(error) // gives the place back
-	netFn ipmi.NetFn
-	lun   ipmi.LUN
-	cmd   ipmi.Command
-	data  []byte
+// waiter is a request or a broadcast that is to be sent later.
+type waiter interface {
+	// place notes that it has a place.
+	place()
+	// release sends it. It is called with the mutex of the bus held, and lets it go
+	// meanwhile.
+	release(b *Bus)
+	// End ends it instead. It is called without the mutex.
+	End(response ipmi.Response, err error)
 }
 
 // New makes a bus, which has not begun.
@@ -72,7 +69,7 @@ func New(config Config, link Link) *Bus {
 	if config.MaxCalls == 0 {
 		config.MaxCalls = defaultMaxCalls
 	}
-	b := &Bus{config: config, link: link, shares: newShares(config.MaxCalls)}
+	b := &Bus{config: config, link: link, shares: newShares(config.MaxCalls), unsure: make(map[*Client][]waiter)}
 	b.SetRemoteAddress(config.RemoteAddress)
 	return b
 }
@@ -115,29 +112,104 @@ func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 	return err
 }
 
-// admit gives a call its place, and holds it until the bus has begun.
+// admit gives a call its place, or holds it until it may have one, or may be sent.
 func (b *Bus) admit(c *Call, req *ipmb.Request) (held bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.begun {
-		if err := req.Check(); err != nil {
-			return false, err
-		}
+	c.placed = false
+	wait, err := b.enter(c.client)
+	if err != nil {
+		return false, err
 	}
-	if err := b.enter(c.client); err != nil || b.begun {
+	if wait == sendNow {
+		c.placed = true
+		return false, nil
+	}
+	if err := req.Check(); err != nil {
+		if wait == untilBegun {
+			b.shares.leave(c.client)
+		}
 		return false, err
 	}
 	c.hold(req)
-	b.waiting = append(b.waiting, waiter{call: c})
+	b.keep(c.client, c, wait)
 	return true, nil
 }
 
+// wait is what a request has to wait for.
+type wait uint8
+
+const (
+	sendNow wait = iota
+	untilBegun
+	untilIdentified // it has no place yet
+)
+
 // enter takes a place for a client, with the mutex held.
-func (b *Bus) enter(client *Client) error {
-	switch {
-	case b.leaving && client != nil:
+func (b *Bus) enter(client *Client) (wait, error) {
+	if b.leaving && client != nil {
+		return 0, ErrRemoved
+	}
+	earlier, behind := b.unsure[client]
+	if !behind {
+		ok, unsure := b.shares.enter(client)
+		switch {
+		case ok && b.begun:
+			return sendNow, nil
+		case ok:
+			return untilBegun, nil
+		case unsure && !client.await(b): // It was identified just now.
+			return b.enter(client)
+		case unsure:
+			behind = true
+		}
+	}
+	if !behind || len(earlier) >= b.shares.half {
+		b.refused++
+		return 0, ErrLimit
+	}
+	return untilIdentified, nil
+}
+
+// keep keeps what is to be sent later, with the mutex held.
+func (b *Bus) keep(client *Client, w waiter, wait wait) {
+	if wait == untilIdentified {
+		b.unsure[client] = append(b.unsure[client], w)
+		return
+	}
+	w.place()
+	b.waiting = append(b.waiting, w)
+}
+
+// identified sends what has waited until its client was identified, as far as that has
+// places.
+func (b *Bus) identified(client *Client) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.unsure[client]) > 0 {
+		next := b.unsure[client][0]
+		b.unsure[client] = b.unsure[client][1:] // Others come behind it until all are sent.
+		switch err := b.enterLate(client); {
+		case err != nil:
+			b.mu.Unlock()
+			next.End(ipmi.Response{}, err)
+			b.mu.Lock()
+		case b.begun:
+			next.place()
+			next.release(b)
+		default:
+			b.keep(client, next, untilBegun)
+		}
+	}
+	delete(b.unsure, client)
+}
+
+// enterLate takes a place for what has waited until its client was identified.
+func (b *Bus) enterLate(client *Client) error {
+	if b.leaving {
 		return ErrRemoved
-	case !b.shares.enter(client):
+	}
+	if ok, _ := b.shares.enter(client); !ok {
 		b.refused++
 		return ErrLimit
 	}
@@ -164,7 +236,11 @@ func (b *Bus) cancel(c *Call) {
 		b.mu.Unlock()
 	case held:
 		c.stage = onLink
-		b.waiting = slices.DeleteFunc(b.waiting, func(w waiter) bool { return w.call == c })
+		isCall := func(w waiter) bool { return w == waiter(c) }
+		b.waiting = slices.DeleteFunc(b.waiting, isCall)
+		if behind, ok := b.unsure[c.client]; ok {
+			b.unsure[c.client] = slices.DeleteFunc(behind, isCall)
+		}
 		b.mu.Unlock()
 		c.End(ipmi.Response{}, context.Canceled)
 	default:
@@ -186,74 +262,32 @@ func (b *Bus) Begin() {
 	for len(b.waiting) > 0 {
 		next := b.waiting[0]
 		b.waiting = b.waiting[1:]
-		if next.call != nil {
-			b.releaseCall(next.call)
-		} else {
-			b.releaseBroadcast(next.broadcast)
-		}
+		next.release(b)
 	}
 	b.begun, b.waiting = true, nil
-}
-
-// releaseCall sends a call that was held, with the mutex let go meanwhile.
-func (b *Bus) releaseCall(c *Call) {
-	req := c.request
-	c.request.Data = nil
-	c.stage = releasing
-	b.mu.Unlock()
-	if err := b.link.Send(c, &req); err != nil {
-		c.End(ipmi.Response{}, err)
-	}
-	b.mu.Lock()
-	if c.stage != releasing { // It has ended and is held again.
-		return
-	}
-	c.stage = onLink
-	if c.unwanted {
-		b.mu.Unlock()
-		b.link.Cancel(c)
-		b.mu.Lock()
-	}
 }
 
 // StartBroadcast sends a frame to address 0, to which nobody answers, for a client (nil is
 // the daemon itself). When it returns nil, done is told whether the bus has taken the
 // frame, without a lock held; it must not block. The errors are those of Send.
 func (b *Bus) StartBroadcast(client *Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	frame := &broadcast{netFn: netFn, lun: lun, cmd: cmd, data: data, done: func(err error) {
-		b.leave(client)
-		done(err)
-	}}
+	f := &broadcast{bus: b, client: client, done: done, netFn: netFn, lun: lun, cmd: cmd, data: data}
 	b.mu.Lock()
-	if err := b.enter(client); err != nil {
-		b.mu.Unlock()
+	wait, err := b.enter(client)
+	if err == nil && wait != sendNow {
+		f.data = slices.Clone(data)
+		b.keep(client, f, wait)
+	}
+	b.mu.Unlock()
+	if err != nil || wait != sendNow {
 		return err
 	}
-	if !b.begun {
-		frame.data = slices.Clone(data)
-		b.waiting = append(b.waiting, waiter{broadcast: frame})
-		b.mu.Unlock()
-		return nil
-	}
-	b.mu.Unlock()
-	err := frame.send(b.link)
-	if err != nil {
+	f.placed = true
+	if err := f.send(); err != nil {
 		b.leave(client)
+		return err
 	}
-	return err
-}
-
-func (f *broadcast) send(link Link) error {
-	return link.StartBroadcast(f.done, f.netFn, f.lun, f.cmd, f.data)
-}
-
-// releaseBroadcast sends a broadcast that was held, with the mutex let go meanwhile.
-func (b *Bus) releaseBroadcast(f *broadcast) {
-	b.mu.Unlock()
-	defer b.mu.Lock()
-	if err := f.send(b.link); err != nil {
-		f.done(err)
-	}
+	return nil
 }
 
 // StartRespond writes a response that was made elsewhere, see ipmb.Engine.StartRespond.

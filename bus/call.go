@@ -19,6 +19,7 @@ type Call struct {
 	request ipmb.Request // for Config.Ended, without data; with it while held
 
 	stage    stage // of the bus's mutex
+	placed   bool  // it has a place
 	unwanted bool  // cancelled while it was being released
 }
 
@@ -27,7 +28,7 @@ type stage uint8
 
 const (
 	onLink    stage = iota // or nowhere
-	held                   // until the bus has begun
+	held                   // until the bus has begun, or the client is identified
 	releasing              // on its way to the link
 )
 
@@ -69,8 +70,34 @@ func (c *Call) End(response ipmi.Response, err error) {
 	if b.config.Ended != nil {
 		b.config.Ended(&c.request, response, err)
 	}
-	b.leave(c.client)
+	if c.placed {
+		b.leave(c.client)
+	}
 	c.done(response, err)
+}
+
+// place implements waiter.
+func (c *Call) place() { c.placed = true }
+
+// release implements waiter.
+func (c *Call) release(b *Bus) {
+	req := c.request
+	c.request.Data = nil
+	c.stage = releasing
+	b.mu.Unlock()
+	if err := b.link.Send(c, &req); err != nil {
+		c.End(ipmi.Response{}, err)
+	}
+	b.mu.Lock()
+	if c.stage != releasing { // It has ended and is held again.
+		return
+	}
+	c.stage = onLink
+	if c.unwanted {
+		b.mu.Unlock()
+		b.link.Cancel(c)
+		b.mu.Lock()
+	}
 }
 
 // note keeps of a request what Config.Ended is told.

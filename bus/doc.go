@@ -17,9 +17,11 @@
 //     request that the driver has, 64 at most as a rule.
 //  4. No lock is held while a link or a Call's function runs.
 //  5. One program has at most half of the places of a bus, however many connections it
-//     has; so have all programs of a user other than root together, and all clients whose
-//     process is not known yet (TestShares). What the daemon itself sends, as its bridge
-//     does, takes nobody's place.
+//     has, and so have all programs of a user other than root together (TestShares). A
+//     client whose process is not known yet waits for nothing, unless the program that has
+//     most would have more than its half if the client were its own
+//     (TestNewConnectionsGainNothing). What the daemon itself sends, as its bridge does,
+//     takes nobody's place.
 //  6. After Drain or Leave nothing is sent any more; Drain returns when all that was
 //     taken has ended.
 package bus

@@ -1,6 +1,8 @@
 package bus
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"testing"
 
@@ -16,9 +18,7 @@ func (endless) Send(*Call, *ipmb.Request) error { return nil }
 // program is a client that sends until the bus has no place for it.
 func program(b *Bus, pid int32, uid uint32) (sent int) {
 	client := new(Client)
-	if pid >= 0 {
-		client.Identify(Process{PID: pid, UID: uid})
-	}
+	client.Identify(Process{PID: pid, UID: uid})
 	for {
 		req := request(1)
 		if b.Send(NewCall(client, nil), &req) != nil {
@@ -30,7 +30,7 @@ func program(b *Bus, pid int32, uid uint32) (sent int) {
 
 func TestShares(t *testing.T) {
 	type come struct {
-		pid  int32 // -1: not identified
+		pid  int32
 		uid  uint32
 		want int
 	}
@@ -41,7 +41,7 @@ func TestShares(t *testing.T) {
 		"one program with many connections": {8, []come{{1, 1000, 4}, {1, 1000, 0}, {1, 1000, 0}, {2, 0, 4}}},
 		"many programs of one user":         {8, []come{{1, 1000, 4}, {2, 1000, 0}, {3, 1001, 4}}},
 		"programs of root":                  {8, []come{{1, 0, 4}, {2, 0, 4}, {3, 0, 0}}},
-		"unidentified":                      {8, []come{{-1, 0, 4}, {-1, 0, 0}, {5, 0, 4}}},
+		"programs that cannot be found":     {8, []come{{Unknown.PID, Unknown.UID, 4}, {Unknown.PID, Unknown.UID, 0}, {5, 0, 4}}},
 		"one user, and the same number":     {8, []come{{1, 1000, 4}, {1, 1001, 4}}},
 		"a single place":                    {1, []come{{1, 1000, 1}, {2, 0, 0}}},
 		"an odd number":                     {3, []come{{1, 1000, 1}, {2, 0, 1}, {3, 0, 1}, {4, 0, 0}}},
@@ -82,15 +82,8 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	if err := errors.Join(send(), send()); err != nil {
 		t.Fatal(err)
 	}
-	if err := send(); !errors.Is(err, ErrLimit) || !errors.Is(err, ipmb.ErrBusy) {
-		t.Errorf("a third one: %v", err)
-	}
-	if program(b, -1, 0) != 0 {
-		t.Error("another one that nobody knows gains places")
-	}
-	// What was sent before counts for the process, as soon as that is known.
 	client.Identify(Process{PID: 1, UID: 1000})
-	if err := send(); !errors.Is(err, ErrLimit) {
+	if err := send(); !errors.Is(err, ErrLimit) || !errors.Is(err, ipmb.ErrBusy) {
 		t.Errorf("a third one of the process: %v", err)
 	}
 	if got := b.shares.processes[Process{1, 1000}]; got != 2 || program(b, 2, 1000) != 0 {
@@ -107,7 +100,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	if b.InProgress() != 0 || len(b.shares.processes) != 0 || len(b.shares.users) != 0 || len(b.shares.unknown) != 0 {
 		t.Errorf("%+v", b.shares)
 	}
-	if got := b.Counters()["calls-over-limit"]; got != 4 {
+	if got := b.Counters()["calls-over-limit"]; got != 2 {
 		t.Errorf("calls-over-limit %d", got)
 	}
 }
@@ -133,6 +126,126 @@ func TestIdentifiedWhileItsRequestIsOnItsWay(t *testing.T) {
 	}
 }
 
+// No program gains by new connections: what one sends before it is identified has the
+// places that would be left if it were the program that has most; the rest waits for that.
+func TestNewConnectionsGainNothing(t *testing.T) {
+	const limit, half = 16, 8
+	for _, begun := range []bool{true, false} {
+		link := new(counting)
+		b := New(Config{MaxCalls: limit}, link)
+		if begun {
+			b.Begin()
+		}
+		hog := Process{PID: 1, UID: 1000}
+		refused := 0
+		connect := func() *Client {
+			client := new(Client)
+			for range 3 {
+				req := request(1)
+				if err := b.Send(NewCall(client, func(ipmi.Response, error) { refused++ }), &req); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.StartBroadcast(client, func(error) { refused++ }, 0x30, 0, 1, nil); err != nil {
+				t.Fatal(err)
+			}
+			return client
+		}
+		var unidentified []*Client
+		for range 10 {
+			unidentified = append(unidentified, connect())
+			if len(unidentified)%3 == 0 {
+				for _, client := range unidentified {
+					client.Identify(hog)
+				}
+				unidentified = nil
+			}
+		}
+		other := connect() // which has to wait until it is known to be another's
+		if n := b.InProgress(); n != half {
+			t.Errorf("the program has %d places", n)
+		}
+		other.Identify(Process{PID: 2, UID: 0})
+		if n := b.InProgress(); n != half+4 {
+			t.Errorf("there are %d places taken, with those of another program", n)
+		}
+		for _, client := range unidentified {
+			client.Identify(hog)
+		}
+		b.Begin()
+		if n := b.InProgress(); n != half+4 || link.sent != n || refused != 40-half || len(b.unsure) > 0 {
+			t.Errorf("%d places, %d were sent and %d refused, %d wait", n, link.sent, refused, len(b.unsure))
+		}
+	}
+}
+
+// counting is a link on which nothing ends.
+type counting struct {
+	Link
+	sent int
+}
+
+func (l *counting) Send(*Call, *ipmb.Request) error { l.sent++; return nil }
+
+func (l *counting) StartBroadcast(func(error), ipmi.NetFn, ipmi.LUN, ipmi.Command, []byte) error {
+	l.sent++
+	return nil
+}
+
+// What waits until its client is identified keeps its order, is cancelled, refused by a
+// bus that leaves, and bounded.
+func TestRequestsThatWaitForIdentify(t *testing.T) {
+	link := new(recorder)
+	b := New(Config{MaxCalls: 12}, link)
+	b.Begin()
+	hold := endless{}
+	b.link = hold
+	if n := program(b, 1, 0); n != 6 {
+		t.Fatalf("%d places", n)
+	}
+	b.link = link
+	var ends []error
+	client := new(Client)
+	var calls []*Call
+	send := func(n int) error {
+		c := NewCall(client, func(_ ipmi.Response, err error) { ends = append(ends, err) })
+		calls = append(calls, c)
+		req := request(n)
+		return b.Send(c, &req)
+	}
+	for n := range 6 {
+		if err := send(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := send(6); !errors.Is(err, ErrLimit) {
+		t.Errorf("more than may wait: %v", err)
+	}
+	if err := b.Send(NewCall(client, nil), new(ipmb.Request)); err == nil {
+		t.Error("what can never be sent waits")
+	}
+	calls[2].Cancel()
+	if len(ends) != 1 || !errors.Is(ends[0], context.Canceled) || len(link.sent) > 0 {
+		t.Errorf("%v, sent % X", ends, link.sent)
+	}
+	client.Identify(Process{PID: 2, UID: 1000})
+	if err := send(7); err != nil {
+		t.Error(err)
+	}
+	if !bytes.Equal(link.sent, []byte{0, 1, 3, 4, 5, 7}) || b.InProgress() != 6 {
+		t.Errorf("sent % X", link.sent)
+	}
+	client, ends = new(Client), nil
+	if err := send(8); err != nil {
+		t.Fatal(err)
+	}
+	b.Leave()
+	client.Identify(Process{PID: 3, UID: 1000})
+	if len(ends) != 1 || !errors.Is(ends[0], ErrRemoved) || b.InProgress() != 6 {
+		t.Errorf("of a bus that leaves: %v", ends)
+	}
+}
+
 func TestProcessOfAClient(t *testing.T) {
 	if got := (*Client)(nil).owner(); got != daemon {
 		t.Errorf("nobody's: %+v", got)
@@ -140,7 +253,7 @@ func TestProcessOfAClient(t *testing.T) {
 	if got := new(Client).owner(); got != unidentified {
 		t.Errorf("not identified: %+v", got)
 	}
-	for _, p := range []Process{{0, 0}, {1, 0}, {1<<31 - 1, 1<<32 - 2}, {4194304, 1000}} {
+	for _, p := range []Process{{0, 0}, {1, 0}, {1<<31 - 2, 1<<32 - 2}, Unknown, {4194304, 1000}} {
 		c := new(Client)
 		c.Identify(p)
 		c.Identify(Process{9, 9})

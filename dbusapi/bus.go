@@ -10,19 +10,24 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
-// Bus is what a Server needs of an IPMB. All methods may be called from
-// several goroutines at once, also while the bus is down.
+// Bus is what a Server needs of an IPMB: a bus.Bus, and what can be changed of it. All
+// methods may be called from several goroutines at once, also while the bus is down.
 type Bus interface {
-	// Do sends a request and waits for the answer, at most until ctx ends. A
-	// responder of 0 is the configured remote address. The errors are those of
-	// package ipmb.
-	Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error)
-	// Broadcast sends a frame to address 0, to which nobody answers.
+	// Send and StartBroadcast are those of bus.Bus.
+	Send(c *bus.Call, req *ipmb.Request) error
+	StartBroadcast(client *bus.Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
+	// Broadcast sends a frame to address 0 for the daemon itself.
 	Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
+	// Responder is the responder of a request; the remote address if it is 0.
+	Responder(a ipmi.Address) ipmi.Address
+	// Leave lets clients send no more, and Leaving reports that.
+	Leave()
+	Leaving() bool
 	// Properties is how the bus is now. It does not block.
 	Properties() Properties
 	// SetPolicy changes the policy of requests that bring none.
@@ -47,62 +52,21 @@ type Bus interface {
 	Statistics() map[string]uint64
 }
 
-// Sender is a Bus with an engine: it needs no goroutine for each request of
-// BusObject.Send. See ipmb.Engine.Send.
-type Sender interface {
-	Send(c *ipmb.Call, req *ipmb.Request) error
-}
+// Properties is what a bus shows of itself.
+type Properties = bus.Properties
 
-// Broadcaster is a Bus with an engine: see ipmb.Engine.StartBroadcast.
-type Broadcaster interface {
-	StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
-}
-
-// Beginner is a Bus that takes no calls yet when it is exported. Requests of D-Bus
-// clients wait until Begun is closed.
-type Beginner interface {
-	Begun() <-chan struct{}
-}
-
-// Watcher is a Bus that is told how the requests of Sender that D-Bus clients have
-// made ended. It must not block.
-type Watcher interface {
-	Sent(req *ipmb.Request, res ipmi.Response, err error)
-}
-
-// Properties is what a bus shows of itself. It is comparable.
-type Properties struct {
-	Name      string // as in the configuration
-	Device    string // path of the device or socket
-	Transport string
-	Channel   ipmi.Channel
-	Index     uint8 // devIndex<<2 | type
-
-	OwnAddress    ipmi.Address
-	RemoteAddress ipmi.Address
-	State         State
-	Reason        string // of State, a sentence; "" when Up
-	Handler       string // "host", "signal", "bmc" or "none"
-	Policy        ipmb.Policy
-
-	// IgnoreNACK: frames are sent to their end even if nobody takes them.
-	IgnoreNACK bool
-	// VerifyChecksum: the driver checks the header checksum of what it receives.
-	VerifyChecksum bool
-}
-
-// State is whether a bus works.
-type State string
+// State is whether a bus, or a host interface, works.
+type State = bus.State
 
 // States of a bus.
 const (
-	Up       State = "Up"
-	Degraded State = "Degraded"
-	Down     State = "Down"
+	Up       = bus.Up
+	Degraded = bus.Degraded
+	Down     = bus.Down
 )
 
 // Unbound is the Reason of a bus that is Down since Unbind.
-const Unbound = "unbound"
+const Unbound = bus.Unbound
 
 // Types of channels, the lower two bits of an index (ipmbbridge's
 // ipmb-channels.json).
@@ -121,13 +85,8 @@ type BusObject struct {
 	path   dbus.ObjectPath
 	bus    Bus // from AddBus on
 
-	opening    atomic.Pointer[opening] // nil when the bus has begun
-	maxCalls   int
-	inProgress atomic.Int32
-	leaving    atomic.Bool   // no more calls are let in
-	left       chan struct{} // has room: told when the last call has ended while leaving
-	refused    atomic.Uint64
-	unsent     atomic.Uint64
+	refused atomic.Uint64 // calls beyond the limits of the bus
+	unsent  atomic.Uint64
 
 	policy sync.Mutex  // one change of the policy at a time
 	dirty  atomic.Bool // properties may have changed since they were told
@@ -153,104 +112,13 @@ func childPath(kind, name string) (dbus.ObjectPath, error) {
 	return path, nil
 }
 
-// begin begins a call on the bus.
-func (o *BusObject) begin() error {
-	n := int(o.inProgress.Add(1))
-	switch {
-	case o.leaving.Load():
-		o.leave()
-		return errRemoved
-	case n > o.maxCalls:
-		o.leave()
-		return ErrLimit
-	}
-	return nil
-}
-
-// enter begins a call of a D-Bus client.
-func (o *BusObject) enter() error {
-	err := o.begin()
-	if err == ErrLimit {
-		o.refused.Add(1)
-	}
-	return err
-}
-
-func (o *BusObject) leave() {
-	if o.inProgress.Add(-1) > 0 || !o.leaving.Load() {
-		return
-	}
-	select {
-	case o.left <- struct{}{}:
-	default: // It has been told.
-	}
-}
-
-// Drain lets no more requests to the bus in and waits until those in progress have
-// ended, at most until ctx does.
-func (o *BusObject) Drain(ctx context.Context) {
-	o.leaving.Store(true)
-	for o.inProgress.Load() > 0 {
-		select {
-		case <-o.left:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// Send sends a request of a client who is not on D-Bus, within the limit of the
-// bus: beyond it the error is ipmb.ErrBusy. Without an error, Ended is to be called
-// when the request has ended.
-func (o *BusObject) Send(c *ipmb.Call, req *ipmb.Request) error {
-	if req.Responder == 0 { // which is the remote address for Do
-		return fmt.Errorf("%w: responder 00h", ipmb.ErrInvalid)
-	}
-	switch err := o.begin(); err {
-	case nil:
-	case ErrLimit:
-		return ipmb.ErrBusy
-	default:
-		return err
-	}
-	err := o.send(c, req)
-	if err != nil {
-		o.leave()
-	}
-	return err
-}
-
-// send sends a request that has begun.
-func (o *BusObject) send(c *ipmb.Call, req *ipmb.Request) error {
-	if sender, ok := o.bus.(Sender); ok {
-		return sender.Send(c, req)
-	}
-	c.SendBy(o.server.callers.base, req, o.bus.Do)
-	return nil
-}
-
-// Ended is the end of a request of Send. It does not block.
-func (o *BusObject) Ended() { o.leave() }
-
-// start sends the request or broadcast of a D-Bus client within the limit of the bus,
-// or keeps it until the bus has begun.
+// start sends the request or broadcast of a D-Bus client.
 func (o *BusObject) start(x *busCall) error {
-	if err := o.enter(); err != nil {
-		return err
-	}
-	if opening := o.opening.Load(); opening != nil && opening.keep(x) {
-		return nil
-	}
-	return o.startNow(x)
-}
-
-func (o *BusObject) startNow(x *busCall) error {
 	err := x.begin()
 	if err == nil {
 		err = x.method.send(x)
 	}
 	if err != nil {
-		o.leave()
 		return err
 	}
 	x.begun()
@@ -258,41 +126,14 @@ func (o *BusObject) startNow(x *busCall) error {
 }
 
 // sendRequestOf and sendBroadcastOf send what a call asks for.
-func sendRequestOf(x *busCall) error { return x.object.send(x.call, &x.request) }
-
-func sendBroadcastOf(x *busCall) error { return x.object.sendBroadcast(x.broadcastDone, &x.request) }
-
-// sendBroadcast sends a broadcast that has begun.
-func (o *BusObject) sendBroadcast(done func(error), req *ipmb.Request) error {
-	if b, ok := o.bus.(Broadcaster); ok {
-		return b.StartBroadcast(done, req.NetFn, req.RequesterLUN, req.Command, req.Data)
-	}
-	copied := *req
-	copied.Data = append([]byte(nil), req.Data...)
-	o.server.waits.Go(func() {
-		done(o.bus.Broadcast(o.server.callers.base, copied.NetFn, copied.RequesterLUN, copied.Command, copied.Data))
-	})
-	return nil
+func sendRequestOf(x *busCall) error {
+	x.request.Responder = x.object.bus.Responder(x.request.Responder)
+	return x.object.bus.Send(x.call, &x.request)
 }
 
-// ended is the end of what start has sent.
-func (o *BusObject) ended(x *busCall, r ipmi.Response, err error) {
-	o.leave()
-	if w, ok := o.bus.(Watcher); ok {
-		w.Sent(&x.request, r, err)
-	}
-}
-
-// broadcast sends a broadcast within the limit of the bus.
-func (o *BusObject) broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	if err := checkRequest(netFn, lun, 0); err != nil {
-		return err
-	}
-	if err := o.enter(); err != nil {
-		return err
-	}
-	defer o.leave()
-	return o.bus.Broadcast(ctx, netFn, lun, cmd, data)
+func sendBroadcastOf(x *busCall) error {
+	req := &x.request
+	return x.object.bus.StartBroadcast(&x.caller.client, x.broadcastDone, req.NetFn, req.RequesterLUN, req.Command, req.Data)
 }
 
 // checkRequest refuses what does not fit its bits in a frame, before it is

@@ -2,8 +2,10 @@ package dbusapi
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -13,9 +15,8 @@ import (
 // request, in order of arrival; whoever ends the request sends the reply.
 type busCall struct {
 	server  *Server
-	call    *ipmb.Call
+	call    *bus.Call
 	request ipmb.Request
-	data    []byte // a copy of the request's, while it waits for its bus to begin
 	object  *BusObject
 	method  *method
 	to      replyTo
@@ -49,6 +50,8 @@ func (s *Server) startCall(from *stream, m *wireMessage, method *boundMethod) {
 		x.to.send(x.method.reply(x, ipmi.Response{}, err), nil)
 		return
 	}
+	s.lookups.identify(x.caller)
+	x.call.SetClient(&x.caller.client)
 	err := method.parse(x, m)
 	if err == nil {
 		err = x.object.start(x)
@@ -63,7 +66,7 @@ func (s *Server) newCall() *busCall {
 	x, _ := s.calls.Get().(*busCall)
 	if x == nil {
 		x = &busCall{server: s}
-		x.call = ipmb.NewCall(x.done)
+		x.call = bus.NewCall(nil, x.done)
 	}
 	x.over = false
 	x.request = ipmb.Request{}
@@ -108,10 +111,7 @@ func (x *busCall) cancel() {
 }
 
 // done is told by the bus how the request has ended.
-func (x *busCall) done(r ipmi.Response, err error) {
-	x.object.ended(x, r, err)
-	x.ended(r, err)
-}
+func (x *busCall) done(r ipmi.Response, err error) { x.ended(r, err) }
 
 // broadcastDone is told by the bus how a broadcast has ended.
 func (x *busCall) broadcastDone(err error) { x.done(ipmi.Response{}, err) }
@@ -120,6 +120,9 @@ func (x *busCall) broadcastDone(err error) { x.done(ipmi.Response{}, err) }
 func (x *busCall) ended(r ipmi.Response, err error) {
 	if !x.server.callers.ended(x) {
 		return
+	}
+	if errors.Is(err, bus.ErrLimit) {
+		x.object.refused.Add(1)
 	}
 	if x.to.unwanted {
 		x.leaving()

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
+
+	"ipmbd/bus"
 )
 
 // ErrLimit: a sender or a bus has too many calls in progress.
@@ -40,7 +43,10 @@ type caller struct {
 	// calls is how many count: those in progress, and those whose reply waits to
 	// be written.
 	calls int
-	sent  *busCall // of those to a bus that have not ended, the last
+	// client is the caller to the buses. It is being identified, or is, if asked.
+	client bus.Client
+	asked  atomic.Bool
+	sent   *busCall // of those to a bus that have not ended, the last
 	// ctx is that of all other calls; nil before the first of them.
 	ctx context.Context
 	end context.CancelFunc

@@ -33,7 +33,7 @@ func TestCallsEndWhenTheirCallerLeaves(t *testing.T) {
 			t.Errorf("a call ended with %v", err)
 		}
 	}
-	if n := r.object.inProgress.Load(); n < 1 {
+	if n := r.fake.InProgress(); n < 1 {
 		t.Errorf("%d calls in progress: the other caller's ended too", n)
 	}
 	select {
@@ -95,23 +95,26 @@ func TestLimitOfASender(t *testing.T) {
 
 func TestLimitOfABus(t *testing.T) {
 	r := newRig(t, Config{})
-	r.object.maxCalls = 2
-	other := newFakeBus("bus5", 4)
-	addBus(t, r.server, other)
-	r.block(t, dial(t, r.bus, ConnConfig{}))
-	r.block(t, dial(t, r.bus, ConnConfig{}))
-
-	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusBusy) {
-		t.Errorf("legacy call over the limit = %v", got)
+	narrow := newLimitedFakeBus("bus5", 4, 4) // two are for other programs
+	o := addBus(t, r.server, narrow)
+	for range 2 {
+		dial(t, r.bus, ConnConfig{}).Object(ServiceName, o.Path()).Go(busObjectInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
+			byte(0), byte(6), byte(0), byte(cmdBlock), []byte{})
+		<-narrow.began
 	}
-	_, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
+	for range 10 { // whether they are known by then or not
+		if got := r.legacy(t, 4, 6, 0, 1); got[0] != int32(ipmb.StatusBusy) {
+			t.Errorf("legacy call over the limit = %v", got)
+		}
+	}
+	_, err := r.call(t, o.Path(), busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
 	if errorName(err) != errorTooMany {
 		t.Errorf("call over the limit: %v", err)
 	}
-	if got := r.legacy(t, 4, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
+	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("call to another bus = %v", got)
 	}
-	if refused := r.object.statistics()["dbus-calls-refused"]; refused != 2 {
+	if refused := o.statistics()["dbus-calls-refused"]; refused != 11 {
 		t.Errorf("%d calls were refused", refused)
 	}
 }
@@ -131,7 +134,7 @@ func TestCloseEndsCallsAndWaitsForThem(t *testing.T) {
 	if n := len(r.fake.ended); n != 2 {
 		t.Errorf("%d calls had ended when Close returned", n)
 	}
-	if n := o.inProgress.Load(); n != 0 {
+	if n := r.fake.InProgress(); n != 2 {
 		t.Errorf("%d calls in progress after Close", n)
 	}
 	_ = s.Close()

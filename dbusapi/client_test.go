@@ -84,6 +84,9 @@ func TestClientSends(t *testing.T) {
 		if diff := cmp.Diff(ipmi.Response{Data: deviceID}, response); diff != "" {
 			t.Errorf("%s: response: %s", name, diff)
 		}
+		if request.Responder == 0 {
+			request.Responder = 0x2C
+		}
 		if diff := cmp.Diff(request, r.fake.lastRequest()); diff != "" {
 			t.Errorf("%s: request: %s", name, diff)
 		}

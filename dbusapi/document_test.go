@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -33,12 +34,13 @@ var causes = []struct {
 	{ipmb.ErrUnsupported, "the driver cannot do that"},
 
 	{ErrLimit, "a limit of calls"},
+	{bus.ErrLimit, "a limit of calls"},
 	{errUnknownChannel, "No channel has the index"},
 	{errUnknownID, "`sendResponse`: no request waits under the id"},
 	{errNotAnswered, "on a bus whose handler is not `signal`"},
 	{errGone, "the service is stopping"},
 	{ErrDisconnected, "has lost the message bus"},
-	{errRemoved, "has been removed"},
+	{bus.ErrRemoved, "has been removed"},
 
 	{errNotRoot, "is not root and calls `Manager`"},
 	{ErrConfig, "`AddBus`, `AddHost`, `Reload`: a line for each fault"},

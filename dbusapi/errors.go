@@ -6,6 +6,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -15,8 +16,6 @@ var (
 	errUnknownChannel = errors.New("unknown channel")
 	// errUnknownID: no request waits for an answer under the id.
 	errUnknownID = errors.New("no request waits for an answer under this id: it is unknown, answered or too late")
-	// errRemoved: the bus is on its way out.
-	errRemoved = errors.New("the bus has been removed")
 	// errNotAnswered: the bus is not answered by way of signals.
 	errNotAnswered = errors.New("the handler of this bus is not \"signal\"")
 )
@@ -47,6 +46,11 @@ var errorNames = []struct {
 	{is(ErrFixed), errorUnsupported, ""},
 	{is(ErrDevice), errorUnavailable, ""},
 
+	// These are also ipmb.ErrBusy and ipmb.ErrClosed.
+	{is(ErrLimit), errorTooMany, "too many calls are in progress: wait for some of them to end"},
+	{is(bus.ErrLimit), errorTooMany, "too many calls are in progress: wait for some of them to end"},
+	{is(bus.ErrRemoved), errorUnavailable, "the bus has been removed"},
+
 	{is(ipmb.ErrTimeout), errorTimeout, "the responder took the request and did not answer in time"},
 	{is(ipmb.ErrNotAcknowledged), errorUnavailable, "nobody acknowledged the request: check the address and the responder's power"},
 	{is(ipmb.ErrArbitrationLost), errorWriteFailure, "another master kept the bus: try again"},
@@ -58,13 +62,11 @@ var errorNames = []struct {
 	{is(ipmb.ErrAnswered), errorNotAllowed, ""},
 	{is(ipmb.ErrUnsupported), errorUnsupported, "the driver of this bus cannot do that"},
 
-	{is(ErrLimit), errorTooMany, "too many calls are in progress: wait for some of them to end"},
 	{is(errUnknownChannel), errorInvalidArgument, ""},
 	{is(errUnknownID), errorInvalidArgument, ""},
 	{is(errNotAnswered), errorNotAllowed, ""},
 	{is(errGone), errorUnavailable, "the service is stopping"},
 	{is(ErrDisconnected), errorUnavailable, "the service has lost the message bus"},
-	{is(errRemoved), errorUnavailable, ""},
 
 	{is(errNotRoot), errorAccessDenied, errNotRoot.Error()},
 	{is(ErrConfig), errorInvalidArgument, ""},

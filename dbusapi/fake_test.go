@@ -1,12 +1,14 @@
 package dbusapi
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -14,6 +16,7 @@ import (
 
 // fakeBus is a bus whose responder does as the command says.
 type fakeBus struct {
+	*bus.Bus
 	mu         sync.Mutex
 	properties Properties
 	requests   []ipmb.Request
@@ -34,8 +37,11 @@ const cmdBlock ipmi.Command = 0xBB
 // deviceID is the Get Device ID answer of a Management Engine.
 var deviceID = []byte{0x50, 1, 4, 0, 2, 0x21, 0x57, 1, 0, 0x0B, 0x0B}
 
-func newFakeBus(name string, index uint8) *fakeBus {
-	return &fakeBus{
+func newFakeBus(name string, index uint8) *fakeBus { return newLimitedFakeBus(name, index, 0) }
+
+// newLimitedFakeBus is a bus with so many places, of which one program has half.
+func newLimitedFakeBus(name string, index uint8, limit int) *fakeBus {
+	b := &fakeBus{
 		properties: Properties{
 			Name: name, Device: "/dev/ipmb-4", Transport: "ipmb-dev", Channel: 0, Index: index,
 			OwnAddress: 0x20, RemoteAddress: 0x2C, State: Up, Handler: "host",
@@ -46,13 +52,29 @@ func newFakeBus(name string, index uint8) *fakeBus {
 		errs:  make(map[ipmi.Command]error),
 		data:  map[ipmi.Command][]byte{1: deviceID},
 	}
+	config := bus.Config{Name: name, Index: index, MaxCalls: limit, RemoteAddress: 0x2C}
+	b.Bus = bus.New(config, fakeLink{Workers: bus.NewWorkers(1000, b.exchange), fake: b})
+	b.Begin()
+	return b
 }
 
-func (b *fakeBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
+// fakeLink is the link of a fakeBus.
+type fakeLink struct {
+	bus.Link
+	*bus.Workers
+	fake *fakeBus
+}
+
+func (l fakeLink) Send(c *bus.Call, req *ipmb.Request) error { return l.Workers.Send(c, req) }
+func (l fakeLink) Cancel(c *bus.Call)                        { l.Workers.Cancel(c) }
+
+// exchange is the bus.Exchange of a fakeBus.
+func (b *fakeBus) exchange(ctx context.Context, req ipmb.Request, sent func()) (ipmi.Response, error) {
 	b.mu.Lock()
 	b.requests = append(b.requests, req)
 	err, data := b.errs[req.Command], b.data[req.Command]
 	b.mu.Unlock()
+	sent()
 	switch {
 	case err != nil:
 		return ipmi.Response{}, err
@@ -67,12 +89,15 @@ func (b *fakeBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, erro
 	return ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil
 }
 
-func (b *fakeBus) Broadcast(_ context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+func (l fakeLink) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	b := l.fake
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.broadcasts = append(b.broadcasts, ipmb.Request{NetFn: netFn, RequesterLUN: lun, Command: cmd, Data: data})
+	b.broadcasts = append(b.broadcasts, ipmb.Request{NetFn: netFn, RequesterLUN: lun, Command: cmd, Data: bytes.Clone(data)})
+	err := b.errs[cmd]
+	b.mu.Unlock()
 	b.told <- struct{}{}
-	return b.errs[cmd]
+	done(err)
+	return nil
 }
 
 func (b *fakeBus) Properties() Properties {
@@ -213,7 +238,7 @@ func openServer(t *testing.T, bus *bustest.Bus, config Config) *Server {
 
 func addBus(t *testing.T, s *Server, fake *fakeBus) *BusObject {
 	t.Helper()
-	o, err := s.NewBus(fake.properties.Name, fake.properties.Index, 0)
+	o, err := s.NewBus(fake.properties.Name, fake.properties.Index)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,7 @@ func (s *Server) broadcastCommand(body []any) func(context.Context) {
 		return nil
 	}
 	return func(ctx context.Context) {
-		if o := s.objects.channel(head[0]); o == nil || o.broadcast(ctx, netFn, lun, ipmi.Command(head[3]), data) != nil {
+		if o := s.objects.channel(head[0]); o == nil || o.bus.Broadcast(ctx, netFn, lun, ipmi.Command(head[3]), data) != nil {
 			s.counters.signalsFailed.Add(1)
 		}
 	}

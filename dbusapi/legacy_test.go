@@ -56,7 +56,7 @@ func TestLegacyRequest(t *testing.T) {
 		t.Error(diff)
 	}
 	// The LUN is the requester's, and the call does not wait for a number.
-	sent := ipmb.Request{NetFn: 6, RequesterLUN: 2, Command: 1, Data: []byte{0xAA}, NoWait: true}
+	sent := ipmb.Request{Responder: 0x2C, NetFn: 6, RequesterLUN: 2, Command: 1, Data: []byte{0xAA}, NoWait: true}
 	if diff := cmp.Diff(sent, r.fake.lastRequest()); diff != "" {
 		t.Error(diff)
 	}

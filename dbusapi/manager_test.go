@@ -11,8 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/internal/bustest"
-	"ipmbd/ipmb"
-	"ipmbd/ipmi"
 )
 
 // fakeManager notes what it is asked for, and answers with err.
@@ -137,55 +135,20 @@ func TestNothingCanBeChangedWithoutAManager(t *testing.T) {
 
 func TestDrainOfABus(t *testing.T) {
 	r := newRig(t, Config{})
-	begun, release := make(chan struct{}), make(chan struct{})
-	held := heldBus{r.fake, begun, release}
-	o, err := r.server.NewBus("bus5", 4, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.server.AddBus(o, held); err != nil {
-		t.Fatal(err)
-	}
-	calls := make(chan error, 1)
-	go func() {
-		_, err := r.call(t, o.Path(), busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
-		calls <- err
-	}()
-	<-begun
+	call := r.block(t, r.client)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	o.Drain(over) // returns at once
-	if _, err := r.call(t, o.Path(), busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{}); errorName(err) != errorUnavailable {
+	r.fake.Drain(over) // returns at once
+	if _, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{}); errorName(err) != errorUnavailable {
 		t.Errorf("a call to a bus that leaves: %v", err)
 	}
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		o.Drain(t.Context())
-	}()
 	select {
-	case <-drained:
-		t.Error("drained with a call in progress")
+	case <-call:
+		t.Error("the call in progress has ended")
 	default:
 	}
-	close(release)
-	<-drained
-	if err := <-calls; err != nil {
-		t.Errorf("the call in progress: %v", err)
-	}
-	o.Drain(t.Context())
-}
-
-// heldBus answers when it is released.
-type heldBus struct {
-	*fakeBus
-	begun, release chan struct{}
-}
-
-func (b heldBus) Do(context.Context, ipmb.Request) (ipmi.Response, error) {
-	close(b.begun)
-	<-b.release
-	return ipmi.Response{}, nil
+	_ = r.client.Close()
+	r.fake.Drain(t.Context())
 }
 
 func TestNameIsGivenBackByItsLastUser(t *testing.T) {

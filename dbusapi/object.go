@@ -128,7 +128,7 @@ func (o *objects) add(added *object) bool {
 	}
 	o.paths[added.path] = added
 	added.within = o
-	if bus := added.bus; bus != nil && (o.channels[bus.index] == nil || o.channels[bus.index].leaving.Load()) {
+	if bus := added.bus; bus != nil && (o.channels[bus.index] == nil || o.channels[bus.index].bus.Leaving()) {
 		o.channels[bus.index] = bus
 	}
 	return true

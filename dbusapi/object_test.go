@@ -180,11 +180,11 @@ func TestFirstBusHasASharedIndex(t *testing.T) {
 func TestNamesOfBuses(t *testing.T) {
 	r := newRig(t, Config{})
 	for _, name := range []string{"", "a/b", "ä", "a b", "a.b", "handlers"} {
-		if _, err := r.server.NewBus(name, 0, 0); err == nil {
+		if _, err := r.server.NewBus(name, 0); err == nil {
 			t.Errorf("%q became a path", name)
 		}
 	}
-	o, err := r.server.NewBus("bus4", 12, 0)
+	o, err := r.server.NewBus("bus4", 12)
 	if err != nil {
 		t.Fatal(err)
 	}

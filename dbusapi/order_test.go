@@ -12,16 +12,15 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
-	"ipmbd/ipmi"
 )
 
 // engineBus is a bus with an engine on a wire with one responder, 2Ch.
 type engineBus struct {
 	*fakeBus
 	engine *ipmb.Engine
-	begun  chan struct{}
 
 	mu     sync.Mutex
 	frames []ipmb.Frame // as they are written
@@ -42,8 +41,9 @@ func newEngineBus(t *testing.T, respond func(request ipmb.Frame, reply func([]by
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &engineBus{fakeBus: newFakeBus("bus4", 0), engine: ipmb.New(ipmb.Config{}), begun: make(chan struct{})}
-	close(b.begun)
+	b := &engineBus{fakeBus: newFakeBus("bus4", 0), engine: ipmb.New(ipmb.Config{})}
+	b.renew()
+	b.Begin()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- b.engine.Run(ctx, &recorder{transport, b}) }()
@@ -52,6 +52,11 @@ func newEngineBus(t *testing.T, respond func(request ipmb.Frame, reply func([]by
 	}
 	b.frames = nil
 	return b
+}
+
+// renew makes it a bus that has not begun.
+func (b *engineBus) renew() {
+	b.fakeBus.Bus = bus.New(bus.Config{MaxCalls: 1000, RemoteAddress: 0x2C}, bus.Engine(b.engine))
 }
 
 // answer answers a request with its data.
@@ -77,19 +82,6 @@ func (r *recorder) WriteFrame(frame []byte) error {
 	return r.Transport.WriteFrame(frame)
 }
 
-func (b *engineBus) Send(c *ipmb.Call, req *ipmb.Request) error {
-	if req.Responder == 0 {
-		req.Responder = 0x2C
-	}
-	return b.engine.Send(c, req)
-}
-
-func (b *engineBus) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	return b.engine.StartBroadcast(done, netFn, lun, cmd, data)
-}
-
-func (b *engineBus) Begun() <-chan struct{} { return b.begun }
-
 // written is the first byte of the data of each frame that was written.
 func (b *engineBus) written() []byte {
 	b.mu.Lock()
@@ -109,7 +101,7 @@ func newEngineRig(t *testing.T, bus *engineBus) *rig {
 	r.server.RemoveBus(r.object)
 	r.server.FreeIndex(r.object)
 	r.fake = bus.fakeBus
-	o, err := r.server.NewBus("bus4", 0, 0)
+	o, err := r.server.NewBus("bus4", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,12 +261,12 @@ func TestOtherCallsOfAClientAreServedInOrder(t *testing.T) {
 func TestCallsWaitUntilTheirBusHasBegun(t *testing.T) {
 	const each = 20
 	bus := newEngineBus(t, answer)
-	bus.begun = make(chan struct{})
+	bus.renew()
 	r := newEngineRig(t, bus)
 	c, leaver := newCrowd(t, r), newCrowd(t, r)
 	leaver.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{0xAA})
 	leaver.send()
-	for r.object.inProgress.Load() < 1 {
+	for r.fake.InProgress() < 1 {
 		_, _ = r.call(t, "/", peerInterface, "Ping")
 	}
 	leaver.leave()
@@ -284,19 +276,19 @@ func TestCallsWaitUntilTheirBusHasBegun(t *testing.T) {
 		want = append(want, n)
 	}
 	c.send()
-	for r.object.inProgress.Load() < each+1 {
-		_, _ = r.call(t, "/", peerInterface, "Ping")
-	}
 	for gone := false; !gone; {
 		_, _ = r.call(t, "/", peerInterface, "Ping")
 		r.server.callers.mu.Lock()
 		gone = r.server.callers.gone.hasName(leaver.conn.Name())
 		r.server.callers.mu.Unlock()
 	}
+	for r.fake.InProgress() != each {
+		_, _ = r.call(t, "/", peerInterface, "Ping")
+	}
 	if got := bus.written(); len(got) > 0 {
 		t.Errorf("%v went out before", got)
 	}
-	close(bus.begun)
+	bus.Begin()
 	for range each {
 		if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply || msg.Body[0].([]any)[0] != int32(0) {
 			t.Errorf("%v", msg)
@@ -305,23 +297,23 @@ func TestCallsWaitUntilTheirBusHasBegun(t *testing.T) {
 	if got := bus.written(); !slices.Equal(got, want) {
 		t.Errorf("they went out as %v", got)
 	}
-	if n := r.object.inProgress.Load(); n != 0 {
+	if n := r.fake.InProgress(); n != 0 {
 		t.Errorf("%d calls in progress", n)
 	}
 }
 
 func TestCloseEndsCallsThatWaitForTheirBus(t *testing.T) {
 	bus := newEngineBus(t, answer)
-	bus.begun = make(chan struct{})
+	bus.renew()
 	r := newEngineRig(t, bus)
 	c := newCrowd(t, r)
 	c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{1})
 	c.send()
-	for r.object.inProgress.Load() < 1 {
+	for r.fake.InProgress() < 1 {
 		_, _ = r.call(t, "/", peerInterface, "Ping")
 	}
 	_ = r.server.Close()
-	if n := r.object.inProgress.Load(); n != 0 {
+	if n := r.fake.InProgress(); n != 0 {
 		t.Errorf("%d calls in progress", n)
 	}
 }
@@ -329,7 +321,11 @@ func TestCloseEndsCallsThatWaitForTheirBus(t *testing.T) {
 // The calls of a client that leaves end on a bus with an engine too, and with Close.
 func TestCallsToAnEngineEndWithTheirCaller(t *testing.T) {
 	asked := make(chan struct{}, 100)
-	bus := newEngineBus(t, func(ipmb.Frame, func([]byte)) { asked <- struct{}{} })
+	bus := newEngineBus(t, func(f ipmb.Frame, _ func([]byte)) {
+		if f.Command != 0xFF { // the broadcast of newEngineBus
+			asked <- struct{}{}
+		}
+	})
 	r := newEngineRig(t, bus)
 	for _, end := range []func(*crowd){(*crowd).leave, func(*crowd) { _ = r.server.Close() }} {
 		c := newCrowd(t, r)
@@ -342,7 +338,7 @@ func TestCallsToAnEngineEndWithTheirCaller(t *testing.T) {
 			<-asked
 		}
 		end(c)
-		for r.object.inProgress.Load() > 0 && r.server.conn.Context().Err() == nil {
+		for r.fake.InProgress() > 0 && r.server.conn.Context().Err() == nil {
 			_, _ = r.call(t, "/", peerInterface, "Ping")
 		}
 	}

@@ -67,14 +67,30 @@ func (p *pending) add(serial uint32, call awaited, iface string) error {
 	case busy:
 		return ipmi.ErrBusy
 	}
+	p.insert(serial, owedReply{call, iface})
+	return nil
+}
+
+// addLookup waits for the reply to a call that has a place beside those of add. It is
+// false when the connection is lost.
+func (p *pending) addLookup(serial uint32, call awaited) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.insert(serial, owedReply{call, ""})
+	return true
+}
+
+func (p *pending) insert(serial uint32, c owedReply) {
 	if p.calls == nil {
 		p.calls, p.interfaces = make(map[uint32]owedReply), make(map[string]int)
 	}
-	p.calls[serial] = owedReply{call, iface}
-	if iface != "" {
-		p.interfaces[iface]++
+	p.calls[serial] = c
+	if c.iface != "" {
+		p.interfaces[c.iface]++
 	}
-	return nil
 }
 
 // remove takes a call out, nil if it is not there: then it has ended, or ends in a moment.

@@ -15,7 +15,6 @@ import (
 // Defaults of a Config.
 const (
 	defaultMaxCallsPerSender = 128 // half of a bus: one sender does not keep all others from it
-	defaultMaxCalls          = 256 // on one bus
 )
 
 // Config describes a Server. The zero value of every field but Address is its
@@ -44,9 +43,9 @@ type Server struct {
 	objects objects
 	callers *callers
 	calls   sync.Pool // of *busCall
+	lookups lookups
 	// backlogs is the calls that wait to be served.
 	backlogs *backlogs
-	waits    sync.WaitGroup // goroutines that wait for buses
 	names    *names
 	log      *SystemLog
 	system   *System
@@ -99,6 +98,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		commands: make(chan command, maxCommands),
 	}
 	s.backlogs = newBacklogs(s)
+	s.lookups.server = s
 	s.SetSignalNames(config.SignalNames)
 	// Ids are not used again after a restart either.
 	s.ids.Store(uint64(time.Now().UnixNano()))
@@ -144,20 +144,18 @@ func (s *Server) addBase() {
 	s.objects.add(newObject(s, handlersPath))
 }
 
-// NewBus makes the object of a bus with a name and a channel index, on which
-// maxCalls calls may be in progress; 0 is 256. Nobody sees it until AddBus.
-func (s *Server) NewBus(name string, index uint8, maxCalls int) (*BusObject, error) {
+// NewBus makes the object of a bus with a name and a channel index. Nobody sees it until
+// AddBus.
+func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
 	path, err := childPath("bus", name)
 	if err != nil {
 		return nil, err
 	}
 	return &BusObject{
-		server:   s,
-		name:     name,
-		index:    index,
-		path:     path,
-		maxCalls: orDefault(maxCalls, defaultMaxCalls),
-		left:     make(chan struct{}, 1),
+		server: s,
+		name:   name,
+		index:  index,
+		path:   path,
 	}, nil
 }
 
@@ -166,10 +164,6 @@ func (s *Server) NewBus(name string, index uint8, maxCalls int) (*BusObject, err
 func (s *Server) AddBus(o *BusObject, bus Bus) error {
 	o.bus = bus
 	o.told = bus.Properties()
-	if b, ok := bus.(Beginner); ok {
-		o.opening.Store(new(opening))
-		s.waits.Go(func() { o.open(s.callers.base, b.Begun()) })
-	}
 	exported := newObject(s, o.path, busObjectInterface)
 	exported.bus = o
 	if !s.objects.add(exported) {
@@ -179,11 +173,10 @@ func (s *Server) AddBus(o *BusObject, bus Bus) error {
 	return nil
 }
 
-// RemoveBus takes a bus away. Calls in progress end as the bus ends them, and are
-// waited for by the object's Drain. Its index stays its own until FreeIndex, so that
+// RemoveBus takes a bus away. Calls in progress end as the bus ends them. Its index stays its own until FreeIndex, so that
 // org.openbmc.Ipmb finds a bus that begins anew Down, and not unknown.
 func (s *Server) RemoveBus(o *BusObject) {
-	o.leaving.Store(true)
+	o.bus.Leave()
 	if removed := s.objects.remove(o.path); removed != nil {
 		s.emitRemoved(removed)
 	}
@@ -243,7 +236,6 @@ func (s *Server) Close() error {
 		s.callers.close()
 		err = errors.Join(s.log.close(), s.system.close(), s.names.close())
 		s.backlogs.close()
-		s.waits.Wait()
 	})
 	return err
 }

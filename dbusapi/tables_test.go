@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
@@ -104,7 +105,8 @@ func TestEveryErrorHasItsNameAndStatus(t *testing.T) {
 		"not answered by signals": {errNotAnswered, errorNotAllowed, 4},
 		"caller gone":             {errGone, errorUnavailable, 4},
 		"disconnected":            {ErrDisconnected, errorUnavailable, 4},
-		"removed":                 {errRemoved, errorUnavailable, 4},
+		"removed":                 {bus.ErrRemoved, errorUnavailable, 4},
+		"limit of a bus":          {bus.ErrLimit, errorTooMany, 3},
 		"not root":                {errNotRoot, errorAccessDenied, 4},
 		"configuration":           {ErrConfig, errorInvalidArgument, 4},
 		"taken":                   {ErrTaken, errorNotAllowed, 4},

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
@@ -20,6 +21,8 @@ import (
 // Bus is what the service runs for a channel.
 type Bus interface {
 	dbusapi.Bus
+	// Clients is the bus as its clients know it.
+	Clients() *bus.Bus
 	// Open opens the transport, so that what is wrong with it shows before
 	// anything is read. A failure is in the bus's state.
 	Open(ctx context.Context)
@@ -27,18 +30,19 @@ type Bus interface {
 	// until ctx does. It is called once.
 	Run(ctx context.Context)
 	// Begun is closed when Run takes calls for the first time, or finds that the
-	// bus is Down. Calls wait for it.
+	// bus is Down. Until then calls wait.
 	Begun() <-chan struct{}
 	// Pulse returns when the loops of the bus have had a turn; where one hangs, so
 	// does it.
 	Pulse(ctx context.Context)
-	// Drain takes no more requests from the bus and waits until those taken
-	// are answered, at most until ctx ends.
+	// Drain takes no more requests from the bus, nor calls to it, and waits until those
+	// taken are answered or have ended, at most until ctx ends.
 	Drain(ctx context.Context)
 }
 
 // engineBus is an engine on a transport.
 type engineBus struct {
+	*bus.Bus
 	config    ChannelConfig
 	settings  ipmb.Config // of the engine
 	engine    *ipmb.Engine
@@ -90,7 +94,10 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		past:      make(map[string]uint64),
 		begun:     make(chan struct{}),
 	}
-	b.begin = sync.OnceFunc(func() { close(b.begun) })
+	b.begin = sync.OnceFunc(func() {
+		b.Begin()
+		close(b.begun)
+	})
 	b.settings = ipmb.Config{
 		Address:         ch.BMCAddress,
 		Interface:       ch.Name,
@@ -103,13 +110,33 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		MaxHandlers:     ch.MaxHandlers,
 		DuplicateWindow: ch.DuplicateWindow,
 		Observer:        engineObserver{observer.Received, b.setStalled},
+		Served:          requestLog{b.log}.served,
 	}
 	if ch.bridged() {
 		b.settings.Patience, b.settings.Stray = iface.Patience, iface.Stray
 	}
 	b.engine = ipmb.New(b.settings)
+	b.Bus = newClients(ch, bus.Engine(b.engine), b.log)
 	return b
 }
+
+// newClients makes the bus of a channel as its clients know it.
+func newClients(ch ChannelConfig, link bus.Link, log *zap.Logger) *bus.Bus {
+	config := bus.Config{Name: ch.Name, Index: ch.Index(), MaxCalls: ch.MaxCalls, RemoteAddress: ch.RemoteAddress}
+	if log.Core().Enabled(zap.DebugLevel) {
+		config.Ended = requestLog{log}.sent
+	}
+	return bus.New(config, link)
+}
+
+// use gives a bus that has not begun another engine.
+func (b *engineBus) use(engine *ipmb.Engine) {
+	b.engine = engine
+	b.Use(bus.Engine(engine))
+}
+
+// Clients implements Bus.
+func (b *engineBus) Clients() *bus.Bus { return b.Bus }
 
 // engineObserver hears the engine for its bus.
 type engineObserver struct {
@@ -246,67 +273,11 @@ func addCounters(sum map[string]uint64, t i2c.Transport) {
 func (b *engineBus) Pulse(context.Context) { b.engine.Pulse() }
 
 // Drain implements Bus.
-func (b *engineBus) Drain(ctx context.Context) { b.engine.Drain(ctx) }
-
-// Do implements dbusapi.Bus.
-func (b *engineBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
-	if err := b.awaitBegun(ctx); err != nil {
-		return ipmi.Response{}, err
-	}
-	if req.Responder == 0 {
-		req.Responder = b.config.RemoteAddress
-	}
-	res, err := b.engine.Do(ctx, req)
-	b.Sent(&req, res, err)
-	return res, err
-}
-
-// awaitBegun waits until the bus has begun: its object and the name of the service are
-// there a moment earlier, and who hears of them, or has started the service, may call
-// at once.
-func (b *engineBus) awaitBegun(ctx context.Context) error {
-	select {
-	case <-b.begun:
-		return nil
-	default:
-	}
-	select {
-	case <-b.begun:
-		return nil
-	case <-b.over:
-		return ipmb.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Send implements dbusapi.Sender.
-func (b *engineBus) Send(c *ipmb.Call, req *ipmb.Request) error {
-	if req.Responder == 0 {
-		req.Responder = b.config.RemoteAddress
-	}
-	return b.engine.Send(c, req)
-}
-
-// Sent implements dbusapi.Watcher.
-func (b *engineBus) Sent(req *ipmb.Request, res ipmi.Response, err error) {
-	if b.log.Core().Enabled(zap.DebugLevel) {
-		b.log.Debug("request sent", zap.Stringer("addr", req.Responder), zap.String("netfn", hexByte(req.NetFn)),
-			zap.String("cmd", hexByte(req.Command)), zap.Stringer("cc", res.Code), zap.Error(err))
-	}
-}
-
-// StartBroadcast implements dbusapi.Broadcaster.
-func (b *engineBus) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	return b.engine.StartBroadcast(done, netFn, lun, cmd, data)
-}
-
-// Broadcast implements dbusapi.Bus.
-func (b *engineBus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	if err := b.awaitBegun(ctx); err != nil {
-		return err
-	}
-	return b.engine.Broadcast(ctx, netFn, lun, cmd, data)
+func (b *engineBus) Drain(ctx context.Context) {
+	var draining sync.WaitGroup
+	draining.Go(func() { b.engine.Drain(ctx) })
+	draining.Go(func() { b.Bus.Drain(ctx) })
+	draining.Wait()
 }
 
 // Properties implements dbusapi.Bus.
@@ -341,11 +312,12 @@ func (b *engineBus) SetPolicy(p ipmb.Policy) error {
 	return nil
 }
 
-// Statistics implements dbusapi.Bus: the engine's counters, those of its
-// interface of the bridge, and those of the transports so far.
+// Statistics implements dbusapi.Bus: the counters of the engine, of its interface of the
+// bridge, of the bus itself, and those of the transports so far.
 func (b *engineBus) Statistics() map[string]uint64 {
 	statistics := b.engine.Statistics()
 	maps.Copy(statistics, b.iface.Statistics())
+	maps.Copy(statistics, b.Counters())
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	transport := maps.Clone(b.past)

@@ -2,10 +2,8 @@ package service
 
 import (
 	"context"
-	"sync"
 
 	"github.com/godbus/dbus/v5"
-	"go.uber.org/zap"
 
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
@@ -49,13 +47,13 @@ func (c ChannelConfig) make(ctx context.Context, s *service) (part, error) {
 	bus := newEngineBus(c, newDevice(c, s.machine(c), s.config.OfIPMBBridge), served, ch.iface, &objectObserver{s, ch.object}, s.log)
 	s.engines.renew(bus)
 	ch.left = func() { s.engines.keep(bus) }
-	s.bridge.Add(ch.iface, bus.engine)
+	s.bridge.Add(ch.iface, bus.Clients())
 	return ch.export(ctx, bus)
 }
 
 // newChannel makes a channel without a bus, and the handler of its requests.
 func (s *service) newChannel(ctx context.Context, c ChannelConfig, iface *bridge.Interface) (*channel, ipmi.Handler, error) {
-	object, err := s.server.NewBus(c.Name, c.Index(), c.MaxCalls)
+	object, err := s.server.NewBus(c.Name, c.Index())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -65,7 +63,7 @@ func (s *service) newChannel(ctx context.Context, c ChannelConfig, iface *bridge
 		return nil, nil, err
 	}
 	ch.policed = police(c.Name, next, s.config)
-	return ch, requestLog{ch.policed, s.log.With(zap.String("bus", c.Name))}, nil
+	return ch, ch.policed, nil
 }
 
 // export opens the bus of the channel and shows it. After an error nothing of them is
@@ -78,6 +76,7 @@ func (c *channel) export(ctx context.Context, bus Bus) (part, error) {
 		c.forget(ctx)
 		return nil, err
 	}
+	c.service.buses.Add(bus.Clients())
 	return c, nil
 }
 
@@ -99,14 +98,9 @@ func (c *channel) path() dbus.ObjectPath              { return c.object.Path() }
 func (c *channel) bridgeInterface() *bridge.Interface { return c.iface }
 func (c *channel) obey(config Config)                 { c.policed.obey(config) }
 func (c *channel) withdraw()                          { c.service.server.RemoveBus(c.object) }
-func (c *channel) free()                              { c.service.server.FreeIndex(c.object) }
-
-// Drain implements part: for requests from the bus, and for calls to it.
-func (c *channel) Drain(ctx context.Context) {
-	var draining sync.WaitGroup
-	draining.Go(func() { c.Bus.Drain(ctx) })
-	draining.Go(func() { c.object.Drain(ctx) })
-	draining.Wait()
+func (c *channel) free() {
+	c.service.server.FreeIndex(c.object)
+	c.service.buses.Free(c.Clients())
 }
 
 func (c *channel) forget(ctx context.Context) {

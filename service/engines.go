@@ -41,6 +41,6 @@ func (e *engines) renew(b *engineBus) {
 	one, ok := e.idle[b.config.SlavePath]
 	delete(e.idle, b.config.SlavePath)
 	if ok && one.engine.Renew(b.settings) == nil {
-		b.engine = one.engine
+		b.use(one.engine)
 	}
 }

@@ -17,7 +17,7 @@ const seqpacket = "unixpacket"
 // newFrames makes what serves the frame socket.
 func (s *service) newFrames() *frames.Server {
 	return frames.NewServer(frames.Config{
-		Bus:      s.frameBus,
+		Bus:      s.buses.Find,
 		MaxCalls: s.config.MaxCallsPerSender,
 		HungUp:   s.hungUpOn,
 	})
@@ -32,14 +32,6 @@ func (s *service) hungUpOn(who frames.Peer, why error) {
 // frameInterface is the frame socket in the log, where clients that come again and
 // again are one line in a second.
 const frameInterface = "frame-socket"
-
-// frameBus is the bus with an index: the one that org.openbmc.Ipmb reaches.
-func (s *service) frameBus(index uint8) frames.Bus {
-	if bus := s.server.Channel(index); bus != nil {
-		return bus
-	}
-	return nil
-}
 
 // frameAddress is that of the frame socket among those that systemd passes.
 func (c Config) frameAddress() string {

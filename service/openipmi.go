@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -32,7 +33,7 @@ const noNode ipmi.Address = 0x01
 
 // openIPMIDevice is what is needed of a host.OpenIPMI.
 type openIPMIDevice interface {
-	Do(ctx context.Context, r host.OpenIPMIRequest) (ipmi.Response, error)
+	Do(ctx context.Context, r host.OpenIPMIRequest, sent func()) (ipmi.Response, error)
 	Receive() (host.OpenIPMIMessage, error)
 	Respond(m host.OpenIPMIMessage, code ipmi.CompletionCode) error
 	Register(netFn ipmi.NetFn, command ipmi.Command) error
@@ -49,6 +50,8 @@ type openIPMIDevice interface {
 // openIPMIBus is a Bus on an OpenIPMI device. The driver numbers and repeats what is
 // sent; an engine serves what comes in, each request once.
 type openIPMIBus struct {
+	*bus.Bus
+	workers  *bus.Workers
 	config   ChannelConfig
 	open     func() (openIPMIDevice, error)
 	system   system // for its watch
@@ -85,7 +88,13 @@ func newOpenIPMIBus(ch ChannelConfig, commands *openIPMICommands, on system, ope
 		own:       DefaultAddress,
 		past:      make(map[string]uint64),
 	}
-	b.begin = sync.OnceFunc(func() { close(b.begun) })
+	b.begin = sync.OnceFunc(func() {
+		b.Begin()
+		close(b.begun)
+	})
+	b.workers = bus.NewWorkers(0, b.exchange)
+	ch.RemoteAddress = b.own
+	b.Bus = newClients(ch, openIPMILink{b.workers, b}, b.log)
 	b.events = newOpenIPMIEvents(ch, iface.Take, b.log)
 	b.engine = ipmb.New(ipmb.Config{
 		Address:   noNode,
@@ -95,6 +104,7 @@ func newOpenIPMIBus(ch ChannelConfig, commands *openIPMICommands, on system, ope
 		Policy:    openIPMIPolicy,
 		Handler:   handler,
 		Observer:  engineObserver{observer.Received, b.setStalled},
+		Served:    requestLog{b.log}.served,
 	})
 	return b
 }
@@ -116,6 +126,7 @@ func (b *openIPMIBus) connect() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.device, b.own = d, own
+	b.SetRemoteAddress(own)
 	return nil
 }
 
@@ -150,6 +161,7 @@ func (b *openIPMIBus) Run(ctx context.Context) {
 		d.Close()
 		b.ended(d)
 	}
+	b.workers.Wait()
 	b.events.end(ctx)
 }
 
@@ -233,19 +245,17 @@ func addAll(sum, counters map[string]uint64) {
 // Pulse implements Bus.
 func (b *openIPMIBus) Pulse(context.Context) { b.engine.Pulse() }
 
-// Drain implements Bus: for requests, and for events on their way to the log.
+// Drain implements Bus, also for events on their way to the log.
 func (b *openIPMIBus) Drain(ctx context.Context) {
 	var draining sync.WaitGroup
+	draining.Go(func() { b.Bus.Drain(ctx) })
 	draining.Go(func() { b.engine.Drain(ctx) })
 	draining.Go(func() { b.events.drain(ctx) })
 	draining.Wait()
 }
 
-// Broadcast implements dbusapi.Bus: the driver sends nothing without awaiting an
-// answer.
-func (b *openIPMIBus) Broadcast(context.Context, ipmi.NetFn, ipmi.LUN, ipmi.Command, []byte) error {
-	return ipmb.ErrUnsupported
-}
+// Clients implements Bus.
+func (b *openIPMIBus) Clients() *bus.Bus { return b.Bus }
 
 // Properties implements dbusapi.Bus.
 func (b *openIPMIBus) Properties() dbusapi.Properties {
@@ -291,6 +301,7 @@ func (b *openIPMIBus) SetOwnAddress(_ context.Context, a ipmi.Address) error {
 	}
 	b.mu.Lock()
 	b.own = a
+	b.SetRemoteAddress(a)
 	b.mu.Unlock()
 	b.observer.Changed()
 	return nil
@@ -313,6 +324,7 @@ func (b *openIPMIBus) SetVerifyChecksum(bool) error { return ipmb.ErrUnsupported
 func (b *openIPMIBus) Statistics() map[string]uint64 {
 	statistics := b.engine.Statistics()
 	maps.Copy(statistics, b.iface.Statistics())
+	maps.Copy(statistics, b.Counters())
 	addAll(statistics, b.events.counters())
 	b.mu.Lock()
 	defer b.mu.Unlock()

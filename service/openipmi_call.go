@@ -9,23 +9,41 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/ipmi/host"
 )
 
-// Do implements dbusapi.Bus. Responder 0 and our own address are the management
-// controller itself.
-func (b *openIPMIBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
+// openIPMILink is a driver as the link of its bus.
+type openIPMILink struct {
+	*bus.Workers
+	bus *openIPMIBus
+}
+
+// StartBroadcast implements bus.Link: the driver sends nothing without awaiting an answer.
+func (openIPMILink) StartBroadcast(func(error), ipmi.NetFn, ipmi.LUN, ipmi.Command, []byte) error {
+	return ipmb.ErrUnsupported
+}
+
+// StartRespond implements bus.Link: messages are not bridged to the bus.
+func (openIPMILink) StartRespond([]byte, func(error)) error { return ipmb.ErrUnsupported }
+
+// Address implements bus.Link.
+func (l openIPMILink) Address() ipmi.Address { return l.bus.Properties().OwnAddress }
+
+// Policy implements bus.Link.
+func (l openIPMILink) Policy() ipmb.Policy { return l.bus.engine.Policy() }
+
+// MaxFrame implements bus.Link: each responder has its own.
+func (openIPMILink) MaxFrame() int { return 0 }
+
+// exchange is the bus.Exchange of the driver. Our own address is the management controller
+// itself.
+func (b *openIPMIBus) exchange(ctx context.Context, req ipmb.Request, sent func()) (ipmi.Response, error) {
 	b.mu.Lock()
 	d, own := b.device, b.own
 	b.mu.Unlock()
-	if req.Responder == 0 {
-		req.Responder = own
-	}
-	if err := req.Check(); err != nil {
-		return ipmi.Response{}, err
-	}
 	if d == nil {
 		return ipmi.Response{}, ipmb.ErrClosed
 	}
@@ -42,7 +60,7 @@ func (b *openIPMIBus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, 
 	case req.FailFast: // The driver repeats what nobody acknowledges.
 		r.Tries = 1
 	}
-	response, err := d.Do(ctx, r)
+	response, err := d.Do(ctx, r, sent)
 	return response, asBusError(err)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
@@ -36,6 +37,12 @@ func (l requestLog) failed(req *ipmi.Request, err error) {
 		fields = append(fields, zap.ByteString("stack", panicked.Stack))
 	}
 	log("request not served", fields...)
+}
+
+// sent is told how each request to a bus ended, see bus.Config.
+func (l requestLog) sent(req *ipmb.Request, res ipmi.Response, err error) {
+	l.log.Debug("request sent", zap.Stringer("addr", req.Responder), zap.String("netfn", hexByte(req.NetFn)),
+		zap.String("cmd", hexByte(req.Command)), zap.Stringer("cc", res.Code), zap.Error(err))
 }
 
 // requestFields are what a request was, and its completion code, but for its data.

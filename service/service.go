@@ -33,6 +33,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/frames"
 	"ipmbd/ipmi"
@@ -72,6 +73,7 @@ type service struct {
 	properties []*sensorProperty
 	own        atomic.Pointer[ownInterface]
 	frames     *frames.Server
+	buses      bus.Directory
 	demo       *demo   // nil for real buses
 	sockets    *passed // by systemd
 	// frameListener is the frame socket; nil when there is none.

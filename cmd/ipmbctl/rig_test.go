@@ -14,6 +14,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"go.uber.org/goleak"
 
+	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmb"
@@ -33,6 +34,7 @@ func TestMain(m *testing.M) {
 
 // fakeBus is a bus with a few nodes.
 type fakeBus struct {
+	*bus.Bus
 	mu         sync.Mutex
 	properties dbusapi.Properties
 	requests   []ipmb.Request
@@ -57,15 +59,37 @@ var deviceIDs = map[ipmi.Address][]byte{
 	garbled:          {0x20, 0x01},
 }
 
-func (b *fakeBus) Do(ctx context.Context, r ipmb.Request) (ipmi.Response, error) {
+// newFakeBus makes a bus with properties.
+func newFakeBus(p dbusapi.Properties) *fakeBus {
+	b := &fakeBus{properties: p}
+	link := fakeLink{Workers: bus.NewWorkers(0, func(ctx context.Context, r ipmb.Request, _ func()) (ipmi.Response, error) {
+		return b.exchange(ctx, r)
+	})}
+	b.Bus = bus.New(bus.Config{Name: p.Name, Index: p.Index, RemoteAddress: p.RemoteAddress}, link)
+	b.Begin()
+	return b
+}
+
+// fakeLink is the link of a fakeBus.
+type fakeLink struct {
+	bus.Link
+	*bus.Workers
+}
+
+func (l fakeLink) Send(c *bus.Call, req *ipmb.Request) error { return l.Workers.Send(c, req) }
+func (l fakeLink) Cancel(c *bus.Call)                        { l.Workers.Cancel(c) }
+
+func (l fakeLink) StartBroadcast(done func(error), _ ipmi.NetFn, _ ipmi.LUN, _ ipmi.Command, _ []byte) error {
+	done(nil)
+	return nil
+}
+
+func (b *fakeBus) exchange(ctx context.Context, r ipmb.Request) (ipmi.Response, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.requests = append(b.requests, r)
 	if b.properties.State == dbusapi.Down {
 		return ipmi.Response{}, ipmb.ErrClosed
-	}
-	if r.Responder == 0 {
-		r.Responder = b.properties.RemoteAddress
 	}
 	if log := b.logs[r.Responder]; log != nil {
 		return ipmi.Do(ctx, log, &ipmi.Request{NetFn: r.NetFn, Command: r.Command, Data: r.Data})
@@ -87,10 +111,6 @@ func (b *fakeBus) Do(ctx context.Context, r ipmb.Request) (ipmi.Response, error)
 		return ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil
 	}
 	return ipmi.Response{}, ipmb.ErrNotAcknowledged
-}
-
-func (b *fakeBus) Broadcast(context.Context, ipmi.NetFn, ipmi.LUN, ipmi.Command, []byte) error {
-	return nil
 }
 
 func (b *fakeBus) Properties() dbusapi.Properties {
@@ -153,17 +173,17 @@ func newRig(t *testing.T, config bustest.Config) *rig {
 func (r *rig) start(t *testing.T) {
 	t.Helper()
 	r.open(t)
-	r.bus0 = &fakeBus{properties: dbusapi.Properties{
+	r.bus0 = newFakeBus(dbusapi.Properties{
 		Name: "bus0", Device: "/dev/ipmb-0", Transport: "ipmb-dev", Channel: 0, Index: 0,
 		OwnAddress: 0x20, RemoteAddress: managementEngine, State: dbusapi.Up, Handler: "host",
 		Policy: ipmb.Policy{Tries: 6, Timeout: 250 * time.Millisecond},
-	}}
+	})
 	r.object = r.add(t, r.bus0)
-	r.add(t, &fakeBus{properties: dbusapi.Properties{
+	r.add(t, newFakeBus(dbusapi.Properties{
 		Name: "me1", Device: "/run/me1.sock", Transport: "seqpacket", Channel: 1, Index: 1,
 		OwnAddress: 0x20, RemoteAddress: sensor, State: dbusapi.Down, Reason: "/run/me1.sock: no such file or directory",
 		Handler: "none",
-	}})
+	}))
 	r.serve(t)
 }
 
@@ -197,7 +217,7 @@ func (r *rig) serve(t *testing.T) {
 
 func (r *rig) add(t *testing.T, bus *fakeBus) *dbusapi.BusObject {
 	t.Helper()
-	object, err := r.server.NewBus(bus.properties.Name, bus.properties.Index, 0)
+	object, err := r.server.NewBus(bus.properties.Name, bus.properties.Index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,14 +256,14 @@ func (r *rig) AddBus(_ context.Context, text string) (dbus.ObjectPath, error) {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		return "", fmt.Errorf("%w: channel = null: must be an object\nand more", dbusapi.ErrConfig)
 	}
-	o, err := r.server.NewBus(c.Name, 8, 0)
+	o, err := r.server.NewBus(c.Name, 8)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
 	r.added[o.Path()] = o
-	return o.Path(), r.server.AddBus(o, &fakeBus{properties: dbusapi.Properties{
+	return o.Path(), r.server.AddBus(o, newFakeBus(dbusapi.Properties{
 		Name: c.Name, Device: "/dev/ipmb-7", Transport: "ipmb-dev", Index: 8, OwnAddress: 0x20, RemoteAddress: 0x2C, State: dbusapi.Up,
-	}})
+	}))
 }
 
 // AddHost implements dbusapi.Manager.

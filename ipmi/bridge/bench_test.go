@@ -34,7 +34,7 @@ func BenchmarkTracked(b *testing.B) {
 	bridge, engine := New(Config{}), ipmb.New(ipmb.Config{})
 	bus := bridge.NewInterface(InterfaceConfig{Name: "bus0", Medium: MediumIPMB})
 	host := bridge.NewInterface(InterfaceConfig{Name: "host0", Channel: ipmi.ChannelSystemInterface, Bridged: true})
-	bridge.Add(bus, engine)
+	bridge.Add(bus, busOf(engine))
 	bridge.Add(host, nil)
 	loops.Go(func() { _ = engine.Run(ctx, transport) })
 	loops.Go(func() { bridge.Run(ctx) })

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -32,7 +33,7 @@ type Log interface {
 	Add(ctx context.Context, e ipmi.Event) error
 }
 
-// Bus carries messages. *ipmb.Engine is one. Its methods do not block.
+// Bus carries messages. *bus.Bus is one. Its methods do not block.
 type Bus interface {
 	// Address is our own on the bus.
 	Address() ipmi.Address
@@ -41,8 +42,8 @@ type Bus interface {
 	// MaxFrame is the longest frame that can be sent, in bytes.
 	MaxFrame() int
 
-	// Send sends a request; c is told how it ended, see [ipmb.Engine].
-	Send(c *ipmb.Call, req *ipmb.Request) error
+	// Send sends a request; c is told how it ended, see [bus.Bus].
+	Send(c *bus.Call, req *ipmb.Request) error
 	// StartRespond writes a response. When it returns nil, done is told whether the bus
 	// has taken the response.
 	StartRespond(frame []byte, done func(error)) error

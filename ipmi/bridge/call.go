@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -13,7 +14,7 @@ import (
 // call is a request of a Send Message on its way over a bus. The bus tells it of the
 // acceptance and of the end, maybe from two goroutines at the same time.
 type call struct {
-	bus *ipmb.Call
+	bus *bus.Call
 
 	// Set before the request is sent.
 	from, to *Interface
@@ -33,7 +34,7 @@ type call struct {
 
 func newCall() *call {
 	c := new(call)
-	c.bus = ipmb.NewCall(c.end)
+	c.bus = bus.NewCall(nil, c.end)
 	return c
 }
 

@@ -41,7 +41,7 @@ func TestInterfaceThatIsRemoved(t *testing.T) {
 
 	story(t, "another one may take its place", func(t *testing.T, w *world) {
 		w.bridge.Remove(w.bus0.Interface)
-		w.bridge.Add(w.bus0.Interface, w.bus0.engine)
+		w.bridge.Add(w.bus0.Interface, busOf(w.bus0.engine))
 		is(t, "Send Message", w.sends(0x00, getDeviceID(me, 5)), "00")
 		is(t, "flags", w.flags(), "00 01")
 	})

@@ -152,7 +152,7 @@ func TestSendMessageRefused(t *testing.T) {
 
 	story(t, "a bus that is down", func(t *testing.T, w *world) {
 		closed := w.bridge.NewInterface(InterfaceConfig{Name: "bus2", Channel: 2, Medium: MediumIPMB})
-		w.bridge.Add(closed, ipmb.New(ipmb.Config{}))
+		w.bridge.Add(closed, busOf(ipmb.New(ipmb.Config{})))
 		is(t, "Send Message", w.sends(0x02, getDeviceID(me, 5)), "D3")
 		w.bridge.Remove(closed)
 		is(t, "Send Message", w.sends(0x02, getDeviceID(me, 5)), "CC")
@@ -252,7 +252,7 @@ func TestALoopBetweenChannelsEnds(t *testing.T) {
 			Address: twin, Interface: "bus2", Channel: 2,
 			Handler: loop.Handler(nobody), Patience: loop.Patience, Stray: loop.Stray,
 		})
-		w.bridge.Add(loop, engine)
+		w.bridge.Add(loop, busOf(engine))
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		defer running.Wait()

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -100,7 +101,7 @@ func (w *world) segment(name string, channel ipmi.Channel, bridged bool) *segmen
 		Interface: name, Channel: channel,
 		Handler: s.Handler(nobody), Patience: s.Patience, Stray: s.Stray,
 	})
-	w.bridge.Add(s.Interface, s.engine)
+	w.bridge.Add(s.Interface, busOf(s.engine))
 	s.respond(w.t, me, func(request ipmb.Frame) []ipmb.Frame { return []ipmb.Frame{answerTo(request, deviceID...)} })
 	s.respond(w.t, silent, func(ipmb.Frame) []ipmb.Frame { return nil })
 	var err error
@@ -276,4 +277,11 @@ func (l *fakeLog) Add(ctx context.Context, e ipmi.Event) error {
 	}
 	l.events = append(l.events, e)
 	return nil
+}
+
+// busOf is a bus on an engine.
+func busOf(e *ipmb.Engine) *bus.Bus {
+	b := bus.New(bus.Config{}, bus.Engine(e))
+	b.Begin()
+	return b
 }

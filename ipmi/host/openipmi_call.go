@@ -108,15 +108,16 @@ type openIPMIOutcome struct {
 	err      error
 }
 
-// Do sends a request and waits for the answer. The errors are ErrSilent,
+// Do sends a request and waits for the answer. It calls sent, unless that is nil, when the
+// driver has the request. The errors are ErrSilent,
 // ErrUnsupported, ipmi.ErrBusy while the driver has 64 requests, that of ctx,
 // os.ErrClosed and io.EOF when the device is closed or has gone, and *fs.PathErrors
 // for what the driver refuses: EINVAL or EAFNOSUPPORT for an address that it does
 // not know, EMSGSIZE, EAGAIN and EBUSY for too much at once, ENODEV.
 //
 // A completion code is the responder's or the driver's, which look alike.
-func (d *OpenIPMI) Do(ctx context.Context, r OpenIPMIRequest) (ipmi.Response, error) {
-	response, err := d.do(ctx, r)
+func (d *OpenIPMI) Do(ctx context.Context, r OpenIPMIRequest, sent func()) (ipmi.Response, error) {
+	response, err := d.do(ctx, r, sent)
 	d.endings(err).Add(1)
 	return response, err
 }
@@ -139,7 +140,7 @@ func (d *OpenIPMI) endings(err error) *atomic.Uint64 {
 	return &c.refused
 }
 
-func (d *OpenIPMI) do(ctx context.Context, r OpenIPMIRequest) (ipmi.Response, error) {
+func (d *OpenIPMI) do(ctx context.Context, r OpenIPMIRequest, sent func()) (ipmi.Response, error) {
 	if err := d.check(r); err != nil {
 		return ipmi.Response{}, err
 	}
@@ -162,6 +163,9 @@ func (d *OpenIPMI) do(ctx context.Context, r OpenIPMIRequest) (ipmi.Response, er
 		return ipmi.Response{}, err
 	}
 	d.counts.started.Add(1)
+	if sent != nil {
+		sent()
+	}
 	timer.Reset(d.limit(r))
 	select {
 	case o := <-c.ended:

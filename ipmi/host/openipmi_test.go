@@ -193,7 +193,7 @@ type outcome struct {
 func asks(d *OpenIPMI, ctx context.Context, r OpenIPMIRequest) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
-		response, err := d.Do(ctx, r)
+		response, err := d.Do(ctx, r, nil)
 		done <- outcome{response, err}
 	}()
 	return done
@@ -276,7 +276,7 @@ func TestOpenIPMIAnswersInAnyOrder(t *testing.T) {
 	}
 	noWait := getDeviceID
 	noWait.NoWait = true
-	if _, err := d.Do(t.Context(), noWait); !errors.Is(err, ipmi.ErrBusy) {
+	if _, err := d.Do(t.Context(), noWait, nil); !errors.Is(err, ipmi.ErrBusy) {
 		t.Errorf("one more: %v", err)
 	}
 	one := asks(d, t.Context(), getDeviceID) // waits
@@ -301,7 +301,7 @@ func TestOpenIPMILateAnswer(t *testing.T) {
 	d, k, _, _ := openDriver(t, 0, asIs)
 	short := getDeviceID
 	short.Tries, short.Timeout = 1, time.Millisecond
-	if _, err := d.Do(t.Context(), short); !errors.Is(err, ErrSilent) {
+	if _, err := d.Do(t.Context(), short, nil); !errors.Is(err, ErrSilent) {
 		t.Fatal(err)
 	}
 	late := k.next()
@@ -392,7 +392,7 @@ func TestOpenIPMIRefusals(t *testing.T) {
 		t.Run(failure.Error(), func(t *testing.T) {
 			d, k, _, _ := openDriver(t, 0, asIs)
 			k.failure = failure
-			if _, err := d.Do(t.Context(), getDeviceID); !errors.Is(err, failure) {
+			if _, err := d.Do(t.Context(), getDeviceID, nil); !errors.Is(err, failure) {
 				t.Errorf("ended with %v", err)
 			}
 			k.mu.Lock()
@@ -417,7 +417,7 @@ func TestOpenIPMILongRequests(t *testing.T) {
 		long := getDeviceID
 		long.Data = make([]byte, n)
 		for _, long.Responder = range []ipmi.Address{0, 0x82} {
-			if _, err := d.Do(t.Context(), long); !errors.Is(err, unix.EMSGSIZE) {
+			if _, err := d.Do(t.Context(), long, nil); !errors.Is(err, unix.EMSGSIZE) {
 				t.Errorf("%d bytes to %v: %v", n, long.Responder, err)
 			}
 		}
@@ -435,7 +435,7 @@ func TestOpenIPMIInterfaceGone(t *testing.T) {
 	k.mu.Lock()
 	k.failure = unix.ENODEV
 	k.mu.Unlock()
-	if _, err := d.Do(t.Context(), getDeviceID); !errors.Is(err, unix.ENODEV) {
+	if _, err := d.Do(t.Context(), getDeviceID, nil); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("the call that is refused: %v", err)
 	}
 	if o := <-call; !errors.Is(o.err, os.ErrClosed) {
@@ -444,7 +444,7 @@ func TestOpenIPMIInterfaceGone(t *testing.T) {
 	if err := <-ended; !errors.Is(err, unix.ENODEV) {
 		t.Errorf("Receive: %v", err)
 	}
-	if _, err := d.Do(t.Context(), getDeviceID); !errors.Is(err, os.ErrClosed) {
+	if _, err := d.Do(t.Context(), getDeviceID, nil); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("a call later: %v", err)
 	}
 	counts(t, d, "calls-closed", 3)
