@@ -196,7 +196,9 @@ func TestCallsOfAClientAreSentInOrder(t *testing.T) {
 			return c.add(0, bus4, busObjectInterface, "sendRequestWithOptions", byte(0), byte(0x30), byte(0), n, []byte{n},
 				map[string]dbus.Variant{"tries": dbus.MakeVariant(uint32(2))})
 		},
-		func(n byte) uint32 { return c.add(0, bus4, "", "sendRequest", byte(0), byte(0x30), byte(0), n, []byte{n}) },
+		func(n byte) uint32 {
+			return c.add(0, bus4, "", "sendRequest", byte(0), byte(0x30), byte(0), n, []byte{n})
+		},
 	}
 	for burst := range bursts {
 		owed := make(map[uint32]bool)
