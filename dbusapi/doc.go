@@ -12,23 +12,27 @@
 // daemon tells its requests from those of other channels. One of them may be there
 // a third time, as openbmc/btbridge had it: HostIPMI.
 //
-// A few messages make up the load: calls of sendRequest of org.openbmc.Ipmb and
-// our answers, our calls of execute of the host IPMI daemon and of registered
-// handlers with their replies, and the signals that tell what is on the buses.
-// They are read and written below the D-Bus library, which stream.go keeps from
-// seeing them. Whatever is out of the ordinary goes the way of all others.
+// A connection is in two parts. Below the D-Bus library, the reading goroutine looks
+// at each message (stream.go). It takes all method calls, and the replies to calls of
+// execute; the library gets signals, and the replies to its own calls. What is sent,
+// the library's messages too, goes through one outbox, which never blocks a sender.
+//
+// A call that sends to a bus is sent by the reading goroutine itself, and whoever ends
+// the request writes the reply (bus_call.go). All other calls wait in the backlog of
+// their sender (backlog.go).
 //
 // # Promises
 //
 //  1. A call ends when its caller leaves the message bus.
+//     (TestCallsEndWhenTheirCallerLeaves, TestCallsToAnEngineEndWithTheirCaller)
 //  2. Nothing that a client sends stops or blocks the server: arguments of a
 //     wrong type are an error, malformed signals are counted and dropped, and
 //     calls beyond the limits of a sender or a bus are refused at once. Calls of
 //     more than 256 KiB are refused unread, and such signals dropped: of nobody more
-//     is kept in memory.
+//     is kept in memory. (TestStreamSkipsWhatIsTooLong)
 //  3. Signals leave in the order in which they were given, through a bounded
-//     queue; when it is full they are dropped and counted. Whoever gives them
-//     never waits.
+//     queue; when it is full they are dropped and counted. The goroutine that gives
+//     them never waits.
 //  4. The text of an error tells the caller what to do and nothing of our
 //     inside; errors become names and numbers in one table each.
 //  5. Commands that carry secrets are in no signal but one to the program that
@@ -55,6 +59,26 @@
 //     after that is counted and reaches nobody. (TestHostDaemonGetsRequestsInOrder,
 //     TestServedRequestsAreInOrder, TestHostIPMIShowsRequestsInOrder,
 //     TestSecondReplyAnswersNothing)
+//  11. The requests and broadcasts of one client go to a bus in the order of its
+//     calls, whichever methods it uses (TestCallsOfAClientAreSentInOrder,
+//     TestBroadcastsOfAClientAreSentInOrder), also those that wait until the bus has
+//     begun (TestCallsWaitUntilTheirBusHasBegun). Buses without an engine are an
+//     exception: an OpenIPMI device gets them in any order. All other calls of a client
+//     are served in order, one at a time (TestOtherCallsOfAClientAreServedInOrder).
+//     Between the two there is no order.
+//  12. A call has exactly one reply (TestEachCallHasOneReply). A call that wants none
+//     has none of any kind (TestNoReplyIsNone).
+//  13. No goroutine waits for the message bus to take a message, and no lock is held
+//     over a write. Messages leave whole, and those that one goroutine sends in order
+//     (TestMessagesLeaveWholeAndInOrder, TestNobodyWaitsForAMessageBusThatDoesNotRead).
+//  14. Memory is bounded, whoever calls. A reply counts as its call until it is being
+//     written. At most 128 calls of one sender and 4 MiB of all senders wait to be
+//     served; beyond that a call is refused with LimitsExceeded at once, and no sender
+//     takes more than it leaves (TestBacklogOfASenderIsBounded,
+//     TestBacklogsAreBounded). Replies to reads are made one after the other, each when
+//     the message bus has read most of the one before. Calls that wait for the same
+//     reply share it (TestRepliesAreSharedByTheCallsBeforeThem). While 1 MiB waits for
+//     the message bus no call is read.
 //
 // Sources: D-Bus specification 0.42; org.openbmc.Ipmb is as openbmc/ipmbbridge
 // serves it, xyz.openbmc_project.Ipmi.Server as openbmc/phosphor-host-ipmid,

@@ -275,10 +275,12 @@ func (o *outbox) leave(m *outgoing, i int) {
 	}
 }
 
-// write writes next.
+// write writes next to the socket, which does not block, as all sockets of package
+// net. It is syscall's Write, since the race detector knows that as an order between
+// the two ends.
 func (o *outbox) write(fd uintptr) bool {
 	for {
-		o.n, o.err = unix.SendmsgN(int(fd), o.next, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		o.n, o.err = syscall.Write(int(fd), o.next)
 		if o.err != unix.EINTR {
 			return o.err != unix.EAGAIN || !o.wait
 		}

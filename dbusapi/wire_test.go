@@ -8,6 +8,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
 )
 
 var byteOrders = map[string]binary.ByteOrder{"little endian": binary.LittleEndian, "big endian": binary.BigEndian}
@@ -204,6 +207,9 @@ func TestHeadersAreWhatTheLibraryReads(t *testing.T) {
 func FuzzParseMessage(f *testing.F) {
 	for _, order := range byteOrders {
 		f.Add(encodeCall(f, order, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{1, 2, 3}))
+		f.Add(encodeCall(f, order, ":1.5", byte(0x2C), byte(6), byte(0), byte(1), []byte{1, 2, 3},
+			map[string]dbus.Variant{"tries": dbus.MakeVariant(uint32(3)), "fail-fast": dbus.MakeVariant(true), "requester-lun": dbus.MakeVariant(byte(2))}))
+		f.Add(encodeCall(f, order, ":1.5", byte(6), byte(0), byte(1), []byte{1, 2, 3}))
 		f.Add(encodeCall(f, order, "", "text", map[string]dbus.Variant{"a": dbus.MakeVariant(1)}))
 		f.Add(encodeReturn(f, order, 99, hostResult{7, 0, 1, 0, []byte{1, 2, 3}}))
 		f.Add(encodeReturn(f, order, 99, byte(7), byte(0), byte(1), byte(0), []byte{}))
@@ -216,6 +222,8 @@ func FuzzParseMessage(f *testing.F) {
 			return
 		}
 		args, rest, isRequest := parseArgs(&m)
+		var withOptions, broadcast busCall
+		optionsErr, broadcastErr := parseRequestWithOptions(&withOptions, &m), parseBroadcast(&broadcast, &m)
 		result := parseExecuted(&m)
 		// What the library reads as well must read the same.
 		msg, err := dbus.DecodeMessage(bytes.NewReader(b))
@@ -240,6 +248,16 @@ func FuzzParseMessage(f *testing.F) {
 			if diff := cmp.Diff(want, msg.Body); diff != "" {
 				t.Error(diff)
 			}
+		case string(m.signature) == optionsSignature && optionsErr == nil:
+			if diff := cmp.Diff(libraryRequest(t, msg.Body), withOptions.request); diff != "" {
+				t.Error(diff)
+			}
+		case string(m.signature) == broadcastSignature && broadcastErr == nil:
+			req := broadcast.request
+			want := []any{byte(req.NetFn), byte(req.RequesterLUN), byte(req.Command), req.Data}
+			if diff := cmp.Diff(want, msg.Body); diff != "" {
+				t.Error(diff)
+			}
 		case result.err == nil:
 			fields := msg.Body[0].([]any)
 			want := []any{byte(result.netFn), fields[1], byte(result.command), byte(result.response.Code), result.response.Data}
@@ -248,4 +266,22 @@ func FuzzParseMessage(f *testing.F) {
 			}
 		}
 	})
+}
+
+// libraryRequest is the request of sendRequestWithOptions, from the arguments as the
+// library has them. Of an option that is there twice the library has the last, as we.
+func libraryRequest(t *testing.T, args []any) ipmb.Request {
+	req := ipmb.Request{
+		Responder: ipmi.Address(args[0].(byte)),
+		NetFn:     ipmi.NetFn(args[1].(byte)),
+		LUN:       ipmi.LUN(args[2].(byte)),
+		Command:   ipmi.Command(args[3].(byte)),
+		Data:      args[4].([]byte),
+	}
+	for name, value := range args[5].(map[string]dbus.Variant) {
+		if err := options()[name].set(&req, value.Value()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	return req
 }
