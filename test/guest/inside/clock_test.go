@@ -142,9 +142,10 @@ func (w *clockWorld) handles(t *testing.T) {
 		patterns = append(patterns, ipmi.Pattern{Channels: ipmi.AllChannels, NetFn: echo, Command: c, Group: ipmi.AnyGroup})
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	handler := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) { w.serve(ctx, req, reply) })
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := w.Serve(ctx, patterns, ipmi.HandlerFunc(w.serve), func(dbusapi.Event) {}); err != nil {
+		if err := w.Serve(ctx, patterns, handler, func(dbusapi.Event) {}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -157,18 +158,23 @@ func (w *clockWorld) handles(t *testing.T) {
 	})
 }
 
-func (w *clockWorld) serve(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+func (w *clockWorld) serve(ctx context.Context, req *ipmi.Request, reply ipmi.Reply) {
 	w.mu.Lock()
 	w.served[req.Command]++
 	w.mu.Unlock()
-	if req.Command == heldCommand {
-		w.began <- struct{}{}
+	answer := func() { reply.Answer(ipmi.Response{Data: req.Data}, nil) }
+	if req.Command != heldCommand {
+		answer()
+		return
+	}
+	w.began <- struct{}{}
+	go func() {
 		select {
 		case <-w.release:
 		case <-ctx.Done(): // of a test that has failed
 		}
-	}
-	return ipmi.Response{Data: bytes.Clone(req.Data)}, nil
+		answer()
+	}()
 }
 
 // count is how often the handler was asked.

@@ -172,12 +172,17 @@ func serveKCS(t *testing.T) *servedKCS {
 	return s
 }
 
-func (s *servedKCS) answer(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
-	if req.Command == slowKCS {
-		s.began <- struct{}{}
-		<-s.release
+func (s *servedKCS) answer(req *ipmi.Request, reply ipmi.Reply) {
+	answer := func() { reply.Answer(ipmi.Response{Data: req.Data}, nil) }
+	if req.Command != slowKCS {
+		answer()
+		return
 	}
-	return ipmi.Response{Data: req.Data}, nil
+	s.began <- struct{}{}
+	go func() {
+		<-s.release
+		answer()
+	}()
 }
 
 func (s *servedKCS) attention() host.Attention {
