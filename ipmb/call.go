@@ -210,13 +210,13 @@ func (e *Engine) start(c *Call, req *Request, unwanted error) error {
 	if req.GeneralCall {
 		c.policy.Tries = 1
 	}
+	e.counts.add(callsStarted)
 	if r.commands[c.key].hasWaiters() || !e.assignFree(r, c) {
 		if err := e.wait(r, c, req.NoWait); err != nil {
 			e.counts.add(callsBusy)
 			return err
 		}
 	}
-	e.counts.add(callsStarted)
 	return nil
 }
 

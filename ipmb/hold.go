@@ -141,10 +141,14 @@ func (e *Engine) late(r *responder, f Frame) bool {
 
 // lateFor notes an answer under a number that is held. The number rests after
 // each, and is free when the last one that is expected has come and nothing
-// followed.
+// followed. Behind a socket no time is known after which a copy does not come: there the
+// number of a call without any answer is held for its time.
 func (e *Engine) lateFor(c *command, h *hold) {
 	counted := h.answers.count
 	if counted == 0 {
+		if e.copyTime == 0 {
+			return
+		}
 		c.silent--
 	}
 	h.answers.add(e.readAt)

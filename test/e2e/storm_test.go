@@ -38,7 +38,7 @@ func tagged(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 // endsOf is the sum of the counters of how calls ended.
 func endsOf(statistics map[string]uint64) (ends uint64) {
 	for name, n := range statistics {
-		if strings.HasPrefix(name, "calls-") && name != "calls-started" {
+		if strings.HasPrefix(name, "calls-") && name != "calls-started" && name != "calls-refused" {
 			ends += n
 		}
 	}

@@ -39,7 +39,7 @@ func TestABusThatIsHeldLowEndsItsCalls(t *testing.T) {
 	for i := range each {
 		calls = append(calls, c.send("bus5", absentResponder(i), 0x30, 0, byte(i)))
 	}
-	if got := c.legacy(t, 5, 0x30, 0, 1, 9); got.Status != 0 || got.Data[0] != 9 {
+	if got := connect(t, bus.Address).legacy(t, 5, 0x30, 0, 1, 9); got.Status != 0 || got.Data[0] != 9 {
 		t.Errorf("the other bus: %+v", got)
 	}
 	ended := make(map[string]int)
