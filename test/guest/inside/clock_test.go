@@ -142,9 +142,11 @@ func (w *clockWorld) handles(t *testing.T) {
 		patterns = append(patterns, ipmi.Pattern{Channels: ipmi.AllChannels, NetFn: echo, Command: c, Group: ipmi.AnyGroup})
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	handler := ipmi.NewBlocking(w.serve)
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := w.Serve(ctx, patterns, ipmi.HandlerFunc(w.serve), func(dbusapi.Event) {}); err != nil {
+		defer handler.Close()
+		if err := w.Serve(ctx, patterns, handler, func(dbusapi.Event) {}); err != nil {
 			t.Error(err)
 		}
 	})
