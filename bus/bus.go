@@ -316,7 +316,7 @@ func (b *Bus) InProgress() int {
 func (b *Bus) Counters() map[string]uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return map[string]uint64{"calls-over-limit": b.refused}
+	return map[string]uint64{"refused-over-limit": b.refused}
 }
 
 // Leave lets clients send no more: ErrRemoved.
