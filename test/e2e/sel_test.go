@@ -47,7 +47,7 @@ func prints(t testing.TB, address, args, want string) {
 // controller makes a responder of a handler.
 func controller(h ipmi.Handler) responder {
 	return func(asked packet, send func(packet)) {
-		res, err := ipmi.Do(context.Background(), h, &ipmi.Request{
+		res, err := h.ServeIPMI(context.Background(), &ipmi.Request{
 			Requester: ipmi.Address(asked.from), NetFn: ipmi.NetFn(asked.netFn), Command: ipmi.Command(asked.cmd), Data: asked.data})
 		if err != nil {
 			res = ipmi.Response{Code: ipmi.CodeOf(err)}
@@ -76,7 +76,7 @@ func TestEventLogOfAController(t *testing.T) {
 			t.Fatal(err)
 		}
 		req := &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: 0x44, Data: record}
-		if res, err := ipmi.Do(t.Context(), satellite, req); err != nil || res.Code != 0 {
+		if res, err := satellite.ServeIPMI(t.Context(), req); err != nil || res.Code != 0 {
 			t.Fatal(res, err)
 		}
 	}

@@ -142,11 +142,9 @@ func (w *clockWorld) handles(t *testing.T) {
 		patterns = append(patterns, ipmi.Pattern{Channels: ipmi.AllChannels, NetFn: echo, Command: c, Group: ipmi.AnyGroup})
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	handler := ipmi.NewBlocking(w.serve)
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		defer handler.Close()
-		if err := w.Serve(ctx, patterns, handler, func(dbusapi.Event) {}); err != nil {
+		if err := w.Serve(ctx, patterns, ipmi.HandlerFunc(w.serve), func(dbusapi.Event) {}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -159,8 +159,7 @@ func serveKCS(t *testing.T) *servedKCS {
 	s := &servedKCS{kcsHost: openKCSHost(t), port: port, began: make(chan struct{}, 1), release: make(chan struct{}, 1),
 		raised: make(chan host.Attention, 1)}
 	s.raised <- host.Attention{}
-	handler := ipmi.NewBlocking(s.answer)
-	s.loop = host.NewLoop(host.Config{Interface: "ipmi-kcs11", Channel: 15, Handler: handler, Attention: s.attention})
+	s.loop = host.NewLoop(host.Config{Interface: "ipmi-kcs11", Channel: 15, Handler: ipmi.HandlerFunc(s.answer), Attention: s.attention})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- s.loop.Run(ctx, port) }()
@@ -169,7 +168,6 @@ func serveKCS(t *testing.T) *servedKCS {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run = %v", err)
 		}
-		handler.Close()
 	})
 	return s
 }
