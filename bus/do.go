@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -26,7 +25,7 @@ func Do(ctx context.Context, to Sender, client *Client, req ipmb.Request) (ipmi.
 	}
 	ended := make(chan outcome, 1)
 	c := NewCall(client, func(res ipmi.Response, err error) {
-		res.Data = slices.Clone(res.Data)
+		res.Data = append([]byte(nil), res.Data...)
 		ended <- outcome{res, err}
 	})
 	if err := to.Send(c, &req); err != nil {

@@ -48,7 +48,6 @@ type Call struct {
 	err      error
 	done     func(ipmi.Response, error) // of NewCall
 	accepted func()                     // of OnAccepted, or nil
-	abandon  context.CancelFunc         // of SendBy, else nil
 	settled  token                      // the bus has taken the request, or the call has ended; nil for NewCall
 	ended    token                      // nil for NewCall
 	detach   func() bool                // from the context of Start
@@ -140,27 +139,9 @@ func (e *Engine) Start(ctx context.Context, req Request) (*Call, error) {
 // is not called. It allocates nothing when the engine has the responder and room.
 func (e *Engine) Send(c *Call, req *Request) error { return e.start(c, req, nil) }
 
-// SendBy is Engine.Send for a bus without an engine: exchange is called in a
-// goroutine of its own, with a copy of the request, and done is told what it
-// returns.
-func (c *Call) SendBy(ctx context.Context, req *Request, exchange func(context.Context, Request) (ipmi.Response, error)) {
-	ctx, abandon := context.WithCancel(ctx)
-	c.abandon = abandon
-	copied := *req
-	copied.Data = append([]byte{}, req.Data...)
-	go func() {
-		defer abandon()
-		c.done(exchange(ctx, copied))
-	}()
-}
-
-// Cancel ends a request of Engine.Send with context.Canceled, and the context of
-// one of SendBy, if it has not ended. It is for the goroutine that sends. done may
-// be told of the end after Cancel has returned.
+// Cancel ends a request of Engine.Send with context.Canceled, if it has not ended. It is
+// for the goroutine that sends. done may be told of the end after Cancel has returned.
 func (c *Call) Cancel() {
-	if c.abandon != nil {
-		c.abandon()
-	}
 	if c.engine != nil {
 		c.engine.cancel(c, context.Canceled)
 	}

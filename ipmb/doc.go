@@ -20,7 +20,7 @@
 //     valid is dropped and counted.
 //  4. Frames leave one at a time: answers before requests, but never more than
 //     four answers in a row while a request waits; responders take turns.
-//  5. Only Run starts goroutines, and SendBy; when it has returned none is left.
+//  5. Only Run starts goroutines; when it has returned none is left.
 //     The end of a context given to Start is waited for by package context.
 //  6. Data handed to a call is not kept after it returns; data in a Response
 //     belongs to the caller. A Frame that an Observer is shown is valid until

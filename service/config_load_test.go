@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -520,7 +519,7 @@ func TestPolicyOfCommandFF(t *testing.T) {
 	}
 	served := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
 	h := config.WithDefaults().filtered("bus4", served)
-	if _, err := h.ServeIPMI(t.Context(), &ipmi.Request{NetFn: 0x30, Command: 0x01}); !errors.Is(err, ipmi.ErrDenied) {
+	if _, err := ipmi.Do(t.Context(), h, &ipmi.Request{NetFn: 0x30, Command: 0x01}); !errors.Is(err, ipmi.ErrDenied) {
 		t.Errorf(`30h 01h passes "allow": ["0x30 0xFF"]: %v`, err)
 	}
 }

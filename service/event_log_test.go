@@ -70,7 +70,7 @@ func TestEventsGoToTheBuiltInLogWhereTheOtherFails(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		b := bmc.New(bmc.Config{Storage: &bmc.Storage{Log: own}})
-		info, err := b.ServeIPMI(t.Context(), &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: 0x40})
+		info, err := ipmi.Do(t.Context(), b, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: 0x40})
 		if err != nil || info.Data[1] != 1 {
 			t.Errorf("%s: % X, %v", name, info.Data, err)
 		}

@@ -60,7 +60,7 @@ func newDriver() *driver {
 	}
 }
 
-func (d *driver) Do(_ context.Context, r host.OpenIPMIRequest) (ipmi.Response, error) {
+func (d *driver) Do(_ context.Context, r host.OpenIPMIRequest, _ func()) (ipmi.Response, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked = append(d.asked, r)
@@ -461,18 +461,19 @@ func TestOpenIPMIRequestsAreAnsweredOnce(t *testing.T) {
 		d := newDriver()
 		runs := 0
 		var last ipmi.Request
-		l := &lab{devices: []*driver{d}, handler: ipmi.Immediate(func(req *ipmi.Request) (ipmi.Response, error) {
+		l := &lab{devices: []*driver{d}, handler: ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 			runs++
 			last = *req
 			switch req.Command {
 			case 2:
-				return ipmi.Response{}, ipmi.ErrNoHandler
+				reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
 			case 3:
-				time.Sleep(10 * time.Second)
+				time.AfterFunc(10*time.Second, func() { reply.Answer(ipmi.Response{}, nil) })
 			case 4:
-				return ipmi.Response{Data: make([]byte, 262)}, nil
+				reply.Answer(ipmi.Response{Data: make([]byte, 262)}, nil)
+			default:
+				reply.Answer(ipmi.Response{Data: []byte{byte(runs)}}, nil)
 			}
-			return ipmi.Response{Data: []byte{byte(runs)}}, nil
 		})}
 		defer l.run(t)()
 		expect := func(want ...string) {

@@ -252,7 +252,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			}
 			ch := testChannel()
 			ch.Name, ch.Handler = kind.String(), kind
-			object, err := server.NewBus(ch.Name, ch.Index(), ch.MaxCalls)
+			object, err := server.NewBus(ch.Name, ch.Index())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -266,7 +266,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			if kind != HandlerSignal { // these do not wait
 				ctx = t.Context()
 			}
-			_, err = handler.ServeIPMI(ctx, &req)
+			_, err = ipmi.Do(ctx, handler, &req)
 			// On a machine that is too busy the deadline comes before C1h.
 			late := kind == HandlerSignal && errors.Is(err, ipmi.ErrTooSlow)
 			if ipmi.CodeOf(err) != want && !late {
@@ -274,7 +274,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			}
 			// What is registered is served whatever the default.
 			req.Command = pattern.Command
-			if _, err := handler.ServeIPMI(t.Context(), &req); err != nil {
+			if _, err := ipmi.Do(t.Context(), handler, &req); err != nil {
 				t.Errorf("a registered command: %v", err)
 			}
 		})
