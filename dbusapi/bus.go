@@ -260,19 +260,27 @@ func (o *BusObject) startNow(x *busCall) error {
 // sendRequestOf and sendBroadcastOf send what a call asks for.
 func sendRequestOf(x *busCall) error { return x.object.send(x.call, &x.request) }
 
-func sendBroadcastOf(x *busCall) error { return x.object.sendBroadcast(x.broadcastDone, &x.request) }
+func sendBroadcastOf(x *busCall) error {
+	return x.object.sendBroadcast(x.server.callers.base, &x.request, x.broadcastDone)
+}
 
 // sendBroadcast sends a broadcast that has begun.
-func (o *BusObject) sendBroadcast(done func(error), req *ipmb.Request) error {
+func (o *BusObject) sendBroadcast(ctx context.Context, req *ipmb.Request, done func(error)) error {
 	if b, ok := o.bus.(Broadcaster); ok {
 		return b.StartBroadcast(done, req.NetFn, req.RequesterLUN, req.Command, req.Data)
 	}
+	o.waitForBroadcast(ctx, req, done)
+	return nil
+}
+
+// waitForBroadcast sends a broadcast where there is no engine to do so, or not yet: a
+// goroutine waits.
+func (o *BusObject) waitForBroadcast(ctx context.Context, req *ipmb.Request, done func(error)) {
 	copied := *req
 	copied.Data = append([]byte(nil), req.Data...)
 	o.server.waits.Go(func() {
-		done(o.bus.Broadcast(o.server.callers.base, copied.NetFn, copied.RequesterLUN, copied.Command, copied.Data))
+		done(o.bus.Broadcast(ctx, copied.NetFn, copied.RequesterLUN, copied.Command, copied.Data))
 	})
-	return nil
 }
 
 // ended is the end of what start has sent.
@@ -283,16 +291,25 @@ func (o *BusObject) ended(x *busCall, r ipmi.Response, err error) {
 	}
 }
 
-// broadcast sends a broadcast within the limit of the bus.
-func (o *BusObject) broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	if err := checkRequest(netFn, lun, 0); err != nil {
-		return err
-	}
+// startBroadcast sends a broadcast within the limit of the bus. Without an error done
+// is told how it has ended.
+func (o *BusObject) startBroadcast(ctx context.Context, req *ipmb.Request, done func(error)) error {
 	if err := o.enter(); err != nil {
 		return err
 	}
-	defer o.leave()
-	return o.bus.Broadcast(ctx, netFn, lun, cmd, data)
+	ended := func(err error) {
+		o.leave()
+		done(err)
+	}
+	if o.opening.Load() != nil {
+		o.waitForBroadcast(ctx, req, ended)
+		return nil
+	}
+	err := o.sendBroadcast(ctx, req, ended)
+	if err != nil {
+		o.leave()
+	}
+	return err
 }
 
 // checkRequest refuses what does not fit its bits in a frame, before it is

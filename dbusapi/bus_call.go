@@ -15,7 +15,6 @@ type busCall struct {
 	server  *Server
 	call    *ipmb.Call
 	request ipmb.Request
-	data    []byte // a copy of the request's, while it waits for its bus to begin
 	object  *BusObject
 	method  *method
 	to      replyTo
