@@ -13,7 +13,7 @@ const (
 	maxBacklog = 128
 	// maxBacklogs is how many bytes of calls of all senders wait. A sender has at
 	// most as many as are left to others, so that these find some.
-	maxBacklogs = 4 << 20
+	maxBacklogs = 2 << 20
 	// callOverhead is about what a call that waits takes beside its bytes.
 	callOverhead = 160
 
@@ -111,7 +111,10 @@ func (b *backlogs) queue(to replyTo, objects *objects, m *wireMessage) bool {
 		return false
 	}
 	b.arrived++
-	c := &waitingCall{to: to, objects: objects, raw: bytes.Clone(m.raw), number: b.arrived}
+	c := &waitingCall{to: to, objects: objects, raw: m.raw, number: b.arrived}
+	if !m.own {
+		c.raw = bytes.Clone(m.raw)
+	}
 	one.calls = append(one.calls, c)
 	one.bytes += length
 	b.bytes += length

@@ -72,7 +72,7 @@
 //     over a write. Messages leave whole, and those that one goroutine sends in order
 //     (TestMessagesLeaveWholeAndInOrder, TestNobodyWaitsForAMessageBusThatDoesNotRead).
 //  14. Memory is bounded, whoever calls. A reply counts as its call until it is being
-//     written. At most 128 calls of one sender and 4 MiB of all senders wait to be
+//     written. At most 128 calls of one sender and 2 MiB of all senders wait to be
 //     served; beyond that a call is refused with LimitsExceeded at once, and no sender
 //     takes more than it leaves (TestBacklogOfASenderIsBounded,
 //     TestBacklogsAreBounded). Replies to reads are made one after the other, each when

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -475,10 +474,10 @@ func BenchmarkHostDaemon(b *testing.B) {
 
 // executeOnce has a request executed by a daemon whose reply is a message in memory.
 func executeOnce(tb testing.TB) func() {
-	reader, writer := net.Pipe()
+	s := &stream{}
+	out, reader, _ := newTestOutbox(tb)
 	go func() { _, _ = io.Copy(io.Discard, reader) }()
-	tb.Cleanup(func() { _ = writer.Close() })
-	s := newStream(writer)
+	s.out = out
 	h := &HostDaemon{&Conn{stream: s}, &hostDaemon}
 	req := fromME(1, 2, 3)
 	reply := ipmi.ReplyFunc(func(ipmi.Response, error) bool { return true })

@@ -5,10 +5,10 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
@@ -36,10 +36,11 @@ const (
 	maxRunning = 16
 )
 
-// command is what a signal asks for.
+// command is what a signal asks for. run carries it out, and calls done at the end or
+// later. It does not block.
 type command struct {
 	sender string
-	run    func(context.Context)
+	run    func(ctx context.Context, done func())
 }
 
 // receiveSignal takes a signal from the reading goroutine and does not block.
@@ -68,7 +69,7 @@ func (s *Server) left(name string) {
 }
 
 // command queues a command; nil is a malformed one.
-func (s *Server) command(sender string, run func(context.Context)) {
+func (s *Server) command(sender string, run func(context.Context, func())) {
 	if run == nil {
 		s.counters.signalsMalformed.Add(1)
 		return
@@ -91,25 +92,33 @@ func lostName(member string, body []any) (string, bool) {
 }
 
 // broadcastCommand reads channel, netFn, requester LUN, command and data.
-func (s *Server) broadcastCommand(body []any) func(context.Context) {
+func (s *Server) broadcastCommand(body []any) func(context.Context, func()) {
 	head, ok := leadingBytes(body, 4)
 	if !ok || len(body) != 5 {
 		return nil
 	}
 	data, ok := body[4].([]byte)
-	netFn, lun := ipmi.NetFn(head[1]), ipmi.LUN(head[2])
-	if !ok || checkRequest(netFn, lun, 0) != nil {
+	req := &ipmb.Request{NetFn: ipmi.NetFn(head[1]), RequesterLUN: ipmi.LUN(head[2]), Command: ipmi.Command(head[3]), Data: data}
+	if !ok || checkBroadcast(req) != nil {
 		return nil
 	}
-	return func(ctx context.Context) {
-		if o := s.objects.channel(head[0]); o == nil || o.bus.Broadcast(ctx, netFn, lun, ipmi.Command(head[3]), data) != nil {
-			s.counters.signalsFailed.Add(1)
+	return func(_ context.Context, done func()) {
+		ended := func(err error) {
+			if err != nil {
+				s.counters.signalsFailed.Add(1)
+			}
+			done()
+		}
+		if o := s.objects.channel(head[0]); o == nil {
+			ended(errUnknownChannel)
+		} else if err := o.bus.StartBroadcast(nil, ended, req.NetFn, req.RequesterLUN, req.Command, req.Data); err != nil {
+			ended(err)
 		}
 	}
 }
 
 // ownAddressCommand reads channel, number of the I2C bus and new 8-bit address.
-func (s *Server) ownAddressCommand(body []any) func(context.Context) {
+func (s *Server) ownAddressCommand(body []any) func(context.Context, func()) {
 	args, ok := leadingBytes(body, 3)
 	if !ok || len(body) != 3 {
 		return nil
@@ -118,10 +127,13 @@ func (s *Server) ownAddressCommand(body []any) func(context.Context) {
 	if !address.IsSlave() {
 		return nil
 	}
-	return func(ctx context.Context) {
-		if o := s.objects.channel(args[0]); o == nil || !o.changeAddress(ctx, int(args[1]), address) {
-			s.counters.signalsFailed.Add(1)
-		}
+	return func(ctx context.Context, done func()) {
+		s.waits.Go(func() { // It may have to wait for the kernel.
+			defer done()
+			if o := s.objects.channel(args[0]); o == nil || !o.changeAddress(ctx, int(args[1]), address) {
+				s.counters.signalsFailed.Add(1)
+			}
+		})
 	}
 }
 
@@ -181,11 +193,9 @@ func leadingBytes(body []any, n int) ([4]byte, bool) {
 	return head, true
 }
 
-// runCommands carries out commands of those who may give them, until ctx ends.
-// A bus that is slow to take one holds up no other.
+// runCommands carries out commands of those who may give them, in order, until ctx
+// ends. A bus that is slow to take one holds up no other.
 func (s *Server) runCommands(ctx context.Context) {
-	var running sync.WaitGroup
-	defer running.Wait()
 	slots := make(chan struct{}, maxRunning)
 	for {
 		var next command
@@ -204,9 +214,6 @@ func (s *Server) runCommands(ctx context.Context) {
 			s.counters.signalsDropped.Add(1)
 			continue
 		}
-		running.Go(func() {
-			defer func() { <-slots }()
-			next.run(ctx)
-		})
+		next.run(ctx, func() { <-slots })
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -67,5 +68,21 @@ func TestRefusalIsWhatTheLibraryReads(t *testing.T) {
 	}
 	if text, _ := msg.Body[0].(string); !strings.Contains(text, "70000 bytes") {
 		t.Errorf("%q", text)
+	}
+}
+
+// An error may repeat what its caller has sent, and is a message still when that is
+// long.
+func TestTextOfAnErrorIsBounded(t *testing.T) {
+	to := replyTo{stream: &stream{}, serial: 77, destination: ":1.5"}
+	for _, before := range []string{"", "x", "xx", "xxx"} { // where a character is cut
+		msg := decode(t, to.errorIn(nil, &dbus.Error{Name: "a.b.C", Body: []any{before + strings.Repeat("\u20ac", maxMessage)}}))
+		if text, _ := msg.Body[0].(string); len(text) > maxErrorText || len(text) < maxErrorText-3 || !utf8.ValidString(text) {
+			t.Errorf("%d bytes", len(text))
+		}
+	}
+	r := newRig(t, Config{})
+	if _, err := r.call(t, bus4, propertiesInterface, "Get", "", strings.Repeat("\u20ac", maxMessage/4)); errorName(err) != "org.freedesktop.DBus.Error.UnknownProperty" {
+		t.Errorf("%.200v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -30,7 +31,7 @@ func newEngineBus(t *testing.T, respond func(request ipmb.Frame, reply func([]by
 	t.Helper()
 	wire := i2c.NewBus()
 	err := wire.Respond(0x2C, func(frame []byte, reply func([]byte)) {
-		if f, err := ipmb.Decode(frame); err == nil && !f.NetFn.IsResponse() {
+		if f, err := ipmb.Decode(frame); err == nil && f.Destination == 0x2C && !f.NetFn.IsResponse() {
 			respond(f, reply)
 		}
 	})
@@ -231,6 +232,35 @@ func TestBroadcastsOfAClientAreSentInOrder(t *testing.T) {
 	}
 	if got := bus.written(); !slices.Equal(got, want) {
 		t.Errorf("they went out as %v", got)
+	}
+}
+
+// Commands by signal are carried out in the order of the signals.
+func TestBroadcastSignalsAreObeyedInOrder(t *testing.T) {
+	const each = maxRunning / 2 // those of one round may not have ended in the next
+	bus := newEngineBus(t, answer)
+	r := newEngineRig(t, bus)
+	r.server.trustedUser = uint32(os.Geteuid())
+	run(t, r.server)
+	for range 20 {
+		var want []byte
+		for n := range byte(each) {
+			if err := r.client.Emit("/", "a.b."+broadcastMember, byte(0), byte(0x30), byte(0), n, []byte{n}); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, n)
+		}
+		var got []byte
+		for len(got) < each {
+			got = append(got, bus.written()...)
+			_, _ = r.call(t, "/", peerInterface, "Ping")
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("they went out as %v", got)
+		}
+	}
+	if n := r.server.Statistics()["signals-dropped"]; n > 0 {
+		t.Errorf("%d were dropped", n)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // newTestOutbox is an outbox and the socket of the message bus.
-func newTestOutbox(t *testing.T) (o *outbox, reader *net.UnixConn, r *replies) {
+func newTestOutbox(t testing.TB) (o *outbox, reader *net.UnixConn, r *replies) {
 	t.Helper()
 	ours, theirs := socketPair(t)
 	r = new(replies)

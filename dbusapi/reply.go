@@ -1,8 +1,14 @@
 package dbusapi
 
 import (
+	"strings"
+
 	"github.com/godbus/dbus/v5"
 )
+
+// maxErrorText is how many bytes of an error's text are sent: it may repeat what the
+// caller has sent.
+const maxErrorText = 8 << 10
 
 // replyTo is where the reply to a method call goes.
 type replyTo struct {
@@ -71,5 +77,8 @@ func (to *replyTo) errorIn(b []byte, err *dbus.Error) []byte {
 	h := to.header("s")
 	h.kind, h.errorName = wireError, err.Name
 	text, _ := first(err.Body).(string)
+	if len(text) > maxErrorText {
+		text = strings.ToValidUTF8(text[:maxErrorText], "")
+	}
 	return finish(appendString(h.marshalIn(b), text))
 }

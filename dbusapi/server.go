@@ -68,6 +68,7 @@ type Server struct {
 	commands chan command
 	counters counters
 
+	waits     sync.WaitGroup // for commands that wait for the kernel
 	closeOnce sync.Once
 }
 
@@ -234,6 +235,7 @@ func (s *Server) Close() error {
 	var err error
 	s.closeOnce.Do(func() {
 		s.callers.close()
+		s.waits.Wait()
 		err = errors.Join(s.log.close(), s.system.close(), s.names.close())
 		s.backlogs.close()
 	})

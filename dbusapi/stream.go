@@ -142,6 +142,7 @@ func (s *stream) nextCall(message []byte, length int) error {
 		}
 	}
 	m, ok := parseMessage(message)
+	m.own = !fits
 	if fits && s.buffer.Buffered() > length && !s.holds {
 		s.holds = s.out.hold()
 	}

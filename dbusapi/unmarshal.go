@@ -14,6 +14,7 @@ type wireMessage struct {
 
 	body []byte // nil when it did not fit into the buffer
 	raw  []byte // all of the message, or as much as did fit
+	own  bool   // raw may be kept
 }
 
 // parseMessage reads the message that b begins with; its body may be cut off.
