@@ -41,6 +41,7 @@ type Call struct {
 	slotEnd  time.Duration // 0 before the first transmission
 	second   bool          // the slot's second write is due or done
 	failure  error         // of the last write that was not acknowledged
+	doubt    *doubt        // made at the first answer that may be a copy
 	deadline
 
 	taken    bool // the bus took the request
@@ -74,8 +75,8 @@ func newCall() *Call {
 
 // NewCall makes a call for Engine.Send. done is told how each request ended: its
 // answer, whose data is valid until done returns, or the error. The engine's own
-// loops call it, with an error the engine is locked: it must not block and not
-// use the engine. The call may be sent again as soon as done has begun.
+// loops call it, and the engine may be locked: it must not block and not use the
+// engine. The call may be sent again as soon as done has begun.
 func NewCall(done func(ipmi.Response, error)) *Call {
 	c := &Call{state: stateEnded, done: done}
 	c.deadline.owner = c
@@ -338,15 +339,15 @@ func (c *Call) silence() error {
 	return c.failure
 }
 
-// answered ends a call with its answer.
-func (e *Engine) answered(c *Call, f Frame) {
+// answered ends a call with its answer, which came at a given time.
+func (e *Engine) answered(c *Call, response ipmi.Response, at time.Duration) {
 	now := e.now()
 	n := &c.responder.numbers[c.sequence]
-	n.answers.add(e.readAt)
+	n.answers.add(at)
 	c.responder.hear(now)
 	c.taken = true
 	if c.done == nil {
-		c.response = ipmi.Response{Code: f.Code, Data: append([]byte(nil), f.Data...)}
+		c.response = ipmi.Response{Code: response.Code, Data: append([]byte(nil), response.Data...)}
 	}
 	e.end(c, nil, now)
 }
@@ -369,6 +370,7 @@ func (e *Engine) end(c *Call, err error, now time.Duration) {
 	r.noteMessage(c, now)
 	e.counts.add(endCounter(err))
 	e.unset(&c.deadline)
+	c.doubt.drop(e)
 	if state == stateWaiting {
 		e.unwait(r, c)
 	} else {

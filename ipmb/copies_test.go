@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,6 +117,83 @@ func TestCopies(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Where no number rests a copy is told by its content.
+func TestCopiesWithoutRests(t *testing.T) {
+	rounds := func(w *world, callers, calls int, data func(ipmb.Request) []byte) (took time.Duration) {
+		w.t.Helper()
+		began := w.now()
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() {
+				for range calls {
+					req := ask(me, cmdA)
+					req.Data, req.NoWait = data(req), true
+					r, err := w.engine.Do(w.t.Context(), req)
+					if err != nil || len(r.Data) > 0 && !bytes.Equal(r.Data, req.Data) {
+						w.t.Errorf("call % X got % X, %v", req.Data, r.Data, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		return w.now() - began
+	}
+	own := func(req ipmb.Request) []byte { return req.Data }
+
+	story(t, "each tenth answer comes twice, 64 in flight", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.forgetWrites()
+		var n atomic.Int64
+		w.place(me, responder(func(b *bus, request []byte) {
+			answer := echo(request).Append(nil)
+			b.deliverAfter(5*ms, answer)
+			if n.Add(1)%10 == 0 {
+				b.deliverAfter(6*ms, answer)
+			}
+		}))
+		if took := rounds(w, 64, 100, own); took != 500*ms {
+			t.Errorf("100 rounds took %v", took)
+		}
+	})
+
+	story(t, "a command whose answers are all alike is soon believed", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.forgetWrites()
+		w.place(me, responder(func(b *bus, request []byte) {
+			done := echo(request)
+			done.Data = nil
+			b.deliverAfter(5*ms, done.Append(nil))
+		}))
+		if took := rounds(w, 64, 2, own); took > 60*ms {
+			t.Errorf("2 rounds took %v", took)
+		}
+		if took := rounds(w, 64, 100, own); took != 500*ms {
+			t.Errorf("100 rounds took %v", took)
+		}
+	})
+
+	story(t, "equal requests are answered alike", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.forgetWrites()
+		w.place(me, late(5*ms))
+		if took := rounds(w, 64, 100, func(ipmb.Request) []byte { return []byte{1} }); took != 500*ms {
+			t.Errorf("100 rounds took %v", took)
+		}
+	})
+
+	story(t, "a call in doubt that ends otherwise", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		w.until(ms)
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*ms)
+		defer cancel()
+		next := w.startFor(ctx, ask(me, cmdA)) // has the number
+		synctest.Wait()
+		k.answer(w.bus, 0) // the copy
+		next.failed(context.DeadlineExceeded).at(11 * ms)
+		time.Sleep(time.Second)
+	})
 }
 
 // The write said that it failed, and the responder has the frame all the same.
