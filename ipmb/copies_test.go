@@ -164,7 +164,7 @@ func TestCopiesWithoutRests(t *testing.T) {
 			done.Data = nil
 			b.deliverAfter(5*ms, done.Append(nil))
 		}))
-		if took := rounds(w, 64, 2, own); took > 60*ms {
+		if took := rounds(w, 64, 2, own); took > 260*ms {
 			t.Errorf("2 rounds took %v", took)
 		}
 		if took := rounds(w, 64, 100, own); took != 500*ms {
@@ -178,6 +178,36 @@ func TestCopiesWithoutRests(t *testing.T) {
 		if took := rounds(w, 64, 100, func(ipmb.Request) []byte { return []byte{1} }); took != 500*ms {
 			t.Errorf("100 rounds took %v", took)
 		}
+	})
+
+	story(t, "a bus on which the call's own answer takes long", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		w.until(ms)
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		next := w.start(ask(me, cmdA))
+		w.until(30 * ms)
+		k.answer(w.bus, 0) // the copy
+		w.until(240 * ms)
+		k.answerTo(w.bus, next)
+		next.answered().at(240 * ms)
+	})
+
+	story(t, "a copy of an answer that came late", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		w.until(260 * ms) // each was sent twice
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		w.until(400 * ms)
+		k.answer(w.bus, 0) // the other transmission's: the number is free again
+		next := w.start(ask(me, cmdA))
+		w.until(420 * ms)
+		k.answer(w.bus, 0)
+		w.until(430 * ms)
+		k.answerTo(w.bus, next)
+		next.answered().at(430 * ms)
 	})
 
 	story(t, "a call in doubt that ends otherwise", ipmb.Config{}, func(t *testing.T, w *world) {

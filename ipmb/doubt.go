@@ -12,14 +12,19 @@ import (
 // socket may double answers all the same; a call that has the number of the first
 // one would get its copy. The copy is known by its content: it is the answer to an
 // earlier and different request with the number. But so may the call's own answer be,
-// as that of each command that says nothing but "done". It is kept until a copy
-// would have come, unless another answer shows that it was one. Where answers to
-// different requests look the same often, and none was a copy, they are not kept.
+// as that of each command that says nothing but "done". It is kept for a while,
+// and dropped if another answer comes and shows that it was a copy. A command whose
+// answers to different requests are alike, and no copies, is believed soon.
 
 const (
 	// recentAnswers is how many answers are remembered of a number: those of the
 	// time in which a copy comes, if each call takes 3 ms.
 	recentAnswers = 16
+	// doubtTime is how long after an answer a copy of it is looked out for.
+	doubtTime = 100 * time.Millisecond
+	// keepTime is how long an answer in doubt is kept for the call's own to come, at
+	// most until the call would be sent again.
+	keepTime = 250 * time.Millisecond
 	// enoughEqual is how many answers of a command have to look like an earlier
 	// one's, and be none, before they are believed.
 	enoughEqual = 32
@@ -53,19 +58,37 @@ type doubt struct {
 	several  bool // others came that may be copies: none of them is believed
 }
 
-// exchangeOf is the exchange that f would make of a call.
-func (e *Engine) exchangeOf(c *Call, f Frame) exchange {
-	r := c.responder
+// recently is what the numbers of r brought lately.
+func (r *responder) recently() *recent {
 	if r.recent == nil {
 		r.recent = &recent{seed: maphash.MakeSeed(), equal: make(map[commandKey]int)}
 	}
-	luns := uint32(f.SourceLUN)<<2 | uint32(f.DestinationLUN)
-	return exchange{
-		at:      e.readAt,
-		request: uint32(maphash.Bytes(r.recent.seed, c.frame)),
-		answer:  uint32(maphash.Bytes(r.recent.seed, f.Data)) ^ uint32(f.Code)<<4 ^ luns,
-		key:     c.key,
+	return r.recent
+}
+
+// exchangeOf is the exchange of f and the request that it may answer, nil for one
+// that is not known any more.
+func (t *recent) exchangeOf(request []byte, f Frame, at time.Duration) exchange {
+	x := exchange{at: at, key: keyOf(f.NetFn.Request(), f.Command)}
+	if request != nil {
+		x.request = uint32(maphash.Bytes(t.seed, request))
 	}
+	luns := uint32(f.SourceLUN)<<2 | uint32(f.DestinationLUN)
+	x.answer = uint32(maphash.Bytes(t.seed, f.Data)) ^ uint32(f.Code)<<4 ^ luns
+	return x
+}
+
+// rememberLate notes an answer that came when its call had ended: a copy of it is
+// looked out for from then on.
+func (t *recent) rememberLate(f Frame, at time.Duration) {
+	x := t.exchangeOf(nil, f, at)
+	for i := range t.answers[f.Sequence] {
+		if old := &t.answers[f.Sequence][i]; old.answer == x.answer && old.key == x.key {
+			old.at = at
+			return
+		}
+	}
+	t.remember(f.Sequence, x)
 }
 
 // remember notes an exchange with a number.
@@ -75,29 +98,29 @@ func (t *recent) remember(sequence uint8, x exchange) {
 	*next = (*next + 1) % recentAnswers
 }
 
-// original is when an answer came of which that of x may be a copy.
-func (t *recent) original(sequence uint8, x exchange) (at time.Duration, found bool) {
+// isCopy reports whether the answer of x may be a copy of an earlier one.
+func (t *recent) isCopy(sequence uint8, x exchange) bool {
 	for i := range t.answers[sequence] {
 		old := &t.answers[sequence][i]
-		if old.answer == x.answer && old.key == x.key && old.request != x.request && old.at > 0 && x.at-old.at < copyWindow {
-			return old.at, true
+		if old.answer == x.answer && old.key == x.key && old.request != x.request && old.at > 0 && x.at-old.at < doubtTime {
+			return true
 		}
 	}
-	return 0, false
+	return false
 }
 
 // believe reports whether f is the answer to a call without a doubt. One in doubt
 // is kept.
 func (e *Engine) believe(c *Call, f Frame) bool {
-	x := e.exchangeOf(c, f)
-	t, d := c.responder.recent, c.doubt
-	at, copied := t.original(c.sequence, x)
+	t, d := c.responder.recently(), c.doubt
+	x := t.exchangeOf(c.frame, f, e.readAt)
+	copied := t.isCopy(c.sequence, x)
 	switch pending := d != nil && d.pending; {
 	case copied && pending:
 		d.several = d.several || d.exchange.answer != x.answer
 		return false
 	case copied && t.equal[c.key] < enoughEqual:
-		e.keepInDoubt(c, x, f, at+copyWindow)
+		e.keepInDoubt(c, x, f)
 		return false
 	case pending:
 		t.equal[c.key] = neverEqual
@@ -106,7 +129,7 @@ func (e *Engine) believe(c *Call, f Frame) bool {
 	return true
 }
 
-func (e *Engine) keepInDoubt(c *Call, x exchange, f Frame, until time.Duration) {
+func (e *Engine) keepInDoubt(c *Call, x exchange, f Frame) {
 	if c.doubt == nil {
 		c.doubt = &doubt{call: c}
 		c.doubt.owner = c.doubt
@@ -114,7 +137,7 @@ func (e *Engine) keepInDoubt(c *Call, x exchange, f Frame, until time.Duration) 
 	d := c.doubt
 	d.exchange, d.pending, d.several = x, true, false
 	d.response = ipmi.Response{Code: f.Code, Data: bytes.Clone(f.Data)}
-	e.set(&d.deadline, until)
+	e.set(&d.deadline, min(x.at+keepTime, c.slotEnd-time.Millisecond))
 }
 
 // expire is the end of the doubt: no other answer came. A call with several in

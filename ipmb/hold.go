@@ -121,7 +121,7 @@ func (e *Engine) late(r *responder, f Frame) bool {
 	n := &r.numbers[f.Sequence]
 	if n.call == nil && n.writing && n.key == key && n.lun == f.SourceLUN && n.requesterLUN == f.DestinationLUN {
 		n.answers.add(e.readAt)
-		r.hear(e.readAt)
+		e.heardLate(r, f)
 		return true
 	}
 	c := r.commands[key]
@@ -131,12 +131,20 @@ func (e *Engine) late(r *responder, f Frame) bool {
 	for i := range c.holds {
 		h := &c.holds[i]
 		if h.sequence == f.Sequence && h.lun == f.SourceLUN && h.requesterLUN == f.DestinationLUN {
-			r.hear(e.readAt)
+			e.heardLate(r, f)
 			e.lateFor(c, h)
 			return true
 		}
 	}
 	return false
+}
+
+// heardLate notes an answer to a call that has ended.
+func (e *Engine) heardLate(r *responder, f Frame) {
+	r.hear(e.readAt)
+	if e.copyTime == 0 {
+		r.recently().rememberLate(f, e.readAt)
+	}
 }
 
 // lateFor notes an answer under a number that is held. The number rests after

@@ -76,6 +76,8 @@ var mixes = []mix{
 		bad: badness{loses: 20, damages: 20}},
 	{name: "doubled answers on a socket, 100 kHz, 64 NoWait", byteTime: oneByte, callers: 64, noWait: 1000, responders: 1, commands: 1, quick: true,
 		bad: badness{doubles: 50, apart: withinBound}},
+	{name: "doubled answers on a socket, late ones, 64 NoWait", callers: 64, noWait: 1000, responders: 1, commands: 1, quick: true,
+		bad: badness{doubles: 50, apart: withinBound, slow: 900, slowest: 200 * ms}},
 	{name: "doubled answers on a socket, 64 in flight", callers: 64, noWait: 500, responders: 1, commands: 2, quick: true,
 		bad: badness{doubles: 50, apart: [2]time.Duration{0, 5 * ms}}},
 	{name: "doubled answers, 100 kHz, 64 NoWait", byteTime: oneByte, callers: 64, noWait: 1000, responders: 1, commands: 1,
@@ -612,7 +614,7 @@ func (m *model) request(id uint64, r *rand.Rand) ipmb.Request {
 	if m.bad.mixedLUN {
 		req.LUN, req.RequesterLUN = ipmi.LUN(r.IntN(2)), ipmi.LUN(r.IntN(3))
 	}
-	if r.IntN(8) == 0 {
+	if r.IntN(8) == 0 && (!m.quick || m.bad.doubles == 0) { // A doubt needs its time.
 		req.Policy = ipmb.Policy{Tries: 1 + r.IntN(4), Timeout: between(r, 10*ms, 100*ms)}
 	}
 	return req
