@@ -343,7 +343,7 @@ func (c *Call) silence() error {
 func (e *Engine) answered(c *Call, response ipmi.Response, at time.Duration) {
 	now := e.now()
 	n := &c.responder.numbers[c.sequence]
-	n.answers.add(at)
+	n.answers.add(at, e.openedAt)
 	c.responder.hear(now)
 	c.taken = true
 	if c.done == nil {

@@ -119,6 +119,49 @@ func TestCopies(t *testing.T) {
 	}
 }
 
+// What came while the device was closed is read when it is open again.
+func TestCopiesAcrossReopening(t *testing.T) {
+	reopen := func(w *world, at time.Duration, waiting ...[]byte) {
+		w.stop()
+		w.until(at)
+		next := newBus(w.t, w.limits)
+		next.epoch, next.nodes, next.inbox = w.epoch, w.nodes, waiting
+		w.bus = next
+		w.run()
+	}
+	storyOnI2C(t, "a copy that waited does not end a hold", ipmb.Config{}, func(t *testing.T, w *world) {
+		var first []byte
+		w.place(me, inTurn(
+			responder(func(_ *bus, request []byte) { first = request }), // answered after 2 s
+			late(0),
+		))
+		w.do(ask(me, cmdA)).answered().at(250 * ms)
+		number := w.numbers(me)[0]
+		copied := echo(first).Append(nil)
+		w.until(260 * ms)
+		reopen(w, 350*ms, copied)
+		w.until(500 * ms)
+		w.expectNotUsed(number, me, cmdA)
+	})
+
+	storyOnI2C(t, "a number rests anew, as a copy may still be read", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		w.until(10 * ms)
+		reopen(w, 100*ms) // The other 63 numbers are held.
+		next := w.start(ask(me, cmdA))
+		w.until(100*ms + rested - ms)
+		if n := len(w.writes(me)); n != 0 {
+			t.Errorf("%d requests were written", n)
+		}
+		w.until(100*ms + rested)
+		k.answerTo(w.bus, next)
+		next.answered().at(100*ms + rested)
+	})
+}
+
 // Where no number rests a copy is told by its content.
 func TestCopiesWithoutRests(t *testing.T) {
 	rounds := func(w *world, callers, calls int, data func(ipmb.Request) []byte) (took time.Duration) {

@@ -124,6 +124,8 @@ type Engine struct {
 	running    bool          // calls and requests are taken
 	batch      uint64        // of frames, counted as they are read
 	readAt     time.Duration // when the last batch was read
+	openedAt   time.Duration // when the transport was
+	closedAt   time.Duration // when the one before was
 	limits     i2c.Limits
 	copyTime   time.Duration // how long after an answer its copy may come
 	broadcasts map[commandKey]*broadcast
@@ -204,6 +206,8 @@ func (e *Engine) open(limits i2c.Limits) error {
 		e.limits.MaxFrame = min(own, limits.MaxFrame)
 	}
 	e.copyTime = limits.Copies()
+	e.openedAt = e.now()
+	e.extendHolds(e.closedAt, e.openedAt)
 	e.outbox.open()
 	e.unanswered = 0
 	e.handlers.open(e.config.MaxHandlers)
@@ -217,6 +221,7 @@ func (e *Engine) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running = false
+	e.closedAt = e.now()
 	for _, r := range e.responders {
 		if r != nil {
 			e.endAll(r, func(*Call) bool { return true }, ErrClosed)

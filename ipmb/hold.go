@@ -65,6 +65,24 @@ func (e *Engine) rest(r *responder, sequence uint8, now time.Duration) {
 	}
 }
 
+// extendHolds makes the holds last that had not ended when the engine stopped
+// reading: what came meanwhile is still to be read.
+func (e *Engine) extendHolds(stopped, now time.Duration) {
+	for _, r := range e.responders {
+		if r == nil {
+			continue
+		}
+		for _, c := range r.commands {
+			for i := range c.holds {
+				if h := &c.holds[i]; h.until > stopped {
+					h.until = max(h.until, now+e.copyTime)
+				}
+			}
+			c.earliest = 0
+		}
+	}
+}
+
 // arm makes the command wake up when a hold ends, if calls wait for that, or to
 // be tidied up. One that wakes up too early is armed again.
 func (e *Engine) arm(c *command) {
@@ -120,7 +138,7 @@ func (e *Engine) late(r *responder, f Frame) bool {
 	key := keyOf(f.NetFn.Request(), f.Command)
 	n := &r.numbers[f.Sequence]
 	if n.call == nil && n.writing && n.key == key && n.lun == f.SourceLUN && n.requesterLUN == f.DestinationLUN {
-		n.answers.add(e.readAt)
+		n.answers.add(e.readAt, e.openedAt)
 		e.heardLate(r, f)
 		return true
 	}
@@ -155,9 +173,10 @@ func (e *Engine) lateFor(c *command, h *hold) {
 	if counted == 0 {
 		c.silent--
 	}
-	h.answers.add(e.readAt)
+	h.answers.add(e.readAt, e.openedAt)
 	rested := e.readAt + e.copyTime
-	if h.answers.count > counted && h.expected > 0 {
+	ours := h.sequence != 0 || e.broadcastHolds(c.key) == 0 // not a broadcast's
+	if ours && h.answers.count > counted && h.expected > 0 {
 		h.expected--
 		if h.rests() {
 			h.until = rested

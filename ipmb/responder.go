@@ -61,11 +61,12 @@ type answers struct {
 	last  time.Duration // when the last answer, or a copy of one, came
 }
 
-// add notes an answer that came at a given time. An answer soon after another
+// add notes an answer that was read at a given time. An answer soon after another
 // may be a copy of it, or a second answer to the same transmission: it does not
-// count.
-func (a *answers) add(at time.Duration) {
-	if a.count == 0 || at-a.last >= copyWindow {
+// count. opened is when the transport was opened: what is read soon after that
+// may have come before.
+func (a *answers) add(at, opened time.Duration) {
+	if a.count == 0 || at-max(a.last, opened) >= copyWindow {
 		a.count++
 	}
 	a.last = at
