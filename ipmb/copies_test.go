@@ -419,7 +419,7 @@ func TestRepeatOfAnAnswer(t *testing.T) {
 		if n := len(w.writes(peer)); n != 1 {
 			t.Errorf("the answer was written %d times", n)
 		}
-		w.hear(from(peer, 1, cmdA, 1)) // who asks again gets it
+		w.hear(from(peer, 1, cmdA, 1)) // The repeat is answered.
 		if n := len(w.writes(peer)); n != 2 {
 			t.Errorf("the answer was written %d times after a repeat", n)
 		}

@@ -22,9 +22,9 @@ const (
 	tidyTime = time.Second
 )
 
-// hold keeps a number from being given to the same command again. A command
-// has one hold for a number at most, so that nobody's holds take the numbers of
-// another command, and all holds of a responder have a bound: 64 for each command.
+// hold keeps a number from being given to the same command again. A command has
+// at most one hold for each number, and the holds of one command take no numbers
+// from another.
 type hold struct {
 	sequence     uint8
 	lun          ipmi.LUN

@@ -138,7 +138,7 @@ func (e *Engine) command(r *responder, key commandKey) *command {
 	return c
 }
 
-// forget drops the state of a command if it says nothing.
+// forgetCommand drops the state of a command if it says nothing.
 func (e *Engine) forgetCommand(c *command) {
 	if len(c.holds) > 0 || c.waiting > 0 {
 		return
