@@ -53,9 +53,9 @@
 // What the protocol does not tell apart is given to another call all the same:
 //
 //   - a second answer to one transmission, or a copy, more than 40 ms after the
-//     one before it. The model of TestModelBeyondItsBound, at 100 kHz and with
-//     second answers 50 to 200 ms after the first, counts one wrong answer for each
-//     13 of them with 8 and with 64 calls in flight, and none with 1;
+//     one before it. In the model of TestModelBeyondItsBound, at 100 kHz with second
+//     answers 50 to 200 ms after the first, one in 19 of these became another
+//     call's answer with 8 and with 64 calls of a command in flight, none with 1;
 //   - an answer more than 6 s after the end of its call;
 //   - an answer to a frame that the driver has proved not to be delivered.
 //
