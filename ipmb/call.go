@@ -41,6 +41,7 @@ type Call struct {
 	slotEnd  time.Duration // 0 before the first transmission
 	second   bool          // the slot's second write is due or done
 	failure  error         // of the last write that was not acknowledged
+	doubt    *doubt        // made at the first answer that may be a copy
 	deadline
 
 	taken    bool // the bus took the request
@@ -338,16 +339,16 @@ func (c *Call) silence() error {
 	return c.failure
 }
 
-// answered ends a call with its answer.
-func (e *Engine) answered(c *Call, f Frame) {
+// answered ends a call with its answer, which came at a given time.
+func (e *Engine) answered(c *Call, response ipmi.Response, at time.Duration) {
 	now := e.now()
 	n := &c.responder.numbers[c.sequence]
-	n.answers.add(e.readAt)
+	n.answers.add(at, e.openedAt)
 	c.responder.hear(now)
 	c.accept(e)
-	c.response = ipmi.Response{Code: f.Code, Data: f.Data}
+	c.response = response
 	if c.done == nil {
-		c.response.Data = append([]byte(nil), f.Data...)
+		c.response.Data = append([]byte(nil), response.Data...)
 	}
 	e.end(c, nil, now)
 }
@@ -370,6 +371,7 @@ func (e *Engine) end(c *Call, err error, now time.Duration) {
 	r.noteMessage(c, now)
 	e.counts.add(endCounter(err))
 	e.unset(&c.deadline)
+	c.doubt.drop(e)
 	if state == stateWaiting {
 		e.unwait(r, c)
 	} else {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,6 +117,156 @@ func TestCopies(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What came while the device was closed is read when it is open again.
+func TestCopiesAcrossReopening(t *testing.T) {
+	reopen := func(w *world, at time.Duration, waiting ...[]byte) {
+		w.stop()
+		w.until(at)
+		next := newBus(w.t, w.limits)
+		next.epoch, next.nodes, next.inbox = w.epoch, w.nodes, waiting
+		w.bus = next
+		w.run()
+	}
+	storyOnI2C(t, "a copy that waited does not end a hold", ipmb.Config{}, func(t *testing.T, w *world) {
+		var first []byte
+		w.place(me, inTurn(
+			responder(func(_ *bus, request []byte) { first = request }), // answered after 2 s
+			late(0),
+		))
+		w.do(ask(me, cmdA)).answered().at(250 * ms)
+		number := w.numbers(me)[0]
+		copied := echo(first).Append(nil)
+		w.until(260 * ms)
+		reopen(w, 350*ms, copied)
+		w.until(500 * ms)
+		w.expectNotUsed(number, me, cmdA)
+	})
+
+	storyOnI2C(t, "a number rests anew, as a copy may still be read", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		w.until(10 * ms)
+		reopen(w, 100*ms) // The other 63 numbers are held.
+		next := w.start(ask(me, cmdA))
+		w.until(100*ms + rested - ms)
+		if n := len(w.writes(me)); n != 0 {
+			t.Errorf("%d requests were written", n)
+		}
+		w.until(100*ms + rested)
+		k.answerTo(w.bus, next)
+		next.answered().at(100*ms + rested)
+	})
+}
+
+// Where no number rests a copy is told by its content.
+func TestCopiesWithoutRests(t *testing.T) {
+	rounds := func(w *world, callers, calls int, data func(ipmb.Request) []byte) (took time.Duration) {
+		w.t.Helper()
+		began := w.now()
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() {
+				for range calls {
+					req := ask(me, cmdA)
+					req.Data, req.NoWait = data(req), true
+					r, err := w.engine.Do(w.t.Context(), req)
+					if err != nil || len(r.Data) > 0 && !bytes.Equal(r.Data, req.Data) {
+						w.t.Errorf("call % X got % X, %v", req.Data, r.Data, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		return w.now() - began
+	}
+	own := func(req ipmb.Request) []byte { return req.Data }
+
+	story(t, "each tenth answer comes twice, 64 in flight", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.forgetWrites()
+		var n atomic.Int64
+		w.place(me, responder(func(b *bus, request []byte) {
+			answer := echo(request).Append(nil)
+			b.deliverAfter(5*ms, answer)
+			if n.Add(1)%10 == 0 {
+				b.deliverAfter(6*ms, answer)
+			}
+		}))
+		if took := rounds(w, 64, 100, own); took != 500*ms {
+			t.Errorf("100 rounds took %v", took)
+		}
+	})
+
+	story(t, "a command whose answers are all alike is soon believed", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.forgetWrites()
+		w.place(me, responder(func(b *bus, request []byte) {
+			done := echo(request)
+			done.Data = nil
+			b.deliverAfter(5*ms, done.Append(nil))
+		}))
+		if took := rounds(w, 64, 2, own); took > 260*ms {
+			t.Errorf("2 rounds took %v", took)
+		}
+		if took := rounds(w, 64, 100, own); took != 500*ms {
+			t.Errorf("100 rounds took %v", took)
+		}
+	})
+
+	story(t, "equal requests are answered alike", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.forgetWrites()
+		w.place(me, late(5*ms))
+		if took := rounds(w, 64, 100, func(ipmb.Request) []byte { return []byte{1} }); took != 500*ms {
+			t.Errorf("100 rounds took %v", took)
+		}
+	})
+
+	story(t, "a bus on which the call's own answer takes long", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		w.until(ms)
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		next := w.start(ask(me, cmdA))
+		w.until(30 * ms)
+		k.answer(w.bus, 0) // the copy
+		w.until(240 * ms)
+		k.answerTo(w.bus, next)
+		next.answered().at(240 * ms)
+	})
+
+	story(t, "a copy of an answer that came late", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		w.until(260 * ms) // each was sent twice
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		w.until(400 * ms)
+		k.answer(w.bus, 0) // the other transmission's: the number is free again
+		next := w.start(ask(me, cmdA))
+		w.until(420 * ms)
+		k.answer(w.bus, 0)
+		w.until(430 * ms)
+		k.answerTo(w.bus, next)
+		next.answered().at(430 * ms)
+	})
+
+	story(t, "a call in doubt that ends otherwise", ipmb.Config{}, func(t *testing.T, w *world) {
+		k := new(keeper)
+		flights := w.occupy(k)
+		w.until(ms)
+		k.answer(w.bus, 0)
+		flights[0].answered()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*ms)
+		defer cancel()
+		next := w.startFor(ctx, ask(me, cmdA)) // has the number
+		synctest.Wait()
+		k.answer(w.bus, 0) // the copy
+		next.failed(context.DeadlineExceeded).at(11 * ms)
+		time.Sleep(time.Second)
+	})
 }
 
 // The write said that it failed, and the responder has the frame all the same.
@@ -268,7 +419,7 @@ func TestRepeatOfAnAnswer(t *testing.T) {
 		if n := len(w.writes(peer)); n != 1 {
 			t.Errorf("the answer was written %d times", n)
 		}
-		w.hear(from(peer, 1, cmdA, 1)) // who asks again gets it
+		w.hear(from(peer, 1, cmdA, 1)) // The repeat is answered.
 		if n := len(w.writes(peer)); n != 2 {
 			t.Errorf("the answer was written %d times after a repeat", n)
 		}

@@ -150,6 +150,8 @@ type Engine struct {
 	running    bool          // calls and requests are taken
 	batch      uint64        // of frames, counted as they are read
 	readAt     time.Duration // when the last batch was read
+	openedAt   time.Duration // when the transport was
+	closedAt   time.Duration // when the one before was
 	limits     i2c.Limits
 	copyTime   time.Duration // how long after an answer its copy may come
 	broadcasts map[commandKey]*broadcast
@@ -231,6 +233,8 @@ func (e *Engine) open(t i2c.Transport) error {
 		e.limits.MaxFrame = min(own, limits.MaxFrame)
 	}
 	e.copyTime = limits.Copies()
+	e.openedAt = e.now()
+	e.extendHolds(e.closedAt, e.openedAt)
 	e.outbox.open(t)
 	return nil
 }
@@ -241,6 +245,7 @@ func (e *Engine) close() {
 	e.mu.Lock()
 	defer e.unlock()
 	e.running = false
+	e.closedAt = e.now()
 	for _, r := range e.responders {
 		if r != nil {
 			e.endAll(r, func(*Call) bool { return true }, ErrClosed)

@@ -11,7 +11,9 @@ import (
 var (
 	// ErrTimeout: the bus took the request and the responder stayed silent.
 	ErrTimeout = errors.New("no answer in time")
-	// ErrNotAcknowledged: no transmission of the request was acknowledged.
+	// ErrNotAcknowledged: no transmission of the request was acknowledged. Where the
+	// driver does not tell a NACK of the last byte from others the responder may
+	// have the request all the same, as after ErrStuck.
 	ErrNotAcknowledged = i2c.ErrNotAcknowledged
 	// ErrArbitrationLost: as ErrNotAcknowledged; another master won the bus.
 	ErrArbitrationLost = i2c.ErrArbitrationLost
@@ -21,7 +23,8 @@ var (
 	ErrTooLong = i2c.ErrTooLong
 	// ErrClosed: the engine runs on no transport, or stopped under the call.
 	ErrClosed = i2c.ErrClosed
-	// ErrBusy: no sequence number was free in time, or a limit was reached.
+	// ErrBusy: no sequence number was free in time, or a limit was reached. The
+	// request was not sent.
 	ErrBusy = errors.New("no sequence number free")
 	// ErrInvalid: an argument is out of range. The error's text names it.
 	ErrInvalid = errors.New("invalid argument")

@@ -22,9 +22,9 @@ const (
 	tidyTime = time.Second
 )
 
-// hold keeps a number from being given to the same command again. A command
-// has one hold for a number at most, so that nobody's holds take the numbers of
-// another command, and all holds of a responder have a bound: 64 for each command.
+// hold keeps a number from being given to the same command again. A command has
+// at most one hold for each number, and the holds of one command take no numbers
+// from another.
 type hold struct {
 	sequence     uint8
 	lun          ipmi.LUN
@@ -62,6 +62,24 @@ func (e *Engine) hold(r *responder, sequence uint8, expected int, until time.Dur
 func (e *Engine) rest(r *responder, sequence uint8, now time.Duration) {
 	if until := r.numbers[sequence].answers.last + e.copyTime; until > now {
 		e.hold(r, sequence, 0, until)
+	}
+}
+
+// extendHolds makes the holds last that had not ended when the engine stopped
+// reading: what came meanwhile is still to be read.
+func (e *Engine) extendHolds(stopped, now time.Duration) {
+	for _, r := range e.responders {
+		if r == nil {
+			continue
+		}
+		for _, c := range r.commands {
+			for i := range c.holds {
+				if h := &c.holds[i]; h.until > stopped {
+					h.until = max(h.until, now+e.copyTime)
+				}
+			}
+			c.earliest = 0
+		}
 	}
 }
 
@@ -120,8 +138,8 @@ func (e *Engine) late(r *responder, f Frame) bool {
 	key := keyOf(f.NetFn.Request(), f.Command)
 	n := &r.numbers[f.Sequence]
 	if n.call == nil && n.writing && n.key == key && n.lun == f.SourceLUN && n.requesterLUN == f.DestinationLUN {
-		n.answers.add(e.readAt)
-		r.hear(e.readAt)
+		n.answers.add(e.readAt, e.openedAt)
+		e.heardLate(r, f)
 		return true
 	}
 	c := r.commands[key]
@@ -131,12 +149,20 @@ func (e *Engine) late(r *responder, f Frame) bool {
 	for i := range c.holds {
 		h := &c.holds[i]
 		if h.sequence == f.Sequence && h.lun == f.SourceLUN && h.requesterLUN == f.DestinationLUN {
-			r.hear(e.readAt)
+			e.heardLate(r, f)
 			e.lateFor(c, h)
 			return true
 		}
 	}
 	return false
+}
+
+// heardLate notes an answer to a call that has ended.
+func (e *Engine) heardLate(r *responder, f Frame) {
+	r.hear(e.readAt)
+	if e.copyTime == 0 {
+		r.recently().rememberLate(f, e.readAt)
+	}
 }
 
 // lateFor notes an answer under a number that is held. The number rests after
@@ -151,9 +177,10 @@ func (e *Engine) lateFor(c *command, h *hold) {
 		}
 		c.silent--
 	}
-	h.answers.add(e.readAt)
+	h.answers.add(e.readAt, e.openedAt)
 	rested := e.readAt + e.copyTime
-	if h.answers.count > counted && h.expected > 0 {
+	ours := h.sequence != 0 || e.broadcastHolds(c.key) == 0 // not a broadcast's
+	if ours && h.answers.count > counted && h.expected > 0 {
 		h.expected--
 		if h.rests() {
 			h.until = rested

@@ -74,6 +74,12 @@ var mixes = []mix{
 		bad: badness{loses: 20, damages: 20}},
 	{name: "losses on a bus without copies, 64 NoWait", callers: 64, noWait: 1000, responders: 1, commands: 32, quick: true,
 		bad: badness{loses: 20, damages: 20}},
+	{name: "doubled answers on a socket, 100 kHz, 64 NoWait", byteTime: oneByte, callers: 64, noWait: 1000, responders: 1, commands: 1, quick: true,
+		bad: badness{doubles: 50, apart: withinBound}},
+	{name: "doubled answers on a socket, late ones, 64 NoWait", callers: 64, noWait: 1000, responders: 1, commands: 1, quick: true,
+		bad: badness{doubles: 50, apart: withinBound, slow: 900, slowest: 200 * ms}},
+	{name: "doubled answers on a socket, 64 in flight", callers: 64, noWait: 500, responders: 1, commands: 2, quick: true,
+		bad: badness{doubles: 50, apart: [2]time.Duration{0, 5 * ms}}},
 	{name: "doubled answers, 100 kHz, 64 NoWait", byteTime: oneByte, callers: 64, noWait: 1000, responders: 1, commands: 1,
 		bad: badness{doubles: 50, apart: withinBound}},
 	{name: "doubled answers, 64 NoWait and 16 that wait", callers: 80, noWait: 800, responders: 1, commands: 1,
@@ -355,7 +361,7 @@ func (s *station) disturb(t *testing.T, stop chan struct{}) {
 	bad := s.model.bad
 	pause := time.Second
 	if bad.casts && !bad.moves {
-		pause = expired // Number 0 is held meanwhile.
+		pause = 2 * expired // so that number 0 is free again as a rule
 	}
 	for n := 1; bad.reopens || bad.moves || bad.casts; n++ {
 		select {
@@ -521,6 +527,10 @@ func (m *model) answer(request ipmb.Frame, node ipmi.Address, r *rand.Rand) {
 	first.Source = node
 	var delay time.Duration
 	switch {
+	case request.Destination == 0:
+		if delay = between(r, 1, 5*ms); r.IntN(2) == 0 {
+			delay = between(r, 1, 3*time.Second)
+		}
 	case m.bad.slow.happens(r):
 		delay = between(r, 100*ms, m.bad.slowest)
 	case !m.bad.early.happens(r):
@@ -602,7 +612,7 @@ func (m *model) request(id uint64, r *rand.Rand) ipmb.Request {
 	if m.bad.mixedLUN {
 		req.LUN, req.RequesterLUN = ipmi.LUN(r.IntN(2)), ipmi.LUN(r.IntN(3))
 	}
-	if r.IntN(8) == 0 {
+	if r.IntN(8) == 0 && (!m.quick || m.bad.doubles == 0) { // A doubt needs its time.
 		req.Policy = ipmb.Policy{Tries: 1 + r.IntN(4), Timeout: between(r, 10*ms, 100*ms)}
 	}
 	return req

@@ -102,7 +102,10 @@ func (e *Engine) receiveResponse(f Frame) fate {
 		switch {
 		// What was read before the request was sent is not its answer.
 		case c != nil && n.sentIn != e.batch && !n.shared && c.isAnsweredBy(f):
-			e.answered(c, f)
+			if e.copyTime == 0 && !e.believe(c, f) {
+				return taken
+			}
+			e.answered(c, ipmi.Response{Code: f.Code, Data: f.Data}, e.readAt)
 			return taken
 		case e.late(r, f):
 			e.counts.add(responsesLate)

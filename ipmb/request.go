@@ -19,7 +19,8 @@ type Request struct {
 	Policy Policy
 	// FailFast ends the call when a slot's writes were not acknowledged.
 	FailFast bool
-	// NoWait ends the call with ErrBusy rather than wait for a number.
+	// NoWait ends the call with ErrBusy rather than wait for a number, but for
+	// one that only rests: that is free within 40 ms on I2C, as a rule.
 	NoWait bool
 	// GeneralCall sends to all nodes and lets Responder answer (IPMI v2.0,
 	// section 20.9): Get Device ID only, one try.

@@ -22,6 +22,7 @@ type responder struct {
 	waiting  []*Call                 // for a number, in order of arrival
 	passes   uint64                  // of admit over them
 	queue    []*Call                 // for the bus, in order
+	recent   *recent                 // of a transport on which no number rests
 
 	heard     bool          // it has acknowledged or answered a request
 	lastHeard time.Duration // when it did so last
@@ -60,11 +61,12 @@ type answers struct {
 	last  time.Duration // when the last answer, or a copy of one, came
 }
 
-// add notes an answer that came at a given time. An answer soon after another
+// add notes an answer that was read at a given time. An answer soon after another
 // may be a copy of it, or a second answer to the same transmission: it does not
-// count.
-func (a *answers) add(at time.Duration) {
-	if a.count == 0 || at-a.last >= copyWindow {
+// count. opened is when the transport was opened: what is read soon after that
+// may have come before.
+func (a *answers) add(at, opened time.Duration) {
+	if a.count == 0 || at-max(a.last, opened) >= copyWindow {
 		a.count++
 	}
 	a.last = at
@@ -136,7 +138,7 @@ func (e *Engine) command(r *responder, key commandKey) *command {
 	return c
 }
 
-// forget drops the state of a command if it says nothing.
+// forgetCommand drops the state of a command if it says nothing.
 func (e *Engine) forgetCommand(c *command) {
 	if len(c.holds) > 0 || c.waiting > 0 {
 		return

@@ -130,8 +130,8 @@ func (o *outbox) wake() {
 // hasWork reports whether something waits to be written.
 func (o *outbox) hasWork() bool { return len(o.deliveries) > 0 || len(o.turns) > 0 }
 
-// addRepeat puts a delivery first that has been written before: if the node has
-// it already, the copy is to come soon after it.
+// addRepeat puts a delivery that has been written before in front of the others:
+// if the node has it already, it takes a copy that comes soon for one.
 func (o *outbox) addRepeat(d *delivery) {
 	o.deliveries = slices.Insert(o.deliveries, 0, d)
 	o.wake()
@@ -446,14 +446,14 @@ const (
 	// the frame is written again: a later copy could be taken for another answer.
 	repeatTime = 25 * time.Millisecond
 	// longestWrite is how long the bus carries the longest frame, at 100 kHz, with
-	// a margin for a node that holds the clock. When a longer write fails nobody
-	// knows when the node got the frame, if it did.
+	// a margin for a node that holds the clock. When a longer write fails, the node
+	// may have received the frame long ago.
 	longestWrite = 35 * time.Millisecond
 )
 
 // mayRepeat reports whether a delivery whose write has failed just now may be
-// written again at a given time. One that is not is no loss: who asks again gets
-// it.
+// written again at a given time. An answer that is not written again is given to
+// the requester's next repeat.
 func (d *delivery) mayRepeat(e *Engine, again time.Duration, err error) bool {
 	if !i2c.NotDelivered(err) {
 		if e.now()-e.outbox.since > longestWrite {
