@@ -113,9 +113,9 @@
 // frames with one number, happens once. A handler that knows better says so
 // (ipmi.EffectTeller, ipmi.ChangesNothing).
 //
-// Each requester address has room of its own, for the answers to 128 requests, and
-// keeps those to the newest request with each number longest. Answers take 0.6 kB
-// each, or less than 10 MB on a bus where somebody forges all 127 addresses.
+// Each requester address has room of its own, for the answers to 256 requests, and
+// keeps those to the newest request with each number longest. Answers take 0.4 kB
+// each, or less than 15 MB on a bus where somebody forges all 127 addresses.
 //
 // Sources: IPMB v1.0, sections 2 to 4; the sequence number expiration of 5 s
 // is its table 4-1.

@@ -13,9 +13,9 @@ const (
 	// sequenceExpiration is how long a responder takes a number that comes
 	// again for a repeat (IPMB v1.0, table 4-1).
 	sequenceExpiration = 5 * time.Second
-	// maxKept bounds the answers that are kept for one requester address: two for
-	// each sequence number.
-	maxKept = 2 * SequenceNumbers
+	// maxKept bounds the answers that are kept for one requester address: one for each
+	// sequence number and LUN of the requester.
+	maxKept = (int(ipmi.MaxLUN) + 1) * SequenceNumbers
 	// maxRepeats is how many repeats of a requester with a long retry time are taken for
 	// repeats after sequenceExpiration: six transmissions are usual.
 	maxRepeats = 5
