@@ -3,18 +3,14 @@ package dbusapi
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 
 	"github.com/godbus/dbus/v5"
 )
 
-const (
-	// maxSignals is how many signals wait to be sent; what comes then is dropped
-	// and counted.
-	maxSignals = 1024
-	// maxBatch is how many bytes of signals are sent at a time, and what the
-	// last of them has more.
-	maxBatch = 16 << 10
-)
+// maxSignals is how many signals, or rows of them, wait to be written; what comes then is
+// dropped and counted.
+const maxSignals = 1024
 
 // signal begins a signal, named by interface and member. Its body is to be
 // appended: room is about how many bytes that is.
@@ -43,15 +39,38 @@ func (c *Conn) signalTo(destination string, path dbus.ObjectPath, name, signatur
 	return h.marshal(room)
 }
 
-// queue queues signals, one or several in a row, and does not block. It reports
-// whether there was room.
-func (s *Server) queue(signals []byte) bool {
-	select {
-	case s.outgoing <- signals:
-		return true
-	default:
+// signals counts the signals that wait to be written. It implements receipt.
+type signals struct {
+	waiting atomic.Int32
+	hasRoom func() // told when there is room again; must not block
+}
+
+// enter reports whether there is room for one more.
+func (s *signals) enter() bool {
+	if s.waiting.Add(1) > maxSignals {
+		s.waiting.Add(-1)
 		return false
 	}
+	return true
+}
+
+func (s *signals) leaving() {}
+
+func (s *signals) left() {
+	if s.waiting.Add(-1) == maxSignals-1 {
+		s.hasRoom()
+	}
+}
+
+// queue sends signals, one or several in a row, and does not block. It reports
+// whether there was room.
+func (s *Server) queue(signals []byte) bool {
+	if !s.signals.enter() {
+		return false
+	}
+	// An error is that of a lost connection, which ends Run.
+	_ = s.conn.stream.out.send(outgoing{head: signals, receipt: &s.signals})
+	return true
 }
 
 // emit queues a signal of a bus, or counts that there was no room.
@@ -78,11 +97,9 @@ func (s *Server) wake() {
 	}
 }
 
-// emitSignals sends what is queued, and changes, until ctx ends.
-func (s *Server) emitSignals(ctx context.Context) {
+// emitAllChanges tells of what has changed, until ctx ends.
+func (s *Server) emitAllChanges(ctx context.Context) {
 	for {
-		// Signals wait in their own queue, so that they have their own bound.
-		s.conn.stream.out.await(maxBatch)
 		select {
 		case <-ctx.Done():
 			return
@@ -90,26 +107,9 @@ func (s *Server) emitSignals(ctx context.Context) {
 			s.emitChanges()
 			s.emitHostChanges()
 			s.emitHandlers()
-		case first := <-s.outgoing:
-			// An error is that of a lost connection, which ends Run.
-			_ = s.conn.stream.send(s.gather(first))
-			// There is room for those that found none.
 			s.sendKeptEvents()
 		}
 	}
-}
-
-// gather adds what else is queued to a signal, so that one write sends it all.
-func (s *Server) gather(signals []byte) []byte {
-	for len(signals) < maxBatch {
-		select {
-		case next := <-s.outgoing:
-			signals = append(signals, next...)
-		default:
-			return signals
-		}
-	}
-	return signals
 }
 
 // emitChanges tells of the properties that differ from what was told last.

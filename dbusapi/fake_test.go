@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"bytes"
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -223,6 +224,18 @@ func newStoppedRig(t *testing.T, config Config) *rig {
 		}
 	}})
 	return r
+}
+
+// stall keeps what the server sends in its queue, until flush is called or the test ends.
+func (r *rig) stall(t *testing.T) (flush func()) {
+	t.Helper()
+	out := r.server.conn.stream.out
+	for !out.hold() {
+		runtime.Gosched() // It writes what the test has called for.
+	}
+	flush = sync.OnceFunc(out.flush)
+	t.Cleanup(flush)
+	return flush
 }
 
 func openServer(t *testing.T, bus *bustest.Bus, config Config) *Server {

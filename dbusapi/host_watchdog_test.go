@@ -23,6 +23,7 @@ func TestWatchdogExpired(t *testing.T) {
 func TestWatchdogExpiredWithoutRoomIsCounted(t *testing.T) {
 	r := newStoppedRig(t, Config{})
 	o, _ := r.addKCS(t, nil)
+	r.stall(t)
 	for range maxSignals + 3 {
 		r.server.WatchdogExpired(o, WatchdogExpired{})
 	}

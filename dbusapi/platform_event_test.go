@@ -114,6 +114,7 @@ func TestBacklogGoesToTheFirstSubscriber(t *testing.T) {
 func TestEventsWaitForRoomInTheQueue(t *testing.T) {
 	r := newStoppedRig(t, Config{})
 	l := r.subscriber(t)
+	flush := r.stall(t)
 	for range maxSignals {
 		r.object.announce(r.server.nextID(), fromME())
 	}
@@ -122,6 +123,7 @@ func TestEventsWaitForRoomInTheQueue(t *testing.T) {
 		t.Errorf("%d events were not kept", n)
 	}
 	run(t, r.server)
+	flush()
 	l.hears(t, upTo(maxKeptEvents)...)
 	r.happen(100)
 	l.hears(t, 100)

@@ -63,7 +63,7 @@ type Server struct {
 	users       users
 	ids         atomic.Uint64
 
-	outgoing chan []byte // signals
+	signals  signals
 	changed  chan struct{}
 	commands chan command
 	counters counters
@@ -94,12 +94,12 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		router:   newRouter(config.Mux),
 		manager:  config.Manager,
 		others:   config.Statistics,
-		outgoing: make(chan []byte, maxSignals),
 		changed:  make(chan struct{}, 1),
 		commands: make(chan command, maxCommands),
 	}
 	s.backlogs = newBacklogs(s)
 	s.lookups.server = s
+	s.signals.hasRoom = s.wake
 	s.SetSignalNames(config.SignalNames)
 	// Ids are not used again after a restart either.
 	s.ids.Store(uint64(time.Now().UnixNano()))
@@ -197,7 +197,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	defer cancel()
-	loops.Go(func() { s.emitSignals(ctx) })
+	loops.Go(func() { s.emitAllChanges(ctx) })
 	loops.Go(func() { s.runCommands(ctx) })
 	select {
 	case <-ctx.Done():

@@ -46,6 +46,10 @@ func (o *BusObject) endUnserved() {
 // next answer it.
 func (o *BusObject) Announce(next ipmi.Handler) ipmi.Handler {
 	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+		// One write sends the signal and what next sends by the connection.
+		if out := o.server.conn.stream.out; out.hold() {
+			defer out.flush()
+		}
 		if !ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
 			o.announce(o.server.nextID(), req)
 		}

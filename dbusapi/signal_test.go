@@ -96,7 +96,7 @@ func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 // deafRig is a bus answered by signals without a message bus, whose time can be
 // that of a bubble.
 func deafRig() *BusObject {
-	s := &Server{conn: &Conn{stream: &stream{}}, outgoing: make(chan []byte, maxSignals)}
+	s := &Server{conn: &Conn{stream: &stream{out: &outbox{busy: true}}}}
 	return &BusObject{server: s, path: bus4}
 }
 
@@ -316,6 +316,7 @@ func TestSecretsAreInNoSignal(t *testing.T) {
 
 func TestFullSignalQueueHoldsNobodyUp(t *testing.T) {
 	r := newStoppedRig(t, Config{})
+	r.stall(t)
 	handler := r.object.SignalHandler()
 	for range maxSignals {
 		r.object.announce(r.server.nextID(), fromME())
@@ -335,13 +336,14 @@ func TestSignalsLeaveInOrder(t *testing.T) {
 	r := newStoppedRig(t, Config{})
 	r.listen(t)
 	// They are queued before any is sent, and then go many in a write.
+	flush := r.stall(t)
 	const lengths = 30
 	for i := range maxSignals {
 		if !r.object.announce(uint64(i), fromME(make([]byte, i%lengths)...)) {
 			t.Fatalf("signal %d was dropped", i)
 		}
 	}
-	run(t, r.server)
+	flush()
 	for i := range maxSignals {
 		if id := r.received(t, byte(0x2C), byte(6), byte(2), byte(1), make([]byte, i%lengths)); id != uint64(i) {
 			t.Fatalf("signal %d is %d", i, id)
