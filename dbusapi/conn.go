@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"ipmbd/internal/socket"
 	"net"
 	"os"
 	"strconv"
@@ -69,16 +70,17 @@ func Dial(ctx context.Context, config ConnConfig) (*Conn, error) {
 
 func dialOne(ctx context.Context, addr *net.UnixAddr, config ConnConfig) (*Conn, error) {
 	var dialer net.Dialer
-	sock, err := dialer.DialContext(ctx, addr.Net, addr.Name)
+	conn, err := dialer.DialContext(ctx, addr.Net, addr.Name)
+	if err != nil {
+		return nil, err
+	}
+	sock, err := socket.NewConn(conn.(*net.UnixConn))
 	if err != nil {
 		return nil, err
 	}
 	c := &Conn{stream: newStream(sock)}
+	c.stream.out = newOutbox(sock, &c.stream.replies)
 	c.stream.take = config.take
-	if c.stream.out, err = newOutbox(sock.(*net.UnixConn), &c.stream.replies); err != nil {
-		_ = sock.Close()
-		return nil, err
-	}
 	unbind := context.AfterFunc(ctx, func() { _ = c.stream.Close() })
 	err = c.handshake(config)
 	if !unbind() && err == nil {

@@ -1,7 +1,7 @@
 package dbusapi
 
 import (
-	"net"
+	"ipmbd/internal/socket"
 	"sync"
 	"syscall"
 	"time"
@@ -49,8 +49,7 @@ type receipt interface {
 // are counted by pending, replies by callers and callQueue until they leave, and
 // those that send much else wait for room first.
 type outbox struct {
-	sock    net.Conn
-	raw     syscall.RawConn
+	sock    *socket.Conn
 	replies *replies
 	ended   chan struct{} // closed when the writer has returned
 
@@ -76,16 +75,12 @@ type outbox struct {
 }
 
 // newOutbox begins to send by a socket. close ends it.
-func newOutbox(sock *net.UnixConn, replies *replies) (*outbox, error) {
-	raw, err := sock.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	o := &outbox{sock: sock, raw: raw, replies: replies, ended: make(chan struct{})}
+func newOutbox(sock *socket.Conn, replies *replies) *outbox {
+	o := &outbox{sock: sock, replies: replies, ended: make(chan struct{})}
 	o.work.L, o.room.L = &o.mu, &o.mu
 	o.try = o.write
 	go o.run()
-	return o, nil
+	return o
 }
 
 // send sends a message and does not block. The message belongs to the outbox from
@@ -182,7 +177,7 @@ func (o *outbox) turn() bool {
 
 	o.fill(queue)
 	o.n = 0
-	if err := o.raw.Write(o.try); err != nil {
+	if err := o.sock.WriteWhenReady(o.try); err != nil {
 		o.err = err
 	}
 	written := o.written(queue)
@@ -343,7 +338,7 @@ func (o *outbox) awaitRead(bytes int) {
 // what the kernel needs for them (unix(7), SIOCOUTQ).
 func (o *outbox) unread() int {
 	n := 0
-	_ = o.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	_ = o.sock.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
 	return n
 }
 

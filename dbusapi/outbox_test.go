@@ -15,12 +15,9 @@ import (
 // newTestOutbox is an outbox and the socket of the message bus.
 func newTestOutbox(t testing.TB) (o *outbox, reader *net.UnixConn, r *replies) {
 	t.Helper()
-	ours, theirs := socketPair(t)
+	ours, theirs := streamPair(t)
 	r = new(replies)
-	o, err := newOutbox(ours, r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o = newOutbox(ours, r)
 	t.Cleanup(func() {
 		_ = ours.Close()
 		o.close()

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"sync/atomic"
 )
 
@@ -20,7 +19,7 @@ const maxUnsent = 1 << 20
 // stream is the byte stream under a connection. Reads are buffered; each Write
 // is whole messages.
 type stream struct {
-	sock   net.Conn
+	sock   io.ReadCloser
 	buffer *bufio.Reader
 	// take is shown each method call and says whether it has taken it from the
 	// library. The message is valid until it returns.
@@ -42,7 +41,7 @@ type stream struct {
 	holds bool
 }
 
-func newStream(sock net.Conn) *stream {
+func newStream(sock io.ReadCloser) *stream {
 	s := &stream{sock: sock, work: make(chan struct{}, 1)}
 	s.work <- struct{}{}
 	s.buffer = bufio.NewReaderSize(fetcher{s}, readBuffer)

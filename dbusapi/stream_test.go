@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"ipmbd/internal/socket"
 	"math"
 	"net"
 	"os"
@@ -18,21 +19,29 @@ import (
 // feed makes a stream of what a reader gives. Nobody reads what it sends.
 func feed(t *testing.T, r io.Reader) *stream {
 	t.Helper()
-	ours, theirs := socketPair(t)
+	ours, theirs := streamPair(t)
 	go func() {
 		_, _ = io.Copy(theirs, r)
 		_ = theirs.CloseWrite()
 	}()
 	s := newStream(ours)
-	var err error
-	if s.out, err = newOutbox(ours, &s.replies); err != nil {
-		t.Fatal(err)
-	}
+	s.out = newOutbox(ours, &s.replies)
 	t.Cleanup(func() {
 		_ = s.Close()
 		<-s.out.ended
 	})
 	return s
+}
+
+// streamPair is a socket as a stream has it, and the message bus's end.
+func streamPair(t testing.TB) (ours *socket.Conn, theirs *net.UnixConn) {
+	t.Helper()
+	end, theirs := socketPair(t)
+	ours, err := socket.NewConn(end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ours, theirs
 }
 
 // socketPair is two sockets that are connected until the test ends.

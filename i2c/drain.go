@@ -21,8 +21,9 @@ type drain struct {
 	// onReady is ready as a value, made once and not for each fill.
 	onReady func(fd uintptr) (done bool)
 
-	batch *Batch
-	err   error
+	batch  *Batch
+	err    error
+	waited bool // for the first packet of the batch
 }
 
 func newDrain(read func(int, []byte) (int, error), frame func(int, []byte) (int, error)) *drain {
@@ -39,7 +40,7 @@ func newDrain(read func(int, []byte) (int, error), frame func(int, []byte) (int,
 // again: the system repeats the end of a file.
 func (d *drain) fill(b *Batch, wait func(ready func(fd uintptr) (done bool)) error) error {
 	b.Reset()
-	d.batch, d.err = b, nil
+	d.batch, d.err, d.waited = b, nil, false
 	for len(b.Frames()) == 0 {
 		if err := wait(d.onReady); err != nil {
 			return err
@@ -51,9 +52,10 @@ func (d *drain) fill(b *Batch, wait func(ready func(fd uintptr) (done bool)) err
 	return nil
 }
 
-// ready reads until nothing is left or the batch is full. It makes at most
-// MaxBatch reads, so that a flood of packets that are dropped cannot hold off
-// Close.
+// ready reads until nothing is left or the batch is full. A frame that was waited for is
+// alone as a rule: to look for others is left to the next call, which saves a system call
+// for each frame. It makes at most MaxBatch reads, so that a flood of packets that are
+// dropped cannot hold off Close.
 func (d *drain) ready(fd uintptr) (done bool) {
 	for range MaxBatch {
 		room := d.batch.Room()
@@ -66,7 +68,8 @@ func (d *drain) ready(fd uintptr) (done bool) {
 		case unix.EINTR, errDropped:
 			continue
 		case unix.EAGAIN:
-			return len(d.batch.Frames()) > 0
+			d.waited = len(d.batch.Frames()) == 0
+			return !d.waited
 		default:
 			d.err = err
 			return true
@@ -75,6 +78,9 @@ func (d *drain) ready(fd uintptr) (done bool) {
 		switch err {
 		case nil:
 			d.batch.Add(skip, n)
+			if d.waited {
+				return true
+			}
 		case errDropped:
 		default:
 			d.err = err

@@ -5,14 +5,24 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
-	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/socket"
 )
 
 // seqpacketMaxFrame is what fits ipmbbridge's frame buffer, its length byte
 // taken off, so that whatever it could have sent passes.
 const seqpacketMaxFrame = 264
+
+const (
+	// longWrite is how long a write to a socket does not take, unless something in the
+	// kernel holds it, as a wire holds that to a device, or the machine is busy.
+	longWrite = time.Millisecond
+	// slowTime is how long writes are left to WriteFrame then, whose caller may wait.
+	slowTime = 100 * time.Millisecond
+)
 
 // seqpacketNetwork is what package net calls SOCK_SEQPACKET.
 const seqpacketNetwork = "unixpacket"
@@ -23,14 +33,15 @@ const seqpacketNetwork = "unixpacket"
 // A peer that does not read holds WriteFrame as a held clock line would.
 type seqpacket struct {
 	path  string
-	conn  *net.UnixConn
-	raw   syscall.RawConn
+	conn  *socket.Conn
 	drain *drain
 
-	// Of TryWriteFrame.
-	frameToTry []byte
-	tryErr     error
-	try        func(fd uintptr) bool
+	// Of the write.
+	frame    []byte
+	writeErr error
+	write    func(fd uintptr) bool // false: there is no room
+	tryWrite func(fd uintptr)
+	slow     time.Time // until then nothing is written directly
 
 	empty, oversized atomic.Uint64
 }
@@ -50,26 +61,28 @@ func seqpacketAddr(path string) *net.UnixAddr {
 }
 
 func newSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
-	raw, err := conn.SyscallConn()
+	own, err := socket.NewConn(conn)
 	if err != nil {
-		conn.Close()
-		return nil, &OpError{Op: "open", Device: path, Err: err}
+		return nil, &OpError{Op: "open", Device: path, Err: cause(err)}
 	}
-	s := &seqpacket{path: path, conn: conn, raw: raw}
-	s.drain = newDrain(readPacket, s.frame)
-	s.try = func(fd uintptr) bool {
-		_, s.tryErr = unix.Write(int(fd), s.frameToTry)
-		for s.tryErr == unix.EINTR {
-			_, s.tryErr = unix.Write(int(fd), s.frameToTry)
+	s := &seqpacket{path: path, conn: own}
+	s.drain = newDrain(readPacket, s.frameOf)
+	s.write = func(fd uintptr) bool {
+		for {
+			// The peer may be gone: no signal then.
+			s.writeErr = unix.Sendto(int(fd), s.frame, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+			if s.writeErr != unix.EINTR {
+				return s.writeErr != unix.EAGAIN
+			}
 		}
-		return true
 	}
+	s.tryWrite = func(fd uintptr) { s.write(fd) }
 	return s, nil
 }
 
 // ReadFrames implements Transport.
 func (s *seqpacket) ReadFrames(b *Batch) error {
-	err := s.drain.fill(b, s.raw.Read)
+	err := s.drain.fill(b, s.conn.ReadWhenReady)
 	switch {
 	case err == nil, err == io.EOF:
 		return err
@@ -92,11 +105,11 @@ func readPacket(fd int, b []byte) (int, error) {
 	return n, err
 }
 
-// frame drops what is too long for a frame: whole, or cut to the room in the
+// frameOf drops what is too long for a frame: whole, or cut to the room in the
 // batch, which is larger than a frame. An empty packet looks like the end of
 // the file and is one only if the peer has hung up: otherwise any peer could
 // bring the bus down with it.
-func (s *seqpacket) frame(fd int, packet []byte) (int, error) {
+func (s *seqpacket) frameOf(fd int, packet []byte) (int, error) {
 	switch {
 	case len(packet) == 0 && peerGone(fd):
 		return 0, io.EOF
@@ -126,7 +139,11 @@ func (s *seqpacket) WriteFrame(frame []byte) error {
 	if err := checkLength(frame, seqpacketMaxFrame); err != nil {
 		return err
 	}
-	_, err := s.conn.Write(frame)
+	s.frame = frame
+	err := s.conn.WriteWhenReady(s.write)
+	if err == nil {
+		err = s.writeErr
+	}
 	return s.wrote(err)
 }
 
@@ -135,13 +152,19 @@ func (s *seqpacket) TryWriteFrame(frame []byte) (done bool, err error) {
 	if err := checkLength(frame, seqpacketMaxFrame); err != nil {
 		return true, err
 	}
-	s.frameToTry = frame
-	err = s.raw.Write(s.try)
-	if err == nil {
-		err = s.tryErr
+	begin := time.Now()
+	if begin.Before(s.slow) {
+		return false, nil
+	}
+	s.frame = frame
+	if err = s.conn.Control(s.tryWrite); err == nil {
+		err = s.writeErr
 	}
 	if err == unix.EAGAIN {
 		return false, nil
+	}
+	if end := time.Now(); end.Sub(begin) > longWrite {
+		s.slow = end.Add(slowTime)
 	}
 	return true, s.wrote(err)
 }

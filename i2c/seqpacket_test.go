@@ -26,8 +26,10 @@ func seqpacketPair(t testing.TB) (connected, accepted *seqpacket) {
 	accepted = end.(*seqpacket)
 	for _, s := range []*seqpacket{connected, accepted} {
 		t.Cleanup(func() { s.Close() })
-		if err := s.conn.SetWriteBuffer(1 << 20); err != nil {
-			t.Fatal(err)
+		var err error
+		set := func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20) }
+		if failed := s.conn.Control(set); failed != nil || err != nil {
+			t.Fatal(failed, err)
 		}
 	}
 	return connected, accepted
@@ -205,7 +207,7 @@ func TestSeqpacketDropsAFlood(t *testing.T) {
 func sendPacket(t *testing.T, from *seqpacket, packet []byte) {
 	t.Helper()
 	var err error
-	if failed := from.raw.Control(func(fd uintptr) {
+	if failed := from.conn.Control(func(fd uintptr) {
 		err = unix.Sendto(int(fd), packet, unix.MSG_DONTWAIT, nil)
 	}); failed != nil || err != nil {
 		t.Fatal(failed, err)
@@ -257,7 +259,7 @@ func fill(t *testing.T, s *seqpacket) {
 	t.Helper()
 	var err error
 	for err == nil {
-		failed := s.raw.Control(func(fd uintptr) {
+		failed := s.conn.Control(func(fd uintptr) {
 			err = unix.Sendto(int(fd), pattern(far, 1), unix.MSG_DONTWAIT, nil)
 		})
 		if failed != nil {

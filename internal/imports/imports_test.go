@@ -41,9 +41,9 @@ const (
 // of them reaches a bus through another. Only cmd/ipmbctl may import cobra: the daemon must not carry it.
 var rules = map[string]rule{
 	"ipmi":             {},
-	"i2c":              {ours: []string{"internal/chardev"}, others: []string{sysModule}},
+	"i2c":              {ours: []string{"internal/chardev", "internal/socket"}, others: []string{sysModule}},
 	"ipmb":             {ours: []string{"ipmi", "i2c"}},
-	"dbusapi":          {ours: []string{"ipmi", "ipmb", "bus", "xml"}, others: []string{dbusModule, sysModule}},
+	"dbusapi":          {ours: []string{"ipmi", "ipmb", "bus", "internal/socket", "xml"}, others: []string{dbusModule, sysModule}},
 	"bus":              {ours: []string{"ipmi", "ipmb"}},
 	"frames":           {ours: []string{"ipmi", "ipmb", "bus"}, others: []string{sysModule}},
 	"ipmi/sel":         {ours: []string{"ipmi"}},
@@ -61,7 +61,7 @@ var rules = map[string]rule{
 	"internal/bustest": {others: []string{dbusModule}},
 	"internal/chardev": {others: []string{sysModule}},
 	"internal/imports": {},
-	"internal/socket":  {},
+	"internal/socket":  {others: []string{sysModule}},
 }
 
 // helperRule is for packages below test: tools for tests, which may use all but

@@ -1,4 +1,5 @@
-// Package socket listens on Unix sockets.
+// Package socket listens on Unix sockets, and has connections whose reader is woken by
+// input alone.
 package socket
 
 import (

@@ -1,0 +1,171 @@
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn is a connected socket whose reader is woken by input alone. Go's poller asks the
+// kernel for input and output at once, so that a connection of package net wakes a thread
+// whenever the peer has read something: once more for each message.
+//
+// One goroutine may read and one may write at a time. Close may be called from any and
+// wakes both.
+type Conn struct {
+	file    *os.File // the socket, which Go's poller does not know
+	raw     syscall.RawConn
+	in, out waiter
+}
+
+// NewConn takes a socket over from a connection of package net, which is closed.
+func NewConn(conn *net.UnixConn) (*Conn, error) {
+	fd, err := takeOver(conn)
+	if err != nil {
+		return nil, err
+	}
+	// A descriptor that blocks is not handed to Go's poller.
+	c := &Conn{file: os.NewFile(uintptr(fd), "socket")}
+	if c.raw, err = c.file.SyscallConn(); err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err == nil {
+		err = errors.Join(c.in.open(fd, unix.EPOLLIN|unix.EPOLLRDHUP), c.out.open(fd, unix.EPOLLOUT))
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	c.in.init(c.raw)
+	c.out.init(c.raw)
+	return c, nil
+}
+
+// takeOver gives the socket of a connection another descriptor, which blocks.
+func takeOver(conn *net.UnixConn) (fd int, err error) {
+	defer conn.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	failed := raw.Control(func(old uintptr) {
+		if fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			err = unix.SetNonblock(fd, false)
+		}
+	})
+	return fd, errors.Join(failed, err)
+}
+
+// ReadWhenReady calls f with the descriptor until f is done, and waits for input before
+// each call but the first. It is for the goroutine that reads.
+func (c *Conn) ReadWhenReady(f func(fd uintptr) (done bool)) error { return c.in.do(f) }
+
+// WriteWhenReady is ReadWhenReady for room for output, for the goroutine that writes.
+func (c *Conn) WriteWhenReady(f func(fd uintptr) (done bool)) error { return c.out.do(f) }
+
+// Control calls f with the descriptor once. f must not wait.
+func (c *Conn) Control(f func(fd uintptr)) error { return asClosed(c.raw.Control(f)) }
+
+// Read implements io.Reader.
+func (c *Conn) Read(p []byte) (n int, err error) {
+	failed := c.ReadWhenReady(func(fd uintptr) bool {
+		n, err = retry(func() (int, error) { return unix.Read(int(fd), p) })
+		return err != unix.EAGAIN
+	})
+	switch {
+	case failed != nil:
+		return 0, failed
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0 && len(p) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// retry makes a system call again that a signal has interrupted.
+func retry(call func() (int, error)) (n int, err error) {
+	for {
+		if n, err = call(); err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// Close closes the socket. Whoever reads or writes ends with net.ErrClosed.
+func (c *Conn) Close() error {
+	err := c.file.Close()
+	c.in.close()
+	c.out.close()
+	if errors.Is(err, os.ErrClosed) {
+		return net.ErrClosed
+	}
+	return err
+}
+
+// asClosed is what an error of a syscall.RawConn means: that it is closed. It has no other
+// without a deadline, and none that errors.Is knows.
+func asClosed(err error) error {
+	if err != nil {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// waiter waits for one kind of event of a socket: Go's poller knows an epoll set with that
+// event alone.
+type waiter struct {
+	set  *os.File // the epoll set
+	wait syscall.RawConn
+
+	// Of whoever waits; the functions are made once and not for each wait.
+	f       func(fd uintptr) bool
+	done    bool
+	err     error
+	attempt func(uintptr) bool
+	try     func(fd uintptr)
+	once    sync.Once
+}
+
+func (w *waiter) open(fd int, events uint32) error {
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	event := unix.EpollEvent{Events: events, Fd: int32(fd)}
+	err = errors.Join(unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &event), unix.SetNonblock(set, true))
+	w.set = os.NewFile(uintptr(set), "epoll")
+	if err == nil {
+		w.wait, err = w.set.SyscallConn()
+	}
+	return err
+}
+
+func (w *waiter) init(raw syscall.RawConn) {
+	w.try = func(fd uintptr) { w.done = w.f(fd) }
+	w.attempt = func(uintptr) bool {
+		w.done = false
+		w.err = raw.Control(w.try)
+		return w.done || w.err != nil
+	}
+}
+
+func (w *waiter) do(f func(fd uintptr) (done bool)) error {
+	w.f = f
+	err := w.wait.Read(w.attempt)
+	if err == nil {
+		err = w.err
+	}
+	return asClosed(err)
+}
+
+func (w *waiter) close() {
+	if w.set != nil {
+		w.once.Do(func() { _ = w.set.Close() })
+	}
+}
