@@ -57,6 +57,14 @@ func (o *BusObject) Announce(next ipmi.Handler) ipmi.Handler {
 	})
 }
 
+// Together does work, during which what the service sends waits, to leave in one write.
+func (o *BusObject) Together(work func()) {
+	if out := o.server.conn.stream.out; out.hold() {
+		defer out.flush()
+	}
+	work()
+}
+
 // announce emits ReceivedMessage and reports whether it will be sent.
 func (o *BusObject) announce(id uint64, req *ipmi.Request) bool {
 	b := o.server.signal(o.path, receivedMessage, "tyyyyay", 16+len(req.Data))

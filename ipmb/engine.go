@@ -57,6 +57,9 @@ type Config struct {
 
 	// Observer is told what passes; nil for nobody.
 	Observer Observer
+	// Together is given the work on the frames of a read that brought several, and calls
+	// it once: what others are sent meanwhile may leave in one write. nil calls it.
+	Together func(work func())
 	// Stray gets the responses to our LUN 2 that no call waits for; nil drops
 	// them like all others. It must not block. f.Data is valid until it returns.
 	Stray func(f Frame)
@@ -100,6 +103,9 @@ func (c Config) withDefaults() Config {
 	if c.Served == nil {
 		c.Served = func(*ipmi.Request, ipmi.CompletionCode, error) {}
 	}
+	if c.Together == nil {
+		c.Together = func(work func()) { work() }
+	}
 	if c.Effect == nil {
 		c.Effect = effectBy(c.Handler)
 	}
@@ -142,6 +148,8 @@ type Engine struct {
 	// something to do, for the next deadline. See Pulse.
 	receiving, transmitting, ticking sync.Mutex
 	asked                            ipmi.Request // of receive, for Config.Effect
+	frames                           [][]byte     // of receive
+	takeFrames                       func()       // receiveFrames, as a value that is made once
 
 	mu         sync.Mutex
 	address    ipmi.Address
@@ -180,6 +188,7 @@ func New(config Config) *Engine {
 		policy:  config.Policy,
 	}
 	e.broadcasts = make(map[commandKey]*broadcast)
+	e.takeFrames = e.receiveFrames
 	e.calls.New = func() any { return newCall() }
 	e.deadlines.sleepsUntil = math.MaxInt64
 	e.handlers.limit, e.patient.limit = config.MaxHandlers, config.MaxHandlers

@@ -26,7 +26,16 @@ func (e *Engine) receiveBatch(batch *i2c.Batch) {
 	e.batch++
 	e.readAt = e.now()
 	e.mu.Unlock()
-	for _, b := range batch.Frames() {
+	e.frames = batch.Frames()
+	if len(e.frames) > 1 {
+		e.config.Together(e.takeFrames)
+	} else {
+		e.receiveFrames()
+	}
+}
+
+func (e *Engine) receiveFrames() {
+	for _, b := range e.frames {
 		e.receiveFrame(b)
 	}
 }

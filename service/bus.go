@@ -72,6 +72,8 @@ type shown struct {
 
 // busObserver is told of what happens on a bus.
 type busObserver interface {
+	// Together is as in ipmb.Config.
+	Together(work func())
 	Received(f ipmb.Frame)
 	// Changed says that Properties may have changed.
 	Changed()
@@ -110,6 +112,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		MaxHandlers:     ch.MaxHandlers,
 		DuplicateWindow: ch.DuplicateWindow,
 		Observer:        engineObserver{observer.Received, b.setStalled},
+		Together:        observer.Together,
 		Served:          requestLog{b.log}.served,
 	}
 	if ch.bridged() {

@@ -62,6 +62,8 @@ type changes struct {
 
 func (c *changes) Received(ipmb.Frame) {}
 
+func (c *changes) Together(work func()) { work() }
+
 func (c *changes) Changed() {
 	p := c.bus.Properties()
 	c.mu.Lock()

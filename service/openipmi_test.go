@@ -183,6 +183,8 @@ type lab struct {
 
 func (l *lab) Received(ipmb.Frame) {}
 
+func (l *lab) Together(work func()) { work() }
+
 func (l *lab) Changed() {
 	p := l.bus.Properties()
 	l.mu.Lock()
