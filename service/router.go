@@ -23,13 +23,13 @@ func (s *service) openRouter() error {
 	return err
 }
 
-// bridgeOwner is who serves the bridge's commands, for those who would register
+// bridgeOwner names the owner of the bridge's commands to programs that want to register
 // them.
 const bridgeOwner = "the message bridge of ipmbd"
 
 // setChannels says which channels there are: to the bridge, whose commands nobody
-// else may register on those it serves, and to the BMC. Somebody who has is an
-// *ipmi.OverlapError, and nothing has changed.
+// else may register on those it serves, and to the BMC. If a program has registered one,
+// the error is an *ipmi.OverlapError, and nothing has changed.
 func (s *service) setChannels(configs []memberConfig) error {
 	var all, bridged ipmi.ChannelMask
 	for _, c := range configs {

@@ -60,7 +60,7 @@ type Bridge struct {
 	events  *ipmi.Blocking // takes events one after the other to the log
 	tracked sync.Pool      // of *call, for tracked messages
 
-	endEvents bool // events is ours to close
+	endEvents bool // the bridge closes events
 
 	mu          sync.Mutex
 	interfaces  []*Interface

@@ -27,7 +27,7 @@ type call struct {
 
 	// Guarded by the bridge's mutex.
 	sent     bool
-	answered bool // the Send Message is, or is about to be
+	answered bool // the Send Message is answered, or is about to be
 	ended    bool
 	cause    error // why it was cancelled; nil if it was not
 }
@@ -178,7 +178,7 @@ func (c *call) answerUntracked(r ipmi.Response, err error) {
 }
 
 // remove takes a call that has ended out of the calls, and reports whether its sender has
-// let go of it.
+// finished with it.
 func (b *Bridge) remove(c *call) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -224,8 +224,8 @@ func (b *Bridge) nextDeadline(now time.Time) time.Duration {
 // waits reports whether the call is to be cancelled at its deadline.
 func (c *call) waits() bool { return !c.answered && c.cause == nil && !c.deadline.IsZero() }
 
-// cancel cancels calls because of an error, which is then what they end with. The caller
-// holds the mutex, and has all cancelled by the function returned when it has let go of it.
+// cancel marks calls as cancelled because of an error, with which they end. The caller holds
+// the mutex; when it has unlocked it, it calls the function returned, which cancels them.
 func (b *Bridge) cancel(calls []*call, cause error) func() {
 	for _, c := range calls {
 		c.cause = cause
