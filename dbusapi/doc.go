@@ -64,7 +64,7 @@
 //
 // Memory and shares:
 //
-//  10. Memory is bounded, whoever calls. A reply counts as its call until it is being
+//  10. Memory is bounded, whatever clients do. A reply counts as its call until it is being
 //     written. At most 128 calls of one sender and 2 MiB of all senders wait to be
 //     served; beyond that a call is refused with LimitsExceeded at once, and no sender
 //     takes more than it leaves. Replies to reads are made one after the other, each when

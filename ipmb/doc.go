@@ -57,13 +57,14 @@
 // # Goroutines and writes
 //
 // Of the goroutines of Run one reads and calls the handler, one writes, one watches
-// the deadlines, and one waits for the end of the context. Whoever brings something
-// about also does what follows from it: the goroutine that reads an answer calls the
-// call's callback, and the one whose request or answer is to be written writes it,
-// unless another goroutine is writing. The latter needs a transport that is an
-// i2c.DirectWriter, a socket for example. A write that would have to wait is left to
-// the goroutine that writes; so are frames beyond 64 that one goroutine would write
-// in a row. A kernel's device always has the goroutine that writes.
+// the deadlines, and one waits for the end of the context. The goroutine that reads an
+// answer calls the callback of its call.
+//
+// On a transport that is an i2c.DirectWriter, a socket for example, the goroutine that
+// brings a request or an answer also writes it, unless another goroutine is writing. A
+// write that would have to wait is left to the goroutine that writes, and so is the rest
+// when one goroutine has written 64 frames in a row. To a kernel's device only the
+// goroutine that writes does.
 //
 // Pulse returns as soon as the lock can be had and the goroutines that read, write and
 // watch the deadlines each wait for something. If one of them hangs, in a handler or in

@@ -88,8 +88,8 @@ func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi
 	return h, nil
 }
 
-// setDefault sets who answers the requests of an interface that nobody is
-// registered for. object is that of a bus.
+// setDefault sets the handler of an interface's requests that no program is registered
+// for. object is that of a bus.
 func (s *service) setDefault(ctx context.Context, iface string, kind HandlerKind, busName string, object *dbusapi.BusObject) error {
 	switch kind {
 	case HandlerSignal:

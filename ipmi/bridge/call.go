@@ -38,8 +38,8 @@ func newCall() *call {
 	return c
 }
 
-// callOf is a call for a message. One that is not tracked is used once: its bus may tell of
-// the acceptance when the call has ended already.
+// callOf returns a call for a message. A call that is not tracked is used once, since its
+// bus may tell of the acceptance after the end.
 func (b *Bridge) callOf(m outgoing) *call {
 	if m.tracked {
 		return b.tracked.Get().(*call)
@@ -49,9 +49,9 @@ func (b *Bridge) callOf(m outgoing) *call {
 	return c
 }
 
-// send sends a request on. Tracked, the Send Message is answered with the response. Else
-// it is answered when the bus has taken or refused the request, and the response goes
-// into the queue, in which it has a place from now on.
+// send sends a request on. A tracked Send Message is answered with the response. One that
+// is not tracked is answered when the bus has taken or refused the request; the response
+// goes into the queue, in which it has a place from now on.
 func (i *Interface) send(to *Interface, m outgoing, req *ipmi.Request, reply ipmi.Reply) {
 	if err := i.beginCall(m.tracked); err != nil {
 		reply.Answer(failed(err))
