@@ -63,13 +63,13 @@
 // On a transport that is an i2c.DirectWriter, a socket for example, the goroutine that
 // brings a request or an answer also writes it, unless another goroutine is writing. A
 // write that would have to wait is left to the goroutine that writes, and so is the rest
-// when one goroutine has written 64 frames in a row. To a kernel's device only the
-// goroutine that writes does.
+// when one goroutine has written 64 frames in a row. The frames to a kernel's device are
+// always written by the goroutine that writes.
 //
 // Pulse returns as soon as the lock can be had and the goroutines that read, write and
 // watch the deadlines each wait for something. If one of them hangs, in a handler or in
 // a callback for example, Pulse does not return (TestPulse). It wakes none of them. A
-// write that hangs in the kernel is no hanging of the engine: the Observer hears of it.
+// write that takes long in the kernel does not count as a hang: the Observer hears of it.
 //
 // # A bus that is held low
 //
