@@ -45,7 +45,7 @@ type Bus struct {
 
 	mu        sync.Mutex
 	shares    shares
-	refused   uint64 // requests and broadcasts, with ErrLimit
+	refused   uint64
 	begun     bool
 	beginning bool                 // Begin is sending what waits
 	waiting   []waiter             // until begun
@@ -159,7 +159,7 @@ func (b *Bus) enter(client *Client) (wait, error) {
 			return sendNow, nil
 		case ok:
 			return untilBegun, nil
-		case unsure && !client.await(b): // The client was identified just now.
+		case unsure && !client.await(b): // It was identified just now.
 			return b.enter(client)
 		case unsure:
 			behind = true

@@ -24,21 +24,20 @@ var (
 	unidentified = Process{PID: -1, UID: ^uint32(0)}
 )
 
-// Client is a connection of a program. Until Identify, its requests get places only as long
-// as the program with most places and all clients that are not identified have no more than
-// half of the bus together: no program gains by a new connection. Requests that get no
-// place wait for Identify.
+// Client is a connection of a program. Until Identify its requests take places of those
+// that are left if all that are not identified belonged to the program that has most: no
+// program gains by a new connection. Those that find none wait for Identify.
 type Client struct {
 	process atomic.Uint64 // packed; 0 until Identify
 
 	mu      sync.Mutex
-	waiting []*Bus // with requests that wait for Identify
+	waiting []*Bus // that have requests which wait for Identify
 }
 
 // identified marks a packed process that Identify has set.
 const identified = 1 << 31
 
-// Identify says which process the client is; only the first call counts. It sends the
+// Identify says which process the client is; what it says first holds. It sends the
 // requests that have waited for it.
 func (c *Client) Identify(p Process) {
 	if !c.process.CompareAndSwap(0, uint64(p.UID)<<32|identified|uint64(uint32(p.PID)&^identified)) {
@@ -53,8 +52,7 @@ func (c *Client) Identify(p Process) {
 	}
 }
 
-// await has a bus told when the client is identified. It returns false if the client is
-// identified already.
+// await has a bus told when the client is identified. It is false if that is so already.
 func (c *Client) await(b *Bus) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,8 +63,7 @@ func (c *Client) await(b *Bus) bool {
 	return true
 }
 
-// owner is the process whose places the client's requests take. A nil client is the daemon
-// itself.
+// owner is whose places the client's requests take. A nil client is the daemon itself.
 func (c *Client) owner() Process {
 	if c == nil {
 		return daemon
@@ -78,8 +75,7 @@ func (c *Client) owner() Process {
 	return Process{PID: int32(uint32(packed) &^ identified), UID: uint32(packed >> 32)}
 }
 
-// shares counts the places of a bus that each process and each user has. It is used with the
-// mutex of the bus held.
+// shares counts who has the places of a bus. It is used with the mutex of the bus held.
 type shares struct {
 	limit     int // of all
 	half      int // of a process, and of a user other than root
@@ -99,8 +95,8 @@ func newShares(limit int) shares {
 	}
 }
 
-// enter takes a place for a client, if there is one. With unsure there may be a place when
-// the client is identified.
+// enter takes a place for a client, if there is one. unsure: there may be one when the
+// client is identified.
 func (s *shares) enter(c *Client) (ok, unsure bool) {
 	for other := range s.unknown {
 		s.identify(other)
@@ -124,8 +120,8 @@ func (s *shares) enter(c *Client) (ok, unsure bool) {
 	return true, false
 }
 
-// most is how many places the program or user (other than root) with most places has if all
-// clients that are not identified belong to it.
+// most is how many places a program, or a user other than root, may have that has those of
+// all clients that are not identified.
 func (s *shares) most() int {
 	most := 0
 	for p, n := range s.processes {
