@@ -15,7 +15,7 @@ var (
 	// ErrLimit: the bus has as many calls in progress as it may have, or the program that
 	// calls has its share of them.
 	ErrLimit = fmt.Errorf("%w: too many calls in progress", ipmb.ErrBusy)
-	// ErrRemoved: the bus is on its way out.
+	// ErrRemoved: the bus is being removed.
 	ErrRemoved = fmt.Errorf("%w: the bus has been removed", ipmb.ErrClosed)
 )
 
@@ -36,7 +36,8 @@ type Config struct {
 	Ended func(req *ipmb.Request, res ipmi.Response, err error)
 }
 
-// Bus sends what its clients have for it. It holds that back, in order, until Begin.
+// Bus sends the requests and broadcasts of its clients. Until Begin it keeps them waiting,
+// in order.
 type Bus struct {
 	config Config
 	link   Link
@@ -48,17 +49,17 @@ type Bus struct {
 	begun     bool
 	beginning bool                 // Begin is sending what waits
 	waiting   []waiter             // until begun
-	unsure    map[*Client][]waiter // until their clients are identified; of no place yet
+	unsure    map[*Client][]waiter // until their clients are identified; they have no place yet
 	leaving   bool
-	drained   chan struct{} // closed when clients have nothing in progress; nil for nobody
+	drained   chan struct{} // closed when clients have nothing in progress; nil while no Drain waits
 }
 
 // waiter is a request or a broadcast that is to be sent later.
 type waiter interface {
 	// place notes that it has a place.
 	place()
-	// release sends it. It is called with the mutex of the bus held, and lets it go
-	// meanwhile.
+	// release sends it. It is called with the mutex of the bus held, and unlocks it
+	// while it sends.
 	release(b *Bus)
 	// End ends it instead. It is called without the mutex.
 	End(response ipmi.Response, err error)
@@ -136,7 +137,7 @@ func (b *Bus) admit(c *Call, req *ipmb.Request) (held bool, err error) {
 	return true, nil
 }
 
-// wait is what a request has to wait for.
+// wait says what a request has to wait for.
 type wait uint8
 
 const (
@@ -181,8 +182,8 @@ func (b *Bus) keep(client *Client, w waiter, wait wait) {
 	b.waiting = append(b.waiting, w)
 }
 
-// identified sends what has waited until its client was identified, as far as that has
-// places.
+// identified sends the requests that waited until their client was identified, as far as
+// there are places for them.
 func (b *Bus) identified(client *Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -204,7 +205,7 @@ func (b *Bus) identified(client *Client) {
 	delete(b.unsure, client)
 }
 
-// enterLate takes a place for what has waited until its client was identified.
+// enterLate takes a place for a request that waited until its client was identified.
 func (b *Bus) enterLate(client *Client) error {
 	if b.leaving {
 		return ErrRemoved
@@ -249,9 +250,9 @@ func (b *Bus) cancel(c *Call) {
 	}
 }
 
-// Begin sends what waits, and from then on what comes. It is to be called when the link
-// takes requests, and when it is known that it does not: the link refuses them then. It
-// may be called again.
+// Begin sends the requests that wait; later ones are sent at once. The owner of the bus
+// calls it when the link takes requests, and also when it knows that the link does not:
+// then the link refuses them. It may be called again.
 func (b *Bus) Begin() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -319,7 +320,7 @@ func (b *Bus) Counters() map[string]uint64 {
 	return map[string]uint64{"refused-over-limit": b.refused}
 }
 
-// Leave lets clients send no more: ErrRemoved.
+// Leave refuses further requests of clients: ErrRemoved.
 func (b *Bus) Leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -333,9 +334,9 @@ func (b *Bus) Leaving() bool {
 	return b.leaving
 }
 
-// Drain lets clients send no more and waits until what they have sent has ended, at most
-// until ctx ends. What the daemon itself sends goes on: requests that are being drained
-// may need it.
+// Drain refuses further requests of clients and waits until those that they have sent have
+// ended, at most until ctx ends. The daemon itself may still send: requests that are being
+// drained may need that.
 func (b *Bus) Drain(ctx context.Context) {
 	b.mu.Lock()
 	b.leaving = true

@@ -301,6 +301,32 @@ func TestDo(t *testing.T) {
 	})
 }
 
+// What is told of a request may use the bus, and send the next request: no lock is held.
+func TestCallbacksMayUseTheBus(t *testing.T) {
+	var b *Bus
+	use := func() { b.InProgress(); b.Counters(); b.Leaving() }
+	b = New(Config{Ended: func(*ipmb.Request, ipmi.Response, error) { use() }}, &recorder{})
+	ended := 0
+	var c *Call
+	send := func() {
+		req := request(ended)
+		if err := b.Send(c, &req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c = NewCall(new(Client), func(ipmi.Response, error) {
+		use()
+		if ended++; ended < 10 {
+			send()
+		}
+	})
+	send() // waits until the bus has begun
+	b.Begin()
+	if ended != 10 {
+		t.Errorf("%d requests have ended", ended)
+	}
+}
+
 func TestEndedIsToldOfEveryRequest(t *testing.T) {
 	var told []string
 	config := Config{Ended: func(req *ipmb.Request, res ipmi.Response, err error) {

@@ -7,27 +7,27 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Call is a request of a client on its way through a bus. It is sent time and again, on
-// any bus, but once at a time.
+// Call is a request of a client on its way through a bus. It can be sent again and again,
+// on any bus, but only when it is not on its way.
 type Call struct {
 	client   *Client
 	done     func(ipmi.Response, error)
 	accepted func()
-	wire     *ipmb.Call // what an engine knows of it
+	wire     *ipmb.Call // the engine's part of it
 
 	bus     *Bus         // of the last Send
-	request ipmb.Request // for Config.Ended, without data; with it while held
+	request ipmb.Request // for Config.Ended; it has data only while it is held
 
-	stage    stage // of the bus's mutex
+	stage    stage // guarded by the bus's mutex
 	placed   bool  // it has a place
 	unwanted bool  // cancelled while it was being released
 }
 
-// stage is where a call is that was sent.
+// stage says where a call is that was sent.
 type stage uint8
 
 const (
-	onLink    stage = iota // or nowhere
+	onLink    stage = iota // with the link, or not on its way
 	held                   // until the bus has begun, or the client is identified
 	releasing              // on its way to the link
 )
@@ -45,8 +45,9 @@ func NewCall(client *Client, done func(ipmi.Response, error)) *Call {
 // SetClient makes the call another client's. It is for a call that is not on its way.
 func (c *Call) SetClient(client *Client) { c.client = client }
 
-// OnAccepted has f called when the bus has taken a request, before done is; of a request
-// that the bus never takes it is not called. It is for a call that is not on its way.
+// OnAccepted has f called when the bus has taken a request. It is not called for a request
+// that the bus never takes. If the answer comes at the same moment, done may be called
+// first. Set f before the call is sent; a call with f is for one request only.
 func (c *Call) OnAccepted(f func()) {
 	c.accepted = f
 	c.wire.OnAccepted(f)
@@ -64,7 +65,7 @@ func (c *Call) Cancel() {
 	}
 }
 
-// End is for the link: how the request has ended.
+// End is called by the link when the request has ended.
 func (c *Call) End(response ipmi.Response, err error) {
 	b := c.bus
 	if b.config.Ended != nil {
@@ -100,7 +101,7 @@ func (c *Call) release(b *Bus) {
 	}
 }
 
-// note keeps of a request what Config.Ended is told.
+// note keeps the part of a request that Config.Ended is told.
 func (c *Call) note(req *ipmb.Request) {
 	c.request = *req
 	c.request.Data = nil

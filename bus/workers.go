@@ -13,15 +13,16 @@ import (
 // sequence numbers.
 const DefaultWorkers = ipmb.SequenceNumbers
 
-// Exchange sends a request and waits for the answer, as a driver does that has no other
-// way. It calls sent when the driver has the request; what comes next is sent then. Without
-// that, it is sent when Exchange returns.
+// Exchange sends a request by a driver and waits for the answer. It calls sent when the
+// driver has the request, so that the next request can be sent. If it does not call sent,
+// the next request is sent when Exchange returns.
 type Exchange func(ctx context.Context, req ipmb.Request, sent func()) (ipmi.Response, error)
 
-// Workers make the Send of a Link of an Exchange: requests enter the driver in the order
-// in which they were sent. A worker waits for each that the driver has; more than there
-// may be workers wait, and those with NoWait are ipmb.ErrBusy. A Call's OnAccepted is told
-// with the answer. What Exchange returns as Data belongs to the call.
+// Workers implement Send and Cancel of a Link by an Exchange: requests enter the driver in
+// the order in which they were sent. A worker, a goroutine, waits for each request that the
+// driver has. When all workers are taken further requests wait, and those with NoWait are
+// refused with ipmb.ErrBusy. A Call's OnAccepted is called with the answer. The Data that
+// Exchange returns belong to the call.
 type Workers struct {
 	exchange Exchange
 	limit    int
@@ -69,7 +70,8 @@ func (w *Workers) Send(c *Call, req *ipmb.Request) error {
 	return nil
 }
 
-// look gives the next request to a new worker, if it may enter the driver now.
+// look gives the next request to a new worker, if it may enter the driver now. It is called
+// with the mutex held.
 func (w *Workers) look() {
 	if w.sending || len(w.queue) == 0 || w.workers >= w.limit {
 		return
@@ -102,7 +104,7 @@ func (w *Workers) work(e *errand) {
 	e.call.End(response, err)
 }
 
-// forget ends what there is of an errand.
+// forget ends the context of an errand and drops it.
 func (w *Workers) forget(e *errand) {
 	e.cancel()
 	delete(w.present, e.call)
@@ -116,7 +118,7 @@ func (w *Workers) Cancel(c *Call) {
 		w.mu.Unlock()
 		return
 	}
-	e.cancel() // which a worker sees to, if one has it
+	e.cancel() // If a worker has the errand, it ends it.
 	waits := slices.Contains(w.queue, e)
 	if waits {
 		w.queue = slices.DeleteFunc(w.queue, func(other *errand) bool { return other == e })

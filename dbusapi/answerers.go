@@ -19,7 +19,7 @@ type answerers struct {
 func (a *answerers) add(ctx context.Context, name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	// Who leaves after this is found among the names.
+	// If the client leaves after this look, left finds its name.
 	if ctx.Err() != nil || len(a.names) >= maxAnswerers {
 		return
 	}

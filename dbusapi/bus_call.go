@@ -12,7 +12,7 @@ import (
 
 // busCall is a method call that sends to a bus, from when it is read until its reply
 // is written. It is used again for another call. The reading goroutine sends the
-// request, in order of arrival; whoever ends the request sends the reply.
+// request, in order of arrival; the goroutine that ends the request sends the reply.
 type busCall struct {
 	server  *Server
 	call    *bus.Call
@@ -23,13 +23,13 @@ type busCall struct {
 	reply   []byte
 
 	state atomic.Int32 // callWaits and so on
-	users atomic.Int32 // who will use it still: sender and reply
+	users atomic.Int32 // how many still use it: the goroutine that sends, and the reply
 
 	// Of callers.
 	caller         *caller
 	earlier, later *busCall // of the caller's
 	over           bool     // the request has ended
-	kept           bool     // somebody cancels it: it is not used again
+	kept           bool     // another goroutine cancels it: it is not used again
 }
 
 // States of a busCall. The goroutine that sends goes from one of the first three to
@@ -81,7 +81,7 @@ func (x *busCall) fail(err error) {
 	x.unuse()
 }
 
-// begin is why a call is not to be sent any more, if it is not.
+// begin begins to send a call. The error says that it was cancelled before.
 func (x *busCall) begin() error {
 	if !x.state.CompareAndSwap(callWaits, callStarts) {
 		return context.Canceled

@@ -14,13 +14,13 @@ import (
 type follower struct {
 	conn    *Conn
 	tell    func(Event)
-	changed chan struct{} // owner has
-	present bool          // service has the service's name, as far as was told
+	changed chan struct{} // wakes the follower: owner has changed
+	present bool          // service has the service's name, as far as tell was told
 
 	mu      sync.Mutex
-	heard   bool   // of a change
-	owner   string // unique name of who has the service's name; "" is nobody
-	service string // unique name of whom we are registered with
+	heard   bool   // a change of owner was heard of
+	owner   string // unique name of the program with the service's name; "" for none
+	service string // unique name of the ipmbd that we are registered with
 }
 
 // newFollower makes a follower that tells of ServiceStarted, when something has
@@ -48,7 +48,7 @@ func (f *follower) connect(ctx context.Context, c *Client, take func(*stream, *w
 	return nil
 }
 
-// find learns who ipmbd is.
+// find learns the unique name of ipmbd.
 func (f *follower) find(ctx context.Context, c *Client) error {
 	if err := f.conn.AddMatch(ctx, ownerRule); err != nil {
 		return clientError(err)
@@ -69,7 +69,7 @@ func (f *follower) find(ctx context.Context, c *Client) error {
 	return nil
 }
 
-// hearOwner takes a signal that tells who is ipmbd.
+// hearOwner takes a signal that tells which program has ipmbd's name.
 func (f *follower) hearOwner(s *dbus.Signal) bool {
 	var name, before, after string
 	if s.Sender != busName || s.Name != busInterface+".NameOwnerChanged" || dbus.Store(s.Body, &name, &before, &after) != nil {
@@ -85,7 +85,7 @@ func (f *follower) hearOwner(s *dbus.Signal) bool {
 	return true
 }
 
-// registered is whom we are registered with, "" before that.
+// registered is the unique name of the ipmbd that we are registered with, "" before that.
 func (f *follower) registered() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -130,8 +130,8 @@ func (f *follower) forget() {
 	f.service = ""
 }
 
-// unlessStopped is an error of a registration; nil when ipmbd stops, since who
-// comes next will be heard of.
+// unlessStopped is an error of a registration, or nil if the reason is that ipmbd stops:
+// the follower hears of the next one.
 func unlessStopped(err error) error {
 	for _, stopped := range [...]error{ErrNotRunning, ErrLeft, ErrUnavailable} {
 		if errors.Is(err, stopped) {

@@ -18,7 +18,7 @@ const leaving = time.Second
 
 // Serve has h answer the requests that match a pattern, until ctx ends (nil) or
 // the message bus is lost (ErrDisconnected). A registration that ipmbd refuses
-// is a *ServiceError; that of ErrNotAllowed names in its text who serves the
+// is a *ServiceError; the text of ErrNotAllowed names the program that serves the
 // requests.
 //
 // When ipmbd leaves the message bus, Serve waits until it is back and registers

@@ -17,30 +17,72 @@
 // execute; the library gets signals, and the replies to its own calls. What is sent,
 // the library's messages too, goes through one outbox, which never blocks a sender.
 //
-// A call that sends to a bus is sent by the reading goroutine itself, and whoever ends
-// the request writes the reply (bus_call.go). All other calls wait in the backlog of
+// The reading goroutine itself sends a call for a bus to that bus, and the goroutine that
+// ends the request writes the reply (bus_call.go). All other calls wait in the backlog of
 // their sender (backlog.go).
 //
 // # Promises
 //
-//  1. A call ends when its caller leaves the message bus.
-//     (TestCallsEndWhenTheirCallerLeaves, TestCallsToAnEngineEndWithTheirCaller)
-//  2. Nothing that a client sends stops or blocks the server: arguments of a
-//     wrong type are an error, malformed signals are counted and dropped, and
-//     calls beyond the limits of a sender or a bus are refused at once. Calls of
-//     more than 256 KiB are refused unread, and such signals dropped: of nobody more
-//     is kept in memory. (TestStreamSkipsWhatIsTooLong)
+// The names in parentheses are the tests that try to break a promise; those of the
+// package test/e2e are marked with e2e.
+//
+// Order:
+//
+//  1. The requests and broadcasts of one client go to a bus in the order of its
+//     calls, whichever methods it uses, also those that wait until the bus has begun. All
+//     other calls of a client are served in order, one at a time. Between the two kinds
+//     there is no order. (TestCallsOfAClientAreSentInOrder,
+//     TestBroadcastsOfAClientAreSentInOrder, TestCallsWaitUntilTheirBusHasBegun,
+//     TestOtherCallsOfAClientAreServedInOrder, e2e TestOrder)
+//  2. Requests of one interface reach the host daemon, each program with handlers and the
+//     clients that are shown them by signals in the order in which they came. Answers reach
+//     their requesters in the order in which the replies come.
+//     (TestHostDaemonGetsRequestsInOrder, TestServedRequestsAreInOrder,
+//     TestHostIPMIShowsRequestsInOrder, TestUnansweredRequestsEndInOrder)
 //  3. Signals leave in the order in which they were given, through a bounded
 //     queue; when it is full they are dropped and counted. The goroutine that gives
-//     them never waits.
-//  4. The text of an error tells the caller what to do and nothing of our
-//     inside; errors become names and numbers in one table each.
-//  5. Commands that carry secrets are in no signal but one to the program that
-//     answers the host's requests.
-//  6. When Close has returned, no call is in progress.
-//  7. What a program registers or subscribes to ends when it leaves the message
-//     bus: who asks for the same after that gets it.
-//  8. Programs that hang keep neither other programs' handlers from being called nor the
+//     them never waits. (TestSignalsLeaveInOrder, TestFullSignalQueueHoldsNobodyUp)
+//  4. Subscribers hear of events in the order in which these happened. Events for which
+//     the queue has no room wait, 25 at most; what comes then is dropped and counted.
+//     (TestManyEventsStayInOrder, TestEventsWaitForRoomInTheQueue)
+//
+// Once:
+//
+//  5. A call has exactly one reply. A call that wants none has none of any kind.
+//     (TestEachCallHasOneReply, TestNoReplyIsNone)
+//  6. Each request that comes in is answered once. The owner of a request answers it when
+//     its deadline has passed; a reply that comes after that is counted and reaches nobody.
+//     (TestSecondReplyAnswersNothing, TestHostRequestHasOneAnswer,
+//     TestSlowHostDaemonAnswersNobodyElse)
+//  7. A call ends when its caller leaves the message bus. A broadcast cannot be taken back.
+//     (TestCallsEndWhenTheirCallerLeaves, TestCallsToAnEngineEndWithTheirCaller)
+//  8. When Close has returned, no call is in progress.
+//     (TestCloseEndsCallsAndWaitsForThem, TestCloseEndsCallsThatWaitForTheirBus)
+//  9. What a program registers or subscribes to ends when it leaves the message
+//     bus. A program that asks for the same after that gets it.
+//     (TestProgramThatLeavesDuringItsRegistration, TestWhoNoLongerHearsOfEvents)
+//
+// Memory and shares:
+//
+//  10. Memory is bounded, whatever clients do. A reply counts as its call until it is being
+//     written. At most 128 calls of one sender and 2 MiB of all senders wait to be
+//     served; beyond that a call is refused with LimitsExceeded at once, and no sender
+//     takes more than it leaves. Replies to reads are made one after the other, each when
+//     the message bus has read most of the one before. Calls that wait for the same
+//     reply share it. While 1 MiB waits for the message bus no call is read. Calls of more
+//     than 256 KiB are refused unread, and such signals are dropped.
+//     (TestBacklogOfASenderIsBounded, TestBacklogsAreBounded,
+//     TestRepliesAreSharedByTheCallsBeforeThem, TestSharedRepliesAreFew,
+//     TestStreamSkipsWhatIsTooLong, e2e TestMemoryWhileAnybodyReads)
+//  11. No goroutine waits for the message bus to take a message, and no lock is held
+//     over a write. Messages leave whole, and those that one goroutine sends in order.
+//     (TestMessagesLeaveWholeAndInOrder, TestNobodyWaitsForAMessageBusThatDoesNotRead)
+//  12. Nothing that a client sends stops or blocks the server: arguments of a
+//     wrong type are an error, malformed signals are counted and dropped, and
+//     calls beyond the limits of a sender or a bus are refused at once.
+//     (TestWrongArgumentTypes, TestMalformedSignalsDoNothing, TestLimitOfASender,
+//     TestLimitOfABus, TestProgramsShareABus)
+//  13. Programs that hang keep neither other programs' handlers from being called nor the
 //     host daemon. A program has one call of its handlers in progress at first, one more
 //     with each answer, up to 16, and one again when a deadline passes without a reply. All
 //     have 64; a program that has a call gets another only while they have fewer than 44,
@@ -50,35 +92,15 @@
 //     calls to the host daemon, one interface has at most four times as many as are free.
 //     (TestPlacesThatHungProgramsTake, TestHangingProgramsLeaveAHealthyOneUnharmed,
 //     TestInterfacesShareAConnection)
-//  9. Subscribers hear of events in the order they happened. What cannot be sent
-//     waits, and is counted when too much does.
-//  10. Requests of one interface reach the host daemon, each program with handlers and the
-//     clients that are shown them by signals in the order in which they came, and each is
-//     answered once. Answers reach their requesters in the order in which the replies come.
-//     A request whose deadline has passed is answered by its owner; a reply that comes
-//     after that is counted and reaches nobody. (TestHostDaemonGetsRequestsInOrder,
-//     TestServedRequestsAreInOrder, TestHostIPMIShowsRequestsInOrder,
-//     TestSecondReplyAnswersNothing)
-//  11. The requests and broadcasts of one client go to a bus in the order of its
-//     calls, whichever methods it uses (TestCallsOfAClientAreSentInOrder,
-//     TestBroadcastsOfAClientAreSentInOrder), also those that wait until the bus has
-//     begun (TestCallsWaitUntilTheirBusHasBegun). Buses without an engine are an
-//     exception: an OpenIPMI device gets them in any order. All other calls of a client
-//     are served in order, one at a time (TestOtherCallsOfAClientAreServedInOrder).
-//     Between the two there is no order.
-//  12. A call has exactly one reply (TestEachCallHasOneReply). A call that wants none
-//     has none of any kind (TestNoReplyIsNone).
-//  13. No goroutine waits for the message bus to take a message, and no lock is held
-//     over a write. Messages leave whole, and those that one goroutine sends in order
-//     (TestMessagesLeaveWholeAndInOrder, TestNobodyWaitsForAMessageBusThatDoesNotRead).
-//  14. Memory is bounded, whoever calls. A reply counts as its call until it is being
-//     written. At most 128 calls of one sender and 2 MiB of all senders wait to be
-//     served; beyond that a call is refused with LimitsExceeded at once, and no sender
-//     takes more than it leaves (TestBacklogOfASenderIsBounded,
-//     TestBacklogsAreBounded). Replies to reads are made one after the other, each when
-//     the message bus has read most of the one before. Calls that wait for the same
-//     reply share it (TestRepliesAreSharedByTheCallsBeforeThem). While 1 MiB waits for
-//     the message bus no call is read.
+//
+// Secrets:
+//
+//  14. The text of an error tells the caller what to do and nothing of our
+//     inside; errors become names and numbers in one table each.
+//     (TestEveryErrorHasItsNameAndStatus, TestFailuresAreErrorsByName)
+//  15. Commands that carry secrets are in no signal but one to the program that
+//     answers the host's requests. (TestSecretsAreInNoSignal,
+//     TestHostIPMISecretsAreNotForEverybody)
 //
 // Sources: D-Bus specification 0.42; org.openbmc.Ipmb is as openbmc/ipmbbridge
 // serves it, xyz.openbmc_project.Ipmi.Server as openbmc/phosphor-host-ipmid,

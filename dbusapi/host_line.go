@@ -8,9 +8,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// hostLine is the requests of a host from the first one on whose receiver is looked for:
-// those behind it wait, so that requests are shown in their order. There are no more than
-// there are numbers.
+// hostLine keeps the order of a host's requests while the receiver of one of them, which
+// carries a secret, is looked for: the requests behind it wait in line. There are no more
+// of them than there are numbers.
 type hostLine struct {
 	host *HostIPMI
 

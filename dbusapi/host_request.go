@@ -8,9 +8,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// numberRests is for how long after its deadline the number of a request without an
-// answer is given to no other one, which a late answer would be taken for. At 4.5 s each,
-// 133 numbers rest.
+// numberRests is how long after its deadline the number of a request without an answer is
+// not given to another request: a late answer would be taken for that request's. If each
+// request takes 4.5 s, 133 numbers rest.
 const numberRests = 10 * time.Minute
 
 // errOtherRequest: an answer's number is that of a request which it does not fit.

@@ -6,10 +6,9 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// maxMessage is the longest call or signal that is read, in bytes: of all that is
-// said to us only configurations and registrations are longer than a frame. The
-// message bus lets pass 32 MiB and more, of whoever may look, too, and of any number
-// at once.
+// maxMessage is the longest call or signal that is read, in bytes. Of the messages to us
+// only configurations and registrations are longer than a frame, while the message bus
+// passes on 32 MiB and more, any number of them at once, and from anybody who may look.
 const maxMessage = 256 << 10
 
 // tooLong reports whether a message is to be skipped. A reply is to a call of ours.

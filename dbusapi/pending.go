@@ -15,8 +15,8 @@ const (
 	// whose deadline has passed and that are not replied to yet. The system bus lets a
 	// connection wait for 128 replies (dbus-daemon, max_replies_per_connection).
 	maxExecutes = 100
-	// reserved is how many more there may be of registered handlers, so that a host daemon
-	// that hangs leaves room for them.
+	// reserved is how many more calls of registered handlers there may be, so that a host
+	// daemon that hangs leaves room for them.
 	reserved = 20
 	// shareOfFree limits the calls of one interface to that many times the places that
 	// are free: an interface alone has 80 of the 100, two have 44 each, 16 have 6 each,
@@ -71,8 +71,8 @@ func (p *pending) add(serial uint32, call awaited, iface string) error {
 	return nil
 }
 
-// addLookup waits for the reply to a call that has a place beside those of add. It is
-// false when the connection is lost.
+// addLookup waits for the reply to a call that has a place in addition to those of add. It
+// returns false when the connection is lost.
 func (p *pending) addLookup(serial uint32, call awaited) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

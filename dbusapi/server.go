@@ -207,9 +207,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// Pulse returns when those who read the connections have gone on; where one hangs,
-// so does it, until ctx ends or the connection does. A message bus that reads or
-// writes no more makes nobody hang.
+// Pulse returns when each goroutine that reads a connection waits for the message bus. If
+// one hangs, Pulse returns when ctx or the connection ends. A message bus that reads or
+// writes no more makes none of them hang.
 func (s *Server) Pulse(ctx context.Context) {
 	_ = s.names.each(func(conn *Conn, _ string) error {
 		over, cancel := context.WithCancel(conn.Context())

@@ -13,7 +13,7 @@ const (
 
 // take serves the method calls that come by a connection to its objects. The function
 // is called by the reading goroutine for each call, in order of arrival, and does not
-// block. Only a call that does not say who it is from is left to the D-Bus library.
+// block. Only a call without a sender is left to the D-Bus library.
 func (s *Server) take(objects *objects) func(*stream, *wireMessage) bool {
 	return func(from *stream, m *wireMessage) bool {
 		if len(m.sender) > 0 {
@@ -118,7 +118,7 @@ func (s *Server) call(c *waitingCall, sender string, method *boundMethod) ([]any
 	return method.serve(s.callers.contextOf(caller), &call{server: s, object: method.object, sender: sender, args: args})
 }
 
-// args is the arguments of a call.
+// args reads the arguments of a call.
 func (c *waitingCall) args(method *boundMethod) ([]any, error) {
 	if method.in == "" {
 		return nil, nil

@@ -11,7 +11,7 @@
 // A frame is a whole one, from the responder's address to the last checksum. The
 // requester's address, LUN and sequence number are the client's own business:
 // they come back in the response, in which only the number tells requests apart.
-// Two requests with the same one are both answered. On the bus the daemon puts
+// Two requests with the same number are both answered. On the bus the daemon puts
 // in its own address and a number of its own, and sends again what is lost.
 //
 // The status is that of sendRequest of org.openbmc.Ipmb, ipmb.Status: 0 answered,
@@ -21,18 +21,28 @@
 //
 // # Promises
 //
-//  1. Each packet of a client is answered by one packet, once, unless the client
-//     has gone, or is hung up on. One that ends its sending (shutdown(2)) has gone.
-//  2. Nothing a client sends or does not read stops or blocks other clients or a
-//     bus. One that has left 1024 answers unread, beside what its socket holds, and
-//     sends another request is hung up on.
-//  3. When a client goes, its requests end.
-//  4. Nothing is allocated for a request, once as many have been in flight.
-//  5. Run starts two goroutines for each client; when it has returned none is
-//     left. A Client has one for each of its connections, 4 at most, until Close.
-//  6. A Client never takes one request's answer or failure for another's.
-//  7. The requests of a connection enter their bus in the order in which the client sent
-//     them, and their answers are written in the order in which the bus delivered them
-//     (TestBurstsKeepTheirOrder).
-//  8. Idle clients keep nobody out: see Config.MaxClients (TestPlaces).
+// The names in parentheses are the tests that try to break a promise.
+//
+//  1. Once: each packet of a client is answered by one packet, unless the client has gone
+//     or the server hangs up on it. A client that ends its sending (shutdown(2)) has gone.
+//     (TestStorm, TestNumbersMayBeUsedTwice)
+//  2. Order: the requests of a connection enter their bus in the order in which the client
+//     sent them. Their answers and failures are written in the order in which the bus
+//     delivered them. (TestBurstsKeepTheirOrder, TestFailuresKeepTheirPlace)
+//  3. Nothing that a client sends or does not read stops or blocks other clients or a bus.
+//     The server hangs up on a client that leaves 1024 answers unread, beside those that
+//     its socket holds, and sends another request. (TestClientThatDoesNotReadIsCutOff,
+//     TestClientThatReadsLateGetsAll)
+//  4. Memory: a connection has at most Config.MaxCalls requests in progress and 1024
+//     answers unread. Its memory for requests is used again: a request allocates nothing
+//     once as many have been in flight. (TestRequestsInProgressAreLimited,
+//     TestRequestAllocatesNothing, TestPacketsGiveBackMemory)
+//  5. Idle clients keep nobody out: see Config.MaxClients. (TestPlaces,
+//     TestBusyClientsKeepTheirPlaces, TestLongestIdleClientIsReplaced)
+//  6. When a client goes, its requests end. (TestRequestsEndWithTheirClient)
+//  7. Run has two goroutines for each client; when it has returned none is left. A Client
+//     has one for each of its connections, 4 at most, until Close. (TestMain looks for
+//     goroutines that are left.)
+//  8. A Client never takes one request's answer or failure for another's. (TestClient,
+//     TestClientTellsFailuresApart)
 package frames

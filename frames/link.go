@@ -82,7 +82,8 @@ func (l *link) read() {
 	}
 }
 
-// answered takes an answer; false: it is none, as nothing is at the end.
+// answered takes an answer. It returns false for a packet that is none, as the empty one at
+// the end of the connection.
 func (l *link) answered(packet []byte) bool {
 	if len(packet) < answerHead {
 		return false
@@ -96,7 +97,7 @@ func (l *link) answered(packet []byte) bool {
 	return l.responded(index, frame)
 }
 
-// responded ends a request with its response; false: it is nobody's.
+// responded ends a request with its response. It returns false if no request has it.
 func (l *link) responded(index uint8, b []byte) bool {
 	f, err := ipmb.Decode(b)
 	if err != nil {
@@ -112,7 +113,7 @@ func (l *link) responded(index uint8, b []byte) bool {
 	return true
 }
 
-// failed ends the request whose frame begins with head; false: there is none.
+// failed ends the request whose frame begins with head. It returns false if there is none.
 func (l *link) failed(index uint8, status ipmb.Status, head []byte) bool {
 	if len(head) != headBytes {
 		return false

@@ -12,28 +12,27 @@ import (
 	"ipmbd/ipmi"
 )
 
-// maxUnread is how many answers a client may leave unread, beside those that its
-// socket has room for.
+// maxUnread is how many answers a client may leave unread, in addition to those that its
+// socket holds.
 const maxUnread = 1024
 
 // peer is a client at the other end. One goroutine reads its requests and starts
-// them. Whoever brings an answer writes it, as far as the socket has room; what
-// has none is left to a second goroutine, which waits for it. The first way saves
-// the change to another goroutine, which costs more than all else that is done
-// here.
+// them. The goroutine that brings an answer writes it, as far as the socket has room; a
+// second goroutine of the peer waits for room and writes the rest. Writing at once saves
+// the change to another goroutine, which costs more than all else that is done here.
 //
-// The mutex is held while no bus is used and nothing is written.
+// The mutex is never held while a bus is used or answers are written.
 type peer struct {
 	server *Server
 	who    Peer
-	client bus.Client // which it is to the buses
+	client bus.Client // the same client, as the buses know it
 	conn   *net.UnixConn
 	raw    syscall.RawConn
 
-	used     atomic.Uint64 // how many requests the server had with its last one
-	replaced atomic.Bool   // its place is another client's
+	used     atomic.Uint64 // the server's count of requests at its last one
+	replaced atomic.Bool   // another client has got its place
 
-	// Of the reader alone.
+	// Used by the reader alone.
 	buffer    []byte // one byte longer than the longest packet
 	exchanges []*exchange
 
@@ -43,10 +42,10 @@ type peer struct {
 	answers packets // to be written
 	owed    int     // packets that were read and whose answer was not written
 	gone    bool
-	settled chan struct{} // closed when nothing is owed; nil for nobody
+	settled chan struct{} // closed when nothing is owed; nil while no drain waits
 	busy    bool          // the writer is in use
-	waiting bool          // by the goroutine that waits for room
-	writer  writer        // of whoever has set busy
+	waiting bool          // the goroutine that waits for room uses it
+	writer  writer        // used by the goroutine that has set busy
 }
 
 func newPeer(s *Server, conn *net.UnixConn) (*peer, error) {
@@ -123,7 +122,7 @@ func (p *peer) read() error {
 	return cause
 }
 
-// take starts the request in a packet, or answers why not.
+// take starts the request in a packet, or refuses it.
 func (p *peer) take(packet []byte) error {
 	index, frame, status := parseRequest(packet)
 	var to *bus.Bus
@@ -208,8 +207,8 @@ func (p *peer) release(x *exchange) {
 	}
 }
 
-// unlockAndWrite lets the mutex go and writes the answers, unless somebody is writing,
-// who will see to them.
+// unlockAndWrite unlocks the mutex and writes the answers, unless another goroutine is
+// writing, which then writes these too.
 func (p *peer) unlockAndWrite() {
 	first := p.begins()
 	p.mu.Unlock()
@@ -218,8 +217,8 @@ func (p *peer) unlockAndWrite() {
 	}
 }
 
-// begins takes the writer and the answers to be written. false: somebody has it,
-// and will see to them.
+// begins takes the writer and the answers to be written. It returns false if another
+// goroutine has the writer, which then writes these too.
 func (p *peer) begins() bool {
 	if p.busy {
 		return false
@@ -253,7 +252,8 @@ func (p *peer) written() bool {
 	return p.answers.len() == 0 || !p.begins()
 }
 
-// writePatiently writes what it is left until the client has gone.
+// writePatiently writes the answers for which the socket had no room, until the client has
+// gone.
 func (p *peer) writePatiently() {
 	for p.waits() {
 		if p.writer.writeAll() != nil {
@@ -266,7 +266,7 @@ func (p *peer) writePatiently() {
 	}
 }
 
-// waits waits for something to be written; false: the client has gone.
+// waits waits for something to be written. It returns false if the client has gone.
 func (p *peer) waits() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -276,7 +276,7 @@ func (p *peer) waits() bool {
 	return !p.gone
 }
 
-// settle tells who waits for it that nothing is owed to the client any more.
+// settle ends the wait of drain: nothing is owed to the client any more.
 func (p *peer) settle() {
 	if p.settled != nil {
 		close(p.settled)

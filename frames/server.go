@@ -16,19 +16,19 @@ import (
 // Config describes a Server. The zero value of every field but Bus is its
 // default.
 type Config struct {
-	// Bus finds a bus by its index, for each request anew; nil: there is none.
+	// Bus finds a bus by its index, for each request anew. It returns nil for none.
 	Bus func(index uint8) *bus.Bus
 	// MaxClients is how many clients there may be, 0 is 64, and MaxPerProcess how many of
 	// one process, 0 is 16. A user other than root may have half of MaxClients. Beyond
 	// MaxClients, or half of them, a client takes the place of an idle one of a user, or a
-	// program of the same user, that has more; root takes one from any other user. Who
-	// finds no place is hung up on.
+	// program of the same user, that has more; root takes one from any other user. The
+	// server hangs up on a client that finds no place.
 	MaxClients, MaxPerProcess int
 	// MaxCalls is how many requests of a client may be in progress; more have
 	// ipmb.StatusBusy. 0 is 128.
 	MaxCalls int
-	// HungUp is told whom the Server has hung up on, and why: ErrTooMany, ErrReplaced or
-	// ErrUnread. It must not block; nil for nobody.
+	// HungUp is told of each client on which the Server has hung up, and why: ErrTooMany,
+	// ErrReplaced or ErrUnread. It must not block; nil for nobody.
 	HungUp func(who Peer, why error)
 }
 
@@ -91,8 +91,8 @@ func setDefault(field *int, value int) {
 	}
 }
 
-// Run serves those who connect to a SOCK_SEQPACKET socket until ctx ends, hangs up
-// on them and closes the socket. It is called once.
+// Run serves the clients that connect to a SOCK_SEQPACKET socket until ctx ends, then hangs
+// up on them and closes the socket. It is called once.
 func (s *Server) Run(ctx context.Context, listener *net.UnixListener) {
 	s.mu.Lock()
 	s.listener = listener
@@ -185,8 +185,8 @@ func (s *Server) close() {
 	}
 }
 
-// shut lets no more clients in, and returns those that there are. closing: who
-// has got in meanwhile is hung up on.
+// shut lets no more clients in, and returns those that there are. With closing, admit
+// refuses clients that had connected before.
 func (s *Server) shut(closing bool) []*peer {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,9 +26,9 @@ func (c *counters) request(status ipmb.Status) uint64 {
 	return n
 }
 
-// Statistics is the counters by name: clients served, refused, replaced
-// and cut off, and requests: all, those that were none, and those beyond a client's limit or at a
-// stop. How those sent have ended is in the statistics of their bus.
+// Statistics is the counters by name: clients served, refused, replaced and cut off;
+// packets, those that were no requests, and requests refused over a client's limit or at a
+// stop. The statistics of a bus say how the requests ended that were sent there.
 func (s *Server) Statistics() map[string]uint64 {
 	c := &s.counters
 	return map[string]uint64{

@@ -23,12 +23,12 @@ import (
 //   - A read transfer from the bus makes the driver queue the frame before it
 //     once more: the end of any transfer does.
 //   - A write returns what the adapter said, EAGAIN for lost arbitration among
-//     it, and blocks for the whole transfer in spite of O_NONBLOCK. Whether a
-//     NACK was that of the address byte is known of some adapters only.
+//     it, and blocks for the whole transfer in spite of O_NONBLOCK. Only some
+//     adapters tell a NACK of the address byte from others.
 type device struct {
 	path string
 	file *chardev.Device
-	// tellsAddress: the adapter has ENXIO for a NACK of the address byte alone.
+	// tellsAddress: the adapter returns ENXIO for a NACK of the address byte alone.
 	tellsAddress bool
 	drain        *drain
 	write        func(fd int, b []byte) (int, error)
@@ -117,9 +117,9 @@ func controlError(op, path string, err error) error {
 }
 
 // transferError is what an error of the adapter's says of the bus. The errnos
-// are those of Documentation/i2c/fault-codes.rst and of the adapters' drivers. Of
-// an adapter that does not tell the address byte from others, ENXIO is
-// any byte's, and so is EREMOTEIO of every adapter.
+// are those of Documentation/i2c/fault-codes.rst and of the adapters' drivers. An
+// adapter that does not tell the address byte from others returns ENXIO for any byte;
+// EREMOTEIO of every adapter may be that of any byte.
 func transferError(err error, tellsAddress bool) error {
 	switch err {
 	case unix.EAGAIN:

@@ -8,9 +8,10 @@
 // # Promises
 //
 //  1. Open functions touch the system; New functions do not.
-//  2. ReadFrames is called from one goroutine at a time, WriteFrame and
-//     TryWriteFrame from one, which may be another. Close may be called from any, ends a blocked ReadFrames with
-//     ErrClosed, and waits for nothing but a WriteFrame that is in the kernel.
+//  2. ReadFrames may be called from one goroutine at a time, and WriteFrame and
+//     TryWriteFrame from one at a time, which may be another. Close may be called from
+//     any. It ends a blocked ReadFrames with ErrClosed, and waits for nothing but a
+//     WriteFrame that is in the kernel.
 //  3. Frames are delivered in the order in which the bus carried them, as far
 //     as the kernel's queue allows.
 //  4. An error of a Transport matches, with errors.Is, at most one of
@@ -30,10 +31,10 @@
 // not. What is known of a NACK:
 //
 //   - ipmb-dev, ipmb-device and slave-mqueue return the errno of the I2C adapter.
-//     The adapters of Aspeed (i2c-aspeed.c) and on GPIO lines (i2c-gpio.c) have
+//     The adapters of Aspeed (i2c-aspeed.c) and on GPIO lines (i2c-gpio.c) return
 //     ENXIO for the address byte alone, and EIO for a later one, which is
-//     ErrStuck. Of the other adapters many have ENXIO or EREMOTEIO for both:
-//     of these a NACK is ErrNotAcknowledged, and proves nothing.
+//     ErrStuck. Many other adapters return ENXIO or EREMOTEIO for both: a NACK of
+//     theirs is ErrNotAcknowledged, and proves nothing.
 //   - ipmb-device with the switch IgnoreNACK reports no NACK at all.
 //   - A socket knows no NACK. A Bus, and the faults of an Injector, have that of
 //     the address byte only.

@@ -159,8 +159,8 @@ func (i *Injector) cancel(f *lateFrame) {
 	}
 }
 
-// sendLate sends a late frame unless it was sent or the injector closed. Who
-// wrote the frame has been told that the bus took it, so its fate is nobody's.
+// sendLate sends a late frame unless it was sent or the injector closed. The writer
+// of the frame was told that the bus took it, so nobody is told of an error.
 func (i *Injector) sendLate(f *lateFrame) {
 	i.mu.Lock()
 	_, waits := i.late[f]

@@ -153,8 +153,8 @@ func (d *ipmbDevice) set(state *bool, on bool, op string, number uint8) error {
 	return nil
 }
 
-// setAll sets both switches, as who had the device before may have left them
-// either way.
+// setAll sets both switches, since the program that had the device before may have
+// left them either way.
 func (d *ipmbDevice) setAll(switches Switches) {
 	var warnings []string
 	for _, err := range []error{

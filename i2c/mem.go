@@ -24,7 +24,7 @@ type Bus struct {
 	nodes [128]atomic.Pointer[memNode] // by addr7
 }
 
-// memNode is whoever has an address on a Bus.
+// memNode is a node that has an address on a Bus.
 type memNode struct{ receive func(frame []byte) }
 
 // NewBus makes a bus without nodes.
@@ -45,7 +45,7 @@ func (b *Bus) Attach(addr uint8) (Transport, error) {
 }
 
 // Respond makes a function the node at an address. It is called with each
-// frame in the goroutine of whoever writes it, so calls may overlap; the frame
+// frame in the goroutine that writes it, so calls may overlap; the frame
 // is valid until it returns. reply sends a frame from the node, then or at any
 // time later, from any goroutine; what nobody acknowledges is lost. An address
 // that is odd, 00h or taken is an error.
@@ -66,7 +66,7 @@ func (b *Bus) join(addr uint8, n *memNode) error {
 	return nil
 }
 
-// send carries a frame from one node to whoever it is for.
+// send carries a frame from one node to its destination.
 func (b *Bus) send(from *memNode, frame []byte) error {
 	if err := checkLength(frame, memMaxFrame); err != nil {
 		return err

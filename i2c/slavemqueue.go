@@ -38,7 +38,7 @@ type slaveMqueue struct {
 	adapterPath string
 	adapter     *os.File
 	closing     sync.Once
-	// tellsAddress: the adapter has ENXIO for a NACK of the address byte alone.
+	// tellsAddress: the adapter returns ENXIO for a NACK of the address byte alone.
 	tellsAddress bool
 
 	drain *drain

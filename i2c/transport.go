@@ -78,7 +78,7 @@ type Limits struct {
 	GeneralCall bool
 	// CopyTime is how long after a frame a copy of it may arrive: a node on I2C
 	// that has missed the acknowledgement of its frame writes it again. 0 is
-	// DefaultCopyTime, NoCopies is that each frame arrives once.
+	// DefaultCopyTime; NoCopies means that each frame arrives once.
 	CopyTime time.Duration
 }
 
@@ -98,10 +98,10 @@ func (l Limits) Copies() time.Duration {
 	return max(l.CopyTime, 0)
 }
 
-// DirectWriter is a Transport whose writes need no wait as a rule, as those to a socket.
+// DirectWriter is a Transport whose writes need no wait as a rule: a socket, for example.
 type DirectWriter interface {
-	// TryWriteFrame sends one frame if it can be sent at once, and reports whether it was,
-	// or has failed. One that was not is to be sent by WriteFrame, before all others.
+	// TryWriteFrame sends one frame if that needs no wait. It returns true when the frame
+	// was sent or has failed. Else the caller sends it by WriteFrame before all others.
 	TryWriteFrame(frame []byte) (done bool, err error)
 }
 

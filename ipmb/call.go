@@ -21,8 +21,8 @@ const (
 	stateEnded
 )
 
-// Call is a request on its way. That of Start is one request; one of NewCall is
-// sent time and again.
+// Call is a request on its way. A Call of Start is one request; a Call of NewCall can be
+// sent again and again.
 type Call struct {
 	engine       *Engine
 	responder    *responder
@@ -33,7 +33,7 @@ type Call struct {
 	requesterLUN ipmi.LUN
 	source       ipmi.Address // our address in the frame
 	frame        []byte       // what is written; assign puts the number in
-	header       int          // where the frame begins: 1 behind a general call
+	header       int          // where the frame begins: at 1 in a general call, else at 0
 
 	state    callState
 	sequence uint8
@@ -54,8 +54,8 @@ type Call struct {
 	detach   func() bool                // from the context of Start
 }
 
-// token tells of an event once and for all: it is there or not, and who looks
-// at it puts it back.
+// token tells any number of waiters that an event has happened: it is in the channel from
+// then on, and each waiter puts it back for the next one.
 type token chan struct{}
 
 func (t token) set() {
@@ -83,9 +83,9 @@ func NewCall(done func(ipmi.Response, error)) *Call {
 	return c
 }
 
-// OnAccepted has f called when the bus has taken a request; of a request that the bus never
-// takes it is not called. Where the answer comes at the same moment, done may be called
-// first. It is for a call that is not on its way, and such a call is sent once.
+// OnAccepted has f called when the bus has taken a request. It is not called for a request
+// that the bus never takes. If the answer comes at the same moment, done may be called
+// first. Set f before the call is sent; a call with f is for one request only.
 func (c *Call) OnAccepted(f func()) { c.accepted = f }
 
 // accept notes that the bus has taken the request.
@@ -169,8 +169,8 @@ func (c *Call) Answer() (ipmi.Response, error) {
 // Address is our own address in the request, to which the answer comes.
 func (c *Call) Address() ipmi.Address { return c.source }
 
-// start puts a call on its way. An error means that it never was; unwanted is why
-// its caller wants it no more, nil as a rule.
+// start puts a call on its way. An error means that the request was never sent. unwanted
+// is the error of the caller's context, nil as a rule.
 func (e *Engine) start(c *Call, req *Request, unwanted error) error {
 	err := req.Check()
 	if err == nil {
@@ -270,9 +270,8 @@ func (e *Engine) enqueue(c *Call) {
 	e.outbox.addCall(c)
 }
 
-// wait puts c in line for a number. A call that is not to wait stands in line
-// for no longer than a number rests, anew after a copy, and only if there is one
-// for it.
+// wait puts c in line for a number. A call with NoWait waits only if a number that rests
+// will be free for it, and only for twice the rest: a copy makes the rest begin anew.
 func (e *Engine) wait(r *responder, c *Call, noWait bool) error {
 	patience := c.policy.Duration()
 	if noWait {
@@ -362,8 +361,8 @@ func (e *Engine) cancel(c *Call, cause error) {
 	}
 }
 
-// end ends a call. What it waits in lets go of it; its number is given back
-// now, or when its write returns.
+// end ends a call, and takes it out of the queue in which it waits. Its number is given
+// back now, or when its write returns.
 func (e *Engine) end(c *Call, err error, now time.Duration) {
 	r, state := c.responder, c.state
 	c.state = stateEnded
@@ -394,8 +393,8 @@ func (e *Engine) end(c *Call, err error, now time.Duration) {
 	}
 }
 
-// endAll ends the calls to r that which picks. Those that wait for a number go
-// first, so that none gets one on the way.
+// endAll ends the calls to r for which the function which returns true. Calls that wait
+// for a number end first, so that none of them gets a number that another one gives back.
 func (e *Engine) endAll(r *responder, which func(*Call) bool, err error) {
 	now := e.now()
 	for _, c := range append([]*Call(nil), r.waiting...) {

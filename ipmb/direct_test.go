@@ -220,6 +220,50 @@ func TestCallbacks(t *testing.T) {
 	})
 }
 
+// Answers reach the calls in the order in which the bus delivers them, whichever the order
+// of the requests.
+func TestAnswersReachCallsInOrder(t *testing.T) {
+	story(t, "the later a call is sent, the sooner it is answered", ipmb.Config{}, func(t *testing.T, w *world) {
+		const calls = 16
+		var ended, want []int
+		for i := range calls {
+			to := ipmi.Address(0x40 + 2*i)
+			w.place(to, late(time.Duration(calls-i)*10*ms))
+			req := ask(to, cmdA)
+			call := ipmb.NewCall(func(_ ipmi.Response, err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				ended = append(ended, i)
+			})
+			if err := w.engine.Send(call, &req); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, calls-1-i)
+		}
+		w.until(time.Second)
+		if !slices.Equal(ended, want) {
+			t.Errorf("ended in the order %v", ended)
+		}
+	})
+}
+
+// A caller may use the memory of a request's data anew as soon as the call is on its way.
+func TestDataOfACallIsNotKept(t *testing.T) {
+	story(t, "the request is sent six times", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.place(me, silent)
+		req := numbered(7)
+		if err := w.engine.Send(ipmb.NewCall(func(ipmi.Response, error) {}), &req); err != nil {
+			t.Fatal(err)
+		}
+		req.Data[0] = 8
+		w.until(2 * time.Second)
+		if data := w.dataOf(me); !slices.Equal(data, []int{7, 7, 7, 7, 7, 7}) {
+			t.Errorf("sent %v", data)
+		}
+	})
+}
+
 // The handler has requests in the order in which they came, whatever it does with them.
 func TestRequestsAreServedInOrder(t *testing.T) {
 	var served []int

@@ -3,77 +3,138 @@
 // message model of package ipmi and the contract of package i2c, nothing else.
 //
 // An Engine does not open devices. Run gives it a transport and lasts as long
-// as the transport does; sequence numbers, holds and the table of duplicates
-// outlive it, so that an answer that is late by one reopening of the device
-// still reaches nobody.
+// as the transport does. Sequence numbers, holds and the table of duplicates
+// outlive Run, so that an answer which arrives after the device was opened
+// again still reaches no other call.
 //
 // # Promises
 //
-//  1. A call ends exactly once, with an answer or one of the package's errors.
-//     Another call's answer is never it, within the bounds below. A call is
-//     refused with ErrBusy rather than given a number under which an answer to
-//     another call may come, and Request.NoWait changes nothing about that.
+// The names in parentheses are the tests that try to break a promise.
+//
+//  1. A call ends exactly once, with its own answer or with an error of errors.go.
+//     It never ends with another call's answer, within the bounds below. The engine
+//     refuses a call with ErrBusy rather than give it a number under which an answer
+//     to another call may arrive, with and without Request.NoWait. (TestModel,
+//     TestCopies, TestCopiesAcrossReopening, TestCopiesWithoutRests,
+//     TestFailedWriteThatWasDelivered, TestShortTimeouts, TestBroadcastAnswer)
 //  2. A request with an effect runs once, however often its frame comes: see
-//     Repeats. A request that its handler defers is answered by Respond, once, or
-//     C3h in its time.
-//  3. Nothing a peer sends stops, blocks or crashes the engine: what is not
-//     valid is dropped and counted.
-//  4. Frames leave one at a time: answers before requests, but never more than
-//     four answers in a row while a request waits; responders take turns.
-//  5. Only Run starts goroutines; when it has returned none is left.
-//     The end of a context given to Start is waited for by package context.
-//  6. Data handed to a call is not kept after it returns; data in a Response
-//     belongs to the caller. A Frame that an Observer is shown is valid until
-//     the method returns, and so is the Response that a Call of NewCall tells of.
+//     Repeats. (TestRepeatsRunOnce, TestStormOfRequesters)
+//  3. Each request that the engine hands to the handler has one answer: the handler's,
+//     the one of Respond if the handler has deferred the request, or C3h at the
+//     deadline. A later answer is counted and reaches nobody. While the engine runs on
+//     no transport, answers are kept for the requester's repeat. (TestServeSlowHandler,
+//     TestDeferred, TestDeferredOverALongOutage, TestOneAnswerWithoutAWindow)
+//  4. The handler gets requests in the order in which the bus delivered them. The
+//     goroutine that reads the bus calls it, for one request after the other, so the
+//     handler must not block; it may answer later, from any goroutine.
+//     (TestRequestsAreServedInOrder)
+//  5. Calls to one responder are written in the order in which they were sent, as far
+//     as none waits for a number. Calls that end reach their callers in the order in
+//     which the bus delivered the answers. The engine holds no lock while it calls a
+//     handler, a callback or the observer, so that each of them may use the engine.
+//     (TestDirectWrites, TestAnswersReachCallsInOrder, TestCallbacks, TestWaiting)
+//  6. Frames leave one at a time. Answers go before requests, but never more than
+//     four answers in a row while a request waits; responders take turns. An answer
+//     that is written again goes before all others. (TestWriter, TestRepeatOfAnAnswer)
+//  7. Nothing a peer sends stops, blocks or crashes the engine: what is not
+//     valid is dropped and counted. (FuzzEngineInput, TestNoiseDoesNoHarm,
+//     TestFramesThatAreNotValid)
+//  8. A bus that carries nothing holds up no call for long: see A bus that is held
+//     low. (TestHeldLow, TestStall, TestStallHoldsNobody)
+//  9. Run has four goroutines, its caller's among them, and none is left when it has
+//     returned. A message costs no goroutine, timer or context; only Start has package
+//     context watch the end of its context. Engine.Send allocates nothing.
+//     (TestRun, TestSendAllocatesNothing)
+//  10. Memory is bounded: by the calls that are in progress, by 64 requests in
+//     handlers and 256 answers that wait for the bus (the defaults of Config), and by
+//     256 answers kept for each requester address. (TestDuplicateTableIsBounded,
+//     TestDeferredAreBounded, TestServeLimits)
+//  11. Data handed to a call is not kept after it returns. The data of a Response that
+//     Do, Call.Answer or Decode returns belong to the caller, or to the buffer decoded.
+//     Data handed to a callback or to an Observer are valid until that returns.
+//     (TestDataOfACallIsNotKept)
+//
+// # Goroutines and writes
+//
+// Of the goroutines of Run one reads and calls the handler, one writes, one watches
+// the deadlines, and one waits for the end of the context. The goroutine that reads an
+// answer calls the callback of its call.
+//
+// On a transport that is an i2c.DirectWriter, a socket for example, the goroutine that
+// brings a request or an answer also writes it, unless another goroutine is writing. A
+// write that would have to wait is left to the goroutine that writes, and so is the rest
+// when one goroutine has written 64 frames in a row. The frames to a kernel's device are
+// always written by the goroutine that writes.
+//
+// Pulse returns as soon as the lock can be had and the goroutines that read, write and
+// watch the deadlines each wait for something. If one of them hangs, in a handler or in
+// a callback for example, Pulse does not return (TestPulse). It wakes none of them. A
+// write that takes long in the kernel does not count as a hang: the Observer hears of it.
+//
+// # A bus that is held low
+//
+// Each write to such a bus takes the adapter's time, 1 s as a rule, and fails. When
+// nothing but failures has come for 2 s (StallTime):
+//
+//   - Calls that were never transmitted end with ErrStuck. Calls that were transmitted
+//     go on: the responder may have the request.
+//   - New calls, broadcasts and responses of Respond are refused with ErrStuck, but for
+//     one a second, which is written to probe the bus.
+//   - The first write that succeeds ends that. A write that is not acknowledged, and one
+//     that loses the arbitration, show that the bus works and count as a success.
+//
+// The same holds while a single write is in the kernel for longer than 2 s, but no other
+// write can probe the bus then.
 //
 // # Numbers
 //
 // A response is known by its responder, network function, LUNs, command and
-// sequence number. Each responder has 64 numbers. When a call has ended, its
-// command does not get the number again, as long as an answer may come:
+// sequence number. Each responder has 64 numbers. When a call has ended, the same
+// command does not get its number again for as long as an answer may come:
 //
 //   - The number is held until each transmission that the responder may have
-//     received has been answered, at most for 6 s. A write that failed counts,
-//     unless i2c.NotDelivered says otherwise. A NACK of which the driver does not
-//     tell the byte counts if the responder has acknowledged or answered anything
-//     in the last 6 s, so that a scan of absent addresses holds nothing.
+//     received has been answered, at most for 6 s. A write that failed counts as such a
+//     transmission, unless i2c.NotDelivered says otherwise. A NACK of which the driver
+//     does not tell the byte counts if the responder has acknowledged or answered
+//     anything in the last 6 s; so a scan of absent addresses holds nothing.
 //   - Answers that come within 50 ms of each other count as one: the second may be
 //     a copy of the first.
 //   - After the last answer the number rests for i2c.Limits.CopyTime, 40 ms on I2C,
-//     and anew after each copy. That costs nothing while a command has
-//     fewer than 50 calls in flight at 100 kHz. A call with NoWait waits for a
-//     number that rests, and for no other.
+//     and anew after each copy. At 100 kHz that costs nothing while a command has
+//     fewer than 50 calls in flight. A call with NoWait waits for a number that rests,
+//     and for no other.
 //   - Number 0 is held for the command of a broadcast until 6 s after it. A call
-//     that has the number when the broadcast is sent takes no answer any more.
+//     that has number 0 when a broadcast of its command is sent takes no answer any
+//     more.
 //
-// Holds are a command's own: however many calls of one command time out,
+// Each command has its own holds: however many calls of one command time out,
 // another command has all numbers.
 //
 // # Bounds
 //
-// What the protocol does not tell apart is given to another call all the same:
+// The protocol does not tell some answers apart. These may be given to another call:
 //
 //   - a second answer to one transmission, or a copy, more than 40 ms after the
 //     one before it. In the model of TestModelBeyondItsBound, at 100 kHz with second
 //     answers 50 to 200 ms after the first, one in 19 of these became another
 //     call's answer with 8 and with 64 calls of a command in flight, none with 1;
 //   - an answer more than 6 s after the end of its call;
-//   - an answer to a frame that the driver has proved not to be delivered.
+//   - an answer to a frame of which the driver has proved that it was not delivered.
 //
-// On a transport with i2c.NoCopies, which is a socket, no number rests. A copy
-// is told there by its content: an answer that equals one of the last 16 with the
-// number, within 100 ms and to a different request, is kept for 250 ms, at most until
-// the call would be sent again, and dropped if another answer comes. A command
-// whose answers to different requests are alike is believed after 32 of them.
-//
-// TestModel tries to break promise 1.
+// On a transport with i2c.NoCopies, which is a socket, no number rests. There the
+// engine tells a copy by its content: if an answer equals one of the last 16 with the
+// number, within 100 ms and to a different request, the engine keeps it for 250 ms, at
+// most until the call would be sent again, and drops it if another answer comes. When
+// 32 answers of a command were alike and none was a copy, such answers are believed at
+// once.
 //
 // # Repeats
 //
 // A requester whose answer was lost sends the same frame again. A new request can
-// be the same frame too, and its sequence number does not tell the two apart: of
-// several calls in flight, a number that comes out of its turn is a repeat, or new
-// after the answer to an older one was lost. The command tells (ipmi.Effect):
+// be the same frame too, and its sequence number does not tell the two apart: when a
+// requester has several calls in flight, a number that comes out of its turn is either
+// a repeat, or new, the answer to an older request having been lost. The command tells
+// (ipmi.Effect):
 //
 //   - A command that changes nothing, or is harmless twice, is served anew each time,
 //     so that its answer is never old. A repeat of one that is still in a handler, or
@@ -81,10 +142,10 @@
 //   - A command with an effect is a repeat when its frame is equal to the last one
 //     with its number, LUNs and command, from its arrival until 5 s after its answer,
 //     whatever came between. It gets the same answer again.
-//   - A command of which this is not known (OEM, groups, what takes something out of
-//     a queue) is a repeat in the same time, unless the requester has used the number
-//     for another request since, or seems to use it in its turn, or not to have waited
-//     as long as it waits before it repeats.
+//   - For other commands (OEM, groups, commands that take something out of a queue) the
+//     effect is not known. Such a command is a repeat in the same time, unless the
+//     requester has used the number for another request since, or seems to use it in
+//     its turn, or comes back sooner than it repeats its requests.
 //
 // An answer that could not be written is given again, whatever the command. A repeat
 // that comes while its answer is being written gets it once more after it. A requester
@@ -105,17 +166,18 @@
 //	least recently used, 4 to 63 calls       0.1; 0.1 %     0.03; 0.5 %
 //	this engine, 1 to 63 calls               1.7; 4.6 %     0.03; 0.7 %
 //
-// The engine's own numbers come out of turn when lost answers hold many of them. A
-// requester whose retry time is also the time between its requests, and one that
-// picks its numbers at random, are not told apart from either.
+// This engine's own numbers come out of turn when lost answers hold many of them. Two
+// requesters are not told apart either: one whose retry time is also the time between
+// its requests, and one that picks its numbers at random.
 //
 // The bound of all this: an effect that its requester wants twice within 5 s, by equal
 // frames with one number, happens once. A handler that knows better says so
 // (ipmi.EffectTeller, ipmi.ChangesNothing).
 //
-// Each requester address has room of its own, for the answers to 256 requests, and
-// keeps those to the newest request with each number longest. Answers take 0.4 kB
-// each, or less than 15 MB on a bus where somebody forges all 127 addresses.
+// Each requester address has room of its own for the answers to 256 requests, so that
+// forged addresses push out nobody else's. The answer to the newest request with each
+// number and LUN is kept longest. With frames of up to 32 bytes an answer takes 0.4 kB:
+// less than 15 MB on a bus where somebody forges all 127 addresses.
 //
 // Sources: IPMB v1.0, sections 2 to 4; the sequence number expiration of 5 s
 // is its table 4-1.

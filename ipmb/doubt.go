@@ -8,13 +8,13 @@ import (
 	"ipmbd/ipmi"
 )
 
-// On a transport that delivers each frame once no number rests. What is behind a
-// socket may double answers all the same; a call that has the number of the first
-// one would get its copy. The copy is known by its content: it is the answer to an
-// earlier and different request with the number. But so may the call's own answer be,
-// as that of each command that says nothing but "done". It is kept for a while,
-// and dropped if another answer comes and shows that it was a copy. A command whose
-// answers to different requests are alike, and no copies, is believed soon.
+// On a transport that delivers each frame once no number rests. The program behind a
+// socket may double answers all the same, and the next call with the number would get the
+// copy. The engine tells a copy by its content: it equals the answer to an earlier and
+// different request with the number. But the call's own answer may equal that one too: many
+// commands answer nothing but "done". So an answer in doubt is kept for a while, and dropped
+// if another answer comes and shows that it was a copy. When enough answers of a command
+// were alike and none was a copy, the engine believes them at once.
 
 const (
 	// recentAnswers is how many answers are remembered of a number: those of the
@@ -25,21 +25,21 @@ const (
 	// keepTime is how long an answer in doubt is kept for the call's own to come, at
 	// most until the call would be sent again.
 	keepTime = 250 * time.Millisecond
-	// enoughEqual is how many answers of a command have to be like another one's, and
-	// no copies, before they are believed: those of the first round of numbers.
+	// enoughEqual is how many answers of a command have to equal the one before them,
+	// without being copies, before such answers are believed at once.
 	enoughEqual = 32
 )
 
-// recent is what the numbers of a responder brought lately.
+// recent remembers the latest exchanges with each number of a responder.
 type recent struct {
 	seed    maphash.Seed
 	answers [SequenceNumbers][recentAnswers]exchange
 	next    [SequenceNumbers]uint8 // which one of answers is the oldest
-	last    exchange               // of all numbers
-	equal   map[commandKey]int     // answers that were alike and no copies; neverEqual after a copy
+	last    exchange               // the latest of all numbers
+	equal   map[commandKey]int     // how many answers were alike and no copies, or neverEqual
 }
 
-// neverEqual is of a command of which a copy has come.
+// neverEqual marks a command of which a copy has come.
 const neverEqual = -1
 
 // exchange is a request and its answer, as far as they need to be told from others.
@@ -59,7 +59,7 @@ type doubt struct {
 	several  bool // others came that may be copies: none of them is believed
 }
 
-// recently is what the numbers of r brought lately.
+// recently is r.recent, made at its first use.
 func (r *responder) recently() *recent {
 	if r.recent == nil {
 		r.recent = &recent{seed: maphash.MakeSeed(), equal: make(map[commandKey]int)}

@@ -41,7 +41,7 @@ type entry struct {
 	effect   ipmi.Effect
 	frame    []byte // the request, as it came
 	request  ipmi.Request
-	slots    *slots // of which it has one while it is in a handler
+	slots    *slots // it takes one of these while it is in a handler
 
 	deferred   bool // its handler leaves the answer to Respond
 	answered   bool
@@ -160,15 +160,15 @@ func (t *requestTable) repeated(f Frame, raw []byte, effect ipmi.Effect, writing
 	return nil
 }
 
-// isLateRepeat reports whether a frame that comes more than the window after the first
-// answer is one more repeat of a patient requester: it has repeated before, and comes
-// when its next repeat is due.
+// isLateRepeat reports whether a frame that comes after the window is one more repeat of a
+// requester with a long retry time: the requester has repeated the request before, and its
+// next repeat is due.
 func (t *requestTable) isLateRepeat(n *entry, numbers *numbering, hash uint64, now time.Duration) bool {
 	return 0 < n.repeats && n.repeats < maxRepeats && now-n.givenAt < t.window &&
 		numbers.awaits(n.key.sequence, hash, now)
 }
 
-// add enters a new request in the place of what had its key.
+// add enters a new request in place of the one that had its key.
 func (t *requestTable) add(n *entry) {
 	r := t.of(n.key.requester)
 	if old := r.find(n.key); old != nil {

@@ -32,10 +32,10 @@ type Config struct {
 	// HandlerTimeout is how long a handler has before the requester is
 	// answered C3h. 0 is 5 s.
 	HandlerTimeout time.Duration
-	// Patience is how long the handler has for a request that may take longer,
-	// as one does that is sent on to another bus; 0 is HandlerTimeout. Such
-	// requests are counted by themselves, so that they hold up no others. It is
-	// called without a lock held; nil for 0 always. f.Data is valid until it returns.
+	// Patience returns how long the handler has for a request that may take longer than
+	// others, because it is sent on to another bus for example; 0 is HandlerTimeout. Such
+	// requests have a MaxHandlers of their own, so that they hold up no others. It is
+	// called without a lock held; nil is 0 for all. f.Data is valid until it returns.
 	Patience func(f Frame) time.Duration
 	// Served is told how each request ended that a handler had: the completion code of
 	// the answer, and the error that it stands for. It is called without a lock held
@@ -47,12 +47,12 @@ type Config struct {
 	// MaxAnswers is how many answers may wait to be written; when they do,
 	// requests are dropped before a handler runs. 0 is 256.
 	MaxAnswers int
-	// DuplicateWindow is how long an answer is kept for a repeated request.
-	// 0 is 5 s; negative keeps none.
+	// DuplicateWindow is how long an answer is kept for repeats of its request, see
+	// Repeats in the package's documentation. 0 is 5 s; negative keeps none.
 	DuplicateWindow time.Duration
-	// Effect says what it means to serve a request twice, which decides what is taken
-	// for its repeat. It is called without a lock held and must not block, nor keep the
-	// request. nil asks Handler, if it is an ipmi.EffectTeller, and else ipmi.EffectOf.
+	// Effect says what it means to serve a request twice; that decides which frames count
+	// as its repeats. It is called without a lock held, must not block, and must not keep
+	// the request. nil asks Handler, if it is an ipmi.EffectTeller, and else ipmi.EffectOf.
 	Effect func(*ipmi.Request) ipmi.Effect
 
 	// Observer is told what passes; nil for nobody.
@@ -115,7 +115,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// effectBy is what a handler tells of its commands, or the table.
+// effectBy asks a handler for the effects of its commands, or the table of package ipmi.
 func effectBy(h ipmi.Handler) func(*ipmi.Request) ipmi.Effect {
 	if teller, ok := h.(ipmi.EffectTeller); ok {
 		return teller.Effect
@@ -144,22 +144,23 @@ type Engine struct {
 	calls   sync.Pool     // of *Call, for Do, whose calls nobody keeps
 	earlier chan struct{} // tells tick of a deadline before the one it sleeps for
 
-	// Each is held by the loop of its name but while that waits: for the transport, for
-	// something to do, for the next deadline. See Pulse.
+	// The loop of its name holds each of these locks, except while it waits: for the
+	// transport, for something to do, or for the next deadline. See Pulse.
 	receiving, transmitting, ticking sync.Mutex
-	asked                            ipmi.Request // of receive, for Config.Effect
-	frames                           [][]byte     // of receive
-	takeFrames                       func()       // receiveFrames, as a value that is made once
+	// Of receive.
+	asked      ipmi.Request // what Config.Effect is shown
+	frames     [][]byte
+	takeFrames func() // receiveFrames, as a value that is made once
 
 	mu         sync.Mutex
 	address    ipmi.Address
 	policy     Policy
-	occupied   bool          // by a Run, until it returns
+	occupied   bool          // a Run has not returned
 	running    bool          // calls and requests are taken
 	batch      uint64        // of frames, counted as they are read
 	readAt     time.Duration // when the last batch was read
-	openedAt   time.Duration // when the transport was
-	closedAt   time.Duration // when the one before was
+	openedAt   time.Duration // when the transport was opened
+	closedAt   time.Duration // when the transport before it was closed
 	limits     i2c.Limits
 	copyTime   time.Duration // how long after an answer its copy may come
 	broadcasts map[commandKey]*broadcast
@@ -169,7 +170,7 @@ type Engine struct {
 	outbox     outbox
 	requests   requestTable
 	handlers   slots
-	patient    slots         // of requests with Patience
+	patient    slots         // for requests with Patience
 	callbacks  []callback    // to be called when the mutex is free
 	unused     []callback    // memory for them
 	unanswered int           // requests in handlers that no answer was given for
@@ -264,8 +265,8 @@ func (e *Engine) close() {
 	e.checkDrained()
 }
 
-// callback is something to be called when the mutex is free: with done how a call has
-// ended, else call.
+// callback is a function that is called when the mutex is free: done, with the end of a
+// call, or call if done is nil.
 type callback struct {
 	done     func(ipmi.Response, error)
 	response ipmi.Response
@@ -284,8 +285,8 @@ func (c callback) run() {
 // later calls f when the mutex is free.
 func (e *Engine) later(f func()) { e.callbacks = append(e.callbacks, callback{call: f}) }
 
-// unlock writes what the transport takes at once, lets the mutex go, and then calls what
-// is to be called, in order. Each goroutine calls what it has brought about itself, so
+// unlock writes what the transport takes at once, unlocks the mutex, and then calls the
+// callbacks, in order. Each goroutine calls the callbacks that it has caused itself, so
 // that answers reach their callers in the order in which the bus delivered them.
 func (e *Engine) unlock() {
 	e.writeDirect()

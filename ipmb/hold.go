@@ -14,8 +14,8 @@ const (
 	// copyWindow is the time in which two answers count as one: how long after
 	// an answer its copy may come on I2C (i2c.DefaultCopyTime), and a margin.
 	copyWindow = 50 * time.Millisecond
-	// serialHolds is how many numbers of one command time-outs may hold before
-	// its calls go one at a time: those that remain outlast a hold.
+	// serialHolds: when time-outs hold so many numbers of a command, its calls go one
+	// at a time. The numbers that are left then last until the first hold ends.
 	serialHolds = 48
 	// tidyTime is how long the state of a command is kept after its last hold,
 	// for the next one.
@@ -29,7 +29,7 @@ type hold struct {
 	sequence     uint8
 	lun          ipmi.LUN
 	requesterLUN ipmi.LUN
-	expected     uint8 // transmissions that may still be answered; 0 is a rest
+	expected     uint8 // transmissions that may still be answered; 0: the number rests
 	answers      answers
 	until        time.Duration
 }
@@ -165,10 +165,10 @@ func (e *Engine) heardLate(r *responder, f Frame) {
 	}
 }
 
-// lateFor notes an answer under a number that is held. The number rests after
-// each, and is free when the last one that is expected has come and nothing
-// followed. Behind a socket no time is known after which a copy does not come: there the
-// number of a call without any answer is held for its time.
+// lateFor notes an answer under a number that is held. The number rests after each
+// answer, and is free when it has rested after the last answer that is expected. Behind a
+// socket there is no time after which no copy comes: there, a late answer to a call that
+// had none does not end the hold.
 func (e *Engine) lateFor(c *command, h *hold) {
 	counted := h.answers.count
 	if counted == 0 {

@@ -26,8 +26,8 @@ type numbering struct {
 	last    uint8  // number of the newest
 	fixed   bool   // the two newest had one number
 	heard   time.Duration
-	byUse   turn // of numbers that follow each other
-	byRest  turn // of numbers that were free for longest: a repeat postpones it
+	byUse   turn // of a requester that uses its numbers one after the other
+	byRest  turn // of one that uses the number that was free for longest; a repeat postpones it
 	retries span // between a request and its repeat
 	gaps    span // between a request and a new one with the same number
 	numbers [SequenceNumbers]numberUse

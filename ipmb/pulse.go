@@ -2,12 +2,12 @@ package ipmb
 
 import "sync"
 
-// Pulse returns when the engine's lock can be had and each of its loops waits, or can go on
-// to wait; where one hangs, so does Pulse. It wakes no loop. An engine at rest has nothing
+// Pulse returns when the engine's lock can be had and each loop waits, or goes on to wait.
+// If a loop hangs, Pulse does not return. It wakes no loop. An engine at rest has nothing
 // that could hang.
 //
-// A loop that waits for the kernel is not one that hangs: neither the reader nor
-// a write, of which Observer.Stalled tells.
+// A loop that waits for the kernel does not hang: neither one that reads nor one that
+// writes. Observer.Stalled tells of a write that takes long.
 func (e *Engine) Pulse() {
 	for _, busy := range []sync.Locker{&e.receiving, &e.transmitting, &e.ticking, &e.mu} {
 		pass(busy)

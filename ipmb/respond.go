@@ -89,8 +89,8 @@ func (t *requestTable) answeredBy(f Frame, now time.Duration) *entry {
 	return n
 }
 
-// settleWith makes a response of Respond the answer to a request. The request's
-// handler may be about to return.
+// settleWith makes a response of Respond the answer to a request, whether the handler has
+// deferred the request already or is about to.
 func (e *Engine) settleWith(n *entry, d *delivery) {
 	e.unset(&n.deadline)
 	if n.deferred {
@@ -123,7 +123,7 @@ func (e *Engine) deferred(n *entry) {
 	e.checkDrained()
 }
 
-// abandon answers what was deferred: nobody will.
+// abandon answers the deferred requests, which nobody else will answer any more.
 func (e *Engine) abandon() {
 	e.requests.each(func(n *entry) {
 		if n.deferred && !n.answered {
@@ -149,7 +149,7 @@ const staleTime = time.Second
 // not run: the requester may have used its number again since.
 func (n *entry) isStale(now time.Duration) bool { return now-n.at >= staleTime }
 
-// forget drops a request that is answered no more.
+// forget drops a request that will not be answered any more.
 func (e *Engine) forget(n *entry) {
 	n.answered = true
 	e.counts.add(answersLost)

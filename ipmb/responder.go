@@ -22,7 +22,7 @@ type responder struct {
 	waiting  []*Call                 // for a number, in order of arrival
 	passes   uint64                  // of admit over them
 	queue    []*Call                 // for the bus, in order
-	recent   *recent                 // of a transport on which no number rests
+	recent   *recent                 // on a transport on which no number rests, else nil
 
 	heard     bool          // it has acknowledged or answered a request
 	lastHeard time.Duration // when it did so last

@@ -90,7 +90,7 @@ func (n *entry) Answer(response ipmi.Response, err error) bool {
 	return taken
 }
 
-// served takes the answer of a handler, and reports whether it is the request's.
+// served takes the answer of a handler, and reports whether it counts.
 func (e *Engine) served(n *entry, response ipmi.Response, err error) bool {
 	switch deferred := errors.Is(err, ipmi.ErrDeferred); {
 	case deferred && (n.answered || n.deferred): // by Respond already
@@ -118,7 +118,7 @@ func (e *Engine) served(n *entry, response ipmi.Response, err error) bool {
 	return true
 }
 
-// leaves is the end of a request's time with the handler.
+// leaves gives back the handler's slot of a request.
 func (e *Engine) leaves(n *entry) {
 	n.slots.used--
 	e.unanswered--

@@ -17,22 +17,22 @@ const (
 // Reply.Answer.
 type BlockingFunc func(ctx context.Context, req *Request) (Response, error)
 
-// Blocking is a Handler of a function that may block, as one does that waits for a disk
-// or for another service. The requests of one interface are served one at a time, in
-// order of arrival; those of several interfaces do not wait for one another. A request for
-// which there is no room, as 64 of its interface wait, is ErrBusy.
+// Blocking is a Handler of a function that may block, because it waits for a disk or for
+// another service. The requests of one interface are served one at a time, in order of
+// arrival; those of several interfaces do not wait for one another. When 64 requests of an
+// interface wait, further ones are answered ErrBusy.
 //
 // The context of a call ends at the request's deadline, at which its owner has answered
-// it. A request whose deadline passes while it waits is not served. A call that goes on
-// after its deadline all the same holds the next request up no longer, unless 16 such
-// calls go on already.
+// it. A request whose deadline passes while it waits is not served. If a call does not
+// return at its deadline, the next request is served beside it, unless 16 such calls go
+// on already.
 type Blocking struct {
 	serve BlockingFunc
 	ctx   context.Context // of all calls
 	end   context.CancelFunc
 
 	mu     sync.Mutex
-	queues map[string][]*blocked // by interface, those being served; the first is
+	queues map[string][]*blocked // by interface; the first of each is being served
 	stuck  int                   // calls that were left behind
 	closed bool
 	group  sync.WaitGroup // of the queues
@@ -60,7 +60,7 @@ func NewBlocking(serve BlockingFunc) *Blocking {
 func (b *Blocking) ServeIPMI(req *Request, reply Reply) { b.Queue(b.serve, req, reply) }
 
 // Queue has a request served by a function of its own, behind those of its interface
-// that wait. After Close it is ErrAbsent.
+// that wait. After Close the request is answered ErrAbsent.
 func (b *Blocking) Queue(serve BlockingFunc, req *Request, reply Reply) {
 	if err := b.add(&blocked{serve: serve, req: req, reply: reply}); err != nil {
 		reply.Answer(Response{}, err)
@@ -104,8 +104,8 @@ func (b *Blocking) Close() {
 	b.group.Wait()
 }
 
-// drain serves a request and those behind it, until none waits or another goroutine does
-// so, since the call has been left behind.
+// drain serves a request and those behind it, until none waits. It returns early if its
+// call has been left behind: another goroutine serves the rest then.
 func (b *Blocking) drain(request *blocked) {
 	for request != nil {
 		b.answer(request)
@@ -159,8 +159,8 @@ func (b *Blocking) hasServed(request *blocked) (left bool) {
 	return request.left
 }
 
-// leave leaves a call behind that goes on after its deadline, and serves what waits
-// behind it.
+// leave leaves a call behind that goes on after its deadline, and serves the requests that
+// wait behind it.
 func (b *Blocking) leave(request *blocked) {
 	b.mu.Lock()
 	request.left = !request.served && b.stuck < maxStuck

@@ -6,14 +6,14 @@ package ipmi
 type Effect uint8
 
 const (
-	// EffectUnknown is that of commands without a table (OEM, groups, firmware) and
-	// of commands that take something out, whose answer is lost for good if they are
-	// served again, and stale if they are not.
+	// EffectUnknown is the effect of commands without a table (OEM, groups, firmware), and
+	// of commands that take something out of a queue: if they are served again, the lost
+	// answer is lost for good, and if they are not, the answer may be stale.
 	EffectUnknown Effect = iota
-	// NoEffect is that of commands that change nothing, or leave the same behind
-	// when they are served twice.
+	// NoEffect is the effect of commands that change nothing, or that leave the same state
+	// behind when they are served twice.
 	NoEffect
-	// HasEffect is that of commands that must be served once.
+	// HasEffect is the effect of commands that must be served once.
 	HasEffect
 )
 

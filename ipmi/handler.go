@@ -9,9 +9,10 @@ import (
 )
 
 // Handler answers requests, as http.Handler does. ServeIPMI is called in the order in
-// which the requests of an interface came. It must not block: what may block is a
-// Blocking. It has the request answered exactly once, by reply: before it returns, or
-// later and from any goroutine. The request is the handler's to keep and to read.
+// which the requests of an interface came. It must not block: a function that may block
+// becomes a Handler by NewBlocking. A handler answers each request exactly once, by reply:
+// before ServeIPMI returns, or later and from any goroutine. It may keep the request, and
+// must not change it.
 type Handler interface {
 	ServeIPMI(req *Request, reply Reply)
 }
@@ -20,9 +21,9 @@ type Handler interface {
 type Reply interface {
 	// Answer ends the request with a response, or with an error, which becomes the
 	// completion code of [CodeOf]; a completion code that the handler chose itself is a
-	// response and no error. The response's data are valid until Answer returns. It
-	// does not block, and reports whether the answer was taken: not when the request
-	// was answered before, as its owner does at its deadline.
+	// response and no error. The response's data are valid until Answer returns. Answer
+	// does not block. It reports whether the answer was taken: it is not if the request
+	// was answered before, by its owner at the deadline for example.
 	Answer(res Response, err error) bool
 }
 
@@ -56,8 +57,8 @@ func Serve(h Handler, req *Request, reply Reply) {
 }
 
 // Do has a handler serve a request and waits for the answer, whose data belong to the
-// caller. The deadline of ctx, which is then the request's, is ErrTooSlow; that ctx is
-// cancelled is its error.
+// caller. A deadline of ctx becomes the request's; when it passes, the error is ErrTooSlow.
+// When ctx is cancelled, the error is that of ctx.
 func Do(ctx context.Context, h Handler, req *Request) (Response, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		req.Deadline = deadline

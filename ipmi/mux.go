@@ -27,7 +27,7 @@ type Registration struct {
 	patterns []Pattern
 }
 
-// Registered is one pattern of a Mux and who owns it.
+// Registered is one pattern of a Mux and its owner.
 type Registered struct {
 	Owner string
 	Pattern
@@ -47,7 +47,7 @@ func (e *OverlapError) Error() string {
 }
 
 // Register makes h serve the requests that match a pattern, all of the patterns
-// or none. Owner is who is named to others who ask for the same requests. The
+// or none. Owner is named to others that ask for the same requests. The
 // errors are PatternError and OverlapError, or say that there is no handler or
 // no pattern.
 func (m *Mux) Register(owner string, h Handler, patterns ...Pattern) (*Registration, error) {

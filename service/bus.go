@@ -32,8 +32,8 @@ type Bus interface {
 	// Begun is closed when Run takes calls for the first time, or finds that the
 	// bus is Down. Until then calls wait.
 	Begun() <-chan struct{}
-	// Pulse returns when the loops of the bus have had a turn; where one hangs, so
-	// does it.
+	// Pulse returns when each loop of the bus waits. If one hangs, Pulse does not
+	// return.
 	Pulse(ctx context.Context)
 	// Drain takes no more requests from the bus, nor calls to it, and waits until those
 	// taken are answered or have ended, at most until ctx ends.
@@ -183,7 +183,7 @@ func (b *engineBus) connect(ctx context.Context) error {
 // Run implements Bus.
 func (b *engineBus) Run(ctx context.Context) {
 	defer close(b.over)
-	defer b.begin() // Calls that wait find that it is over.
+	defer b.begin() // Calls that still wait are refused then.
 	var retry backoff
 	for ctx.Err() == nil {
 		begin := time.Now()

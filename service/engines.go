@@ -8,14 +8,14 @@ import (
 	"ipmbd/ipmb"
 )
 
-// engines are those of buses that are no more, by device: what one remembers of its
-// bus holds for whoever serves the bus next. The zero value is ready.
+// engines keeps the engines of buses that have been removed, by device: what an engine
+// remembers of its bus also holds when the bus is served again. The zero value is ready.
 type engines struct {
 	mu   sync.Mutex
 	idle map[string]idleEngine
 }
 
-// idleEngine is an engine since its bus has ended.
+// idleEngine is an engine, and when its bus ended.
 type idleEngine struct {
 	engine *ipmb.Engine
 	since  time.Time

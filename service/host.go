@@ -100,7 +100,7 @@ func (c HostConfig) make(ctx context.Context, s *service) (part, error) {
 	return h, nil
 }
 
-// setHostDefault sets who answers what nobody is registered for.
+// setHostDefault sets the handler of requests that no program is registered for.
 func (s *service) setHostDefault(ctx context.Context, h *hostInterface) error {
 	switch kind := *h.config.Handler; {
 	case kind == HandlerBMC:
@@ -270,16 +270,17 @@ func (h *hostInterface) sms() dbusapi.SMS {
 	return hostSMS{h}
 }
 
-// turnTime is how long what others do at the interface waits for its turn, which may
-// not come when the host goes.
+// turnTime is how long a D-Bus client's action at the interface waits for its turn, which
+// may not come when the host goes.
 const turnTime = 2 * time.Second
 
 // hostSMS implements dbusapi.SMS.
 type hostSMS struct{ *hostInterface }
 
-// SetAttention implements dbusapi.SMS. What has failed is not done later either.
+// SetAttention implements dbusapi.SMS. An attention that cannot be set is not set later
+// either.
 func (h hostSMS) SetAttention(ctx context.Context, raised bool) error {
-	// When this has its turn, the host is shown what there is then.
+	// At its turn the host is shown the attention of that moment.
 	return h.do(ctx, func(p host.Port) error {
 		before := h.forced.Swap(raised)
 		err := p.SetAttention(h.attention())

@@ -145,7 +145,7 @@ func (b *openIPMIBus) openDevice() (openIPMIDevice, ipmi.Address, error) {
 
 // Run implements Bus.
 func (b *openIPMIBus) Run(ctx context.Context) {
-	defer b.begin() // Calls that wait find that it is over.
+	defer b.begin() // Calls that still wait are refused then.
 	var retry backoff
 	for ctx.Err() == nil {
 		begin := time.Now()

@@ -23,13 +23,13 @@ func (s *service) openRouter() error {
 	return err
 }
 
-// bridgeOwner is who serves the bridge's commands, for those who would register
+// bridgeOwner names the owner of the bridge's commands to programs that want to register
 // them.
 const bridgeOwner = "the message bridge of ipmbd"
 
 // setChannels says which channels there are: to the bridge, whose commands nobody
-// else may register on those it serves, and to the BMC. Somebody who has is an
-// *ipmi.OverlapError, and nothing has changed.
+// else may register on those it serves, and to the BMC. If a program has registered one,
+// the error is an *ipmi.OverlapError, and nothing has changed.
 func (s *service) setChannels(configs []memberConfig) error {
 	var all, bridged ipmi.ChannelMask
 	for _, c := range configs {
@@ -88,8 +88,8 @@ func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi
 	return h, nil
 }
 
-// setDefault sets who answers the requests of an interface that nobody is
-// registered for. object is that of a bus.
+// setDefault sets the handler of an interface's requests that no program is registered
+// for. object is that of a bus.
 func (s *service) setDefault(ctx context.Context, iface string, kind HandlerKind, busName string, object *dbusapi.BusObject) error {
 	switch kind {
 	case HandlerSignal:

@@ -59,7 +59,7 @@ type service struct {
 	log  *zap.Logger
 	find func() (file string, err error) // of Options
 	// config is the configuration but for its channels and hosts, which the members
-	// have. It belongs to the one who changes the members.
+	// have. Only the goroutine that changes the members uses it.
 	config   Config
 	server   *dbusapi.Server
 	mux      ipmi.Mux

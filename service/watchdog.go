@@ -38,13 +38,12 @@ func (s *service) feedWatchdog(ctx context.Context) {
 	})
 }
 
-// feed feeds the watchdog at intervals. The hand that feeds has gone through all
-// vitals before: where one hangs, the watchdog gets nothing any more, and systemd
-// starts the service anew.
+// feed calls fed at intervals, each time after every vital has answered its check. When one
+// of them hangs, fed is called no more, and systemd starts the service anew.
 //
-// What waits for the kernel does not hang. A device that takes a write and
-// does not end it is Down for itself, the others are served, and another process
-// could do no more: this one would not even end before the write.
+// A vital that waits for the kernel does not hang. A device that takes a write and does not
+// end it makes its bus Down, and the other buses are served. A new process could do no more,
+// and this one could not even end before the write.
 func feed(ctx context.Context, every time.Duration, vitals func() []vital, log *zap.Logger, fed func()) {
 	timer := time.NewTicker(every)
 	defer timer.Stop()

@@ -7,12 +7,12 @@ import (
 	"ipmbd/i2c"
 )
 
-// A bus counts as Degraded when it has failed to carry so many writes in a row, or all of
-// them for so long. A frame that nobody acknowledges is not among them: that is the
-// responder's state, not the bus's.
+// A bus is Degraded when stuckWrites writes in a row have failed, or all of them for
+// stuckTime. A write that is not acknowledged is not counted: it tells of the responder and
+// not of the bus.
 const (
 	stuckWrites = 4
-	stuckTime   = time.Second // behind the end of the first, which took 1 s or so itself
+	stuckTime   = time.Second // after the end of the first, which takes about 1 s itself
 )
 
 // watched is a transport whose reads and writes tell the state of the bus.
@@ -20,12 +20,12 @@ type watched struct {
 	i2c.Transport
 	bus     *engineBus
 	reading bool      // the engine reads from one goroutine
-	stuck   int       // writes in a row; the engine makes one at a time
+	stuck   int       // failed writes in a row; the engine makes one at a time
 	since   time.Time // when the first of them ended
-	told    bool      // the bus is Degraded for them
+	told    bool      // the bus is Degraded because of them
 }
 
-// watchTransport makes a transport watched. What writes directly still does.
+// watchTransport makes a transport watched. A DirectWriter stays one.
 func watchTransport(t i2c.Transport, bus *engineBus) i2c.Transport {
 	w := &watched{Transport: t, bus: bus}
 	if direct, ok := t.(i2c.DirectWriter); ok {

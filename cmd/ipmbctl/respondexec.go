@@ -25,8 +25,8 @@ const (
 	leftOpen = 500 * time.Millisecond
 )
 
-// program is a command line of the shell that answers requests, in the order in which they
-// come as far as they have to wait. It implements ipmi.Handler.
+// program is a command line of the shell that answers requests. Requests that wait are
+// served in the order in which they came. It implements ipmi.Handler.
 type program struct {
 	line    string
 	timeout time.Duration
@@ -34,7 +34,7 @@ type program struct {
 	jobs    chan job // that wait
 }
 
-// job is a request that is to be answered by then.
+// job is a request with the time by which it is to be answered.
 type job struct {
 	req   *ipmi.Request
 	reply ipmi.Reply
@@ -57,8 +57,8 @@ func (p *program) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// start begins to answer requests. What runs when ctx ends is killed. stop is called when
-// no more requests come.
+// start begins to answer requests. Programs that run when ctx ends are killed. The caller
+// calls stop when no more requests come.
 func (p *program) start(ctx context.Context) (stop func()) {
 	var workers sync.WaitGroup
 	for range maxPrograms {

@@ -39,8 +39,9 @@ type Config struct {
 	// WatchdogSensor is the sensor number in those events.
 	WatchdogSensor uint8
 
-	// Blocking serves what may block, in order with whatever else it serves of an
-	// interface. It is its owner's to close, before Storage is. nil is one of the BMC's own.
+	// Blocking serves the commands that may block, in order with the other requests of an
+	// interface that it serves. Its owner closes it, before Storage is closed. With nil the
+	// BMC makes its own.
 	Blocking *ipmi.Blocking
 
 	// LANChannel and Channels are those of SetChannels.
@@ -64,8 +65,8 @@ type BMC struct {
 
 	channels atomic.Pointer[channels]
 
-	blocking *ipmi.Blocking // serves what may block
-	acting   *ipmi.Blocking // has the machine act
+	blocking *ipmi.Blocking // serves the commands that may block
+	acting   *ipmi.Blocking // serves the commands that the machine carries out
 
 	telling sync.Mutex // keeps what PreTimeout is told in order
 
@@ -143,7 +144,7 @@ func (s waits) serve(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Respon
 func (waits) mayBlock(*BMC, *ipmi.Request) bool { return true }
 
 // acts serves a command that waits for the machine, which may be slow. Later requests do
-// not go behind it: the host may run again, and ask, before the machine has answered.
+// not wait behind it: the host may run again, and ask, before the machine has answered.
 type acts waits
 
 func (s acts) serve(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
@@ -157,7 +158,7 @@ type reads func(b *BMC, req *ipmi.Request) ipmi.Response
 
 func (s reads) serve(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response { return s(b, req) }
 
-// mayBlock is true of a sensor that is a file: a driver may hang.
+// mayBlock returns true for a sensor that reads a file: its driver may hang.
 func (reads) mayBlock(b *BMC, req *ipmi.Request) bool {
 	s := b.sensors.find(req.Data[0])
 	return s != nil && s.File != ""
@@ -197,9 +198,9 @@ func index(groups ...[]command) map[commandKey]command {
 	return all
 }
 
-// ServeIPMI implements ipmi.Handler. What only reads or changes memory is answered before
-// it returns. The rest is served by the Blocking; while that has requests of an interface,
-// the later ones of the interface go behind them, so that none overtakes another.
+// ServeIPMI implements ipmi.Handler. A command that only reads or changes memory is answered
+// before it returns. The Blocking serves the others; while it has requests of an interface,
+// later requests of that interface wait behind them, so that none overtakes another.
 func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	c, known := commands[commandKey{req.NetFn, req.Command}]
 	switch {
@@ -216,7 +217,7 @@ func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// serveLater serves a request that may block, or that others are in front of.
+// serveLater serves a request that may block, or that waits behind others.
 func (b *BMC) serveLater(s service, req *ipmi.Request, reply ipmi.Reply) {
 	serve := func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
 		return s.serve(b, ctx, req), nil
@@ -229,7 +230,7 @@ func (b *BMC) serveLater(s service, req *ipmi.Request, reply ipmi.Reply) {
 		b.acting.Queue(serve, req, reply)
 		return
 	}
-	// Behind those in front of it, but not in the way of those that follow.
+	// It waits behind earlier requests, but later ones do not wait behind it.
 	b.blocking.Queue(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
 		b.acting.Queue(serve, req, reply)
 		return ipmi.Response{}, nil
@@ -237,8 +238,8 @@ func (b *BMC) serveLater(s service, req *ipmi.Request, reply ipmi.Reply) {
 }
 
 // Close waits for the requests that wait or are being served, for each at most until its
-// deadline; those that Config.Blocking has are its owner's to wait for, before. Later ones
-// are not served. The Storage is to be closed after it.
+// deadline. The owner of Config.Blocking closes that first. Later requests are not served.
+// The Storage is closed after the BMC.
 func (b *BMC) Close() {
 	if b.config.Blocking == nil {
 		b.blocking.Close()

@@ -21,9 +21,9 @@ type Config struct {
 	// Publish is told of each event that was acknowledged. It must not block;
 	// nil for nobody.
 	Publish func(ipmi.Event)
-	// Blocking has events wait for the log, in order with whatever else it serves of an
-	// interface; what it serves must not call Take. It is its owner's to close, after Run.
-	// nil is one of the bridge's own.
+	// Blocking serves the events that wait for the log, in order with the other requests
+	// of an interface that it serves; these must not call Take. Its owner closes it, after
+	// Run. With nil the bridge makes its own.
 	Blocking *ipmi.Blocking
 }
 
@@ -60,7 +60,7 @@ type Bridge struct {
 	events  *ipmi.Blocking // takes events one after the other to the log
 	tracked sync.Pool      // of *call, for tracked messages
 
-	endEvents bool // events is ours to close
+	endEvents bool // the bridge closes events
 
 	mu          sync.Mutex
 	interfaces  []*Interface
@@ -102,9 +102,9 @@ func (b *Bridge) Add(i *Interface, bus Bus) {
 	b.interfaces = append(b.interfaces, i)
 }
 
-// Remove ends what Add began. What waits in the interface's queue is lost, and the
-// requests from it that wait in others' to be answered; with a host's last one, what
-// the host has set.
+// Remove ends what Add began. The messages in the interface's queue are lost, and so are
+// requests from it that wait in other queues to be answered. With the last interface of a
+// host, what that host has set is lost, too.
 func (b *Bridge) Remove(i *Interface) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

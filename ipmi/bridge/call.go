@@ -27,7 +27,7 @@ type call struct {
 
 	// Guarded by the bridge's mutex.
 	sent     bool
-	answered bool // the Send Message is, or is about to be
+	answered bool // the Send Message is answered, or is about to be
 	ended    bool
 	cause    error // why it was cancelled; nil if it was not
 }
@@ -38,8 +38,8 @@ func newCall() *call {
 	return c
 }
 
-// callOf is a call for a message. One that is not tracked is used once: its bus may tell of
-// the acceptance when the call has ended already.
+// callOf returns a call for a message. A call that is not tracked is used once, since its
+// bus may tell of the acceptance after the end.
 func (b *Bridge) callOf(m outgoing) *call {
 	if m.tracked {
 		return b.tracked.Get().(*call)
@@ -49,9 +49,9 @@ func (b *Bridge) callOf(m outgoing) *call {
 	return c
 }
 
-// send sends a request on. Tracked, the Send Message is answered with the response. Else
-// it is answered when the bus has taken or refused the request, and the response goes
-// into the queue, in which it has a place from now on.
+// send sends a request on. A tracked Send Message is answered with the response. One that
+// is not tracked is answered when the bus has taken or refused the request; the response
+// goes into the queue, in which it has a place from now on.
 func (i *Interface) send(to *Interface, m outgoing, req *ipmi.Request, reply ipmi.Reply) {
 	if err := i.beginCall(m.tracked); err != nil {
 		reply.Answer(failed(err))
@@ -178,7 +178,7 @@ func (c *call) answerUntracked(r ipmi.Response, err error) {
 }
 
 // remove takes a call that has ended out of the calls, and reports whether its sender has
-// let go of it.
+// finished with it.
 func (b *Bridge) remove(c *call) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -224,8 +224,8 @@ func (b *Bridge) nextDeadline(now time.Time) time.Duration {
 // waits reports whether the call is to be cancelled at its deadline.
 func (c *call) waits() bool { return !c.answered && c.cause == nil && !c.deadline.IsZero() }
 
-// cancel cancels calls because of an error, which is then what they end with. The caller
-// holds the mutex, and has all cancelled by the function returned when it has let go of it.
+// cancel marks calls as cancelled because of an error, with which they end. The caller holds
+// the mutex; when it has unlocked it, it calls the function returned, which cancels them.
 func (b *Bridge) cancel(calls []*call, cause error) func() {
 	for _, c := range calls {
 		c.cause = cause

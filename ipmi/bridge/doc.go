@@ -17,23 +17,31 @@
 //
 // # Promises
 //
-//  1. What the bus has taken is answered: a place in the queue is kept for the
-//     response before the request is sent. A full queue refuses the request.
-//  2. The message flags and the attention are what the queue and the buffer
-//     hold at that moment, never a state of their own.
-//  3. A message stays in the queue for 5 s at most: after that its sequence
+// The names in parentheses are the tests that try to break a promise.
+//
+//  1. Once: what the bus has taken is answered. The bridge keeps a place in the queue for
+//     the response before it sends the request; a full queue refuses the request.
+//     (TestTheQueueIsBounded, TestSendMessageAgainAfterC0)
+//  2. Order: responses come into the queue in the order in which their bus delivered
+//     them, and requests to LUN 2 in the order in which they came. The events of an
+//     interface reach the log, the buffers and the subscribers in the order in which they
+//     came; a slow log delays no event of another interface.
+//     (TestResponsesComeInTheOrderOfTheBus, TestEventsKeepTheirOrder,
+//     TestEventsShareABlocking)
+//  3. The message flags and the attention are what the queue and the buffer
+//     hold at that moment, never a state of their own. (TestAttentionIsWhatTheQueueHolds)
+//  4. A message stays in the queue for 5 s at most: after that its sequence
 //     number may mean another request. A request that nobody fetches is
-//     answered C3h by the engine that received it.
-//  4. An event is acknowledged when it is in the log. Each that is acknowledged
-//     is published once.
-//  5. Messages keep their order. Responses come into the queue in the order in which
-//     their bus delivered them, and requests to LUN 2 in the order in which they came.
-//     The events of an interface reach the log, the buffers and the subscribers in the
-//     order in which they came; a slow log delays no event of another interface.
-//  6. A handler does not block. A request that the bus has not taken at the deadline of
-//     its Send Message is cancelled, and so is a tracked one without a response.
-//  7. Goroutines are started for events on their way to the log only, one for an
+//     answered C3h by the engine that received it. (TestRequestsToLUN2AreHostSoftwares,
+//     TestAnAnswerToAnEarlierRequestIsNotTheLaterOnes)
+//  5. An event is acknowledged when it is in the log. Each event that is acknowledged
+//     is published once. (TestPlatformEvent)
+//  6. A handler does not block. The bridge cancels a request that the bus has not taken at
+//     the deadline of its Send Message, and a tracked request that has no response then.
+//     (TestACallEndsWithItsRequestersPatience)
+//  7. The bridge starts goroutines for events on their way to the log only, one for each
 //     interface. When Run has returned none is left, nor a request on a bus.
+//     (TestTheBridgeEnds)
 //
 // There are no channels with sessions: 80h, invalid session handle, is no answer
 // to Send Message here.

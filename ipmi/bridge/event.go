@@ -43,8 +43,8 @@ func isPlatformEvent(req *ipmi.Request) bool {
 // platformEvent serves Platform Event on a bridged interface.
 func platformEvent(i *Interface, req *ipmi.Request, reply ipmi.Reply) { i.takeEvent(req, reply) }
 
-// offerEvent gives an event to the interface's own handler, and takes it where
-// that serves none. What the handler has acknowledged is its to log.
+// offerEvent gives an event to the interface's own handler, and takes it if that handler
+// serves no events. The handler logs the events that it acknowledges.
 func (i *Interface) offerEvent(req *ipmi.Request, next ipmi.Handler, reply ipmi.Reply) {
 	next.ServeIPMI(req, &offer{i, req, reply})
 }
@@ -56,8 +56,8 @@ type offer struct {
 	reply ipmi.Reply // the requester's
 }
 
-// Answer implements ipmi.Reply. Of an event that the handler has acknowledged too late
-// its requester does not know, and sends it again.
+// Answer implements ipmi.Reply. An event that the handler has acknowledged too late is not
+// acknowledged to its requester, which sends it again.
 func (o *offer) Answer(response ipmi.Response, err error) bool {
 	if errors.Is(err, ipmi.ErrNoHandler) || errors.Is(err, ipmi.ErrAbsent) || err == nil && response.Code == ipmi.CodeInvalidCommand {
 		o.iface.takeEvent(o.req, o.reply)
@@ -83,7 +83,7 @@ func (i *Interface) takeEvent(req *ipmi.Request, reply ipmi.Reply) {
 }
 
 // Report takes an event of this controller's own about the interface's host, as Take
-// does, unless the host has turned those off.
+// does, unless the host has turned such events off.
 func (i *Interface) Report(ctx context.Context, e ipmi.Event) error {
 	if !i.generates() {
 		return nil
@@ -103,8 +103,8 @@ func (i *Interface) generates() bool {
 }
 
 // Take takes an event that has come to the interface, behind those that are on their
-// way to the log: it is in the log, in the buffers and published when Take returns without
-// an error. ErrBusy: too many are on their way.
+// way to the log. When it returns without an error, the event is in the log and in the
+// buffers, and published. It returns ErrBusy when too many are on their way.
 func (i *Interface) Take(ctx context.Context, e ipmi.Event) error {
 	begun := false
 	queued := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {

@@ -62,8 +62,8 @@ func (i *Interface) parseSendMessage(req *ipmi.Request) (to *Interface, m outgoi
 	return to, m, code
 }
 
-// respond writes a response of host software's to the bus, and answers when the bus has
-// taken it.
+// respond writes a response that host software has made to the bus, and answers when the
+// bus has taken it.
 func (i *Interface) respond(frame []byte, reply ipmi.Reply) {
 	done := func(err error) { reply.Answer(refuse(codeOf(err))) }
 	if err := i.bus.StartRespond(frame, done); err != nil {

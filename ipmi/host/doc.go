@@ -14,34 +14,45 @@
 // them, and their drivers take whatever is written for the answer to the last
 // one: there the Port keeps back what answers an earlier one.
 //
-// The goroutine that reads a request calls the handler, which does not block. Whichever
-// goroutine brings the answer writes it, as far as the Port can do that without a wait
-// (DirectWriter); the rest is left to the loop's own goroutine. So a request that is
-// answered at once changes no goroutine. On a machine's socket the goroutine that reads
-// waits in read(2): changing over costs more than most handlers.
+// The goroutine that reads a request calls the handler, which does not block. The
+// goroutine that brings the answer writes it, as far as the Port can do that without a wait
+// (DirectWriter); the rest is left to a goroutine of the loop. So a request that is
+// answered at once needs no change of goroutine, which costs more than most handlers. For
+// the same reason the goroutine that reads a machine's socket waits in read(2).
 //
 // OpenIPMI is the other side, that of a host: the kernel's IPMI driver, by whose
 // device a management controller is asked, and nodes on IPMB behind it.
 //
 // # Promises
 //
-//  1. Each request that a Port delivers has one answer, in the order they came,
-//     before the Port's deadline: C3h if the handler has none by then. Config may
-//     have another deadline and code. A late answer reaches nobody.
-//  2. What does not fit the interface is answered CEh, and never cut off.
-//  3. Nothing a host sends stops, blocks or crashes a Loop; a Port is read whatever
-//     the handlers do. The handler is called for one request after the other: for the
-//     next one when the answer to the one before is written.
-//  4. The attention that a host is shown before an answer is that after the
-//     request was served.
-//  5. No host gets the answer to another request than that it waits for.
-//  6. A host that reads no answers holds up nothing but its own interface, and
-//     that for 2 s each: a goroutine that brings an answer does not wait for the host.
-//  7. Only Run starts goroutines; when it has returned none is left. No lock is held over
-//     a Port, but for that of KCS and SSIF, over system calls that wait for nothing.
-//  8. An OpenIPMI gives an answer to the call that it is for and to no other, and a
-//     call's number to no other before the driver has answered. What the driver has
-//     is never cut off.
+// The names in parentheses are the tests that try to break a promise.
+//
+//  1. Once: each request that a Port delivers has one answer before the Port's deadline:
+//     C3h if the handler has none by then. Config may have another deadline and code. A
+//     late answer reaches nobody. (TestLoop, TestLoopOnADeviceAnswersEachRequestOnce,
+//     TestLoopOnADeviceDropsLateAnswers)
+//  2. Order: answers are written in the order of the requests. The loop calls the handler
+//     for one request after the other: for the next one when the answer to the one before
+//     is written. (TestLoopCallsTheHandlerInOrder)
+//  3. What does not fit the interface is answered CEh, and never cut off.
+//     (TestDeviceRefusesWhatItWouldCutOff, TestKCSRequestThatDoesNotFitIsCounted)
+//  4. Nothing that a host sends stops, blocks or crashes a Loop, which reads its Port
+//     whatever the handlers do. (TestLoopReadsOnBehindASlowHandler,
+//     TestGarbageFromAMachineDoesNoHarm)
+//  5. The attention that a host is shown before an answer is the one after the
+//     request was served. (TestLoopShowsTheAttention)
+//  6. A host gets only the answer to the request that it waits for.
+//     (TestLoopOnADeviceOfAHostThatStartsAnew)
+//  7. A host that reads no answers holds up its own interface only, and that for 2 s for
+//     each answer: a goroutine that brings an answer does not wait for the host.
+//     (TestMachineThatReadsNothingIsGivenUp, TestMachineThatReadsLate)
+//  8. Only Run starts goroutines; when it has returned none is left. No lock is held while
+//     a Port is used. KCS and SSIF hold a lock of their own, over system calls that wait
+//     for nothing. (TestLoopEndsWhileARequestIsServed, TestEndWhileAMachineReadsNothing)
+//  9. An OpenIPMI gives an answer to the call that it is for and to no other, and a
+//     call's number to no other before the driver has answered. It never cuts off what
+//     the driver has. (TestOpenIPMIAnswersInAnyOrder, TestOpenIPMILateAnswer,
+//     TestOpenIPMILongMessages)
 //
 // Sources: OpenIPMI lanserv/README.vm and QEMU hw/ipmi/ipmi_bmc_extern.c for the
 // VM protocol; kcs_bmc_cdev_ipmi.c, bt-bmc.c and ssif_bmc.c of Linux's

@@ -16,8 +16,8 @@ const (
 	maxQueued = 16
 	// maxLate is how many handlers may be late before requests are answered busy.
 	maxLate = 8
-	// yieldEvery is how often the goroutine that reads gives way. One that has not for
-	// 10 ms is made to by the runtime's monitor, which is then awake for long.
+	// yieldEvery is how often the goroutine that reads gives way. If it does not for 10 ms,
+	// the runtime's monitor makes it, and stays awake for long after that.
 	yieldEvery = 5 * time.Millisecond
 )
 
@@ -45,9 +45,9 @@ type Loop struct {
 	counts  counters
 
 	mu    sync.Mutex
-	port  Port              // that is served, nil for none
-	ended chan struct{}     // closed when it is no more
-	past  map[string]uint64 // counters of the Ports before it
+	port  Port              // being served, nil for none
+	ended chan struct{}     // closed when port is no longer served
+	past  map[string]uint64 // counters of the Ports before port
 }
 
 // job is something to be done with the Port between two answers.
@@ -90,7 +90,7 @@ func (l *Loop) Do(ctx context.Context, do func(Port) error) error {
 	}
 }
 
-// Pulse returns when the loop has had a turn; where it hangs, so does Pulse, until
+// Pulse returns when the loop has had a turn. If the loop hangs, Pulse returns when
 // ctx ends. Without a Port there is nothing that could hang.
 func (l *Loop) Pulse(ctx context.Context) {
 	l.mu.Lock()
@@ -136,8 +136,8 @@ func (l *Loop) Run(ctx context.Context, p Port) error {
 }
 
 // run is a Loop on a Port. Two goroutines work for it: one reads requests and hands them
-// to the handler, the other, in serve, does what has to wait. An answer is written by the
-// goroutine that brings it, where the Port can do that without a wait.
+// to the handler; the other, in serve, does the work that has to wait. The goroutine that
+// brings an answer writes it, if the Port can do that without a wait.
 type run struct {
 	*Loop
 	port     Port
@@ -164,7 +164,7 @@ type run struct {
 	writing    bool // a goroutine uses the Port
 	unfinished bool // the Port has part of an answer left
 
-	told Attention // what the host is shown; of the goroutine that is writing
+	told Attention // what the host is shown; used by the goroutine that is writing
 }
 
 func newRun(l *Loop, p Port, cancel context.CancelCauseFunc) *run {
@@ -199,7 +199,7 @@ func (r *run) read() error {
 	}
 }
 
-// serve does what has to wait, in turn, until ctx ends.
+// serve does the work that has to wait, in turn, until ctx ends.
 func (r *run) serve(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {

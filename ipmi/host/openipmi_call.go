@@ -52,7 +52,7 @@ type OpenIPMIRequest struct {
 // Send Message, Read Event Message Buffer.
 var kept = [...]ipmi.Command{0x33, 0x34, 0x35}
 
-// check is what the driver cannot do.
+// check returns an error for a request that the driver cannot send.
 func (d *OpenIPMI) check(r OpenIPMIRequest) error {
 	own := r.Responder == 0
 	switch {
@@ -83,8 +83,8 @@ func (d *OpenIPMI) to(r OpenIPMIRequest) openIPMIAddress {
 	return openIPMIAddress{kind: d.kind(), channel: d.channel, address: r.Responder, lun: r.LUN, requesterLUN: r.RequesterLUN}
 }
 
-// limit is how long the call may take. The driver answers for who does not by then,
-// but for the controller itself.
+// limit is how long the call may take. At its end the driver itself answers for a node
+// that has not, but not for the controller.
 func (d *OpenIPMI) limit(r OpenIPMIRequest) time.Duration {
 	limit := time.Duration(r.Tries) * r.Timeout
 	if r.Responder != 0 && !d.direct {
@@ -94,7 +94,7 @@ func (d *OpenIPMI) limit(r OpenIPMIRequest) time.Duration {
 }
 
 // openIPMICall is a request that the driver has. It keeps its number until the
-// driver has answered, whoever still waits.
+// driver has answered, also if its caller waits no more.
 type openIPMICall struct {
 	id      int
 	netFn   ipmi.NetFn
@@ -213,7 +213,7 @@ func (d *OpenIPMI) begin(r OpenIPMIRequest) (*openIPMICall, error) {
 	return c, nil
 }
 
-// settle ends a call that the driver has no more. It is called with the mutex held.
+// settle ends a call that the driver has answered. It is called with the mutex held.
 func (d *OpenIPMI) settle(c *openIPMICall, o openIPMIOutcome) {
 	if d.calls[c.id] != c {
 		return
@@ -223,8 +223,8 @@ func (d *OpenIPMI) settle(c *openIPMICall, o openIPMIOutcome) {
 	c.ended <- o
 }
 
-// giveUp is the end of a call for who waits; the driver has it still. An answer
-// that has come just now is an answer.
+// giveUp ends a call for its caller; the driver still has it. An answer that has just come
+// counts.
 func (d *OpenIPMI) giveUp(c *openIPMICall, err error) (ipmi.Response, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -13,8 +13,8 @@ func (r *run) addTask(j job) {
 	r.tasks = append(r.tasks, j)
 }
 
-// write does what is to be done with the Port, and waits for it. While another goroutine
-// uses the Port it returns at once: that one wakes serve when something is left to do.
+// write does the work at the Port, and waits for it. While another goroutine uses the Port
+// it returns at once: that goroutine wakes serve when work is left.
 func (r *run) write() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,7 +97,7 @@ func (r *run) tell() error {
 	return r.port.SetAttention(now)
 }
 
-// writeDirect writes the answer if that needs no wait, and leaves it to serve if it does.
+// writeDirect writes the answer if that needs no wait; else it leaves the answer to serve.
 func (r *run) writeDirect() {
 	var attention Attention
 	if r.direct != nil {

@@ -7,8 +7,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Port is one system interface. Read is called by one goroutine at a time, all
-// that writes by one at a time, and Close by any. What writes may wait, for a bounded
+// Port is one system interface. One goroutine at a time calls Read, one at a time calls the
+// methods that write, and any may call Close. Methods that write may wait, for a bounded
 // time.
 type Port interface {
 	// Read waits for the next request. Its data are valid until the next Read.
@@ -57,11 +57,11 @@ type Limits struct {
 	Deadline time.Duration
 }
 
-// DirectWriter is a Port that can write answers without a wait, so that the goroutine
-// that has an answer may write it, whoever else it works for.
+// DirectWriter is a Port that can write answers without a wait, so that any goroutine that
+// has an answer may write it.
 type DirectWriter interface {
-	// WriteDirect is Write, as far as that needs no wait. False: part of the answer, or
-	// all of it, is left to Finish, which is called before anything else is written.
+	// WriteDirect writes as much of the answer as it can without a wait. It returns false
+	// if some of it is left to Finish, which is called before anything else is written.
 	WriteDirect(Response) (done bool, err error)
 	// Finish writes what WriteDirect has left, and may wait.
 	Finish() error

@@ -51,7 +51,7 @@ func (r *run) take(p *pending) bool {
 	return false
 }
 
-// next takes the request to be served now out of the queue, nil for none.
+// next takes the next request to be served out of the queue, nil for none.
 func (r *run) next() *pending {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,8 +64,8 @@ func (r *run) next() *pending {
 	return p
 }
 
-// serves makes a request the current one. The timer is left alone when it runs: it ends
-// at an earlier deadline, and is set anew then, so that steady traffic does not touch it.
+// serves makes a request the current one. A timer that runs is left alone: it ends at an
+// earlier deadline and is set anew then, so that steady traffic does not touch it.
 func (r *run) serves(p *pending) {
 	r.current, p.handling = p, true
 	if !r.armed {
@@ -121,7 +121,7 @@ func (p *pending) Answer(response ipmi.Response, err error) bool {
 	return true
 }
 
-// settle makes a response the answer to the current request, unless that has one.
+// settle makes a response the answer to the current request, if it has none yet.
 func (r *run) settle(p *pending, response ipmi.Response) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,8 +141,8 @@ func (r *run) settle(p *pending, response ipmi.Response) bool {
 	return true
 }
 
-// expire answers for a handler that has missed the deadline. Before the deadline of the
-// current request it waits for that.
+// expire answers for a handler that has missed the deadline. If it is too early for the
+// current request, it sets the timer anew.
 func (r *run) expire() {
 	p := r.missed(time.Now())
 	if p == nil {

@@ -1,9 +1,9 @@
 // Command bench measures ipmbd, in one run on one machine, and prints tables: the
 // benchmarks of its packages; requests of a virtual machine; and by D-Bus calls of
 // sendRequest, packets on the frame socket and requests from a bus, with 1 to 63 of
-// them in flight. The latter are answered by ipmbd itself, by a handler that is
+// them in flight. Requests from a bus are answered by ipmbd itself, by a handler that is
 // registered on D-Bus, by the host IPMI daemon, and by a node on another bus to which
-// they are bridged. The last table has what was measured beside the goals.
+// they are bridged. The last table has the results beside the goals.
 //
 // # Floors
 //
@@ -67,7 +67,7 @@
 // The same two are asked from within a virtual machine, where there is QEMU and the
 // folder of one (-guest): through /dev/ipmi of Linux, on KCS and on BT. A guest has
 // two interfaces of one kind, with one of the services behind each, so that one
-// emulated processor asks both in turns. Who asks there is this program again.
+// emulated processor asks both in turns. The program that asks there is bench, too.
 //
 // # Processes
 //
@@ -92,7 +92,7 @@
 // process, user and system.
 //
 // A whole run takes about ten minutes; -run measures some of its parts. Other load on
-// the machine favours what has more threads: then ratios say little, too.
+// the machine favours the program with more threads: then ratios say little, too.
 //
 // Timings are printed and never judged: the exit status is 0 when everything
 // could be measured.
