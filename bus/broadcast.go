@@ -20,7 +20,12 @@ func (f *broadcast) send() error {
 }
 
 // end is told how the broadcast has ended.
-func (f *broadcast) end(err error) { f.End(ipmi.Response{}, err) }
+func (f *broadcast) end(err error) {
+	if f.placed {
+		f.bus.leave(f.client)
+	}
+	f.done(err)
+}
 
 // place implements waiter.
 func (f *broadcast) place() { f.placed = true }
@@ -34,10 +39,9 @@ func (f *broadcast) release(b *Bus) {
 	}
 }
 
-// End implements waiter.
-func (f *broadcast) End(_ ipmi.Response, err error) {
-	if f.placed {
-		f.bus.leave(f.client)
-	}
-	f.done(err)
+// refuse implements waiter.
+func (f *broadcast) refuse(b *Bus, err error) {
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	f.end(err)
 }

@@ -50,6 +50,7 @@ type Bus struct {
 	beginning bool                 // Begin is sending what waits
 	waiting   []waiter             // until begun
 	unsure    map[*Client][]waiter // until their clients are identified; they have no place yet
+	releases  []*releasing
 	leaving   bool
 	drained   chan struct{} // closed when clients have nothing in progress; nil while no Drain waits
 }
@@ -61,8 +62,14 @@ type waiter interface {
 	// release sends it. It is called with the mutex of the bus held, and unlocks it
 	// while it sends.
 	release(b *Bus)
-	// End ends it instead. It is called without the mutex.
-	End(response ipmi.Response, err error)
+	// refuse ends it instead, with the mutex as release has it.
+	refuse(b *Bus, err error)
+}
+
+// releasing is a call on its way to the link, from those that have waited.
+type releasing struct {
+	call     *Call
+	unwanted bool // it was cancelled meanwhile
 }
 
 // New makes a bus, which has not begun.
@@ -192,9 +199,7 @@ func (b *Bus) identified(client *Client) {
 		b.unsure[client] = b.unsure[client][1:] // Others come behind it until all are sent.
 		switch err := b.enterLate(client); {
 		case err != nil:
-			b.mu.Unlock()
-			next.End(ipmi.Response{}, err)
-			b.mu.Lock()
+			next.refuse(b, err)
 		case b.begun:
 			next.place()
 			next.release(b)
@@ -231,22 +236,31 @@ func (b *Bus) leave(client *Client) {
 // cancel ends a call of Send.
 func (b *Bus) cancel(c *Call) {
 	b.mu.Lock()
-	switch c.stage {
-	case releasing:
-		c.unwanted = true
-		b.mu.Unlock()
-	case held:
-		c.stage = onLink
-		isCall := func(w waiter) bool { return w == waiter(c) }
-		b.waiting = slices.DeleteFunc(b.waiting, isCall)
-		if behind, ok := b.unsure[c.client]; ok {
-			b.unsure[c.client] = slices.DeleteFunc(behind, isCall)
-		}
+	if c.held {
+		c.held = false
+		b.withdraw(c)
 		b.mu.Unlock()
 		c.End(ipmi.Response{}, context.Canceled)
-	default:
-		b.mu.Unlock()
+		return
+	}
+	onItsWay := false
+	for _, r := range b.releases {
+		if r.call == c {
+			r.unwanted, onItsWay = true, true
+		}
+	}
+	b.mu.Unlock()
+	if !onItsWay { // else release cancels it
 		b.link.Cancel(c)
+	}
+}
+
+// withdraw takes a call out of what waits, with the mutex held.
+func (b *Bus) withdraw(c *Call) {
+	isCall := func(w waiter) bool { return w == waiter(c) }
+	b.waiting = slices.DeleteFunc(b.waiting, isCall)
+	if behind, ok := b.unsure[c.client]; ok {
+		b.unsure[c.client] = slices.DeleteFunc(behind, isCall)
 	}
 }
 

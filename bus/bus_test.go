@@ -388,7 +388,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 }
 
 func TestDirectory(t *testing.T) {
-	var d Directory
+	var d Directory[*Bus]
 	first, second := New(Config{Index: 5}, nil), New(Config{Index: 5}, nil)
 	d.Add(first)
 	d.Add(second)

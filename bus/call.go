@@ -18,19 +18,9 @@ type Call struct {
 	bus     *Bus         // of the last Send
 	request ipmb.Request // for Config.Ended; it has data only while it is held
 
-	stage    stage // guarded by the bus's mutex
-	placed   bool  // it has a place
-	unwanted bool  // cancelled while it was being released
+	held   bool // of the bus's mutex: it waits there, and the link does not have it
+	placed bool // it has a place
 }
-
-// stage says where a call is that was sent.
-type stage uint8
-
-const (
-	onLink    stage = iota // with the link, or not on its way
-	held                   // until the bus has begun, or the client is identified
-	releasing              // on its way to the link
-)
 
 // NewCall makes a call of a client; nil is the daemon itself. done is told how each
 // request ended: its answer, whose data is valid until done returns, or the error. It is
@@ -58,7 +48,8 @@ func (c *Call) OnAccepted(f func()) {
 func (c *Call) Address() ipmi.Address { return c.wire.Address() }
 
 // Cancel ends the request with context.Canceled, if it has not ended. It is for the
-// goroutine that sends. done may be told of the end after Cancel has returned.
+// goroutine that sends. done may be told of the end after Cancel has returned. While the
+// bus begins, a call that is sent again after Cancel may be cancelled again.
 func (c *Call) Cancel() {
 	if c.bus != nil {
 		c.bus.cancel(c)
@@ -80,25 +71,33 @@ func (c *Call) End(response ipmi.Response, err error) {
 // place implements waiter.
 func (c *Call) place() { c.placed = true }
 
-// release implements waiter.
+// release implements waiter. When the link has the call, its client may send it again, on
+// another bus too.
 func (c *Call) release(b *Bus) {
 	req := c.request
 	c.request.Data = nil
-	c.stage = releasing
+	c.held = false
+	r := &releasing{call: c}
+	b.releases = append(b.releases, r)
 	b.mu.Unlock()
 	if err := b.link.Send(c, &req); err != nil {
 		c.End(ipmi.Response{}, err)
 	}
 	b.mu.Lock()
-	if c.stage != releasing { // It has ended and is held again.
-		return
-	}
-	c.stage = onLink
-	if c.unwanted {
+	b.releases = slices.DeleteFunc(b.releases, func(other *releasing) bool { return other == r })
+	if r.unwanted {
 		b.mu.Unlock()
 		b.link.Cancel(c)
 		b.mu.Lock()
 	}
+}
+
+// refuse implements waiter.
+func (c *Call) refuse(b *Bus, err error) {
+	c.held = false
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	c.End(ipmi.Response{}, err)
 }
 
 // note keeps the part of a request that Config.Ended is told.
@@ -111,5 +110,5 @@ func (c *Call) note(req *ipmb.Request) {
 func (c *Call) hold(req *ipmb.Request) {
 	c.request = *req
 	c.request.Data = slices.Clone(req.Data)
-	c.stage, c.unwanted = held, false
+	c.held = true
 }

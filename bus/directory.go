@@ -2,35 +2,44 @@ package bus
 
 import "sync"
 
-// Directory finds buses by their index. Of buses that share one the first has it. The zero
-// value is empty.
-type Directory struct {
-	mu    sync.RWMutex
-	buses [256]*Bus
+// Listed is a bus in a Directory.
+type Listed interface {
+	comparable
+	Index() uint8
+	Leaving() bool
 }
 
-// Find is the bus with an index, nil when there is none.
-func (d *Directory) Find(index uint8) *Bus {
+// Directory finds buses by their index. Of buses that share one the first has it. The zero
+// value is empty.
+type Directory[B Listed] struct {
+	mu    sync.RWMutex
+	buses [256]B
+}
+
+// Find is the bus with an index, the zero value when there is none.
+func (d *Directory[B]) Find(index uint8) B {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.buses[index]
 }
 
 // Add gives a bus its index, unless another has it that is not on its way out.
-func (d *Directory) Add(b *Bus) {
+func (d *Directory[B]) Add(b B) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if other := d.buses[b.Index()]; other == nil || other.Leaving() {
+	var none B
+	if other := d.buses[b.Index()]; other == none || other.Leaving() {
 		d.buses[b.Index()] = b
 	}
 }
 
 // Free frees the index of a bus, unless another has it. Until then a bus that has left is
 // found, and refuses, so that one that begins anew is Down and not unknown.
-func (d *Directory) Free(b *Bus) {
+func (d *Directory[B]) Free(b B) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.buses[b.Index()] == b {
-		d.buses[b.Index()] = nil
+		var none B
+		d.buses[b.Index()] = none
 	}
 }

@@ -15,10 +15,15 @@ type endless struct{ Link }
 
 func (endless) Send(*Call, *ipmb.Request) error { return nil }
 
+func clientOf(p Process) *Client {
+	client := new(Client)
+	client.Identify(p)
+	return client
+}
+
 // program is a client that sends until the bus has no place for it.
 func program(b *Bus, pid int32, uid uint32) (sent int) {
-	client := new(Client)
-	client.Identify(Process{PID: pid, UID: uid})
+	client := clientOf(Process{PID: pid, UID: uid})
 	for {
 		req := request(1)
 		if b.Send(NewCall(client, nil), &req) != nil {
@@ -260,5 +265,41 @@ func TestProcessOfAClient(t *testing.T) {
 		if got := c.owner(); got != p {
 			t.Errorf("%+v, want %+v", got, p)
 		}
+	}
+}
+
+// A call that was refused when its client was identified is as any other from then on.
+func TestRefusedWhenIdentified(t *testing.T) {
+	w := newWorld(t, Config{MaxCalls: 2})
+	defer w.run(t)()
+	w.Begin()
+	silent := request(1)
+	silent.Responder = quiet
+	hog := Process{PID: 1, UID: 1000}
+	first := NewCall(clientOf(hog), func(ipmi.Response, error) {})
+	if err := w.Send(first, &silent); err != nil {
+		t.Fatal(err)
+	}
+	late := new(Client)
+	var ends []error
+	c := NewCall(late, func(_ ipmi.Response, err error) { ends = append(ends, err) })
+	if err := w.Send(c, &silent); err != nil {
+		t.Fatal(err)
+	}
+	late.Identify(hog)
+	if len(ends) != 1 || !errors.Is(ends[0], ErrLimit) {
+		t.Fatalf("ended: %v", ends)
+	}
+	c.SetClient(clientOf(Process{PID: 2, UID: 1001}))
+	if err := w.Send(c, &silent); err != nil {
+		t.Fatal(err)
+	}
+	c.Cancel()
+	first.Cancel()
+	if len(ends) != 2 || w.InProgress() != 0 {
+		t.Errorf("ended: %v, %d in progress", ends, w.InProgress())
+	}
+	if n := w.engine.Statistics()["calls-cancelled"]; n != 2 {
+		t.Errorf("the engine has cancelled %d calls", n)
 	}
 }

@@ -21,8 +21,6 @@ type Bus interface {
 	// Send and StartBroadcast are those of bus.Bus.
 	Send(c *bus.Call, req *ipmb.Request) error
 	StartBroadcast(client *bus.Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
-	// Broadcast sends a frame to address 0 for the daemon itself.
-	Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
 	// Responder is the responder of a request; the remote address if it is 0.
 	Responder(a ipmi.Address) ipmi.Address
 	// Leave lets clients send no more, and Leaving reports that.
@@ -99,6 +97,12 @@ type BusObject struct {
 // Path is where the object is exported: BasePath and the name of the bus, "-"
 // replaced by "_", which D-Bus allows.
 func (o *BusObject) Path() dbus.ObjectPath { return o.path }
+
+// Index is that of the bus, devIndex<<2 | type.
+func (o *BusObject) Index() uint8 { return o.index }
+
+// Leaving reports whether the bus is on its way out.
+func (o *BusObject) Leaving() bool { return o.bus.Leaving() }
 
 // childPath is where what has a name in the configuration is exported.
 func childPath(kind, name string) (dbus.ObjectPath, error) {

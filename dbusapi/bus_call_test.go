@@ -39,7 +39,7 @@ func TestArgumentsThatAreCutOff(t *testing.T) {
 	} {
 		for orderName, order := range byteOrders {
 			s := &Server{objects: newObjects()}
-			s.objects.channels[0] = new(BusObject)
+			s.objects.channels.Add(new(BusObject))
 			b := encodeCall(t, order, ":1.5", tt.args...)
 			m, _ := parseMessage(b)
 			whole := m.body

@@ -109,7 +109,7 @@ func (s *Server) broadcastCommand(body []any) func(context.Context, func()) {
 			}
 			done()
 		}
-		if o := s.objects.channel(head[0]); o == nil {
+		if o := s.objects.channels.Find(head[0]); o == nil {
 			ended(errUnknownChannel)
 		} else if err := o.bus.StartBroadcast(nil, ended, req.NetFn, req.RequesterLUN, req.Command, req.Data); err != nil {
 			ended(err)
@@ -130,7 +130,7 @@ func (s *Server) ownAddressCommand(body []any) func(context.Context, func()) {
 	return func(ctx context.Context, done func()) {
 		s.waits.Go(func() { // It may have to wait for the kernel.
 			defer done()
-			if o := s.objects.channel(args[0]); o == nil || !o.changeAddress(ctx, int(args[1]), address) {
+			if o := s.objects.channels.Find(args[0]); o == nil || !o.changeAddress(ctx, int(args[1]), address) {
 				s.counters.signalsFailed.Add(1)
 			}
 		})

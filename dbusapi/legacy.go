@@ -34,7 +34,7 @@ func parseLegacy(x *busCall, m *wireMessage) error {
 		Data:         args.data,
 		NoWait:       true,
 	}
-	if x.object = x.server.objects.channel(args.to); x.object == nil {
+	if x.object = x.server.objects.channels.Find(args.to); x.object == nil {
 		return errUnknownChannel
 	}
 	return checkRequest(x.request.NetFn, 0, x.request.RequesterLUN)

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/bus"
 )
 
 // The paths and interfaces that are served.
@@ -85,13 +87,13 @@ func (o *object) anyMethod(member []byte) *boundMethod {
 type objects struct {
 	mu       sync.RWMutex
 	paths    map[dbus.ObjectPath]*object
-	channels map[uint8]*BusObject
+	channels bus.Directory[*BusObject]
 
 	peer methodSet // of all paths
 }
 
 func newObjects() objects {
-	return objects{paths: make(map[dbus.ObjectPath]*object), channels: make(map[uint8]*BusObject), peer: newPeer()}
+	return objects{paths: make(map[dbus.ObjectPath]*object), peer: newPeer()}
 }
 
 func newPeer() methodSet {
@@ -111,13 +113,6 @@ func (o *objects) at(path []byte) *object {
 	return o.paths[dbus.ObjectPath(path)]
 }
 
-// channel is the bus with an index, nil when there is none.
-func (o *objects) channel(index uint8) *BusObject {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	return o.channels[index]
-}
-
 // add puts an object at its path, if that is free. Of buses that share an
 // index the first has it.
 func (o *objects) add(added *object) bool {
@@ -128,8 +123,8 @@ func (o *objects) add(added *object) bool {
 	}
 	o.paths[added.path] = added
 	added.within = o
-	if bus := added.bus; bus != nil && (o.channels[bus.index] == nil || o.channels[bus.index].bus.Leaving()) {
-		o.channels[bus.index] = bus
+	if added.bus != nil {
+		o.channels.Add(added.bus)
 	}
 	return true
 }
@@ -140,15 +135,6 @@ func (o *objects) remove(path dbus.ObjectPath) *object {
 	removed := o.paths[path]
 	delete(o.paths, path)
 	return removed
-}
-
-// free frees the index of a bus, if that has it.
-func (o *objects) free(bus *BusObject) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.channels[bus.index] == bus {
-		delete(o.channels, bus.index)
-	}
 }
 
 // below is the objects under a path, without the one at it, in order.

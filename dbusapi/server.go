@@ -174,8 +174,9 @@ func (s *Server) AddBus(o *BusObject, bus Bus) error {
 	return nil
 }
 
-// RemoveBus takes a bus away. Calls in progress end as the bus ends them. Its index stays its own until FreeIndex, so that
-// org.openbmc.Ipmb finds a bus that begins anew Down, and not unknown.
+// RemoveBus takes a bus away. Calls in progress end as the bus ends them. Its index stays
+// its own until FreeIndex, so that org.openbmc.Ipmb finds a bus that begins anew Down, and
+// not unknown.
 func (s *Server) RemoveBus(o *BusObject) {
 	o.bus.Leave()
 	if removed := s.objects.remove(o.path); removed != nil {
@@ -183,12 +184,8 @@ func (s *Server) RemoveBus(o *BusObject) {
 	}
 }
 
-// Channel is the bus that org.openbmc.Ipmb reaches by an index, nil when there is
-// none.
-func (s *Server) Channel(index uint8) *BusObject { return s.objects.channel(index) }
-
 // FreeIndex frees the index of a bus that was removed, unless another has it already.
-func (s *Server) FreeIndex(o *BusObject) { s.objects.free(o) }
+func (s *Server) FreeIndex(o *BusObject) { s.objects.channels.Free(o) }
 
 // Run sends signals and obeys those of others until ctx ends (nil) or a
 // connection to the message bus is lost (ErrDisconnected).

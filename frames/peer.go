@@ -64,8 +64,8 @@ func newPeer(s *Server, conn *net.UnixConn) (*peer, error) {
 	return p, nil
 }
 
-// serve serves the client until it hangs up or is hung up on (nil), or is to be
-// cut off.
+// serve serves the client until it hangs up, or is hung up on. ErrUnread and ErrReplaced
+// are why it was.
 func (p *peer) serve() error {
 	var patient sync.WaitGroup
 	patient.Go(p.writePatiently)
@@ -76,7 +76,7 @@ func (p *peer) serve() error {
 	}
 	patient.Wait()
 	p.awaitEnds()
-	if err == nil && p.replaced.Load() {
+	if p.replaced.Load() {
 		err = ErrReplaced
 	}
 	return err
@@ -91,7 +91,8 @@ func (p *peer) awaitEnds() {
 	}
 }
 
-// hangUp makes both goroutines end.
+// hangUp makes both goroutines end. It waits until the reader has started the request that
+// it has read.
 func (p *peer) hangUp() {
 	p.mu.Lock()
 	p.gone = true
@@ -143,11 +144,15 @@ func (p *peer) take(packet []byte) error {
 	return nil
 }
 
-// enter begins a request: with an exchange, unless a status says why not.
+// enter begins a request: with an exchange, unless a status says why not. An error is that
+// of a client that is hung up on.
 func (p *peer) enter(status ipmb.Status) (*exchange, ipmb.Status, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.owed-p.inProgress() >= maxUnread {
+	switch {
+	case p.gone: // Whoever hangs up waits for the reader.
+		return nil, 0, net.ErrClosed
+	case p.owed-p.inProgress() >= maxUnread:
 		return nil, 0, ErrUnread
 	}
 	p.owed++

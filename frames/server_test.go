@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -230,6 +231,39 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 		t.Errorf("frame-clients-cut-off %d", got)
 	}
 	eventually(t, "its requests to end", func() bool { return bus.InProgress() == 0 })
+}
+
+// A client that sends on and on does not hold up who hangs up on it.
+func TestNothingIsTakenAfterHangingUp(t *testing.T) {
+	r := newRig(t, Config{})
+	taken, sent, hungUp := 0, make(chan struct{}), make(chan struct{})
+	r.config.Bus = func(uint8) *bus.Bus {
+		if taken++; taken > 1 {
+			return nil
+		}
+		<-sent
+		for _, p := range r.shut(false) {
+			go func() {
+				p.hangUp()
+				close(hungUp)
+			}()
+			eventually(t, "the client to be gone", func() bool {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return p.gone
+			})
+		}
+		return nil
+	}
+	client := r.connect(t)
+	for i := range 3 {
+		client.send(t, packet(0, request(echoes, uint8(i))))
+	}
+	close(sent)
+	<-hungUp
+	if taken != 1 {
+		t.Errorf("%d requests were taken", taken)
+	}
 }
 
 func TestClientThatReadsLateGetsAll(t *testing.T) {

@@ -17,10 +17,16 @@ import (
 type directBus struct {
 	*bus
 	full chan struct{} // closed when there is room; nil while there is
+	// during is called in the next TryWriteFrame, if it is not nil.
+	during func()
 }
 
 // TryWriteFrame implements i2c.DirectWriter.
 func (b *directBus) TryWriteFrame(frame []byte) (bool, error) {
+	if during := b.during; during != nil {
+		b.during = nil
+		during()
+	}
 	if b.full != nil {
 		return false, nil
 	}
@@ -136,6 +142,20 @@ func TestDirectWrites(t *testing.T) {
 		w.do(ask(me, cmdB)).answered()
 	})
 
+	directStory(t, "a stop while it is found that there is no room", ipmb.Config{}, func(t *testing.T, w *world, d *directBus) {
+		w.place(me, silent)
+		d.full = make(chan struct{})
+		d.during = func() {
+			w.cancel()
+			synctest.Wait() // The writer waits for this write, and for nothing else.
+		}
+		f := w.start(numbered(0))
+		if err := w.stop(); !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+		f.failed(ipmb.ErrClosed)
+	})
+
 	directStory(t, "more than one goroutine writes in a row", ipmb.Config{}, func(t *testing.T, w *world, d *directBus) {
 		w.place(me, silent)
 		d.full = make(chan struct{})
@@ -176,6 +196,59 @@ func TestCallbacks(t *testing.T) {
 		w.until(time.Second)
 		if !slices.Equal(ends, upTo(100)) {
 			t.Errorf("ended: %v", ends)
+		}
+	})
+
+	directStory(t, "an answer is told by the goroutine that has read it", ipmb.Config{}, func(t *testing.T, w *world, d *directBus) {
+		w.place(me, silent)
+		var told []int
+		for i := range ipmb.SequenceNumbers {
+			req := numbered(i)
+			if err := w.engine.Send(ipmb.NewCall(func(ipmi.Response, error) { told = append(told, i) }), &req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// This one gets the number of the first that ends, and is sent before that is told.
+		next := numbered(0)
+		next.Command = cmdB
+		if err := w.engine.Send(ipmb.NewCall(func(ipmi.Response, error) {}), &next); err != nil {
+			t.Fatal(err)
+		}
+		d.during = func() {
+			other := make(chan struct{})
+			go func() {
+				defer close(other)
+				req := ask(peer, cmdA)
+				if err := w.engine.Send(ipmb.NewCall(func(ipmi.Response, error) {}), &req); err != nil {
+					t.Error(err)
+				}
+			}()
+			<-other
+			if len(told) > 0 {
+				t.Error("told by the goroutine that sends another request")
+			}
+		}
+		w.hear(answerTo(w.writes(me)[0].frame(t), 0, []byte{1}))
+		if !slices.Equal(told, []int{0}) {
+			t.Errorf("told %v", told)
+		}
+	})
+
+	story(t, "of a frame that has become too old to be sent", ipmb.Config{}, func(t *testing.T, w *world) {
+		w.place(0x00, nackByte)
+		w.place(me, blocks(100*ms, silent))
+		told := make(chan error, 1)
+		if err := w.engine.StartBroadcast(func(err error) { told <- err }, ipmi.NetFnApp, 0, cmdA, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.start(ask(me, cmdA)) // goes between two writes of the broadcast
+		select {
+		case err := <-told:
+			if !errors.Is(err, ipmb.ErrStuck) {
+				t.Error(err)
+			}
+		case <-time.After(200 * ms):
+			t.Error("not told")
 		}
 	})
 

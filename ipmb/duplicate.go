@@ -118,20 +118,21 @@ func (r *requester) find(key requestKey) *entry {
 	return nil
 }
 
-// each calls f with all entries. f may remove the entry.
-func (t *requestTable) each(f func(*entry)) {
+// unanswered is the entries that are deferred and not answered.
+func (t *requestTable) unanswered() (all []*entry) {
 	for _, r := range t.requesters {
 		if r == nil {
 			continue
 		}
 		for _, n := range r.numbers {
-			for n != nil {
-				older := n.older
-				f(n)
-				n = older
+			for ; n != nil; n = n.older {
+				if n.deferred && !n.answered {
+					all = append(all, n)
+				}
 			}
 		}
 	}
+	return all
 }
 
 // repeated is the entry of which raw is a repeat, nil for a request to be served.

@@ -10,6 +10,7 @@ import (
 
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
+	"ipmbd/ipmi"
 )
 
 func TestCancel(t *testing.T) {
@@ -358,6 +359,18 @@ func TestStall(t *testing.T) {
 
 // A stop lets what was taken be answered.
 func TestDrain(t *testing.T) {
+	hung := ipmi.HandlerFunc(func(*ipmi.Request, ipmi.Reply) {})
+	story(t, "a request whose answer nobody would take ends at its deadline", ipmb.Config{Handler: hung}, func(t *testing.T, w *world) {
+		w.hear(from(peer, 1, cmdA, 1))
+		w.until(time.Second)
+		w.hear(from(peer, 1, cmdA, 2)) // in the place of the first
+		w.engine.StartRespond(answerTo(from(peer, 1, cmdA, 2), 0, nil).Append(nil), func(error) {})
+		w.engine.Drain(t.Context())
+		if w.now() > 5*time.Second {
+			t.Errorf("it took until %v", w.now())
+		}
+	})
+
 	story(t, "what was taken is answered, and no more is taken", ipmb.Config{Handler: slow(time.Second)}, func(t *testing.T, w *world) {
 		w.hear(from(peer, 1, cmdA))
 		drained := make(chan time.Duration, 1)

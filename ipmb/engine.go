@@ -304,6 +304,36 @@ func (e *Engine) unlock() {
 	e.mu.Unlock()
 }
 
+// runCallbacks calls what is to be called, and has the mutex again when it returns.
+func (e *Engine) runCallbacks() {
+	if len(e.callbacks) > 0 {
+		e.unlock()
+		e.mu.Lock()
+	}
+}
+
+// setAside keeps the callbacks of a goroutine from others that have the mutex while it
+// writes: what it has read is valid for its own calls only, and in their order.
+func (e *Engine) setAside() []callback {
+	if len(e.callbacks) == 0 {
+		return nil
+	}
+	mine := e.callbacks
+	e.callbacks, e.unused = e.unused, nil
+	return mine
+}
+
+// takeBack ends what setAside began.
+func (e *Engine) takeBack(mine []callback) {
+	if len(mine) == 0 {
+		return
+	}
+	others := e.callbacks
+	e.callbacks = append(mine, others...)
+	clear(others)
+	e.unused = others[:0]
+}
+
 // Drain takes no more requests from the bus and waits until those taken are
 // answered, at most until ctx ends; those that were deferred it answers CEh.
 // Calls go on, and so does Run.

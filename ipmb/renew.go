@@ -12,6 +12,7 @@ func (e *Engine) Renew(config Config) error {
 	}
 	e.config = config.withDefaults()
 	e.address, e.policy = e.config.Address, e.config.Policy
+	e.handlers.limit, e.patient.limit = e.config.MaxHandlers, e.config.MaxHandlers
 	e.requests.window = max(e.config.DuplicateWindow, 0)
 	e.drained = nil
 	e.counts.reset()

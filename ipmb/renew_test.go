@@ -44,6 +44,15 @@ func TestRenew(t *testing.T) {
 		}
 	})
 
+	story(t, "as many requests as the new settings say may be in handlers", ipmb.Config{}, func(t *testing.T, w *world) {
+		hung := ipmi.HandlerFunc(func(*ipmi.Request, ipmi.Reply) {})
+		renewed(w, ipmb.Config{Handler: hung, MaxHandlers: 1})
+		w.hear(from(peer, 1, cmdA), from(peer, 2, cmdA))
+		if n := w.count("handlers-busy"); n != 1 {
+			t.Errorf("%d were answered busy", n)
+		}
+	})
+
 	story(t, "the settings are the new ones", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, prompt)
 		w.do(ask(me, cmdA)).answered()

@@ -125,11 +125,9 @@ func (e *Engine) deferred(n *entry) {
 
 // abandon answers the deferred requests, which nobody else will answer any more.
 func (e *Engine) abandon() {
-	e.requests.each(func(n *entry) {
-		if n.deferred && !n.answered {
-			e.giveUp(n)
-		}
-	})
+	for _, n := range e.requests.unanswered() {
+		e.giveUp(n)
+	}
 }
 
 func (e *Engine) giveUp(n *entry) {

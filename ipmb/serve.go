@@ -78,14 +78,14 @@ func (e *Engine) serve(n *entry) { ipmi.Serve(e.config.Handler, &n.request, n) }
 func (n *entry) Answer(response ipmi.Response, err error) bool {
 	e := n.engine
 	e.mu.Lock()
-	taken := e.served(n, response, err)
+	taken, tell := e.served(n, response, err), e.config.Served
 	e.unlock()
 	switch {
 	case !taken, errors.Is(err, ipmi.ErrDeferred):
 	case err != nil:
-		e.config.Served(&n.request, ipmi.CodeOf(err), err)
+		tell(&n.request, ipmi.CodeOf(err), err)
 	default:
-		e.config.Served(&n.request, response.Code, nil)
+		tell(&n.request, response.Code, nil)
 	}
 	return taken
 }
@@ -150,7 +150,9 @@ func (n *entry) expire(e *Engine, now time.Duration) {
 	} else {
 		e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrTooSlow)})
 	}
-	e.later(func() { e.config.Served(&n.request, ipmi.CodeOf(ipmi.ErrTooSlow), ipmi.ErrTooSlow) })
+	tell := e.config.Served
+	e.later(func() { tell(&n.request, ipmi.CodeOf(ipmi.ErrTooSlow), ipmi.ErrTooSlow) })
+	e.checkDrained()
 }
 
 // settle answers a request that was served and keeps the answer for repeats.

@@ -200,7 +200,9 @@ func (e *Engine) transmit(t i2c.Transport) {
 	e.mu.Lock()
 	o := &e.outbox
 	for o.wait() {
-		if !o.handedOver && !e.beginNext() {
+		begun := o.handedOver || e.beginNext()
+		e.runCallbacks() // of what is too old to be sent
+		if !begun {
 			continue
 		}
 		o.handedOver = false
@@ -209,18 +211,15 @@ func (e *Engine) transmit(t i2c.Transport) {
 		e.transmitting.Lock()
 		e.mu.Lock()
 		e.endWrite(err)
-		if len(e.callbacks) > 0 {
-			e.unlock()
-			e.mu.Lock()
-		}
+		e.runCallbacks()
 		e.transmitting.Unlock()
+	}
+	for o.writing && !o.handedOver {
+		o.work.Wait()
 	}
 	if o.handedOver {
 		o.handedOver = false
 		e.endWrite(ErrClosed)
-	}
-	for o.writing {
-		o.work.Wait()
 	}
 	o.direct = nil
 	e.unlock()
@@ -242,9 +241,11 @@ func (e *Engine) writeDirect() {
 			return
 		}
 		direct := o.direct
+		mine := e.setAside()
 		e.mu.Unlock()
 		written, err := direct.TryWriteFrame(o.frame)
 		e.mu.Lock()
+		e.takeBack(mine)
 		if !written {
 			o.handedOver = true
 			o.work.Signal()

@@ -73,7 +73,7 @@ type service struct {
 	properties []*sensorProperty
 	own        atomic.Pointer[ownInterface]
 	frames     *frames.Server
-	buses      bus.Directory
+	buses      bus.Directory[*bus.Bus]
 	demo       *demo   // nil for real buses
 	sockets    *passed // by systemd
 	// frameListener is the frame socket; nil when there is none.

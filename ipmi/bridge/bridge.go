@@ -52,8 +52,8 @@ type Bus interface {
 // Bridge carries messages between its interfaces. Its methods may be called from
 // several goroutines at once.
 //
-// One mutex guards the state of all interfaces. It is never held over a bus, the
-// log, or a function of a Config.
+// One mutex guards the state of all interfaces. It is never held while a bus sends, nor
+// over the log or a function of a Config, but for what asks how long a message may be.
 type Bridge struct {
 	config  Config
 	changed chan struct{}  // wakes Run

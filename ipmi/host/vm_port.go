@@ -146,8 +146,11 @@ func (p *VMPort) WriteDirect(r Response) (done bool, err error) {
 	if err := p.raw.Control(p.sending); err != nil {
 		return false, err
 	}
+	if p.sent == len(p.out) {
+		return true, p.failed // Its memory is the next one's.
+	}
 	p.out = p.out[p.sent:]
-	return len(p.out) == 0, p.failed
+	return false, p.failed
 }
 
 // send sends as much as the socket has room for.
