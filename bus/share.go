@@ -137,23 +137,26 @@ func (s *Shares) Used() int { return s.used }
 
 // Enter takes n places for a client if it is Admitted. Each needs one Leave.
 func (s *Shares) Enter(c *Client, n int) Admission {
-	admission := s.Check(c, n)
-	if p := c.owner(); admission == Admitted && p != daemon {
-		if p == unidentified {
-			s.unknown[c] += n
-		}
-		s.used += n
-		s.add(p, n)
+	p := c.owner()
+	admission := s.admission(p, n)
+	if admission != Admitted || p == daemon {
+		return admission
 	}
-	return admission
+	if p == unidentified {
+		s.unknown[c] += n
+	}
+	s.used += n
+	s.add(p, n)
+	return Admitted
 }
 
 // Check is what Enter would return.
-func (s *Shares) Check(c *Client, n int) Admission {
+func (s *Shares) Check(c *Client, n int) Admission { return s.admission(c.owner(), n) }
+
+func (s *Shares) admission(p Process, n int) Admission {
 	for other := range s.unknown {
 		s.identify(other)
 	}
-	p := c.owner()
 	switch {
 	case p == daemon:
 		return Admitted

@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -9,29 +10,38 @@ import (
 	"ipmbd/bus"
 )
 
-// ErrLimit: a sender or a bus has too many calls in progress.
+// ErrLimit: a program or a bus has too many calls in progress.
 var ErrLimit = errors.New("too many calls in progress")
 
 // errGone: the caller has left the message bus; nobody waits for the answer.
 var errGone = errors.New("caller has left the message bus")
+
+// errUnsure: the sender has a place for its call, or none, when it is identified.
+var errUnsure = errors.New("sender is not identified yet")
 
 const (
 	// maxGone is how many names that have left are remembered. A call may be
 	// served a moment after its caller was seen to leave.
 	maxGone = 1024
 	// maxIdleCallers is how many callers without a call are kept for the next.
-	maxIdleCallers = 256
+	maxIdleCallers = 1024
+	// maxHeld is how many bytes of calls to buses wait until their callers are
+	// identified. A caller has at most as many as are left to others.
+	maxHeld = 512 << 10
 )
 
-// callers is who has calls in progress. It limits them in one place, by sender.
+// callers is who has calls in progress. It limits them in one place, by program: a
+// program has the places of all its connections together.
 type callers struct {
 	base context.Context // of all calls
 	end  context.CancelFunc
 
 	mu     sync.Mutex
-	limit  int                // of calls of one sender
-	names  map[string]*caller // those with calls, and some that had
-	idlers int                // of names, those without calls
+	shares *bus.Shares
+	limit  int                // of calls of one program
+	names  map[string]*caller // those with uses, and some that had
+	idlers int                // of names, those without uses
+	held   int                // bytes of calls in callers' held
 	gone   recent
 	served int           // calls that have not ended
 	idle   chan struct{} // closed when no call is left; nil while calls are let in
@@ -40,13 +50,19 @@ type callers struct {
 // caller is a sender. Its calls end when it leaves.
 type caller struct {
 	name string
-	// calls is how many count: those in progress, and those whose reply waits to
-	// be written.
-	calls int
-	// client is the caller to the buses. It is being identified, or is, if asked.
+	// uses is what keeps it in callers: calls in progress, those whose reply waits to
+	// be written, and what else needs its context or client.
+	uses int
+	// client is the caller to the buses, and to all else that programs share. It is being
+	// identified, or is, if asked.
 	client bus.Client
 	asked  atomic.Bool
-	sent   *busCall // of those to a bus that have not ended, the last
+	// held is calls to buses that have no place until client is identified, in order. All
+	// that come are held until those before them have been sent.
+	held    []*busCall
+	holds   bool
+	holding int      // bytes
+	sent    *busCall // of those to a bus that have not ended, the last
 	// ctx is that of all other calls; nil before the first of them.
 	ctx context.Context
 	end context.CancelFunc
@@ -54,23 +70,97 @@ type caller struct {
 
 func newCallers(base context.Context, limit int) *callers {
 	base, end := context.WithCancel(base)
-	return &callers{base: base, end: end, limit: limit, names: make(map[string]*caller), gone: newRecent(maxGone)}
+	return &callers{
+		base: base, end: end, limit: limit, shares: bus.NewShares(bus.Limits{Program: limit}),
+		names: make(map[string]*caller), gone: newRecent(maxGone),
+	}
 }
 
 func (c *callers) setLimit(limit int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit = limit
+	c.shares.SetLimits(bus.Limits{Program: limit})
 }
 
-// enter begins a call of a sender. Each success needs one leave.
-func (c *callers) enter(name []byte) (*caller, error) {
+// use finds a sender. Each use needs one unuse.
+func (c *callers) use(name []byte) *caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.admit(name)
+	return c.useOne(name)
 }
 
-// check is why a sender's call is not to be served that is served in no time.
+func (c *callers) useOne(name []byte) *caller {
+	one := c.names[string(name)]
+	switch {
+	case one == nil:
+		one = &caller{name: string(name)}
+		c.names[one.name] = one
+	case one.uses == 0:
+		c.idlers--
+	}
+	one.uses++
+	return one
+}
+
+// useAgain is use of a caller that is in use.
+func (c *callers) useAgain(one *caller) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one.uses++
+}
+
+// unuse is the end of a use.
+func (c *callers) unuse(one *caller) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unuseOne(one)
+}
+
+func (c *callers) unuseOne(one *caller) {
+	one.uses--
+	if one.uses > 0 {
+		return
+	}
+	if one.ctx != nil {
+		one.end()
+		one.ctx = nil
+	}
+	if c.idlers >= maxIdleCallers || c.gone.hasName(one.name) {
+		delete(c.names, one.name)
+		return
+	}
+	c.idlers++
+}
+
+// enter begins a call of a sender that is in use. Each success needs one leave. The errors
+// are errGone, ErrLimit and errUnsure.
+func (c *callers) enter(one *caller) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idle != nil || c.gone.hasName(one.name) {
+		return errGone
+	}
+	switch c.shares.Enter(&one.client, 1) {
+	case bus.Refused:
+		return ErrLimit
+	case bus.Unsure:
+		return errUnsure
+	}
+	c.served++
+	return nil
+}
+
+// leave ends a call.
+func (c *callers) leave(one *caller) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shares.Leave(&one.client, 1)
+	c.endOne()
+}
+
+// check is why a sender's call is not to be served that is served in no time, and takes no
+// place.
 func (c *callers) check(name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,46 +168,83 @@ func (c *callers) check(name string) error {
 	switch {
 	case c.idle != nil || c.gone.hasName(name):
 		return errGone
-	case one != nil && one.calls >= c.limit:
+	case one != nil && c.shares.Check(&one.client, 1) == bus.Refused:
 		return ErrLimit
 	}
 	return nil
 }
 
-// enterCall begins a call to a bus. Each success needs one ended and one release.
-func (c *callers) enterCall(name []byte, x *busCall) error {
+// enterCall begins a call to a bus. Each success needs one ended and one release. A call
+// that is held is sent by sendHeld. valid says that the call can be sent.
+func (c *callers) enterCall(name []byte, x *busCall, valid bool) (held bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	one, err := c.admit(name)
-	if err != nil {
-		return err
+	if c.idle != nil || c.gone.has(name) {
+		return false, errGone
 	}
+	one := c.useOne(name)
 	x.to.destination = one.name
-	x.caller, x.earlier = one, one.sent
+	x.caller = one
+	if err := c.placeOf(x, valid); err != nil {
+		c.unuseOne(one)
+		return false, err
+	}
+	c.served++
+	x.earlier = one.sent
 	if x.earlier != nil {
 		x.earlier.later = x
 	}
 	one.sent = x
+	return !x.placed, nil
+}
+
+// placeOf gives a call its place, or holds it.
+func (c *callers) placeOf(x *busCall, valid bool) error {
+	one, server := x.caller, x.server
+	admission := bus.Unsure
+	if !one.holds {
+		admission = c.shares.Enter(&one.client, 1)
+	}
+	x.placed = admission == bus.Admitted
+	length := len(x.request.Data) + callOverhead
+	switch {
+	case x.placed:
+		return nil
+	case admission == bus.Refused, !valid, len(one.held) >= c.limit, one.holding+length > maxHeld-c.held:
+		return ErrLimit
+	case !one.holds && !one.client.Await(func() { server.sendHeld(one) }): // It was identified just now.
+		return c.placeOf(x, valid)
+	}
+	x.request.Data = bytes.Clone(x.request.Data)
+	one.holds = true
+	one.held = append(one.held, x)
+	one.holding += length
+	c.held += length
 	return nil
 }
 
-func (c *callers) admit(name []byte) (*caller, error) {
-	if c.idle != nil || c.gone.has(name) {
-		return nil, errGone
+// nextHeld takes the first call of a sender that is held, nil when there is none. The error
+// is why it is not to be sent.
+func (c *callers) nextHeld(one *caller) (*busCall, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(one.held) == 0 {
+		one.held, one.holds = nil, false
+		return nil, nil
 	}
-	one := c.names[string(name)]
+	x := one.held[0]
+	one.held = one.held[1:]
+	length := len(x.request.Data) + callOverhead
+	one.holding -= length
+	c.held -= length
 	switch {
-	case one == nil:
-		one = &caller{name: string(name)}
-		c.names[one.name] = one
-	case one.calls >= c.limit:
-		return nil, ErrLimit
-	case one.calls == 0:
-		c.idlers--
+	case x.over:
+		return x, context.Canceled
+	case c.shares.Enter(&one.client, 1) != bus.Admitted:
+		return x, ErrLimit
 	}
-	one.calls++
-	c.served++
-	return one, nil
+	x.placed = true
+	return x, nil
 }
 
 // contextOf is the context of a caller's calls that are not to a bus.
@@ -131,14 +258,6 @@ func (c *callers) contextOf(one *caller) context.Context {
 		}
 	}
 	return one.ctx
-}
-
-// leave ends a call.
-func (c *callers) leave(one *caller) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.endOne()
-	c.releaseOne(one)
 }
 
 // ended ends a call to a bus, which counts until release. It reports whether the
@@ -163,11 +282,14 @@ func (c *callers) ended(x *busCall) bool {
 	return true
 }
 
-// release is the end of a call's reply.
-func (c *callers) release(one *caller) {
+// release is the end of the reply to a call to a bus.
+func (c *callers) release(x *busCall) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.releaseOne(one)
+	if x.placed {
+		c.shares.Leave(&x.caller.client, 1)
+	}
+	c.unuseOne(x.caller)
 }
 
 func (c *callers) endOne() {
@@ -177,22 +299,6 @@ func (c *callers) endOne() {
 	}
 }
 
-func (c *callers) releaseOne(one *caller) {
-	one.calls--
-	if one.calls > 0 {
-		return
-	}
-	if one.ctx != nil {
-		one.end()
-		one.ctx = nil
-	}
-	if c.idlers >= maxIdleCallers || c.gone.hasName(one.name) {
-		delete(c.names, one.name)
-		return
-	}
-	c.idlers++
-}
-
 // left ends the calls of a name that has left the message bus.
 func (c *callers) left(name string) {
 	c.mu.Lock()
@@ -200,7 +306,7 @@ func (c *callers) left(name string) {
 	var calls []*busCall
 	if one := c.names[name]; one != nil {
 		calls = c.endCalls(one)
-		if one.calls == 0 {
+		if one.uses == 0 {
 			c.idlers--
 			delete(c.names, name)
 		}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 )
 
@@ -25,8 +26,8 @@ type Config struct {
 	// SignalNames are well-known names whose owners' signals sendBroadcast and
 	// updateBmcSlaveAddr are obeyed, as uid 0's always are.
 	SignalNames []string
-	// MaxCallsPerSender limits the calls in progress of one connection. 0 is
-	// 128.
+	// MaxCallsPerSender limits the calls in progress of one program, which is a process:
+	// those of all its connections together. 0 is 128.
 	MaxCallsPerSender int
 	// Mux is where RegisterHandler registers; nil is one of the server's own.
 	Mux *ipmi.Mux
@@ -35,6 +36,8 @@ type Config struct {
 	Statistics func() map[string]uint64
 	// Manager changes what there is; nil for nobody.
 	Manager Manager
+
+	programOf func(name string, found bus.Process) bus.Process // see lookups
 }
 
 // Server is the service on D-Bus.
@@ -98,8 +101,9 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		changed:  make(chan struct{}, 1),
 		commands: make(chan command, maxCommands),
 	}
+	s.events.shares = bus.NewShares(bus.Halves(maxSubscribers))
 	s.backlogs = newBacklogs(s)
-	s.lookups.server = s
+	s.lookups.server, s.lookups.programOf = s, config.programOf
 	s.SetSignalNames(config.SignalNames)
 	// Ids are not used again after a restart either.
 	s.ids.Store(uint64(time.Now().UnixNano()))
@@ -109,6 +113,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		return nil, err
 	}
 	s.conn = conn
+	s.lookups.start(conn.stream)
 	s.names.add(ServiceName, conn, 1)
 	for _, rule := range matchRules() {
 		if err := conn.AddMatch(ctx, rule); err != nil {

@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -100,7 +101,8 @@ func (s *Server) serve(c *waitingCall, sender string, method *boundMethod, faile
 	c.to.results(method.out, appendValues(nil, results))
 }
 
-// call calls a method within the limit of the sender.
+// call calls a method within the limit of the sender. What the reader serves takes no
+// place.
 func (s *Server) call(c *waitingCall, sender string, method *boundMethod) ([]any, error) {
 	args, err := c.args(method)
 	if err != nil {
@@ -109,13 +111,31 @@ func (s *Server) call(c *waitingCall, sender string, method *boundMethod) ([]any
 	if method.object == nil { // that of a peer
 		return method.serve(s.callers.base, &call{})
 	}
-	caller, err := s.callers.enter([]byte(sender))
+	one := s.callers.use([]byte(sender))
+	defer s.callers.unuse(one)
+	if method.how == quick {
+		err = s.callers.check(sender)
+	} else if err = s.enter(one); err == nil {
+		// Before the reply, after which its caller may make another call.
+		defer s.callers.leave(one)
+	}
 	if err != nil {
 		return nil, err
 	}
-	// Before the reply, after which its caller may make another call.
-	defer s.callers.leave(caller)
-	return method.serve(s.callers.contextOf(caller), &call{server: s, object: method.object, sender: sender, args: args})
+	return method.serve(s.callers.contextOf(one), &call{server: s, object: method.object, sender: sender, caller: one, args: args})
+}
+
+// enter begins a call, when its caller is identified if that must be.
+func (s *Server) enter(one *caller) error {
+	err := s.callers.enter(one)
+	if errors.Is(err, errUnsure) {
+		s.lookups.await(s.callers.base, one)
+		err = s.callers.enter(one)
+	}
+	if errors.Is(err, errUnsure) { // The server is closing.
+		err = errGone
+	}
+	return err
 }
 
 // args is the arguments of a call.
