@@ -83,6 +83,9 @@ func (b *Bus) Name() string { return b.config.Name }
 // Index is devIndex<<2 | type.
 func (b *Bus) Index() uint8 { return b.config.Index }
 
+// MaxCalls is how many requests and broadcasts of clients may be in progress.
+func (b *Bus) MaxCalls() int { return b.config.MaxCalls }
+
 // Responder is a responder for clients that may leave it open: 0 is the remote address.
 func (b *Bus) Responder(a ipmi.Address) ipmi.Address {
 	if a == 0 {

@@ -16,9 +16,6 @@ var ErrLimit = errors.New("too many calls in progress")
 // errGone: the caller has left the message bus; nobody waits for the answer.
 var errGone = errors.New("caller has left the message bus")
 
-// errUnsure: the sender has a place for its call, or none, when it is identified.
-var errUnsure = errors.New("sender is not identified yet")
-
 const (
 	// maxGone is how many names that have left are remembered. A call may be
 	// served a moment after its caller was seen to leave.
@@ -30,15 +27,18 @@ const (
 	maxHeld = 512 << 10
 )
 
-// callers is who has calls in progress. It limits them in one place, by program: a
-// program has the places of all its connections together.
+// callers is who has calls in progress. It limits those of a connection, and the calls to
+// buses of all connections of a program, and of a user other than root, together. These
+// have half of what all buses have, so that a program which uses many buses is not refused.
+// Other calls are limited by program where they wait, in backlogs.
 type callers struct {
 	base context.Context // of all calls
 	end  context.CancelFunc
 
 	mu     sync.Mutex
-	shares *bus.Shares
-	limit  int                // of calls of one program
+	shares *bus.Shares        // of calls to buses
+	limit  int                // of calls of one connection
+	places int                // of all buses
 	names  map[string]*caller // those with uses, and some that had
 	idlers int                // of names, those without uses
 	held   int                // bytes of calls in callers' held
@@ -49,7 +49,8 @@ type callers struct {
 
 // caller is a sender. Its calls end when it leaves.
 type caller struct {
-	name string
+	name  string
+	calls int // that count: in progress, or their reply waits to be written
 	// uses is what keeps it in callers: calls in progress, those whose reply waits to
 	// be written, and what else needs its context or client.
 	uses int
@@ -71,7 +72,7 @@ type caller struct {
 func newCallers(base context.Context, limit int) *callers {
 	base, end := context.WithCancel(base)
 	return &callers{
-		base: base, end: end, limit: limit, shares: bus.NewShares(bus.Limits{Program: limit}),
+		base: base, end: end, limit: limit, shares: bus.NewShares(programLimits(limit, 0)),
 		names: make(map[string]*caller), gone: newRecent(maxGone),
 	}
 }
@@ -80,7 +81,22 @@ func (c *callers) setLimit(limit int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit = limit
-	c.shares.SetLimits(bus.Limits{Program: limit})
+	c.shares.SetLimits(programLimits(c.limit, c.places))
+}
+
+// addPlaces says how many calls more all buses may have in progress.
+func (c *callers) addPlaces(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.places += n
+	c.shares.SetLimits(programLimits(c.limit, c.places))
+}
+
+// programLimits is how many calls a program may have, with so many on one connection, and
+// so many places of all buses.
+func programLimits(limit, places int) bus.Limits {
+	half := max(limit, places/2)
+	return bus.Limits{Program: half, User: half}
 }
 
 // use finds a sender. Each use needs one unuse.
@@ -133,20 +149,18 @@ func (c *callers) unuseOne(one *caller) {
 	c.idlers++
 }
 
-// enter begins a call of a sender that is in use. Each success needs one leave. The errors
-// are errGone, ErrLimit and errUnsure.
+// enter begins a call that is not to a bus, of a sender that is in use. Each success needs
+// one leave.
 func (c *callers) enter(one *caller) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.idle != nil || c.gone.hasName(one.name) {
+	switch {
+	case c.idle != nil || c.gone.hasName(one.name):
 		return errGone
-	}
-	switch c.shares.Enter(&one.client, 1) {
-	case bus.Refused:
+	case one.calls >= c.limit:
 		return ErrLimit
-	case bus.Unsure:
-		return errUnsure
 	}
+	one.calls++
 	c.served++
 	return nil
 }
@@ -155,12 +169,11 @@ func (c *callers) enter(one *caller) error {
 func (c *callers) leave(one *caller) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.shares.Leave(&one.client, 1)
+	one.calls--
 	c.endOne()
 }
 
-// check is why a sender's call is not to be served that is served in no time, and takes no
-// place.
+// check is why a sender's call is not to be served that is served in no time.
 func (c *callers) check(name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,7 +181,7 @@ func (c *callers) check(name string) error {
 	switch {
 	case c.idle != nil || c.gone.hasName(name):
 		return errGone
-	case one != nil && c.shares.Check(&one.client, 1) == bus.Refused:
+	case one != nil && one.calls >= c.limit:
 		return ErrLimit
 	}
 	return nil
@@ -189,6 +202,7 @@ func (c *callers) enterCall(name []byte, x *busCall, valid bool) (held bool, err
 		c.unuseOne(one)
 		return false, err
 	}
+	one.calls++
 	c.served++
 	x.earlier = one.sent
 	if x.earlier != nil {
@@ -201,6 +215,9 @@ func (c *callers) enterCall(name []byte, x *busCall, valid bool) (held bool, err
 // placeOf gives a call its place, or holds it.
 func (c *callers) placeOf(x *busCall, valid bool) error {
 	one, server := x.caller, x.server
+	if one.calls >= c.limit {
+		return ErrLimit
+	}
 	admission := bus.Unsure
 	if !one.holds {
 		admission = c.shares.Enter(&one.client, 1)
@@ -210,7 +227,7 @@ func (c *callers) placeOf(x *busCall, valid bool) error {
 	switch {
 	case x.placed:
 		return nil
-	case admission == bus.Refused, !valid, len(one.held) >= c.limit, one.holding+length > maxHeld-c.held:
+	case admission == bus.Refused, !valid, one.holding+length > maxHeld-c.held:
 		return ErrLimit
 	case !one.holds && !one.client.Await(func() { server.sendHeld(one) }): // It was identified just now.
 		return c.placeOf(x, valid)
@@ -289,6 +306,7 @@ func (c *callers) release(x *busCall) {
 	if x.placed {
 		c.shares.Leave(&x.caller.client, 1)
 	}
+	x.caller.calls--
 	c.unuseOne(x.caller)
 }
 

@@ -26,8 +26,9 @@ type Config struct {
 	// SignalNames are well-known names whose owners' signals sendBroadcast and
 	// updateBmcSlaveAddr are obeyed, as uid 0's always are.
 	SignalNames []string
-	// MaxCallsPerSender limits the calls in progress of one program, which is a process:
-	// those of all its connections together. 0 is 128.
+	// MaxCallsPerSender limits the calls in progress of one connection. 0 is 128. Those of
+	// all connections of a process, and of all processes of a user other than root, may be
+	// half of what all buses may have in progress, or so many, if that is more.
 	MaxCallsPerSender int
 	// Mux is where RegisterHandler registers; nil is one of the server's own.
 	Mux *ipmi.Mux
@@ -168,13 +169,14 @@ func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
 // AddBus exports a bus. A path that is taken is an error. Of buses with one
 // index org.openbmc.Ipmb reaches the first.
 func (s *Server) AddBus(o *BusObject, bus Bus) error {
-	o.bus = bus
+	o.bus, o.places = bus, bus.MaxCalls()
 	o.told = bus.Properties()
 	exported := newObject(s, o.path, busObjectInterface)
 	exported.bus = o
 	if !s.objects.add(exported) {
 		return fmt.Errorf("bus %s: there is one at %s already", o.name, o.path)
 	}
+	s.callers.addPlaces(o.places)
 	s.emitAdded(exported)
 	return nil
 }
@@ -184,6 +186,7 @@ func (s *Server) AddBus(o *BusObject, bus Bus) error {
 func (s *Server) RemoveBus(o *BusObject) {
 	o.bus.Leave()
 	if removed := s.objects.remove(o.path); removed != nil {
+		s.callers.addPlaces(-o.places)
 		s.emitRemoved(removed)
 	}
 }

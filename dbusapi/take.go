@@ -2,7 +2,6 @@ package dbusapi
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -101,8 +100,7 @@ func (s *Server) serve(c *waitingCall, sender string, method *boundMethod, faile
 	c.to.results(method.out, appendValues(nil, results))
 }
 
-// call calls a method within the limit of the sender. What the reader serves takes no
-// place.
+// call calls a method within the limit of the sender.
 func (s *Server) call(c *waitingCall, sender string, method *boundMethod) ([]any, error) {
 	args, err := c.args(method)
 	if err != nil {
@@ -113,29 +111,12 @@ func (s *Server) call(c *waitingCall, sender string, method *boundMethod) ([]any
 	}
 	one := s.callers.use([]byte(sender))
 	defer s.callers.unuse(one)
-	if method.how == quick {
-		err = s.callers.check(sender)
-	} else if err = s.enter(one); err == nil {
-		// Before the reply, after which its caller may make another call.
-		defer s.callers.leave(one)
-	}
-	if err != nil {
+	if err := s.callers.enter(one); err != nil {
 		return nil, err
 	}
+	// Before the reply, after which its caller may make another call.
+	defer s.callers.leave(one)
 	return method.serve(s.callers.contextOf(one), &call{server: s, object: method.object, sender: sender, caller: one, args: args})
-}
-
-// enter begins a call, when its caller is identified if that must be.
-func (s *Server) enter(one *caller) error {
-	err := s.callers.enter(one)
-	if errors.Is(err, errUnsure) {
-		s.lookups.await(s.callers.base, one)
-		err = s.callers.enter(one)
-	}
-	if errors.Is(err, errUnsure) { // The server is closing.
-		err = errGone
-	}
-	return err
 }
 
 // args is the arguments of a call.
