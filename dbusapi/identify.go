@@ -53,22 +53,22 @@ func (l *lookups) start(stream *stream) {
 
 // next begins lookups as long as there is room.
 func (l *lookups) next() {
-	for one := l.take(); one != nil; one = l.take() {
-		l.begin(one)
+	for one, stream := l.take(); one != nil; one, stream = l.take() {
+		l.begin(one, stream)
 	}
 }
 
 // take is the next caller to be looked for, if there is one and room.
-func (l *lookups) take() *caller {
+func (l *lookups) take() (*caller, *stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stream == nil || l.running >= maxLookups || len(l.waiting) == 0 {
-		return nil
+		return nil, nil
 	}
 	l.running++
 	one := l.waiting[0]
 	l.waiting = l.waiting[1:]
-	return one
+	return one, l.stream
 }
 
 // await returns when a caller that is in use is identified, or ctx ends. The connection's
@@ -86,8 +86,7 @@ func (l *lookups) await(ctx context.Context, one *caller) {
 }
 
 // begin asks the message bus.
-func (l *lookups) begin(one *caller) {
-	stream := l.stream // It is set once, before take gives a caller.
+func (l *lookups) begin(one *caller, stream *stream) {
 	serial := stream.serials.GetSerial()
 	look := &lookup{l, one}
 	if !stream.pending.addLookup(serial, look) ||
