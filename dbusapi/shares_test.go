@@ -295,7 +295,7 @@ func TestCallsOfUnknownSendersWait(t *testing.T) {
 }
 
 func TestCloseEndsCallsOfUnknownSenders(t *testing.T) {
-	r := newRig(t, Config{MaxCallsPerSender: 4})
+	r := newStoppedRig(t, Config{MaxCallsPerSender: 4})
 	r.server.callers.addPlaces(-r.object.places)
 	hog := dial(t, r.bus, ConnConfig{})
 	for range 4 {
