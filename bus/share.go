@@ -154,8 +154,10 @@ func (s *Shares) Enter(c *Client, n int) Admission {
 func (s *Shares) Check(c *Client, n int) Admission { return s.admission(c.owner(), n) }
 
 func (s *Shares) admission(p Process, n int) Admission {
-	for other := range s.unknown {
-		s.identify(other)
+	if len(s.unknown) > 0 {
+		for other := range s.unknown {
+			s.identify(other)
+		}
 	}
 	switch {
 	case p == daemon:
@@ -231,7 +233,9 @@ func (s *Shares) add(p Process, n int) {
 }
 
 func count[K comparable](counts map[K]int, key K, n int) {
-	if counts[key] += n; counts[key] == 0 {
+	if n += counts[key]; n == 0 {
 		delete(counts, key)
+		return
 	}
+	counts[key] = n
 }

@@ -27,7 +27,8 @@
 //     (TestCallsEndWhenTheirCallerLeaves, TestCallsToAnEngineEndWithTheirCaller)
 //  2. Nothing that a client sends stops or blocks the server: arguments of a
 //     wrong type are an error, malformed signals are counted and dropped, and
-//     calls beyond the limits of a sender or a bus are refused at once. Calls of
+//     calls beyond the limits of a sender or a bus are refused, at once if it is known
+//     which program the sender is of. Calls of
 //     more than 256 KiB are refused unread, and such signals dropped: of nobody more
 //     is kept in memory. (TestStreamSkipsWhatIsTooLong)
 //  3. Signals leave in the order in which they were given, through a bounded
@@ -41,9 +42,9 @@
 //  7. What a program registers or subscribes to ends when it leaves the message
 //     bus: who asks for the same after that gets it.
 //  8. Programs that hang keep neither other programs' handlers from being called nor the
-//     host daemon. A program has one call of its handlers in progress at first, one more
+//     host daemon. A program, with all its connections, has one call of its handlers in progress at first, one more
 //     with each answer, up to 16, and one again when a deadline passes without a reply. All
-//     have 64; a program that has a call gets another only while they have fewer than 44,
+//     have 64, those of a user other than root 32; a program that has a call gets another only while they have fewer than 44,
 //     and one that hangs only while those that hang have fewer than 24. So 20 programs that
 //     hang take at most 61 places, however they came to hang, and 20 that never answered
 //     take 24: another program is called, one call at a time in the first case. Of the 100
@@ -72,13 +73,23 @@
 //     over a write. Messages leave whole, and those that one goroutine sends in order
 //     (TestMessagesLeaveWholeAndInOrder, TestNobodyWaitsForAMessageBusThatDoesNotRead).
 //  14. Memory is bounded, whoever calls. A reply counts as its call until it is being
-//     written. At most 128 calls of one sender and 2 MiB of all senders wait to be
-//     served; beyond that a call is refused with LimitsExceeded at once, and no sender
+//     written. At most 128 calls of one program and 2 MiB of all senders wait to be
+//     served; beyond that a call is refused with LimitsExceeded at once, and no program
 //     takes more than it leaves (TestBacklogOfASenderIsBounded,
-//     TestBacklogsAreBounded). Replies to reads are made one after the other, each when
+//     TestBacklogsAreBounded). 1 MiB more waits of senders whose program is not known yet
+//     (TestUnknownSendersAreBounded). Replies to reads are made one after the other, each when
 //     the message bus has read most of the one before. Calls that wait for the same
 //     reply share it (TestRepliesAreSharedByTheCallsBeforeThem). While 1 MiB waits for
 //     the message bus no call is read.
+//  15. Calls, handlers, their commands, subscribers, calls of handlers and what waits are
+//     limited by program, which is a process, and by user: no program gets more by new
+//     connections, no user other than root by new programs, and each leaves at least half
+//     to others (TestSharesOfPrograms). A call of a sender that is not identified yet has
+//     a place if it would have one as a call of the program that has most. Else a call to
+//     a bus waits until the sender is identified, in its order; other calls are served,
+//     or refused if they wait still (TestCallsOfUnknownSendersWait,
+//     TestBacklogOfUnknownSenders). Who registers or subscribes is identified first
+//     (TestRegistrationWaitsForItsSender).
 //
 // Sources: D-Bus specification 0.42; org.openbmc.Ipmb is as openbmc/ipmbbridge
 // serves it, xyz.openbmc_project.Ipmi.Server as openbmc/phosphor-host-ipmid,
