@@ -214,6 +214,49 @@ func TestPlacesThatHungProgramsTake(t *testing.T) {
 	}
 }
 
+// Programs of a user that hang take half of the places. A request to one of them is refused
+// when only replies that are overdue would make room, and waits before; others are served.
+func TestUserWhoseProgramsHang(t *testing.T) {
+	r := newQueueRig(t)
+	for i := range int32(5) {
+		name := fmt.Sprint("hangs", i)
+		r.join(name, bus.Process{PID: i, UID: 1000})
+		r.program(name).window = maxCallsOfProgram
+		for range maxCallsOfProgram {
+			r.ask(name)
+		}
+	}
+	last := r.ask("hangs4")
+	r.wantCalls("hangs4", 0)
+	if len(last.done) > 0 || r.calls.Used() != maxCallsOfHandlers/2 {
+		t.Errorf("%d calls", r.calls.Used())
+	}
+	r.join("other", bus.Process{PID: 9, UID: 1001})
+	for range 3 * maxCallsOfProgram {
+		got := r.ask("other")
+		r.reply("other", 1)
+		if got := <-got.done; got.err != nil {
+			t.Fatal(got.err)
+		}
+	}
+	r.clock.advance(2 * time.Minute)
+	for name, want := range map[string]error{"hangs4": ipmi.ErrBusy, "other": nil} {
+		got := r.ask(name)
+		if want == nil {
+			r.reply(name, 1)
+		}
+		if got := <-got.done; !errors.Is(got.err, want) {
+			t.Errorf("%s: %v", name, got.err)
+		}
+	}
+	r.reply("hangs0", 1)
+	again := r.ask("hangs4")
+	r.reply("hangs4", 1)
+	if got := <-again.done; got.err != nil {
+		t.Errorf("when there is room: %v", got.err)
+	}
+}
+
 // With the message bus all requests end, those in line too, in their order.
 func TestLineEndsWithTheMessageBus(t *testing.T) {
 	r := newQueueRig(t)
