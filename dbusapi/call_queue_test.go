@@ -330,8 +330,10 @@ func TestQueueUnderLoad(t *testing.T) {
 	var all sync.WaitGroup
 	const programs, requests = 8, 200
 	for i := range programs {
+		r.client(fmt.Sprint("p", i))
+	}
+	for i := range programs {
 		name := fmt.Sprint("p", i)
-		r.client(name)
 		all.Go(func() {
 			for n := range requests {
 				r.ask(name, byte(n))
