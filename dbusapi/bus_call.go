@@ -47,7 +47,7 @@ func (s *Server) startCall(from *stream, m *wireMessage, method *boundMethod) {
 	x := s.newCall()
 	x.object, x.method, x.to = method.object.bus, &method.method, from.replyTo(m)
 	invalid := method.parse(x, m)
-	held, err := s.callers.enterCall(m.sender, x, invalid == nil)
+	one, held, err := s.callers.enterCall(m.sender, x, invalid == nil)
 	if err != nil {
 		if invalid != nil {
 			err = invalid
@@ -56,9 +56,9 @@ func (s *Server) startCall(from *stream, m *wireMessage, method *boundMethod) {
 		x.to.send(x.method.reply(x, ipmi.Response{}, err), nil)
 		return
 	}
-	s.lookups.identify(x.caller)
+	s.lookups.identify(one)
 	switch {
-	case held:
+	case held: // x is sendHeld's.
 	case invalid != nil:
 		x.fail(invalid)
 	default:

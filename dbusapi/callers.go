@@ -188,19 +188,20 @@ func (c *callers) check(name string) error {
 }
 
 // enterCall begins a call to a bus. Each success needs one ended and one release. A call
-// that is held is sent by sendHeld. valid says that the call can be sent.
-func (c *callers) enterCall(name []byte, x *busCall, valid bool) (held bool, err error) {
+// that is held is sent by sendHeld, which may have done so when this returns. valid says that
+// the call can be sent.
+func (c *callers) enterCall(name []byte, x *busCall, valid bool) (one *caller, held bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.idle != nil || c.gone.has(name) {
-		return false, errGone
+		return nil, false, errGone
 	}
-	one := c.useOne(name)
+	one = c.useOne(name)
 	x.to.destination = one.name
 	x.caller = one
 	if err := c.placeOf(x, valid); err != nil {
 		c.unuseOne(one)
-		return false, err
+		return nil, false, err
 	}
 	one.calls++
 	c.served++
@@ -209,7 +210,7 @@ func (c *callers) enterCall(name []byte, x *busCall, valid bool) (held bool, err
 		x.earlier.later = x
 	}
 	one.sent = x
-	return !x.placed, nil
+	return one, !x.placed, nil
 }
 
 // placeOf gives a call its place, or holds it.

@@ -98,7 +98,7 @@ func openCalls(places int) func(*testing.T) place {
 				s.callers.names[one.name] = one
 				s.callers.idlers++
 			}
-			_, err := s.callers.enterCall([]byte(one.name), &busCall{server: s}, true)
+			_, _, err := s.callers.enterCall([]byte(one.name), &busCall{server: s}, true)
 			return err == nil
 		}
 	}
@@ -189,7 +189,7 @@ func TestUnknownSendersAreBounded(t *testing.T) {
 	data := make([]byte, 1<<10)
 	call := func(one *caller) bool {
 		s.callers.names[one.name] = one
-		_, err := s.callers.enterCall([]byte(one.name), &busCall{server: s, request: ipmb.Request{Data: data}}, true)
+		_, _, err := s.callers.enterCall([]byte(one.name), &busCall{server: s, request: ipmb.Request{Data: data}}, true)
 		return err == nil
 	}
 	b := newBacklogs(s)
