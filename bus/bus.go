@@ -44,7 +44,7 @@ type Bus struct {
 	remote atomic.Uint32
 
 	mu        sync.Mutex
-	shares    shares
+	shares    *Shares
 	refused   uint64
 	begun     bool
 	beginning bool                 // Begin is sending what waits
@@ -77,7 +77,7 @@ func New(config Config, link Link) *Bus {
 	if config.MaxCalls == 0 {
 		config.MaxCalls = defaultMaxCalls
 	}
-	b := &Bus{config: config, link: link, shares: newShares(config.MaxCalls), unsure: make(map[*Client][]waiter)}
+	b := &Bus{config: config, link: link, shares: NewShares(Halves(config.MaxCalls)), unsure: make(map[*Client][]waiter)}
 	b.SetRemoteAddress(config.RemoteAddress)
 	return b
 }
@@ -90,6 +90,9 @@ func (b *Bus) Name() string { return b.config.Name }
 
 // Index is devIndex<<2 | type.
 func (b *Bus) Index() uint8 { return b.config.Index }
+
+// MaxCalls is how many requests and broadcasts of clients may be in progress.
+func (b *Bus) MaxCalls() int { return b.config.MaxCalls }
 
 // Responder is a responder for clients that may leave it open: 0 is the remote address.
 func (b *Bus) Responder(a ipmi.Address) ipmi.Address {
@@ -135,7 +138,7 @@ func (b *Bus) admit(c *Call, req *ipmb.Request) (held bool, err error) {
 	}
 	if err := req.Check(); err != nil {
 		if wait == untilBegun {
-			b.shares.leave(c.client)
+			b.shares.Leave(c.client, 1)
 		}
 		return false, err
 	}
@@ -160,19 +163,20 @@ func (b *Bus) enter(client *Client) (wait, error) {
 	}
 	earlier, behind := b.unsure[client]
 	if !behind {
-		ok, unsure := b.shares.enter(client)
-		switch {
-		case ok && b.begun:
-			return sendNow, nil
-		case ok:
+		switch b.shares.Enter(client, 1) {
+		case Admitted:
+			if b.begun {
+				return sendNow, nil
+			}
 			return untilBegun, nil
-		case unsure && !client.await(b): // It was identified just now.
-			return b.enter(client)
-		case unsure:
+		case Unsure:
+			if !client.Await(func() { b.identified(client) }) { // It was identified just now.
+				return b.enter(client)
+			}
 			behind = true
 		}
 	}
-	if !behind || len(earlier) >= b.shares.half {
+	if !behind || len(earlier) >= b.shares.limits.Program {
 		b.refused++
 		return 0, ErrLimit
 	}
@@ -215,7 +219,7 @@ func (b *Bus) enterLate(client *Client) error {
 	if b.leaving {
 		return ErrRemoved
 	}
-	if ok, _ := b.shares.enter(client); !ok {
+	if b.shares.Enter(client, 1) != Admitted {
 		b.refused++
 		return ErrLimit
 	}
@@ -226,8 +230,8 @@ func (b *Bus) enterLate(client *Client) error {
 func (b *Bus) leave(client *Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.shares.leave(client)
-	if b.drained != nil && b.shares.used == 0 {
+	b.shares.Leave(client, 1)
+	if b.drained != nil && b.shares.Used() == 0 {
 		close(b.drained)
 		b.drained = nil
 	}
@@ -323,7 +327,7 @@ func (b *Bus) MaxFrame() int { return b.link.MaxFrame() }
 func (b *Bus) InProgress() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.shares.used
+	return b.shares.Used()
 }
 
 // Counters is what the bus itself counts, by name: requests and broadcasts that were
@@ -354,7 +358,7 @@ func (b *Bus) Leaving() bool {
 func (b *Bus) Drain(ctx context.Context) {
 	b.mu.Lock()
 	b.leaving = true
-	if b.shares.used == 0 {
+	if b.shares.Used() == 0 {
 		b.mu.Unlock()
 		return
 	}

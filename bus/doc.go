@@ -2,6 +2,8 @@
 // [Bus.Send]. D-Bus methods, the frame socket and the bridge all send by it, so that there
 // is one way out and one order. Package service makes a Bus and gives it to each of them.
 //
+// [Shares] counts what programs have of a bus, and of other things that they share.
+//
 // What carries a request is a [Link]: an ipmb.Engine, or Linux's IPMI driver behind
 // [Workers]. This package knows no transport and opens no device.
 //

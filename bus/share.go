@@ -31,14 +31,14 @@ type Client struct {
 	process atomic.Uint64 // packed; 0 until Identify
 
 	mu      sync.Mutex
-	waiting []*Bus // that have requests which wait for Identify
+	waiting []func() // to be called when it is identified
 }
 
 // identified marks a packed process that Identify has set.
 const identified = 1 << 31
 
-// Identify says which process the client is; what it says first holds. It sends the
-// requests that have waited for it.
+// Identify says which process the client is; what it says first holds. It calls the
+// functions of Await: requests that have waited are sent.
 func (c *Client) Identify(p Process) {
 	if !c.process.CompareAndSwap(0, uint64(p.UID)<<32|identified|uint64(uint32(p.PID)&^identified)) {
 		return
@@ -47,20 +47,27 @@ func (c *Client) Identify(p Process) {
 	waiting := c.waiting
 	c.waiting = nil
 	c.mu.Unlock()
-	for _, b := range waiting {
-		b.identified(c)
+	for _, f := range waiting {
+		f()
 	}
 }
 
-// await has a bus told when the client is identified. It is false if that is so already.
-func (c *Client) await(b *Bus) bool {
+// Await has f called when the client is identified, by Identify and without a lock held. It
+// is false if the client is identified already; then f is not called.
+func (c *Client) Await(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.owner() != unidentified {
 		return false
 	}
-	c.waiting = append(c.waiting, b)
+	c.waiting = append(c.waiting, f)
 	return true
+}
+
+// Process is which process Identify has said; known is false before.
+func (c *Client) Process() (p Process, known bool) {
+	p = c.owner()
+	return p, p != unidentified
 }
 
 // owner is whose places the client's requests take. A nil client is the daemon itself.
@@ -75,83 +82,140 @@ func (c *Client) owner() Process {
 	return Process{PID: int32(uint32(packed) &^ identified), UID: uint32(packed >> 32)}
 }
 
-// shares counts who has the places of a bus. It is used with the mutex of the bus held.
-type shares struct {
-	limit     int // of all
-	half      int // of a process, and of a user other than root
+// Limits are how many places clients share. 0 is no limit.
+type Limits struct {
+	All     int // that there are
+	Program int // of one program, whatever number of connections it has
+	User    int // of all programs of a user other than root together
+	// Yield lets a program, and such a user, take no more places than it leaves, so that
+	// the next one always finds some.
+	Yield bool
+}
+
+// Halves are limits of which a program has half, and so has a user other than root.
+func Halves(all int) Limits {
+	half := max(1, all/2)
+	return Limits{All: all, Program: half, User: half}
+}
+
+// Admission is whether a client may take places.
+type Admission uint8
+
+// Refused is the zero value.
+const (
+	Refused Admission = iota
+	Admitted
+	// Unsure: there may be places when the client is identified. It has none yet.
+	Unsure
+)
+
+// Shares counts who has places of something that clients share: those of a bus, for
+// example. It has no lock: a mutex of its owner is to be held.
+type Shares struct {
+	limits    Limits
 	used      int
 	processes map[Process]int
 	users     map[uint32]int  // other than root
 	unknown   map[*Client]int // places of clients that were not identified so far
 }
 
-func newShares(limit int) shares {
-	return shares{
-		limit:     limit,
-		half:      max(1, limit/2),
+// NewShares makes shares of which nobody has any.
+func NewShares(limits Limits) *Shares {
+	return &Shares{
+		limits:    limits,
 		processes: make(map[Process]int),
 		users:     make(map[uint32]int),
 		unknown:   make(map[*Client]int),
 	}
 }
 
-// enter takes a place for a client, if there is one. unsure: there may be one when the
-// client is identified.
-func (s *shares) enter(c *Client) (ok, unsure bool) {
-	for other := range s.unknown {
-		s.identify(other)
-	}
+// SetLimits changes the limits. Who has more keeps it.
+func (s *Shares) SetLimits(limits Limits) { s.limits = limits }
+
+// Used is how many places are taken.
+func (s *Shares) Used() int { return s.used }
+
+// Enter takes n places for a client if it is Admitted. Each needs one Leave.
+func (s *Shares) Enter(c *Client, n int) Admission {
 	p := c.owner()
-	switch {
-	case p == daemon:
-		return true, false
-	case s.used >= s.limit:
-		return false, false
-	case p == unidentified:
-		if s.most() >= s.half {
-			return false, true
-		}
-		s.unknown[c]++
-	case s.processes[p] >= s.half, p.UID != root && s.users[p.UID] >= s.half:
-		return false, false
+	admission := s.admission(p, n)
+	if admission != Admitted || p == daemon {
+		return admission
 	}
-	s.used++
-	s.add(p, 1)
-	return true, false
+	if p == unidentified {
+		s.unknown[c] += n
+	}
+	s.used += n
+	s.add(p, n)
+	return Admitted
 }
 
-// most is how many places a program, or a user other than root, may have that has those of
-// all clients that are not identified.
-func (s *shares) most() int {
-	most := 0
+// Check is what Enter would return.
+func (s *Shares) Check(c *Client, n int) Admission { return s.admission(c.owner(), n) }
+
+func (s *Shares) admission(p Process, n int) Admission {
+	if len(s.unknown) > 0 {
+		for other := range s.unknown {
+			s.identify(other)
+		}
+	}
+	switch {
+	case p == daemon:
+		return Admitted
+	case !within(s.used+n, s.limits.All):
+		return Refused
+	case p == unidentified:
+		program, user := s.most()
+		if !s.leaves(program+n, s.limits.Program) || !s.leaves(user+n, s.limits.User) {
+			return Unsure
+		}
+	case !s.leaves(s.processes[p]+n, s.limits.Program):
+		return Refused
+	case p.UID != root && !s.leaves(s.users[p.UID]+n, s.limits.User):
+		return Refused
+	}
+	return Admitted
+}
+
+// leaves reports whether a program or user may have so many places.
+func (s *Shares) leaves(n, limit int) bool {
+	return within(n, limit) && (!s.limits.Yield || n <= s.limits.All-s.used)
+}
+
+func within(n, limit int) bool { return limit == 0 || n <= limit }
+
+// most is how many places a program, and a user other than root, may have that has those
+// of all clients that are not identified.
+func (s *Shares) most() (program, user int) {
 	for p, n := range s.processes {
 		if p != unidentified {
-			most = max(most, n)
+			program = max(program, n)
 		}
 	}
 	for _, n := range s.users {
-		most = max(most, n)
+		user = max(user, n)
 	}
-	return most + s.processes[unidentified]
+	hidden := s.processes[unidentified]
+	return program + hidden, user + hidden
 }
 
-// leave gives a place of a client back.
-func (s *shares) leave(c *Client) {
+// Leave gives n places of a client back.
+func (s *Shares) Leave(c *Client, n int) {
 	p := c.owner()
 	switch p {
 	case daemon:
 		return
 	case unidentified:
-		count(s.unknown, c, -1)
+		count(s.unknown, c, -n)
 	default:
 		s.identify(c)
 	}
-	s.used--
-	s.add(p, -1)
+	s.used -= n
+	s.add(p, -n)
 }
 
 // identify makes the places of a client those of its process, if that is known now.
-func (s *shares) identify(c *Client) {
+func (s *Shares) identify(c *Client) {
 	p, n := c.owner(), s.unknown[c]
 	if p != unidentified && n > 0 {
 		delete(s.unknown, c)
@@ -161,7 +225,7 @@ func (s *shares) identify(c *Client) {
 }
 
 // add counts places of a process and its user.
-func (s *shares) add(p Process, n int) {
+func (s *Shares) add(p Process, n int) {
 	count(s.processes, p, n)
 	if p.UID != root && p != unidentified {
 		count(s.users, p.UID, n)
@@ -169,7 +233,9 @@ func (s *shares) add(p Process, n int) {
 }
 
 func count[K comparable](counts map[K]int, key K, n int) {
-	if counts[key] += n; counts[key] == 0 {
+	if n += counts[key]; n == 0 {
 		delete(counts, key)
+		return
 	}
+	counts[key] = n
 }

@@ -125,7 +125,7 @@ func TestIdentifiedWhileItsRequestIsOnItsWay(t *testing.T) {
 			client.Identify(Process{PID: 1, UID: 1000})
 		}
 		c.End(ipmi.Response{}, nil)
-		if len(b.shares.processes)+len(b.shares.users)+len(b.shares.unknown)+b.shares.used != 0 {
+		if len(b.shares.processes)+len(b.shares.users)+len(b.shares.unknown)+b.shares.Used() != 0 {
 			t.Errorf("%+v", b.shares)
 		}
 	}

@@ -6,14 +6,20 @@ import (
 	"sync"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/bus"
 )
 
 const (
-	// maxBacklog is how many calls of one sender wait to be served.
+	// maxBacklog is how many calls of one program wait to be served.
 	maxBacklog = 128
-	// maxBacklogs is how many bytes of calls of all senders wait. A sender has at
-	// most as many as are left to others, so that these find some.
+	// maxBacklogs is how many bytes of calls of all senders wait. A program, and a user
+	// other than root, has at most as many as are left to others, so that these find some.
 	maxBacklogs = 2 << 20
+	// maxUnsure is how many bytes more of calls wait that may have no place any more when
+	// it is known which programs they are from. Of these it is a connection that has at
+	// most as many as are left.
+	maxUnsure = 512 << 10
 	// callOverhead is about what a call that waits takes beside its bytes.
 	callOverhead = 160
 
@@ -32,6 +38,7 @@ type waitingCall struct {
 	objects *objects // of the connection it has come by
 	raw     []byte   // the message
 	number  uint64   // in order of arrival
+	placed  bool     // it has its place in the program's share
 }
 
 func (c *waitingCall) length() int { return len(c.raw) + callOverhead }
@@ -51,7 +58,9 @@ type backlogs struct {
 
 	mu      sync.Mutex
 	senders map[string]*backlog
-	bytes   int
+	counts  *bus.Shares // of calls
+	bytes   *bus.Shares
+	unsure  int    // bytes of calls that have no place
 	arrived uint64 // how many calls ever have
 	readers lane
 	actors  lane
@@ -61,8 +70,10 @@ type backlogs struct {
 // backlog is the calls of one sender. The first is being served, or waits in a lane.
 type backlog struct {
 	sender string
+	caller *caller // the same
 	calls  []*waitingCall
-	bytes  int
+	unsure int          // bytes of those that have no place until the caller is identified
+	awaits bool         // place is to be called then
 	method *boundMethod // of the first call; nil when failed
 	failed *dbus.Error
 }
@@ -77,6 +88,8 @@ func newBacklogs(s *Server) *backlogs {
 	return &backlogs{
 		server:  s,
 		senders: make(map[string]*backlog),
+		counts:  bus.NewShares(bus.Limits{Program: maxBacklog}),
+		bytes:   bus.NewShares(backlogLimits()),
 		readers: lane{limit: maxReads},
 		actors:  lane{limit: maxActs},
 	}
@@ -89,40 +102,111 @@ func (b *backlogs) has(sender []byte) bool {
 	return b.senders[string(sender)] != nil
 }
 
+func backlogLimits() bus.Limits {
+	limits := bus.Halves(maxBacklogs)
+	limits.Yield = true
+	return limits
+}
+
 // add has a call served, or refuses it at once.
 func (b *backlogs) add(from *stream, objects *objects, m *wireMessage) {
+	one := b.server.callers.use(m.sender)
+	defer b.server.callers.unuse(one)
 	to := from.replyTo(m)
-	if !b.queue(to, objects, m) {
-		to.destination = string(m.sender)
-		to.fail(&dbus.Error{Name: errorLimits, Body: []any{"too many calls wait to be served: wait for replies"}})
+	if !b.queue(one, to, objects, m) {
+		to.destination = one.name
+		refuseWaiting(&to)
 	}
+	b.server.lookups.identify(one)
+}
+
+func refuseWaiting(to *replyTo) {
+	to.fail(&dbus.Error{Name: errorLimits, Body: []any{"too many calls wait to be served: wait for replies"}})
 }
 
 // queue reports whether there was room for a call.
-func (b *backlogs) queue(to replyTo, objects *objects, m *wireMessage) bool {
+func (b *backlogs) queue(caller *caller, to replyTo, objects *objects, m *wireMessage) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	one := b.senders[string(m.sender)]
+	one := b.senders[caller.name]
 	if one == nil {
-		one = &backlog{sender: string(m.sender)}
+		one = &backlog{sender: caller.name, caller: caller}
 	}
-	length := len(m.raw) + callOverhead
-	if b.closed || len(one.calls) >= maxBacklog || one.bytes+length > maxBacklogs-b.bytes {
+	c := &waitingCall{to: to, objects: objects, raw: m.raw}
+	if b.closed || !b.admit(one, c) {
 		return false
 	}
 	b.arrived++
-	c := &waitingCall{to: to, objects: objects, raw: m.raw, number: b.arrived}
+	c.number = b.arrived
 	if !m.own {
 		c.raw = bytes.Clone(m.raw)
 	}
 	one.calls = append(one.calls, c)
-	one.bytes += length
-	b.bytes += length
 	if len(one.calls) == 1 {
+		b.server.callers.useAgain(caller)
 		b.senders[one.sender] = one
 		b.await(one)
 	}
 	return true
+}
+
+// admit gives a call its place, or room until its caller is identified; b.mu is held.
+func (b *backlogs) admit(one *backlog, c *waitingCall) bool {
+	length := c.length()
+	admission := b.enter(one, c)
+	if admission != bus.Unsure {
+		return admission == bus.Admitted
+	}
+	if len(one.calls) >= maxBacklog || one.unsure+length > maxUnsure-b.unsure {
+		return false
+	}
+	if !one.awaits && !one.caller.client.Await(func() { b.place(one) }) { // It was identified just now.
+		return b.admit(one, c)
+	}
+	one.awaits = true
+	one.unsure += length
+	b.unsure += length
+	return true
+}
+
+// enter gives a call its place if there is one.
+func (b *backlogs) enter(one *backlog, c *waitingCall) bus.Admission {
+	client := &one.caller.client
+	admission := b.counts.Enter(client, 1)
+	if admission != bus.Admitted {
+		return admission
+	}
+	if admission = b.bytes.Enter(client, c.length()); admission != bus.Admitted {
+		b.counts.Leave(client, 1)
+	}
+	c.placed = admission == bus.Admitted
+	return admission
+}
+
+// place gives calls their places, and refuses those for which there are none, when the
+// caller is identified. The first one may be being served.
+func (b *backlogs) place(one *backlog) {
+	b.mu.Lock()
+	one.awaits = false
+	var refused []*waitingCall
+	for i := 0; i < len(one.calls); i++ {
+		c := one.calls[i]
+		switch {
+		case c.placed:
+		case b.enter(one, c) == bus.Admitted:
+			one.unsure -= c.length()
+			b.unsure -= c.length()
+		case i > 0:
+			refused = append(refused, c)
+			b.remove(one, i)
+			i--
+		}
+	}
+	b.mu.Unlock()
+	for _, c := range refused {
+		c.to.destination = one.sender
+		refuseWaiting(&c.to)
+	}
 }
 
 // await puts a sender in the line for its first call; b.mu is held.
@@ -169,6 +253,7 @@ func (b *backlogs) next(l *lane, served *backlog) (*backlog, *waitingCall) {
 			b.await(served)
 		} else {
 			delete(b.senders, served.sender)
+			b.server.callers.unuse(served.caller)
 		}
 	}
 	if len(l.line) == 0 {
@@ -184,9 +269,14 @@ func (b *backlogs) next(l *lane, served *backlog) (*backlog, *waitingCall) {
 
 // remove takes the i-th call of a sender away; b.mu is held.
 func (b *backlogs) remove(one *backlog, i int) {
-	length := one.calls[i].length()
-	one.bytes -= length
-	b.bytes -= length
+	c := one.calls[i]
+	if c.placed {
+		b.counts.Leave(&one.caller.client, 1)
+		b.bytes.Leave(&one.caller.client, c.length())
+	} else {
+		one.unsure -= c.length()
+		b.unsure -= c.length()
+	}
 	one.calls = slices.Delete(one.calls, i, i+1)
 }
 

@@ -23,6 +23,8 @@ type Bus interface {
 	StartBroadcast(client *bus.Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
 	// Responder is the responder of a request; the remote address if it is 0.
 	Responder(a ipmi.Address) ipmi.Address
+	// MaxCalls is how many calls may be in progress.
+	MaxCalls() int
 	// Leave lets clients send no more, and Leaving reports that.
 	Leave()
 	Leaving() bool
@@ -82,6 +84,7 @@ type BusObject struct {
 	index  uint8
 	path   dbus.ObjectPath
 	bus    Bus // from AddBus on
+	places int // of the bus
 
 	refused atomic.Uint64 // calls beyond the limits of the bus
 	unsent  atomic.Uint64

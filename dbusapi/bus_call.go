@@ -27,6 +27,7 @@ type busCall struct {
 
 	// Of callers.
 	caller         *caller
+	placed         bool     // it has a place
 	earlier, later *busCall // of the caller's
 	over           bool     // the request has ended
 	kept           bool     // another goroutine cancels it: it is not used again
@@ -45,18 +46,44 @@ const (
 func (s *Server) startCall(from *stream, m *wireMessage, method *boundMethod) {
 	x := s.newCall()
 	x.object, x.method, x.to = method.object.bus, &method.method, from.replyTo(m)
-	if err := s.callers.enterCall(m.sender, x); err != nil {
+	invalid := method.parse(x, m)
+	one, held, err := s.callers.enterCall(m.sender, x, invalid == nil)
+	if err != nil {
+		if invalid != nil {
+			err = invalid
+		}
 		x.to.destination = string(m.sender)
 		x.to.send(x.method.reply(x, ipmi.Response{}, err), nil)
 		return
 	}
-	s.lookups.identify(x.caller)
-	x.call.SetClient(&x.caller.client)
-	err := method.parse(x, m)
-	if err == nil {
-		err = x.object.start(x)
+	s.lookups.identify(one)
+	switch {
+	case held: // x is sendHeld's.
+	case invalid != nil:
+		x.fail(invalid)
+	default:
+		x.send()
 	}
-	if err != nil {
+}
+
+// sendHeld sends the calls of a caller that had no place until it was identified.
+func (s *Server) sendHeld(one *caller) {
+	for {
+		switch x, err := s.callers.nextHeld(one); {
+		case x == nil:
+			return
+		case err != nil:
+			x.fail(err)
+		default:
+			x.send()
+		}
+	}
+}
+
+// send sends a call that has its place.
+func (x *busCall) send() {
+	x.call.SetClient(&x.caller.client)
+	if err := x.object.start(x); err != nil {
 		x.fail(err)
 	}
 }
@@ -134,7 +161,7 @@ func (x *busCall) ended(r ipmi.Response, err error) {
 }
 
 // leaving implements receipt: the caller may have the reply, and make another call.
-func (x *busCall) leaving() { x.server.callers.release(x.caller) }
+func (x *busCall) leaving() { x.server.callers.release(x) }
 
 // left implements receipt.
 func (x *busCall) left() { x.unuse() }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 )
 
@@ -13,7 +14,7 @@ import (
 // passed: the message bus counts it too.
 const (
 	maxCallsOfHandlers = 64
-	maxCallsOfProgram  = 16 // of all handlers of a program
+	maxCallsOfProgram  = 16 // of all handlers of all connections of a program
 	// maxCallsBeforeSeconds is up to how many of all calls a program that has one gets
 	// another. The places beyond are for programs that have none.
 	maxCallsBeforeSeconds = 44
@@ -29,8 +30,9 @@ const (
 	maxWaiting          = 2048
 )
 
-// callQueue limits calls to handlers: 16 per program, 64 in all. A call over a limit waits
-// its turn, FIFO per program. The calls of a program reach it in the order of the requests.
+// callQueue limits calls to handlers: 16 per program, whatever number of connections it
+// has, 32 per user other than root, 64 in all. A call over a limit waits its turn, FIFO per
+// program. The calls of a program reach it in the order of the requests.
 //
 // A program has one call at a time at first. Each answer gives it one more, up to 16. A
 // call whose deadline passes without a reply takes it back to one. A program hangs from
@@ -40,25 +42,25 @@ const (
 // one has one.
 //
 // A request that waits is dropped when its deadline has passed: its owner has answered it.
-// It is ipmi.ErrBusy when nothing will make room but replies that are overdue. The zero
-// value is ready.
+// It is ipmi.ErrBusy when nothing will make room but replies that are overdue.
 type callQueue struct {
 	now func() time.Time // nil is time.Now
 
 	mu       sync.Mutex
-	programs map[string]*program // by unique name
-	calls    int                 // of all programs
-	waiting  int                 // requests of all programs
-	lines    []*program          // those that have requests waiting
-	arrivals uint64              // requests so far
-	starting bool                // somebody is in start
+	programs map[bus.Process]*program
+	calls    *bus.Shares // of all programs
+	waiting  *bus.Shares // requests of all programs
+	lines    []*program  // those that have requests waiting
+	arrivals uint64      // requests so far
+	starting bool        // somebody is in start
 }
 
-// program is a connection with handlers.
+// program is a process with handlers.
 type program struct {
-	name   string
-	window int  // how many calls it gets whose deadline has not passed
-	gone   bool // it has left the message bus
+	process  bus.Process
+	client   *bus.Client // one of its connections
+	window   int         // how many calls it gets whose deadline has not passed
+	handlers int         // registered
 
 	calls   []*handlerCall // that have no reply, in the order they began
 	overdue int            // of calls, those whose deadline has passed
@@ -74,12 +76,23 @@ type handlerCall struct {
 	overdue bool
 }
 
-// add has a request answered by a program's handler in its turn.
-func (q *callQueue) add(name string, x execution) {
+func newCallQueue() *callQueue {
+	calls, waiting := bus.Halves(maxCallsOfHandlers), bus.Halves(maxWaiting)
+	calls.Program, waiting.Program = maxCallsOfProgram, maxWaitingOfProgram
+	return &callQueue{
+		programs: make(map[bus.Process]*program),
+		calls:    bus.NewShares(calls),
+		waiting:  bus.NewShares(waiting),
+	}
+}
+
+// add has a request answered in its turn by a handler of a program, of which client is an
+// identified connection.
+func (q *callQueue) add(client *bus.Client, x execution) {
 	c := &handlerCall{execution: x, queue: q}
 	c.execution.handler = c
 	q.mu.Lock()
-	ok := q.enqueue(name, c)
+	ok := q.enqueue(client, c)
 	q.mu.Unlock()
 	if !ok {
 		c.reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
@@ -88,29 +101,50 @@ func (q *callQueue) add(name string, x execution) {
 	q.start()
 }
 
-// enqueue puts a call into the line of a program, if there is room.
-func (q *callQueue) enqueue(name string, c *handlerCall) bool {
-	p := q.programs[name]
+// of is the program of a client.
+func (q *callQueue) of(client *bus.Client) *program {
+	process, _ := client.Process()
+	p := q.programs[process]
 	if p == nil {
-		p = &program{name: name, window: 1}
+		p = &program{process: process, client: client, window: 1}
+		q.programs[process] = p
 	}
-	if len(p.line) >= maxWaitingOfProgram || q.waiting >= maxWaiting {
+	return p
+}
+
+// joined says that a program has one handler more.
+func (q *callQueue) joined(client *bus.Client) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.of(client).handlers++
+}
+
+// left says that a program has one handler less.
+func (q *callQueue) left(client *bus.Client) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	p := q.of(client)
+	p.handlers--
+	q.tidy(p)
+}
+
+// enqueue puts a call into the line of a program, if there is room.
+func (q *callQueue) enqueue(client *bus.Client, c *handlerCall) bool {
+	admission := q.waiting.Enter(client, 1)
+	if admission != bus.Admitted {
 		q.dropLate()
+		admission = q.waiting.Enter(client, 1)
 	}
-	if len(p.line) >= maxWaitingOfProgram || q.waiting >= maxWaiting {
+	if admission != bus.Admitted {
 		return false
 	}
-	if q.programs == nil {
-		q.programs = make(map[string]*program)
-	}
-	q.programs[name] = p
+	p := q.of(client)
 	q.arrivals++
 	c.program, c.arrival = p, q.arrivals
 	if len(p.line) == 0 {
 		q.lines = append(q.lines, p)
 	}
 	p.line = append(p.line, c)
-	q.waiting++
 	return true
 }
 
@@ -143,7 +177,7 @@ func (q *callQueue) start() {
 // next takes the call that came first of those that can begin, or must be refused, out of
 // its line. It is nil if there is none.
 func (q *callQueue) next() (c *handlerCall, refused bool) {
-	if q.waiting == 0 {
+	if len(q.lines) == 0 {
 		return nil, false
 	}
 	q.dropLate()
@@ -161,7 +195,7 @@ func (q *callQueue) next() (c *handlerCall, refused bool) {
 	q.leaveLine(p, 1)
 	if decision == begin {
 		p.calls = append(p.calls, c)
-		q.calls++
+		q.calls.Enter(p.client, 1)
 	}
 	q.tidy(p)
 	return c, decision == refuse
@@ -178,14 +212,14 @@ const (
 
 func (q *callQueue) verdict(p *program) verdict {
 	calls, inTime := len(p.calls), len(p.calls)-p.overdue
-	room := q.calls < maxCallsOfHandlers && (calls == 0 || q.calls < maxCallsBeforeSeconds)
+	room := q.calls.Check(p.client, 1) == bus.Admitted && (calls == 0 || q.calls.Used() < maxCallsBeforeSeconds)
 	givenUp := p.hangs() && q.callsThatHang() >= maxCallsBeforeRetries
 	switch {
-	case room && calls < maxCallsOfProgram && inTime < p.window && !givenUp:
+	case room && inTime < p.window && !givenUp:
 		return begin
 	case inTime > 0:
 		return wait
-	case givenUp, calls >= maxCallsOfProgram, q.allOverdue():
+	case givenUp, calls >= maxCallsOfProgram, q.allOverdue(q.inTheWayOf(p)):
 		return refuse
 	}
 	return wait
@@ -206,12 +240,27 @@ func (q *callQueue) callsThatHang() (n int) {
 	return n
 }
 
-// allOverdue reports whether the deadline of all calls has passed.
-func (q *callQueue) allOverdue() bool {
+// inTheWayOf is whose calls keep a program from having one more: all programs', or those
+// of its user, if that has its share.
+func (q *callQueue) inTheWayOf(p *program) func(*program) bool {
+	calls, same := 0, func(other *program) bool { return other.process.UID == p.process.UID }
+	for _, other := range q.programs {
+		if same(other) {
+			calls += len(other.calls)
+		}
+	}
+	if p.process.UID != 0 && calls >= maxCallsOfHandlers/2 {
+		return same
+	}
+	return func(*program) bool { return true }
+}
+
+// allOverdue reports whether the deadline of all calls of some programs has passed.
+func (q *callQueue) allOverdue(which func(*program) bool) bool {
 	now := q.time()
 	for _, p := range q.programs {
 		p.noteOverdue(now)
-		if p.overdue < len(p.calls) {
+		if which(p) && p.overdue < len(p.calls) {
 			return false
 		}
 	}
@@ -248,16 +297,16 @@ func (q *callQueue) leaveLine(p *program, n int) {
 		return
 	}
 	p.line = slices.Delete(p.line, 0, n)
-	q.waiting -= n
+	q.waiting.Leave(p.client, n)
 	if len(p.line) == 0 {
 		q.lines = slices.DeleteFunc(q.lines, func(other *program) bool { return other == p })
 	}
 }
 
-// tidy forgets a program that is as one that has never been called, or has left.
+// tidy forgets a program that has nothing.
 func (q *callQueue) tidy(p *program) {
-	if len(p.calls) == 0 && len(p.line) == 0 && (p.gone || p.window == 1) {
-		delete(q.programs, p.name)
+	if len(p.calls) == 0 && len(p.line) == 0 && p.handlers == 0 {
+		delete(q.programs, p.process)
 	}
 }
 
@@ -268,7 +317,7 @@ func (c *handlerCall) leave(replied bool) (last bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p.calls = slices.DeleteFunc(p.calls, func(other *handlerCall) bool { return other == c })
-	q.calls--
+	q.calls.Leave(p.client, 1)
 	if c.overdue {
 		p.overdue--
 	}
@@ -276,17 +325,7 @@ func (c *handlerCall) leave(replied bool) (last bool) {
 		p.window++
 	}
 	q.tidy(p)
-	return q.calls == 0
-}
-
-// left says that a program has left the message bus.
-func (q *callQueue) left(name string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if p := q.programs[name]; p != nil {
-		p.gone = true
-		q.tidy(p)
-	}
+	return q.calls.Used() == 0
 }
 
 func (q *callQueue) time() time.Time {

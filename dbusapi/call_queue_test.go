@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 )
 
@@ -33,10 +34,11 @@ func (c *clock) advance(d time.Duration) {
 
 // queueRig is a queue whose calls reach nobody; the test replies to them.
 type queueRig struct {
-	callQueue
-	t     *testing.T
-	clock clock
-	conn  *Conn
+	*callQueue
+	t       *testing.T
+	clock   clock
+	conn    *Conn
+	clients map[string]*bus.Client
 }
 
 func newQueueRig(t *testing.T) *queueRig {
@@ -47,10 +49,31 @@ func newQueueRig(t *testing.T) *queueRig {
 		_ = theirs.Close()
 		drain.Wait()
 	})
-	r := &queueRig{t: t, conn: &Conn{stream: &stream{out: out}}}
+	r := &queueRig{t: t, conn: &Conn{stream: &stream{out: out}}, callQueue: newCallQueue(), clients: make(map[string]*bus.Client)}
 	r.clock.time = time.Unix(1e9, 0)
 	r.callQueue.now = r.clock.now
 	return r
+}
+
+// client is a program of root with a handler, unless another one was made.
+func (r *queueRig) client(name string) *bus.Client {
+	if r.clients[name] == nil {
+		r.join(name, bus.Process{PID: int32(len(r.clients) + 1)})
+	}
+	return r.clients[name]
+}
+
+// join makes a connection of a program with a handler.
+func (r *queueRig) join(name string, p bus.Process) {
+	r.clients[name] = new(bus.Client)
+	r.clients[name].Identify(p)
+	r.joined(r.clients[name])
+}
+
+// program is nil for one that has left.
+func (r *queueRig) program(name string) *program {
+	process, _ := r.client(name).Process()
+	return r.programs[process]
 }
 
 // ask makes a request to a program, which has a minute.
@@ -60,7 +83,7 @@ func (r *queueRig) ask(name string, data ...byte) *owner {
 	reply := ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
 		return !isLate(req, r.clock.now()) && o.Answer(res, err)
 	})
-	r.add(name, execution{conn: r.conn, to: &target{destination: name, path: "/"}, req: req, reply: reply})
+	r.add(r.client(name), execution{conn: r.conn, to: &target{destination: name, path: "/"}, req: req, reply: reply})
 	return o
 }
 
@@ -85,7 +108,7 @@ func (r *queueRig) grow(name string) {
 
 // calls is how many calls of a program have no reply.
 func (r *queueRig) callsOf(name string) int {
-	if p := r.programs[name]; p != nil {
+	if p := r.program(name); p != nil {
 		return len(p.calls)
 	}
 	return 0
@@ -129,8 +152,8 @@ func TestRoomForHandlersGoesRound(t *testing.T) {
 			r.ask(name)
 		}
 	}
-	if r.calls != maxCallsBeforeSeconds {
-		t.Fatalf("%d calls", r.calls)
+	if r.calls.Used() != maxCallsBeforeSeconds {
+		t.Fatalf("%d calls", r.calls.Used())
 	}
 	r.ask("another")
 	r.wantCalls("another", 1)
@@ -144,7 +167,7 @@ func TestRoomForHandlersGoesRound(t *testing.T) {
 			}
 		}
 	}
-	if n := len(r.programs["another"].line); n != 0 {
+	if n := len(r.program("another").line); n != 0 {
 		t.Errorf("the other one still waits")
 	}
 }
@@ -182,12 +205,55 @@ func TestPlacesThatHungProgramsTake(t *testing.T) {
 			}
 			r.clock.advance(2 * time.Minute)
 		}
-		if r.calls != tt.want {
-			t.Errorf("%d that grew and %d that did not take %d places, want %d", tt.grown, tt.fresh, r.calls, tt.want)
+		if r.calls.Used() != tt.want {
+			t.Errorf("%d that grew and %d that did not take %d places, want %d", tt.grown, tt.fresh, r.calls.Used(), tt.want)
 		}
-		if r.waiting > len(names)*maxWaitingOfProgram {
-			t.Errorf("%d wait", r.waiting)
+		if r.waiting.Used() > len(names)*maxWaitingOfProgram {
+			t.Errorf("%d wait", r.waiting.Used())
 		}
+	}
+}
+
+// Programs of a user that hang take half of the places. A request to one of them is refused
+// when only replies that are overdue would make room, and waits before; others are served.
+func TestUserWhoseProgramsHang(t *testing.T) {
+	r := newQueueRig(t)
+	for i := range int32(5) {
+		name := fmt.Sprint("hangs", i)
+		r.join(name, bus.Process{PID: i, UID: 1000})
+		r.program(name).window = maxCallsOfProgram
+		for range maxCallsOfProgram {
+			r.ask(name)
+		}
+	}
+	last := r.ask("hangs4")
+	r.wantCalls("hangs4", 0)
+	if len(last.done) > 0 || r.calls.Used() != maxCallsOfHandlers/2 {
+		t.Errorf("%d calls", r.calls.Used())
+	}
+	r.join("other", bus.Process{PID: 9, UID: 1001})
+	for range 3 * maxCallsOfProgram {
+		got := r.ask("other")
+		r.reply("other", 1)
+		if got := <-got.done; got.err != nil {
+			t.Fatal(got.err)
+		}
+	}
+	r.clock.advance(2 * time.Minute)
+	for name, want := range map[string]error{"hangs4": ipmi.ErrBusy, "other": nil} {
+		got := r.ask(name)
+		if want == nil {
+			r.reply(name, 1)
+		}
+		if got := <-got.done; !errors.Is(got.err, want) {
+			t.Errorf("%s: %v", name, got.err)
+		}
+	}
+	r.reply("hangs0", 1)
+	again := r.ask("hangs4")
+	r.reply("hangs4", 1)
+	if got := <-again.done; got.err != nil {
+		t.Errorf("when there is room: %v", got.err)
 	}
 }
 
@@ -196,7 +262,7 @@ func TestLineEndsWithTheMessageBus(t *testing.T) {
 	r := newQueueRig(t)
 	var ended owned
 	h := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
-		r.add("a", execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply})
+		r.add(r.client("a"), execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply})
 	})
 	r.grow("a")
 	for i := range byte(100) {
@@ -206,8 +272,8 @@ func TestLineEndsWithTheMessageBus(t *testing.T) {
 	r.conn.stream.pending.close()
 	ended.wantOrder(t)
 	ended.request(t, h, fromME(100), ipmi.ErrGone)
-	if r.calls != 0 || r.waiting != 0 {
-		t.Errorf("%d calls, %d wait", r.calls, r.waiting)
+	if r.calls.Used() != 0 || r.waiting.Used() != 0 {
+		t.Errorf("%d calls, %d wait", r.calls.Used(), r.waiting.Used())
 	}
 }
 
@@ -226,7 +292,7 @@ func TestProgramThatLostOneReplyIsCalledAgain(t *testing.T) {
 	r.wantCalls("forgetful", 1) // There are 44.
 	r.reply("a", 2*maxCallsOfProgram)
 	r.wantCalls("forgetful", 2)
-	newest := r.programs["forgetful"].calls[1]
+	newest := r.program("forgetful").calls[1]
 	newest.execution.end(ipmi.Response{}, nil, true)
 	if got := <-waiting.done; got.err != nil {
 		t.Error(got.err)
@@ -247,14 +313,14 @@ func TestLineIsBounded(t *testing.T) {
 	for i := range maxWaiting {
 		r.ask(fmt.Sprint("b", i/100))
 	}
-	if got := <-r.ask("b0").done; !errors.Is(got.err, ipmi.ErrBusy) || r.waiting != maxWaiting {
-		t.Errorf("over the bound of all: %v, %d wait", got.err, r.waiting)
+	if got := <-r.ask("b0").done; !errors.Is(got.err, ipmi.ErrBusy) || r.waiting.Used() != maxWaiting {
+		t.Errorf("over the bound of all: %v, %d wait", got.err, r.waiting.Used())
 	}
 	// Those whose deadline has passed make room.
 	r.clock.advance(2 * time.Minute)
 	r.ask("c")
-	if r.waiting != 0 {
-		t.Errorf("%d wait", r.waiting)
+	if r.waiting.Used() != 0 {
+		t.Errorf("%d wait", r.waiting.Used())
 	}
 }
 
@@ -263,6 +329,9 @@ func TestQueueUnderLoad(t *testing.T) {
 	r := newQueueRig(t)
 	var all sync.WaitGroup
 	const programs, requests = 8, 200
+	for i := range programs {
+		r.client(fmt.Sprint("p", i))
+	}
 	for i := range programs {
 		name := fmt.Sprint("p", i)
 		all.Go(func() {
@@ -285,7 +354,7 @@ func TestQueueUnderLoad(t *testing.T) {
 			name := fmt.Sprint("p", i)
 			r.mu.Lock()
 			n, first := 0, byte(0)
-			if p := r.programs[name]; p != nil && len(p.calls) > 0 {
+			if p := r.program(name); p != nil && len(p.calls) > 0 {
 				n, first = len(p.calls), p.calls[0].req.Data[0]
 			}
 			r.mu.Unlock()
@@ -301,15 +370,15 @@ func TestQueueUnderLoad(t *testing.T) {
 		}
 	}
 	<-done
-	if r.calls != 0 || r.waiting != 0 {
-		t.Errorf("%d calls, %d wait", r.calls, r.waiting)
+	if r.calls.Used() != 0 || r.waiting.Used() != 0 {
+		t.Errorf("%d calls, %d wait", r.calls.Used(), r.waiting.Used())
 	}
 }
 
 // replyToOldest replies to a program's oldest call, false if it has not been written yet.
 func (r *queueRig) replyToOldest(name string) bool {
 	r.mu.Lock()
-	oldest := r.programs[name].calls[0]
+	oldest := r.program(name).calls[0]
 	r.mu.Unlock()
 	pending := &r.conn.stream.pending
 	found := uint32(0)

@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -9,7 +10,7 @@ import (
 	"ipmbd/bus"
 )
 
-// ErrLimit: a sender or a bus has too many calls in progress.
+// ErrLimit: a program or a bus has too many calls in progress.
 var ErrLimit = errors.New("too many calls in progress")
 
 // errGone: the caller has left the message bus; nobody waits for the answer.
@@ -20,18 +21,27 @@ const (
 	// served a moment after its caller was seen to leave.
 	maxGone = 1024
 	// maxIdleCallers is how many callers without a call are kept for the next.
-	maxIdleCallers = 256
+	maxIdleCallers = 1024
+	// maxHeld is how many bytes of calls to buses wait until their callers are
+	// identified. A caller has at most as many as are left to others.
+	maxHeld = 512 << 10
 )
 
-// callers is who has calls in progress. It limits them in one place, by sender.
+// callers is who has calls in progress. It limits those of a connection, and the calls to
+// buses of all connections of a program, and of a user other than root, together. These
+// have half of what all buses have, so that a program which uses many buses is not refused.
+// Other calls are limited by program where they wait, in backlogs.
 type callers struct {
 	base context.Context // of all calls
 	end  context.CancelFunc
 
 	mu     sync.Mutex
-	limit  int                // of calls of one sender
-	names  map[string]*caller // those with calls, and some that had
-	idlers int                // of names, those without calls
+	shares *bus.Shares        // of calls to buses
+	limit  int                // of calls of one connection
+	places int                // of all buses
+	names  map[string]*caller // those with uses, and some that had
+	idlers int                // of names, those without uses
+	held   int                // bytes of calls in callers' held
 	gone   recent
 	served int           // calls that have not ended
 	idle   chan struct{} // closed when no call is left; nil while calls are let in
@@ -39,14 +49,21 @@ type callers struct {
 
 // caller is a sender. Its calls end when it leaves.
 type caller struct {
-	name string
-	// calls is how many count: those in progress, and those whose reply waits to
-	// be written.
-	calls int
-	// client is the caller to the buses. It is being identified, or is, if asked.
+	name  string
+	calls int // that count: in progress, or their reply waits to be written
+	// uses is what keeps it in callers: calls in progress, those whose reply waits to
+	// be written, and what else needs its context or client.
+	uses int
+	// client is the caller to the buses, and to all else that programs share. It is being
+	// identified, or is, if asked.
 	client bus.Client
 	asked  atomic.Bool
-	sent   *busCall // of those to a bus that have not ended, the last
+	// held is calls to buses that have no place until client is identified, in order. All
+	// that come are held until those before them have been sent.
+	held    []*busCall
+	holds   bool
+	holding int      // bytes
+	sent    *busCall // of those to a bus that have not ended, the last
 	// ctx is that of all other calls; nil before the first of them.
 	ctx context.Context
 	end context.CancelFunc
@@ -54,20 +71,106 @@ type caller struct {
 
 func newCallers(base context.Context, limit int) *callers {
 	base, end := context.WithCancel(base)
-	return &callers{base: base, end: end, limit: limit, names: make(map[string]*caller), gone: newRecent(maxGone)}
+	return &callers{
+		base: base, end: end, limit: limit, shares: bus.NewShares(programLimits(limit, 0)),
+		names: make(map[string]*caller), gone: newRecent(maxGone),
+	}
 }
 
 func (c *callers) setLimit(limit int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit = limit
+	c.shares.SetLimits(programLimits(c.limit, c.places))
 }
 
-// enter begins a call of a sender. Each success needs one leave.
-func (c *callers) enter(name []byte) (*caller, error) {
+// addPlaces says how many calls more all buses may have in progress.
+func (c *callers) addPlaces(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.admit(name)
+	c.places += n
+	c.shares.SetLimits(programLimits(c.limit, c.places))
+}
+
+// programLimits is how many calls a program may have, with so many on one connection, and
+// so many places of all buses.
+func programLimits(limit, places int) bus.Limits {
+	half := max(limit, places/2)
+	return bus.Limits{Program: half, User: half}
+}
+
+// use finds a sender. Each use needs one unuse.
+func (c *callers) use(name []byte) *caller {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.useOne(name)
+}
+
+func (c *callers) useOne(name []byte) *caller {
+	one := c.names[string(name)]
+	switch {
+	case one == nil:
+		one = &caller{name: string(name)}
+		c.names[one.name] = one
+	case one.uses == 0:
+		c.idlers--
+	}
+	one.uses++
+	return one
+}
+
+// useAgain is use of a caller that is in use.
+func (c *callers) useAgain(one *caller) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one.uses++
+}
+
+// unuse is the end of a use.
+func (c *callers) unuse(one *caller) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unuseOne(one)
+}
+
+func (c *callers) unuseOne(one *caller) {
+	one.uses--
+	if one.uses > 0 {
+		return
+	}
+	if one.ctx != nil {
+		one.end()
+		one.ctx = nil
+	}
+	if c.idlers >= maxIdleCallers || c.gone.hasName(one.name) {
+		delete(c.names, one.name)
+		return
+	}
+	c.idlers++
+}
+
+// enter begins a call that is not to a bus, of a sender that is in use. Each success needs
+// one leave.
+func (c *callers) enter(one *caller) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.idle != nil || c.gone.hasName(one.name):
+		return errGone
+	case one.calls >= c.limit:
+		return ErrLimit
+	}
+	one.calls++
+	c.served++
+	return nil
+}
+
+// leave ends a call.
+func (c *callers) leave(one *caller) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one.calls--
+	c.endOne()
 }
 
 // check is why a sender's call is not to be served that is served in no time.
@@ -84,40 +187,82 @@ func (c *callers) check(name string) error {
 	return nil
 }
 
-// enterCall begins a call to a bus. Each success needs one ended and one release.
-func (c *callers) enterCall(name []byte, x *busCall) error {
+// enterCall begins a call to a bus. Each success needs one ended and one release. A call
+// that is held is sent by sendHeld, which may have done so when this returns. valid says that
+// the call can be sent.
+func (c *callers) enterCall(name []byte, x *busCall, valid bool) (one *caller, held bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	one, err := c.admit(name)
-	if err != nil {
-		return err
+	if c.idle != nil || c.gone.has(name) {
+		return nil, false, errGone
 	}
+	one = c.useOne(name)
 	x.to.destination = one.name
-	x.caller, x.earlier = one, one.sent
+	x.caller = one
+	if err := c.placeOf(x, valid); err != nil {
+		c.unuseOne(one)
+		return nil, false, err
+	}
+	one.calls++
+	c.served++
+	x.earlier = one.sent
 	if x.earlier != nil {
 		x.earlier.later = x
 	}
 	one.sent = x
+	return one, !x.placed, nil
+}
+
+// placeOf gives a call its place, or holds it.
+func (c *callers) placeOf(x *busCall, valid bool) error {
+	one, server := x.caller, x.server
+	if one.calls >= c.limit {
+		return ErrLimit
+	}
+	admission := bus.Unsure
+	if !one.holds {
+		admission = c.shares.Enter(&one.client, 1)
+	}
+	x.placed = admission == bus.Admitted
+	length := len(x.request.Data) + callOverhead
+	switch {
+	case x.placed:
+		return nil
+	case admission == bus.Refused, !valid, one.holding+length > maxHeld-c.held:
+		return ErrLimit
+	case !one.holds && !one.client.Await(func() { server.sendHeld(one) }): // It was identified just now.
+		return c.placeOf(x, valid)
+	}
+	x.request.Data = bytes.Clone(x.request.Data)
+	one.holds = true
+	one.held = append(one.held, x)
+	one.holding += length
+	c.held += length
 	return nil
 }
 
-func (c *callers) admit(name []byte) (*caller, error) {
-	if c.idle != nil || c.gone.has(name) {
-		return nil, errGone
+// nextHeld takes the first call of a sender that is held, nil when there is none. The error
+// is why it is not to be sent.
+func (c *callers) nextHeld(one *caller) (*busCall, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(one.held) == 0 {
+		one.held, one.holds = nil, false
+		return nil, nil
 	}
-	one := c.names[string(name)]
+	x := one.held[0]
+	one.held = one.held[1:]
+	length := len(x.request.Data) + callOverhead
+	one.holding -= length
+	c.held -= length
 	switch {
-	case one == nil:
-		one = &caller{name: string(name)}
-		c.names[one.name] = one
-	case one.calls >= c.limit:
-		return nil, ErrLimit
-	case one.calls == 0:
-		c.idlers--
+	case x.over:
+		return x, context.Canceled
+	case c.shares.Enter(&one.client, 1) != bus.Admitted:
+		return x, ErrLimit
 	}
-	one.calls++
-	c.served++
-	return one, nil
+	x.placed = true
+	return x, nil
 }
 
 // contextOf is the context of a caller's calls that are not to a bus.
@@ -131,14 +276,6 @@ func (c *callers) contextOf(one *caller) context.Context {
 		}
 	}
 	return one.ctx
-}
-
-// leave ends a call.
-func (c *callers) leave(one *caller) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.endOne()
-	c.releaseOne(one)
 }
 
 // ended ends a call to a bus, which counts until release. It reports whether the
@@ -163,11 +300,15 @@ func (c *callers) ended(x *busCall) bool {
 	return true
 }
 
-// release is the end of a call's reply.
-func (c *callers) release(one *caller) {
+// release is the end of the reply to a call to a bus.
+func (c *callers) release(x *busCall) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.releaseOne(one)
+	if x.placed {
+		c.shares.Leave(&x.caller.client, 1)
+	}
+	x.caller.calls--
+	c.unuseOne(x.caller)
 }
 
 func (c *callers) endOne() {
@@ -177,22 +318,6 @@ func (c *callers) endOne() {
 	}
 }
 
-func (c *callers) releaseOne(one *caller) {
-	one.calls--
-	if one.calls > 0 {
-		return
-	}
-	if one.ctx != nil {
-		one.end()
-		one.ctx = nil
-	}
-	if c.idlers >= maxIdleCallers || c.gone.hasName(one.name) {
-		delete(c.names, one.name)
-		return
-	}
-	c.idlers++
-}
-
 // left ends the calls of a name that has left the message bus.
 func (c *callers) left(name string) {
 	c.mu.Lock()
@@ -200,7 +325,7 @@ func (c *callers) left(name string) {
 	var calls []*busCall
 	if one := c.names[name]; one != nil {
 		calls = c.endCalls(one)
-		if one.calls == 0 {
+		if one.uses == 0 {
 			c.idlers--
 			delete(c.names, name)
 		}

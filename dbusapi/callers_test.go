@@ -46,14 +46,14 @@ func TestCallsEndWhenTheirCallerLeaves(t *testing.T) {
 func TestCallThatStartsAfterItsCallerLeftIsEnded(t *testing.T) {
 	c := newCallers(t.Context(), 10)
 	c.left(":1.5")
-	if _, err := c.enter([]byte(":1.5")); !errors.Is(err, errGone) {
+	one, two := c.use([]byte(":1.5")), c.use([]byte(":1.6"))
+	if err := c.enter(one); !errors.Is(err, errGone) {
 		t.Errorf("error = %v", err)
 	}
-	one, err := c.enter([]byte(":1.6"))
-	if err != nil {
+	if err := c.enter(two); err != nil {
 		t.Fatal(err)
 	}
-	c.leave(one)
+	c.leave(two)
 	c.close()
 }
 
@@ -94,7 +94,7 @@ func TestLimitOfASender(t *testing.T) {
 }
 
 func TestLimitOfABus(t *testing.T) {
-	r := newRig(t, Config{})
+	r := newRig(t, Config{programOf: realProgram})
 	narrow := newLimitedFakeBus("bus5", 4, 4) // two are for other programs
 	o := addBus(t, r.server, narrow)
 	for range 2 {

@@ -65,13 +65,13 @@
 // Memory and shares:
 //
 //  10. Memory is bounded, whatever clients do. A reply counts as its call until it is being
-//     written. At most 128 calls of one sender and 2 MiB of all senders wait to be
-//     served; beyond that a call is refused with LimitsExceeded at once, and no sender
-//     takes more than it leaves. Replies to reads are made one after the other, each when
+//     written. At most 128 calls of one program and 2 MiB of all senders wait to be
+//     served; beyond that a call is refused with LimitsExceeded at once, and no program
+//     takes more than it leaves. 1 MiB more waits of senders whose program is not known yet. Replies to reads are made one after the other, each when
 //     the message bus has read most of the one before. Calls that wait for the same
 //     reply share it. While 1 MiB waits for the message bus no call is read. Calls of more
 //     than 256 KiB are refused unread, and such signals are dropped.
-//     (TestBacklogOfASenderIsBounded, TestBacklogsAreBounded,
+//     (TestBacklogOfASenderIsBounded, TestBacklogsAreBounded, TestUnknownSendersAreBounded,
 //     TestRepliesAreSharedByTheCallsBeforeThem, TestSharedRepliesAreFew,
 //     TestStreamSkipsWhatIsTooLong, e2e TestMemoryWhileAnybodyReads)
 //  11. No goroutine waits for the message bus to take a message, and no lock is held
@@ -79,26 +79,37 @@
 //     (TestMessagesLeaveWholeAndInOrder, TestNobodyWaitsForAMessageBusThatDoesNotRead)
 //  12. Nothing that a client sends stops or blocks the server: arguments of a
 //     wrong type are an error, malformed signals are counted and dropped, and
-//     calls beyond the limits of a sender or a bus are refused at once.
+//     calls beyond the limits of a sender or a bus are refused, at once if it is known which program the sender is of.
 //     (TestWrongArgumentTypes, TestMalformedSignalsDoNothing, TestLimitOfASender,
 //     TestLimitOfABus, TestProgramsShareABus)
 //  13. Programs that hang keep neither other programs' handlers from being called nor the
-//     host daemon. A program has one call of its handlers in progress at first, one more
+//     host daemon. A program, with all its connections, has one call of its handlers in progress
+//     at first, one more
 //     with each answer, up to 16, and one again when a deadline passes without a reply. All
-//     have 64; a program that has a call gets another only while they have fewer than 44,
+//     have 64, those of a user other than root 32; a program that has a call gets another
+//     only while they have fewer than 44,
 //     and one that hangs only while those that hang have fewer than 24. So 20 programs that
 //     hang take at most 61 places, however they came to hang, and 20 that never answered
 //     take 24: another program is called, one call at a time in the first case. Of the 100
 //     calls to the host daemon, one interface has at most four times as many as are free.
 //     (TestPlacesThatHungProgramsTake, TestHangingProgramsLeaveAHealthyOneUnharmed,
 //     TestInterfacesShareAConnection)
+//  14. Calls, handlers, their commands, subscribers, calls of handlers and what waits are
+//     limited by program, which is a process, and by user: no program gets more by new
+//     connections, no user other than root by new programs, and each leaves at least half
+//     to others. A call of a sender that is not identified yet has a place if it would have
+//     one as a call of the program that has most. Otherwise a call to a bus waits until the
+//     sender is identified, in its order; other calls are served, or refused if they still
+//     wait then. A sender that registers or subscribes is identified first.
+//     (TestSharesOfPrograms, TestCallsOfUnknownSendersWait, TestBacklogOfUnknownSenders,
+//     TestRegistrationWaitsForItsSender)
 //
 // Secrets:
 //
-//  14. The text of an error tells the caller what to do and nothing of our
+//  15. The text of an error tells the caller what to do and nothing of our
 //     inside; errors become names and numbers in one table each.
 //     (TestEveryErrorHasItsNameAndStatus, TestFailuresAreErrorsByName)
-//  15. Commands that carry secrets are in no signal but one to the program that
+//  16. Commands that carry secrets are in no signal but one to the program that
 //     answers the host's requests. (TestSecretsAreInNoSignal,
 //     TestHostIPMISecretsAreNotForEverybody)
 //

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -241,6 +243,9 @@ func (r *rig) stall(t *testing.T) (flush func()) {
 func openServer(t *testing.T, bus *bustest.Bus, config Config) *Server {
 	t.Helper()
 	config.Address = bus.Address
+	if config.programOf == nil {
+		config.programOf = ownProgram
+	}
 	s, err := Open(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -248,6 +253,15 @@ func openServer(t *testing.T, bus *bustest.Bus, config Config) *Server {
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
+
+// ownProgram takes each connection for a program of its own, of root.
+func ownProgram(name string, _ bus.Process) bus.Process {
+	number, _ := strconv.Atoi(strings.TrimPrefix(name, ":1."))
+	return bus.Process{PID: int32(number + 1)}
+}
+
+// realProgram takes each connection for what it is.
+func realProgram(_ string, found bus.Process) bus.Process { return found }
 
 func addBus(t *testing.T, s *Server, fake *fakeBus) *BusObject {
 	t.Helper()

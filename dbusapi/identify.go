@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"context"
 	"sync"
 
 	"ipmbd/bus"
@@ -10,11 +11,16 @@ import (
 // than the replies that the message bus lets a connection wait for.
 const maxLookups = 16
 
-// lookups finds the processes of callers, for their shares of the buses.
+// lookups finds the processes of callers, for their shares of the buses and of all else
+// that programs share.
 type lookups struct {
 	server *Server
+	// programOf is which program a process is taken for; nil but in tests, whose
+	// connections would all be of one.
+	programOf func(name string, found bus.Process) bus.Process
 
 	mu      sync.Mutex
+	stream  *stream // nil before start
 	running int
 	waiting []*caller
 }
@@ -25,33 +31,67 @@ type lookup struct {
 	caller  *caller
 }
 
-// identify has the process of a caller looked for, once. It does not block.
+// identify has the process of a caller looked for that is in use, once. It does not block.
 func (l *lookups) identify(one *caller) {
 	if one.asked.Load() || one.asked.Swap(true) {
 		return
 	}
+	l.server.callers.useAgain(one)
 	l.mu.Lock()
-	if l.running >= maxLookups {
-		l.waiting = append(l.waiting, one)
-		l.mu.Unlock()
-		return
+	l.waiting = append(l.waiting, one)
+	l.mu.Unlock()
+	l.next()
+}
+
+// start begins the lookups that were asked for so far. Calls come before Open has ended.
+func (l *lookups) start(stream *stream) {
+	l.mu.Lock()
+	l.stream = stream
+	l.mu.Unlock()
+	l.next()
+}
+
+// next begins lookups as long as there is room.
+func (l *lookups) next() {
+	for one, stream := l.take(); one != nil; one, stream = l.take() {
+		l.begin(one, stream)
+	}
+}
+
+// take is the next caller to be looked for, if there is one and room.
+func (l *lookups) take() (*caller, *stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stream == nil || l.running >= maxLookups || len(l.waiting) == 0 {
+		return nil, nil
 	}
 	l.running++
-	l.mu.Unlock()
-	l.begin(one)
+	one := l.waiting[0]
+	l.waiting = l.waiting[1:]
+	return one, l.stream
+}
+
+// await returns when a caller that is in use is identified, or ctx ends. The connection's
+// reader must not call it.
+func (l *lookups) await(ctx context.Context, one *caller) {
+	known := make(chan struct{})
+	if !one.client.Await(func() { close(known) }) {
+		return
+	}
+	l.identify(one)
+	select {
+	case <-known:
+	case <-ctx.Done():
+	}
 }
 
 // begin asks the message bus.
-func (l *lookups) begin(one *caller) {
-	stream := l.server.conn.stream
+func (l *lookups) begin(one *caller, stream *stream) {
 	serial := stream.serials.GetSerial()
 	look := &lookup{l, one}
-	if !stream.pending.addLookup(serial, look) {
-		look.end(bus.Unknown)
-		return
-	}
-	if stream.send(credentialsCall(serial, one.name)) != nil && stream.pending.remove(serial) != nil {
-		look.end(bus.Unknown)
+	if !stream.pending.addLookup(serial, look) ||
+		stream.send(credentialsCall(serial, one.name)) != nil && stream.pending.remove(serial) != nil {
+		look.identified(bus.Unknown)
 	}
 }
 
@@ -61,26 +101,27 @@ func (l *lookup) replied(m wireMessage) {
 	if !ok {
 		process = bus.Unknown
 	}
-	l.end(process)
+	l.identified(process)
+	l.lookups.next()
 }
 
 // lost implements awaited.
-func (l *lookup) lost() { l.end(bus.Unknown) }
+func (l *lookup) lost() {
+	l.identified(bus.Unknown)
+	l.lookups.next()
+}
 
-// end says which process the caller is, and begins the next lookup.
-func (l *lookup) end(process bus.Process) {
-	l.caller.client.Identify(process)
+// identified ends the lookup.
+func (l *lookup) identified(process bus.Process) {
 	all := l.lookups
-	all.mu.Lock()
-	if len(all.waiting) == 0 {
-		all.running--
-		all.mu.Unlock()
-		return
+	if all.programOf != nil {
+		process = all.programOf(l.caller.name, process)
 	}
-	next := all.waiting[0]
-	all.waiting = all.waiting[1:]
-	all.mu.Unlock()
-	all.begin(next)
+	l.caller.client.Identify(process)
+	all.server.callers.unuse(l.caller)
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.running--
 }
 
 // credentialsCall is a call of GetConnectionCredentials of the message bus.

@@ -17,7 +17,7 @@ func TestProgramsShareABus(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("not run: needs root, to be another user")
 	}
-	r := newRig(t, Config{})
+	r := newRig(t, Config{programOf: realProgram})
 	narrow := newLimitedFakeBus("bus5", 4, 6)
 	o := addBus(t, r.server, narrow)
 	for range 8 {

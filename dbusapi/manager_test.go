@@ -10,6 +10,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bus"
 	"ipmbd/internal/bustest"
 )
 
@@ -229,18 +230,19 @@ func TestNamesAreChecked(t *testing.T) {
 func TestLimitOfASenderCanBeChanged(t *testing.T) {
 	r := newRig(t, Config{})
 	r.server.SetMaxCallsPerSender(1)
-	one, err := r.server.callers.enter([]byte(":1.77"))
-	if err != nil {
+	one := r.server.callers.use([]byte(":1.77"))
+	one.client.Identify(bus.Process{PID: 77})
+	if err := r.server.callers.enter(one); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.server.callers.enter([]byte(":1.77")); !errors.Is(err, ErrLimit) {
+	if err := r.server.callers.enter(one); !errors.Is(err, ErrLimit) {
 		t.Errorf("a second call: %v", err)
 	}
 	r.server.SetMaxCallsPerSender(0)
-	two, err := r.server.callers.enter([]byte(":1.77"))
-	if err != nil {
+	if err := r.server.callers.enter(one); err != nil {
 		t.Fatal(err)
 	}
 	r.server.callers.leave(one)
-	r.server.callers.leave(two)
+	r.server.callers.leave(one)
+	r.server.callers.unuse(one)
 }

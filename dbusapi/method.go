@@ -48,6 +48,7 @@ type call struct {
 	server *Server
 	object *object
 	sender string
+	caller *caller // the same; in use while the call is served
 	args   []any
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 )
 
@@ -14,6 +15,8 @@ import (
 const platformEvent = routerInterface + ".PlatformEvent"
 
 const (
+	// maxSubscribers is how many connections hear of events. A program has at most half of
+	// them, and so has a user other than root.
 	maxSubscribers = 64
 	// maxKeptEvents is how many events wait for a subscriber or for room in the
 	// queue of signals.
@@ -23,9 +26,16 @@ const (
 // events is who hears of events, and those that nobody was sent yet.
 type events struct {
 	mu          sync.Mutex
-	subscribers []string // unique names
+	shares      *bus.Shares // of subscribers
+	subscribers []subscriber
 	kept        []ipmi.Event
 	notKept     uint64
+}
+
+// subscriber is a connection that hears of events.
+type subscriber struct {
+	name   string // unique
+	client *bus.Client
 }
 
 // PlatformEvent tells the subscribers of an event, in the order of the calls,
@@ -55,8 +65,8 @@ func (s *Server) sendKeptEvents() {
 func (s *Server) sendKept() {
 	for len(s.events.kept) > 0 && len(s.events.subscribers) > 0 {
 		var signals []byte
-		for _, name := range s.events.subscribers {
-			signals = append(signals, s.eventSignal(name, s.events.kept[0])...)
+		for _, to := range s.events.subscribers {
+			signals = append(signals, s.eventSignal(to.name, s.events.kept[0])...)
 		}
 		if !s.queue(signals) {
 			return
@@ -84,17 +94,19 @@ func (e *events) countNotKept() uint64 {
 // subscribe serves Subscribe of the router.
 func subscribe(ctx context.Context, c *call) ([]any, error) {
 	s := c.server
+	s.lookups.await(ctx, c.caller)
 	s.events.mu.Lock()
 	defer s.events.mu.Unlock()
+	client := &c.caller.client
 	switch {
 	case ctx.Err() != nil: // Who leaves after this is found among the subscribers.
 		return nil, errGone
-	case slices.Contains(s.events.subscribers, c.sender):
+	case slices.ContainsFunc(s.events.subscribers, func(o subscriber) bool { return o.name == c.sender }):
 		return nil, nil
-	case len(s.events.subscribers) >= maxSubscribers:
-		return nil, fmt.Errorf("%w subscribers: at most %d", errTooMany, maxSubscribers)
+	case s.events.shares.Enter(client, 1) != bus.Admitted:
+		return nil, fmt.Errorf("%w subscribers: at most %d, half of them of one program", errTooMany, maxSubscribers)
 	}
-	s.events.subscribers = append(s.events.subscribers, c.sender)
+	s.events.subscribers = append(s.events.subscribers, subscriber{c.sender, client})
 	s.sendKept()
 	return nil, nil
 }
@@ -108,5 +120,11 @@ func unsubscribe(_ context.Context, c *call) ([]any, error) {
 func (e *events) unsubscribe(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.subscribers = slices.DeleteFunc(e.subscribers, func(s string) bool { return s == name })
+	e.subscribers = slices.DeleteFunc(e.subscribers, func(s subscriber) bool {
+		if s.name != name {
+			return false
+		}
+		e.shares.Leave(s.client, 1)
+		return true
+	})
 }

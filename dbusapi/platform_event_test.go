@@ -179,7 +179,11 @@ func TestWhoNoLongerHearsOfEvents(t *testing.T) {
 func (e *events) names() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(e.subscribers)
+	var names []string
+	for _, s := range e.subscribers {
+		names = append(names, s.name)
+	}
+	return names
 }
 
 func TestLimitOfSubscribers(t *testing.T) {

@@ -2,11 +2,11 @@ package dbusapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 )
 
@@ -20,11 +20,13 @@ func registerHandler(ctx context.Context, c *call) ([]any, error) {
 	if len(path) > maxPath {
 		return nil, errLongPath
 	}
-	owner, err := c.server.describe(ctx, c.sender)
-	if err != nil {
-		return nil, err
+	c.server.lookups.await(ctx, c.caller)
+	if ctx.Err() != nil {
+		return nil, errGone
 	}
+	owner := c.caller.describe()
 	h := &remoteHandler{
+		client:   &c.caller.client,
 		conn:     c.server.conn,
 		router:   c.server.router,
 		patterns: patterns,
@@ -59,15 +61,11 @@ func patternsOf(commands [][]any) ([]ipmi.Pattern, error) {
 }
 
 // describe names a connection to people: ":1.42 (process 812)".
-func (s *Server) describe(ctx context.Context, name string) (string, error) {
-	got, err := s.conn.callBus(ctx, "GetConnectionUnixProcessID", name)
-	if refused, ok := errors.AsType[dbus.Error](err); ok && refused.Name == errorNoOwner {
-		return "", errGone
+func (c *caller) describe() string {
+	if p, known := c.client.Process(); known && p != bus.Unknown && p.PID != 0 {
+		return fmt.Sprintf("%s (process %d)", c.name, p.PID)
 	}
-	if pid, ok := firstUint32(got); err == nil && ok {
-		return fmt.Sprintf("%s (process %d)", name, pid), nil
-	}
-	return name, nil
+	return c.name
 }
 
 // unregisterHandler serves UnregisterHandler of the router.

@@ -12,6 +12,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 )
 
@@ -86,11 +87,9 @@ func TestErrorOfAHandlerNamesIt(t *testing.T) {
 	r := newRouterRig(t)
 	p := r.program(t, func([]any) ([]any, error) { return nil, dbus.NewError("a.b.C", []any{"as told"}) })
 	p.mustRegister(t, "/my/handler", appCommand(1))
-	owner, err := r.server.describe(t.Context(), p.conn.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = answerOf(t.Context(), r.mux, fromME())
+	name := p.conn.Name()
+	owner := fmt.Sprintf("%s (process %d)", name, ownProgram(name, bus.Process{}).PID)
+	_, err := answerOf(t.Context(), r.mux, fromME())
 	if want := "handler /my/handler of " + owner + ": a.b.C: as told"; err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %v", err, want)
 	}
@@ -260,7 +259,7 @@ func TestRequestThatWaitsForABusyHandler(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			waiting := serve(ctx, r.mux, fromME())
-			if n := r.server.router.calls.inLine(p.conn.Name()); n != 1 {
+			if n := r.server.router.calls.inLine(ownProgram(p.conn.Name(), bus.Process{})); n != 1 {
 				t.Fatalf("%d in line", n)
 			}
 			end.how(r, p, cancel)
@@ -430,7 +429,7 @@ func TestOwnerThatLeavesGivesBackWhatItOwed(t *testing.T) {
 func (r *router) inProgress() int {
 	r.calls.mu.Lock()
 	defer r.calls.mu.Unlock()
-	return r.calls.calls
+	return r.calls.calls.Used()
 }
 
 // countPrograms is how many programs are known.
@@ -441,10 +440,10 @@ func (q *callQueue) countPrograms() int {
 }
 
 // inLine is how many requests wait for a program.
-func (q *callQueue) inLine(name string) int {
+func (q *callQueue) inLine(process bus.Process) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if p := q.programs[name]; p != nil {
+	if p := q.programs[process]; p != nil {
 		return len(p.line)
 	}
 	return 0

@@ -10,13 +10,15 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 )
 
 // Limits of what programs register. That of all patterns keeps the mux quick to
-// change and the property Handlers short.
+// change and the property Handlers short; a program has at most half of them. A user other
+// than root has at most half of either.
 const (
-	maxHandlersOfOne = 64 // of one connection
+	maxHandlersOfOne = 64 // of one program
 	maxHandlers      = 512
 	maxPatternsOfOne = 256 // of one handler
 	maxPatterns      = 4096
@@ -40,18 +42,31 @@ type router struct {
 
 	mu       sync.Mutex
 	handlers []*remoteHandler // in the order they were registered
+	shares   *bus.Shares      // of handlers
+	patterns *bus.Shares      // of all handlers
 	last     uint64           // number of the last one's object
 
 	told []*remoteHandler // of the emitting loop
 
-	calls callQueue
+	calls *callQueue
 }
 
 func newRouter(mux *ipmi.Mux) *router {
 	if mux == nil {
 		mux = new(ipmi.Mux)
 	}
-	return &router{mux: mux}
+	return &router{
+		mux:      mux,
+		shares:   bus.NewShares(handlerLimits()),
+		patterns: bus.NewShares(bus.Halves(maxPatterns)),
+		calls:    newCallQueue(),
+	}
+}
+
+func handlerLimits() bus.Limits {
+	limits := bus.Halves(maxHandlers)
+	limits.Program = maxHandlersOfOne
+	return limits
 }
 
 // addHandler registers a handler in the name of an owner, with whose connection
@@ -69,8 +84,10 @@ func (s *Server) addHandler(ctx context.Context, owner string, h *remoteHandler)
 	}
 	registration, err := r.mux.Register(owner, h, h.patterns...)
 	if err != nil {
+		r.giveBack(h)
 		return err
 	}
+	r.calls.joined(h.client)
 	r.last++
 	h.registration = registration
 	h.object = newObject(s, handlersPath+"/"+dbus.ObjectPath(strconv.FormatUint(r.last, 10)), handlerInterface)
@@ -81,28 +98,26 @@ func (s *Server) addHandler(ctx context.Context, owner string, h *remoteHandler)
 	return nil
 }
 
-// admit is why a handler cannot join the others, whatever it serves.
+// admit takes the places of a handler, or says why it cannot join the others, whatever it
+// serves.
 func (r *router) admit(h *remoteHandler) error {
-	ofOne, patterns := 0, len(h.patterns)
-	for _, other := range r.handlers {
-		patterns += len(other.patterns)
-		if other.destination != h.destination {
-			continue
-		}
-		if other.path == h.path {
-			return errRegistered
-		}
-		ofOne++
+	if slices.ContainsFunc(r.handlers, func(o *remoteHandler) bool { return o.destination == h.destination && o.path == h.path }) {
+		return errRegistered
 	}
-	switch {
-	case ofOne >= maxHandlersOfOne:
-		return fmt.Errorf("%w handlers: at most %d of one connection", errTooMany, maxHandlersOfOne)
-	case len(r.handlers) >= maxHandlers:
-		return fmt.Errorf("%w handlers: at most %d", errTooMany, maxHandlers)
-	case patterns > maxPatterns:
-		return fmt.Errorf("%w commands: at most %d of all handlers", errTooMany, maxPatterns)
+	if r.shares.Enter(h.client, 1) != bus.Admitted {
+		return fmt.Errorf("%w handlers: at most %d, %d of them of one program", errTooMany, maxHandlers, maxHandlersOfOne)
+	}
+	if r.patterns.Enter(h.client, len(h.patterns)) != bus.Admitted {
+		r.shares.Leave(h.client, 1)
+		return fmt.Errorf("%w commands: at most %d of all handlers, half of them of one program", errTooMany, maxPatterns)
 	}
 	return nil
+}
+
+// giveBack gives the places of a handler back.
+func (r *router) giveBack(h *remoteHandler) {
+	r.shares.Leave(h.client, 1)
+	r.patterns.Leave(h.client, len(h.patterns))
 }
 
 // removeHandlers ends registrations, and reports whether there were any.
@@ -116,6 +131,8 @@ func (s *Server) removeHandlers(which func(*remoteHandler) bool) bool {
 			return false
 		}
 		h.registration.Close()
+		r.giveBack(h)
+		r.calls.left(h.client)
 		s.objects.remove(h.object.path)
 		return true
 	})
@@ -129,7 +146,6 @@ func (s *Server) removeHandlers(which func(*remoteHandler) bool) bool {
 // dropHandlers ends the registrations of a connection that has ended.
 func (s *Server) dropHandlers(owner string) {
 	s.removeHandlers(func(h *remoteHandler) bool { return h.destination == owner })
-	s.router.calls.left(owner)
 }
 
 // list is the handlers registered now.

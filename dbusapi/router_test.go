@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 )
 
@@ -109,7 +109,7 @@ func TestTwoProgramsWantOneCommand(t *testing.T) {
 	if errorName(err) != errorNotAllowed {
 		t.Errorf("error = %v", err)
 	}
-	for _, word := range []string{"get-device-id", first.conn.Name(), fmt.Sprintf("(process %d)", os.Getpid())} {
+	for _, word := range []string{"get-device-id", first.conn.Name(), fmt.Sprintf("(process %d)", ownProgram(first.conn.Name(), bus.Process{}).PID)} {
 		if !strings.Contains(err.Error(), word) {
 			t.Errorf("error %q does not name %q", err, word)
 		}
@@ -232,21 +232,31 @@ func TestLimitsOfHandlers(t *testing.T) {
 
 func TestLimitsOfCommands(t *testing.T) {
 	r := newRouterRig(t)
-	p := r.program(t, answerOK)
-	for i := range maxPatterns / maxPatternsOfOne {
-		var commands []commandRow
-		for j := range maxPatternsOfOne {
-			commands = append(commands, numbered(i*maxPatternsOfOne+j))
+	programs := []*fakeHost{r.program(t, answerOK), r.program(t, answerOK)}
+	const handlers = maxPatterns / 2 / maxPatternsOfOne
+	for i, p := range programs {
+		for j := range handlers {
+			var commands []commandRow
+			for k := range maxPatternsOfOne {
+				commands = append(commands, numbered((i*handlers+j)*maxPatternsOfOne+k))
+			}
+			p.mustRegister(t, dbus.ObjectPath(fmt.Sprint("/", j)), commands...)
 		}
-		p.mustRegister(t, dbus.ObjectPath(fmt.Sprint("/", i)), commands...)
+		if err := p.register(t, "/more", numbered(maxPatterns)); errorName(err) != errorTooMany {
+			t.Errorf("over the limit: %v", err)
+		}
 	}
-	if err := p.register(t, "/more", numbered(maxPatterns)); errorName(err) != errorTooMany {
-		t.Errorf("over the limit: %v", err)
-	}
+	p := programs[0]
 	if err := p.callRouter(t, "UnregisterHandler", dbus.ObjectPath("/0")); err != nil {
 		t.Fatal(err)
 	}
 	p.mustRegister(t, "/more", numbered(maxPatterns))
+	if err := p.register(t, "/again", numbered(maxPatterns)); errorName(err) != errorNotAllowed {
+		t.Errorf("a command that is taken: %v", err)
+	}
+	for i := range maxHandlersOfOne - handlers { // Refusals have cost no place.
+		p.mustRegister(t, dbus.ObjectPath(fmt.Sprint("/more", i)), numbered(maxPatterns+1+i))
+	}
 }
 
 // The caller's connection may end at any moment of the call.
@@ -274,12 +284,13 @@ func TestProgramThatHasLeftRegistersNothing(t *testing.T) {
 	p := r.program(t, answerOK)
 	name := p.conn.Name()
 	r.leave(t, p.conn)
-	c := &call{server: r.server, sender: name, args: []any{dbus.ObjectPath("/handler"), [][]any{{byte(6), byte(1), ipmi.AnyGroup, everyChannel}}}}
-	if _, err := registerHandler(t.Context(), c); !errors.Is(err, errGone) {
-		t.Errorf("whom the message bus does not know: %v", err)
-	}
+	c := &call{server: r.server, sender: name, caller: r.server.callers.use([]byte(name)),
+		args: []any{dbus.ObjectPath("/handler"), [][]any{{byte(6), byte(1), ipmi.AnyGroup, everyChannel}}}}
 	ended, end := context.WithCancel(t.Context())
 	end()
+	if _, err := registerHandler(ended, c); !errors.Is(err, errGone) {
+		t.Errorf("registered: %v", err)
+	}
 	h := &remoteHandler{target: target{destination: name, path: "/handler"}, patterns: []ipmi.Pattern{{NetFn: 6, Channels: 1, Group: ipmi.AnyGroup}}}
 	if err := r.server.addHandler(ended, name, h); !errors.Is(err, errGone) {
 		t.Errorf("whose calls have ended: %v", err)

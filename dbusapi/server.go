@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 )
 
@@ -25,8 +26,9 @@ type Config struct {
 	// SignalNames are well-known names whose owners' signals sendBroadcast and
 	// updateBmcSlaveAddr are obeyed, as uid 0's always are.
 	SignalNames []string
-	// MaxCallsPerSender limits the calls in progress of one connection. 0 is
-	// 128.
+	// MaxCallsPerSender limits the calls in progress of one connection. 0 is 128. Those of
+	// all connections of a process, and of all processes of a user other than root, may be
+	// half of what all buses may have in progress, or so many, if that is more.
 	MaxCallsPerSender int
 	// Mux is where RegisterHandler registers; nil is one of the server's own.
 	Mux *ipmi.Mux
@@ -35,6 +37,8 @@ type Config struct {
 	Statistics func() map[string]uint64
 	// Manager changes what there is; nil for nobody.
 	Manager Manager
+
+	programOf func(name string, found bus.Process) bus.Process // see lookups
 }
 
 // Server is the service on D-Bus.
@@ -97,8 +101,9 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		changed:  make(chan struct{}, 1),
 		commands: make(chan command, maxCommands),
 	}
+	s.events.shares = bus.NewShares(bus.Halves(maxSubscribers))
 	s.backlogs = newBacklogs(s)
-	s.lookups.server = s
+	s.lookups.server, s.lookups.programOf = s, config.programOf
 	s.signals.hasRoom = s.wake
 	s.SetSignalNames(config.SignalNames)
 	// Ids are not used again after a restart either.
@@ -109,6 +114,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 		return nil, err
 	}
 	s.conn = conn
+	s.lookups.start(conn.stream)
 	s.names.add(ServiceName, conn, 1)
 	for _, rule := range matchRules() {
 		if err := conn.AddMatch(ctx, rule); err != nil {
@@ -163,13 +169,14 @@ func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
 // AddBus exports a bus. A path that is taken is an error. Of buses with one
 // index org.openbmc.Ipmb reaches the first.
 func (s *Server) AddBus(o *BusObject, bus Bus) error {
-	o.bus = bus
+	o.bus, o.places = bus, bus.MaxCalls()
 	o.told = bus.Properties()
 	exported := newObject(s, o.path, busObjectInterface)
 	exported.bus = o
 	if !s.objects.add(exported) {
 		return fmt.Errorf("bus %s: there is one at %s already", o.name, o.path)
 	}
+	s.callers.addPlaces(o.places)
 	s.emitAdded(exported)
 	return nil
 }
@@ -180,6 +187,7 @@ func (s *Server) AddBus(o *BusObject, bus Bus) error {
 func (s *Server) RemoveBus(o *BusObject) {
 	o.bus.Leave()
 	if removed := s.objects.remove(o.path); removed != nil {
+		s.callers.addPlaces(-o.places)
 		s.emitRemoved(removed)
 	}
 }

@@ -109,13 +109,14 @@ func (s *Server) call(c *waitingCall, sender string, method *boundMethod) ([]any
 	if method.object == nil { // that of a peer
 		return method.serve(s.callers.base, &call{})
 	}
-	caller, err := s.callers.enter([]byte(sender))
-	if err != nil {
+	one := s.callers.use([]byte(sender))
+	defer s.callers.unuse(one)
+	if err := s.callers.enter(one); err != nil {
 		return nil, err
 	}
 	// Before the reply, after which its caller may make another call.
-	defer s.callers.leave(caller)
-	return method.serve(s.callers.contextOf(caller), &call{server: s, object: method.object, sender: sender, args: args})
+	defer s.callers.leave(one)
+	return method.serve(s.callers.contextOf(one), &call{server: s, object: method.object, sender: sender, caller: one, args: args})
 }
 
 // args reads the arguments of a call.
