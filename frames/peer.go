@@ -281,7 +281,7 @@ func (p *peer) waits() bool {
 	return !p.gone
 }
 
-// settle tells drain that nothing is owed to the client any more.
+// settle tells who waits for it that nothing is owed to the client any more.
 func (p *peer) settle() {
 	if p.settled != nil {
 		close(p.settled)

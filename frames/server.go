@@ -21,8 +21,8 @@ type Config struct {
 	// MaxClients is how many clients there may be, 0 is 64, and MaxPerProcess how many of
 	// one process, 0 is 16. A user other than root may have half of MaxClients. Beyond
 	// MaxClients, or half of them, a client takes the place of an idle one of a user, or a
-	// program of the same user, that has more; root takes one from any other user. A client
-	// that finds no place is hung up on.
+	// program of the same user, that has more; root takes one from any other user. Who
+	// finds no place is hung up on.
 	MaxClients, MaxPerProcess int
 	// MaxCalls is how many requests of a client may be in progress; more have
 	// ipmb.StatusBusy. 0 is 128.
@@ -185,8 +185,8 @@ func (s *Server) close() {
 	}
 }
 
-// shut lets no more clients in, and returns those that there are. closing: a client that
-// is being let in is hung up on.
+// shut lets no more clients in, and returns those that there are. closing: who
+// has got in meanwhile is hung up on.
 func (s *Server) shut(closing bool) []*peer {
 	s.mu.Lock()
 	defer s.mu.Unlock()

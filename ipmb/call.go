@@ -54,8 +54,8 @@ type Call struct {
 	detach   func() bool                // from the context of Start
 }
 
-// token tells of an event once and for all: it is there or not, and a goroutine that
-// takes it puts it back.
+// token tells of an event once and for all: it is there or not, and who looks
+// at it puts it back.
 type token chan struct{}
 
 func (t token) set() {
