@@ -35,9 +35,8 @@ func NewCall(client *Client, done func(ipmi.Response, error)) *Call {
 // SetClient makes the call another client's. It is for a call that is not on its way.
 func (c *Call) SetClient(client *Client) { c.client = client }
 
-// OnAccepted has f called when the bus has taken a request; of a request that the bus never
-// takes it is not called. Where the answer comes at the same moment, done may be called
-// first. It is for a call that is not on its way, and such a call is sent once.
+// OnAccepted has f called when the bus has taken a request, before done is; of a request
+// that the bus never takes it is not called. It is for a call that is not on its way.
 func (c *Call) OnAccepted(f func()) {
 	c.accepted = f
 	c.wire.OnAccepted(f)
