@@ -32,6 +32,7 @@ type Workers struct {
 	present map[*Call]*errand
 	workers int
 	sending bool // the first is on its way into the driver
+	closed  bool // by Wait
 	group   sync.WaitGroup
 }
 
@@ -58,7 +59,10 @@ func (w *Workers) Send(c *Call, req *ipmb.Request) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if req.NoWait && len(w.present) >= w.limit {
+	switch {
+	case w.closed:
+		return ipmb.ErrClosed
+	case req.NoWait && len(w.present) >= w.limit:
 		return ipmb.ErrBusy
 	}
 	e := &errand{call: c, req: *req}
@@ -130,5 +134,10 @@ func (w *Workers) Cancel(c *Call) {
 	}
 }
 
-// Wait waits until all requests have ended. No more must come.
-func (w *Workers) Wait() { w.group.Wait() }
+// Wait waits until all requests have ended. Later ones are ipmb.ErrClosed.
+func (w *Workers) Wait() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.group.Wait()
+}

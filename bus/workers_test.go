@@ -121,3 +121,19 @@ func TestWorkersAreBounded(t *testing.T) {
 		}
 	})
 }
+
+func TestNothingIsSentAfterWait(t *testing.T) {
+	d := &driver{answer: make(chan struct{})}
+	w := NewWorkers(0, d.exchange)
+	b := New(Config{}, workersLink{Workers: w})
+	ended := make(chan error, 1)
+	req := request(1)
+	if err := b.Send(NewCall(nil, func(_ ipmi.Response, err error) { ended <- err }), &req); err != nil {
+		t.Fatal(err)
+	}
+	w.Wait()
+	b.Begin() // The bus ends as it has not begun before.
+	if err := <-ended; !errors.Is(err, ipmb.ErrClosed) || len(d.entered) > 0 {
+		t.Errorf("%v, % X has entered the driver", err, d.entered)
+	}
+}

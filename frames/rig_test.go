@@ -63,7 +63,7 @@ type rig struct {
 	stop   func()
 }
 
-// newRig makes a server without buses, which ends with its test.
+// newRig makes a server without buses, unless config has some, which ends with its test.
 func newRig(t testing.TB, config Config) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "frames")
@@ -72,11 +72,8 @@ func newRig(t testing.TB, config Config) *rig {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &rig{path: filepath.Join(dir, "socket"), hungUp: make(chan hungUpOn, 10)}
-	config.Bus = func(index uint8) *bus.Bus {
-		if found, ok := r.buses.Load(index); ok {
-			return found.(*testBus).Bus
-		}
-		return nil
+	if config.Bus == nil {
+		config.Bus = r.bus
 	}
 	config.HungUp = func(who Peer, why error) {
 		select {
@@ -98,6 +95,14 @@ func newRig(t testing.TB, config Config) *rig {
 	}
 	t.Cleanup(r.stop)
 	return r
+}
+
+// bus is the Config.Bus of a rig.
+func (r *rig) bus(index uint8) *bus.Bus {
+	if found, ok := r.buses.Load(index); ok {
+		return found.(*testBus).Bus
+	}
+	return nil
 }
 
 // addBus adds a bus whose requests are sent once, and time out after 1 s.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -235,10 +236,11 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 
 // A client that sends on and on does not hold up who hangs up on it.
 func TestNothingIsTakenAfterHangingUp(t *testing.T) {
-	r := newRig(t, Config{})
-	taken, sent, hungUp := 0, make(chan struct{}), make(chan struct{})
-	r.config.Bus = func(uint8) *bus.Bus {
-		if taken++; taken > 1 {
+	var r *rig
+	var taken atomic.Int32
+	sent, hungUp := make(chan struct{}), make(chan struct{})
+	hangUp := func(uint8) *bus.Bus {
+		if taken.Add(1) > 1 {
 			return nil
 		}
 		<-sent
@@ -255,14 +257,15 @@ func TestNothingIsTakenAfterHangingUp(t *testing.T) {
 		}
 		return nil
 	}
+	r = newRig(t, Config{Bus: hangUp})
 	client := r.connect(t)
 	for i := range 3 {
 		client.send(t, packet(0, request(echoes, uint8(i))))
 	}
 	close(sent)
 	<-hungUp
-	if taken != 1 {
-		t.Errorf("%d requests were taken", taken)
+	if n := taken.Load(); n != 1 {
+		t.Errorf("%d requests were taken", n)
 	}
 }
 
