@@ -88,7 +88,7 @@
 //     a place if it would have one as a call of the program that has most. Else a call to
 //     a bus waits until the sender is identified, in its order; other calls are served,
 //     or refused if they wait still (TestCallsOfUnknownSendersWait,
-//     TestBacklogOfUnknownSenders). Who registers or subscribes is identified first
+//     TestCallsOfUnknownSendersKeepTheirOrder, TestBacklogOfUnknownSenders). Who registers or subscribes is identified first
 //     (TestRegistrationWaitsForItsSender).
 //
 // Sources: D-Bus specification 0.42; org.openbmc.Ipmb is as openbmc/ipmbbridge
