@@ -101,8 +101,8 @@
 //     one as a call of the program that has most. Otherwise a call to a bus waits until the
 //     sender is identified, in its order; other calls are served, or refused if they still
 //     wait then. A sender that registers or subscribes is identified first.
-//     (TestSharesOfPrograms, TestCallsOfUnknownSendersWait, TestBacklogOfUnknownSenders,
-//     TestRegistrationWaitsForItsSender)
+//     (TestSharesOfPrograms, TestCallsOfUnknownSendersWait,
+//     TestCallsOfUnknownSendersKeepTheirOrder, TestBacklogOfUnknownSenders, TestRegistrationWaitsForItsSender)
 //
 // Secrets:
 //

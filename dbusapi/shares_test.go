@@ -3,11 +3,11 @@ package dbusapi
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
 	"ipmbd/ipmb"
@@ -251,19 +251,19 @@ func (c *crowd) sendThree() (serials []uint32) {
 	return serials
 }
 
-// wantStatus wants the replies to these calls in their order, of a status.
+// wantStatus wants replies to these calls, of a status.
 func (c *crowd) wantStatus(serials []uint32, want ipmb.Status) {
 	c.t.Helper()
-	for _, serial := range serials {
+	for range serials {
 		got, msg := c.reply()
-		if got != serial || msg.Body[0].([]any)[0] != int32(want) {
-			c.t.Fatalf("%v, want status %d of call %d", msg, want, serial)
+		if !slices.Contains(serials, got) || msg.Body[0].([]any)[0] != int32(want) {
+			c.t.Fatalf("%v, want status %d of %v", msg, want, serials)
 		}
 	}
 }
 
 // Beside a program that has all the calls it gets, those of new connections wait until it is
-// known whose they are: they are sent in order, or refused if it is that program's.
+// known whose they are: they are sent, or refused if it is that program's.
 func TestCallsOfUnknownSendersWait(t *testing.T) {
 	p := new(programs)
 	r := newRig(t, Config{MaxCallsPerSender: 4, programOf: p.of})
@@ -283,13 +283,13 @@ func TestCallsOfUnknownSendersWait(t *testing.T) {
 	}
 	leaver.leave()
 	r.leave(t, leaver.conn)
-	before := len(r.fake.sentData())
+	before := r.fake.countRequests()
 	show()
 	other.wantStatus(toOther, ipmb.StatusOK)
 	again.wantStatus(toAgain, ipmb.StatusBusy)
 	other.wantStatus(other.sendThree(), ipmb.StatusOK)
-	if diff := cmp.Diff([]string{"00", "01", "02", "00", "01", "02"}, r.fake.sentData()[before:]); diff != "" {
-		t.Error(diff)
+	if n := r.fake.countRequests() - before; n != 6 {
+		t.Errorf("%d requests were sent", n)
 	}
 	r.soon(t, func() bool { return r.server.callers.countHeld() == 0 })
 }
@@ -305,7 +305,7 @@ func TestCloseEndsCallsOfUnknownSenders(t *testing.T) {
 	newCrowd(t, r).sendThree()
 	r.soon(t, func() bool { return r.server.callers.countHeld() == 3 })
 	_ = r.server.Close()
-	if n := len(r.fake.sentData()); n != 4 {
+	if n := r.fake.countRequests(); n != 4 {
 		t.Errorf("%d requests were sent", n)
 	}
 }
@@ -320,14 +320,45 @@ func (c *callers) countHeld() (n int) {
 	return n
 }
 
-// sentData is the data of all requests.
-func (b *fakeBus) sentData() (all []string) {
+// countRequests is how many requests the bus was sent.
+func (b *fakeBus) countRequests() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, req := range b.requests {
-		all = append(all, fmt.Sprintf("%X", req.Data))
+	return len(b.requests)
+}
+
+func TestCallsOfUnknownSendersKeepTheirOrder(t *testing.T) {
+	engine := newEngineBus(t, answer)
+	r := newEngineRig(t, engine)
+	hog := new(bus.Client)
+	hog.Identify(bus.Process{PID: 1 << 20})
+	r.server.callers.mu.Lock()
+	for r.server.callers.shares.Enter(hog, 1) == bus.Admitted {
 	}
-	return all
+	r.server.callers.mu.Unlock()
+	show := r.hideSenders()
+	c := newCrowd(t, r)
+	const each = 30 // There are 64 numbers.
+	var want []byte
+	send := func(first byte) {
+		for n := range byte(each) {
+			c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{first + n})
+			want = append(want, first+n)
+		}
+		c.send()
+	}
+	send(0)
+	r.soon(t, func() bool { return r.server.callers.countHeld() == each })
+	show()
+	send(each) // while the others are being sent, or after
+	for range 2 * each {
+		if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply {
+			t.Fatalf("%v", msg)
+		}
+	}
+	if got := engine.written(); !slices.Equal(got, want) {
+		t.Errorf("they went out as %v", got)
+	}
 }
 
 // A program that has all the calls that may wait gets no more by new connections. Another
