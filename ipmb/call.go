@@ -32,6 +32,7 @@ type Call struct {
 	lun          ipmi.LUN
 	requesterLUN ipmi.LUN
 	source       ipmi.Address // our address in the frame
+	ticket       uint64       // its place among requests and broadcasts; 0 before it is queued
 	frame        []byte       // what is written; assign puts the number in
 	header       int          // where the frame begins: at 1 in a general call, else at 0
 
@@ -229,7 +230,7 @@ func (c *Call) prepare(e *Engine, r *responder, req *Request) {
 	c.failFast = req.FailFast
 	c.source = e.address
 	c.slot, c.slotEnd, c.second, c.failure, c.taken = 0, 0, false, nil, false
-	c.response = ipmi.Response{}
+	c.response, c.ticket = ipmi.Response{}, 0
 	c.frame = c.frame[:0]
 	if req.GeneralCall {
 		c.frame = append(c.frame, 0)

@@ -174,6 +174,43 @@ func TestDirectWrites(t *testing.T) {
 	})
 }
 
+// A broadcast keeps its place among the requests, to whomever they go.
+func TestBroadcastsKeepTheirPlace(t *testing.T) {
+	directStory(t, "broadcasts and requests to three responders", ipmb.Config{}, func(t *testing.T, w *world, d *directBus) {
+		w.place(0x00, silent)
+		d.full = make(chan struct{})
+		for i := range 60 {
+			req := numbered(i)
+			req.Responder += ipmi.Address(2 * (i % 3))
+			w.place(req.Responder, silent)
+			var err error
+			if i%4 == 1 {
+				err = w.engine.StartBroadcast(func(error) {}, ipmi.NetFnApp, 0, cmdB, req.Data)
+			} else {
+				err = w.engine.Send(ipmb.NewCall(func(ipmi.Response, error) {}), &req)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(d.full)
+		synctest.Wait()
+		before := -1 // the last broadcast
+		var since []int
+		for _, sent := range w.allWrites() {
+			n := int(sent.frame(t).Data[0])
+			if sent.bytes[0] == 0 {
+				if slices.ContainsFunc(since, func(i int) bool { return i < before || i > n }) {
+					t.Errorf("between the broadcasts %d and %d: %v", before, n, since)
+				}
+				before, since = n, nil
+				continue
+			}
+			since = append(since, n)
+		}
+	})
+}
+
 // What a callback does, such as the next request, is possible: no lock is held.
 func TestCallbacks(t *testing.T) {
 	directStory(t, "a callback sends the next request", ipmb.Config{}, func(t *testing.T, w *world, _ *directBus) {

@@ -32,6 +32,7 @@ type delivery struct {
 	deadline // of the pause between two writes
 	frame    []byte
 	tries    int
+	ticket   uint64        // of a broadcast, see outbox
 	expires  time.Duration // when its number may mean another request, or a copy comes too late
 	entry    *entry        // of the request that it answers, or nil
 	done     func(error)   // told how the delivery has ended, once; nil for nobody
@@ -55,6 +56,8 @@ type outbox struct {
 	direct i2c.DirectWriter // the transport, if it can write without a wait
 
 	deliveries []*delivery
+	broadcasts []*delivery  // for the first time: each in its place among the requests
+	tickets    uint64       // given so far to requests and broadcasts, in order
 	pending    int          // deliveries not finished: queued, pausing or being written
 	turns      []*responder // those with calls in their queue
 	inRow      int          // deliveries written since the last call
@@ -106,18 +109,31 @@ func (o *outbox) drop(e *Engine, which func(*delivery) bool, err error) {
 			e.finish(pausing, err)
 		}
 	}
-	o.deliveries = slices.DeleteFunc(o.deliveries, func(d *delivery) bool {
+	drops := func(d *delivery) bool {
 		if !which(d) {
 			return false
 		}
 		e.finish(d, err)
 		return true
-	})
+	}
+	o.deliveries = slices.DeleteFunc(o.deliveries, drops)
+	o.broadcasts = slices.DeleteFunc(o.broadcasts, drops)
 }
 
 func (o *outbox) addDelivery(d *delivery) {
-	o.deliveries = append(o.deliveries, d)
+	if d.broadcast == nil {
+		o.deliveries = append(o.deliveries, d)
+	} else {
+		d.ticket = o.ticket()
+		o.broadcasts = append(o.broadcasts, d)
+	}
 	o.wake()
+}
+
+// ticket is the place of a request or a broadcast among all of them.
+func (o *outbox) ticket() uint64 {
+	o.tickets++
+	return o.tickets
 }
 
 // wake wakes transmit, which has something to write; unless whoever has the mutex writes it.
@@ -128,7 +144,10 @@ func (o *outbox) wake() {
 }
 
 // hasWork reports whether something waits to be written.
-func (o *outbox) hasWork() bool { return len(o.deliveries) > 0 || len(o.turns) > 0 }
+func (o *outbox) hasWork() bool { return len(o.deliveries) > 0 || o.requestsWait() }
+
+// requestsWait reports whether requests or broadcasts wait.
+func (o *outbox) requestsWait() bool { return len(o.turns) > 0 || len(o.broadcasts) > 0 }
 
 // addRepeat puts a delivery that has been written before in front of the others:
 // if the node has it already, it takes a copy that comes soon for one.
@@ -138,6 +157,9 @@ func (o *outbox) addRepeat(d *delivery) {
 }
 
 func (o *outbox) addCall(c *Call) {
+	if c.ticket == 0 {
+		c.ticket = o.ticket()
+	}
 	r := c.responder
 	r.queue = append(r.queue, c)
 	if len(r.queue) == 1 {
@@ -169,7 +191,7 @@ func (o *outbox) nextDelivery() *delivery {
 		return nil
 	}
 	d := o.deliveries[0]
-	if len(o.turns) > 0 && o.inRow >= maxAnswersInRow && d.tries == 0 {
+	if o.requestsWait() && o.inRow >= maxAnswersInRow && d.tries == 0 {
 		return nil
 	}
 	o.deliveries = slices.Delete(o.deliveries, 0, 1)
@@ -177,9 +199,27 @@ func (o *outbox) nextDelivery() *delivery {
 	return d
 }
 
+// nextBroadcast takes the first broadcast when all requests before it have gone.
+func (o *outbox) nextBroadcast() *delivery {
+	if len(o.broadcasts) == 0 {
+		return nil
+	}
+	d := o.broadcasts[0]
+	if slices.ContainsFunc(o.turns, func(r *responder) bool { return r.queue[0].ticket < d.ticket }) {
+		return nil
+	}
+	o.broadcasts = slices.Delete(o.broadcasts, 0, 1)
+	o.inRow = 0
+	return d
+}
+
 // nextCall takes the first call of the responder whose turn it is.
 func (o *outbox) nextCall() *Call {
 	o.inRow = 0
+	// Requests behind a broadcast wait for it; nextBroadcast has found one before it.
+	for len(o.broadcasts) > 0 && o.turns[0].queue[0].ticket > o.broadcasts[0].ticket {
+		o.turns = append(o.turns[1:], o.turns[0])
+	}
 	r := o.turns[0]
 	o.turns = slices.Delete(o.turns, 0, 1)
 	c := r.queue[0]
@@ -264,7 +304,11 @@ func (e *Engine) writeDirect() {
 func (e *Engine) beginNext() bool {
 	o := &e.outbox
 	for o.hasWork() {
-		if d := o.nextDelivery(); d != nil {
+		d := o.nextDelivery()
+		if d == nil {
+			d = o.nextBroadcast()
+		}
+		if d != nil {
 			if e.now() >= d.expires {
 				e.finish(d, ErrStuck)
 				continue
