@@ -27,7 +27,7 @@ type engineBus struct {
 	frames []ipmb.Frame // as they are written
 }
 
-func newEngineBus(t *testing.T, respond func(request ipmb.Frame, reply func([]byte))) *engineBus {
+func newEngineBus(t testing.TB, respond func(request ipmb.Frame, reply func([]byte))) *engineBus {
 	t.Helper()
 	wire := i2c.NewBus()
 	err := wire.Respond(0x2C, func(frame []byte, reply func([]byte)) {

@@ -72,6 +72,7 @@ func (s *stream) pulse(over <-chan struct{}) {
 func (s *stream) Read(p []byte) (int, error) {
 	for s.rest == 0 && len(s.held) == 0 {
 		if err := s.next(); err != nil {
+			s.flush() // There is no next read to do it.
 			return 0, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -173,6 +174,27 @@ func TestStreamEndsAtAnImpossibleLength(t *testing.T) {
 		if _, err := dbus.DecodeMessage(s); !errors.Is(err, errLength) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What was held for the last of the calls that are here leaves also when that is none.
+func TestStreamThatEndsHoldsNothingBack(t *testing.T) {
+	call := encodeCall(t, binary.LittleEndian, ":1.5", byte(0))
+	damaged := bytes.Clone(call)
+	binary.LittleEndian.PutUint32(damaged[4:], math.MaxUint32)
+	s := feed(t, bytes.NewReader(slices.Concat(call, call, damaged)))
+	s.take = func(s *stream, m *wireMessage) bool {
+		to := s.replyTo(m)
+		to.results("", nil)
+		return true
+	}
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, errLength) {
+		t.Errorf("%v", err)
+	}
+	s.replies.mu.Lock()
+	defer s.replies.mu.Unlock()
+	if s.replies.owed != 0 || s.out.has(0) {
+		t.Errorf("%d replies are owed", s.replies.owed)
 	}
 }
 
