@@ -159,10 +159,10 @@
 //
 //	requester, answers lost                  old reads      effects twice
 //	one number, retries after 60 ms to 2 s
-//	    1 %; 5 %                             0; 0           0; 0.01 %
+//	    1 %; 5 %                             0; 0           0; 0.02 %
 //	cyclic or least recently used, 1 call    0; 0           0; 0
 //	Linux's ipmi_ipmb                        0.01; 0.1 %    0; 0
-//	cyclic, 2 to 63 calls                    0.8; 1.0 %     0.06; 0.5 %
+//	cyclic, 2 to 63 calls                    0.9; 1.1 %     0.06; 0.5 %
 //	least recently used, 4 to 63 calls       0.1; 0.1 %     0.03; 0.5 %
 //	this engine, 1 to 63 calls               1.7; 4.6 %     0.03; 0.7 %
 //
