@@ -3,7 +3,6 @@ package dbusapi
 import (
 	"ipmbd/internal/socket"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -270,16 +269,10 @@ func (o *outbox) leave(m *outgoing, i int) {
 	}
 }
 
-// write writes next to the socket, which does not block, as all sockets of package
-// net. It is syscall's Write, since the race detector knows that as an order between
-// the two ends.
+// write writes next to the socket, which does not block.
 func (o *outbox) write(fd uintptr) bool {
-	for {
-		o.n, o.err = syscall.Write(int(fd), o.next)
-		if o.err != unix.EINTR {
-			return o.err != unix.EAGAIN || !o.wait
-		}
-	}
+	o.n, o.err = socket.WriteNow(fd, o.next)
+	return o.err != unix.EAGAIN || !o.wait
 }
 
 // written is how many messages are written to their ends.

@@ -3,6 +3,7 @@ package frames
 import (
 	"errors"
 	"io"
+	"ipmbd/internal/socket"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,20 +17,16 @@ var errNothing = errors.New("nothing to read")
 
 // receive reads a packet without waiting for one. io.EOF: the other end has gone.
 func receive(fd int, b []byte) (int, error) {
-	for {
-		n, err := unix.Read(fd, b)
-		switch {
-		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			return 0, errNothing
-		case err != nil:
-			return 0, err
-		case n == 0 && hungUp(fd):
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
+	n, err := socket.ReadNow(uintptr(fd), b)
+	switch {
+	case err == unix.EAGAIN:
+		return 0, errNothing
+	case err != nil:
+		return 0, err
+	case n == 0 && hungUp(fd):
+		return 0, io.EOF
 	}
+	return n, nil
 }
 
 // hungUp tells the end of a connection from an empty packet.
@@ -96,11 +93,10 @@ func (w *writer) writeAll() error {
 // write writes what the socket has room for; false: there is more.
 func (w *writer) write(fd uintptr) bool {
 	for w.next < w.packets.len() {
-		_, err := unix.Write(int(fd), w.packets.packet(w.next))
+		_, err := socket.WriteNow(fd, w.packets.packet(w.next))
 		switch err {
 		case nil:
 			w.next++
-		case unix.EINTR:
 		case unix.EAGAIN:
 			return false
 		default:

@@ -20,8 +20,10 @@ const (
 	// longWrite is how long a write to a socket does not take, unless something in the
 	// kernel holds it, as a wire holds that to a device, or the machine is busy.
 	longWrite = time.Millisecond
-	// slowTime is how long writes are left to WriteFrame then, whose caller may wait.
-	slowTime = 100 * time.Millisecond
+	// Writes are left to WriteFrame then, whose caller may wait: for so long at first, and
+	// for twice as long each time that the next one lasts, too.
+	firstSlowTime = 100 * time.Millisecond
+	lastSlowTime  = 10 * time.Second
 )
 
 // seqpacketNetwork is what package net calls SOCK_SEQPACKET.
@@ -41,7 +43,10 @@ type seqpacket struct {
 	writeErr error
 	write    func(fd uintptr) bool // false: there is no room
 	tryWrite func(fd uintptr)
-	slow     time.Time // until then nothing is written directly
+	// Until slowUntil nothing is written directly: a write has lasted, for the last time
+	// of several in a row if slowTime is more than firstSlowTime.
+	slowUntil time.Time
+	slowTime  time.Duration
 
 	empty, oversized atomic.Uint64
 }
@@ -65,18 +70,17 @@ func newSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
 	if err != nil {
 		return nil, &OpError{Op: "open", Device: path, Err: cause(err)}
 	}
-	s := &seqpacket{path: path, conn: own}
+	s := &seqpacket{path: path, conn: own, slowTime: firstSlowTime}
 	s.drain = newDrain(readPacket, s.frameOf)
 	s.write = func(fd uintptr) bool {
 		for {
-			// The peer may be gone: no signal then.
-			s.writeErr = unix.Sendto(int(fd), s.frame, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+			_, s.writeErr = unix.Write(int(fd), s.frame)
 			if s.writeErr != unix.EINTR {
 				return s.writeErr != unix.EAGAIN
 			}
 		}
 	}
-	s.tryWrite = func(fd uintptr) { s.write(fd) }
+	s.tryWrite = func(fd uintptr) { _, s.writeErr = socket.WriteNow(fd, s.frame) }
 	return s, nil
 }
 
@@ -98,9 +102,9 @@ func (s *seqpacket) ReadFrames(b *Batch) error {
 // reported once, ahead of the packets that it had sent: those come first here,
 // and the end of the file after them.
 func readPacket(fd int, b []byte) (int, error) {
-	n, err := unix.Read(fd, b)
+	n, err := socket.ReadNow(uintptr(fd), b)
 	if err == unix.ECONNRESET {
-		return unix.Read(fd, b)
+		return socket.ReadNow(uintptr(fd), b)
 	}
 	return n, err
 }
@@ -153,7 +157,7 @@ func (s *seqpacket) TryWriteFrame(frame []byte) (done bool, err error) {
 		return true, err
 	}
 	begin := time.Now()
-	if begin.Before(s.slow) {
+	if begin.Before(s.slowUntil) {
 		return false, nil
 	}
 	s.frame = frame
@@ -163,8 +167,11 @@ func (s *seqpacket) TryWriteFrame(frame []byte) (done bool, err error) {
 	if err == unix.EAGAIN {
 		return false, nil
 	}
-	if end := time.Now(); end.Sub(begin) > longWrite {
-		s.slow = end.Add(slowTime)
+	if end := time.Now(); end.Sub(begin) <= longWrite {
+		s.slowTime = firstSlowTime
+	} else {
+		s.slowUntil = end.Add(s.slowTime)
+		s.slowTime = min(2*s.slowTime, lastSlowTime)
 	}
 	return true, s.wrote(err)
 }

@@ -46,7 +46,7 @@ var rules = map[string]rule{
 	"ipmb":             {ours: []string{"ipmi", "i2c"}},
 	"dbusapi":          {ours: []string{"ipmi", "ipmb", "bus", "internal/socket", "xml"}, others: []string{dbusModule, sysModule}},
 	"bus":              {ours: []string{"ipmi", "ipmb"}},
-	"frames":           {ours: []string{"ipmi", "ipmb", "bus"}, others: []string{sysModule}},
+	"frames":           {ours: []string{"ipmi", "ipmb", "bus", "internal/socket"}, others: []string{sysModule}},
 	"ipmi/sel":         {ours: []string{"ipmi"}},
 	"ipmi/bmc":         {ours: []string{"ipmi", "ipmi/sel"}, others: []string{boltModule}},
 	"ipmi/host":        {ours: []string{"ipmi", "internal/chardev", "internal/socket"}, others: []string{sysModule}},

@@ -74,7 +74,7 @@ func (c *Conn) Control(f func(fd uintptr)) error { return asClosed(c.raw.Control
 // Read implements io.Reader.
 func (c *Conn) Read(p []byte) (n int, err error) {
 	failed := c.ReadWhenReady(func(fd uintptr) bool {
-		n, err = retry(func() (int, error) { return unix.Read(int(fd), p) })
+		n, err = ReadNow(fd, p)
 		return err != unix.EAGAIN
 	})
 	switch {
@@ -86,15 +86,6 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	return n, nil
-}
-
-// retry makes a system call again that a signal has interrupted.
-func retry(call func() (int, error)) (n int, err error) {
-	for {
-		if n, err = call(); err != unix.EINTR {
-			return n, err
-		}
-	}
 }
 
 // Close closes the socket. Whoever reads or writes ends with net.ErrClosed.
