@@ -24,6 +24,9 @@ const (
 	// for twice as long each time that the next one lasts, too.
 	firstSlowTime = 100 * time.Millisecond
 	lastSlowTime  = 10 * time.Second
+	// enoughQuick is how many writes have not lasted before Go's scheduler is not told of
+	// them any more: it could do nothing about one that does.
+	enoughQuick = 16
 )
 
 // seqpacketNetwork is what package net calls SOCK_SEQPACKET.
@@ -47,6 +50,7 @@ type seqpacket struct {
 	// of several in a row if slowTime is more than firstSlowTime.
 	slowUntil time.Time
 	slowTime  time.Duration
+	quick     int // direct writes in a row that did not last
 
 	empty, oversized atomic.Uint64
 }
@@ -80,7 +84,13 @@ func newSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
 			}
 		}
 	}
-	s.tryWrite = func(fd uintptr) { _, s.writeErr = socket.WriteNow(fd, s.frame) }
+	s.tryWrite = func(fd uintptr) {
+		if s.quick < enoughQuick {
+			s.write(fd)
+			return
+		}
+		_, s.writeErr = socket.WriteNow(fd, s.frame)
+	}
 	return s, nil
 }
 
@@ -168,8 +178,10 @@ func (s *seqpacket) TryWriteFrame(frame []byte) (done bool, err error) {
 		return false, nil
 	}
 	if end := time.Now(); end.Sub(begin) <= longWrite {
+		s.quick++
 		s.slowTime = firstSlowTime
 	} else {
+		s.quick = 0
 		s.slowUntil = end.Add(s.slowTime)
 		s.slowTime = min(2*s.slowTime, lastSlowTime)
 	}
