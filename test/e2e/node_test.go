@@ -80,6 +80,7 @@ func (n *node) accept(listener *i2c.SeqpacketListener) {
 		if err != nil {
 			return
 		}
+		raw = &oneWriter{Transport: raw}
 		n.mu.Lock()
 		link := raw
 		if n.faults != nil {
@@ -98,6 +99,18 @@ func (n *node) accept(listener *i2c.SeqpacketListener) {
 		n.mu.Unlock()
 		link.Close()
 	}
+}
+
+// oneWriter is a transport to which a node and late frames of its faults write.
+type oneWriter struct {
+	i2c.Transport
+	mu sync.Mutex
+}
+
+func (w *oneWriter) WriteFrame(frame []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.Transport.WriteFrame(frame)
 }
 
 // serve reads until the connection ends.
