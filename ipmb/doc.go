@@ -114,8 +114,9 @@
 //
 // The protocol does not tell some answers apart. These may be given to another call:
 //
-//   - a second answer to one transmission, or a copy, more than 40 ms after the
-//     one before it. In the model of TestModelBeyondItsBound, at 100 kHz with second
+//   - a second answer to one transmission, or a copy, that the engine reads more than
+//     40 ms after the one before it, be it that a busy machine lets its reader run so late.
+//     In the model of TestModelBeyondItsBound, at 100 kHz with second
 //     answers 50 to 200 ms after the first, one in 19 of these became another
 //     call's answer with 8 and with 64 calls of a command in flight, none with 1;
 //   - an answer more than 6 s after the end of its call;
