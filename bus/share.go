@@ -109,7 +109,7 @@ const (
 	Unsure
 )
 
-// Shares counts who has places of something that clients share: those of a bus, for
+// Shares counts the places that clients have of something they share: those of a bus, for
 // example. It has no lock: a mutex of its owner is to be held.
 type Shares struct {
 	limits    Limits
@@ -119,7 +119,7 @@ type Shares struct {
 	unknown   map[*Client]int // places of clients that were not identified so far
 }
 
-// NewShares makes shares of which nobody has any.
+// NewShares makes shares whose places are all free.
 func NewShares(limits Limits) *Shares {
 	return &Shares{
 		limits:    limits,

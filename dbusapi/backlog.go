@@ -49,7 +49,7 @@ func (c *waitingCall) message() *wireMessage {
 }
 
 // backlogs is the calls that wait, in order for each sender. Two lanes serve them,
-// one the calls that only read, so that nobody's reads keep others' acts waiting. A
+// one the calls that only read, so that reads of one sender do not delay acts of others. A
 // lane goes from sender to sender, one call at a time. Its goroutines end when no
 // call is left.
 type backlogs struct {

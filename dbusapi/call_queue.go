@@ -52,7 +52,7 @@ type callQueue struct {
 	waiting  *bus.Shares // requests of all programs
 	lines    []*program  // those that have requests waiting
 	arrivals uint64      // requests so far
-	starting bool        // somebody is in start
+	starting bool        // a goroutine is in start
 }
 
 // program is a process with handlers.

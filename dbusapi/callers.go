@@ -13,7 +13,7 @@ import (
 // ErrLimit: a program or a bus has too many calls in progress.
 var ErrLimit = errors.New("too many calls in progress")
 
-// errGone: the caller has left the message bus; nobody waits for the answer.
+// errGone: the caller has left the message bus; its answer has no reader.
 var errGone = errors.New("caller has left the message bus")
 
 const (
@@ -27,7 +27,7 @@ const (
 	maxHeld = 512 << 10
 )
 
-// callers is who has calls in progress. It limits those of a connection, and the calls to
+// callers are the senders with calls in progress. They limit those of a connection, and the calls to
 // buses of all connections of a program, and of a user other than root, together. These
 // have half of what all buses have, so that a program which uses many buses is not refused.
 // Other calls are limited by program where they wait, in backlogs.

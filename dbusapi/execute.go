@@ -38,7 +38,7 @@ func (x *execution) start() {
 // replied implements awaited. An answer that the owner of the request does not take came
 // after the deadline.
 func (x *execution) replied(m wireMessage) {
-	fromTarget := string(m.sender) != busName // which says that somebody has left
+	fromTarget := string(m.sender) != busName // the message bus replies for a program that has left
 	res, err := parseExecuted(&m).answer(x.to, x.req)
 	if !x.end(res, err, fromTarget) && fromTarget {
 		x.conn.stream.pending.late.Add(1)
@@ -64,7 +64,7 @@ func (x *execution) end(res ipmi.Response, err error, replied bool) bool {
 	return x.reply.Answer(res, err)
 }
 
-// errBusLost: nobody will answer.
+// errBusLost: the connection is lost, so no answer will come.
 var errBusLost = fmt.Errorf("%w: %w", ipmi.ErrGone, ErrDisconnected)
 
 // isLate reports whether a request was answered by its owner, at its deadline.

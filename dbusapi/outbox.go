@@ -24,7 +24,7 @@ type outgoing struct {
 	body []byte // follows the head; it may be shared with other messages, or be nil
 	// reply: it is the reply to a call.
 	reply   bool
-	receipt receipt // nil for nobody
+	receipt receipt // nil if nothing is to be told
 }
 
 func (m *outgoing) length() int { return len(m.head) + len(m.body) }
@@ -39,10 +39,10 @@ type receipt interface {
 	left()
 }
 
-// outbox is what leaves by a connection, in order. Nobody waits in send: a sender
-// writes itself while nobody else does, as much as the socket takes at once. What
-// is left then, or comes meanwhile, is queued, and the writer writes it when the
-// socket has room. No lock is held over a write.
+// outbox holds what leaves by a connection, in order. send never waits: a sender writes
+// to the socket itself, as much as that takes at once, unless another goroutine is writing.
+// The rest, and what is sent meanwhile, is queued; the writer writes it when the socket
+// has room. No lock is held over a write.
 //
 // The outbox has no bound of its own. Each kind of message has one: calls of ours
 // are counted by pending, replies by callers and callQueue until they leave, and
@@ -58,11 +58,11 @@ type outbox struct {
 	queue  []outgoing
 	first  int  // in queue; what is before it has been written
 	queued int  // bytes in queue
-	busy   bool // somebody writes: a sender, or the writer; if not, queue is empty
+	busy   bool // a sender or the writer writes; otherwise queue is empty
 	handed bool // a sender that was busy leaves the rest to the writer
 	closed bool
 
-	// Of whoever is busy.
+	// Of the goroutine that is busy.
 	tried  int    // messages from first on whose first write has begun
 	offset int    // bytes of the first message that are written
 	gather []byte // several messages
@@ -117,7 +117,7 @@ func (o *outbox) flush() {
 	o.hand()
 }
 
-// hold keeps what is sent from being written until flush, if nobody writes. It
+// hold keeps what is sent from being written until flush, unless a goroutine is writing. It
 // reports whether it does.
 func (o *outbox) hold() bool {
 	o.mu.Lock()
@@ -163,8 +163,8 @@ func (o *outbox) takeOver() bool {
 	return taken
 }
 
-// turn writes once, for whoever is busy. It reports whether there is more to
-// write; if not, nobody is busy any more.
+// turn writes once, for the goroutine that is busy. It reports whether there is more to
+// write; if not, that goroutine is no longer busy.
 func (o *outbox) turn() bool {
 	o.mu.Lock()
 	queue := o.queue[o.first:]
@@ -181,7 +181,7 @@ func (o *outbox) turn() bool {
 	}
 	written := o.written(queue)
 	if o.err != nil && o.err != unix.EAGAIN {
-		_ = o.sock.Close() // Whoever reads finds out.
+		_ = o.sock.Close() // The reader finds out.
 		o.close()
 	}
 

@@ -30,7 +30,7 @@ type stream struct {
 	// is not in the buffer any more.
 	rest int
 	held []byte
-	// work is full while the one who reads does anything but wait for a socket.
+	// work holds a token while the reader does anything but wait for a socket.
 	work chan struct{}
 
 	serials serials
@@ -59,7 +59,7 @@ func (f fetcher) Read(p []byte) (int, error) {
 	return f.stream.sock.Read(p)
 }
 
-// pulse returns when the one who reads waits for the socket, or when over is closed.
+// pulse returns when the reader waits for the socket, or when over is closed.
 func (s *stream) pulse(over <-chan struct{}) {
 	select {
 	case s.work <- struct{}{}:

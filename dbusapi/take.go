@@ -29,7 +29,7 @@ func (s *Server) takeCall(objects *objects, from *stream, m *wireMessage) {
 	case failed == nil && method.how == sends:
 		s.startCall(from, m, method)
 	case failed == nil && method.how == reads && m.flags&wireNoReply != 0:
-		// Nobody would hear of it.
+		// The result would go nowhere.
 	case (failed != nil || method.how == quick) && !s.backlogs.has(m.sender):
 		s.serve(&waitingCall{to: from.replyTo(m), objects: objects, raw: m.raw}, string(m.sender), method, failed)
 	default:

@@ -95,12 +95,12 @@ type fate uint8
 const (
 	taken fate = iota // by a call, or as one that is late for it
 	dropped
-	stray // for whoever reads our LUN 2
+	stray // for the reader of our LUN 2
 )
 
 // receiveResponse gives a response to the call that waits for it: the one whose
 // responder, network function, LUNs, command and number it has, sent from the address
-// that it comes to. Any other reaches nobody, but for strays.
+// that it comes to. Any other is dropped, unless it is a stray.
 func (e *Engine) receiveResponse(f Frame) fate {
 	e.mu.Lock()
 	defer e.unlock()

@@ -35,7 +35,7 @@ type delivery struct {
 	ticket   uint64        // of a broadcast, see outbox
 	expires  time.Duration // when its number may mean another request, or a copy comes too late
 	entry    *entry        // of the request that it answers, or nil
-	done     func(error)   // told how the delivery has ended, once; nil for nobody
+	done     func(error)   // told once how the delivery has ended; may be nil
 	// broadcast is the hold of the command, nil for an answer.
 	broadcast *broadcast
 }
@@ -136,7 +136,8 @@ func (o *outbox) ticket() uint64 {
 	return o.tickets
 }
 
-// wake wakes transmit, which has something to write; unless whoever has the mutex writes it.
+// wake wakes transmit if that is to write. On a transport with direct writes the goroutine
+// that has the mutex writes in unlock.
 func (o *outbox) wake() {
 	if o.direct == nil {
 		o.work.Signal()
@@ -265,7 +266,7 @@ func (e *Engine) transmit(t i2c.Transport) {
 	e.unlock()
 }
 
-// writeDirect writes what waits, as far as the transport takes it at once and nobody else
+// writeDirect writes what waits, as far as the transport takes it at once and no goroutine
 // writes. That saves the change to another goroutine, which costs more than the write.
 func (e *Engine) writeDirect() {
 	o := &e.outbox

@@ -88,7 +88,7 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Close closes the socket. Whoever reads or writes ends with net.ErrClosed.
+// Close closes the socket. Reads and writes end with net.ErrClosed.
 func (c *Conn) Close() error {
 	err := c.file.Close()
 	c.in.close()
@@ -114,7 +114,7 @@ type waiter struct {
 	set  *os.File // the epoll set
 	wait syscall.RawConn
 
-	// Of whoever waits; the functions are made once and not for each wait.
+	// Of the goroutine that waits. The functions are made once, not for each wait.
 	f       func(fd uintptr) bool
 	done    bool
 	err     error
