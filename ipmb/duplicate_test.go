@@ -415,6 +415,24 @@ func TestDuplicateOfUnknownEffect(t *testing.T) {
 		})
 	}
 
+	for before := range 6 {
+		for _, between := range []int{1, 5, 30, 46} {
+			story(t, fmt.Sprintf("a retry of request %d of its requester, with %d between", before+1, between), config(), func(t *testing.T, w *world) {
+				w.others(peer, before)
+				w.hear(from(peer, 60, cmdA, 1))
+				for i := range between {
+					w.hear(from(peer, uint8(14+i), cmdB, 1))
+				}
+				run := before + 1 + between
+				w.until(250 * ms)
+				w.hear(from(peer, 60, cmdA, 1))
+				w.expectRun(1 + before)
+				w.hear(from(peer, 61, cmdB, 1))
+				w.expectRun(run + 1)
+			})
+		}
+	}
+
 	story(t, "its number used for another request is a new request", config(), func(t *testing.T, w *world) {
 		w.hear(from(peer, 7, cmdA, 1))
 		w.hear(from(peer, 7, cmdB, 1))

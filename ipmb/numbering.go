@@ -15,6 +15,9 @@ const (
 	// turnFound is how many numbers that follow each other show where the turn is, after
 	// it was lost. As many requests of calls in flight may repeat in a row.
 	turnFound = 3
+	// firstTurn is how many newer requests there are at least when a number comes again in
+	// the first turn. Fewer, and it is a repeat: nearly all requesters use all numbers.
+	firstTurn = SequenceNumbers * 3 / 4
 )
 
 // numbering learns how a requester numbers the requests of one LUN, and tells
@@ -56,8 +59,8 @@ func (g *numbering) hear(sequence uint8, hash uint64, certain bool, now time.Dur
 	}
 	g.heard = now
 	if g.last != sequence && u.order != 0 {
-		g.byUse.move(u.order)
-		g.byRest.move(u.rested)
+		g.byUse.move(u.order, g.count)
+		g.byRest.move(u.rested, g.count)
 	}
 	if repeat {
 		if equal {
@@ -81,7 +84,7 @@ func (g *numbering) isRepeat(sequence uint8, now time.Duration) bool {
 	case now-u.heard < earliestRetry && (g.fixed || g.count > u.order):
 		return false
 	case g.count > u.order: // others came since
-		return !g.byUse.has(u.order) && !g.byRest.has(u.rested) && g.mayRetry(now-u.heard)
+		return !g.byUse.has(u.order, g.count) && !g.byRest.has(u.rested, g.count) && g.mayRetry(now-u.heard)
 	case g.fixed && g.retries.known():
 		return g.mayRetry(now - u.heard)
 	case g.fixed && g.gaps.known():
@@ -126,27 +129,28 @@ func (g *numbering) learn(interval time.Duration) {
 // turn is where a requester is that uses its numbers in the same order time and
 // again: at the place that the number of its newest request had the time before.
 type turn struct {
-	place, before uint64
-	inRow         int // how many places followed each other up to before
+	place, before uint64 // 0 in the first turn
+	inRow         int    // how many places followed each other up to before
 }
 
 // move takes the place that a number had. A few numbers may be repeats that come out of
 // turn, several that follow each other are not.
-func (t *turn) move(place uint64) {
+func (t *turn) move(place, count uint64) {
 	if near(place, t.before) {
 		t.inRow++
 	} else {
 		t.inRow = 0
 	}
-	if t.has(place) {
+	if t.has(place, count) {
 		t.place = place
 	}
 	t.before = place
 }
 
-// has reports whether a number that had this place is due.
-func (t *turn) has(place uint64) bool {
-	return near(place, t.place) || t.inRow >= turnFound && near(place, t.before)
+// has reports whether a number that had this place is due after so many requests.
+func (t *turn) has(place, count uint64) bool {
+	follows := near(place, t.place) && (t.place > 0 || count-place >= firstTurn)
+	return follows || t.inRow >= turnFound && near(place, t.before)
 }
 
 func near(a, b uint64) bool { return a <= b+turnSlack && b <= a+turnSlack }
