@@ -146,7 +146,8 @@
 //   - For other commands (OEM, groups, commands that take something out of a queue) the
 //     effect is not known. Such a command is a repeat in the same time, unless the
 //     requester has used the number for another request since, or seems to use it in
-//     its turn (in the first turn: after 48 others), or comes back sooner than it repeats its requests.
+//     its turn (in the first turn: after 48 others), or comes back sooner than it
+//     repeats its requests.
 //
 // An answer that could not be written is given again, whatever the command. A repeat
 // that comes while its answer is being written gets it once more after it. A requester
