@@ -100,7 +100,7 @@ func receive[T any](t testing.TB, what string, from <-chan T) T {
 func needsRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("NOT RUN: only root can come as another user")
+		t.Skip("NOT RUN: this needs root")
 	}
 }
 

@@ -67,6 +67,7 @@ func TestTrustedNameMayBroadcast(t *testing.T) {
 
 func TestMalformedSignalsDoNothing(t *testing.T) {
 	t.Parallel()
+	needsRoot(t) // whose signals are obeyed
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
 	n.respond(0x40, echo)
 	d := start(t, bus.Address, channels(channel(n, object{"type": "ipmb", "remote-addr": 0x40})))
