@@ -96,7 +96,7 @@ func receive[T any](t testing.TB, what string, from <-chan T) T {
 	}
 }
 
-// needsRoot is for tests in which somebody is another user.
+// needsRoot is for tests in which somebody is another user, or does what only root may.
 func needsRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
