@@ -8,14 +8,11 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Sender sends requests as Bus does.
-type Sender interface {
-	Send(c *Call, req *ipmb.Request) error
-}
-
-// Do sends a request for a client (nil is the daemon itself) and waits for the answer,
-// which belongs to the caller, at most until ctx ends, whose error it returns then.
-func Do(ctx context.Context, to Sender, client *Client, req ipmb.Request) (ipmi.Response, error) {
+// Do sends a request of the daemon's own and waits for the answer, which belongs to the
+// caller, at most until ctx ends, whose error it returns then. A responder of 0 is the
+// remote address.
+func (b *Bus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
+	req.Responder = b.Responder(req.Responder)
 	if ctx.Err() != nil {
 		err := req.Check()
 		if err == nil {
@@ -24,11 +21,11 @@ func Do(ctx context.Context, to Sender, client *Client, req ipmb.Request) (ipmi.
 		return ipmi.Response{}, err
 	}
 	ended := make(chan outcome, 1)
-	c := NewCall(client, func(res ipmi.Response, err error) {
+	c := NewCall(nil, func(res ipmi.Response, err error) {
 		res.Data = append([]byte(nil), res.Data...)
 		ended <- outcome{res, err}
 	})
-	if err := to.Send(c, &req); err != nil {
+	if err := b.Send(c, &req); err != nil {
 		return ipmi.Response{}, err
 	}
 	select {
@@ -48,13 +45,6 @@ func Do(ctx context.Context, to Sender, client *Client, req ipmb.Request) (ipmi.
 type outcome struct {
 	response ipmi.Response
 	err      error
-}
-
-// Do sends a request of the daemon's own and waits for the answer. A responder of 0 is the
-// remote address.
-func (b *Bus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
-	req.Responder = b.Responder(req.Responder)
-	return Do(ctx, b, nil, req)
 }
 
 // Broadcast sends a frame of the daemon's own to address 0 and waits until the bus has

@@ -170,6 +170,20 @@ func (c *Conn) callBus(ctx context.Context, member string, args ...any) ([]any, 
 	return c.Call(ctx, Method{Destination: busName, Path: busPath, Interface: busInterface, Member: member}, args...)
 }
 
+// busNameCall is a call of a method of the message bus that takes a name.
+func busNameCall(serial uint32, member, name string) []byte {
+	h := wireHeader{
+		kind:        wireCall,
+		serial:      serial,
+		path:        string(busPath),
+		iface:       busInterface,
+		member:      member,
+		destination: busName,
+		signature:   "s",
+	}
+	return finish(appendString(h.marshal(len(name)+8), name))
+}
+
 // ownerOf is the unique name of the connection that owns a name.
 func (c *Conn) ownerOf(ctx context.Context, name string) (owner string, err error) {
 	got, err := c.callBus(ctx, "GetNameOwner", name)

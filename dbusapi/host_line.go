@@ -92,7 +92,7 @@ func (l *ownerLookup) begin() bool {
 		host.requests.end(l.request, err)
 		return false
 	}
-	if _, err := stream.Write(nameOwnerCall(serial, l.names[0])); err != nil && stream.pending.remove(serial) != nil {
+	if _, err := stream.Write(busNameCall(serial, "GetNameOwner", l.names[0])); err != nil && stream.pending.remove(serial) != nil {
 		host.requests.end(l.request, errBusLost)
 		return false
 	}
@@ -118,17 +118,3 @@ func (l *ownerLookup) replied(m wireMessage) {
 
 // lost implements awaited. The requests end with the connection, too.
 func (l *ownerLookup) lost() {}
-
-// nameOwnerCall is a call of GetNameOwner of the message bus.
-func nameOwnerCall(serial uint32, name string) []byte {
-	h := wireHeader{
-		kind:        wireCall,
-		serial:      serial,
-		path:        string(busPath),
-		iface:       busInterface,
-		member:      "GetNameOwner",
-		destination: busName,
-		signature:   "s",
-	}
-	return finish(appendString(h.marshal(len(name)+8), name))
-}

@@ -90,7 +90,7 @@ func (l *lookups) begin(one *caller, stream *stream) {
 	serial := stream.serials.GetSerial()
 	look := &lookup{l, one}
 	if !stream.pending.addLookup(serial, look) ||
-		stream.send(credentialsCall(serial, one.name)) != nil && stream.pending.remove(serial) != nil {
+		stream.send(busNameCall(serial, "GetConnectionCredentials", one.name)) != nil && stream.pending.remove(serial) != nil {
 		look.identified(bus.Unknown)
 	}
 }
@@ -122,20 +122,6 @@ func (l *lookup) identified(process bus.Process) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	all.running--
-}
-
-// credentialsCall is a call of GetConnectionCredentials of the message bus.
-func credentialsCall(serial uint32, name string) []byte {
-	h := wireHeader{
-		kind:        wireCall,
-		serial:      serial,
-		path:        string(busPath),
-		iface:       busInterface,
-		member:      "GetConnectionCredentials",
-		destination: busName,
-		signature:   "s",
-	}
-	return finish(appendString(h.marshal(len(name)+8), name))
 }
 
 // parseCredentials reads ProcessID and UnixUserID of a reply to GetConnectionCredentials,
