@@ -125,8 +125,8 @@ var beyond = []mix{
 		bad: badness{seconds: 10, apart: [2]time.Duration{50 * ms, 200 * ms}}},
 }
 
-// modelNumber is a number of the environment.
-func modelNumber(t *testing.T, name string, otherwise uint64) uint64 {
+// setting is a number from the environment.
+func setting(t *testing.T, name string, otherwise uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(name)
 	if text == "" {
@@ -139,31 +139,27 @@ func modelNumber(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-func TestModel(t *testing.T) {
-	n, seed := modelNumber(t, "MODEL_N", 10000), modelNumber(t, "MODEL_SEED", rand.Uint64())
+func TestModel(t *testing.T) { runModels(t, mixes, (*model).mustHold) }
+
+// TestModelBeyondItsBound prints how often a call gets another call's answer on a
+// bus that keeps no bound. It asserts that calls end, and nothing more.
+func TestModelBeyondItsBound(t *testing.T) {
+	runModels(t, beyond, func(m *model, t *testing.T) {
+		m.wrong.Store(0)
+		m.mustHold(t)
+	})
+}
+
+// runModels runs each mix, reports how it went, and has it checked.
+func runModels(t *testing.T, mixes []mix, check func(*model, *testing.T)) {
+	n, seed := setting(t, "MODEL_N", 10000), setting(t, "MODEL_SEED", rand.Uint64())
 	for _, x := range mixes {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			m := newModel(x, seed, n)
 			synctest.Test(t, m.run)
 			m.report(t)
-			m.mustHold(t)
-		})
-	}
-}
-
-// TestModelBeyondItsBound prints how often a call gets another call's answer on a
-// bus that keeps no bound. It asserts that calls end, and nothing more.
-func TestModelBeyondItsBound(t *testing.T) {
-	n, seed := modelNumber(t, "MODEL_N", 10000), modelNumber(t, "MODEL_SEED", rand.Uint64())
-	for _, x := range beyond {
-		t.Run(x.name, func(t *testing.T) {
-			t.Parallel()
-			m := newModel(x, seed, n)
-			synctest.Test(t, m.run)
-			m.report(t)
-			m.wrong.Store(0)
-			m.mustHold(t)
+			check(m, t)
 		})
 	}
 }
@@ -316,16 +312,13 @@ type station struct {
 	engine    *ipmb.Engine
 	addresses []ipmi.Address
 
-	mu     sync.Mutex
-	inbox  [][]byte
-	wake   chan struct{}
-	closed chan struct{} // nil while the engine has no transport
+	inbox  inbox // of the transport
 	cancel context.CancelFunc
 	ran    chan struct{}
 }
 
 func (m *model) station(addresses ...ipmi.Address) *station {
-	s := &station{model: m, addresses: addresses, wake: make(chan struct{}, 1)}
+	s := &station{model: m, addresses: addresses, inbox: newInbox()}
 	s.engine = ipmb.New(ipmb.Config{Address: addresses[0], Handler: s, Effect: all(ipmi.HasEffect), Stray: func(ipmb.Frame) {}})
 	for _, a := range addresses {
 		m.stations[a] = s
@@ -336,9 +329,7 @@ func (m *model) station(addresses ...ipmi.Address) *station {
 func (s *station) open(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	closed, ran := make(chan struct{}), make(chan struct{})
-	s.mu.Lock()
-	s.closed, s.cancel, s.ran = closed, cancel, ran
-	s.mu.Unlock()
+	s.cancel, s.ran = cancel, ran
 	go func() {
 		defer close(ran)
 		_ = s.engine.Run(ctx, opened{s, closed, new(sync.Once)})
@@ -416,36 +407,7 @@ func (o opened) Close() error {
 	return nil
 }
 
-func (o opened) ReadFrames(batch *i2c.Batch) error {
-	for {
-		o.mu.Lock()
-		batch.Reset()
-		for len(o.inbox) > 0 && batch.Room() != nil {
-			batch.Add(0, copy(batch.Room(), o.inbox[0]))
-			o.inbox = o.inbox[1:]
-		}
-		o.mu.Unlock()
-		if len(batch.Frames()) > 0 {
-			return nil
-		}
-		select {
-		case <-o.wake:
-		case <-o.closed:
-			return i2c.ErrClosed
-		}
-	}
-}
-
-// deliver puts a frame where the engine reads.
-func (s *station) deliver(frame []byte) {
-	s.mu.Lock()
-	s.inbox = append(s.inbox, frame)
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (o opened) ReadFrames(batch *i2c.Batch) error { return o.inbox.read(batch, o.closed) }
 
 // WriteFrame carries a frame over the wire, to a node or to an engine.
 func (o opened) WriteFrame(frame []byte) error {
@@ -499,9 +461,9 @@ func (m *model) carry(frame []byte, r *rand.Rand) error {
 // arrive is a frame's arrival at its destination.
 func (m *model) arrive(frame []byte, r *rand.Rand) {
 	if s := m.stations[ipmi.Address(frame[0])]; s != nil {
-		s.deliver(frame)
+		s.inbox.put(frame)
 		if f, err := ipmb.Decode(frame); err == nil && f.NetFn.IsResponse() && m.bad.doubles.happens(r) {
-			time.AfterFunc(between(r, m.bad.apart[0], m.bad.apart[1]), func() { s.deliver(frame) })
+			time.AfterFunc(between(r, m.bad.apart[0], m.bad.apart[1]), func() { s.inbox.put(frame) })
 		}
 		return
 	}
@@ -554,9 +516,9 @@ func (m *model) send(answer ipmb.Frame, delay time.Duration, r *rand.Rand) {
 	double := m.bad.doubles.happens(r)
 	apart := between(r, m.bad.apart[0], m.bad.apart[1])
 	deliver := func() {
-		s.deliver(frame)
+		s.inbox.put(frame)
 		if double {
-			time.AfterFunc(apart, func() { s.deliver(frame) })
+			time.AfterFunc(apart, func() { s.inbox.put(frame) })
 		}
 	}
 	if delay == 0 {

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -241,18 +239,10 @@ func (j judged) ask(a asker, n int, seed uint64, l *ledger, read, effect asked) 
 	return v
 }
 
-// setting is a number from the environment.
-func setting(name string, without uint64) uint64 {
-	if n, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
-		return n
-	}
-	return without
-}
-
 // judgeAll has all requesters judged with 1 % and 5 % of the answers lost.
 func judgeAll(t *testing.T, read, effect asked, check func(t *testing.T, j judged, v verdict)) {
-	n := int(setting("REPEATS_N", 600))
-	seed := setting("REPEATS_SEED", rand.Uint64()>>32)
+	n := int(setting(t, "REPEATS_N", 600))
+	seed := setting(t, "REPEATS_SEED", rand.Uint64()>>32)
 	for _, j := range judges() {
 		for _, lose := range []float64{0.01, 0.05} {
 			t.Run(fmt.Sprintf("%s, %v %% lost", j.name, lose*100), func(t *testing.T) {

@@ -24,16 +24,55 @@ type wire struct {
 	lost int
 }
 
+// inbox is the frames that have come to a transport and are not read yet.
+type inbox struct {
+	wake chan struct{}
+
+	mu     sync.Mutex
+	frames [][]byte
+}
+
+func newInbox() inbox { return inbox{wake: make(chan struct{}, 1)} }
+
+// put adds a frame, and wakes the reader.
+func (x *inbox) put(frame []byte) {
+	x.mu.Lock()
+	x.frames = append(x.frames, frame)
+	x.mu.Unlock()
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// read is that of a transport until closed.
+func (x *inbox) read(batch *i2c.Batch, closed <-chan struct{}) error {
+	for {
+		batch.Reset()
+		x.mu.Lock()
+		for len(x.frames) > 0 && batch.Room() != nil {
+			batch.Add(0, copy(batch.Room(), x.frames[0]))
+			x.frames = x.frames[1:]
+		}
+		x.mu.Unlock()
+		if len(batch.Frames()) > 0 {
+			return nil
+		}
+		select {
+		case <-x.wake:
+		case <-closed:
+			return i2c.ErrClosed
+		}
+	}
+}
+
 // wireEnd is a node's transport on a wire.
 type wireEnd struct {
 	wire      *wire
 	other     *wireEnd
-	wake      chan struct{}
+	inbox     inbox
 	closed    chan struct{}
 	closeOnce sync.Once
-
-	mu    sync.Mutex
-	inbox [][]byte
 }
 
 func newWire(byteTime time.Duration, lose float64, seed uint64) (a, b *wireEnd) {
@@ -44,7 +83,7 @@ func newWire(byteTime time.Duration, lose float64, seed uint64) (a, b *wireEnd) 
 }
 
 func newWireEnd(w *wire) *wireEnd {
-	return &wireEnd{wire: w, wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	return &wireEnd{wire: w, inbox: newInbox(), closed: make(chan struct{})}
 }
 
 func (*wireEnd) Limits() i2c.Limits { return i2c.Limits{MaxFrame: 239} }
@@ -54,25 +93,7 @@ func (x *wireEnd) Close() error {
 	return nil
 }
 
-func (x *wireEnd) ReadFrames(batch *i2c.Batch) error {
-	for {
-		batch.Reset()
-		x.mu.Lock()
-		for len(x.inbox) > 0 && batch.Room() != nil {
-			batch.Add(0, copy(batch.Room(), x.inbox[0]))
-			x.inbox = x.inbox[1:]
-		}
-		x.mu.Unlock()
-		if len(batch.Frames()) > 0 {
-			return nil
-		}
-		select {
-		case <-x.wake:
-		case <-x.closed:
-			return i2c.ErrClosed
-		}
-	}
-}
+func (x *wireEnd) ReadFrames(batch *i2c.Batch) error { return x.inbox.read(batch, x.closed) }
 
 // WriteFrame ends after the other end has the frame: at once as a rule, and now and
 // then so late that the other end has answered, or asked again, meanwhile.
@@ -82,7 +103,7 @@ func (x *wireEnd) WriteFrame(frame []byte) error {
 	time.Sleep(time.Duration(len(frame)) * w.byteTime)
 	arrives, linger := w.roll(frame)
 	if arrives {
-		x.other.receive(bytes.Clone(frame))
+		x.other.inbox.put(bytes.Clone(frame))
 	}
 	<-w.turn
 	if linger > 0 {
@@ -102,16 +123,6 @@ func (w *wire) roll(frame []byte) (arrives bool, linger time.Duration) {
 		linger = time.Duration(w.dice.IntN(20)) * w.byteTime
 	}
 	return true, linger
-}
-
-func (x *wireEnd) receive(frame []byte) {
-	x.mu.Lock()
-	x.inbox = append(x.inbox, frame)
-	x.mu.Unlock()
-	select {
-	case x.wake <- struct{}{}:
-	default:
-	}
 }
 
 // A request of the judges, and how it ended.
