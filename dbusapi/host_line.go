@@ -92,7 +92,7 @@ func (l *ownerLookup) begin() bool {
 		host.requests.end(l.request, err)
 		return false
 	}
-	if _, err := stream.Write(busNameCall(serial, "GetNameOwner", l.names[0])); err != nil && stream.pending.remove(serial) != nil {
+	if err := stream.send(busNameCall(serial, "GetNameOwner", l.names[0])); err != nil && stream.pending.remove(serial) != nil {
 		host.requests.end(l.request, errBusLost)
 		return false
 	}
