@@ -301,7 +301,7 @@ func TestDo(t *testing.T) {
 	})
 }
 
-// What is told of a request may use the bus, and send the next request: no lock is held.
+// A callback may use the bus, and send the next request: no lock is held.
 func TestCallbacksMayUseTheBus(t *testing.T) {
 	var b *Bus
 	use := func() { b.InProgress(); b.Counters(); b.Leaving() }

@@ -4,7 +4,7 @@
 //
 // [Shares] counts what programs have of a bus, and of other things that they share.
 //
-// What carries a request is a [Link]: an ipmb.Engine, or Linux's IPMI driver behind
+// A [Link] carries the requests: an ipmb.Engine, or Linux's IPMI driver behind
 // [Workers]. This package knows no transport and opens no device.
 //
 // # Promises
@@ -30,9 +30,10 @@
 //     these places, however many connections it has, and so have all programs of one user
 //     other than root together. Requests of a connection whose process is not known yet are
 //     sent at once, unless they could take more than the half that the program with most
-//     places may have; these wait until the process is known. What the daemon itself
-//     sends, as its bridge does, takes no place. (TestShares, TestPlacesAreGivenBack,
-//     TestNewConnectionsGainNothing, TestIdentifiedWhileItsRequestIsOnItsWay)
+//     places may have; these wait until the process is known. Requests of the
+//     daemon itself, such as those of its bridge, take no place.
+//     (TestShares, TestPlacesAreGivenBack, TestNewConnectionsGainNothing,
+//     TestIdentifiedWhileItsRequestIsOnItsWay)
 //  6. After Drain or Leave clients send nothing any more: ErrRemoved. Drain returns when
 //     all that they had sent before has ended. (TestDrain)
 package bus

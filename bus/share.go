@@ -129,7 +129,7 @@ func NewShares(limits Limits) *Shares {
 	}
 }
 
-// SetLimits changes the limits. Who has more keeps it.
+// SetLimits changes the limits. A program that has more places keeps them.
 func (s *Shares) SetLimits(limits Limits) { s.limits = limits }
 
 // Used is how many places are taken.

@@ -197,8 +197,8 @@ func (l *counting) StartBroadcast(func(error), ipmi.NetFn, ipmi.LUN, ipmi.Comman
 	return nil
 }
 
-// What waits until its client is identified keeps its order, is cancelled, refused by a
-// bus that leaves, and bounded.
+// Requests that wait until their client is identified keep their order. They can be
+// cancelled, are refused by a bus that leaves, and are bounded.
 func TestRequestsThatWaitForIdentify(t *testing.T) {
 	link := new(recorder)
 	b := New(Config{MaxCalls: 12}, link)

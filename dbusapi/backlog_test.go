@@ -149,7 +149,7 @@ func TestCallsOfASenderThatLeftAreDropped(t *testing.T) {
 	r.server.conn.stream.replies.wait(t.Context())
 }
 
-// What calls get that want no reply: none of any kind, whatever is wrong with them.
+// A call that wants no reply gets none of any kind, whatever is wrong with it.
 func TestNoReplyIsNone(t *testing.T) {
 	r := newRig(t, Config{Manager: new(fakeManager)})
 	r.fake.fail(map[ipmi.Command]error{2: ipmi.ErrTooSlow})

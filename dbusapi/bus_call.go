@@ -125,8 +125,8 @@ func (x *busCall) begun() {
 	x.unuse()
 }
 
-// cancel ends a call whose caller has left, or the server. What is sent ends with the
-// bus, but for a broadcast, which cannot be taken back.
+// cancel ends a call whose caller has left, or the server. A request that was
+// sent ends with the bus. A broadcast cannot be taken back.
 func (x *busCall) cancel() {
 	switch x.state.Swap(callCancelled) {
 	case callStarts:

@@ -150,7 +150,7 @@ func (q *callQueue) enqueue(client *bus.Client, c *handlerCall) bool {
 
 // start makes the calls for which there is room, and refuses those for which there will
 // be none. One goroutine does so at a time, since calls are to be written in their order.
-// What another one has added meanwhile, it finds before it is done.
+// Before it ends it finds the requests that another goroutine has added meanwhile.
 func (q *callQueue) start() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

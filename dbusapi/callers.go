@@ -27,9 +27,10 @@ const (
 	maxHeld = 512 << 10
 )
 
-// callers are the senders with calls in progress. They limit those of a connection, and the calls to
-// buses of all connections of a program, and of a user other than root, together. These
-// have half of what all buses have, so that a program which uses many buses is not refused.
+// callers are the senders with calls in progress. They limit the calls of a connection, and
+// the calls to buses of all connections of a program, and of a user other than root,
+// together. These have half of what all buses have, so that a program which uses many buses
+// is not refused.
 // Other calls are limited by program where they wait, in backlogs.
 type callers struct {
 	base context.Context // of all calls

@@ -14,8 +14,8 @@
 //
 // A connection is in two parts. Below the D-Bus library, the reading goroutine looks
 // at each message (stream.go). It takes all method calls, and the replies to calls of
-// execute; the library gets signals, and the replies to its own calls. What is sent,
-// the library's messages too, goes through one outbox, which never blocks a sender.
+// execute; the library gets signals, and the replies to its own calls. All messages,
+// the library's too, leave through one outbox, which never blocks a sender.
 //
 // The reading goroutine itself sends a call for a bus to that bus, and the goroutine that
 // ends the request writes the reply (bus_call.go). All other calls wait in the backlog of
@@ -58,7 +58,7 @@
 //     (TestCallsEndWhenTheirCallerLeaves, TestCallsToAnEngineEndWithTheirCaller)
 //  8. When Close has returned, no call is in progress.
 //     (TestCloseEndsCallsAndWaitsForThem, TestCloseEndsCallsThatWaitForTheirBus)
-//  9. What a program registers or subscribes to ends when it leaves the message
+//  9. Registrations and subscriptions of a program end when it leaves the message
 //     bus. A program that asks for the same after that gets it.
 //     (TestProgramThatLeavesDuringItsRegistration, TestWhoNoLongerHearsOfEvents)
 //
@@ -67,9 +67,9 @@
 //  10. Memory is bounded, whatever clients do. A reply counts as its call until it is being
 //     written. At most 128 calls of one program and 2 MiB of all senders wait to be
 //     served; beyond that a call is refused with LimitsExceeded at once, and no program
-//     takes more than it leaves. 1 MiB more waits of senders whose program is not known yet. Replies to reads are made one after the other, each when
-//     the message bus has read most of the one before. Calls that wait for the same
-//     reply share it. While 1 MiB waits for the message bus no call is read. Calls of more
+//     takes more than it leaves. Calls of senders whose program is not known yet have
+//     1 MiB more. Replies to reads are made one after the other, each when the message
+//     bus has read most of the one before. Calls that wait for the same reply share it. While 1 MiB waits for the message bus no call is read. Calls of more
 //     than 256 KiB are refused unread, and such signals are dropped.
 //     (TestBacklogOfASenderIsBounded, TestBacklogsAreBounded, TestUnknownSendersAreBounded,
 //     TestRepliesAreSharedByTheCallsBeforeThem, TestSharedRepliesAreFew,

@@ -169,7 +169,7 @@ func TestOutboxEndsWithItsMessageBus(t *testing.T) {
 	}
 }
 
-// What is sent while the outbox is held leaves in one piece.
+// Messages that are sent while the outbox is held leave in one write.
 func TestHeldMessagesLeaveTogether(t *testing.T) {
 	o, reader, _ := newTestOutbox(t)
 	if !o.hold() || o.hold() {

@@ -75,7 +75,7 @@ func (s *Server) addHandler(ctx context.Context, owner string, h *remoteHandler)
 	r := s.router
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// Who leaves after this is found among the handlers.
+	// If the owner leaves after this, dropHandlers finds the handler.
 	if ctx.Err() != nil {
 		return errGone
 	}

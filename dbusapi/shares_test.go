@@ -183,7 +183,7 @@ func fillWith(take place, p bus.Process) {
 	}
 }
 
-// What waits until its sender is known is bounded, and leaves room to the next sender.
+// Calls that wait until their sender is known are bounded, and leave room to the next.
 func TestUnknownSendersAreBounded(t *testing.T) {
 	s := &Server{callers: newCallers(t.Context(), 10000)}
 	data := make([]byte, 1<<10)
@@ -410,7 +410,7 @@ func TestBacklogOfUnknownSenders(t *testing.T) {
 	}
 }
 
-// Who registers or subscribes is identified first; nobody else waits for that.
+// A program that registers or subscribes is identified first. No other waits for that.
 func TestRegistrationWaitsForItsSender(t *testing.T) {
 	r := newRouterRig(t)
 	show := r.hideSenders()

@@ -142,7 +142,7 @@ func TestUnansweredRequests(t *testing.T) {
 	}
 }
 
-// What is taken is what the requester gets: its owner says whether it is.
+// The requester gets an answer exactly if the owner of the request takes it.
 func TestAnswerNearTheDeadline(t *testing.T) {
 	const limit = 5 * time.Second
 	for name, tt := range map[string]struct {

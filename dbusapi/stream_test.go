@@ -177,7 +177,7 @@ func TestStreamEndsAtAnImpossibleLength(t *testing.T) {
 	}
 }
 
-// What was held for the last of the calls that are here leaves also when that is none.
+// Messages that are held until the last call was read leave also if there is no last call.
 func TestStreamThatEndsHoldsNothingBack(t *testing.T) {
 	call := encodeCall(t, binary.LittleEndian, ":1.5", byte(0))
 	damaged := bytes.Clone(call)

@@ -139,8 +139,8 @@ func (o byteOrder) bytesOf(b []byte) ([]byte, bool) {
 	return array, ok && len(rest) == 0
 }
 
-// wireReader reads values one after the other. What follows the end is failed, and
-// zero.
+// wireReader reads values one after the other. A read beyond the end sets
+// failed and gives zero.
 type wireReader struct {
 	order  byteOrder
 	b      []byte // what is left

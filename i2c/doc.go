@@ -28,7 +28,7 @@
 //
 // Lost arbitration (EAGAIN) and a NACK of the address byte prove that the frame
 // was not delivered. A NACK of the last byte, a time-out and any other failure do
-// not. What is known of a NACK:
+// not. These facts are known of a NACK:
 //
 //   - ipmb-dev, ipmb-device and slave-mqueue return the errno of the I2C adapter.
 //     The adapters of Aspeed (i2c-aspeed.c) and on GPIO lines (i2c-gpio.c) return

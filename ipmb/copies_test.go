@@ -119,7 +119,7 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// What came while the device was closed is read when it is open again.
+// Frames that came while the device was closed are read when it is open again.
 func TestCopiesAcrossReopening(t *testing.T) {
 	reopen := func(w *world, at time.Duration, waiting ...[]byte) {
 		w.stop()

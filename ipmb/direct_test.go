@@ -211,7 +211,7 @@ func TestBroadcastsKeepTheirPlace(t *testing.T) {
 	})
 }
 
-// What a callback does, such as the next request, is possible: no lock is held.
+// A callback may use the engine, for the next request for example: no lock is held.
 func TestCallbacks(t *testing.T) {
 	directStory(t, "a callback sends the next request", ipmb.Config{}, func(t *testing.T, w *world, _ *directBus) {
 		w.place(me, late(0))

@@ -21,7 +21,7 @@ import (
 
 // This file is a model of a bad bus, in virtual time, that tries to give a call
 // another call's answer. Each request has data of its own, and each answer the
-// data of its request. What befalls a frame depends on the seed, the request and
+// data of its request. The fate of a frame depends on the seed, the request and
 // how often it was sent before, so that a run can be made again:
 //
 //	MODEL_N=1000000 MODEL_SEED=7 go test -run TestModel -v -timeout 0 ./ipmb
@@ -547,7 +547,7 @@ func (m *model) call(s *station, caller int) {
 		}
 		how := m.exchange(s, c, ended, req, cancelled, r.IntN(8))
 		m.count(id, how)
-		if how.err != nil { // What fails at once is not to fail for ever.
+		if how.err != nil { // A call that fails at once must not loop.
 			time.Sleep(between(r, 10*ms, 100*ms))
 		}
 		for len(ended) > 0 {

@@ -85,7 +85,7 @@ type ledger struct {
 	ran  map[uint32]int // effects by their id
 }
 
-// What the judges ask for. The answer to a read has the number of its run.
+// Requests of the judges. The answer to a read has the number of its run.
 var (
 	readsTable   = asked{netFn: ipmi.NetFnStorage, cmd: 0x40} // Get SEL Info
 	effectsTable = asked{netFn: ipmi.NetFnStorage, cmd: 0x44} // Add SEL Entry

@@ -158,8 +158,8 @@ func (a engineAsker) ask(req asked) (ipmi.Response, bool) {
 	}
 }
 
-// numbers is how a requester of the judges chooses its sequence numbers. What it
-// gives is in use until it is given back; answered says whether there was an answer.
+// numbers is how a requester of the judges chooses its sequence numbers. A number
+// is in use until it is given back; answered says whether there was an answer.
 type numbers interface {
 	take() uint8
 	giveBack(n uint8, answered bool)

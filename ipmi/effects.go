@@ -73,7 +73,7 @@ func EffectOf(req *Request) Effect {
 // messageLUN is that of messages for host software (IPMI v2.0, section 7.2).
 const messageLUN LUN = 2
 
-// What stands in commandEffects besides the Effects.
+// Values of commandEffects besides the Effects.
 const (
 	none = NoEffect
 	some = HasEffect
@@ -229,7 +229,7 @@ func effectOfMessage(data []byte) Effect {
 	return EffectUnknown
 }
 
-// effectOfTransfer is that of Master Write-Read (section 22.11). What is written may
+// effectOfTransfer is that of Master Write-Read (section 22.11). The data written may
 // be the register to read from; a device may change by being read.
 func effectOfTransfer(data []byte) Effect {
 	if len(data) >= 3 && data[2] == 0 {

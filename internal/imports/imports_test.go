@@ -36,7 +36,7 @@ const (
 
 // rules has an entry for every package. Siblings never import each other, so
 // that each can be read, tested and replaced by itself; service alone knows
-// everything. What siblings have in common is in a package below them: ipmi, ipmi/sel
+// everything. The things that siblings share are in a package below them: ipmi, ipmi/sel
 // for event logs, and bus, by which dbusapi, frames and ipmi/bridge send, so that none
 // of them reaches a bus through another. Only cmd/ipmbctl may import cobra: the daemon
 // must not carry it.

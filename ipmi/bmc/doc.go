@@ -20,12 +20,12 @@
 //  2. Unknown commands are C1h, LUNs other than 0 are C2h, wrong lengths C7h, wrong
 //     data CCh, what there is no way to do D5h: nothing is done in silence.
 //     (TestUnknownCommands, TestWhatIsNotServed, TestWrongData)
-//  3. What a request sets is kept by Settings before it is acknowledged. Watchdogs, ACPI
+//  3. Settings keep the values of a request before it is acknowledged. Watchdogs, ACPI
 //     states, identify, set in progress and what sensors are set to are not kept: they end
 //     with the process, and sensors begin with what their records say.
-//     Power-on hours are kept each hour. Passwords are kept as salted hashes only. What was
-//     written to a FRU inventory device is kept as the log is, and then stands for what the
-//     configuration says, but for the size; if that hides a change of the configuration,
+//     Power-on hours are kept each hour. Passwords are kept as salted hashes only. Data
+//     written to a FRU inventory device are kept as the log is, and then replace those of
+//     the configuration, but for the size; if that hides a change of the configuration,
 //     the log of ipmbd says so. (TestKilledWriter, TestSettings, TestUsers, TestFRUCommands)
 //  4. Watchdogs belong to an interface, everything else that is a host's to the
 //     number of the host. Watchdogs expire while Run runs. A watchdog acts in time,

@@ -151,7 +151,7 @@ func TestPlatformEventOnOtherChannels(t *testing.T) {
 		story(t, c.name, func(t *testing.T, w *world) {
 			h := w.bus1.Handler(ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return c.answer, c.err }))
 			got, err := ipmi.Do(t.Context(), h, event())
-			synctest.Wait() // What was acknowledged is published afterwards.
+			synctest.Wait() // The bridge publishes an event after its answer.
 			if got.Code != c.want || !errors.Is(err, c.wantErr) || len(w.log.events) != c.logged || len(w.published) != c.published {
 				t.Errorf("%v, %v; logged %v, published %v", got, err, w.log.events, w.published)
 			}

@@ -34,7 +34,7 @@
 //  2. Order: answers are written in the order of the requests. The loop calls the handler
 //     for one request after the other: for the next one when the answer to the one before
 //     is written. (TestLoopCallsTheHandlerInOrder)
-//  3. What does not fit the interface is answered CEh, and never cut off.
+//  3. An answer that does not fit the interface becomes CEh. It is never cut off.
 //     (TestDeviceRefusesWhatItWouldCutOff, TestKCSRequestThatDoesNotFitIsCounted)
 //  4. Nothing that a host sends stops, blocks or crashes a Loop, which reads its Port
 //     whatever the handlers do. (TestLoopReadsOnBehindASlowHandler,

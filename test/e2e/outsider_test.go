@@ -138,7 +138,7 @@ func hogByCalls(args []string, _ func()) error {
 			o := options{"timeout-ms": uint32(number(args[3])), "tries": uint32(number(args[4]))}
 			c.sendWith("bus5", o, absentResponder(i), 6, byte(i))
 		}
-		// What was sent before has been taken when this is answered, be it with an error.
+		// The answer to this, be it an error, comes after all earlier messages were taken.
 		_, _ = c.Object(service, busPath("bus5")).GetProperty(objectIface + ".State")
 	}
 	return nil

@@ -72,7 +72,7 @@ func TestOneProgramLeavesHalfOfABus(t *testing.T) {
 					t.Errorf("a call that the responder answered: %v", call.Err)
 				}
 			}
-			// What the program took is free when it has gone.
+			// When the program has gone, its places are free.
 			program.end()
 			eventually(t, "all calls of the program to end", func() bool {
 				s := c.statistics(t, "bus5")

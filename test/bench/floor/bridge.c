@@ -14,7 +14,7 @@
 
 enum { CC_UNSPECIFIED = 0xFF };
 
-/* What of a request goes into its answer fits the pointer that a callback gets. */
+/* The parts of a request that its answer repeats fit the pointer that a callback gets. */
 static void *to_userdata(const uint8_t *frame)
 {
 	return (void *)(uintptr_t)(frame[NETFN] | frame[SOURCE] << 8 | frame[SEQUENCE] << 16 |
