@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"ipmbd/internal/socket"
 	"net"
 	"os"
 	"strconv"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/internal/socket"
 )
 
 // ErrDisconnected: the connection to the message bus is closed or lost.

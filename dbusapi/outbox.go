@@ -1,11 +1,12 @@
 package dbusapi
 
 import (
-	"ipmbd/internal/socket"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/socket"
 )
 
 const (

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"ipmbd/internal/socket"
 	"math"
 	"net"
 	"os"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/socket"
 )
 
 // feed makes a stream of what a reader gives. Nobody reads what it sends.

@@ -3,10 +3,11 @@ package frames
 import (
 	"errors"
 	"io"
-	"ipmbd/internal/socket"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/socket"
 )
 
 // network is what package net calls SOCK_SEQPACKET.
