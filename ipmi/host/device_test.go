@@ -123,8 +123,8 @@ func (d *driver) wakeUp() {
 // fails makes each call fail from now on.
 func (d *driver) fails(err error) {
 	d.mu.Lock()
+	defer d.mu.Unlock() // After the wake-up: a loop that fails closes the device.
 	d.failure = err
-	d.mu.Unlock()
 	d.wakeUp()
 }
 
