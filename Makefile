@@ -53,7 +53,7 @@ test-guest:
 
 soak:
 	@tools/deps test
-	@IPMBD_KILLS=1000 go test -v -count=1 -timeout 60m -run '^TestKilledWriter$$' ./ipmi/bmc
+	@IPMBD_KILLS=1000 go test -v -count=1 -timeout 60m -run '^TestKilledWriter$$' ./bmc
 	@ORDER_BURSTS=10000 WIRE_REQUESTS=20000 go test -v -count=1 -timeout 60m \
 		-run '^(TestOrder|TestDoubledAnswersReachNoOtherCall|TestRequestsRunOnceOnALossyWire)$$' ./test/e2e
 	@IPMBD_SOAK=$(SOAKTIME) go test -v -count=1 -timeout 0 -run '^TestSoak$$' ./test/e2e

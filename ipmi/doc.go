@@ -5,7 +5,7 @@
 // LUN, command and data, with the interface and channel it came in on. A
 // Handler answers it; a Mux composes handlers as an http.ServeMux does. The
 // owner of a request is whatever received it and writes its answer: an engine of
-// package ipmb, or a loop of package ipmi/host.
+// package ipmb, or a loop of package host.
 //
 // The package knows no medium and no encoding. Addresses are in their 8-bit
 // form (20h, not 10h), LUNs are 0 to 3, netFns of requests are even.
@@ -18,7 +18,7 @@
 //  1. Order: requests of one interface reach their handler in the order in which they
 //     came, one call of ServeIPMI after the other. No handler waits for another one's
 //     answer. (TestRequestsAreServedInOrder of package ipmb, TestLoopCallsTheHandlerInOrder
-//     of package ipmi/host)
+//     of package host)
 //  2. Once: the first Answer to a request counts; later ones report that they were not
 //     taken. (TestDoKeepsTheFirstAnswer, TestAPanicAfterTheAnswerChangesNothing)
 //  3. A handler keeps a Request and its Data as long as it likes; nobody changes them. The

@@ -10,7 +10,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"go.uber.org/zap"
 
-	"ipmbd/ipmi/host"
+	"ipmbd/host"
 )
 
 // passed are the listening sockets that systemd has passed us. They are systemd's,

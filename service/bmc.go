@@ -7,10 +7,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bmc"
+	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
-	"ipmbd/ipmi/bridge"
 )
 
 // openStorage opens what the built-in BMC keeps.

@@ -10,12 +10,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bridge"
 	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bridge"
 )
 
 // Bus is what the service runs for a channel.

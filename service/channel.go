@@ -5,9 +5,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bridge"
 )
 
 // channel is a bus with its object on D-Bus. It is the part of a member.

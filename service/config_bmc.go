@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"ipmbd/bmc"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
 )
 
 // BMCConfig is the built-in BMC: who it is, and what it keeps and measures.

@@ -3,7 +3,7 @@ package service
 import (
 	"math"
 
-	"ipmbd/ipmi/bmc"
+	"ipmbd/bmc"
 )
 
 // fruKeys are the keys of one FRU inventory device.

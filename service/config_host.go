@@ -4,8 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"ipmbd/host"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/host"
 )
 
 // HostConfig is a system interface of a host.

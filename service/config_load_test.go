@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bmc"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
 	"ipmbd/units"
 )
 

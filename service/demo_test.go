@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 
+	"ipmbd/bmc"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
 )
 
 // startDemo runs the buses of the demonstration by name, until stop.

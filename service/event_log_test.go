@@ -10,8 +10,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"ipmbd/bmc"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
 )
 
 // hungLog is a system's log that says nothing.

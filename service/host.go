@@ -12,10 +12,10 @@ import (
 	"github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
 
+	"ipmbd/bridge"
 	"ipmbd/dbusapi"
+	"ipmbd/host"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bridge"
-	"ipmbd/ipmi/host"
 )
 
 // hostInterface is the system interface of a host. It is the part of a member.

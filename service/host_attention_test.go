@@ -8,10 +8,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bridge"
 	"ipmbd/dbusapi"
+	"ipmbd/host"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bridge"
-	"ipmbd/ipmi/host"
 )
 
 // lamp is a port that shows attention, and can do nothing else.

@@ -9,10 +9,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
-	"ipmbd/ipmi/bridge"
 )
 
 // line is a transport in the hands of a test.

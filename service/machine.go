@@ -7,10 +7,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bmc"
 	"ipmbd/dbusapi"
+	"ipmbd/host"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
-	"ipmbd/ipmi/host"
 )
 
 // machines are the machines behind the host interfaces, for the BMC. A request

@@ -17,11 +17,11 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bridge"
 )
 
 // managed is a service whose manager a test calls.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bridge"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bridge"
 )
 
 const (

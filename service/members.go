@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"ipmbd/ipmi/bridge"
+	"ipmbd/bridge"
 )
 
 // members are the buses and host interfaces that there are, in the order they came.

@@ -11,12 +11,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bridge"
 	"ipmbd/bus"
 	"ipmbd/dbusapi"
+	"ipmbd/host"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bridge"
-	"ipmbd/ipmi/host"
 )
 
 // openIPMIName is what Properties call the transport.

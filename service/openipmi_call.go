@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ipmbd/bus"
+	"ipmbd/host"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/host"
 )
 
 // openIPMILink is a driver as the link of its bus.

@@ -3,9 +3,9 @@ package service
 import (
 	"context"
 
+	"ipmbd/bridge"
+	"ipmbd/host"
 	"ipmbd/i2c"
-	"ipmbd/ipmi/bridge"
-	"ipmbd/ipmi/host"
 )
 
 // makeBus makes the bus on an OpenIPMI device. Messages are not bridged to it: the

@@ -23,10 +23,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ipmbd/dbusapi"
+	"ipmbd/host"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/host"
 )
 
 // driver is an OpenIPMI device in the hands of a test.

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 
+	"ipmbd/host"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
-	"ipmbd/ipmi/host"
 )
 
 // openIPMITransport is an OpenIPMI device as the engine that serves its requests

@@ -3,9 +3,9 @@ package service
 import (
 	"context"
 
+	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bridge"
 )
 
 // openRouter makes what requests and events find their way by, beside the mux.

@@ -33,12 +33,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"ipmbd/bmc"
+	"ipmbd/bridge"
 	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/frames"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
-	"ipmbd/ipmi/bridge"
 )
 
 // replyTime is how long the message bus may take to read the last replies.

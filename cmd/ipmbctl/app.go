@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ipmbd/bmc/record"
 	"ipmbd/dbusapi"
-	"ipmbd/ipmi/sel"
 )
 
 // version is set when the program is linked.
@@ -72,7 +72,7 @@ func (a *app) exitCode(command *cobra.Command, err error) int {
 		fmt.Fprintf(a.stderr, "See '%s --help'.\n", command.CommandPath())
 		return exitUsage
 	}
-	if errors.As(err, new(*sel.CodeError)) {
+	if errors.As(err, new(*record.CodeError)) {
 		return exitNotOKCC
 	}
 	return exitFailed

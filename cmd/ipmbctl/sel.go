@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ipmbd/bmc/record"
 	"ipmbd/dbusapi"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/sel"
 )
 
 // selFlags are the flags of the commands below sel.
@@ -119,7 +119,7 @@ func selWords(command *cobra.Command, args []string) error {
 
 // namedLog is the log of ipmbd or of a node.
 type namedLog struct {
-	*sel.Log
+	*record.Log
 	place selPlaceJSON
 	name  string // "ipmbd", "bus0 2Ch"
 }
@@ -141,7 +141,7 @@ func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do fun
 			return usage("--timeout and --tries are for a BUS; ipmbd's own log needs none")
 		}
 		return a.withClient(ctx, func(client *dbusapi.Client) error {
-			return do(ctx, &namedLog{Log: sel.New(client.SendStorage), name: "ipmbd"})
+			return do(ctx, &namedLog{Log: record.New(client.SendStorage), name: "ipmbd"})
 		})
 	}
 	var responder ipmi.Address
@@ -158,7 +158,7 @@ func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do fun
 		if responder == 0 {
 			responder = bus.RemoteAddress
 		}
-		log := sel.New(func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error) {
+		log := record.New(func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error) {
 			return client.Send(ctx, bus.Name, ipmb.Request{
 				Responder: responder, NetFn: ipmi.NetFnStorage, Command: cmd, Data: data, Policy: policy,
 			})
@@ -192,15 +192,15 @@ type selEntryJSON struct {
 	Records   []byteList `json:"records"`
 }
 
-func newSelEntryJSON(e sel.Entry) selEntryJSON {
+func newSelEntryJSON(e record.Entry) selEntryJSON {
 	entry := selEntryJSON{ID: e.ID, Type: uint8(e.Records[0].Type()), About: e.About, Text: e.Text, Panic: e.Panic}
-	if e.Time != sel.NoTime {
+	if e.Time != record.NoTime {
 		entry.Stamp = new(uint32(e.Time))
 	}
 	if at, ok := e.Time.UTC(); ok {
 		entry.Time = &at
 	}
-	if e.Sender != sel.NoSender {
+	if e.Sender != record.NoSender {
 		entry.Generator, entry.Sender = new(uint16(e.Sender)), e.Sender.String()
 	}
 	for _, r := range e.Records {
@@ -216,7 +216,7 @@ func (a *app) selList(ctx context.Context, log *namedLog) error {
 	if err != nil {
 		return err
 	}
-	entries := sel.Entries(records)
+	entries := record.Entries(records)
 	if a.json {
 		document := selListJSON{log.place, []selEntryJSON{}}
 		for _, e := range entries {
@@ -261,16 +261,16 @@ func (a *app) selInfo(ctx context.Context, log *namedLog) error {
 	if a.json {
 		document := selInfoJSON{selPlaceJSON: log.place, Version: info.VersionText(), Records: info.Records, Free: info.Free,
 			Overflow: info.Overflow, Operations: info.Operations.Names()}
-		if info.Added != sel.NoTime {
+		if info.Added != record.NoTime {
 			document.Added = new(uint32(info.Added))
 		}
-		if info.Erased != sel.NoTime {
+		if info.Erased != record.NoTime {
 			document.Erased = new(uint32(info.Erased))
 		}
 		return a.out.json(document)
 	}
 	free := fmt.Sprintf("%d bytes", info.Free)
-	if info.Free == sel.MaxFree {
+	if info.Free == record.MaxFree {
 		free += " or more"
 	}
 	overflow := cell{text: "no"}
@@ -315,7 +315,7 @@ func (a *app) selClear(ctx context.Context, log *namedLog) error {
 // logAdvice is what to do when a controller refuses something about its log;
 // node is where it is.
 func logAdvice(err error, node string) []string {
-	var refused *sel.CodeError
+	var refused *record.CodeError
 	if !errors.As(err, &refused) {
 		return nil
 	}

@@ -11,14 +11,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bmc/record"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/sel"
 )
 
 // logNode is a node whose log has fixed records.
 type logNode struct {
-	records []sel.Record
+	records []record.Record
 	next    uint16 // if not 0, what comes behind each record
 }
 
@@ -30,7 +30,7 @@ func newLogNode(lines ...string) *logNode {
 		if err != nil {
 			panic(err)
 		}
-		n.records = append(n.records, sel.Record(b))
+		n.records = append(n.records, record.Record(b))
 	}
 	return n
 }
@@ -41,16 +41,16 @@ func (n *logNode) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) { reply.Answer(
 func (n *logNode) answer(req *ipmi.Request) (ipmi.Response, error) {
 	switch req.Command {
 	case 0x40:
-		return ipmi.Response{Data: sel.Info{
-			Version: sel.Version, Records: uint16(len(n.records)), Free: sel.MaxFree, Added: 0x386D4380, Erased: sel.NoTime,
-			Operations: sel.Reserve | sel.Delete, Overflow: len(n.records) > 0,
+		return ipmi.Response{Data: record.Info{
+			Version: record.Version, Records: uint16(len(n.records)), Free: record.MaxFree, Added: 0x386D4380, Erased: record.NoTime,
+			Operations: record.Reserve | record.Delete, Overflow: len(n.records) > 0,
 		}.Append(nil)}, nil
 	case 0x42:
 		return ipmi.Response{Data: []byte{1, 0}}, nil
 	case 0x43:
 		id := binary.LittleEndian.Uint16(req.Data[2:])
-		i := slices.IndexFunc(n.records, func(r sel.Record) bool { return id == sel.First || r.ID() == id })
-		next := sel.Last
+		i := slices.IndexFunc(n.records, func(r record.Record) bool { return id == record.First || r.ID() == id })
+		next := record.Last
 		if n.next != 0 {
 			next = n.next
 		} else if i+1 < len(n.records) {

@@ -36,8 +36,8 @@ const (
 
 // rules has an entry for every package. Siblings never import each other, so
 // that each can be read, tested and replaced by itself; service alone knows
-// everything. The things that siblings share are in a package below them: ipmi, ipmi/sel
-// for event logs, and bus, by which dbusapi, frames and ipmi/bridge send, so that none
+// everything. The things that siblings share are in a package below them: ipmi, bmc/record
+// for event logs, and bus, by which dbusapi, frames and bridge send, so that none
 // of them reaches a bus through another. Only cmd/ipmbctl may import cobra: the daemon
 // must not carry it.
 var rules = map[string]rule{
@@ -47,17 +47,17 @@ var rules = map[string]rule{
 	"dbusapi":          {ours: []string{"ipmi", "ipmb", "bus", "internal/socket", "xml"}, others: []string{dbusModule, sysModule}},
 	"bus":              {ours: []string{"ipmi", "ipmb"}},
 	"frames":           {ours: []string{"ipmi", "ipmb", "bus", "internal/socket"}, others: []string{sysModule}},
-	"ipmi/sel":         {ours: []string{"ipmi"}},
-	"ipmi/bmc":         {ours: []string{"ipmi", "ipmi/sel"}, others: []string{boltModule}},
-	"ipmi/host":        {ours: []string{"ipmi", "internal/chardev", "internal/socket"}, others: []string{sysModule}},
-	"ipmi/bridge":      {ours: []string{"ipmi", "ipmb", "bus"}},
+	"bmc/record":       {ours: []string{"ipmi"}},
+	"bmc":              {ours: []string{"ipmi", "bmc/record"}, others: []string{boltModule}},
+	"host":             {ours: []string{"ipmi", "internal/chardev", "internal/socket"}, others: []string{sysModule}},
+	"bridge":           {ours: []string{"ipmi", "ipmb", "bus"}},
 	"xml":              {},
 	"units":            {},
 	"packaging":        {},
 	"internal/manual":  {},
-	"service":          {ours: []string{"ipmi", "i2c", "ipmb", "bus", "ipmi/bmc", "ipmi/bridge", "ipmi/host", "dbusapi", "frames", "internal/socket", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
+	"service":          {ours: []string{"ipmi", "i2c", "ipmb", "bus", "bmc", "bridge", "host", "dbusapi", "frames", "internal/socket", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
 	"cmd/ipmbd":        {ours: []string{"service"}, others: []string{zapModule, systemdModule}},
-	"cmd/ipmbctl":      {ours: []string{"dbusapi", "ipmb", "ipmi", "ipmi/sel"}, others: []string{cobraModule, dbusModule, sysModule}},
+	"cmd/ipmbctl":      {ours: []string{"dbusapi", "ipmb", "ipmi", "bmc/record"}, others: []string{cobraModule, dbusModule, sysModule}},
 	"internal/await":   {},
 	"internal/bustest": {others: []string{dbusModule}},
 	"internal/chardev": {others: []string{sysModule}},

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"ipmbd/bmc"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
 )
 
 // ipmbctl runs the command line tool and returns what it prints, of both kinds.

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ipmbd/dbusapi"
+	"ipmbd/host"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/host"
 )
 
 // kcsDevice is the channel of kcs-loop.

@@ -1,4 +1,4 @@
-// Package sel is the system event log of a management controller as others see
+// Package record is the system event log of a management controller as others see
 // it: its records and what they say, and how it is read and cleared with IPMI
 // commands. It keeps no log; package bmc does.
 //
@@ -9,4 +9,4 @@
 //
 // Sources: IPMI v2.0, sections 31, 32, 37, 41 and 42; for the panics of Linux,
 // send_panic_events of the kernel's drivers/char/ipmi/ipmi_msghandler.c.
-package sel
+package record

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
-	"ipmbd/ipmi/sel"
+	"ipmbd/bmc/record"
 )
 
 const (
@@ -53,7 +53,7 @@ func fromSeconds(s uint32) time.Time {
 	return time.Unix(int64(s), 0)
 }
 
-const noTime = uint32(sel.NoTime)
+const noTime = uint32(record.NoTime)
 
 // A state in the store: number u64, ID u16, times u32, clock in ns i64, offset
 // i16, flags u8, LSB first.

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/sel"
 )
 
 // repositoryCommands are those of the SDR repository (IPMI v2.0, section 33) and
@@ -77,12 +77,12 @@ func (r *repository) reserved(id uint16) bool {
 }
 
 // find is the record of an ID and the ID of the one after it.
-func (r *repository) find(id uint16) (record []byte, next uint16, ok bool) {
+func (r *repository) find(id uint16) (whole []byte, next uint16, ok bool) {
 	last := uint16(len(r.records))
 	switch {
-	case id == sel.First:
+	case id == record.First:
 		id = 1
-	case id == sel.Last:
+	case id == record.Last:
 		id = last
 	}
 	if id == 0 || id > last {
@@ -90,7 +90,7 @@ func (r *repository) find(id uint16) (record []byte, next uint16, ok bool) {
 	}
 	next = id + 1
 	if id == last {
-		next = sel.Last
+		next = record.Last
 	}
 	return r.records[id-1], next, true
 }
@@ -104,14 +104,14 @@ func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
 	if offset != 0 && !b.repository.reserved(binary.LittleEndian.Uint16(data)) {
 		return refuse(ipmi.CodeReservationCancelled)
 	}
-	record, next, ok := b.repository.find(binary.LittleEndian.Uint16(data[2:]))
+	whole, next, ok := b.repository.find(binary.LittleEndian.Uint16(data[2:]))
 	switch {
 	case !ok:
 		return refuse(ipmi.CodeNotPresent)
-	case offset >= len(record):
+	case offset >= len(whole):
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
-	part := record[offset:min(offset+count, len(record))]
+	part := whole[offset:min(offset+count, len(whole))]
 	if req.Requester != 0 && len(part) > maxIPMBRead {
 		return refuse(ipmi.CodeCannotReturnBytes)
 	}

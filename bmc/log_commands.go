@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"time"
 
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/sel"
 )
 
 // logCommands are those of the system event log (IPMI v2.0, section 31).
@@ -15,8 +15,8 @@ var logCommands = []command{
 	{ipmi.NetFnStorage, 0x41, 0, 0, atOnce(getLogAllocation)},
 	{ipmi.NetFnStorage, 0x42, 0, 0, atOnce(reserveLog)},
 	{ipmi.NetFnStorage, 0x43, 6, 6, atOnce(getLogEntry)},
-	{ipmi.NetFnStorage, 0x44, sel.RecordLength, sel.RecordLength, waits(addLogEntry)},
-	{ipmi.NetFnStorage, 0x45, 6, 6 + sel.RecordLength, waits(addPartOfLogEntry)},
+	{ipmi.NetFnStorage, 0x44, record.RecordLength, record.RecordLength, waits(addLogEntry)},
+	{ipmi.NetFnStorage, 0x45, 6, 6 + record.RecordLength, waits(addPartOfLogEntry)},
 	{ipmi.NetFnStorage, 0x46, 4, 4, waits(deleteLogEntry)},
 	{ipmi.NetFnStorage, 0x47, 6, 6, waits(clearLog)},
 	{ipmi.NetFnStorage, 0x48, 0, 0, atOnce(getLogTime)},
@@ -39,13 +39,13 @@ func getLogInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return answer(sel.Info{
-		Version:    sel.Version,
+	return answer(record.Info{
+		Version:    record.Version,
 		Records:    uint16(len(l.entries)),
-		Free:       uint16(min(l.free()*sel.RecordLength, sel.MaxFree)),
-		Added:      sel.Time(seconds(l.state.added)),
-		Erased:     sel.Time(seconds(l.state.erased)),
-		Operations: sel.TellAllocation | sel.Reserve | sel.AddParts | sel.Delete,
+		Free:       uint16(min(l.free()*record.RecordLength, record.MaxFree)),
+		Added:      record.Time(seconds(l.state.added)),
+		Erased:     record.Time(seconds(l.state.erased)),
+		Operations: record.TellAllocation | record.Reserve | record.AddParts | record.Delete,
 		Overflow:   l.state.overflow,
 	}.Append(nil)...)
 }
@@ -62,7 +62,7 @@ func getLogAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	defer l.mu.Unlock()
 	free := uint16(l.free())
 	data := binary.LittleEndian.AppendUint16(nil, uint16(l.limit()))
-	data = binary.LittleEndian.AppendUint16(data, sel.RecordLength)
+	data = binary.LittleEndian.AppendUint16(data, record.RecordLength)
 	data = binary.LittleEndian.AppendUint16(data, free)
 	data = binary.LittleEndian.AppendUint16(data, free)
 	return answer(append(data, 1)...)
@@ -93,28 +93,28 @@ func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	switch {
 	case !ok:
 		return refuse(ipmi.CodeNotPresent)
-	case offset >= sel.RecordLength:
+	case offset >= record.RecordLength:
 		return refuse(ipmi.CodeParameterOutOfRange)
-	case count == sel.Whole:
-		count = sel.RecordLength - offset
+	case count == record.Whole:
+		count = record.RecordLength - offset
 	}
-	end := min(offset+count, sel.RecordLength)
+	end := min(offset+count, record.RecordLength)
 	return answer(append(binary.LittleEndian.AppendUint16(nil, next), r[offset:end]...)...)
 }
 
 // addLogEntry takes a record; its ID and, where its type has one, its time are
 // the log's to give.
 func addLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
-	r := sel.Record(req.Data)
+	r := record.Record(req.Data)
 	stamp(&r, b.log.Now())
 	id, err := b.log.add(r)
 	return answerID(id, ipmi.CodeOf(err))
 }
 
 // stamp gives a record its time, where its type has one.
-func stamp(r *sel.Record, now time.Time) {
-	if r.Type() < sel.FirstUntimed {
-		binary.LittleEndian.PutUint32(r[sel.OffsetOfTime:], seconds(now))
+func stamp(r *record.Record, now time.Time) {
+	if r.Type() < record.FirstUntimed {
+		binary.LittleEndian.PutUint32(r[record.OffsetOfTime:], seconds(now))
 	}
 }
 

@@ -1,8 +1,8 @@
 package bmc
 
 import (
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/sel"
 )
 
 // codeWrongLength: a record of another length than its bytes (IPMI v2.0, section
@@ -15,7 +15,7 @@ type partialRecord struct {
 	reservation uint16
 	id          uint16
 	length      int
-	record      sel.Record
+	record      record.Record
 }
 
 // addPart takes a part of a record under a reservation: the first one with ID 0
@@ -36,7 +36,7 @@ func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (
 	case offset != p.length:
 		return 0, ipmi.CodeParameterOutOfRange
 	}
-	if end := p.length + len(data); end > sel.RecordLength || last && end != sel.RecordLength {
+	if end := p.length + len(data); end > record.RecordLength || last && end != record.RecordLength {
 		return 0, codeWrongLength
 	}
 	p.length += copy(p.record[p.length:], data)

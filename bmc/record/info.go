@@ -1,4 +1,4 @@
-package sel
+package record
 
 import (
 	"encoding/binary"

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"ipmbd/ipmi/sel"
+	"ipmbd/bmc/record"
 )
 
 // What the environment says to these tests.
@@ -214,7 +214,7 @@ const rounds = 1 << 16
 
 func (w *writer) add() {
 	for range rounds {
-		r := sel.Record{2: 0xE0}
+		r := record.Record{2: 0xE0}
 		number := rand.Uint32()
 		binary.LittleEndian.PutUint32(r[12:], number)
 		w.erasing.RLock()

@@ -1,12 +1,12 @@
-package sel_test
+package record_test
 
 import (
 	"context"
 	"testing"
 
+	"ipmbd/bmc"
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/bmc"
-	"ipmbd/ipmi/sel"
 )
 
 // The built-in BMC's log is one that can be read.
@@ -19,7 +19,7 @@ func TestOurOwnLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := sel.New(func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error) {
+	l := record.New(func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error) {
 		return ipmi.Do(ctx, b, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: cmd, Data: data})
 	})
 	records, err := l.Records(t.Context(), func(int) {})
@@ -29,7 +29,7 @@ func TestOurOwnLog(t *testing.T) {
 	if n, err := l.Clear(t.Context()); n != 40 || err != nil {
 		t.Error(n, err)
 	}
-	if info, err := l.Info(t.Context()); err != nil || info.Records != 0 || info.VersionText() != "1.5" || info.Erased == sel.NoTime {
+	if info, err := l.Info(t.Context()); err != nil || info.Records != 0 || info.VersionText() != "1.5" || info.Erased == record.NoTime {
 		t.Errorf("%+v, %v", info, err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/sel"
 )
 
 // restart is the bench with its folder after a restart of the daemon.
@@ -155,12 +155,12 @@ func TestLogCommands(t *testing.T) {
 
 func TestIDsOfRecordsComeAgain(t *testing.T) {
 	l := new(Log)
-	first, err := l.add(sel.Record{})
+	first, err := l.add(record.Record{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.state.lastID = sel.Last - 1
-	if next, err := l.add(sel.Record{}); err != nil || next != first+1 {
+	l.state.lastID = record.Last - 1
+	if next, err := l.add(record.Record{}); err != nil || next != first+1 {
 		t.Errorf("%d, %v", next, err)
 	}
 }
@@ -177,7 +177,7 @@ func TestLogOnBrokenStore(t *testing.T) {
 	if code := l.clear(reserved); code != ipmi.CodeUnspecified {
 		t.Error(code)
 	}
-	if _, _, ok := l.find(sel.First); ok {
+	if _, _, ok := l.find(record.First); ok {
 		t.Error("a record that was not kept")
 	}
 }
@@ -227,9 +227,9 @@ func FuzzLog(f *testing.F) {
 				}
 			}
 			count := 0
-			for id := uint16(sel.First); ; count++ {
+			for id := uint16(record.First); ; count++ {
 				r, next, ok := b.log.find(id)
-				if !ok || next == sel.Last {
+				if !ok || next == record.Last {
 					break
 				}
 				if bytes.Equal(r[:2], []byte{byte(next), byte(next >> 8)}) || count > 3 {

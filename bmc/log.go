@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/sel"
 )
 
 const (
@@ -41,7 +41,7 @@ type Log struct {
 // entry is a record with its number: numbers only grow.
 type entry struct {
 	number uint64
-	record sel.Record
+	record record.Record
 }
 
 // LogConfig says what a log is like.
@@ -62,13 +62,13 @@ func (c LogConfig) Validate() error {
 func OpenLog(c LogConfig, store *Store) *Log {
 	l := &Log{capacity: c.Capacity, store: store}
 	for _, v := range store.values(logBucket) {
-		if len(v.key) == numberLength && len(v.data) == sel.RecordLength {
-			l.insert(entry{binary.BigEndian.Uint64(v.key), sel.Record(v.data)})
+		if len(v.key) == numberLength && len(v.data) == record.RecordLength {
+			l.insert(entry{binary.BigEndian.Uint64(v.key), record.Record(v.data)})
 		}
 	}
 	l.state = l.loadState()
 	if store != nil {
-		l.holder.id = rand.N[uint16](sel.Last) // who had one before the restart has none now
+		l.holder.id = rand.N[uint16](record.Last) // who had one before the restart has none now
 	}
 	return l
 }
@@ -83,7 +83,7 @@ func (l *Log) limit() int {
 // Add adds an event and returns when it is kept; ErrNoSpace when the log is
 // full.
 func (l *Log) Add(_ context.Context, e ipmi.Event) error {
-	_, err := l.add(sel.Record(e.Record(0, l.Now())))
+	_, err := l.add(record.Record(e.Record(0, l.Now())))
 	return err
 }
 
@@ -95,7 +95,7 @@ func (l *Log) Now() time.Time {
 }
 
 // add gives a record its ID and adds it.
-func (l *Log) add(r sel.Record) (id uint16, err error) {
+func (l *Log) add(r record.Record) (id uint16, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.addLocked(r, 0)
@@ -104,7 +104,7 @@ func (l *Log) add(r sel.Record) (id uint16, err error) {
 // addLocked adds a record with an ID that it has been given, if it is not 0. It
 // lets go of the lock while it writes: the order of the records is
 // that of their numbers, whoever comes back first.
-func (l *Log) addLocked(r sel.Record, id uint16) (uint16, error) {
+func (l *Log) addLocked(r record.Record, id uint16) (uint16, error) {
 	if len(l.entries)+l.pending >= l.limit() {
 		l.overflow()
 		return 0, ipmi.ErrNoSpace
@@ -157,7 +157,7 @@ func (l *Log) nextID() uint16 {
 	for {
 		l.state.lastID++
 		_, taken := l.numbers[l.state.lastID]
-		if !taken && l.state.lastID != sel.First && l.state.lastID != sel.Last {
+		if !taken && l.state.lastID != record.First && l.state.lastID != record.Last {
 			return l.state.lastID
 		}
 	}
@@ -190,9 +190,9 @@ func (l *Log) place(id uint16) (int, bool) {
 	switch {
 	case len(l.entries) == 0:
 		return 0, false
-	case id == sel.First:
+	case id == record.First:
 		return 0, true
-	case id == sel.Last:
+	case id == record.Last:
 		return len(l.entries) - 1, true
 	}
 	number, ok := l.numbers[id]
@@ -203,14 +203,14 @@ func (l *Log) place(id uint16) (int, bool) {
 }
 
 // find is the record of an ID and the ID of the one after it.
-func (l *Log) find(id uint16) (r sel.Record, next uint16, ok bool) {
+func (l *Log) find(id uint16) (r record.Record, next uint16, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i, ok := l.place(id)
 	if !ok {
-		return sel.Record{}, 0, false
+		return record.Record{}, 0, false
 	}
-	next = sel.Last
+	next = record.Last
 	if i+1 < len(l.entries) {
 		next = l.entries[i+1].record.ID()
 	}

@@ -1,4 +1,4 @@
-package sel
+package record
 
 // genericEvents are the events of each generic event type, by their offsets (IPMI
 // v2.0, table 42-2).

@@ -15,8 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
-	"ipmbd/ipmi/sel"
 )
 
 // open opens a store; told is what it reported.
@@ -132,7 +132,7 @@ func newSample(t *testing.T) sample {
 		var changes []change
 		for i := range 200 {
 			number := binary.BigEndian.AppendUint64(nil, uint64(200*batch+i))
-			changes = append(changes, put(logBucket, number, bytes.Repeat([]byte{byte(i)}, sel.RecordLength)))
+			changes = append(changes, put(logBucket, number, bytes.Repeat([]byte{byte(i)}, record.RecordLength)))
 		}
 		changes = append(changes, put(fruBucket, []byte{0}, bytes.Repeat([]byte{byte(batch)}, 9000)),
 			put(settingsBucket, []byte("log"), []byte{byte(batch)}), remove(logBucket, []byte{7: 3}))
@@ -385,7 +385,7 @@ func FuzzCheckPages(f *testing.F) {
 		f.Fatal(err)
 	}
 	for i := range 300 {
-		s.begin(put(logBucket, binary.BigEndian.AppendUint64(nil, uint64(i)), make([]byte, sel.RecordLength)))
+		s.begin(put(logBucket, binary.BigEndian.AppendUint64(nil, uint64(i)), make([]byte, record.RecordLength)))
 	}
 	if err := errors.Join(s.write(), s.Close()); err != nil {
 		f.Fatal(err)
