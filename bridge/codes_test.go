@@ -43,7 +43,7 @@ func TestEveryErrorOfABusHasItsCode(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
-	parsed, err := parser.ParseFile(token.NewFileSet(), "../../ipmb/errors.go", nil, parser.SkipObjectResolution)
+	parsed, err := parser.ParseFile(token.NewFileSet(), "../ipmb/errors.go", nil, parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}
