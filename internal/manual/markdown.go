@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Markdown appends a text in Markdown: paragraphs, numbered ones too, code in
-// fences, and tables, which become lists.
+// Markdown appends a text in Markdown: paragraphs, numbered ones too, code in fences,
+// lists, and tables, which become lists.
 func (p *Page) Markdown(text string) {
 	var paragraph []string
 	end := func() {
@@ -33,6 +33,14 @@ func (p *Page) Markdown(text string) {
 				i++
 			}
 			p.table(lines[first : i+1])
+		case strings.HasPrefix(line, "- "):
+			end()
+			item := line[len("- "):]
+			for i+1 < len(lines) && strings.HasPrefix(lines[i+1], "  ") {
+				i++
+				item += "\n" + strings.TrimSpace(lines[i])
+			}
+			p.listed(item)
 		case line == "":
 			end()
 		default:
@@ -43,6 +51,16 @@ func (p *Page) Markdown(text string) {
 		}
 	}
 	end()
+}
+
+// listed is an entry of a list. Code at its beginning, up to a colon, is what the entry is
+// about: "`tries`: how often a request is sent".
+func (p *Page) listed(item string) {
+	tag, text, ok := strings.Cut(item, ": ")
+	if !ok || !strings.HasPrefix(item, "`") {
+		tag, text = "*", item
+	}
+	p.Item(strings.ReplaceAll(tag, "`", ""), text)
 }
 
 // table is a list of the rows of a table, below what they are: the name of the

@@ -14,6 +14,7 @@ func TestMarkdown(t *testing.T) {
 		{"numbers", "1. one\n2. two\nand on", ".PP\n1. one\n.PP\n2. two\nand on\n"},
 		{"code in a fence", "see\n```json\n.a\n\n'b' \\c\n```\nend", ".PP\nsee\n.PP\n.RS 4\n.nf\n\\&.a\n\\&\n\\(aqb\\(aq \\ec\n.fi\n.RE\n.PP\nend\n"},
 		{"a table", "| key | default | |\n|---|---|---|\n| `a` | 1 | text |\n| `b` | | |", ".PP\n\\fBkey\\fR\n.TP\n\\fBa\\fR\ntext (default: 1)\n.TP\n\\fBb\\fR\n\\&\n"},
+		{"a list", "see:\n\n- `a-b`: one\n  two\n- plain: text\n\nend", ".PP\nsee:\n.TP\n\\fBa\\-b\\fR\none\ntwo\n.TP\n\\fB*\\fR\nplain: text\n.PP\nend\n"},
 		{"a line like a macro", ".SH none", ".PP\n\\&.SH none\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
