@@ -102,7 +102,7 @@ help:
 	@echo 'make soak       1,000 kills of a BMC that writes its log; 10,000 bursts in order; 20,000 requests on lossy wires;'
 	@echo '                SOAKTIME=10m of everything breaking at once'
 	@echo 'make test-systemd tests under a real systemd with a real system bus; needs root'
-	@echo 'make lint       gofmt, go vet, staticcheck and the import rule'
+	@echo 'make lint       gofmt, go vet, staticcheck and the rules of internal/imports'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=5s'
 	@echo 'make bench      speed and order beside bare D-Bus services in Go and C, and of virtual machines beside ipmi_sim; ten minutes'
 	@echo 'make build      bin/ipmbd and bin/ipmbctl'

@@ -99,7 +99,7 @@ func TestClientTellsFailuresApart(t *testing.T) {
 		}
 	}
 	cancel()
-	if err := await(t, "the end", slow); err != context.Canceled {
+	if err := awaited(t, "the end", slow); err != context.Canceled {
 		t.Error(err)
 	}
 	c.mu.Lock()
@@ -135,7 +135,7 @@ func TestClientIsNotHeldByItsContext(t *testing.T) {
 	}()
 	eventually(t, "the request to be sent", func() bool { return bus.InProgress() == 1 })
 	cancel()
-	if err := await(t, "the end", ended); err != context.Canceled {
+	if err := awaited(t, "the end", ended); err != context.Canceled {
 		t.Error(err)
 	}
 	if got, err := c.Do(t.Context(), 0, request(echoes, 0, 1)); err != nil || got.Data[0] != 1 {
@@ -155,7 +155,7 @@ func TestClientOutlivesTheDaemon(t *testing.T) {
 	}()
 	eventually(t, "the request to be sent", func() bool { return bus.InProgress() == 1 })
 	r.stop()
-	if err := await(t, "the end", ended); err != ErrHungUp {
+	if err := awaited(t, "the end", ended); err != ErrHungUp {
 		t.Error(err)
 	}
 	if _, err := c.Do(t.Context(), 0, request(echoes, 0)); err == nil || status(err) >= 0 {

@@ -108,7 +108,7 @@ func TestReplacedClientIsHungUpOn(t *testing.T) {
 	if got := c.receive(t); got != nil {
 		t.Errorf("got % X", got)
 	}
-	if h := await(t, "the report", r.hungUp); h.why != ErrReplaced {
+	if h := awaited(t, "the report", r.hungUp); h.why != ErrReplaced {
 		t.Errorf("hung up on %+v", h)
 	}
 	if got := r.Statistics()["frame-clients-replaced"]; got != 1 || bus.InProgress() != 0 {

@@ -17,6 +17,7 @@ import (
 
 	"ipmbd/bus"
 	"ipmbd/i2c"
+	"ipmbd/internal/await"
 	"ipmbd/internal/socket"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -253,17 +254,11 @@ func numbered(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n
 // eventually waits for something to become true.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	end := time.Now().Add(patience)
-	for !happened() {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	await.Until(t, patience, what, happened)
 }
 
-// await is the next value of a channel.
-func await[T any](t testing.TB, what string, from <-chan T) T {
+// awaited is the next value of a channel.
+func awaited[T any](t testing.TB, what string, from <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-from:

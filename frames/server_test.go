@@ -217,7 +217,7 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 			}
 		}
 	}
-	h := await(t, "a client to be cut off", r.hungUp)
+	h := awaited(t, "a client to be cut off", r.hungUp)
 	if h.why != ErrUnread || h.who != (Peer{PID: int32(os.Getpid()), UID: uint32(os.Getuid())}) {
 		t.Errorf("hung up on %+v", h)
 	}
@@ -343,7 +343,7 @@ func TestClientsAreLimited(t *testing.T) {
 			if got := r.connect(t).receive(t); got != nil {
 				t.Errorf("got % X", got)
 			}
-			if h := await(t, "the refusal", r.hungUp); h.why != ErrTooMany || h.who.PID != int32(os.Getpid()) {
+			if h := awaited(t, "the refusal", r.hungUp); h.why != ErrTooMany || h.who.PID != int32(os.Getpid()) {
 				t.Errorf("hung up on %+v", h)
 			}
 			if got := r.Statistics()["frame-clients-refused"]; got != 1 {
@@ -395,7 +395,7 @@ func TestDrain(t *testing.T) {
 	default:
 	}
 	cancel()
-	await(t, "the end of the drain", drained)
+	awaited(t, "the end of the drain", drained)
 	r.stop()
 	for _, client := range []raw{c, deaf} {
 		if got := client.receive(t); got != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -18,11 +19,11 @@ const (
 	module = "ipmbd/"
 )
 
-// rule is what the packages of one folder may import beside the standard
-// library.
+// rule says what the package of one folder may import beside the standard library.
 type rule struct {
 	ours   []string // of this module
 	others []string // of other modules, by prefix
+	why    string
 }
 
 const (
@@ -34,43 +35,87 @@ const (
 	boltModule    = "go.etcd.io/bbolt"
 )
 
-// rules has an entry for every package. Siblings never import each other, so
-// that each can be read, tested and replaced by itself; service alone knows
-// everything. The things that siblings share are in a package below them: ipmi, bmc/record
-// for event logs, and bus, by which dbusapi, frames and bridge send, so that none
-// of them reaches a bus through another. Only cmd/ipmbctl may import cobra: the daemon
-// must not carry it.
+// rules has a row for every package outside of test. Siblings never import each other, so
+// that each can be read, tested and replaced by itself. What siblings share is in a package
+// below them.
 var rules = map[string]rule{
-	"ipmi":              {},
-	"i2c":               {ours: []string{"internal/chardev", "internal/socket", "internal/counters"}, others: []string{sysModule}},
-	"ipmb":              {ours: []string{"ipmi", "i2c", "internal/counters"}},
-	"dbusapi":           {ours: []string{"ipmi", "ipmb", "bus", "internal/socket", "xml", "internal/counters"}, others: []string{dbusModule, sysModule}},
-	"bus":               {ours: []string{"ipmi", "ipmb", "internal/counters"}},
-	"frames":            {ours: []string{"ipmi", "ipmb", "bus", "internal/socket", "internal/counters"}, others: []string{sysModule}},
-	"bmc/record":        {ours: []string{"ipmi"}},
-	"bmc":               {ours: []string{"ipmi", "bmc/record"}, others: []string{boltModule}},
-	"host":              {ours: []string{"ipmi", "internal/chardev", "internal/socket", "internal/counters"}, others: []string{sysModule}},
-	"bridge":            {ours: []string{"ipmi", "ipmb", "bus", "internal/counters"}},
-	"xml":               {},
-	"units":             {},
-	"packaging":         {},
-	"internal/manual":   {},
-	"service":           {ours: []string{"ipmi", "i2c", "ipmb", "bus", "bmc", "bridge", "host", "dbusapi", "frames", "internal/socket", "xml", "units"}, others: []string{dbusModule, systemdModule, zapModule, sysModule}},
-	"cmd/ipmbd":         {ours: []string{"service"}, others: []string{zapModule, systemdModule}},
-	"cmd/ipmbctl":       {ours: []string{"dbusapi", "ipmb", "ipmi", "bmc/record"}, others: []string{cobraModule, dbusModule, sysModule}},
-	"internal/await":    {},
-	"internal/bustest":  {others: []string{dbusModule}},
-	"internal/counters": {}, // one mechanism for the statistics of all
-	"internal/chardev":  {others: []string{sysModule}},
-	"internal/imports":  {},
-	"internal/socket":   {others: []string{sysModule}},
+	"ipmi": {why: "the message model is for everybody, so it needs nobody"},
+	"i2c": {
+		ours:   []string{"internal/chardev", "internal/socket", "internal/counters"},
+		others: []string{sysModule},
+		why:    "a transport moves bytes and knows nothing of IPMI",
+	},
+	"ipmb": {
+		ours: []string{"ipmi", "i2c", "internal/counters"},
+		why:  "the engine speaks IPMI on any transport, and of i2c it knows the contract only",
+	},
+	"bus": {
+		ours: []string{"ipmi", "ipmb", "internal/counters"},
+		why:  "dbusapi, frames and bridge send by it, so that none of them reaches a bus through another",
+	},
+	"dbusapi": {
+		ours:   []string{"ipmi", "ipmb", "bus", "internal/socket", "xml", "internal/counters"},
+		others: []string{dbusModule, sysModule},
+		why:    "the D-Bus side serves buses, whatever carries them",
+	},
+	"frames": {
+		ours:   []string{"ipmi", "ipmb", "bus", "internal/socket", "internal/counters"},
+		others: []string{sysModule},
+		why:    "the frame socket works without D-Bus",
+	},
+	"bridge": {
+		ours: []string{"ipmi", "ipmb", "bus", "internal/counters"},
+		why:  "it moves messages between channels, and needs no system call for that",
+	},
+	"host": {
+		ours:   []string{"ipmi", "internal/chardev", "internal/socket", "internal/counters"},
+		others: []string{sysModule},
+		why:    "a host interface gives requests to any handler and knows no bus",
+	},
+	"bmc/record": {
+		ours: []string{"ipmi"},
+		why:  "ipmbctl reads records, too, and must not carry a BMC",
+	},
+	"bmc": {
+		ours:   []string{"ipmi", "bmc/record"},
+		others: []string{boltModule},
+		why:    "the BMC is a handler of requests like any other",
+	},
+	"service": {
+		ours: []string{
+			"ipmi", "i2c", "ipmb", "bus", "bmc", "bridge", "host", "dbusapi", "frames",
+			"internal/socket", "xml", "units",
+		},
+		others: []string{dbusModule, systemdModule, zapModule, sysModule},
+		why:    "it builds everything, so it alone knows everything",
+	},
+	"cmd/ipmbd": {
+		ours:   []string{"service"},
+		others: []string{zapModule, systemdModule},
+		why:    "flags, and a call into service; it must not carry cobra",
+	},
+	"cmd/ipmbctl": {
+		ours:   []string{"dbusapi", "ipmb", "ipmi", "bmc/record"},
+		others: []string{cobraModule, dbusModule, sysModule},
+		why:    "a client of the daemon, which must not carry it",
+	},
+	"xml":               {why: "documents, and no code that could need anything"},
+	"units":             {why: "files to install, and no code that could need anything"},
+	"packaging":         {why: "files to install, and no code that could need anything"},
+	"internal/await":    {why: "tests of every package use it"},
+	"internal/bustest":  {others: []string{dbusModule}, why: "tests of every package use it"},
+	"internal/counters": {why: "the statistics of every package are made with it"},
+	"internal/chardev":  {others: []string{sysModule}, why: "i2c and host share it, who know of different devices"},
+	"internal/imports":  {why: "it reads the sources, and needs none of them"},
+	"internal/manual":   {why: "it makes pages of text from text"},
+	"internal/socket":   {others: []string{sysModule}, why: "i2c, host, frames and dbusapi share it, who know of different peers"},
 }
 
-// helperRule is for packages below test: tools for tests, which may use all but
-// the service.
+// helperRule is for packages below test.
 var helperRule = rule{
 	ours:   []string{"ipmi", "i2c", "ipmb", "bus", "dbusapi", "frames", "xml", "units", "internal/bustest", "test/hostd"},
 	others: []string{dbusModule, sysModule},
+	why:    "tools for tests may use all but the service, which they start as a program",
 }
 
 // contract is what of i2c the engine knows: what every transport has.
@@ -79,35 +124,55 @@ var contract = []string{
 	"ErrNotAcknowledged", "ErrArbitrationLost", "ErrStuck", "ErrTooLong", "ErrClosed",
 }
 
-// source is a file that is no test.
+// source is a file of the module, whatever its build constraints.
 type source struct {
 	folder string // in the module, "ipmi"
 	name   string
+	isTest bool // the file is of a test, or its package is a tool for tests
 	syntax *ast.File
 }
 
-// sources are all of the module's files that are no tests, whatever their
-// build constraints.
-func sources(t *testing.T) []source {
-	t.Helper()
-	var found []source
-	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+// testTools are the packages that only tests import, beside all below test.
+var testTools = []string{"internal/await", "internal/bustest", "internal/imports"}
+
+var positions = token.NewFileSet()
+
+var files = sync.OnceValues(func() (found []source, err error) {
+	err = filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case entry.IsDir() && name != root && ignored(entry.Name()):
 			return filepath.SkipDir
-		case entry.IsDir(), !strings.HasSuffix(name, ".go"), strings.HasSuffix(name, "_test.go"):
+		case entry.IsDir(), !strings.HasSuffix(name, ".go"):
 			return nil
 		}
-		syntax, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		syntax, err := parser.ParseFile(positions, name, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
 		folder, err := filepath.Rel(root, filepath.Dir(name))
-		found = append(found, source{filepath.ToSlash(folder), name, syntax})
+		folder = filepath.ToSlash(folder)
+		isTest := strings.HasSuffix(name, "_test.go") || strings.HasPrefix(folder, "test/") || slices.Contains(testTools, folder)
+		found = append(found, source{folder, name, isTest, syntax})
 		return err
 	})
+	return found, err
+})
+
+// sources returns the module's files that are no tests. Of packages that are tools for tests
+// it returns the files that are none.
+func sources(t *testing.T) []source {
+	t.Helper()
+	return slices.DeleteFunc(slices.Clone(allSources(t)), func(s source) bool {
+		return strings.HasSuffix(s.name, "_test.go")
+	})
+}
+
+// allSources returns the files of sources, and those of tests.
+func allSources(t *testing.T) []source {
+	t.Helper()
+	found, err := files()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +201,9 @@ func (s source) imports() []string {
 }
 
 func TestWhoMayImportWhom(t *testing.T) {
+	exists := make(map[string]bool)
 	for _, s := range sources(t) {
+		exists[s.folder] = true
 		r, known := rules[s.folder]
 		if strings.HasPrefix(s.folder, "test/") {
 			r, known = helperRule, true
@@ -147,7 +214,17 @@ func TestWhoMayImportWhom(t *testing.T) {
 		}
 		for _, p := range s.imports() {
 			if !r.allows(p) {
-				t.Errorf("%s: package %s may not import %s", s.name, s.folder, p)
+				t.Errorf("%s: package %s may not import %s: %s", s.name, s.folder, p, r.why)
+			}
+		}
+	}
+	for folder, r := range rules {
+		if r.why == "" {
+			t.Errorf("the rule for package %s has no reason", folder)
+		}
+		for _, name := range append([]string{folder}, r.ours...) {
+			if !exists[name] {
+				t.Errorf("the rule for package %s names %s, which does not exist", folder, name)
 			}
 		}
 	}
@@ -193,7 +270,7 @@ func TestEngineKnowsOnlyTheContractOfTransports(t *testing.T) {
 				return true
 			}
 			if x, ok := selector.X.(*ast.Ident); ok && x.Name == "i2c" && !slices.Contains(contract, selector.Sel.Name) {
-				t.Errorf("%s: i2c.%s is not of the contract", s.name, selector.Sel.Name)
+				t.Errorf("%s: i2c.%s is not in the contract", s.name, selector.Sel.Name)
 			}
 			return true
 		})
