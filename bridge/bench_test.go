@@ -5,7 +5,7 @@ import (
 	"sync"
 	"testing"
 
-	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -18,7 +18,7 @@ func BenchmarkTracked(b *testing.B) {
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	defer stop()
-	wire := i2c.NewBus()
+	wire := sim.NewBus()
 	if err := wire.Respond(uint8(me), func(frame []byte, reply func([]byte)) {
 		f, err := ipmb.Decode(frame)
 		if err == nil {

@@ -12,6 +12,7 @@ import (
 
 	"ipmbd/bus"
 	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -48,7 +49,7 @@ type world struct {
 // segment is a bus with an engine of ours on it.
 type segment struct {
 	*Interface
-	wire    *i2c.Bus
+	wire    *sim.Bus
 	engine  *ipmb.Engine
 	station i2c.Transport // at the address node
 
@@ -93,7 +94,7 @@ func story(t *testing.T, name string, tell func(t *testing.T, w *world)) {
 }
 
 func (w *world) segment(name string, channel ipmi.Channel, bridged bool) *segment {
-	s := &segment{wire: i2c.NewBus()}
+	s := &segment{wire: sim.NewBus()}
 	s.Interface = w.bridge.NewInterface(InterfaceConfig{
 		Name: name, Channel: channel, Medium: MediumIPMB, Protocol: ProtocolIPMB, Bridged: bridged,
 	})

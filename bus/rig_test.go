@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -24,7 +25,7 @@ const (
 // world is a bus with an engine and responders, which runs when it is told to.
 type world struct {
 	*Bus
-	wire   *i2c.Bus
+	wire   *sim.Bus
 	engine *ipmb.Engine
 
 	mu   sync.Mutex
@@ -33,7 +34,7 @@ type world struct {
 
 func newWorld(t testing.TB, config Config) *world {
 	t.Helper()
-	w := &world{wire: i2c.NewBus()}
+	w := &world{wire: sim.NewBus()}
 	w.engine = ipmb.New(ipmb.Config{Address: own, Policy: ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout}})
 	config.RemoteAddress = remote
 	w.Bus = New(config, Engine(w.engine))

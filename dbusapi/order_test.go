@@ -15,6 +15,7 @@ import (
 
 	"ipmbd/bus"
 	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
 )
 
@@ -29,7 +30,7 @@ type engineBus struct {
 
 func newEngineBus(t testing.TB, respond func(request ipmb.Frame, reply func([]byte))) *engineBus {
 	t.Helper()
-	wire := i2c.NewBus()
+	wire := sim.NewBus()
 	err := wire.Respond(0x2C, func(frame []byte, reply func([]byte)) {
 		if f, err := ipmb.Decode(frame); err == nil && f.Destination == 0x2C && !f.NetFn.IsResponse() {
 			respond(f, reply)

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ipmbd/bus"
-	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/internal/await"
 	"ipmbd/internal/socket"
 	"ipmbd/ipmb"
@@ -42,7 +42,7 @@ const (
 // testBus is a bus in the process, and an engine.
 type testBus struct {
 	*bus.Bus
-	wire   *i2c.Bus
+	wire   *sim.Bus
 	engine *ipmb.Engine
 }
 
@@ -139,7 +139,7 @@ func (r *rig) addLimitedBus(t testing.TB, index uint8, limit int) *testBus {
 func newTestBus(t testing.TB, limit int) *testBus {
 	t.Helper()
 	engine := ipmb.New(ipmb.Config{Address: own, Policy: ipmb.Policy{Tries: 1, Timeout: time.Second}})
-	bus := &testBus{bus.New(bus.Config{MaxCalls: limit}, bus.Engine(engine)), i2c.NewBus(), engine}
+	bus := &testBus{bus.New(bus.Config{MaxCalls: limit}, bus.Engine(engine)), sim.NewBus(), engine}
 	bus.Begin()
 	for address, respond := range map[ipmi.Address]func(request ipmb.Frame, reply func(ipmb.Frame)){
 		echoes: echo,

@@ -2,6 +2,7 @@ package i2c
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -33,7 +34,8 @@ func TestDetectDriver(t *testing.T) {
 }
 
 func TestDetectOtherThanDevices(t *testing.T) {
-	listener, err := ListenSeqpacket(filepath.Join(t.TempDir(), "socket"))
+	socket := filepath.Join(t.TempDir(), "socket")
+	listener, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: socket, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +44,8 @@ func TestDetectOtherThanDevices(t *testing.T) {
 	attribute := m.path(Binding{4, SlaveMqueue, 0x20}.Node())
 	m.file(attribute)
 	for path, want := range map[string]string{
-		listener.path: Seqpacket,
-		attribute:     SlaveMqueue,
+		socket:    Seqpacket,
+		attribute: SlaveMqueue,
 	} {
 		if got, err := m.detect(path); got != want || err != nil {
 			t.Errorf("%s: got %q, %v, want %q", path, got, err, want)

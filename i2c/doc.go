@@ -36,8 +36,7 @@
 //     ErrStuck. Many other adapters return ENXIO or EREMOTEIO for both: a NACK of
 //     theirs is ErrNotAcknowledged, and proves nothing.
 //   - ipmb-device with the switch IgnoreNACK reports no NACK at all.
-//   - A socket knows no NACK. A Bus, and the faults of an Injector, have that of
-//     the address byte only.
+//   - A socket knows no NACK. The simulated bus of i2c/sim has that of the address byte only.
 //
 // # The kernel's devices
 //

@@ -77,7 +77,7 @@ func (d *ipmbDev) frame(packet []byte) (int, error) {
 
 // WriteFrame implements Transport.
 func (d *ipmbDev) WriteFrame(frame []byte) error {
-	if err := checkLength(frame, ipmbDevMaxFrame); err != nil {
+	if err := d.Limits().Check(frame); err != nil {
 		return err
 	}
 	d.packet = append(append(d.packet[:0], byte(len(frame))), frame...)

@@ -96,7 +96,7 @@ func zero(b []byte) bool {
 
 // WriteFrame implements Transport.
 func (d *ipmbDevice) WriteFrame(frame []byte) error {
-	if err := checkLength(frame, ipmbDeviceMaxFrame); err != nil {
+	if err := d.Limits().Check(frame); err != nil {
 		return err
 	}
 	if len(frame) < ipmbDeviceMinFrame || frame[0]+frame[1]+frame[2] != 0 {

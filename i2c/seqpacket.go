@@ -12,9 +12,9 @@ import (
 	"ipmbd/internal/socket"
 )
 
-// seqpacketMaxFrame is what fits ipmbbridge's frame buffer, its length byte
-// taken off, so that whatever it could have sent passes.
-const seqpacketMaxFrame = 264
+// SeqpacketMaxFrame is the longest frame on a seqpacket bus, in bytes: what fits ipmbbridge's
+// frame buffer without its length byte, so that every frame of ipmbbridge's passes.
+const SeqpacketMaxFrame = 264
 
 const (
 	// longWrite is how long a write to a socket does not take, unless something in the
@@ -28,9 +28,6 @@ const (
 	// them any more: it could do nothing about one that does.
 	enoughQuick = 16
 )
-
-// seqpacketNetwork is what package net calls SOCK_SEQPACKET.
-const seqpacketNetwork = "unixpacket"
 
 // seqpacket is a bus behind a SOCK_SEQPACKET socket. One packet is one frame,
 // its destination address first, without a length byte.
@@ -58,18 +55,16 @@ type seqpacket struct {
 // OpenSeqpacket connects to the SOCK_SEQPACKET socket at path, or at the
 // abstract address that follows an @. The errors are OpErrors.
 func OpenSeqpacket(path string) (Transport, error) {
-	conn, err := net.DialUnix(seqpacketNetwork, nil, seqpacketAddr(path))
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
 		return nil, &OpError{Op: "open", Device: path, Err: cause(err)}
 	}
-	return newSeqpacket(path, conn)
+	return NewSeqpacket(path, conn)
 }
 
-func seqpacketAddr(path string) *net.UnixAddr {
-	return &net.UnixAddr{Name: path, Net: seqpacketNetwork}
-}
-
-func newSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
+// NewSeqpacket makes a transport of a SOCK_SEQPACKET connection, which belongs to it from now
+// on. Errors name the path. The errors are OpErrors.
+func NewSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
 	own, err := socket.NewConn(conn)
 	if err != nil {
 		return nil, &OpError{Op: "open", Device: path, Err: cause(err)}
@@ -130,7 +125,7 @@ func (s *seqpacket) frameOf(fd int, packet []byte) (int, error) {
 	case len(packet) == 0:
 		s.empty.Add(1)
 		return 0, errDropped
-	case len(packet) > seqpacketMaxFrame:
+	case len(packet) > SeqpacketMaxFrame:
 		s.oversized.Add(1)
 		return 0, errDropped
 	}
@@ -150,7 +145,7 @@ func peerGone(fd int) bool {
 
 // WriteFrame implements Transport. A peer that has gone is ErrClosed.
 func (s *seqpacket) WriteFrame(frame []byte) error {
-	if err := checkLength(frame, seqpacketMaxFrame); err != nil {
+	if err := s.Limits().Check(frame); err != nil {
 		return err
 	}
 	s.frame = frame
@@ -163,7 +158,7 @@ func (s *seqpacket) WriteFrame(frame []byte) error {
 
 // TryWriteFrame implements DirectWriter.
 func (s *seqpacket) TryWriteFrame(frame []byte) (done bool, err error) {
-	if err := checkLength(frame, seqpacketMaxFrame); err != nil {
+	if err := s.Limits().Check(frame); err != nil {
 		return true, err
 	}
 	begin := time.Now()
@@ -213,7 +208,7 @@ func hungUp(err error) bool {
 // Limits implements Transport. What a general call reaches is the peer's
 // business; the socket carries it as any frame. It loses and doubles none.
 func (s *seqpacket) Limits() Limits {
-	return Limits{MaxFrame: seqpacketMaxFrame, GeneralCall: true, CopyTime: NoCopies}
+	return Limits{MaxFrame: SeqpacketMaxFrame, GeneralCall: true, CopyTime: NoCopies}
 }
 
 // Counters implements Counter.

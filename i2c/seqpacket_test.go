@@ -16,14 +16,17 @@ import (
 func seqpacketPair(t testing.TB) (connected, accepted *seqpacket) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bus.sock")
-	l := listen(t, path)
-	defer l.Close()
-	connected = open(t, path)
-	end, err := l.Accept()
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted = end.(*seqpacket)
+	defer l.Close()
+	connected = seqpacketEnd(t)(OpenSeqpacket(path))
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted = seqpacketEnd(t)(NewSeqpacket(path, conn))
 	for _, s := range []*seqpacket{connected, accepted} {
 		t.Cleanup(func() { s.Close() })
 		var err error
@@ -35,22 +38,14 @@ func seqpacketPair(t testing.TB) (connected, accepted *seqpacket) {
 	return connected, accepted
 }
 
-func listen(t testing.TB, path string) *SeqpacketListener {
-	t.Helper()
-	l, err := ListenSeqpacket(path)
-	if err != nil {
-		t.Fatal(err)
+func seqpacketEnd(t testing.TB) func(Transport, error) *seqpacket {
+	return func(end Transport, err error) *seqpacket {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return end.(*seqpacket)
 	}
-	return l
-}
-
-func open(t testing.TB, path string) *seqpacket {
-	t.Helper()
-	s, err := OpenSeqpacket(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.(*seqpacket)
 }
 
 func TestOpenSeqpacketFails(t *testing.T) {
@@ -77,47 +72,6 @@ func TestOpenSeqpacketFails(t *testing.T) {
 				t.Fatalf("text %q, want %q", err, want)
 			}
 		})
-	}
-}
-
-func TestListenSeqpacketFails(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "bus.sock")
-	l := listen(t, path)
-	defer l.Close()
-	if _, err := ListenSeqpacket(path); !errors.Is(err, unix.EADDRINUSE) {
-		t.Fatalf("got %v, want EADDRINUSE", err)
-	}
-}
-
-func TestSeqpacketAbstractAddress(t *testing.T) {
-	path := "@" + filepath.Join(t.TempDir(), "bus")
-	l := listen(t, path)
-	defer l.Close()
-	connected := open(t, path)
-	defer connected.Close()
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer accepted.Close()
-	write(t, accepted, pattern(near, 7))
-	equal(t, read(t, connected, 1), [][]byte{pattern(near, 7)})
-}
-
-func TestSeqpacketListenerClose(t *testing.T) {
-	l := listen(t, filepath.Join(t.TempDir(), "bus.sock"))
-	ended := make(chan error)
-	go func() {
-		_, err := l.Accept()
-		ended <- err
-	}()
-	for range 2 {
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := <-ended; !errors.Is(err, ErrClosed) {
-		t.Fatalf("got %v, want ErrClosed", err)
 	}
 }
 
@@ -172,7 +126,7 @@ func TestSeqpacketDropsWhatIsNoFrame(t *testing.T) {
 		packet        []byte
 	}{
 		{"empty", "dropped-empty", nil},
-		{"one byte too long", "dropped-oversized", pattern(near, seqpacketMaxFrame+1)},
+		{"one byte too long", "dropped-oversized", pattern(near, SeqpacketMaxFrame+1)},
 		{"as long as the room in a batch", "dropped-oversized", pattern(near, batchRoom)},
 		{"cut by the kernel", "dropped-oversized", pattern(near, 20000)},
 	} {

@@ -117,7 +117,7 @@ func (m *slaveMqueue) take(fd int, b []byte) (int, error) {
 
 // WriteFrame implements Transport.
 func (m *slaveMqueue) WriteFrame(frame []byte) error {
-	if err := checkLength(frame, mqueueMaxFrame); err != nil {
+	if err := m.Limits().Check(frame); err != nil {
 		return err
 	}
 	m.frame = frame

@@ -98,6 +98,23 @@ func (l Limits) Copies() time.Duration {
 	return max(l.CopyTime, 0)
 }
 
+// errEmpty is the error of a frame of no bytes. Drivers answer it with EINVAL, and some sent
+// kernel memory to the bus instead (drivers/char/ipmi/ipmb_dev_int.c before Linux 6.1.192), so
+// no driver receives one.
+var errEmpty = errors.New("empty frame")
+
+// Check returns the error of a frame that no transport of these limits sends: an empty frame,
+// or one longer than MaxFrame, which is ErrTooLong.
+func (l Limits) Check(frame []byte) error {
+	switch {
+	case len(frame) == 0:
+		return errEmpty
+	case len(frame) > l.MaxFrame:
+		return ErrTooLong
+	}
+	return nil
+}
+
 // DirectWriter is a Transport whose writes need no wait as a rule: a socket, for example.
 type DirectWriter interface {
 	// TryWriteFrame sends one frame if that needs no wait. It returns true when the frame

@@ -7,11 +7,7 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // near and far are the addresses of the two ends of a test's bus.
 const (
@@ -31,12 +27,11 @@ type bus struct {
 	least int
 }
 
-// buses are all transports, and how a test gets one.
+// buses are all transports, and how a test gets one. TestMain adds those of i2c/sim.
 var buses = []struct {
 	name string
 	open func(t *testing.T) bus
 }{
-	{"mem", openMem},
 	{"seqpacket, the end that connects", func(t *testing.T) bus {
 		connected, accepted := seqpacketPair(t)
 		return overTransport(connected, accepted)
@@ -48,11 +43,6 @@ var buses = []struct {
 	{"ipmb-dev", framings[0].openBus},
 	{"ipmb-device", framings[1].openBus},
 	{"slave-mqueue", openMqueueBus},
-	{"injector without faults", func(t *testing.T) bus {
-		b := openMem(t)
-		b.Transport = Inject(b.Transport, Faults{})
-		return b
-	}},
 }
 
 func eachBus(t *testing.T, test func(t *testing.T, b bus)) {
@@ -310,9 +300,6 @@ func TestCopies(t *testing.T) {
 		{"by default as on I2C", Limits{}, 40 * time.Millisecond},
 		{"as the transport says", Limits{CopyTime: time.Second}, time.Second},
 		{"never", socket, 0},
-		{"a bus in the process", attach(t, NewBus(), 0x20).Limits(), 0},
-		{"faults that double", Inject(attach(t, NewBus(), 0x20), Faults{Duplicate: 0.1}).Limits(), DefaultCopyTime},
-		{"other faults", Inject(attach(t, NewBus(), 0x20), Faults{Drop: 0.1}).Limits(), 0},
 	} {
 		if got := c.limits.Copies(); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

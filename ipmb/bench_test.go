@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -16,7 +17,7 @@ import (
 func BenchmarkEngine(b *testing.B) {
 	for _, calls := range []int{1, 32} {
 		b.Run(fmt.Sprintf("%d in flight", calls), func(b *testing.B) {
-			wire := i2c.NewBus()
+			wire := sim.NewBus()
 			if err := wire.Respond(uint8(me), benchResponder); err != nil {
 				b.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -190,7 +191,7 @@ func (l limited) Limits() i2c.Limits {
 
 // sendingRig is an engine with a responder in the process.
 func sendingRig(t testing.TB, copyTime time.Duration) (roundTrip, stop func()) {
-	wire := i2c.NewBus()
+	wire := sim.NewBus()
 	var out []byte
 	answer := func(frame []byte, reply func([]byte)) {
 		if request, err := ipmb.Decode(frame); err == nil {

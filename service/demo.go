@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -27,7 +28,7 @@ const (
 const demoAsk ipmi.Command = 0x01
 
 // demoFaults is what goes wrong with the answers on the faulty bus.
-var demoFaults = i2c.Faults{
+var demoFaults = sim.Faults{
 	Seed:            1,
 	Drop:            0.20,
 	Duplicate:       0.10,
@@ -41,7 +42,7 @@ var demoFaults = i2c.Faults{
 
 // demo is the simulated world.
 type demo struct {
-	buses      map[string]*i2c.Bus // by the names of DemoConfig
+	buses      map[string]*sim.Bus // by the names of DemoConfig
 	satellites []*satellite
 }
 
@@ -72,15 +73,15 @@ type satellite struct {
 }
 
 func newDemo() (*demo, error) {
-	d := &demo{buses: make(map[string]*i2c.Bus)}
-	for name, faults := range map[string]i2c.Faults{"bus0": {}, "bus1": demoFaults} {
-		bus := i2c.NewBus()
+	d := &demo{buses: make(map[string]*sim.Bus)}
+	for name, faults := range map[string]sim.Faults{"bus0": {}, "bus1": demoFaults} {
+		bus := sim.NewBus()
 		d.buses[name] = bus
 		t, err := bus.Attach(uint8(demoSatellite))
 		if err != nil {
 			return nil, fmt.Errorf("demonstration: %w", err)
 		}
-		s := &satellite{transport: i2c.Inject(t, faults)}
+		s := &satellite{transport: sim.Inject(t, faults)}
 		s.engine = ipmb.New(ipmb.Config{Address: demoSatellite, Interface: name, Handler: s})
 		d.satellites = append(d.satellites, s)
 		if err := bus.Respond(uint8(demoSilent), func([]byte, func([]byte)) {}); err != nil {

@@ -20,6 +20,7 @@ import (
 	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
 )
@@ -79,7 +80,7 @@ func TestChangesLeaveNoGoroutine(t *testing.T) {
 	t.Run("while the service runs", func(t *testing.T) {
 		m := manage(t, bus)
 		dir := t.TempDir()
-		listener, err := i2c.ListenSeqpacket(filepath.Join(dir, "ipmb-5"))
+		listener, err := sim.Listen(filepath.Join(dir, "ipmb-5"))
 		if err != nil {
 			t.Fatal(err)
 		}

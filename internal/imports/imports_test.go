@@ -45,6 +45,10 @@ var rules = map[string]rule{
 		others: []string{sysModule},
 		why:    "a transport moves bytes and knows nothing of IPMI",
 	},
+	"i2c/sim": {
+		ours: []string{"i2c"},
+		why:  "a simulated bus is for tests and the demonstration, and no transport needs it",
+	},
 	"ipmb": {
 		ours: []string{"ipmi", "i2c", "internal/counters"},
 		why:  "the engine speaks IPMI on any transport, and of i2c it knows the contract only",
@@ -83,7 +87,7 @@ var rules = map[string]rule{
 	},
 	"service": {
 		ours: []string{
-			"ipmi", "i2c", "ipmb", "bus", "bmc", "bridge", "host", "dbusapi", "frames",
+			"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "bmc", "bridge", "host", "dbusapi", "frames",
 			"internal/socket", "xml", "units",
 		},
 		others: []string{dbusModule, systemdModule, zapModule, sysModule},
@@ -113,7 +117,7 @@ var rules = map[string]rule{
 
 // helperRule is for packages below test.
 var helperRule = rule{
-	ours:   []string{"ipmi", "i2c", "ipmb", "bus", "dbusapi", "frames", "xml", "units", "internal/bustest", "test/hostd"},
+	ours:   []string{"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "dbusapi", "frames", "xml", "units", "internal/bustest", "test/hostd"},
 	others: []string{dbusModule, sysModule},
 	why:    "tools for tests may use all but the service, which they start as a program",
 }

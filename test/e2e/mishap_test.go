@@ -10,7 +10,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 )
 
 // mishap is something that goes wrong around the daemon.
@@ -34,7 +34,7 @@ var mishaps = []mishap{
 	}},
 	{"a bus hangs up", func(s *soak) { s.anyNode().hangUp() }},
 	{"a bus loses, doubles, spoils and delays", func(s *soak) {
-		s.node.breaks(&i2c.Faults{
+		s.node.breaks(&sim.Faults{
 			Drop: 0.05, Duplicate: 0.05, Corrupt: 0.05, Delay: 0.05, DelayMin: 50 * time.Millisecond, DelayMax: 400 * time.Millisecond,
 		})
 		time.Sleep(rand.N(500 * time.Millisecond))
@@ -188,7 +188,7 @@ func (s *soak) visit(do func(c client)) {
 }
 
 // breaks makes the bus one with faults, nil for none.
-func (n *node) breaks(f *i2c.Faults) {
+func (n *node) breaks(f *sim.Faults) {
 	n.mu.Lock()
 	n.faults = f
 	n.mu.Unlock()

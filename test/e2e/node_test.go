@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 )
 
 // maxInbox is how many frames may arrive at a node without a test that asks
@@ -25,8 +26,8 @@ type node struct {
 
 	mu         sync.Mutex
 	responders map[byte]responder
-	faults     *i2c.Faults
-	listener   *i2c.SeqpacketListener
+	faults     *sim.Faults
+	listener   *sim.Listener
 	link       i2c.Transport // nil while nobody is connected
 	raw        i2c.Transport // the same without faults
 	connected  int           // times that somebody was
@@ -64,7 +65,7 @@ func listen(t testing.TB, name string) *node {
 // start begins to listen, for the first time or again after stop.
 func (n *node) start(t testing.TB) {
 	t.Helper()
-	listener, err := i2c.ListenSeqpacket(n.path)
+	listener, err := sim.Listen(n.path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func (n *node) start(t testing.TB) {
 	go n.accept(listener)
 }
 
-func (n *node) accept(listener *i2c.SeqpacketListener) {
+func (n *node) accept(listener *sim.Listener) {
 	for {
 		raw, err := listener.Accept()
 		if err != nil {
@@ -84,7 +85,7 @@ func (n *node) accept(listener *i2c.SeqpacketListener) {
 		n.mu.Lock()
 		link := raw
 		if n.faults != nil {
-			link = i2c.Inject(raw, *n.faults)
+			link = sim.Inject(raw, *n.faults)
 		}
 		n.link, n.raw = link, raw
 		n.connected++

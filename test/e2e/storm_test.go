@@ -13,7 +13,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/internal/bustest"
 )
 
@@ -53,7 +53,7 @@ func TestCallsSurviveABusThatLosesAndDelays(t *testing.T) {
 	const callers, each = 64, 20
 	responders := []byte{0x2C, 0x42}
 	bus, n := bustest.Start(t), newNode(t, "ipmb-5")
-	n.faults = &i2c.Faults{
+	n.faults = &sim.Faults{
 		Seed: 1, Drop: 0.05, Duplicate: 0.05, Corrupt: 0.05,
 		Delay: 0.05, DelayMin: 260 * time.Millisecond, DelayMax: 1700 * time.Millisecond,
 	}

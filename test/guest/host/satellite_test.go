@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ipmbd/i2c"
+	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -41,7 +42,7 @@ func newSatellite(t *testing.T, product byte) *satellite {
 		id:      []byte{0x50, 0x01, 0x01, 0x04, 0x02, 0x20, 0x57, 0x01, 0x00, product, 0x00},
 		answers: make(chan ipmb.Frame, 16),
 	}
-	listener, err := i2c.ListenSeqpacket(s.path)
+	listener, err := sim.Listen(s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func newSatellite(t *testing.T, product byte) *satellite {
 	return s
 }
 
-func (s *satellite) accept(listener *i2c.SeqpacketListener) {
+func (s *satellite) accept(listener *sim.Listener) {
 	for {
 		link, err := listener.Accept()
 		if err != nil {

@@ -1,4 +1,4 @@
-package i2c
+package sim
 
 import (
 	"errors"
@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Faults says what goes wrong with the frames that are written, as
-// probabilities from 0 to 1. At most one fault befalls a frame, so they add up
-// to 1 at most. The zero value is a bus without faults.
+// Faults are the probabilities, from 0 to 1, of what goes wrong with a frame that is written.
+// At most one fault befalls a frame, so they add up to 1 at most. The zero value is a bus
+// without faults.
 type Faults struct {
-	// Seed makes a run repeatable: the same seed and number of frames give the
-	// same faults.
+	// Seed makes a run repeatable. The same seed, 0 included, gives the n-th frame the same
+	// fault in every run.
 	Seed uint64
 
-	// Drop: the bus takes the frame and nobody receives it.
+	// Drop: the bus takes the frame and no node receives it.
 	Drop float64
 	// Duplicate: the frame is sent twice.
 	Duplicate float64
-	// Corrupt: some bits of one byte are inverted, not of the address, so that
-	// the frame arrives and either checksum of IPMB shows it.
+	// Corrupt: some bits of one byte are inverted. It is never the address, so the frame
+	// arrives, and one of IPMB's checksums is wrong.
 	Corrupt float64
 	// NotAcknowledge: nothing is sent and the writer gets
 	// ErrAddressNotAcknowledged.
@@ -28,14 +28,15 @@ type Faults struct {
 	LoseArbitration float64
 	// Delay: the bus takes the frame and sends it after DelayMin to DelayMax.
 	Delay float64
-	// Reorder: the bus takes the frame and sends it after the next one, or
-	// after DelayMax if there is none.
+	// Reorder: the bus takes the frame and sends it after the next one, or after DelayMax if
+	// there is none.
 	Reorder float64
 
+	// DelayMin and DelayMax are the bounds of a random delay, both included.
 	DelayMin, DelayMax time.Duration
 }
 
-// Validate reports everything that is wrong with f.
+// Validate reports every probability and delay that is wrong, joined in one error.
 func (f Faults) Validate() error {
 	var errs []error
 	sum := 0.0
@@ -92,8 +93,8 @@ func (f *Faults) chances() [faultCount]chance {
 	}
 }
 
-// befalls is the fault that a number from 0 to 1 stands for: each fault has a
-// stretch as long as its probability.
+// befalls is the fault that a number from 0 to 1 stands for. The stretch of each fault is as
+// long as its probability.
 func (f *Faults) befalls(x float64) fault {
 	for kind, c := range f.chances() {
 		if x < c.probability {

@@ -1,60 +1,61 @@
-package i2c
+package sim
 
 import (
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
+
+	"ipmbd/i2c"
 )
 
-// maxLate is how many delayed and reordered frames may wait in an Injector;
-// more are dropped.
+// maxLate is the number of delayed and reordered frames that may wait in an Injector. It drops
+// more.
 const maxLate = 1 << 16
 
-// Injector is a transport whose written frames meet with faults. What it reads
-// is left alone.
+// Injector is a transport whose written frames meet with faults. It does not change the frames
+// that are read.
 type Injector struct {
-	Transport
+	i2c.Transport
 	faults Faults
 
-	// turn is held to write to the transport, which takes one writer at a
-	// time: ours, or a timer with a late frame.
-	turn chan struct{}
+	// writing is full while a goroutine writes to the transport, which takes one writer at a
+	// time: the caller of WriteFrame, or a timer with a late frame.
+	writing chan struct{}
 
 	mu     sync.Mutex
 	random *rand.Rand
 	counts [faultCount]uint64
 	late   map[*lateFrame]struct{} // waiting to be sent
-	held   []*lateFrame            // of those, what waits for the next frame
+	held   []*lateFrame            // those of late that go after the next frame
 	closed bool
 	timers sync.WaitGroup
 }
 
-// lateFrame is a frame that is to be sent later.
+// lateFrame is a frame that is sent later.
 type lateFrame struct {
 	frame []byte
 	timer *time.Timer
 }
 
-// Inject puts faults, which are valid, between a writer and t, which belongs
-// to the injector from now on.
-func Inject(t Transport, faults Faults) *Injector {
+// Inject puts faults between a writer and t, which belongs to the injector from now on. The
+// faults must be valid.
+func Inject(t i2c.Transport, faults Faults) *Injector {
 	return &Injector{
 		Transport: t,
 		faults:    faults,
-		turn:      make(chan struct{}, 1),
+		writing:   make(chan struct{}, 1),
 		random:    rand.New(rand.NewPCG(faults.Seed, 0)),
 		late:      make(map[*lateFrame]struct{}),
 	}
 }
 
-// WriteFrame implements Transport. A frame that the transport would not send
-// meets with no fault.
+// WriteFrame implements i2c.Transport. A frame that the transport refuses meets with no fault.
 func (i *Injector) WriteFrame(frame []byte) error {
-	if checkLength(frame, i.Limits().MaxFrame) != nil {
+	if i.Limits().Check(frame) != nil {
 		return i.write(frame)
 	}
-	kind, how, err := i.decide()
+	kind, how, err := i.drawFault()
 	if err != nil {
 		return err
 	}
@@ -62,9 +63,9 @@ func (i *Injector) WriteFrame(frame []byte) error {
 	case faultDrop:
 		return nil
 	case faultNotAcknowledge:
-		return ErrAddressNotAcknowledged
+		return i2c.ErrAddressNotAcknowledged
 	case faultLoseArbitration:
-		return ErrArbitrationLost
+		return i2c.ErrArbitrationLost
 	case faultDelay:
 		i.postpone(frame, i.faults.delay(unit(how)), false)
 		return nil
@@ -79,17 +80,17 @@ func (i *Injector) WriteFrame(frame []byte) error {
 		}
 	}
 	err = i.write(frame)
-	i.release()
+	i.sendHeld()
 	return err
 }
 
-// decide draws a fault and how it is to be done. Each frame takes the same
-// count of random numbers, so that one does not change the faults of the next.
-func (i *Injector) decide() (kind fault, how uint64, err error) {
+// drawFault draws a fault and a random number for its details. Each frame takes the same count
+// of random numbers, so that one frame does not change the faults of the next.
+func (i *Injector) drawFault() (kind fault, how uint64, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
-		return faultNone, 0, ErrClosed
+		return faultNone, 0, i2c.ErrClosed
 	}
 	kind, how = i.faults.befalls(i.random.Float64()), i.random.Uint64()
 	if (kind == faultDelay || kind == faultReorder) && len(i.late) == maxLate {
@@ -113,15 +114,15 @@ func corrupt(frame []byte, how uint64) []byte {
 	return frame
 }
 
-// write sends a frame in its turn.
+// write sends a frame when no other write is under way.
 func (i *Injector) write(frame []byte) error {
-	i.turn <- struct{}{}
-	defer func() { <-i.turn }()
+	i.writing <- struct{}{}
+	defer func() { <-i.writing }()
 	return i.Transport.WriteFrame(frame)
 }
 
-// postpone sends a copy of the frame after a while, or, when it is held, after
-// the next frame if that comes first.
+// postpone sends a copy of the frame later. A held frame is sent after the next frame if that
+// comes first.
 func (i *Injector) postpone(frame []byte, after time.Duration, hold bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -140,8 +141,8 @@ func (i *Injector) postpone(frame []byte, after time.Duration, hold bool) {
 	}
 }
 
-// release sends the frames that were held for the one that went out now.
-func (i *Injector) release() {
+// sendHeld sends the frames that were held until another one was sent.
+func (i *Injector) sendHeld() {
 	i.mu.Lock()
 	held := i.held
 	i.held = nil
@@ -159,33 +160,32 @@ func (i *Injector) cancel(f *lateFrame) {
 	}
 }
 
-// sendLate sends a late frame unless it was sent or the injector closed. The writer
-// of the frame was told that the bus took it, so nobody is told of an error.
+// sendLate sends a late frame unless it was sent or the injector closed. It drops errors: the
+// writer of the frame was told that the bus took it.
 func (i *Injector) sendLate(f *lateFrame) {
 	i.mu.Lock()
-	_, waits := i.late[f]
+	_, waiting := i.late[f]
 	delete(i.late, f)
 	i.held = slices.DeleteFunc(i.held, func(h *lateFrame) bool { return h == f })
 	i.mu.Unlock()
-	if waits {
+	if waiting {
 		_ = i.write(f.frame)
 	}
 }
 
-// Limits implements Transport. A request that is sent twice may be answered
-// twice.
-func (i *Injector) Limits() Limits {
+// Limits implements i2c.Transport. A request that is sent twice may have two responses.
+func (i *Injector) Limits() i2c.Limits {
 	limits := i.Transport.Limits()
-	if i.faults.Duplicate > 0 && limits.CopyTime == NoCopies {
-		limits.CopyTime = DefaultCopyTime
+	if i.faults.Duplicate > 0 && limits.CopyTime == i2c.NoCopies {
+		limits.CopyTime = i2c.DefaultCopyTime
 	}
 	return limits
 }
 
-// Counters implements Counter: the faults by kind, and the transport's own.
+// Counters implements i2c.Counter: the faults by kind, and the transport's own counters.
 func (i *Injector) Counters() map[string]uint64 {
 	counters := make(map[string]uint64)
-	if inner, ok := i.Transport.(Counter); ok {
+	if inner, ok := i.Transport.(i2c.Counter); ok {
 		counters = inner.Counters()
 	}
 	i.mu.Lock()
@@ -196,8 +196,8 @@ func (i *Injector) Counters() map[string]uint64 {
 	return counters
 }
 
-// Close implements Transport. Late frames that were not sent are not sent any
-// more, and none is on its way when it returns.
+// Close implements i2c.Transport. It drops late frames that were not sent. When it returns, no
+// frame is on its way.
 func (i *Injector) Close() error {
 	i.mu.Lock()
 	i.closed = true

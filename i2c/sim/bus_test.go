@@ -1,23 +1,28 @@
-package i2c
+package sim
 
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/goleak"
+
+	"ipmbd/i2c"
 )
 
-func openMem(t *testing.T) bus {
-	t.Helper()
-	b := NewBus()
-	this, other := attach(t, b, near), attach(t, b, far)
-	t.Cleanup(func() { other.Close() })
-	return overTransport(this, other)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func attach(t testing.TB, b *Bus, addr uint8) Transport {
+// near and far are the addresses of the two ends of a test's bus.
+const (
+	near = 0x20
+	far  = 0x2C
+)
+
+func attach(t testing.TB, b *Bus, addr uint8) i2c.Transport {
 	t.Helper()
 	s, err := b.Attach(addr)
 	if err != nil {
@@ -26,7 +31,7 @@ func attach(t testing.TB, b *Bus, addr uint8) Transport {
 	return s
 }
 
-func TestMemAddresses(t *testing.T) {
+func TestBusAddresses(t *testing.T) {
 	b := NewBus()
 	attach(t, b, near)
 	for _, c := range []struct {
@@ -48,7 +53,7 @@ func TestMemAddresses(t *testing.T) {
 	}
 }
 
-func TestMemNotAcknowledged(t *testing.T) {
+func TestBusNotAcknowledged(t *testing.T) {
 	b := NewBus()
 	s := attach(t, b, near)
 	gone := attach(t, b, 0x30)
@@ -64,14 +69,14 @@ func TestMemNotAcknowledged(t *testing.T) {
 		{"node that was closed", 0x30},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if err := s.WriteFrame(pattern(c.addr, 7)); !errors.Is(err, ErrNotAcknowledged) {
-				t.Fatalf("got %v, want ErrNotAcknowledged", err)
+			if err := s.WriteFrame(pattern(c.addr, 7)); !errors.Is(err, i2c.ErrNotAcknowledged) {
+				t.Fatalf("got %v, want i2c.ErrNotAcknowledged", err)
 			}
 		})
 	}
 }
 
-func TestMemAddressIsFreeAfterClose(t *testing.T) {
+func TestBusAddressIsFreeAfterClose(t *testing.T) {
 	b := NewBus()
 	for range 2 {
 		s := attach(t, b, near)
@@ -85,7 +90,7 @@ func TestMemAddressIsFreeAfterClose(t *testing.T) {
 	equal(t, read(t, second, 1), [][]byte{pattern(near, 7)})
 }
 
-func TestMemCloseLeavesTheNextNodeAlone(t *testing.T) {
+func TestBusCloseLeavesTheNextNodeAlone(t *testing.T) {
 	b := NewBus()
 	old := attach(t, b, far)
 	old.Close()
@@ -94,7 +99,7 @@ func TestMemCloseLeavesTheNextNodeAlone(t *testing.T) {
 	write(t, attach(t, b, near), pattern(far, 7))
 }
 
-func TestMemGeneralCall(t *testing.T) {
+func TestBusGeneralCall(t *testing.T) {
 	b := NewBus()
 	sender, first, second := attach(t, b, near), attach(t, b, far), attach(t, b, 0x30)
 	var heard [][]byte
@@ -113,31 +118,31 @@ func TestMemGeneralCall(t *testing.T) {
 	equal(t, read(t, sender, 1), [][]byte{own})
 }
 
-func TestMemDropsTheNewestOfAFullQueue(t *testing.T) {
+func TestBusDropsTheNewestOfAFullQueue(t *testing.T) {
 	b := NewBus()
 	s, other := attach(t, b, near), attach(t, b, far)
-	frames := numbered(near, memQueue+10)
+	frames := numbered(near, queueLength+10)
 	for _, frame := range frames {
 		write(t, other, frame)
 	}
 	if n := counted(t, s, "dropped-queue-full"); n != 10 {
 		t.Fatalf("counted %d, want 10", n)
 	}
-	equal(t, read(t, s, memQueue), frames[:memQueue])
+	equal(t, read(t, s, queueLength), frames[:queueLength])
 }
 
-func TestMemDeliversLongFramesInSeveralBatches(t *testing.T) {
+func TestBusDeliversLongFramesInSeveralBatches(t *testing.T) {
 	b := NewBus()
 	s, other := attach(t, b, near), attach(t, b, far)
 	var want [][]byte
-	for range memQueue {
-		want = append(want, pattern(near, memMaxFrame))
+	for range queueLength {
+		want = append(want, pattern(near, maxFrame))
 		write(t, other, want[0])
 	}
-	equal(t, read(t, s, memQueue), want)
+	equal(t, read(t, s, queueLength), want)
 }
 
-func TestMemResponder(t *testing.T) {
+func TestBusResponder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBus()
 		s := attach(t, b, near)
@@ -167,28 +172,28 @@ func TestMemResponder(t *testing.T) {
 	})
 }
 
-func TestMemCloseEndsAReadThatWaits(t *testing.T) {
+func TestBusCloseEndsAReadThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := attach(t, NewBus(), near)
 		var err error
-		go func() { err = s.ReadFrames(new(Batch)) }()
+		go func() { err = s.ReadFrames(new(i2c.Batch)) }()
 		synctest.Wait()
 		s.Close()
 		synctest.Wait()
-		if !errors.Is(err, ErrClosed) {
-			t.Fatalf("got %v, want ErrClosed", err)
+		if !errors.Is(err, i2c.ErrClosed) {
+			t.Fatalf("got %v, want i2c.ErrClosed", err)
 		}
 	})
 }
 
-func TestMemDoesNotAllocate(t *testing.T) {
+func TestBusDoesNotAllocate(t *testing.T) {
 	b := NewBus()
 	s := attach(t, b, near)
 	answer := pattern(near, 19)
 	if err := b.Respond(far, func(_ []byte, reply func([]byte)) { reply(answer) }); err != nil {
 		t.Fatal(err)
 	}
-	var batch Batch
+	var batch i2c.Batch
 	request := pattern(far, 7)
 	roundTrip(t, s, request, &batch)
 	if n := testing.AllocsPerRun(100, func() { roundTrip(t, s, request, &batch) }); n != 0 {
@@ -196,9 +201,9 @@ func TestMemDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// BenchmarkMem is a request, its answer by a function, and the read of it, all
+// BenchmarkBus is a request, its answer by a function, and the read of it, all
 // in one goroutine.
-func BenchmarkMem(b *testing.B) {
+func BenchmarkBus(b *testing.B) {
 	bus := NewBus()
 	s := attach(b, bus, near)
 	answer := pattern(near, 19)
@@ -208,9 +213,9 @@ func BenchmarkMem(b *testing.B) {
 	benchmarkRoundTrip(b, s)
 }
 
-// BenchmarkMemTwoGoroutines is BenchmarkMem with the read in another
+// BenchmarkBusTwoGoroutines is BenchmarkBus with the read in another
 // goroutine, as an engine has it.
-func BenchmarkMemTwoGoroutines(b *testing.B) {
+func BenchmarkBusTwoGoroutines(b *testing.B) {
 	bus := NewBus()
 	s := attach(b, bus, near)
 	answer := pattern(near, 19)
@@ -220,7 +225,7 @@ func BenchmarkMemTwoGoroutines(b *testing.B) {
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		var batch Batch
+		var batch i2c.Batch
 		for s.ReadFrames(&batch) == nil {
 			answered <- struct{}{}
 		}
@@ -237,8 +242,8 @@ func BenchmarkMemTwoGoroutines(b *testing.B) {
 	<-answered
 }
 
-func benchmarkRoundTrip(b *testing.B, s Transport) {
-	var batch Batch
+func benchmarkRoundTrip(b *testing.B, s i2c.Transport) {
+	var batch i2c.Batch
 	request := pattern(far, 7)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -246,11 +251,70 @@ func benchmarkRoundTrip(b *testing.B, s Transport) {
 	}
 }
 
-func roundTrip(t testing.TB, s Transport, request []byte, batch *Batch) {
+func roundTrip(t testing.TB, s i2c.Transport, request []byte, batch *i2c.Batch) {
 	if err := s.WriteFrame(request); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.ReadFrames(batch); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// pattern is a frame of n bytes to an address.
+func pattern(addr byte, n int) []byte {
+	frame := make([]byte, n)
+	for i := range frame {
+		frame[i] = byte(i*7 + n)
+	}
+	frame[0] = addr
+	return frame
+}
+
+// numbered are n frames to an address that tell their number.
+func numbered(addr byte, n int) [][]byte {
+	frames := make([][]byte, n)
+	for i := range frames {
+		frames[i] = fmt.Appendf([]byte{addr}, "frame %d", i)
+	}
+	return frames
+}
+
+func write(t testing.TB, to i2c.Transport, frame []byte) {
+	t.Helper()
+	if err := to.WriteFrame(frame); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read is n frames, copied, in as many reads as that takes.
+func read(t testing.TB, from i2c.Transport, n int) [][]byte {
+	t.Helper()
+	var batch i2c.Batch
+	var frames [][]byte
+	for len(frames) < n {
+		if err := from.ReadFrames(&batch); err != nil {
+			t.Fatal(err)
+		}
+		for _, frame := range batch.Frames() {
+			frames = append(frames, slices.Clone(frame))
+		}
+	}
+	return frames
+}
+
+func equal(t testing.TB, got, want [][]byte) {
+	t.Helper()
+	if !slices.EqualFunc(got, want, bytes.Equal) {
+		t.Fatalf("got %d frames\n% X\nwant %d\n% X", len(got), got, len(want), want)
+	}
+}
+
+// counted is one of a transport's counters, which must exist.
+func counted(t testing.TB, of i2c.Transport, name string) uint64 {
+	t.Helper()
+	n, ok := of.(i2c.Counter).Counters()[name]
+	if !ok {
+		t.Fatalf("no counter %q", name)
+	}
+	return n
 }

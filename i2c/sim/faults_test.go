@@ -1,4 +1,4 @@
-package i2c
+package sim
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ipmbd/i2c"
 )
 
 func TestFaultsValidate(t *testing.T) {
@@ -47,7 +49,7 @@ func TestFaultsValidate(t *testing.T) {
 }
 
 // injected is an injector on a node of a new bus, and the node at far.
-func injected(t *testing.T, f Faults) (*Injector, Transport) {
+func injected(t *testing.T, f Faults) (*Injector, i2c.Transport) {
 	t.Helper()
 	if err := f.Validate(); err != nil {
 		t.Fatal(err)
@@ -62,10 +64,10 @@ func injected(t *testing.T, f Faults) (*Injector, Transport) {
 }
 
 // arrived is what has arrived at a node, once all goroutines are at rest.
-func arrived(t *testing.T, at Transport) [][]byte {
+func arrived(t *testing.T, at i2c.Transport) [][]byte {
 	t.Helper()
 	synctest.Wait()
-	s := at.(*memStation)
+	s := at.(*station)
 	s.mu.Lock()
 	n := s.count
 	s.mu.Unlock()
@@ -123,8 +125,8 @@ func TestInjectorRefusals(t *testing.T) {
 		faults        Faults
 		want          error
 	}{
-		{"not acknowledged", "faults-not-acknowledged", Faults{NotAcknowledge: 1}, ErrNotAcknowledged},
-		{"arbitration lost", "faults-arbitration-lost", Faults{LoseArbitration: 1}, ErrArbitrationLost},
+		{"not acknowledged", "faults-not-acknowledged", Faults{NotAcknowledge: 1}, i2c.ErrNotAcknowledged},
+		{"arbitration lost", "faults-arbitration-lost", Faults{LoseArbitration: 1}, i2c.ErrArbitrationLost},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -222,7 +224,7 @@ func TestInjectorClosed(t *testing.T) {
 	} {
 		i, _ := injected(t, f)
 		i.Close()
-		if err := i.WriteFrame(pattern(far, 7)); !errors.Is(err, ErrClosed) {
+		if err := i.WriteFrame(pattern(far, 7)); !errors.Is(err, i2c.ErrClosed) {
 			t.Errorf("%+v: got %v, want ErrClosed", f, err)
 		}
 	}
@@ -262,9 +264,9 @@ func (s *slowTransport) WriteFrame([]byte) error {
 	return nil
 }
 
-func (s *slowTransport) ReadFrames(*Batch) error { return ErrClosed }
-func (s *slowTransport) Limits() Limits          { return Limits{MaxFrame: memMaxFrame} }
-func (s *slowTransport) Close() error            { return nil }
+func (s *slowTransport) ReadFrames(*i2c.Batch) error { return i2c.ErrClosed }
+func (s *slowTransport) Limits() i2c.Limits          { return i2c.Limits{MaxFrame: maxFrame} }
+func (s *slowTransport) Close() error                { return nil }
 
 func TestInjectorIsRepeatable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -319,7 +321,7 @@ func TestInjectorKeepsToTheProbabilities(t *testing.T) {
 
 func TestInjectorCountsTheTransportsDropsToo(t *testing.T) {
 	i, peer := injected(t, Faults{})
-	for range memQueue + 3 {
+	for range queueLength + 3 {
 		write(t, peer, pattern(near, 7))
 	}
 	if n := counted(t, i, "dropped-queue-full"); n != 3 {
@@ -349,6 +351,26 @@ func faulted(t *testing.T, i *Injector, name string, n uint64) {
 		}
 		if got != want {
 			t.Errorf("%s: %d, want %d", counter, got, want)
+		}
+	}
+}
+
+func TestCopiesOfABus(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		faults Faults
+		want   time.Duration
+	}{
+		{"no faults", Faults{}, 0},
+		{"faults that double", Faults{Duplicate: 0.1}, i2c.DefaultCopyTime},
+		{"other faults", Faults{Drop: 0.1}, 0},
+	} {
+		node := attach(t, NewBus(), near)
+		if got := node.Limits().Copies(); got != 0 {
+			t.Errorf("%s: the bus: %v, want 0", c.name, got)
+		}
+		if got := Inject(node, c.faults).Limits().Copies(); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }
