@@ -1,18 +1,35 @@
-// Command ipmbd puts the IPMI messages of a management controller's buses on
-// D-Bus.
+// Command ipmbd puts the IPMI messages of a management controller on D-Bus.
 package main
 
 import (
 	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"ipmbd/service"
 )
 
-// gcPercent makes the heap grow by less between collections than Go's 100. ipmbd allocates
-// little, and lives beside others in the memory of a management controller.
-const gcPercent = 30
+// version is set when the program is linked.
+var version = "unknown"
+
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+
+	// gcPercent replaces Go's 100: the heap grows by less between collections. ipmbd allocates little
+	// and shares the memory of a management controller with other programs.
+	gcPercent = 30
+)
 
 func main() {
 	if os.Getenv("GOGC") == "" {
@@ -21,4 +38,118 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+const usage = `ipmbd puts the IPMI messages of a management controller on D-Bus.
+
+Usage:
+  ipmbd [options]
+
+Options:
+  --config FILE         configuration file; default: the first that exists of
+                        %s
+  --bus ADDRESS         message bus: system (default), session, or a D-Bus
+                        address such as unix:path=/run/bus
+  --check-config        check the configuration, report all faults, and exit
+  --demo                serve two simulated buses instead of a configuration
+  --log-level LEVEL     debug, info (default), warn or error
+  --version             print the version and exit
+  --help                print this help and exit
+
+SIGHUP makes ipmbd read the configuration again, as 'ipmbctl reload' does.
+Exit status: 0 stopped by a signal, 1 failed, 2 wrong usage or configuration.
+ipmbctl is its client for the shell: see ipmbctl --help.
+`
+
+// options are the command line.
+type options struct {
+	config, bus                string
+	checkConfig, demo, version bool
+	logLevel                   zapcore.Level
+}
+
+// parse reads the command line. The error is flag.ErrHelp if it asks for the usage.
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("ipmbd", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&o.config, "config", "", "")
+	flags.StringVar(&o.bus, "bus", "system", "")
+	flags.BoolVar(&o.checkConfig, "check-config", false, "")
+	flags.BoolVar(&o.demo, "demo", false, "")
+	flags.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel, "")
+	flags.BoolVar(&o.version, "version", false, "")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.demo && o.config != "":
+		return o, errors.New("--demo has its own configuration: leave out --config")
+	}
+	return o, nil
+}
+
+// run runs the program and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(stdout, usage, service.ConfigPaths())
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "ipmbd: %v\nipmbd --help shows the options\n", err)
+		return exitUsage
+	case o.version:
+		fmt.Fprintln(stdout, "ipmbd", version)
+		return exitOK
+	}
+	// SIGHUP is caught before the configuration is read: by default it would end the program.
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	log := newLogger(o.logLevel, stderr)
+	defer log.Sync()
+	config, err := configure(o, log)
+	if err != nil {
+		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
+		return exitUsage
+	}
+	if o.checkConfig {
+		fmt.Fprintln(stdout, "configuration is good")
+		return exitOK
+	}
+	options := service.Options{Config: config, Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
+	if !o.demo {
+		options.Find = func() (file string, err error) { return service.FindConfig(o.config) }
+	}
+	switch err := service.Run(ctx, options); {
+	case errors.Is(err, service.ErrWrongConfig):
+		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
+		return exitUsage
+	case err != nil:
+		log.Error("stopped", zap.Error(err))
+		return exitFailed
+	}
+	return exitOK
+}
+
+// configure finds and reads the configuration, and logs its warnings.
+func configure(o options, log *zap.Logger) (service.Config, error) {
+	if o.demo {
+		return service.DemoConfig(), nil
+	}
+	file, err := service.FindConfig(o.config)
+	if err != nil {
+		return service.Config{}, err
+	}
+	read, warnings, err := service.LoadConfig(file)
+	if err != nil {
+		return service.Config{}, err
+	}
+	for _, warning := range warnings {
+		log.Warn("configuration", zap.Stringer("warning", warning))
+	}
+	return *read, nil
 }

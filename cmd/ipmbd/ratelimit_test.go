@@ -13,9 +13,9 @@ import (
 // logged is what a logger writes, as text.
 type logged struct{ *observer.ObservedLogs }
 
-func calmLogger() (*zap.Logger, logged) {
+func limitedLogger() (*zap.Logger, logged) {
 	core, logs := observer.New(zap.DebugLevel)
-	return zap.New(newCalmCore(core)), logged{logs}
+	return zap.New(newRateLimitCore(core)), logged{logs}
 }
 
 // take returns the lines since the last call.
@@ -36,7 +36,7 @@ func (l logged) are(t *testing.T, want ...string) {
 // A bus that fails a thousand times in three seconds is four lines.
 func TestStormOfABus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, lines := calmLogger()
+		log, lines := limitedLogger()
 		bus := log.With(zap.String("bus", "bus5"))
 		for i := range 1000 {
 			bus.Warn("request not served", zap.Int("n", i))
@@ -47,16 +47,16 @@ func TestStormOfABus(t *testing.T) {
 			"request not servedmap[bus:bus5 n:333 repeated:333]",
 			"request not servedmap[bus:bus5 n:666 repeated:333]",
 			"request not servedmap[bus:bus5 n:999 repeated:333]")
-		time.Sleep(2 * calmTime)
+		time.Sleep(2 * limitInterval)
 		bus.Warn("request not served", zap.Int("n", 1000))
 		lines.are(t, "request not servedmap[bus:bus5 n:1000]")
-		time.Sleep(2 * calmTime)
+		time.Sleep(2 * limitInterval)
 	})
 }
 
 func TestWhatIsNotTheSameIsNotHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, lines := calmLogger()
+		log, lines := limitedLogger()
 		for range 2 {
 			log.Info("stopping") // of no bus
 			log.Debug("request served", zap.String("bus", "bus5"))
@@ -68,7 +68,7 @@ func TestWhatIsNotTheSameIsNotHeldBack(t *testing.T) {
 		if got := lines.take(); len(got) != 8 {
 			t.Errorf("logged %q", got)
 		}
-		time.Sleep(2 * calmTime)
+		time.Sleep(2 * limitInterval)
 		lines.are(t)
 	})
 }
@@ -76,7 +76,7 @@ func TestWhatIsNotTheSameIsNotHeldBack(t *testing.T) {
 // The log ends with the state that the bus has.
 func TestBusThatFlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, lines := calmLogger()
+		log, lines := limitedLogger()
 		begin := time.Now()
 		for _, change := range []struct {
 			at    time.Duration
@@ -87,7 +87,7 @@ func TestBusThatFlaps(t *testing.T) {
 			time.Sleep(time.Until(begin.Add(change.at * time.Millisecond)))
 			log.Info("bus state", zap.String("bus", "bus5"), zap.String("state", change.state))
 		}
-		time.Sleep(4 * calmTime)
+		time.Sleep(4 * limitInterval)
 		lines.are(t,
 			"bus statemap[bus:bus5 state:Down]", "bus statemap[bus:bus5 state:Up]", "bus statemap[bus:bus5 state:Degraded]",
 			"bus statemap[bus:bus5 repeated:2 state:Up]",
@@ -97,7 +97,7 @@ func TestBusThatFlaps(t *testing.T) {
 
 func TestWhatIsHeldBackIsWrittenAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, lines := calmLogger()
+		log, lines := limitedLogger()
 		for i := range 3 {
 			log.Warn("late", zap.String("host", "kcs3"), zap.Int("n", i))
 		}
@@ -105,7 +105,7 @@ func TestWhatIsHeldBackIsWrittenAtTheEnd(t *testing.T) {
 			t.Error(err)
 		}
 		lines.are(t, "latemap[host:kcs3 n:0]", "latemap[host:kcs3 n:2 repeated:2]")
-		time.Sleep(2 * calmTime)
+		time.Sleep(2 * limitInterval)
 		lines.are(t)
 	})
 }

@@ -21,10 +21,11 @@ type sent struct {
 
 func TestEntryOfTheJournal(t *testing.T) {
 	var got sent
-	log := zap.New(newJournalCore(zap.InfoLevel, func(message string, p journal.Priority, fields map[string]string) error {
+	text, _ := observer.New(zap.InfoLevel)
+	log := zap.New(&journalCore{Core: text, send: func(message string, p journal.Priority, fields map[string]string) error {
 		got = sent{message, p, fields}
 		return nil
-	}, nil)).With(zap.String("bus", "bus5"))
+	}}).With(zap.String("bus", "bus5"))
 
 	log.Debug("request served")
 	if got.Message != "" {
@@ -44,9 +45,9 @@ func TestEntryOfTheJournal(t *testing.T) {
 
 func TestJournalThatTakesNothing(t *testing.T) {
 	text, lines := observer.New(zap.DebugLevel)
-	log := zap.New(newJournalCore(zap.DebugLevel, func(string, journal.Priority, map[string]string) error {
+	log := zap.New(&journalCore{Core: text, send: func(string, journal.Priority, map[string]string) error {
 		return errors.New("no such socket")
-	}, text)).With(zap.String("bus", "bus5"))
+	}}).With(zap.String("bus", "bus5"))
 	log.Error("stopped", zap.Int("n", 1))
 	logged{lines}.are(t, "stoppedmap[bus:bus5 n:1]")
 }
