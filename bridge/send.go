@@ -132,11 +132,8 @@ func (m outgoing) request() ipmb.Request {
 // response is the response as its requester knows it: to the address that it came
 // to on the bus, under the requester's number and LUN.
 func (m outgoing) response(own ipmi.Address, r ipmi.Response) ipmb.Frame {
-	return ipmb.Frame{
-		Destination: own, NetFn: m.NetFn.Response(), DestinationLUN: m.SourceLUN,
-		Source: m.Destination, Sequence: m.Sequence, SourceLUN: m.DestinationLUN,
-		Command: m.Command, Code: r.Code, Data: r.Data,
-	}
+	m.Source = own
+	return m.Frame.Response(r.Code, r.Data)
 }
 
 // failed answers a request that the bus did not carry or answer. What it had no

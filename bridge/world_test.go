@@ -228,11 +228,7 @@ func getDeviceID(to ipmi.Address, sequence uint8) []byte {
 }
 
 func answerTo(request ipmb.Frame, data ...byte) ipmb.Frame {
-	return ipmb.Frame{
-		Destination: request.Source, NetFn: request.NetFn.Response(), DestinationLUN: request.SourceLUN,
-		Source: request.Destination, Sequence: request.Sequence, SourceLUN: request.DestinationLUN,
-		Command: request.Command, Data: data,
-	}
+	return request.Response(ipmi.CodeOK, data)
 }
 
 // octets reads bytes as the documents write them.

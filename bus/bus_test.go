@@ -363,7 +363,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 	var out []byte
 	err := w.wire.Respond(frugal, func(b []byte, reply func([]byte)) {
 		f, _ := ipmb.Decode(b)
-		out = answerTo(f).Append(out[:0])
+		out = f.Response(ipmi.CodeOK, f.Data).Append(out[:0])
 		reply(out)
 	})
 	if err != nil {

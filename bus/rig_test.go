@@ -46,7 +46,7 @@ func newWorld(t testing.TB, config Config) *world {
 			}
 			w.note(f.Data)
 			if address == remote {
-				reply(answerTo(f).Append(nil))
+				reply(f.Response(ipmi.CodeOK, f.Data).Append(nil))
 			}
 		})
 		if err != nil && address != 0 {
@@ -54,13 +54,6 @@ func newWorld(t testing.TB, config Config) *world {
 		}
 	}
 	return w
-}
-
-func answerTo(f ipmb.Frame) ipmb.Frame {
-	return ipmb.Frame{
-		Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN, Source: f.Destination,
-		Sequence: f.Sequence, SourceLUN: f.DestinationLUN, Command: f.Command, Data: f.Data,
-	}
 }
 
 func (w *world) note(data []byte) {

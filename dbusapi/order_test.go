@@ -17,6 +17,7 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
+	"ipmbd/ipmi"
 )
 
 // engineBus is a bus with an engine on a wire with one responder, 2Ch.
@@ -63,10 +64,7 @@ func (b *engineBus) renew() {
 
 // answer answers a request with its data.
 func answer(f ipmb.Frame, reply func([]byte)) {
-	reply(ipmb.Frame{
-		Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
-		Source: f.Destination, SourceLUN: f.DestinationLUN, Sequence: f.Sequence, Command: f.Command, Data: f.Data,
-	}.Append(nil))
+	reply(f.Response(ipmi.CodeOK, f.Data).Append(nil))
 }
 
 // recorder is a transport that notes what is written.

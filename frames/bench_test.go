@@ -21,6 +21,6 @@ func BenchmarkPackets(b *testing.B) {
 			b.Fatal(status)
 		}
 		out.reset()
-		out.addAnswer(index, response(request, answer))
+		out.addAnswer(index, request.Response(answer.Code, answer.Data))
 	}
 }

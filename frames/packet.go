@@ -2,7 +2,6 @@ package frames
 
 import (
 	"ipmbd/ipmb"
-	"ipmbd/ipmi"
 )
 
 const (
@@ -52,21 +51,6 @@ func wireRequest(f ipmb.Frame) ipmb.Request {
 		Command:      f.Command,
 		Data:         f.Data,
 		NoWait:       true,
-	}
-}
-
-// response is the frame that answers a client's.
-func response(request ipmb.Frame, r ipmi.Response) ipmb.Frame {
-	return ipmb.Frame{
-		Destination:    request.Source,
-		NetFn:          request.NetFn.Response(),
-		DestinationLUN: request.SourceLUN,
-		Source:         request.Destination,
-		Sequence:       request.Sequence,
-		SourceLUN:      request.DestinationLUN,
-		Command:        request.Command,
-		Code:           r.Code,
-		Data:           r.Data,
 	}
 }
 

@@ -43,7 +43,7 @@ func FuzzRequest(f *testing.F) {
 			t.Errorf("% X is sent as %+v", b, req)
 		}
 		p.addStatus(0, ipmb.StatusBusy, nil)
-		p.addAnswer(index, response(frame, ipmi.Response{Code: 0xC3, Data: frame.Data}))
+		p.addAnswer(index, frame.Response(0xC3, frame.Data))
 		answer, err := ipmb.Decode(p.packet(1)[answerHead:])
 		if err != nil || answer.Destination != frame.Source || answer.Sequence != frame.Sequence || answer.DestinationLUN != frame.SourceLUN ||
 			answer.Code != 0xC3 || !bytes.Equal(answer.Data, frame.Data) {

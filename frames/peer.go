@@ -198,7 +198,7 @@ func (p *peer) end(x *exchange, r ipmi.Response, err error) {
 	if err != nil {
 		p.answers.addStatus(x.index, ipmb.StatusOf(err), x.head[:])
 	} else {
-		p.answers.addAnswer(x.index, response(x.frame, r))
+		p.answers.addAnswer(x.index, x.frame.Response(r.Code, r.Data))
 	}
 	p.release(x)
 	p.unlockAndWrite()

@@ -160,7 +160,7 @@ func newTestBus(t testing.TB, limit int) *testBus {
 
 // answerTo is the response to a request on the bus, with its data.
 func answerTo(f ipmb.Frame) ipmb.Frame {
-	return response(f, ipmi.Response{Data: f.Data})
+	return f.Response(ipmi.CodeOK, f.Data)
 }
 
 func echo(f ipmb.Frame, reply func(ipmb.Frame)) { reply(answerTo(f)) }

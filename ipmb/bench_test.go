@@ -59,7 +59,7 @@ func benchResponder(frame []byte, reply func([]byte)) {
 	if err != nil || request.NetFn.IsResponse() {
 		return
 	}
-	reply(answerTo(request, ipmi.CodeOK, deviceID).Append(buf[:0]))
+	reply(request.Response(ipmi.CodeOK, deviceID).Append(buf[:0]))
 }
 
 // waitForRun makes calls until the engine has its transport.

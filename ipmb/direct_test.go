@@ -265,7 +265,7 @@ func TestCallbacks(t *testing.T) {
 				t.Error("told by the goroutine that sends another request")
 			}
 		}
-		w.hear(answerTo(w.writes(me)[0].frame(t), 0, []byte{1}))
+		w.hear(w.writes(me)[0].frame(t).Response(ipmi.CodeOK, []byte{1}))
 		if !slices.Equal(told, []int{0}) {
 			t.Errorf("told %v", told)
 		}

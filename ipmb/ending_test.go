@@ -364,7 +364,7 @@ func TestDrain(t *testing.T) {
 		w.hear(from(peer, 1, cmdA, 1))
 		w.until(time.Second)
 		w.hear(from(peer, 1, cmdA, 2)) // in the place of the first
-		w.engine.StartRespond(answerTo(from(peer, 1, cmdA, 2), 0, nil).Append(nil), func(error) {})
+		w.engine.StartRespond(from(peer, 1, cmdA, 2).Response(ipmi.CodeOK, nil).Append(nil), func(error) {})
 		w.engine.Drain(t.Context())
 		if w.now() > 5*time.Second {
 			t.Errorf("it took until %v", w.now())

@@ -98,6 +98,22 @@ func (f Frame) Append(b []byte) []byte {
 	return append(b, -sum(b[body:]))
 }
 
+// Response is the response frame to the request frame f: to its source, from its destination,
+// with its sequence number. Data is not copied.
+func (f Frame) Response(code ipmi.CompletionCode, data []byte) Frame {
+	return Frame{
+		Destination:    f.Source,
+		NetFn:          f.NetFn.Response(),
+		DestinationLUN: f.SourceLUN,
+		Source:         f.Destination,
+		Sequence:       f.Sequence,
+		SourceLUN:      f.DestinationLUN,
+		Command:        f.Command,
+		Code:           code,
+		Data:           data,
+	}
+}
+
 // sum is the checksum arithmetic of IPMB: bytes added modulo 256.
 func sum(b []byte) uint8 {
 	var s uint8

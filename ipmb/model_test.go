@@ -481,7 +481,7 @@ func (m *model) arrive(frame []byte, r *rand.Rand) {
 
 // answer is what a node makes of a request.
 func (m *model) answer(request ipmb.Frame, node ipmi.Address, r *rand.Rand) {
-	first := answerTo(request, ipmi.CodeOK, request.Data)
+	first := request.Response(ipmi.CodeOK, request.Data)
 	first.Source = node
 	var delay time.Duration
 	switch {

@@ -160,26 +160,11 @@ func generalCall(b *bus, frame []byte) error {
 	return b.nodeAt(ipmi.Address(named[0]))(b, named)
 }
 
-// answerTo is the answer to a request.
-func answerTo(request ipmb.Frame, code ipmi.CompletionCode, data []byte) ipmb.Frame {
-	return ipmb.Frame{
-		Destination:    request.Source,
-		NetFn:          request.NetFn.Response(),
-		DestinationLUN: request.SourceLUN,
-		Source:         request.Destination,
-		Sequence:       request.Sequence,
-		SourceLUN:      request.DestinationLUN,
-		Command:        request.Command,
-		Code:           code,
-		Data:           data,
-	}
-}
-
 // echo is the answer to an encoded request, with the request's data.
 func echo(frame []byte) ipmb.Frame {
 	request, err := ipmb.Decode(frame)
 	if err != nil {
 		panic(err)
 	}
-	return answerTo(request, ipmi.CodeOK, request.Data)
+	return request.Response(ipmi.CodeOK, request.Data)
 }

@@ -21,7 +21,7 @@ func (d *deferring) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 
 // responds answers a request that was heard from elsewhere, with the data given.
 func (w *world) responds(request ipmb.Frame, data ...byte) error {
-	return w.engine.Respond(w.t.Context(), answerTo(request, ipmi.CodeOK, data).Append(nil))
+	return w.engine.Respond(w.t.Context(), request.Response(ipmi.CodeOK, data).Append(nil))
 }
 
 // toHostSoftware is a request to LUN 2.
@@ -88,7 +88,7 @@ func TestDeferred(t *testing.T) {
 		request := toHostSoftware(7)
 		w.stop()
 		w.engine = ipmb.New(ipmb.Config{Handler: ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
-			answer := answerTo(request, ipmi.CodeOK, []byte{9}).Append(nil)
+			answer := request.Response(ipmi.CodeOK, []byte{9}).Append(nil)
 			err := w.engine.StartRespond(answer, func(err error) {
 				if err != nil {
 					t.Error(err)
@@ -156,9 +156,9 @@ func TestRespond(t *testing.T) {
 		{"a frame that is too short", silent, octets("40 1E"), ipmb.ErrInvalid},
 		{"a wrong checksum", silent, octets("40 1E A2 20 1E 01 00 00"), ipmb.ErrInvalid},
 		{"address zero", silent, ipmb.Frame{NetFn: 7, Source: own}.Append(nil), ipmb.ErrInvalid},
-		{"not acknowledged", nack, answerTo(toHostSoftware(1), 0, nil).Append(nil), ipmb.ErrNotAcknowledged},
-		{"arbitration lost", outbid, answerTo(toHostSoftware(1), 0, nil).Append(nil), ipmb.ErrArbitrationLost},
-		{"too long", silent, answerTo(toHostSoftware(1), 0, make([]byte, 232)).Append(nil), ipmb.ErrTooLong},
+		{"not acknowledged", nack, toHostSoftware(1).Response(ipmi.CodeOK, nil).Append(nil), ipmb.ErrNotAcknowledged},
+		{"arbitration lost", outbid, toHostSoftware(1).Response(ipmi.CodeOK, nil).Append(nil), ipmb.ErrArbitrationLost},
+		{"too long", silent, toHostSoftware(1).Response(ipmi.CodeOK, make([]byte, 232)).Append(nil), ipmb.ErrTooLong},
 	} {
 		story(t, c.name, ipmb.Config{}, func(t *testing.T, w *world) {
 			w.place(peer, c.at)
@@ -287,7 +287,7 @@ func TestResponseFromAnotherAddressIsNoAnswer(t *testing.T) {
 	story(t, "the request is answered C3h at its deadline", ipmb.Config{Handler: new(deferring)}, func(t *testing.T, w *world) {
 		request := toHostSoftware(7)
 		w.hear(request)
-		foreign := answerTo(request, ipmi.CodeOK, []byte{1})
+		foreign := request.Response(ipmi.CodeOK, []byte{1})
 		foreign.Source = 0x22 // host software that does not know our address
 		err := w.engine.Respond(t.Context(), foreign.Append(nil))
 		w.until(10 * time.Second)

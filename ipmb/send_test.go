@@ -130,7 +130,7 @@ func TestSend(t *testing.T) {
 		c.Cancel()
 		c.Cancel()
 		sent := w.writes(me)[0].frame(t)
-		w.hear(answerTo(sent, ipmi.CodeOK, sent.Data))
+		w.hear(sent.Response(ipmi.CodeOK, sent.Data))
 		endings.mustBe(t, context.Canceled)
 		if n := w.count("responses-late"); n != 1 {
 			t.Errorf("responses-late %d", n)
@@ -195,7 +195,7 @@ func sendingRig(t testing.TB, copyTime time.Duration) (roundTrip, stop func()) {
 	var out []byte
 	answer := func(frame []byte, reply func([]byte)) {
 		if request, err := ipmb.Decode(frame); err == nil {
-			out = answerTo(request, ipmi.CodeOK, deviceID).Append(out[:0])
+			out = request.Response(ipmi.CodeOK, deviceID).Append(out[:0])
 			reply(out)
 		}
 	}

@@ -174,17 +174,8 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 	if e.limits.MaxFrame < MinResponse+len(response.Data) {
 		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAnswerTooLong)}
 	}
-	n.setAnswer(Frame{
-		Destination:    n.key.requester,
-		NetFn:          n.key.netFn.Response(),
-		DestinationLUN: n.key.requesterLUN,
-		Source:         ipmi.Address(n.frame[0]),
-		Sequence:       n.key.sequence,
-		SourceLUN:      n.request.LUN,
-		Command:        n.key.command,
-		Code:           response.Code,
-		Data:           response.Data,
-	})
+	request, _ := Decode(n.frame) // It was decoded before.
+	n.setAnswer(request.Response(response.Code, response.Data))
 	if !e.running {
 		n.lost = true
 		e.requests.drop(n)

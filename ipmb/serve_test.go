@@ -30,7 +30,7 @@ func TestServe(t *testing.T) {
 		if diff := cmp.Diff(want, s.seen()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		answer := answerTo(request, ipmi.CodeOK, []byte{0, 1, 1, 2, 3})
+		answer := request.Response(ipmi.CodeOK, []byte{0, 1, 1, 2, 3})
 		if diff := cmp.Diff(answer, w.lastAnswer(peer).Frame); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}

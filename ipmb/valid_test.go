@@ -117,9 +117,9 @@ func TestNoiseDoesNoHarm(t *testing.T) {
 	})
 	story(t, "responses nobody waits for", ipmb.Config{}, func(t *testing.T, w *world) {
 		for i := range 1_000 {
-			w.deliver(answerTo(ipmb.Frame{
+			w.deliver(ipmb.Frame{
 				Destination: ipmi.Address(i) &^ 1, Source: own, NetFn: ipmi.NetFnApp, Sequence: uint8(i & 63), Command: cmdA,
-			}, 0, nil).Append(nil))
+			}.Response(ipmi.CodeOK, nil).Append(nil))
 		}
 		synctest.Wait()
 		if n := w.count("responses-unexpected") + w.count("dropped-requester"); n < 990 {
@@ -168,7 +168,7 @@ func TestObserverSeesEachValidFrame(t *testing.T) {
 	o := new(observer)
 	story(t, "requests, answers and what nobody waits for", ipmb.Config{Observer: o}, func(t *testing.T, w *world) {
 		request := from(peer, 9, cmdB, 1, 2, 3)
-		lost := answerTo(ipmb.Frame{Destination: me, Source: own, NetFn: ipmi.NetFnApp, Command: cmdA}, ipmi.CodeNodeBusy, []byte{7})
+		lost := ipmb.Frame{Destination: me, Source: own, NetFn: ipmi.NetFnApp, Command: cmdA}.Response(ipmi.CodeNodeBusy, []byte{7})
 		w.hear(request)
 		w.deliver(octets("20 1C C4 2C 04 01 CF"))
 		w.hear(lost)

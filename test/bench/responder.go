@@ -117,17 +117,7 @@ var getDeviceID = ipmb.Frame{
 var deviceID = []byte(hostd.DeviceID)
 
 func deviceIDAnswer(request ipmb.Frame, arrived uint32) ipmb.Frame {
-	return ipmb.Frame{
-		Destination:    request.Source,
-		NetFn:          request.NetFn.Response(),
-		DestinationLUN: request.SourceLUN,
-		Source:         request.Destination,
-		Sequence:       request.Sequence,
-		SourceLUN:      request.DestinationLUN,
-		Command:        request.Command,
-		Code:           ipmi.CodeOK,
-		Data:           numberedDeviceID(arrived),
-	}
+	return request.Response(ipmi.CodeOK, numberedDeviceID(arrived))
 }
 
 func numberedDeviceID(arrived uint32) []byte {

@@ -74,10 +74,7 @@ func (c controller) serve(conn net.Conn) {
 			case f.Command == silence:
 				continue
 			}
-			out = ipmb.Frame{
-				Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
-				Source: f.Destination, Sequence: f.Sequence, SourceLUN: f.DestinationLUN, Command: f.Command, Data: f.Data,
-			}
+			out = f.Response(ipmi.CodeOK, f.Data)
 		case out = <-c.requests:
 		}
 		if _, err := conn.Write(out.Append(nil)); err != nil {

@@ -108,18 +108,13 @@ func (s *satellite) serve(link i2c.Transport) {
 }
 
 func (s *satellite) answer(f ipmb.Frame) ipmb.Frame {
-	answer := ipmb.Frame{
-		Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
-		Source: f.Destination, Sequence: f.Sequence, SourceLUN: f.DestinationLUN, Command: f.Command,
-		Code: ipmi.CodeInvalidCommand,
-	}
 	switch {
 	case f.NetFn == ipmi.NetFnApp && f.Command == ipmi.CommandGetDeviceID:
-		answer.Code, answer.Data = ipmi.CodeOK, s.id
+		return f.Response(ipmi.CodeOK, s.id)
 	case f.NetFn == echoNetFn && f.Command == echoCommand:
-		answer.Code, answer.Data = ipmi.CodeOK, f.Data
+		return f.Response(ipmi.CodeOK, f.Data)
 	}
-	return answer
+	return f.Response(ipmi.CodeInvalidCommand, nil)
 }
 
 // event tells the controller at 20h of an event of a sensor, and returns the

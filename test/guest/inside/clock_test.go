@@ -394,8 +394,7 @@ func (n *clockNode) asks(t *testing.T, to ipmi.Address, netFn ipmi.NetFn, c ipmi
 // answers answers a request.
 func (n *clockNode) answers(t *testing.T, f ipmb.Frame, data ...byte) {
 	t.Helper()
-	n.writes(t, ipmb.Frame{Destination: f.Source, NetFn: f.NetFn.Response(), DestinationLUN: f.SourceLUN,
-		Source: f.Destination, Sequence: f.Sequence, SourceLUN: f.DestinationLUN, Command: f.Command, Data: data})
+	n.writes(t, f.Response(ipmi.CodeOK, data))
 }
 
 // of is the answer to a request.
