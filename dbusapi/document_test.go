@@ -17,16 +17,16 @@ var causes = []struct {
 	err   error
 	cause string
 }{
-	{ErrNoAdapter, "`bind` on an I2C bus that there is not"},
+	{ErrNoAdapter, "`bind` on an I2C bus that does not exist"},
 	{ErrInUse, "an address or a node that is in use"},
 	{ErrFixed, "the device is a socket, or declared by the firmware"},
 	{ErrDevice, "the driver did not take the device"},
 
 	{ipmb.ErrTimeout, "took the request and the responder stayed silent"},
-	{ipmb.ErrNotAcknowledged, "nobody acknowledged the request"},
+	{ipmb.ErrNotAcknowledged, "no node acknowledged the request"},
 	{ipmb.ErrArbitrationLost, "another master kept the bus"},
 	{ipmb.ErrStuck, "the bus is stuck"},
-	{ipmb.ErrTooLong, "the request, or the answer, is too long for a frame"},
+	{ipmb.ErrTooLong, "the request, or the response, is too long for a frame"},
 	{ipmb.ErrClosed, "the bus is Down"},
 	{ipmb.ErrBusy, "no sequence number became free in time"},
 	{ipmb.ErrInvalid, "an argument is out of range"},
@@ -46,32 +46,32 @@ var causes = []struct {
 	{ErrConfig, "`AddBus`, `AddHost`, `Reload`: a line for each fault"},
 	{ErrTaken, "an index, device or name is taken"},
 	{ErrNameTaken, "name is taken"},
-	{ErrNoMember, "`RemoveBus`, `RemoveHost` of what is not there"},
+	{ErrNoMember, "`RemoveBus`, `RemoveHost` of an object that does not exist"},
 	{ErrRestart, "only a restart can change that"},
 	{ErrNoFile, "`Reload` without a file"},
 	{ErrStopping, "the service is stopping"},
 
-	{&ipmi.OverlapError{}, "of what somebody serves"},
-	{&ipmi.PatternError{}, "one that there cannot be"},
+	{&ipmi.OverlapError{}, "of a command that another program serves"},
+	{&ipmi.PatternError{}, "an impossible command"},
 	{errRegistered, "`RegisterHandler` of a path that is registered"},
-	{errNotRegistered, "`UnregisterHandler` of what is not registered"},
+	{errNotRegistered, "`UnregisterHandler` of a path that is not registered"},
 	{errNoCommands, "`RegisterHandler`: no commands"},
 	{errLongPath, "too long a path"},
 	{errTooMany, "handlers, commands or subscribers is reached"},
 
-	{ipmi.ErrNoHandler, "nobody serves the command"},
+	{ipmi.ErrNoHandler, "no program serves the command"},
 	{ipmi.ErrBusy, "a limit of calls, requests"},
 	{ipmi.ErrDenied, "a command that the policy denies"},
-	{ipmi.ErrAbsent, "who serves the command is not running"},
-	{ipmi.ErrGone, "or stopped while it did"},
-	{ipmi.ErrTooSlow, "who serves the command did not answer in time"},
+	{ipmi.ErrAbsent, "the handler of the command is not running"},
+	{ipmi.ErrGone, "or stopped during the request"},
+	{ipmi.ErrTooSlow, "the handler of the command did not answer in time"},
 	{ipmi.ErrNoSpace, "there is no space left"},
-	{ipmi.ErrAnswerTooLong, "or the answer, is too long for a frame"},
-	{ipmi.ErrCannot, "there is no way to do that here"},
-	{ipmi.ErrPanic, "what should not be"},
+	{ipmi.ErrAnswerTooLong, "or the response, is too long for a frame"},
+	{ipmi.ErrCannot, "the platform has no means for that"},
+	{ipmi.ErrPanic, "a defect of ipmbd"},
 
-	{context.DeadlineExceeded, "what the call had to wait for took too long"},
-	{context.Canceled, "the call was ended"},
+	{context.DeadlineExceeded, "a resource that the call had to wait for took too long"},
+	{context.Canceled, "the call was cancelled"},
 }
 
 func TestEveryErrorHasItsCauseInTheDocument(t *testing.T) {
@@ -80,8 +80,9 @@ func TestEveryErrorHasItsCauseInTheDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	documented := map[string]string{} // causes by name
-	for _, row := range regexp.MustCompile("(?m)^\\| `([\\w.]+)`.* \\| (.*) \\|$").FindAllStringSubmatch(string(text), -1) {
-		documented[row[1]] = row[2]
+	entry := regexp.MustCompile("(?m)^- `([\\w.]+)`[^:]*:((?:.*\n)(?:  .*\n)*)")
+	for _, found := range entry.FindAllStringSubmatch(string(text), -1) {
+		documented[found[1]] = strings.Join(strings.Fields(found[2]), " ")
 	}
 	explained := make([]bool, len(errorNames))
 	for _, c := range causes {

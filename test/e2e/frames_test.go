@@ -215,9 +215,9 @@ func TestFrameSocketOfSystemd(t *testing.T) {
 }
 
 // The example is for those who have no Go: it is run as it stands.
-func TestPythonExampleInTheREADME(t *testing.T) {
+func TestPythonExampleInTheDocument(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("../../docs/frames.md")
 	if err != nil {
 		t.Fatal(err)
 	}
