@@ -41,7 +41,8 @@ type entry struct {
 	effect   ipmi.Effect
 	frame    []byte // the request, as it came
 	request  ipmi.Request
-	slots    *slots // it takes one of these while it is in a handler
+	slots    *slots                      // it takes one of these while it is in a handler
+	respond  func(response []byte) error // of Submit; nil for a request in a frame
 
 	deferred   bool // its handler leaves the answer to Respond
 	answered   bool

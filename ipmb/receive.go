@@ -170,7 +170,7 @@ func (e *Engine) receiveRequest(f Frame, raw []byte) {
 	case !f.Source.IsSlave() || f.Source == e.address:
 		e.counts.add(droppedRequester)
 	default:
-		admitted = e.admitRequest(f, raw, effect, patience)
+		admitted = e.admitRequest(f, raw, effect, patience, nil)
 	}
 	e.unlock()
 	if admitted != nil {

@@ -13,8 +13,9 @@ import (
 type slots struct{ limit, used int }
 
 // admitRequest takes a request, drops it, or answers it as an earlier one. It returns the
-// entry that a handler is to serve, or nil. patience is Config.Patience for it.
-func (e *Engine) admitRequest(f Frame, raw []byte, effect ipmi.Effect, patience time.Duration) *entry {
+// entry that a handler is to serve, or nil. patience is Config.Patience for it, and respond is
+// nil for a request in a frame.
+func (e *Engine) admitRequest(f Frame, raw []byte, effect ipmi.Effect, patience time.Duration, respond func([]byte) error) *entry {
 	if !e.running {
 		e.counts.add(droppedStopping)
 		return nil
@@ -34,6 +35,7 @@ func (e *Engine) admitRequest(f Frame, raw []byte, effect ipmi.Effect, patience 
 	}
 	e.counts.add(requestsReceived)
 	n := e.newEntry(f, raw, effect)
+	n.respond = respond
 	timeout := e.config.HandlerTimeout
 	n.slots = &e.handlers
 	if patience > 0 {
@@ -174,12 +176,21 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 	if e.limits.MaxFrame < MinResponse+len(response.Data) {
 		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAnswerTooLong)}
 	}
-	request, _ := Decode(n.frame) // It was decoded before.
-	n.setAnswer(request.Response(response.Code, response.Data))
+	e.setAnswer(n, response)
 	if !e.running {
 		n.lost = true
 		e.requests.drop(n)
 		return
 	}
 	e.deliverAnswer(n)
+}
+
+// setAnswer keeps what is written as the answer: a frame, or what respond is given.
+func (e *Engine) setAnswer(n *entry, response ipmi.Response) {
+	if n.respond != nil {
+		n.answer = append(append(n.answerRoom[:0], byte(response.Code)), response.Data...)
+		return
+	}
+	request, _ := Decode(n.frame) // It was decoded before.
+	n.setAnswer(request.Response(response.Code, response.Data))
 }

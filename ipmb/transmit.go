@@ -83,6 +83,14 @@ type sending struct {
 	sequence  uint8
 }
 
+// respond is the function of Submit that writes the answer; nil for a frame.
+func (s sending) respond() func(response []byte) error {
+	if s.delivery == nil || s.delivery.entry == nil {
+		return nil
+	}
+	return s.delivery.entry.respond
+}
+
 func (o *outbox) init(mu *sync.Mutex) {
 	o.work = sync.NewCond(mu)
 	o.watch.owner = &o.watch
@@ -247,8 +255,14 @@ func (e *Engine) transmit(t i2c.Transport) {
 			continue
 		}
 		o.handedOver = false
+		respond := o.current.respond()
 		e.mu.Unlock()
-		err := t.WriteFrame(o.frame)
+		var err error
+		if respond != nil {
+			err = respond(o.frame)
+		} else {
+			err = t.WriteFrame(o.frame)
+		}
 		e.transmitting.Lock()
 		e.mu.Lock()
 		e.endWrite(err)
