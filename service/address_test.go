@@ -13,6 +13,7 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 func TestOwnAddressOfASocketJustChanges(t *testing.T) {
@@ -46,9 +47,9 @@ func TestOwnAddressOfASocketJustChanges(t *testing.T) {
 
 func TestOwnAddressOfAKernelDeviceMovesIt(t *testing.T) {
 	mqueue := testChannel()
-	mqueue.Transport = TransportSlaveMqueue
+	mqueue.Transport = config.TransportSlaveMqueue
 	mqueue.SlavePath = "/sys/bus/i2c/devices/5-1010/slave-mqueue"
-	for driver, ch := range map[string]ChannelConfig{
+	for driver, ch := range map[string]config.Channel{
 		i2c.IPMBDev: testChannel(), i2c.IPMBDevice: testChannel(), i2c.SlaveMqueue: mqueue,
 	} {
 		t.Run(driver, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 func TestMissingDeviceOfIpmbbridgesFileIsBound(t *testing.T) {
@@ -62,15 +63,15 @@ func TestNothingElseIsBoundByItself(t *testing.T) {
 	elsewhere := testChannel()
 	elsewhere.SlavePath = "/run/ipmb-5"
 	socket := testChannel()
-	socket.Transport = TransportSeqPacket
+	socket.Transport = config.TransportSeqPacket
 	for name, tt := range map[string]struct {
-		channel  ChannelConfig
+		channel  config.Channel
 		autoBind bool
 	}{
 		"our own file":  {testChannel(), false},
 		"another path":  {elsewhere, true},
 		"a socket":      {socket, true},
-		"no bus number": {ChannelConfig{SlavePath: "/dev/ipmb", Name: "x"}.WithDefaults(), true},
+		"no bus number": {config.Channel{SlavePath: "/dev/ipmb", Name: "x"}.WithDefaults(), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

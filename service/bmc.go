@@ -11,6 +11,7 @@ import (
 	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // openStorage opens what the built-in BMC keeps.
@@ -19,7 +20,7 @@ func (s *service) openStorage() error {
 	sensors := make([]bmc.SensorConfig, len(c.Sensors))
 	for i, each := range c.Sensors {
 		sensors[i] = each.SensorConfig
-		if each.Property != (PropertyConfig{}) {
+		if each.Property != (config.Property{}) {
 			p := newSensorProperty(each.Property)
 			s.properties = append(s.properties, p)
 			sensors[i].Read = p.last

@@ -16,6 +16,7 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // Bus is what the service runs for a channel.
@@ -43,7 +44,7 @@ type Bus interface {
 // engineBus is an engine on a transport.
 type engineBus struct {
 	*bus.Bus
-	config    ChannelConfig
+	config    config.Channel
 	settings  ipmb.Config // of the engine
 	engine    *ipmb.Engine
 	iface     *bridge.Interface
@@ -81,7 +82,7 @@ type busObserver interface {
 
 // newEngineBus makes a bus whose requests go to a handler, which is that of its
 // interface of the bridge.
-func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *bridge.Interface, observer busObserver, log *zap.Logger) *engineBus {
+func newEngineBus(ch config.Channel, d *device, handler ipmi.Handler, iface *bridge.Interface, observer busObserver, log *zap.Logger) *engineBus {
 	b := &engineBus{
 		config:    ch,
 		iface:     iface,
@@ -115,7 +116,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 		Together:        observer.Together,
 		Served:          requestLog{b.log}.served,
 	}
-	if ch.bridged() {
+	if ch.Bridged() {
 		b.settings.Patience, b.settings.Stray = iface.Patience, iface.Stray
 	}
 	b.engine = ipmb.New(b.settings)
@@ -124,7 +125,7 @@ func newEngineBus(ch ChannelConfig, d *device, handler ipmi.Handler, iface *brid
 }
 
 // newClients makes the bus of a channel as its clients know it.
-func newClients(ch ChannelConfig, link bus.Link, log *zap.Logger) *bus.Bus {
+func newClients(ch config.Channel, link bus.Link, log *zap.Logger) *bus.Bus {
 	config := bus.Config{Name: ch.Name, Index: ch.Index(), MaxCalls: ch.MaxCalls, RemoteAddress: ch.RemoteAddress}
 	if log.Core().Enabled(zap.DebugLevel) {
 		config.Ended = requestLog{log}.sent

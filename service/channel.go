@@ -8,35 +8,39 @@ import (
 	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // channel is a bus with its object on D-Bus. It is the part of a member.
 type channel struct {
 	Bus
 	service *service
-	config  ChannelConfig
+	config  config.Channel
 	object  *dbusapi.BusObject
 	iface   *bridge.Interface
 	policed *policed
 	left    func() // what the bus leaves behind is kept for its successor
 }
 
-// title, name, channel, owns and busNames implement memberConfig.
-func (c ChannelConfig) title() string         { return "channel " + c.WithDefaults().Name }
-func (c ChannelConfig) name() string          { return c.Name }
-func (c ChannelConfig) channel() ipmi.Channel { return *c.IPMIChannel }
-func (c ChannelConfig) owns() []want          { return c.wants("", nil) }
+// channelConfig is a channel of the configuration.
+type channelConfig struct{ config.Channel }
 
-func (c ChannelConfig) busNames() (words []string, hostIPMI bool) {
-	if c.Handler == HandlerHost {
+// name, entry, channel, bridged and busNames implement memberConfig.
+func (c channelConfig) name() string          { return c.Name }
+func (c channelConfig) entry() config.Entry   { return c.Channel }
+func (c channelConfig) channel() ipmi.Channel { return *c.IPMIChannel }
+func (c channelConfig) bridged() bool         { return c.Bridged() }
+
+func (c channelConfig) busNames() (words []string, hostIPMI bool) {
+	if c.Handler == config.HandlerHost {
 		words = []string{c.BusName}
 	}
 	return words, false
 }
 
 // make implements memberConfig.
-func (c ChannelConfig) make(ctx context.Context, s *service) (part, error) {
-	ch, handler, err := s.newChannel(ctx, c, s.busInterface(c))
+func (c channelConfig) make(ctx context.Context, s *service) (part, error) {
+	ch, handler, err := s.newChannel(ctx, c.Channel, s.busInterface(c.Channel))
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +48,7 @@ func (c ChannelConfig) make(ctx context.Context, s *service) (part, error) {
 		ipmi.Handler
 		ipmi.EffectTeller // handlers that are registered know the effect of their commands
 	}{handler, &s.mux}
-	bus := newEngineBus(c, newDevice(c, s.machine(c), s.config.OfIPMBBridge), served, ch.iface, &objectObserver{s, ch.object}, s.log)
+	bus := newEngineBus(c.Channel, newDevice(c.Channel, s.machine(c.Channel), s.config.OfIPMBBridge), served, ch.iface, &objectObserver{s, ch.object}, s.log)
 	s.engines.renew(bus)
 	ch.left = func() { s.engines.keep(bus) }
 	s.bridge.Add(ch.iface, bus.Clients())
@@ -52,7 +56,7 @@ func (c ChannelConfig) make(ctx context.Context, s *service) (part, error) {
 }
 
 // newChannel makes a channel without a bus, and the handler of its requests.
-func (s *service) newChannel(ctx context.Context, c ChannelConfig, iface *bridge.Interface) (*channel, ipmi.Handler, error) {
+func (s *service) newChannel(ctx context.Context, c config.Channel, iface *bridge.Interface) (*channel, ipmi.Handler, error) {
 	object, err := s.server.NewBus(c.Name, c.Index())
 	if err != nil {
 		return nil, nil, err
@@ -81,10 +85,10 @@ func (c *channel) export(ctx context.Context, bus Bus) (part, error) {
 }
 
 // machine is where the bus of a channel is.
-func (s *service) machine(c ChannelConfig) system {
-	unknown := TransportAuto
+func (s *service) machine(c config.Channel) system {
+	unknown := config.TransportAuto
 	if s.config.OfIPMBBridge {
-		unknown = TransportIPMBDev
+		unknown = config.TransportIPMBDev
 	}
 	machine := thisSystem(c.Transport, unknown)
 	if s.demo != nil && s.demo.has(c) {
@@ -96,7 +100,7 @@ func (s *service) machine(c ChannelConfig) system {
 // path, bridgeInterface, obey, withdraw, free and forget implement part.
 func (c *channel) path() dbus.ObjectPath              { return c.object.Path() }
 func (c *channel) bridgeInterface() *bridge.Interface { return c.iface }
-func (c *channel) obey(config Config)                 { c.policed.obey(config) }
+func (c *channel) obey(next config.Config)            { c.policed.obey(next) }
 func (c *channel) withdraw()                          { c.service.server.RemoveBus(c.object) }
 func (c *channel) free() {
 	c.service.server.FreeIndex(c.object)
@@ -108,7 +112,7 @@ func (c *channel) forget(ctx context.Context) {
 	s.mux.SetDefault(c.config.Name, nil)
 	s.bridge.Remove(c.iface)
 	s.bmc.InterfaceGone(c.config.Name)
-	if c.config.Handler == HandlerHost {
+	if c.config.Handler == config.HandlerHost {
 		s.server.ReleaseHostDaemon(ctx, c.config.BusName)
 	}
 	c.left()

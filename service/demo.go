@@ -10,6 +10,7 @@ import (
 	"ipmbd/i2c/sim"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // The demonstration: two buses in the process, with responders that are the
@@ -50,19 +51,19 @@ type demo struct {
 // with a satellite at 2Ch and a silent responder at 42h, and bus1, whose
 // satellite at 2Ch has many of its answers lost, late, doubled or corrupted.
 // The built-in BMC answers what comes from them, and bridges between them.
-func DemoConfig() Config {
-	channel := func(name string, host int) ChannelConfig {
-		return ChannelConfig{
-			Type:          TypeME,
+func DemoConfig() config.Config {
+	channel := func(name string, host int) config.Channel {
+		return config.Channel{
+			Type:          config.TypeME,
 			SlavePath:     simulated + name,
 			RemoteAddress: demoSatellite,
 			DevIndex:      host,
 			Name:          name,
 			IPMIChannel:   new(ipmi.Channel(host)),
-			Handler:       HandlerBMC,
+			Handler:       config.HandlerBMC,
 		}
 	}
-	return Config{Channels: []ChannelConfig{channel("bus0", 0), channel("bus1", 1)}}
+	return config.Config{Channels: []config.Channel{channel("bus0", 0), channel("bus1", 1)}}
 }
 
 // satellite is a management controller on a simulated bus: an engine that
@@ -92,7 +93,7 @@ func newDemo() (*demo, error) {
 }
 
 // has reports whether a channel is one of the simulated buses.
-func (d *demo) has(ch ChannelConfig) bool {
+func (d *demo) has(ch config.Channel) bool {
 	return d.buses[ch.Name] != nil && ch.SlavePath == simulated+ch.Name
 }
 
@@ -100,7 +101,7 @@ func (d *demo) has(ch ChannelConfig) bool {
 const simulated = "/simulated/"
 
 // open opens a simulated bus.
-func (d *demo) open(ch ChannelConfig) func(string, i2c.Switches) (i2c.Transport, string, error) {
+func (d *demo) open(ch config.Channel) func(string, i2c.Switches) (i2c.Transport, string, error) {
 	return func(string, i2c.Switches) (i2c.Transport, string, error) {
 		t, err := d.buses[ch.Name].Attach(uint8(ch.BMCAddress))
 		return t, "simulated", err

@@ -12,6 +12,7 @@ import (
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // bindTime is how long the kernel has to make a node: enough to load the
@@ -36,7 +37,7 @@ type device struct {
 }
 
 // newDevice is the device of a channel on a machine.
-func newDevice(ch ChannelConfig, on system, autoBind bool) *device {
+func newDevice(ch config.Channel, on system, autoBind bool) *device {
 	return &device{system: on, path: ch.SlavePath, kind: ch.Transport.String(), autoBind: autoBind}
 }
 
@@ -61,7 +62,7 @@ func (d *device) connect(ctx context.Context, own ipmi.Address, switches i2c.Swi
 func (d *device) try(switches i2c.Switches) (i2c.Transport, error) {
 	t, kind, err := d.open(d.path, switches)
 	d.missing = errors.Is(err, fs.ErrNotExist)
-	if kind != TransportAuto.String() {
+	if kind != config.TransportAuto.String() {
 		d.kind = kind
 	}
 	if err == nil {
@@ -83,7 +84,7 @@ func (d *device) binding(own ipmi.Address) (i2c.Binding, error) {
 		return again, nil
 	}
 	wanted := i2c.Binding{Driver: d.driver(), Addr: uint8(own)}
-	if number, err := strconv.Atoi(busNumber(d.path)); err == nil {
+	if number, err := strconv.Atoi(config.BusNumber(d.path)); err == nil {
 		wanted.Bus = number
 		if wanted.Driver != "" && wanted.Node() == filepath.Clean(d.path) {
 			return wanted, nil
@@ -102,7 +103,7 @@ func (d *device) driver() string {
 	switch d.kind {
 	case i2c.IPMBDev, i2c.IPMBDevice, i2c.SlaveMqueue:
 		return d.kind
-	case TransportAuto.String():
+	case config.TransportAuto.String():
 		if filepath.Base(d.path) == i2c.SlaveMqueue {
 			return i2c.SlaveMqueue
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ipmbd/ipmb"
+	"ipmbd/service/config"
 )
 
 // engines keeps the engines of buses that have been removed, by device: what an engine
@@ -29,7 +30,7 @@ func (e *engines) keep(b *engineBus) {
 		e.idle = make(map[string]idleEngine)
 	}
 	// No answer is kept, and no number held, for longer.
-	maps.DeleteFunc(e.idle, func(_ string, one idleEngine) bool { return time.Since(one.since) > MaxWindow })
+	maps.DeleteFunc(e.idle, func(_ string, one idleEngine) bool { return time.Since(one.since) > config.MaxWindow })
 	e.idle[b.config.SlavePath] = idleEngine{b.engine, time.Now()}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"ipmbd/frames"
 	unixsocket "ipmbd/internal/socket"
+	"ipmbd/service/config"
 )
 
 // seqpacket is what package net calls SOCK_SEQPACKET.
@@ -34,8 +35,8 @@ func (s *service) hungUpOn(who frames.Peer, why error) {
 const frameInterface = "frame-socket"
 
 // frameAddress is that of the frame socket among those that systemd passes.
-func (c Config) frameAddress() string {
-	return seqpacket + ":" + cmp.Or(c.FrameSocket, DefaultFrameSocket)
+func frameAddress(c config.Config) string {
+	return seqpacket + ":" + cmp.Or(c.FrameSocket, config.DefaultFrameSocket)
 }
 
 // listenFrames opens the frame socket: systemd's, or the one that the
@@ -43,7 +44,7 @@ func (c Config) frameAddress() string {
 func (s *service) listenFrames(ctx context.Context) error {
 	var listener net.Listener
 	var err error
-	switch address := s.config.frameAddress(); {
+	switch address := frameAddress(s.config); {
 	case s.sockets.has(address):
 		listener, err = s.sockets.listen(ctx, address)
 	case s.config.FrameSocket != "":

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"ipmbd/frames"
+	"ipmbd/service/config"
 )
 
 // listenAt makes a socket as systemd does.
@@ -33,15 +34,15 @@ func TestWhichFrameSocket(t *testing.T) {
 		want   string // address of the socket, "" for none
 	}{
 		{"none", "", map[string]socket{}, ""},
-		{"systemd's, without a key", "", map[string]socket{"unixpacket:" + DefaultFrameSocket: theirs}, theirs.Addr().String()},
+		{"systemd's, without a key", "", map[string]socket{"unixpacket:" + config.DefaultFrameSocket: theirs}, theirs.Addr().String()},
 		{"systemd's, of the key", path, map[string]socket{"unixpacket:" + path: theirs}, theirs.Addr().String()},
 		{"another one of systemd's", "", map[string]socket{"unixpacket:/run/other": theirs}, ""},
-		{"a stream socket at the path", "", map[string]socket{"unix:" + DefaultFrameSocket: theirs}, ""},
-		{"the key's", path, map[string]socket{"unixpacket:" + DefaultFrameSocket: theirs}, path},
+		{"a stream socket at the path", "", map[string]socket{"unix:" + config.DefaultFrameSocket: theirs}, ""},
+		{"the key's", path, map[string]socket{"unixpacket:" + config.DefaultFrameSocket: theirs}, path},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &service{log: zap.NewNop(), config: Config{FrameSocket: tt.key}, sockets: &passed{sockets: tt.passed}}
+			s := &service{log: zap.NewNop(), config: config.Config{FrameSocket: tt.key}, sockets: &passed{sockets: tt.passed}}
 			if err := s.listenFrames(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +67,7 @@ func TestFrameSocketThatCannotBe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "frames")
 	listenAt(t, path)
 	for name, path := range map[string]string{"in use": path, "no such folder": "/nonexistent/frames"} {
-		s := &service{log: zap.NewNop(), config: Config{FrameSocket: path}, sockets: new(passed)}
+		s := &service{log: zap.NewNop(), config: config.Config{FrameSocket: path}, sockets: new(passed)}
 		if err := s.listenFrames(t.Context()); err == nil {
 			t.Errorf("%s: no error", name)
 		}

@@ -16,11 +16,12 @@ import (
 	"ipmbd/dbusapi"
 	"ipmbd/host"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // hostInterface is the system interface of a host. It is the part of a member.
 type hostInterface struct {
-	config  HostConfig
+	config  config.Host
 	service *service
 	object  *dbusapi.HostObject
 	loop    *host.Loop
@@ -38,30 +39,27 @@ type hostInterface struct {
 	state health
 }
 
-// title, name, channel, owns and busNames implement memberConfig.
-func (c HostConfig) title() string         { return "host " + c.WithDefaults().Name }
-func (c HostConfig) name() string          { return c.Name }
-func (c HostConfig) channel() ipmi.Channel { return *c.IPMIChannel }
-func (c HostConfig) owns() []want          { return c.wants("") }
+// hostConfig is a host of the configuration.
+type hostConfig struct{ config.Host }
 
-func (c HostConfig) busNames() (words []string, hostIPMI bool) {
-	if c.Type == HostOpenIPMI {
-		return c.bus().busNames()
-	}
-	return []string{c.word()}, c.LegacyAPI
+// name, entry, channel, bridged and busNames implement memberConfig.
+func (c hostConfig) name() string          { return c.Name }
+func (c hostConfig) entry() config.Entry   { return c.Host }
+func (c hostConfig) channel() ipmi.Channel { return *c.IPMIChannel }
+func (c hostConfig) bridged() bool         { return c.Bridged() }
+
+func (c hostConfig) busNames() (words []string, hostIPMI bool) {
+	return []string{c.Word()}, c.LegacyAPI
 }
 
 // make implements memberConfig.
-func (c HostConfig) make(ctx context.Context, s *service) (part, error) {
-	if c.Type == HostOpenIPMI {
-		return c.makeBus(ctx, s)
-	}
+func (c hostConfig) make(ctx context.Context, s *service) (part, error) {
 	object, err := s.server.NewHost(ctx, c.Name)
 	if err != nil {
 		return nil, err
 	}
 	h := &hostInterface{
-		config:  c,
+		config:  c.Host,
 		service: s,
 		object:  object,
 		log:     s.log.With(zap.String("host", c.Name)),
@@ -74,9 +72,9 @@ func (c HostConfig) make(ctx context.Context, s *service) (part, error) {
 		Channel:   *c.IPMIChannel,
 		Host:      c.DevIndex,
 		Medium:    bridge.MediumSystemInterface,
-		Protocol:  c.Type.protocol(),
+		Protocol:  protocolOf(c.Type),
 		Bridged:   c.bridged(),
-		MaxData:   func() int { return c.Type.maxData() },
+		MaxData:   func() int { return maxDataOf(c.Type) },
 		Attention: func(bridge.Attention) { h.loop.AttentionChanged() },
 	})
 	h.policed = police(c.Name, h.iface.Handler(&s.mux), s.config)
@@ -103,9 +101,9 @@ func (c HostConfig) make(ctx context.Context, s *service) (part, error) {
 // setHostDefault sets the handler of requests that no program is registered for.
 func (s *service) setHostDefault(ctx context.Context, h *hostInterface) error {
 	switch kind := *h.config.Handler; {
-	case kind == HandlerBMC:
+	case kind == config.HandlerBMC:
 		s.mux.SetDefault(h.config.Name, s.bmc)
-		if h.config.Type != HostVM {
+		if h.config.Type != config.HostVM {
 			s.server.Power().Follow(h.config.DevIndex)
 		}
 	case h.config.LegacyAPI:
@@ -114,7 +112,7 @@ func (s *service) setHostDefault(ctx context.Context, h *hostInterface) error {
 			return err
 		}
 		s.mux.SetDefault(h.config.Name, legacy)
-	case kind == HandlerHost:
+	case kind == config.HandlerHost:
 		s.mux.SetDefault(h.config.Name, h.object.Daemon())
 	}
 	return nil
@@ -132,7 +130,7 @@ func (h *hostInterface) Drain(context.Context) {}
 // path, bridgeInterface, obey, withdraw, free and forget implement part.
 func (h *hostInterface) path() dbus.ObjectPath              { return h.object.Path() }
 func (h *hostInterface) bridgeInterface() *bridge.Interface { return h.iface }
-func (h *hostInterface) obey(config Config)                 { h.policed.obey(config) }
+func (h *hostInterface) obey(next config.Config)            { h.policed.obey(next) }
 func (h *hostInterface) withdraw()                          { h.service.server.WithdrawHost(h.object) }
 func (h *hostInterface) free()                              {} // A host has no index.
 
@@ -145,13 +143,13 @@ func (h *hostInterface) forget(ctx context.Context) {
 }
 
 // open makes what serves the interface.
-func (h *hostInterface) open(config host.Config) {
-	if h.config.Type == HostVM {
-		h.vm = host.NewVM(config, h.happened)
+func (h *hostInterface) open(c host.Config) {
+	if h.config.Type == config.HostVM {
+		h.vm = host.NewVM(c, h.happened)
 		h.loop = h.vm.Loop()
 		return
 	}
-	h.loop = host.NewLoop(config)
+	h.loop = host.NewLoop(c)
 }
 
 // attention is what the host is shown.
@@ -243,7 +241,7 @@ func (h *hostInterface) serve(ctx context.Context) error {
 	if h.vm != nil {
 		return h.serveVM(ctx)
 	}
-	port, err := h.config.Type.open(h.config.Path)
+	port, err := openPort(h.config.Type, h.config.Path)
 	if err != nil {
 		return err
 	}
@@ -312,38 +310,38 @@ func (h hostSMS) do(ctx context.Context, do func(host.Port) error) error {
 
 var errHostType = errors.New("no such type of host")
 
-// open opens the device of a host.
-func (t HostType) open(path string) (host.Port, error) {
+// openPort opens the device of a host.
+func openPort(t config.HostType, path string) (host.Port, error) {
 	switch t {
-	case HostKCS:
+	case config.HostKCS:
 		return host.OpenKCS(path)
-	case HostBT:
+	case config.HostBT:
 		return host.OpenBT(path)
-	case HostSSIF:
+	case config.HostSSIF:
 		return host.OpenSSIF(path)
 	}
 	return nil, errHostType
 }
 
-// protocol is what Get Channel Info says; that of a machine is not known, and
+// protocolOf is what Get Channel Info says; that of a machine is not known, and
 // KCS is what most have.
-func (t HostType) protocol() bridge.Protocol {
+func protocolOf(t config.HostType) bridge.Protocol {
 	switch t {
-	case HostBT:
+	case config.HostBT:
 		return bridge.ProtocolBT
-	case HostSSIF:
+	case config.HostSSIF:
 		return bridge.ProtocolSSIF
 	}
 	return bridge.ProtocolKCS
 }
 
-func (t HostType) maxData() int {
+func maxDataOf(t config.HostType) int {
 	switch t {
-	case HostKCS:
+	case config.HostKCS:
 		return host.KCSMaxData
-	case HostBT:
+	case config.HostBT:
 		return host.BTMaxData
-	case HostSSIF:
+	case config.HostSSIF:
 		return host.SSIFMaxData
 	}
 	return host.VMMaxData

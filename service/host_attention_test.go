@@ -12,6 +12,7 @@ import (
 	"ipmbd/dbusapi"
 	"ipmbd/host"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // lamp is a port that shows attention, and can do nothing else.
@@ -36,7 +37,7 @@ func (p *lamp) SetAttention(a host.Attention) error {
 // TestAttentionThatFailsIsNotRaisedLater: who was told that it failed does not count on
 // it, and the host finds nothing.
 func TestAttentionThatFailsIsNotRaisedLater(t *testing.T) {
-	h := &hostInterface{config: HostConfig{Type: HostKCS, Path: "/dev/ipmi-kcs3"}.WithDefaults(), log: zap.NewNop(), state: health{dbusapi.Down, notConnected}}
+	h := &hostInterface{config: config.Host{Type: config.HostKCS, Path: "/dev/ipmi-kcs3"}.WithDefaults(), log: zap.NewNop(), state: health{dbusapi.Down, notConnected}}
 	h.iface = bridge.New(bridge.Config{}).NewInterface(bridge.InterfaceConfig{})
 	h.loop = host.NewLoop(host.Config{Attention: h.attention})
 	sms := hostSMS{h}

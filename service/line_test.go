@@ -13,6 +13,7 @@ import (
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
+	"ipmbd/service/config"
 )
 
 // line is a transport in the hands of a test.
@@ -84,8 +85,8 @@ func (c *changes) states() []dbusapi.State {
 }
 
 // testChannel is a channel with all defaults.
-func testChannel() ChannelConfig {
-	return ChannelConfig{Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C}.WithDefaults()
+func testChannel() config.Channel {
+	return config.Channel{Type: config.TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C}.WithDefaults()
 }
 
 // opener opens the transport of a test's bus and says which kind it is.
@@ -99,7 +100,7 @@ func newTestBus(open opener) (*engineBus, *changes) {
 }
 
 // newBusOn makes a bus of a channel on a machine.
-func newBusOn(m *machine, ch ChannelConfig, autoBind bool) (*engineBus, *changes) {
+func newBusOn(m *machine, ch config.Channel, autoBind bool) (*engineBus, *changes) {
 	told := new(changes)
 	told.bus = newEngineBus(ch, newDevice(ch, m.system(), autoBind), nil, noInterface(), told, zap.NewNop())
 	return told.bus, told

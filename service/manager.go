@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"ipmbd/dbusapi"
+	"ipmbd/service/config"
 )
 
 // change is a change of the members that somebody waits for.
@@ -58,29 +59,28 @@ func (s *service) change(ctx context.Context, do func(context.Context) error) er
 
 // AddBus implements dbusapi.Manager.
 func (s *service) AddBus(ctx context.Context, json string) (dbus.ObjectPath, error) {
-	c, err := ParseChannel([]byte(json))
+	c, err := config.ParseChannel([]byte(json))
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
-	c = c.WithDefaults()
-	return s.addOne(ctx, c, c.wants("channel", nil))
+	return s.addOne(ctx, "channel", c.WithDefaults())
 }
 
 // AddHost implements dbusapi.Manager.
 func (s *service) AddHost(ctx context.Context, json string) (dbus.ObjectPath, error) {
-	c, err := ParseHost([]byte(json))
+	e, err := config.ParseHost([]byte(json))
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
-	c = c.WithDefaults()
-	return s.addOne(ctx, c, c.wants("host"))
+	return s.addOne(ctx, "host", e)
 }
 
-// addOne adds a member that lays claim to something.
-func (s *service) addOne(ctx context.Context, c memberConfig, wants []want) (dbus.ObjectPath, error) {
+// addOne adds the member of an entry, with its defaults, which errors call key.
+func (s *service) addOne(ctx context.Context, key string, e config.Entry) (dbus.ObjectPath, error) {
+	c := newMemberConfig(e)
 	var path dbus.ObjectPath // written by the one who makes the change
 	err := s.change(ctx, func(ctx context.Context) error {
-		if err := s.admit(ctx, c, wants); err != nil {
+		if err := s.admit(ctx, key, c); err != nil {
 			return err
 		}
 		before := s.members.configs()
@@ -102,12 +102,12 @@ func (s *service) addOne(ctx context.Context, c memberConfig, wants []want) (dbu
 }
 
 // admit is why a member cannot be beside those that there are.
-func (s *service) admit(ctx context.Context, c memberConfig, wants []want) error {
-	taken := claims{}
+func (s *service) admit(ctx context.Context, key string, c memberConfig) error {
+	var others []config.Entry
 	for _, other := range s.members.configs() {
-		taken.add(other.owns(), other.title())
+		others = append(others, other.entry())
 	}
-	if err := join(taken.clashes(wants)); err != nil {
+	if err := config.Clash(key, c.entry(), others); err != nil {
 		return fmt.Errorf("%w: %w", dbusapi.ErrTaken, err)
 	}
 	words, hostIPMI := c.busNames()

@@ -23,6 +23,7 @@ import (
 	"ipmbd/i2c/sim"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // managed is a service whose manager a test calls.
@@ -134,7 +135,7 @@ func TestChangesLeaveNoGoroutine(t *testing.T) {
 func TestReloadFindsTheFileThatIsThereNow(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	bus, dir := bustest.Start(t), t.TempDir()
-	first, second := filepath.Join(dir, "ipmbd.json"), filepath.Join(dir, bridgeFile)
+	first, second := filepath.Join(dir, "ipmbd.json"), filepath.Join(dir, "ipmb-channels.json")
 	text := fmt.Sprintf(`{"channels": [{"type": "me", "slave-path": %q, "bmc-addr": 32, "remote-addr": 44%%s}]}`, filepath.Join(dir, "ipmb-5"))
 	write := func(path, keys string) {
 		t.Helper()
@@ -143,15 +144,15 @@ func TestReloadFindsTheFileThatIsThereNow(t *testing.T) {
 		}
 	}
 	write(second, "")
-	find := func() (string, error) { return findConfig("", []string{first, second}) }
-	config, _, err := LoadConfig(second)
+	find := func() (string, error) { return config.Find("", []string{first, second}) }
+	read, _, err := config.Load(second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.InfoLevel)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Options{Config: *config, Find: find, Bus: bus.Address, Log: zap.New(core)}) }()
+	go func() { done <- Run(ctx, Options{Config: *read, Find: find, Bus: bus.Address, Log: zap.New(core)}) }()
 	m := managed{t: t, conn: connect(t, bus)}
 	for logs.FilterMessage("serving").Len() == 0 {
 		runtime.Gosched()
@@ -230,8 +231,8 @@ func TestChannelsFollowTheMembers(t *testing.T) {
 		reserved bool
 	}{
 		{"none", nil, 1, false},
-		{"one on channel 1", []memberConfig{one}, 2, false},
-		{"one that bridges", []memberConfig{bridging}, 2, true},
+		{"one on channel 1", []memberConfig{channelConfig{one}}, 2, false},
+		{"one that bridges", []memberConfig{channelConfig{bridging}}, 2, true},
 		{"none again", nil, 1, false},
 	} {
 		if err := s.setChannels(tt.configs); err != nil {
@@ -248,7 +249,7 @@ func TestChannelsFollowTheMembers(t *testing.T) {
 	if _, err := s.mux.Register("somebody", s.bmc, pattern); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.setChannels([]memberConfig{bridging}); err == nil || s.own.Load().channel != 1 {
+	if err := s.setChannels([]memberConfig{channelConfig{bridging}}); err == nil || s.own.Load().channel != 1 {
 		t.Errorf("what somebody has: %v", err)
 	}
 }

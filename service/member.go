@@ -8,6 +8,7 @@ import (
 
 	"ipmbd/bridge"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 const (
@@ -45,7 +46,7 @@ type part interface {
 	// bridgeInterface is it as the bridge knows it.
 	bridgeInterface() *bridge.Interface
 	// obey makes the policy of a configuration hold from now on.
-	obey(c Config)
+	obey(c config.Config)
 	// withdraw takes its object away: no more calls come.
 	withdraw()
 	// free makes it unknown to those who call it by index.
@@ -55,16 +56,14 @@ type part interface {
 	forget(ctx context.Context)
 }
 
-// memberConfig is a ChannelConfig or a HostConfig, with its defaults.
+// memberConfig is an entry of the configuration, with its defaults.
 type memberConfig interface {
-	// title is what people call it: "channel bus5".
-	title() string
 	// name is the one in the configuration.
 	name() string
 	channel() ipmi.Channel
 	bridged() bool
-	// owns is what it has alone, or shares.
-	owns() []want
+	// entry is it in the configuration.
+	entry() config.Entry
 	// busNames are the last words of the bus names that it needs, and whether it
 	// needs btbridge's.
 	busNames() (words []string, hostIPMI bool)
@@ -116,7 +115,7 @@ func (s *service) add(ctx context.Context, configs ...memberConfig) error {
 		p, err := c.make(ctx, s)
 		if err != nil {
 			s.undo(ctx, added)
-			return &memberError{c.title(), err}
+			return &memberError{c.entry().Title(), err}
 		}
 		m := &member{part: p, config: c, ended: make(chan struct{})}
 		s.members.add(m)

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"ipmbd/bridge"
+	"ipmbd/service/config"
 )
 
 // members are the buses and host interfaces that there are, in the order they came.
@@ -33,6 +34,26 @@ func (m *members) all() []*member {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return slices.Clone(m.list)
+}
+
+// memberConfigs are the entries of a configuration with its defaults.
+func memberConfigs(c config.Config) []memberConfig {
+	var all []memberConfig
+	for _, e := range c.Entries() {
+		all = append(all, newMemberConfig(e))
+	}
+	return all
+}
+
+func newMemberConfig(e config.Entry) memberConfig {
+	switch e := e.(type) {
+	case config.Channel:
+		return channelConfig{e}
+	case config.Host:
+		return hostConfig{e}
+	default:
+		return openIPMIConfig{e.(config.OpenIPMI)}
+	}
 }
 
 // configs are what the members were made of.
@@ -96,7 +117,7 @@ func each(list []*member, do func(*member)) {
 
 // nameField names a member in the log.
 func nameField(c memberConfig) zap.Field {
-	if h, ok := c.(HostConfig); ok && h.Type != HostOpenIPMI {
+	if _, ok := c.(hostConfig); ok {
 		return zap.String("host", c.name())
 	}
 	return zap.String("bus", c.name())

@@ -21,7 +21,7 @@ const (
 // awaitNames waits until the bus names that the configuration needs are free. It
 // comes before anything is opened: who has the names may have the devices.
 func (s *service) awaitNames(ctx context.Context) error {
-	members := s.config.members()
+	members := memberConfigs(s.config)
 	err := s.checkNames(ctx, members)
 	if !errors.Is(err, dbusapi.ErrNameTaken) {
 		return err
@@ -51,7 +51,7 @@ func (s *service) checkNames(ctx context.Context, members []memberConfig) error 
 	for _, c := range members {
 		words, hostIPMI := c.busNames()
 		if err := s.server.CheckNames(ctx, words, hostIPMI); err != nil {
-			return &memberError{c.title(), err}
+			return &memberError{c.entry().Title(), err}
 		}
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"ipmbd/host"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // openIPMIName is what Properties call the transport.
@@ -52,7 +53,7 @@ type openIPMIDevice interface {
 type openIPMIBus struct {
 	*bus.Bus
 	workers  *bus.Workers
-	config   ChannelConfig
+	config   config.Channel
 	open     func() (openIPMIDevice, error)
 	system   system // for its watch
 	engine   *ipmb.Engine
@@ -71,9 +72,9 @@ type openIPMIBus struct {
 	past      map[string]uint64 // counters of the devices that have ended
 }
 
-// newOpenIPMIBus makes a bus of a channel that HostConfig.bus has made, whose requests
+// newOpenIPMIBus makes a bus of a channel that config.Host.bus has made, whose requests
 // go to a handler. It opens a device whenever there is something new at its path.
-func newOpenIPMIBus(ch ChannelConfig, commands *openIPMICommands, on system, open func() (openIPMIDevice, error),
+func newOpenIPMIBus(ch config.Channel, commands *openIPMICommands, on system, open func() (openIPMIDevice, error),
 	handler ipmi.Handler, iface *bridge.Interface, observer busObserver, log *zap.Logger) *openIPMIBus {
 	b := &openIPMIBus{
 		config:    ch,
@@ -85,7 +86,7 @@ func newOpenIPMIBus(ch ChannelConfig, commands *openIPMICommands, on system, ope
 		observer:  observer,
 		begun:     make(chan struct{}),
 		condition: condition{closed: "not opened yet"},
-		own:       DefaultAddress,
+		own:       config.DefaultAddress,
 		past:      make(map[string]uint64),
 	}
 	b.begin = sync.OnceFunc(func() {

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 // and to those who have subscribed. They outlive the device that they came from: what
 // the driver has given away nobody else has.
 type openIPMIEvents struct {
-	config ChannelConfig
+	config config.Channel
 	report func(ctx context.Context, e ipmi.Event) error
 	log    *zap.Logger
 	wake   chan struct{}
@@ -38,7 +39,7 @@ type openIPMIEvents struct {
 	others   uint64 // records that are no events
 }
 
-func newOpenIPMIEvents(ch ChannelConfig, report func(context.Context, ipmi.Event) error, log *zap.Logger) *openIPMIEvents {
+func newOpenIPMIEvents(ch config.Channel, report func(context.Context, ipmi.Event) error, log *zap.Logger) *openIPMIEvents {
 	return &openIPMIEvents{config: ch, report: report, log: log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 }
 

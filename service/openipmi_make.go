@@ -6,11 +6,37 @@ import (
 	"ipmbd/bridge"
 	"ipmbd/host"
 	"ipmbd/i2c"
+	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
-// makeBus makes the bus on an OpenIPMI device. Messages are not bridged to it: the
-// controller behind it is not ours.
-func (c HostConfig) makeBus(ctx context.Context, s *service) (part, error) {
+// openIPMIConfig is an OpenIPMI device of the configuration. Messages are not bridged to it:
+// the controller behind it is not ours.
+type openIPMIConfig struct{ config.OpenIPMI }
+
+// name, entry, channel, bridged and busNames implement memberConfig.
+func (c openIPMIConfig) name() string          { return c.Name }
+func (c openIPMIConfig) entry() config.Entry   { return c.OpenIPMI }
+func (c openIPMIConfig) channel() ipmi.Channel { return *c.IPMIChannel }
+func (c openIPMIConfig) bridged() bool         { return false }
+
+func (c openIPMIConfig) busNames() (words []string, hostIPMI bool) {
+	return channelConfig{c.bus()}.busNames()
+}
+
+// typeOpenIPMI is the type in the index of an OpenIPMI device.
+const typeOpenIPMI config.ChannelType = 2
+
+// bus is the device as a channel.
+func (c openIPMIConfig) bus() config.Channel {
+	return config.Channel{
+		Type: typeOpenIPMI, SlavePath: c.Path, DevIndex: c.DevIndex, Name: c.Name,
+		IPMIChannel: c.IPMIChannel, BusName: config.DefaultBusName, Handler: *c.Handler,
+	}
+}
+
+// make implements memberConfig.
+func (c openIPMIConfig) make(ctx context.Context, s *service) (part, error) {
 	bus := c.bus()
 	channelNumber := *bus.IPMIChannel
 	ch, handler, err := s.newChannel(ctx, bus, s.newInterface(bridge.InterfaceConfig{

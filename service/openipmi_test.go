@@ -27,6 +27,7 @@ import (
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // driver is an OpenIPMI device in the hands of a test.
@@ -173,7 +174,7 @@ type lab struct {
 	mux     ipmi.Mux
 	machine *machine
 	devices []*driver // that are there, the last one now; nil for none
-	config  HostConfig
+	config  config.OpenIPMI
 	handler ipmi.Handler
 	report  func(context.Context, ipmi.Event) error
 	log     *zap.Logger
@@ -195,9 +196,9 @@ func (l *lab) Changed() {
 // run runs the bus until stop.
 func (l *lab) run(t *testing.T) (stop func()) {
 	t.Helper()
-	l.config.Type, l.config.Path = HostOpenIPMI, "/dev/ipmi0"
-	config := l.config.WithDefaults()
-	ch := config.bus()
+	l.config.Path = "/dev/ipmi0"
+	c := openIPMIConfig{l.config.WithDefaults()}
+	ch := c.bus()
 	l.machine = newMachine()
 	open := func() (openIPMIDevice, error) {
 		l.mu.Lock()
@@ -213,7 +214,7 @@ func (l *lab) run(t *testing.T) (stop func()) {
 	if l.log == nil {
 		l.log = zap.NewNop()
 	}
-	commands := &openIPMICommands{mux: &l.mux, channel: *ch.IPMIChannel, always: config.Commands}
+	commands := &openIPMICommands{mux: &l.mux, channel: *ch.IPMIChannel, always: c.Commands}
 	l.bus = newOpenIPMIBus(ch, commands, l.machine.system(), open, l.handler, noInterface(), l, l.log)
 	if l.report != nil {
 		l.bus.events.report = l.report
@@ -248,7 +249,7 @@ func (l *lab) state(t *testing.T, want dbusapi.State, reason string) {
 
 func TestOpenIPMIDeviceGoesAndComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lab{config: HostConfig{Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}}}}
+		l := &lab{config: config.OpenIPMI{Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}}}}
 		stop := l.run(t)
 		defer stop()
 		l.state(t, dbusapi.Down, "/dev/ipmi0")
@@ -398,7 +399,7 @@ func TestOpenIPMIErrors(t *testing.T) {
 func TestOpenIPMICommandsFollowTheHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver()
-		l := &lab{devices: []*driver{d}, config: HostConfig{IPMIChannel: new(ipmi.Channel(7)), Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}}}}
+		l := &lab{devices: []*driver{d}, config: config.OpenIPMI{IPMIChannel: new(ipmi.Channel(7)), Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}}}}
 		pattern := func(netFn ipmi.NetFn, cmd ipmi.Command, channels ipmi.ChannelMask) ipmi.Pattern {
 			return ipmi.Pattern{Channels: channels, NetFn: netFn, Command: cmd, Group: ipmi.AnyGroup}
 		}
@@ -436,7 +437,7 @@ var noBody = ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return 
 func TestOpenIPMICommandsOfAnotherProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver()
-		l := &lab{devices: []*driver{d}, config: HostConfig{Commands: []ipmi.Commands{{NetFn: 6, Command: 1}, {NetFn: 0x30, Command: 2}}}}
+		l := &lab{devices: []*driver{d}, config: config.OpenIPMI{Commands: []ipmi.Commands{{NetFn: 6, Command: 1}, {NetFn: 0x30, Command: 2}}}}
 		d.others[ipmi.Commands{NetFn: 6, Command: 1}] = true
 		defer l.run(t)()
 		l.state(t, dbusapi.Degraded, "another program has app get-device-id")
@@ -669,7 +670,7 @@ func TestOpenIPMIEventsAtTheEnd(t *testing.T) {
 
 func TestOpenIPMIProperties(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lab{devices: []*driver{newDriver()}, config: HostConfig{DevIndex: 3}}
+		l := &lab{devices: []*driver{newDriver()}, config: config.OpenIPMI{DevIndex: 3}}
 		defer l.run(t)()
 		want := dbusapi.Properties{
 			Name: "ipmi0", Device: "/dev/ipmi0", Transport: "openipmi", Channel: 0, Index: 3<<2 | 2,
@@ -689,8 +690,8 @@ func TestOpenIPMIOnDBus(t *testing.T) {
 	bus := bustest.Start(t)
 	said := notifications(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	done := start(ctx, bus, Config{Hosts: []HostConfig{{
-		Type: HostOpenIPMI, Path: t.TempDir() + "/ipmi0", DevIndex: 1, Handler: new(HandlerSignal), Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}},
+	done := start(ctx, bus, config.Config{OpenIPMI: []config.OpenIPMI{{
+		Path: t.TempDir() + "/ipmi0", DevIndex: 1, Handler: new(config.HandlerSignal), Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}},
 	}}})
 	until(t, said, "READY=1\nSTATUS=1 buses, not up: ipmi0 Down")
 	client, err := dbusapi.OpenClient(t.Context(), bus.Address)

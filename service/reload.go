@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"ipmbd/dbusapi"
+	"ipmbd/service/config"
 )
 
 // reload makes all as the file has it: the one that a start would read now. What can
@@ -46,33 +47,33 @@ func (s *service) reload(ctx context.Context) (err error) {
 }
 
 // readAgain reads the file, and says what of it cannot be.
-func (s *service) readAgain(ctx context.Context, file string) (Config, error) {
-	config, warnings, err := LoadConfig(file)
+func (s *service) readAgain(ctx context.Context, file string) (config.Config, error) {
+	read, warnings, err := config.Load(file)
 	if err != nil {
-		return Config{}, fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
+		return config.Config{}, fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
 	for _, warning := range warnings {
 		s.log.Warn("configuration", zap.Stringer("warning", warning))
 	}
-	next := config.WithDefaults()
+	next := read.WithDefaults()
 	if !reflect.DeepEqual(next.BMC, s.config.BMC) {
-		return Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, file)
+		return config.Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, file)
 	}
 	if next.FrameSocket != s.config.FrameSocket {
-		return Config{}, fmt.Errorf("%w: frame-socket: has changed in %s", dbusapi.ErrRestart, file)
+		return config.Config{}, fmt.Errorf("%w: frame-socket: has changed in %s", dbusapi.ErrRestart, file)
 	}
-	return next, s.checkNames(ctx, next.members())
+	return next, s.checkNames(ctx, memberConfigs(next))
 }
 
 // compare is what is not in the next configuration, and what is only there. What
 // differs is both, as are all channels if the file is ipmbbridge's now, or was: that
 // says how a device is opened.
-func (s *service) compare(next Config) (gone []*member, wanted []memberConfig) {
-	wanted = next.members()
+func (s *service) compare(next config.Config) (gone []*member, wanted []memberConfig) {
+	wanted = memberConfigs(next)
 	otherKind := next.OfIPMBBridge != s.config.OfIPMBBridge
 	for _, m := range s.members.all() {
 		i := slices.IndexFunc(wanted, func(c memberConfig) bool {
-			_, isChannel := c.(ChannelConfig)
+			_, isChannel := c.(channelConfig)
 			return reflect.DeepEqual(c, m.config) && !(isChannel && otherKind)
 		})
 		if i < 0 {
@@ -85,7 +86,7 @@ func (s *service) compare(next Config) (gone []*member, wanted []memberConfig) {
 }
 
 // obey makes the keys beside channels and hosts hold from now on.
-func (s *service) obey(next Config) {
+func (s *service) obey(next config.Config) {
 	s.config = next
 	s.server.SetSignalNames(next.TrustedNames)
 	s.server.SetMaxCallsPerSender(next.MaxCallsPerSender)

@@ -6,6 +6,7 @@ import (
 	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // openRouter makes what requests and events find their way by, beside the mux.
@@ -54,14 +55,14 @@ func (s *service) setChannels(configs []memberConfig) error {
 }
 
 // busInterface is a channel as the bridge sees it.
-func (s *service) busInterface(ch ChannelConfig) *bridge.Interface {
+func (s *service) busInterface(ch config.Channel) *bridge.Interface {
 	return s.newInterface(bridge.InterfaceConfig{
 		Name:     ch.Name,
 		Channel:  *ch.IPMIChannel,
 		Host:     ch.DevIndex,
 		Medium:   bridge.MediumIPMB,
 		Protocol: bridge.ProtocolIPMB,
-		Bridged:  ch.bridged(),
+		Bridged:  ch.Bridged(),
 	})
 }
 
@@ -74,15 +75,15 @@ func (s *service) newInterface(config bridge.InterfaceConfig) *bridge.Interface 
 // handler is what answers the requests of a channel that its policy lets through, in
 // this order: the bridge takes what is its own, and then comes what is registered
 // for the command, else the default that the channel names.
-func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi.BusObject, iface *bridge.Interface) (ipmi.Handler, error) {
+func (s *service) handler(ctx context.Context, ch config.Channel, object *dbusapi.BusObject, iface *bridge.Interface) (ipmi.Handler, error) {
 	if err := s.setDefault(ctx, ch.Name, ch.Handler, ch.BusName, object); err != nil {
 		return nil, err
 	}
-	if ch.Handler == HandlerBMC {
+	if ch.Handler == config.HandlerBMC {
 		s.server.Power().Follow(ch.DevIndex)
 	}
 	h := iface.Handler(&s.mux)
-	if ch.Handler != HandlerSignal { // which announces requests to have them answered
+	if ch.Handler != config.HandlerSignal { // which announces requests to have them answered
 		h = object.Announce(h)
 	}
 	return h, nil
@@ -90,13 +91,13 @@ func (s *service) handler(ctx context.Context, ch ChannelConfig, object *dbusapi
 
 // setDefault sets the handler of an interface's requests that no program is registered
 // for. object is that of a bus.
-func (s *service) setDefault(ctx context.Context, iface string, kind HandlerKind, busName string, object *dbusapi.BusObject) error {
+func (s *service) setDefault(ctx context.Context, iface string, kind config.HandlerKind, busName string, object *dbusapi.BusObject) error {
 	switch kind {
-	case HandlerSignal:
+	case config.HandlerSignal:
 		s.mux.SetDefault(iface, object.SignalHandler())
-	case HandlerBMC:
+	case config.HandlerBMC:
 		s.mux.SetDefault(iface, s.bmc)
-	case HandlerHost:
+	case config.HandlerHost:
 		host, err := s.server.HostDaemon(ctx, busName)
 		if err != nil {
 			return err

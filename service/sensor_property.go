@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ipmbd/dbusapi"
+	"ipmbd/service/config"
 )
 
 const (
@@ -30,7 +31,7 @@ type sensorProperty struct {
 
 var errNotAsked = errors.New("has not been asked for yet")
 
-func newSensorProperty(p PropertyConfig) *sensorProperty {
+func newSensorProperty(p config.Property) *sensorProperty {
 	return &sensorProperty{
 		property: dbusapi.Property{Service: p.Service, Path: p.Path, Interface: p.Interface, Name: p.Property},
 		err:      errNotAsked,

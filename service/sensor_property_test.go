@@ -10,6 +10,7 @@ import (
 
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // numbers are services that have numbers, or hang, or fail.
@@ -47,8 +48,8 @@ func (n *numbers) set(change func()) {
 func TestSensorProperties(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &numbers{values: map[string]float64{"fan": 4000, "psu": 12}, errs: map[string]error{}, hangs: map[string]bool{}, asking: map[string]int{}}
-		fan, psu, other := newSensorProperty(PropertyConfig{Service: "fan"}), newSensorProperty(PropertyConfig{Service: "psu"}),
-			newSensorProperty(PropertyConfig{Service: "psu", Property: "Other"})
+		fan, psu, other := newSensorProperty(config.Property{Service: "fan"}), newSensorProperty(config.Property{Service: "psu"}),
+			newSensorProperty(config.Property{Service: "psu", Property: "Other"})
 		is := func(what string, p *sensorProperty, want float64, fails bool) {
 			t.Helper()
 			synctest.Wait()

@@ -39,6 +39,7 @@ import (
 	"ipmbd/dbusapi"
 	"ipmbd/frames"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // replyTime is how long the message bus may take to read the last replies.
@@ -46,7 +47,7 @@ const replyTime = 500 * time.Millisecond
 
 // Options is what Run needs.
 type Options struct {
-	Config Config
+	Config config.Config
 	Find   func() (file string, err error) // what Config is read from again; nil for nothing
 	Reload <-chan os.Signal                // each asks for that
 	Bus    string                          // of D-Bus: "system", "session", or an address
@@ -60,7 +61,7 @@ type service struct {
 	find func() (file string, err error) // of Options
 	// config is the configuration but for its channels and hosts, which the members
 	// have. Only the goroutine that changes the members uses it.
-	config   Config
+	config   config.Config
 	server   *dbusapi.Server
 	mux      ipmi.Mux
 	reserved *ipmi.Registration // what the bridge serves
@@ -218,7 +219,7 @@ func (s *service) stopMembers() {
 
 // start makes the members of the configuration, and says that they serve.
 func (s *service) start(ctx context.Context) error {
-	configs := s.config.members()
+	configs := memberConfigs(s.config)
 	if err := s.setChannels(configs); err != nil {
 		return err
 	}
@@ -235,7 +236,7 @@ func (s *service) start(ctx context.Context) error {
 
 // attendSockets says which of systemd's sockets are somebody's.
 func (s *service) attendSockets() {
-	s.sockets.attend(append(s.members.sockets(), s.config.frameAddress()))
+	s.sockets.attend(append(s.members.sockets(), frameAddress(s.config)))
 }
 
 // serve makes changes until ctx ends or a connection to the message bus is lost, and

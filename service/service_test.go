@@ -20,6 +20,7 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
+	"ipmbd/service/config"
 )
 
 // patience is how long what must happen may take.
@@ -90,14 +91,14 @@ func owner(conn *dbus.Conn) string {
 }
 
 // oneBus is a configuration whose device is missing.
-func oneBus(t *testing.T) Config {
-	return Config{Channels: []ChannelConfig{{
-		Type: TypeME, SlavePath: filepath.Join(t.TempDir(), "ipmb-5"), RemoteAddress: 0x2C,
+func oneBus(t *testing.T) config.Config {
+	return config.Config{Channels: []config.Channel{{
+		Type: config.TypeME, SlavePath: filepath.Join(t.TempDir(), "ipmb-5"), RemoteAddress: 0x2C,
 	}}}
 }
 
 // start runs the service; its end comes on the channel.
-func start(ctx context.Context, bus *bustest.Bus, config Config) <-chan error {
+func start(ctx context.Context, bus *bustest.Bus, config config.Config) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, Options{Config: config, Bus: bus.Address, Log: zap.NewNop()}) }()
 	return done
@@ -138,7 +139,7 @@ func TestRunWithoutSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	bus := bustest.Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	done := start(ctx, bus, Config{})
+	done := start(ctx, bus, config.Config{})
 	conn := connect(t, bus)
 	for owner(conn) == "" {
 		if t.Context().Err() != nil {
@@ -164,7 +165,7 @@ func TestRunFails(t *testing.T) {
 	tests := []struct {
 		name    string
 		prepare func(*testing.T, *bustest.Bus)
-		config  Config
+		config  config.Config
 		want    error  // or
 		text    string // part of the error's
 	}{
@@ -231,11 +232,11 @@ func TestHandlerOfAChannel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	for kind, want := range map[HandlerKind]ipmi.CompletionCode{
-		HandlerNone:   ipmi.CodeInvalidCommand,
-		HandlerHost:   ipmi.CodeNoResponse, // it is absent
-		HandlerBMC:    ipmi.CodeInvalidCommand,
-		HandlerSignal: ipmi.CodeInvalidCommand, // nobody answers
+	for kind, want := range map[config.HandlerKind]ipmi.CompletionCode{
+		config.HandlerNone:   ipmi.CodeInvalidCommand,
+		config.HandlerHost:   ipmi.CodeNoResponse, // it is absent
+		config.HandlerBMC:    ipmi.CodeInvalidCommand,
+		config.HandlerSignal: ipmi.CodeInvalidCommand, // nobody answers
 	} {
 		t.Run(kind.String(), func(t *testing.T) {
 			s := &service{log: zap.NewNop(), server: server}
@@ -263,12 +264,12 @@ func TestHandlerOfAChannel(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			defer cancel()
 			req := ipmi.Request{Interface: ch.Name, NetFn: ipmi.NetFnApp, Command: 0x55}
-			if kind != HandlerSignal { // these do not wait
+			if kind != config.HandlerSignal { // these do not wait
 				ctx = t.Context()
 			}
 			_, err = ipmi.Do(ctx, handler, &req)
 			// On a machine that is too busy the deadline comes before C1h.
-			late := kind == HandlerSignal && errors.Is(err, ipmi.ErrTooSlow)
+			late := kind == config.HandlerSignal && errors.Is(err, ipmi.ErrTooSlow)
 			if ipmi.CodeOf(err) != want && !late {
 				t.Errorf("%v, want %v", err, want)
 			}
@@ -323,7 +324,7 @@ func TestStatusNamesTheHostInterfacesThatAreNotUp(t *testing.T) {
 			s.members.add(&member{part: &channel{Bus: bus}})
 		}
 		for i, state := range tt.hosts {
-			config := HostConfig{Name: fmt.Sprint("host", i), IPMIChannel: new(ipmi.Channel), Handler: new(HandlerBMC)}
+			config := config.Host{Name: fmt.Sprint("host", i), IPMIChannel: new(ipmi.Channel), Handler: new(config.HandlerBMC)}
 			s.members.add(&member{part: &hostInterface{config: config, state: state}})
 		}
 		if got := s.status(); got != "STATUS="+tt.want {
@@ -337,7 +338,7 @@ func TestStatusFollowsAHostInterface(t *testing.T) {
 	said := notifications(t)
 	socket := filepath.Join(t.TempDir(), "h")
 	ctx, cancel := context.WithCancel(t.Context())
-	done := start(ctx, bus, Config{Hosts: []HostConfig{{Type: HostVM, Name: "host0", Path: "unix:" + socket}}})
+	done := start(ctx, bus, config.Config{Hosts: []config.Host{{Type: config.HostVM, Name: "host0", Path: "unix:" + socket}}})
 	until(t, said, "READY=1\nSTATUS=1 host interface, waiting for a machine: host0")
 	machine, err := net.Dial("unix", socket)
 	if err != nil {

@@ -9,13 +9,14 @@ import (
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
+	"ipmbd/service/config"
 )
 
 func TestSwitchesAreThoseOfTheConfigurationAndThenThoseSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		ch := testChannel()
-		ch.Transport, ch.IgnoreNACK = TransportIPMBDevice, true
+		ch.Transport, ch.IgnoreNACK = config.TransportIPMBDevice, true
 		b, told := newBusOn(m, ch, false)
 		defer runBus(t, b)()
 		expect := func(want i2c.Switches) {

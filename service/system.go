@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"ipmbd/i2c"
+	"ipmbd/service/config"
 )
 
 // system is what a bus needs of the machine it runs on: thisSystem, or what a
@@ -28,8 +29,8 @@ type watch interface {
 }
 
 // thisSystem opens transports of a kind. A character device whose driver is not
-// known is one of unknown; TransportAuto refuses it.
-func thisSystem(kind, unknown TransportKind) system {
+// known is one of unknown; config.TransportAuto refuses it.
+func thisSystem(kind, unknown config.TransportKind) system {
 	return system{
 		open: func(path string, switches i2c.Switches) (i2c.Transport, string, error) {
 			return openTransport(kind, unknown, path, switches)
@@ -41,18 +42,18 @@ func thisSystem(kind, unknown TransportKind) system {
 	}
 }
 
-// openTransport opens a transport. TransportAuto is decided by what is at the
+// openTransport opens a transport. config.TransportAuto is decided by what is at the
 // path now.
-func openTransport(kind, unknown TransportKind, path string, switches i2c.Switches) (i2c.Transport, string, error) {
+func openTransport(kind, unknown config.TransportKind, path string, switches i2c.Switches) (i2c.Transport, string, error) {
 	name := kind.String()
-	if kind == TransportAuto {
+	if kind == config.TransportAuto {
 		detected, err := i2c.Detect(path)
 		switch {
 		case err == nil:
 			name = detected
 		case !errors.Is(err, i2c.ErrUnknownDriver):
 			return nil, name, err
-		case unknown == TransportAuto:
+		case unknown == config.TransportAuto:
 			return nil, name, fmt.Errorf("%w: say with the key transport which one it is", err)
 		default:
 			name = unknown.String()

@@ -19,7 +19,7 @@ type vital struct {
 func (s *service) vitals() []vital {
 	vitals := []vital{{"D-Bus", s.server.Pulse}}
 	for _, m := range s.members.all() {
-		vitals = append(vitals, vital{m.config.title(), m.Pulse})
+		vitals = append(vitals, vital{m.config.entry().Title(), m.Pulse})
 	}
 	return vitals
 }

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/service/config"
 )
 
 func TestWatchdogIsFedWhileEveryPartGoesOn(t *testing.T) {
@@ -71,8 +72,8 @@ func TestRunFeedsTheWatchdogOfSystemd(t *testing.T) {
 // What the hand that feeds goes through is all that could hang.
 func TestVitalsOfTheService(t *testing.T) {
 	s := new(service)
-	s.members.add(&member{part: new(hostInterface), config: ChannelConfig{Name: "bus3"}})
-	s.members.add(&member{part: new(hostInterface), config: HostConfig{Name: "host0"}})
+	s.members.add(&member{part: new(hostInterface), config: channelConfig{config.Channel{Name: "bus3"}}})
+	s.members.add(&member{part: new(hostInterface), config: hostConfig{config.Host{Name: "host0"}}})
 	var names []string
 	for _, v := range s.vitals() {
 		names = append(names, v.name)

@@ -10,12 +10,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"ipmbd/service"
+	"ipmbd/service/config"
 )
 
 // version is set when the program is linked.
@@ -96,7 +98,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(stdout, usage, service.ConfigPaths())
+		fmt.Fprintf(stdout, usage, strings.Join(config.Paths(), ", "))
 		return exitOK
 	case err != nil:
 		fmt.Fprintf(stderr, "ipmbd: %v\nipmbd --help shows the options\n", err)
@@ -111,7 +113,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer signal.Stop(reload)
 	log := newLogger(o.logLevel, stderr)
 	defer log.Sync()
-	config, err := configure(o, log)
+	read, err := configure(o, log)
 	if err != nil {
 		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
 		return exitUsage
@@ -120,9 +122,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "configuration is good")
 		return exitOK
 	}
-	options := service.Options{Config: config, Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
+	options := service.Options{Config: read, Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
 	if !o.demo {
-		options.Find = func() (file string, err error) { return service.FindConfig(o.config) }
+		options.Find = func() (file string, err error) { return config.Find(o.config, config.Paths()) }
 	}
 	switch err := service.Run(ctx, options); {
 	case errors.Is(err, service.ErrWrongConfig):
@@ -136,17 +138,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // configure finds and reads the configuration, and logs its warnings.
-func configure(o options, log *zap.Logger) (service.Config, error) {
+func configure(o options, log *zap.Logger) (config.Config, error) {
 	if o.demo {
 		return service.DemoConfig(), nil
 	}
-	file, err := service.FindConfig(o.config)
+	file, err := config.Find(o.config, config.Paths())
 	if err != nil {
-		return service.Config{}, err
+		return config.Config{}, err
 	}
-	read, warnings, err := service.LoadConfig(file)
+	read, warnings, err := config.Load(file)
 	if err != nil {
-		return service.Config{}, err
+		return config.Config{}, err
 	}
 	for _, warning := range warnings {
 		log.Warn("configuration", zap.Stringer("warning", warning))

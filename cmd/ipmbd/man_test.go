@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ipmbd/service"
+	"ipmbd/service/config"
 )
 
 // The manual page, which says more of them than --help does, has the options and
@@ -32,7 +32,7 @@ func TestManualPage(t *testing.T) {
 	if diff := cmp.Diff(named(`[:,] (\d) `, usage), named(`\n\\fB(\d)\\fR\n`, page)); diff != "" {
 		t.Errorf("exit codes of --help and of the page (-help +page):\n%s", diff)
 	}
-	for path := range strings.SplitSeq(service.ConfigPaths(), ", ") {
+	for _, path := range config.Paths() {
 		if !slices.Contains(strings.Split(page, "\n"), ".I "+path) {
 			t.Errorf("the page does not name %s", path)
 		}

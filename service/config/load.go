@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"errors"
@@ -14,19 +14,14 @@ import (
 // bridgeFile is the name of ipmbbridge's configuration.
 const bridgeFile = "ipmb-channels.json"
 
-// configPaths are where a configuration is looked for, in order.
-var configPaths = []string{"/etc/ipmbd/ipmbd.json", "/usr/share/ipmbbridge/" + bridgeFile}
+// Paths are the paths at which a start looks for its configuration, in order.
+func Paths() []string {
+	return []string{"/etc/ipmbd/ipmbd.json", "/usr/share/ipmbbridge/" + bridgeFile}
+}
 
-// ConfigPaths are the paths where a configuration is looked for, in order and
-// as a text.
-func ConfigPaths() string { return strings.Join(configPaths, ", ") }
-
-// FindConfig is the path of the configuration: flag if it is not empty, else
-// the first of /etc/ipmbd/ipmbd.json and /usr/share/ipmbbridge/ipmb-channels.json
-// that is there. The error names what was looked for.
-func FindConfig(flag string) (string, error) { return findConfig(flag, configPaths) }
-
-func findConfig(flag string, paths []string) (string, error) {
+// Find is the path of the configuration: flag if it is not empty, else the first of paths
+// at which there is a file. The error names the paths.
+func Find(flag string, paths []string) (string, error) {
 	if flag != "" {
 		return flag, nil
 	}
@@ -39,8 +34,8 @@ func findConfig(flag string, paths []string) (string, error) {
 	return "", fmt.Errorf("no configuration: there is no %s; name one with --config", strings.Join(paths, " and no "))
 }
 
-// LoadConfig reads the configuration at path; see [ParseConfig].
-func LoadConfig(path string) (*Config, []Warning, error) {
+// Load reads the configuration at path; see [Parse].
+func Load(path string) (*Config, []Warning, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err // names the file
@@ -50,10 +45,10 @@ func LoadConfig(path string) (*Config, []Warning, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return ParseConfig(path, data)
+	return Parse(path, data)
 }
 
-// ParseConfig reads a configuration; path is its name in errors.
+// Parse reads a configuration; path is its name in errors.
 //
 // A file named ipmb-channels.json is read as ipmbbridge reads it. An entry
 // without devIndex has that of the entry before it, of entries with one index
@@ -67,7 +62,7 @@ func LoadConfig(path string) (*Config, []Warning, error) {
 //
 // The error has a line for each fault, each a [Fault]. The configuration has
 // passed Validate.
-func ParseConfig(path string, data []byte) (*Config, []Warning, error) {
+func Parse(path string, data []byte) (*Config, []Warning, error) {
 	r := reader{file: path, data: data, places: map[string]node{}}
 	if filepath.Base(path) == bridgeFile {
 		r.lenient = true
@@ -112,11 +107,13 @@ func (r *reader) config(root node) Config {
 		r.fault(root, "channels", "is missing")
 	}
 	config.Channels = r.channels(list)
-	r.faults = append(r.faults, r.complete(config.hostFaults())...)
+	entries := r.hosts(r.places["hosts"])
+	config.setHosts(entries)
+	r.faults = append(r.faults, r.complete(config.hostFaults(entries))...)
 	r.faults = append(r.faults, r.complete(config.policyFaults())...)
 	r.faults = append(r.faults, r.complete(config.bmcFaults())...)
 	r.warnings = append(r.warnings, r.complete(config.sharedChannels())...)
-	if len(config.Channels) == 0 && len(config.Hosts) == 0 {
+	if len(config.Channels) == 0 && len(entries) == 0 {
 		r.warn(root, "channels", "none is served")
 	}
 	return config
@@ -124,15 +121,15 @@ func (r *reader) config(root node) Config {
 
 // channels reads the entries of the list, and leaves out those with faults if
 // the reader is lenient.
-func (r *reader) channels(list node) []ChannelConfig {
-	var channels []ChannelConfig
+func (r *reader) channels(list node) []Channel {
+	var channels []Channel
 	taken := claims{}
 	devIndex := 0
 	for i, n := range list.items {
 		key := item("channels", i)
 		r.places[key] = n
 
-		var channel ChannelConfig
+		var channel Channel
 		if r.lenient {
 			channel.DevIndex = devIndex
 		}
@@ -155,6 +152,15 @@ func (r *reader) channels(list node) []ChannelConfig {
 	return channels
 }
 
+// hosts reads the entries of the list.
+func (r *reader) hosts(of node) []hostEntry {
+	var entries []hostEntry
+	if of.kind == kindArray {
+		list(r, of, "hosts", hostKeys, &entries)
+	}
+	return entries
+}
+
 func (r *reader) warn(n node, key, problem string) {
 	r.warnings = append(r.warnings, r.locate(n, key, problem))
 }
@@ -174,4 +180,41 @@ func asWarnings(faults []Fault) []Warning {
 		warnings[i] = Warning(f)
 	}
 	return warnings
+}
+
+// ParseChannel reads one object of the list "channels", as strictly as a file. The
+// error has a line for each fault, each a [Fault] whose key begins with "channel".
+func ParseChannel(data []byte) (Channel, error) {
+	return parseOne(data, "channel", channelKeys, Channel.faults)
+}
+
+// ParseHost is ParseChannel for the list "hosts"; keys begin with "host". The entry is a
+// [Host] or an [OpenIPMI], with its defaults.
+func ParseHost(data []byte) (Entry, error) {
+	e, err := parseOne(data, "host", hostKeys, hostEntry.faults)
+	if err != nil {
+		return nil, err
+	}
+	if e.Type == typeOpenIPMI {
+		return e.openIPMI().WithDefaults(), nil
+	}
+	return e.Host.WithDefaults(), nil
+}
+
+// parseOne reads an object that no file holds.
+func parseOne[C any](data []byte, key string, known setters[C], faults func(C, string) []Fault) (C, error) {
+	r := reader{data: data, places: map[string]node{}}
+	var c, none C
+	root, err := parseJSON(r.data)
+	if err != nil {
+		return none, r.unreadable(err)
+	}
+	r.places[key] = root
+	object(&r, root, key, known, &c)
+	r.faults = append(r.faults, r.complete(faults(c, key))...)
+	if len(r.faults) > 0 {
+		sortByPlace(r.faults)
+		return none, join(r.faults)
+	}
+	return c, nil
 }

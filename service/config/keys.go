@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"encoding/hex"
@@ -13,9 +13,9 @@ import (
 // topKeys are the keys of the file's object.
 var topKeys = setters[Config]{
 	// The channels themselves are read one by one: a lenient reader leaves out
-	// those that have faults.
+	// those that have faults. The hosts are of two types.
 	"channels": func(r *reader, n node, key string, _ *Config) { r.want(n, key, kindArray) },
-	"hosts":    func(r *reader, n node, key string, c *Config) { list(r, n, key, hostKeys, &c.Hosts) },
+	"hosts":    func(r *reader, n node, key string, _ *Config) { r.want(n, key, kindArray) },
 	"max-calls-per-sender": func(r *reader, n node, key string, c *Config) {
 		r.count(n, key, &c.MaxCallsPerSender)
 	},
@@ -26,45 +26,45 @@ var topKeys = setters[Config]{
 }
 
 // channelKeys are the keys of one channel.
-var channelKeys = setters[ChannelConfig]{
-	"type": func(r *reader, n node, key string, c *ChannelConfig) {
+var channelKeys = setters[Channel]{
+	"type": func(r *reader, n node, key string, c *Channel) {
 		choose(r, n, key, channelTypes, &c.Type)
 	},
-	"slave-path":  func(r *reader, n node, key string, c *ChannelConfig) { r.text(n, key, &c.SlavePath) },
-	"bmc-addr":    func(r *reader, n node, key string, c *ChannelConfig) { r.address(n, key, &c.BMCAddress) },
-	"remote-addr": func(r *reader, n node, key string, c *ChannelConfig) { r.address(n, key, &c.RemoteAddress) },
-	"devIndex": func(r *reader, n node, key string, c *ChannelConfig) {
+	"slave-path":  func(r *reader, n node, key string, c *Channel) { r.text(n, key, &c.SlavePath) },
+	"bmc-addr":    func(r *reader, n node, key string, c *Channel) { r.address(n, key, &c.BMCAddress) },
+	"remote-addr": func(r *reader, n node, key string, c *Channel) { r.address(n, key, &c.RemoteAddress) },
+	"devIndex": func(r *reader, n node, key string, c *Channel) {
 		r.integer(n, key, 0, math.MaxInt32, &c.DevIndex)
 	},
-	"name": func(r *reader, n node, key string, c *ChannelConfig) { r.text(n, key, &c.Name) },
-	"transport": func(r *reader, n node, key string, c *ChannelConfig) {
+	"name": func(r *reader, n node, key string, c *Channel) { r.text(n, key, &c.Name) },
+	"transport": func(r *reader, n node, key string, c *Channel) {
 		choose(r, n, key, transportKinds, &c.Transport)
 	},
-	"ignore-nack": func(r *reader, n node, key string, c *ChannelConfig) { r.boolean(n, key, &c.IgnoreNACK) },
-	"verify-header-checksum": func(r *reader, n node, key string, c *ChannelConfig) {
+	"ignore-nack": func(r *reader, n node, key string, c *Channel) { r.boolean(n, key, &c.IgnoreNACK) },
+	"verify-header-checksum": func(r *reader, n node, key string, c *Channel) {
 		r.boolean(n, key, &c.VerifyChecksum)
 	},
-	"ipmi-channel": func(r *reader, n node, key string, c *ChannelConfig) {
+	"ipmi-channel": func(r *reader, n node, key string, c *Channel) {
 		r.channel(n, key, &c.IPMIChannel)
 	},
-	"bus-name":   func(r *reader, n node, key string, c *ChannelConfig) { r.text(n, key, &c.BusName) },
-	"timeout-ms": func(r *reader, n node, key string, c *ChannelConfig) { r.milliseconds(n, key, 1, &c.Timeout) },
-	"tries":      func(r *reader, n node, key string, c *ChannelConfig) { r.count(n, key, &c.Tries) },
-	"duplicate-window-ms": func(r *reader, n node, key string, c *ChannelConfig) {
+	"bus-name":   func(r *reader, n node, key string, c *Channel) { r.text(n, key, &c.BusName) },
+	"timeout-ms": func(r *reader, n node, key string, c *Channel) { r.milliseconds(n, key, 1, &c.Timeout) },
+	"tries":      func(r *reader, n node, key string, c *Channel) { r.count(n, key, &c.Tries) },
+	"duplicate-window-ms": func(r *reader, n node, key string, c *Channel) {
 		if r.milliseconds(n, key, 0, &c.DuplicateWindow); c.DuplicateWindow == 0 {
 			c.DuplicateWindow = -1
 		}
 	},
-	"handler-timeout-ms": func(r *reader, n node, key string, c *ChannelConfig) {
+	"handler-timeout-ms": func(r *reader, n node, key string, c *Channel) {
 		r.milliseconds(n, key, 1, &c.HandlerTimeout)
 	},
-	"handler": func(r *reader, n node, key string, c *ChannelConfig) {
+	"handler": func(r *reader, n node, key string, c *Channel) {
 		choose(r, n, key, handlerKinds, &c.Handler)
 	},
-	"bridge":       func(r *reader, n node, key string, c *ChannelConfig) { r.boolean(n, key, &c.Bridge) },
-	"max-frame":    func(r *reader, n node, key string, c *ChannelConfig) { r.count(n, key, &c.MaxFrame) },
-	"max-calls":    func(r *reader, n node, key string, c *ChannelConfig) { r.count(n, key, &c.MaxCalls) },
-	"max-handlers": func(r *reader, n node, key string, c *ChannelConfig) { r.count(n, key, &c.MaxHandlers) },
+	"bridge":       func(r *reader, n node, key string, c *Channel) { r.boolean(n, key, &c.Bridge) },
+	"max-frame":    func(r *reader, n node, key string, c *Channel) { r.count(n, key, &c.MaxFrame) },
+	"max-calls":    func(r *reader, n node, key string, c *Channel) { r.count(n, key, &c.MaxCalls) },
+	"max-handlers": func(r *reader, n node, key string, c *Channel) { r.count(n, key, &c.MaxHandlers) },
 }
 
 // text reads a string. An empty one would look like the default.

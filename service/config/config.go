@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"path/filepath"
@@ -13,9 +13,10 @@ import (
 // default; [Config.Validate] says what is wrong with one. The key of the
 // configuration file stands beside each field.
 type Config struct {
-	Channels []ChannelConfig // channels
-	Hosts    []HostConfig    // hosts
-	BMC      BMCConfig       // bmc
+	Channels []Channel  // channels
+	Hosts    []Host     // hosts
+	OpenIPMI []OpenIPMI // hosts whose type is openipmi
+	BMC      BMC        // bmc
 	// MaxCallsPerSender is how many calls one D-Bus connection, and requests one
 	// client of the frame socket, may have in flight; dbusapi.Config and
 	// frames.Config have the default.
@@ -27,15 +28,15 @@ type Config struct {
 	// beside those of uid 0.
 	TrustedNames []string // trusted-names
 	// Policy is which commands are denied; the entries all count.
-	Policy []PolicyConfig // policy
+	Policy []CommandFilter // policy
 	// OfIPMBBridge: the file is ipmbbridge's. Hence the kernel device of a channel
 	// is made at BMCAddress where it is missing, and one whose driver is not known
 	// is taken for ipmb-dev, the only one that ipmbbridge can use.
 	OfIPMBBridge bool
 }
 
-// ChannelConfig is one bus.
-type ChannelConfig struct {
+// Channel is one bus.
+type Channel struct {
 	Type ChannelType // type
 	// SlavePath is the character device, the driver's attribute in sysfs or the
 	// socket, an absolute path. It has no default.
@@ -163,38 +164,56 @@ func word(words []string, i int) string {
 // WithDefaults is c with everything filled in that has a default of this
 // package; what other packages default stays zero.
 func (c Config) WithDefaults() Config {
-	channels := make([]ChannelConfig, len(c.Channels))
+	channels := make([]Channel, len(c.Channels))
 	for i, ch := range c.Channels {
 		channels[i] = ch.WithDefaults()
 	}
 	c.Channels = channels
-	hosts := make([]HostConfig, len(c.Hosts))
+	hosts := make([]Host, len(c.Hosts))
 	for i, h := range c.Hosts {
 		hosts[i] = h.WithDefaults()
 	}
 	c.Hosts = hosts
+	drivers := make([]OpenIPMI, len(c.OpenIPMI))
+	for i, o := range c.OpenIPMI {
+		drivers[i] = o.WithDefaults()
+	}
+	c.OpenIPMI = drivers
 	return c
 }
 
-// members are the channels and hosts of a configuration with its defaults.
-func (c Config) members() []memberConfig {
-	var all []memberConfig
+// Entry is an entry of the lists "channels" and "hosts": a [Channel], a [Host] or an
+// [OpenIPMI], with its defaults.
+type Entry interface {
+	// Title is what people call it: "channel bus5", "host ipmi_kcs3".
+	Title() string
+	// wants is what it lays claim to. Each want has a key below key; what hangs on a key
+	// with a fault is left out.
+	wants(key string, faults []Fault) []want
+}
+
+// Entries are all entries of a configuration: channels, hosts, OpenIPMI devices.
+func (c Config) Entries() []Entry {
+	var all []Entry
 	for _, ch := range c.Channels {
 		all = append(all, ch)
 	}
 	for _, h := range c.Hosts {
 		all = append(all, h)
 	}
+	for _, o := range c.OpenIPMI {
+		all = append(all, o)
+	}
 	return all
 }
 
 // WithDefaults is as [Config.WithDefaults]. Name stays empty when SlavePath
 // holds no number.
-func (c ChannelConfig) WithDefaults() ChannelConfig {
+func (c Channel) WithDefaults() Channel {
 	if c.BMCAddress == 0 {
 		c.BMCAddress = DefaultAddress
 	}
-	if number := busNumber(c.SlavePath); c.Name == "" && number != "" {
+	if number := BusNumber(c.SlavePath); c.Name == "" && number != "" {
 		c.Name = "bus" + number
 	}
 	if c.IPMIChannel == nil {
@@ -207,20 +226,23 @@ func (c ChannelConfig) WithDefaults() ChannelConfig {
 }
 
 // Index is the channel's number in org.openbmc.Ipmb.
-func (c ChannelConfig) Index() uint8 { return uint8(c.DevIndex<<2) | uint8(c.Type) }
+func (c Channel) Index() uint8 { return uint8(c.DevIndex<<2) | uint8(c.Type) }
 
-// bridged reports whether Send Message is served on the channel.
-func (c ChannelConfig) bridged() bool { return c.Bridge || c.Handler == HandlerBMC }
+// Title implements [Entry].
+func (c Channel) Title() string { return "channel " + c.WithDefaults().Name }
+
+// Bridged reports whether Send Message is served on the channel.
+func (c Channel) Bridged() bool { return c.Bridge || c.Handler == HandlerBMC }
 
 // Switches are what the driver of TransportIPMBDevice is told.
-func (c ChannelConfig) Switches() i2c.Switches {
+func (c Channel) Switches() i2c.Switches {
 	return i2c.Switches{IgnoreNACK: c.IgnoreNACK, VerifyChecksum: c.VerifyChecksum}
 }
 
-// busNumber is the digits after the first '-' in the last part of path, which
+// BusNumber is the digits after the first '-' in the last part of path, which
 // is where ipmbbridge looks for the number of the I2C bus. In the path of an
 // attribute of sysfs, ".../4-1010/slave-mqueue", it begins the folder.
-func busNumber(path string) string {
+func BusNumber(path string) string {
 	_, rest, _ := strings.Cut(filepath.Base(path), "-")
 	if filepath.Base(path) == i2c.SlaveMqueue {
 		rest = filepath.Base(filepath.Dir(path))

@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// BMCConfig is the built-in BMC: who it is, and what it keeps and measures.
-type BMCConfig struct {
+// BMC is the built-in BMC: who it is, and what it keeps and measures.
+type BMC struct {
 	// Folder is where event log, FRU inventory and settings are kept, an absolute
 	// path. Empty keeps them in memory.
 	Folder string // folder
@@ -25,20 +25,20 @@ type BMCConfig struct {
 	// LogCapacity is how many records the event log holds; bmc.LogConfig has the
 	// default.
 	LogCapacity int              // log-capacity
-	Sensors     []SensorConfig   // sensors
+	Sensors     []Sensor         // sensors
 	FRUs        []bmc.FRUConfig  // frus
 	Controllers []bmc.Controller // controllers
 }
 
-// SensorConfig is a sensor, whose value may be a property on D-Bus.
-type SensorConfig struct {
+// Sensor is a sensor, whose value may be a property on D-Bus.
+type Sensor struct {
 	bmc.SensorConfig
-	Property PropertyConfig // dbus
+	Property Property // dbus
 }
 
-// PropertyConfig names a property of an object on the message bus, a number or a
+// Property names a property of an object on the message bus, a number or a
 // boolean.
-type PropertyConfig struct {
+type Property struct {
 	Service   string // service
 	Path      string // path
 	Interface string // interface
@@ -46,14 +46,14 @@ type PropertyConfig struct {
 }
 
 // bmcKeys are the keys of the built-in BMC.
-var bmcKeys = setters[BMCConfig]{
-	"folder":       func(r *reader, n node, key string, c *BMCConfig) { r.text(n, key, &c.Folder) },
-	"guid":         func(r *reader, n node, key string, c *BMCConfig) { r.guid(n, key, &c.GUID) },
-	"identity":     func(r *reader, n node, key string, c *BMCConfig) { object(r, n, key, identityKeys, &c.Identity) },
-	"log-capacity": func(r *reader, n node, key string, c *BMCConfig) { r.count(n, key, &c.LogCapacity) },
-	"sensors":      func(r *reader, n node, key string, c *BMCConfig) { list(r, n, key, sensorKeys, &c.Sensors) },
-	"frus":         func(r *reader, n node, key string, c *BMCConfig) { list(r, n, key, fruKeys, &c.FRUs) },
-	"controllers":  func(r *reader, n node, key string, c *BMCConfig) { list(r, n, key, controllerKeys, &c.Controllers) },
+var bmcKeys = setters[BMC]{
+	"folder":       func(r *reader, n node, key string, c *BMC) { r.text(n, key, &c.Folder) },
+	"guid":         func(r *reader, n node, key string, c *BMC) { r.guid(n, key, &c.GUID) },
+	"identity":     func(r *reader, n node, key string, c *BMC) { object(r, n, key, identityKeys, &c.Identity) },
+	"log-capacity": func(r *reader, n node, key string, c *BMC) { r.count(n, key, &c.LogCapacity) },
+	"sensors":      func(r *reader, n node, key string, c *BMC) { list(r, n, key, sensorKeys, &c.Sensors) },
+	"frus":         func(r *reader, n node, key string, c *BMC) { list(r, n, key, fruKeys, &c.FRUs) },
+	"controllers":  func(r *reader, n node, key string, c *BMC) { list(r, n, key, controllerKeys, &c.Controllers) },
 }
 
 // identityKeys are the fields of Get Device ID.
@@ -69,44 +69,44 @@ var identityKeys = setters[bmc.Identity]{
 }
 
 // sensorKeys are the keys of one sensor.
-var sensorKeys = setters[SensorConfig]{
-	"name":       func(r *reader, n node, key string, s *SensorConfig) { r.text(n, key, &s.Name) },
-	"number":     func(r *reader, n node, key string, s *SensorConfig) { number(r, n, key, math.MaxUint8, &s.Number) },
-	"type":       func(r *reader, n node, key string, s *SensorConfig) { number(r, n, key, math.MaxUint8, &s.Type) },
-	"entity":     func(r *reader, n node, key string, s *SensorConfig) { number(r, n, key, math.MaxUint8, &s.Entity) },
-	"instance":   func(r *reader, n node, key string, s *SensorConfig) { number(r, n, key, math.MaxUint8, &s.Instance) },
-	"event-type": func(r *reader, n node, key string, s *SensorConfig) { number(r, n, key, math.MaxUint8, &s.EventType) },
-	"unit":       func(r *reader, n node, key string, s *SensorConfig) { number(r, n, key, math.MaxUint8, &s.Unit) },
-	"min":        func(r *reader, n node, key string, s *SensorConfig) { r.real(n, key, &s.Min) },
-	"max":        func(r *reader, n node, key string, s *SensorConfig) { r.real(n, key, &s.Max) },
-	"hysteresis": func(r *reader, n node, key string, s *SensorConfig) { r.real(n, key, &s.Hysteresis) },
-	"states":     func(r *reader, n node, key string, s *SensorConfig) { number(r, n, key, math.MaxUint16, &s.States) },
-	"value":      func(r *reader, n node, key string, s *SensorConfig) { r.real(n, key, &s.Value) },
-	"file":       func(r *reader, n node, key string, s *SensorConfig) { r.text(n, key, &s.File) },
-	"scale":      func(r *reader, n node, key string, s *SensorConfig) { r.real(n, key, &s.Scale) },
-	"dbus":       func(r *reader, n node, key string, s *SensorConfig) { object(r, n, key, propertyKeys, &s.Property) },
+var sensorKeys = setters[Sensor]{
+	"name":       func(r *reader, n node, key string, s *Sensor) { r.text(n, key, &s.Name) },
+	"number":     func(r *reader, n node, key string, s *Sensor) { number(r, n, key, math.MaxUint8, &s.Number) },
+	"type":       func(r *reader, n node, key string, s *Sensor) { number(r, n, key, math.MaxUint8, &s.Type) },
+	"entity":     func(r *reader, n node, key string, s *Sensor) { number(r, n, key, math.MaxUint8, &s.Entity) },
+	"instance":   func(r *reader, n node, key string, s *Sensor) { number(r, n, key, math.MaxUint8, &s.Instance) },
+	"event-type": func(r *reader, n node, key string, s *Sensor) { number(r, n, key, math.MaxUint8, &s.EventType) },
+	"unit":       func(r *reader, n node, key string, s *Sensor) { number(r, n, key, math.MaxUint8, &s.Unit) },
+	"min":        func(r *reader, n node, key string, s *Sensor) { r.real(n, key, &s.Min) },
+	"max":        func(r *reader, n node, key string, s *Sensor) { r.real(n, key, &s.Max) },
+	"hysteresis": func(r *reader, n node, key string, s *Sensor) { r.real(n, key, &s.Hysteresis) },
+	"states":     func(r *reader, n node, key string, s *Sensor) { number(r, n, key, math.MaxUint16, &s.States) },
+	"value":      func(r *reader, n node, key string, s *Sensor) { r.real(n, key, &s.Value) },
+	"file":       func(r *reader, n node, key string, s *Sensor) { r.text(n, key, &s.File) },
+	"scale":      func(r *reader, n node, key string, s *Sensor) { r.real(n, key, &s.Scale) },
+	"dbus":       func(r *reader, n node, key string, s *Sensor) { object(r, n, key, propertyKeys, &s.Property) },
 
-	"lower-non-critical": func(r *reader, n node, key string, s *SensorConfig) {
+	"lower-non-critical": func(r *reader, n node, key string, s *Sensor) {
 		r.threshold(n, key, &s.Thresholds.LowerNonCritical)
 	},
-	"lower-critical": func(r *reader, n node, key string, s *SensorConfig) { r.threshold(n, key, &s.Thresholds.LowerCritical) },
-	"lower-non-recoverable": func(r *reader, n node, key string, s *SensorConfig) {
+	"lower-critical": func(r *reader, n node, key string, s *Sensor) { r.threshold(n, key, &s.Thresholds.LowerCritical) },
+	"lower-non-recoverable": func(r *reader, n node, key string, s *Sensor) {
 		r.threshold(n, key, &s.Thresholds.LowerNonRecoverable)
 	},
-	"upper-non-critical": func(r *reader, n node, key string, s *SensorConfig) {
+	"upper-non-critical": func(r *reader, n node, key string, s *Sensor) {
 		r.threshold(n, key, &s.Thresholds.UpperNonCritical)
 	},
-	"upper-critical": func(r *reader, n node, key string, s *SensorConfig) { r.threshold(n, key, &s.Thresholds.UpperCritical) },
-	"upper-non-recoverable": func(r *reader, n node, key string, s *SensorConfig) {
+	"upper-critical": func(r *reader, n node, key string, s *Sensor) { r.threshold(n, key, &s.Thresholds.UpperCritical) },
+	"upper-non-recoverable": func(r *reader, n node, key string, s *Sensor) {
 		r.threshold(n, key, &s.Thresholds.UpperNonRecoverable)
 	},
 }
 
-var propertyKeys = setters[PropertyConfig]{
-	"service":   func(r *reader, n node, key string, p *PropertyConfig) { r.text(n, key, &p.Service) },
-	"path":      func(r *reader, n node, key string, p *PropertyConfig) { r.text(n, key, &p.Path) },
-	"interface": func(r *reader, n node, key string, p *PropertyConfig) { r.text(n, key, &p.Interface) },
-	"property":  func(r *reader, n node, key string, p *PropertyConfig) { r.text(n, key, &p.Property) },
+var propertyKeys = setters[Property]{
+	"service":   func(r *reader, n node, key string, p *Property) { r.text(n, key, &p.Service) },
+	"path":      func(r *reader, n node, key string, p *Property) { r.text(n, key, &p.Path) },
+	"interface": func(r *reader, n node, key string, p *Property) { r.text(n, key, &p.Interface) },
+	"property":  func(r *reader, n node, key string, p *Property) { r.text(n, key, &p.Property) },
 }
 
 // controllerKeys are the keys of a controller that the SDR repository names.
@@ -192,9 +192,9 @@ func (c Config) bmcFaults() []Fault {
 }
 
 // property checks where a sensor's value comes from on D-Bus.
-func (c *checker) property(key string, s SensorConfig) {
+func (c *checker) property(key string, s Sensor) {
 	p := s.Property
-	if p == (PropertyConfig{}) {
+	if p == (Property{}) {
 		return
 	}
 	key += ".dbus"

@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"errors"
@@ -30,9 +30,9 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// parsed is ParseConfig with what holds for every file checked.
+// parsed is Parse with what holds for every file checked.
 func parsed(t *testing.T, path string, data []byte) (*Config, []Warning, error) {
-	config, warnings, err := ParseConfig(path, data)
+	config, warnings, err := Parse(path, data)
 	if err == nil {
 		if invalid := config.Validate(); invalid != nil {
 			t.Errorf("read, but not valid: %v", invalid)

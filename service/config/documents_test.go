@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 // stand beside the channels of one.
 func TestConfigurationsInTheDocumentsAreGood(t *testing.T) {
 	var blocks [][][]byte
-	for _, path := range []string{"../README.md", "../docs/configuration.md", "../docs/requests.md"} {
+	for _, path := range []string{"../../README.md", "../../docs/configuration.md", "../../docs/requests.md"} {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -27,7 +27,7 @@ func TestConfigurationsInTheDocumentsAreGood(t *testing.T) {
 		if !strings.HasPrefix(file, "{") {
 			file = `{"channels": [{"slave-path": "/dev/ipmb-4", "remote-addr": 64}], ` + file + "}"
 		}
-		if _, warnings, err := ParseConfig(strictFile, []byte(file)); err != nil || len(warnings) > 0 {
+		if _, warnings, err := Parse(strictFile, []byte(file)); err != nil || len(warnings) > 0 {
 			t.Errorf("%v, %v in\n%s", err, warnings, file)
 		}
 	}

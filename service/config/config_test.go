@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"strings"
@@ -13,21 +13,21 @@ import (
 func TestWithDefaults(t *testing.T) {
 	tests := []struct {
 		name string
-		give ChannelConfig
-		want ChannelConfig
+		give Channel
+		want Channel
 	}{
 		{
 			"least of an ipmb channel",
-			ChannelConfig{SlavePath: "/dev/ipmb-12", RemoteAddress: 0x40},
-			ChannelConfig{
+			Channel{SlavePath: "/dev/ipmb-12", RemoteAddress: 0x40},
+			Channel{
 				SlavePath: "/dev/ipmb-12", RemoteAddress: 0x40,
 				BMCAddress: 0x20, Name: "bus12", IPMIChannel: new(ipmi.Channel(0)), BusName: "Ipmb",
 			},
 		},
 		{
 			"management engine",
-			ChannelConfig{Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C},
-			ChannelConfig{
+			Channel{Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C},
+			Channel{
 				Type: TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C,
 				BMCAddress: 0x20, Name: "bus5", IPMIChannel: new(ipmi.Channel(1)), BusName: "Ipmb",
 			},
@@ -44,7 +44,7 @@ func TestWithDefaults(t *testing.T) {
 }
 
 func TestWithDefaultsLeavesTheOriginal(t *testing.T) {
-	config := Config{Channels: []ChannelConfig{{SlavePath: "/dev/ipmb-4"}}}
+	config := Config{Channels: []Channel{{SlavePath: "/dev/ipmb-4"}}}
 	if full := config.WithDefaults(); full.Channels[0].Name != "bus4" {
 		t.Errorf("not filled in: %+v", full)
 	}
@@ -63,7 +63,7 @@ func TestDefaultNameFromPath(t *testing.T) {
 		"/run/a-9/sim":         "",
 		"":                     "",
 	} {
-		if got := (ChannelConfig{SlavePath: path}).WithDefaults().Name; got != want {
+		if got := (Channel{SlavePath: path}).WithDefaults().Name; got != want {
 			t.Errorf("%s: got %q, want %q", path, got, want)
 		}
 	}
@@ -76,7 +76,7 @@ func TestIndex(t *testing.T) {
 		want     uint8
 	}{{TypeIPMB, 0, 0}, {TypeME, 0, 1}, {TypeIPMB, 1, 4}, {TypeME, 1, 5}, {TypeME, MaxDevIndex, 0xFD}}
 	for _, test := range tests {
-		if got := (ChannelConfig{Type: test.kind, DevIndex: test.devIndex}).Index(); got != test.want {
+		if got := (Channel{Type: test.kind, DevIndex: test.devIndex}).Index(); got != test.want {
 			t.Errorf("%v of host %d: got %d, want %d", test.kind, test.devIndex, got, test.want)
 		}
 	}
@@ -84,7 +84,7 @@ func TestIndex(t *testing.T) {
 
 func TestValidateOfWhatNoFileHolds(t *testing.T) {
 	config := Config{
-		Channels: []ChannelConfig{
+		Channels: []Channel{
 			{Type: 7, SlavePath: "/dev/ipmb-\x00", RemoteAddress: 0x41, Transport: 9, Handler: 9},
 			{SlavePath: "/dev/ipmb-4", RemoteAddress: 0x40, Timeout: -1, Tries: -1, DuplicateWindow: -time.Hour},
 			{SlavePath: "/dev/ipmb-5", RemoteAddress: 0x40, MaxFrame: -1, MaxCalls: -1, Name: strings.Repeat("n", 65)},

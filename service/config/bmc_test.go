@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"strings"
@@ -28,7 +28,7 @@ func TestFaultsOfTheBMC(t *testing.T) {
 		`"controllers": [{"name": "Sat", "address": 33}]`:                                                     `:1:25: bmc.controllers[0]: controller "Sat": address 21h`,
 	} {
 		file := `{"bmc":{` + text + `}, "hosts": [{"type": "vm", "name": "host0", "path": "tcp:127.0.0.1:9001"}]}`
-		_, _, err := ParseConfig(strictFile, []byte(file))
+		_, _, err := Parse(strictFile, []byte(file))
 		if err == nil {
 			t.Errorf("%s: no fault", text)
 			continue

@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"slices"
@@ -7,9 +7,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// PolicyConfig denies commands on some channels. A request that an entry denies
+// CommandFilter denies commands on some channels. A request that an entry denies
 // is answered D4h and reaches no handler.
-type PolicyConfig struct {
+type CommandFilter struct {
 	// Channels are the names of the channels and hosts; empty: all.
 	Channels []string // channels
 	// Allow and Deny are as in ipmi.Filter. A file has a text for each: a netFn,
@@ -19,10 +19,10 @@ type PolicyConfig struct {
 }
 
 // policyKeys are the keys of one entry.
-var policyKeys = setters[PolicyConfig]{
-	"channels": func(r *reader, n node, key string, p *PolicyConfig) { r.texts(n, key, &p.Channels) },
-	"allow":    func(r *reader, n node, key string, p *PolicyConfig) { r.commands(n, key, &p.Allow) },
-	"deny":     func(r *reader, n node, key string, p *PolicyConfig) { r.commands(n, key, &p.Deny) },
+var policyKeys = setters[CommandFilter]{
+	"channels": func(r *reader, n node, key string, p *CommandFilter) { r.texts(n, key, &p.Channels) },
+	"allow":    func(r *reader, n node, key string, p *CommandFilter) { r.commands(n, key, &p.Allow) },
+	"deny":     func(r *reader, n node, key string, p *CommandFilter) { r.commands(n, key, &p.Deny) },
 }
 
 // commands reads a list of texts.
@@ -62,6 +62,9 @@ func (c Config) policyFaults() []Fault {
 	for _, h := range c.Hosts {
 		names = append(names, h.WithDefaults().Name)
 	}
+	for _, o := range c.OpenIPMI {
+		names = append(names, o.WithDefaults().Name)
+	}
 	for i, p := range c.Policy {
 		key := item("policy", i)
 		check.that(len(p.Allow)+len(p.Deny) > 0, key+".deny", "", `is missing, as is "allow": the entry denies nothing`)
@@ -70,14 +73,4 @@ func (c Config) policyFaults() []Fault {
 		}
 	}
 	return check.faults
-}
-
-// filtered lets through to h what the policy of a channel does not deny.
-func (c Config) filtered(channel string, h ipmi.Handler) ipmi.Handler {
-	for _, p := range slices.Backward(c.Policy) {
-		if len(p.Channels) == 0 || slices.Contains(p.Channels, channel) {
-			h = &ipmi.Filter{Allow: p.Allow, Deny: p.Deny, Next: h}
-		}
-	}
-	return h
 }

@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"strings"
@@ -34,7 +34,7 @@ func TestOpenIPMIInAFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			channels := `{"type": "ipmb", "slave-path": "/dev/ipmb-4", "remote-addr": 64, "devIndex": 3}, {"type": "me", "slave-path": "/dev/ipmb-5", "remote-addr": 44, "devIndex": 3}`
-			_, _, err := ParseConfig(strictFile, []byte(`{"channels": [`+channels+`], "hosts": [`+tt.hosts+`]}`))
+			_, _, err := Parse(strictFile, []byte(`{"channels": [`+channels+`], "hosts": [`+tt.hosts+`]}`))
 			if (err == nil) != (len(tt.want) == 0) {
 				t.Fatalf("faults: %v", err)
 			}
@@ -48,13 +48,9 @@ func TestOpenIPMIInAFile(t *testing.T) {
 }
 
 func TestOpenIPMIDefaults(t *testing.T) {
-	config := HostConfig{Type: HostOpenIPMI, Path: "/dev/ipmi-dev0", DevIndex: 1}.WithDefaults()
-	want := ChannelConfig{Type: typeOpenIPMI, SlavePath: "/dev/ipmi-dev0", DevIndex: 1, Name: "ipmi_dev0",
-		IPMIChannel: new(ipmi.Channel(0)), BusName: DefaultBusName, Handler: HandlerNone}
-	if diff := cmp.Diff(want, config.bus()); diff != "" {
+	got := OpenIPMI{Path: "/dev/ipmi-dev0", DevIndex: 1}.WithDefaults()
+	want := OpenIPMI{Name: "ipmi_dev0", Path: "/dev/ipmi-dev0", DevIndex: 1, IPMIChannel: new(ipmi.Channel(0)), Handler: new(HandlerNone)}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
-	}
-	if config.bridged() || (HostConfig{Type: HostOpenIPMI, Handler: new(HandlerBMC), Bridge: true}).bridged() {
-		t.Error("it is bridged")
 	}
 }

@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"strings"
@@ -22,7 +22,7 @@ func TestLegacyAPIInAFile(t *testing.T) {
 		"a word": {`{"type": "bt", "path": "/dev/ipmi-bt-host", "legacy-api": "yes"}`, []string{"hosts[0].legacy-api"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			config, _, err := ParseConfig(strictFile, []byte(`{"channels": [], "hosts": [`+tt.hosts+`]}`))
+			config, _, err := Parse(strictFile, []byte(`{"channels": [], "hosts": [`+tt.hosts+`]}`))
 			var faults []string
 			if err != nil {
 				faults = strings.Split(err.Error(), "\n")
@@ -65,7 +65,7 @@ func TestMachinesAndTheirDevIndex(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			channels := `{"type": "ipmb", "slave-path": "/dev/ipmb-4", "remote-addr": 64, "devIndex": 4}`
-			_, _, err := ParseConfig(strictFile, []byte(`{"channels": [`+channels+`], "hosts": [`+tt.hosts+`]}`))
+			_, _, err := Parse(strictFile, []byte(`{"channels": [`+channels+`], "hosts": [`+tt.hosts+`]}`))
 			if tt.want == "" && err == nil {
 				return
 			}

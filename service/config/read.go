@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 type reader struct {
 	file string
 	data []byte
-	// lenient is for ipmbbridge's file: see ParseConfig.
+	// lenient is for ipmbbridge's file: see Parse.
 	lenient  bool
 	faults   []Fault
 	warnings []Fault

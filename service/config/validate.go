@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"fmt"
@@ -24,7 +24,7 @@ func (c Config) Validate() error {
 		faults = append(append(faults, own...), taken.clashes(wanted)...)
 		taken.add(wanted, key)
 	}
-	return join(slices.Concat(faults, c.hostFaults(), c.policyFaults(), c.bmcFaults()))
+	return join(slices.Concat(faults, c.hostFaults(c.hostEntries()), c.policyFaults(), c.bmcFaults()))
 }
 
 // topFaults is what is wrong beside the channels.
@@ -44,7 +44,7 @@ func (c Config) topFaults() []Fault {
 }
 
 // faults is what is wrong with the channel for itself; key is its own.
-func (c ChannelConfig) faults(key string) []Fault {
+func (c Channel) faults(key string) []Fault {
 	named := c.WithDefaults()
 	check := checker{prefix: key + "."}
 
@@ -90,8 +90,8 @@ const maxSocketPath = 107
 
 // isAttribute reports whether SlavePath is the attribute of slave-mqueue for an
 // own address; which folder it is in is not said.
-func (c ChannelConfig) isAttribute(own ipmi.Address) bool {
-	number, err := strconv.Atoi(busNumber(c.SlavePath))
+func (c Channel) isAttribute(own ipmi.Address) bool {
+	number, err := strconv.Atoi(BusNumber(c.SlavePath))
 	if err != nil {
 		return false
 	}

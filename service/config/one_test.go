@@ -1,4 +1,4 @@
-package service
+package config
 
 import (
 	"errors"
@@ -11,9 +11,13 @@ func TestOneChannelAndOneHost(t *testing.T) {
 	if err != nil || c.RemoteAddress != 0x2C || c.Index() != 9 || c.WithDefaults().Name != "bus4" {
 		t.Errorf("%+v, %v", c, err)
 	}
-	h, err := ParseHost([]byte(`{"type": "kcs", "path": "/dev/ipmi-kcs3"}`))
-	if err != nil || h.Type != HostKCS || h.WithDefaults().Name != "ipmi_kcs3" {
-		t.Errorf("%+v, %v", h, err)
+	e, err := ParseHost([]byte(`{"type": "kcs", "path": "/dev/ipmi-kcs3"}`))
+	if h, ok := e.(Host); err != nil || !ok || h.Type != HostKCS || h.Name != "ipmi_kcs3" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	e, err = ParseHost([]byte(`{"type": "openipmi", "path": "/dev/ipmi0", "devIndex": 1}`))
+	if o, ok := e.(OpenIPMI); err != nil || !ok || o.Name != "ipmi0" || o.Index() != 6 {
+		t.Errorf("%+v, %v", e, err)
 	}
 }
 
@@ -56,9 +60,16 @@ func FuzzOne(f *testing.F) {
 	f.Add([]byte(`{"type": "bt", "path": "/dev/ipmi-bt-host", "legacy-api": true, "ipmi-channel": 15}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := ParseChannel(data)
-		checkOne(t, "channels", data, err, Config{Channels: []ChannelConfig{c}})
-		h, err := ParseHost(data)
-		checkOne(t, "hosts", data, err, Config{Hosts: []HostConfig{h}})
+		checkOne(t, "channels", data, err, Config{Channels: []Channel{c}})
+		e, err := ParseHost(data)
+		var read Config
+		switch e := e.(type) {
+		case Host:
+			read.Hosts = []Host{e}
+		case OpenIPMI:
+			read.OpenIPMI = []OpenIPMI{e}
+		}
+		checkOne(t, "hosts", data, err, read)
 	})
 }
 
@@ -73,7 +84,7 @@ func checkOne(t *testing.T, list string, data []byte, err error, read Config) {
 	if invalid := read.Validate(); invalid != nil {
 		t.Errorf("%s: read, but not valid: %v", list, invalid)
 	}
-	if _, _, err := ParseConfig(strictFile, []byte(`{"`+list+`": [`+string(data)+`]}`)); err != nil {
+	if _, _, err := Parse(strictFile, []byte(`{"`+list+`": [`+string(data)+`]}`)); err != nil {
 		t.Errorf("a file with it: %v", err)
 	}
 }

@@ -1,8 +1,9 @@
-package service
+package config
 
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 )
 
 // claims is what must be a channel's or a host's alone, and who has it.
@@ -23,9 +24,8 @@ type want struct {
 	remedy string // what to do when it is somebody's already, empty where that is plain
 }
 
-// wants is what the channel at key lays claim to: index, device, name and bus name.
-// What hangs on a key with a fault is left out.
-func (c ChannelConfig) wants(key string, faults []Fault) []want {
+// wants implements [Entry]: index, device, name and bus name.
+func (c Channel) wants(key string, faults []Fault) []want {
 	sound := func(word string) bool { return !hasFault(faults, key+"."+word) }
 	var wants []want
 	if sound("type") && sound("devIndex") {
@@ -46,18 +46,11 @@ func (c ChannelConfig) wants(key string, faults []Fault) []want {
 	return wants
 }
 
-// wants is what the host at key lays claim to: path, name, bus name, and btbridge's;
-// a virtual machine also a devIndex, since it is a host for itself; on an OpenIPMI
-// device a channel of it, and an index.
-func (c HostConfig) wants(key string) []want {
-	name := c.word()
+// wants implements [Entry]: path, name, bus name, and btbridge's name. A virtual machine is
+// a host of its own and has a devIndex of its own.
+func (c Host) wants(key string, _ []Fault) []want {
+	name := c.Word()
 	wants := []want{{what: "name " + name, key: key + ".name", value: c.Name}}
-	if c.Type == HostOpenIPMI {
-		bus := c.WithDefaults().bus()
-		return append(wants,
-			want{what: fmt.Sprintf("channel %d of %s", *bus.IPMIChannel, c.Path), key: key + ".path", value: c.Path},
-			want{what: fmt.Sprintf("index %d", bus.Index()), key: key + ".devIndex", value: c.DevIndex})
-	}
 	if c.Type == HostVM {
 		wants = append(wants, want{what: fmt.Sprintf("the machine of devIndex %d", c.DevIndex), key: key + ".devIndex", value: c.DevIndex,
 			remedy: ": give each machine its own devIndex"})
@@ -70,6 +63,26 @@ func (c HostConfig) wants(key string) []want {
 		wants = append(wants, want{what: "org.openbmc.HostIpmi", key: key + ".legacy-api", value: c.LegacyAPI})
 	}
 	return wants
+}
+
+// wants implements [Entry]: name, a channel of the device, and index.
+func (c OpenIPMI) wants(key string, _ []Fault) []want {
+	full := c.WithDefaults()
+	return []want{
+		{what: "name " + strings.ReplaceAll(full.Name, "-", "_"), key: key + ".name", value: c.Name},
+		{what: fmt.Sprintf("channel %d of %s", *full.IPMIChannel, c.Path), key: key + ".path", value: c.Path},
+		{what: fmt.Sprintf("index %d", c.Index()), key: key + ".devIndex", value: c.DevIndex},
+	}
+}
+
+// Clash is an error with a [Fault] for each thing that e needs and one of others has; nil if
+// there is none. The faults' keys begin with key.
+func Clash(key string, e Entry, others []Entry) error {
+	taken := claims{}
+	for _, other := range others {
+		taken.add(other.wants("", nil), other.Title())
+	}
+	return join(taken.clashes(e.wants(key, nil)))
 }
 
 // clashes are the wants that belong to somebody already, one for each key.
@@ -102,7 +115,7 @@ func (c Config) sharedChannels() []Fault {
 	bridged := false
 	for i, ch := range c.Channels {
 		key, ch := item("channels", i), ch.WithDefaults()
-		bridged = bridged || ch.bridged()
+		bridged = bridged || ch.Bridged()
 		n := number{ch.DevIndex, int(*ch.IPMIChannel)}
 		check.that(first[n] == "", key+".ipmi-channel", n.channel, "is that of "+first[n]+", too, which Send Message reaches in its place")
 		if first[n] == "" {
