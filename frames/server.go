@@ -8,9 +8,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"ipmbd/bus"
+	"ipmbd/internal/socket"
 )
 
 // Config describes a Server. The zero value of every field but Bus is its
@@ -98,32 +98,14 @@ func (s *Server) Run(ctx context.Context, listener *net.UnixListener) {
 	s.listener = listener
 	s.mu.Unlock()
 	var loops sync.WaitGroup
-	loops.Go(func() { s.accept(ctx, listener, &loops) })
+	loops.Go(func() {
+		_ = socket.Accept(ctx.Done(), listener, func(conn net.Conn) {
+			loops.Go(func() { s.serve(conn.(*net.UnixConn)) })
+		})
+	})
 	<-ctx.Done()
 	s.close()
 	loops.Wait()
-}
-
-// acceptPause is the time after an accept that has failed: the process is out of
-// descriptors, or the system of memory.
-const acceptPause = 100 * time.Millisecond
-
-func (s *Server) accept(ctx context.Context, listener *net.UnixListener, loops *sync.WaitGroup) {
-	for {
-		conn, err := listener.AcceptUnix()
-		switch {
-		case err == nil:
-			loops.Go(func() { s.serve(conn) })
-		case errors.Is(err, net.ErrClosed):
-			return
-		default:
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(acceptPause):
-			}
-		}
-	}
 }
 
 // serve serves a client until it is gone.

@@ -24,20 +24,10 @@ func receive(fd int, b []byte) (int, error) {
 		return 0, errNothing
 	case err != nil:
 		return 0, err
-	case n == 0 && hungUp(fd):
+	case n == 0 && socket.PeerGone(fd):
 		return 0, io.EOF
 	}
 	return n, nil
-}
-
-// hungUp tells the end of a connection from an empty packet.
-func hungUp(fd int) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-	n, err := unix.Poll(fds, 0)
-	for err == unix.EINTR {
-		n, err = unix.Poll(fds, 0)
-	}
-	return err != nil || n > 0
 }
 
 // credentials are those of the process that has connected.

@@ -88,12 +88,7 @@ func (d *device) receive(take func(fd int) (Request, error)) (req Request, err e
 
 // control has f make a system call that the poller has no part in.
 func (d *device) control(op string, f func(fd int) error) error {
-	var failure error
-	err := d.file.Control(func(fd uintptr) { failure = f(int(fd)) })
-	if err == nil {
-		err = failure
-	}
-	return d.failed(op, err)
+	return d.failed(op, d.file.Control(f))
 }
 
 // request makes a request of the driver's that has no argument.
@@ -111,13 +106,7 @@ func (d *device) failed(op string, err error) error {
 }
 
 // writeAll makes the one system call that sends d.out.
-func (d *device) writeAll(fd int) error {
-	n, err := d.write(fd, d.out)
-	if err == nil && n < len(d.out) {
-		err = io.ErrShortWrite
-	}
-	return err
-}
+func (d *device) writeAll(fd int) error { return chardev.WriteMessage(d.write, fd, d.out) }
 
 // Close ends Read and Write, and waits for a call that is in the kernel.
 func (d *device) Close() error { return d.file.Close() }

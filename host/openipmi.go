@@ -97,18 +97,15 @@ func (d *OpenIPMI) isDirect() (bool, error) {
 	if d.channel != ipmi.ChannelPrimaryIPMB {
 		return false, nil
 	}
-	var failure error
-	err := d.file.Control(func(fd uintptr) {
+	err := d.file.Control(func(fd int) error {
 		to := openIPMIAddress{kind: openIPMIDirect}
-		failure = d.kernel.send(int(fd), 0, to, ipmi.NetFnApp, ipmi.CommandGetDeviceID, make([]byte, openIPMIMaxMessage-2), 0, 0)
+		return d.kernel.send(fd, 0, to, ipmi.NetFnApp, ipmi.CommandGetDeviceID, make([]byte, openIPMIMaxMessage-2), 0, 0)
 	})
-	switch {
-	case err != nil:
+	switch err {
+	case io.EOF, os.ErrClosed, unix.ENODEV:
 		return false, &os.PathError{Op: "open", Path: d.path, Err: err}
-	case failure == unix.ENODEV:
-		return false, &os.PathError{Op: "open", Path: d.path, Err: failure}
 	}
-	return failure == unix.EMSGSIZE, nil
+	return err == unix.EMSGSIZE, nil
 }
 
 // Direct reports whether the driver sends on IPMB itself, and not by way of the
@@ -277,11 +274,7 @@ func (d *OpenIPMI) MaxData() int {
 
 // control makes a request of the driver's. ENODEV is that its interface has gone.
 func (d *OpenIPMI) control(op string, f func(fd int) error) error {
-	var failure error
-	err := d.file.Control(func(fd uintptr) { failure = f(int(fd)) })
-	if err == nil {
-		err = failure
-	}
+	err := d.file.Control(f)
 	if err == unix.ENODEV || err == io.EOF {
 		return d.end(err)
 	}

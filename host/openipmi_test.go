@@ -475,7 +475,7 @@ func TestOpenIPMIOpen(t *testing.T) {
 	if _, err := newOpenIPMI("/dev/ipmi0", 0, file, k.calls()); !errors.Is(err, unix.ENODEV) {
 		t.Error(err)
 	}
-	if err := file.Control(func(uintptr) {}); err != os.ErrClosed {
+	if err := file.Control(func(int) error { return nil }); err != os.ErrClosed {
 		t.Errorf("it is left open: %v", err)
 	}
 	// A kernel that knows no direct addresses.

@@ -32,10 +32,8 @@ type device struct {
 	tellsAddress bool
 	drain        *drain
 	write        func(fd int, b []byte) (int, error)
-	send         func(fd uintptr) // sendPacket as a value, made once
-	packet       []byte           // of the write that is under way
-	written      int
-	err          error
+	send         func(fd int) error // sendPacket as a value, made once
+	packet       []byte             // of the write that is under way
 
 	full atomic.Uint64
 }
@@ -94,26 +92,24 @@ func readError(path string, err error) error {
 
 // writePacket makes the one system call that sends d.packet.
 func (d *device) writePacket() error {
-	if err := d.file.Control(d.send); err != nil {
-		return controlError("write", d.path, err)
-	}
-	if d.err == nil && d.written < len(d.packet) {
-		d.err = io.ErrShortWrite
-	}
-	if d.err != nil {
-		return &OpError{Op: "write", Device: d.path, Kind: transferError(d.err, d.tellsAddress), Err: d.err}
-	}
-	return nil
+	err := d.file.Control(d.send)
+	return controlError("write", d.path, transferError(err, d.tellsAddress), err)
 }
 
-func (d *device) sendPacket(fd uintptr) { d.written, d.err = d.write(int(fd), d.packet) }
+func (d *device) sendPacket(fd int) error { return chardev.WriteMessage(d.write, fd, d.packet) }
 
-// controlError is what the errors of chardev.Device.Control become.
-func controlError(op, path string, err error) error {
-	if err == io.EOF {
+// controlError is what the error of chardev.Device.Control becomes; kind is that of the
+// system call that Control made.
+func controlError(op, path string, kind, err error) error {
+	switch err {
+	case nil:
+		return nil
+	case io.EOF:
 		return &OpError{Op: op, Device: path, Kind: ErrClosed, Err: unix.ENODEV}
+	case os.ErrClosed:
+		return ErrClosed
 	}
-	return ErrClosed
+	return &OpError{Op: op, Device: path, Kind: kind, Err: err}
 }
 
 // transferError is what an error of the adapter's says of the bus. The errnos

@@ -372,7 +372,7 @@ func closeWaits(t *testing.T, transport Transport, entered, leave chan struct{})
 
 // A driver that has let go of its device must not be called.
 func TestDeviceIsNotWrittenToWhenItHasGone(t *testing.T) {
-	err := controlError("write", "/dev/ipmb-4", io.EOF)
+	err := controlError("write", "/dev/ipmb-4", nil, io.EOF)
 	checkKind(t, err, unix.ENODEV, ErrClosed)
 	if err.Error() != "write /dev/ipmb-4: transport closed (no such device)" {
 		t.Fatalf("got %v", err)

@@ -139,18 +139,11 @@ func (d *ipmbDevice) SetVerifyChecksum(on bool) error {
 func (d *ipmbDevice) set(state *bool, on bool, op string, number uint8) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var failure error
-	err := d.file.Control(func(fd uintptr) {
-		failure = d.ioctl(int(fd), chardev.Request(ipmbDeviceGroup, number))
-	})
-	switch {
-	case err != nil:
-		return controlError(op, d.path, err)
-	case failure != nil:
-		return &OpError{Op: op, Device: d.path, Err: failure}
+	err := d.file.Control(func(fd int) error { return d.ioctl(fd, chardev.Request(ipmbDeviceGroup, number)) })
+	if err == nil {
+		*state = on
 	}
-	*state = on
-	return nil
+	return controlError(op, d.path, nil, err)
 }
 
 // setAll sets both switches, since the program that had the device before may have

@@ -120,7 +120,7 @@ func readPacket(fd int, b []byte) (int, error) {
 // bring the bus down with it.
 func (s *seqpacket) frameOf(fd int, packet []byte) (int, error) {
 	switch {
-	case len(packet) == 0 && peerGone(fd):
+	case len(packet) == 0 && socket.PeerGone(fd):
 		return 0, io.EOF
 	case len(packet) == 0:
 		s.empty.Add(1)
@@ -130,17 +130,6 @@ func (s *seqpacket) frameOf(fd int, packet []byte) (int, error) {
 		return 0, errDropped
 	}
 	return 0, nil
-}
-
-// peerGone reports whether the peer of a socket will send no more.
-func peerGone(fd int) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-	n, err := unix.Poll(fds, 0)
-	// The runtime's own signals interrupt the call, wait or not.
-	for err == unix.EINTR {
-		n, err = unix.Poll(fds, 0)
-	}
-	return err != nil || n > 0
 }
 
 // WriteFrame implements Transport. A peer that has gone is ErrClosed.

@@ -44,9 +44,8 @@ type slaveMqueue struct {
 	drain *drain
 	pread func(fd int, b []byte, offset int64) (int, error)
 	write func(fd int, addr7 uint8, b []byte) error
-	send  func(uintptr) // sendFrame as a value, made once
-	frame []byte        // of the write that is under way
-	err   error
+	send  func(fd int) error // sendFrame as a value, made once
+	frame []byte             // of the write that is under way
 
 	oversized atomic.Uint64
 }
@@ -123,18 +122,12 @@ func (m *slaveMqueue) WriteFrame(frame []byte) error {
 	m.frame = frame
 	err := m.attribute.Control(m.send)
 	m.frame = nil
-	switch {
-	case err != nil:
-		return controlError("write", m.adapterPath, err)
-	case m.err != nil:
-		return &OpError{Op: "write", Device: m.adapterPath, Kind: transferError(m.err, m.tellsAddress), Err: m.err}
-	}
-	return nil
+	return controlError("write", m.adapterPath, transferError(err, m.tellsAddress), err)
 }
 
 // sendFrame is called by Control of the attribute, which holds off Close.
-func (m *slaveMqueue) sendFrame(uintptr) {
-	m.err = m.write(int(m.adapter.Fd()), m.frame[0]>>1, m.frame[1:])
+func (m *slaveMqueue) sendFrame(int) error {
+	return m.write(int(m.adapter.Fd()), m.frame[0]>>1, m.frame[1:])
 }
 
 // Limits implements Transport.

@@ -3,10 +3,12 @@ package service
 import (
 	"net"
 	"time"
+
+	unixsocket "ipmbd/internal/socket"
 )
 
-// refusalPause is how long the next one waits who is hung up on: whoever comes again
-// and again costs next to nothing.
+// refusalPause is the time between two clients that are hung up on, so that a client that
+// connects again and again costs next to nothing.
 const refusalPause = 100 * time.Millisecond
 
 // refusal hangs up on all who connect to a socket, one after the other.
@@ -20,21 +22,16 @@ func refuse(listener net.Listener) *refusal {
 	r := &refusal{listener, make(chan struct{}), make(chan struct{})}
 	go func() {
 		defer close(r.ended)
-		r.run()
+		_ = unixsocket.Accept(r.over, listener, r.hangUp)
 	}()
 	return r
 }
 
-func (r *refusal) run() {
-	for {
-		if conn, err := r.listener.Accept(); err == nil {
-			conn.Close()
-		}
-		select {
-		case <-r.over:
-			return
-		case <-time.After(refusalPause):
-		}
+func (r *refusal) hangUp(conn net.Conn) {
+	conn.Close()
+	select {
+	case <-r.over:
+	case <-time.After(refusalPause):
 	}
 }
 

@@ -11,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What Open and OpenAttribute find at a path that names something else.
+// Errors of Open and OpenAttribute for a path that names another type of file.
 var (
 	ErrNotDevice    = errors.New("not a character device")
 	ErrNotAttribute = errors.New("not a regular file")
 )
 
-// lookInterval is how often what waits looks whether the node is there: seldom
-// enough to cost nothing, often enough for a retry with back-off.
+// lookInterval is the time between two looks at a node, where inotify does not tell: it costs
+// next to nothing and is short enough for a retry with back-off.
 const lookInterval = 2 * time.Second
 
-// unwatched is the descriptor of a watch that could not be had.
+// unwatched is the descriptor of a watch that could not be opened.
 const unwatched = -1
 
 // Device is an open character device or attribute.
@@ -43,9 +43,8 @@ type Device struct {
 	calls  sync.WaitGroup // of Control; none begins after closed
 }
 
-// Open opens the character device at path for reading and writing. The errors
-// are the system's, ErrNotDevice, and os.ErrNoDeadline for a device without
-// poll.
+// Open opens the character device at path for reading and writing. The errors are the
+// system's, ErrNotDevice, and os.ErrNoDeadline for a device without poll.
 func Open(path string) (*Device, error) {
 	fd, err := openFile(path, unix.O_RDWR, unix.S_IFCHR, ErrNotDevice)
 	if err != nil {
@@ -54,11 +53,10 @@ func Open(path string) (*Device, error) {
 	return newDevice(fd, watchNode(path), unix.EPOLLIN)
 }
 
-// OpenAttribute opens the attribute of sysfs at path for reading. There is
-// something to read when its driver notified it, as sysfs_notify does. The
-// errors are those of Open, with ErrNotAttribute in the place of ErrNotDevice.
-// Its driver says ENODEV to who reads an attribute that has gone; Control knows
-// nothing of that.
+// OpenAttribute opens the attribute of sysfs at path for reading. The attribute can be read
+// when its driver has notified it with sysfs_notify. The errors are those of Open, with
+// ErrNotAttribute in the place of ErrNotDevice. A read of an attribute whose device has gone
+// fails with ENODEV; Control does not notice that.
 func OpenAttribute(path string) (*Device, error) {
 	fd, err := openFile(path, unix.O_RDONLY, unix.S_IFREG, ErrNotAttribute)
 	if err != nil {
@@ -67,20 +65,19 @@ func OpenAttribute(path string) (*Device, error) {
 	return newDevice(fd, unwatched, notified)
 }
 
-// notified is how poll reports an attribute that its driver notified
-// (kernfs_generic_poll in fs/kernfs/file.c).
+// notified is how poll reports an attribute that its driver has notified (kernfs_generic_poll
+// in fs/kernfs/file.c).
 const notified = unix.EPOLLPRI | unix.EPOLLERR
 
-// New makes a device of a non-blocking descriptor that is already open, such as
-// one end of a socket pair in a device's place. The descriptor belongs to the
-// device, after an error too.
+// New makes a device of a non-blocking descriptor that is already open, such as one end of a
+// socket pair in a test. The descriptor belongs to the device, also after an error.
 func New(fd int) (*Device, error) { return newDevice(fd, unwatched, unix.EPOLLIN) }
 
-// NewAttribute is as New, for a descriptor in an attribute's place: what poll
-// reports as urgent is something to read.
+// NewAttribute is New for a descriptor in the place of an attribute: urgent data, as poll
+// reports them, can be read.
 func NewAttribute(fd int) (*Device, error) { return newDevice(fd, unwatched, notified) }
 
-// openFile opens a file that must be of a type, as in st_mode.
+// openFile opens a file that must have a type, as in st_mode.
 func openFile(path string, access int, fileType uint32, wrongType error) (fd int, err error) {
 	for {
 		fd, err = unix.Open(path, access|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
@@ -120,8 +117,7 @@ func newDevice(fd, watch int, events uint32) (*Device, error) {
 	return d, nil
 }
 
-// openSet makes the epoll set, which the runtime's poller can wait on like on
-// any other descriptor.
+// openSet makes the epoll set. The runtime's poller can wait for it as for any descriptor.
 func (d *Device) openSet(events uint32) error {
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -145,10 +141,10 @@ func add(set, fd int, events uint32) error {
 	return unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// Read calls f with the descriptor, and again whenever there may be something
-// to read, until f returns true. f must have met EAGAIN, or whatever says that
-// nothing is left, when it returns false. Read returns os.ErrClosed after Close
-// and io.EOF when the node has gone.
+// Read calls f with the descriptor, and again whenever there may be something to read, until f
+// returns true. f must return false only after a system call that failed with EAGAIN, or that
+// otherwise said that nothing is left. Read returns os.ErrClosed after Close and io.EOF when
+// the node has gone.
 func (d *Device) Read(f func(fd uintptr) (done bool)) error {
 	d.read = f
 	for {
@@ -178,40 +174,44 @@ func (d *Device) wake(uintptr) (done bool) {
 	return d.isGone || d.read(uintptr(d.fd))
 }
 
-// gone reports whether the node that was opened is no more. It stays gone when
-// another has come in its place.
+// gone reports whether the node that was opened has been removed. It stays gone when another
+// one takes its place.
 func (d *Device) gone() bool {
 	var opened unix.Stat_t
 	return unix.Fstat(d.fd, &opened) == nil && opened.Nlink == 0
 }
 
 // lookLater makes Read come back to look at the node.
-func (d *Device) lookLater() error {
-	return d.set.SetReadDeadline(time.Now().Add(d.look))
-}
+func (d *Device) lookLater() error { return d.set.SetReadDeadline(time.Now().Add(d.look)) }
 
-// Control calls f once with the descriptor, for one system call that the
-// poller has no part in. Without a call it returns os.ErrClosed after Close,
-// and io.EOF when the node has gone.
-func (d *Device) Control(f func(fd uintptr)) error {
-	if !d.begin() {
+// Control calls f once with the descriptor, for one system call that the poller takes no part
+// in, and returns the error of f. If the device is closed or its node has gone, it does not
+// call f: it returns os.ErrClosed or io.EOF.
+func (d *Device) Control(f func(fd int) error) error {
+	d.mu.Lock()
+	closed := d.closed
+	if !closed {
+		d.calls.Add(1)
+	}
+	d.mu.Unlock()
+	if closed {
 		return os.ErrClosed
 	}
 	defer d.calls.Done()
 	if d.gone() {
 		return io.EOF
 	}
-	f(uintptr(d.fd))
-	return nil
+	return f(d.fd)
 }
 
-func (d *Device) begin() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.closed {
-		d.calls.Add(1)
+// WriteMessage writes a whole message by one call of write. The errors are those of write, and
+// io.ErrShortWrite if the driver takes only a part.
+func WriteMessage(write func(fd int, b []byte) (int, error), fd int, message []byte) error {
+	n, err := write(fd, message)
+	if err == nil && n < len(message) {
+		err = io.ErrShortWrite
 	}
-	return !d.closed
+	return err
 }
 
 func (d *Device) isClosed() bool {

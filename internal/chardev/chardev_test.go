@@ -142,7 +142,7 @@ func TestNothingIsCalledWhenTheNodeHasGone(t *testing.T) {
 		t.Error("called")
 		return true
 	}
-	if err := d.Control(func(fd uintptr) { called(fd) }); err != io.EOF {
+	if err := d.Control(func(fd int) error { called(uintptr(fd)); return nil }); err != io.EOF {
 		t.Errorf("Control: got %v, want io.EOF", err)
 	}
 	if err := d.Read(called); err != io.EOF {
@@ -188,9 +188,9 @@ func TestReadForgetsNothing(t *testing.T) {
 func TestControlCallsOnce(t *testing.T) {
 	d, far := standIn(t)
 	calls := 0
-	err := d.Control(func(fd uintptr) {
+	err := d.Control(func(fd int) error {
 		calls++
-		unix.Write(int(fd), []byte("frame"))
+		return WriteMessage(unix.Write, fd, []byte("frame"))
 	})
 	b := make([]byte, 64)
 	n, _ := far.Read(b)
@@ -218,7 +218,7 @@ func TestCloseEndsABlockedRead(t *testing.T) {
 	if err := <-ended; err != os.ErrClosed {
 		t.Fatalf("Read: got %v, want os.ErrClosed", err)
 	}
-	if err := d.Control(func(uintptr) { t.Error("called after Close") }); err != os.ErrClosed {
+	if err := d.Control(func(int) error { t.Error("called after Close"); return nil }); err != os.ErrClosed {
 		t.Fatalf("Control: got %v, want os.ErrClosed", err)
 	}
 	if err := d.Read(nothing); err != os.ErrClosed {
@@ -229,10 +229,10 @@ func TestCloseEndsABlockedRead(t *testing.T) {
 func TestCloseWaitsForControl(t *testing.T) {
 	d, far := standIn(t)
 	entered, leave := make(chan struct{}), make(chan struct{})
-	go d.Control(func(fd uintptr) {
+	go d.Control(func(fd int) error {
 		close(entered)
 		<-leave
-		unix.Write(int(fd), []byte("frame"))
+		return WriteMessage(unix.Write, fd, []byte("frame"))
 	})
 	<-entered
 	closed := make(chan struct{})

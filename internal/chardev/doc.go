@@ -1,26 +1,27 @@
-// Package chardev opens files of Linux drivers that carry one message per
-// system call, character devices and attributes of sysfs, and lets their user
-// make those calls; and it watches the paths at which they come and go. It
-// knows nothing of the messages.
+// Package chardev opens files of Linux drivers that carry one message per system call:
+// character devices and attributes of sysfs. Its users make these calls. It also watches the
+// paths at which such files come and go. It does not know the messages.
 //
-// Waiting for something to read is the runtime poller's business: it waits on
-// an epoll set that holds the device and a watch on its node. Writing is not: a
-// driver may return EAGAIN for a reason of its own, such as lost arbitration,
-// and the poller would take it for a full buffer and wait for a readiness that
-// never comes. Control makes the one call and keeps its errno.
+// The runtime's poller waits until there is something to read: it waits for an epoll set that
+// holds the device and an inotify watch on its node. Writing does not involve the poller. A
+// driver may return EAGAIN for a reason of its own, such as lost arbitration; the poller would
+// take that for a full buffer and wait for a readiness that never comes. Control makes one call
+// and returns its error.
 //
 // # Promises
 //
-//  1. Read is called from one goroutine, Control from any. Close may be called
-//     from any; it ends a blocked Read and waits for a Control that is in the
-//     kernel.
-//  2. The descriptor stays non-blocking and is closed once all calls are out.
-//  3. A device that was unbound tells its readers nothing, and its descriptor
-//     may point at freed memory of the driver (drivers/char/ipmi/ipmb_dev_int.c
-//     in Linux 6.1). Hence no call is made on a device whose node has gone:
-//     Read returns io.EOF as soon as it has, and Control does before its call,
-//     so that the descriptor gets closed. A call that is in the kernel when the
-//     driver goes is beyond help.
-//  4. What inotify does not tell, as in sysfs or where it is not to be had, is
-//     found by a look every 2 s.
+// The names in parentheses are the tests that try to break a promise.
+//
+//  1. Read is called from one goroutine, Control and Close from any. Close ends a Read that
+//     waits, and itself waits for a Control that is in the kernel.
+//     (TestCloseEndsABlockedRead, TestCloseWaitsForControl)
+//  2. The descriptor stays non-blocking, and is closed when all calls have returned.
+//  3. No system call is made on a device whose node has gone. The driver may have freed the
+//     memory that the descriptor points at, and readers are not told that a device was unbound
+//     (drivers/char/ipmi/ipmb_dev_int.c of Linux 6.1). Read returns io.EOF as soon as the node
+//     has gone, and Control does so before its call, so that the descriptor gets closed. A call
+//     that is in the kernel at that moment cannot be helped. (TestReadEndsWhenTheNodeGoes,
+//     TestNothingIsCalledWhenTheNodeHasGone)
+//  4. Where inotify does not tell, as in sysfs or without an inotify instance, a look every 2 s
+//     finds the change. (TestWaitLooksWhereTheFolderIsYetToCome)
 package chardev

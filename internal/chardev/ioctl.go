@@ -7,22 +7,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Request is the number of _IO(group, number), a request of a driver's without
-// an argument, on this machine.
+// Request returns the number of _IO(group, number) on this machine: an ioctl without an
+// argument.
 func Request(group, number uint8) uintptr { return request(runtime.GOARCH, none, group, number, 0) }
 
-// ReadRequest is the number of _IOR(group, number, T) on this machine; size is
-// that of T in bytes.
+// ReadRequest returns the number of _IOR(group, number, T) on this machine. size is the size of
+// T in bytes.
 func ReadRequest(group, number uint8, size uintptr) uintptr {
 	return request(runtime.GOARCH, read, group, number, size)
 }
 
-// ReadWriteRequest is ReadRequest of _IOWR.
+// ReadWriteRequest is ReadRequest for _IOWR.
 func ReadWriteRequest(group, number uint8, size uintptr) uintptr {
 	return request(runtime.GOARCH, readWrite, group, number, size)
 }
 
-// direction is which way an argument goes, as the number says.
+// direction is the way of an ioctl's argument.
 type direction int
 
 const (
@@ -31,9 +31,9 @@ const (
 	readWrite
 )
 
-// request is the number of an architecture. Most have the direction in the
-// topmost two bits and 0 for none (include/uapi/asm-generic/ioctl.h); MIPS and
-// PowerPC have it in the topmost three and 1 for none (their own asm/ioctl.h).
+// request is the number on an architecture. Most have the direction in the topmost two bits and
+// 0 for none (include/uapi/asm-generic/ioctl.h); MIPS and PowerPC have it in the topmost three
+// and 1 for none (their own asm/ioctl.h).
 func request(goarch string, d direction, group, number uint8, size uintptr) uintptr {
 	bits, shift := [...]uintptr{none: 0, read: 2, readWrite: 3}[d], 30
 	if strings.HasPrefix(goarch, "mips") || strings.HasPrefix(goarch, "ppc64") {
@@ -42,15 +42,14 @@ func request(goarch string, d direction, group, number uint8, size uintptr) uint
 	return bits<<shift | size<<16 | uintptr(group)<<8 | uintptr(number)
 }
 
-// Ioctl makes a request without an argument. The errors are the system's.
+// Ioctl makes an ioctl without an argument. The errors are the system's.
 func Ioctl(fd int, request uintptr) error {
 	result, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, 0)
 	return ioctlResult(result, errno)
 }
 
-// ioctlResult is what came of a request without an argument. A driver that
-// returns a positive error number has failed as well, though the C library does
-// not notice: ipmb-device does, with EOPNOTSUPP.
+// ioctlResult is the error of an ioctl without an argument. A positive result is an error
+// number, too, although the C library does not notice: ipmb-device returns EOPNOTSUPP like that.
 func ioctlResult(result uintptr, errno unix.Errno) error {
 	switch {
 	case errno != 0:

@@ -11,13 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settleTime is how long a node is left alone when it has come. A driver may
-// register its node before it is ready to serve it: a write to that of
-// ipmb_dev_int.c would follow a nil pointer until its probe has gone on, and
-// the node goes again when the rest of the probe fails.
+// settleTime is how long a node is left alone after it has come. A driver may register its node
+// before it can serve it: a write to the node of ipmb_dev_int.c follows a nil pointer until the
+// driver's probe has gone on, and the node goes again if the rest of the probe fails.
 const settleTime = 100 * time.Millisecond
 
-// Watch tells when a path comes to name a file, another file, or none.
+// Watch tells when a path begins to name a file, another file, or none.
 type Watch struct {
 	path   string
 	file   *os.File // inotify on the folder of path
@@ -26,20 +25,17 @@ type Watch struct {
 	settle time.Duration
 
 	seen   os.FileInfo // what path named at the last look, nil for nothing
-	onWake func(fd uintptr) (done bool)
-	events [4096]byte
+	events [4096]byte  // whose text does not matter: each is worth one look
 }
 
-// OpenWatch begins to watch path. The folder need not exist: then a look every
-// 2 s takes the place of inotify. The errors are the system's, for want of an
-// inotify instance.
+// OpenWatch begins to watch path. The folder need not exist: then a look every 2 s takes the
+// place of inotify. The errors are the system's, if it has no inotify instance left.
 func OpenWatch(path string) (*Watch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
 	w := &Watch{path: path, look: lookInterval, settle: settleTime}
-	w.onWake = w.wake
 	w.file = os.NewFile(uintptr(fd), "inotify")
 	if w.raw, err = w.file.SyscallConn(); err != nil {
 		w.file.Close()
@@ -53,18 +49,17 @@ func OpenWatch(path string) (*Watch, error) {
 // inFolder is what may happen to a node in its folder.
 const inFolder = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
 
-// watchFolder watches the folder of the path, again and again, as it may have
-// come only now, or come back as another.
+// watchFolder watches the folder of the path. It is called before each wait, since the folder
+// may have come, or another one may have taken its place.
 func (w *Watch) watchFolder() {
 	w.raw.Control(func(fd uintptr) {
 		unix.InotifyAddWatch(int(fd), filepath.Dir(w.path), inFolder|unix.IN_ONLYDIR)
 	})
 }
 
-// Wait returns nil when the path names another file, or none, than when Wait
-// last returned or the watch was opened. A file that has come is given 100 ms,
-// in which its driver gets ready. The other errors are ctx's and, after Close,
-// os.ErrClosed. Wait is called from one goroutine.
+// Wait returns nil when the path names another file, or none, than when Wait last returned or
+// the watch was opened. If a file has come, Wait returns 100 ms later, so that its driver can get
+// ready. The errors are ctx's and, after Close, os.ErrClosed. Wait is called from one goroutine.
 func (w *Watch) Wait(ctx context.Context) error {
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -87,7 +82,7 @@ func (w *Watch) Wait(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		err := w.raw.Read(w.onWake)
+		_, err := w.file.Read(w.events[:])
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -98,15 +93,16 @@ func (w *Watch) Wait(ctx context.Context) error {
 	if w.seen == nil {
 		return nil
 	}
-	return pause(ctx, w.settle)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(w.settle):
+		return nil
+	}
 }
 
 // Close closes the watch and ends Wait.
 func (w *Watch) Close() error { return w.file.Close() }
-
-// wake is done as soon as anything has happened in the folder. Everything that
-// happens there is worth one look, which makes the events' text unimportant.
-func (w *Watch) wake(fd uintptr) (done bool) { return drain(int(fd), w.events[:]) }
 
 // changed looks at the path.
 func (w *Watch) changed() bool {
@@ -118,19 +114,8 @@ func (w *Watch) changed() bool {
 	return !os.SameFile(before, w.seen)
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// watchNode is an inotify descriptor that tells when the file that path names
-// loses a name, or unwatched.
+// watchNode returns an inotify descriptor that tells when the file at path loses a name, or
+// unwatched.
 func watchNode(path string) int {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
@@ -143,8 +128,7 @@ func watchNode(path string) int {
 	return fd
 }
 
-// drain reads all events of an inotify descriptor and reports whether there
-// were any.
+// drain reads all events of an inotify descriptor and reports whether there were any.
 func drain(fd int, b []byte) (any bool) {
 	for {
 		n, err := unix.Read(fd, b)

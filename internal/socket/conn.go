@@ -5,64 +5,46 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// Conn is a connected socket whose reader is woken by input alone. Go's poller asks the
-// kernel for input and output at once, so that a connection of package net wakes a thread
-// whenever the peer has read something: once more for each message.
+// Conn is a connected socket whose reader is woken by input alone. Go's poller asks the kernel
+// for input and output at once, so that a connection of package net wakes a thread also when the
+// peer has read something: once more for each message.
 //
-// One goroutine may read and one may write at a time. Close may be called from any and
-// wakes both.
+// One goroutine may read and one may write at a time. Close may be called from any and wakes
+// both.
 type Conn struct {
 	file    *os.File // the socket, which Go's poller does not know
 	raw     syscall.RawConn
 	in, out waiter
 }
 
-// NewConn takes a socket over from a connection of package net, which is closed.
+// NewConn takes a socket over from a connection of package net, which it closes.
 func NewConn(conn *net.UnixConn) (*Conn, error) {
-	fd, err := takeOver(conn)
+	fd, err := Detach(conn)
 	if err != nil {
 		return nil, err
 	}
-	// A descriptor that blocks is not handed to Go's poller.
+	// os.NewFile does not give Go's poller a descriptor that blocks.
 	c := &Conn{file: os.NewFile(uintptr(fd), "socket")}
 	if c.raw, err = c.file.SyscallConn(); err == nil {
 		err = unix.SetNonblock(fd, true)
 	}
 	if err == nil {
-		err = errors.Join(c.in.open(fd, unix.EPOLLIN|unix.EPOLLRDHUP), c.out.open(fd, unix.EPOLLOUT))
+		err = errors.Join(c.in.open(fd, unix.EPOLLIN|unix.EPOLLRDHUP, c.raw), c.out.open(fd, unix.EPOLLOUT, c.raw))
 	}
 	if err != nil {
 		_ = c.Close()
 		return nil, err
 	}
-	c.in.init(c.raw)
-	c.out.init(c.raw)
 	return c, nil
 }
 
-// takeOver gives the socket of a connection another descriptor, which blocks.
-func takeOver(conn *net.UnixConn) (fd int, err error) {
-	defer conn.Close()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	failed := raw.Control(func(old uintptr) {
-		if fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0); err == nil {
-			err = unix.SetNonblock(fd, false)
-		}
-	})
-	return fd, errors.Join(failed, err)
-}
-
-// ReadWhenReady calls f with the descriptor until f is done, and waits for input before
-// each call but the first. It is for the goroutine that reads.
+// ReadWhenReady calls f with the descriptor until f is done, and waits for input before each
+// call but the first. It is for the goroutine that reads.
 func (c *Conn) ReadWhenReady(f func(fd uintptr) (done bool)) error { return c.in.do(f) }
 
 // WriteWhenReady is ReadWhenReady for room for output, for the goroutine that writes.
@@ -99,8 +81,8 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// asClosed is what an error of a syscall.RawConn means: that it is closed. It has no other
-// without a deadline, and none that errors.Is knows.
+// asClosed returns net.ErrClosed for an error of a syscall.RawConn. Without a deadline it has
+// no other error, and none that errors.Is knows.
 func asClosed(err error) error {
 	if err != nil {
 		return net.ErrClosed
@@ -108,8 +90,8 @@ func asClosed(err error) error {
 	return nil
 }
 
-// waiter waits for one kind of event of a socket: Go's poller knows an epoll set with that
-// event alone.
+// waiter waits for one kind of event of a socket. It is an epoll set with that event alone, which
+// Go's poller waits for.
 type waiter struct {
 	set  *os.File // the epoll set
 	wait syscall.RawConn
@@ -119,11 +101,15 @@ type waiter struct {
 	done    bool
 	err     error
 	attempt func(uintptr) bool
-	try     func(fd uintptr)
-	once    sync.Once
 }
 
-func (w *waiter) open(fd int, events uint32) error {
+func (w *waiter) open(fd int, events uint32, raw syscall.RawConn) error {
+	try := func(fd uintptr) { w.done = w.f(fd) }
+	w.attempt = func(uintptr) bool {
+		w.done = false
+		w.err = raw.Control(try)
+		return w.done || w.err != nil
+	}
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
@@ -137,15 +123,6 @@ func (w *waiter) open(fd int, events uint32) error {
 	return err
 }
 
-func (w *waiter) init(raw syscall.RawConn) {
-	w.try = func(fd uintptr) { w.done = w.f(fd) }
-	w.attempt = func(uintptr) bool {
-		w.done = false
-		w.err = raw.Control(w.try)
-		return w.done || w.err != nil
-	}
-}
-
 func (w *waiter) do(f func(fd uintptr) (done bool)) error {
 	w.f = f
 	err := w.wait.Read(w.attempt)
@@ -157,6 +134,6 @@ func (w *waiter) do(f func(fd uintptr) (done bool)) error {
 
 func (w *waiter) close() {
 	if w.set != nil {
-		w.once.Do(func() { _ = w.set.Close() })
+		_ = w.set.Close() // A second time it does nothing.
 	}
 }

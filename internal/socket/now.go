@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadNow reads from a descriptor that does not block. Go's scheduler is not told of the
-// system call: it would wake its monitor each time, to look after a call that may last.
+// ReadNow reads from a descriptor that does not block. It does not tell Go's scheduler of the
+// system call, which would wake its monitor each time to look after a call that may last.
 func ReadNow(fd uintptr, p []byte) (int, error) { return now(unix.SYS_READ, fd, p) }
 
 // WriteNow writes to a descriptor that does not block, as ReadNow reads.

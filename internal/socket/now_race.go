@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadNow reads from a descriptor that does not block. The race detector knows syscall's
-// calls as an order between the two ends.
+// ReadNow reads from a descriptor that does not block. It calls package syscall, whose calls the
+// race detector takes for an order between the two ends.
 func ReadNow(fd uintptr, p []byte) (int, error) { return now(syscall.Read, fd, p) }
 
 // WriteNow writes to a descriptor that does not block.
