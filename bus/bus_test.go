@@ -409,3 +409,17 @@ func TestDirectory(t *testing.T) {
 		t.Error("it is not free")
 	}
 }
+
+// The name of a bus and updateBmcSlaveAddr take the number from the same place.
+func TestNumber(t *testing.T) {
+	for device, want := range map[string]string{
+		"/dev/ipmb-4": "4", "/dev/ipmb-12": "12", "/dev/ipmb-04": "04", "/dev/ipmb-3-x": "3", "/dev/ipmb": "", "/dev/ipmb-": "", "": "", "/a-b-5": "",
+		"/run/host-1-2": "1", "/run/a-9/ipmb-12.alt": "9", "/run/my-bus/ipmb-4": "",
+		"/sys/bus/i2c/devices/4-1010/slave-mqueue": "4", "/sys/x-3/slave-mqueue": "", "/sys/devices/1e78a000.i2c-bus/4-1010/slave-mqueue": "4",
+		"/dev/ipmb-99999999999999999999": "99999999999999999999",
+	} {
+		if got := Number(device); got != want {
+			t.Errorf("Number(%q) = %q, want %q", device, got, want)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package bus
 
 import (
+	"path"
+	"strings"
+
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -38,3 +41,18 @@ const (
 
 // Unbound is the Reason of a bus that is Down since its kernel device was unbound.
 const Unbound = "unbound"
+
+// Number is the number of the I2C bus in the path of a device, as digits: those after the
+// first '-' of the whole path, as ipmbbridge takes them ("/dev/ipmb-4" has "4"). In the path
+// of an attribute in sysfs, which ipmbbridge does not have, the number begins the folder:
+// ".../4-1010/slave-mqueue" has "4". Number is empty if there are no digits in that place.
+func Number(device string) string {
+	_, digits, _ := strings.Cut(device, "-")
+	if folder, last := path.Split(device); last == mqueueAttribute {
+		digits = path.Base(folder)
+	}
+	return digits[:len(digits)-len(strings.TrimLeft(digits, "0123456789"))]
+}
+
+// mqueueAttribute is the last part of the paths of the driver i2c-slave-mqueue.
+const mqueueAttribute = "slave-mqueue"

@@ -2,12 +2,12 @@ package dbusapi
 
 import (
 	"context"
-	"path"
 	"strconv"
 	"strings"
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -141,7 +141,8 @@ func (s *Server) ownAddressCommand(body []any) func(context.Context, func()) {
 // this number.
 func (o *BusObject) changeAddress(ctx context.Context, number int, address ipmi.Address) bool {
 	p := o.bus.Properties()
-	if o.index&channelTypeMask != channelTypeIPMB || busNumber(p.Device) != number {
+	has, err := strconv.Atoi(bus.Number(p.Device))
+	if o.index&channelTypeMask != channelTypeIPMB || err != nil || has != number {
 		return false
 	}
 	if p.OwnAddress == address {
@@ -152,29 +153,6 @@ func (o *BusObject) changeAddress(ctx context.Context, number int, address ipmi.
 	}
 	o.server.Changed(o)
 	return true
-}
-
-// mqueueAttribute is the last part of the path of slave-mqueue's devices.
-const mqueueAttribute = "slave-mqueue"
-
-// busNumber is the number of an I2C bus as ipmbbridge takes it from a path: the
-// digits after the first "-" of "/dev/ipmb-4". It is -1 when there are none. In
-// that of an attribute of sysfs, ".../4-1010/slave-mqueue", they begin the
-// folder.
-func busNumber(device string) int {
-	_, digits, _ := strings.Cut(device, "-")
-	if folder, attribute := path.Split(device); attribute == mqueueAttribute {
-		digits = path.Base(folder)
-	}
-	end := 0
-	for end < len(digits) && digits[end] >= '0' && digits[end] <= '9' {
-		end++
-	}
-	number, err := strconv.Atoi(digits[:end])
-	if err != nil {
-		return -1
-	}
-	return number
 }
 
 // leadingBytes is the first n arguments, if they are bytes.

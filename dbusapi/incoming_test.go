@@ -190,18 +190,6 @@ func TestCommandsThatDoNotFitTheQueueAreCounted(t *testing.T) {
 	}
 }
 
-func TestNumberOfABus(t *testing.T) {
-	for device, want := range map[string]int{
-		"/dev/ipmb-4": 4, "/dev/ipmb-12": 12, "/dev/ipmb-3-x": 3, "/dev/ipmb": -1, "/dev/ipmb-": -1, "": -1, "/a-b-5": -1,
-		"/sys/bus/i2c/devices/4-1010/slave-mqueue": 4, "/sys/x-3/slave-mqueue": -1,
-		"/dev/ipmb-99999999999999999999": -1,
-	} {
-		if got := busNumber(device); got != want {
-			t.Errorf("busNumber(%q) = %d, want %d", device, got, want)
-		}
-	}
-}
-
 // Broadcasts fail in silence but for a counter: a signal has no answer.
 func TestFailedBroadcastSignalIsCounted(t *testing.T) {
 	r := signalRig(t, true, Config{})

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/ipmi"
@@ -84,7 +85,7 @@ func (d *device) binding(own ipmi.Address) (i2c.Binding, error) {
 		return again, nil
 	}
 	wanted := i2c.Binding{Driver: d.driver(), Addr: uint8(own)}
-	if number, err := strconv.Atoi(config.BusNumber(d.path)); err == nil {
+	if number, err := strconv.Atoi(bus.Number(d.path)); err == nil {
 		wanted.Bus = number
 		if wanted.Driver != "" && wanted.Node() == filepath.Clean(d.path) {
 			return wanted, nil

@@ -1,10 +1,9 @@
 package config
 
 import (
-	"path/filepath"
-	"strings"
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmi"
 )
@@ -49,8 +48,8 @@ type Channel struct {
 	// DevIndex tells hosts apart: 0 to [MaxDevIndex].
 	DevIndex int // devIndex
 
-	// Name is the last part of the object path. Empty is "bus" and the number of
-	// the I2C bus in SlavePath: the digits after the first '-' in its last part.
+	// Name is the last part of the object path. Empty is "bus" and the number of the I2C
+	// bus in SlavePath; see bus.Number.
 	Name      string        // name
 	Transport TransportKind // transport
 	// IgnoreNACK and VerifyChecksum are the switches of TransportIPMBDevice; see
@@ -213,7 +212,7 @@ func (c Channel) WithDefaults() Channel {
 	if c.BMCAddress == 0 {
 		c.BMCAddress = DefaultAddress
 	}
-	if number := BusNumber(c.SlavePath); c.Name == "" && number != "" {
+	if number := bus.Number(c.SlavePath); c.Name == "" && number != "" {
 		c.Name = "bus" + number
 	}
 	if c.IPMIChannel == nil {
@@ -237,19 +236,4 @@ func (c Channel) Bridged() bool { return c.Bridge || c.Handler == HandlerBMC }
 // Switches are what the driver of TransportIPMBDevice is told.
 func (c Channel) Switches() i2c.Switches {
 	return i2c.Switches{IgnoreNACK: c.IgnoreNACK, VerifyChecksum: c.VerifyChecksum}
-}
-
-// BusNumber is the digits after the first '-' in the last part of path, which
-// is where ipmbbridge looks for the number of the I2C bus. In the path of an
-// attribute of sysfs, ".../4-1010/slave-mqueue", it begins the folder.
-func BusNumber(path string) string {
-	_, rest, _ := strings.Cut(filepath.Base(path), "-")
-	if filepath.Base(path) == i2c.SlaveMqueue {
-		rest = filepath.Base(filepath.Dir(path))
-	}
-	end := 0
-	for end < len(rest) && isDigit(rest[end]) {
-		end++
-	}
-	return rest[:end]
 }

@@ -57,10 +57,10 @@ func TestDefaultNameFromPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"/dev/ipmb-4":          "bus4",
 		"/dev/ipmb-04":         "bus04",
-		"/run/a-9/ipmb-12.alt": "bus12",
+		"/run/a-9/ipmb-12.alt": "bus9", // as ipmbbridge counts
 		"/run/host-1-2":        "bus1",
 		"/run/host-one-2":      "",
-		"/run/a-9/sim":         "",
+		"/run/a-b/sim":         "",
 		"":                     "",
 	} {
 		if got := (Channel{SlavePath: path}).WithDefaults().Name; got != want {

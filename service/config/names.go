@@ -18,7 +18,7 @@ func isObjectWord(s string) bool {
 // isBusWord reports whether s can be one element of a well-known D-Bus name
 // (D-Bus specification, "Bus names").
 func isBusWord(s string) bool {
-	return isObjectWord(strings.ReplaceAll(s, "-", "_")) && !isDigit(s[0])
+	return isObjectWord(strings.ReplaceAll(s, "-", "_")) && !('0' <= s[0] && s[0] <= '9')
 }
 
 // channelNames are the names of the channels.
@@ -45,5 +45,3 @@ func isWellKnownName(s string) bool {
 func isNotObjectRune(r rune) bool {
 	return !(r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
 }
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }

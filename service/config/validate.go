@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -91,7 +92,7 @@ const maxSocketPath = 107
 // isAttribute reports whether SlavePath is the attribute of slave-mqueue for an
 // own address; which folder it is in is not said.
 func (c Channel) isAttribute(own ipmi.Address) bool {
-	number, err := strconv.Atoi(BusNumber(c.SlavePath))
+	number, err := strconv.Atoi(bus.Number(c.SlavePath))
 	if err != nil {
 		return false
 	}
