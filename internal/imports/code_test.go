@@ -13,7 +13,6 @@ import (
 var unmended = map[string][]string{
 	"stored context":  {"bus", "ipmi", "dbusapi"},
 	"started context": {"bmc", "bus", "ipmi"},
-	"sleep":           {"test/e2e"},
 	"recover":         {"bmc"},
 }
 

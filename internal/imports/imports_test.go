@@ -121,7 +121,10 @@ var rules = map[string]rule{
 
 // helperRule is for packages below test.
 var helperRule = rule{
-	ours:   []string{"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "dbusapi", "frames", "xml", "units", "internal/bustest", "test/hostd"},
+	ours: []string{
+		"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "dbusapi", "frames", "xml", "units",
+		"internal/bustest", "test/build", "test/hostd",
+	},
 	others: []string{dbusModule, sysModule},
 	why:    "tools for tests may use all but the service, which they start as a program",
 }

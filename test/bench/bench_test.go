@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/test/build"
 )
 
 func TestMain(m *testing.M) {
@@ -31,11 +33,11 @@ func bench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 func buildIPMBD(t *testing.T) (program string) {
 	t.Helper()
-	program = filepath.Join(t.TempDir(), "ipmbd")
-	if out, err := exec.Command("go", "build", "-o", program, "ipmbd/cmd/ipmbd").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	dir := t.TempDir()
+	if err := build.Daemon(dir); err != nil {
+		t.Fatal(err)
 	}
-	return program
+	return filepath.Join(dir, "ipmbd")
 }
 
 // linkProgram puts a program of PATH into a folder.

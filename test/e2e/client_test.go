@@ -3,17 +3,14 @@ package e2e
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"os/exec"
-	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/bustest"
 )
 
 // What the daemon is on D-Bus.
@@ -205,47 +202,8 @@ func runBusctl(t testing.TB, user *syscall.Credential, address string, args ...s
 	return strings.TrimSpace(string(out)), err
 }
 
-// connectAs is connect as another user, which the message bus sees by who the
-// thread is that connects.
+// connectAs is connect as another user.
 func connectAs(t testing.TB, address string, uid int) client {
 	t.Helper()
-	path, _, _ := strings.Cut(strings.TrimPrefix(address, "unix:path="), ",")
-	sock, err := dialAs("unix", path, uid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := dbus.NewConn(sock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))}); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Hello(); err != nil {
-		t.Fatal(err)
-	}
-	return client{conn}
-}
-
-// dialAs changes the thread's user, not the process's.
-func dialAs(network, path string, uid int) (net.Conn, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := setEUID(uid); err != nil {
-		return nil, err
-	}
-	sock, err := net.Dial(network, path)
-	if err := setEUID(0); err != nil {
-		panic(err) // the thread must not be used any more
-	}
-	return sock, err
-}
-
-func setEUID(uid int) error {
-	const keep = ^uintptr(0)
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
-		return fmt.Errorf("setresuid: %w", errno)
-	}
-	return nil
+	return client{bustest.DialAs(t, address, uid, uid)}
 }

@@ -2,12 +2,16 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +42,7 @@ type daemon struct {
 	stdout strings.Builder
 	stderr log
 	done   chan struct{} // closed when the process has ended
+	file   string        // has all of stderr, if the test fails
 }
 
 // start runs the daemon with a configuration and waits until it is ready. It
@@ -94,6 +99,7 @@ func launchCommand(t testing.TB, cmd *exec.Cmd) *daemon {
 		cmd:    cmd,
 		notify: make(chan string, maxInbox),
 		done:   make(chan struct{}),
+		file:   fmt.Sprintf("%s/%d", logs, daemons.Add(1)),
 	}
 	d.cmd.Stdout, d.cmd.Stderr = &d.stdout, &d.stderr
 	d.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=0", "NOTIFY_SOCKET="+d.listenNotify(t))
@@ -108,9 +114,18 @@ func launchCommand(t testing.TB, cmd *exec.Cmd) *daemon {
 		defer close(d.done)
 		_ = d.cmd.Wait()
 	}()
+	t.Logf("stderr of ipmbd %s: %s", strings.Join(cmd.Args[1:], " "), d.file)
 	t.Cleanup(func() { d.cleanUp(t) })
 	return d
 }
+
+// logs is the folder for what the daemons of failed tests have written. It stays.
+var logs = filepath.Join(os.TempDir(), fmt.Sprint("ipmbd-e2e-", os.Getpid()))
+
+var daemons atomic.Int64
+
+// failure is what a daemon must not write.
+var failure = regexp.MustCompile("WARNING: DATA RACE|panic:|fatal error:")
 
 // listenNotify makes the socket of sd_notify(3) and returns its path.
 func (d *daemon) listenNotify(t testing.TB) string {
@@ -206,11 +221,13 @@ func (d *daemon) cleanUp(t testing.TB) {
 			<-d.done
 		}
 	}
-	if text := d.stderr.text(); strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic:") {
-		t.Error("a race or a panic in the daemon")
+	if at := failure.FindStringIndex(d.stderr.text()); at != nil {
+		t.Errorf("a race or a panic in the daemon:\n%s", d.stderr.text()[at[0]:])
 	}
 	if t.Failed() {
-		t.Logf("ipmbd %s\n%s", strings.Join(d.cmd.Args[1:], " "), d.stderr.text())
+		if err := errors.Join(os.MkdirAll(logs, 0o755), os.WriteFile(d.file, []byte(d.stderr.text()), 0o644)); err != nil {
+			t.Log(err)
+		}
 	}
 }
 

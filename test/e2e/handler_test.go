@@ -215,16 +215,16 @@ func TestAFloodOnOneBusLeavesTheOtherAlone(t *testing.T) {
 func TestTenThousandRequestsAndHandlersOfAllKinds(t *testing.T) {
 	t.Parallel()
 	const requests, together, timeout = 10_000, 24, 400 * time.Millisecond
-	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	bus, n, random := bustest.Start(t), listen(t, "ipmb-5"), chance(t)
 	start(t, bus.Address, channels(channel(n, object{"handler": "none", "handler-timeout-ms": timeout.Milliseconds()})))
 
 	newProgram(t, bus.Address, echoes).mustRegister(t, command(0x30, 0))
-	newProgram(t, bus.Address, slowAtTimes(timeout)).mustRegister(t, command(0x30, 1))
+	newProgram(t, bus.Address, slowAtTimes(random, timeout)).mustRegister(t, command(0x30, 1))
 	twice := newProgram(t, bus.Address, nil)
 	twice.answersTwice(t)
 	twice.mustRegister(t, command(0x30, 2))
-	newProgram(t, bus.Address, garbage).mustRegister(t, command(0x30, 3))
-	stop := crashAgainAndAgain(t, bus.Address, command(0x30, 4))
+	newProgram(t, bus.Address, garbage(random)).mustRegister(t, command(0x30, 3))
+	stop := crashAgainAndAgain(t, random, bus.Address, command(0x30, 4))
 	defer stop()
 
 	codes := make(map[byte]int)
@@ -267,10 +267,10 @@ func TestTenThousandRequestsAndHandlersOfAllKinds(t *testing.T) {
 }
 
 // slowAtTimes answers one in a hundred when it is too late.
-func slowAtTimes(timeout time.Duration) func(execution) (executed, *dbus.Error) {
+func slowAtTimes(random *rand.Rand, timeout time.Duration) func(execution) (executed, *dbus.Error) {
 	return func(x execution) (executed, *dbus.Error) {
-		if rand.N(100) == 0 {
-			<-time.After(timeout + rand.N(timeout)) // what makes it slow
+		if random.IntN(100) == 0 {
+			<-time.After(timeout + time.Duration(random.Int64N(int64(timeout)))) // what makes it slow
 		}
 		return x.answer(0, x.data...)
 	}
@@ -298,24 +298,26 @@ func (p server) answersTwice(t testing.TB) {
 }
 
 // garbage answers with what is no answer.
-func garbage(x execution) (executed, *dbus.Error) {
-	answer, _ := x.answer(0, x.data...)
-	switch rand.N(4) {
-	case 0:
-		answer.NetFn = x.netFn
-	case 1:
-		answer.Command++
-	case 2:
-		answer.Data = make([]byte, 1000)
-	case 3:
-		return answer, dbus.NewError("com.example.Error.Garbage", []any{[]byte{1, 2, 3}})
+func garbage(random *rand.Rand) func(execution) (executed, *dbus.Error) {
+	return func(x execution) (executed, *dbus.Error) {
+		answer, _ := x.answer(0, x.data...)
+		switch random.IntN(4) {
+		case 0:
+			answer.NetFn = x.netFn
+		case 1:
+			answer.Command++
+		case 2:
+			answer.Data = make([]byte, 1000)
+		case 3:
+			return answer, dbus.NewError("com.example.Error.Garbage", []any{[]byte{1, 2, 3}})
+		}
+		return answer, nil
 	}
-	return answer, nil
 }
 
 // crashAgainAndAgain serves commands by programs each of which dies in the
 // middle of a request and is followed by the next, until stop.
-func crashAgainAndAgain(t testing.TB, address string, rows ...commands) (stop func()) {
+func crashAgainAndAgain(t testing.TB, random *rand.Rand, address string, rows ...commands) (stop func()) {
 	t.Helper()
 	ctx := t.Context()
 	var loop sync.WaitGroup
@@ -325,7 +327,7 @@ func crashAgainAndAgain(t testing.TB, address string, rows ...commands) (stop fu
 			crashed := make(chan struct{})
 			var once sync.Once
 			p := newProgram(t, address, func(x execution) (executed, *dbus.Error) {
-				if rand.N(20) == 0 {
+				if random.IntN(20) == 0 {
 					once.Do(func() { close(crashed) })
 					<-ctx.Done() // it has been closed by then
 				}

@@ -4,13 +4,17 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	"ipmbd/internal/await"
+	"ipmbd/test/build"
 )
 
 const (
@@ -33,48 +37,63 @@ const soakVariable = "IPMBD_SOAK"
 
 var soakTime, race = 8 * time.Second, true
 
+// seedVariable in the environment is the number from which chance is derived.
+const seedVariable = "IPMBD_SEED"
+
+var seed = rand.Uint64()
+
 func TestMain(m *testing.M) {
 	if name := os.Getenv(outsiderVariable); name != "" {
 		os.Exit(beOutsider(name))
 	}
 	flag.Parse()
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(build.Main(m, prepare))
 }
 
-func buildAndRun(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "e2e")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	// Tests run the program as another user, too.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return 0, err
-	}
-	program, tool = filepath.Join(dir, "ipmbd"), filepath.Join(dir, "ipmbctl")
+// prepare reads the environment and builds the programs.
+func prepare(dir string) (err error) {
 	if text := os.Getenv(soakVariable); text != "" {
 		if soakTime, err = time.ParseDuration(text); err != nil {
-			return 0, fmt.Errorf("%s: %w", soakVariable, err)
+			return fmt.Errorf("%s: %w", soakVariable, err)
 		}
 		race = false
 	}
-	if err := errors.Join(readOrderBursts(), readWireRequests()); err != nil {
-		return 0, err
+	if text := os.Getenv(seedVariable); text != "" {
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return fmt.Errorf("%s: %w", seedVariable, err)
+		}
 	}
-	build := exec.Command("go", "build", fmt.Sprintf("-race=%t", race), "-ldflags=-X main.version=1.2.3-test", "-o", dir, "ipmbd/cmd/ipmbd", "ipmbd/cmd/ipmbctl")
-	build.Env = append(os.Environ(), "CGO_ENABLED=1")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("go build: %w\n%s", err, out)
+	if err := errors.Join(readOrderBursts(), readWireRequests(), flag.Set("test.parallel", together)); err != nil {
+		return err
 	}
-	if err := flag.Set("test.parallel", together); err != nil {
-		return 0, err
+	program, tool = filepath.Join(dir, "ipmbd"), filepath.Join(dir, "ipmbctl")
+	flags := []string{"-ldflags=-X main.version=1.2.3-test"}
+	if race {
+		flags = append(flags, "-race")
 	}
-	return m.Run(), nil
+	return build.Daemon(dir, flags...)
+}
+
+// chance is a source of numbers for what a test leaves to chance. Several goroutines may use
+// it. A test that fails says how to have the same numbers again.
+func chance(t testing.TB) *rand.Rand {
+	t.Helper()
+	t.Logf("with the numbers of %s=%d", seedVariable, seed)
+	name := fnv.New64()
+	name.Write([]byte(t.Name()))
+	return rand.New(&lockedSource{source: rand.NewPCG(seed, name.Sum64())})
+}
+
+// lockedSource is a source that several goroutines may use.
+type lockedSource struct {
+	mu     sync.Mutex
+	source rand.Source
+}
+
+func (l *lockedSource) Uint64() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.source.Uint64()
 }
 
 // eventually waits for something to become true; what says in an error what

@@ -13,6 +13,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/test/build"
 	"ipmbd/units"
 )
 
@@ -29,12 +30,8 @@ var plainProgram = sync.OnceValues(func() (string, error) {
 	if !race {
 		return program, nil
 	}
-	path := filepath.Join(filepath.Dir(program), "ipmbd-plain")
-	out, err := exec.Command("go", "build", "-o", path, "ipmbd/cmd/ipmbd").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
+	dir := filepath.Join(filepath.Dir(program), "plain")
+	return filepath.Join(dir, "ipmbd"), build.Daemon(dir)
 })
 
 // daemonUID is the user daemon of all Unix systems: a message bus wants users that have

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"syscall"
@@ -23,13 +22,13 @@ type mishap struct {
 var mishaps = []mishap{
 	{"the host daemon dies", func(s *soak) {
 		s.host.Kill()
-		time.Sleep(rand.N(100 * time.Millisecond))
+		s.last(100 * time.Millisecond)
 		s.startHost()
 	}},
 	{"a bus is gone for a while", func(s *soak) {
 		n := s.anyNode()
 		n.stop()
-		time.Sleep(rand.N(200 * time.Millisecond))
+		s.last(200 * time.Millisecond)
 		n.start(s.t)
 	}},
 	{"a bus hangs up", func(s *soak) { s.anyNode().hangUp() }},
@@ -37,18 +36,18 @@ var mishaps = []mishap{
 		s.node.breaks(&sim.Faults{
 			Drop: 0.05, Duplicate: 0.05, Corrupt: 0.05, Delay: 0.05, DelayMin: 50 * time.Millisecond, DelayMax: 400 * time.Millisecond,
 		})
-		time.Sleep(rand.N(500 * time.Millisecond))
+		s.last(500 * time.Millisecond)
 		s.node.breaks(nil)
 	}},
 	{"garbage on a bus", func(s *soak) {
 		n := s.anyNode()
 		for range 50 {
-			n.write(noise(64))
+			n.write(s.noise(64))
 		}
 	}},
 	{"garbage from a machine", func(s *soak) {
 		if conn, err := net.Dial("unix", s.vm); err == nil {
-			_, _ = conn.Write(noise(4096))
+			_, _ = conn.Write(s.noise(4096))
 			conn.Close()
 		}
 	}},
@@ -89,7 +88,7 @@ var mishaps = []mishap{
 	{"a client of the frame socket sends garbage", func(s *soak) {
 		if conn, err := net.Dial("unixpacket", s.frames); err == nil {
 			for range 50 {
-				_, _ = conn.Write(append([]byte{1}, noise(300)...))
+				_, _ = conn.Write(append([]byte{1}, s.noise(300)...))
 			}
 			conn.Close()
 		}
@@ -171,7 +170,7 @@ var disasters = []mishap{
 }
 
 func (s *soak) anyNode() *node {
-	if rand.IntN(2) == 0 {
+	if s.chance.IntN(2) == 0 {
 		return s.node
 	}
 	return s.asking
@@ -196,10 +195,10 @@ func (n *node) breaks(f *sim.Faults) {
 }
 
 // noise is up to n random bytes.
-func noise(n int) []byte {
-	b := make([]byte, rand.IntN(n))
+func (s *soak) noise(n int) []byte {
+	b := make([]byte, s.chance.IntN(n))
 	for i := range b {
-		b[i] = byte(rand.Uint32())
+		b[i] = byte(s.chance.Uint32())
 	}
 	return b
 }

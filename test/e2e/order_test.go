@@ -39,11 +39,10 @@ var placements = []placement{{1, 0}, {2, 0}, {1, 1}, {2, 2}}
 // burst is some messages that are sent without waiting for anything between them.
 type burst struct {
 	number uint64 // tells it from all other bursts of its test
-	seed   uint64
 	size   int
 	gap    time.Duration // between two messages, spent in a loop
 
-	random *rand.Rand // seeded with seed
+	random *rand.Rand
 }
 
 // gaps are those of pairs; the longest bursts have none.
@@ -51,9 +50,8 @@ var gaps = []time.Duration{0, 0, 100 * time.Microsecond, 500 * time.Microsecond,
 
 // newBurst makes the n-th burst along a way; longest is how many messages one may
 // have. Bursts and pairs with each gap take turns.
-func newBurst(number uint64, n, longest int) *burst {
-	b := &burst{number: number, seed: rand.Uint64(), size: 2, gap: gaps[n%len(gaps)]}
-	b.random = rand.New(rand.NewPCG(b.seed, 0))
+func newBurst(number uint64, random *rand.Rand, n, longest int) *burst {
+	b := &burst{number: number, size: 2, gap: gaps[n%len(gaps)], random: random}
 	if n%len(gaps) == 0 {
 		b.size = min(12, longest) + b.random.IntN(max(1, longest-11))
 	}
@@ -98,7 +96,7 @@ func (b *burst) sent() []int {
 	return order
 }
 
-// shuffled is another order of the burst's messages, chosen by its seed.
+// shuffled is another order of the burst's messages.
 func (b *burst) shuffled() []int { return b.random.Perm(b.size) }
 
 // sighting is the order in which somebody saw the messages of a burst.
@@ -136,17 +134,17 @@ func (o *orderBoard) compare(t *testing.T, w way, bursts int) {
 		count int
 		first string
 	}
-	faults := make(map[string]*fault)
+	faults, random := make(map[string]*fault), chance(t)
 	for n := range bursts {
 		o.bursts++
-		b := newBurst(o.bursts, n, w.longest)
+		b := newBurst(o.bursts, random, n, w.longest)
 		for _, s := range w.send(t, b) {
 			if slices.Equal(s.seen, s.want) {
 				continue
 			}
 			f := faults[s.observer]
 			if f == nil {
-				f = &fault{first: fmt.Sprintf("expected %v\n     saw %v\n(%d messages, gap %v, seed %#x)", s.want, s.seen, b.size, b.gap, b.seed)}
+				f = &fault{first: fmt.Sprintf("expected %v\n     saw %v\n(%d messages, gap %v)", s.want, s.seen, b.size, b.gap)}
 				faults[s.observer] = f
 			}
 			f.count++

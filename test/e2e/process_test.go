@@ -3,8 +3,10 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -17,6 +19,48 @@ func (d *daemon) descriptors(t testing.TB) int {
 		t.Fatal(err)
 	}
 	return len(entries)
+}
+
+// goroutines ends the daemon with the signal that makes it print them. They are counted by our
+// function that they began with.
+func (d *daemon) goroutines(t testing.TB) map[string]int {
+	t.Helper()
+	d.signal(syscall.SIGQUIT)
+	d.exit(t)
+	counts := make(map[string]int)
+	for stack := range strings.SplitSeq(d.stderr.text(), "\n\n") {
+		if all := ours.FindAllString(stack, -1); len(all) > 0 {
+			counts[all[len(all)-1]]++
+		}
+	}
+	if len(counts) == 0 {
+		t.Fatal("no dump of the goroutines")
+	}
+	return counts
+}
+
+var ours = regexp.MustCompile(`(?m)^ipmbd/[^{\n]*\(`)
+
+// passing is how many goroutines of a kind may just be about to end. What is left by
+// each call or mishap of a kind is more.
+const passing = 2
+
+// allowed is how many goroutines more an old daemon may have: those that read the
+// connections and write to them, and workers that wait for the next request of a bus.
+var allowed = map[string]int{
+	"ipmbd/dbusapi.(*stream).Read(":        lazyConns,
+	"ipmbd/dbusapi.(*outbox).run(":         lazyConns,
+	"ipmbd/ipmb.(*Engine).dispatch.func1(": 16,
+}
+
+// noneIsLeft fails a test whose daemon has more goroutines than a new one.
+func noneIsLeft(t testing.TB, fresh, old map[string]int) {
+	t.Helper()
+	for what, n := range old {
+		if n > fresh[what]+allowed[what]+passing {
+			t.Errorf("%d goroutines of %s are left, a new daemon has %d", n, what, fresh[what])
+		}
+	}
 }
 
 // busy is how much processor time the daemon has used so far.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"syscall"
 	"testing"
@@ -153,7 +154,9 @@ func TestIdleFrameClientsLockNobodyOut(t *testing.T) {
 		}
 	}
 	for who, uid := range map[string]int{"another user": nobody, "root": 0} {
-		conn, err := dialAs("unixpacket", path, uid)
+		var conn net.Conn
+		var err error
+		bustest.As(uid, uid, func() { conn, err = net.Dial("unixpacket", path) })
 		if err != nil {
 			t.Fatal(err)
 		}

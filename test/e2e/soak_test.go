@@ -10,12 +10,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -55,6 +52,9 @@ func TestSoak(t *testing.T) {
 	rest()
 	workers.Wait()
 	s.host.Kill()
+	for _, how := range slices.Sorted(maps.Keys(s.ended.counts)) {
+		t.Logf("%8d %s", s.ended.counts[how], how)
+	}
 	if s.daemon.Load() != old {
 		t.Error("the daemon has ended by itself")
 	}
@@ -66,14 +66,7 @@ func TestSoak(t *testing.T) {
 	eventually(t, fmt.Sprintf("%d descriptors, as a new daemon has, or %d more", fresh.descriptors, lazyConns), func() bool {
 		return s.daemon.Load().descriptors(t) <= fresh.descriptors+lazyConns
 	})
-	for what, n := range s.measure().goroutines {
-		if n > fresh.goroutines[what]+allowed[what]+passing {
-			t.Errorf("%d goroutines of %s are left, a new daemon has %d", n, what, fresh.goroutines[what])
-		}
-	}
-	for _, how := range slices.Sorted(maps.Keys(s.ended.counts)) {
-		t.Logf("%8d %s", s.ended.counts[how], how)
-	}
+	noneIsLeft(t, fresh.goroutines, s.measure().goroutines)
 	for _, who := range []string{"program", "satellite", "machine", "framer"} {
 		if s.ended.counts[who+": answered"] == 0 {
 			t.Errorf("no %s had an answer", who)
@@ -94,10 +87,11 @@ type soak struct {
 	host     *hostd.Daemon
 	daemon   atomic.Pointer[daemon] // the one that runs
 	ended    outcomes
+	chance   *rand.Rand // which mishaps, and how long they last
 }
 
 func newSoak(t *testing.T) *soak {
-	s := &soak{t: t, bus: bustest.Start(t), node: listen(t, "ipmb-5"), asking: listen(t, "ipmb-6")}
+	s := &soak{t: t, chance: chance(t), bus: bustest.Start(t), node: listen(t, "ipmb-5"), asking: listen(t, "ipmb-6")}
 	s.node.respond(0x2C, echo)
 	s.vmConfig, s.vm = vm(t, "host0", object{"devIndex": 2})
 	all := hosts([]object{s.vmConfig},
@@ -127,26 +121,12 @@ func (s *soak) startDaemon() {
 // sizes are what a daemon needs.
 type sizes struct {
 	descriptors int
-	goroutines  map[string]int // by our function that they began with
+	goroutines  map[string]int
 }
 
 // lazyConns are connections to the message bus that a daemon makes when it first needs
 // them, as for an event, or for a machine whose garbage was a wish for a reset.
 const lazyConns = 2
-
-// passing is how many goroutines of a kind may just be about to end. What is left by
-// each mishap of a kind is more.
-const passing = 2
-
-// allowed is how many goroutines more an old daemon may have: those that read the
-// connections and write to them, and workers that wait for the next request of a bus.
-var allowed = map[string]int{
-	"ipmbd/dbusapi.(*stream).Read(":        lazyConns,
-	"ipmbd/dbusapi.(*outbox).run(":         lazyConns,
-	"ipmbd/ipmb.(*Engine).dispatch.func1(": 16,
-}
-
-var ours = regexp.MustCompile(`(?m)^ipmbd/[^{\n]*\(`)
 
 // measure ends the daemon, and starts a new one.
 func (s *soak) measure() sizes {
@@ -157,14 +137,8 @@ func (s *soak) measure() sizes {
 	}
 	c.reloaded(s.t) // All has begun that is begun after the daemon is ready.
 	c.Close()
-	z := sizes{d.descriptors(s.t), make(map[string]int)}
-	d.signal(syscall.SIGQUIT)
-	d.exit(s.t)
-	for stack := range strings.SplitSeq(d.stderr.text(), "\n\n") {
-		if all := ours.FindAllString(stack, -1); len(all) > 0 {
-			z.goroutines[all[len(all)-1]]++
-		}
-	}
+	z := sizes{d.descriptors(s.t), nil}
+	z.goroutines = d.goroutines(s.t)
 	s.startDaemon()
 	return z
 }
@@ -266,7 +240,12 @@ func (c client) leave() {
 // pause notes what went wrong, and lets it pass.
 func (s *soak) pause(what string) {
 	s.ended.add(what)
-	time.Sleep(5 * time.Millisecond)
+	<-time.After(5 * time.Millisecond)
+}
+
+// last is how long a mishap lasts, or calm after one: at most so long.
+func (s *soak) last(most time.Duration) {
+	<-time.After(time.Duration(s.chance.Int64N(int64(most))))
 }
 
 // satelliteTime is longer than the daemon may take to answer.
@@ -385,9 +364,9 @@ func unescape(unit []byte) (b []byte) {
 // breakThings has one thing after the other go wrong.
 func (s *soak) breakThings(length time.Duration, what []mishap) {
 	for end := time.Now().Add(length); time.Now().Before(end) && !s.t.Failed(); {
-		m := what[rand.IntN(len(what))]
+		m := what[s.chance.IntN(len(what))]
 		s.ended.add("broken: " + m.name)
 		m.happens(s)
-		time.Sleep(rand.N(200 * time.Millisecond))
+		s.last(200 * time.Millisecond)
 	}
 }

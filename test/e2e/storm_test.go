@@ -3,11 +3,9 @@ package e2e
 import (
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -52,13 +50,13 @@ func TestCallsSurviveABusThatLosesAndDelays(t *testing.T) {
 	t.Parallel()
 	const callers, each = 64, 20
 	responders := []byte{0x2C, 0x42}
-	bus, n := bustest.Start(t), newNode(t, "ipmb-5")
+	bus, n, random := bustest.Start(t), newNode(t, "ipmb-5"), chance(t)
 	n.faults = &sim.Faults{
-		Seed: 1, Drop: 0.05, Duplicate: 0.05, Corrupt: 0.05,
+		Seed: random.Uint64(), Drop: 0.05, Duplicate: 0.05, Corrupt: 0.05,
 		Delay: 0.05, DelayMin: 260 * time.Millisecond, DelayMax: 1700 * time.Millisecond,
 	}
 	lossy := func(asked packet, send func(packet)) {
-		if rand.Float64() >= 0.05 { // the request is dropped
+		if random.Float64() >= 0.05 { // the request is dropped
 			echo(asked, send)
 		}
 	}
@@ -66,7 +64,9 @@ func TestCallsSurviveABusThatLosesAndDelays(t *testing.T) {
 		n.respond(address, lossy)
 	}
 	n.start(t)
-	d := start(t, bus.Address, channels(channel(n, nil)))
+	config := channels(channel(n, nil))
+	fresh := start(t, bus.Address, config).goroutines(t)
+	d := start(t, bus.Address, config)
 	c := connect(t, bus.Address)
 	c.property(t, "bus5", "State")
 	descriptors := d.descriptors(t)
@@ -106,7 +106,7 @@ func TestCallsSurviveABusThatLosesAndDelays(t *testing.T) {
 
 	n.heal()
 	allNumbersAreFree(t, c, n, responders)
-	nothingIsLeft(t, d)
+	noneIsLeft(t, fresh, d.goroutines(t))
 }
 
 // payload says how a call ended: "" with its own data.
@@ -153,32 +153,15 @@ func allNumbersAreFree(t *testing.T, c client, n *node, responders []byte) {
 	}
 }
 
-// nothingIsLeft ends the daemon with the signal that makes it print what all
-// its goroutines do, and looks for one that still serves a call.
-func nothingIsLeft(t *testing.T, d *daemon) {
-	t.Helper()
-	d.signal(syscall.SIGQUIT)
-	d.exit(t)
-	dump := d.stderr.text()
-	if !strings.Contains(dump, "ipmb.(*Engine).transmit") {
-		t.Fatal("no dump of the goroutines")
-	}
-	for _, busy := range []string{"ipmb.(*Engine).Do", "dbusapi.(*backlogs).run", "dbusapi.(*BusObject).open"} {
-		if left := strings.Count(dump, busy+"("); left > 0 {
-			t.Errorf("%d goroutines are still in %s", left, busy)
-		}
-	}
-}
-
 // TestSlowAnswersReachTheirOwnCall: 2 % of the requests take longer than the
 // time-out, so that they are asked again and answered twice, while 32 callers
 // use the numbers up as fast as they can.
 func TestSlowAnswersReachTheirOwnCall(t *testing.T) {
 	t.Parallel()
 	const callers, each = 32, 150
-	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	bus, n, random := bustest.Start(t), listen(t, "ipmb-5"), chance(t)
 	n.respond(0x2C, func(asked packet, send func(packet)) {
-		if rand.Float64() < 0.02 {
+		if random.Float64() < 0.02 {
 			time.AfterFunc(300*time.Millisecond, func() { echo(asked, send) })
 			return
 		}

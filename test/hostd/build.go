@@ -3,20 +3,15 @@ package hostd
 import (
 	"crypto/sha256"
 	_ "embed"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
+
+	"ipmbd/test/build"
 )
 
 //go:embed hostd.c
 var source []byte
-
-// ErrTools: what the program is compiled with is not there.
-var ErrTools = errors.New("hostd needs a C compiler, pkg-config and sd-bus; " +
-	"install them with: apt-get install gcc libc6-dev pkg-config libsystemd-dev")
 
 // Build compiles the program and returns its path in the user's cache
 // directory. Once built it is found there again; several builds at once do not
@@ -53,35 +48,18 @@ func cacheDir() (string, error) {
 
 // compile makes the program in a new directory under dir.
 func compile(dir string) (string, error) {
-	flags, err := packageFlags()
-	if err != nil {
-		return "", err
-	}
-	dir, err = os.MkdirTemp(dir, "build-")
+	dir, err := os.MkdirTemp(dir, "build-")
 	if err != nil {
 		return "", fmt.Errorf("hostd: %w", err)
 	}
 	file, program := filepath.Join(dir, "hostd.c"), filepath.Join(dir, "hostd")
-	if err := os.WriteFile(file, source, 0o600); err != nil {
+	err = os.WriteFile(file, source, 0o600)
+	if err == nil {
+		err = build.C(program, file)
+	}
+	if err != nil {
+		os.RemoveAll(dir)
 		return "", fmt.Errorf("hostd: %w", err)
 	}
-	args := append([]string{"-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, file}, flags...)
-	if out, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
-		os.RemoveAll(dir)
-		return "", toolError("cc", err, out)
-	}
 	return program, nil
-}
-
-func packageFlags() ([]string, error) {
-	cmd := exec.Command("pkg-config", "--cflags", "--libs", "libsystemd")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return nil, toolError("pkg-config", err, out)
-	}
-	return strings.Fields(string(out)), nil
-}
-
-func toolError(tool string, err error, out []byte) error {
-	return fmt.Errorf("%w (%s: %w) %s", ErrTools, tool, err, strings.TrimSpace(string(out)))
 }

@@ -2,18 +2,13 @@ package hostd
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"os"
-	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"ipmbd/internal/bustest"
 )
@@ -218,54 +213,9 @@ func TestRefusesOtherUsers(t *testing.T) {
 	}
 	bus := bustest.Start(t)
 	Start(t, bus.Address)
-	call := execute(t, connectAs(t, bus.Address, 65534), 6, 0, 1, nil, nil)
+	call := execute(t, bustest.DialAs(t, bus.Address, 65534, 65534), 6, 0, 1, nil, nil)
 	<-call.Done
 	if err, ok := call.Err.(dbus.Error); !ok || err.Name != "org.freedesktop.DBus.Error.AccessDenied" {
 		t.Errorf("got %v, want AccessDenied", call.Err)
 	}
-}
-
-// connectAs connects as another user: the message bus sees who a thread was
-// when it connected.
-func connectAs(t *testing.T, address string, uid int) *dbus.Conn {
-	t.Helper()
-	path, _, _ := strings.Cut(strings.TrimPrefix(address, "unix:path="), ",")
-	sock, err := dialAs(path, uid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := dbus.NewConn(sock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))}); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Hello(); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// dialAs changes the thread's user, not the process's.
-func dialAs(path string, uid int) (net.Conn, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := setEUID(uid); err != nil {
-		return nil, err
-	}
-	sock, err := net.Dial("unix", path)
-	if err := setEUID(0); err != nil {
-		panic(err)
-	}
-	return sock, err
-}
-
-func setEUID(uid int) error {
-	const keep = ^uintptr(0)
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
-		return fmt.Errorf("setresuid: %w", errno)
-	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ipmbd/internal/await"
+	"ipmbd/test/build"
 )
 
 // patience is how long a test waits for what must happen. What takes that long has
@@ -33,12 +34,14 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(m.Run())
 	}
-	code, err := installAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "systemd:", err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(build.Main(m, func(dir string) error {
+		installed = filepath.Join(dir, "installed")
+		install := exec.Command("make", "--no-print-directory", "-C", "../..", "install", "DESTDIR="+installed)
+		if out, err := install.CombinedOutput(); err != nil {
+			return fmt.Errorf("make install: %w\n%s", err, out)
+		}
+		return nil
+	}))
 }
 
 // All other tests need a lab.
@@ -46,24 +49,6 @@ func TestWithoutLab(t *testing.T) {
 	if programs == "" {
 		t.Skip("the tests of this package need a systemd of their own: make test-systemd")
 	}
-}
-
-func installAndRun(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "systemd")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	// Users of the lab look at what is in here.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return 0, err
-	}
-	installed = filepath.Join(dir, "installed")
-	install := exec.Command("make", "--no-print-directory", "-C", "../..", "install", "DESTDIR="+installed)
-	if out, err := install.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("make install: %w\n%s", err, out)
-	}
-	return m.Run(), nil
 }
 
 // eventually waits for something to become true; what says in an error what that

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"ipmbd/internal/await"
+	"ipmbd/test/build"
 )
 
 // patience is how long a test waits for what must happen. The processors of the
@@ -34,12 +36,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(m.Run())
 	}
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "host:", err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(build.Main(m, func(dir string) error {
+		root := filepath.Join(dir, "root")
+		program, initrd = filepath.Join(root, "bin", "ipmbd"), filepath.Join(dir, "initrd")
+		// They run in a machine, too.
+		return errors.Join(build.Daemon(filepath.Join(root, "bin"), "-trimpath", "-ldflags=-s -w"), addToInitrd(root))
+	}))
 }
 
 // All other tests need virtual machines.
@@ -47,34 +49,6 @@ func TestWithoutMachines(t *testing.T) {
 	if fixture == "" {
 		t.Skip("the tests of this package need virtual machines: make test-guest")
 	}
-}
-
-func buildAndRun(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "host")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	if err := buildPrograms(filepath.Join(dir, "root", "bin")); err != nil {
-		return 0, err
-	}
-	program = filepath.Join(dir, "root", "bin", "ipmbd")
-	initrd = filepath.Join(dir, "initrd")
-	if err := addToInitrd(filepath.Join(dir, "root")); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
-}
-
-// buildPrograms builds the daemon and the client, such that they run in a machine
-// too.
-func buildPrograms(dir string) error {
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/", "ipmbd/cmd/ipmbd", "ipmbd/cmd/ipmbctl")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // addToInitrd makes the machines' initrd: the fixture's, and a folder in an archive
