@@ -36,7 +36,7 @@ func TestChassisControl(t *testing.T) {
 	})
 
 	runs(t, "a machine that cannot, and one that fails", func(t *testing.T, r *rig) {
-		r.machine.fail = ipmi.ErrCannot
+		r.machine.fail = ipmi.ErrUnsupported
 		r.is("cannot", r.chassis(0x02, "03"), "D5")
 		r.machine.fail = errors.New("wire cut")
 		r.is("fails", r.chassis(0x02, "03"), "FF")

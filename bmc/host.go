@@ -54,7 +54,7 @@ const (
 // act has the machine do something, and remembers it.
 func (b *BMC) act(ctx context.Context, o origin, a Action) error {
 	if b.config.Machine == nil {
-		return ipmi.ErrCannot
+		return ipmi.ErrUnsupported
 	}
 	asked, was := time.Now(), b.config.Machine.Power(o.iface, o.host)
 	if err := b.config.Machine.Act(ctx, o.iface, o.host, a); err != nil {

@@ -7,7 +7,7 @@ import "context"
 type Machine interface {
 	// Act returns when the machine has been told, not when it has obeyed: the
 	// request that asks for it is still to be answered. Its errors are those of an
-	// ipmi.Handler; ipmi.ErrCannot, of a machine that has no way to do it, becomes
+	// ipmi.Handler; ipmi.ErrUnsupported, of a machine that has no way to do it, becomes
 	// D5h.
 	Act(ctx context.Context, iface string, host int, a Action) error
 	// Power is the state of a host now. It must not block.

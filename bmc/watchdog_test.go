@@ -203,7 +203,7 @@ func TestWatchdog(t *testing.T) {
 	})
 
 	runs(t, "what the machine cannot do is told and logged", func(t *testing.T, r *rig) {
-		r.machine.fail = ipmi.ErrCannot
+		r.machine.fail = ipmi.ErrUnsupported
 		r.is("set", r.app(setTimer, "04 01 00 00 0A00"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(time.Second)

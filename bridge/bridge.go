@@ -38,7 +38,7 @@ type Bus interface {
 	// Address is our own on the bus.
 	Address() ipmi.Address
 	// Policy is that of requests which bring none.
-	Policy() ipmb.Policy
+	RetryPolicy() ipmb.RetryPolicy
 	// MaxFrame is the longest frame that can be sent, in bytes.
 	MaxFrame() int
 

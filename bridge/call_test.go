@@ -57,7 +57,7 @@ func (s *segment) takeNumbers(t *testing.T) {
 	t.Helper()
 	for range 64 {
 		call := ipmb.NewCall(func(ipmi.Response, error) {})
-		req := ipmb.Request{Responder: silent, NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID, Policy: ipmb.Policy{Tries: 1, Timeout: 3 * time.Second}}
+		req := ipmb.Request{Responder: silent, NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID, RetryPolicy: ipmb.RetryPolicy{Tries: 1, Timeout: 3 * time.Second}}
 		if err := s.engine.Send(call, &req); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestTheBridgeEnds(t *testing.T) {
 		w.end()
 		a.expect(t, "at the end", "context canceled", "context canceled")
 		w.serveEvent(w.host, 0x41, 1, a)
-		a.expect(t, "afterwards", ipmi.ErrAbsent.Error())
+		a.expect(t, "afterwards", ipmi.ErrNotPresent.Error())
 		w.log.slow = 0
 		e := ipmi.Event{Interface: "host0", Generator: 0x0020, Message: [7]byte{4, 0x23, 0, 0x6F, 1, 0xFF, 0xFF}}
 		if err := w.host.Take(t.Context(), e); err != nil || len(w.log.events) != 1 {

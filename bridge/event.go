@@ -59,7 +59,7 @@ type offer struct {
 // Answer implements ipmi.Reply. An event that the handler has acknowledged too late is not
 // acknowledged to its requester, which sends it again.
 func (o *offer) Answer(response ipmi.Response, err error) bool {
-	if errors.Is(err, ipmi.ErrNoHandler) || errors.Is(err, ipmi.ErrAbsent) || err == nil && response.Code == ipmi.CodeInvalidCommand {
+	if errors.Is(err, ipmi.ErrNoHandler) || errors.Is(err, ipmi.ErrNotPresent) || err == nil && response.Code == ipmi.CodeInvalidCommand {
 		o.iface.takeEvent(o.req, o.reply)
 		return true
 	}
@@ -114,7 +114,7 @@ func (i *Interface) Take(ctx context.Context, e ipmi.Event) error {
 		}, req, reply)
 	})
 	_, err := ipmi.Do(ctx, queued, &ipmi.Request{Interface: i.config.Name})
-	if errors.Is(err, ipmi.ErrAbsent) && !begun { // The bridge has ended: no event waits.
+	if errors.Is(err, ipmi.ErrNotPresent) && !begun { // The bridge has ended: no event waits.
 		return i.keep(ctx, e)
 	}
 	return err

@@ -141,12 +141,12 @@ func TestPlatformEventOnOtherChannels(t *testing.T) {
 		published int
 	}{
 		{"served by nobody", ipmi.Response{}, ipmi.ErrNoHandler, ipmi.CodeOK, nil, 1, 1},
-		{"its handler is absent", ipmi.Response{}, ipmi.ErrAbsent, ipmi.CodeOK, nil, 1, 1},
+		{"its handler is absent", ipmi.Response{}, ipmi.ErrNotPresent, ipmi.CodeOK, nil, 1, 1},
 		{"its handler does not know events", ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil, ipmi.CodeOK, nil, 1, 1},
 		{"its handler takes it", ipmi.Response{}, nil, ipmi.CodeOK, nil, 0, 1},
 		{"its handler refuses it", ipmi.Response{Code: ipmi.CodeInvalidField}, nil, ipmi.CodeInvalidField, nil, 0, 0},
 		{"its handler is busy", ipmi.Response{}, ipmi.ErrBusy, ipmi.CodeOK, ipmi.ErrBusy, 0, 0},
-		{"its handler dies", ipmi.Response{}, ipmi.ErrGone, ipmi.CodeOK, ipmi.ErrGone, 0, 0},
+		{"its handler dies", ipmi.Response{}, ipmi.ErrAbandoned, ipmi.CodeOK, ipmi.ErrAbandoned, 0, 0},
 	} {
 		story(t, c.name, func(t *testing.T, w *world) {
 			h := w.bus1.Handler(ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return c.answer, c.err }))

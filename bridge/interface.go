@@ -61,7 +61,7 @@ func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
 func (i *Interface) Handler(next ipmi.Handler) ipmi.Handler {
 	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 		switch {
-		case i.config.Bridged && req.LUN == messageLUN && req.Requester != 0:
+		case i.config.Bridged && req.LUN == ipmi.SMSLUN && req.Requester != 0:
 			reply.Answer(i.receive(req))
 			return
 		case i.config.Bridged && req.LUN == 0:
@@ -77,9 +77,6 @@ func (i *Interface) Handler(next ipmi.Handler) ipmi.Handler {
 	})
 }
 
-// messageLUN is where messages for host software go.
-const messageLUN ipmi.LUN = 2
-
 // Patience is how long a request from a bridged bus may take, for [ipmb.Config]: as
 // long as the retries of the bus that it is sent on to, and the wait for a sequence
 // number there. 0 is that of any other request.
@@ -92,7 +89,7 @@ func (i *Interface) Patience(f ipmb.Frame) time.Duration {
 		return 0
 	}
 	const margin = time.Second
-	return 2*to.bus.Policy().Or(ipmb.Policy{}).Duration() + margin
+	return 2*to.bus.RetryPolicy().Or(ipmb.RetryPolicy{}).Duration() + margin
 }
 
 // maxData is how much data a response may have.

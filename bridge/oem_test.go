@@ -94,7 +94,7 @@ func TestFaultsOfIntelIPMIOEM(t *testing.T) {
 		is(t, "none", w.asks(ipmi.NetFnApp, 0x35), "80")
 	})
 	story(t, "Get Message Flags needs nobody else", func(t *testing.T, w *world) {
-		w.log.err = ipmi.ErrAbsent
+		w.log.err = ipmi.ErrNotPresent
 		is(t, "flags", w.flags(), "00 00")
 	})
 }

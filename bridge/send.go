@@ -159,7 +159,7 @@ func (i *Interface) fillPlace(f ipmb.Frame, from *Interface) {
 	defer b.mu.Unlock()
 	i.queue.reserved--
 	if !i.carries(f.Len()) {
-		f.Code, f.Data = ipmi.CodeOf(ipmi.ErrAnswerTooLong), nil
+		f.Code, f.Data = ipmi.CodeOf(ipmi.ErrResponseTooLong), nil
 	}
 	i.enqueue(newMessage(from, f))
 }

@@ -186,7 +186,7 @@ func TestUntrackedIsAnsweredAtAcceptance(t *testing.T) {
 
 func TestABridgedRequestRunsAsLongAsItsRetries(t *testing.T) {
 	story(t, "longer than other requests may", func(t *testing.T, w *world) {
-		w.bus1.engine.SetPolicy(ipmb.Policy{Tries: 4, Timeout: 3 * time.Second})
+		w.bus1.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 4, Timeout: 3 * time.Second})
 		frame := append([]byte{0x41}, getDeviceID(silent, 5)...)
 		w.bus0.says(t, request(own, 0, node, 1, ipmi.NetFnApp, commandSendMessage, frame...))
 		// Others of the same channel are served meanwhile.
@@ -250,7 +250,7 @@ func TestALoopBetweenChannelsEnds(t *testing.T) {
 		loop := w.bridge.NewInterface(InterfaceConfig{Name: "bus2", Channel: 2, Medium: MediumIPMB, Bridged: true})
 		engine := ipmb.New(ipmb.Config{
 			Address: twin, Interface: "bus2", Channel: 2,
-			Handler: loop.Handler(nobody), Patience: loop.Patience, Stray: loop.Stray,
+			Handler: loop.Handler(nobody), BridgeTimeout: loop.Patience, UnsolicitedResponse: loop.Stray,
 		})
 		w.bridge.Add(loop, busOf(engine))
 		ctx, stop := context.WithCancel(t.Context())

@@ -317,8 +317,8 @@ func (b *Bus) StartRespond(frame []byte, done func(error)) error {
 // Address is our own address on the bus.
 func (b *Bus) Address() ipmi.Address { return b.link.Address() }
 
-// Policy is the policy of requests that bring none.
-func (b *Bus) Policy() ipmb.Policy { return b.link.Policy() }
+// RetryPolicy is that of requests that bring none.
+func (b *Bus) RetryPolicy() ipmb.RetryPolicy { return b.link.RetryPolicy() }
 
 // MaxFrame is the longest frame that can be sent, in bytes; 0 when it is not known.
 func (b *Bus) MaxFrame() int { return b.link.MaxFrame() }

@@ -18,8 +18,8 @@ type Link interface {
 	StartRespond(frame []byte, done func(error)) error
 	// Address is our own address on the bus.
 	Address() ipmi.Address
-	// Policy is the policy of requests that bring none.
-	Policy() ipmb.Policy
+	// RetryPolicy is the policy of requests that bring none.
+	RetryPolicy() ipmb.RetryPolicy
 	// MaxFrame is the longest frame that can be sent, in bytes; 0 when it is not known.
 	MaxFrame() int
 }

@@ -21,7 +21,7 @@ type Properties struct {
 	State         State
 	Reason        string // of State, a sentence; "" when Up
 	Handler       string // "host", "signal", "bmc" or "none"
-	Policy        ipmb.Policy
+	Policy        ipmb.RetryPolicy
 
 	// IgnoreNACK: frames are sent to their end even if nobody takes them.
 	IgnoreNACK bool

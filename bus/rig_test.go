@@ -35,7 +35,7 @@ type world struct {
 func newWorld(t testing.TB, config Config) *world {
 	t.Helper()
 	w := &world{wire: sim.NewBus()}
-	w.engine = ipmb.New(ipmb.Config{Address: own, Policy: ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout}})
+	w.engine = ipmb.New(ipmb.Config{Address: own, RetryPolicy: ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MaxTimeout}})
 	config.RemoteAddress = remote
 	w.Bus = New(config, Engine(w.engine))
 	for _, address := range []ipmi.Address{0, remote, quiet} {

@@ -31,7 +31,7 @@ type Bus interface {
 	// Properties is how the bus is now. It does not block.
 	Properties() Properties
 	// SetPolicy changes the policy of requests that bring none.
-	SetPolicy(p ipmb.Policy) error
+	SetPolicy(p ipmb.RetryPolicy) error
 	// SetOwnAddress changes our own address on the bus. Where a kernel driver
 	// answers at it, that moves along, and calls in progress end with
 	// ipmb.ErrClosed. The errors are also ErrNoAdapter, ErrInUse, ErrFixed and
@@ -158,7 +158,7 @@ func checkRequest(netFn ipmi.NetFn, responder, requester ipmi.LUN) error {
 }
 
 // changePolicy changes the policy of the bus.
-func (o *BusObject) changePolicy(change func(*ipmb.Policy) error) error {
+func (o *BusObject) changePolicy(change func(*ipmb.RetryPolicy) error) error {
 	o.policy.Lock()
 	defer o.policy.Unlock()
 	policy := o.bus.Properties().Policy

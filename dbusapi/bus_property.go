@@ -30,22 +30,22 @@ func busProperties() []property {
 }
 
 func getTimeout(v view) any {
-	return uint32(v.bus.Policy.Or(ipmb.Policy{}).Timeout.Milliseconds())
+	return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Timeout.Milliseconds())
 }
 
 func getTries(v view) any {
-	return uint32(v.bus.Policy.Or(ipmb.Policy{}).Tries)
+	return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Tries)
 }
 
 // ofPolicy is the setter of a part of the policy.
-func ofPolicy(set func(*ipmb.Policy, any) error) func(context.Context, *BusObject, any) error {
+func ofPolicy(set func(*ipmb.RetryPolicy, any) error) func(context.Context, *BusObject, any) error {
 	return func(_ context.Context, o *BusObject, value any) error {
-		return o.changePolicy(func(p *ipmb.Policy) error { return set(p, value) })
+		return o.changePolicy(func(p *ipmb.RetryPolicy) error { return set(p, value) })
 	}
 }
 
 // setTimeout takes milliseconds, uint32.
-func setTimeout(p *ipmb.Policy, value any) error {
+func setTimeout(p *ipmb.RetryPolicy, value any) error {
 	timeout := time.Duration(value.(uint32)) * time.Millisecond
 	if timeout < ipmb.MinTimeout || timeout > ipmb.MaxTimeout {
 		return fmt.Errorf("%w: time-out of %v: it must be %v to %v", ipmb.ErrInvalid, timeout, ipmb.MinTimeout, ipmb.MaxTimeout)
@@ -55,7 +55,7 @@ func setTimeout(p *ipmb.Policy, value any) error {
 }
 
 // setTries takes a number, uint32.
-func setTries(p *ipmb.Policy, value any) error {
+func setTries(p *ipmb.RetryPolicy, value any) error {
 	tries := value.(uint32)
 	if tries < 1 || tries > ipmb.MaxTries {
 		return fmt.Errorf("%w: %d tries: they must be 1 to %d", ipmb.ErrInvalid, tries, ipmb.MaxTries)

@@ -266,12 +266,12 @@ func TestLineEndsWithTheMessageBus(t *testing.T) {
 	})
 	r.grow("a")
 	for i := range byte(100) {
-		ended.request(t, h, fromME(i), ipmi.ErrGone)
+		ended.request(t, h, fromME(i), ipmi.ErrAbandoned)
 	}
 	r.wantCalls("a", maxCallsOfProgram)
 	r.conn.stream.pending.close()
 	ended.wantOrder(t)
-	ended.request(t, h, fromME(100), ipmi.ErrGone)
+	ended.request(t, h, fromME(100), ipmi.ErrAbandoned)
 	if r.calls.Used() != 0 || r.waiting.Used() != 0 {
 		t.Errorf("%d calls, %d wait", r.calls.Used(), r.waiting.Used())
 	}

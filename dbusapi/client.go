@@ -73,11 +73,11 @@ func (c *Client) Send(ctx context.Context, bus string, r ipmb.Request) (ipmi.Res
 // optionsOf are the options that differ from the bus's settings.
 func optionsOf(r ipmb.Request) map[string]dbus.Variant {
 	options := map[string]dbus.Variant{}
-	if r.Policy.Timeout != 0 {
-		options["timeout-ms"] = dbus.MakeVariant(uint32(r.Policy.Timeout.Milliseconds()))
+	if r.RetryPolicy.Timeout != 0 {
+		options["timeout-ms"] = dbus.MakeVariant(uint32(r.RetryPolicy.Timeout.Milliseconds()))
 	}
-	if r.Policy.Tries != 0 {
-		options["tries"] = dbus.MakeVariant(uint32(r.Policy.Tries))
+	if r.RetryPolicy.Tries != 0 {
+		options["tries"] = dbus.MakeVariant(uint32(r.RetryPolicy.Tries))
 	}
 	if r.RequesterLUN != 0 {
 		options["requester-lun"] = dbus.MakeVariant(uint8(r.RequesterLUN))

@@ -135,7 +135,7 @@ func newBusInfo(path dbus.ObjectPath, properties map[string]dbus.Variant) BusInf
 			State:         State(propertyOf[string](properties, "State")),
 			Reason:        propertyOf[string](properties, "StateReason"),
 			Handler:       propertyOf[string](properties, "Handler"),
-			Policy: ipmb.Policy{
+			Policy: ipmb.RetryPolicy{
 				Timeout: time.Duration(propertyOf[uint32](properties, "TimeoutMs")) * time.Millisecond,
 				Tries:   int(propertyOf[uint32](properties, "Tries")),
 			},

@@ -93,7 +93,7 @@ func TestMonitorShowsAFailure(t *testing.T) {
 	w := watchBus(t, r)
 	r.fake.fail(map[ipmi.Command]error{1: ipmb.ErrTimeout})
 	_, err := openClient(t, r.bus.Address).Send(t.Context(), "bus4", ipmb.Request{
-		Responder: 0x72, NetFn: 6, Command: 1, Policy: ipmb.Policy{Tries: 1}})
+		Responder: 0x72, NetFn: 6, Command: 1, RetryPolicy: ipmb.RetryPolicy{Tries: 1}})
 	if !errors.Is(err, ipmb.ErrTimeout) {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestMonitorShowsAnAbsentHostDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := watchBus(t, r)
-	if _, err := answerOf(t.Context(), host, incoming()); !errors.Is(err, ipmi.ErrAbsent) {
+	if _, err := answerOf(t.Context(), host, incoming()); !errors.Is(err, ipmi.ErrNotPresent) {
 		t.Fatal(err)
 	}
 	got := <-w.events

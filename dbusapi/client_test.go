@@ -51,7 +51,7 @@ func TestClientShowsABusAsItIs(t *testing.T) {
 	r := newRig(t, Config{})
 	r.fake.change(func(p *Properties) {
 		p.Channel, p.State, p.Reason = 3, Degraded, "half of it works"
-		p.Policy = ipmb.Policy{Tries: 2, Timeout: 40 * time.Millisecond}
+		p.Policy = ipmb.RetryPolicy{Tries: 2, Timeout: 40 * time.Millisecond}
 	})
 	got, err := openClient(t, r.bus.Address).Bus(t.Context(), "bus4")
 	if err != nil {
@@ -70,7 +70,7 @@ func TestClientSends(t *testing.T) {
 	client := openClient(t, r.bus.Address)
 	whole := ipmb.Request{
 		Responder: 0x72, NetFn: 6, LUN: 1, RequesterLUN: 2, Command: 1, Data: []byte{1, 2, 3},
-		Policy: ipmb.Policy{Tries: 3, Timeout: 70 * time.Millisecond}, FailFast: true, GeneralCall: true,
+		RetryPolicy: ipmb.RetryPolicy{Tries: 3, Timeout: 70 * time.Millisecond}, FailFast: true, GeneralCall: true,
 	}
 	for name, request := range map[string]ipmb.Request{
 		"no options":  {Responder: 0x2C, NetFn: 6, LUN: 3, Command: 1, Data: []byte{9}},

@@ -65,7 +65,7 @@ func (x *execution) end(res ipmi.Response, err error, replied bool) bool {
 }
 
 // errBusLost: the connection is lost, so no answer will come.
-var errBusLost = fmt.Errorf("%w: %w", ipmi.ErrGone, ErrDisconnected)
+var errBusLost = fmt.Errorf("%w: %w", ipmi.ErrAbandoned, ErrDisconnected)
 
 // isLate reports whether a request was answered by its owner, at its deadline.
 func isLate(req *ipmi.Request, now time.Time) bool {

@@ -123,10 +123,10 @@ func (x executed) answer(to *target, req *ipmi.Request) (ipmi.Response, error) {
 // program they say nothing: it may have executed the request, and pass on what
 // it was told.
 var executeErrors = map[string]error{
-	"org.freedesktop.DBus.Error.ServiceUnknown": ipmi.ErrAbsent,
-	"org.freedesktop.DBus.Error.NameHasNoOwner": ipmi.ErrAbsent,
-	"org.freedesktop.DBus.Error.NoReply":        ipmi.ErrGone,
-	"org.freedesktop.DBus.Error.Disconnected":   ipmi.ErrGone,
+	"org.freedesktop.DBus.Error.ServiceUnknown": ipmi.ErrNotPresent,
+	"org.freedesktop.DBus.Error.NameHasNoOwner": ipmi.ErrNotPresent,
+	"org.freedesktop.DBus.Error.NoReply":        ipmi.ErrAbandoned,
+	"org.freedesktop.DBus.Error.Disconnected":   ipmi.ErrAbandoned,
 	"org.freedesktop.DBus.Error.LimitsExceeded": ipmi.ErrBusy,
 }
 

@@ -115,7 +115,7 @@ func (b *fakeBus) change(f func(*Properties)) {
 	f(&b.properties)
 }
 
-func (b *fakeBus) SetPolicy(p ipmb.Policy) error {
+func (b *fakeBus) SetPolicy(p ipmb.RetryPolicy) error {
 	b.change(func(now *Properties) { now.Policy = p })
 	return nil
 }

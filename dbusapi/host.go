@@ -28,7 +28,7 @@ type HostDaemon struct {
 func NewHostDaemon(conn *Conn) *HostDaemon { return &HostDaemon{conn, &hostDaemon} }
 
 // ServeIPMI calls execute: calls reach the daemon in the order of the requests. A daemon
-// that is not running is ipmi.ErrAbsent, one that stops in the middle ipmi.ErrGone; too
+// that is not running is ipmi.ErrNotPresent, one that stops in the middle ipmi.ErrAbandoned; too
 // many calls in progress, of all interfaces or of this one, are ipmi.ErrBusy. A reply that
 // does not fit the request is an error, as is every other failure.
 func (h *HostDaemon) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {

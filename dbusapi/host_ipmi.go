@@ -104,7 +104,7 @@ var errnos = []struct {
 	{errUnknownID, syscall.ENOENT},
 	{errOtherRequest, syscall.EINVAL},
 	{ErrLimit, syscall.EBUSY},
-	{ipmi.ErrAbsent, syscall.ENODEV},
+	{ipmi.ErrNotPresent, syscall.ENODEV},
 }
 
 // errnoReply answers with -errno instead of an error, -EIO for what is in no row.

@@ -143,7 +143,7 @@ func TestHostIPMISetAttention(t *testing.T) {
 	for _, want := range []struct {
 		err    error
 		result int64
-	}{{nil, 0}, {ipmi.ErrAbsent, -int64(syscall.ENODEV)}, {errors.New("it broke"), -int64(syscall.EIO)}} {
+	}{{nil, 0}, {ipmi.ErrNotPresent, -int64(syscall.ENODEV)}, {errors.New("it broke"), -int64(syscall.EIO)}} {
 		r.sms.err = want.err
 		if got := client.method(t, "setAttention"); got != want.result {
 			t.Errorf("%v: %d", want.err, got)
@@ -235,7 +235,7 @@ func TestHostIPMIRequestsEndWithTheMessageBus(t *testing.T) {
 	for i := range byte(5) {
 		done.Add(1)
 		r.served.ServeIPMI(fromHost(1, i), ipmi.ReplyFunc(func(_ ipmi.Response, err error) bool {
-			if !errors.Is(err, ipmi.ErrGone) {
+			if !errors.Is(err, ipmi.ErrAbandoned) {
 				t.Errorf("request %d: %v", i, err)
 			}
 			ended = append(ended, i)
@@ -248,7 +248,7 @@ func TestHostIPMIRequestsEndWithTheMessageBus(t *testing.T) {
 	if diff := cmp.Diff([]byte{0, 1, 2, 3, 4}, ended); diff != "" {
 		t.Error(diff)
 	}
-	if got := <-r.asks(t.Context(), fromHost(1)); !errors.Is(got.err, ipmi.ErrGone) {
+	if got := <-r.asks(t.Context(), fromHost(1)); !errors.Is(got.err, ipmi.ErrAbandoned) {
 		t.Errorf("afterwards: %v", got.err)
 	}
 }
@@ -264,7 +264,7 @@ func TestHostIPMIIsOneHosts(t *testing.T) {
 	}
 	r.server.RemoveHost(t.Context(), o)
 	r.server.RemoveHost(t.Context(), r.object)
-	if got := <-r.asks(t.Context(), fromHost(1)); !errors.Is(got.err, ipmi.ErrGone) {
+	if got := <-r.asks(t.Context(), fromHost(1)); !errors.Is(got.err, ipmi.ErrAbandoned) {
 		t.Errorf("a request of one that is removed: %v", got)
 	}
 	r.object, err = r.server.NewHost(t.Context(), "ipmi_bt_host")

@@ -139,17 +139,17 @@ func TestHostDaemonRepliesThatDoNotFit(t *testing.T) {
 func TestHostDaemonErrors(t *testing.T) {
 	bus := bustest.Start(t)
 	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
-	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrAbsent) {
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrNotPresent) {
 		t.Errorf("absent: %v", err)
 	}
 	host := startHost(t, bus, nil)
 	for name, want := range map[string]error{
 		"org.freedesktop.DBus.Error.AccessDenied":   nil,
 		"org.freedesktop.DBus.Error.UnknownObject":  nil,
-		"org.freedesktop.DBus.Error.ServiceUnknown": ipmi.ErrAbsent,
-		"org.freedesktop.DBus.Error.NameHasNoOwner": ipmi.ErrAbsent,
-		"org.freedesktop.DBus.Error.NoReply":        ipmi.ErrGone,
-		"org.freedesktop.DBus.Error.Disconnected":   ipmi.ErrGone,
+		"org.freedesktop.DBus.Error.ServiceUnknown": ipmi.ErrNotPresent,
+		"org.freedesktop.DBus.Error.NameHasNoOwner": ipmi.ErrNotPresent,
+		"org.freedesktop.DBus.Error.NoReply":        ipmi.ErrAbandoned,
+		"org.freedesktop.DBus.Error.Disconnected":   ipmi.ErrAbandoned,
 		"org.freedesktop.DBus.Error.LimitsExceeded": ipmi.ErrBusy,
 	} {
 		host.answer(func([]any) ([]any, error) { return nil, dbus.NewError(name, []any{"as told"}) })
@@ -203,7 +203,7 @@ func TestHostDaemonThatStopsInTheMiddleIsGone(t *testing.T) {
 	}()
 	<-host.began
 	_ = host.conn.Close()
-	if err := <-ended; !errors.Is(err, ipmi.ErrGone) {
+	if err := <-ended; !errors.Is(err, ipmi.ErrAbandoned) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -212,7 +212,7 @@ func TestLostMessageBusIsGone(t *testing.T) {
 	bus := bustest.Start(t)
 	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
 	bus.Stop()
-	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrGone) {
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrAbandoned) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -356,14 +356,14 @@ func TestLostMessageBusEndsRequestsInOrder(t *testing.T) {
 	h := NewHostDaemon(dial(t, bus, ConnConfig{}))
 	var ended owned
 	for i := range byte(maxExecutes / 2) {
-		ended.request(t, h, fromME(i), ipmi.ErrGone)
+		ended.request(t, h, fromME(i), ipmi.ErrAbandoned)
 	}
 	for range maxExecutes / 2 {
 		<-host.began
 	}
 	bus.Stop()
 	ended.wantOrder(t)
-	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrGone) {
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrAbandoned) {
 		t.Errorf("afterwards: %v", err)
 	}
 }

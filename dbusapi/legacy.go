@@ -60,7 +60,7 @@ func (r *legacyResponse) marshalIn(b []byte, to *replyTo) []byte {
 	return finish(appendBytes(b, r.Data))
 }
 
-// Received is to be called with each valid frame on the bus, see ipmb.Observer.
+// Received is to be called with each valid frame on the bus, see ipmb.Config.
 // It emits receiveBroadcast for buses of type ipmb and does not block; f.Data
 // is not kept.
 func (o *BusObject) Received(f ipmb.Frame) {

@@ -158,7 +158,7 @@ func currentPowerState(ctx context.Context, conn *Conn, host int) (state string,
 	for _, service := range stateServices(stateChassis, host) {
 		p := Property{service, fmt.Sprint(chassisState, host), stateChassis, "CurrentPowerState"}
 		var value dbus.Variant
-		if value, err = p.get(ctx, conn); !errors.Is(err, ipmi.ErrAbsent) {
+		if value, err = p.get(ctx, conn); !errors.Is(err, ipmi.ErrNotPresent) {
 			state, _ = value.Value().(string)
 			break
 		}

@@ -111,7 +111,7 @@ func TestPolicyCanBeSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.changes(t)
-	if want := (ipmb.Policy{Tries: 1, Timeout: time.Second}); r.fake.Properties().Policy != want {
+	if want := (ipmb.RetryPolicy{Tries: 1, Timeout: time.Second}); r.fake.Properties().Policy != want {
 		t.Errorf("policy = %v", r.fake.Properties().Policy)
 	}
 }
@@ -147,7 +147,7 @@ func TestSetRefused(t *testing.T) {
 			t.Errorf("%s: %s: %v", tt.name, errorName(err), err)
 		}
 	}
-	if r.fake.Properties().Policy != (ipmb.Policy{}) {
+	if r.fake.Properties().Policy != (ipmb.RetryPolicy{}) {
 		t.Errorf("policy = %v", r.fake.Properties().Policy)
 	}
 }

@@ -103,7 +103,7 @@ func TestHandlerThatDiesInTheMiddle(t *testing.T) {
 	done := serve(t.Context(), r.mux, fromME())
 	<-p.began
 	r.leave(t, p.conn)
-	if got := <-done; !errors.Is(got.err, ipmi.ErrGone) {
+	if got := <-done; !errors.Is(got.err, ipmi.ErrAbandoned) {
 		t.Errorf("%+v", got)
 	}
 	if _, err := answerOf(t.Context(), r.mux, fromME()); !errors.Is(err, ipmi.ErrNoHandler) {
@@ -118,7 +118,7 @@ func TestHandlerThatIsNotThere(t *testing.T) {
 	p.mustRegister(t, "/handler", appCommand(1))
 	h := r.server.router.list()[0]
 	r.leave(t, p.conn)
-	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrAbsent) {
+	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrNotPresent) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -251,7 +251,7 @@ func TestRequestThatWaitsForABusyHandler(t *testing.T) {
 			r.clock.advance(2 * time.Minute)
 			r.begin(1)
 		}, ipmi.ErrBusy},
-		"the program leaves": {func(r *routerRig, p *fakeHost, _ func()) { r.leave(t, p.conn) }, ipmi.ErrAbsent},
+		"the program leaves": {func(r *routerRig, p *fakeHost, _ func()) { r.leave(t, p.conn) }, ipmi.ErrNotPresent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRouterRig(t)

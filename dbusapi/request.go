@@ -150,8 +150,8 @@ func (x *busCall) replyNothing(_ ipmi.Response, err error) []byte {
 // the signature's type.
 func options() map[string]option {
 	return map[string]option{
-		"timeout-ms": {"u", func(r *ipmb.Request, v any) error { return setTimeout(&r.Policy, v) }},
-		"tries":      {"u", func(r *ipmb.Request, v any) error { return setTries(&r.Policy, v) }},
+		"timeout-ms": {"u", func(r *ipmb.Request, v any) error { return setTimeout(&r.RetryPolicy, v) }},
+		"tries":      {"u", func(r *ipmb.Request, v any) error { return setTries(&r.RetryPolicy, v) }},
 		"requester-lun": {"y", func(r *ipmb.Request, v any) error {
 			r.RequesterLUN = ipmi.LUN(v.(byte))
 			return nil

@@ -45,7 +45,7 @@ func TestOptions(t *testing.T) {
 	}
 	want := ipmb.Request{
 		Responder: 0x72, NetFn: 6, Command: 1, RequesterLUN: 2, Data: []byte{},
-		Policy: ipmb.Policy{Tries: 2, Timeout: 1500 * time.Millisecond}, FailFast: true, GeneralCall: true,
+		RetryPolicy: ipmb.RetryPolicy{Tries: 2, Timeout: 1500 * time.Millisecond}, FailFast: true, GeneralCall: true,
 	}
 	if diff := cmp.Diff(want, r.fake.lastRequest()); diff != "" {
 		t.Error(diff)

@@ -22,7 +22,7 @@ func (s *Server) ServeStorage(h ipmi.Handler) {
 func sendStorageRequest(ctx context.Context, c *call) ([]any, error) {
 	storage := c.server.storage.Load()
 	if storage == nil {
-		return nil, ipmi.ErrAbsent
+		return nil, ipmi.ErrNotPresent
 	}
 	res, err := ipmi.Do(ctx, storage, &ipmi.Request{
 		Channel: ipmi.ChannelSystemInterface,

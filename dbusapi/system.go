@@ -38,7 +38,7 @@ func (p Property) method(member string) Method {
 }
 
 // Number is the value of a property that is a number, or a boolean: 0 or 1. The
-// error is ipmi.ErrAbsent where the service does not run, else its own, or that
+// error is ipmi.ErrNotPresent where the service does not run, else its own, or that
 // of ctx.
 func (s *System) Number(ctx context.Context, p Property) (float64, error) {
 	conn, err := s.connect(ctx)
@@ -130,7 +130,7 @@ var transitions = map[Transition]struct{ iface, path, property, value string }{
 }
 
 // Request asks for a transition of the host with a number, and returns when the
-// request has been taken. The error is ipmi.ErrAbsent where nobody can be asked.
+// request has been taken. The error is ipmi.ErrNotPresent where nobody can be asked.
 func (s *System) Request(ctx context.Context, host int, t Transition) error {
 	conn, err := s.connect(ctx)
 	if err != nil {
@@ -144,7 +144,7 @@ func (s *System) Request(ctx context.Context, host int, t Transition) error {
 	for _, service := range stateServices(to.iface, host) {
 		p := Property{service, fmt.Sprint(to.path, host), to.iface, to.property}
 		err = ask(ctx, conn, p.method("Set"), to.iface, to.property, dbus.MakeVariant(to.value))
-		if !errors.Is(err, ipmi.ErrAbsent) {
+		if !errors.Is(err, ipmi.ErrNotPresent) {
 			break
 		}
 	}

@@ -40,7 +40,7 @@ var logMethods = []logMethod{
 var (
 	// errLogLeft: who had the log's name has left the message bus, and was not
 	// asked to add anything.
-	errLogLeft = fmt.Errorf("%w: %s has left the message bus", ipmi.ErrAbsent, logName)
+	errLogLeft = fmt.Errorf("%w: %s has left the message bus", ipmi.ErrNotPresent, logName)
 	errLogNone = fmt.Errorf("%s has no method that takes an event: neither IpmiSelAdd nor AddExtended with the arguments they should have", logName)
 )
 
@@ -63,7 +63,7 @@ type SystemLog struct {
 func (s *Server) SystemLog() *SystemLog { return s.log }
 
 // Add adds a record of an event. The service is not started for it: one that is
-// not running is ipmi.ErrAbsent, and one that stops in the middle ipmi.ErrGone.
+// not running is ipmi.ErrNotPresent, and one that stops in the middle ipmi.ErrAbandoned.
 // Other errors are the service's own, that it has no method for events, and
 // that of ctx.
 func (l *SystemLog) Add(ctx context.Context, e ipmi.Event) error {
@@ -111,7 +111,7 @@ func (l *SystemLog) methodOf(ctx context.Context, conn *Conn, owner string) (log
 func introspectLog(ctx context.Context, conn *Conn, owner string) (logMethod, error) {
 	got, err := conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: introspectableInterface, Member: "Introspect"})
 	switch err = logError(err); {
-	case errors.Is(err, ipmi.ErrAbsent), errors.Is(err, ipmi.ErrGone):
+	case errors.Is(err, ipmi.ErrNotPresent), errors.Is(err, ipmi.ErrAbandoned):
 		return logMethod{}, errLogLeft
 	case err != nil:
 		return logMethod{}, err
@@ -149,7 +149,7 @@ func chooseLogMethod(interfaces []xml.Interface) (logMethod, error) {
 // write calls the method of an owner.
 func (m logMethod) write(ctx context.Context, conn *Conn, owner string, e ipmi.Event) error {
 	_, err := conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: logName, Member: m.member}, m.args(e)...)
-	if err = logError(err); errors.Is(err, ipmi.ErrAbsent) {
+	if err = logError(err); errors.Is(err, ipmi.ErrNotPresent) {
 		return errLogLeft
 	}
 	return err

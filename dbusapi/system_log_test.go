@@ -160,7 +160,7 @@ func TestSystemLogsOfAllKinds(t *testing.T) {
 func TestSystemLogThatIsAbsent(t *testing.T) {
 	bus := bustest.Start(t)
 	l := openServer(t, bus, Config{}).SystemLog()
-	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrAbsent) || !strings.Contains(err.Error(), logName) {
+	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrNotPresent) || !strings.Contains(err.Error(), logName) {
 		t.Errorf("error = %v", err)
 	}
 	log := startLog(t, bus, "IpmiSelAdd s s ay b q")
@@ -170,7 +170,7 @@ func TestSystemLogThatIsAbsent(t *testing.T) {
 	if _, err := log.conn.ReleaseName(logName); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrAbsent) {
+	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrNotPresent) {
 		t.Errorf("when it has gone: %v", err)
 	}
 }
@@ -232,7 +232,7 @@ func TestSystemLogsThatDoNotTakeAnEvent(t *testing.T) {
 	} {
 		log.document = func() string { return tt.document }
 		err := l.Add(t.Context(), upperCritical())
-		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), logName) || errors.Is(err, ipmi.ErrAbsent) {
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), logName) || errors.Is(err, ipmi.ErrNotPresent) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -262,7 +262,7 @@ func TestSystemLogThatDiesInTheMiddle(t *testing.T) {
 	log.reply = func() ([]any, error) { _ = log.conn.Close(); return nil, nil }
 	l := openServer(t, bus, Config{}).SystemLog()
 	// Whether it has the event is unknown: it is not added once more.
-	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrGone) || len(other.calls) != 0 {
+	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrAbandoned) || len(other.calls) != 0 {
 		t.Errorf("error = %v, and the next one has %v", err, other.calls)
 	}
 }

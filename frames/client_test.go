@@ -80,7 +80,7 @@ func TestClient(t *testing.T) {
 func TestClientTellsFailuresApart(t *testing.T) {
 	r := newRig(t, Config{})
 	bus := r.addLimitedBus(t, 0, 2)
-	bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
+	bus.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MaxTimeout})
 	c := r.dial(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -125,7 +125,7 @@ func TestClientRefusesWhatIsNoRequest(t *testing.T) {
 func TestClientIsNotHeldByItsContext(t *testing.T) {
 	r := newRig(t, Config{})
 	bus := r.addBus(t, 0)
-	bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
+	bus.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MaxTimeout})
 	c := r.dial(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -146,7 +146,7 @@ func TestClientIsNotHeldByItsContext(t *testing.T) {
 func TestClientOutlivesTheDaemon(t *testing.T) {
 	r := newRig(t, Config{})
 	bus := r.addBus(t, 0)
-	bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
+	bus.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MaxTimeout})
 	c := r.dial(t)
 	ended := make(chan error, 1)
 	go func() {

@@ -138,7 +138,7 @@ func (r *rig) addLimitedBus(t testing.TB, index uint8, limit int) *testBus {
 // newTestBus makes a bus that does not run, and is known to be down.
 func newTestBus(t testing.TB, limit int) *testBus {
 	t.Helper()
-	engine := ipmb.New(ipmb.Config{Address: own, Policy: ipmb.Policy{Tries: 1, Timeout: time.Second}})
+	engine := ipmb.New(ipmb.Config{Address: own, RetryPolicy: ipmb.RetryPolicy{Tries: 1, Timeout: time.Second}})
 	bus := &testBus{bus.New(bus.Config{MaxCalls: limit}, bus.Engine(engine)), sim.NewBus(), engine}
 	bus.Begin()
 	for address, respond := range map[ipmi.Address]func(request ipmb.Frame, reply func(ipmb.Frame)){

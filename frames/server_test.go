@@ -49,7 +49,7 @@ func TestStatuses(t *testing.T) {
 	r.addBus(t, 4)
 	r.buses.Store(uint8(8), newTestBus(t, 1)) // is down
 	full := r.addLimitedBus(t, 12, 1)
-	full.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
+	full.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MaxTimeout})
 	r.connect(t).send(t, packet(12, request(quiet, 1)))
 	eventually(t, "the only place to be taken", func() bool { return full.InProgress() == 1 })
 	good := packet(4, request(echoes, 1, 1, 2, 3))
@@ -140,7 +140,7 @@ func TestNumbersMayBeUsedTwice(t *testing.T) {
 func TestRequestsInProgressAreLimited(t *testing.T) {
 	r := newRig(t, Config{MaxCalls: 3})
 	bus := r.addBus(t, 0)
-	bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
+	bus.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MaxTimeout})
 	release := bus.hold(t)
 	c := r.connect(t)
 	send := func(n int) {
@@ -303,7 +303,7 @@ func TestClientThatReadsLateGetsAll(t *testing.T) {
 func TestRequestsEndWithTheirClient(t *testing.T) {
 	r := newRig(t, Config{})
 	bus := r.addBus(t, 0)
-	bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
+	bus.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MaxTimeout})
 	c := r.connect(t)
 	const requests = 47 // with more in doubt, calls of a kind go one at a time
 	for i := range requests {
@@ -367,7 +367,7 @@ func TestDrain(t *testing.T) {
 	r := newRig(t, Config{})
 	bus := r.addBus(t, 0)
 	release := bus.hold(t)
-	bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MaxTimeout})
+	bus.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MaxTimeout})
 	c, deaf := r.connect(t), r.connect(t)
 	f := request(held, 1, 5)
 	c.send(t, packet(0, f))

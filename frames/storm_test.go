@@ -17,7 +17,7 @@ func TestStorm(t *testing.T) {
 	r := newRig(t, Config{MaxClients: 1000, MaxPerProcess: 1000}) // Who has gone may be counted for a moment.
 	buses := []*testBus{r.addBus(t, 0), r.addBus(t, 1)}
 	for _, bus := range buses {
-		bus.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: ipmb.MinTimeout})
+		bus.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MinTimeout})
 	}
 	end := make(chan struct{})
 	var others, clients sync.WaitGroup

@@ -136,7 +136,7 @@ func (r *Response) netFnLUN() byte { return byte(r.NetFn)<<2 | byte(r.LUN) }
 // checkLength refuses an answer that the medium would cut off.
 func (r *Response) checkLength(most int) error {
 	if len(r.Data) > most {
-		return fmt.Errorf("%w: %d bytes, at most %d fit the host's interface", ipmi.ErrAnswerTooLong, len(r.Data), most)
+		return fmt.Errorf("%w: %d bytes, at most %d fit the host's interface", ipmi.ErrResponseTooLong, len(r.Data), most)
 	}
 	return nil
 }

@@ -269,7 +269,7 @@ func TestDeviceRefusesWhatItWouldCutOff(t *testing.T) {
 		}
 		f.asks(1, 0x18, 1)
 		r := reads(t, p)
-		if err := p.Write(answerTo(r, 0, make([]byte, m.maxData+1)...)); !errors.Is(err, ipmi.ErrAnswerTooLong) {
+		if err := p.Write(answerTo(r, 0, make([]byte, m.maxData+1)...)); !errors.Is(err, ipmi.ErrResponseTooLong) {
 			t.Errorf("got %v, want ErrAnswerTooLong", err)
 		}
 		writes(t, p, answerTo(r, 0, make([]byte, m.maxData)...))

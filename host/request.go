@@ -133,7 +133,7 @@ func (r *run) settle(p *pending, response ipmi.Response) bool {
 		return false
 	}
 	if len(response.Data) > r.limits.MaxData {
-		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAnswerTooLong)}
+		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrResponseTooLong)}
 	}
 	p.answered = true
 	r.room = append(r.room[:0], response.Data...)

@@ -27,7 +27,7 @@ type Call struct {
 	engine       *Engine
 	responder    *responder
 	key          commandKey
-	policy       Policy
+	policy       RetryPolicy
 	failFast     bool
 	lun          ipmi.LUN
 	requesterLUN ipmi.LUN
@@ -189,7 +189,7 @@ func (e *Engine) start(c *Call, req *Request, unwanted error) error {
 	r := e.responder(req.Responder)
 	c.prepare(e, r, req)
 	r.noteMessage(c, e.now())
-	c.policy = req.Policy.Or(e.policy)
+	c.policy = req.RetryPolicy.Or(e.policy)
 	if req.GeneralCall {
 		c.policy.Tries = 1
 	}

@@ -74,7 +74,7 @@ func TestCopies(t *testing.T) {
 	storyOnI2C(t, "the answer to a call that timed out frees its number after a rest", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, late(100*ms))
 		req := ask(me, cmdA)
-		req.Policy = ipmb.Policy{Tries: 1, Timeout: 50 * ms}
+		req.RetryPolicy = ipmb.RetryPolicy{Tries: 1, Timeout: 50 * ms}
 		w.do(req).failed(ipmb.ErrTimeout).at(50 * ms)
 		number := w.numbers(me)[0]
 		w.until(139 * ms)
@@ -324,7 +324,7 @@ func TestShortTimeouts(t *testing.T) {
 				for n := 0; ctx.Err() == nil; n++ {
 					req := ask(me, ipmi.Command(n%0x60+0x80))
 					req.NetFn = ipmi.NetFn(c*2) & 0x3E
-					req.Policy = ipmb.Policy{Tries: 1, Timeout: 10 * ms}
+					req.RetryPolicy = ipmb.RetryPolicy{Tries: 1, Timeout: 10 * ms}
 					if _, err := w.engine.Do(ctx, req); err != nil {
 						time.Sleep(ms)
 					}

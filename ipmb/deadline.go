@@ -135,13 +135,13 @@ func (e *Engine) tick(ctx context.Context) {
 
 		if stalled != toldStalled {
 			toldStalled = stalled
-			e.config.Observer.Stalled(stalled)
+			e.config.Stalled(stalled)
 		}
 		e.ticking.Unlock()
 		select {
 		case <-ctx.Done():
 			if toldStalled {
-				e.config.Observer.Stalled(false)
+				e.config.Stalled(false)
 			}
 			return
 		case <-timer.C:

@@ -289,7 +289,7 @@ func TestCallbacks(t *testing.T) {
 		}
 	})
 
-	story(t, "a callback that is told of an error uses the engine", ipmb.Config{Policy: ipmb.Policy{Tries: 1}}, func(t *testing.T, w *world) {
+	story(t, "a callback that is told of an error uses the engine", ipmb.Config{RetryPolicy: ipmb.RetryPolicy{Tries: 1}}, func(t *testing.T, w *world) {
 		w.place(me, silent)
 		told := make(chan error, 1)
 		req := numbered(0)
@@ -423,7 +423,7 @@ func TestHeldLow(t *testing.T) {
 		w.do(ask(me, cmdA)).answered()
 	})
 
-	story(t, "while it is held one call a second tries the bus", ipmb.Config{Policy: ipmb.Policy{Tries: 1, Timeout: 100 * ms}}, func(t *testing.T, w *world) {
+	story(t, "while it is held one call a second tries the bus", ipmb.Config{RetryPolicy: ipmb.RetryPolicy{Tries: 1, Timeout: 100 * ms}}, func(t *testing.T, w *world) {
 		w.place(me, blocks(time.Second, broken))
 		for w.now() < 20*time.Second {
 			w.do(ask(me, cmdA))

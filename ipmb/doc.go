@@ -66,9 +66,9 @@
 // when one goroutine has written 64 frames in a row. The frames to a kernel's device are
 // always written by the goroutine that writes.
 //
-// Pulse returns as soon as the lock can be had and the goroutines that read, write and
+// Ping returns as soon as the lock can be had and the goroutines that read, write and
 // watch the deadlines each wait for something. If one of them hangs, in a handler or in
-// a callback for example, Pulse does not return (TestPulse). It wakes none of them. A
+// a callback for example, Ping does not return (TestPing). It wakes none of them. A
 // write that takes long in the kernel does not count as a hang: the Observer hears of it.
 //
 // # A bus that is held low

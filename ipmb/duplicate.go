@@ -319,7 +319,7 @@ func (e *Engine) repeat(n *entry) {
 		n.again = true
 	case !n.answered || n.delivering:
 		e.counts.add(droppedRepeat)
-	case e.outbox.pending >= e.config.MaxAnswers:
+	case e.outbox.pending >= e.config.MaxResponses:
 		e.counts.add(droppedAnswersFull)
 	default:
 		e.replay(n)

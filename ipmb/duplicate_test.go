@@ -531,8 +531,8 @@ func TestDuplicateNotKept(t *testing.T) {
 	}{
 		{"no handler for the command", ipmi.ErrNoHandler, ipmi.CodeInvalidCommand, false},
 		{"handlers busy", ipmi.ErrBusy, ipmi.CodeNodeBusy, false},
-		{"handler absent", ipmi.ErrAbsent, ipmi.CodeNoResponse, false},
-		{"handler gone while it served", ipmi.ErrGone, ipmi.CodeNoResponse, true},
+		{"handler absent", ipmi.ErrNotPresent, ipmi.CodeNoResponse, false},
+		{"handler gone while it served", ipmi.ErrAbandoned, ipmi.CodeNoResponse, true},
 		{"no space", ipmi.ErrNoSpace, ipmi.CodeOutOfSpace, true},
 		{"an unknown failure", fmt.Errorf("it broke"), ipmi.CodeUnspecified, true},
 	} {

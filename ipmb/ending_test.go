@@ -280,11 +280,11 @@ func TestRun(t *testing.T) {
 // A write that does not return holds nobody longer than its own policy says.
 func TestStall(t *testing.T) {
 	lasting := func(req ipmb.Request) ipmb.Request {
-		req.Policy.Tries = 12 // 3 s
+		req.RetryPolicy.Tries = 12 // 3 s
 		return req
 	}
 	o := new(observer)
-	story(t, "a write that lasts longer than 2 s", ipmb.Config{Observer: o}, func(t *testing.T, w *world) {
+	story(t, "a write that lasts longer than 2 s", ipmb.Config{Stalled: o.stalled}, func(t *testing.T, w *world) {
 		o.epoch = w.epoch
 		w.place(me, inTurn(blocks(5*time.Second, nack), prompt))
 		w.place(other, prompt)
@@ -306,7 +306,7 @@ func TestStall(t *testing.T) {
 		w.until(5010 * ms)
 		w.do(ask(other, cmdA)).answered().at(5010 * ms)
 		w.do(ask(me, cmdA)).answered().at(5010 * ms)
-		if len(o.stalls) != 2 || o.stalls[0] != (stalled{2 * time.Second, true}) || o.stalls[1] != (stalled{5 * time.Second, false}) {
+		if len(o.stalls) != 2 || o.stalls[0] != (stall{2 * time.Second, true}) || o.stalls[1] != (stall{5 * time.Second, false}) {
 			t.Errorf("the observer was told %v", o.stalls)
 		}
 		if n := len(w.writes(other)); n != 1 {

@@ -19,8 +19,8 @@ type Config struct {
 	Interface string
 	Channel   ipmi.Channel
 	Host      int
-	// Policy is the policy of calls that bring none.
-	Policy Policy
+	// RetryPolicy is the policy of calls that bring none.
+	RetryPolicy RetryPolicy
 	// MaxFrame limits the frames sent, in bytes; 0 leaves it to the transport.
 	MaxFrame int
 	// MaxWaiting is how many calls may wait for a number of one responder,
@@ -32,11 +32,11 @@ type Config struct {
 	// HandlerTimeout is how long a handler has before the requester is
 	// answered C3h. 0 is 5 s.
 	HandlerTimeout time.Duration
-	// Patience returns how long the handler has for a request that may take longer than
+	// BridgeTimeout returns how long the handler has for a request that may take longer than
 	// others, because it is sent on to another bus for example; 0 is HandlerTimeout. Such
 	// requests have a MaxHandlers of their own, so that they hold up no others. It is
 	// called without a lock held; nil is 0 for all. f.Data is valid until it returns.
-	Patience func(f Frame) time.Duration
+	BridgeTimeout func(f Frame) time.Duration
 	// Served is told how each request ended that a handler had: the completion code of
 	// the answer, and the error that it stands for. It is called without a lock held
 	// and must not block; nil for nobody.
@@ -44,9 +44,9 @@ type Config struct {
 	// MaxHandlers is how many requests may be in handlers at a time; more are
 	// answered C0h. 0 is 64.
 	MaxHandlers int
-	// MaxAnswers is how many answers may wait to be written; when they do,
+	// MaxResponses is how many answers may wait to be written; when they do,
 	// requests are dropped before a handler runs. 0 is 256.
-	MaxAnswers int
+	MaxResponses int
 	// DuplicateWindow is how long an answer is kept for repeats of its request, see
 	// Repeats in the package's documentation. 0 is 5 s; negative keeps none.
 	DuplicateWindow time.Duration
@@ -55,35 +55,20 @@ type Config struct {
 	// the request. nil asks Handler, if it is an ipmi.EffectTeller, and else ipmi.EffectOf.
 	Effect func(*ipmi.Request) ipmi.Effect
 
-	// Observer is told what passes; nil for nobody.
-	Observer Observer
+	// Received is given each valid frame, before anything is done about it. The loop that
+	// reads calls it without a lock held, so it must not block. f.Data is valid until it
+	// returns. nil is a function that does nothing.
+	Received func(f Frame)
+	// Stalled is called when a write has been in the kernel for StallTime (true), and when
+	// that write has returned (false), as Received is. nil is a function that does nothing.
+	Stalled func(stalled bool)
 	// Together is given the work on the frames of a read that brought several, and calls
 	// it once: what others are sent meanwhile may leave in one write. nil calls it.
 	Together func(work func())
-	// Stray gets the responses to our LUN 2 that no call waits for; nil drops
+	// UnsolicitedResponse gets the responses to our LUN 2 that no call waits for; nil drops
 	// them like all others. It must not block. f.Data is valid until it returns.
-	Stray func(f Frame)
+	UnsolicitedResponse func(f Frame)
 }
-
-// Observer is told what passes on the bus. Its methods are called from the
-// engine's loops without a lock held; they must not block.
-type Observer interface {
-	// Received is each valid frame, before anything is done about it. f.Data
-	// is valid until the method returns.
-	Received(f Frame)
-	// Stalled says that a write has been in the kernel for StallTime (true),
-	// and that it has returned (false).
-	Stalled(stalled bool)
-}
-
-func noHandler(*ipmi.Request) (ipmi.Response, error) {
-	return ipmi.Response{}, ipmi.ErrNoHandler
-}
-
-type nobody struct{}
-
-func (nobody) Received(Frame) {}
-func (nobody) Stalled(bool)   {}
 
 // DefaultAddress is the BMC's address (IPMB v1.0, section 3.1).
 const DefaultAddress ipmi.Address = 0x20
@@ -91,14 +76,14 @@ const DefaultAddress ipmi.Address = 0x20
 // withDefaults fills in what was left open.
 func (c Config) withDefaults() Config {
 	setDefault(&c.Address, DefaultAddress)
-	c.Policy = c.Policy.Or(Policy{})
+	c.RetryPolicy = c.RetryPolicy.Or(RetryPolicy{})
 	setDefault(&c.MaxWaiting, 256)
 	setDefault(&c.HandlerTimeout, 5*time.Second)
 	setDefault(&c.MaxHandlers, 64)
-	setDefault(&c.MaxAnswers, 256)
+	setDefault(&c.MaxResponses, 256)
 	setDefault(&c.DuplicateWindow, sequenceExpiration)
 	if c.Handler == nil {
-		c.Handler = ipmi.Immediate(noHandler)
+		c.Handler = new(ipmi.Mux)
 	}
 	if c.Served == nil {
 		c.Served = func(*ipmi.Request, ipmi.CompletionCode, error) {}
@@ -109,8 +94,11 @@ func (c Config) withDefaults() Config {
 	if c.Effect == nil {
 		c.Effect = effectBy(c.Handler)
 	}
-	if c.Observer == nil {
-		c.Observer = nobody{}
+	if c.Received == nil {
+		c.Received = func(Frame) {}
+	}
+	if c.Stalled == nil {
+		c.Stalled = func(bool) {}
 	}
 	return c
 }
@@ -145,7 +133,7 @@ type Engine struct {
 	earlier chan struct{} // tells tick of a deadline before the one it sleeps for
 
 	// The loop of its name holds each of these locks, except while it waits: for the
-	// transport, for something to do, or for the next deadline. See Pulse.
+	// transport, for something to do, or for the next deadline. See Ping.
 	receiving, transmitting, ticking sync.Mutex
 	// Of receive.
 	asked      ipmi.Request // what Config.Effect is shown
@@ -154,7 +142,7 @@ type Engine struct {
 
 	mu         sync.Mutex
 	address    ipmi.Address
-	policy     Policy
+	policy     RetryPolicy
 	occupied   bool          // a Run has not returned
 	running    bool          // calls and requests are taken
 	batch      uint64        // of frames, counted as they are read
@@ -186,7 +174,7 @@ func New(config Config) *Engine {
 		epoch:   time.Now(),
 		earlier: make(chan struct{}, 1),
 		address: config.Address,
-		policy:  config.Policy,
+		policy:  config.RetryPolicy,
 	}
 	e.broadcasts = make(map[commandKey]*broadcast)
 	e.takeFrames = e.receiveFrames
@@ -379,19 +367,19 @@ func (e *Engine) SetAddress(a ipmi.Address) {
 	e.address = a
 }
 
-// Policy is the policy of calls that bring none.
-func (e *Engine) Policy() Policy {
+// RetryPolicy is the policy of calls that bring none.
+func (e *Engine) RetryPolicy() RetryPolicy {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.policy
 }
 
-// SetPolicy changes the policy of calls that bring none, from the next call
+// SetRetryPolicy changes the policy of calls that bring none, from the next call
 // on. What p leaves open gets its default.
-func (e *Engine) SetPolicy(p Policy) {
+func (e *Engine) SetRetryPolicy(p RetryPolicy) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.policy = p.Or(Policy{})
+	e.policy = p.Or(RetryPolicy{})
 }
 
 // responder is the state kept for an address, made at its first use.

@@ -79,7 +79,7 @@ func TestHold(t *testing.T) {
 		w.place(me, k.take)
 		w.until(4900 * ms)
 		req := ask(me, cmdA)
-		req.Policy.Tries = 16
+		req.RetryPolicy.Tries = 16
 		flights := w.startAll(63, req)
 		another := w.startAll(1, ask(me, cmdB))[0] // has the held number
 		w.until(5100 * ms)
@@ -187,7 +187,7 @@ func TestHoldOfDeadResponder(t *testing.T) {
 		before := len(w.writes(me))
 
 		req := ask(me, cmdA)
-		req.Policy.Tries = 18 // waits for as long as three others take
+		req.RetryPolicy.Tries = 18 // waits for as long as three others take
 		first := w.start(ask(me, cmdA))
 		second := w.start(req)
 		w.until(2*wholePolicy - ms)

@@ -319,7 +319,7 @@ type station struct {
 
 func (m *model) station(addresses ...ipmi.Address) *station {
 	s := &station{model: m, addresses: addresses, inbox: newInbox()}
-	s.engine = ipmb.New(ipmb.Config{Address: addresses[0], Handler: s, Effect: all(ipmi.HasEffect), Stray: func(ipmb.Frame) {}})
+	s.engine = ipmb.New(ipmb.Config{Address: addresses[0], Handler: s, Effect: all(ipmi.HasEffect), UnsolicitedResponse: func(ipmb.Frame) {}})
 	for _, a := range addresses {
 		m.stations[a] = s
 	}
@@ -360,7 +360,7 @@ func (s *station) disturb(t *testing.T, stop chan struct{}) {
 		case bad.reopens && n%8 == 0:
 			s.close(t)
 			if r.IntN(2) == 0 {
-				_ = s.engine.Renew(ipmb.Config{Address: s.engine.Address(), Handler: s, Effect: all(ipmi.HasEffect), Stray: func(ipmb.Frame) {}})
+				_ = s.engine.Renew(ipmb.Config{Address: s.engine.Address(), Handler: s, Effect: all(ipmi.HasEffect), UnsolicitedResponse: func(ipmb.Frame) {}})
 			}
 			time.Sleep(between(r, 0, 100*ms))
 			s.open(t)
@@ -571,7 +571,7 @@ func (m *model) request(id uint64, r *rand.Rand) ipmb.Request {
 		req.LUN, req.RequesterLUN = ipmi.LUN(r.IntN(2)), ipmi.LUN(r.IntN(3))
 	}
 	if r.IntN(8) == 0 && (!m.quick || m.bad.doubles == 0) { // A doubt needs its time.
-		req.Policy = ipmb.Policy{Tries: 1 + r.IntN(4), Timeout: between(r, 10*ms, 100*ms)}
+		req.RetryPolicy = ipmb.RetryPolicy{Tries: 1 + r.IntN(4), Timeout: between(r, 10*ms, 100*ms)}
 	}
 	return req
 }

@@ -2,9 +2,9 @@ package ipmb
 
 import "time"
 
-// Policy says how long and how often a request is sent. The zero value is
+// RetryPolicy says how long and how often a request is sent. The zero value is
 // ipmbbridge's: 6 times, 250 ms apart.
-type Policy struct {
+type RetryPolicy struct {
 	// Tries is how many slots of Timeout a call has; in each the request is
 	// written, and once more if the first write was not acknowledged or lost
 	// arbitration. 0 is 6.
@@ -23,8 +23,8 @@ const (
 )
 
 // Or is p with what it leaves open taken from d, and then from the defaults.
-func (p Policy) Or(d Policy) Policy {
-	for _, from := range []Policy{d, {DefaultTries, DefaultTimeout}} {
+func (p RetryPolicy) Or(d RetryPolicy) RetryPolicy {
+	for _, from := range []RetryPolicy{d, {DefaultTries, DefaultTimeout}} {
 		if p.Tries == 0 {
 			p.Tries = from.Tries
 		}
@@ -36,4 +36,4 @@ func (p Policy) Or(d Policy) Policy {
 }
 
 // Duration is the whole time of a policy, from the first transmission.
-func (p Policy) Duration() time.Duration { return time.Duration(p.Tries) * p.Timeout }
+func (p RetryPolicy) Duration() time.Duration { return time.Duration(p.Tries) * p.Timeout }

@@ -108,19 +108,19 @@ func TestPolicy(t *testing.T) {
 		w.do(ask(me, cmdA)).answered().at(1499 * ms)
 	})
 
-	story(t, "the engine's policy", ipmb.Config{Policy: ipmb.Policy{Tries: 3, Timeout: 60 * ms}}, func(t *testing.T, w *world) {
+	story(t, "the engine's policy", ipmb.Config{RetryPolicy: ipmb.RetryPolicy{Tries: 3, Timeout: 60 * ms}}, func(t *testing.T, w *world) {
 		w.place(me, silent)
 		w.do(ask(me, cmdA)).failed(ipmb.ErrTimeout).at(180 * ms)
 		expectSlots(t, w.times(me), 3, 60*ms, false)
 	})
 
-	story(t, "the call's policy overrides what it names", ipmb.Config{Policy: ipmb.Policy{Tries: 3, Timeout: 60 * ms}}, func(t *testing.T, w *world) {
+	story(t, "the call's policy overrides what it names", ipmb.Config{RetryPolicy: ipmb.RetryPolicy{Tries: 3, Timeout: 60 * ms}}, func(t *testing.T, w *world) {
 		w.place(me, silent)
 		req := ask(me, cmdA)
-		req.Policy.Tries = 2
+		req.RetryPolicy.Tries = 2
 		w.do(req).failed(ipmb.ErrTimeout).at(120 * ms)
 		req = ask(other, cmdA)
-		req.Policy.Timeout = time.Second
+		req.RetryPolicy.Timeout = time.Second
 		w.place(other, silent)
 		w.do(req).failed(ipmb.ErrTimeout).at(3120 * ms)
 	})
@@ -128,10 +128,10 @@ func TestPolicy(t *testing.T) {
 	story(t, "a new policy is for the calls after it", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, silent)
 		before := w.start(ask(me, cmdA))
-		w.engine.SetPolicy(ipmb.Policy{Tries: 1, Timeout: 20 * ms})
+		w.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: 20 * ms})
 		w.do(ask(me, cmdA)).failed(ipmb.ErrTimeout).at(20 * ms)
 		before.failed(ipmb.ErrTimeout).at(wholePolicy)
-		if p := w.engine.Policy(); p.Duration() != 20*ms {
+		if p := w.engine.RetryPolicy(); p.Duration() != 20*ms {
 			t.Errorf("the policy is %+v", p)
 		}
 	})
@@ -225,11 +225,11 @@ func TestArguments(t *testing.T) {
 		{"requester lun of three bits", func(r *ipmb.Request) { r.RequesterLUN = 4 }, ipmb.ErrInvalid},
 		{"odd responder", func(r *ipmb.Request) { r.Responder = 0x2D }, ipmb.ErrInvalid},
 		{"responder 00h", func(r *ipmb.Request) { r.Responder = 0 }, ipmb.ErrInvalid},
-		{"too many tries", func(r *ipmb.Request) { r.Policy.Tries = ipmb.MaxTries + 1 }, ipmb.ErrInvalid},
-		{"negative tries", func(r *ipmb.Request) { r.Policy.Tries = -1 }, ipmb.ErrInvalid},
-		{"time-out too short", func(r *ipmb.Request) { r.Policy.Timeout = ipmb.MinTimeout - 1 }, ipmb.ErrInvalid},
-		{"time-out too long", func(r *ipmb.Request) { r.Policy.Timeout = ipmb.MaxTimeout + 1 }, ipmb.ErrInvalid},
-		{"negative time-out", func(r *ipmb.Request) { r.Policy.Timeout = -time.Second }, ipmb.ErrInvalid},
+		{"too many tries", func(r *ipmb.Request) { r.RetryPolicy.Tries = ipmb.MaxTries + 1 }, ipmb.ErrInvalid},
+		{"negative tries", func(r *ipmb.Request) { r.RetryPolicy.Tries = -1 }, ipmb.ErrInvalid},
+		{"time-out too short", func(r *ipmb.Request) { r.RetryPolicy.Timeout = ipmb.MinTimeout - 1 }, ipmb.ErrInvalid},
+		{"time-out too long", func(r *ipmb.Request) { r.RetryPolicy.Timeout = ipmb.MaxTimeout + 1 }, ipmb.ErrInvalid},
+		{"negative time-out", func(r *ipmb.Request) { r.RetryPolicy.Timeout = -time.Second }, ipmb.ErrInvalid},
 		{"one byte too many", func(r *ipmb.Request) { r.Data = make([]byte, 239-ipmb.MinRequest+1) }, ipmb.ErrTooLong},
 		{"very many bytes", func(r *ipmb.Request) { r.Data = make([]byte, 70_000) }, ipmb.ErrTooLong},
 	} {

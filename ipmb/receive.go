@@ -44,7 +44,7 @@ func (e *Engine) receiveFrame(b []byte) {
 	e.counts.add(framesReceived)
 	if f, ok := generalCall(b); ok {
 		b = b[1:]
-		e.config.Observer.Received(f)
+		e.config.Received(f)
 		e.receiveRequest(f, b)
 		return
 	}
@@ -53,11 +53,11 @@ func (e *Engine) receiveFrame(b []byte) {
 		e.counts.add(dropCounter(err))
 		return
 	}
-	e.config.Observer.Received(f)
+	e.config.Received(f)
 	switch {
 	case f.NetFn.IsResponse():
 		if e.receiveResponse(f) == stray {
-			e.config.Stray(f)
+			e.config.UnsolicitedResponse(f)
 		}
 	case f.Destination == broadcastAddress:
 		e.counts.add(droppedBroadcast)
@@ -129,15 +129,11 @@ func (e *Engine) receiveResponse(f Frame) fate {
 	return dropped
 }
 
-// messageLUN is where a BMC receives what is for host software (IPMI v2.0,
-// section 6.13).
-const messageLUN ipmi.LUN = 2
-
 // isStray reports whether a response that no call waits for is to be passed on.
 // While it may be a copy of an answer to a request of ours it is not: with the
 // number that we gave the request it would be taken for another one's answer.
 func (e *Engine) isStray(r *responder, f Frame) bool {
-	return e.config.Stray != nil && f.DestinationLUN == messageLUN && f.Destination == e.address &&
+	return e.config.UnsolicitedResponse != nil && f.DestinationLUN == ipmi.SMSLUN && f.Destination == e.address &&
 		f.Source.IsSlave() && (r == nil || !r.messaged || e.now()-r.lastMessage >= holdTime)
 }
 
@@ -159,8 +155,8 @@ func (e *Engine) receiveRequest(f Frame, raw []byte) {
 	}
 	effect := e.config.Effect(&e.asked)
 	var patience time.Duration
-	if e.config.Patience != nil {
-		patience = e.config.Patience(f)
+	if e.config.BridgeTimeout != nil {
+		patience = e.config.BridgeTimeout(f)
 	}
 	e.mu.Lock()
 	var admitted *entry

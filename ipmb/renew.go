@@ -11,7 +11,7 @@ func (e *Engine) Renew(config Config) error {
 		return errRunning
 	}
 	e.config = config.withDefaults()
-	e.address, e.policy = e.config.Address, e.config.Policy
+	e.address, e.policy = e.config.Address, e.config.RetryPolicy
 	e.handlers.limit, e.patient.limit = e.config.MaxHandlers, e.config.MaxHandlers
 	e.requests.window = max(e.config.DuplicateWindow, 0)
 	e.drained = nil

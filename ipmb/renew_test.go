@@ -22,7 +22,7 @@ func TestRenew(t *testing.T) {
 		w.place(me, k.take)
 		w.start(ask(me, cmdA))
 		w.until(100 * ms)
-		renewed(w, ipmb.Config{Policy: ipmb.Policy{Tries: 2}})
+		renewed(w, ipmb.Config{RetryPolicy: ipmb.RetryPolicy{Tries: 2}})
 		w.place(me, silent)
 		flights := w.startAll(64, ask(me, cmdA))
 		k.answer(w.bus, 0)
@@ -56,9 +56,9 @@ func TestRenew(t *testing.T) {
 	story(t, "the settings are the new ones", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, prompt)
 		w.do(ask(me, cmdA)).answered()
-		w.engine.SetPolicy(ipmb.Policy{Tries: 5})
-		renewed(w, ipmb.Config{Address: 0x22, Handler: coded(0x77), Policy: ipmb.Policy{Tries: 3}})
-		if a, tries := w.engine.Address(), w.engine.Policy().Tries; a != 0x22 || tries != 3 {
+		w.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 5})
+		renewed(w, ipmb.Config{Address: 0x22, Handler: coded(0x77), RetryPolicy: ipmb.RetryPolicy{Tries: 3}})
+		if a, tries := w.engine.Address(), w.engine.RetryPolicy().Tries; a != 0x22 || tries != 3 {
 			t.Errorf("address %v, %d tries", a, tries)
 		}
 		if n := w.count("calls-answered"); n != 0 {

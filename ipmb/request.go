@@ -15,8 +15,8 @@ type Request struct {
 	Command      ipmi.Command
 	Data         []byte
 
-	// Policy overrides the engine's where it is not zero.
-	Policy Policy
+	// RetryPolicy overrides the engine's where it is not zero.
+	RetryPolicy RetryPolicy
 	// FailFast ends the call when a slot's writes were not acknowledged.
 	FailFast bool
 	// NoWait ends the call with ErrBusy rather than wait for a number, but for
@@ -29,7 +29,7 @@ type Request struct {
 
 // Check finds what is wrong with a request on its own: ErrInvalid.
 func (req *Request) Check() error {
-	policy := req.Policy.Or(Policy{})
+	policy := req.RetryPolicy.Or(RetryPolicy{})
 	switch {
 	case !req.Responder.IsSlave():
 		return invalid("responder address %02Xh", uint8(req.Responder))

@@ -70,7 +70,7 @@ func (e *Engine) undeliverable(length int) error {
 		return ErrStuck
 	case length > e.limits.MaxFrame:
 		return fmt.Errorf("%w: %d bytes, %d are possible", ErrTooLong, length, e.limits.MaxFrame)
-	case e.outbox.pending >= e.config.MaxAnswers:
+	case e.outbox.pending >= e.config.MaxResponses:
 		return ErrBusy
 	}
 	return nil
@@ -107,7 +107,7 @@ func (e *Engine) settleWith(n *entry, d *delivery) {
 // deferred leaves a request to Respond, until its deadline.
 func (e *Engine) deferred(n *entry) {
 	e.leaves(n)
-	if e.deferrals >= e.config.MaxAnswers {
+	if e.deferrals >= e.config.MaxResponses {
 		e.unset(&n.deadline)
 		e.requests.remove(n)
 		e.counts.add(handlersBusy)
@@ -137,7 +137,7 @@ func (e *Engine) giveUp(n *entry) {
 		e.forget(n)
 		return
 	}
-	e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrGone)})
+	e.settle(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAbandoned)})
 }
 
 // staleTime is how long after its deadline an answer may still be given.

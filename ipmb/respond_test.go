@@ -176,7 +176,7 @@ func TestPatience(t *testing.T) {
 		}
 		return 0
 	}}
-	config := ipmb.Config{Handler: s, MaxHandlers: 2, Patience: func(f ipmb.Frame) time.Duration {
+	config := ipmb.Config{Handler: s, MaxHandlers: 2, BridgeTimeout: func(f ipmb.Frame) time.Duration {
 		if f.Command == cmdB {
 			return 10 * time.Second
 		}
@@ -201,7 +201,7 @@ func TestPatience(t *testing.T) {
 
 func TestStray(t *testing.T) {
 	var strays []ipmb.Frame
-	config := ipmb.Config{Stray: func(f ipmb.Frame) {
+	config := ipmb.Config{UnsolicitedResponse: func(f ipmb.Frame) {
 		f.Data = slices.Clone(f.Data)
 		strays = append(strays, f)
 	}}

@@ -252,7 +252,7 @@ func (e *Engine) unwait(r *responder, c *Call) {
 
 // noteMessage remembers that a call with our LUN 2 is on its way, or was.
 func (r *responder) noteMessage(c *Call, now time.Duration) {
-	if c.requesterLUN == messageLUN {
+	if c.requesterLUN == ipmi.SMSLUN {
 		r.messaged, r.lastMessage = true, now
 	}
 }

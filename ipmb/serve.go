@@ -13,7 +13,7 @@ import (
 type slots struct{ limit, used int }
 
 // admitRequest takes a request, drops it, or answers it as an earlier one. It returns the
-// entry that a handler is to serve, or nil. patience is Config.Patience for it, and respond is
+// entry that a handler is to serve, or nil. patience is Config.BridgeTimeout for it, and respond is
 // nil for a request in a frame.
 func (e *Engine) admitRequest(f Frame, raw []byte, effect ipmi.Effect, patience time.Duration, respond func([]byte) error) *entry {
 	if !e.running {
@@ -29,7 +29,7 @@ func (e *Engine) admitRequest(f Frame, raw []byte, effect ipmi.Effect, patience 
 		e.counts.add(droppedStopping)
 		return nil
 	}
-	if e.outbox.pending >= e.config.MaxAnswers {
+	if e.outbox.pending >= e.config.MaxResponses {
 		e.counts.add(droppedAnswersFull)
 		return nil
 	}
@@ -174,7 +174,7 @@ func (e *Engine) answer(n *entry, response ipmi.Response) {
 		return
 	}
 	if e.limits.MaxFrame < MinResponse+len(response.Data) {
-		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAnswerTooLong)}
+		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrResponseTooLong)}
 	}
 	e.setAnswer(n, response)
 	if !e.running {

@@ -57,8 +57,8 @@ func TestServe(t *testing.T) {
 		{"too slow by its own word", answering(ipmi.Response{}, ipmi.ErrTooSlow), ipmi.CodeTimeout},
 		{"a deadline", answering(ipmi.Response{}, context.DeadlineExceeded), ipmi.CodeTimeout},
 		{"no space", answering(ipmi.Response{}, ipmi.ErrNoSpace), ipmi.CodeOutOfSpace},
-		{"gone", answering(ipmi.Response{}, ipmi.ErrGone), ipmi.CodeNoResponse},
-		{"absent", answering(ipmi.Response{}, ipmi.ErrAbsent), ipmi.CodeNoResponse},
+		{"gone", answering(ipmi.Response{}, ipmi.ErrAbandoned), ipmi.CodeNoResponse},
+		{"absent", answering(ipmi.Response{}, ipmi.ErrNotPresent), ipmi.CodeNoResponse},
 		{"an unknown error", answering(ipmi.Response{}, errors.New("it broke")), ipmi.CodeUnspecified},
 		{"an answer too long", answering(ipmi.Response{Data: make([]byte, 232)}, nil), ipmi.CodeNoResponse},
 		{"a panic", ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { panic("it broke") }), ipmi.CodeUnspecified},
@@ -192,7 +192,7 @@ func TestServeLimits(t *testing.T) {
 	})
 
 	quick := new(service)
-	story(t, "requests are dropped before a handler runs when answers queue up", ipmb.Config{Handler: quick, MaxAnswers: 4}, func(t *testing.T, w *world) {
+	story(t, "requests are dropped before a handler runs when answers queue up", ipmb.Config{Handler: quick, MaxResponses: 4}, func(t *testing.T, w *world) {
 		w.place(peer, inTurn(blocks(100*ms, silent), silent))
 		for i := range 20 {
 			w.hear(from(peer, uint8(i), cmdA, byte(i)))
@@ -216,7 +216,7 @@ func TestServeLimits(t *testing.T) {
 	})
 
 	together := slow(50 * ms)
-	story(t, "all requests taken are answered though all handlers end at once", ipmb.Config{Handler: together, MaxAnswers: 4}, func(t *testing.T, w *world) {
+	story(t, "all requests taken are answered though all handlers end at once", ipmb.Config{Handler: together, MaxResponses: 4}, func(t *testing.T, w *world) {
 		w.place(me, blocks(time.Second, silent))
 		w.start(ask(me, cmdA))
 		for i := range 40 {

@@ -92,7 +92,7 @@ func TestSubmittedRequestsRunOnce(t *testing.T) {
 		expect(d.asks(0x20, 6, 1), "20h 6: 00 03") // our own address is the driver's
 		expect(d.asks(0x83, 6, 1))
 		expect(d.asks(0x82, 7, 2), "82h 7: C1")
-		expect(d.asks(0x82, 8, 1, make([]byte, 12)...), fmt.Sprintf("82h 8: %02X", uint8(ipmi.CodeOf(ipmi.ErrAnswerTooLong))))
+		expect(d.asks(0x82, 8, 1, make([]byte, 12)...), fmt.Sprintf("82h 8: %02X", uint8(ipmi.CodeOf(ipmi.ErrResponseTooLong))))
 		expect(d.asks(0x82, 9, 3))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()

@@ -14,19 +14,17 @@ type slowReader struct {
 	goOn chan struct{}
 }
 
-func (r *slowReader) Received(ipmb.Frame) {
+func (r *slowReader) received(ipmb.Frame) {
 	if r.n--; r.n == 0 {
 		<-r.goOn
 	}
 }
 
-func (*slowReader) Stalled(bool) {}
-
 // Two answers that were read together are no answers to a request that was
 // sent after they were read.
 func TestAnswersReadTogether(t *testing.T) {
 	reader := &slowReader{n: 2}
-	story(t, "the second of two answers reaches nobody, though its number is in use again", ipmb.Config{Observer: reader}, func(t *testing.T, w *world) {
+	story(t, "the second of two answers reaches nobody, though its number is in use again", ipmb.Config{Received: reader.received}, func(t *testing.T, w *world) {
 		reader.goOn = make(chan struct{})
 		k := new(keeper)
 		flights := w.occupy(k)

@@ -143,30 +143,30 @@ type observer struct {
 	mu     sync.Mutex
 	epoch  time.Time
 	frames []ipmb.Frame
-	stalls []stalled
+	stalls []stall
 }
 
-type stalled struct {
+type stall struct {
 	at time.Duration
 	is bool
 }
 
-func (o *observer) Received(f ipmb.Frame) {
+func (o *observer) received(f ipmb.Frame) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	f.Data = bytes.Clone(f.Data)
 	o.frames = append(o.frames, f)
 }
 
-func (o *observer) Stalled(is bool) {
+func (o *observer) stalled(is bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.stalls = append(o.stalls, stalled{time.Since(o.epoch), is})
+	o.stalls = append(o.stalls, stall{time.Since(o.epoch), is})
 }
 
-func TestObserverSeesEachValidFrame(t *testing.T) {
+func TestReceivedSeesEachValidFrame(t *testing.T) {
 	o := new(observer)
-	story(t, "requests, answers and what nobody waits for", ipmb.Config{Observer: o}, func(t *testing.T, w *world) {
+	story(t, "requests, answers and what nobody waits for", ipmb.Config{Received: o.received}, func(t *testing.T, w *world) {
 		request := from(peer, 9, cmdB, 1, 2, 3)
 		lost := ipmb.Frame{Destination: me, Source: own, NetFn: ipmi.NetFnApp, Command: cmdA}.Response(ipmi.CodeNodeBusy, []byte{7})
 		w.hear(request)

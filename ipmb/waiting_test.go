@@ -18,7 +18,7 @@ const rested = i2c.DefaultCopyTime
 func (w *world) occupy(k *keeper) []*flight {
 	w.place(me, k.take)
 	req := ask(me, cmdA)
-	req.Policy.Tries = 64
+	req.RetryPolicy.Tries = 64
 	before := len(w.writes(me))
 	flights := w.startAll(64, req)
 	if n := len(w.writes(me)) - before; n != 64 {
@@ -61,7 +61,7 @@ func TestWaiting(t *testing.T) {
 	story(t, "waiting ends as busy after one policy's time", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.occupy(new(keeper))
 		short := ask(me, cmdA)
-		short.Policy = ipmb.Policy{Tries: 2, Timeout: 100 * ms}
+		short.RetryPolicy = ipmb.RetryPolicy{Tries: 2, Timeout: 100 * ms}
 		standard, brief := w.start(ask(me, cmdA)), w.start(short)
 		brief.failed(ipmb.ErrBusy).at(200 * ms)
 		standard.failed(ipmb.ErrBusy).at(wholePolicy)
@@ -150,7 +150,7 @@ func TestWaiting(t *testing.T) {
 		k := new(keeper)
 		w.place(me, k.take)
 		req := ask(me, cmdA)
-		req.Policy.Tries = 64
+		req.RetryPolicy.Tries = 64
 		w.startAll(63, req)
 		waiter := w.start(req)
 		w.until(6240 * ms)

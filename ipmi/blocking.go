@@ -60,7 +60,7 @@ func NewBlocking(serve BlockingFunc) *Blocking {
 func (b *Blocking) ServeIPMI(req *Request, reply Reply) { b.Queue(b.serve, req, reply) }
 
 // Queue has a request served by a function of its own, behind those of its interface
-// that wait. After Close the request is answered ErrAbsent.
+// that wait. After Close the request is answered ErrNotPresent.
 func (b *Blocking) Queue(serve BlockingFunc, req *Request, reply Reply) {
 	if err := b.add(&blocked{serve: serve, req: req, reply: reply}); err != nil {
 		reply.Answer(Response{}, err)
@@ -75,7 +75,7 @@ func (b *Blocking) add(request *blocked) error {
 	queue := b.queues[iface]
 	switch {
 	case b.closed:
-		return ErrAbsent
+		return ErrNotPresent
 	case len(queue) > maxBlocked:
 		return ErrBusy
 	case len(queue) == 0:
@@ -95,7 +95,7 @@ func (b *Blocking) Idle(iface string) bool {
 
 // Close ends the contexts of the calls, and waits until all requests that have come are
 // served, for each call at most until its deadline. Requests that come later are
-// ErrAbsent.
+// ErrNotPresent.
 func (b *Blocking) Close() {
 	b.mu.Lock()
 	b.closed = true

@@ -56,7 +56,7 @@ func (m *Mux) Effect(req *Request) Effect {
 // EffectOf is the effect of a standard command, EffectUnknown for all others.
 func EffectOf(req *Request) Effect {
 	switch {
-	case req.LUN == messageLUN:
+	case req.LUN == SMSLUN:
 		return EffectUnknown // Host software takes the request out of a queue.
 	case req.NetFn == NetFnGroup && req.Group() == groupDCMI && int(req.Command) < len(dcmiEffects):
 		return dcmiEffects[req.Command]
@@ -69,9 +69,6 @@ func EffectOf(req *Request) Effect {
 	}
 	return e
 }
-
-// messageLUN is that of messages for host software (IPMI v2.0, section 7.2).
-const messageLUN LUN = 2
 
 // Values of commandEffects besides the Effects.
 const (

@@ -119,18 +119,18 @@ var (
 	ErrBusy = errors.New("too many requests in progress")
 	// ErrDenied: the configuration denies the command. No handler ran.
 	ErrDenied = errors.New("command is denied")
-	// ErrAbsent: the one who serves the command is not there. No handler ran.
-	ErrAbsent = errors.New("handler is not present")
-	// ErrGone: the handler left while it served the request.
-	ErrGone = errors.New("handler has gone")
+	// ErrNotPresent: the one who serves the command is not there. No handler ran.
+	ErrNotPresent = errors.New("handler is not present")
+	// ErrAbandoned: the handler left while it served the request.
+	ErrAbandoned = errors.New("handler has gone")
 	// ErrTooSlow: the handler had no answer at the deadline.
 	ErrTooSlow = errors.New("handler missed its deadline")
 	// ErrNoSpace: memory or a store is full.
 	ErrNoSpace = errors.New("out of space")
-	// ErrAnswerTooLong: the answer does not fit the medium.
-	ErrAnswerTooLong = errors.New("answer too long")
-	// ErrCannot: there is no way to do what is asked, here or now.
-	ErrCannot = errors.New("no way to do that")
+	// ErrResponseTooLong: the answer does not fit the medium.
+	ErrResponseTooLong = errors.New("answer too long")
+	// ErrUnsupported: there is no way to do what is asked, here or now.
+	ErrUnsupported = errors.New("no way to do that")
 	// ErrPanic: the handler panicked.
 	ErrPanic = errors.New("handler panicked")
 
@@ -148,11 +148,11 @@ var codes = []struct {
 	{ErrNoHandler, CodeInvalidCommand},
 	{ErrBusy, CodeNodeBusy},
 	{ErrDenied, CodeInsufficientPrivilege},
-	{ErrAbsent, CodeNoResponse},
-	{ErrGone, CodeNoResponse},
-	{ErrAnswerTooLong, CodeNoResponse},
+	{ErrNotPresent, CodeNoResponse},
+	{ErrAbandoned, CodeNoResponse},
+	{ErrResponseTooLong, CodeNoResponse},
 	{ErrNoSpace, CodeOutOfSpace},
-	{ErrCannot, CodeNotInState},
+	{ErrUnsupported, CodeNotInState},
 	{ErrTooSlow, CodeTimeout},
 	{context.DeadlineExceeded, CodeTimeout},
 }
@@ -174,7 +174,7 @@ func CodeOf(err error) CompletionCode {
 // NotServed reports whether err says that no handler ran, so that the same
 // request may be served when it comes again.
 func NotServed(err error) bool {
-	for _, early := range [...]error{ErrNoHandler, ErrBusy, ErrDenied, ErrAbsent} {
+	for _, early := range [...]error{ErrNoHandler, ErrBusy, ErrDenied, ErrNotPresent} {
 		if errors.Is(err, early) {
 			return true
 		}

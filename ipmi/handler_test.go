@@ -21,12 +21,12 @@ var sentinels = []struct {
 	{"ErrNoHandler", ErrNoHandler, CodeInvalidCommand, true},
 	{"ErrBusy", ErrBusy, CodeNodeBusy, true},
 	{"ErrDenied", ErrDenied, CodeInsufficientPrivilege, true},
-	{"ErrAbsent", ErrAbsent, CodeNoResponse, true},
-	{"ErrGone", ErrGone, CodeNoResponse, false},
+	{"ErrNotPresent", ErrNotPresent, CodeNoResponse, true},
+	{"ErrAbandoned", ErrAbandoned, CodeNoResponse, false},
 	{"ErrTooSlow", ErrTooSlow, CodeTimeout, false},
 	{"ErrNoSpace", ErrNoSpace, CodeOutOfSpace, false},
-	{"ErrAnswerTooLong", ErrAnswerTooLong, CodeNoResponse, false},
-	{"ErrCannot", ErrCannot, CodeNotInState, false},
+	{"ErrResponseTooLong", ErrResponseTooLong, CodeNoResponse, false},
+	{"ErrUnsupported", ErrUnsupported, CodeNotInState, false},
 	{"ErrPanic", ErrPanic, CodeUnspecified, false},
 	{"ErrDeferred", ErrDeferred, CodeUnspecified, false}, // nobody asks
 }

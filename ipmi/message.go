@@ -40,8 +40,13 @@ type Command uint8
 // LUN is a logical unit number, 0 to 3.
 type LUN uint8
 
-// MaxLUN is the largest two-bit LUN.
-const MaxLUN LUN = 3
+const (
+	// MaxLUN is the largest two-bit LUN.
+	MaxLUN LUN = 3
+	// SMSLUN is the BMC's LUN for messages to system management software (IPMI v2.0,
+	// section 7.2).
+	SMSLUN LUN = 2
+)
 
 // Address is a slave address in its 8-bit form: bit 0 is zero.
 type Address uint8

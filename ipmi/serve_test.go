@@ -65,7 +65,7 @@ func TestDoWaitsUntilTheDeadline(t *testing.T) {
 		want  error
 	}{
 		{"answer in time", 4 * time.Second, nil, nil},
-		{"error in time", 4 * time.Second, ErrGone, ErrGone},
+		{"error in time", 4 * time.Second, ErrAbandoned, ErrAbandoned},
 		{"late answer", 6 * time.Second, nil, ErrTooSlow},
 		{"late error", 6 * time.Second, ErrBusy, ErrTooSlow},
 	} {
@@ -110,7 +110,7 @@ func TestDoKeepsTheFirstAnswer(t *testing.T) {
 		data := []byte{1}
 		taken = append(taken, reply.Answer(Response{Data: data}, nil))
 		data[0] = 2
-		taken = append(taken, reply.Answer(Response{}, ErrGone))
+		taken = append(taken, reply.Answer(Response{}, ErrAbandoned))
 	})
 	resp, err := Do(t.Context(), h, new(Request))
 	if err != nil || !slices.Equal(resp.Data, []byte{1}) || !slices.Equal(taken, []bool{true, false}) {

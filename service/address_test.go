@@ -62,7 +62,7 @@ func TestOwnAddressOfAKernelDeviceMovesIt(t *testing.T) {
 				for _, own := range []uint8{0x22, 0x22, 0x10, 0xEE, 0x20} {
 					call := make(chan error, 1)
 					go func() {
-						_, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, Policy: ipmb.Policy{Tries: 1}})
+						_, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, RetryPolicy: ipmb.RetryPolicy{Tries: 1}})
 						call <- err
 					}()
 					synctest.Wait()

@@ -106,18 +106,19 @@ func newEngineBus(ch config.Channel, d *device, handler ipmi.Handler, iface *bri
 		Interface:       ch.Name,
 		Channel:         *ch.IPMIChannel,
 		Host:            ch.DevIndex,
-		Policy:          ipmb.Policy{Tries: ch.Tries, Timeout: ch.Timeout},
+		RetryPolicy:     ipmb.RetryPolicy{Tries: ch.Tries, Timeout: ch.Timeout},
 		MaxFrame:        ch.MaxFrame,
 		Handler:         handler,
 		HandlerTimeout:  ch.HandlerTimeout,
 		MaxHandlers:     ch.MaxHandlers,
 		DuplicateWindow: ch.DuplicateWindow,
-		Observer:        engineObserver{observer.Received, b.setStalled},
+		Received:        observer.Received,
+		Stalled:         tellStalls(b.setStalled),
 		Together:        observer.Together,
 		Served:          requestLog{b.log}.served,
 	}
 	if ch.Bridged() {
-		b.settings.Patience, b.settings.Stray = iface.Patience, iface.Stray
+		b.settings.BridgeTimeout, b.settings.UnsolicitedResponse = iface.Patience, iface.Stray
 	}
 	b.engine = ipmb.New(b.settings)
 	b.Bus = newClients(ch, bus.Engine(b.engine), b.log)
@@ -142,20 +143,15 @@ func (b *engineBus) use(engine *ipmb.Engine) {
 // Clients implements Bus.
 func (b *engineBus) Clients() *bus.Bus { return b.Bus }
 
-// engineObserver hears the engine for its bus.
-type engineObserver struct {
-	received   func(ipmb.Frame)
-	setStalled func(reason string)
-}
-
-func (o engineObserver) Received(f ipmb.Frame) { o.received(f) }
-
-func (o engineObserver) Stalled(stalled bool) {
-	reason := ""
-	if stalled {
-		reason = "a write has been in the kernel for " + ipmb.StallTime.String()
+// tellStalls is what an engine tells of stalls, for a function that takes the reason.
+func tellStalls(setStalled func(reason string)) func(stalled bool) {
+	return func(stalled bool) {
+		reason := ""
+		if stalled {
+			reason = "a write has been in the kernel for " + ipmb.StallTime.String()
+		}
+		setStalled(reason)
 	}
-	o.setStalled(reason)
 }
 
 // Open implements Bus.
@@ -274,7 +270,7 @@ func addCounters(sum map[string]uint64, t i2c.Transport) {
 }
 
 // Pulse implements Bus.
-func (b *engineBus) Pulse(context.Context) { b.engine.Pulse() }
+func (b *engineBus) Pulse(context.Context) { b.engine.Ping() }
 
 // Drain implements Bus.
 func (b *engineBus) Drain(ctx context.Context) {
@@ -303,7 +299,7 @@ func (b *engineBus) Properties() dbusapi.Properties {
 		RemoteAddress:  b.config.RemoteAddress,
 		State:          health.state,
 		Reason:         health.reason,
-		Policy:         b.engine.Policy(),
+		Policy:         b.engine.RetryPolicy(),
 		Handler:        b.config.Handler.String(),
 		IgnoreNACK:     switches.IgnoreNACK,
 		VerifyChecksum: switches.VerifyChecksum,
@@ -311,8 +307,8 @@ func (b *engineBus) Properties() dbusapi.Properties {
 }
 
 // SetPolicy implements dbusapi.Bus.
-func (b *engineBus) SetPolicy(p ipmb.Policy) error {
-	b.engine.SetPolicy(p)
+func (b *engineBus) SetPolicy(p ipmb.RetryPolicy) error {
+	b.engine.SetRetryPolicy(p)
 	return nil
 }
 

@@ -235,13 +235,13 @@ func TestPropertiesAreTheConfigurations(t *testing.T) {
 	want := dbusapi.Properties{
 		Name: "bus5", Device: "/dev/ipmb-5", Transport: "auto", Channel: 1, Index: 1,
 		OwnAddress: 0x20, RemoteAddress: 0x2C, State: dbusapi.Down, Reason: "not opened yet", Handler: "host",
-		Policy: ipmb.Policy{Tries: 6, Timeout: 250 * time.Millisecond},
+		Policy: ipmb.RetryPolicy{Tries: 6, Timeout: 250 * time.Millisecond},
 	}
 	if diff := cmp.Diff(want, b.Properties()); diff != "" {
 		t.Error(diff)
 	}
 	b.Open(t.Context())
-	if err := b.SetPolicy(ipmb.Policy{Tries: 2}); err != nil {
+	if err := b.SetPolicy(ipmb.RetryPolicy{Tries: 2}); err != nil {
 		t.Fatal(err)
 	}
 	want.Transport, want.State, want.Reason, want.Policy.Tries = "seqpacket", dbusapi.Up, "", 2
@@ -258,7 +258,7 @@ func TestBusTakesCallsWhenItHasBegun(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { b.Run(ctx); close(ended) }()
 		<-b.Begun()
-		if _, err := b.Do(ctx, ipmb.Request{NetFn: ipmi.NetFnApp, Policy: ipmb.Policy{Tries: 1}}); !errors.Is(err, ipmb.ErrTimeout) {
+		if _, err := b.Do(ctx, ipmb.Request{NetFn: ipmi.NetFnApp, RetryPolicy: ipmb.RetryPolicy{Tries: 1}}); !errors.Is(err, ipmb.ErrTimeout) {
 			t.Error(err)
 		}
 		stop()
@@ -273,7 +273,7 @@ func TestCallWaitsUntilTheBusHasBegun(t *testing.T) {
 		b.Open(t.Context())
 		ends := make(chan error, 2)
 		go func() {
-			_, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, Policy: ipmb.Policy{Tries: 1}})
+			_, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, RetryPolicy: ipmb.RetryPolicy{Tries: 1}})
 			ends <- err
 		}()
 		impatient, stop := context.WithCancel(t.Context())
@@ -304,7 +304,7 @@ func TestCallToABusThatIsAboutToBegin(t *testing.T) {
 		b.Open(t.Context())
 		call := make(chan error, 1)
 		go func() {
-			_, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, Policy: ipmb.Policy{Tries: 1}})
+			_, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, RetryPolicy: ipmb.RetryPolicy{Tries: 1}})
 			call <- err
 		}()
 		synctest.Wait()

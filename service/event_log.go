@@ -41,7 +41,7 @@ func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 	if ctx.Err() != nil {
 		return ipmi.ErrTooSlow
 	}
-	if !errors.Is(err, ipmi.ErrAbsent) {
+	if !errors.Is(err, ipmi.ErrNotPresent) {
 		l.log.Warn("event not taken by the system's log; it is in the built-in one", zap.String("bus", e.Interface), zap.Error(err))
 	}
 	err = l.own.Add(ctx, e)

@@ -41,7 +41,7 @@ func (full) Add(context.Context, ipmi.Event) error { return ipmi.ErrNoSpace }
 // absent is a log that is not there.
 type absent struct{}
 
-func (absent) Add(context.Context, ipmi.Event) error { return ipmi.ErrAbsent }
+func (absent) Add(context.Context, ipmi.Event) error { return ipmi.ErrNotPresent }
 
 func TestThatTheBuiltInLogIsFullIsSaidOnce(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)

@@ -301,7 +301,7 @@ func (h hostSMS) ForceAbort(ctx context.Context) error {
 
 func (h hostSMS) do(ctx context.Context, do func(host.Port) error) error {
 	if !h.isUp() {
-		return ipmi.ErrAbsent
+		return ipmi.ErrNotPresent
 	}
 	ctx, cancel := context.WithTimeout(ctx, turnTime)
 	defer cancel()

@@ -41,7 +41,7 @@ func TestAttentionThatFailsIsNotRaisedLater(t *testing.T) {
 	h.iface = bridge.New(bridge.Config{}).NewInterface(bridge.InterfaceConfig{})
 	h.loop = host.NewLoop(host.Config{Attention: h.attention})
 	sms := hostSMS{h}
-	if err := sms.SetAttention(t.Context(), true); !errors.Is(err, ipmi.ErrAbsent) || h.attention().Raised {
+	if err := sms.SetAttention(t.Context(), true); !errors.Is(err, ipmi.ErrNotPresent) || h.attention().Raised {
 		t.Errorf("of a device that is Down: %v; raised: %v", err, h.attention().Raised)
 	}
 	h.state = health{state: dbusapi.Up}

@@ -101,7 +101,7 @@ func TestWarningOfATransportIsItsState(t *testing.T) {
 		send := func(n int, err error) {
 			l.write = func([]byte) error { return err }
 			for range n {
-				_, _ = b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, FailFast: true, Policy: ipmb.Policy{Tries: 1, Timeout: ipmb.MinTimeout}})
+				_, _ = b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, FailFast: true, RetryPolicy: ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MinTimeout}})
 			}
 		}
 		send(stuckWrites, i2c.ErrStuck)

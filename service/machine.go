@@ -58,14 +58,14 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 	m.service.log.Info("machine is told to", zap.Stringer("action", a), zap.String("interface", iface), zap.Int("host", number))
 	if h == nil || h.vm == nil {
 		err := m.service.server.System().Request(ctx, number, transitions[a])
-		if errors.Is(err, ipmi.ErrAbsent) {
-			return fmt.Errorf("%w: %v", ipmi.ErrCannot, err)
+		if errors.Is(err, ipmi.ErrNotPresent) {
+			return fmt.Errorf("%w: %v", ipmi.ErrUnsupported, err)
 		}
 		return err
 	}
 	switch {
 	case !h.isUp():
-		return fmt.Errorf("%w: no machine is there that could", ipmi.ErrCannot)
+		return fmt.Errorf("%w: no machine is there that could", ipmi.ErrUnsupported)
 	case a == bmc.PowerUp:
 		return nil // It is on.
 	case a == bmc.PowerCycle:
@@ -73,7 +73,7 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 	}
 	err := h.vm.Act(ctx, vmActions[a])
 	if errors.Is(err, host.ErrUnsupported) {
-		return fmt.Errorf("%w: %w", ipmi.ErrCannot, err)
+		return fmt.Errorf("%w: %w", ipmi.ErrUnsupported, err)
 	}
 	return err
 }

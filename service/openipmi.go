@@ -26,7 +26,7 @@ const openIPMIName = "openipmi"
 // openIPMIPolicy is that of a bus on an OpenIPMI device: more than the 5 s after
 // which the driver gives its own controller up, and no less than its clock, which
 // ticks once a second, can tell.
-var openIPMIPolicy = ipmb.Policy{Tries: 3, Timeout: 2 * time.Second}
+var openIPMIPolicy = ipmb.RetryPolicy{Tries: 3, Timeout: 2 * time.Second}
 
 // noNode is the address that requests from an OpenIPMI device come to in the
 // engine: no requester's, since the driver does not say which is ours.
@@ -98,14 +98,15 @@ func newOpenIPMIBus(ch config.Channel, commands *openIPMICommands, on system, op
 	b.Bus = newClients(ch, openIPMILink{b.workers, b}, b.log)
 	b.events = newOpenIPMIEvents(ch, iface.Take, b.log)
 	b.engine = ipmb.New(ipmb.Config{
-		Address:   noNode,
-		Interface: ch.Name,
-		Channel:   *ch.IPMIChannel,
-		Host:      ch.DevIndex,
-		Policy:    openIPMIPolicy,
-		Handler:   handler,
-		Observer:  engineObserver{observer.Received, b.setStalled},
-		Served:    requestLog{b.log}.served,
+		Address:     noNode,
+		Interface:   ch.Name,
+		Channel:     *ch.IPMIChannel,
+		Host:        ch.DevIndex,
+		RetryPolicy: openIPMIPolicy,
+		Handler:     handler,
+		Received:    observer.Received,
+		Stalled:     tellStalls(b.setStalled),
+		Served:      requestLog{b.log}.served,
 	})
 	return b
 }
@@ -244,7 +245,7 @@ func addAll(sum, counters map[string]uint64) {
 }
 
 // Pulse implements Bus.
-func (b *openIPMIBus) Pulse(context.Context) { b.engine.Pulse() }
+func (b *openIPMIBus) Pulse(context.Context) { b.engine.Ping() }
 
 // Drain implements Bus, also for events on their way to the log.
 func (b *openIPMIBus) Drain(ctx context.Context) {
@@ -273,14 +274,14 @@ func (b *openIPMIBus) Properties() dbusapi.Properties {
 		RemoteAddress: b.own,
 		State:         health.state,
 		Reason:        health.reason,
-		Policy:        b.engine.Policy(),
+		Policy:        b.engine.RetryPolicy(),
 		Handler:       b.config.Handler.String(),
 	}
 }
 
 // SetPolicy implements dbusapi.Bus.
-func (b *openIPMIBus) SetPolicy(p ipmb.Policy) error {
-	b.engine.SetPolicy(p.Or(openIPMIPolicy))
+func (b *openIPMIBus) SetPolicy(p ipmb.RetryPolicy) error {
+	b.engine.SetRetryPolicy(p.Or(openIPMIPolicy))
 	return nil
 }
 

@@ -32,8 +32,8 @@ func (openIPMILink) StartRespond([]byte, func(error)) error { return ipmb.ErrUns
 // Address implements bus.Link.
 func (l openIPMILink) Address() ipmi.Address { return l.bus.Properties().OwnAddress }
 
-// Policy implements bus.Link.
-func (l openIPMILink) Policy() ipmb.Policy { return l.bus.engine.Policy() }
+// RetryPolicy implements bus.Link.
+func (l openIPMILink) RetryPolicy() ipmb.RetryPolicy { return l.bus.engine.RetryPolicy() }
 
 // MaxFrame implements bus.Link: each responder has its own.
 func (openIPMILink) MaxFrame() int { return 0 }
@@ -47,7 +47,7 @@ func (b *openIPMIBus) exchange(ctx context.Context, req ipmb.Request, sent func(
 	if d == nil {
 		return ipmi.Response{}, ipmb.ErrClosed
 	}
-	policy := req.Policy.Or(b.engine.Policy())
+	policy := req.RetryPolicy.Or(b.engine.RetryPolicy())
 	r := host.OpenIPMIRequest{
 		Responder: req.Responder, NetFn: req.NetFn, LUN: req.LUN, RequesterLUN: req.RequesterLUN, Command: req.Command, Data: req.Data,
 		Broadcast: req.GeneralCall, Tries: policy.Tries, Timeout: policy.Timeout, NoWait: req.NoWait,

@@ -323,7 +323,7 @@ func TestOpenIPMIRequestsGoWhereTheyShould(t *testing.T) {
 			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x82}, node},
 			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x82, FailFast: true}, once},
 			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x82, GeneralCall: true, NoWait: true}, all},
-			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x82, Policy: ipmb.Policy{Tries: 5, Timeout: 100 * time.Millisecond}}, quick},
+			{ipmb.Request{NetFn: 6, Command: 1, Responder: 0x82, RetryPolicy: ipmb.RetryPolicy{Tries: 5, Timeout: 100 * time.Millisecond}}, quick},
 		} {
 			if _, err := l.bus.Do(t.Context(), c.request); err != nil {
 				t.Error(err)
@@ -346,10 +346,10 @@ func TestOpenIPMIRequestsGoWhereTheyShould(t *testing.T) {
 				t.Errorf("%+v: %v", c.request, err)
 			}
 		}
-		if err := l.bus.SetPolicy(ipmb.Policy{Tries: 1}); err != nil {
+		if err := l.bus.SetPolicy(ipmb.RetryPolicy{Tries: 1}); err != nil {
 			t.Error(err)
 		}
-		if p := l.bus.Properties().Policy; p != (ipmb.Policy{Tries: 1, Timeout: 2 * time.Second}) {
+		if p := l.bus.Properties().Policy; p != (ipmb.RetryPolicy{Tries: 1, Timeout: 2 * time.Second}) {
 			t.Errorf("policy %+v", p)
 		}
 	})
@@ -675,7 +675,7 @@ func TestOpenIPMIProperties(t *testing.T) {
 		want := dbusapi.Properties{
 			Name: "ipmi0", Device: "/dev/ipmi0", Transport: "openipmi", Channel: 0, Index: 3<<2 | 2,
 			OwnAddress: 0x20, RemoteAddress: 0x20, State: dbusapi.Up, Handler: "none",
-			Policy: ipmb.Policy{Tries: 3, Timeout: 2 * time.Second},
+			Policy: ipmb.RetryPolicy{Tries: 3, Timeout: 2 * time.Second},
 		}
 		if diff := cmp.Diff(want, l.bus.Properties()); diff != "" {
 			t.Error(diff)

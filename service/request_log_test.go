@@ -20,7 +20,7 @@ func TestFailuresOfHandlersAreLogged(t *testing.T) {
 	}{
 		{"nobody serves it", ipmi.ErrNoHandler, zap.DebugLevel, "C1h invalid command"},
 		{"it is denied", ipmi.ErrDenied, zap.DebugLevel, "D4h insufficient privilege level"},
-		{"the host daemon is absent", ipmi.ErrAbsent, zap.DebugLevel, "CEh response could not be provided"},
+		{"the host daemon is absent", ipmi.ErrNotPresent, zap.DebugLevel, "CEh response could not be provided"},
 		{"too much", ipmi.ErrBusy, zap.DebugLevel, "C0h node busy"},
 		{"too slow", ipmi.ErrTooSlow, zap.WarnLevel, "C3h timeout while processing the command"},
 		{"something else", errors.New("out of order"), zap.WarnLevel, "FFh unspecified error"},

@@ -78,7 +78,7 @@ func TestSensorProperties(t *testing.T) {
 		n.set(func() { n.hangs["psu"], n.values["psu"] = false, 11 })
 		time.Sleep(2 * pollTime)
 		is("one that answers again", psu, 11, false)
-		n.set(func() { n.errs["psu"] = ipmi.ErrAbsent })
+		n.set(func() { n.errs["psu"] = ipmi.ErrNotPresent })
 		time.Sleep(pollTime)
 		is("one that has gone is gone at once", psu, 0, true)
 	})

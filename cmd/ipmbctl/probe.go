@@ -70,11 +70,11 @@ func (t *tally) summary() string {
 }
 
 // probe asks all addresses, a few at a time, and shows how far it is.
-func (a *app) probe(ctx context.Context, client *dbusapi.Client, bus dbusapi.BusInfo, addresses []ipmi.Address, policy ipmb.Policy) (tally, error) {
+func (a *app) probe(ctx context.Context, client *dbusapi.Client, bus dbusapi.BusInfo, addresses []ipmi.Address, policy ipmb.RetryPolicy) (tally, error) {
 	ask := func(ctx context.Context, address ipmi.Address) outcome {
 		response, err := client.Send(ctx, bus.Name, ipmb.Request{
 			Responder: address, NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID,
-			Policy: policy, FailFast: true,
+			RetryPolicy: policy, FailFast: true,
 		})
 		return outcome{address, response, err}
 	}

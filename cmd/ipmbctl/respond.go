@@ -136,7 +136,7 @@ func (r *responder) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 
 // show shows an answer, and the error that has become one, unless it is that of the end.
 func (r *responder) show(req *ipmi.Request, response ipmi.Response, err error) {
-	if err != nil && !errors.Is(err, ipmi.ErrGone) {
+	if err != nil && !errors.Is(err, ipmi.ErrAbandoned) {
 		r.lines.add(func() error {
 			r.app.note("%v", err)
 			return nil

@@ -94,7 +94,7 @@ func (p *program) answer(ctx context.Context, j job) (ipmi.Response, error) {
 	case context.DeadlineExceeded:
 		return ipmi.Response{}, fmt.Errorf("%s: %w", p.line, ipmi.ErrTooSlow)
 	}
-	return ipmi.Response{}, ipmi.ErrGone
+	return ipmi.Response{}, ipmi.ErrAbandoned
 }
 
 // run runs the program and returns what it has printed.

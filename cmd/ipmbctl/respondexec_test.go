@@ -34,7 +34,7 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 		cancel()
 	}()
 	p := newProgram("echo > "+started+"; sleep 1000", time.Hour, io.Discard)
-	if _, err := p.answer(ctx, p.job()); !errors.Is(err, ipmi.ErrGone) {
+	if _, err := p.answer(ctx, p.job()); !errors.Is(err, ipmi.ErrAbandoned) {
 		t.Errorf("error = %v", err)
 	}
 }

@@ -119,7 +119,7 @@ func (b *fakeBus) Properties() dbusapi.Properties {
 	return b.properties
 }
 
-func (b *fakeBus) SetPolicy(ipmb.Policy) error                       { return nil }
+func (b *fakeBus) SetPolicy(ipmb.RetryPolicy) error                  { return nil }
 func (b *fakeBus) SetOwnAddress(context.Context, ipmi.Address) error { return nil }
 func (b *fakeBus) SetIgnoreNACK(bool) error                          { return nil }
 func (b *fakeBus) SetVerifyChecksum(bool) error                      { return nil }
@@ -176,7 +176,7 @@ func (r *rig) start(t *testing.T) {
 	r.bus0 = newFakeBus(dbusapi.Properties{
 		Name: "bus0", Device: "/dev/ipmb-0", Transport: "ipmb-dev", Channel: 0, Index: 0,
 		OwnAddress: 0x20, RemoteAddress: managementEngine, State: dbusapi.Up, Handler: "host",
-		Policy: ipmb.Policy{Tries: 6, Timeout: 250 * time.Millisecond},
+		Policy: ipmb.RetryPolicy{Tries: 6, Timeout: 250 * time.Millisecond},
 	})
 	r.object = r.add(t, r.bus0)
 	r.add(t, newFakeBus(dbusapi.Properties{

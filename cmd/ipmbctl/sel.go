@@ -137,7 +137,7 @@ func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do fun
 		return err
 	}
 	if len(args) == 0 {
-		if policy != (ipmb.Policy{}) {
+		if policy != (ipmb.RetryPolicy{}) {
 			return usage("--timeout and --tries are for a BUS; ipmbd's own log needs none")
 		}
 		return a.withClient(ctx, func(client *dbusapi.Client) error {
@@ -160,7 +160,7 @@ func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do fun
 		}
 		log := record.New(func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error) {
 			return client.Send(ctx, bus.Name, ipmb.Request{
-				Responder: responder, NetFn: ipmi.NetFnStorage, Command: cmd, Data: data, Policy: policy,
+				Responder: responder, NetFn: ipmi.NetFnStorage, Command: cmd, Data: data, RetryPolicy: policy,
 			})
 		})
 		named := &namedLog{log, selPlaceJSON{bus.Name, uint8(responder)}, fmt.Sprintf("%s %s", bus.Name, responder)}

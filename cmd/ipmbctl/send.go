@@ -87,20 +87,20 @@ func (f sendFlags) request(words []string) (ipmb.Request, error) {
 	}
 	return ipmb.Request{
 		Responder: m.responder, NetFn: m.netFn, LUN: ipmi.LUN(f.lun), Command: m.command, Data: m.data,
-		RequesterLUN: ipmi.LUN(f.requesterLUN), Policy: policy,
+		RequesterLUN: ipmi.LUN(f.requesterLUN), RetryPolicy: policy,
 		FailFast: f.failFast, GeneralCall: f.broadcast,
 	}, nil
 }
 
 // policyOf is a policy from the command line; what is 0 is the bus's.
-func policyOf(tries int, timeout time.Duration) (ipmb.Policy, error) {
+func policyOf(tries int, timeout time.Duration) (ipmb.RetryPolicy, error) {
 	switch {
 	case timeout != 0 && (timeout < ipmb.MinTimeout || timeout > ipmb.MaxTimeout):
-		return ipmb.Policy{}, usage("--timeout is %v to %v", ipmb.MinTimeout, ipmb.MaxTimeout)
+		return ipmb.RetryPolicy{}, usage("--timeout is %v to %v", ipmb.MinTimeout, ipmb.MaxTimeout)
 	case tries < 0 || tries > ipmb.MaxTries:
-		return ipmb.Policy{}, usage("--tries is 1 to %d", ipmb.MaxTries)
+		return ipmb.RetryPolicy{}, usage("--tries is 1 to %d", ipmb.MaxTries)
 	}
-	return ipmb.Policy{Tries: tries, Timeout: timeout}, nil
+	return ipmb.RetryPolicy{Tries: tries, Timeout: timeout}, nil
 }
 
 func (a *app) send(ctx context.Context, args []string, flags sendFlags) error {

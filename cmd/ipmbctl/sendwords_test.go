@@ -114,7 +114,7 @@ func TestFlagsOfSendReachTheBus(t *testing.T) {
 	}
 	want := ipmb.Request{
 		Responder: 0x84, NetFn: 6, LUN: 1, RequesterLUN: 2, Command: 1, Data: []byte{9},
-		Policy: ipmb.Policy{Tries: 3, Timeout: 300 * time.Millisecond}, FailFast: true, GeneralCall: true,
+		RetryPolicy: ipmb.RetryPolicy{Tries: 3, Timeout: 300 * time.Millisecond}, FailFast: true, GeneralCall: true,
 	}
 	if diff := cmp.Diff(want, r.bus0.last()); diff != "" {
 		t.Error(diff)
@@ -128,7 +128,7 @@ func TestFlagsOfScanReachTheBus(t *testing.T) {
 	}
 	want := ipmb.Request{
 		Responder: 0x84, NetFn: 6, Command: 1, Data: []byte{},
-		Policy: ipmb.Policy{Tries: scanTries, Timeout: scanTimeout}, FailFast: true,
+		RetryPolicy: ipmb.RetryPolicy{Tries: scanTries, Timeout: scanTimeout}, FailFast: true,
 	}
 	if diff := cmp.Diff(want, r.bus0.last()); diff != "" {
 		t.Error(diff)

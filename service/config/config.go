@@ -64,7 +64,7 @@ type Channel struct {
 	BusName string // bus-name
 
 	// Timeout and Tries are the policy of calls that bring none; see
-	// ipmb.Policy for the defaults.
+	// ipmb.RetryPolicy for the defaults.
 	Timeout time.Duration // timeout-ms
 	Tries   int           // tries
 	// DuplicateWindow is how long an answer is kept for a repeated request. 0

@@ -66,18 +66,18 @@ func TestDriverIsAChannel(t *testing.T) {
 	}
 	t.Run("requests both ways at once", func(t *testing.T) {
 		// While the driver waits for an answer it sends none.
-		patient := ipmb.Policy{Tries: busyTries}
+		patient := ipmb.RetryPolicy{Tries: busyTries}
 		var both sync.WaitGroup
 		both.Go(func() {
 			for i := range byte(20) {
-				r := ipmb.Request{NetFn: echo, Command: 0x77, Data: []byte{i}, Policy: patient}
+				r := ipmb.Request{NetFn: echo, Command: 0x77, Data: []byte{i}, RetryPolicy: patient}
 				if lacks := answers(t, onBus, r, ipmi.Response{Data: []byte{i}}); lacks != "" {
 					t.Error(lacks)
 				}
 			}
 		})
 		for i := range byte(20) {
-			answer, err := behind.Send(t.Context(), "ipmi0", ipmb.Request{NetFn: echo, Command: 1, Data: []byte{i}, Policy: patient})
+			answer, err := behind.Send(t.Context(), "ipmi0", ipmb.Request{NetFn: echo, Command: 1, Data: []byte{i}, RetryPolicy: patient})
 			if err != nil || answer.Code != ipmi.CodeOK || !bytes.Equal(answer.Data, []byte{i}) {
 				t.Errorf("%v % X, %v", answer.Code, answer.Data, err)
 			}

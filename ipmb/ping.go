@@ -2,13 +2,13 @@ package ipmb
 
 import "sync"
 
-// Pulse returns when the engine's lock can be had and each loop waits, or goes on to wait.
-// If a loop hangs, Pulse does not return. It wakes no loop. An engine at rest has nothing
+// Ping returns when the engine's lock can be had and each loop waits, or goes on to wait.
+// If a loop hangs, Ping does not return. It wakes no loop. An engine at rest has nothing
 // that could hang.
 //
 // A loop that waits for the kernel does not hang: neither one that reads nor one that
 // writes. Observer.Stalled tells of a write that takes long.
-func (e *Engine) Pulse() {
+func (e *Engine) Ping() {
 	for _, busy := range []sync.Locker{&e.receiving, &e.transmitting, &e.ticking, &e.mu} {
 		pass(busy)
 	}

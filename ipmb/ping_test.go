@@ -51,17 +51,17 @@ type hanging struct {
 	stalls bool // it hangs when it is told of a stall
 }
 
-func (h hanging) Received(Frame) { close(h.in); <-h.free }
+func (h hanging) received(Frame) { close(h.in); <-h.free }
 
-func (h hanging) Stalled(stalled bool) {
+func (h hanging) stalled(stalled bool) {
 	if stalled && h.stalls {
 		close(h.in)
 		<-h.free
 	}
 }
 
-// In real time: who waits for a lock is not idle to package synctest.
-func TestPulse(t *testing.T) {
+// In real time: a goroutine that waits for a lock is not idle to package synctest.
+func TestPing(t *testing.T) {
 	t.Parallel()
 	broadcast := func(e *Engine) {
 		go func() { _ = e.Broadcast(t.Context(), ipmi.NetFnApp, 0, 1, nil) }()
@@ -91,7 +91,7 @@ func TestPulse(t *testing.T) {
 			<-h.in
 			return func() { close(h.free) }
 		}, true, false},
-		"hangs with the one who watches the deadlines": {func(e *Engine, w *wire, h hanging) func() {
+		"hangs with the goroutine that watches the deadlines": {func(e *Engine, w *wire, h hanging) func() {
 			broadcast(e)
 			<-h.in
 			return func() { close(h.free) }
@@ -100,7 +100,7 @@ func TestPulse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, h := newWire(), hanging{make(chan struct{}), make(chan struct{}), c.stalls}
-			e := New(Config{Observer: h})
+			e := New(Config{Received: h.received, Stalled: h.stalled})
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- e.Run(ctx, w) }()
@@ -111,7 +111,7 @@ func TestPulse(t *testing.T) {
 			back := make(chan struct{})
 			go func() {
 				defer close(back)
-				e.Pulse()
+				e.Ping()
 			}()
 			if c.hangs {
 				select {
@@ -125,7 +125,7 @@ func TestPulse(t *testing.T) {
 			close(w.writes)
 			stop()
 			<-ended
-			e.Pulse() // at rest
+			e.Ping() // at rest
 		})
 	}
 }
