@@ -3,6 +3,9 @@ package bmc
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
+	"strconv"
+	"strings"
 
 	"ipmbd/ipmi"
 )
@@ -21,13 +24,37 @@ var deviceCommands = []command{
 // Identity is what Get Device ID says beside what the BMC supports (IPMI v2.0,
 // section 20.1).
 type Identity struct {
-	ID            uint8 // of the device; 0 for 20h
-	Revision      uint8 // of the device, 0 to 15; 0 for 1
-	FirmwareMajor uint8 // 0 to 127
-	FirmwareMinor uint8 // BCD: 50h is .50
-	Manufacturer  uint32
-	Product       uint16
-	Auxiliary     [4]byte // firmware revision, the manufacturer's; zero for none
+	// ID of the device. 0 is 32.
+	ID uint8 `conf:"device-id" default:"32"`
+	// Revision of the device. 0 is 1.
+	Revision uint8 `conf:"revision" range:"0..15" default:"1"`
+	// Revision of the firmware, such as "1.05", at most "127.99".
+	Firmware Firmware `conf:"firmware" default:"\"0.00\""`
+	// Number of the manufacturer, as IANA assigns it: 343 is Intel.
+	Manufacturer uint32 `conf:"manufacturer" range:"0..1048575"`
+	// Number of the product, as its manufacturer assigns it.
+	Product uint16 `conf:"product"`
+	// Further revision of the firmware, 8 hexadecimal digits in a string.
+	Auxiliary [4]byte `conf:"auxiliary"` // zero is none
+}
+
+// Firmware is a revision of firmware.
+type Firmware struct {
+	Major uint8 // 0 to 127
+	Minor uint8 // BCD: 50h is .50
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler: "1.05" is 1 and 05h.
+func (f *Firmware) UnmarshalText(text []byte) error {
+	major, minor, _ := strings.Cut(string(text), ".")
+	whole, err := strconv.ParseUint(major, 10, 7)
+	_, decimal := strconv.ParseUint(minor, 10, 7)
+	if errors.Join(err, decimal) != nil || len(major) > 3 || len(minor) != 2 {
+		return errors.New(`must be a string such as "1.05", at most "127.99"`)
+	}
+	bcd, _ := strconv.ParseUint(minor, 16, 8)
+	f.Major, f.Minor = uint8(whole), uint8(bcd)
+	return nil
 }
 
 const (
@@ -47,7 +74,7 @@ func (i Identity) append(data []byte, support ipmi.DeviceSupport) []byte {
 	if i.Revision == 0 {
 		i.Revision = defaultRevision
 	}
-	data = append(data, i.ID, i.Revision&0x0F, i.FirmwareMajor&0x7F, i.FirmwareMinor, ipmiVersion, byte(support),
+	data = append(data, i.ID, i.Revision&0x0F, i.Firmware.Major&0x7F, i.Firmware.Minor, ipmiVersion, byte(support),
 		byte(i.Manufacturer), byte(i.Manufacturer>>8), byte(i.Manufacturer>>16))
 	data = binary.LittleEndian.AppendUint16(data, i.Product)
 	if i.Auxiliary != ([4]byte{}) {

@@ -16,7 +16,7 @@ func TestDevice(t *testing.T) {
 
 	story(t, "one with an identity", func(t *testing.T, b *bench) {
 		b.bmc = New(Config{
-			Identity: Identity{ID: 0x21, Revision: 3, FirmwareMajor: 2, FirmwareMinor: 0x13, Manufacturer: 0x0A1B2C, Product: 0x1234, Auxiliary: [4]byte{1, 2, 3, 4}},
+			Identity: Identity{ID: 0x21, Revision: 3, Firmware: Firmware{2, 0x13}, Manufacturer: 0x0A1B2C, Product: 0x1234, Auxiliary: [4]byte{1, 2, 3, 4}},
 			GUID:     [16]byte{0: 0xA0, 15: 0xAF},
 		})
 		b.is("device ID", b.app(0x01, ""), "00 21 03 02 13 02 DF 2C1B0A 3412 01020304")

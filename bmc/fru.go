@@ -14,18 +14,20 @@ import (
 
 // FRUConfig describes a FRU inventory device.
 type FRUConfig struct {
-	ID       uint8  // 0 is the controller's own
-	Name     string // 2 to 16 bytes of ASCII
-	Entity   uint8
-	Instance uint8
-
-	// What it holds until it is written to: the bytes of a File, or Data, or
-	// Fields.
-	File   string
-	Data   []byte
-	Fields *FRU
-	// Size is the device's, in bytes, where it is larger than what it holds.
-	Size int
+	// ID of the device. 0 is the one of the controller itself.
+	ID uint8 `conf:"id" range:"0..254"`
+	// Name of the device, 2 to 16 characters of ASCII.
+	Name string `conf:"name,required"`
+	// What the device belongs to (IPMI v2.0, table 43-13): 7 is the system board.
+	Entity uint8 `conf:"entity"`
+	// Which of several entities it is.
+	Instance uint8 `conf:"instance" range:"0..127"`
+	// File with the bytes that the device holds at first.
+	File   string `conf:"file"`
+	Data   []byte // those bytes themselves
+	Fields *FRU   `conf:",inline"` // or what they say
+	// Size of the device in bytes. By default it is as large as its first content.
+	Size int `conf:"size" range:"1..65535"`
 }
 
 const (

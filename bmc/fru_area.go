@@ -10,31 +10,49 @@ import (
 // FRU is what a replaceable unit says of itself: the areas of the Platform
 // Management FRU Information Storage Definition v1.0. A nil area is not there.
 type FRU struct {
-	Chassis *FRUChassis
-	Board   *FRUBoard
-	Product *FRUProduct
+	// Areas that the device holds at first, instead of a file.
+	Chassis *FRUChassis `conf:"chassis"`
+	Board   *FRUBoard   `conf:"board"`
+	Product *FRUProduct `conf:"product"`
 }
 
 // FRUChassis is the chassis info area (section 10).
 type FRUChassis struct {
-	Type                     uint8 // SMBIOS: 17h rack mount chassis
-	PartNumber, SerialNumber string
-	Custom                   []string
+	// Type of the chassis as SMBIOS numbers it: 23 is a rack mount chassis.
+	Type uint8 `conf:"type"`
+	// Texts of the chassis.
+	PartNumber   string `conf:"part-number"`
+	SerialNumber string `conf:"serial-number"`
+	// More texts.
+	Custom []string `conf:"custom"`
 }
 
 // FRUBoard is the board info area (section 11).
 type FRUBoard struct {
-	Made                                         time.Time // to a minute, from 1996 on; zero is unspecified
-	Manufacturer, Name, SerialNumber, PartNumber string
-	File                                         string // FRU file ID
-	Custom                                       []string
+	// Day on which the board was made, from 1996 on, such as "2026-01-31".
+	Made time.Time `conf:"made"` // to a minute; zero is unspecified
+	// Texts of the board.
+	Manufacturer string `conf:"manufacturer"`
+	Name         string `conf:"name"`
+	SerialNumber string `conf:"serial-number"`
+	PartNumber   string `conf:"part-number"`
+	// More texts.
+	Custom []string `conf:"custom"`
+	File   string   // FRU file ID
 }
 
 // FRUProduct is the product info area (section 12).
 type FRUProduct struct {
-	Manufacturer, Name, PartNumber, Version, SerialNumber, AssetTag string
-	File                                                            string // FRU file ID
-	Custom                                                          []string
+	// Texts of the product.
+	Manufacturer string `conf:"manufacturer"`
+	Name         string `conf:"name"`
+	PartNumber   string `conf:"part-number"`
+	Version      string `conf:"version"`
+	SerialNumber string `conf:"serial-number"`
+	AssetTag     string `conf:"asset-tag"`
+	// More texts.
+	Custom []string `conf:"custom"`
+	File   string   // FRU file ID
 }
 
 const (

@@ -21,12 +21,18 @@ const (
 
 // Controller is a management controller that others may ask.
 type Controller struct {
-	Name         string // 2 to 16 bytes of ASCII
-	Address      ipmi.Address
-	Channel      ipmi.Channel
-	Capabilities uint8 // as in an answer to Get Device ID
-	Entity       uint8
-	Instance     uint8
+	// Name of the controller, 2 to 16 characters of ASCII.
+	Name string `conf:"name,required"`
+	// Address of the controller in its 8-bit form.
+	Address ipmi.Address `conf:"address,required"`
+	// IPMI channel on which it is.
+	Channel ipmi.Channel `conf:"ipmi-channel" range:"0..11"`
+	// What it supports, as in its response to Get Device ID.
+	Capabilities uint8 `conf:"capabilities"`
+	// What the controller belongs to (IPMI v2.0, table 43-13).
+	Entity uint8 `conf:"entity"`
+	// Which of several entities it is.
+	Instance uint8 `conf:"instance"`
 }
 
 // Validate reports what is wrong.

@@ -14,11 +14,17 @@ import (
 // 42-1); all others are discrete.
 const thresholdEvents = 0x01
 
-// Thresholds are where a sensor's reading is no longer normal; nil ones are not
-// there.
+// Thresholds are the limits of a sensor's normal readings, in its unit. The sensor has no
+// threshold that is nil.
 type Thresholds struct {
-	LowerNonCritical, LowerCritical, LowerNonRecoverable *float64
-	UpperNonCritical, UpperCritical, UpperNonRecoverable *float64
+	// Thresholds of a sensor that measures, from min to max. A reading that passes one is an
+	// event.
+	LowerNonCritical    *float64 `conf:"lower-non-critical"`
+	LowerCritical       *float64 `conf:"lower-critical"`
+	LowerNonRecoverable *float64 `conf:"lower-non-recoverable"`
+	UpperNonCritical    *float64 `conf:"upper-non-critical"`
+	UpperCritical       *float64 `conf:"upper-critical"`
+	UpperNonRecoverable *float64 `conf:"upper-non-recoverable"`
 }
 
 // The places of thresholds in masks and in requests.
@@ -37,36 +43,43 @@ func (t Thresholds) all() [thresholdCount]*float64 {
 		t.UpperNonCritical, t.UpperCritical, t.UpperNonRecoverable}
 }
 
-// SensorConfig describes a sensor.
+// SensorConfig describes a sensor: one that measures and may have thresholds, or a discrete
+// one, which has states. The tags are the keys of the configuration file; see package
+// service/config.
 type SensorConfig struct {
-	Name     string // at most 16 bytes of ASCII
-	Number   uint8  // 0 to 254
-	Type     uint8  // IPMI v2.0, table 42-3: 01h temperature
-	Entity   uint8  // IPMI v2.0, table 43-13: 07h system board
-	Instance uint8  // of the entity, 0 to 7Fh
-
-	// EventType is 0 or 01h for a sensor with thresholds; another one of IPMI
-	// v2.0, table 42-1, for a discrete sensor: 6Fh for the states of its type.
-	EventType uint8
-
-	// Of a sensor with thresholds: the unit (IPMI v2.0, table 43-15: 1 is degrees
-	// Celsius), the range that readings must cover, and by how much a reading must
-	// come back before a threshold that it passed is no longer passed.
-	Unit       uint8
-	Min, Max   float64
-	Thresholds Thresholds
-	Hysteresis float64
-
-	// States of a discrete sensor that it can have, bit n for state n.
-	States uint16
-
-	// Where the value comes from: Read, or File, or Value. That of a discrete
-	// sensor is a mask of states. The number in a file is multiplied by Scale,
-	// where that is not 0: 0.001 for the temperatures of hwmon. Read must not block.
-	Value float64
-	File  string
-	Scale float64
-	Read  func() (float64, error)
+	// Name of the sensor, 2 to 16 characters of ASCII.
+	Name string `conf:"name,required"`
+	// Number of the sensor. Each sensor has its own.
+	Number uint8 `conf:"number" range:"0..254"`
+	// Type of the sensor (IPMI v2.0, table 42-3): 1 is temperature.
+	Type uint8 `conf:"type"`
+	// What the sensor belongs to (IPMI v2.0, table 43-13): 7 is the system board.
+	Entity uint8 `conf:"entity"`
+	// Which of several entities it is.
+	Instance uint8 `conf:"instance" range:"0..127"`
+	// 0 or 1 for a sensor that measures, another event type of IPMI v2.0, table 42-1, for a
+	// discrete sensor: 111 (6Fh) has the states of its sensor type.
+	EventType uint8 `conf:"event-type" range:"0..127"`
+	// Unit of a sensor that measures (IPMI v2.0, table 43-15): 1 is degrees Celsius.
+	Unit uint8 `conf:"unit"`
+	// Range that the readings must cover, in the sensor's unit.
+	Min        float64    `conf:"min"`
+	Max        float64    `conf:"max"`
+	Thresholds Thresholds `conf:",inline"`
+	// How far a reading must come back behind a threshold before the threshold counts as no
+	// longer passed, in the sensor's unit.
+	Hysteresis float64 `conf:"hysteresis"`
+	// States that a discrete sensor can have: bit n stands for state n.
+	States uint16 `conf:"states" range:"0..32767"`
+	// Value of a sensor without a source: a reading, or a mask of states. Set Sensor Reading
+	// can change it.
+	Value float64 `conf:"value"`
+	// File that holds the value as a number, read once a second.
+	File string `conf:"file"`
+	// Factor of the number in the file, 0.001 for the temperatures of hwmon. 0 is 1.
+	Scale float64 `conf:"scale"`
+	// Read gives the value if it is not nil. It must not block.
+	Read func() (float64, error)
 }
 
 const (

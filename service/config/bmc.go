@@ -155,7 +155,7 @@ func (r *reader) firmware(n node, key string, into *bmc.Identity) {
 		return
 	}
 	minor, _ := strconv.ParseUint(parts[2], 16, 8)
-	into.FirmwareMajor, into.FirmwareMinor = uint8(major), uint8(minor)
+	into.Firmware = bmc.Firmware{Major: uint8(major), Minor: uint8(minor)}
 }
 
 // bmcFaults is what is wrong with the built-in BMC.

@@ -83,7 +83,7 @@ var everythingRead = Config{
 		// On the wire it is the other way round.
 		GUID: [16]byte{0xF6, 0x6B, 0x1E, 0xC9, 0xA0, 0x00, 0x65, 0xA7, 0xD0, 0x11, 0xEC, 0x7D, 0xAE, 0x4F, 0x1D, 0xF8},
 		Identity: bmc.Identity{
-			ID: 33, Revision: 2, FirmwareMajor: 1, FirmwareMinor: 0x05, Manufacturer: 343, Product: 11, Auxiliary: [4]byte{1, 2, 3, 4},
+			ID: 33, Revision: 2, Firmware: bmc.Firmware{Major: 1, Minor: 0x05}, Manufacturer: 343, Product: 11, Auxiliary: [4]byte{1, 2, 3, 4},
 		},
 		Sensors: []Sensor{
 			{SensorConfig: bmc.SensorConfig{
