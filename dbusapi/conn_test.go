@@ -8,12 +8,12 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
-	"go.uber.org/goleak"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/testmain"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testmain.Run(m) }
 
 // dial connects to a test's bus.
 func dial(t testing.TB, bus *bustest.Bus, config ConnConfig) *Conn {

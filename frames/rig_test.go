@@ -13,17 +13,16 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ipmbd/bus"
 	"ipmbd/i2c/sim"
 	"ipmbd/internal/await"
 	"ipmbd/internal/socket"
+	"ipmbd/internal/testmain"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testmain.Run(m) }
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second

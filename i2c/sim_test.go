@@ -3,10 +3,9 @@ package i2c_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"ipmbd/i2c"
 	"ipmbd/i2c/sim"
+	"ipmbd/internal/testmain"
 )
 
 // The simulated bus is in a package above this one, and is tested as every transport is.
@@ -16,7 +15,7 @@ func TestMain(m *testing.M) {
 		this, other = openSim(t)
 		return sim.Inject(this, sim.Faults{}), other
 	})
-	goleak.VerifyTestMain(m)
+	testmain.Run(m)
 }
 
 func openSim(t *testing.T) (this, other i2c.Transport) {

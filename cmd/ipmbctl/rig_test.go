@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"go.uber.org/goleak"
 
 	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/testmain"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
-	goleak.VerifyTestMain(m)
+	testmain.Run(m)
 }
 
 // fakeBus is a bus with a few nodes.

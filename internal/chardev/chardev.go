@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/fdtrace"
 )
 
 // Errors of Open and OpenAttribute for a path that names another type of file.
@@ -88,6 +90,7 @@ func openFile(path string, access int, fileType uint32, wrongType error) (fd int
 	if err != nil {
 		return 0, err
 	}
+	fdtrace.Opened(fd)
 	var opened unix.Stat_t
 	err = unix.Fstat(fd, &opened)
 	if err == nil && opened.Mode&unix.S_IFMT != fileType {
@@ -123,6 +126,7 @@ func (d *Device) openSet(events uint32) error {
 	if err != nil {
 		return err
 	}
+	fdtrace.Opened(set)
 	err = unix.SetNonblock(set, true)
 	if err == nil {
 		err = add(set, d.fd, events)

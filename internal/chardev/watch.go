@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/fdtrace"
 )
 
 // settleTime is how long a node is left alone after it has come. A driver may register its node
@@ -35,6 +37,7 @@ func OpenWatch(path string) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
+	fdtrace.Opened(fd)
 	w := &Watch{path: path, look: lookInterval, settle: settleTime}
 	w.file = os.NewFile(uintptr(fd), "inotify")
 	if w.raw, err = w.file.SyscallConn(); err != nil {
@@ -121,6 +124,7 @@ func watchNode(path string) int {
 	if err != nil {
 		return unwatched
 	}
+	fdtrace.Opened(fd)
 	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_ATTRIB); err != nil {
 		unix.Close(fd)
 		return unwatched

@@ -113,17 +113,19 @@ var rules = map[string]rule{
 	"internal/await":    {why: "tests of every package use it"},
 	"internal/bustest":  {others: []string{dbusModule}, why: "tests of every package use it"},
 	"internal/counters": {why: "the statistics of every package are made with it"},
-	"internal/chardev":  {others: []string{sysModule}, why: "i2c and host share it, who know of different devices"},
+	"internal/chardev":  {ours: []string{"internal/fdtrace"}, others: []string{sysModule}, why: "i2c and host share it, who know of different devices"},
 	"internal/imports":  {why: "it reads the sources, and needs none of them"},
 	"internal/manual":   {why: "it makes pages of text from text"},
-	"internal/socket":   {others: []string{sysModule}, why: "i2c, host, frames and dbusapi share it, who know of different peers"},
+	"internal/fdtrace":  {why: "what opens descriptors calls it"},
+	"internal/testmain": {ours: []string{"internal/fdtrace"}, others: []string{"go.uber.org/goleak"}, why: "tests of every package use it"},
+	"internal/socket":   {ours: []string{"internal/fdtrace"}, others: []string{sysModule}, why: "i2c, host, frames and dbusapi share it, who know of different peers"},
 }
 
 // helperRule is for packages below test.
 var helperRule = rule{
 	ours: []string{
 		"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "dbusapi", "frames", "xml", "units",
-		"internal/bustest", "test/build", "test/hostd",
+		"internal/bustest", "internal/testmain", "test/build", "test/hostd",
 	},
 	others: []string{dbusModule, sysModule},
 	why:    "tools for tests may use all but the service, which they start as a program",
@@ -144,7 +146,7 @@ type source struct {
 }
 
 // testTools are the packages that only tests import, beside all below test.
-var testTools = []string{"internal/await", "internal/bustest", "internal/imports"}
+var testTools = []string{"internal/await", "internal/bustest", "internal/imports", "internal/testmain"}
 
 var positions = token.NewFileSet()
 

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/fdtrace"
 )
 
 // Conn is a connected socket whose reader is woken by input alone. Go's poller asks the kernel
@@ -114,6 +116,7 @@ func (w *waiter) open(fd int, events uint32, raw syscall.RawConn) error {
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
+	fdtrace.Opened(set)
 	event := unix.EpollEvent{Events: events, Fd: int32(fd)}
 	err = errors.Join(unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &event), unix.SetNonblock(set, true))
 	w.set = os.NewFile(uintptr(set), "epoll")

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/fdtrace"
 )
 
 // Listen makes a socket at a path; network is "unix" or "unixpacket". It replaces a socket on
@@ -22,6 +24,9 @@ func Listen(ctx context.Context, network, path string) (net.Listener, error) {
 	listener, err := config.Listen(ctx, network, path)
 	if errors.Is(err, syscall.EADDRINUSE) && removeStale(ctx, network, path) {
 		listener, err = config.Listen(ctx, network, path)
+	}
+	if err == nil {
+		fdtrace.OpenedSocket(listener)
 	}
 	return listener, err
 }
@@ -53,6 +58,7 @@ func Accept(done <-chan struct{}, listener net.Listener, take func(net.Conn)) er
 		conn, err := listener.Accept()
 		switch {
 		case err == nil:
+			fdtrace.OpenedSocket(conn)
 			take(conn)
 		case slices.ContainsFunc(broken, func(b error) bool { return errors.Is(err, b) }):
 			return err
@@ -93,6 +99,7 @@ func Detach(conn net.Conn) (fd int, err error) {
 	}
 	failed := raw.Control(func(old uintptr) {
 		if fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			fdtrace.Opened(fd)
 			err = unix.SetNonblock(fd, false)
 		}
 	})

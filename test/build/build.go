@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ipmbd/internal/testmain"
 )
 
 // ErrTools means that no program in C can be built.
@@ -30,7 +32,7 @@ func Main(m *testing.M, prepare func(dir string) error) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	return testmain.Main(m)
 }
 
 // Daemon builds ipmbd and ipmbctl in a folder, with flags of go build.

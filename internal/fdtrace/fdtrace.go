@@ -1,0 +1,27 @@
+// Package fdtrace tells tests who has opened a descriptor. In programs it does nothing.
+package fdtrace
+
+import "syscall"
+
+// OnOpen is called with each descriptor that a package of ours has opened, by the goroutine
+// that has. Tests set it before they begin (see internal/testmain).
+var OnOpen func(fd int)
+
+// Opened reports a descriptor.
+func Opened(fd int) {
+	if OnOpen != nil {
+		OnOpen(fd)
+	}
+}
+
+// OpenedSocket reports the descriptor of a connection or listener, if it has one.
+func OpenedSocket(socket any) {
+	if OnOpen == nil {
+		return
+	}
+	if conn, ok := socket.(syscall.Conn); ok {
+		if raw, err := conn.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { OnOpen(int(fd)) })
+		}
+	}
+}

@@ -1,0 +1,9 @@
+package socket_test
+
+import (
+	"testing"
+
+	"ipmbd/internal/testmain"
+)
+
+func TestMain(m *testing.M) { testmain.Run(m) }
