@@ -24,13 +24,6 @@ const (
 	reservedEnables enables = 1 << 4
 )
 
-// Attention is what a system interface shows its host.
-type Attention struct {
-	Raised     bool // a message flag is set
-	Interrupt  bool // and the host wants to be interrupted for it
-	Interrupts bool // it wants interrupts at all
-}
-
 // flags are what the queue and the buffer hold now.
 func (i *Interface) flags() flags {
 	var f flags
@@ -56,9 +49,9 @@ func (i *Interface) SetPreTimeout(pending bool) {
 	b.wake()
 }
 
-func (i *Interface) attention() Attention {
+func (i *Interface) attention() ipmi.Attention {
 	f := i.flags()
-	return Attention{
+	return ipmi.Attention{
 		Raised: f != 0,
 		Interrupt: f&(flagMessage|flagPreTimeout) != 0 && i.enables&enableMessageInterrupt != 0 ||
 			f&flagEvent != 0 && i.enables&enableEventInterrupt != 0,
@@ -67,7 +60,7 @@ func (i *Interface) attention() Attention {
 }
 
 // Attention is what the host is to be shown now.
-func (i *Interface) Attention() Attention {
+func (i *Interface) Attention() ipmi.Attention {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -21,7 +21,7 @@ type InterfaceConfig struct {
 	MaxData func() int
 	// Attention is told when the attention has changed, in order. It must not
 	// block; nil for nobody.
-	Attention func(Attention)
+	Attention func(ipmi.Attention)
 	// ClearPreTimeout is told that the host has seen the pre-timeout of its
 	// watchdog; nil for nobody.
 	ClearPreTimeout func()
@@ -38,7 +38,7 @@ type Interface struct {
 	events   []record // of the event message buffer, the oldest first
 	enables  enables
 	deaf     ipmi.ChannelMask // channels from which nothing is received
-	told     Attention
+	told     ipmi.Attention
 	counters counters
 
 	preTimeout bool // of the watchdog
@@ -48,7 +48,7 @@ type Interface struct {
 // given its handler. Add makes it one of the bridge's.
 func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
 	if config.Attention == nil {
-		config.Attention = func(Attention) {}
+		config.Attention = func(ipmi.Attention) {}
 	}
 	if config.ClearPreTimeout == nil {
 		config.ClearPreTimeout = func() {}

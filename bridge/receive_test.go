@@ -123,9 +123,12 @@ func TestStrayResponses(t *testing.T) {
 	})
 }
 
+// attended is the attention with everything set.
+var attended = ipmi.Attention{Raised: true, Interrupt: true, Interrupts: true}
+
 func TestAttentionIsWhatTheQueueHolds(t *testing.T) {
 	story(t, "raised, and cleared by whatever empties it", func(t *testing.T, w *world) {
-		expect := func(what string, want ...Attention) {
+		expect := func(what string, want ...ipmi.Attention) {
 			t.Helper()
 			synctest.Wait()
 			if fmt.Sprint(w.attention) != fmt.Sprint(want) {
@@ -134,10 +137,10 @@ func TestAttentionIsWhatTheQueueHolds(t *testing.T) {
 			w.attention = nil
 		}
 		w.sends(0x00, getDeviceID(me, 5))
-		expect("a response", Attention{Raised: true})
+		expect("a response", ipmi.Attention{Raised: true})
 		w.asks(ipmi.NetFnApp, 0x2E, 0x09)
-		expect("interrupts enabled", Attention{true, true, true})
-		quiet := Attention{Interrupts: true}
+		expect("interrupts enabled", attended)
+		quiet := ipmi.Attention{Interrupts: true}
 		w.sends(0x00, getDeviceID(me, 6))
 		w.fetches()
 		expect("one of two fetched")
@@ -145,10 +148,10 @@ func TestAttentionIsWhatTheQueueHolds(t *testing.T) {
 		expect("both fetched", quiet)
 		w.sends(0x00, getDeviceID(me, 7))
 		w.asks(ipmi.NetFnApp, 0x30, 0x01)
-		expect("cleared", Attention{true, true, true}, quiet)
+		expect("cleared", attended, quiet)
 		w.sends(0x00, getDeviceID(me, 8))
 		time.Sleep(queueTime + time.Second)
-		expect("expired", Attention{true, true, true}, quiet)
+		expect("expired", attended, quiet)
 	})
 }
 
@@ -223,7 +226,7 @@ func TestPreTimeoutOfTheWatchdogIsAFlag(t *testing.T) {
 		is(t, "flags", w.flags(), "00 08")
 		is(t, "clear", w.asks(ipmi.NetFnApp, 0x30, 0x08), "00")
 		is(t, "flags", w.flags(), "00 00")
-		want := []Attention{{true, true, true}, {Interrupts: true}}
+		want := []ipmi.Attention{attended, {Interrupts: true}}
 		if fmt.Sprint(w.attention) != fmt.Sprint(want) {
 			t.Errorf("attention %v, want %v", w.attention, want)
 		}

@@ -39,7 +39,7 @@ type world struct {
 	log       *fakeLog
 	ahead     time.Duration // the log's clock, of ours
 	published []ipmi.Event
-	attention []Attention // what the host was shown, in order
+	attention []ipmi.Attention // what the host was shown, in order
 
 	host       *Interface
 	bus0, bus1 *segment
@@ -70,7 +70,7 @@ func story(t *testing.T, name string, tell func(t *testing.T, w *world)) {
 			defer stop()
 			w.host = w.bridge.NewInterface(InterfaceConfig{
 				Name: "host0", Channel: ipmi.ChannelSystemInterface, Medium: MediumSystemInterface, Protocol: ProtocolKCS,
-				Bridged: true, Attention: func(a Attention) { w.attention = append(w.attention, a) },
+				Bridged: true, Attention: func(a ipmi.Attention) { w.attention = append(w.attention, a) },
 			})
 			w.bridge.Add(w.host, nil)
 			w.bus0 = w.segment("bus0", 0, true)

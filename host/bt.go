@@ -5,51 +5,54 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/chardev"
+	"ipmbd/ipmi"
 )
 
 const (
-	// btMaxMessage is what the length byte can tell, which it does not count.
+	// btMaxMessage is the most that the length byte can tell. It does not count itself.
 	btMaxMessage = 255
 	// btMinRequest: length, netFn and LUN, sequence, command.
 	btMinRequest = 4
-	// BTMaxData is what the response's netFn and LUN, sequence, command and
-	// completion code leave.
+	// BTMaxData is what netFn and LUN, sequence, command and completion code of a response leave.
 	BTMaxData = btMaxMessage - 4
-	// btDeadline is less than the 5 s after which Linux's host driver gives up
-	// (BT_NORMAL_TIMEOUT of drivers/char/ipmi/ipmi_bt_sm.c).
-	btDeadline = 4500 * time.Millisecond
 
-	// btPatience is how long an answer waits for the host to fetch the one
-	// before. A host that runs takes milliseconds.
-	btPatience = 2 * time.Second
-	// btLook is how long one look takes at whether it has: Close waits for it.
+	// btHostTimeout is how long Linux's host driver waits for a response: BT_NORMAL_TIMEOUT of
+	// drivers/char/ipmi/ipmi_bt_sm.c.
+	btHostTimeout = 5 * time.Second
+	// btDeadline leaves the response time to reach the host.
+	btDeadline = btHostTimeout - 500*time.Millisecond
+
+	// btFetchTimeout is how long a response waits for the host to fetch the one before. A host
+	// that runs takes milliseconds.
+	btFetchTimeout = 2 * time.Second
+	// btLook is how long one look takes at whether the host has fetched it: Close waits for it.
 	btLook = 20 * time.Millisecond
 
-	// btSetAttention is the number of BT_BMC_IOCTL_SMS_ATN
-	// (include/uapi/linux/bt-bmc.h).
+	// btSetAttention is the number of BT_BMC_IOCTL_SMS_ATN (include/uapi/linux/bt-bmc.h).
 	btSetAttention = 0
 )
 
-// BTPort is the Port at the character device of the kernel's BT driver,
-// drivers/char/ipmi/bt-bmc.c. A message is its length without this byte, netFn
-// and LUN, sequence, command, of a response the completion code, and data.
+// BTPort is the Port at the character device of the kernel's BT driver, drivers/char/ipmi/bt-bmc.c.
+// A message is its length without this byte, netFn and LUN, sequence, command, the completion
+// code of a response, and data.
 //
 // Quirks of the driver:
-//   - It heeds no O_NONBLOCK. A read blocks until there is a request and a write
-//     until the host has fetched what was written before, which a host that is
-//     switched off never does. So nothing is called that poll does not promise.
-//   - It writes what it is given: the length byte must be right.
+//   - It ignores O_NONBLOCK. A read blocks until there is a request. A write blocks until the host
+//     has fetched the response before, which a host that is switched off never does. So no call
+//     is made before poll reports that it will not block.
+//   - It sends what it gets: the length byte must be right.
 //   - A read of 0 bytes is a message of length 0, not the end of the device.
-//   - SMS_ATN can only be set. It is the host that clears it.
-//   - EIO from either call is that the host has changed its mind meanwhile.
+//   - SMS_ATN can only be set. The host clears it.
+//   - EIO from either call means that the host has changed its mind meanwhile.
 //   - Without an interrupt it looks for requests every 500 ms.
 type BTPort struct {
 	*device
-	patience time.Duration
+	fetchTimeout time.Duration
 }
 
-// OpenBT opens a device such as /dev/ipmi-bt-host. The errors are those of
-// OpenKCS.
+// OpenBT opens a device such as /dev/ipmi-bt-host. The errors are those of OpenKCS.
 func OpenBT(path string) (*BTPort, error) {
 	d, err := openDevice(path, 1+btMaxMessage)
 	if err != nil {
@@ -58,13 +61,12 @@ func OpenBT(path string) (*BTPort, error) {
 	return newBTPort(d), nil
 }
 
-func newBTPort(d *device) *BTPort { return &BTPort{device: d, patience: btPatience} }
+func newBTPort(d *device) *BTPort { return &BTPort{d, btFetchTimeout} }
 
-// Read implements Port. The tag is the host's sequence. Errors are those of
-// KCSPort.Read.
-func (p *BTPort) Read() (Request, error) { return p.receive(p.take) }
+// Read implements Port. The tag is the host's sequence number. Errors are those of KCSPort.Read.
+func (p *BTPort) Read() (Request, error) { return p.receive(p.readRequest) }
 
-func (p *BTPort) take(fd int) (Request, error) {
+func (p *BTPort) readRequest(fd int) (Request, error) {
 	ready, err := p.poll(fd, unix.POLLIN, 0)
 	switch {
 	case err != nil:
@@ -83,13 +85,12 @@ func (p *BTPort) take(fd int) (Request, error) {
 	}
 	req, ok := parseBTRequest(p.in[:n])
 	if !ok {
-		p.counts.malformed.Add(1)
-		return Request{}, errDropped
+		return p.malformed()
 	}
 	return req, nil
 }
 
-// endOr is io.EOF when poll tells of the end of the device.
+// endOr returns io.EOF if poll reports the end of the device, else err.
 func endOr(ready int16, err error) error {
 	if ready&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 {
 		return io.EOF
@@ -97,63 +98,64 @@ func endOr(ready int16, err error) error {
 	return err
 }
 
-// parseBTRequest reads length, netFn and LUN, sequence, command, data.
+// parseBTRequest parses length, netFn and LUN, sequence, command, data.
 func parseBTRequest(b []byte) (Request, bool) {
 	if len(b) < btMinRequest || int(b[0]) != len(b)-1 {
 		return Request{}, false
 	}
-	return requestOf(b[2], b[1], b[3], b[4:])
+	return parseRequest(b[2], b[1], b[3], b[4:])
 }
 
-// Write implements Port. An answer that the host does not fetch is counted, and
-// no error.
-func (p *BTPort) Write(r Response) error {
+// Write implements Port.
+func (p *BTPort) Write(r Response) (done bool, err error) {
 	if err := r.checkLength(BTMaxData); err != nil {
-		return err
+		return false, err
 	}
 	p.out = appendBTResponse(p.out[:0], r)
-	for end := time.Now().Add(p.patience); ; {
-		var sent bool
-		err := p.control("write", func(fd int) (err error) {
-			sent, err = p.offer(fd)
-			return err
-		})
+	return p.offer(0)
+}
+
+// Finish implements Port. A response that the host does not fetch is counted; this is not an error.
+func (p *BTPort) Finish() error {
+	for end := time.Now().Add(p.fetchTimeout); ; {
+		sent, err := p.offer(btLook)
 		switch {
 		case err != nil || sent:
 			return err
 		case time.Now().After(end):
-			p.counts.unfetched.Add(1)
+			p.counts.Count(responsesUnfetched)
 			return nil
 		}
 	}
 }
 
-// offer writes the answer if the host has fetched the one before, or does
-// within one look.
-func (p *BTPort) offer(fd int) (sent bool, err error) {
-	ready, err := p.poll(fd, unix.POLLOUT, btLook)
-	switch {
-	case err != nil:
-		return false, err
-	case ready&unix.POLLOUT == 0:
-		return false, endOr(ready, nil)
-	}
-	err = p.writeAll(fd)
-	if err == unix.EIO || err == unix.EINTR {
-		return false, nil
-	}
-	return err == nil, err
+// offer writes the response if the host has fetched the one before, or does so within a time.
+func (p *BTPort) offer(wait time.Duration) (sent bool, err error) {
+	err = p.control("write", func(fd int) error {
+		ready, err := p.poll(fd, unix.POLLOUT, wait)
+		switch {
+		case err != nil:
+			return err
+		case ready&unix.POLLOUT == 0:
+			return endOr(ready, nil)
+		}
+		err = chardev.WriteMessage(p.write, fd, p.out)
+		if err == unix.EIO || err == unix.EINTR {
+			return nil
+		}
+		sent = err == nil
+		return err
+	})
+	return sent, err
 }
 
-// appendBTResponse adds length, netFn and LUN, sequence, command, completion
-// code, data to b.
+// appendBTResponse appends length, netFn and LUN, sequence, command, completion code, data.
 func appendBTResponse(b []byte, r Response) []byte {
 	return append(append(b, byte(4+len(r.Data)), r.netFnLUN(), r.Tag, byte(r.Command), byte(r.Code)), r.Data...)
 }
 
-// SetAttention implements Port: the bit SMS_ATN of the control register, which
-// only the host clears.
-func (p *BTPort) SetAttention(a Attention) error {
+// SetAttention implements Port: it sets the bit SMS_ATN of the control register.
+func (p *BTPort) SetAttention(a ipmi.Attention) error {
 	if !a.Raised {
 		return nil
 	}

@@ -181,7 +181,7 @@ func TestBTAnswerWaitsForTheHost(t *testing.T) {
 		return poll(fd, events, wait)
 	}
 	written := make(chan error, 1)
-	go func() { written <- p.Write(Response{Tag: 1, NetFn: 7, Command: 1}) }()
+	go func() { written <- write(p, Response{Tag: 1, NetFn: 7, Command: 1}) }()
 	<-looked
 	b.silent()
 	b.isBusy(false)
@@ -195,7 +195,7 @@ func TestBTAnswerWaitsForTheHost(t *testing.T) {
 
 func TestBTHostThatIsSwitchedOff(t *testing.T) {
 	p, b := openBT(t)
-	p.patience = 0
+	p.fetchTimeout = 0
 	b.isBusy(true)
 	writes(t, p, Response{Tag: 1, NetFn: 7, Command: 1})
 	if n := counted(t, p, "answers-unfetched"); n != 1 {
@@ -209,10 +209,10 @@ func TestBTHostThatIsSwitchedOff(t *testing.T) {
 
 func TestBTCloseEndsAWriteThatWaits(t *testing.T) {
 	p, b := openBT(t)
-	p.patience = time.Hour
+	p.fetchTimeout = time.Hour
 	b.isBusy(true)
 	written := make(chan error, 1)
-	go func() { written <- p.Write(Response{NetFn: 7}) }()
+	go func() { written <- write(p, Response{NetFn: 7}) }()
 	p.Close()
 	if err := <-written; err == nil {
 		t.Error("no error")
@@ -222,7 +222,7 @@ func TestBTCloseEndsAWriteThatWaits(t *testing.T) {
 func TestBTAttention(t *testing.T) {
 	p, b := openBT(t)
 	for _, raised := range []bool{false, true, false} {
-		if err := p.SetAttention(Attention{Raised: raised}); err != nil {
+		if err := p.SetAttention(ipmi.Attention{Raised: raised}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,16 +5,18 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"ipmbd/internal/chardev"
-	"ipmbd/ipmi"
+	"ipmbd/internal/counters"
 )
 
-// device is what the character devices of KCS, BT and SSIF share: each system
-// call carries one message.
+// device is what the character devices of KCS, BT and SSIF share: each system call carries one
+// message.
 type device struct {
 	path   string
 	file   *chardev.Device
@@ -24,11 +26,11 @@ type device struct {
 	ioctl  func(fd int, request uintptr) error
 	in     []byte // of the read that is under way
 	out    []byte // of the write
-	counts deviceCounters
+	counts counters.Set[deviceCounter]
 }
 
-// openDevice opens the node at path, whose requests are no longer than room
-// bytes.
+// openDevice opens the node at path, whose requests are no longer than room bytes. All three
+// drivers let one program open it.
 func openDevice(path string, room int) (*device, error) {
 	file, err := chardev.Open(path)
 	if err != nil {
@@ -37,7 +39,6 @@ func openDevice(path string, room int) (*device, error) {
 	return newDevice(path, file, room), nil
 }
 
-// openError names the device. All three drivers let one program in.
 func openError(path string, err error) error {
 	if err == unix.EBUSY {
 		err = fmt.Errorf("%w: another program serves this host", err)
@@ -47,13 +48,13 @@ func openError(path string, err error) error {
 
 func newDevice(path string, file *chardev.Device, room int) *device {
 	return &device{
-		path: path, file: file, in: make([]byte, room),
+		path: path, file: file, in: make([]byte, room), counts: counters.New[deviceCounter](deviceCounterNames),
 		read: unix.Read, write: unix.Write, poll: pollDevice, ioctl: chardev.Ioctl,
 	}
 }
 
-// pollDevice tells which events there are, after a while at most. The runtime's
-// signals interrupt even a poll that does not wait.
+// pollDevice returns which events there are, after a while at most. The runtime's signals
+// interrupt even a poll that does not wait.
 func pollDevice(fd int, events int16, wait time.Duration) (ready int16, err error) {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
 	for {
@@ -64,15 +65,15 @@ func pollDevice(fd int, events int16, wait time.Duration) (ready int16, err erro
 	}
 }
 
-// errDropped: what was read is no request, and has been counted.
+// errDropped: a message that was read is no request. It has been counted.
 var errDropped = errors.New("dropped")
 
-// receive calls take until it has a request, or an error that ends the device.
-// EAGAIN is that nothing is there, and makes it wait.
-func (d *device) receive(take func(fd int) (Request, error)) (req Request, err error) {
+// receive calls readRequest until that returns a request, or an error that ends the device. After
+// EAGAIN it waits until there is something to read.
+func (d *device) receive(readRequest func(fd int) (Request, error)) (req Request, err error) {
 	waited := d.file.Read(func(fd uintptr) (done bool) {
 		for {
-			req, err = take(int(fd))
+			req, err = readRequest(int(fd))
 			switch err {
 			case errDropped, unix.EINTR:
 				continue
@@ -83,60 +84,90 @@ func (d *device) receive(take func(fd int) (Request, error)) (req Request, err e
 	if waited != nil {
 		err = waited
 	}
-	return req, d.failed("read", err)
+	return req, d.named("read", err)
 }
 
-// control has f make a system call that the poller has no part in.
+// control calls f for a system call that the poller takes no part in.
 func (d *device) control(op string, f func(fd int) error) error {
-	return d.failed(op, d.file.Control(f))
+	return d.named(op, d.file.Control(f))
 }
 
-// request makes a request of the driver's that has no argument.
+// request makes an ioctl of the driver that has no argument.
 func (d *device) request(op string, number uint8) error {
 	return d.control(op, func(fd int) error { return d.ioctl(fd, chardev.Request(bmcGroup, number)) })
 }
 
-// failed names the device of an error. The end of the device and Close have no
-// more to say.
-func (d *device) failed(op string, err error) error {
+// bmcGroup is __IPMI_BMC_IOCTL_MAGIC of include/uapi/linux/ipmi_bmc.h and of
+// include/uapi/linux/bt-bmc.h.
+const bmcGroup = 0xB1
+
+// named adds the operation and the device to an error, but not to the end of the device and to
+// Close.
+func (d *device) named(op string, err error) error {
 	if err == nil || err == io.EOF || err == os.ErrClosed {
 		return err
 	}
 	return &os.PathError{Op: op, Path: d.path, Err: err}
 }
 
-// writeAll makes the one system call that sends d.out.
-func (d *device) writeAll(fd int) error { return chardev.WriteMessage(d.write, fd, d.out) }
+// malformed counts a message that is no request.
+func (d *device) malformed() (Request, error) {
+	d.counts.Count(requestsMalformed)
+	return Request{}, errDropped
+}
 
-// Close ends Read and Write, and waits for a call that is in the kernel.
+// Close ends Read and the methods that write, and waits for a call that is in the kernel.
 func (d *device) Close() error { return d.file.Close() }
 
 // Counters implements Counter.
-func (d *device) Counters() map[string]uint64 { return d.counts.snapshot() }
+func (d *device) Counters() map[string]uint64 { return d.counts.Statistics() }
 
-// bmcGroup is __IPMI_BMC_IOCTL_MAGIC of include/uapi/linux/ipmi_bmc.h and of
-// include/uapi/linux/bt-bmc.h.
-const bmcGroup = 0xB1
-
-// requestOf is a request without its medium's framing: no response is one.
-func requestOf(tag, netFnLUN, command byte, data []byte) (Request, bool) {
-	r := Request{
-		Tag:     tag,
-		NetFn:   ipmi.NetFn(netFnLUN >> 2),
-		LUN:     ipmi.LUN(netFnLUN & 3),
-		Command: ipmi.Command(command),
-		Data:    data,
-	}
-	return r, !r.NetFn.IsResponse()
+// unnumbered is a device of a medium that does not number requests. Its driver takes each write
+// for the response to the request that was read last. So a response to a request that the host
+// has given up must not be written.
+type unnumbered struct {
+	*device
+	// mu makes one step of reading a request and noting it, and one of checking a response and
+	// writing it. It is held over system calls that do not wait.
+	mu   sync.Mutex
+	tag  uint8 // of the request that was read last
+	open bool  // that request has no response yet
 }
 
-// netFnLUN is the byte that begins a response.
-func (r *Response) netFnLUN() byte { return byte(r.NetFn)<<2 | byte(r.LUN) }
-
-// checkLength refuses an answer that the medium would cut off.
-func (r *Response) checkLength(most int) error {
-	if len(r.Data) > most {
-		return fmt.Errorf("%w: %d bytes, at most %d fit the host's interface", ipmi.ErrResponseTooLong, len(r.Data), most)
+// readRequest reads a request and gives it a tag.
+func (u *unnumbered) readRequest(fd int, parse func(tag uint8, b []byte) (Request, bool)) (Request, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n, err := u.read(fd, u.in)
+	switch {
+	case err != nil:
+		return Request{}, err
+	case n == 0:
+		return Request{}, io.EOF
 	}
-	return nil
+	u.tag++
+	req, ok := parse(u.tag, u.in[:n])
+	if u.open = ok; !ok {
+		return u.malformed()
+	}
+	return req, nil
 }
+
+// respond writes u.out, unless it responds to another request than the last one, and counts a
+// response that the driver refuses. The caller holds the mutex.
+func (u *unnumbered) respond(fd int, tag uint8, refusals []error) error {
+	if !u.open || u.tag != tag {
+		u.counts.Count(responsesSuperseded)
+		return nil
+	}
+	u.open = false
+	err := chardev.WriteMessage(u.write, fd, u.out)
+	if slices.Contains(refusals, err) {
+		u.counts.Count(responsesRefused)
+		return nil
+	}
+	return err
+}
+
+// Finish implements Port. Write leaves nothing: the driver takes a response at once, or never.
+func (u *unnumbered) Finish() error { return nil }

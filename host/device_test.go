@@ -30,7 +30,7 @@ type medium struct {
 var media = []medium{
 	{
 		name: "kcs", maxData: 997,
-		port:   func(d *device) Port { return &KCSPort{device: d} },
+		port:   func(d *device) Port { return newKCSPort(d) },
 		driver: func(base *driver) fakeDriver { return &kcsDriver{driver: base} },
 	},
 	{
@@ -40,7 +40,7 @@ var media = []medium{
 	},
 	{
 		name: "ssif", maxData: 251,
-		port:   func(d *device) Port { return &SSIFPort{device: d} },
+		port:   func(d *device) Port { return newSSIFPort(d) },
 		driver: func(base *driver) fakeDriver { return &ssifDriver{driver: base} },
 	},
 }
@@ -201,9 +201,18 @@ func reads(t *testing.T, p Port) Request {
 	return r
 }
 
+// write writes a response and what is left of it.
+func write(p Port, r Response) error {
+	done, err := p.Write(r)
+	if err != nil || done {
+		return err
+	}
+	return p.Finish()
+}
+
 func writes(t *testing.T, p Port, r Response) {
 	t.Helper()
-	if err := p.Write(r); err != nil {
+	if err := write(p, r); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -269,8 +278,8 @@ func TestDeviceRefusesWhatItWouldCutOff(t *testing.T) {
 		}
 		f.asks(1, 0x18, 1)
 		r := reads(t, p)
-		if err := p.Write(answerTo(r, 0, make([]byte, m.maxData+1)...)); !errors.Is(err, ipmi.ErrResponseTooLong) {
-			t.Errorf("got %v, want ErrAnswerTooLong", err)
+		if err := write(p, answerTo(r, 0, make([]byte, m.maxData+1)...)); !errors.Is(err, ipmi.ErrResponseTooLong) {
+			t.Errorf("got %v, want ErrResponseTooLong", err)
 		}
 		writes(t, p, answerTo(r, 0, make([]byte, m.maxData)...))
 	})
@@ -296,7 +305,7 @@ func TestDeviceErrorsEndIt(t *testing.T) {
 		if _, err := p.Read(); !errors.Is(err, unix.ENODEV) || err.Error() != "read /dev/ipmi-host: no such device" {
 			t.Errorf("read: %v", err)
 		}
-		if err := p.Write(answerTo(r, 0)); !errors.Is(err, unix.ENODEV) || err.Error() != "write /dev/ipmi-host: no such device" {
+		if err := write(p, answerTo(r, 0)); !errors.Is(err, unix.ENODEV) || err.Error() != "write /dev/ipmi-host: no such device" {
 			t.Errorf("write: %v", err)
 		}
 	})
@@ -311,7 +320,7 @@ func TestDeviceShortWriteIsAnError(t *testing.T) {
 			d.write = func(_ int, b []byte) (int, error) { return len(b) - 1, nil }
 			p := m.port(d)
 			f.asks(1, 0x18, 1)
-			if err := p.Write(answerTo(reads(t, p), 0)); !errors.Is(err, io.ErrShortWrite) {
+			if err := write(p, answerTo(reads(t, p), 0)); !errors.Is(err, io.ErrShortWrite) {
 				t.Errorf("got %v, want io.ErrShortWrite", err)
 			}
 		})
@@ -343,7 +352,7 @@ func TestDeviceCloseEndsReadAndWrite(t *testing.T) {
 		if err := <-ended; err != os.ErrClosed {
 			t.Errorf("read: got %v, want os.ErrClosed", err)
 		}
-		if err := p.Write(Response{NetFn: 7}); err != os.ErrClosed {
+		if err := write(p, Response{NetFn: 7}); err != os.ErrClosed {
 			t.Errorf("write: got %v, want os.ErrClosed", err)
 		}
 	})

@@ -1,12 +1,12 @@
 package host
 
 import (
-	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"ipmbd/internal/chardev"
+	"ipmbd/ipmi"
 )
 
 const (
@@ -14,15 +14,17 @@ const (
 	kcsMaxMessage = 1000
 	// kcsMinRequest: netFn and LUN, command.
 	kcsMinRequest = 2
-	// KCSMaxData is what the response's netFn and LUN, command and completion
-	// code leave.
+	// KCSMaxData is what netFn and LUN, command and completion code of a response leave.
 	KCSMaxData = kcsMaxMessage - 3
-	// kcsDeadline is less than the 5 s after which Linux's host driver gives up
-	// (OBF_RETRY_TIMEOUT of drivers/char/ipmi/ipmi_kcs_sm.c).
-	kcsDeadline = 4500 * time.Millisecond
+
+	// kcsHostTimeout is how long Linux's host driver waits for a response: OBF_RETRY_TIMEOUT
+	// of drivers/char/ipmi/ipmi_kcs_sm.c.
+	kcsHostTimeout = 5 * time.Second
+	// kcsDeadline leaves the response time to reach the host.
+	kcsDeadline = kcsHostTimeout - 500*time.Millisecond
 )
 
-// Requests of the driver (include/uapi/linux/ipmi_bmc.h).
+// Ioctls of the driver (include/uapi/linux/ipmi_bmc.h).
 const (
 	kcsSetAttention   = 0
 	kcsClearAttention = 1
@@ -30,118 +32,90 @@ const (
 )
 
 // KCSPort is the Port at a character device of the kernel's KCS driver,
-// drivers/char/ipmi/kcs_bmc_cdev_ipmi.c. A message is netFn and LUN, command,
-// of a response the completion code, and data; its length is that of the system
-// call.
+// drivers/char/ipmi/kcs_bmc_cdev_ipmi.c. A message is netFn and LUN, command, the completion code
+// of a response, and data. The result of the system call is its length.
 //
 // Quirks of the driver:
-//   - It takes one write for each read. A host that starts anew is no error: the
-//     answer to its new request is what is written next, whatever that answers.
-//   - After a read of something that is not answered the host waits until it
-//     gives up, unless it is shown an error.
-//   - A request that does not fit the room of a read is thrown away, with
-//     EOVERFLOW, and the host is shown an error.
-type KCSPort struct {
-	*device
-	turn turn
-}
+//   - It takes one write for each read. If the host starts anew, the driver reports no error,
+//     and sends the next write to the host as the response to the new request.
+//   - After a read without a response the host waits until it gives up, unless it is shown
+//     an error.
+//   - It throws away a request that does not fit the buffer of a read, returns EOVERFLOW, and
+//     shows the host an error.
+type KCSPort struct{ unnumbered }
 
-// OpenKCS opens a device such as /dev/ipmi-kcs3. The errors are
-// *fs.PathErrors that unwrap to the system's or to chardev.ErrNotDevice.
+// OpenKCS opens a device such as /dev/ipmi-kcs3. The errors are *fs.PathErrors that unwrap to the
+// system's or to chardev.ErrNotDevice.
 func OpenKCS(path string) (*KCSPort, error) {
 	d, err := openDevice(path, kcsMaxMessage)
 	if err != nil {
 		return nil, err
 	}
-	return &KCSPort{device: d}, nil
+	return newKCSPort(d), nil
 }
 
-// Read implements Port. It returns io.EOF when the device has gone and
-// os.ErrClosed after Close.
-func (p *KCSPort) Read() (Request, error) { return p.receive(p.take) }
+func newKCSPort(d *device) *KCSPort { return &KCSPort{unnumbered{device: d}} }
 
-func (p *KCSPort) take(fd int) (Request, error) {
-	p.turn.mu.Lock()
-	defer p.turn.mu.Unlock()
-	n, err := p.read(fd, p.in)
-	switch {
-	case err == unix.EOVERFLOW:
-		p.counts.malformed.Add(1)
-		return Request{}, errDropped
-	case err != nil:
-		return Request{}, err
-	case n == 0:
-		return Request{}, io.EOF
-	}
-	tag := p.turn.begin()
-	req, ok := parseKCSRequest(tag, p.in[:n])
-	if !ok {
-		p.counts.malformed.Add(1)
-		p.turn.drop()
+// Read implements Port. It returns io.EOF when the device has gone and os.ErrClosed after Close.
+func (p *KCSPort) Read() (Request, error) { return p.receive(p.readRequest) }
+
+func (p *KCSPort) readRequest(fd int) (Request, error) {
+	req, err := p.unnumbered.readRequest(fd, parseKCSRequest)
+	switch err {
+	case unix.EOVERFLOW:
+		return p.malformed()
+	case errDropped:
 		if err := p.ioctl(fd, chardev.Request(bmcGroup, kcsForceAbort)); err != nil {
-			return Request{}, err
+			return req, err
 		}
-		return Request{}, errDropped
 	}
-	return req, nil
+	return req, err
 }
 
-// parseKCSRequest reads netFn and LUN, command, data.
+// parseKCSRequest parses netFn and LUN, command, data.
 func parseKCSRequest(tag uint8, b []byte) (Request, bool) {
 	if len(b) < kcsMinRequest {
 		return Request{}, false
 	}
-	return requestOf(tag, b[0], b[1], b[2:])
+	return parseRequest(tag, b[0], b[1], b[2:])
 }
 
-// Write implements Port. An answer to a request that the host has given up is
-// counted, and no error.
-func (p *KCSPort) Write(r Response) error {
+// kcsRefusals are the errors of a write after the host has started anew.
+var kcsRefusals = []error{unix.EINVAL}
+
+// Write implements Port. A response to a request that the host has given up is counted; this is
+// not an error.
+func (p *KCSPort) Write(r Response) (done bool, err error) {
 	if err := r.checkLength(KCSMaxData); err != nil {
-		return err
+		return false, err
 	}
 	p.out = appendKCSResponse(p.out[:0], r)
-	return p.control("write", func(fd int) error {
-		p.turn.mu.Lock()
-		defer p.turn.mu.Unlock()
-		if !p.turn.end(r.Tag) {
-			p.counts.superseded.Add(1)
-			return nil
-		}
-		err := p.writeAll(fd)
-		if err == unix.EINVAL { // The host starts anew.
-			p.counts.refused.Add(1)
-			return nil
-		}
-		return err
+	return true, p.control("write", func(fd int) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.respond(fd, r.Tag, kcsRefusals)
 	})
 }
 
-// WriteDirect implements DirectWriter: the driver takes an answer at once, or never.
-func (p *KCSPort) WriteDirect(r Response) (done bool, err error) { return true, p.Write(r) }
-
-// Finish implements DirectWriter.
-func (p *KCSPort) Finish() error { return nil }
-
-// appendKCSResponse adds netFn and LUN, command, completion code, data to b.
+// appendKCSResponse appends netFn and LUN, command, completion code, data.
 func appendKCSResponse(b []byte, r Response) []byte {
 	return append(append(b, r.netFnLUN(), byte(r.Command), byte(r.Code)), r.Data...)
 }
 
-// SetAttention implements Port: the bit SMS_ATN of the status register.
-func (p *KCSPort) SetAttention(a Attention) error {
+// SetAttention implements Port: it sets the bit SMS_ATN of the status register.
+func (p *KCSPort) SetAttention(a ipmi.Attention) error {
 	if a.Raised {
 		return p.request("set SMS_ATN on", kcsSetAttention)
 	}
 	return p.request("clear SMS_ATN on", kcsClearAttention)
 }
 
-// ForceAbort shows the host an error, after which it starts anew. The request
-// that is being served gets no answer.
+// ForceAbort shows the host an error, after which it starts anew. The request that is being served
+// gets no response.
 func (p *KCSPort) ForceAbort() error {
-	p.turn.mu.Lock()
-	defer p.turn.mu.Unlock()
-	p.turn.drop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = false
 	return p.request("force an abort on", kcsForceAbort)
 }
 

@@ -198,8 +198,8 @@ func TestKCSRequestsOfTheDriver(t *testing.T) {
 		do     func() error
 		number uint8
 	}{
-		"attention":    {func() error { return p.SetAttention(Attention{Raised: true}) }, 0},
-		"no attention": {func() error { return p.SetAttention(Attention{}) }, 1},
+		"attention":    {func() error { return p.SetAttention(ipmi.Attention{Raised: true}) }, 0},
+		"no attention": {func() error { return p.SetAttention(ipmi.Attention{}) }, 1},
 		"abort":        {p.ForceAbort, 2},
 	} {
 		before := len(k.made())
@@ -211,7 +211,7 @@ func TestKCSRequestsOfTheDriver(t *testing.T) {
 		}
 	}
 	k.fails(unix.ENODEV)
-	if err := p.SetAttention(Attention{}); err == nil || err.Error() != "clear SMS_ATN on /dev/ipmi-host: no such device" {
+	if err := p.SetAttention(ipmi.Attention{}); err == nil || err.Error() != "clear SMS_ATN on /dev/ipmi-host: no such device" {
 		t.Errorf("got %v", err)
 	}
 	p.Close()

@@ -46,27 +46,16 @@ func (s *served) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	go func() { <-s.release; answer() }()
 }
 
-// hasty is a Port with another deadline.
-type hasty struct {
+// hurried is a Port with another deadline.
+type hurried struct {
 	Port
 	deadline time.Duration
 }
 
-func (p hasty) Limits() Limits {
+func (p hurried) Limits() Limits {
 	limits := p.Port.Limits()
 	limits.Deadline = p.deadline
 	return limits
-}
-
-// hurried is a port with another deadline, and a DirectWriter if that is one.
-func hurried(p Port, deadline time.Duration) Port {
-	if direct, ok := p.(DirectWriter); ok {
-		return struct {
-			hasty
-			DirectWriter
-		}{hasty{p, deadline}, direct}
-	}
-	return hasty{p, deadline}
 }
 
 // onEachDevice runs a test with a loop on each medium.
@@ -79,7 +68,7 @@ func onEachDevice(t *testing.T, deadline time.Duration, test func(t *testing.T, 
 			s.loop = NewLoop(Config{Interface: m.name, Channel: 15, Handler: s})
 			ctx, stop := context.WithCancel(t.Context())
 			s.stop = stop
-			go func() { s.ended <- s.loop.Run(ctx, hurried(p, deadline)) }()
+			go func() { s.ended <- s.loop.Run(ctx, hurried{p, deadline}) }()
 			test(t, s)
 			stop()
 		})

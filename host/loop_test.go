@@ -24,7 +24,7 @@ type fakePort struct {
 	once     sync.Once
 
 	mu      sync.Mutex
-	written []any // Response and Attention, in order
+	written []any // Response and ipmi.Attention, in order
 	err     error // of writes
 }
 
@@ -41,11 +41,12 @@ func (p *fakePort) Read() (Request, error) {
 	}
 }
 
-func (p *fakePort) Write(r Response) error {
+func (p *fakePort) Write(r Response) (bool, error) {
 	r.Data = append([]byte(nil), r.Data...)
-	return p.write(r)
+	return true, p.write(r)
 }
-func (p *fakePort) SetAttention(a Attention) error { return p.write(a) }
+func (p *fakePort) Finish() error                       { return nil }
+func (p *fakePort) SetAttention(a ipmi.Attention) error { return p.write(a) }
 func (p *fakePort) Limits() Limits {
 	return Limits{MaxData: 20, Deadline: 3 * time.Second}
 }
@@ -77,48 +78,50 @@ func answered(tag uint8, code ipmi.CompletionCode, data ...byte) Response {
 	return Response{Tag: tag, NetFn: 7, Command: 1, Code: code, Data: data}
 }
 
-// directPort is a fakePort that writes without a wait. Every other answer it leaves to
-// Finish.
-type directPort struct {
+// fullPort is a fakePort that leaves some responses to Finish: each of them, or every other.
+type fullPort struct {
 	*fakePort
+	every int
 	asked int
 	left  *Response
 }
 
-func (p *directPort) WriteDirect(r Response) (bool, error) {
-	if p.asked++; p.asked%2 == 0 {
+func (p *fullPort) Write(r Response) (bool, error) {
+	if p.asked++; p.asked%p.every == 0 {
 		r.Data = append([]byte(nil), r.Data...)
 		p.left = &r
 		return false, nil
 	}
-	return true, p.Write(r)
+	return p.fakePort.Write(r)
 }
 
-func (p *directPort) Finish() error {
+func (p *fullPort) Finish() error {
 	r := *p.left
 	p.left = nil
-	return p.Write(r)
+	_, err := p.fakePort.Write(r)
+	return err
 }
 
 // ports are the kinds of them.
 var ports = map[string]func(*fakePort) Port{
-	"":           func(p *fakePort) Port { return p },
-	", directly": func(p *fakePort) Port { return &directPort{fakePort: p} },
+	"":                 func(p *fakePort) Port { return p },
+	", full":           func(p *fakePort) Port { return &fullPort{fakePort: p, every: 1} },
+	", full sometimes": func(p *fakePort) Port { return &fullPort{fakePort: p, every: 2} },
 }
 
 // story runs tell with a loop on a fake port of each kind, in virtual time.
-func story(t *testing.T, name string, h ipmi.Handler, tell func(t *testing.T, l *Loop, p *fakePort, a *Attention)) {
+func story(t *testing.T, name string, h ipmi.Handler, tell func(t *testing.T, l *Loop, p *fakePort, a *ipmi.Attention)) {
 	t.Helper()
 	for kind, port := range ports {
 		t.Run(name+kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var attention Attention
-				l := NewLoop(Config{Interface: "host0", Channel: 15, Handler: h, Attention: func() Attention { return attention }})
+				var attention ipmi.Attention
+				l := NewLoop(Config{Interface: "host0", Channel: 15, Handler: h, Attention: func() ipmi.Attention { return attention }})
 				p := newFakePort()
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
 				go func() { ended <- l.Run(ctx, port(p)) }()
-				if diff := cmp.Diff([]any{Attention{}}, p.wrote()); diff != "" {
+				if diff := cmp.Diff([]any{ipmi.Attention{}}, p.wrote()); diff != "" {
 					t.Error(diff)
 				}
 				tell(t, l, p, &attention)
@@ -150,14 +153,14 @@ var slow = ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 })
 
 func TestLoop(t *testing.T) {
-	story(t, "one answer for each request", echo, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+	story(t, "one answer for each request", echo, func(t *testing.T, _ *Loop, p *fakePort, _ *ipmi.Attention) {
 		p.asks(7, 1, 2)
 		p.asks(8, 3)
 		if diff := cmp.Diff([]any{answered(7, 0, 1, 2), answered(8, 0, 3)}, p.wrote()); diff != "" {
 			t.Error(diff)
 		}
 	})
-	story(t, "in order, though the first is slow", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+	story(t, "in order, though the first is slow", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *ipmi.Attention) {
 		for tag, seconds := range []byte{1, 0, 1} {
 			p.asks(uint8(tag), seconds)
 		}
@@ -169,7 +172,7 @@ func TestLoop(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	story(t, "too slow is C3h in time, and the late answer reaches nobody", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "too slow is C3h in time, and the late answer reaches nobody", slow, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		p.asks(1, 10)
 		time.Sleep(3 * time.Second)
 		if diff := cmp.Diff([]any{answered(1, ipmi.CodeTimeout)}, p.wrote()); diff != "" {
@@ -184,7 +187,7 @@ func TestLoop(t *testing.T) {
 			t.Errorf("later: %v, %v", w, l.Statistics())
 		}
 	})
-	story(t, "in the host's time, which runs while others are served", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+	story(t, "in the host's time, which runs while others are served", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *ipmi.Attention) {
 		for tag, seconds := range []byte{2, 2, 0} {
 			p.asks(uint8(tag), seconds)
 		}
@@ -193,7 +196,7 @@ func TestLoop(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	story(t, "busy when too many handlers are late", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+	story(t, "busy when too many handlers are late", slow, func(t *testing.T, _ *Loop, p *fakePort, _ *ipmi.Attention) {
 		for tag := range uint8(maxLate) {
 			p.asks(tag, 200)
 			time.Sleep(3 * time.Second)
@@ -209,7 +212,7 @@ func TestLoop(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	story(t, "an answer too long", echo, func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+	story(t, "an answer too long", echo, func(t *testing.T, _ *Loop, p *fakePort, _ *ipmi.Attention) {
 		p.asks(1, make([]byte, 21)...)
 		if diff := cmp.Diff([]any{answered(1, ipmi.CodeNoResponse)}, p.wrote()); diff != "" {
 			t.Error(diff)
@@ -217,20 +220,20 @@ func TestLoop(t *testing.T) {
 	})
 	story(t, "what the handler's error says", ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{}, ipmi.ErrNoHandler
-	}), func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+	}), func(t *testing.T, _ *Loop, p *fakePort, _ *ipmi.Attention) {
 		p.asks(1)
 		if diff := cmp.Diff([]any{answered(1, ipmi.CodeInvalidCommand)}, p.wrote()); diff != "" {
 			t.Error(diff)
 		}
 	})
 	story(t, "a panic", ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { panic("it broke") }),
-		func(t *testing.T, _ *Loop, p *fakePort, _ *Attention) {
+		func(t *testing.T, _ *Loop, p *fakePort, _ *ipmi.Attention) {
 			p.asks(1)
 			if diff := cmp.Diff([]any{answered(1, ipmi.CodeUnspecified)}, p.wrote()); diff != "" {
 				t.Error(diff)
 			}
 		})
-	story(t, "more than waits is dropped", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "more than waits is dropped", slow, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		for tag := range uint8(maxQueued + 4) {
 			p.asks(tag, 1)
 		}
@@ -242,23 +245,23 @@ func TestLoop(t *testing.T) {
 }
 
 func TestLoopShowsTheAttention(t *testing.T) {
-	story(t, "when it changes, and before the answer", echo, func(t *testing.T, l *Loop, p *fakePort, a *Attention) {
-		*a = Attention{Raised: true}
+	story(t, "when it changes, and before the answer", echo, func(t *testing.T, l *Loop, p *fakePort, a *ipmi.Attention) {
+		*a = ipmi.Attention{Raised: true}
 		l.AttentionChanged()
 		l.AttentionChanged()
-		if diff := cmp.Diff([]any{Attention{Raised: true}}, p.wrote()); diff != "" {
+		if diff := cmp.Diff([]any{ipmi.Attention{Raised: true}}, p.wrote()); diff != "" {
 			t.Error(diff)
 		}
-		*a = Attention{}
+		*a = ipmi.Attention{}
 		p.asks(1)
-		if diff := cmp.Diff([]any{Attention{}, answered(1, 0)}, p.wrote()); diff != "" {
+		if diff := cmp.Diff([]any{ipmi.Attention{}, answered(1, 0)}, p.wrote()); diff != "" {
 			t.Error(diff)
 		}
 	})
 }
 
 func TestLoopReadsOnBehindASlowHandler(t *testing.T) {
-	story(t, "at once", slow, func(t *testing.T, _ *Loop, p *fakePort, a *Attention) {
+	story(t, "at once", slow, func(t *testing.T, _ *Loop, p *fakePort, a *ipmi.Attention) {
 		begin := time.Now()
 		p.asks(0, 2)
 		p.asks(1, 0)
@@ -270,7 +273,7 @@ func TestLoopReadsOnBehindASlowHandler(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	story(t, "again and again, and at once in between", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "again and again, and at once in between", slow, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		for n := range byte(100) {
 			p.asks(n, n%2)
 			time.Sleep(2 * time.Second)
@@ -282,20 +285,20 @@ func TestLoopReadsOnBehindASlowHandler(t *testing.T) {
 			t.Errorf("%d answers", n)
 		}
 	})
-	story(t, "and shows the attention meanwhile", slow, func(t *testing.T, l *Loop, p *fakePort, a *Attention) {
+	story(t, "and shows the attention meanwhile", slow, func(t *testing.T, l *Loop, p *fakePort, a *ipmi.Attention) {
 		p.asks(0, 1)
-		*a = Attention{Raised: true}
+		*a = ipmi.Attention{Raised: true}
 		l.AttentionChanged()
-		if diff := cmp.Diff([]any{Attention{Raised: true}}, p.wrote()); diff != "" {
+		if diff := cmp.Diff([]any{ipmi.Attention{Raised: true}}, p.wrote()); diff != "" {
 			t.Error(diff)
 		}
 	})
-	story(t, "and does what else is to be done", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "and does what else is to be done", slow, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		p.asks(0, 1)
-		if err := l.Do(t.Context(), func(p Port) error { return p.SetAttention(Attention{Raised: true}) }); err != nil {
+		if err := l.Do(t.Context(), func(p Port) error { return p.SetAttention(ipmi.Attention{Raised: true}) }); err != nil {
 			t.Error(err)
 		}
-		if diff := cmp.Diff([]any{Attention{Raised: true}}, p.wrote()); diff != "" {
+		if diff := cmp.Diff([]any{ipmi.Attention{Raised: true}}, p.wrote()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -442,16 +445,19 @@ func (p eager) note(what string) {
 	}
 }
 
-func (p eager) Read() (Request, error)         { p.note("read"); return p.fakePort.Read() }
-func (p eager) SetAttention(a Attention) error { p.note("shown"); return p.fakePort.SetAttention(a) }
+func (p eager) Read() (Request, error) { p.note("read"); return p.fakePort.Read() }
+func (p eager) SetAttention(a ipmi.Attention) error {
+	p.note("shown")
+	return p.fakePort.SetAttention(a)
+}
 
 // TestHostIsShownTheAttentionBeforeItAsks: on a machine's socket the greeting comes
 // with it, and no answer before.
 func TestHostIsShownTheAttentionBeforeItAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLoop(Config{Handler: echo, Attention: func() Attention {
+		l := NewLoop(Config{Handler: echo, Attention: func() ipmi.Attention {
 			time.Sleep(time.Second) // in which whoever reads has begun
-			return Attention{}
+			return ipmi.Attention{}
 		}})
 		p := eager{newFakePort(), make(chan string, 1)}
 		ctx, stop := context.WithCancel(t.Context())

@@ -2,28 +2,38 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"ipmbd/ipmi"
 )
 
 // Port is one system interface. One goroutine at a time calls Read, one at a time calls the
-// methods that write, and any may call Close. Methods that write may wait, for a bounded
-// time.
+// methods that write, and any may call Close.
 type Port interface {
 	// Read waits for the next request. Its data are valid until the next Read.
 	Read() (Request, error)
-	// Write answers a request.
-	Write(Response) error
-	// SetAttention shows the host whether messages wait.
-	SetAttention(Attention) error
-	// Limits is constant.
+	// Write writes a response as far as that needs no wait. It returns false if the rest is
+	// left to Finish, which is called before anything else is written.
+	Write(Response) (done bool, err error)
+	// Finish writes the rest of a response, and may wait for a bounded time.
+	Finish() error
+	// SetAttention shows the host whether messages wait. It may wait for a bounded time.
+	SetAttention(ipmi.Attention) error
+	// Limits returns the same limits at each call.
 	Limits() Limits
-	// Close ends Read and Write.
+	// Close ends Read and the methods that write.
 	Close() error
 }
 
-// Request is a request of a host's.
+// Counter is a Port that counts what came to nothing.
+type Counter interface {
+	// Counters returns a snapshot of the counters by name. They start at 0 with the Port and
+	// only grow.
+	Counters() map[string]uint64
+}
+
+// Request is a request of the host.
 type Request struct {
 	Tag     uint8 // comes back in the response
 	NetFn   ipmi.NetFn
@@ -32,7 +42,19 @@ type Request struct {
 	Data    []byte
 }
 
-// Response is the answer to a Request.
+// parseRequest makes a request of its fields. It returns false for a response.
+func parseRequest(tag, netFnLUN, command byte, data []byte) (Request, bool) {
+	r := Request{
+		Tag:     tag,
+		NetFn:   ipmi.NetFn(netFnLUN >> 2),
+		LUN:     ipmi.LUN(netFnLUN & 3),
+		Command: ipmi.Command(command),
+		Data:    data,
+	}
+	return r, !r.NetFn.IsResponse()
+}
+
+// Response is the response to a Request.
 type Response struct {
 	Tag     uint8
 	NetFn   ipmi.NetFn // odd
@@ -42,30 +64,25 @@ type Response struct {
 	Data    []byte
 }
 
-// Attention is what a host is shown of the messages that wait for it.
-type Attention struct {
-	Raised     bool // there are some
-	Interrupt  bool // and it wants to be interrupted for them
-	Interrupts bool // it wants interrupts at all
+// netFnLUN is the byte that begins a response.
+func (r *Response) netFnLUN() byte { return byte(r.NetFn)<<2 | byte(r.LUN) }
+
+// checkLength returns an error for a response that the medium would cut off.
+func (r *Response) checkLength(most int) error {
+	if len(r.Data) > most {
+		return fmt.Errorf("%w: %d bytes, at most %d fit the host's interface", ipmi.ErrResponseTooLong, len(r.Data), most)
+	}
+	return nil
 }
 
 // Limits is what a Port can carry.
 type Limits struct {
-	// MaxData is how much data a response may have, behind the completion code.
+	// MaxData is the number of data bytes that a response may have, behind the completion code.
 	MaxData int
-	// Deadline is how long the host waits for an answer, less what its way takes.
+	// Deadline is how long the host waits for a response, less the time that the response
+	// takes on its way.
 	Deadline time.Duration
 }
 
-// DirectWriter is a Port that can write answers without a wait, so that any goroutine that
-// has an answer may write it.
-type DirectWriter interface {
-	// WriteDirect writes as much of the answer as it can without a wait. It returns false
-	// if some of it is left to Finish, which is called before anything else is written.
-	WriteDirect(Response) (done bool, err error)
-	// Finish writes what WriteDirect has left, and may wait.
-	Finish() error
-}
-
-// ErrUnsupported: the Port, or the one at its other end, cannot do it.
+// ErrUnsupported: the Port, or the program at its other end, cannot do this.
 var ErrUnsupported = errors.New("not supported by the host's interface")

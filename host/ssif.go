@@ -2,81 +2,65 @@ package host
 
 import (
 	"encoding/binary"
-	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/ipmi"
 )
 
 const (
 	// ssifMaxPayload is IPMI_SSIF_PAYLOAD_MAX.
 	ssifMaxPayload = 254
-	// ssifHeader is the length, an int of the machine.
+	// ssifHeader is the length of the payload, an int of the machine.
 	ssifHeader = 4
 	// ssifMessage is the size of struct ipmi_ssif_msg, which its int pads.
 	ssifMessage = 260
 	// ssifMinPayload of a request: netFn and LUN, command.
 	ssifMinPayload = 2
-	// SSIFMaxData is what the response's netFn and LUN, command and completion
-	// code leave.
+	// SSIFMaxData is what netFn and LUN, command and completion code of a response leave.
 	SSIFMaxData = ssifMaxPayload - 3
-	// ssifDeadline is less than the 500 ms after which the driver gives an answer
-	// up (RESPONSE_TIMEOUT).
-	ssifDeadline = 400 * time.Millisecond
+
+	// ssifDriverTimeout is how long the driver waits for a response: RESPONSE_TIMEOUT of
+	// ssif_bmc.c.
+	ssifDriverTimeout = 500 * time.Millisecond
+	// ssifDeadline leaves the response time to reach the driver.
+	ssifDeadline = ssifDriverTimeout - 100*time.Millisecond
 )
 
 // SSIFPort is the Port at the character device of the kernel's SSIF driver,
 // drivers/char/ipmi/ssif_bmc.c. A message is a struct ipmi_ssif_msg of
-// include/uapi/linux/ipmi_ssif_bmc.h: the length of the payload, and that: netFn
-// and LUN, command, of a response the completion code, and data.
+// include/uapi/linux/ipmi_ssif_bmc.h: the length of the payload and the payload, which is netFn
+// and LUN, command, the completion code of a response, and data.
 //
 // Quirks of the driver:
-//   - A read returns what the length says, a write may be as short.
-//   - It takes an answer for that to the request the host sent last, read or not.
-//     With none, or after 500 ms, a write is EINVAL; a second one is EAGAIN, and
-//     no wait would help.
-//   - An answer to a request that was not read leaves an empty one to be read.
+//   - A read returns as many bytes as the length says. A write may be as short.
+//   - It takes a response for that to the request the host sent last, read or not. Without a
+//     request, or after 500 ms, a write fails with EINVAL. A second one fails with EAGAIN, and
+//     waiting would not help.
+//   - After a response to a request that was not read, an empty request can be read.
 //   - There is no attention.
-type SSIFPort struct {
-	*device
-	turn turn
-}
+type SSIFPort struct{ unnumbered }
 
-// OpenSSIF opens a device such as /dev/ipmi-ssif-host. The errors are those of
-// OpenKCS.
+// OpenSSIF opens a device such as /dev/ipmi-ssif-host. The errors are those of OpenKCS.
 func OpenSSIF(path string) (*SSIFPort, error) {
 	d, err := openDevice(path, ssifMessage)
 	if err != nil {
 		return nil, err
 	}
-	return &SSIFPort{device: d}, nil
+	return newSSIFPort(d), nil
 }
+
+func newSSIFPort(d *device) *SSIFPort { return &SSIFPort{unnumbered{device: d}} }
 
 // Read implements Port. Errors are those of KCSPort.Read.
-func (p *SSIFPort) Read() (Request, error) { return p.receive(p.take) }
+func (p *SSIFPort) Read() (Request, error) { return p.receive(p.readRequest) }
 
-func (p *SSIFPort) take(fd int) (Request, error) {
-	p.turn.mu.Lock()
-	defer p.turn.mu.Unlock()
-	n, err := p.read(fd, p.in)
-	switch {
-	case err != nil:
-		return Request{}, err
-	case n == 0:
-		return Request{}, io.EOF
-	}
-	tag := p.turn.begin()
-	req, ok := parseSSIFRequest(tag, p.in[:n])
-	if !ok {
-		p.counts.malformed.Add(1)
-		p.turn.drop()
-		return Request{}, errDropped
-	}
-	return req, nil
+func (p *SSIFPort) readRequest(fd int) (Request, error) {
+	return p.unnumbered.readRequest(fd, parseSSIFRequest)
 }
 
-// parseSSIFRequest reads the length of the payload, netFn and LUN, command,
-// data.
+// parseSSIFRequest parses the length of the payload, netFn and LUN, command, data.
 func parseSSIFRequest(tag uint8, b []byte) (Request, bool) {
 	if len(b) < ssifHeader+ssifMinPayload {
 		return Request{}, false
@@ -86,56 +70,41 @@ func parseSSIFRequest(tag uint8, b []byte) (Request, bool) {
 	if length < ssifMinPayload || length > ssifMaxPayload || int(length) > len(payload) {
 		return Request{}, false
 	}
-	return requestOf(tag, payload[0], payload[1], payload[2:length])
+	return parseRequest(tag, payload[0], payload[1], payload[2:length])
 }
 
-// Write implements Port. An answer that the host, or the driver, has given up
-// is counted, and no error.
-func (p *SSIFPort) Write(r Response) error {
+// ssifRefusals are the errors of a write after the driver has given the response up.
+var ssifRefusals = []error{unix.EINVAL, unix.EAGAIN}
+
+// Write implements Port. A response that the host, or the driver, has given up is counted; this
+// is not an error.
+func (p *SSIFPort) Write(r Response) (done bool, err error) {
 	if err := r.checkLength(SSIFMaxData); err != nil {
-		return err
+		return false, err
 	}
 	p.out = appendSSIFResponse(p.out[:0], r)
-	return p.control("write", func(fd int) error {
-		p.turn.mu.Lock()
-		defer p.turn.mu.Unlock()
-		return p.answer(fd, r.Tag)
+	return true, p.control("write", func(fd int) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		ready, err := p.poll(fd, unix.POLLIN, 0)
+		if err != nil {
+			return err
+		}
+		if ready&unix.POLLIN != 0 { // The host has sent another request.
+			p.open = false
+		}
+		return p.respond(fd, r.Tag, ssifRefusals)
 	})
 }
 
-// WriteDirect implements DirectWriter: the driver takes an answer at once, or never.
-func (p *SSIFPort) WriteDirect(r Response) (done bool, err error) { return true, p.Write(r) }
-
-// Finish implements DirectWriter.
-func (p *SSIFPort) Finish() error { return nil }
-
-// answer writes p.out if it answers the request that the host sent last.
-func (p *SSIFPort) answer(fd int, tag uint8) error {
-	ready, err := p.poll(fd, unix.POLLIN, 0)
-	if err != nil {
-		return err
-	}
-	if !p.turn.end(tag) || ready&unix.POLLIN != 0 {
-		p.counts.superseded.Add(1)
-		return nil
-	}
-	err = p.writeAll(fd)
-	if err == unix.EINVAL || err == unix.EAGAIN {
-		p.counts.refused.Add(1)
-		return nil
-	}
-	return err
-}
-
-// appendSSIFResponse adds a struct ipmi_ssif_msg to b, as long as it needs to
-// be.
+// appendSSIFResponse appends a struct ipmi_ssif_msg, as long as it needs to be.
 func appendSSIFResponse(b []byte, r Response) []byte {
 	b = binary.NativeEndian.AppendUint32(b, uint32(3+len(r.Data)))
 	return append(append(b, r.netFnLUN(), byte(r.Command), byte(r.Code)), r.Data...)
 }
 
-// SetAttention implements Port. The host asks by itself.
-func (p *SSIFPort) SetAttention(Attention) error { return nil }
+// SetAttention implements Port. It does nothing: the host polls.
+func (p *SSIFPort) SetAttention(ipmi.Attention) error { return nil }
 
 // Limits implements Port.
 func (p *SSIFPort) Limits() Limits { return Limits{MaxData: SSIFMaxData, Deadline: ssifDeadline} }

@@ -177,7 +177,7 @@ func TestSSIFLateAnswers(t *testing.T) {
 
 func TestSSIFHasNoAttention(t *testing.T) {
 	p, s := openSSIF(t)
-	if err := p.SetAttention(Attention{Raised: true}); err != nil || len(s.made()) > 0 {
+	if err := p.SetAttention(ipmi.Attention{Raised: true}); err != nil || len(s.made()) > 0 {
 		t.Errorf("got %v, ioctls %#x", err, s.made())
 	}
 }

@@ -1,65 +1,56 @@
 package host
 
-import (
-	"maps"
-	"sync/atomic"
-)
+import "maps"
 
-// counter names a count. The text is the name in Statistics.
+// counter names a counter of a Loop.
 type counter int
 
 const (
 	requestsReceived counter = iota
 	requestsDropped
-	answersWritten
-	answersLate
+	responsesWritten
+	responsesLate
 	handlersBusy
 	handlersTooSlow
 	handlersFailed
-
-	counterCount
 )
 
-var counterNames = [counterCount]string{
+var counterNames = []string{
 	requestsReceived: "requests-received",
 	requestsDropped:  "requests-dropped",
-	answersWritten:   "answers-written",
-	answersLate:      "handler-answers-late",
+	responsesWritten: "answers-written",
+	responsesLate:    "handler-answers-late",
 	handlersBusy:     "handlers-busy",
 	handlersTooSlow:  "handlers-too-slow",
 	handlersFailed:   "handlers-failed",
 }
 
-type counters [counterCount]atomic.Uint64
+// deviceCounter names a counter of a device.
+type deviceCounter int
 
-func (c *counters) add(n counter) { c[n].Add(1) }
+const (
+	requestsMalformed   deviceCounter = iota // messages that are no request
+	responsesSuperseded                      // responses to a request before the host's last
+	responsesRefused                         // responses that the driver did not take any more
+	responsesUnfetched                       // responses that waited for the host too long
+)
 
-// Statistics is a snapshot of the loop's counters and those of its Ports so far,
-// by their names. They start at 0 and only grow.
+var deviceCounterNames = []string{
+	requestsMalformed:   "requests-malformed",
+	responsesSuperseded: "answers-superseded",
+	responsesRefused:    "answers-refused",
+	responsesUnfetched:  "answers-unfetched",
+}
+
+// Statistics returns a snapshot of the counters of the loop and of all Ports that it has served,
+// by name. They start at 0 and only grow.
 func (l *Loop) Statistics() map[string]uint64 {
-	statistics := make(map[string]uint64, counterCount)
-	for n := range l.counts {
-		statistics[counterNames[n]] = l.counts[n].Load()
-	}
+	statistics := l.counts.Statistics()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	maps.Copy(statistics, l.past)
 	addCounters(statistics, l.port)
 	return statistics
-}
-
-// setPort says which Port is served, nil for none, and keeps the counters of the
-// one before.
-func (l *Loop) setPort(p Port) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	addCounters(l.past, l.port)
-	l.port = p
-	if p != nil {
-		l.ended = make(chan struct{})
-	} else {
-		close(l.ended)
-	}
 }
 
 func addCounters(sum map[string]uint64, p Port) {

@@ -1,9 +1,7 @@
 package host
 
-import "ipmbd/ipmi"
-
-// Special bytes of the VM protocol. A byte of a unit that is one of them is sent
-// as vmEscape and the byte with bit 4 set.
+// Special bytes of the VM protocol. Such a byte inside a unit is sent as vmEscape and the byte with
+// bit 4 set.
 const (
 	vmEndOfMessage = 0xA0
 	vmEndOfCommand = 0xA1
@@ -29,37 +27,38 @@ const (
 )
 
 const (
-	// vmMaxUnit is the longest unit that is taken, without escapes: QEMU's
-	// MAX_IPMI_MSG_SIZE is 300.
+	// vmMaxUnit is the longest unit that is accepted, without escapes: QEMU's MAX_IPMI_MSG_SIZE
+	// is 300.
 	vmMaxUnit = 512
 	// vmMinMessage: sequence, netFn and LUN, command, checksum.
 	vmMinMessage = 4
 )
 
-// vmUnit is a message or a command that has come in.
+// vmUnit is a message or a command from the VM.
 type vmUnit struct {
 	command bool
 	bytes   []byte // without escapes; a view
 }
 
-// vmDecoder takes units out of a stream of bytes.
+// vmDecoder decodes units from a stream of bytes.
 type vmDecoder struct {
 	unit    []byte
 	escaped bool
-	broken  bool // until the unit's end: too long, or an escape of nothing
-	dropped int  // units that were none
+	broken  bool // until the end of the unit: too long, or an escape of nothing
+	dropped int  // units that were malformed
 }
 
-// next takes one byte; ok says that a unit has ended with it. The unit is valid
-// until the next byte.
+// next decodes one byte; ok says that a unit has ended with it. The unit is valid until the next
+// byte.
 func (d *vmDecoder) next(c byte) (u vmUnit, ok bool) {
 	switch {
 	case c == vmEndOfMessage || c == vmEndOfCommand:
 		u = vmUnit{command: c == vmEndOfCommand, bytes: d.unit}
-		ok = !d.broken && !d.escaped && len(d.unit) > 0
-		if !ok && (d.broken || d.escaped) {
+		broken := d.broken || d.escaped
+		if broken {
 			d.dropped++
 		}
+		ok = !broken && len(d.unit) > 0
 		d.unit, d.escaped, d.broken = d.unit[:0], false, false
 		return u, ok
 	case c == vmEscape:
@@ -78,23 +77,15 @@ func (d *vmDecoder) next(c byte) (u vmUnit, ok bool) {
 	return vmUnit{}, false
 }
 
-// parseVMRequest reads a message from the VM: sequence, netFn and LUN, command,
-// data, checksum.
+// parseVMRequest parses a message from the VM: sequence, netFn and LUN, command, data, checksum.
 func parseVMRequest(b []byte) (Request, bool) {
 	if len(b) < vmMinMessage || vmSum(b) != 0 {
 		return Request{}, false
 	}
-	r := Request{
-		Tag:     b[0],
-		NetFn:   ipmi.NetFn(b[1] >> 2),
-		LUN:     ipmi.LUN(b[1] & 3),
-		Command: ipmi.Command(b[2]),
-		Data:    b[3 : len(b)-1],
-	}
-	return r, !r.NetFn.IsResponse()
+	return parseRequest(b[0], b[1], b[2], b[3:len(b)-1])
 }
 
-// vmSum is the checksum arithmetic: a whole message adds up to 0.
+// vmSum is the arithmetic of the checksum: the bytes of a message add up to 0.
 func vmSum(b []byte) uint8 {
 	var sum uint8
 	for _, c := range b {
@@ -103,9 +94,9 @@ func vmSum(b []byte) uint8 {
 	return sum
 }
 
-// appendVMResponse adds a response to b.
+// appendVMResponse appends a response.
 func appendVMResponse(b []byte, r Response) []byte {
-	head := [...]byte{r.Tag, byte(r.NetFn)<<2 | byte(r.LUN), byte(r.Command), byte(r.Code)}
+	head := [...]byte{r.Tag, r.netFnLUN(), byte(r.Command), byte(r.Code)}
 	sum := vmSum(head[:]) + vmSum(r.Data)
 	b = appendEscaped(b, head[:]...)
 	b = appendEscaped(b, r.Data...)
@@ -113,7 +104,7 @@ func appendVMResponse(b []byte, r Response) []byte {
 	return append(b, vmEndOfMessage)
 }
 
-// appendVMCommand adds a command to b.
+// appendVMCommand appends a command.
 func appendVMCommand(b []byte, command ...byte) []byte {
 	return append(appendEscaped(b, command...), vmEndOfCommand)
 }

@@ -11,22 +11,29 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/socket"
+	"ipmbd/ipmi"
 )
 
 const (
-	// VMMaxData is the longest answer that QEMU carries to the guest on every
-	// interface: one of 256 bytes is corrupted on BT (QEMU 7.2, measured).
+	// VMMaxData is the longest response that QEMU carries to the guest on every interface: one of
+	// 256 bytes is corrupted on BT (QEMU 7.2, measured).
 	VMMaxData = 251
-	// vmDeadline is less than the 4 s after which QEMU answers C3h itself.
-	vmDeadline = 3500 * time.Millisecond
-	// vmWriteTime is how long QEMU may take to read.
-	vmWriteTime = 2 * time.Second
+
+	// vmHostTimeout is how long QEMU waits for a response before it sends C3h to the guest itself
+	// (hw/ipmi/ipmi_bmc_extern.c).
+	vmHostTimeout = 4 * time.Second
+	// vmDeadline leaves the response time to reach QEMU.
+	vmDeadline = vmHostTimeout - 500*time.Millisecond
+	// vmWriteTimeout is how long a write waits for QEMU to read. Then the connection is closed.
+	vmWriteTimeout = 2 * time.Second
 )
 
 // VMAction is something that is done to a virtual machine.
 type VMAction byte
 
-// What can be done to a virtual machine.
+// Actions on a virtual machine.
 const (
 	VMPowerOff VMAction = vmPowerOff
 	VMReset    VMAction = vmReset
@@ -37,10 +44,10 @@ const (
 // vmNeeds is the capability that each action needs.
 var vmNeeds = map[VMAction]uint32{VMPowerOff: 0x01, VMReset: 0x02, VMNMI: 0x08, VMShutdown: 0x20}
 
-// VMPort is the Port at one connection of QEMU's.
+// VMPort is the Port at one connection of QEMU.
 type VMPort struct {
-	// file is in blocking mode: a thread that waits in read answers sooner than the
-	// runtime's poller wakes a goroutine, and has half as many system calls to do.
+	// file is in blocking mode: a thread that waits in read(2) responds sooner than the runtime's
+	// poller wakes a goroutine, and makes half as many system calls.
 	file         *os.File
 	raw          syscall.RawConn // of file
 	sending      func(fd uintptr)
@@ -52,19 +59,20 @@ type VMPort struct {
 	greeted      bool // our version was sent
 	interrupts   bool // enabled
 	capabilities atomic.Uint32
-	reset        func() // told that the machine was reset; nil for nobody
+	onReset      func() // called when the machine was reset; may be nil
 }
 
-// NewVMPort makes a port of a connection that QEMU has made, a socket of Unix or
-// TCP, and takes it over.
+// NewVMPort makes a port of a connection from QEMU, over a Unix or TCP socket, and takes it over.
 func NewVMPort(conn net.Conn) (*VMPort, error) {
-	defer conn.Close()
-	file, err := blocking(conn)
+	fd, err := socket.Detach(conn)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := file.SyscallConn()
-	if err != nil {
+	file := os.NewFile(uintptr(fd), "vm") // Go's poller does not get a descriptor that blocks.
+	timeout := unix.NsecToTimeval(vmWriteTimeout.Nanoseconds())
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout)
+	raw, rawErr := file.SyscallConn()
+	if err = errors.Join(err, rawErr); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	p := &VMPort{file: file, raw: raw, in: bufio.NewReader(file)}
@@ -72,38 +80,7 @@ func NewVMPort(conn net.Conn) (*VMPort, error) {
 	return p, nil
 }
 
-var errNoSocket = errors.New("not a socket")
-
-// blocking makes a file of a connection. Its own descriptor is not registered with
-// the runtime's poller.
-func blocking(conn net.Conn) (*os.File, error) {
-	socket, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil, errNoSocket
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	fd, failed := -1, error(nil)
-	err = raw.Control(func(original uintptr) {
-		fd, failed = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
-	})
-	if err = errors.Join(err, failed); err != nil {
-		return nil, err
-	}
-	timeout := unix.NsecToTimeval(vmWriteTime.Nanoseconds())
-	err = errors.Join(
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout),
-		unix.SetNonblock(fd, false))
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "vm"), nil
-}
-
-// Read implements Port. Commands of the VM are taken on the way.
+// Read implements Port. It handles the commands of the VM that come before the request.
 func (p *VMPort) Read() (Request, error) {
 	for {
 		c, err := p.in.ReadByte()
@@ -115,45 +92,37 @@ func (p *VMPort) Read() (Request, error) {
 			continue
 		}
 		if u.command {
-			p.take(u.bytes)
-			continue
-		}
-		if req, ok := parseVMRequest(u.bytes); ok {
+			p.handleCommand(u.bytes)
+		} else if req, ok := parseVMRequest(u.bytes); ok {
 			return req, nil
 		}
 	}
 }
 
-// take takes a command of the VM.
-func (p *VMPort) take(b []byte) {
+// handleCommand handles a command of the VM.
+func (p *VMPort) handleCommand(b []byte) {
 	switch {
 	case b[0] == vmCapabilities && len(b) > 1:
 		p.capabilities.Store(uint32(b[1]))
-	case b[0] == vmReset && p.reset != nil:
-		p.reset()
+	case b[0] == vmReset && p.onReset != nil:
+		p.onReset()
 	}
 }
 
 // Write implements Port.
-func (p *VMPort) Write(r Response) error {
-	p.out = appendVMResponse(p.out[:0], r)
-	return p.flush()
-}
-
-// WriteDirect implements DirectWriter.
-func (p *VMPort) WriteDirect(r Response) (done bool, err error) {
+func (p *VMPort) Write(r Response) (done bool, err error) {
 	p.out = appendVMResponse(p.out[:0], r)
 	if err := p.raw.Control(p.sending); err != nil {
 		return false, err
 	}
 	if p.sent == len(p.out) {
-		return true, p.failed // Its memory is the next one's.
+		return true, p.failed // The next response uses the memory of this one.
 	}
 	p.out = p.out[p.sent:]
 	return false, p.failed
 }
 
-// send sends as much as the socket has room for.
+// send sends as much of p.out as the socket has room for.
 func (p *VMPort) send(fd uintptr) {
 	p.sent, p.failed = unix.SendmsgN(int(fd), p.out, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	if p.failed == unix.EAGAIN || p.failed == unix.EINTR {
@@ -161,15 +130,18 @@ func (p *VMPort) send(fd uintptr) {
 	}
 }
 
-// Finish implements DirectWriter.
-func (p *VMPort) Finish() error { return p.flush() }
+// Finish implements Port.
+func (p *VMPort) Finish() error {
+	_, err := p.file.Write(p.out)
+	return err
+}
 
 // SetAttention implements Port. The first one follows the greeting: our version.
-func (p *VMPort) SetAttention(a Attention) error {
-	b := p.out[:0]
+func (p *VMPort) SetAttention(a ipmi.Attention) error {
+	p.out = p.out[:0]
 	if !p.greeted {
 		p.greeted = true
-		b = appendVMCommand(b, vmVersion, vmVersionNumber)
+		p.out = appendVMCommand(p.out, vmVersion, vmVersionNumber)
 	}
 	if a.Interrupts != p.interrupts {
 		p.interrupts = a.Interrupts
@@ -177,41 +149,33 @@ func (p *VMPort) SetAttention(a Attention) error {
 		if a.Interrupts {
 			enable = vmEnableInterrupts
 		}
-		b = appendVMCommand(b, enable)
+		p.out = appendVMCommand(p.out, enable)
 	}
+	raised := byte(vmNoAttention)
 	switch {
-	case !a.Raised:
-		b = appendVMCommand(b, vmNoAttention)
-	case a.Interrupt:
-		b = appendVMCommand(b, vmAttentionInterrupt)
-	default:
-		b = appendVMCommand(b, vmAttention)
+	case a.Raised && a.Interrupt:
+		raised = vmAttentionInterrupt
+	case a.Raised:
+		raised = vmAttention
 	}
-	p.out = b
-	return p.flush()
+	p.out = appendVMCommand(p.out, raised)
+	return p.Finish()
 }
 
-// Act does something to the virtual machine. ErrUnsupported: QEMU has not said
-// that it can.
+// Act does something to the virtual machine. It returns ErrUnsupported if QEMU has not said that
+// it can do this.
 func (p *VMPort) Act(a VMAction) error {
 	if p.capabilities.Load()&vmNeeds[a] == 0 {
 		return fmt.Errorf("%w: the virtual machine cannot do that", ErrUnsupported)
 	}
 	p.out = appendVMCommand(p.out[:0], byte(a))
-	return p.flush()
-}
-
-func (p *VMPort) flush() error {
-	_, err := p.file.Write(p.out)
-	return err
+	return p.Finish()
 }
 
 // Limits implements Port.
-func (p *VMPort) Limits() Limits {
-	return Limits{MaxData: VMMaxData, Deadline: vmDeadline}
-}
+func (p *VMPort) Limits() Limits { return Limits{MaxData: VMMaxData, Deadline: vmDeadline} }
 
-// Close implements Port. What waits in Read or Write returns.
+// Close implements Port.
 func (p *VMPort) Close() error {
 	err := p.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 	return errors.Join(err, p.file.Close())

@@ -126,7 +126,7 @@ func TestGreetingOfAMachineThatHasAnAnswerAlready(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if err := errors.Join(p.Write(answered(1, 0)), p.SetAttention(Attention{}), p.SetAttention(Attention{Raised: true})); err != nil {
+	if err := errors.Join(write(p, answered(1, 0)), p.SetAttention(ipmi.Attention{}), p.SetAttention(ipmi.Attention{Raised: true})); err != nil {
 		t.Fatal(err)
 	}
 	(&machine{t, theirs}).hears("01 1C 01 00 E2 A0 FF 01 A1 00 A1 01 A1")

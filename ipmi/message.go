@@ -110,6 +110,13 @@ type Request struct {
 	Deadline time.Time
 }
 
+// Attention is what a host is shown of the messages that wait for it.
+type Attention struct {
+	Raised     bool // there are some
+	Interrupt  bool // and the host wants to be interrupted for them
+	Interrupts bool // the host wants interrupts at all
+}
+
 // Response is the answer to a Request. A completion code other than CodeOK is
 // a result, not an error.
 type Response struct {

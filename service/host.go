@@ -75,7 +75,7 @@ func (c hostConfig) make(ctx context.Context, s *service) (part, error) {
 		Protocol:  protocolOf(c.Type),
 		Bridged:   c.bridged(),
 		MaxData:   func() int { return maxDataOf(c.Type) },
-		Attention: func(bridge.Attention) { h.loop.AttentionChanged() },
+		Attention: func(ipmi.Attention) { h.loop.AttentionChanged() },
 	})
 	h.policed = police(c.Name, h.iface.Handler(&s.mux), s.config)
 	h.open(host.Config{
@@ -122,7 +122,7 @@ func (s *service) setHostDefault(ctx context.Context, h *hostInterface) error {
 func (h *hostInterface) Begun() <-chan struct{} { return h.begun }
 
 // Pulse implements part.
-func (h *hostInterface) Pulse(ctx context.Context) { h.loop.Pulse(ctx) }
+func (h *hostInterface) Pulse(ctx context.Context) { h.loop.Ping(ctx) }
 
 // Drain implements part. A host asks again.
 func (h *hostInterface) Drain(context.Context) {}
@@ -153,8 +153,8 @@ func (h *hostInterface) open(c host.Config) {
 }
 
 // attention is what the host is shown.
-func (h *hostInterface) attention() host.Attention {
-	a := host.Attention(h.iface.Attention())
+func (h *hostInterface) attention() ipmi.Attention {
+	a := h.iface.Attention()
 	a.Raised = a.Raised || h.forced.Load()
 	return a
 }

@@ -22,11 +22,12 @@ type lamp struct {
 	err    error
 }
 
-func (p *lamp) Read() (host.Request, error) { <-p.closed; return host.Request{}, io.EOF }
-func (p *lamp) Write(host.Response) error   { return nil }
-func (p *lamp) Limits() host.Limits         { return host.Limits{} }
-func (p *lamp) Close() error                { close(p.closed); return nil }
-func (p *lamp) SetAttention(a host.Attention) error {
+func (p *lamp) Read() (host.Request, error)       { <-p.closed; return host.Request{}, io.EOF }
+func (p *lamp) Write(host.Response) (bool, error) { return true, nil }
+func (p *lamp) Finish() error                     { return nil }
+func (p *lamp) Limits() host.Limits               { return host.Limits{} }
+func (p *lamp) Close() error                      { close(p.closed); return nil }
+func (p *lamp) SetAttention(a ipmi.Attention) error {
 	if a.Raised && p.err != nil {
 		return p.err
 	}

@@ -145,7 +145,7 @@ type servedKCS struct {
 	loop    *host.Loop
 	began   chan struct{} // the slow command
 	release chan struct{}
-	raised  chan host.Attention // the last is what is shown
+	raised  chan ipmi.Attention // the last is what is shown
 }
 
 // serveKCS serves the device with a handler that answers with the data.
@@ -157,8 +157,8 @@ func serveKCS(t *testing.T) *servedKCS {
 		t.Fatal(err)
 	}
 	s := &servedKCS{kcsHost: openKCSHost(t), port: port, began: make(chan struct{}, 1), release: make(chan struct{}, 1),
-		raised: make(chan host.Attention, 1)}
-	s.raised <- host.Attention{}
+		raised: make(chan ipmi.Attention, 1)}
+	s.raised <- ipmi.Attention{}
 	s.loop = host.NewLoop(host.Config{Interface: "ipmi-kcs11", Channel: 15, Handler: ipmi.HandlerFunc(s.answer), Attention: s.attention})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
@@ -185,7 +185,7 @@ func (s *servedKCS) answer(req *ipmi.Request, reply ipmi.Reply) {
 	}()
 }
 
-func (s *servedKCS) attention() host.Attention {
+func (s *servedKCS) attention() ipmi.Attention {
 	a := <-s.raised
 	s.raised <- a
 	return a
@@ -193,7 +193,7 @@ func (s *servedKCS) attention() host.Attention {
 
 func (s *servedKCS) shows(raised bool) {
 	<-s.raised
-	s.raised <- host.Attention{Raised: raised}
+	s.raised <- ipmi.Attention{Raised: raised}
 	s.loop.AttentionChanged()
 }
 

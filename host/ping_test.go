@@ -4,15 +4,17 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+
+	"ipmbd/ipmi"
 )
 
-func TestPulseOfALoop(t *testing.T) {
+func TestPingOfALoop(t *testing.T) {
 	// back is closed when a pulse has come back.
 	pulse := func(ctx context.Context, l *Loop) (back chan struct{}) {
 		back = make(chan struct{})
 		go func() {
 			defer close(back)
-			l.Pulse(ctx)
+			l.Ping(ctx)
 		}()
 		synctest.Wait()
 		return back
@@ -29,14 +31,14 @@ func TestPulseOfALoop(t *testing.T) {
 			t.Errorf("%s: came back: %v", what, got)
 		}
 	}
-	story(t, "comes back from a loop that waits", echo, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "comes back from a loop that waits", echo, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		is(t, "idle", pulse(t.Context(), l), true)
 	})
-	story(t, "comes back while a handler is slow", slow, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "comes back while a handler is slow", slow, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		p.asks(1, 2)
 		is(t, "slow handler", pulse(t.Context(), l), true)
 	})
-	story(t, "hangs with the loop", echo, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "hangs with the loop", echo, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		free := make(chan struct{})
 		go func() { _ = l.Do(t.Context(), func(Port) error { <-free; return nil }) }()
 		synctest.Wait()
@@ -46,7 +48,7 @@ func TestPulseOfALoop(t *testing.T) {
 		synctest.Wait()
 		is(t, "free", back, true)
 	})
-	story(t, "ends with its context and with the port", echo, func(t *testing.T, l *Loop, p *fakePort, _ *Attention) {
+	story(t, "ends with its context and with the port", echo, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		free := make(chan struct{})
 		go func() { _ = l.Do(t.Context(), func(Port) error { <-free; return nil }) }()
 		synctest.Wait()
@@ -61,6 +63,6 @@ func TestPulseOfALoop(t *testing.T) {
 		is(t, "with the port", other, true)
 	})
 	t.Run("comes back without a port", func(t *testing.T) {
-		NewLoop(Config{}).Pulse(t.Context())
+		NewLoop(Config{}).Ping(t.Context())
 	})
 }
