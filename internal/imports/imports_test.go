@@ -109,6 +109,7 @@ var rules = map[string]rule{
 	},
 	"xml":               {why: "documents, and no code that could need anything"},
 	"units":             {why: "files to install, and no code that could need anything"},
+	"tools/report":      {why: "it reads what go test prints"},
 	"packaging":         {why: "files to install, and no code that could need anything"},
 	"internal/await":    {why: "tests of every package use it"},
 	"internal/bustest":  {others: []string{dbusModule}, why: "tests of every package use it"},
