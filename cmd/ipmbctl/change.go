@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -12,36 +11,82 @@ import (
 	"ipmbd/dbusapi"
 )
 
+func (a *app) bindCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "bind BUS",
+		Short: "Create the kernel device of a bus",
+		Long: `Create the kernel device that serves a bus, at the bus's own address, and open it. The
+driver is that of the device that was there before. If there was none, it is the driver
+of the bus's transport, or ipmb-dev for the transport 'auto'. If the device of the bus is
+open, nothing changes.`,
+		Example: `  ipmbctl bind bus4
+  ipmbctl list`,
+		Args:              needBus(1),
+		ValidArgsFunction: a.completeNames(1, false),
+		RunE:              a.changeDevice("bound", (*dbusapi.Client).Bind),
+	}
+}
+
+func (a *app) unbindCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "unbind BUS",
+		Short: "Delete the kernel device of a bus",
+		Long: `Close the kernel device that serves a bus, which ends the requests in progress, and
+delete it. The bus is Down until 'ipmbctl bind'. A device that the device tree or the
+firmware declares cannot be deleted.`,
+		Example: `  ipmbctl unbind bus4
+  ipmbctl bind bus4`,
+		Args:              needBus(1),
+		ValidArgsFunction: a.completeNames(1, false),
+		RunE:              a.changeDevice("unbound", (*dbusapi.Client).Unbind),
+	}
+}
+
+// changeDevice returns the RunE of a command that changes the device of a bus, and then shows the bus.
+func (a *app) changeDevice(
+	done string, change func(*dbusapi.Client, context.Context, string) error,
+) func(*cobra.Command, []string) error {
+	return a.connected(func(ctx context.Context, ipmbd *dbusapi.Client, args []string) error {
+		if err := change(ipmbd, ctx, args[0]); err != nil {
+			return err
+		}
+		bus, err := ipmbd.Bus(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return a.showBus(bus, bus.Device, done)
+	})
+}
+
+// showBus shows a bus after a change.
+func (a *app) showBus(bus dbusapi.BusInfo, what, done string) error {
+	now := stateCell(bus.State, bus.Reason)
+	return a.show(newBusJSON(bus), fmt.Sprintf("%s is %s: %s\n", what, done, a.colour.paint(now.sgr, now.text)))
+}
+
 func (a *app) addCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "add JSON|-",
 		Short: "Add a bus or a host interface",
-		Long: `Add a bus or a host interface to those that ipmbd serves. JSON is one object as the
-lists 'channels' and 'hosts' of the configuration file have it; what has a 'path' is
-a host interface. '-' reads it from standard input.
+		Long: `Add a bus or a host interface to those that ipmbd serves. JSON is one object as in the
+lists 'channels' and 'hosts' of the configuration file; an object with a 'path' is a host
+interface. '-' reads the object from standard input.
 
-It lasts until it is removed, ipmbd ends, or 'ipmbctl reload': the configuration file
-is left as it is. Only root may do this.`,
+The bus lasts until it is removed, until ipmbd stops, or until 'ipmbctl reload'. The
+configuration file is not changed. Only root may do this.`,
 		Example: `  ipmbctl add '{"type": "ipmb", "slave-path": "/dev/ipmb-7", "remote-addr": "0x2C", "devIndex": 2}'
   ipmbctl add '{"type": "vm", "name": "vm1", "path": "unix:/run/ipmbd/vm1.sock", "devIndex": 1}'
   ipmbctl add - < bus7.json`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage("one JSON object, or - for standard input, not %d arguments", len(args))
-			}
-			return nil
-		},
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(command *cobra.Command, args []string) error {
-			return a.add(command.Context(), args[0])
-		},
+		Args: oneArg("one JSON object, or - for standard input, not %d arguments"),
+		RunE: contextual(a.add),
 	}
 }
 
-// maxObject is more than the description of any bus or host interface, in bytes.
+// maxObject is larger than any description of a bus or a host interface, in bytes.
 const maxObject = 1 << 20
 
-func (a *app) add(ctx context.Context, text string) error {
+func (a *app) add(ctx context.Context, args []string) error {
+	text := args[0]
 	if text == "-" {
 		read, err := io.ReadAll(io.LimitReader(a.stdin, maxObject))
 		if err != nil {
@@ -49,27 +94,27 @@ func (a *app) add(ctx context.Context, text string) error {
 		}
 		text = string(read)
 	}
-	return a.change(ctx, func(client *dbusapi.Client) error {
-		if isHost(text) {
-			name, err := client.AddHost(ctx, text)
-			if err != nil {
-				return err
-			}
-			return a.showChange(name, "added")
+	return rootOnly(a.withClient(ctx, func(ipmbd *dbusapi.Client) error {
+		host, add := isHost(text), ipmbd.AddBus
+		if host {
+			add = ipmbd.AddHost
 		}
-		name, err := client.AddBus(ctx, text)
+		name, err := add(ctx, text)
 		if err != nil {
 			return err
 		}
-		bus, err := client.Bus(ctx, name)
+		if host {
+			return a.showChange(name, "added")
+		}
+		bus, err := ipmbd.Bus(ctx, name)
 		if err != nil {
 			return err
 		}
 		return a.showBus(bus, name, "added")
-	})
+	}))
 }
 
-// isHost tells host interfaces from buses. What is neither is for ipmbd to judge.
+// isHost tells host interfaces from buses. ipmbd refuses objects that are neither.
 func isHost(text string) bool {
 	var keys map[string]json.RawMessage
 	if json.Unmarshal([]byte(text), &keys) != nil {
@@ -85,47 +130,31 @@ func (a *app) removeCommand() *cobra.Command {
 		Use:   "remove NAME",
 		Short: "Remove a bus or a host interface",
 		Long: `Remove a bus or a host interface from those that ipmbd serves. Calls in progress have
-2 s to end. A machine that is connected is hung up on.
+2 s to end. A virtual machine that is connected is disconnected.
 
-The configuration file is left as it is: what is in it is back with 'ipmbctl reload',
-or when ipmbd starts. Only root may do this.`,
+The configuration file is not changed: a bus or a host interface that it lists comes back
+with 'ipmbctl reload', or when ipmbd starts. Only root may do this.`,
 		Example: `  ipmbctl remove bus7
   ipmbctl remove host1`,
 		Args:              oneMember,
-		ValidArgsFunction: a.completeMembers,
-		RunE: func(command *cobra.Command, args []string) error {
-			ctx := command.Context()
-			return a.change(ctx, func(client *dbusapi.Client) error {
-				if err := client.Remove(ctx, args[0]); err != nil {
-					return err
-				}
-				return a.showChange(args[0], "removed")
-			})
-		},
-	}
-}
-
-// oneMember wants the name of a bus or a host interface and nothing else.
-func oneMember(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usage("one name of a bus or a host interface, not %d", len(args))
-	}
-	return nil
-}
-
-// completeMembers completes the name of a bus or a host interface.
-func (a *app) completeMembers(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	var names []cobra.Completion
-	if len(given) == 0 {
-		_ = a.withClient(command.Context(), func(client *dbusapi.Client) error {
-			members, err := client.Members(command.Context())
-			for _, m := range members {
-				names = append(names, m.Name()+"\t"+m.Device())
+		ValidArgsFunction: a.completeNames(1, true),
+		RunE: a.connected(func(ctx context.Context, ipmbd *dbusapi.Client, args []string) error {
+			if err := ipmbd.Remove(ctx, args[0]); err != nil {
+				return rootOnly(err)
 			}
-			return err
-		})
+			return a.showChange(args[0], "removed")
+		}),
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// changeJSON is the document of a host interface that was added, and of anything that was removed.
+type changeJSON struct {
+	Name string `json:"name"`
+	Done string `json:"done"`
+}
+
+func (a *app) showChange(name, done string) error {
+	return a.show(changeJSON{name, done}, fmt.Sprintf("%s is %s\n", name, done))
 }
 
 func (a *app) reloadCommand() *cobra.Command {
@@ -133,18 +162,15 @@ func (a *app) reloadCommand() *cobra.Command {
 		Use:   "reload",
 		Short: "Make ipmbd read its configuration file again",
 		Long: `Make ipmbd read its configuration file again. Buses and host interfaces that are not in
-it are removed, also those that were added by 'ipmbctl add'; those that differ begin
-anew; the others do not notice. 'policy', 'trusted-names' and 'max-calls-per-sender'
-hold at once.
+the file are removed, including those that 'ipmbctl add' has added. Those that differ from
+the file are restarted; the others are not interrupted. New values of 'policy',
+'trusted-names' and 'max-calls-per-sender' take effect at once.
 
-A file with a fault changes nothing, and neither does one in which 'bmc' or
-'frame-socket' has changed, which needs a restart. Only root may do this.`,
-		Example:           `  ipmbctl reload`,
-		Args:              noArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(command *cobra.Command, _ []string) error {
-			return a.reload(command.Context())
-		},
+A file with a fault changes nothing. A file in which 'bmc' or 'frame-socket' has changed
+is refused: these need a restart. Only root may do this.`,
+		Example: `  ipmbctl reload`,
+		Args:    noArgs,
+		RunE:    a.connected(a.reload),
 	}
 }
 
@@ -154,56 +180,26 @@ type servedJSON struct {
 	Hosts []string `json:"hosts"`
 }
 
-func (a *app) reload(ctx context.Context) error {
-	return a.change(ctx, func(client *dbusapi.Client) error {
-		if err := client.Reload(ctx); err != nil {
-			return err
-		}
-		members, err := client.Members(ctx)
-		if err != nil {
-			return err
-		}
-		served := servedJSON{[]string{}, []string{}}
-		for _, m := range members {
-			if m.Host != nil {
-				served.Hosts = append(served.Hosts, m.Name())
-			} else {
-				served.Buses = append(served.Buses, m.Name())
-			}
-		}
-		if a.json {
-			return a.out.json(served)
-		}
-		fmt.Fprintf(a.out, "reloaded: %d buses, %d host interfaces\n", len(served.Buses), len(served.Hosts))
-		return nil
-	})
-}
-
-// changeJSON is the document of what was done to a host interface, or is removed.
-type changeJSON struct {
-	Name string `json:"name"`
-	Done string `json:"done"`
-}
-
-func (a *app) showChange(name, done string) error {
-	if a.json {
-		return a.out.json(changeJSON{name, done})
+func (a *app) reload(ctx context.Context, ipmbd *dbusapi.Client, _ []string) error {
+	if err := ipmbd.Reload(ctx); err != nil {
+		return rootOnly(err)
 	}
-	fmt.Fprintf(a.out, "%s is %s\n", name, done)
-	return nil
-}
-
-// change runs what changes ipmbd, which is for root only.
-func (a *app) change(ctx context.Context, f func(*dbusapi.Client) error) error {
-	err := a.withClient(ctx, f)
-	if errors.Is(err, dbusapi.ErrAccessDenied) {
-		return &rootError{err}
+	members, err := ipmbd.Members(ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	served := servedJSON{[]string{}, []string{}}
+	for _, m := range members {
+		if m.Host != nil {
+			served.Hosts = append(served.Hosts, m.Name())
+		} else {
+			served.Buses = append(served.Buses, m.Name())
+		}
+	}
+	return a.show(served, fmt.Sprintf("reloaded: %d buses, %d host interfaces\n", len(served.Buses), len(served.Hosts)))
 }
 
-// rootError is that only root may do what was asked for.
-type rootError struct{ error }
-
-// Unwrap is the cause.
-func (e *rootError) Unwrap() error { return e.error }
+// rootOnly adds advice to the error of a command that only root may run.
+func rootOnly(err error) error {
+	return advise(err, dbusapi.ErrAccessDenied, "do it as root: members of the group ipmbd may not change what ipmbd serves")
+}

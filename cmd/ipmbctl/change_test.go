@@ -116,7 +116,7 @@ func TestChangesAreRoots(t *testing.T) {
 	for _, args := range [][]string{{"add", "{}"}, {"remove", "bus0"}, {"reload"}} {
 		r.ipmbctl(t, args...).want(t, 1, `
 ipmbctl: you may not do this
-  do it as root: what ipmbd serves is not for the group ipmbd to change
+  do it as root: members of the group ipmbd may not change what ipmbd serves
 `)
 	}
 }

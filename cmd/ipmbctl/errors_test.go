@@ -82,7 +82,7 @@ func TestAnotherServiceHasTheName(t *testing.T) {
 	ipmbctl(t, environment{}, "list", "--bus", bus.Address).want(t, 1, `
 ipmbctl: the service with the name xyz.openbmc_project.Ipmi.Channel.Ipmb is not ipmbd
   see which it is: busctl status xyz.openbmc_project.Ipmi.Channel.Ipmb
-  if it is ipmbbridge, put ipmbd in its place: systemctl disable --now ipmb; systemctl enable --now ipmbd
+  if it is ipmbbridge, replace it with ipmbd: systemctl disable --now ipmb; systemctl enable --now ipmbd
 `)
 }
 
@@ -159,8 +159,8 @@ func TestEveryErrorOfTheClientHasAdvice(t *testing.T) {
 	for _, err := range []error{
 		dbusapi.ErrNoMessageBus, dbusapi.ErrNotRunning, dbusapi.ErrNotStarted, dbusapi.ErrLeft,
 		dbusapi.ErrOtherService, dbusapi.ErrAccessDenied, &dbusapi.UnknownBusError{}, &dbusapi.UnknownMemberError{},
-		&busError{err: dbusapi.ErrUnavailable}, &busError{err: dbusapi.ErrWriteFailure},
-		&busError{bus: dbusapi.BusInfo{Properties: dbusapi.Properties{State: dbusapi.Down}}, err: dbusapi.ErrUnavailable},
+		requestError(dbusapi.BusInfo{}, 0x2C, dbusapi.ErrUnavailable), requestError(dbusapi.BusInfo{}, 0x2C, dbusapi.ErrWriteFailure),
+		requestError(dbusapi.BusInfo{Properties: dbusapi.Properties{State: dbusapi.Down}}, 0x2C, dbusapi.ErrUnavailable),
 		dbusapi.ErrDisconnected,
 	} {
 		if len(a.advice(errors.Join(err))) == 0 {

@@ -239,7 +239,7 @@ ipmbctl: bus0 A0h: the responder took the request and did not answer in time
 `}},
 	{"stuck bus", []string{"send", "bus0", "0xB0", "6", "1"}, result{code: 1, stderr: `
 ipmbctl: bus0 B0h: the bus did not carry the request: see the properties State and StateReason
-  see how it does: ipmbctl info bus0; journalctl -u ipmbd
+  see its state: ipmbctl info bus0; journalctl -u ipmbd
 `}},
 	{"busy bus", []string{"send", "bus0", "0xB2", "6", "1"}, result{code: 1, stderr: `
 ipmbctl: bus0 B2h: too many requests of this kind are in progress: try again
@@ -247,12 +247,12 @@ ipmbctl: bus0 B2h: too many requests of this kind are in progress: try again
 	{"send on a bus that is down", []string{"send", "me1", "6", "1"}, result{code: 1, stderr: `
 ipmbctl: me1 is down: /run/me1.sock: no such file or directory
   ipmbd opens it again as soon as it can
-  see how it does: ipmbctl info me1; journalctl -u ipmbd
+  see its state: ipmbctl info me1; journalctl -u ipmbd
 `}},
 	{"scan of a bus that is down", []string{"scan", "me1"}, result{code: 1, stderr: `
 ipmbctl: me1 is down: /run/me1.sock: no such file or directory
   ipmbd opens it again as soon as it can
-  see how it does: ipmbctl info me1; journalctl -u ipmbd
+  see its state: ipmbctl info me1; journalctl -u ipmbd
 `}},
 }
 

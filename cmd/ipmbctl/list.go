@@ -1,81 +1,304 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"ipmbd/dbusapi"
+	"ipmbd/ipmi"
 )
 
 func (a *app) listCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the buses and the host interfaces",
-		Long: `List the buses, with their addresses, and the host interfaces: what they are, and
-whether they work. With --json, a bus has a 'transport' and a host interface a 'type'.`,
+		Long: `List the buses with their addresses, and the host interfaces, with the state of each.
+With --json, a bus has a 'transport' and a host interface has a 'type'.`,
 		Example: `  ipmbctl list
   ipmbctl list --json | jq -r '.[] | select(.state != "Up") | .name'`,
-		Args:              noArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(command *cobra.Command, _ []string) error {
-			return a.withClient(command.Context(), func(client *dbusapi.Client) error {
-				members, err := client.Members(command.Context())
-				if err != nil {
-					return err
-				}
-				return a.showList(members)
-			})
-		},
+		Args: noArgs,
+		RunE: a.connected(a.list),
 	}
 }
 
-func (a *app) showList(members []dbusapi.Member) error {
-	if a.json {
-		list := make([]any, 0, len(members))
-		for _, m := range members {
-			list = append(list, newMemberJSON(m))
-		}
-		return a.out.json(list)
+func (a *app) list(ctx context.Context, ipmbd *dbusapi.Client, _ []string) error {
+	members, err := ipmbd.Members(ctx)
+	if err != nil {
+		return err
 	}
-	if len(members) == 0 {
+	if len(members) == 0 && !a.json {
 		a.note("%s", nothingServed)
 		return nil
 	}
-	buses := [][]cell{heading("NAME", "DEVICE", "TRANSPORT", "CHANNEL", "OWN", "REMOTE", "STATE")}
-	hosts := [][]cell{heading("NAME", "TYPE", "PATH", "CHANNEL", "HANDLER", "STATE")}
+	documents := []any{}
+	buses := heading("NAME", "DEVICE", "TRANSPORT", "CHANNEL", "OWN", "REMOTE", "STATE")
+	hosts := heading("NAME", "TYPE", "PATH", "CHANNEL", "HANDLER", "STATE")
 	for _, m := range members {
-		if host := m.Host; host != nil {
-			hosts = append(hosts, []cell{
-				{text: host.Name}, {text: host.Type}, {text: host.Path}, {text: fmt.Sprint(host.Channel)},
-				{text: host.Handler}, state(host.State, host.Reason),
-			})
+		if h := m.Host; h != nil {
+			documents = append(documents, newHostJSON(*h))
+			hosts = append(hosts, append(row(h.Name, h.Type, h.Path, fmt.Sprint(h.Channel), h.Handler), stateCell(h.State, h.Reason)))
 			continue
 		}
-		buses = append(buses, []cell{
-			{text: m.Bus.Name}, {text: m.Bus.Device}, {text: m.Bus.Transport}, {text: fmt.Sprint(m.Bus.Channel)},
-			{text: m.Bus.OwnAddress.String()}, {text: m.Bus.RemoteAddress.String()}, state(m.Bus.State, m.Bus.Reason),
-		})
+		b := m.Bus
+		documents = append(documents, newBusJSON(*b))
+		buses = append(buses, append(row(b.Name, b.Device, b.Transport, fmt.Sprint(b.Channel),
+			b.OwnAddress.String(), b.RemoteAddress.String()), stateCell(b.State, b.Reason)))
 	}
 	var tables []string
 	for _, rows := range [][][]cell{buses, hosts} {
 		if len(rows) > 1 {
-			tables = append(tables, table(a.colourFor(a.stdout), rows))
+			tables = append(tables, a.colour.table(rows))
 		}
 	}
-	fmt.Fprint(a.out, strings.Join(tables, "\n"))
-	return nil
+	return a.show(documents, strings.Join(tables, "\n"))
 }
 
 // stateColours are the colours of the states.
 var stateColours = map[dbusapi.State]string{dbusapi.Up: green, dbusapi.Degraded: yellow, dbusapi.Down: red}
 
-// state is the state of a bus or a host interface, and its reason.
-func state(now dbusapi.State, reason string) cell {
-	text := string(now)
+// stateCell shows a state and its reason.
+func stateCell(state dbusapi.State, reason string) cell {
+	text := string(state)
 	if reason != "" {
 		text += ": " + reason
 	}
-	return cell{text, stateColours[now]}
+	return cell{text, stateColours[state]}
+}
+
+func (a *app) infoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "info NAME",
+		Short: "Show the properties and the statistics of a bus or a host interface",
+		Long: `Show the properties of a bus or a host interface, and what it has counted since ipmbd
+started. A bus counts frames, the results of calls (calls-...), and the frames that it
+dropped and why (dropped-...). A host interface counts requests and their results.`,
+		Example: `  ipmbctl info bus0
+  ipmbctl info host0
+  ipmbctl info bus0 --json | jq .statistics`,
+		Args:              oneMember,
+		ValidArgsFunction: a.completeNames(1, true),
+		RunE:              a.connected(a.info),
+	}
+}
+
+func (a *app) info(ctx context.Context, ipmbd *dbusapi.Client, args []string) error {
+	m, err := ipmbd.Member(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	if m.Host != nil {
+		return a.showInfo(hostInfoJSON{newHostJSON(*m.Host), m.Host.Statistics}, hostRows(*m.Host), m.Host.Statistics)
+	}
+	document := infoJSON{newBusJSON(*m.Bus), m.Bus.Policy.Timeout.Milliseconds(), m.Bus.Policy.Tries,
+		m.Bus.IgnoreNACK, m.Bus.VerifyChecksum, m.Bus.Statistics}
+	return a.showInfo(document, busRows(*m.Bus), m.Bus.Statistics)
+}
+
+// showInfo shows properties, and the counters that are not 0.
+func (a *app) showInfo(document any, properties [][]cell, statistics map[string]uint64) error {
+	var counters [][]cell
+	for _, name := range slices.Sorted(maps.Keys(statistics)) {
+		if n := statistics[name]; n > 0 {
+			counters = append(counters, row(name, fmt.Sprint(n)))
+		}
+	}
+	return a.show(document, fmt.Sprintf("%s\n%s\n%s", a.colour.table(properties),
+		a.colour.paint(bold, "counted since ipmbd started (what is not listed is 0)"), a.colour.table(counters)))
+}
+
+func hostRows(h dbusapi.HostInfo) [][]cell {
+	return [][]cell{
+		row("name", h.Name),
+		row("object", string(h.Object)),
+		row("path", h.Path),
+		row("type", h.Type),
+		row("channel", fmt.Sprint(h.Channel)),
+		row("handler", h.Handler),
+		{{text: "state"}, stateCell(h.State, h.Reason)},
+	}
+}
+
+func busRows(b dbusapi.BusInfo) [][]cell {
+	rows := [][]cell{
+		row("name", b.Name),
+		row("object", string(b.Path)),
+		row("device", b.Device),
+		row("transport", b.Transport),
+		row("channel", fmt.Sprint(b.Channel)),
+		row("index", fmt.Sprint(b.Index)),
+		row("own address", b.OwnAddress.String()),
+		row("remote address", b.RemoteAddress.String()),
+		{{text: "state"}, stateCell(b.State, b.Reason)},
+		row("timeout", b.Policy.Timeout.String()),
+		row("tries", fmt.Sprint(b.Policy.Tries)),
+	}
+	if b.Transport == "ipmb-device" { // Only the driver of this transport has switches.
+		rows = append(rows, row("ignore NACK", onOff[b.IgnoreNACK]), row("verify header checksum", onOff[b.VerifyChecksum]))
+	}
+	return rows
+}
+
+var onOff = map[bool]string{true: "on", false: "off"}
+
+type busJSON struct {
+	Name        string `json:"name"`
+	Path        string `json:"path"`
+	Device      string `json:"device"`
+	Transport   string `json:"transport"`
+	Channel     uint8  `json:"channel"`
+	Index       uint8  `json:"index"`
+	Own         uint8  `json:"ownAddress"`
+	Remote      uint8  `json:"remoteAddress"`
+	State       string `json:"state"`
+	StateReason string `json:"stateReason,omitempty"`
+}
+
+func newBusJSON(b dbusapi.BusInfo) busJSON {
+	return busJSON{
+		Name: b.Name, Path: string(b.Path), Device: b.Device, Transport: b.Transport,
+		Channel: uint8(b.Channel), Index: b.Index, Own: uint8(b.OwnAddress), Remote: uint8(b.RemoteAddress),
+		State: string(b.State), StateReason: b.Reason,
+	}
+}
+
+// infoJSON is the document of info for a bus.
+type infoJSON struct {
+	busJSON
+	TimeoutMs  int64             `json:"timeoutMs"`
+	Tries      int               `json:"tries"`
+	IgnoreNACK bool              `json:"ignoreNack"`
+	Verify     bool              `json:"verifyHeaderChecksum"`
+	Statistics map[string]uint64 `json:"statistics"`
+}
+
+// hostJSON is a host interface. As with a bus, path is the D-Bus object; device may be a socket.
+type hostJSON struct {
+	Name        string `json:"name"`
+	Path        string `json:"path"`
+	Device      string `json:"device"`
+	Type        string `json:"type"`
+	Channel     uint8  `json:"channel"`
+	Handler     string `json:"handler"`
+	State       string `json:"state"`
+	StateReason string `json:"stateReason,omitempty"`
+}
+
+func newHostJSON(h dbusapi.HostInfo) hostJSON {
+	return hostJSON{
+		Name: h.Name, Path: string(h.Object), Device: h.Path, Type: h.Type,
+		Channel: uint8(h.Channel), Handler: h.Handler, State: string(h.State), StateReason: h.Reason,
+	}
+}
+
+// hostInfoJSON is the document of info for a host interface.
+type hostInfoJSON struct {
+	hostJSON
+	Statistics map[string]uint64 `json:"statistics"`
+}
+
+func (a *app) handlersCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "handlers",
+		Short: "List what responds to which requests",
+		Long: `List what responds to incoming requests: first the handlers that programs have
+registered, one line for each pattern, then what responds to all other requests of each
+bus.`,
+		Example: `  ipmbctl handlers
+  ipmbctl handlers --json | jq '.handlers[].patterns[].text'`,
+		Args: noArgs,
+		RunE: a.connected(a.handlers),
+	}
+}
+
+// defaultTexts describe the values of the property Handler.
+var defaultTexts = map[string]string{
+	"host":   "the host IPMI daemon",
+	"signal": "programs that hear ReceivedMessage",
+	"bmc":    "ipmbd itself, as a small BMC",
+	"none":   "nobody: C1h invalid command",
+}
+
+// handlersJSON is the document of handlers.
+type handlersJSON struct {
+	Handlers []handlerJSON `json:"handlers"`
+	Buses    []defaultJSON `json:"buses"`
+}
+
+type handlerJSON struct {
+	Owner    string        `json:"owner"`
+	Process  uint32        `json:"process,omitempty"`
+	Path     string        `json:"path"`
+	Patterns []patternJSON `json:"patterns"`
+}
+
+// patternJSON is a pattern. Without a command, or a group, it matches all of them.
+type patternJSON struct {
+	NetFn   uint8   `json:"netFn"`
+	Command *uint8  `json:"command,omitempty"`
+	Group   *uint32 `json:"group,omitempty"`
+	Mask    uint32  `json:"channelMask"`
+	Text    string  `json:"text"`
+}
+
+type defaultJSON struct {
+	Bus     string `json:"bus"`
+	Handler string `json:"handler"`
+}
+
+func (a *app) handlers(ctx context.Context, ipmbd *dbusapi.Client, _ []string) error {
+	handlers, err := ipmbd.Handlers(ctx)
+	if err != nil {
+		return err
+	}
+	buses, err := ipmbd.Buses(ctx)
+	if err != nil {
+		return err
+	}
+	if len(handlers) == 0 && !a.json {
+		a.note("no program has registered a handler")
+	}
+	document := handlersJSON{Handlers: []handlerJSON{}, Buses: []defaultJSON{}}
+	text := ""
+	rows := heading("OWNER", "PATH", "COMMANDS")
+	for _, h := range handlers {
+		handler := handlerJSON{Owner: h.Owner, Process: h.Process, Path: string(h.Path)}
+		for _, p := range h.Patterns {
+			handler.Patterns = append(handler.Patterns, newPatternJSON(p))
+			rows = append(rows, row(ownerText(h), handler.Path, p.String()))
+		}
+		document.Handlers = append(document.Handlers, handler)
+	}
+	if len(handlers) > 0 {
+		text = a.colour.table(rows) + "\n"
+	}
+	rows = heading("BUS", "HANDLER", "ANSWERS ALL OTHER REQUESTS")
+	for _, bus := range buses {
+		document.Buses = append(document.Buses, defaultJSON{bus.Name, bus.Handler})
+		rows = append(rows, row(bus.Name, bus.Handler, defaultTexts[bus.Handler]))
+	}
+	return a.show(document, text+a.colour.table(rows))
+}
+
+// ownerText names a program as the errors of ipmbd do.
+func ownerText(h dbusapi.HandlerInfo) string {
+	if h.Process == 0 {
+		return h.Owner
+	}
+	return fmt.Sprintf("%s (process %d)", h.Owner, h.Process)
+}
+
+func newPatternJSON(p ipmi.Pattern) patternJSON {
+	pattern := patternJSON{NetFn: uint8(p.NetFn), Mask: uint32(p.Channels), Text: p.String()}
+	if p.Command != ipmi.AnyCommand {
+		pattern.Command = new(uint8(p.Command))
+	}
+	if p.Group != ipmi.AnyGroup {
+		pattern.Group = new(p.Group)
+	}
+	return pattern
 }

@@ -3,29 +3,182 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"ipmbd/bmc/record"
+	"ipmbd/dbusapi"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], environment{
-		stdin:      os.Stdin,
-		stdout:     os.Stdout,
-		stderr:     os.Stderr,
-		getenv:     os.Getenv,
-		isTerminal: isTerminal,
-	})
-	stop()
-	os.Exit(code)
-}
+// version is set when the program is linked.
+var version = "unknown"
 
-// environment is what a run of the program has around it.
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitBadCode = 3 // the response has a completion code other than 0
+)
+
+// errBadCode reports that the completion code of the response, which has been shown, is not 0.
+var errBadCode = errors.New("completion code is not 0")
+
+// usageError is a fault of the command line.
+type usageError struct{ error }
+
+// Unwrap returns the cause.
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// environment is everything outside of the program that a run uses.
 type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	isTerminal     func(io.Writer) bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], environment{os.Stdin, os.Stdout, os.Stderr, os.Getenv, isTerminal})
+	stop()
+	os.Exit(code)
+}
+
+// app is one run of the program.
+type app struct {
+	environment
+	out     *output
+	colour  colour // of standard output
+	address string // of the message bus
+	json    bool
+	started bool // the command line was accepted
+	// startNote is printed instead of the first event ServiceStarted.
+	startNote string
+}
+
+// run runs the command that args name and returns the exit code.
+func run(ctx context.Context, args []string, env environment) int {
+	a := &app{environment: env, out: &output{w: env.stdout}, colour: env.colourFor(env.stdout)}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetOut(a.out)
+	root.SetErr(env.stderr)
+	command, err := root.ExecuteContextC(ctx)
+	return a.exitCode(command, err)
+}
+
+// exitCode prints an error and returns the exit code for it.
+func (a *app) exitCode(command *cobra.Command, err error) int {
+	switch {
+	case a.out.closed():
+		return exitFailed
+	case a.out.err != nil:
+		a.complain(fmt.Errorf("standard output: %w", a.out.err))
+		return exitFailed
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errBadCode):
+		return exitBadCode
+	}
+	a.complain(err)
+	if !a.started || errors.As(err, new(usageError)) {
+		fmt.Fprintf(a.stderr, "See '%s --help'.\n", command.CommandPath())
+		return exitUsage
+	}
+	if errors.As(err, new(*record.CodeError)) {
+		return exitBadCode
+	}
+	return exitFailed
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ipmbctl",
+		Short: "Show and use the IPMB buses that ipmbd serves",
+		Long: `ipmbctl shows and uses the IPMB buses that ipmbd serves on D-Bus.
+
+Addresses are in their 8-bit form: 20h is the node whose 7-bit address is 10h. A
+number is written 44, 0x2C or 2Ch.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 the response has a completion
+code other than 0.`,
+		Example: `  ipmbctl list
+  ipmbctl send bus0 app get-device-id
+  ipmbctl send bus0 72h --tries 1 storage get-sel-info
+  ipmbctl scan bus0
+  ipmbctl sel list
+  ipmbctl monitor bus0
+  ipmbctl respond --code C1h app cold-reset
+  ipmbctl events`,
+		Version:          version,
+		Args:             needCommand("no command; 'ipmbctl list' shows the buses"),
+		RunE:             func(*cobra.Command, []string) error { return nil },
+		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+	}
+	root.SetVersionTemplate("ipmbctl {{.Version}}\n")
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.address, "bus", dbusapi.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
+	flags.BoolVar(&a.json, "json", false, "write JSON, one document per line")
+	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.selCommand(), a.monitorCommand(),
+		a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(), a.unbindCommand(),
+		a.addCommand(), a.removeCommand(), a.reloadCommand())
+	for _, command := range root.Commands() {
+		if command.ValidArgsFunction == nil {
+			command.ValidArgsFunction = cobra.NoFileCompletions
+		}
+	}
+	return root
+}
+
+// needCommand refuses a command line that names no command below its parent, or an unknown one.
+func needCommand(missing string) cobra.PositionalArgs {
+	return func(parent *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usage("%s", missing)
+		}
+		hint := ""
+		parent.SuggestionsMinimumDistance = 2 // typing errors
+		if near := parent.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "; did you mean " + strings.Join(near, ", ") + "?"
+		}
+		return usage("no command %q%s", args[0], hint)
+	}
+}
+
+// withClient calls do with a connection to the message bus.
+func (a *app) withClient(ctx context.Context, do func(*dbusapi.Client) error) error {
+	ipmbd, err := dbusapi.OpenClient(ctx, a.address)
+	if err != nil {
+		return err
+	}
+	defer ipmbd.Close()
+	return do(ipmbd)
+}
+
+// connected returns the RunE of a command that begins with a connection to the message bus.
+func (a *app) connected(
+	do func(ctx context.Context, ipmbd *dbusapi.Client, args []string) error,
+) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, args []string) error {
+		return a.withClient(command.Context(), func(ipmbd *dbusapi.Client) error {
+			return do(command.Context(), ipmbd, args)
+		})
+	}
+}
+
+// contextual returns the RunE of a command that reads its arguments before it connects.
+func contextual(do func(context.Context, []string) error) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, args []string) error { return do(command.Context(), args) }
 }

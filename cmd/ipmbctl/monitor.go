@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,75 +19,54 @@ func (a *app) monitorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "monitor [BUS...]",
 		Short: "Watch the messages live",
-		Long: `Watch the messages between the buses and the message bus, live, one line each,
-until Ctrl-C. With the names of buses only theirs are shown.
+		Long: `Watch the messages between the buses and D-Bus live, one line each, until Ctrl-C. With
+names of buses, only the messages of these buses are shown.
 
-  ->  goes to the node: a program's request, or the answer to the node's
-  <-  comes from the node: its request, or its answer to a program's
+  ->  to the node: a request of a program, or the response to a request of the node
+  <-  from the node: its request, or its response to a program
   --  a request that has failed
 
-The answers to nodes are those of the host IPMI daemon or of sendResponse. Root
-sees everything; group ipmbd sees the requests that come from nodes; others see
-nothing. Data that may be a password or a key are not shown.`,
+Responses to nodes are those of the host IPMI daemon, and those of programs that call
+sendResponse. Root sees all messages; the group ipmbd sees the requests of nodes; other
+users see nothing. Data that may hold a password or a key are not shown.`,
 		Example: `  ipmbctl monitor
   ipmbctl monitor bus0 bus1
+  ipmbctl monitor bus0 --json >trace.json
   ipmbctl monitor --json | jq 'select(.completionCode > 0)'`,
-		ValidArgsFunction: a.completeBuses(0),
-		RunE: func(command *cobra.Command, args []string) error {
-			return a.monitor(command.Context(), args)
-		},
+		ValidArgsFunction: a.completeNames(0, false),
+		RunE:              a.connected(a.monitor),
 	}
 }
 
-func (a *app) monitor(ctx context.Context, names []string) error {
-	return a.withClient(ctx, func(client *dbusapi.Client) error {
-		if err := checkNames(ctx, client, names); err != nil {
-			return err
-		}
-		monitor, err := client.OpenMonitor(ctx)
-		if err != nil {
-			return err
-		}
-		defer monitor.Close()
-		a.introduce(names, monitor.Whole())
-		err = monitor.Run(ctx, func(e dbusapi.Event) error {
-			if !wanted(e, names) {
-				return nil
-			}
-			return a.showEvent(e)
-		})
-		if errors.Is(err, context.Canceled) {
-			return nil // Ctrl-C is how it ends.
-		}
-		return err
-	})
-}
-
-// checkNames reports the first name that is no bus.
-func checkNames(ctx context.Context, client *dbusapi.Client, names []string) error {
+func (a *app) monitor(ctx context.Context, ipmbd *dbusapi.Client, names []string) error {
 	for _, name := range names {
-		if _, err := client.Bus(ctx, name); err != nil {
+		if _, err := ipmbd.Bus(ctx, name); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// introduce says what will be shown.
-func (a *app) introduce(names []string, whole bool) {
+	monitor, err := ipmbd.OpenMonitor(ctx)
+	if err != nil {
+		return err
+	}
+	defer monitor.Close()
 	what := "all buses"
 	if len(names) > 0 {
 		what = strings.Join(names, ", ")
 	}
 	a.note("watching %s; Ctrl-C ends it", what)
-	if !whole {
-		a.note("only requests from nodes are shown, and only to root and group ipmbd; as root you see calls and answers too")
+	if !monitor.Whole() {
+		a.note("only requests from nodes are shown, and only to root and group ipmbd; root sees calls and responses too")
 	}
-}
-
-// wanted reports whether an event is of one of the buses, or of all.
-func wanted(e dbusapi.Event, names []string) bool {
-	return len(names) == 0 || !isMessage(e) || slices.Contains(names, e.Bus)
+	err = monitor.Run(ctx, func(e dbusapi.Event) error {
+		if len(names) > 0 && isMessage(e) && !slices.Contains(names, e.Bus) {
+			return nil
+		}
+		return a.showEvent(e)
+	})
+	if errors.Is(err, context.Canceled) {
+		return nil // The user has pressed Ctrl-C.
+	}
+	return err
 }
 
 // isMessage reports whether an event is about an IPMI message.
@@ -94,33 +74,16 @@ func isMessage(e dbusapi.Event) bool {
 	return e.Kind == dbusapi.RequestSeen || e.Kind == dbusapi.AnswerSeen || e.Kind == dbusapi.FailureSeen
 }
 
-// clock is the time of a line that is shown live.
-const clock = "15:04:05.000"
-
 func (a *app) showEvent(e dbusapi.Event) error {
-	if a.json {
-		return a.out.json(newEventJSON(e))
-	}
-	c := a.colourFor(a.stdout)
-	fmt.Fprintf(a.out, "%s  %s\n", c.paint(dim, e.Time.Format(clock)), eventText(c, e))
-	return a.out.err
-}
-
-// teller makes what shows how ipmbd comes and goes: the introduction when it is
-// there for the first time, and show the rest.
-func (a *app) teller(introduction string, show func(dbusapi.Event) error) func(dbusapi.Event) error {
-	begun := false
-	return func(e dbusapi.Event) error {
-		if begun || e.Kind != dbusapi.ServiceStarted {
-			return show(e)
-		}
-		begun = true
-		a.note("%s", introduction)
+	if a.startNote != "" && e.Kind == dbusapi.ServiceStarted {
+		a.note("%s", a.startNote)
+		a.startNote = ""
 		return nil
 	}
+	return a.showLine(e.Time, func() any { return newEventJSON(e) }, func(c colour) string { return eventText(c, e) })
 }
 
-// eventText is an event on a line, without its time.
+// eventText is the line of an event.
 func eventText(c colour, e dbusapi.Event) string {
 	switch e.Kind {
 	case dbusapi.ServiceStarted:
@@ -130,10 +93,16 @@ func eventText(c colour, e dbusapi.Event) string {
 	case dbusapi.MessagesLost:
 		return c.paint(red, fmt.Sprintf("%d messages lost: they came faster than they were shown", e.Lost))
 	}
-	words := []string{fmt.Sprintf("%-6s %s %-3s  %s", orUnknown(e.Bus), arrow(e), nodeText(e.Node), commandName(e.NetFn, e.Command))}
-	if e.LUN != 0 {
-		words = append(words, fmt.Sprintf("LUN %d", e.LUN))
+	arrow, node := "->", e.Node.String()
+	if e.Kind == dbusapi.FailureSeen {
+		arrow = "--"
+	} else if e.Incoming == (e.Kind == dbusapi.RequestSeen) {
+		arrow = "<-"
 	}
+	if e.Node == 0 {
+		node = "all"
+	}
+	words := requestWords(e.Bus, arrow, node, e.NetFn, e.LUN, e.Command)
 	switch e.Kind {
 	case dbusapi.AnswerSeen:
 		code := codeCell(e.NetFn, e.Command, e.Code)
@@ -141,46 +110,34 @@ func eventText(c colour, e dbusapi.Event) string {
 	case dbusapi.FailureSeen:
 		words = append(words, c.paint(red, e.Reason))
 	}
-	if e.Secret {
-		words = append(words, "(data not shown)")
-	} else if len(e.Data) > 0 {
-		words = append(words, hexBytes(e.Data))
-	}
+	words = append(words, dataWords(e.Data, e.Secret)...)
 	if e.Kind != dbusapi.RequestSeen {
-		words = append(words, c.paint(dim, "("+tookText(e.Took)+")"))
+		words = append(words, c.paint(dim, fmt.Sprintf("(%.1f ms)", milliseconds(e.Took))))
 	}
 	return strings.Join(words, "  ")
 }
 
-// arrow says which way a message goes, seen from the program's side.
-func arrow(e dbusapi.Event) string {
+// requestWords begin the line of a request or a response. arrow is the direction.
+func requestWords(bus, arrow, node string, n ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command) []string {
+	words := []string{fmt.Sprintf("%-6s %s %-3s", cmp.Or(bus, "?"), arrow, node), commandName(n, cmd)}
+	if lun != 0 {
+		words = append(words, fmt.Sprintf("LUN %d", lun))
+	}
+	return words
+}
+
+// dataWords show data, unless they are secret.
+func dataWords(data []byte, secret bool) []string {
 	switch {
-	case e.Kind == dbusapi.FailureSeen:
-		return "--"
-	case e.Incoming == (e.Kind == dbusapi.RequestSeen):
-		return "<-"
+	case secret:
+		return []string{"(data not shown)"}
+	case len(data) > 0:
+		return []string{hexBytes(data)}
 	}
-	return "->"
+	return nil
 }
 
-func orUnknown(s string) string {
-	if s == "" {
-		return "?"
-	}
-	return s
-}
-
-// nodeText is an address; 0 is all nodes.
-func nodeText(a ipmi.Address) string {
-	if a == 0 {
-		return "all"
-	}
-	return a.String()
-}
-
-func tookText(d time.Duration) string { return fmt.Sprintf("%.1f ms", milliseconds(d)) }
-
-// eventKinds are the kinds of events in JSON.
+// eventKinds name the kinds of events in JSON.
 var eventKinds = [...]string{
 	dbusapi.RequestSeen:    "request",
 	dbusapi.AnswerSeen:     "answer",
@@ -190,8 +147,7 @@ var eventKinds = [...]string{
 	dbusapi.MessagesLost:   "lost",
 }
 
-// eventJSON is one line of monitor. The message is missing where an event has
-// none.
+// eventJSON is one line of monitor. Events that are not about a message have none.
 type eventJSON struct {
 	Time string `json:"time"`
 	Kind string `json:"kind"`
@@ -201,16 +157,13 @@ type eventJSON struct {
 }
 
 type messageJSON struct {
-	Bus          string   `json:"bus"`
-	Incoming     bool     `json:"incoming"`
-	Node         uint8    `json:"node"`
-	NetFn        uint8    `json:"netFn"`
-	LUN          uint8    `json:"lun"`
-	Command      uint8    `json:"command"`
-	Name         string   `json:"name"`
+	Bus      string `json:"bus"`
+	Incoming bool   `json:"incoming"`
+	Node     uint8  `json:"node"`
+	commandJSON
 	Code         *uint8   `json:"completionCode,omitempty"`
 	Meaning      string   `json:"meaning,omitempty"`
-	Data         byteList `json:"data"`
+	Data         []uint16 `json:"data"`
 	Secret       bool     `json:"secret,omitempty"`
 	Reason       string   `json:"reason,omitempty"`
 	Milliseconds *float64 `json:"milliseconds,omitempty"`
@@ -223,8 +176,8 @@ func newEventJSON(e dbusapi.Event) eventJSON {
 	}
 	event.messageJSON = &messageJSON{
 		Bus: e.Bus, Incoming: e.Incoming, Node: uint8(e.Node),
-		NetFn: uint8(e.NetFn), LUN: uint8(e.LUN), Command: uint8(e.Command), Name: commandName(e.NetFn, e.Command),
-		Data: e.Data, Secret: e.Secret, Reason: e.Reason,
+		commandJSON: newCommandJSON(e.NetFn, e.LUN, e.Command),
+		Data:        numbers(e.Data), Secret: e.Secret, Reason: e.Reason,
 	}
 	if e.Kind == dbusapi.AnswerSeen {
 		event.Code, event.Meaning = new(uint8(e.Code)), e.Code.Meaning(e.NetFn, e.Command)
@@ -233,4 +186,73 @@ func newEventJSON(e dbusapi.Event) eventJSON {
 		event.Milliseconds = new(milliseconds(e.Took))
 	}
 	return event
+}
+
+func (a *app) eventsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "events",
+		Short: "Show the platform events live",
+		Long: `Show the platform events that nodes and hosts send, live, one line each, until Ctrl-C:
+the origin of the event, its sensor, whether it is asserted, its type and its data.
+
+Up to 25 events that no program has received yet come first. No other program receives
+these.`,
+		Example: `  ipmbctl events
+  ipmbctl events --json | jq 'select(.asserted)'`,
+		Args: noArgs,
+		RunE: a.connected(a.events),
+	}
+}
+
+func (a *app) events(ctx context.Context, ipmbd *dbusapi.Client, _ []string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	a.startNote = "showing platform events; Ctrl-C ends it"
+	return ipmbd.Events(ctx, a.showPlatformEvent, func(e dbusapi.Event) {
+		if a.showEvent(e) != nil {
+			stop()
+		}
+	})
+}
+
+func (a *app) showPlatformEvent(e ipmi.Event) error {
+	now := time.Now()
+	return a.showLine(now, func() any { return newPlatformEventJSON(now, e) }, func(c colour) string {
+		direction := c.paint(red, "asserted")
+		if !e.Asserted() {
+			direction = c.paint(green, "deasserted")
+		}
+		return fmt.Sprintf("%-6s <- %-3s  sensor type %02Xh number %02Xh  %s  event type %02Xh  %s", cmp.Or(e.Interface, "?"),
+			generatorAddress(e), e.Message[1], e.Message[2], direction, eventType(e), hexBytes(e.Data()))
+	})
+}
+
+// generatorAddress is the address of the generator of an event. That of software on a host is odd.
+func generatorAddress(e ipmi.Event) ipmi.Address { return ipmi.Address(e.Generator) }
+
+func eventType(e ipmi.Event) uint8 { return e.Message[3] & 0x7F }
+
+// platformEventJSON is one line of events.
+type platformEventJSON struct {
+	Time         string   `json:"time"`
+	Kind         string   `json:"kind"`
+	Bus          string   `json:"bus"`
+	Channel      uint8    `json:"channel"`
+	From         uint8    `json:"from"`
+	Generator    uint16   `json:"generator"`
+	Revision     uint8    `json:"revision"`
+	SensorType   uint8    `json:"sensorType"`
+	SensorNumber uint8    `json:"sensorNumber"`
+	Asserted     bool     `json:"asserted"`
+	EventType    uint8    `json:"eventType"`
+	Data         []uint16 `json:"data"`
+}
+
+func newPlatformEventJSON(now time.Time, e ipmi.Event) platformEventJSON {
+	return platformEventJSON{
+		Time: now.Format(time.RFC3339Nano), Kind: "event",
+		Bus: e.Interface, Channel: uint8(e.Channel), From: uint8(generatorAddress(e)), Generator: e.Generator,
+		Revision: e.Message[0], SensorType: e.Message[1], SensorNumber: e.Message[2],
+		Asserted: e.Asserted(), EventType: eventType(e), Data: numbers(e.Data()),
+	}
 }

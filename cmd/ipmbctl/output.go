@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// output is where results go. After a write has failed it writes no more; the
-// program asks for the error once, at its end.
+// output is standard output. After an error it writes nothing more; exitCode reports the error.
 type output struct {
 	w   io.Writer
 	err error
@@ -26,14 +30,26 @@ func (o *output) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// closed reports whether the reader of a pipe has left, which is its right.
+// closed reports whether the reader of a pipe has closed it, which is no error.
 func (o *output) closed() bool { return errors.Is(o.err, syscall.EPIPE) }
 
-// json writes v as JSON on a line of its own.
-func (o *output) json(v any) error {
-	encoder := json.NewEncoder(o)
+// show writes a result: the document with --json, otherwise the text.
+func (a *app) show(document any, text string) error {
+	if !a.json {
+		_, err := io.WriteString(a.out, text)
+		return err
+	}
+	encoder := json.NewEncoder(a.out)
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
+	return encoder.Encode(document)
+}
+
+// showLine writes a line with its time, or a document. It calls only the function that it needs.
+func (a *app) showLine(at time.Time, document func() any, text func(colour) string) error {
+	if a.json {
+		return a.show(document(), "")
+	}
+	return a.show(nil, fmt.Sprintf("%s  %s\n", a.colour.paint(dim, at.Format("15:04:05.000")), text(a.colour)))
 }
 
 // cell is a piece of a table or of a list of fields.
@@ -42,9 +58,26 @@ type cell struct {
 	sgr  string // its colour
 }
 
-// table lines up columns, two spaces apart. The first row is the heading. The
-// last column is as wide as it is.
-func table(c colour, rows [][]cell) string {
+// row makes a row of a table.
+func row(texts ...string) []cell {
+	cells := make([]cell, len(texts))
+	for i, text := range texts {
+		cells[i].text = text
+	}
+	return cells
+}
+
+// heading makes the first row of a table.
+func heading(texts ...string) [][]cell {
+	cells := row(texts...)
+	for i := range cells {
+		cells[i].sgr = bold
+	}
+	return [][]cell{cells}
+}
+
+// table aligns columns, two spaces apart. The last column has no width.
+func (c colour) table(rows [][]cell) string {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
@@ -67,35 +100,82 @@ func table(c colour, rows [][]cell) string {
 	return b.String()
 }
 
-// heading is the first row of a table.
-func heading(c ...string) []cell {
-	row := make([]cell, len(c))
-	for i, text := range c {
-		row[i] = cell{text, bold}
-	}
-	return row
-}
-
-// field is a row of a table with a name and a value.
-func field(name, value string) []cell { return []cell{{text: name}, {text: value}} }
-
-// bytesPerLine is how many bytes of data fit a line of 80 columns beside the
-// name of a field.
-const bytesPerLine = 16
-
-// dataFields are data as one field, of more than one line if need be.
-func dataFields(name string, data []byte) [][]cell {
+// dataRows make one field of data, on several lines if needed.
+func dataRows(name string, data []byte) [][]cell {
+	const bytesPerLine = 16 // fit 80 columns beside the name
 	if len(data) == 0 {
-		return [][]cell{field(name, "none")}
+		return [][]cell{row(name, "none")}
 	}
 	var rows [][]cell
-	for len(data) > 0 {
-		n := min(len(data), bytesPerLine)
-		rows = append(rows, field(name, hexBytes(data[:n])))
-		name, data = "", data[n:]
+	for chunk := range slices.Chunk(data, bytesPerLine) {
+		rows = append(rows, row(name, hexBytes(chunk)))
+		name = ""
 	}
 	return rows
 }
 
-// hexBytes is data as people read it: "20 81 01".
+// hexBytes formats data for people: "20 81 01".
 func hexBytes(data []byte) string { return fmt.Sprintf("% x", data) }
+
+// numbers converts bytes for JSON, which shows a []byte as a string.
+func numbers[B ~uint8](data []B) []uint16 {
+	list := make([]uint16, len(data))
+	for i, b := range data {
+		list[i] = uint16(b)
+	}
+	return list
+}
+
+// milliseconds is the unit of durations in JSON.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// colour says whether text is coloured.
+type colour bool
+
+// colourFor is true if w is a terminal that shows colours and NO_COLOR is not set (no-color.org).
+func (e environment) colourFor(w io.Writer) colour {
+	return colour(e.isTerminal(w) && e.getenv("NO_COLOR") == "" && e.getenv("TERM") != "dumb")
+}
+
+// SGR parameters (ECMA-48, section 8.3.117).
+const (
+	plain  = ""
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func (c colour) paint(sgr, text string) string {
+	if !bool(c) || sgr == plain || text == "" {
+		return text
+	}
+	return "\x1b[" + sgr + "m" + text + "\x1b[0m"
+}
+
+// isTerminal reports whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return false
+	}
+	terminal := false
+	err = raw.Control(func(fd uintptr) {
+		_, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+		terminal = err == nil
+	})
+	return err == nil && terminal
+}
+
+// showProgress replaces the last line on standard error, if that is a terminal. It begins with the
+// sequence that clears the line (ECMA-48, EL).
+func (a *app) showProgress(format string, args ...any) {
+	if a.isTerminal(a.stderr) {
+		fmt.Fprintf(a.stderr, "\r\x1b[K"+format, args...)
+	}
+}

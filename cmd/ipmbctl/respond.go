@@ -5,14 +5,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ipmbd/dbusapi"
+	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+)
+
+type respondFlags struct {
+	code, channels string
+	group, iana    string
+	exec           string
+	timeout        time.Duration
+	quiet          bool
+}
+
+const (
+	// Times for the program of --exec. ipmbd stops waiting after five seconds.
+	respondTimeout    = 4 * time.Second
+	maxRespondTimeout = 5 * time.Second
+
+	maxLines     = 256   // that wait for standard output
+	everyCommand = "all" // commands of a network function
 )
 
 func (a *app) respondCommand() *cobra.Command {
@@ -20,60 +40,163 @@ func (a *app) respondCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use: `respond NETFN CMD [DATA...]
   ipmbctl respond NETFN CMD... --exec PROGRAM`,
-		Short: "Answer requests that come in",
-		Long: `Answer requests that come in, until Ctrl-C, and show each: with the same completion
-code and data, or as a program says. NETFN and CMD are names or numbers, and 'all'
-is every command; DATA are numbers, one for each byte, written 44, 0x2C or 2Ch.
-Commands that somebody answers already are refused.
+		Short: "Respond to incoming requests",
+		Long: `Respond to incoming requests until Ctrl-C, and show each: with a fixed completion code
+and data, or with the output of a program. NETFN and CMD are names or numbers; 'all' is
+every command. DATA are numbers, one for each byte, written 44, 0x2C or 2Ch. Commands that
+another program serves are refused.
 
-With --exec the shell runs PROGRAM for each request, up to four at a time. The
-request's data are on its standard input, in two hex digits a byte. It prints the
-answer in the same way: completion code and data. When it fails, the answer is FFh;
-when it is too slow, C3h. The rest of the request is in its environment, in hex:
+With --exec the shell runs PROGRAM for each request, up to four at a time. Standard input
+holds the data of the request, each byte as two hex digits. The program prints the
+response in the same form: completion code and data. If the program fails, the completion
+code is FFh; if it is too slow, C3h. The environment describes the request, in hex:
 
-  IPMI_NETFN, IPMI_CMD, IPMI_LUN  what is asked
+  IPMI_NETFN, IPMI_CMD, IPMI_LUN  network function, command and LUN
   IPMI_CHANNEL, IPMI_INTERFACE    the channel, and the name of the bus
-  IPMI_REQUESTER                  who asks, an 8-bit address; 00 is a host
+  IPMI_REQUESTER                  the requester's 8-bit address; 00 is a host
 
-Data of network functions 2Ch and 2Eh begin with the group or the IANA number, in
-requests and in answers. Data that may be a password or a key are not shown.`,
+Data of the network functions 2Ch and 2Eh begin with the group or the IANA number, in
+requests and in responses. Data that may hold a password or a key are not shown.`,
 		Example: `  ipmbctl respond app get-device-id 0x20 1 4 0 2 0x21 0x57 1 0 11 11
   ipmbctl respond --code C1h app cold-reset
   ipmbctl respond --channels 0,6 0x30 all --exec ./answer.sh
   ipmbctl respond --group DCh 0x2C 1 --exec 'echo 00 dc 01 05 02'
   ipmbctl respond --iana 0x157 0x2E all --exec ./intel.sh --quiet`,
 		ValidArgsFunction: completeCommands,
-		RunE: func(command *cobra.Command, args []string) error {
-			return a.respond(command.Context(), args, flags)
-		},
+		RunE:              contextual(func(ctx context.Context, args []string) error { return a.respond(ctx, args, flags) }),
 	}
 	f := command.Flags()
-	f.StringVar(&flags.code, "code", "", "completion `CODE` of the answer (default 00h)")
-	f.StringVar(&flags.channels, "channels", "", "IPMI channels to answer, a `LIST`: 0,6 (default all)")
+	f.StringVar(&flags.code, "code", "", "completion `CODE` of the response (default 00h)")
+	f.StringVar(&flags.channels, "channels", "", "IPMI channels to serve, a `LIST`: 0,6 (default all)")
 	f.StringVar(&flags.group, "group", "", "body `CODE` of network function 2Ch (default all)")
 	f.StringVar(&flags.iana, "iana", "", "IANA `NUMBER` of network function 2Eh (default all)")
-	f.StringVar(&flags.exec, "exec", "", "`PROGRAM` that makes the answers, for the shell")
+	f.StringVar(&flags.exec, "exec", "", "`PROGRAM` that makes the responses, for the shell")
 	f.DurationVar(&flags.timeout, "timeout", 0, "how long the program may take: 10ms to 5s (default 4s)")
 	f.BoolVarP(&flags.quiet, "quiet", "q", false, "do not show the requests")
 	return command
 }
 
+// parse reads NETFN CMD [DATA...] or, with --exec, NETFN CMD...: the requests to serve and, without
+// --exec, the response.
+func (f respondFlags) parse(words []string) ([]ipmi.Pattern, ipmi.Response, error) {
+	var response ipmi.Response
+	n, words, err := parseNetFn(words)
+	if err != nil {
+		return nil, response, err
+	}
+	commands := words
+	if f.exec == "" {
+		commands = words[:1]
+		if response, err = f.response(words[1:]); err != nil {
+			return nil, response, err
+		}
+	}
+	switch {
+	case f.exec != "" && f.code != "":
+		err = usage("--code and --exec: the program says the completion code")
+	case f.exec == "" && f.timeout != 0:
+		err = usage("--timeout is for --exec")
+	case f.timeout != 0 && (f.timeout < ipmb.MinTimeout || f.timeout > maxRespondTimeout):
+		err = usage("--timeout is %v to %v: ipmbd waits no longer", ipmb.MinTimeout, maxRespondTimeout)
+	}
+	if err != nil {
+		return nil, response, err
+	}
+	patterns, err := f.patterns(n, commands)
+	return patterns, response, err
+}
+
+// response makes the response to all requests.
+func (f respondFlags) response(words []string) (ipmi.Response, error) {
+	data, err := parseData(words)
+	if err != nil || f.code == "" {
+		return ipmi.Response{Data: data}, err
+	}
+	code, err := parseByte(f.code)
+	if err != nil {
+		return ipmi.Response{}, fmt.Errorf("--code: %w", err)
+	}
+	return ipmi.Response{Code: ipmi.CompletionCode(code), Data: data}, nil
+}
+
+// patterns makes a pattern for each command.
+func (f respondFlags) patterns(n ipmi.NetFn, commands []string) ([]ipmi.Pattern, error) {
+	channels, err := parseChannels(f.channels)
+	if err != nil {
+		return nil, err
+	}
+	group, err := f.parseGroup(n)
+	if err != nil {
+		return nil, err
+	}
+	var patterns []ipmi.Pattern
+	for _, word := range commands {
+		command := ipmi.AnyCommand
+		if word != everyCommand {
+			if command, err = ipmi.ParseCommand(n, word); err != nil {
+				return nil, usageError{err}
+			}
+		}
+		patterns = append(patterns, ipmi.Pattern{Channels: channels, NetFn: n, Command: command, Group: group})
+	}
+	return patterns, nil
+}
+
+// parseChannels reads a list of channels. An empty list means all channels.
+func parseChannels(list string) (ipmi.ChannelMask, error) {
+	if list == "" {
+		return ipmi.AllChannels, nil
+	}
+	var mask ipmi.ChannelMask
+	for word := range strings.SplitSeq(list, ",") {
+		channel, err := parseByte(word)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("--channels: %w", err)
+		case ipmi.Channel(channel) > ipmi.ChannelSystemInterface:
+			return 0, usage("--channels: channels are 0 to %d", ipmi.ChannelSystemInterface)
+		}
+		mask |= ipmi.Channel(channel).Mask()
+	}
+	return mask, nil
+}
+
+// parseGroup reads --group or --iana, each of which is for one network function.
+func (f respondFlags) parseGroup(n ipmi.NetFn) (uint32, error) {
+	switch {
+	case f.group != "" && n != ipmi.NetFnGroup:
+		return 0, usage("--group is for network function %02Xh, not %s", uint8(ipmi.NetFnGroup), n)
+	case f.iana != "" && n != ipmi.NetFnOEM:
+		return 0, usage("--iana is for network function %02Xh, not %s", uint8(ipmi.NetFnOEM), n)
+	case f.group != "":
+		code, err := parseByte(f.group)
+		if err != nil {
+			return 0, fmt.Errorf("--group: %w", err)
+		}
+		return uint32(code), nil
+	case f.iana != "":
+		digits, base := digitsOf(f.iana)
+		number, err := strconv.ParseUint(digits, base, 24)
+		if err != nil {
+			return 0, usage("--iana: %q is no number up to FFFFFFh; write it 343, 0x157 or 157h", f.iana)
+		}
+		return uint32(number), nil
+	}
+	return ipmi.AnyGroup, nil
+}
+
 func (a *app) respond(ctx context.Context, words []string, flags respondFlags) error {
-	patterns, answer, err := flags.parse(words)
+	patterns, response, err := flags.parse(words)
 	if err != nil {
 		return err
 	}
-	r := &responder{app: a, lines: newLines(), quiet: flags.quiet}
-	r.handler = ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return answer, nil })
+	r := &responder{app: a, quiet: flags.quiet, lines: make(chan func() error, maxLines)}
+	r.handler = ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return response, nil })
 	if flags.exec != "" {
 		r.program = newProgram(flags.exec, flags.timeout, a.stderr)
 		r.handler = r.program
 	}
-	err = r.run(ctx, patterns)
-	if errors.Is(err, dbusapi.ErrNotAllowed) {
-		return &takenError{err}
-	}
-	return err
+	return advise(r.run(ctx, patterns), dbusapi.ErrNotAllowed, "see the handlers: ipmbctl handlers")
 }
 
 func patternsText(patterns []ipmi.Pattern) string {
@@ -84,149 +207,144 @@ func patternsText(patterns []ipmi.Pattern) string {
 	return strings.Join(texts, ", ")
 }
 
-// takenError is that somebody else answers the requests.
-type takenError struct{ error }
-
-// Unwrap is the cause.
-func (e *takenError) Unwrap() error { return e.error }
-
-// responder shows the requests that a handler answers. It implements
-// ipmi.Handler.
+// responder shows the requests that a handler serves. It implements ipmi.Handler. Lines wait in a queue,
+// so that a slow reader of standard output delays no response; when the queue is full, lines are lost.
 type responder struct {
 	app     *app
 	handler ipmi.Handler
-	program *program // if it is one
-	lines   *lines
+	program *program // nil without --exec
 	quiet   bool
+	lines   chan func() error
+	lost    atomic.Int64
 }
 
-// run answers requests until ctx ends or nobody reads what is shown.
+// run serves requests until ctx ends or standard output fails.
 func (r *responder) run(ctx context.Context, patterns []ipmi.Pattern) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var shower sync.WaitGroup
-	shower.Go(func() {
-		if r.lines.show(r.showEvent) != nil {
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		if r.writeLines() != nil {
 			stop()
 		}
 	})
-	defer shower.Wait()
-	defer r.lines.close() // Serve has waited for all requests.
+	defer writer.Wait()
+	defer close(r.lines) // Serve has waited for all requests.
 	if r.program != nil {
 		defer r.program.start(ctx)()
 	}
-	tell := r.app.teller("answering "+patternsText(patterns)+"; Ctrl-C ends it", r.showEvent)
-	return r.app.withClient(ctx, func(client *dbusapi.Client) error {
-		return client.Serve(ctx, patterns, r, func(e dbusapi.Event) {
-			r.lines.add(func() error { return tell(e) })
+	r.app.startNote = "answering " + patternsText(patterns) + "; Ctrl-C ends it"
+	return r.app.withClient(ctx, func(ipmbd *dbusapi.Client) error {
+		return ipmbd.Serve(ctx, patterns, r, func(e dbusapi.Event) {
+			r.addLine(func() error { return r.showEvent(e) })
 		})
 	})
 }
 
-// ServeIPMI hands the request on and shows the answer.
+// addLine queues a line. Its function is called later, by writeLines.
+func (r *responder) addLine(show func() error) {
+	select {
+	case r.lines <- show:
+	default:
+		r.lost.Add(1)
+	}
+}
+
+// writeLines writes lines until the queue is closed or a line fails.
+func (r *responder) writeLines() error {
+	for show := range r.lines {
+		if n := r.lost.Swap(0); n > 0 {
+			if err := r.showEvent(dbusapi.Event{Time: time.Now(), Kind: dbusapi.MessagesLost, Lost: int(n)}); err != nil {
+				return err
+			}
+		}
+		if err := show(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ServeIPMI passes the request on, and shows the response.
 func (r *responder) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	r.handler.ServeIPMI(req, ipmi.ReplyFunc(func(response ipmi.Response, err error) bool {
 		if err != nil {
 			response = ipmi.Response{Code: ipmi.CodeOf(err)}
 		}
-		r.show(req, response, err)
+		now, shown := time.Now(), ipmi.Response{Code: response.Code, Data: bytes.Clone(response.Data)}
+		r.addLine(func() error { return r.showRequest(now, req, shown, err) })
 		return reply.Answer(response, nil)
 	}))
 }
 
-// show shows an answer, and the error that has become one, unless it is that of the end.
-func (r *responder) show(req *ipmi.Request, response ipmi.Response, err error) {
-	if err != nil && !errors.Is(err, ipmi.ErrAbandoned) {
-		r.lines.add(func() error {
-			r.app.note("%v", err)
-			return nil
-		})
+// showRequest shows a request and its response, and the error that has become the response.
+func (r *responder) showRequest(at time.Time, req *ipmi.Request, response ipmi.Response, err error) error {
+	if err != nil && !errors.Is(err, ipmi.ErrAbandoned) { // ErrAbandoned: ipmbctl ends.
+		r.app.note("%v", err)
 	}
 	if r.quiet {
-		return
+		return nil
 	}
-	now := time.Now()
-	response.Data = bytes.Clone(response.Data)
-	r.lines.add(func() error { return r.app.showAnswered(now, req, response) })
+	return r.app.showLine(at,
+		func() any { return newRespondJSON(at, req, response) },
+		func(c colour) string { return respondText(c, req, response) })
 }
 
-// showEvent shows that ipmbd has stopped or started, or that lines are lost.
+// showEvent shows that ipmbd has started or stopped, or that lines are lost. Even with --quiet it shows
+// the note at the start.
 func (r *responder) showEvent(e dbusapi.Event) error {
-	if r.quiet {
+	if r.quiet && r.app.startNote == "" {
 		return nil
 	}
 	return r.app.showEvent(e)
 }
 
-func (a *app) showAnswered(now time.Time, req *ipmi.Request, response ipmi.Response) error {
-	if a.json {
-		return a.out.json(newAnsweredJSON(now, req, response))
-	}
-	c := a.colourFor(a.stdout)
-	fmt.Fprintf(a.out, "%s  %s\n", c.paint(dim, now.Format(clock)), answeredText(c, req, response))
-	return a.out.err
-}
-
-// answeredText is a request and its answer on a line, without the time.
-func answeredText(c colour, req *ipmi.Request, response ipmi.Response) string {
+// respondText is the line of a request and its response.
+func respondText(c colour, req *ipmi.Request, response ipmi.Response) string {
 	secret := carriesSecret(req, response)
-	words := []string{fmt.Sprintf("%-6s <- %-3s  %s", orUnknown(req.Interface), requesterText(req.Requester), commandName(req.NetFn, req.Command))}
-	if req.LUN != 0 {
-		words = append(words, fmt.Sprintf("LUN %d", req.LUN))
+	requester := req.Requester.String()
+	if req.Requester == 0 {
+		requester = "host" // over a system interface
 	}
-	if secret {
-		words = append(words, "(data not shown)")
-	} else if len(req.Data) > 0 {
-		words = append(words, hexBytes(req.Data))
-	}
+	words := requestWords(req.Interface, "<-", requester, req.NetFn, req.LUN, req.Command)
+	words = append(words, dataWords(req.Data, secret)...)
 	code := codeCell(req.NetFn, req.Command, response.Code)
 	words = append(words, "-> "+c.paint(code.sgr, code.text))
-	if !secret && len(response.Data) > 0 {
-		words = append(words, hexBytes(response.Data))
+	if !secret {
+		words = append(words, dataWords(response.Data, false)...)
 	}
 	return strings.Join(words, "  ")
 }
 
-// carriesSecret reports whether a request or its answer is not to be shown.
+// carriesSecret reports whether the data of a request or its response must not be shown.
 func carriesSecret(req *ipmi.Request, response ipmi.Response) bool {
 	return ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) ||
 		ipmi.CarriesSecret(req.NetFn.Response(), req.Command, response.Data)
 }
 
-// requesterText is the address of who asks.
-func requesterText(a ipmi.Address) string {
-	if a == 0 {
-		return "host" // over a system interface
-	}
-	return a.String()
-}
-
-// answeredJSON is one line of respond.
-type answeredJSON struct {
-	Time      string   `json:"time"`
-	Kind      string   `json:"kind"`
-	Bus       string   `json:"bus"`
-	Channel   uint8    `json:"channel"`
-	Requester uint8    `json:"requester"`
-	NetFn     uint8    `json:"netFn"`
-	LUN       uint8    `json:"lun"`
-	Command   uint8    `json:"command"`
-	Name      string   `json:"name"`
-	Request   byteList `json:"requestData"`
-	answerJSON
+// respondJSON is one line of respond.
+type respondJSON struct {
+	Time      string `json:"time"`
+	Kind      string `json:"kind"`
+	Bus       string `json:"bus"`
+	Channel   uint8  `json:"channel"`
+	Requester uint8  `json:"requester"`
+	commandJSON
+	Request []uint16 `json:"requestData"`
+	responseJSON
 	Secret bool `json:"secret,omitempty"`
 }
 
-func newAnsweredJSON(now time.Time, req *ipmi.Request, response ipmi.Response) answeredJSON {
-	document := answeredJSON{
+func newRespondJSON(now time.Time, req *ipmi.Request, response ipmi.Response) respondJSON {
+	document := respondJSON{
 		Time: now.Format(time.RFC3339Nano), Kind: "answered",
 		Bus: req.Interface, Channel: uint8(req.Channel), Requester: uint8(req.Requester),
-		NetFn: uint8(req.NetFn), LUN: uint8(req.LUN), Command: uint8(req.Command), Name: commandName(req.NetFn, req.Command),
-		Request: req.Data, Secret: carriesSecret(req, response),
+		commandJSON: newCommandJSON(req.NetFn, req.LUN, req.Command),
+		Request:     numbers(req.Data), Secret: carriesSecret(req, response),
 	}
 	if document.Secret {
-		document.Request, response.Data = nil, nil
+		document.Request, response.Data = []uint16{}, nil
 	}
-	document.answerJSON = newAnswerJSON(req.NetFn, req.Command, response)
+	document.responseJSON = newResponseJSON(req.NetFn, req.Command, response)
 	return document
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,12 +13,6 @@ import (
 	"ipmbd/ipmi"
 )
 
-// selFlags are the flags of the commands below sel.
-type selFlags struct {
-	timeout time.Duration
-	tries   int
-}
-
 func (a *app) selCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "sel",
@@ -28,93 +20,78 @@ func (a *app) selCommand() *cobra.Command {
 		Long: `Show and clear the system event log of ipmbd itself or, with BUS, of a management
 controller on a bus.
 
-ADDR is the controller's address in its 8-bit form. Without it the log is that of
-the bus's remote address, which 'ipmbctl list' shows.
+ADDR is the controller's address in its 8-bit form. Without ADDR the log is that of the
+bus's remote address, which 'ipmbctl list' shows.
 
-Where there is a system's log (phosphor-sel-logger), the events that ipmbd gets are in
-that one; its own has the others.`,
+If the system has an event log of its own (phosphor-sel-logger), that log holds the
+events that ipmbd receives, and the log of ipmbd holds the others.`,
 		Example: `  ipmbctl sel list
   ipmbctl sel info bus0 72h
   ipmbctl sel clear bus0 72h`,
-		Args: selArgs,
+		Args: needCommand("no command after sel: list, info or clear"),
 		RunE: func(*cobra.Command, []string) error { return nil },
-
-		SuggestionsMinimumDistance: 2, // typing errors
 	}
 	command.AddCommand(a.selListCommand(), a.selInfoCommand(), a.selClearCommand())
 	return command
 }
 
-// selArgs refuses what is no command below sel.
-func selArgs(command *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return usage("no command behind sel: list, info or clear")
-	}
-	return noCommand(command, args[0])
-}
-
 func (a *app) selListCommand() *cobra.Command {
-	return a.selCommandOf(&cobra.Command{
+	return a.logCommand(&cobra.Command{
 		Use:   "list [BUS [ADDR]]",
 		Short: "List the records of a log",
-		Long: `List the records of a log, the oldest first: ID, time in UTC, who sent the event,
-and what it says. Readings and thresholds are raw values. The records of a panic of
-Linux are put together and shown as one, with the ID of the first. Those of several
-machines may be mixed, and do not say which is whose: a part that may be of one as
-well as of another is shown by itself, and " ..." stands where a text lacks some.
+		Long: `List the records of a log, the oldest first: ID, time in UTC, sender and meaning of each
+event. Readings and thresholds are raw values.
 
-A time "since start" is that of a controller that did not know the time yet. "~" is
-before the time of a panic whose records have none: it is that of the nearest record
-before. The sender is an address on a bus, with LUN and channel where they are not 0,
-or software.`,
+A panic of Linux is stored in several records. They are shown as one, with the ID of the
+first. If several machines panic at a time, their records are mixed and do not say to
+which machine they belong. A record that could belong to more than one panic is shown by
+itself, and " ..." marks a text that is incomplete.
+
+A time "since start" comes from a controller that did not know the time yet. "~" marks
+the time of a panic: its records have no time, so the time is that of the nearest earlier
+record. The sender is software, or an address on a bus, with its LUN and channel if they
+are not 0.`,
 		Example: `  ipmbctl sel list
-  ipmbctl sel list bus0 72h --timeout 1s
+  ipmbctl sel list bus0 72h --timeout 1s --tries 3
   ipmbctl sel list bus0 --json | jq '.entries[] | select(.panic)'`,
 	}, a.selList)
 }
 
 func (a *app) selInfoCommand() *cobra.Command {
-	return a.selCommandOf(&cobra.Command{
+	return a.logCommand(&cobra.Command{
 		Use:   "info [BUS [ADDR]]",
-		Short: "Show how full a log is, and what it can do",
-		Long: `Show how many records a log has, how much room is left, when the last record was
-added and the log was erased, and what the controller can do with it.`,
+		Short: "Show how full a log is, and what it supports",
+		Long: `Show how many records a log has, how much space is left, when the last record was added,
+when the log was erased, and which operations the controller supports.`,
 		Example: `  ipmbctl sel info
   ipmbctl sel info bus0 72h --json | jq .overflow`,
 	}, a.selInfo)
 }
 
 func (a *app) selClearCommand() *cobra.Command {
-	return a.selCommandOf(&cobra.Command{
+	return a.logCommand(&cobra.Command{
 		Use:   "clear [BUS [ADDR]]",
 		Short: "Erase all records of a log",
-		Long: `Erase all records of a log, without a question, wait until the controller says that
-it is done, and show how many they were.`,
+		Long: `Erase all records of a log without asking, wait until the controller reports that it is
+done, and show the number of erased records.`,
 		Example: `  ipmbctl sel clear bus0 72h
   ipmbctl sel list >sel.txt && ipmbctl sel clear`,
 	}, a.selClear)
 }
 
-// selCommandOf completes a command that does something with a log.
-func (a *app) selCommandOf(command *cobra.Command, do func(context.Context, *namedLog) error) *cobra.Command {
-	var flags selFlags
-	command.Args = selWords
-	command.ValidArgsFunction = a.completeBuses(1)
-	command.RunE = func(command *cobra.Command, args []string) error {
-		return a.withLog(command.Context(), args, flags, do)
+// logCommand completes a command that does something with a log.
+func (a *app) logCommand(command *cobra.Command, do func(context.Context, *namedLog) error) *cobra.Command {
+	var flags retryFlags
+	command.Args = func(command *cobra.Command, args []string) error {
+		if len(args) > 2 {
+			return usage("sel %s takes a bus and an address, not %d words", command.Name(), len(args))
+		}
+		return nil
 	}
-	f := command.Flags()
-	f.DurationVar(&flags.timeout, "timeout", 0, "how long each try waits: 10ms to 1m (default the bus's)")
-	f.IntVar(&flags.tries, "tries", 0, "how often to try: 1 to 64 (default the bus's)")
+	command.ValidArgsFunction = a.completeNames(1, false)
+	command.RunE = contextual(func(ctx context.Context, args []string) error { return a.withLog(ctx, args, flags, do) })
+	flags.define(command)
 	return command
-}
-
-// selWords wants [BUS [ADDR]].
-func selWords(command *cobra.Command, args []string) error {
-	if len(args) > 2 {
-		return usage("sel %s takes a bus and an address, not %d words", command.Name(), len(args))
-	}
-	return nil
 }
 
 // namedLog is the log of ipmbd or of a node.
@@ -124,15 +101,15 @@ type namedLog struct {
 	name  string // "ipmbd", "bus0 2Ch"
 }
 
-// selPlaceJSON is whose log a document is of: ipmbd's without a bus.
+// selPlaceJSON tells whose log a document describes: without a bus, that of ipmbd.
 type selPlaceJSON struct {
 	Bus       string `json:"bus,omitempty"`
 	Responder uint8  `json:"responder,omitempty"`
 }
 
-// withLog runs do with the log that a command line names.
-func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do func(context.Context, *namedLog) error) error {
-	policy, err := policyOf(flags.tries, flags.timeout)
+// withLog calls do with the log that [BUS [ADDR]] names.
+func (a *app) withLog(ctx context.Context, args []string, flags retryFlags, do func(context.Context, *namedLog) error) error {
+	policy, err := flags.policy()
 	if err != nil {
 		return err
 	}
@@ -140,8 +117,8 @@ func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do fun
 		if policy != (ipmb.RetryPolicy{}) {
 			return usage("--timeout and --tries are for a BUS; ipmbd's own log needs none")
 		}
-		return a.withClient(ctx, func(client *dbusapi.Client) error {
-			return do(ctx, &namedLog{Log: record.New(client.SendStorage), name: "ipmbd"})
+		return a.withClient(ctx, func(ipmbd *dbusapi.Client) error {
+			return do(ctx, &namedLog{Log: record.New(ipmbd.SendStorage), name: "ipmbd"})
 		})
 	}
 	var responder ipmi.Address
@@ -150,8 +127,8 @@ func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do fun
 			return err
 		}
 	}
-	return a.withClient(ctx, func(client *dbusapi.Client) error {
-		bus, err := client.Bus(ctx, args[0])
+	return a.withClient(ctx, func(ipmbd *dbusapi.Client) error {
+		bus, err := ipmbd.Bus(ctx, args[0])
 		if err != nil {
 			return err
 		}
@@ -159,13 +136,13 @@ func (a *app) withLog(ctx context.Context, args []string, flags selFlags, do fun
 			responder = bus.RemoteAddress
 		}
 		log := record.New(func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error) {
-			return client.Send(ctx, bus.Name, ipmb.Request{
+			return ipmbd.Send(ctx, bus.Name, ipmb.Request{
 				Responder: responder, NetFn: ipmi.NetFnStorage, Command: cmd, Data: data, RetryPolicy: policy,
 			})
 		})
 		named := &namedLog{log, selPlaceJSON{bus.Name, uint8(responder)}, fmt.Sprintf("%s %s", bus.Name, responder)}
 		if err := do(ctx, named); err != nil {
-			return &busError{bus, responder, err}
+			return requestError(bus, responder, err)
 		}
 		return nil
 	})
@@ -177,8 +154,8 @@ type selListJSON struct {
 	Entries []selEntryJSON `json:"entries"`
 }
 
-// selEntryJSON is an entry. The time stamp is the record's or, with about, that of
-// the nearest record before that has one; without a time in UTC there is no time.
+// selEntryJSON is an entry. With about, the time stamp is that of the nearest earlier record that has
+// one. Without a time in UTC there is no time.
 type selEntryJSON struct {
 	ID        uint16     `json:"id"`
 	Type      uint8      `json:"recordType"`
@@ -189,14 +166,11 @@ type selEntryJSON struct {
 	Sender    string     `json:"sender,omitempty"`
 	Text      string     `json:"text"`
 	Panic     bool       `json:"panic"`
-	Records   []byteList `json:"records"`
+	Records   [][]uint16 `json:"records"`
 }
 
 func newSelEntryJSON(e record.Entry) selEntryJSON {
-	entry := selEntryJSON{ID: e.ID, Type: uint8(e.Records[0].Type()), About: e.About, Text: e.Text, Panic: e.Panic}
-	if e.Time != record.NoTime {
-		entry.Stamp = new(uint32(e.Time))
-	}
+	entry := selEntryJSON{ID: e.ID, Type: uint8(e.Records[0].Type()), Stamp: stamp(e.Time), About: e.About, Text: e.Text, Panic: e.Panic}
 	if at, ok := e.Time.UTC(); ok {
 		entry.Time = &at
 	}
@@ -204,44 +178,43 @@ func newSelEntryJSON(e record.Entry) selEntryJSON {
 		entry.Generator, entry.Sender = new(uint16(e.Sender)), e.Sender.String()
 	}
 	for _, r := range e.Records {
-		entry.Records = append(entry.Records, slices.Clone(r[:]))
+		entry.Records = append(entry.Records, numbers(r[:]))
 	}
 	return entry
 }
 
+// stamp returns a time stamp of the log, or nil if there is none.
+func stamp(t record.Time) *uint32 {
+	if t == record.NoTime {
+		return nil
+	}
+	return new(uint32(t))
+}
+
 func (a *app) selList(ctx context.Context, log *namedLog) error {
-	progress := a.newProgress()
-	records, err := log.Records(ctx, func(n int) { progress.show("%s: %d records read", log.name, n) })
-	progress.clear()
+	records, err := log.Records(ctx, func(n int) { a.showProgress("%s: %d records read", log.name, n) })
+	a.showProgress("")
 	if err != nil {
 		return err
 	}
-	entries := record.Entries(records)
-	if a.json {
-		document := selListJSON{log.place, []selEntryJSON{}}
-		for _, e := range entries {
-			document.Entries = append(document.Entries, newSelEntryJSON(e))
-		}
-		return a.out.json(document)
-	}
-	if len(entries) == 0 {
-		a.note("the log of %s is empty", log.name)
-		return nil
-	}
-	rows := [][]cell{heading("ID", "TIME", "SENDER", "EVENT")}
-	for _, e := range entries {
+	document := selListJSON{log.place, []selEntryJSON{}}
+	rows := heading("ID", "TIME", "SENDER", "EVENT")
+	for _, e := range record.Entries(records) {
+		document.Entries = append(document.Entries, newSelEntryJSON(e))
 		text := cell{text: e.Text}
 		if e.Panic {
 			text.sgr = red
 		}
-		rows = append(rows, []cell{{text: fmt.Sprintf("%04Xh", e.ID)}, {text: e.When()}, {text: e.Sender.String()}, text})
+		rows = append(rows, append(row(fmt.Sprintf("%04Xh", e.ID), e.When(), e.Sender.String()), text))
 	}
-	fmt.Fprint(a.out, table(a.colourFor(a.stdout), rows))
-	return nil
+	if len(document.Entries) == 0 && !a.json {
+		a.note("the log of %s is empty", log.name)
+		return nil
+	}
+	return a.show(document, a.colour.table(rows))
 }
 
-// selInfoJSON is the document of sel info. The times are the log's time stamps; a
-// time that there never was is left out.
+// selInfoJSON is the document of sel info. The times are time stamps of the log.
 type selInfoJSON struct {
 	selPlaceJSON
 	Version    string   `json:"version"`
@@ -258,17 +231,6 @@ func (a *app) selInfo(ctx context.Context, log *namedLog) error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		document := selInfoJSON{selPlaceJSON: log.place, Version: info.VersionText(), Records: info.Records, Free: info.Free,
-			Overflow: info.Overflow, Operations: info.Operations.Names()}
-		if info.Added != record.NoTime {
-			document.Added = new(uint32(info.Added))
-		}
-		if info.Erased != record.NoTime {
-			document.Erased = new(uint32(info.Erased))
-		}
-		return a.out.json(document)
-	}
 	free := fmt.Sprintf("%d bytes", info.Free)
 	if info.Free == record.MaxFree {
 		free += " or more"
@@ -277,17 +239,19 @@ func (a *app) selInfo(ctx context.Context, log *namedLog) error {
 	if info.Overflow {
 		overflow = cell{"yes: records were lost", red}
 	}
-	fmt.Fprint(a.out, table(a.colourFor(a.stdout), [][]cell{
-		field("log", log.name),
-		field("version", info.VersionText()),
-		field("records", fmt.Sprint(info.Records)),
-		field("free", free),
-		field("last addition", info.Added.String()),
-		field("last erasure", info.Erased.String()),
+	return a.show(selInfoJSON{
+		log.place, info.VersionText(), info.Records, info.Free, stamp(info.Added), stamp(info.Erased),
+		info.Overflow, info.Operations.Names(),
+	}, a.colour.table([][]cell{
+		row("log", log.name),
+		row("version", info.VersionText()),
+		row("records", fmt.Sprint(info.Records)),
+		row("free", free),
+		row("last addition", info.Added.String()),
+		row("last erasure", info.Erased.String()),
 		{{text: "overflow"}, overflow},
-		field("operations", info.Operations.String()),
+		row("operations", info.Operations.String()),
 	}))
-	return nil
 }
 
 // selClearJSON is the document of sel clear.
@@ -301,32 +265,9 @@ func (a *app) selClear(ctx context.Context, log *namedLog) error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.out.json(selClearJSON{log.place, erased})
-	}
 	noun := "records"
 	if erased == 1 {
 		noun = "record"
 	}
-	fmt.Fprintf(a.out, "%d %s erased from the log of %s\n", erased, noun, log.name)
-	return nil
+	return a.show(selClearJSON{log.place, erased}, fmt.Sprintf("%d %s erased from the log of %s\n", erased, noun, log.name))
 }
-
-// logAdvice is what to do when a controller refuses something about its log;
-// node is where it is.
-func logAdvice(err error, node string) []string {
-	var refused *record.CodeError
-	if !errors.As(err, &refused) {
-		return nil
-	}
-	switch refused.Code {
-	case ipmi.CodeInvalidCommand, ipmi.CodeInvalidForLUN:
-		return []string{"it may have no log; see what it supports: ipmbctl send " + node + " app get-device-id"}
-	case codeErasing:
-		return []string{"try again when it is done"}
-	}
-	return nil
-}
-
-// codeErasing is the code of the commands of a log (IPMI v2.0, section 31).
-const codeErasing ipmi.CompletionCode = 0x81

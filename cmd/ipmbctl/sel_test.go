@@ -181,7 +181,7 @@ ipmbctl: bus0 42h: nobody acknowledged the request: check the address and the re
 	{"list on a bus that is down", "sel list me1", result{code: 1, stderr: `
 ipmbctl: me1 is down: /run/me1.sock: no such file or directory
   ipmbd opens it again as soon as it can
-  see how it does: ipmbctl info me1; journalctl -u ipmbd
+  see its state: ipmbctl info me1; journalctl -u ipmbd
 `}},
 	{"info", "sel info bus0", result{stdout: `
 log            bus0 2Ch
@@ -205,7 +205,7 @@ ipmbctl: no bus "bus7"
 `}},
 
 	{"no command", "sel", result{code: 2, stderr: `
-ipmbctl: no command behind sel: list, info or clear
+ipmbctl: no command after sel: list, info or clear
 See 'ipmbctl sel --help'.
 `}},
 	{"unknown command", "sel lst bus0", result{code: 2, stderr: `
@@ -245,7 +245,7 @@ func TestWhatPeopleSeeOfLogs(t *testing.T) {
 func TestCompletionOfLogs(t *testing.T) {
 	r := newLogRig(t)
 	for args, want := range map[string]string{
-		"sel":           "clear\tErase all records of a log\ninfo\tShow how full a log is, and what it can do\nlist\tList the records of a log\n:4\n",
+		"sel":           "clear\tErase all records of a log\ninfo\tShow how full a log is, and what it supports\nlist\tList the records of a log\n:4\n",
 		"sel list":      "bus0\t/dev/ipmb-0\nme1\t/run/me1.sock\n:4\n",
 		"sel list bus0": ":4\n",
 	} {

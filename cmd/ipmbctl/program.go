@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -15,18 +16,17 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Bounds of the programs that make answers.
+// Limits of the program of respond --exec.
 const (
 	maxPrograms = 4    // that run at a time
 	maxJobs     = 64   // requests that wait
-	maxPrinted  = 4096 // bytes, for each of the answer three
-	// leftOpen is how long a program that has ended may leave its output to
-	// others.
-	leftOpen = 500 * time.Millisecond
+	maxPrinted  = 4096 // bytes: more than enough for the longest response
+	// maxLeftOpen is how long other processes may keep the output open after the program has ended.
+	maxLeftOpen = 500 * time.Millisecond
 )
 
-// program is a command line of the shell that answers requests. Requests that wait are
-// served in the order in which they came. It implements ipmi.Handler.
+// program is a command line for the shell that makes responses. Waiting requests are served in the order
+// in which they came. It implements ipmi.Handler.
 type program struct {
 	line    string
 	timeout time.Duration
@@ -34,21 +34,18 @@ type program struct {
 	jobs    chan job // that wait
 }
 
-// job is a request with the time by which it is to be answered.
+// job is a request with its deadline.
 type job struct {
-	req   *ipmi.Request
-	reply ipmi.Reply
-	until time.Time
+	req      *ipmi.Request
+	reply    ipmi.Reply
+	deadline time.Time
 }
 
 func newProgram(line string, timeout time.Duration, stderr io.Writer) *program {
-	if timeout == 0 {
-		timeout = respondTimeout
-	}
-	return &program{line, timeout, stderr, make(chan job, maxJobs)}
+	return &program{line, cmp.Or(timeout, respondTimeout), stderr, make(chan job, maxJobs)}
 }
 
-// ServeIPMI has the program run, as soon as few enough run.
+// ServeIPMI queues a request for the program.
 func (p *program) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	select {
 	case p.jobs <- job{req, reply, time.Now().Add(p.timeout)}:
@@ -57,14 +54,14 @@ func (p *program) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// start begins to answer requests. Programs that run when ctx ends are killed. The caller
-// calls stop when no more requests come.
+// start starts to serve requests. When ctx ends, the programs that run are killed. The caller calls stop
+// when no more requests come.
 func (p *program) start(ctx context.Context) (stop func()) {
 	var workers sync.WaitGroup
 	for range maxPrograms {
 		workers.Go(func() {
 			for next := range p.jobs {
-				next.reply.Answer(p.answer(ctx, next))
+				next.reply.Answer(p.respond(ctx, next))
 			}
 		})
 	}
@@ -74,17 +71,17 @@ func (p *program) start(ctx context.Context) (stop func()) {
 	}
 }
 
-// answer answers a request by what the program prints.
-func (p *program) answer(ctx context.Context, j job) (ipmi.Response, error) {
-	ctx, cancel := context.WithDeadline(ctx, j.until)
+// respond runs the program for a request and reads the response that it prints.
+func (p *program) respond(ctx context.Context, j job) (ipmi.Response, error) {
+	ctx, cancel := context.WithDeadline(ctx, j.deadline)
 	defer cancel()
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ipmi.Response{}, ipmi.ErrBusy // It has waited for others.
+		return ipmi.Response{}, ipmi.ErrBusy // It has waited for other requests.
 	}
-	printed, err := p.run(ctx, j.req)
+	printed, err := p.execute(ctx, j.req)
 	if err == nil {
 		var response ipmi.Response
-		if response, err = parseAnswer(printed); err == nil {
+		if response, err = parsePrinted(printed); err == nil {
 			return response, nil
 		}
 	}
@@ -97,18 +94,24 @@ func (p *program) answer(ctx context.Context, j job) (ipmi.Response, error) {
 	return ipmi.Response{}, ipmi.ErrAbandoned
 }
 
-// run runs the program and returns what it has printed.
-func (p *program) run(ctx context.Context, req *ipmi.Request) (string, error) {
+// execute runs the program and returns what it prints.
+func (p *program) execute(ctx context.Context, req *ipmi.Request) (string, error) {
 	var printed boundedBuffer
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", p.line)
-	cmd.Env = append(cmd.Environ(), requestEnvironment(req)...)
+	cmd.Env = append(cmd.Environ(),
+		fmt.Sprintf("IPMI_NETFN=%02x", uint8(req.NetFn)),
+		fmt.Sprintf("IPMI_CMD=%02x", uint8(req.Command)),
+		fmt.Sprintf("IPMI_LUN=%x", uint8(req.LUN)),
+		fmt.Sprintf("IPMI_CHANNEL=%x", uint8(req.Channel)),
+		fmt.Sprintf("IPMI_INTERFACE=%s", req.Interface),
+		fmt.Sprintf("IPMI_REQUESTER=%02x", uint8(req.Requester)))
 	cmd.Stdin = strings.NewReader(hexBytes(req.Data) + "\n")
 	cmd.Stdout, cmd.Stderr = &printed, p.stderr
-	// In a group of its own, what the shell has started ends with it.
+	// A process group of its own, so that the kill also ends what the shell has started.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	kill := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = kill
-	cmd.WaitDelay = leftOpen
+	cmd.WaitDelay = maxLeftOpen
 	err := cmd.Run()
 	switch {
 	case printed.full:
@@ -120,37 +123,25 @@ func (p *program) run(ctx context.Context, req *ipmi.Request) (string, error) {
 	return string(printed.text), err
 }
 
-// requestEnvironment is a request as environment variables, but for its data.
-func requestEnvironment(req *ipmi.Request) []string {
-	return []string{
-		fmt.Sprintf("IPMI_NETFN=%02x", uint8(req.NetFn)),
-		fmt.Sprintf("IPMI_CMD=%02x", uint8(req.Command)),
-		fmt.Sprintf("IPMI_LUN=%x", uint8(req.LUN)),
-		fmt.Sprintf("IPMI_CHANNEL=%x", uint8(req.Channel)),
-		fmt.Sprintf("IPMI_INTERFACE=%s", req.Interface),
-		fmt.Sprintf("IPMI_REQUESTER=%02x", uint8(req.Requester)),
-	}
-}
-
-// parseAnswer reads bytes in two hex digits each: completion code and data.
-func parseAnswer(text string) (ipmi.Response, error) {
+// parsePrinted reads bytes of two hex digits each: completion code and data.
+func parsePrinted(text string) (ipmi.Response, error) {
 	words := strings.Fields(text)
 	if len(words) == 0 {
 		return ipmi.Response{}, errors.New("printed nothing; the first word must be the completion code: 00")
 	}
-	answer := make([]byte, 0, len(words))
+	bytes := make([]byte, 0, len(words))
 	for _, word := range words {
 		b, err := hex.DecodeString(word)
 		if err != nil || len(b) != 1 {
 			return ipmi.Response{}, fmt.Errorf("printed %q; write each byte in two hex digits: 00 2c", word)
 		}
-		answer = append(answer, b[0])
+		bytes = append(bytes, b[0])
 	}
-	return ipmi.Response{Code: ipmi.CompletionCode(answer[0]), Data: answer[1:]}, nil
+	return ipmi.Response{Code: ipmi.CompletionCode(bytes[0]), Data: bytes[1:]}, nil
 }
 
-// boundedBuffer is a buffer that refuses what does not fit. A bytes.Buffer would
-// read all by itself.
+// boundedBuffer refuses more than maxPrinted bytes. It has no ReadFrom, with which os/exec would read
+// without a bound.
 type boundedBuffer struct {
 	text []byte
 	full bool

@@ -14,15 +14,13 @@ import (
 	"ipmbd/ipmi"
 )
 
-var diffMessages = cmp.AllowUnexported(message{})
-
 func TestWordsOfAMessage(t *testing.T) {
-	getDeviceID := message{netFn: 6, command: 1, data: []byte{}}
-	to := func(m message, responder ipmi.Address) message {
-		m.responder = responder
+	getDeviceID := ipmb.Request{NetFn: 6, Command: 1, Data: []byte{}}
+	to := func(m ipmb.Request, responder ipmi.Address) ipmb.Request {
+		m.Responder = responder
 		return m
 	}
-	for words, want := range map[string]message{
+	for words, want := range map[string]ipmb.Request{
 		"app get-device-id":      getDeviceID,
 		"6 1":                    getDeviceID,
 		"0x06 0x01":              getDeviceID,
@@ -37,19 +35,19 @@ func TestWordsOfAMessage(t *testing.T) {
 		"--addr 2Ch 6 1":         to(getDeviceID, 0x2C),
 		"--addr 0 6 1":           getDeviceID,
 		"--addr 6 6 1":           to(getDeviceID, 6),
-		"0x30 1":                 {netFn: 0x30, command: 1, data: []byte{}},
-		"0x30 0x33 1":            {netFn: 0x30, command: 0x33, data: []byte{1}},
-		"0x2e 0xdf 0x57 1 0":     {netFn: 0x2E, command: 0xDF, data: []byte{0x57, 1, 0}},
-		"oem 2 0x57 1 0":         {netFn: 0x2E, command: 2, data: []byte{0x57, 1, 0}},
-		"--addr 0 0x30 2 1":      {netFn: 0x30, command: 2, data: []byte{1}},
-		"--addr 0x30 2 1":        {responder: 0x30, netFn: 2, command: 1, data: []byte{}},
-		"--addr 0 0x20 1":        {netFn: 0x20, command: 1, data: []byte{}},
-		"0 1 0 00 07 8 255 0xff": {command: 1, data: []byte{0, 0, 7, 8, 255, 255}},
+		"0x30 1":                 {NetFn: 0x30, Command: 1, Data: []byte{}},
+		"0x30 0x33 1":            {NetFn: 0x30, Command: 0x33, Data: []byte{1}},
+		"0x2e 0xdf 0x57 1 0":     {NetFn: 0x2E, Command: 0xDF, Data: []byte{0x57, 1, 0}},
+		"oem 2 0x57 1 0":         {NetFn: 0x2E, Command: 2, Data: []byte{0x57, 1, 0}},
+		"--addr 0 0x30 2 1":      {NetFn: 0x30, Command: 2, Data: []byte{1}},
+		"--addr 0x30 2 1":        {Responder: 0x30, NetFn: 2, Command: 1, Data: []byte{}},
+		"--addr 0 0x20 1":        {NetFn: 0x20, Command: 1, Data: []byte{}},
+		"0 1 0 00 07 8 255 0xff": {Command: 1, Data: []byte{0, 0, 7, 8, 255, 255}},
 	} {
-		got, err := parseMessage(splitAddr(words))
+		got, err := parseRequest(splitAddr(words))
 		if err != nil {
 			t.Errorf("%s: %v", words, err)
-		} else if diff := cmp.Diff(want, got, diffMessages); diff != "" {
+		} else if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", words, diff)
 		}
 	}
@@ -96,7 +94,7 @@ func TestWordsThatAreNoMessage(t *testing.T) {
 		"chassis get-sdr":    "it is one of storage",
 		"6 get-device-id de": "data byte 1: \"de\" is no number",
 	} {
-		got, err := parseMessage(splitAddr(words))
+		got, err := parseRequest(splitAddr(words))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v; want %q", words, got, err, want)
 		} else if !errors.As(err, new(usageError)) {
@@ -143,22 +141,22 @@ func FuzzMessage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		words, addr := splitAddr(text)
-		m, err := parseMessage(words, addr)
+		m, err := parseRequest(words, addr)
 		if err != nil {
 			return
 		}
-		switch named := len(words) - 2 - len(m.data); {
-		case m.responder != 0 && !m.responder.IsSlave(), m.netFn.IsResponse(), m.netFn > ipmi.MaxNetFn:
+		switch named := len(words) - 2 - len(m.Data); {
+		case m.Responder != 0 && !m.Responder.IsSlave(), m.NetFn.IsResponse(), m.NetFn > ipmi.MaxNetFn:
 			t.Fatalf("%q: %+v", text, m)
-		case named != 0 && (named != 1 || addr != "" || m.responder == 0):
+		case named != 0 && (named != 1 || addr != "" || m.Responder == 0):
 			t.Fatalf("%q: %d words are %+v", text, len(words), m)
 		}
-		whole := []string{fmt.Sprint(uint8(m.netFn)), fmt.Sprint(uint8(m.command))}
-		for _, b := range m.data {
+		whole := []string{fmt.Sprint(uint8(m.NetFn)), fmt.Sprint(uint8(m.Command))}
+		for _, b := range m.Data {
 			whole = append(whole, fmt.Sprintf("0x%x", b))
 		}
-		again, err := parseMessage(whole, fmt.Sprintf("%02Xh", uint8(m.responder)))
-		if diff := cmp.Diff(m, again, diffMessages); err != nil || diff != "" {
+		again, err := parseRequest(whole, fmt.Sprintf("%02Xh", uint8(m.Responder)))
+		if diff := cmp.Diff(m, again); err != nil || diff != "" {
 			t.Fatalf("%q: %v %s", text, err, diff)
 		}
 	})

@@ -18,7 +18,7 @@ import (
 // The shell and what it has started end with their time.
 func TestProgramThatHangs(t *testing.T) {
 	p := newProgram("sleep 1000 & sleep 1000", ipmb.MinTimeout, io.Discard)
-	if _, err := p.answer(t.Context(), p.job()); ipmi.CodeOf(err) != ipmi.CodeTimeout {
+	if _, err := p.respond(t.Context(), p.job()); ipmi.CodeOf(err) != ipmi.CodeTimeout {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -34,19 +34,19 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 		cancel()
 	}()
 	p := newProgram("echo > "+started+"; sleep 1000", time.Hour, io.Discard)
-	if _, err := p.answer(ctx, p.job()); !errors.Is(err, ipmi.ErrAbandoned) {
+	if _, err := p.respond(ctx, p.job()); !errors.Is(err, ipmi.ErrAbandoned) {
 		t.Errorf("error = %v", err)
 	}
 }
 
 // job is a request that comes now.
-func (p *program) job() job { return job{req: &ipmi.Request{}, until: time.Now().Add(p.timeout)} }
+func (p *program) job() job { return job{req: &ipmi.Request{}, deadline: time.Now().Add(p.timeout)} }
 
 func TestProgramsWaitForOneThatEnds(t *testing.T) {
 	p := newProgram("echo 00", time.Hour, io.Discard)
 	late := p.job()
-	late.until = time.Now()
-	if _, err := p.answer(t.Context(), late); ipmi.CodeOf(err) != ipmi.CodeNodeBusy {
+	late.deadline = time.Now()
+	if _, err := p.respond(t.Context(), late); ipmi.CodeOf(err) != ipmi.CodeNodeBusy {
 		t.Errorf("it has waited too long: %v", err)
 	}
 	// Nothing runs yet, and so all wait but for one that has no room.
@@ -80,7 +80,7 @@ func TestProgramsThatFail(t *testing.T) {
 		"echo 00 xx":             `printed "xx"`,
 	} {
 		p := newProgram(line, time.Hour, io.Discard)
-		if _, err := p.answer(t.Context(), p.job()); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := p.respond(t.Context(), p.job()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", line, err)
 		}
 	}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"ipmbd/bmc/record"
+	"ipmbd/dbusapi"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// complain prints an error and the advice for it.
+func (a *app) complain(err error) {
+	fmt.Fprintf(a.stderr, "%s %v\n", a.colourFor(a.stderr).paint(red, "ipmbctl:"), sentence(err))
+	if advice := a.advice(err); advice != "" {
+		fmt.Fprintln(a.stderr, "  "+strings.ReplaceAll(advice, "\n", "\n  "))
+	}
+}
+
+// note prints a remark that is not part of the results.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "ipmbctl: "+format+"\n", args...)
+}
+
+// sentences replace the texts of some errors.
+var sentences = []struct {
+	err  error
+	text string
+}{
+	{context.Canceled, "interrupted"},
+	{dbusapi.ErrNotRunning, "ipmbd is not running on this message bus"},
+	{dbusapi.ErrAccessDenied, "you may not do this"},
+	{dbusapi.ErrLeft, "ipmbd stopped before it replied"},
+	{dbusapi.ErrOtherService, "the service with the name " + dbusapi.ServiceName + " is not ipmbd"},
+}
+
+// sentence describes an error in one line.
+func sentence(err error) string {
+	for _, row := range sentences {
+		if errors.Is(err, row.err) {
+			return row.text
+		}
+	}
+	var socket *net.OpError
+	var cause syscall.Errno
+	if errors.Is(err, dbusapi.ErrNoMessageBus) && errors.As(err, &socket) && errors.As(err, &cause) {
+		return fmt.Sprintf("no message bus at %v: %v", socket.Addr, cause)
+	}
+	return err.Error()
+}
+
+// advisedError is an error that carries its own advice.
+type advisedError struct {
+	error
+	advice string // one or more lines, or none
+}
+
+// Unwrap returns the cause.
+func (e *advisedError) Unwrap() error { return e.error }
+
+// advise adds advice to an error if it is of a kind.
+func advise(err, kind error, advice string) error {
+	if errors.Is(err, kind) {
+		return &advisedError{err, advice}
+	}
+	return err
+}
+
+// nothingServed describes an ipmbd without buses and host interfaces.
+const nothingServed = "ipmbd serves no bus and no host interface; add one to its configuration (man ipmbd.json), or with ipmbctl add"
+
+// advice says in one or more lines what the user can do about an error. It is empty for errors whose text
+// already says it.
+func (a *app) advice(err error) string {
+	var advised *advisedError
+	var noBus *dbusapi.UnknownBusError
+	var noMember *dbusapi.UnknownMemberError
+	switch {
+	case errors.As(err, &advised) && advised.advice != "":
+		return advised.advice
+	case errors.As(err, &noMember) && len(noMember.Known) == 0:
+		return nothingServed
+	case errors.As(err, &noMember):
+		return "there are: " + strings.Join(noMember.Known, ", ")
+	case errors.As(err, &noBus) && len(noBus.Known) == 0:
+		return "ipmbd serves no bus; see what it serves: ipmbctl list"
+	case errors.As(err, &noBus):
+		return "the buses are: " + strings.Join(noBus.Known, ", ")
+	case errors.Is(err, dbusapi.ErrNoMessageBus) && a.address == dbusapi.SystemBus:
+		return "start it (systemctl start dbus) or name another: --bus session, --bus unix:path=/PATH"
+	case errors.Is(err, dbusapi.ErrNoMessageBus) && a.address == dbusapi.SessionBus:
+		return "log in to a session or name another: --bus system, --bus unix:path=/PATH"
+	case errors.Is(err, dbusapi.ErrNoMessageBus):
+		return "check the address given with --bus"
+	case errors.Is(err, dbusapi.ErrNotRunning) && a.address == dbusapi.SystemBus:
+		return "start it now and at every boot: systemctl enable --now ipmbd\n" +
+			"or look on another message bus: --bus session, --bus unix:path=/PATH"
+	case errors.Is(err, dbusapi.ErrNotRunning):
+		return fmt.Sprintf("start it there: ipmbd --bus '%s'", a.address)
+	case errors.Is(err, dbusapi.ErrDisconnected):
+		return "see why: systemctl status dbus; then try again"
+	case errors.Is(err, dbusapi.ErrNotStarted), errors.Is(err, dbusapi.ErrLeft):
+		return "see why: systemctl status ipmbd; journalctl -u ipmbd"
+	case errors.Is(err, dbusapi.ErrOtherService):
+		return "see which it is: busctl status " + dbusapi.ServiceName + "\n" +
+			"if it is ipmbbridge, replace it with ipmbd: systemctl disable --now ipmb; systemctl enable --now ipmbd"
+	case errors.Is(err, dbusapi.ErrAccessDenied):
+		return "do it as root, or join the group ipmbd: usermod -aG ipmbd USER, and log in again"
+	}
+	return ""
+}
+
+// requestError returns the error of a request to a node, with advice.
+func requestError(bus dbusapi.BusInfo, node ipmi.Address, err error) error {
+	name := fmt.Sprintf("%s %s", bus.Name, node)
+	if bus.State == dbusapi.Down && errors.Is(err, dbusapi.ErrUnavailable) {
+		return downError(bus)
+	}
+	advice := ""
+	var refused *record.CodeError
+	switch {
+	case errors.Is(err, dbusapi.ErrWriteFailure):
+		advice = fmt.Sprintf("see its state: ipmbctl info %s; journalctl -u ipmbd", bus.Name)
+	case errors.Is(err, dbusapi.ErrUnavailable):
+		advice = "see which addresses answer: ipmbctl scan " + bus.Name
+	case errors.Is(err, ipmb.ErrTimeout):
+		advice = "wait longer (--timeout 2s), or see which addresses answer: ipmbctl scan " + bus.Name
+	case !errors.As(err, &refused):
+	case refused.Code == ipmi.CodeInvalidCommand, refused.Code == ipmi.CodeInvalidForLUN:
+		advice = "it may have no log; see what it supports: ipmbctl send " + name + " app get-device-id"
+	case refused.Code == codeErasing:
+		advice = "try again when it is done"
+	}
+	return &advisedError{fmt.Errorf("%s: %w", name, err), advice}
+}
+
+// codeErasing is the code of the commands of a log (IPMI v2.0, section 31).
+const codeErasing ipmi.CompletionCode = 0x81
+
+// downError says that a bus is down, and what the user can do.
+func downError(bus dbusapi.BusInfo) error {
+	advice := "bind it again: ipmbctl bind " + bus.Name
+	if bus.Reason != dbusapi.Unbound {
+		advice = fmt.Sprintf("ipmbd opens it again as soon as it can\n"+
+			"see its state: ipmbctl info %s; journalctl -u ipmbd", bus.Name)
+	}
+	return &advisedError{fmt.Errorf("%s is down: %s", bus.Name, bus.Reason), advice}
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ipmbd/dbusapi"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// digitsOf splits a number that is written 44, 0x2C or 2Ch into its digits and their base.
+func digitsOf(s string) (digits string, base int) {
+	s = strings.ToLower(s)
+	if hex, found := strings.CutPrefix(s, "0x"); found {
+		return hex, 16
+	}
+	if hex, found := strings.CutSuffix(s, "h"); found {
+		return hex, 16
+	}
+	return s, 10
+}
+
+// parseByte reads a number up to 255. A decimal number such as 010 is refused, because other programs
+// read it as octal.
+func parseByte(s string) (byte, error) {
+	digits, base := digitsOf(s)
+	v, err := strconv.ParseUint(digits, base, 8)
+	switch {
+	case err == nil && base == 10 && digits[0] == '0' && v > 7:
+		return 0, usage("%q: is it octal or decimal? Write %d or 0x%02X", s, v, v)
+	case err == nil:
+		return byte(v), nil
+	}
+	if _, err := strconv.ParseUint(s, 16, 8); err == nil {
+		return 0, usage("%q is no number; write it 0x%s", s, s)
+	}
+	return 0, usage("%q is no byte; write a number up to 255 as 44, 0x2C or 2Ch", s)
+}
+
+// parseData reads a byte from each word.
+func parseData(words []string) ([]byte, error) {
+	data := make([]byte, 0, len(words))
+	for i, word := range words {
+		v, err := parseByte(word)
+		if err != nil {
+			return nil, fmt.Errorf("data byte %d: %w", i+1, err)
+		}
+		data = append(data, v)
+	}
+	return data, nil
+}
+
+// parseAddress reads the address of a node.
+func parseAddress(s string) (ipmi.Address, error) {
+	v, err := parseByte(s)
+	if err != nil {
+		return 0, fmt.Errorf("address %w", err)
+	}
+	a := ipmi.Address(v)
+	if !a.IsSlave() {
+		return 0, usage("address %s: addresses are even, 02h to FEh: the 8-bit form, 20h for a node at 10h in 7 bits", a)
+	}
+	return a, nil
+}
+
+// parseResponder reads the address of a node, or 0 for the bus's remote address.
+func parseResponder(s string) (ipmi.Address, error) {
+	if v, err := parseByte(s); err == nil && v == 0 {
+		return 0, nil
+	}
+	return parseAddress(s)
+}
+
+// parseRequest reads [ADDR] NETFN CMD [DATA...]. If addr, the value of --addr, is not empty, there is no
+// ADDR among the words. A responder of 0 is the bus's remote address.
+func parseRequest(words []string, addr string) (ipmb.Request, error) {
+	var r ipmb.Request
+	var err error
+	switch {
+	case addr != "":
+		r.Responder, err = parseResponder(addr)
+	case startsWithAddress(words) && startsWithNetFn(words):
+		all := strings.Join(words, " ")
+		err = usage(`%s can be an address or a network function; say which it is:
+  the address:           ipmbctl send BUS --addr %s
+  the network function:  ipmbctl send BUS --addr 0 %s
+where 0 is the bus's remote address`, words[0], all, all)
+	case startsWithAddress(words), len(words) > 0 && !startsWithNetFn(words) && isNumberOfAddress(words[0]):
+		r.Responder, err = parseAddress(words[0])
+		words = words[1:]
+	}
+	if err != nil {
+		return ipmb.Request{}, err
+	}
+	if r.NetFn, words, err = parseNetFn(words); err != nil {
+		return ipmb.Request{}, err
+	}
+	if r.Command, err = ipmi.ParseCommand(r.NetFn, words[0]); err != nil {
+		return ipmb.Request{}, usageError{err}
+	}
+	r.Data, err = parseData(words[1:])
+	return r, err
+}
+
+// parseNetFn reads NETFN, and returns the words that follow it: at least one, CMD.
+func parseNetFn(words []string) (n ipmi.NetFn, rest []string, err error) {
+	if len(words) == 0 {
+		return 0, nil, usage("no network function and no command")
+	}
+	if n, err = ipmi.ParseNetFn(words[0]); err != nil {
+		return 0, nil, usageError{err}
+	}
+	if len(words) == 1 {
+		return 0, nil, usage("no command after network function %s", n)
+	}
+	return n, words[1:], nil
+}
+
+// startsWithAddress reports whether the words can be ADDR NETFN CMD.
+func startsWithAddress(words []string) bool {
+	if len(words) < 3 || !isNumberOfAddress(words[0]) {
+		return false
+	}
+	_, err := ipmi.ParseNetFn(words[1])
+	return err == nil
+}
+
+// startsWithNetFn reports whether the words can be NETFN CMD with a network function that the standard
+// assigns (IPMI v2.0, table 5-1): up to transport, and from the group extension on.
+func startsWithNetFn(words []string) bool {
+	if len(words) < 2 {
+		return false
+	}
+	n, err := ipmi.ParseNetFn(words[0])
+	if err != nil || n > ipmi.NetFnTransport && n < ipmi.NetFnGroup {
+		return false
+	}
+	_, err = ipmi.ParseCommand(n, words[1])
+	return err == nil
+}
+
+// isNumberOfAddress reports whether a word is a number that I2C does not reserve (I2C-bus specification,
+// table 4).
+func isNumberOfAddress(word string) bool {
+	const firstAddress = 0x10
+	v, err := parseByte(word)
+	return err == nil && v >= firstAddress
+}
+
+// retryFlags are the flags --timeout and --tries.
+type retryFlags struct {
+	timeout time.Duration
+	tries   int
+}
+
+// define adds the flags to a command. The values that f has are their defaults; 0 is the bus's own.
+func (f *retryFlags) define(command *cobra.Command) {
+	ofBus := ""
+	if f.tries == 0 {
+		ofBus = " (default the bus's)"
+	}
+	flags := command.Flags()
+	flags.DurationVar(&f.timeout, "timeout", f.timeout, "how long each try waits: 10ms to 1m"+ofBus)
+	flags.IntVar(&f.tries, "tries", f.tries, "how often to try: 1 to 64"+ofBus)
+}
+
+func (f retryFlags) policy() (ipmb.RetryPolicy, error) {
+	switch {
+	case f.timeout != 0 && (f.timeout < ipmb.MinTimeout || f.timeout > ipmb.MaxTimeout):
+		return ipmb.RetryPolicy{}, usage("--timeout is %v to %v", ipmb.MinTimeout, ipmb.MaxTimeout)
+	case f.tries < 0 || f.tries > ipmb.MaxTries:
+		return ipmb.RetryPolicy{}, usage("--tries is 1 to %d", ipmb.MaxTries)
+	}
+	return ipmb.RetryPolicy{Tries: f.tries, Timeout: f.timeout}, nil
+}
+
+// noArgs refuses arguments.
+func noArgs(command *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%s takes no arguments, not %q", command.Name(), args[0])
+	}
+	return nil
+}
+
+// needBus requires the name of a bus, and allows max arguments; any number if max is 0.
+func needBus(max int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return usage("no bus; 'ipmbctl list' shows the buses")
+		case max > 0 && len(args) > max:
+			return usage("one bus at a time, not %d", len(args))
+		}
+		return nil
+	}
+}
+
+// oneArg requires one argument. The text of the error has the verb %d for their number.
+func oneArg(text string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage(text, len(args))
+		}
+		return nil
+	}
+}
+
+var oneMember = oneArg("one name of a bus or a host interface, not %d")
+
+// completeNames completes the names of buses, or of buses and host interfaces: max words, or any number
+// if max is 0.
+func (a *app) completeNames(max int, hosts bool) cobra.CompletionFunc {
+	return func(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var names []cobra.Completion
+		if max == 0 || len(given) < max {
+			_ = a.withClient(command.Context(), func(ipmbd *dbusapi.Client) error {
+				members, err := ipmbd.Members(command.Context())
+				for _, m := range members {
+					if hosts || m.Bus != nil {
+						names = append(names, m.Name()+"\t"+m.Device())
+					}
+				}
+				return err
+			})
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeCommands completes NETFN CMD, or NETFN CMD... if a program makes the responses.
+func completeCommands(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var names []cobra.Completion
+	switch {
+	case len(given) == 0:
+		names = namesOf(func(v uint8) string {
+			if n := ipmi.NetFn(v); n%2 == 0 && n <= ipmi.MaxNetFn {
+				return n.String()
+			}
+			return numbered(v)
+		})
+	case len(given) == 1 || command.Flags().Changed("exec"):
+		if n, err := ipmi.ParseNetFn(given[0]); err == nil {
+			names = append(namesOf(func(v uint8) string { return ipmi.CommandName(n, ipmi.Command(v)) }), everyCommand)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// namesOf lists the names that differ from the number itself.
+func namesOf(name func(uint8) string) []cobra.Completion {
+	var names []cobra.Completion
+	for v := range 256 {
+		if name := name(uint8(v)); name != numbered(uint8(v)) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// numbered is how package ipmi writes a number without a name.
+func numbered(v uint8) string { return fmt.Sprintf("%02Xh", v) }
