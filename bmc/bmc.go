@@ -3,6 +3,8 @@ package bmc
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,53 +12,83 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Config describes a BMC. Its zero value is one without identity, which keeps
-// everything in memory and cannot act on a machine.
+// Config describes a BMC. Its zero value is a BMC without identity, which keeps its state in
+// memory and cannot act on a machine.
 //
-// The functions may be called from several goroutines at once; nil is nobody.
+// The BMC may call the functions from several goroutines at once; each may be nil.
 type Config struct {
 	Identity Identity
-	// GUID is what Get Device GUID and Get System GUID answer, as on the wire;
-	// zero for a random one, which Settings keeps.
+	// GUID is the answer to Get Device GUID and Get System GUID, as on the wire. Zero is a random
+	// one, which the journal keeps.
 	GUID [16]byte
-	// Storage is the event log, sensors and FRU inventory; nil for a log in memory
-	// and nothing else.
-	Storage *Storage
-	// Settings keeps what is set; nil for the Storage's.
-	Settings Settings
-	// Machine carries out what is asked of the chassis; without one it is D5h.
+
+	// Folder is the folder of the journal, in which the event log, FRU data and settings are
+	// stored; empty keeps them in memory.
+	Folder string
+	// Report reports what is wrong with the journal: a *DamageError for a damaged file, an error
+	// for each FRU device whose configuration has changed since it was written to, both while Open
+	// runs; and once an error after which nothing more is kept. It is needed with a Folder.
+	Report func(error)
+	// LogCapacity is how many records the event log holds, at most 32768; 0 is 4096.
+	LogCapacity int
+	Sensors     []SensorConfig
+	FRUs        []FRUConfig
+	// Controllers have a record in the SDR repository each; this one may be among them.
+	Controllers []Controller
+
+	// Machine carries out chassis actions. Without one the BMC refuses them (D5h).
 	Machine Machine
 
-	// Watchdog is told of each pre-timeout and time-out, after the Machine.
+	// Watchdog is called at each pre-timeout and time-out, after the Machine.
 	Watchdog func(iface string, host int, e Expiry)
-	// PreTimeout is told whether a pre-timeout's messaging interrupt is pending,
-	// bit 3 of the message flags, in the order of the changes of an interface. It
-	// must neither block nor call the BMC.
+	// PreTimeout is called when the messaging interrupt of a pre-timeout becomes pending or ends:
+	// bit 3 of the message flags. The calls for an interface come in the order of the changes.
+	// The function must neither block nor call the BMC.
 	PreTimeout func(iface string, pending bool)
-	// LogEvent keeps the watchdog's events, and itself reports what goes wrong;
-	// nil for Storage's log.
+	// LogEvent logs the events of watchdogs, and reports errors itself; nil logs them in the BMC's
+	// own log.
 	LogEvent func(ctx context.Context, e ipmi.Event)
-	// WatchdogSensor is the sensor number in those events.
+	// WatchdogSensor is the sensor number in the events of watchdogs, 0 to 254 (IPMI v2.0, table
+	// 32-1). No sensor of that number needs to exist.
 	WatchdogSensor uint8
 
 	// Blocking serves the commands that may block, in order with the other requests of an
-	// interface that it serves. Its owner closes it, before Storage is closed. With nil the
-	// BMC makes its own.
+	// interface that it serves. Its owner closes it before the BMC. With nil the BMC makes its own.
 	Blocking *ipmi.Blocking
 
 	// LANChannel and Channels are those of SetChannels.
 	LANChannel ipmi.Channel
 	Channels   ipmi.ChannelMask
+
+	journal *journal // for tests: instead of that of Folder
+}
+
+// Validate reports all faults.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Folder != "" && c.Report == nil {
+		errs = append(errs, fmt.Errorf("folder %s: there is no Report", c.Folder))
+	}
+	if c.LogCapacity < 0 || c.LogCapacity > maxCapacity {
+		errs = append(errs, fmt.Errorf("log: a capacity of %d records; 1 to %d are possible", c.LogCapacity, maxCapacity))
+	}
+	_, sensors := newSensors(c.Sensors)
+	_, frus := newFRUs(c.FRUs, newJournal(nil))
+	errs = append(errs, sensors, frus)
+	for _, controller := range c.Controllers {
+		errs = append(errs, controller.Validate())
+	}
+	return errors.Join(errs...)
 }
 
 // BMC is a management controller. It implements ipmi.Handler; its methods may be
 // called from several goroutines at once.
 type BMC struct {
-	config  Config
-	log     *Log
-	sensors *Sensors
-	frus    *FRUs
-	// repository is the SDR repository.
+	config     Config
+	journal    *journal
+	log        *Log
+	sensors    []*sensor
+	frus       []*fruDevice
 	repository *repository
 	support    ipmi.DeviceSupport
 	started    time.Time
@@ -76,23 +108,26 @@ type BMC struct {
 	inProgress map[string]bool      // sets of parameters that are being set
 }
 
-// New makes a BMC. Its watchdogs expire while Run runs.
-func New(config Config) *BMC {
-	if config.Storage == nil {
-		config.Storage = &Storage{Log: new(Log)}
+// Open opens a BMC and its journal. Its watchdogs expire while Run runs. The errors are those of
+// Validate, of the system, and ErrJournalInUse.
+func Open(config Config) (*BMC, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
 	}
-	if config.Settings == nil {
-		config.Settings = newKept(config.Storage.store)
+	j := config.journal
+	if j == nil {
+		j = newJournal(nil)
 	}
-	if config.GUID == ([16]byte{}) {
-		config.GUID = guid(config.Settings)
+	if config.Folder != "" {
+		var err error
+		if j, err = openJournal(config.Folder, config.Report); err != nil {
+			return nil, err
+		}
 	}
 	b := &BMC{
 		config:     config,
-		log:        config.Storage.Log,
-		sensors:    config.Storage.Sensors,
-		frus:       config.Storage.FRUs,
-		repository: config.Storage.records(),
+		journal:    j,
+		log:        newLog(config.LogCapacity, j),
 		support:    supportOf(commands),
 		started:    time.Now(),
 		changed:    make(chan struct{}, 1),
@@ -105,13 +140,23 @@ func New(config Config) *BMC {
 	if b.blocking == nil {
 		b.blocking = ipmi.NewBlocking(nil)
 	}
+	b.sensors, _ = newSensors(config.Sensors) // Validate has reported its error.
+	if err := b.openFRUs(); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	b.repository = b.newRepository()
+	if config.GUID == ([16]byte{}) {
+		b.config.GUID = b.keptGUID()
+	}
 	b.hours = binary.LittleEndian.Uint32(b.setting(hoursSetting, 0, 0, 0, 0))
 	b.SetChannels(config.LANChannel, config.Channels)
-	return b
+	return b, nil
 }
 
-// command is one row of a table of commands, by the numbers of IPMI v2.0,
-// appendix G.
+// Log returns the event log.
+func (b *BMC) Log() *Log { return b.log }
+
+// command is one row of a table of commands, with the numbers of IPMI v2.0, appendix G.
 type command struct {
 	netFn    ipmi.NetFn
 	command  ipmi.Command
@@ -119,49 +164,38 @@ type command struct {
 	service
 }
 
-// service serves a command: atOnce, waits, reads or acts.
-type service interface {
-	// serve answers a request whose data have the right length.
-	serve(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response
+// service serves a command whose data have the right length, with one of two functions.
+type service struct {
+	serve func(b *BMC, req *ipmi.Request) ipmi.Response
+	// act waits for the machine, which may be slow. Later requests do not wait behind it: the host
+	// may run again, and send requests, before the machine has answered.
+	act func(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response
 	// mayBlock reports whether serve may wait for something outside of the process.
-	mayBlock(b *BMC, req *ipmi.Request) bool
+	mayBlock func(b *BMC, req *ipmi.Request) bool
 }
 
 // atOnce serves a command that reads or changes memory only.
-type atOnce func(b *BMC, req *ipmi.Request) ipmi.Response
-
-func (s atOnce) serve(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response { return s(b, req) }
-
-func (atOnce) mayBlock(*BMC, *ipmi.Request) bool { return false }
-
-// waits serves a command that waits for the store or for a computation.
-type waits func(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response
-
-func (s waits) serve(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
-	return s(b, ctx, req)
+func atOnce(serve func(*BMC, *ipmi.Request) ipmi.Response) service {
+	return service{serve: serve, mayBlock: func(*BMC, *ipmi.Request) bool { return false }}
 }
 
-func (waits) mayBlock(*BMC, *ipmi.Request) bool { return true }
-
-// acts serves a command that waits for the machine, which may be slow. Later requests do
-// not wait behind it: the host may run again, and ask, before the machine has answered.
-type acts waits
-
-func (s acts) serve(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
-	return s(b, ctx, req)
+// waits serves a command that waits for the journal or for a computation.
+func waits(serve func(*BMC, *ipmi.Request) ipmi.Response) service {
+	return service{serve: serve, mayBlock: func(*BMC, *ipmi.Request) bool { return true }}
 }
 
-func (acts) mayBlock(*BMC, *ipmi.Request) bool { return true }
+// acts serves a command that the machine carries out.
+func acts(act func(*BMC, context.Context, *ipmi.Request) ipmi.Response) service {
+	return service{act: act, mayBlock: func(*BMC, *ipmi.Request) bool { return true }}
+}
 
-// reads serves a command that reads a sensor, whose number comes first.
-type reads func(b *BMC, req *ipmi.Request) ipmi.Response
-
-func (s reads) serve(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response { return s(b, req) }
-
-// mayBlock returns true for a sensor that reads a file: its driver may hang.
-func (reads) mayBlock(b *BMC, req *ipmi.Request) bool {
-	s := b.sensors.find(req.Data[0])
-	return s != nil && s.File != ""
+// reads serves a command that reads a sensor, whose number comes first. The driver behind the file
+// of a sensor may hang.
+func reads(serve func(*BMC, *ipmi.Request) ipmi.Response) service {
+	return service{serve: serve, mayBlock: func(b *BMC, req *ipmi.Request) bool {
+		s := b.sensor(req.Data[0])
+		return s != nil && s.File != ""
+	}}
 }
 
 // commands are those of all groups; each file has its own.
@@ -210,41 +244,40 @@ func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 		reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
 	case len(req.Data) < c.min || len(req.Data) > c.max:
 		reply.Answer(refuse(ipmi.CodeLengthInvalid), nil)
+	case c.act != nil:
+		b.queueAction(c.service, req, reply)
 	case c.mayBlock(b, req) || !b.blocking.Idle(req.Interface):
-		b.serveLater(c.service, req, reply)
+		b.blocking.Queue(func(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
+			return c.serve(b, req), nil
+		}, req, reply)
 	default:
-		reply.Answer(c.serve(b, context.Background(), req), nil)
+		reply.Answer(c.serve(b, req), nil)
 	}
 }
 
-// serveLater serves a request that may block, or that waits behind others.
-func (b *BMC) serveLater(s service, req *ipmi.Request, reply ipmi.Reply) {
-	serve := func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
-		return s.serve(b, ctx, req), nil
-	}
-	if _, ok := s.(acts); !ok {
-		b.blocking.Queue(serve, req, reply)
-		return
-	}
+// queueAction queues a request that the machine carries out. It waits behind earlier requests of
+// its interface, but later ones do not wait behind it.
+func (b *BMC) queueAction(s service, req *ipmi.Request, reply ipmi.Reply) {
+	act := func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) { return s.act(b, ctx, req), nil }
 	if b.blocking.Idle(req.Interface) {
-		b.acting.Queue(serve, req, reply)
+		b.acting.Queue(act, req, reply)
 		return
 	}
-	// It waits behind earlier requests, but later ones do not wait behind it.
 	b.blocking.Queue(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
-		b.acting.Queue(serve, req, reply)
+		b.acting.Queue(act, req, reply)
 		return ipmi.Response{}, nil
 	}, req, ipmi.ReplyFunc(func(res ipmi.Response, err error) bool { return err == nil || reply.Answer(res, err) }))
 }
 
-// Close waits for the requests that wait or are being served, for each at most until its
-// deadline. The owner of Config.Blocking closes that first. Later requests are not served.
-// The Storage is closed after the BMC.
-func (b *BMC) Close() {
+// Close waits for the requests that are queued or being served, for each at most until its
+// deadline, and closes the journal. The owner of Config.Blocking closes that first. Later requests
+// that may block are not served.
+func (b *BMC) Close() error {
 	if b.config.Blocking == nil {
 		b.blocking.Close()
 	}
 	b.acting.Close()
+	return b.journal.Close()
 }
 
 // refuse answers with a completion code and no data.

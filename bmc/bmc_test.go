@@ -14,15 +14,45 @@ import (
 
 // bench is a BMC in virtual time, which begins in the year 2000.
 type bench struct {
-	t    *testing.T
-	bmc  *BMC
-	kept *Storage // of restart
+	t   *testing.T
+	bmc *BMC
 }
+
+// opened opens a BMC. Nothing may be wrong with its journal, unless Report says otherwise.
+func opened(t testing.TB, c Config) *BMC {
+	t.Helper()
+	if c.Report == nil {
+		c.Report = func(err error) { t.Error(err) }
+	}
+	b, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Folder != "" {
+		t.Cleanup(func() { b.Close() })
+	}
+	return b
+}
+
+// closes closes the BMC.
+func (b *bench) closes() {
+	b.t.Helper()
+	if err := b.bmc.Close(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// onDisk has the changes of a BMC's journal stored by a function.
+func (b *BMC) onDisk(store func() error) {
+	b.journal.store = func(map[string][]byte, []change) error { return store() }
+}
+
+var errFire = errors.New("disk on fire")
 
 func story(t *testing.T, name string, tell func(t *testing.T, b *bench)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { tell(t, &bench{t: t, bmc: New(Config{})}) })
+		synctest.Test(t, func(t *testing.T) { tell(t, &bench{t: t, bmc: opened(t, Config{})}) })
 	})
 }
 

@@ -1,7 +1,6 @@
 package bmc
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -55,22 +54,22 @@ func lockSetting(host int, parameter byte) string { return bootSetting(host, par
 
 // setBootOptions takes parameter, whether it is locked, and its data; without
 // data it only locks and unlocks.
-func setBootOptions(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+func setBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 	parameter, data := req.Data[0]&parameterSelector, req.Data[1:]
 	if parameter > bootMailbox {
 		return refuse(codeNoParameter)
 	}
 	if len(data) > 0 {
-		if r := b.setBootOption(ctx, req.Host, parameter, data); r.Code != ipmi.CodeOK {
+		if r := b.setBootOption(req.Host, parameter, data); r.Code != ipmi.CodeOK {
 			return r
 		}
 	}
-	return b.keep(ctx, lockSetting(req.Host, parameter), req.Data[0]&parameterLocked)
+	return b.keep(lockSetting(req.Host, parameter), req.Data[0]&parameterLocked)
 }
 
-func (b *BMC) setBootOption(ctx context.Context, host int, parameter byte, data []byte) ipmi.Response {
+func (b *BMC) setBootOption(host int, parameter byte, data []byte) ipmi.Response {
 	if parameter == bootMailbox {
-		return b.setMailbox(ctx, host, data)
+		return b.setMailbox(host, data)
 	}
 	switch {
 	case len(data) != bootLengths[parameter]:
@@ -80,20 +79,20 @@ func (b *BMC) setBootOption(ctx context.Context, host int, parameter byte, data 
 	case parameter == bootFlagClearing && data[0]&reservedClearing != 0:
 		return refuse(ipmi.CodeInvalidField)
 	case parameter == bootFlagClearing:
-		if err := b.expireBootFlags(ctx, host); err != nil { // What is over stays so.
+		if err := b.expireBootFlags(host); err != nil { // What is over stays so.
 			return outcome(err)
 		}
 	case parameter == bootAcknowledge:
 		mask, old := data[0], b.bootOption(host, bootAcknowledge)[1]
-		return b.keep(ctx, bootSetting(host, bootAcknowledge), 0, old&^mask|data[1]&mask)
+		return b.keep(bootSetting(host, bootAcknowledge), 0, old&^mask|data[1]&mask)
 	case parameter == bootFlags:
 		b.limitBootFlags(host)
 	}
-	return b.keep(ctx, bootSetting(host, parameter), data...)
+	return b.keep(bootSetting(host, parameter), data...)
 }
 
 // setMailbox takes the number of a block and up to 16 bytes of it.
-func (b *BMC) setMailbox(ctx context.Context, host int, data []byte) ipmi.Response {
+func (b *BMC) setMailbox(host int, data []byte) ipmi.Response {
 	switch {
 	case len(data) < 2:
 		return refuse(ipmi.CodeLengthInvalid)
@@ -102,7 +101,7 @@ func (b *BMC) setMailbox(ctx context.Context, host int, data []byte) ipmi.Respon
 	}
 	var block [mailboxBlock]byte
 	copy(block[:], data[1:])
-	return b.keep(ctx, mailboxSetting(host, data[0]), block[:]...)
+	return b.keep(mailboxSetting(host, data[0]), block[:]...)
 }
 
 // bootOption is a parameter as it was set, or zero.
@@ -111,7 +110,7 @@ func (b *BMC) bootOption(host int, parameter byte) []byte {
 }
 
 // getBootOptions takes parameter, number of a block of the mailbox, and 00h.
-func getBootOptions(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+func getBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 	parameter, block := req.Data[0], req.Data[1]
 	switch {
 	case parameter&^parameterSelector != 0:
@@ -129,7 +128,7 @@ func getBootOptions(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Respons
 		data = append(data, block)
 		data = append(data, b.setting(mailboxSetting(req.Host, block), make([]byte, mailboxBlock)...)...)
 	case bootFlags:
-		if err := b.expireBootFlags(ctx, req.Host); err != nil {
+		if err := b.expireBootFlags(req.Host); err != nil {
 			return outcome(err)
 		}
 		fallthrough
@@ -137,4 +136,54 @@ func getBootOptions(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Respons
 		data = append(data, b.bootOption(req.Host, parameter)...)
 	}
 	return answer(data...)
+}
+
+// The boot flags are for the next boot: they stop being valid after a time
+// without Chassis Control, and when the watchdog resets, unless flag clearing says
+// otherwise (IPMI v2.0, table 28-14, parameters 3 and 5).
+
+// limitBootFlags begins the time that boot flags are valid. For those that were
+// kept from before the start it begins with the BMC's.
+func (b *BMC) limitBootFlags(host int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.host(host).bootFlagsUntil = time.Now().Add(bootFlagsTime)
+}
+
+// keepBootFlags begins that time again, if it is not over: there was a Chassis
+// Control.
+func (b *BMC) keepBootFlags(host int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h, now := b.host(host), time.Now()
+	if now.Before(h.bootFlagsUntil) {
+		h.bootFlagsUntil = now.Add(bootFlagsTime)
+	}
+}
+
+// expireBootFlags ends them when their time is over, and matters.
+func (b *BMC) expireBootFlags(host int) error {
+	b.mu.Lock()
+	until := b.host(host).bootFlagsUntil
+	b.mu.Unlock()
+	if time.Now().Before(until) || b.bootOption(host, bootFlagClearing)[0]&keepWithoutControl != 0 {
+		return nil
+	}
+	return b.invalidateBootFlags(host)
+}
+
+// endBootFlags ends them because the watchdog has acted.
+func (b *BMC) endBootFlags(host int) error {
+	if b.bootOption(host, bootFlagClearing)[0]&keepAfterWatchdog != 0 {
+		return nil
+	}
+	return b.invalidateBootFlags(host)
+}
+
+func (b *BMC) invalidateBootFlags(host int) error {
+	flags := b.bootOption(host, bootFlags)
+	if flags[0]&bootFlagsValid == 0 {
+		return nil
+	}
+	return b.journal.write(putValue(bootSetting(host, bootFlags), append([]byte{flags[0] &^ bootFlagsValid}, flags[1:]...)...))
 }

@@ -1,8 +1,6 @@
 package bmc
 
 import (
-	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -102,12 +100,12 @@ func TestBootFlags(t *testing.T) {
 
 	for clearing, want := range map[string]string{"00": over, "08": valid} {
 		story(t, "have another minute from a restart on, flag clearing is "+clearing, func(t *testing.T, b *bench) {
-			kept := new(memory)
-			b.bmc = New(Config{Settings: kept})
+			kept := newJournal(nil)
+			b.bmc = opened(t, Config{journal: kept})
 			b.is("flag clearing", b.chassis(0x08, "03"+clearing), "00")
 			b.is("set", b.chassis(0x08, set), "00")
 			time.Sleep(50 * time.Second)
-			b.bmc = New(Config{Settings: kept})
+			b.bmc = opened(t, Config{journal: kept})
 			time.Sleep(59 * time.Second)
 			b.is("59 s later", b.chassis(0x09, "05 00 00"), valid)
 			time.Sleep(time.Second)
@@ -127,19 +125,9 @@ func TestBootFlags(t *testing.T) {
 	}
 }
 
-// fullSettings have no room.
-type fullSettings struct{ memory }
-
-func (*fullSettings) Keep(context.Context, string, []byte) error { return ipmi.ErrNoSpace }
-
-// oldSettings have values of other lengths than ours.
-type oldSettings struct{ memory }
-
-func (*oldSettings) Setting(string) []byte { return make([]byte, 3) }
-
 func TestSettings(t *testing.T) {
 	story(t, "what cannot be kept is not acknowledged", func(t *testing.T, b *bench) {
-		b.bmc = New(Config{Settings: new(fullSettings)})
+		b.bmc.onDisk(func() error { return ipmi.ErrNoSpace })
 		b.is("boot option", b.chassis(0x08, "01 11"), "C4")
 		b.is("lock", b.chassis(0x08, "81"), "C4")
 		b.is("policy", b.chassis(0x06, "01"), "C4")
@@ -150,15 +138,23 @@ func TestSettings(t *testing.T) {
 	})
 
 	story(t, "what is kept outlives the BMC", func(t *testing.T, b *bench) {
-		kept := new(memory)
-		b.bmc = New(Config{Settings: kept})
+		kept := newJournal(nil)
+		b.bmc = opened(t, Config{journal: kept})
 		b.is("set", b.chassis(0x08, "05 80 04 00 00 00"), "00")
-		b.bmc = New(Config{Settings: kept})
+		b.bmc = opened(t, Config{journal: kept})
 		b.is("get", b.chassis(0x09, "05 00 00"), "00 01 05 80 04 00 00 00")
 	})
 
 	story(t, "values of another length are none", func(t *testing.T, b *bench) {
-		b.bmc = New(Config{Settings: new(oldSettings)})
+		b.is("set boot flags", b.chassis(0x08, "05 80 04 00 00 00"), "00")
+		b.is("set a policy", b.chassis(0x06, "01"), "00 07")
+		b.is("set system info", b.app(0x58, "02 00 41"), "00")
+		b.is("set access", b.app(0x43, "8E 02 04"), "00")
+		b.is("enable a user", b.app(0x47, "02 01"), "00")
+		b.is("set a password", b.app(0x47, "02 02 41000000000000000000000000000000"), "00")
+		for name := range b.bmc.journal.values {
+			b.bmc.journal.values[name] = make([]byte, 3)
+		}
 		b.is("boot flags", b.chassis(0x09, "05 00 00"), "00 01 05 00 00 00 00 00")
 		b.is("status", b.chassis(0x01, ""), "00 01 00 40")
 		b.is("system info", b.app(0x59, "00 02 00 00"), "00 11 00 00000000000000000000000000000000")
@@ -168,14 +164,14 @@ func TestSettings(t *testing.T) {
 
 	runs(t, "a store that fails when the host has been reset", func(t *testing.T, r *rig) {
 		r.is("name of the system", r.app(0x58, "04 00 00"), "00")
-		r.bmc.config.Settings = failing{r.bmc.config.Settings}
+		r.bmc.onDisk(func() error { return errFire })
 		r.is("reset", r.chassis(0x02, "03"), "FF")
 		r.done("machine", "host0 0: hard reset")
 	})
 
 	runs(t, "a store that fails when boot flags expire", func(t *testing.T, r *rig) {
 		r.is("set", r.chassis(0x08, "05 80 04 00 00 00"), "00")
-		r.bmc.config.Settings = failing{r.bmc.config.Settings}
+		r.bmc.onDisk(func() error { return errFire })
 		r.is("watchdog", r.app(setTimer, "04 01 00 00 0000"), "00")
 		r.is("expires", r.app(resetTimer, ""), "00")
 		r.saw("expired", &r.expired, "host0 0: time-out, use 4, action 1, interrupt 0, disk on fire")
@@ -183,8 +179,3 @@ func TestSettings(t *testing.T) {
 		r.is("get", r.chassis(0x09, "05 00 00"), "FF")
 	})
 }
-
-// failing are settings that can be read.
-type failing struct{ Settings }
-
-func (failing) Keep(context.Context, string, []byte) error { return errors.New("disk on fire") }

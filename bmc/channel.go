@@ -1,6 +1,8 @@
 package bmc
 
-import "ipmbd/ipmi"
+import (
+	"ipmbd/ipmi"
+)
 
 // channelCommands say who may use a channel (IPMI v2.0, sections 22.13, 22.22 and
 // 22.23). No channel has sessions: that of the LAN is configured here and served
@@ -108,4 +110,85 @@ func getChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 		return refuse(codeSessionless)
 	}
 	return answer(alertingDisabled|accessDisabled, privilegeAdmin)
+}
+
+// payloadCommands say that there are no payloads, as there are no sessions that
+// carry them (IPMI v2.0, section 24).
+var payloadCommands = []command{
+	{ipmi.NetFnApp, 0x48, 6, 6, atOnce(changePayload)}, // Activate Payload
+	{ipmi.NetFnApp, 0x49, 6, 6, atOnce(changePayload)}, // Deactivate Payload
+	{ipmi.NetFnApp, 0x4A, 1, 1, atOnce(noPayload)},     // Get Payload Activation Status
+	{ipmi.NetFnApp, 0x4B, 2, 2, atOnce(noPayload)},     // Get Payload Instance Info
+	{ipmi.NetFnApp, 0x4E, 1, 1, atOnce(getPayloadSupport)},
+}
+
+const (
+	reservedPayloadBits  = 0xC0
+	reservedInstanceBits = 0xF0
+
+	// codePayloadDisabled: the payload type is disabled (sections 24.1 and 24.2).
+	codePayloadDisabled ipmi.CompletionCode = 0x81
+)
+
+// changePayload takes type, instance, and four bytes that are the type's.
+func changePayload(_ *BMC, req *ipmi.Request) ipmi.Response {
+	if req.Data[0]&reservedPayloadBits != 0 || req.Data[1]&reservedInstanceBits != 0 {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	return refuse(codePayloadDisabled)
+}
+
+// noPayload takes a type, of which there is none.
+func noPayload(*BMC, *ipmi.Request) ipmi.Response {
+	return refuse(ipmi.CodeInvalidField)
+}
+
+// getPayloadSupport takes a channel: the types that it carries, standard, for the
+// setup of sessions, and OEM, and two reserved bytes.
+func getPayloadSupport(b *BMC, req *ipmi.Request) ipmi.Response {
+	if c, _ := b.channel(req, req.Data[0]); req.Data[0]&^channelBits != 0 || c != b.channels.Load().lan {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	return answer(make([]byte, 8)...)
+}
+
+// pefCommands say that events are filtered by nobody (IPMI v2.0, section 30).
+var pefCommands = []command{
+	{ipmi.NetFnSensor, 0x10, 0, 0, atOnce(getPEFCapabilities)},
+	{ipmi.NetFnSensor, 0x12, 1, 1 + filterLength, atOnce(setPEF)},
+	{ipmi.NetFnSensor, 0x13, 3, 3, atOnce(getPEF)},
+}
+
+const (
+	pefVersion = 0x51 // 1.5, BCD with the major digit in bits 3:0
+	pefSet     = "pef"
+	// filterLength is that of the longest parameter, a filter with its number.
+	filterLength = 21
+)
+
+// getPEFCapabilities: version, actions and filters that there are.
+func getPEFCapabilities(*BMC, *ipmi.Request) ipmi.Response {
+	return answer(pefVersion, 0, 0)
+}
+
+// setPEF takes parameter and data.
+func setPEF(b *BMC, req *ipmi.Request) ipmi.Response {
+	switch parameter := req.Data[0]; {
+	case parameter&^parameterSelector != 0:
+		return refuse(ipmi.CodeInvalidField)
+	case parameter != parameterSetInProgress:
+		return refuse(codeNoParameter)
+	}
+	return b.setProgress(pefSet, req.Data[1:])
+}
+
+// getPEF takes parameter, set and block selector.
+func getPEF(b *BMC, req *ipmi.Request) ipmi.Response {
+	switch parameter := req.Data[0]; {
+	case parameter&onlyRevision != 0:
+		return answer(parameterRevision)
+	case parameter != parameterSetInProgress:
+		return refuse(codeNoParameter)
+	}
+	return answer(parameterRevision, b.progress(pefSet))
 }

@@ -123,13 +123,13 @@ func chassisIdentify(b *BMC, req *ipmi.Request) ipmi.Response {
 
 // setPowerRestorePolicy takes what the host does when power comes back: stays
 // off, what it did before, or comes up.
-func setPowerRestorePolicy(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+func setPowerRestorePolicy(b *BMC, req *ipmi.Request) ipmi.Response {
 	policy := req.Data[0]
 	if policy > policyNoChange {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	if policy != policyNoChange {
-		if r := b.keep(ctx, hostSetting(req.Host, powerRestoreSetting), policy); r.Code != ipmi.CodeOK {
+		if r := b.keep(hostSetting(req.Host, powerRestoreSetting), policy); r.Code != ipmi.CodeOK {
 			return r
 		}
 	}
@@ -155,7 +155,7 @@ func (b *BMC) powerOnHours() []byte {
 	return binary.LittleEndian.AppendUint32(nil, b.hours+hours)
 }
 
-// keepHours keeps them. Where that fails the store has told of it.
-func (b *BMC) keepHours(ctx context.Context) {
-	_ = b.config.Settings.Keep(ctx, hoursSetting, b.powerOnHours())
+// keepHours stores the power-on hours. The journal reports an error itself.
+func (b *BMC) keepHours() {
+	_ = b.journal.write(putValue(hoursSetting, b.powerOnHours()...))
 }

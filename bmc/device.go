@@ -109,7 +109,7 @@ func supportOf(commands map[commandKey]command) ipmi.DeviceSupport {
 // sections 20.2 and 27.6). What other hosts rely on goes on, as does the process.
 func coldReset(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.stopWatchdogs(func(w *watchdog) bool { return w.host == req.Host })
-	for _, s := range b.sensors.list() {
+	for _, s := range b.sensors {
 		s.mu.Lock()
 		s.initialize()
 		s.mu.Unlock()
@@ -145,7 +145,7 @@ const (
 
 // getSelfTestResults fails when nothing can be kept any more.
 func getSelfTestResults(b *BMC, _ *ipmi.Request) ipmi.Response {
-	if b.config.Storage.store.isBroken() {
+	if b.journal.isBroken() {
 		return answer(selfTestFailed, faultSEL)
 	}
 	return answer(selfTestPassed, 0)
@@ -155,6 +155,20 @@ func getGUID(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append([]byte(nil), b.config.GUID[:]...)...)
 }
 
+// guidSetting is the setting with the random GUID that was made at the first start.
+const guidSetting = "guid"
+
+// keptGUID is the GUID in the journal, or a new one.
+func (b *BMC) keptGUID() [16]byte {
+	if stored := b.journal.value(guidSetting); len(stored) == 16 {
+		return [16]byte(stored)
+	}
+	id := randomGUID()
+	// If the GUID cannot be stored, neither can anything else, which the journal reports.
+	_ = b.journal.write(putValue(guidSetting, id[:]...))
+	return id
+}
+
 // randomGUID is a version 4 GUID with its fields in IPMI's order, which is the
 // reverse of RFC 4122's (IPMI v2.0, section 20.8).
 func randomGUID() (guid [16]byte) {
@@ -162,4 +176,56 @@ func randomGUID() (guid [16]byte) {
 	guid[9] = guid[9]&0x0F | 0x40 // version, in the time's high field
 	guid[7] = guid[7]&0x3F | 0x80 // variant, in the clock sequence
 	return guid
+}
+
+// acpiCommands keep the power states that system software tells (IPMI v2.0,
+// sections 20.6 and 20.7).
+var acpiCommands = []command{
+	{ipmi.NetFnApp, 0x06, 2, 2, atOnce(setACPIPowerState)},
+	{ipmi.NetFnApp, 0x07, 0, 0, atOnce(getACPIPowerState)},
+}
+
+const (
+	acpiSet      = 1 << 7 // the state is to be set
+	acpiNoChange = 0x7F
+	acpiUnknown  = 0x2A
+)
+
+// isSystemState knows S0 to S5, S4 or S5, mechanical off, sleeping, G1 sleeping,
+// override, legacy on and off, unknown.
+func isSystemState(state byte) bool {
+	return state <= 0x0A || state == 0x20 || state == 0x21 || state == acpiUnknown
+}
+
+// isDeviceState knows D0 to D3 and unknown.
+func isDeviceState(state byte) bool { return state <= 0x03 || state == acpiUnknown }
+
+// setACPIPowerState takes the states of system and device.
+func setACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.host(req.Host)
+	system, systemOK := acpiState(h.system, req.Data[0], isSystemState)
+	device, deviceOK := acpiState(h.device, req.Data[1], isDeviceState)
+	if !systemOK || !deviceOK {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	h.system, h.device = system, device
+	return answer()
+}
+
+// acpiState is what a byte of the request makes of a state.
+func acpiState(now, asked byte, valid func(byte) bool) (state byte, ok bool) {
+	state = asked &^ acpiSet
+	if asked&acpiSet == 0 || state == acpiNoChange {
+		return now, true
+	}
+	return state, valid(state)
+}
+
+func getACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.host(req.Host)
+	return answer(h.system, h.device)
 }

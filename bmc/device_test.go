@@ -15,7 +15,7 @@ func TestDevice(t *testing.T) {
 	})
 
 	story(t, "one with an identity", func(t *testing.T, b *bench) {
-		b.bmc = New(Config{
+		b.bmc = opened(t, Config{
 			Identity: Identity{ID: 0x21, Revision: 3, Firmware: Firmware{2, 0x13}, Manufacturer: 0x0A1B2C, Product: 0x1234, Auxiliary: [4]byte{1, 2, 3, 4}},
 			GUID:     [16]byte{0: 0xA0, 15: 0xAF},
 		})
@@ -26,16 +26,9 @@ func TestDevice(t *testing.T) {
 
 	story(t, "its self test fails once the store has, which is told once", func(t *testing.T, b *bench) {
 		var told []error
-		s, err := OpenStorage(StorageConfig{Folder: t.TempDir(), Report: func(err error) { told = append(told, err) }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		b.bmc = New(Config{Storage: s})
+		b.bmc = opened(t, Config{Folder: t.TempDir(), Report: func(err error) { told = append(told, err) }})
 		b.is("before", b.app(0x04, ""), "00 55 00")
-		if err := s.store.db.Close(); err != nil { // behind its back
-			t.Fatal(err)
-		}
+		b.bmc.onDisk(func() error { return errFire })
 		for range 2 {
 			b.is("add", b.storage(0x44, "0000 02 00000000 2000 04 01 30 01 57 60 5F"), "FF")
 		}
@@ -60,7 +53,7 @@ func TestDevice(t *testing.T) {
 		if version, variant := first[1+9]>>4, first[1+7]>>6; version != 4 || variant != 2 {
 			t.Errorf("version %d, variant %d of % X", version, variant, first)
 		}
-		b.bmc = New(Config{})
+		b.bmc = opened(t, Config{})
 		if other := b.app(0x08, ""); bytes.Equal(first, other) {
 			t.Errorf("% X twice", other)
 		}

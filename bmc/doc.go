@@ -38,9 +38,9 @@
 //     behind each of them, at most until its deadline. Only the next power action waits
 //     behind a power action. Close waits for all of them. (TestRequestsKeepTheirOrder,
 //     TestRecordsKeepTheirOrder, TestAtOnceIsAtOnce)
-//  6. A damaged file of the store is moved aside and reported, and what can be
-//     used of it is used; it neither stops nor blocks the controller. (TestDamagedStore,
-//     TestDamagedStoresAreKept, TestFaultInMappedFile)
+//  6. A damaged file of the journal is set aside and reported, and all commits in it that are
+//     whole are used; it neither stops nor blocks the controller. (TestDamagedJournal,
+//     TestDamagedJournalsAreKept, TestFailingDisk)
 //
 // Source of numbers: IPMI v2.0, sections 20 (device), 22 (messaging, users), 23
 // (LAN), 24 (payloads), 27 (watchdog), 28 (chassis), 30 (filters of events), 31 and 32

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
-	"sync"
+	"slices"
 
 	"ipmbd/ipmi"
 )
@@ -35,8 +35,8 @@ const (
 	maxFRUSize = 0xFFFF
 )
 
-// content is what the device holds at first, or what is wrong with it.
-func (c FRUConfig) content() ([]byte, error) {
+// data is what the device holds at first, or what is wrong with it.
+func (c FRUConfig) data() ([]byte, error) {
 	var sources int
 	data, err := c.Data, error(nil)
 	if c.Data != nil {
@@ -63,7 +63,7 @@ func (c FRUConfig) content() ([]byte, error) {
 
 // Validate reports what is wrong; it reads the file.
 func (c FRUConfig) Validate() error {
-	_, err := c.content()
+	_, err := c.data()
 	if name := validName(c.Name); name != nil {
 		err = errors.Join(err, name)
 	}
@@ -79,107 +79,146 @@ func (c FRUConfig) Validate() error {
 	return nil
 }
 
-// fruDevice is a FRU inventory device. The bytes are never changed: who writes
-// puts others in their place.
+// fruDevice is a FRU inventory device.
 type fruDevice struct {
 	FRUConfig
-	store *Store
-	// configured is the checksum of what the configuration says, which is kept with
-	// what is written; hidden: it has changed since.
-	configured []byte
-	hidden     bool
-
-	mu   sync.Mutex
-	data []byte
+	journal *journal
+	initial []byte // the configuration's data
 }
 
-func fruSetting(id uint8) string { return fmt.Sprintf("fru/%d/configured", id) }
-
-// written takes what was written before the start. The device is as large as the
-// configuration says, and holds all of it.
-func (d *fruDevice) written(data, configured []byte) {
-	d.hidden = configured != nil && !bytes.Equal(configured, d.configured)
-	d.data = append(data, make([]byte, max(len(d.data)-len(data), 0))...)
-}
-
-// FRUs are the FRU inventory devices of a controller. Their methods may be called
-// from several goroutines at once.
-type FRUs struct {
-	all  []*fruDevice
-	byID map[uint8]*fruDevice
-}
-
-// OpenFRUs opens the devices of descriptions, with what has been written to them
-// in the store, or reports all that is wrong.
-func OpenFRUs(configs []FRUConfig, store *Store) (*FRUs, error) {
-	all := &FRUs{byID: make(map[uint8]*fruDevice)}
+// newFRUs returns the devices of descriptions, or all faults in them.
+func newFRUs(configs []FRUConfig, j *journal) ([]*fruDevice, error) {
+	var all []*fruDevice
 	var errs []error
 	for _, c := range configs {
 		if err := c.Validate(); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		if other := all.byID[c.ID]; other != nil {
-			errs = append(errs, fmt.Errorf("FRU %d, %q: the ID is that of %q", c.ID, c.Name, other.Name))
+		for _, other := range all {
+			if other.ID == c.ID {
+				errs = append(errs, fmt.Errorf("FRU %d, %q: the ID is that of %q", c.ID, c.Name, other.Name))
+			}
 		}
-		data, err := c.content()
+		initial, err := c.data()
 		errs = append(errs, err)
-		configured := binary.LittleEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli))
-		d := &fruDevice{FRUConfig: c, store: store, data: data, configured: configured}
-		all.all, all.byID[c.ID] = append(all.all, d), d
+		all = append(all, &fruDevice{FRUConfig: c, journal: j, initial: initial})
 	}
-	for _, v := range store.values(fruBucket) {
-		if d := all.byID[v.key[0]]; d != nil {
-			d.written(v.data, store.setting(fruSetting(d.ID)))
+	return all, errors.Join(errs...)
+}
+
+// openFRUs opens the devices of the configuration and reports those whose data in the journal hide
+// a change of the configuration.
+func (b *BMC) openFRUs() (err error) {
+	b.frus, err = newFRUs(b.config.FRUs, b.journal)
+	for _, d := range b.frus {
+		before := b.journal.value(d.sumSetting())
+		if before != nil && !bytes.Equal(before, d.sum()) && b.journal.value(d.dataName()) != nil {
+			b.config.Report(fmt.Errorf("FRU %d, %q: its configuration has changed; what was written to it stands", d.ID, d.Name))
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	return err
+}
+
+// fru is the device of an ID, nil if there is none.
+func (b *BMC) fru(id uint8) *fruDevice {
+	for _, d := range b.frus {
+		if d.ID == id {
+			return d
+		}
 	}
-	return all, nil
+	return nil
 }
 
-// list is all devices; a controller without any has a nil FRUs.
-func (f *FRUs) list() []*fruDevice {
-	if f == nil {
-		return nil
+// Names of what the journal has of a device that was written to: its data, and the checksum of what
+// the configuration said then.
+func (d *fruDevice) dataName() string   { return fmt.Sprintf("fru/%d", d.ID) }
+func (d *fruDevice) sumSetting() string { return fmt.Sprintf("fru/%d/configured", d.ID) }
+
+// sum is the checksum of what the configuration says.
+func (d *fruDevice) sum() []byte {
+	return binary.LittleEndian.AppendUint32(nil, crc32.Checksum(d.initial, castagnoli))
+}
+
+// bytes are the data that the device holds. The caller must not change them.
+func (d *fruDevice) bytes() []byte { return d.content(d.journal.value(d.dataName())) }
+
+// content is what the device holds if the journal has stored: the device is as large as the
+// configuration says, or as what was written to it.
+func (d *fruDevice) content(stored []byte) []byte {
+	switch missing := len(d.initial) - len(stored); {
+	case stored == nil:
+		return d.initial
+	case missing > 0:
+		return slices.Concat(stored, make([]byte, missing))
 	}
-	return f.all
+	return stored
 }
 
-func (f *FRUs) find(id uint8) *fruDevice {
-	if f == nil {
-		return nil
-	}
-	return f.byID[id]
-}
-
-func (d *fruDevice) bytes() []byte {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.data
-}
-
-// write writes within the device and returns when that is kept.
+// write writes within the device and returns when that is stored. The bytes of a write that fails
+// are neither read nor stored with the next one.
 func (d *fruDevice) write(offset int, part []byte) ipmi.CompletionCode {
-	d.mu.Lock()
-	before := d.data
-	if offset+len(part) > len(before) {
-		d.mu.Unlock()
+	if offset+len(part) > len(d.bytes()) {
 		return ipmi.CodeParameterOutOfRange
 	}
-	after := append([]byte{}, before...)
-	copy(after[offset:], part)
-	d.data = after
-	w := d.store.begin(put(fruBucket, []byte{d.ID}, after), put(settingsBucket, []byte(fruSetting(d.ID)), d.configured))
-	d.mu.Unlock()
-	err := w.wait()
-	if err != nil {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if &d.data[0] == &after[0] { // nobody has written since
-			d.data = before
-		}
+	return ipmi.CodeOf(d.journal.write(putValue(d.sumSetting(), d.sum()...),
+		editValue(d.dataName(), func(stored []byte) []byte {
+			data := slices.Clone(d.content(stored))
+			copy(data[offset:], part)
+			return data
+		})))
+}
+
+// fruCommands are those of FRU inventory devices (IPMI v2.0, section 34).
+var fruCommands = []command{
+	{ipmi.NetFnStorage, 0x10, 1, 1, atOnce(getFRUArea)},
+	{ipmi.NetFnStorage, 0x11, 4, 4, atOnce(readFRU)},
+	{ipmi.NetFnStorage, 0x12, 4, 3 + 255, waits(writeFRU)},
+}
+
+const (
+	accessByBytes = 0
+	// What an answer has room for behind the count: on IPMB, 32 bytes long (IPMB
+	// v1.0, section 2.11), and on the narrowest system interface, BT with 251.
+	maxFRURead     = 250
+	maxFRUReadIPMB = 23
+)
+
+// getFRUArea: size in bytes, and that it is accessed by bytes.
+func getFRUArea(b *BMC, req *ipmi.Request) ipmi.Response {
+	d := b.fru(req.Data[0])
+	if d == nil {
+		return refuse(ipmi.CodeNotPresent)
 	}
-	return ipmi.CodeOf(err)
+	return answer(append(binary.LittleEndian.AppendUint16(nil, uint16(len(d.bytes()))), accessByBytes)...)
+}
+
+// readFRU takes device, offset and count. The answer may be shorter than that and
+// says how long it is.
+func readFRU(b *BMC, req *ipmi.Request) ipmi.Response {
+	d, offset := b.fru(req.Data[0]), int(binary.LittleEndian.Uint16(req.Data[1:]))
+	if d == nil {
+		return refuse(ipmi.CodeNotPresent)
+	}
+	data := d.bytes()
+	if offset >= len(data) {
+		return refuse(ipmi.CodeParameterOutOfRange)
+	}
+	count := min(int(req.Data[3]), len(data)-offset, maxFRURead)
+	if req.Requester != 0 {
+		count = min(count, maxFRUReadIPMB)
+	}
+	return answer(append([]byte{byte(count)}, data[offset:offset+count]...)...)
+}
+
+// writeFRU takes device, offset and bytes, and tells how many it has written.
+func writeFRU(b *BMC, req *ipmi.Request) ipmi.Response {
+	d, part := b.fru(req.Data[0]), req.Data[3:]
+	if d == nil {
+		return refuse(ipmi.CodeNotPresent)
+	}
+	if code := d.write(int(binary.LittleEndian.Uint16(req.Data[1:])), part); code != ipmi.CodeOK {
+		return refuse(code)
+	}
+	return answer(byte(len(part)))
 }

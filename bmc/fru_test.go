@@ -65,7 +65,7 @@ func TestFRUFaults(t *testing.T) {
 		"entity instance 80h is above":  {Name: "FRU", Instance: 0x80},
 		`the ID is that of "Other"`:     {Name: "FRU", ID: 1},
 	} {
-		_, err := OpenStorage(StorageConfig{FRUs: []FRUConfig{{Name: "Other", ID: 1}, c}})
+		_, err := Open(Config{FRUs: []FRUConfig{{Name: "Other", ID: 1}, c}})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
@@ -79,18 +79,13 @@ func TestFRUCommands(t *testing.T) {
 		if err := os.WriteFile(file, []byte{1, 2, 3}, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		open := func() *Storage {
-			s, err := OpenStorage(StorageConfig{Folder: folder, Report: func(err error) { t.Error(err) }, FRUs: []FRUConfig{
+		open := func() {
+			b.bmc = opened(t, Config{Folder: folder, FRUs: []FRUConfig{
 				{Name: "Mainboard", Entity: 7, Instance: 1, Data: bytes.Repeat([]byte{0xAA}, 300)},
 				{Name: "Riser", ID: 3, Entity: 16, Instance: 2, File: file, Size: 5},
 			}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.bmc = New(Config{Storage: s})
-			return s
 		}
-		s := open()
+		open()
 		b.is("size", b.storage(0x10, "00"), "00 2C01 00")
 		b.is("of the other", b.storage(0x10, "03"), "00 0500 00")
 		b.is("of none", b.storage(0x10, "01"), "CB")
@@ -109,10 +104,10 @@ func TestFRUCommands(t *testing.T) {
 		b.is("read", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
 		b.is("its locator", b.storage(0x23, "0000 FFFF 00 FF"), "00 FFFF 0200 51 11 10 20 03 80 00 00 10 00 10 02 00 C5 5269736572")
 
-		closeStore(t, s.store)
-		s = open()
+		b.closes()
+		open()
 		b.is("after a restart", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
-		s.store.broken = errFault
+		b.bmc.journal.broken = errFire
 		b.is("a write that is not kept", b.storage(0x12, "03 0000 0000"), "FF")
 		b.is("as before", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
 	})
@@ -121,23 +116,18 @@ func TestFRUCommands(t *testing.T) {
 		folder := t.TempDir()
 		opens := func(size int, data string) (b *bench, told []error) {
 			t.Helper()
-			s, err := OpenStorage(StorageConfig{Folder: folder, Report: func(err error) { told = append(told, err) },
-				FRUs: []FRUConfig{{Name: "Board", Size: size, Data: octets(data)}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { s.Close() })
-			return &bench{t: t, bmc: New(Config{Storage: s})}, told
+			b = &bench{t: t, bmc: opened(t, Config{Folder: folder, Report: func(err error) { told = append(told, err) },
+				FRUs: []FRUConfig{{Name: "Board", Size: size, Data: octets(data)}}})}
+			return b, told
 		}
-		closes := func(b *bench) { closeStore(t, b.bmc.config.Storage.store) }
 		b, _ := opens(4, "01")
 		b.is("write", b.storage(0x12, "00 0100 AA"), "00 01")
-		closes(b)
+		b.closes()
 		b, told := opens(4, "01")
 		if len(told) != 0 {
 			t.Error("nothing has changed: ", told)
 		}
-		closes(b)
+		b.closes()
 		b, told = opens(6, "02")
 		if len(told) != 1 || !strings.Contains(told[0].Error(), `FRU 0, "Board": its configuration has changed`) {
 			t.Error(told)
@@ -145,7 +135,7 @@ func TestFRUCommands(t *testing.T) {
 		b.is("larger", b.storage(0x10, "00"), "00 0600 00")
 		b.is("what was written", b.storage(0x11, "00 0000 06"), "00 06 01AA00000000")
 		b.is("write again", b.storage(0x12, "00 0500 BB"), "00 01")
-		closes(b)
+		b.closes()
 		b, told = opens(3, "02")
 		if len(told) != 1 {
 			t.Error("smaller: ", told)
@@ -159,16 +149,13 @@ func TestFRUCommands(t *testing.T) {
 func FuzzFRU(f *testing.F) {
 	f.Add(byte(0x11), []byte{0, 0, 0, 0xFF})
 	f.Add(byte(0x12), []byte{0, 4, 0, 1, 2, 3})
-	s, err := OpenStorage(StorageConfig{FRUs: []FRUConfig{{Name: "FRU", Fields: &server}}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	b, size := New(Config{Storage: s}), len(s.FRUs.find(0).bytes())
+	b := opened(f, Config{FRUs: []FRUConfig{{Name: "FRU", Fields: &server}}})
+	size := len(b.fru(0).bytes())
 	f.Fuzz(func(t *testing.T, cmd byte, data []byte) {
 		if _, err := ipmi.Do(t.Context(), b, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: ipmi.Command(cmd), Data: data}); err != nil {
 			return
 		}
-		if diff := cmp.Diff(size, len(s.FRUs.find(0).bytes())); diff != "" {
+		if diff := cmp.Diff(size, len(b.fru(0).bytes())); diff != "" {
 			t.Error(fmt.Sprint("the size has changed: ", diff))
 		}
 	})

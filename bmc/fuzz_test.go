@@ -20,7 +20,7 @@ func fuzzGroup(f *testing.F, group []command) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, row, lun, host uint8, data []byte) {
-		b := New(Config{Machine: new(fakeMachine)})
+		b := opened(t, Config{Machine: new(fakeMachine)})
 		c := group[int(row)%len(group)]
 		for range 2 { // The second finds what the first has left.
 			response, err := ipmi.Do(t.Context(), b, &ipmi.Request{

@@ -34,9 +34,9 @@ func TestKilledWriter(t *testing.T) {
 	folder, m := t.TempDir(), newMemory()
 	for range kills {
 		writeAndKill(t, folder, m)
-		b, s := openWritten(t, folder)
+		b := openWritten(t, folder)
 		m.compare(t, b)
-		closeStore(t, s.store)
+		b.closes()
 		if t.Failed() {
 			return
 		}
@@ -44,13 +44,9 @@ func TestKilledWriter(t *testing.T) {
 }
 
 // openWritten opens what writers write.
-func openWritten(t *testing.T, folder string) (*bench, *Storage) {
+func openWritten(t *testing.T, folder string) *bench {
 	t.Helper()
-	s, err := OpenStorage(StorageConfig{Folder: folder, Report: func(err error) { t.Error(err) }, FRUs: []FRUConfig{{Name: "Board", Size: 4}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &bench{t: t, bmc: New(Config{Storage: s})}, s
+	return &bench{t: t, bmc: opened(t, Config{Folder: folder, FRUs: []FRUConfig{{Name: "Board", Size: 4}}})}
 }
 
 // writeAndKill runs a writer and kills it after some of what it says it has done.
@@ -186,8 +182,7 @@ type writer struct {
 }
 
 func newWriter(t *testing.T, folder string) *writer {
-	b, _ := openWritten(t, folder)
-	return &writer{bench: b}
+	return &writer{bench: openWritten(t, folder)}
 }
 
 func (w *writer) say(what string, id uint16, number uint32) {

@@ -1,7 +1,6 @@
 package bmc
 
 import (
-	"context"
 	"fmt"
 
 	"ipmbd/ipmi"
@@ -84,7 +83,7 @@ func (b *BMC) lanChannel(req *ipmi.Request, reserved byte) (c ipmi.Channel, ok b
 }
 
 // setLAN takes channel, parameter and its data.
-func setLAN(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+func setLAN(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.lanChannel(req, ^byte(channelBits))
 	number, data := req.Data[1], req.Data[2:]
 	p, known := lanParameters[number]
@@ -102,7 +101,7 @@ func setLAN(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
 	case p.valid != nil && !p.valid(data):
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return b.keep(ctx, lanSetting(c, number), data...)
+	return b.keep(lanSetting(c, number), data...)
 }
 
 // getLAN takes channel, parameter, set and block selector, of which no parameter

@@ -1,10 +1,10 @@
 package bmc
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -21,16 +21,19 @@ const (
 	maxCapacity = 32768
 )
 
-// Log is a system event log. Its methods may be called from several goroutines
-// at once. The zero value is empty, in memory, and holds 4096 records.
+// Log is a system event log. Its methods may be called from several goroutines at once.
+//
+// A change has two steps. The first one, with the lock held, prepares the change and queues it in
+// the journal; so the order of the journal is that of the log. The second one, with the lock held
+// again, publishes the change when the journal has stored it. The lock is free in between.
 type Log struct {
 	capacity int
-	store    *Store
+	journal  *journal
 
 	mu      sync.Mutex
 	entries []entry           // by number
 	numbers map[uint16]uint64 // of entries, by ID
-	pending int               // being written
+	pending int               // additions that are being stored
 	erasing int               // clears in progress
 	erased  uint64            // the last number that has been cleared
 	state   logState
@@ -44,44 +47,30 @@ type entry struct {
 	record record.Record
 }
 
-// LogConfig says what a log is like.
-type LogConfig struct {
-	// Capacity is how many records it holds; 0 is 4096.
-	Capacity int
-}
-
-// Validate reports what is wrong.
-func (c LogConfig) Validate() error {
-	if c.Capacity < 0 || c.Capacity > maxCapacity {
-		return fmt.Errorf("log: a capacity of %d records; 1 to %d are possible", c.Capacity, maxCapacity)
+// newLog makes the log that a journal holds.
+func newLog(capacity int, j *journal) *Log {
+	if capacity == 0 {
+		capacity = defaultCapacity
 	}
-	return nil
-}
-
-// OpenLog opens the log that a store holds.
-func OpenLog(c LogConfig, store *Store) *Log {
-	l := &Log{capacity: c.Capacity, store: store}
-	for _, v := range store.values(logBucket) {
-		if len(v.key) == numberLength && len(v.data) == record.RecordLength {
-			l.insert(entry{binary.BigEndian.Uint64(v.key), record.Record(v.data)})
+	l := &Log{capacity: capacity, journal: j, numbers: make(map[uint16]uint64)}
+	for name, value := range j.values {
+		if number, ok := entryNumber(name); ok && len(value) == record.RecordLength {
+			l.entries = append(l.entries, entry{number, record.Record(value)})
 		}
 	}
+	slices.SortFunc(l.entries, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
+	for _, e := range l.entries {
+		l.numbers[e.record.ID()] = e.number
+	}
 	l.state = l.loadState()
-	if store != nil {
-		l.holder.id = rand.N[uint16](record.Last) // who had one before the restart has none now
+	if j.isOnDisk {
+		l.holder.id = rand.N[uint16](record.Last) // No reservation from before the restart holds.
 	}
 	return l
 }
 
-func (l *Log) limit() int {
-	if l.capacity == 0 {
-		return defaultCapacity
-	}
-	return l.capacity
-}
-
-// Add adds an event and returns when it is kept; ErrNoSpace when the log is
-// full.
+// Add adds an event and returns when it is stored. The error is ErrNoSpace when the log or the disk
+// is full.
 func (l *Log) Add(_ context.Context, e ipmi.Event) error {
 	_, err := l.add(record.Record(e.Record(0, l.Now())))
 	return err
@@ -97,29 +86,54 @@ func (l *Log) Now() time.Time {
 // add gives a record its ID and adds it.
 func (l *Log) add(r record.Record) (id uint16, err error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.addLocked(r, 0)
+	a := l.prepareAddition(r, 0)
+	l.mu.Unlock()
+	return l.publishAddition(a)
 }
 
-// addLocked adds a record with an ID that it has been given, if it is not 0. It
-// lets go of the lock while it writes: the order of the records is
-// that of their numbers, whoever comes back first.
-func (l *Log) addLocked(r record.Record, id uint16) (uint16, error) {
-	if len(l.entries)+l.pending >= l.limit() {
-		l.overflow()
-		return 0, ipmi.ErrNoSpace
+// addition is a record that is being stored or, with an error, a state that says that the log has
+// lost a record.
+type addition struct {
+	entry entry
+	added time.Time
+	write *journalWrite
+	err   error
+}
+
+// prepareAddition queues a record for the journal. An id of 0 is a new one. The caller holds mu.
+func (l *Log) prepareAddition(r record.Record, id uint16) addition {
+	if len(l.entries)+l.pending >= l.capacity {
+		a := addition{err: ipmi.ErrNoSpace}
+		if !l.state.overflow {
+			l.state.overflow = true
+			a.write = l.journal.begin(l.state.change())
+		}
+		return a
 	}
 	if id == 0 {
 		id = l.nextID()
 	}
 	binary.LittleEndian.PutUint16(r[:], id)
 	l.state.lastNumber++
-	e := entry{l.state.lastNumber, r}
+	a := addition{entry: entry{l.state.lastNumber, r}, added: l.state.now()}
 	after := l.state
-	after.added = l.state.now()
+	after.added = a.added
 	l.holder.cancel()
 	l.pending++
-	err := l.save(after, put(logBucket, e.key(), r[:]))
+	a.write = l.journal.begin(after.change(), putValue(a.entry.name(), r[:]...))
+	return a
+}
+
+// publishAddition waits for the journal and takes the record into the log.
+func (l *Log) publishAddition(a addition) (id uint16, err error) {
+	if a.write != nil {
+		err = a.write.wait()
+	}
+	if a.err != nil {
+		return 0, a.err // The log is full, whether or not the journal has kept that.
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.pending--
 	if errors.Is(err, ipmi.ErrNoSpace) {
 		l.state.overflow = true
@@ -127,29 +141,11 @@ func (l *Log) addLocked(r record.Record, id uint16) (uint16, error) {
 	if err != nil {
 		return 0, err
 	}
-	l.state.added = after.added
-	if e.number > l.erased {
-		l.insert(e)
+	l.state.added = a.added
+	if a.entry.number > l.erased {
+		l.insert(a.entry)
 	}
-	return id, nil
-}
-
-// overflow notes that a record was lost. That the log is full is the answer,
-// whether or not the note can be kept.
-func (l *Log) overflow() {
-	if l.state.overflow {
-		return
-	}
-	l.state.overflow = true
-	_ = l.save(l.state)
-}
-
-// save writes changes and what the state is after them, without the lock.
-func (l *Log) save(after logState, changes ...change) error {
-	w := l.store.begin(append(changes, put(settingsBucket, []byte(logSetting), after.append(nil)))...)
-	l.mu.Unlock()
-	defer l.mu.Lock()
-	return w.wait()
+	return a.entry.record.ID(), nil
 }
 
 // nextID is an ID that no record has; all others come before it comes again.
@@ -166,23 +162,12 @@ func (l *Log) nextID() uint16 {
 func (l *Log) insert(e entry) {
 	at, _ := l.at(e.number)
 	l.entries = slices.Insert(l.entries, at, e)
-	if l.numbers == nil {
-		l.numbers = make(map[uint16]uint64)
-	}
 	l.numbers[e.record.ID()] = e.number
 }
 
 // at is the place of a number in the entries.
 func (l *Log) at(number uint64) (place int, found bool) {
-	return slices.BinarySearchFunc(l.entries, number, func(e entry, n uint64) int {
-		switch {
-		case e.number < n:
-			return -1
-		case e.number > n:
-			return 1
-		}
-		return 0
-	})
+	return slices.BinarySearchFunc(l.entries, number, func(e entry, n uint64) int { return cmp.Compare(e.number, n) })
 }
 
 // place is where the record of an ID is.
@@ -217,25 +202,18 @@ func (l *Log) find(id uint16) (r record.Record, next uint16, ok bool) {
 	return l.entries[i].record, next, true
 }
 
-// remove deletes a record, if the reservation is valid.
+// remove deletes a record, if the reservation holds, and returns its ID.
 func (l *Log) remove(reserved, id uint16) (uint16, ipmi.CompletionCode) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.holder.is(reserved) {
-		return 0, ipmi.CodeReservationCancelled
+	e, at, w, code := l.prepareRemoval(reserved, id)
+	if code != ipmi.CodeOK {
+		return 0, code
 	}
-	i, ok := l.place(id)
-	if !ok {
-		return 0, ipmi.CodeNotPresent
-	}
-	e := l.entries[i]
-	after := l.state
-	after.erased = l.state.now()
-	l.holder.cancel()
-	if err := l.save(after, remove(logBucket, e.key())); err != nil {
+	if err := w.wait(); err != nil {
 		return 0, ipmi.CodeOf(err)
 	}
-	l.state.erased = after.erased
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.erased = at
 	if i, ok := l.at(e.number); ok {
 		l.entries = slices.Delete(l.entries, i, i+1)
 		delete(l.numbers, e.record.ID())
@@ -243,28 +221,67 @@ func (l *Log) remove(reserved, id uint16) (uint16, ipmi.CompletionCode) {
 	return e.record.ID(), ipmi.CodeOK
 }
 
-// clear erases all records, if the reservation is valid.
-func (l *Log) clear(reserved uint16) ipmi.CompletionCode {
+func (l *Log) prepareRemoval(reserved, id uint16) (entry, time.Time, *journalWrite, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.holder.is(reserved) {
-		return ipmi.CodeReservationCancelled
+		return entry{}, time.Time{}, nil, ipmi.CodeReservationCancelled
 	}
-	last, overflow := l.state.lastNumber, l.state.overflow
-	l.state.overflow = false // what is lost from here on sets it again
+	i, ok := l.place(id)
+	if !ok {
+		return entry{}, time.Time{}, nil, ipmi.CodeNotPresent
+	}
+	e := l.entries[i]
 	after := l.state
 	after.erased = l.state.now()
 	l.holder.cancel()
+	return e, after.erased, l.journal.begin(after.change(), removeValue(e.name())), ipmi.CodeOK
+}
+
+// clear erases all records, if the reservation holds.
+func (l *Log) clear(reserved uint16) ipmi.CompletionCode {
+	c, code := l.prepareClear(reserved)
+	if code != ipmi.CodeOK {
+		return code
+	}
+	return l.publishClear(c, c.write.wait())
+}
+
+// clearing is a clear that is being stored.
+type clearing struct {
+	last     uint64 // number
+	overflow bool   // before
+	erased   time.Time
+	write    *journalWrite
+}
+
+func (l *Log) prepareClear(reserved uint16) (clearing, ipmi.CompletionCode) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.holder.is(reserved) {
+		return clearing{}, ipmi.CodeReservationCancelled
+	}
+	c := clearing{last: l.state.lastNumber, overflow: l.state.overflow, erased: l.state.now()}
+	l.state.overflow = false // A record that is lost from here on sets it again.
+	after := l.state
+	after.erased = c.erased
+	l.holder.cancel()
 	l.erasing++
-	err := l.save(after, empty(logBucket))
+	c.write = l.journal.begin(after.change(), removeValues(entryPrefix))
+	return c, ipmi.CodeOK
+}
+
+func (l *Log) publishClear(c clearing, err error) ipmi.CompletionCode {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.erasing--
 	if err != nil {
-		l.state.overflow = l.state.overflow || overflow
+		l.state.overflow = l.state.overflow || c.overflow
 		return ipmi.CodeOf(err)
 	}
-	l.state.erased = after.erased
-	l.erased = max(l.erased, last)
-	end, _ := l.at(last + 1)
+	l.state.erased = c.erased
+	l.erased = max(l.erased, c.last)
+	end, _ := l.at(c.last + 1)
 	for _, e := range l.entries[:end] {
 		delete(l.numbers, e.record.ID())
 	}
@@ -283,10 +300,11 @@ func (l *Log) erasure(reserved uint16) (done bool, code ipmi.CompletionCode) {
 	return l.erasing == 0, ipmi.CodeOK
 }
 
-// set changes the state and keeps it.
-func (l *Log) set(change func(*logState)) ipmi.CompletionCode {
+// setState changes the state and stores it.
+func (l *Log) setState(change func(*logState)) ipmi.CompletionCode {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	change(&l.state)
-	return ipmi.CodeOf(l.save(l.state))
+	w := l.journal.begin(l.state.change())
+	l.mu.Unlock()
+	return ipmi.CodeOf(w.wait())
 }

@@ -1,7 +1,6 @@
 package bmc
 
 import (
-	"context"
 	"encoding/binary"
 	"time"
 
@@ -52,7 +51,7 @@ func getLogInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 
 // free is the number of records that fit; a log that was larger once may hold
 // more than it should.
-func (l *Log) free() int { return max(l.limit()-len(l.entries), 0) }
+func (l *Log) free() int { return max(l.capacity-len(l.entries), 0) }
 
 // getLogAllocation: units, bytes of each, free ones, largest block of those, and
 // units of the largest record.
@@ -61,7 +60,7 @@ func getLogAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	free := uint16(l.free())
-	data := binary.LittleEndian.AppendUint16(nil, uint16(l.limit()))
+	data := binary.LittleEndian.AppendUint16(nil, uint16(l.capacity))
 	data = binary.LittleEndian.AppendUint16(data, record.RecordLength)
 	data = binary.LittleEndian.AppendUint16(data, free)
 	data = binary.LittleEndian.AppendUint16(data, free)
@@ -104,7 +103,7 @@ func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 
 // addLogEntry takes a record; its ID and, where its type has one, its time are
 // the log's to give.
-func addLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func addLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	r := record.Record(req.Data)
 	stamp(&r, b.log.Now())
 	id, err := b.log.add(r)
@@ -127,7 +126,7 @@ func answerID(id uint16, code ipmi.CompletionCode) ipmi.Response {
 
 // addPartOfLogEntry takes reservation, record ID, offset, whether it is the last
 // part, and the part.
-func addPartOfLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func addPartOfLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	progress := data[5]
 	if progress != partInProgress && progress != lastPart {
@@ -138,13 +137,13 @@ func addPartOfLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Respon
 }
 
 // deleteLogEntry takes reservation and record ID.
-func deleteLogEntry(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func deleteLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answerID(b.log.remove(binary.LittleEndian.Uint16(req.Data), binary.LittleEndian.Uint16(req.Data[2:])))
 }
 
 // clearLog takes reservation, "CLR", and what to do: erase, or tell how far that
 // is.
-func clearLog(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func clearLog(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	reservation, action := binary.LittleEndian.Uint16(data), data[5]
 	if string(data[2:5]) != "CLR" || action != eraseInitiate && action != eraseStatus {
@@ -170,9 +169,9 @@ func getLogTime(b *BMC, _ *ipmi.Request) ipmi.Response {
 }
 
 // setLogTime sets the log's own clock.
-func setLogTime(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func setLogTime(b *BMC, req *ipmi.Request) ipmi.Response {
 	t := time.Unix(int64(binary.LittleEndian.Uint32(req.Data)), 0)
-	return refuse(b.log.set(func(s *logState) { s.ahead = time.Until(t) }))
+	return refuse(b.log.setState(func(s *logState) { s.ahead = time.Until(t) }))
 }
 
 func getLogOffset(b *BMC, _ *ipmi.Request) ipmi.Response {
@@ -182,10 +181,64 @@ func getLogOffset(b *BMC, _ *ipmi.Request) ipmi.Response {
 }
 
 // setLogOffset takes minutes, a signed number.
-func setLogOffset(b *BMC, _ context.Context, req *ipmi.Request) ipmi.Response {
+func setLogOffset(b *BMC, req *ipmi.Request) ipmi.Response {
 	offset := int16(binary.LittleEndian.Uint16(req.Data))
 	if offset != unspecifiedOffset && (offset < -maxUTCOffset || offset > maxUTCOffset) {
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
-	return refuse(b.log.set(func(s *logState) { s.offset, s.offsetIsSet = offset, true }))
+	return refuse(b.log.setState(func(s *logState) { s.offset, s.offsetIsSet = offset, true }))
+}
+
+// codeWrongLength: a record of another length than its bytes (IPMI v2.0, section
+// 31.7).
+const codeWrongLength ipmi.CompletionCode = 0x80
+
+// partialRecord is a record that comes in parts. It ends with the reservation
+// that it came under.
+type partialRecord struct {
+	reservation uint16
+	id          uint16
+	length      int
+	record      record.Record
+}
+
+// addPart takes a part of a record under a reservation: the first one with ID 0 and offset 0, the
+// others where the one before has ended. The last one adds the record.
+func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (uint16, ipmi.CompletionCode) {
+	id, a, code := l.takePart(reserved, id, offset, last, data)
+	if a == nil {
+		return id, code
+	}
+	id, err := l.publishAddition(*a)
+	return id, ipmi.CodeOf(err)
+}
+
+// takePart returns the ID of the record and, if the record has become whole, its addition.
+func (l *Log) takePart(reserved, id uint16, offset int, last bool, data []byte) (uint16, *addition, ipmi.CompletionCode) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.holder.is(reserved) {
+		return 0, nil, ipmi.CodeReservationCancelled
+	}
+	p := &l.partial
+	switch {
+	case offset == 0 && id == 0:
+		*p = partialRecord{reservation: reserved, id: l.nextID()}
+	case p.reservation != reserved || p.id != id || id == 0:
+		return 0, nil, ipmi.CodeNotPresent
+	case offset != p.length:
+		return 0, nil, ipmi.CodeParameterOutOfRange
+	}
+	if end := p.length + len(data); end > record.RecordLength || last && end != record.RecordLength {
+		return 0, nil, codeWrongLength
+	}
+	p.length += copy(p.record[p.length:], data)
+	if !last {
+		return p.id, nil, ipmi.CodeOK
+	}
+	whole := *p
+	*p = partialRecord{}
+	stamp(&whole.record, l.state.now())
+	a := l.prepareAddition(whole.record, whole.id)
+	return 0, &a, ipmi.CodeOK
 }

@@ -2,20 +2,29 @@ package bmc
 
 import (
 	"encoding/binary"
+	"strconv"
+	"strings"
 	"time"
 
 	"ipmbd/bmc/record"
 )
 
 const (
-	logSetting   = "log"
-	numberLength = 8
+	logSetting  = "log"
+	entryPrefix = "log/"
 	// unspecifiedOffset of SEL time to UTC (IPMI v2.0, section 31.11a).
 	unspecifiedOffset = 0x07FF
 )
 
-// key is the entry's key in the store, so that keys are in order as numbers are.
-func (e entry) key() []byte { return binary.BigEndian.AppendUint64(nil, e.number) }
+// name is the name of the entry's record in the journal.
+func (e entry) name() string { return entryPrefix + strconv.FormatUint(e.number, 10) }
+
+// entryNumber is the number in the name of a record.
+func entryNumber(name string) (number uint64, ok bool) {
+	text, ok := strings.CutPrefix(name, entryPrefix)
+	number, err := strconv.ParseUint(text, 10, 64)
+	return number, ok && err == nil
+}
 
 // logState is what a log keeps beside its records.
 type logState struct {
@@ -63,6 +72,9 @@ const (
 	offsetFlag     = 1 << 1
 )
 
+// change stores the state.
+func (s logState) change() change { return putValue(logSetting, s.append(nil)...) }
+
 func (s logState) append(b []byte) []byte {
 	var flags byte
 	if s.overflow {
@@ -100,10 +112,30 @@ func parseLogState(b []byte) (logState, bool) {
 // loadState is the state in the store. Where it was lost the records tell the
 // number and ID to go on from.
 func (l *Log) loadState() logState {
-	state, _ := parseLogState(l.store.setting(logSetting))
+	state, _ := parseLogState(l.journal.value(logSetting))
 	if n := len(l.entries); n > 0 && l.entries[n-1].number > state.lastNumber {
 		last := l.entries[n-1]
 		state.lastNumber, state.lastID = last.number, last.record.ID()
 	}
 	return state
 }
+
+// reservation is the ID of the reservation that holds, or the last one that was
+// cancelled (IPMI v2.0, sections 31.4 and 33.11): 0 is none.
+type reservation struct {
+	id   uint16
+	held bool
+}
+
+// next makes all earlier reservations invalid.
+func (r *reservation) next() uint16 {
+	if r.id++; r.id == 0 {
+		r.id++
+	}
+	r.held = true
+	return r.id
+}
+
+func (r *reservation) cancel() { r.held = false }
+
+func (r *reservation) is(id uint16) bool { return r.held && id == r.id }

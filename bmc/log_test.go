@@ -18,17 +18,8 @@ import (
 // restart is the bench with its folder after a restart of the daemon.
 func (b *bench) restart(folder string) {
 	b.t.Helper()
-	if b.kept != nil {
-		if err := b.kept.Close(); err != nil {
-			b.t.Fatal(err)
-		}
-	}
-	s, err := OpenStorage(StorageConfig{Folder: folder, Log: LogConfig{Capacity: 4}, Report: func(err error) { b.t.Error(err) }})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { s.Close() })
-	b.kept, b.bmc = s, New(Config{Storage: s})
+	b.closes()
+	b.bmc = opened(b.t, Config{Folder: folder, LogCapacity: 4})
 }
 
 // reserves is a new reservation of the log, as a request has it.
@@ -68,7 +59,7 @@ func TestLogAfterRestart(t *testing.T) {
 		b.restart(folder)
 		b.storage(0x44, someRecord)
 		b.storage(0x44, someRecord)
-		if err := b.kept.store.write(remove(settingsBucket, []byte(logSetting))); err != nil {
+		if err := b.bmc.journal.write(removeValue(logSetting)); err != nil {
 			t.Fatal(err)
 		}
 		b.restart(folder)
@@ -154,7 +145,7 @@ func TestLogCommands(t *testing.T) {
 }
 
 func TestIDsOfRecordsComeAgain(t *testing.T) {
-	l := new(Log)
+	l := newLog(0, newJournal(nil))
 	first, err := l.add(record.Record{})
 	if err != nil {
 		t.Fatal(err)
@@ -167,10 +158,10 @@ func TestIDsOfRecordsComeAgain(t *testing.T) {
 
 // A log that cannot write has not kept what it was given.
 func TestLogOnBrokenStore(t *testing.T) {
-	s, _ := open(t, t.TempDir())
-	l := OpenLog(LogConfig{}, s)
-	s.broken = errFault
-	if err := l.Add(t.Context(), event); !errors.Is(err, errFault) {
+	b := opened(t, Config{})
+	b.onDisk(func() error { return errFire })
+	l := b.Log()
+	if err := l.Add(t.Context(), event); !errors.Is(err, errFire) {
 		t.Error(err)
 	}
 	reserved := l.holder.next()
@@ -183,8 +174,7 @@ func TestLogOnBrokenStore(t *testing.T) {
 }
 
 func TestLogOnFullDisk(t *testing.T) {
-	s, _ := open(t, mount(t, 0, "size=128k"))
-	l := OpenLog(LogConfig{}, s)
+	l := opened(t, Config{Folder: mount(t, 0, "size=128k")}).Log()
 	for range defaultCapacity {
 		if err := l.Add(context.Background(), event); err != nil {
 			if !errors.Is(err, ipmi.ErrNoSpace) || !l.state.overflow {
@@ -196,17 +186,17 @@ func TestLogOnFullDisk(t *testing.T) {
 	t.Error("it never was full")
 }
 
-func TestStorageConfig(t *testing.T) {
-	for _, c := range []StorageConfig{
+func TestConfig(t *testing.T) {
+	for _, c := range []Config{
 		{Folder: "/somewhere"},
-		{Log: LogConfig{Capacity: -1}},
-		{Log: LogConfig{Capacity: 40000}},
+		{LogCapacity: -1},
+		{LogCapacity: 40000},
 	} {
-		if _, err := OpenStorage(c); err == nil {
+		if _, err := Open(c); err == nil {
 			t.Errorf("%+v is taken", c)
 		}
 	}
-	if _, err := OpenStorage(StorageConfig{Folder: filepath.Join(os.DevNull, "x"), Report: func(error) {}}); err == nil {
+	if _, err := Open(Config{Folder: filepath.Join(os.DevNull, "x"), Report: func(error) {}}); err == nil {
 		t.Error("a folder below a file")
 	}
 }
@@ -217,7 +207,7 @@ func FuzzLog(f *testing.F) {
 	f.Add([]byte{0x42, 0, 0x45, 7, 1, 0, 0, 0, 0, 0, 1, 0x46, 4, 1, 0, 0, 0, 0x43, 6, 0, 0, 0, 0, 0, 0xFF})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			b := New(Config{Storage: &Storage{Log: OpenLog(LogConfig{Capacity: 3}, nil)}})
+			b := opened(t, Config{LogCapacity: 3})
 			for len(script) >= 2 {
 				cmd, n := ipmi.Command(script[0]), min(int(script[1]), len(script)-2)
 				req := &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: cmd, Data: script[2 : 2+n]}

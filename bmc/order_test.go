@@ -1,7 +1,6 @@
 package bmc
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,17 +11,6 @@ import (
 
 	"ipmbd/ipmi"
 )
-
-// slowSettings keep a value when the test says so.
-type slowSettings struct {
-	memory
-	slow chan struct{}
-}
-
-func (s *slowSettings) Keep(ctx context.Context, name string, value []byte) error {
-	<-s.slow
-	return s.memory.Keep(ctx, name, value)
-}
 
 // asker asks a BMC without waiting, and notes the answers in their order.
 type asker struct {
@@ -59,21 +47,22 @@ func (c *asker) expect(what string, want ...string) {
 	c.notes = nil
 }
 
-// slowStory runs tell with a BMC whose settings and machine are slow.
-func slowStory(t *testing.T, name string, tell func(c *asker, settings *slowSettings, machine *fakeMachine)) {
+// slowStory runs tell with a BMC whose disk is slow, until the channel is closed, as is its machine.
+func slowStory(t *testing.T, name string, tell func(c *asker, disk chan struct{}, machine *fakeMachine)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			settings := &slowSettings{slow: make(chan struct{})}
-			machine := &fakeMachine{slow: make(chan struct{})}
-			tell(&asker{t: t, bmc: New(Config{GUID: [16]byte{1}, Settings: settings, Machine: machine})}, settings, machine)
+			disk, machine := make(chan struct{}), &fakeMachine{slow: make(chan struct{})}
+			b := opened(t, Config{Machine: machine})
+			b.onDisk(func() error { <-disk; return nil })
+			tell(&asker{t: t, bmc: b}, disk, machine)
 		})
 	})
 }
 
 func TestRequestsKeepTheirOrder(t *testing.T) {
 	const app, chassisFn = ipmi.NetFnApp, ipmi.NetFnChassis
-	slowStory(t, "behind one that waits for the store, on its interface", func(c *asker, settings *slowSettings, _ *fakeMachine) {
+	slowStory(t, "behind one that waits for the journal, on its interface", func(c *asker, disk chan struct{}, _ *fakeMachine) {
 		c.asks("host0", app, 0x01, "")
 		c.expect("before", "host0 01: 00")
 		c.asks("host0", chassisFn, 0x06, "01") // Set Power Restore Policy
@@ -82,13 +71,13 @@ func TestRequestsKeepTheirOrder(t *testing.T) {
 		c.asks("host0", chassisFn, 0x01, "")
 		c.asks("host1", app, 0x01, "")
 		c.expect("meanwhile", "host1 01: 00")
-		close(settings.slow)
+		close(disk)
 		c.expect("then", "host0 06: 00", "host0 01: 00", "host0 06: 00", "host0 01: 00")
 		c.asks("host0", app, 0x01, "")
 		c.expect("at once again", "host0 01: 00")
 	})
 
-	slowStory(t, "one that hangs holds the others up until its deadline", func(c *asker, settings *slowSettings, _ *fakeMachine) {
+	slowStory(t, "one that hangs holds the others up until its deadline", func(c *asker, disk chan struct{}, _ *fakeMachine) {
 		c.asks("host0", chassisFn, 0x06, "01")
 		time.Sleep(time.Second)
 		c.asks("host0", app, 0x01, "")
@@ -96,11 +85,11 @@ func TestRequestsKeepTheirOrder(t *testing.T) {
 		c.expect("before")
 		time.Sleep(time.Second)
 		c.expect("at the deadline", "host0 01: 00")
-		close(settings.slow)
+		close(disk)
 		c.expect("in the end", "host0 06: 00")
 	})
 
-	slowStory(t, "a machine that hangs holds up its own request and the next action", func(c *asker, _ *slowSettings, machine *fakeMachine) {
+	slowStory(t, "a machine that hangs holds up its own request and the next action", func(c *asker, _ chan struct{}, machine *fakeMachine) {
 		machine.hangs = HardReset
 		c.asks("host0", chassisFn, 0x02, "03")
 		c.asks("host0", app, 0x01, "")
@@ -116,21 +105,21 @@ func TestRequestsKeepTheirOrder(t *testing.T) {
 		}
 	})
 
-	slowStory(t, "an action comes behind what was set before, and does not wait in the way", func(c *asker, settings *slowSettings, machine *fakeMachine) {
+	slowStory(t, "an action comes behind what was set before, and does not wait in the way", func(c *asker, disk chan struct{}, machine *fakeMachine) {
 		c.asks("host0", chassisFn, 0x06, "01")
 		c.asks("host0", chassisFn, 0x02, "03")
 		c.asks("host0", app, 0x01, "")
 		c.expect("at once")
-		close(settings.slow)
+		close(disk)
 		c.expect("when it is set", "host0 06: 00", "host0 01: 00")
 		close(machine.slow)
 		c.expect("when the machine has acted", "host0 02: 00")
 	})
 
-	slowStory(t, "Close waits for both", func(c *asker, settings *slowSettings, machine *fakeMachine) {
+	slowStory(t, "Close waits for both", func(c *asker, disk chan struct{}, machine *fakeMachine) {
 		c.asks("host0", chassisFn, 0x06, "01")
 		c.asks("host1", chassisFn, 0x02, "03")
-		time.AfterFunc(time.Second, func() { close(settings.slow) })
+		time.AfterFunc(time.Second, func() { close(disk) })
 		time.AfterFunc(2*time.Second, func() { close(machine.slow) })
 		begin := time.Now()
 		c.bmc.Close()
@@ -146,12 +135,7 @@ func TestRequestsKeepTheirOrder(t *testing.T) {
 
 // TestRecordsKeepTheirOrder: those of one interface, though the disk is slow.
 func TestRecordsKeepTheirOrder(t *testing.T) {
-	storage, err := OpenStorage(StorageConfig{Folder: t.TempDir(), Report: func(err error) { t.Error(err) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer storage.Close()
-	b := New(Config{Storage: storage})
+	b := opened(t, Config{Folder: t.TempDir()})
 	const count = 50
 	for n := range count {
 		record := make([]byte, 16)
@@ -165,17 +149,17 @@ func TestRecordsKeepTheirOrder(t *testing.T) {
 		}))
 	}
 	b.Close()
-	if len(storage.Log.entries) != count {
-		t.Fatalf("%d records", len(storage.Log.entries))
+	if len(b.log.entries) != count {
+		t.Fatalf("%d records", len(b.log.entries))
 	}
-	for n, e := range storage.Log.entries {
+	for n, e := range b.log.entries {
 		if e.record[9] != byte(n) {
 			t.Fatalf("record %d is % X", n, e.record)
 		}
 	}
 }
 
-// TestAtOnceIsAtOnce: no command of that kind waits for store, settings or machine.
+// TestAtOnceIsAtOnce: no command of that kind waits for journal or machine.
 func TestAtOnceIsAtOnce(t *testing.T) {
 	data := make(map[commandKey][]string) // beside zeros
 	for _, tt := range refusals {
@@ -183,15 +167,10 @@ func TestAtOnceIsAtOnce(t *testing.T) {
 		data[key] = append(data[key], tt.data)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		store := &Store{committing: true} // for ever
-		store.committed.L = &store.mu
-		b := New(Config{
-			GUID: [16]byte{1}, Machine: &fakeMachine{slow: make(chan struct{})},
-			Storage:  &Storage{Log: OpenLog(LogConfig{}, store), store: store},
-			Settings: &slowSettings{slow: make(chan struct{})},
-		})
+		b := opened(t, Config{Machine: &fakeMachine{slow: make(chan struct{})}})
+		b.journal.storing = true // for ever
 		for key, c := range commands {
-			if _, ok := c.service.(atOnce); !ok {
+			if c.act != nil || c.mayBlock(b, &ipmi.Request{Data: make([]byte, 8)}) {
 				continue
 			}
 			for _, text := range append(data[key], strings.Repeat("00", c.min), strings.Repeat("00", c.max)) {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ import (
 const (
 	// tracedVariable is where a writer that is traced writes, from the environment.
 	tracedVariable = "IPMBD_TRACED"
-	tracedWrites   = 24
+	tracedWrites   = 30
 	// sector is what a disk writes as a whole, or not at all.
 	sector = 512
 	// losses is how many ways a power cut at one moment goes.
@@ -30,78 +31,70 @@ const (
 
 // tracedWrite is the nth write of the traced writer.
 func tracedWrite(n int) []change {
-	number := []byte{byte(n)}
-	changes := []change{put(logBucket, number, bytes.Repeat(number, 16)), put(settingsBucket, []byte("n"), number)}
+	number := byte(n)
+	changes := []change{putValue(fmt.Sprint("log/", n), bytes.Repeat([]byte{number}, 16)...), putValue("n", number)}
 	switch n % 8 {
 	case 2:
-		changes = append(changes, put(fruBucket, []byte{0}, bytes.Repeat(number, 9000)))
+		changes = append(changes, putValue("fru/0", bytes.Repeat([]byte{number}, 30_000)...))
 	case 4:
-		changes = append(changes, remove(logBucket, []byte{byte(n - 1)}))
+		changes = append(changes, removeValue(fmt.Sprint("log/", n-1)))
 	case 7:
-		changes = append([]change{empty(logBucket)}, changes...)
+		changes = append([]change{removeValues("log/")}, changes...)
 	}
 	return changes
 }
 
-// afterWrites is what a store has after so many of them.
+// compacts says which writes make a new file.
+func compacts(n int) bool { return n%7 == 6 }
+
+// afterWrites is what a journal has after so many of them.
 func afterWrites(count int) map[string]string {
-	all := make(map[string]string)
+	j := newJournal(nil)
 	for n := range count {
-		for _, c := range tracedWrite(n) {
-			key := fmt.Sprintf("%s %x", c.bucket, c.key)
-			switch {
-			case c.key == nil:
-				maps.DeleteFunc(all, func(k, _ string) bool { return strings.HasPrefix(k, c.bucket+" ") })
-			case c.data == nil:
-				delete(all, key)
-			default:
-				all[key] = string(c.data)
-			}
-		}
+		apply(j.values, tracedWrite(n))
 	}
-	return all
+	return content(j)
 }
 
-// TestPowerLoss writes under a tracer, and then cuts the power at each moment: of
-// what was written and not synchronized since, any sectors are on the disk. What
-// was acknowledged by then must be there, as must all or nothing of what was being
-// written.
+// TestPowerLoss writes under a tracer, and then cuts the power at each moment: of what was written
+// and not synchronized since, any sectors are on the disk, and of the names that were changed and
+// not synchronized, some have changed. What was acknowledged by then must be there, as must all or
+// nothing of what was being written.
 func TestPowerLoss(t *testing.T) {
 	if folder := os.Getenv(tracedVariable); folder != "" {
-		s, _ := open(t, folder)
+		f := &journalFile{path: filepath.Join(folder, journalName), unlock: func() error { return nil }}
+		values, err := f.open(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := newJournal(values)
+		j.store = f.store
+		defer f.close()
 		for n := range tracedWrites {
-			if err := s.write(tracedWrite(n)...); err != nil {
-				t.Fatal(err)
+			if compacts(n) {
+				f.compactAt = 0
 			}
+			mustWrite(t, j, tracedWrite(n)...)
 			fmt.Println("acknowledged")
 		}
 		return
 	}
 	folder := t.TempDir()
-	s, _ := open(t, folder)
-	closeStore(t, s)
-	path := filepath.Join(folder, storeName)
-	image, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &disk{safe: image}
+	d := &disk{folder: folder, open: make(map[int]*image), names: []map[string]*image{{}}}
 	for _, call := range traced(t, folder) {
 		d.take(t, call)
-		d.lose(t)
-		for range losses - 1 {
-			if len(d.pending) > 0 { // else it goes one way
-				d.lose(t)
-			}
+		for range losses {
+			d.lose(t)
 		}
 		if t.Failed() {
 			return
 		}
 	}
-	if d.acknowledged != tracedWrites {
-		t.Errorf("%d writes are acknowledged", d.acknowledged)
+	if d.acknowledged != tracedWrites || d.renamed < 4 {
+		t.Errorf("%d writes are acknowledged, %d files renamed", d.acknowledged, d.renamed)
 	}
-	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, d.safe) {
+	now, err := os.ReadFile(filepath.Join(folder, journalName))
+	if file := d.names[0][journalName]; err != nil || len(d.names) != 1 || !bytes.Equal(now, file.data(func() bool { return true })) {
 		t.Errorf("the file is not what the trace has made: %v", err)
 	}
 }
@@ -110,8 +103,9 @@ func TestPowerLoss(t *testing.T) {
 func traced(t *testing.T, folder string) []string {
 	t.Helper()
 	trace := filepath.Join(t.TempDir(), "trace")
-	writer := exec.Command("strace", "-f", "-qq", "-xx", "-s", strconv.Itoa(maxStoreSize), "-o", trace,
-		"-e", `trace=/^(pwrite64|write|ftruncate(64)?|fdatasync|fsync)$`, os.Args[0], "-test.run=^TestPowerLoss$")
+	writer := exec.Command("strace", "-f", "-qq", "-xx", "-s", strconv.Itoa(maxJournalSize), "-o", trace,
+		"-e", `trace=/^(openat|close|pwrite64|write|ftruncate(64)?|fdatasync|fsync|renameat2?|unlinkat)$`,
+		os.Args[0], "-test.run=^TestPowerLoss$")
 	writer.Env = append(os.Environ(), tracedVariable+"="+folder)
 	out, err := writer.CombinedOutput()
 	if !bytes.Contains(out, []byte("acknowledged")) {
@@ -128,7 +122,7 @@ func traced(t *testing.T, folder string) []string {
 	var calls []string
 	begun := make(map[string]string) // by thread; the runtime's threads call, too
 	lines := bufio.NewScanner(text)
-	lines.Buffer(nil, maxStoreSize)
+	lines.Buffer(nil, maxJournalSize)
 	for lines.Scan() {
 		thread, call, _ := strings.Cut(lines.Text(), " ")
 		if before, ok := strings.CutSuffix(call, " <unfinished ...>"); ok {
@@ -138,7 +132,7 @@ func traced(t *testing.T, folder string) []string {
 		if _, after, ok := strings.Cut(call, " resumed>"); ok {
 			call = begun[thread] + after
 		}
-		calls = append(calls, call)
+		calls = append(calls, strings.TrimLeft(call, " "))
 	}
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)
@@ -146,12 +140,16 @@ func traced(t *testing.T, folder string) []string {
 	return calls
 }
 
-// The calls as the tracer prints them: bytes are all in hexadecimal.
+// The calls as the tracer prints them: texts are all in hexadecimal.
 var (
-	writeCall    = regexp.MustCompile(`pwrite64\(\d+, "([^"]*)", \d+, (\d+)\) += \d+$`)
-	truncateCall = regexp.MustCompile(`ftruncate(?:64)?\(\d+, (\d+)\) += 0$`)
-	syncCall     = regexp.MustCompile(`(fdatasync|fsync)\(\d+\) += 0$`)
-	saidCall     = regexp.MustCompile(`write\(1, "` + regexp.QuoteMeta(inHex("acknowledged\n")) + `"`)
+	openCall     = regexp.MustCompile(`^openat\(AT_FDCWD, "([^"]*)", \S*?(?:, \d+)?\) += (\d+)$`)
+	closeCall    = regexp.MustCompile(`^close\((\d+)\) += 0$`)
+	writeCall    = regexp.MustCompile(`^(?:pwrite64|write)\((\d+), "([^"]*)", \d+(?:, (\d+))?\) += \d+$`)
+	truncateCall = regexp.MustCompile(`^ftruncate(?:64)?\((\d+), (\d+)\) += 0$`)
+	syncCall     = regexp.MustCompile(`^(?:fdatasync|fsync)\((\d+)\) += 0$`)
+	renameCall   = regexp.MustCompile(`^renameat2?\(AT_FDCWD, "([^"]*)", AT_FDCWD, "([^"]*)"(?:, \d+)?\) += 0$`)
+	unlinkCall   = regexp.MustCompile(`^unlinkat\(AT_FDCWD, "([^"]*)", \d+\) += 0$`)
+	saidCall     = regexp.MustCompile(`^write\(1, "` + regexp.QuoteMeta(inHex("acknowledged\n")) + `"`)
 )
 
 func inHex(text string) (escaped string) {
@@ -161,14 +159,35 @@ func inHex(text string) (escaped string) {
 	return escaped
 }
 
-// disk is one with a store on it.
-type disk struct {
-	safe         []byte
-	pending      []sectors // written, and not synchronized
-	acknowledged int
+func fromHex(t *testing.T, escaped string) []byte {
+	t.Helper()
+	data, err := hex.DecodeString(strings.ReplaceAll(escaped, `\x`, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
-type sectors struct {
+// disk is one with the folder of a journal on it.
+type disk struct {
+	folder string
+	open   map[int]*image      // by descriptor; the folder's is folderImage
+	names  []map[string]*image // those that a power cut may leave, the newest last
+	// What has been seen.
+	acknowledged, renamed int
+}
+
+// image is a file.
+type image struct {
+	safe    []byte
+	pending []written // and not synchronized
+	at      int       // of the next write
+}
+
+var folderImage = new(image)
+
+// written is data or, without any, a size.
+type written struct {
 	offset int
 	data   []byte
 }
@@ -183,56 +202,105 @@ func (d *disk) take(t *testing.T, call string) {
 		}
 		return n
 	}
-	if m := writeCall.FindStringSubmatch(call); m != nil {
-		data, err := hex.DecodeString(strings.ReplaceAll(m[1], `\x`, ""))
-		if err != nil {
-			t.Fatal(err)
+	inFolder := func(escaped string) (name string, ok bool) {
+		return strings.CutPrefix(string(fromHex(t, escaped)), d.folder+"/")
+	}
+	now := maps.Clone(d.names[len(d.names)-1])
+	if m := openCall.FindStringSubmatch(call); m != nil {
+		name, ok := inFolder(m[1])
+		switch {
+		case string(fromHex(t, m[1])) == d.folder:
+			d.open[number(m[2])] = folderImage
+		case ok:
+			if now[name] == nil {
+				now[name] = new(image)
+				d.names = append(d.names, now)
+			}
+			d.open[number(m[2])] = now[name]
 		}
-		d.pending = append(d.pending, sectors{number(m[2]), data})
+	}
+	if m := closeCall.FindStringSubmatch(call); m != nil {
+		delete(d.open, number(m[1]))
+	}
+	if m := writeCall.FindStringSubmatch(call); m != nil && d.open[number(m[1])] != nil {
+		file, data := d.open[number(m[1])], fromHex(t, m[2])
+		if m[3] == "" {
+			file.pending = append(file.pending, written{file.at, data})
+			file.at += len(data)
+		} else {
+			file.pending = append(file.pending, written{number(m[3]), data})
+		}
 	}
 	if m := truncateCall.FindStringSubmatch(call); m != nil {
-		d.safe = append(d.safe, make([]byte, max(number(m[1])-len(d.safe), 0))...)
+		file := d.open[number(m[1])]
+		file.pending = append(file.pending, written{number(m[2]), nil})
 	}
-	if syncCall.MatchString(call) {
-		for _, w := range d.pending {
-			d.safe = w.write(d.safe, func() bool { return true })
+	if m := syncCall.FindStringSubmatch(call); m != nil {
+		if file := d.open[number(m[1])]; file == folderImage {
+			d.names = d.names[len(d.names)-1:]
+		} else {
+			file.safe, file.pending = file.data(func() bool { return true }), nil
 		}
-		d.pending = nil
+	}
+	if m := renameCall.FindStringSubmatch(call); m != nil {
+		from, _ := inFolder(m[1])
+		to, _ := inFolder(m[2])
+		now[to] = now[from]
+		delete(now, from)
+		d.names = append(d.names, now)
+		d.renamed++
+	}
+	if m := unlinkCall.FindStringSubmatch(call); m != nil {
+		name, _ := inFolder(m[1])
+		delete(now, name)
+		d.names = append(d.names, now)
 	}
 	if saidCall.MatchString(call) {
 		d.acknowledged++
 	}
 }
 
-// write writes some of the sectors.
-func (s sectors) write(image []byte, some func() bool) []byte {
-	image = append(image, make([]byte, max(s.offset+len(s.data)-len(image), 0))...)
-	for at := 0; at < len(s.data); at += sector {
-		if some() {
-			copy(image[s.offset+at:], s.data[at:min(at+sector, len(s.data))])
+// data is the file with some of the sectors and sizes that are pending. A size is changed as a
+// whole, and nothing is written behind it.
+func (f *image) data(some func() bool) []byte {
+	data := slices.Clone(f.safe)
+	for i, w := range f.pending {
+		if w.data == nil {
+			if !some() {
+				continue
+			}
+			data = append(data, make([]byte, max(w.offset-len(data), 0))...)[:w.offset]
+			continue
+		}
+		if i == 0 || f.pending[i-1].data != nil { // else the size comes first
+			data = append(data, make([]byte, max(w.offset+len(w.data)-len(data), 0))...)
+		}
+		for at := 0; at < len(w.data); at += sector {
+			if w.offset+at < len(data) && some() {
+				copy(data[w.offset+at:], w.data[at:min(at+sector, len(w.data))])
+			}
 		}
 	}
-	return image
+	return data
 }
 
 // lose cuts the power now, and looks what is left.
 func (d *disk) lose(t *testing.T) {
 	t.Helper()
-	image := bytes.Clone(d.safe)
-	likely := rand.IntN(5) // none to all, in quarters
-	for _, w := range d.pending {
-		image = w.write(image, func() bool { return rand.IntN(4) < likely })
-	}
 	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, storeName), image, 0o600); err != nil {
-		t.Fatal(err)
+	likely := rand.IntN(5) // none to all, in quarters
+	for name, file := range d.names[rand.IntN(len(d.names))] {
+		data := file.data(func() bool { return rand.IntN(4) < likely })
+		if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	s, told := open(t, folder)
-	got := content(s)
-	closeStore(t, s)
+	j, told := open(t, folder)
+	got := content(j)
+	closeJournal(t, j)
 	if diff := cmp.Diff(afterWrites(d.acknowledged), got); len(told) > 0 ||
 		diff != "" && !maps.Equal(got, afterWrites(d.acknowledged+1)) {
-		t.Errorf("after %d writes, with %d of the next not synchronized: %v, %s", d.acknowledged, len(d.pending), told, diff)
+		t.Errorf("after %d writes: %v, %s", d.acknowledged, told, diff)
 	}
 	if err := os.RemoveAll(folder); err != nil {
 		t.Fatal(err)

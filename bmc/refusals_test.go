@@ -182,7 +182,7 @@ func TestFaultsOfIPMISim(t *testing.T) {
 
 func TestUnknownCommands(t *testing.T) {
 	for _, n := range []ipmi.NetFn{ipmi.NetFnChassis, ipmi.NetFnApp, ipmi.NetFnTransport} {
-		_, err := ipmi.Do(t.Context(), New(Config{}), &ipmi.Request{NetFn: n, Command: 0xEE})
+		_, err := ipmi.Do(t.Context(), opened(t, Config{}), &ipmi.Request{NetFn: n, Command: 0xEE})
 		if code := ipmi.CodeOf(err); code != ipmi.CodeInvalidCommand {
 			t.Errorf("netFn %02Xh: %v", n, code)
 		}

@@ -47,7 +47,7 @@ func runs(t *testing.T, name string, tell func(t *testing.T, r *rig)) {
 
 func newRig(t *testing.T) *rig {
 	r := &rig{machine: new(fakeMachine)}
-	r.bench = bench{t: t, bmc: New(Config{
+	r.bench = bench{t: t, bmc: opened(t, Config{
 		Machine: r.machine,
 		Watchdog: func(iface string, host int, e Expiry) {
 			what := "time-out"

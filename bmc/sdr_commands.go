@@ -34,6 +34,21 @@ type repository struct {
 	holder reservation
 }
 
+// newRepository makes the records of all controllers, sensors and FRU devices.
+func (b *BMC) newRepository() *repository {
+	r := &repository{made: b.log.Now()}
+	for _, c := range b.config.Controllers {
+		r.addController(c)
+	}
+	for _, s := range b.sensors {
+		r.addSensor(s)
+	}
+	for _, d := range b.frus {
+		r.addFRU(d.ID, d.Entity, d.Instance, d.Name)
+	}
+	return r
+}
+
 const (
 	// repositorySupport: allocation information and reservations; no deletion, no
 	// addition in parts, no update mode.
@@ -128,7 +143,7 @@ const (
 // getDeviceSDRInfo: number of sensors, or of records; where they are, and that
 // they stay.
 func getDeviceSDRInfo(b *BMC, req *ipmi.Request) ipmi.Response {
-	count := len(b.sensors.list())
+	count := len(b.sensors)
 	if len(req.Data) == 1 {
 		switch req.Data[0] {
 		case countSensors:

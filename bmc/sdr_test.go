@@ -60,7 +60,7 @@ func TestRepository(t *testing.T) {
 
 func TestControllerConfig(t *testing.T) {
 	for _, c := range []Controller{{Name: "x", Address: 0x20}, {Name: "BMC", Address: 0x21}, {Name: "BMC", Address: 0x20, Channel: 12}} {
-		if err := (StorageConfig{Controllers: []Controller{c}}).Validate(); err == nil {
+		if err := (Config{Controllers: []Controller{c}}).Validate(); err == nil {
 			t.Errorf("%+v is taken", c)
 		}
 	}
@@ -72,17 +72,13 @@ func FuzzSensors(f *testing.F) {
 		f.Add(byte(c.netFn), byte(c.command), make([]byte, c.min))
 		f.Add(byte(c.netFn), byte(c.command), append([]byte{0x30, 0x80, 2}, make([]byte, c.max)...)[:c.max])
 	}
-	s, err := OpenStorage(StorageConfig{Sensors: []SensorConfig{inlet(nil), supply(nil)}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	b := New(Config{Storage: s})
+	b := opened(f, Config{Sensors: []SensorConfig{inlet(nil), supply(nil)}})
 	f.Fuzz(func(t *testing.T, netFn, cmd byte, data []byte) {
 		r, err := ipmi.Do(t.Context(), b, &ipmi.Request{NetFn: ipmi.NetFn(netFn), Command: ipmi.Command(cmd), Data: data})
 		if err == nil && r.Code != ipmi.CodeOK && len(r.Data) > 0 || len(r.Data) > 80 {
 			t.Errorf("%v, % X", r.Code, r.Data)
 		}
-		b.sensors.Poll(func(e ipmi.Event) {
+		b.PollSensors(func(e ipmi.Event) {
 			if fmt.Sprint(e) == "" {
 				t.Error("an event without words")
 			}

@@ -241,17 +241,9 @@ func (s *sensor) reading(v float64) (reading uint16, ok bool) {
 	return uint16(v) & s.States, true
 }
 
-// Sensors are the sensors of a controller. Their methods may be called from
-// several goroutines at once.
-type Sensors struct {
-	all      []*sensor
-	byNumber map[uint8]*sensor
-}
-
-// NewSensors makes the sensors of descriptions, or reports all that is wrong with
-// them.
-func NewSensors(configs []SensorConfig) (*Sensors, error) {
-	all := &Sensors{byNumber: make(map[uint8]*sensor)}
+// newSensors makes the sensors of descriptions, or returns all faults in them.
+func newSensors(configs []SensorConfig) ([]*sensor, error) {
+	var all []*sensor
 	var errs []error
 	for _, c := range configs {
 		s, err := newSensor(c)
@@ -259,28 +251,22 @@ func NewSensors(configs []SensorConfig) (*Sensors, error) {
 			errs = append(errs, err)
 			continue
 		}
-		if other := all.byNumber[c.Number]; other != nil {
-			errs = append(errs, fmt.Errorf("sensor %q: number %02Xh is that of %q", c.Name, c.Number, other.Name))
+		for _, other := range all {
+			if other.Number == c.Number {
+				errs = append(errs, fmt.Errorf("sensor %q: number %02Xh is that of %q", c.Name, c.Number, other.Name))
+			}
 		}
-		all.all, all.byNumber[c.Number] = append(all.all, s), s
+		all = append(all, s)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return all, nil
+	return all, errors.Join(errs...)
 }
 
-// list is all sensors; a controller without any has a nil Sensors.
-func (s *Sensors) list() []*sensor {
-	if s == nil {
-		return nil
+// sensor is the sensor of a number, nil if there is none.
+func (b *BMC) sensor(number uint8) *sensor {
+	for _, s := range b.sensors {
+		if s.Number == number {
+			return s
+		}
 	}
-	return s.all
-}
-
-func (s *Sensors) find(number uint8) *sensor {
-	if s == nil {
-		return nil
-	}
-	return s.byNumber[number]
+	return nil
 }

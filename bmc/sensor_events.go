@@ -72,15 +72,15 @@ func (s *sensor) comeback(threshold int) int {
 	return -int(s.hysteresis[0])
 }
 
-// Poll reads all sensors and raises the events of what has changed since they
+// PollSensors reads all sensors and calls raise with the events of what has changed since they
 // were last read.
-func (s *Sensors) Poll(raise func(ipmi.Event)) {
-	for _, each := range s.list() {
-		reading, ok := each.read()
+func (b *BMC) PollSensors(raise func(ipmi.Event)) {
+	for _, s := range b.sensors {
+		reading, ok := s.read()
 		if !ok {
 			continue
 		}
-		for _, e := range each.update(reading) {
+		for _, e := range s.update(reading) {
 			raise(e)
 		}
 	}

@@ -8,11 +8,7 @@ func fixed(t *testing.T, name string, tell func(t *testing.T, b *bench)) {
 	story(t, name, func(t *testing.T, b *bench) {
 		warm, present := inlet(nil), supply(nil)
 		warm.Value, present.Value = 25, 1
-		s, err := OpenStorage(StorageConfig{Sensors: []SensorConfig{warm, present}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.bmc = New(Config{Storage: s})
+		b.bmc = opened(t, Config{Sensors: []SensorConfig{warm, present}})
 		tell(t, b)
 	})
 }

@@ -41,14 +41,10 @@ func equipped(t *testing.T, name string, tell func(t *testing.T, b *bench, degre
 				return *v, nil
 			}
 		}
-		s, err := OpenStorage(StorageConfig{
+		b.bmc = opened(t, Config{
 			Sensors:     []SensorConfig{inlet(from(degrees)), supply(from(states))},
 			Controllers: []Controller{{Name: "BMC", Address: 0x20, Capabilities: 0xDF, Entity: 7, Instance: 1}},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.bmc = New(Config{Storage: s})
 		tell(t, b, degrees, states)
 	})
 }
@@ -61,7 +57,7 @@ func (b *bench) sensor(cmd ipmi.Command, data string) []byte {
 // polled is the event messages of a poll.
 func (b *bench) polled() []string {
 	var messages []string
-	b.bmc.sensors.Poll(func(e ipmi.Event) {
+	b.bmc.PollSensors(func(e ipmi.Event) {
 		if e.Generator != 0x20 {
 			b.t.Errorf("generator %04X", e.Generator)
 		}
@@ -314,7 +310,7 @@ func TestSensorConfig(t *testing.T) {
 	} {
 		c := inlet(nil)
 		spoil(&c)
-		_, err := NewSensors([]SensorConfig{inlet(nil), c})
+		_, err := newSensors([]SensorConfig{inlet(nil), c})
 		if want := strings.Replace(name, "of one byte", "of 1 bytes", 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -1,7 +1,6 @@
 package bmc
 
 import (
-	"context"
 	"fmt"
 
 	"ipmbd/ipmi"
@@ -39,7 +38,7 @@ func isInfoText(parameter byte) bool {
 
 // setSystemInfo takes a parameter and its data: for a text, the number of a block
 // and up to 16 bytes of it. Block 0 begins with encoding and length.
-func setSystemInfo(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+func setSystemInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	parameter, data := req.Data[0], req.Data[1:]
 	switch {
 	case parameter == parameterSetInProgress:
@@ -53,7 +52,7 @@ func setSystemInfo(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response
 	}
 	var block [infoBlock]byte
 	copy(block[:], data[1:])
-	return b.keep(ctx, infoSetting(req.Host, parameter, data[0]), block[:]...)
+	return b.keep(infoSetting(req.Host, parameter, data[0]), block[:]...)
 }
 
 // getSystemInfo takes parameter, number of a block and 00h. A text that was never
@@ -68,7 +67,7 @@ func getSystemInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	case !isInfoText(parameter):
 		return refuse(codeNoParameter)
 	}
-	block := b.config.Settings.Setting(infoSetting(req.Host, parameter, number))
+	block := b.journal.value(infoSetting(req.Host, parameter, number))
 	if len(block) != infoBlock {
 		if number != 0 {
 			return refuse(ipmi.CodeParameterOutOfRange)
@@ -79,10 +78,10 @@ func getSystemInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 }
 
 // forgetOS makes the name of the system that runs empty: it runs no more.
-func (b *BMC) forgetOS(ctx context.Context, host int) error {
+func (b *BMC) forgetOS(host int) error {
 	name := infoSetting(host, infoOS, 0)
-	if b.config.Settings.Setting(name) == nil {
+	if b.journal.value(name) == nil {
 		return nil
 	}
-	return b.config.Settings.Keep(ctx, name, make([]byte, infoBlock))
+	return b.journal.write(putValue(name, make([]byte, infoBlock)...))
 }

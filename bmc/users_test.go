@@ -36,7 +36,7 @@ func TestUsers(t *testing.T) {
 	})
 
 	story(t, "channels that exist", func(t *testing.T, b *bench) {
-		b.bmc = New(Config{LANChannel: 3, Channels: ipmi.Channel(7).Mask()})
+		b.bmc = opened(t, Config{LANChannel: 3, Channels: ipmi.Channel(7).Mask()})
 		for channel, want := range map[string]string{"03": "00 0A 00 01 0F", "07": "00 0A 00 01 0F", "0E": "00 0A 00 01 0F", "0F": "00 0A 00 01 0F", "01": "CC", "08": "CC"} {
 			b.is("channel "+channel, b.app(0x44, channel+"02"), want)
 		}
@@ -67,8 +67,8 @@ func TestUsers(t *testing.T) {
 	})
 
 	story(t, "a password cannot be read where it is kept, and equal ones differ", func(t *testing.T, b *bench) {
-		kept := new(memory)
-		b.bmc = New(Config{Settings: kept})
+		kept := newJournal(nil)
+		b.bmc = opened(t, Config{journal: kept})
 		b.is("set", b.app(0x47, "02 02"+password16), "00")
 		b.is("set", b.app(0x47, "03 02"+password16), "00")
 		for name, value := range kept.values {
@@ -76,7 +76,7 @@ func TestUsers(t *testing.T) {
 				t.Errorf("%s is %q", name, value)
 			}
 		}
-		if second, third := kept.Setting("user/2/password"), kept.Setting("user/3/password"); bytes.Equal(second, third) || len(second) != passwordLength {
+		if second, third := kept.value("user/2/password"), kept.value("user/3/password"); bytes.Equal(second, third) || len(second) != passwordLength {
 			t.Errorf("% X and % X", second, third)
 		}
 	})

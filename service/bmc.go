@@ -14,8 +14,8 @@ import (
 	"ipmbd/service/config"
 )
 
-// openStorage opens what the built-in BMC keeps.
-func (s *service) openStorage() error {
+// openBMC opens the built-in BMC, whose own events go the way of all others.
+func (s *service) openBMC() error {
 	c := s.config.BMC
 	sensors := make([]bmc.SensorConfig, len(c.Sensors))
 	for i, each := range c.Sensors {
@@ -26,35 +26,27 @@ func (s *service) openStorage() error {
 			sensors[i].Read = p.last
 		}
 	}
-	storage, err := bmc.OpenStorage(bmc.StorageConfig{
+	s.blocking = ipmi.NewBlocking(nil) // each request brings its function
+	b, err := bmc.Open(bmc.Config{
+		Identity:    c.Identity,
+		GUID:        c.GUID,
 		Folder:      c.Folder,
-		Log:         bmc.LogConfig{Capacity: c.LogCapacity},
+		Report:      func(err error) { s.log.Error("the BMC's journal", zap.Error(err)) },
+		LogCapacity: c.LogCapacity,
 		Sensors:     sensors,
 		Controllers: c.Controllers,
 		FRUs:        c.FRUs,
-		Report:      func(err error) { s.log.Error("the BMC's storage", zap.Error(err)) },
+		Blocking:    s.blocking,
+		Machine:     machines{s},
+		Watchdog:    s.watchdogExpired,
+		PreTimeout:  s.preTimeout,
+		LogEvent:    s.reportEvent,
 	})
 	if err != nil {
 		return explainPath("bmc.folder", err)
 	}
-	s.storage = storage
+	s.bmc = b
 	return nil
-}
-
-// openBMC makes the built-in BMC, whose own events go the way of all others.
-func (s *service) openBMC() {
-	s.bmc = bmc.New(bmc.Config{
-		Identity:   s.config.BMC.Identity,
-		GUID:       s.config.BMC.GUID,
-		Storage:    s.storage,
-		Blocking:   s.blocking,
-		Machine:    machines{s},
-		Watchdog:   s.watchdogExpired,
-		PreTimeout: s.preTimeout,
-		LogEvent:   s.reportEvent,
-	})
-	s.server.ServeStorage(s.bmc)
-	s.moveLAN(bmc.DefaultLANChannel)
 }
 
 // moveLAN gives the BMC's own interface, that of its LAN, a channel.
@@ -88,7 +80,7 @@ func (s *service) pollSensors(ctx context.Context) {
 	defer asking.Wait()
 	asking.Go(func() { askForProperties(ctx, s.server.System(), s.properties) })
 	eachTick(ctx, pollTime, func() {
-		s.storage.Sensors.Poll(func(e ipmi.Event) { s.reportEvent(ctx, e) })
+		s.bmc.PollSensors(func(e ipmi.Event) { s.reportEvent(ctx, e) })
 	})
 }
 

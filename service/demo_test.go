@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 
-	"ipmbd/bmc"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -28,7 +27,7 @@ func startDemo(t *testing.T) (buses map[string]*engineBus, stop func()) {
 	buses = make(map[string]*engineBus)
 	for _, ch := range DemoConfig().WithDefaults().Channels {
 		told := new(changes)
-		told.bus = newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), bmc.New(bmc.Config{}), noInterface(), told, zap.NewNop())
+		told.bus = newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), newBMC(t), noInterface(), told, zap.NewNop())
 		told.bus.Open(ctx)
 		buses[ch.Name] = told.bus
 		loops.Go(func() { told.bus.Run(ctx) })

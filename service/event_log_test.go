@@ -14,6 +14,16 @@ import (
 	"ipmbd/ipmi"
 )
 
+// newBMC is a BMC in memory.
+func newBMC(t *testing.T) *bmc.BMC {
+	t.Helper()
+	b, err := bmc.Open(bmc.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // hungLog is a system's log that says nothing.
 type hungLog struct{}
 
@@ -23,7 +33,7 @@ func (hungLog) Add(ctx context.Context, _ ipmi.Event) error { <-ctx.Done(); retu
 // comes again, and is logged twice.
 func TestEventIsLoggedInTheHandlersTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &eventLog{system: hungLog{}, own: new(bmc.Log), log: zap.NewNop()}
+		l := &eventLog{system: hungLog{}, own: newBMC(t).Log(), log: zap.NewNop()}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // "handler-timeout-ms": 1000
 		defer cancel()
 		begin := time.Now()
@@ -51,7 +61,7 @@ func TestThatTheBuiltInLogIsFullIsSaidOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	l.own = new(bmc.Log)
+	l.own = newBMC(t).Log()
 	if err := l.Add(t.Context(), ipmi.Event{}); err != nil {
 		t.Error(err)
 	}
@@ -64,12 +74,11 @@ func TestThatTheBuiltInLogIsFullIsSaidOnce(t *testing.T) {
 
 func TestEventsGoToTheBuiltInLogWhereTheOtherFails(t *testing.T) {
 	for name, system := range map[string]logOfEvents{"absent": absent{}, "full": full{}} {
-		own := new(bmc.Log)
-		l := &eventLog{system: system, own: own, log: zap.NewNop()}
+		b := newBMC(t)
+		l := &eventLog{system: system, own: b.Log(), log: zap.NewNop()}
 		if err := l.Add(t.Context(), ipmi.Event{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		b := bmc.New(bmc.Config{Storage: &bmc.Storage{Log: own}})
 		info, err := ipmi.Do(t.Context(), b, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: 0x40})
 		if err != nil || info.Data[1] != 1 {
 			t.Errorf("%s: % X, %v", name, info.Data, err)

@@ -214,7 +214,7 @@ func TestChannelsFollowTheMembers(t *testing.T) {
 	}
 	defer server.Close()
 	s := &service{log: zap.NewNop(), server: server}
-	if err := s.openStorage(); err != nil {
+	if err := s.openBMC(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.openRouter(); err != nil {

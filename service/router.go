@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 
+	"ipmbd/bmc"
 	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/ipmi"
@@ -11,14 +12,14 @@ import (
 
 // openRouter makes what requests and events find their way by, beside the mux.
 func (s *service) openRouter() error {
-	s.blocking = ipmi.NewBlocking(nil) // each request brings its function
 	s.bridge = bridge.New(bridge.Config{
 		Blocking: s.blocking,
-		Log:      &eventLog{system: s.server.SystemLog(), own: s.storage.Log, log: s.log},
-		Now:      s.storage.Log.Now,
+		Log:      &eventLog{system: s.server.SystemLog(), own: s.bmc.Log(), log: s.log},
+		Now:      s.bmc.Log().Now,
 		Publish:  s.server.PlatformEvent,
 	})
-	s.openBMC()
+	s.server.ServeStorage(s.bmc)
+	s.moveLAN(bmc.DefaultLANChannel)
 	var err error
 	s.reserved, err = s.mux.Reserve(bridgeOwner)
 	return err

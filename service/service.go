@@ -66,9 +66,8 @@ type service struct {
 	mux      ipmi.Mux
 	reserved *ipmi.Registration // what the bridge serves
 	bridge   *bridge.Bridge
-	storage  *bmc.Storage // of the built-in BMC
 	bmc      *bmc.BMC
-	// blocking serves what may block: the BMC's storage, and the event log.
+	// blocking serves what may block: the BMC's journal, and the event log.
 	blocking *ipmi.Blocking
 	// properties are the values of its sensors that are on D-Bus.
 	properties []*sensorProperty
@@ -129,10 +128,10 @@ func run(ctx context.Context, o Options) error {
 	if err := s.awaitNames(ctx); err != nil {
 		return err
 	}
-	if err := s.openStorage(); err != nil {
+	if err := s.openBMC(); err != nil {
 		return err
 	}
-	defer s.closeStorage()
+	defer s.closeBMC()
 	if err := s.openRouter(); err != nil {
 		return err
 	}
@@ -145,13 +144,10 @@ func run(ctx context.Context, o Options) error {
 	return s.run(ctx, o.Reload)
 }
 
-// closeStorage closes the storage when nothing uses it any more.
-func (s *service) closeStorage() {
-	if s.bmc != nil {
-		s.blocking.Close()
-		s.bmc.Close()
-	}
-	if err := s.storage.Close(); err != nil {
+// closeBMC closes the built-in BMC when nothing uses it any more.
+func (s *service) closeBMC() {
+	s.blocking.Close()
+	if err := s.bmc.Close(); err != nil {
 		s.log.Error("what the BMC keeps may not be whole", zap.Error(err))
 	}
 }

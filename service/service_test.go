@@ -240,7 +240,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 	} {
 		t.Run(kind.String(), func(t *testing.T) {
 			s := &service{log: zap.NewNop(), server: server}
-			if err := s.openStorage(); err != nil {
+			if err := s.openBMC(); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.openRouter(); err != nil {

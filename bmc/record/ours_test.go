@@ -11,11 +11,13 @@ import (
 
 // The built-in BMC's log is one that can be read.
 func TestOurOwnLog(t *testing.T) {
-	log := new(bmc.Log)
-	b := bmc.New(bmc.Config{Storage: &bmc.Storage{Log: log}})
+	b, err := bmc.Open(bmc.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for n := range 40 {
 		e := ipmi.Event{Generator: 0x2C, Message: [7]byte{4, 1, byte(n), 1, 0x57, 0x60, 0x5F}}
-		if err := log.Add(t.Context(), e); err != nil {
+		if err := b.Log().Add(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -22,7 +22,7 @@ type BMC struct {
 	// a random one. A file has the text of RFC 4122.
 	GUID     [16]byte     // guid
 	Identity bmc.Identity // identity
-	// LogCapacity is how many records the event log holds; bmc.LogConfig has the
+	// LogCapacity is how many records the event log holds; bmc.Config has the
 	// default.
 	LogCapacity int              // log-capacity
 	Sensors     []Sensor         // sensors
@@ -165,7 +165,7 @@ func (c Config) bmcFaults() []Fault {
 	if b.Folder != "" {
 		check.path("folder", b.Folder)
 	}
-	check.errOf("log-capacity", b.LogCapacity, bmc.LogConfig{Capacity: b.LogCapacity}.Validate())
+	check.errOf("log-capacity", b.LogCapacity, bmc.Config{LogCapacity: b.LogCapacity}.Validate())
 	var numbers []uint8
 	for i, s := range b.Sensors {
 		key := item("sensors", i)
@@ -180,8 +180,7 @@ func (c Config) bmcFaults() []Fault {
 	var ids []uint8
 	for i, f := range b.FRUs {
 		key := item("frus", i)
-		_, err := bmc.OpenFRUs([]bmc.FRUConfig{f}, nil)
-		check.errOf(key, "", err)
+		check.errOf(key, "", f.Validate())
 		check.that(!slices.Contains(ids, f.ID), key+".id", int(f.ID), "belongs to another one")
 		ids = append(ids, f.ID)
 	}

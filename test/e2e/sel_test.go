@@ -67,7 +67,10 @@ var panicRecords = []string{
 func TestEventLogOfAController(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
-	satellite := bmc.New(bmc.Config{Storage: &bmc.Storage{Log: new(bmc.Log)}})
+	satellite, err := bmc.Open(bmc.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	n.respond(0x2C, controller(satellite))
 	start(t, bus.Address, channels(channel(n, nil)))
 	for _, text := range panicRecords {

@@ -46,7 +46,7 @@ func TestNameThatIsTaken(t *testing.T) {
 			if said := l.run("journalctl", "-q", "-o", "cat", "-u", service); !strings.Contains(said, "waiting for a bus name") || strings.Contains(said, "bus state") {
 				t.Errorf("it does not wait, or opens its buses:\n%s", said)
 			}
-			if said, status := l.try("ls", "/var/lib/ipmbd/bmc.db"); status == 0 {
+			if said, status := l.try("ls", "/var/lib/ipmbd/bmc.journal"); status == 0 {
 				t.Error(said)
 			}
 			if _, err := other.ReleaseName(name); err != nil {

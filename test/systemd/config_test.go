@@ -71,7 +71,7 @@ func TestFolderOfTheBMCThatADropInAllows(t *testing.T) {
 	l := startBoard(t, dropIn(service, "[Service]\nReadWritePaths=/var\n"),
 		files{configPath: strings.Replace(config, "/var/lib/ipmbd", "/var/ipmbd", 1)})
 	l.run("systemctl", "start", service)
-	l.run("ls", "/var/ipmbd/bmc.db")
+	l.run("ls", "/var/ipmbd/bmc.journal")
 }
 
 // It starts with ipmbbridge's file, and is told of one of its own.

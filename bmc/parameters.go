@@ -2,15 +2,29 @@ package bmc
 
 import "ipmbd/ipmi"
 
+// setting is the value of a setting, or a default if no value of its length is stored. The caller
+// must not change it.
+func (b *BMC) setting(name string, otherwise ...byte) []byte {
+	if value := b.journal.value(name); len(value) == len(otherwise) {
+		return value
+	}
+	return otherwise
+}
+
+// keep stores a setting and answers.
+func (b *BMC) keep(name string, value ...byte) ipmi.Response {
+	return outcome(b.journal.write(putValue(name, value...)))
+}
+
 // States of "set in progress", parameter 0 of each set of parameters (IPMI v2.0,
-// sections 22.14a, 23.1 and 28.12). There is no third, commit write: what is set
-// holds at once.
+// sections 22.14a, 23.1 and 28.12). The third one, commit write, is not supported: a parameter
+// takes effect at once.
 const (
 	setComplete   = 0x00
 	setInProgress = 0x01
 )
 
-// What sets of parameters have in common (same sections).
+// Numbers that all sets of parameters have in common (same sections).
 const (
 	parameterSetInProgress = 0
 	parameterSelector      = 0x7F
@@ -25,8 +39,8 @@ const (
 	codeReadOnly    ipmi.CompletionCode = 0x82
 )
 
-// setProgress begins or ends setting a set of parameters. It keeps nobody from
-// setting them: it lets programs know of each other.
+// setProgress begins or ends setting a set of parameters. Programs learn of each other by it;
+// it does not keep them from setting parameters.
 func (b *BMC) setProgress(set string, state []byte) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()

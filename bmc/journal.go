@@ -1,0 +1,225 @@
+package bmc
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"ipmbd/ipmi"
+)
+
+// journal keeps named values, so that they are there when the process starts again. A value can
+// be read as soon as the journal has stored it. The methods may be called from several
+// goroutines at once.
+//
+// Names are paths: "log/17" is a record of the event log, "fru/0" the data of an inventory
+// device. The other values are settings, such as "host/0/boot/5" and "user/2/name". A setting
+// has the bytes that IPMI has on the wire, but of a password there is a hash only.
+type journal struct {
+	// store makes changes to values on the disk, all or none; nil without a disk. The error is
+	// ErrNoSpace if nothing has changed because the disk is full. Calls do not overlap.
+	store  func(values map[string][]byte, changes []change) error
+	close  func() error
+	report func(error)
+	// isOnDisk says that values were stored before the process started.
+	isOnDisk bool
+
+	mu      sync.Mutex
+	values  map[string][]byte // by name; the bytes never change
+	queue   []*journalWrite
+	storing bool      // store is being called
+	stored  sync.Cond // storing has become false
+	broken  error     // store may not be called again
+}
+
+// newJournal makes a journal in memory, with values that have been stored.
+func newJournal(values map[string][]byte) *journal {
+	if values == nil {
+		values = make(map[string][]byte)
+	}
+	j := &journal{
+		store:  func(map[string][]byte, []change) error { return nil },
+		close:  func() error { return nil },
+		report: func(error) {},
+		values: values,
+	}
+	j.stored.L = &j.mu
+	return j
+}
+
+// change is one change of a journal.
+type change struct {
+	kind  changeKind
+	name  string
+	value []byte
+	// edit makes the value of the one that is stored, nil for none, which it must not change.
+	// The journal calls it when all earlier changes are stored or refused.
+	edit func(stored []byte) []byte
+}
+
+// changeKind is what a change does; the file has these numbers.
+type changeKind uint8
+
+const (
+	changePut changeKind = iota
+	changeRemove
+	changeRemoveAll // all values whose names begin with the change's
+)
+
+func putValue(name string, value ...byte) change {
+	return change{kind: changePut, name: name, value: slices.Clone(value)}
+}
+
+func editValue(name string, edit func(stored []byte) []byte) change {
+	return change{kind: changePut, name: name, edit: edit}
+}
+
+func removeValue(name string) change { return change{kind: changeRemove, name: name} }
+
+func removeValues(prefix string) change { return change{kind: changeRemoveAll, name: prefix} }
+
+// apply makes changes to values.
+func apply(values map[string][]byte, changes []change) {
+	for _, c := range changes {
+		switch c.kind {
+		case changePut:
+			values[c.name] = c.value
+		case changeRemove:
+			delete(values, c.name)
+		case changeRemoveAll:
+			maps.DeleteFunc(values, func(name string, _ []byte) bool { return strings.HasPrefix(name, c.name) })
+		}
+	}
+}
+
+// value is the stored value of a name, nil if there is none. The caller must not change it.
+func (j *journal) value(name string) []byte {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.values[name]
+}
+
+// isBroken reports whether the journal cannot store anything any more.
+func (j *journal) isBroken() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.broken != nil
+}
+
+// journalWrite is changes that are stored together or not at all.
+type journalWrite struct {
+	journal *journal
+	changes []change
+	done    bool
+	err     error
+}
+
+// begin queues changes. The journal stores them in the order of the calls of begin.
+func (j *journal) begin(changes ...change) *journalWrite {
+	w := &journalWrite{journal: j, changes: changes}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.queue = append(j.queue, w)
+	return w
+}
+
+// write stores changes and returns when they are on the disk.
+func (j *journal) write(changes ...change) error { return j.begin(changes...).wait() }
+
+// wait returns when the changes are on the disk. One of the waiting callers stores all that is
+// queued, while the others wait for it: a single writer is not delayed, and several writers share
+// the cost. The error is ErrNoSpace if the disk is full.
+func (w *journalWrite) wait() error {
+	if batch, err := w.takeQueue(); batch != nil {
+		w.journal.commit(batch, err)
+	}
+	return w.err
+}
+
+// takeQueue returns the queue for the caller to store, or nil when w is done.
+func (w *journalWrite) takeQueue() (batch []*journalWrite, broken error) {
+	j := w.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for !w.done && j.storing {
+		j.stored.Wait()
+	}
+	if w.done {
+		return nil, nil
+	}
+	batch, j.queue, j.storing = j.queue, nil, true
+	return batch, j.broken
+}
+
+// commit stores a batch, unless the journal is broken, and publishes it.
+func (j *journal) commit(batch []*journalWrite, err error) {
+	wasBroken := err != nil
+	var changes []change
+	if !wasBroken {
+		changes = j.resolve(batch)
+		err = j.store(j.values, changes)
+	}
+	breaks := !wasBroken && err != nil && !errors.Is(err, ipmi.ErrNoSpace)
+	j.publish(batch, changes, err, breaks)
+	if breaks {
+		j.report(fmt.Errorf("journal: nothing more is kept: %w", err))
+	}
+}
+
+// resolve returns the changes of a batch with their values.
+func (j *journal) resolve(batch []*journalWrite) []change {
+	var changes []change
+	latest := func(name string) []byte {
+		for _, c := range slices.Backward(changes) {
+			if c.kind == changePut && c.name == name {
+				return c.value
+			}
+		}
+		return j.values[name] // Only the caller that stores changes them.
+	}
+	for _, w := range batch {
+		for _, c := range w.changes {
+			if c.edit != nil {
+				c.value = c.edit(latest(c.name))
+			}
+			changes = append(changes, c)
+		}
+	}
+	return changes
+}
+
+// publish ends a commit, whose error is err.
+func (j *journal) publish(batch []*journalWrite, changes []change, err error, breaks bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err == nil {
+		apply(j.values, changes)
+	}
+	if breaks {
+		j.broken = err
+	}
+	for _, w := range batch {
+		w.done, w.err = true, err
+	}
+	j.storing = false
+	j.stored.Broadcast()
+}
+
+var errClosed = errors.New("journal: closed")
+
+// Close waits for the commit in progress. Later writes fail.
+func (j *journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.storing {
+		j.stored.Wait()
+	}
+	if errors.Is(j.broken, errClosed) {
+		return nil
+	}
+	j.broken = errClosed
+	return j.close()
+}
