@@ -1,4 +1,3 @@
-// Package packaging holds what is installed beside the programs and the units, and
-// what makes packages of it all: of Debian with make deb, and a recipe for Yocto.
-// Its tests compare each with what it is made from.
+// Package packaging holds the manual pages, the files from which make deb makes Debian packages, and a
+// recipe for Yocto. Its tests compare each file with its source.
 package packaging

@@ -9,7 +9,7 @@ import (
 	"ipmbd/internal/manual"
 )
 
-// The manual page of the configuration is what the documents say of it.
+// The manual page of the configuration holds the text of the documents.
 func TestConfigurationPage(t *testing.T) {
 	page := manual.New("ipmbd.json", 5, "configuration of ipmbd")
 	for _, document := range []struct{ path, title string }{

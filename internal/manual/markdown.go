@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Markdown appends a text in Markdown: paragraphs, numbered ones too, code in fences,
-// lists, and tables, which become lists.
+// Markdown appends a text in Markdown: paragraphs, also numbered ones, code in fences, lists, and tables,
+// which become lists.
 func (p *Page) Markdown(text string) {
 	var paragraph []string
 	end := func() {
@@ -53,8 +53,8 @@ func (p *Page) Markdown(text string) {
 	end()
 }
 
-// listed is an entry of a list. Code at its beginning, up to a colon, is what the entry is
-// about: "`tries`: how often a request is sent".
+// listed appends an entry of a list. Code at its beginning, up to a colon, is its subject: "`tries`: how
+// often a request is sent".
 func (p *Page) listed(item string) {
 	tag, text, ok := strings.Cut(item, ": ")
 	if !ok || !strings.HasPrefix(item, "`") {
@@ -63,9 +63,8 @@ func (p *Page) listed(item string) {
 	p.Item(strings.ReplaceAll(tag, "`", ""), text)
 }
 
-// table is a list of the rows of a table, below what they are: the name of the
-// first column. The text of another column that has a name is behind the rest, with
-// its name.
+// table appends the rows of a table as a list, below the name of the first column. The text of another
+// column that has a name is placed after the rest, with its name.
 func (p *Page) table(lines []string) {
 	const heads = 2 // the names of the columns, and the rule below
 	names := cells(lines[0])
@@ -85,7 +84,7 @@ func (p *Page) table(lines []string) {
 	}
 }
 
-// cells are the texts of a row.
+// cells splits a row.
 func cells(line string) []string {
 	row := strings.Split(strings.Trim(line, "|"), "|")
 	for i := range row {
@@ -100,8 +99,7 @@ var (
 	strong = regexp.MustCompile(`\*\*([^*]*)\*\*`)
 )
 
-// inline is running text for roff: code and what is strong is bold, and of a link
-// the text is left.
+// inline makes running text for roff: code and strong text are bold, and only the text of a link is kept.
 func inline(text string) string {
 	text = link.ReplaceAllString(text, "$1")
 	text = strong.ReplaceAllString(text, "`$1`")
@@ -117,8 +115,8 @@ func inline(text string) string {
 	return b.String()
 }
 
-// Document appends a document in Markdown: what is before its first heading of level
-// two, "## Changes", under a title in place of its own, and then its sections.
+// Document appends a document in Markdown: the text before its first heading of level two ("## Changes"),
+// under a given title, and then its sections.
 func (p *Page) Document(title, document string) {
 	for i, part := range strings.Split(document, "\n## ") {
 		heading, text, _ := strings.Cut(part, "\n")

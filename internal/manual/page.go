@@ -1,17 +1,23 @@
+// Package manual makes manual pages, in the macros of man(7), from the help of the programs and from
+// documents. Tests use it: each makes a page and compares it with the stored page, which is installed, so
+// that no page is out of date.
 package manual
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"testing"
 )
 
-// Page is a manual page that grows from its top.
+// Page is a manual page. Its methods append to it.
 type Page struct {
 	b      strings.Builder
 	headed bool // the last line is a heading, which begins a paragraph itself
 }
 
-// New is a page with its name and what it is about in a line.
+// New makes a page with its name and a one-line description.
 func New(name string, section int, about string) *Page {
 	p := &Page{}
 	p.line(`.\" Made by a test; IPMBD_UPDATE=1 go test ./... makes it anew.`)
@@ -21,7 +27,7 @@ func New(name string, section int, about string) *Page {
 	return p
 }
 
-// String is the page as it is stored.
+// String returns the page as it is stored.
 func (p *Page) String() string { return p.b.String() }
 
 // Section begins a section.
@@ -36,20 +42,19 @@ func (p *Page) Subsection(title string) {
 	p.headed = true
 }
 
-// Synopsis is a line that shows how a program is called: its own name, and the
-// words behind it.
+// Synopsis appends a line that shows how a program is called: its name, and the words after it.
 func (p *Page) Synopsis(name, words string) {
 	p.begin()
 	p.text(`\fB` + escape(name) + `\fR ` + escape(words))
 }
 
-// Paragraph is running text, in which `code` is bold.
+// Paragraph appends running text, in which `code` is bold.
 func (p *Page) Paragraph(text string) {
 	p.begin()
 	p.text(inline(text))
 }
 
-// Item is an entry of a list: what it is about, in bold, and the text.
+// Item appends an entry of a list: its subject, in bold, and the text.
 func (p *Page) Item(tag, text string) {
 	p.line(".TP")
 	p.text(`\fB` + escape(tag) + `\fR`)
@@ -59,7 +64,7 @@ func (p *Page) Item(tag, text string) {
 	p.text(text)
 }
 
-// Literal is lines as they are.
+// Literal appends lines without filling them.
 func (p *Page) Literal(lines []string) {
 	p.begin()
 	p.line(".RS 4")
@@ -71,8 +76,8 @@ func (p *Page) Literal(lines []string) {
 	p.line(".RE")
 }
 
-// Prose is help as a terminal shows it: paragraphs, between which there are empty
-// lines, and lines with an indent, which stay as they are.
+// Prose appends help as a terminal shows it: paragraphs with empty lines between them. Lines with an
+// indent are not filled.
 func (p *Page) Prose(text string) {
 	for block := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
 		lines := strings.Split(strings.Trim(block, "\n"), "\n")
@@ -84,7 +89,7 @@ func (p *Page) Prose(text string) {
 	}
 }
 
-// unindented are lines without the two spaces of an indent.
+// unindented removes the two spaces of an indent.
 func unindented(lines []string) []string {
 	out := make([]string, len(lines))
 	for i, line := range lines {
@@ -105,7 +110,7 @@ func (p *Page) line(s string) {
 	p.headed = false
 }
 
-// text is lines none of which is taken for a macro.
+// text appends lines, and keeps roff from taking one for a macro.
 func (p *Page) text(s string) {
 	for line := range strings.SplitSeq(s, "\n") {
 		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") || line == "" {
@@ -115,6 +120,28 @@ func (p *Page) text(s string) {
 	}
 }
 
-// escape makes of text what roff shows as that text: a hyphen that is no minus
-// sign would not be found again when it is copied.
+// escape returns the input of roff that shows a text. A hyphen becomes a minus sign, so that a copied
+// option is one.
 var escape = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`, "→", `\(->`).Replace
+
+// Stored fails a test if a file does not hold the text. With IPMBD_UPDATE in the environment, it writes
+// the file instead.
+func Stored(t testing.TB, path, text string) {
+	t.Helper()
+	if os.Getenv("IPMBD_UPDATE") != "" {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	stored, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(stored) != text {
+		t.Errorf("%s is out of date: IPMBD_UPDATE=1 go test ./... makes it anew, it would be:\n%s", path, text)
+	}
+}

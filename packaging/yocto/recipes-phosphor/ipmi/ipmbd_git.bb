@@ -1,17 +1,16 @@
-# To be copied into a layer, with the two .inc files beside it. It was written after
-# the classes of OE-Core as of whinlatter (5.3), and has NOT been built with bitbake.
-# What a test compares with the sources: the version of Go, the modules, the licences,
-# the units and the groups.
+# Copy this recipe into a layer, with the two .inc files. It follows the classes of
+# OE-Core whinlatter (5.3), and has NOT been built with bitbake. A test compares the
+# version of Go, the modules, the licences, the units and the groups with the sources.
 #
-# - IPMBD_SRC_URI is where the source is: set it, and SRCREV.
-# - It needs Go 1.26. An OE-Core that has an older one wants that from a layer.
-# - The modules are fetched by do_fetch, as gomod://, with checksums. do_compile has
-#   no network: GOPROXY=off makes an error of a module that is missing. When go.mod
-#   has changed, IPMBD_UPDATE=1 go test ./packaging makes the .inc files anew; so
-#   does bitbake -c update_modules ipmbd, of go-mod-update-modules.
-# - The configuration is the machine's: install ipmbd.json into ${sysconfdir}/ipmbd,
-#   or ipmbbridge's ipmb-channels.json into ${datadir}/ipmbbridge, in a .bbappend.
-#   Without one the service does not start.
+# - Set IPMBD_SRC_URI to the location of the source, and SRCREV.
+# - It needs Go 1.26. An OE-Core with an older version needs a layer that has it.
+# - do_fetch fetches the modules, as gomod://, with checksums. do_compile has no
+#   network: with GOPROXY=off a missing module is an error. After a change of go.mod,
+#   IPMBD_UPDATE=1 go test ./packaging makes the .inc files anew; so does
+#   bitbake -c update_modules ipmbd, of go-mod-update-modules.
+# - The machine provides the configuration: install ipmbd.json into
+#   ${sysconfdir}/ipmbd, or ipmbbridge's ipmb-channels.json into
+#   ${datadir}/ipmbbridge, in a .bbappend. Without one the service does not start.
 
 SUMMARY = "IPMI messages on D-Bus"
 DESCRIPTION = "The IPMI service of a BMC: IPMB buses and the interfaces to hosts, on D-Bus"
@@ -34,8 +33,8 @@ export GOFLAGS = "-modcacherw"
 export GOPROXY = "off"
 export GOTOOLCHAIN = "local"
 
-# The Makefile says what is built and where it goes, and takes GO, GOOS, GOARCH and
-# GOARM from go.bbclass. Without cgo the programs link to nothing.
+# The Makefile builds and installs, and takes GO, GOOS, GOARCH and GOARM from
+# go.bbclass. Without cgo the programs link to no library.
 EXTRA_OEMAKE = "VERSION=${PV} PREFIX=${prefix} BIN=${B}/programs"
 
 do_compile() {
@@ -48,7 +47,8 @@ do_install() {
 	rm -rf ${D}${datadir}/zsh ${D}${datadir}/fish
 }
 
-# Units that can be enabled; an instance of ipmbd-vm@.socket is made for a machine.
+# The units that can be enabled, except ipmbd-vm@.socket, which needs an instance for
+# each machine.
 SYSTEMD_SERVICE:${PN} = "ipmbd.service ipmbd.socket"
 
 USERADD_PACKAGES = "${PN}"
