@@ -8,6 +8,8 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
+	"ipmbd/xml"
 )
 
 const (
@@ -34,7 +36,7 @@ const (
 
 // waitingCall is a call that waits to be served.
 type waitingCall struct {
-	to      replyTo
+	to      dbuswire.ReplyTo
 	objects *objects // of the connection it has come by
 	raw     []byte   // the message
 	number  uint64   // in order of arrival
@@ -43,8 +45,8 @@ type waitingCall struct {
 
 func (c *waitingCall) length() int { return len(c.raw) + callOverhead }
 
-func (c *waitingCall) message() *wireMessage {
-	m, _ := parseMessage(c.raw) // It was one when it was read.
+func (c *waitingCall) message() *dbuswire.Message {
+	m, _ := dbuswire.Parse(c.raw) // It was one when it was read.
 	return &m
 }
 
@@ -109,37 +111,37 @@ func backlogLimits() bus.Limits {
 }
 
 // add has a call served, or refuses it at once.
-func (b *backlogs) add(from *stream, objects *objects, m *wireMessage) {
-	one := b.server.callers.use(m.sender)
+func (b *backlogs) add(from *dbuswire.Conn, objects *objects, m *dbuswire.Message) {
+	one := b.server.callers.use(m.Sender)
 	defer b.server.callers.unuse(one)
-	to := from.replyTo(m)
+	to := from.ReplyTo(m)
 	if !b.queue(one, to, objects, m) {
-		to.destination = one.name
+		to.Destination = one.name
 		refuseWaiting(&to)
 	}
 	b.server.lookups.identify(one)
 }
 
-func refuseWaiting(to *replyTo) {
-	to.fail(&dbus.Error{Name: errorLimits, Body: []any{"too many calls wait to be served: wait for replies"}})
+func refuseWaiting(to *dbuswire.ReplyTo) {
+	to.Fail(&dbus.Error{Name: xml.ErrorLimits, Body: []any{"too many calls wait to be served: wait for replies"}})
 }
 
 // queue reports whether there was room for a call.
-func (b *backlogs) queue(caller *caller, to replyTo, objects *objects, m *wireMessage) bool {
+func (b *backlogs) queue(caller *caller, to dbuswire.ReplyTo, objects *objects, m *dbuswire.Message) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	one := b.senders[caller.name]
 	if one == nil {
 		one = &backlog{sender: caller.name, caller: caller}
 	}
-	c := &waitingCall{to: to, objects: objects, raw: m.raw}
+	c := &waitingCall{to: to, objects: objects, raw: m.Raw}
 	if b.closed || !b.admit(one, c) {
 		return false
 	}
 	b.arrived++
 	c.number = b.arrived
-	if !m.own {
-		c.raw = bytes.Clone(m.raw)
+	if !m.Owned {
+		c.raw = bytes.Clone(m.Raw)
 	}
 	one.calls = append(one.calls, c)
 	if len(one.calls) == 1 {
@@ -204,7 +206,7 @@ func (b *backlogs) place(one *backlog) {
 	}
 	b.mu.Unlock()
 	for _, c := range refused {
-		c.to.destination = one.sender
+		c.to.Destination = one.sender
 		refuseWaiting(&c.to)
 	}
 }
@@ -229,11 +231,11 @@ func (b *backlogs) run(l *lane) {
 	shared := make(sharedReplies)
 	for one, c := b.next(l, nil); c != nil; one, c = b.next(l, one) {
 		if l == &b.readers && !b.server.callers.isShut() {
-			c.to.stream.out.awaitRead(maxUnread)
+			c.to.Conn.AwaitRead(maxUnread)
 		}
 		switch {
 		case one.failed == nil && one.method.how == sends:
-			b.server.startCall(c.to.stream, c.message(), one.method)
+			b.server.startCall(c.to.Conn, c.message(), one.method)
 		case one.failed == nil && one.method.how == reads:
 			b.server.read(c, one.sender, one.method, shared)
 		default:
@@ -288,7 +290,7 @@ func (b *backlogs) left(sender string) {
 	one := b.senders[sender]
 	for one != nil && len(one.calls) > 1 {
 		last := len(one.calls) - 1
-		one.calls[last].to.drop()
+		one.calls[last].to.Drop()
 		b.remove(one, last)
 	}
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // slowManager reloads when it is told to.
@@ -45,13 +47,13 @@ func TestBacklogOfASenderIsBounded(t *testing.T) {
 	m := newSlowManager()
 	r := newRig(t, Config{Manager: m})
 	c := newCrowd(t, r)
-	c.add(0, BasePath, managerInterface, "Reload")
+	c.add(0, BasePath, xml.ManagerInterface, "Reload")
 	c.send()
 	<-m.began
 	const beyond = 20
 	refused := make(map[uint32]bool)
 	for n := range maxBacklog + beyond - 1 {
-		serial := c.add(0, bus4, introspectableInterface, "Introspect")
+		serial := c.add(0, bus4, xml.IntrospectableInterface, "Introspect")
 		if n >= maxBacklog-1 {
 			refused[serial] = true
 		}
@@ -59,16 +61,16 @@ func TestBacklogOfASenderIsBounded(t *testing.T) {
 	c.send()
 	for range beyond {
 		serial, msg := c.reply()
-		if !refused[serial] || msg.Headers[dbus.FieldErrorName].Value() != errorLimits {
+		if !refused[serial] || msg.Headers[dbus.FieldErrorName].Value() != xml.ErrorLimits {
 			t.Fatalf("%v", msg)
 		}
 	}
-	c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
+	c.add(0, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
 	c.send()
 	if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply {
 		t.Errorf("a call to a bus: %v", msg)
 	}
-	if _, err := r.call(t, bus4, introspectableInterface, "Introspect"); err != nil {
+	if _, err := r.call(t, bus4, xml.IntrospectableInterface, "Introspect"); err != nil {
 		t.Errorf("another sender: %v", err)
 	}
 	close(m.free)
@@ -83,20 +85,20 @@ func TestBacklogOfASenderIsBounded(t *testing.T) {
 func TestBacklogsAreBounded(t *testing.T) {
 	m := newSlowManager()
 	r := newRig(t, Config{Manager: m})
-	long := strings.Repeat("x", maxMessage/2)
+	long := strings.Repeat("x", (128 << 10))
 	var crowds []*crowd
 	for range 4 {
 		c := newCrowd(t, r)
-		c.add(0, BasePath, managerInterface, "Reload")
+		c.add(0, BasePath, xml.ManagerInterface, "Reload")
 		for range maxBacklogs / len(long) {
-			c.add(wireNoReply, BasePath, managerInterface, "AddBus", long)
+			c.add(dbuswire.FlagNoReply, BasePath, xml.ManagerInterface, "AddBus", long)
 		}
 		c.send()
 		<-m.began
 		crowds = append(crowds, c)
 	}
 	for _, c := range crowds { // what was sent has arrived when a later call is refused
-		c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
+		c.add(0, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
 		c.send()
 		if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply {
 			t.Errorf("%v", msg)
@@ -110,7 +112,7 @@ func TestBacklogsAreBounded(t *testing.T) {
 	if bytes > maxBacklogs || bytes < maxBacklogs*3/4 {
 		t.Errorf("%d bytes wait", bytes)
 	}
-	if _, err := r.call(t, BasePath, managerInterface, "AddBus", "{}"); err != nil {
+	if _, err := r.call(t, BasePath, xml.ManagerInterface, "AddBus", "{}"); err != nil {
 		t.Errorf("another sender: %v", err)
 	}
 	close(m.free)
@@ -127,15 +129,15 @@ func TestCallsOfASenderThatLeftAreDropped(t *testing.T) {
 	m := newSlowManager()
 	r := newRig(t, Config{Manager: m})
 	c := newCrowd(t, r)
-	c.add(0, BasePath, managerInterface, "Reload")
+	c.add(0, BasePath, xml.ManagerInterface, "Reload")
 	for range 10 {
-		c.add(0, BasePath, managerInterface, "AddBus", "{}")
+		c.add(0, BasePath, xml.ManagerInterface, "AddBus", "{}")
 	}
 	c.send()
 	<-m.began
 	c.leave()
 	for {
-		_, _ = r.call(t, "/", peerInterface, "Ping")
+		_, _ = r.call(t, "/", xml.PeerInterface, "Ping")
 		r.server.backlogs.mu.Lock()
 		left := len(r.server.backlogs.senders)
 		r.server.backlogs.mu.Unlock()
@@ -146,7 +148,7 @@ func TestCallsOfASenderThatLeftAreDropped(t *testing.T) {
 	if n := m.added.Load(); n > 0 {
 		t.Errorf("%d calls were served", n)
 	}
-	r.server.conn.stream.replies.wait(t.Context())
+	r.server.conn.AwaitReplies(t.Context())
 }
 
 // A call that wants no reply gets none of any kind, whatever is wrong with it.
@@ -157,22 +159,22 @@ func TestNoReplyIsNone(t *testing.T) {
 	for _, path := range []dbus.ObjectPath{BasePath, bus4, "/", "/no/such/path"} {
 		for _, m := range methods() {
 			for _, iface := range []string{m.iface, "", "no.such.interface"} {
-				c.add(wireNoReply, path, iface, m.member)
-				c.add(wireNoReply, path, iface, m.member, argsOf(t, m.in)...)
-				c.add(wireNoReply, path, iface, "NoSuchMember")
+				c.add(dbuswire.FlagNoReply, path, iface, m.member)
+				c.add(dbuswire.FlagNoReply, path, iface, m.member, argsOf(t, m.in)...)
+				c.add(dbuswire.FlagNoReply, path, iface, "NoSuchMember")
 			}
 		}
 	}
 	for range 2 * maxBacklog { // more than are kept
-		c.add(wireNoReply, BasePath, managerInterface, "Reload")
+		c.add(dbuswire.FlagNoReply, BasePath, xml.ManagerInterface, "Reload")
 	}
-	c.add(wireNoReply, BasePath, legacyInterface, "sendRequest", byte(99), byte(6), byte(0), byte(1), []byte{})
-	c.add(wireNoReply, BasePath, legacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), []byte{})
-	c.add(wireNoReply, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), []byte{})
-	c.add(wireNoReply, BasePath, legacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), make([]byte, maxMessage))
+	c.add(dbuswire.FlagNoReply, BasePath, xml.LegacyInterface, "sendRequest", byte(99), byte(6), byte(0), byte(1), []byte{})
+	c.add(dbuswire.FlagNoReply, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), []byte{})
+	c.add(dbuswire.FlagNoReply, bus4, xml.BusInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), []byte{})
+	c.add(dbuswire.FlagNoReply, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), make([]byte, 256<<10))
 	c.send()
 	for range 2 { // the second is served after all that waits
-		last := c.add(0, BasePath, managerInterface, "Reload")
+		last := c.add(0, BasePath, xml.ManagerInterface, "Reload")
 		c.send()
 		for {
 			serial, msg := c.reply()
@@ -182,7 +184,7 @@ func TestNoReplyIsNone(t *testing.T) {
 			if msg.Type == dbus.TypeMethodReply {
 				break
 			}
-			last = c.add(0, BasePath, managerInterface, "Reload") // refused: as many wait
+			last = c.add(0, BasePath, xml.ManagerInterface, "Reload") // refused: as many wait
 			c.send()
 		}
 	}
@@ -226,7 +228,7 @@ func TestEachCallHasOneReply(t *testing.T) {
 				ask(path, iface, m.member, argsOf(t, m.in)...)
 			}
 		}
-		ask(path, peerInterface, "NoSuchMember")
+		ask(path, xml.PeerInterface, "NoSuchMember")
 		c.send()
 	}
 	for len(owed) > 0 {
@@ -236,10 +238,7 @@ func TestEachCallHasOneReply(t *testing.T) {
 		}
 		delete(owed, serial)
 	}
-	r.server.conn.stream.replies.wait(t.Context())
-	if n := r.server.conn.stream.replies.owed; n != 0 {
-		t.Errorf("%d replies are owed", n)
-	}
+	r.server.conn.AwaitReplies(t.Context())
 }
 
 // A reply is shared by the calls that had arrived when it was begun, and by no other.
@@ -296,8 +295,8 @@ func TestValuesAreWhatTheLibraryReads(t *testing.T) {
 				values = append(values, byte(9))
 			}
 			values = append(values, value)
-			h := wireHeader{kind: wireReturn, serial: 1, replySerial: 2, signature: dbus.SignatureOf(values...).String()}
-			got := decode(t, finish(appendValues(h.marshal(0), values)))
+			h := dbuswire.Header{Type: dbuswire.TypeReturn, Serial: 1, ReplySerial: 2, Signature: dbus.SignatureOf(values...).String()}
+			got := decode(t, dbuswire.Finish(appendValues(h.Begin(0), values)))
 			want := decode(t, encode(t, binary.LittleEndian, &dbus.Message{Type: dbus.TypeMethodReply,
 				Headers: map[dbus.HeaderField]dbus.Variant{dbus.FieldReplySerial: dbus.MakeVariant(uint32(2))}, Body: values}))
 			if g, w := fmt.Sprintf("%#v", got.Body), fmt.Sprintf("%#v", want.Body); g != w {
@@ -311,8 +310,8 @@ func TestValuesAreWhatTheLibraryReads(t *testing.T) {
 func TestReadsHaveTheirTypes(t *testing.T) {
 	r := newRig(t, Config{})
 	for _, path := range []dbus.ObjectPath{"/", BasePath, handlersPath, bus4} {
-		for _, iface := range []string{"", routerInterface, busObjectInterface} {
-			got, err := r.call(t, path, propertiesInterface, "GetAll", iface)
+		for _, iface := range []string{"", xml.RouterInterface, xml.BusInterface} {
+			got, err := r.call(t, path, xml.PropertiesInterface, "GetAll", iface)
 			if name := errorName(err); err != nil && name != "org.freedesktop.DBus.Error.UnknownInterface" {
 				t.Errorf("GetAll %q of %s: %v", iface, path, err)
 			} else if err == nil {
@@ -327,7 +326,7 @@ func TestReadsHaveTheirTypes(t *testing.T) {
 		}
 	}
 	for _, path := range []dbus.ObjectPath{"/", "/nothing"} {
-		if got, err := r.call(t, path, peerInterface, "GetMachineId"); err != nil || len(got[0].(string)) != 32 {
+		if got, err := r.call(t, path, xml.PeerInterface, "GetMachineId"); err != nil || len(got[0].(string)) != 32 {
 			t.Errorf("GetMachineId of %s: %v, %v", path, got, err)
 		}
 	}

@@ -4,28 +4,29 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 )
 
 // BenchmarkWire is D-Bus messages as bytes: a call of sendRequest that is read, and a
 // call of execute that is made, and its reply that is read.
 func BenchmarkWire(b *testing.B) {
-	call := encodeCall(b, binary.LittleEndian, ":1.5", byte(1), byte(6), byte(0), byte(1), []byte{})
+	call := encodeCall(b, binary.LittleEndian, ":1.5", byte(0x2C), byte(6), byte(0), byte(1), []byte{})
 	reply := encodeReturn(b, binary.LittleEndian, 77, hostResult{7, 0, 1, 0, make([]byte, 15)})
 	host := &target{title: "host daemon", destination: "xyz.openbmc_project.Ipmi.Host", path: "/xyz/openbmc_project/Ipmi"}
 	request := &ipmi.Request{NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID, Requester: 0x2C}
+	var x busCall
 	for _, bench := range []struct {
 		name string
 		do   func() bool
 	}{
 		{"call of sendRequest", func() bool {
-			m, ok := parseMessage(call)
-			_, _, isRequest := parseArgs(&m)
-			return ok && isRequest
+			m, ok := dbuswire.Parse(call)
+			return ok && parseRequest(&x, &m) == nil
 		}},
 		{"call of execute", func() bool { return len(host.marshal(77, request)) > 0 }},
 		{"reply to execute", func() bool {
-			m, ok := parseMessage(reply)
+			m, ok := dbuswire.Parse(reply)
 			return ok && parseExecuted(&m).err == nil
 		}},
 	} {

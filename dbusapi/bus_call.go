@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -19,7 +20,7 @@ type busCall struct {
 	request ipmb.Request
 	object  *BusObject
 	method  *method
-	to      replyTo
+	to      dbuswire.ReplyTo
 	reply   []byte
 
 	state atomic.Int32 // callWaits and so on
@@ -43,17 +44,17 @@ const (
 )
 
 // startCall serves a call of a method that sends. It does not block.
-func (s *Server) startCall(from *stream, m *wireMessage, method *boundMethod) {
+func (s *Server) startCall(from *dbuswire.Conn, m *dbuswire.Message, method *boundMethod) {
 	x := s.newCall()
-	x.object, x.method, x.to = method.object.bus, &method.method, from.replyTo(m)
+	x.object, x.method, x.to = method.object.bus, &method.method, from.ReplyTo(m)
 	invalid := method.parse(x, m)
-	one, held, err := s.callers.enterCall(m.sender, x, invalid == nil)
+	one, held, err := s.callers.enterCall(m.Sender, x, invalid == nil)
 	if err != nil {
 		if invalid != nil {
 			err = invalid
 		}
-		x.to.destination = string(m.sender)
-		x.to.send(x.method.reply(x, ipmi.Response{}, err), nil)
+		x.to.Destination = string(m.Sender)
+		x.to.Send(x.method.reply(x, ipmi.Response{}, err), nil)
 		return
 	}
 	s.lookups.identify(one)
@@ -151,20 +152,20 @@ func (x *busCall) ended(r ipmi.Response, err error) {
 	if errors.Is(err, bus.ErrLimit) {
 		x.object.refused.Add(1)
 	}
-	if x.to.unwanted {
-		x.leaving()
-		x.left()
+	if x.to.Unwanted {
+		x.Leaving()
+		x.Left()
 		return
 	}
 	x.reply = x.method.reply(x, r, err)
-	x.to.send(x.reply, x)
+	x.to.Send(x.reply, x)
 }
 
-// leaving implements receipt: the caller may have the reply, and make another call.
-func (x *busCall) leaving() { x.server.callers.release(x) }
+// Leaving implements dbuswire.Receipt: the caller may have the reply, and make another call.
+func (x *busCall) Leaving() { x.server.callers.release(x) }
 
-// left implements receipt.
-func (x *busCall) left() { x.unuse() }
+// Left implements dbuswire.Receipt.
+func (x *busCall) Left() { x.unuse() }
 
 // unuse lets another call have the memory when nobody uses it any more.
 func (x *busCall) unuse() {

@@ -7,20 +7,23 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/internal/dbuswire"
 )
 
 func TestResponsesAreWhatTheLibraryReads(t *testing.T) {
 	for length := range 20 {
-		to := replyTo{stream: &stream{}, serial: 77, destination: ":1." + strings.Repeat("9", length+1)}
+		to := new(dbuswire.Conn).ReplyTo(&dbuswire.Message{Serial: 77})
+		to.Destination = ":1." + strings.Repeat("9", length+1)
 		response := legacyResponse{Status: 0, NetFn: 7, LUN: 0, Command: 1, Code: 0xC1, Data: bytes.Repeat([]byte{0xEE}, length)}
 		msg := decode(t, response.marshalIn(nil, &to))
 		want := []any{[]any{int32(0), byte(7), byte(0), byte(1), byte(0xC1), response.Data}}
 		if diff := cmp.Diff(want, msg.Body); diff != "" {
 			t.Error(diff)
 		}
-		wantHeader := wireHeader{kind: wireReturn, flags: wireNoReply, serial: 1, replySerial: 77,
-			destination: to.destination, signature: responseSignature}
-		if diff := cmp.Diff(wantHeader, headerOf(msg), cmp.AllowUnexported(wireHeader{})); diff != "" {
+		wantHeader := dbuswire.Header{Type: dbuswire.TypeReturn, Flags: dbuswire.FlagNoReply, Serial: 1, ReplySerial: 77,
+			Destination: to.Destination, Signature: responseSignature}
+		if diff := cmp.Diff(wantHeader, headerOf(msg)); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -29,7 +32,7 @@ func TestResponsesAreWhatTheLibraryReads(t *testing.T) {
 func TestArgumentsThatAreCutOff(t *testing.T) {
 	options := map[string]dbus.Variant{"tries": dbus.MakeVariant(uint32(3)), "fail-fast": dbus.MakeVariant(true), "requester-lun": dbus.MakeVariant(byte(2))}
 	for name, tt := range map[string]struct {
-		parse func(*busCall, *wireMessage) error
+		parse func(*busCall, *dbuswire.Message) error
 		args  []any
 	}{
 		"legacy":       {parseLegacy, []any{byte(0), byte(6), byte(0), byte(1), []byte{1, 2, 3}}},
@@ -41,18 +44,18 @@ func TestArgumentsThatAreCutOff(t *testing.T) {
 			s := &Server{objects: newObjects()}
 			s.objects.channels.Add(new(BusObject))
 			b := encodeCall(t, order, ":1.5", tt.args...)
-			m, _ := parseMessage(b)
-			whole := m.body
+			m, _ := dbuswire.Parse(b)
+			whole := m.Body
 			if err := tt.parse(&busCall{server: s}, &m); err != nil {
 				t.Errorf("%s, %s: %v", name, orderName, err)
 			}
 			for length := range whole {
-				m.body = whole[:length]
+				m.Body = whole[:length]
 				if err := tt.parse(&busCall{server: s}, &m); err == nil {
 					t.Errorf("%s, %s: %d of %d bytes were read", name, orderName, length, len(whole))
 				}
 			}
-			m.body = append(whole[:len(whole):len(whole)], 0)
+			m.Body = append(whole[:len(whole):len(whole)], 0)
 			if err := tt.parse(&busCall{server: s}, &m); err == nil {
 				t.Errorf("%s, %s: a byte more was read", name, orderName)
 			}

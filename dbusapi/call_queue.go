@@ -7,6 +7,7 @@ import (
 
 	"ipmbd/bus"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // How many calls of registered handlers have no reply yet, on the connection that the
@@ -14,7 +15,7 @@ import (
 // passed: the message bus counts it too.
 const (
 	maxCallsOfHandlers = 64
-	maxCallsOfProgram  = 16 // of all handlers of all connections of a program
+	maxCallsOfProgram  = xml.MaxExecutes // of all handlers of all connections of a program
 	// maxCallsBeforeSeconds is up to how many of all calls a program that has one gets
 	// another. The places beyond are for programs that have none.
 	maxCallsBeforeSeconds = 44
@@ -78,7 +79,7 @@ type handlerCall struct {
 
 func newCallQueue() *callQueue {
 	calls, waiting := bus.Halves(maxCallsOfHandlers), bus.Halves(maxWaiting)
-	calls.Program, waiting.Program = maxCallsOfProgram, maxWaitingOfProgram
+	calls.Program, waiting.Program = xml.MaxExecutes, maxWaitingOfProgram
 	return &callQueue{
 		programs: make(map[bus.Process]*program),
 		calls:    bus.NewShares(calls),
@@ -219,7 +220,7 @@ func (q *callQueue) verdict(p *program) verdict {
 		return begin
 	case inTime > 0:
 		return wait
-	case givenUp, calls >= maxCallsOfProgram, q.allOverdue(q.inTheWayOf(p)):
+	case givenUp, calls >= xml.MaxExecutes, q.allOverdue(q.inTheWayOf(p)):
 		return refuse
 	}
 	return wait
@@ -321,7 +322,7 @@ func (c *handlerCall) leave(replied bool) (last bool) {
 	if c.overdue {
 		p.overdue--
 	}
-	if replied && p.window < maxCallsOfProgram && !isLate(c.req, q.time()) {
+	if replied && p.window < xml.MaxExecutes && !isLate(c.req, q.time()) {
 		p.window++
 	}
 	q.tidy(p)

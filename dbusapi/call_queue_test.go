@@ -3,15 +3,18 @@ package dbusapi
 import (
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // clock is a clock that is set.
@@ -37,19 +40,12 @@ type queueRig struct {
 	*callQueue
 	t       *testing.T
 	clock   clock
-	conn    *Conn
+	conn    *fakeConn
 	clients map[string]*bus.Client
 }
 
 func newQueueRig(t *testing.T) *queueRig {
-	out, theirs, _ := newTestOutbox(t)
-	var drain sync.WaitGroup
-	drain.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
-	t.Cleanup(func() {
-		_ = theirs.Close()
-		drain.Wait()
-	})
-	r := &queueRig{t: t, conn: &Conn{stream: &stream{out: out}}, callQueue: newCallQueue(), clients: make(map[string]*bus.Client)}
+	r := &queueRig{t: t, conn: newFakeConn(), callQueue: newCallQueue(), clients: make(map[string]*bus.Client)}
 	r.clock.time = time.Unix(1e9, 0)
 	r.callQueue.now = r.clock.now
 	return r
@@ -83,7 +79,7 @@ func (r *queueRig) ask(name string, data ...byte) *owner {
 	reply := ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
 		return !isLate(req, r.clock.now()) && o.Answer(res, err)
 	})
-	r.add(r.client(name), execution{conn: r.conn, to: &target{destination: name, path: "/"}, req: req, reply: reply})
+	r.add(r.client(name), execution{conn: r.conn, to: &target{destination: name, path: "/"}, req: req, reply: reply, late: new(atomic.Uint64)})
 	return o
 }
 
@@ -100,7 +96,7 @@ func (r *queueRig) reply(name string, calls int) {
 // grow lets a program have as many calls as it may.
 func (r *queueRig) grow(name string) {
 	r.t.Helper()
-	for range maxCallsOfProgram {
+	for range xml.MaxExecutes {
 		r.ask(name)
 		r.reply(name, 1)
 	}
@@ -126,14 +122,14 @@ func TestProgramGetsMoreCallsAsItAnswers(t *testing.T) {
 	for range 100 {
 		r.ask("a")
 	}
-	for want := 1; want < 2*maxCallsOfProgram; want++ {
-		r.wantCalls("a", min(want, maxCallsOfProgram))
+	for want := 1; want < 2*xml.MaxExecutes; want++ {
+		r.wantCalls("a", min(want, xml.MaxExecutes))
 		r.reply("a", 1)
 	}
 	r.clock.advance(time.Hour)
 	r.ask("a")
-	r.wantCalls("a", maxCallsOfProgram) // all overdue
-	r.reply("a", maxCallsOfProgram)
+	r.wantCalls("a", xml.MaxExecutes) // all overdue
+	r.reply("a", xml.MaxExecutes)
 	r.ask("a")
 	r.ask("a")
 	r.wantCalls("a", 1)
@@ -148,7 +144,7 @@ func TestRoomForHandlersGoesRound(t *testing.T) {
 	}
 	r.grow("another")
 	for _, name := range greedy {
-		for range 2 * maxCallsOfProgram {
+		for range 2 * xml.MaxExecutes {
 			r.ask(name)
 		}
 	}
@@ -162,7 +158,7 @@ func TestRoomForHandlersGoesRound(t *testing.T) {
 	for range 10 {
 		for _, name := range greedy {
 			r.reply(name, r.callsOf(name)/2)
-			for range maxCallsOfProgram {
+			for range xml.MaxExecutes {
 				r.ask(name)
 			}
 		}
@@ -176,9 +172,9 @@ func TestRoomForHandlersGoesRound(t *testing.T) {
 // asked time and again.
 func TestPlacesThatHungProgramsTake(t *testing.T) {
 	for _, tt := range []struct{ grown, fresh, want int }{
-		{0, 1, maxCallsOfProgram},
-		{1, 0, maxCallsOfProgram},
-		{2, 0, 2 * maxCallsOfProgram},
+		{0, 1, xml.MaxExecutes},
+		{1, 0, xml.MaxExecutes},
+		{2, 0, 2 * xml.MaxExecutes},
 		{3, 0, maxCallsBeforeSeconds},
 		{4, 0, maxCallsBeforeSeconds + 1},
 		{20, 0, maxCallsBeforeSeconds + 17},
@@ -197,9 +193,9 @@ func TestPlacesThatHungProgramsTake(t *testing.T) {
 		for i := range tt.fresh {
 			names = append(names, fmt.Sprint("fresh", i))
 		}
-		for range 2 * maxCallsOfProgram {
+		for range 2 * xml.MaxExecutes {
 			for _, name := range names {
-				for range 2 * maxCallsOfProgram {
+				for range 2 * xml.MaxExecutes {
 					r.ask(name)
 				}
 			}
@@ -221,8 +217,8 @@ func TestUserWhoseProgramsHang(t *testing.T) {
 	for i := range int32(5) {
 		name := fmt.Sprint("hangs", i)
 		r.join(name, bus.Process{PID: i, UID: 1000})
-		r.program(name).window = maxCallsOfProgram
-		for range maxCallsOfProgram {
+		r.program(name).window = xml.MaxExecutes
+		for range xml.MaxExecutes {
 			r.ask(name)
 		}
 	}
@@ -232,7 +228,7 @@ func TestUserWhoseProgramsHang(t *testing.T) {
 		t.Errorf("%d calls", r.calls.Used())
 	}
 	r.join("other", bus.Process{PID: 9, UID: 1001})
-	for range 3 * maxCallsOfProgram {
+	for range 3 * xml.MaxExecutes {
 		got := r.ask("other")
 		r.reply("other", 1)
 		if got := <-got.done; got.err != nil {
@@ -262,14 +258,17 @@ func TestLineEndsWithTheMessageBus(t *testing.T) {
 	r := newQueueRig(t)
 	var ended owned
 	h := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
-		r.add(r.client("a"), execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply})
+		r.add(r.client("a"), execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply, late: new(atomic.Uint64)})
 	})
 	r.grow("a")
 	for i := range byte(100) {
 		ended.request(t, h, fromME(i), ipmi.ErrAbandoned)
 	}
-	r.wantCalls("a", maxCallsOfProgram)
-	r.conn.stream.pending.close()
+	r.wantCalls("a", xml.MaxExecutes)
+	r.conn.err = dbuswire.ErrDisconnected
+	for _, c := range slices.Clone(r.program("a").calls) {
+		c.Lost()
+	}
 	ended.wantOrder(t)
 	ended.request(t, h, fromME(100), ipmi.ErrAbandoned)
 	if r.calls.Used() != 0 || r.waiting.Used() != 0 {
@@ -284,13 +283,13 @@ func TestProgramThatLostOneReplyIsCalledAgain(t *testing.T) {
 	r.clock.advance(2 * time.Minute)
 	for _, name := range []string{"a", "b", "c"} {
 		r.grow(name)
-		for range 2 * maxCallsOfProgram {
+		for range 2 * xml.MaxExecutes {
 			r.ask(name)
 		}
 	}
 	waiting := r.ask("forgetful")
 	r.wantCalls("forgetful", 1) // There are 44.
-	r.reply("a", 2*maxCallsOfProgram)
+	r.reply("a", 2*xml.MaxExecutes)
 	r.wantCalls("forgetful", 2)
 	newest := r.program("forgetful").calls[1]
 	newest.execution.end(ipmi.Response{}, nil, true)
@@ -380,23 +379,13 @@ func (r *queueRig) replyToOldest(name string) bool {
 	r.mu.Lock()
 	oldest := r.program(name).calls[0]
 	r.mu.Unlock()
-	pending := &r.conn.stream.pending
-	found := uint32(0)
-	pending.mu.Lock()
-	for serial, owed := range pending.calls {
-		if owed.call == awaited(&oldest.execution) {
-			found = serial
-		}
-	}
-	pending.mu.Unlock()
-	return pending.take(wireMessage{replySerial: found, order: littleEndian, kind: wireReturn,
-		signature: []byte(executedSignature), sender: []byte(name), body: []byte{7, 2, 1, 0, 0, 0, 0, 0}})
+	return r.conn.reply(&oldest.execution, name, 7, 2, 1, 0, 0, 0, 0, 0)
 }
 
 // Answers are views of the message that the handler need not copy.
 func TestExecuteResponseIsAView(t *testing.T) {
 	b := []byte{7, 2, 1, 0, 3, 0, 0, 0, 1, 2, 3}
-	x := parseExecuted(&wireMessage{order: littleEndian, kind: wireReturn, signature: []byte(executedSignature), body: b})
+	x := parseExecuted(&dbuswire.Message{Type: dbuswire.TypeReturn, Signature: []byte(xml.ExecuteOut), Body: b})
 	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, x.response); diff != "" || &x.response.Data[0] != &b[8] {
 		t.Error(diff)
 	}

@@ -198,7 +198,7 @@ func (c *callers) enterCall(name []byte, x *busCall, valid bool) (one *caller, h
 		return nil, false, errGone
 	}
 	one = c.useOne(name)
-	x.to.destination = one.name
+	x.to.Destination = one.name
 	x.caller = one
 	if err := c.placeOf(x, valid); err != nil {
 		c.unuseOne(one)

@@ -9,13 +9,15 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
+	"ipmbd/xml"
 )
 
 // block starts a call that is never answered and returns when the bus has it.
-func (r *rig) block(t *testing.T, conn *Conn) <-chan *dbus.Call {
+func (r *rig) block(t *testing.T, conn *dbuswire.Conn) <-chan *dbus.Call {
 	t.Helper()
-	call := conn.Object(ServiceName, BasePath).Go(legacyInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
+	call := conn.Object(xml.ServiceName, BasePath).Go(xml.LegacyInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
 		byte(0), byte(6), byte(0), byte(cmdBlock), []byte{})
 	<-r.fake.began
 	return call.Done
@@ -23,7 +25,7 @@ func (r *rig) block(t *testing.T, conn *Conn) <-chan *dbus.Call {
 
 func TestCallsEndWhenTheirCallerLeaves(t *testing.T) {
 	r := newRig(t, Config{})
-	leaver, stayer := dial(t, r.bus, ConnConfig{}), dial(t, r.bus, ConnConfig{})
+	leaver, stayer := dial(t, r.bus, dbuswire.Config{}), dial(t, r.bus, dbuswire.Config{})
 	for range 3 {
 		r.block(t, leaver)
 	}
@@ -75,18 +77,18 @@ func TestNamesThatLeftAreForgottenInOrder(t *testing.T) {
 
 func TestLimitOfASender(t *testing.T) {
 	r := newRig(t, Config{MaxCallsPerSender: 2})
-	greedy := dial(t, r.bus, ConnConfig{})
+	greedy := dial(t, r.bus, dbuswire.Config{})
 	r.block(t, greedy)
 	r.block(t, greedy)
 
-	got, err := greedy.Call(t.Context(), Method{Destination: ServiceName, Path: BasePath, Interface: legacyInterface, Member: "sendRequest"},
+	got, err := greedy.Call(t.Context(), dbuswire.Method{Destination: xml.ServiceName, Path: BasePath, Interface: xml.LegacyInterface, Member: "sendRequest"},
 		byte(0), byte(6), byte(0), byte(1), []byte{})
 	if err != nil || got[0].([]any)[0] != int32(ipmb.StatusBusy) {
 		t.Errorf("legacy call over the limit = %v, %v", got, err)
 	}
-	_, err = greedy.Call(t.Context(), Method{Destination: ServiceName, Path: bus4, Interface: busObjectInterface, Member: "sendRequest"},
+	_, err = greedy.Call(t.Context(), dbuswire.Method{Destination: xml.ServiceName, Path: bus4, Interface: xml.BusInterface, Member: "sendRequest"},
 		byte(0), byte(6), byte(0), byte(1), []byte{})
-	if errorName(err) != errorTooMany {
+	if errorName(err) != xml.ErrorTooMany {
 		t.Errorf("call over the limit: %v", err)
 	}
 	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
@@ -99,7 +101,7 @@ func TestLimitOfABus(t *testing.T) {
 	narrow := newLimitedFakeBus("bus5", 4, 4) // two are for other programs
 	o := addBus(t, r.server, narrow)
 	for range 2 {
-		dial(t, r.bus, ConnConfig{}).Object(ServiceName, o.Path()).Go(busObjectInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
+		dial(t, r.bus, dbuswire.Config{}).Object(xml.ServiceName, o.Path()).Go(xml.BusInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
 			byte(0), byte(6), byte(0), byte(cmdBlock), []byte{})
 		<-narrow.began
 	}
@@ -108,8 +110,8 @@ func TestLimitOfABus(t *testing.T) {
 			t.Errorf("legacy call over the limit = %v", got)
 		}
 	}
-	_, err := r.call(t, o.Path(), busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
-	if errorName(err) != errorTooMany {
+	_, err := r.call(t, o.Path(), xml.BusInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
+	if errorName(err) != xml.ErrorTooMany {
 		t.Errorf("call over the limit: %v", err)
 	}
 	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
@@ -123,11 +125,11 @@ func TestLimitOfABus(t *testing.T) {
 func TestCloseEndsCallsAndWaitsForThem(t *testing.T) {
 	r := newRig(t, Config{})
 	r.block(t, r.client)
-	r.block(t, dial(t, r.bus, ConnConfig{}))
+	r.block(t, dial(t, r.bus, dbuswire.Config{}))
 	s := openServer(t, r.bus, Config{})
 	o := addBus(t, s, r.fake)
 	for range 2 {
-		r.client.Object(s.conn.Name(), o.Path()).Go(busObjectInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
+		r.client.Object(s.conn.Name(), o.Path()).Go(xml.BusInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
 			byte(0), byte(6), byte(0), byte(cmdBlock), []byte{})
 		<-r.fake.began
 	}

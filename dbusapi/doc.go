@@ -1,6 +1,5 @@
 // Package dbusapi is ipmbd's face on D-Bus: the objects and signals of the
-// service, the handlers of IPMI requests that live on D-Bus, and the connection
-// that both they and a client use.
+// service, and the handlers of IPMI requests that live on D-Bus.
 //
 // A Server serves buses, which it knows by the interface Bus only. The methods
 // of all its interfaces are one table, from interface and member to a function;
@@ -12,10 +11,9 @@
 // daemon tells its requests from those of other channels. One of them may be there
 // a third time, as openbmc/btbridge had it: HostIPMI.
 //
-// A connection is in two parts. Below the D-Bus library, the reading goroutine looks
-// at each message (stream.go). It takes all method calls, and the replies to calls of
-// execute; the library gets signals, and the replies to its own calls. All messages,
-// the library's too, leave through one outbox, which never blocks a sender.
+// Package internal/dbuswire has the connection. Its reading goroutine hands over all method
+// calls, and the replies to calls of execute, in order. All messages leave through one outbox,
+// which never blocks a sender.
 //
 // The reading goroutine itself sends a call for a bus to that bus, and the goroutine that
 // ends the request writes the reply (bus_call.go). All other calls wait in the backlog of
@@ -73,10 +71,11 @@
 //     than 256 KiB are refused unread, and such signals are dropped.
 //     (TestBacklogOfASenderIsBounded, TestBacklogsAreBounded, TestUnknownSendersAreBounded,
 //     TestRepliesAreSharedByTheCallsBeforeThem, TestSharedRepliesAreFew,
-//     TestStreamSkipsWhatIsTooLong, e2e TestMemoryWhileAnybodyReads)
+//     dbuswire TestStreamSkipsWhatIsTooLong, e2e TestMemoryWhileAnybodyReads)
 //  11. No goroutine waits for the message bus to take a message, and no lock is held
 //     over a write. Messages leave whole, and those that one goroutine sends in order.
-//     (TestMessagesLeaveWholeAndInOrder, TestNobodyWaitsForAMessageBusThatDoesNotRead)
+//     (dbuswire TestMessagesLeaveWholeAndInOrder,
+//     dbuswire TestNobodyWaitsForAMessageBusThatDoesNotRead)
 //  12. Nothing that a client sends stops or blocks the server: arguments of a
 //     wrong type are an error, malformed signals are counted and dropped, and
 //     calls beyond the limits of a sender or a bus are refused, at once if it is known which program the sender is of.
@@ -93,7 +92,7 @@
 //     take 24: another program is called, one call at a time in the first case. Of the 100
 //     calls to the host daemon, one interface has at most four times as many as are free.
 //     (TestPlacesThatHungProgramsTake, TestHangingProgramsLeaveAHealthyOneUnharmed,
-//     TestInterfacesShareAConnection)
+//     dbuswire TestSharesOfAConnection)
 //  14. Calls, handlers, their commands, subscribers, calls of handlers and what waits are
 //     limited by program, which is a process, and by user: no program gets more by new
 //     connections, no user other than root by new programs, and each leaves at least half

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -39,7 +40,7 @@ var causes = []struct {
 	{errUnknownID, "`sendResponse`: no request waits under the id"},
 	{errNotAnswered, "on a bus whose handler is not `signal`"},
 	{errGone, "the service is stopping"},
-	{ErrDisconnected, "has lost the message bus"},
+	{dbuswire.ErrDisconnected, "has lost the message bus"},
 	{bus.ErrRemoved, "has been removed"},
 
 	{errNotRoot, "is not root and calls `Manager`"},

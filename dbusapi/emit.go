@@ -6,6 +6,9 @@ import (
 	"sync/atomic"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/internal/dbuswire"
+	"ipmbd/xml"
 )
 
 // maxSignals is how many signals, or rows of them, wait to be written; what comes then is
@@ -21,25 +24,25 @@ func (s *Server) signal(path dbus.ObjectPath, name, signature string, room int) 
 // signalTo begins a signal that goes to one connection, by its unique name, and
 // to nobody else.
 func (s *Server) signalTo(destination string, path dbus.ObjectPath, name, signature string, room int) []byte {
-	return s.conn.signalTo(destination, path, name, signature, room)
+	return signalTo(s.conn, destination, path, name, signature, room)
 }
 
-func (c *Conn) signalTo(destination string, path dbus.ObjectPath, name, signature string, room int) []byte {
+func signalTo(c *dbuswire.Conn, destination string, path dbus.ObjectPath, name, signature string, room int) []byte {
 	dot := strings.LastIndexByte(name, '.')
-	h := wireHeader{
-		kind:        wireSignal,
-		flags:       wireNoReply,
-		serial:      c.stream.serials.GetSerial(),
-		path:        string(path),
-		iface:       name[:dot],
-		member:      name[dot+1:],
-		destination: destination,
-		signature:   signature,
+	h := dbuswire.Header{
+		Type:        dbuswire.TypeSignal,
+		Flags:       dbuswire.FlagNoReply,
+		Serial:      c.NewSerial(),
+		Path:        string(path),
+		Interface:   name[:dot],
+		Member:      name[dot+1:],
+		Destination: destination,
+		Signature:   signature,
 	}
-	return h.marshal(room)
+	return h.Begin(room)
 }
 
-// signals counts the signals that wait to be written. It implements receipt.
+// signals counts the signals that wait to be written. It implements dbuswire.Receipt.
 type signals struct {
 	waiting atomic.Int32
 	hasRoom func() // told when there is room again; must not block
@@ -54,9 +57,11 @@ func (s *signals) enter() bool {
 	return true
 }
 
-func (s *signals) leaving() {}
+// Leaving implements dbuswire.Receipt.
+func (s *signals) Leaving() {}
 
-func (s *signals) left() {
+// Left implements dbuswire.Receipt.
+func (s *signals) Left() {
 	if s.waiting.Add(-1) == maxSignals-1 {
 		s.hasRoom()
 	}
@@ -69,13 +74,13 @@ func (s *Server) queue(signals []byte) bool {
 		return false
 	}
 	// An error is that of a lost connection, which ends Run.
-	_ = s.conn.stream.out.send(outgoing{head: signals, receipt: &s.signals})
+	_ = s.conn.Send(signals, &s.signals)
 	return true
 }
 
 // emit queues a signal of a bus, or counts that there was no room.
 func (o *BusObject) emit(signal []byte) bool {
-	if o.server.queue(finish(signal)) {
+	if o.server.queue(dbuswire.Finish(signal)) {
 		return true
 	}
 	o.unsent.Add(1)
@@ -122,7 +127,7 @@ func (s *Server) emitChanges() {
 		changed := changedProperties(busProperties(), view{bus: o.told}, view{bus: now})
 		o.told = now
 		if len(changed) > 0 {
-			_ = s.conn.Emit(o.path, propertiesChanged, busObjectInterface, changed, []string{})
+			_ = s.conn.Emit(o.path, propertiesChanged, xml.BusInterface, changed, []string{})
 		}
 	}
 }

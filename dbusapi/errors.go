@@ -7,8 +7,10 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 var (
@@ -20,20 +22,6 @@ var (
 	errNotAnswered = errors.New("the handler of this bus is not \"signal\"")
 )
 
-// Names of errors (phosphor-dbus-interfaces, xyz/openbmc_project/Common).
-const (
-	errorTimeout         = "xyz.openbmc_project.Common.Error.Timeout"
-	errorUnavailable     = "xyz.openbmc_project.Common.Error.Unavailable"
-	errorNotFound        = "xyz.openbmc_project.Common.Error.ResourceNotFound"
-	errorTooMany         = "xyz.openbmc_project.Common.Error.TooManyResources"
-	errorInvalidArgument = "xyz.openbmc_project.Common.Error.InvalidArgument"
-	errorNotAllowed      = "xyz.openbmc_project.Common.Error.NotAllowed"
-	errorUnsupported     = "xyz.openbmc_project.Common.Error.UnsupportedRequest"
-	errorInternal        = "xyz.openbmc_project.Common.Error.InternalFailure"
-	errorWriteFailure    = "xyz.openbmc_project.Common.Device.Error.WriteFailure"
-	errorAccessDenied    = "org.freedesktop.DBus.Error.AccessDenied" // as the message bus says it
-)
-
 // errorNames is the one table from error to D-Bus error. The first row that
 // matches is taken; without a text the error speaks for itself.
 var errorNames = []struct {
@@ -41,63 +29,63 @@ var errorNames = []struct {
 	name    string
 	text    string
 }{
-	{is(ErrNoAdapter), errorNotFound, ""},
-	{is(ErrInUse), errorNotAllowed, ""},
-	{is(ErrFixed), errorUnsupported, ""},
-	{is(ErrDevice), errorUnavailable, ""},
+	{is(ErrNoAdapter), xml.ErrorNotFound, ""},
+	{is(ErrInUse), xml.ErrorNotAllowed, ""},
+	{is(ErrFixed), xml.ErrorUnsupported, ""},
+	{is(ErrDevice), xml.ErrorUnavailable, ""},
 
 	// These are also ipmb.ErrBusy and ipmb.ErrClosed.
-	{is(ErrLimit), errorTooMany, "too many calls are in progress: wait for some of them to end"},
-	{is(bus.ErrLimit), errorTooMany, "too many calls are in progress: wait for some of them to end"},
-	{is(bus.ErrRemoved), errorUnavailable, "the bus has been removed"},
+	{is(ErrLimit), xml.ErrorTooMany, "too many calls are in progress: wait for some of them to end"},
+	{is(bus.ErrLimit), xml.ErrorTooMany, "too many calls are in progress: wait for some of them to end"},
+	{is(bus.ErrRemoved), xml.ErrorUnavailable, "the bus has been removed"},
 
-	{is(ipmb.ErrTimeout), errorTimeout, "the responder took the request and did not answer in time"},
-	{is(ipmb.ErrNotAcknowledged), errorUnavailable, "nobody acknowledged the request: check the address and the responder's power"},
-	{is(ipmb.ErrArbitrationLost), errorWriteFailure, "another master kept the bus: try again"},
-	{is(ipmb.ErrStuck), errorWriteFailure, "the bus did not carry the request: see the properties State and StateReason"},
-	{is(ipmb.ErrTooLong), errorInvalidArgument, "the request is longer than a frame of this bus"},
-	{is(ipmb.ErrClosed), errorUnavailable, "the bus is down: see the property StateReason"},
-	{is(ipmb.ErrBusy), errorTooMany, "too many requests of this kind are in progress: try again"},
-	{is(ipmb.ErrInvalid), errorInvalidArgument, ""},
-	{is(ipmb.ErrAnswered), errorNotAllowed, ""},
-	{is(ipmb.ErrUnsupported), errorUnsupported, "the driver of this bus cannot do that"},
+	{is(ipmb.ErrTimeout), xml.ErrorTimeout, "the responder took the request and did not answer in time"},
+	{is(ipmb.ErrNotAcknowledged), xml.ErrorUnavailable, "nobody acknowledged the request: check the address and the responder's power"},
+	{is(ipmb.ErrArbitrationLost), xml.ErrorWriteFailure, "another master kept the bus: try again"},
+	{is(ipmb.ErrStuck), xml.ErrorWriteFailure, "the bus did not carry the request: see the properties State and StateReason"},
+	{is(ipmb.ErrTooLong), xml.ErrorInvalidArgument, "the request is longer than a frame of this bus"},
+	{is(ipmb.ErrClosed), xml.ErrorUnavailable, "the bus is down: see the property StateReason"},
+	{is(ipmb.ErrBusy), xml.ErrorTooMany, "too many requests of this kind are in progress: try again"},
+	{is(ipmb.ErrInvalid), xml.ErrorInvalidArgument, ""},
+	{is(ipmb.ErrAnswered), xml.ErrorNotAllowed, ""},
+	{is(ipmb.ErrUnsupported), xml.ErrorUnsupported, "the driver of this bus cannot do that"},
 
-	{is(errUnknownChannel), errorInvalidArgument, ""},
-	{is(errUnknownID), errorInvalidArgument, ""},
-	{is(errNotAnswered), errorNotAllowed, ""},
-	{is(errGone), errorUnavailable, "the service is stopping"},
-	{is(ErrDisconnected), errorUnavailable, "the service has lost the message bus"},
+	{is(errUnknownChannel), xml.ErrorInvalidArgument, ""},
+	{is(errUnknownID), xml.ErrorInvalidArgument, ""},
+	{is(errNotAnswered), xml.ErrorNotAllowed, ""},
+	{is(errGone), xml.ErrorUnavailable, "the service is stopping"},
+	{is(dbuswire.ErrDisconnected), xml.ErrorUnavailable, "the service has lost the message bus"},
 
-	{is(errNotRoot), errorAccessDenied, errNotRoot.Error()},
-	{is(ErrConfig), errorInvalidArgument, ""},
-	{is(ErrTaken), errorNotAllowed, ""},
-	{is(ErrNameTaken), errorNotAllowed, ""},
-	{is(ErrNoMember), errorNotFound, ""},
-	{is(ErrRestart), errorNotAllowed, ""},
-	{is(ErrNoFile), errorUnsupported, ""},
-	{is(ErrStopping), errorUnavailable, ""},
+	{is(errNotRoot), xml.ErrorAccessDenied, errNotRoot.Error()},
+	{is(ErrConfig), xml.ErrorInvalidArgument, ""},
+	{is(ErrTaken), xml.ErrorNotAllowed, ""},
+	{is(ErrNameTaken), xml.ErrorNotAllowed, ""},
+	{is(ErrNoMember), xml.ErrorNotFound, ""},
+	{is(ErrRestart), xml.ErrorNotAllowed, ""},
+	{is(ErrNoFile), xml.ErrorUnsupported, ""},
+	{is(ErrStopping), xml.ErrorUnavailable, ""},
 
-	{isA[*ipmi.OverlapError], errorNotAllowed, ""},
-	{isA[*ipmi.PatternError], errorInvalidArgument, ""},
-	{is(errRegistered), errorNotAllowed, ""},
-	{is(errNotRegistered), errorNotFound, ""},
-	{is(errNoCommands), errorInvalidArgument, ""},
-	{is(errLongPath), errorInvalidArgument, ""},
-	{is(errTooMany), errorTooMany, ""},
+	{isA[*ipmi.OverlapError], xml.ErrorNotAllowed, ""},
+	{isA[*ipmi.PatternError], xml.ErrorInvalidArgument, ""},
+	{is(errRegistered), xml.ErrorNotAllowed, ""},
+	{is(errNotRegistered), xml.ErrorNotFound, ""},
+	{is(errNoCommands), xml.ErrorInvalidArgument, ""},
+	{is(errLongPath), xml.ErrorInvalidArgument, ""},
+	{is(errTooMany), xml.ErrorTooMany, ""},
 
-	{is(ipmi.ErrNoHandler), errorUnsupported, "nobody serves this command"},
-	{is(ipmi.ErrBusy), errorTooMany, "too many requests are being served: try again"},
-	{is(ipmi.ErrDenied), errorNotAllowed, "the configuration denies this command"},
-	{is(ipmi.ErrNotPresent), errorUnavailable, "the one who serves this command is not running"},
-	{is(ipmi.ErrAbandoned), errorUnavailable, "the one who serves this command stopped while it did"},
-	{is(ipmi.ErrTooSlow), errorTimeout, "the one who serves this command did not answer in time"},
-	{is(ipmi.ErrNoSpace), errorTooMany, "out of space"},
-	{is(ipmi.ErrResponseTooLong), errorInvalidArgument, "the answer is longer than a frame of this bus"},
-	{is(ipmi.ErrUnsupported), errorUnsupported, "there is no way to do that here"},
-	{is(ipmi.ErrPanic), errorInternal, "see the journal of ipmbd"},
+	{is(ipmi.ErrNoHandler), xml.ErrorUnsupported, "nobody serves this command"},
+	{is(ipmi.ErrBusy), xml.ErrorTooMany, "too many requests are being served: try again"},
+	{is(ipmi.ErrDenied), xml.ErrorNotAllowed, "the configuration denies this command"},
+	{is(ipmi.ErrNotPresent), xml.ErrorUnavailable, "the one who serves this command is not running"},
+	{is(ipmi.ErrAbandoned), xml.ErrorUnavailable, "the one who serves this command stopped while it did"},
+	{is(ipmi.ErrTooSlow), xml.ErrorTimeout, "the one who serves this command did not answer in time"},
+	{is(ipmi.ErrNoSpace), xml.ErrorTooMany, "out of space"},
+	{is(ipmi.ErrResponseTooLong), xml.ErrorInvalidArgument, "the answer is longer than a frame of this bus"},
+	{is(ipmi.ErrUnsupported), xml.ErrorUnsupported, "there is no way to do that here"},
+	{is(ipmi.ErrPanic), xml.ErrorInternal, "see the journal of ipmbd"},
 
-	{is(context.DeadlineExceeded), errorTimeout, "the time for the call is over"},
-	{is(context.Canceled), errorUnavailable, "the call was ended"},
+	{is(context.DeadlineExceeded), xml.ErrorTimeout, "the time for the call is over"},
+	{is(context.Canceled), xml.ErrorUnavailable, "the call was ended"},
 }
 
 // is matches an error and what wraps it.
@@ -128,7 +116,7 @@ func asDBusError(err error) *dbus.Error {
 		}
 		return &dbus.Error{Name: row.name, Body: []any{text}}
 	}
-	return &dbus.Error{Name: errorInternal, Body: []any{"see the journal of ipmbd"}}
+	return &dbus.Error{Name: xml.ErrorInternal, Body: []any{"see the journal of ipmbd"}}
 }
 
 // statusOf is the status of org.openbmc.Ipmb: that of the engine's error, or of one

@@ -9,6 +9,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/internal/dbuswire"
+	"ipmbd/xml"
 )
 
 func TestExecuteCallsAreWhatTheLibraryReads(t *testing.T) {
@@ -21,9 +24,9 @@ func TestExecuteCallsAreWhatTheLibraryReads(t *testing.T) {
 		if diff := cmp.Diff(want, msg.Body, cmp.Comparer(sameVariant)); diff != "" {
 			t.Error(diff)
 		}
-		wantHeader := wireHeader{kind: wireCall, flags: wireNoAutoStart, serial: 5, path: hostPath,
-			iface: executeInterface, member: executeMember, destination: hostName, signature: executeSignature}
-		if diff := cmp.Diff(wantHeader, headerOf(msg), cmp.AllowUnexported(wireHeader{})); diff != "" {
+		wantHeader := dbuswire.Header{Type: dbuswire.TypeCall, Flags: dbuswire.FlagNoAutoStart, Serial: 5, Path: xml.HostDaemonPath,
+			Interface: xml.ExecuteInterface, Member: xml.ExecuteMember, Destination: xml.HostDaemonName, Signature: xml.ExecuteIn}
+		if diff := cmp.Diff(wantHeader, headerOf(msg)); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -41,7 +44,7 @@ func TestRegisteredHandlersGetMoreOptions(t *testing.T) {
 		if diff := cmp.Diff(want, msg.Body[4], cmp.Comparer(sameVariant)); diff != "" {
 			t.Error(diff)
 		}
-		if h := headerOf(msg); h.destination != ":1.7" || h.path != "/a/b" {
+		if h := headerOf(msg); h.Destination != ":1.7" || h.Path != "/a/b" {
 			t.Errorf("header %+v", h)
 		}
 	}
@@ -50,18 +53,18 @@ func TestRegisteredHandlersGetMoreOptions(t *testing.T) {
 func TestExecuteRepliesThatAreNotAsTheyShouldBe(t *testing.T) {
 	good := encodeReturn(t, binary.LittleEndian, 99, hostResult{7, 0, 1, 0, []byte{1, 2, 3}})
 	long := bytes.Clone(good)
-	long[wireBody(good)+4]++ // the data is longer than the body
+	long[len(long)-7]++ // the data is longer than the body
 	for name, b := range map[string][]byte{
 		"data too long": long,
 		"cut off":       good[:len(good)-1],
 		"nothing":       encodeReturn(t, binary.LittleEndian, 99),
 		"short struct":  encodeReturn(t, binary.LittleEndian, 99, struct{ A, B byte }{7, 0}),
 	} {
-		m, ok := parseMessage(b)
+		m, ok := dbuswire.Parse(b)
 		if !ok {
 			t.Errorf("%s is no message", name)
 		}
-		if x := parseExecuted(&m); !errors.Is(x.err, errReply) {
+		if x := parseExecuted(&m); !errors.Is(x.err, dbuswire.ErrReply) {
 			t.Errorf("%s: %+v", name, x)
 		}
 	}

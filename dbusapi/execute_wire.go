@@ -1,20 +1,11 @@
 package dbusapi
 
 import (
-	"encoding/binary"
 	"fmt"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
-)
-
-// The method by which requests are answered on D-Bus (phosphor-host-ipmid,
-// ipmid-new.cpp).
-const (
-	executeInterface = "xyz.openbmc_project.Ipmi.Server"
-	executeMember    = "execute"
-
-	executeSignature  = "yyyaya{sv}"
-	executedSignature = "(yyyyay)"
+	"ipmbd/xml"
 )
 
 // target is an object that serves execute.
@@ -31,49 +22,37 @@ type target struct {
 // marshal makes a call of execute: netFn, LUN, command, data and options.
 func (to *target) marshal(serial uint32, req *ipmi.Request) []byte {
 	const room = 128 // bytes, more than the options with the name of a bus are
-	h := wireHeader{
-		kind:        wireCall,
-		flags:       wireNoAutoStart,
-		serial:      serial,
-		path:        to.path,
-		iface:       executeInterface,
-		member:      executeMember,
-		destination: to.destination,
-		signature:   executeSignature,
+	h := dbuswire.Header{
+		Type:        dbuswire.TypeCall,
+		Flags:       dbuswire.FlagNoAutoStart,
+		Serial:      serial,
+		Path:        to.path,
+		Interface:   xml.ExecuteInterface,
+		Member:      xml.ExecuteMember,
+		Destination: to.destination,
+		Signature:   xml.ExecuteIn,
 	}
-	b := h.marshal(len(req.Data) + room)
+	b := h.Begin(len(req.Data) + room)
 	b = append(b, byte(req.NetFn), byte(req.LUN), byte(req.Command))
-	b = appendBytes(b, req.Data)
-	return finish(to.appendOptions(b, req))
+	b = dbuswire.AppendBytes(b, req.Data)
+	return dbuswire.Finish(to.appendOptions(b, req))
 }
 
 // appendOptions adds a dictionary a{sv}. The host daemon wants the requester's
 // address in its 7-bit form, and takes int32 only.
 func (to *target) appendOptions(b []byte, req *ipmi.Request) []byte {
-	b = appendUint32(b, 0)
-	length := len(b) - 4
-	b = appendPadding(b, 8)
+	b, at := dbuswire.BeginArray(b)
 	if to.bare {
 		return b
 	}
-	first := len(b)
-	b = appendUint32(appendKey(b, "rqSA", "i"), uint32(req.Requester>>1))
-	b = appendUint32(appendKey(b, "hostId", "i"), uint32(int32(req.Host)))
+	b = dbuswire.AppendUint32(dbuswire.AppendKey(b, "rqSA", "i"), uint32(req.Requester>>1))
+	b = dbuswire.AppendUint32(dbuswire.AppendKey(b, "hostId", "i"), uint32(int32(req.Host)))
 	if to.wide {
-		b = append(appendKey(b, "channel", "y"), byte(req.Channel))
-		b = appendString(appendKey(b, "interface", "s"), req.Interface)
-		b = append(appendKey(b, "requester", "y"), byte(req.Requester))
+		b = append(dbuswire.AppendKey(b, "channel", "y"), byte(req.Channel))
+		b = dbuswire.AppendString(dbuswire.AppendKey(b, "interface", "s"), req.Interface)
+		b = append(dbuswire.AppendKey(b, "requester", "y"), byte(req.Requester))
 	}
-	binary.LittleEndian.PutUint32(b[length:], uint32(len(b)-first))
-	return b
-}
-
-// appendKey begins an entry of a dictionary a{sv}, whose value is to be
-// appended.
-func appendKey(b []byte, key, signature string) []byte {
-	b = appendPadding(b, 8)
-	b = appendString(b, key)
-	return appendSignature(b, signature)
+	return dbuswire.EndArray(b, at)
 }
 
 // executed is how a call of execute ended.
@@ -86,25 +65,24 @@ type executed struct {
 
 // parseExecuted reads the reply to a call of execute: one struct of netFn, LUN,
 // command, completion code and data; or an error. The data are a view of the message.
-func parseExecuted(m *wireMessage) executed {
-	if m.kind == wireError {
-		if string(m.sender) != busName {
-			return executed{err: peerError(string(m.errorName), m.errorText())}
+func parseExecuted(m *dbuswire.Message) executed {
+	if m.Type == dbuswire.TypeError {
+		if string(m.Sender) != dbuswire.BusName {
+			return executed{err: peerError(string(m.ErrorName), m.ErrorText())}
 		}
-		return executed{err: executeError(string(m.errorName), m.errorText())}
+		return executed{err: executeError(string(m.ErrorName), m.ErrorText())}
 	}
-	if string(m.signature) != executedSignature || len(m.body) < 4 {
-		return executed{err: errReply}
+	if string(m.Signature) != xml.ExecuteOut {
+		return executed{err: dbuswire.ErrReply}
 	}
-	data, ok := m.order.bytesOf(m.body[4:])
-	if !ok {
-		return executed{err: errReply}
+	r := m.Arguments()
+	x := executed{netFn: ipmi.NetFn(r.Byte())}
+	r.Byte() // LUN
+	x.command, x.response.Code = ipmi.Command(r.Byte()), ipmi.CompletionCode(r.Byte())
+	if x.response.Data = r.Bytes(); !r.AtEnd() {
+		return executed{err: dbuswire.ErrReply}
 	}
-	return executed{
-		netFn:    ipmi.NetFn(m.body[0]),
-		command:  ipmi.Command(m.body[2]),
-		response: ipmi.Response{Code: ipmi.CompletionCode(m.body[3]), Data: data},
-	}
+	return x
 }
 
 // answer is the response, if it fits the request.

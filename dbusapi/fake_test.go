@@ -11,10 +11,14 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/testmain"
+
 	"ipmbd/bus"
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // fakeBus is a bus whose responder does as the command says.
@@ -197,7 +201,7 @@ type rig struct {
 	server *Server
 	object *BusObject
 	fake   *fakeBus
-	client *Conn
+	client *dbuswire.Conn
 	heard  chan *dbus.Signal // what the client hears
 }
 
@@ -220,7 +224,7 @@ func newStoppedRig(t *testing.T, config Config) *rig {
 	if err := r.server.TakeNames(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.client = dial(t, r.bus, ConnConfig{Signal: func(s *dbus.Signal) {
+	r.client = dial(t, r.bus, dbuswire.Config{Signal: func(s *dbus.Signal) {
 		if s.Sender == r.server.conn.Name() {
 			r.heard <- s
 		}
@@ -231,11 +235,10 @@ func newStoppedRig(t *testing.T, config Config) *rig {
 // stall keeps what the server sends in its queue, until flush is called or the test ends.
 func (r *rig) stall(t *testing.T) (flush func()) {
 	t.Helper()
-	out := r.server.conn.stream.out
-	for !out.hold() {
+	for !r.server.conn.Hold() {
 		runtime.Gosched() // It writes what the test has called for.
 	}
-	flush = sync.OnceFunc(out.flush)
+	flush = sync.OnceFunc(r.server.conn.Flush)
 	t.Cleanup(flush)
 	return flush
 }
@@ -292,10 +295,10 @@ func run(t *testing.T, s *Server) {
 // before the answer to a call have passed the message bus when it comes.
 func (r *rig) listen(t *testing.T) {
 	t.Helper()
-	if _, err := r.call(t, "/", peerInterface, "Ping"); err != nil {
+	if _, err := r.call(t, "/", xml.PeerInterface, "Ping"); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.client.AddMatch(t.Context(), "type='signal',sender='"+ServiceName+"'"); err != nil {
+	if err := r.client.AddMatch(t.Context(), "type='signal',sender='"+xml.ServiceName+"'"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -303,13 +306,13 @@ func (r *rig) listen(t *testing.T) {
 // call calls a method as the client.
 func (r *rig) call(t *testing.T, path dbus.ObjectPath, iface, member string, args ...any) ([]any, error) {
 	t.Helper()
-	return r.client.Call(t.Context(), Method{Destination: ServiceName, Path: path, Interface: iface, Member: member}, args...)
+	return r.client.Call(t.Context(), dbuswire.Method{Destination: xml.ServiceName, Path: path, Interface: iface, Member: member}, args...)
 }
 
 // legacy calls org.openbmc.Ipmb.sendRequest and returns the struct's members.
 func (r *rig) legacy(t *testing.T, channel, netFn, lun byte, cmd ipmi.Command, data ...byte) []any {
 	t.Helper()
-	got, err := r.call(t, BasePath, legacyInterface, "sendRequest", channel, netFn, lun, byte(cmd), append([]byte{}, data...))
+	got, err := r.call(t, BasePath, xml.LegacyInterface, "sendRequest", channel, netFn, lun, byte(cmd), append([]byte{}, data...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,3 +330,35 @@ func errorName(err error) string {
 	}
 	return peer.Name
 }
+
+func TestMain(m *testing.M) { testmain.Run(m) }
+
+// dial connects to a test's bus.
+func dial(t testing.TB, bus *bustest.Bus, config dbuswire.Config) *dbuswire.Conn {
+	t.Helper()
+	config.Address = bus.Address
+	conn, err := dbuswire.Dial(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// silence is an object with every method; no call of one ends before the test.
+type silence struct{ end chan struct{} }
+
+func newSilence(t *testing.T) silence {
+	s := silence{make(chan struct{})}
+	t.Cleanup(func() { close(s.end) })
+	return s
+}
+
+func (s silence) LookupObject(dbus.ObjectPath) (dbus.ServerObject, bool) { return s, true }
+func (s silence) LookupInterface(string) (dbus.Interface, bool)          { return s, true }
+func (s silence) LookupMethod(string) (dbus.Method, bool)                { return s, true }
+func (s silence) NumArguments() int                                      { return 0 }
+func (s silence) NumReturns() int                                        { return 0 }
+func (s silence) ArgumentValue(int) any                                  { return nil }
+func (s silence) ReturnValue(int) any                                    { return nil }
+func (s silence) Call(...any) ([]any, error)                             { <-s.end; return nil, nil }

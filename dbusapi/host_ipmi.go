@@ -8,20 +8,22 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // Where openbmc/btbridge serves org.openbmc.HostIpmi (btbridged.c).
 const (
 	hostIPMIName    = "org.openbmc.HostIpmi"
 	hostIPMIPath    = dbus.ObjectPath("/org/openbmc/HostIpmi/1")
-	hostIPMIMessage = hostIPMIInterface + ".ReceivedMessage"
+	hostIPMIMessage = xml.HostIPMIInterface + ".ReceivedMessage"
 )
 
 // HostIPMI is btbridge's interface to the requests of one host, on a connection
 // and with a bus name of its own. It implements ipmi.Handler.
 type HostIPMI struct {
-	conn     *Conn
+	conn     *dbuswire.Conn
 	objects  objects // on that connection
 	requests hostRequests
 	line     hostLine
@@ -37,10 +39,10 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 	for _, path := range ancestors(hostIPMIPath) {
 		h.objects.add(newObject(s, path))
 	}
-	exported := newObject(s, hostIPMIPath, hostIPMIInterface)
+	exported := newObject(s, hostIPMIPath, xml.HostIPMIInterface)
 	exported.hostIPMI = h
 	h.objects.add(exported)
-	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, take: s.take(&h.objects)})
+	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: s.names.address, Call: s.take(&h.objects)})
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +73,9 @@ func (h *HostIPMI) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 
 // emit shows a request to a connection, or to everybody.
 func (h *HostIPMI) emit(receiver string, r *hostRequest) {
-	b := h.conn.signalTo(receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(r.Data))
+	b := signalTo(h.conn, receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(r.Data))
 	b = append(b, r.seq, byte(r.NetFn), byte(r.LUN), byte(r.Command))
-	if err := h.conn.stream.send(finish(appendBytes(b, r.Data))); err != nil {
+	if err := h.conn.Send(dbuswire.Finish(dbuswire.AppendBytes(b, r.Data)), nil); err != nil {
 		h.requests.end(r, errBusLost)
 	}
 }

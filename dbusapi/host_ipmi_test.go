@@ -11,7 +11,9 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // hostIPMIRig is a server with a host served in the way of btbridge.
@@ -49,14 +51,14 @@ func (of *rig) hostIPMI(t *testing.T) *hostIPMIRig {
 
 // hostClient is a program that hears the requests.
 type hostClient struct {
-	*Conn
+	*dbuswire.Conn
 	heard chan *dbus.Signal
 }
 
 func (r *hostIPMIRig) newClient(t *testing.T) *hostClient {
 	t.Helper()
 	c := &hostClient{heard: make(chan *dbus.Signal, 100)}
-	c.Conn = dial(t, r.bus, ConnConfig{Signal: func(s *dbus.Signal) {
+	c.Conn = dial(t, r.bus, dbuswire.Config{Signal: func(s *dbus.Signal) {
 		if s.Name == "org.openbmc.HostIpmi.ReceivedMessage" {
 			c.heard <- s
 		}
@@ -71,7 +73,7 @@ func (r *hostIPMIRig) newClient(t *testing.T) *hostClient {
 // method calls a method and returns its one result.
 func (c *hostClient) method(t *testing.T, member string, args ...any) int64 {
 	t.Helper()
-	got, err := c.Call(t.Context(), Method{Destination: "org.openbmc.HostIpmi", Path: "/org/openbmc/HostIpmi/1", Interface: "org.openbmc.HostIpmi", Member: member}, args...)
+	got, err := c.Call(t.Context(), dbuswire.Method{Destination: "org.openbmc.HostIpmi", Path: "/org/openbmc/HostIpmi/1", Interface: "org.openbmc.HostIpmi", Member: member}, args...)
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%s: %v, %v", member, got, err)
 	}
@@ -108,7 +110,7 @@ func TestHostIPMIIsServedAsBtbridgeDoes(t *testing.T) {
 	if got := client.method(t, "sendMessage", seq, byte(7), byte(1), byte(0x22), byte(0), []byte{}); got != enoent {
 		t.Errorf("a second answer: %d", got)
 	}
-	_, err := client.Call(t.Context(), Method{Destination: "org.openbmc.HostIpmi", Path: "/org/openbmc/HostIpmi/1", Interface: "org.openbmc.HostIpmi", Member: "sendMessage"}, seq)
+	_, err := client.Call(t.Context(), dbuswire.Method{Destination: "org.openbmc.HostIpmi", Path: "/org/openbmc/HostIpmi/1", Interface: "org.openbmc.HostIpmi", Member: "sendMessage"}, seq)
 	if errorName(err) != "org.freedesktop.DBus.Error.InvalidArgs" {
 		t.Errorf("one argument: %v", err)
 	}
@@ -177,7 +179,7 @@ func TestHostIPMISecretsAreNotForEverybody(t *testing.T) {
 		}
 	}
 	daemon := r.newClient(t)
-	if _, err := daemon.RequestName(hostName, dbus.NameFlagDoNotQueue); err != nil {
+	if _, err := daemon.RequestName(xml.HostDaemonName, dbus.NameFlagDoNotQueue); err != nil {
 		t.Fatal(err)
 	}
 	answers(daemon, setPassword()) // by its name
@@ -190,7 +192,7 @@ func TestHostIPMISecretsAreNotForEverybody(t *testing.T) {
 	}
 	for {
 		// The message bus may not have noticed yet.
-		if _, err := r.client.callBus(t.Context(), "GetNameOwner", other.Name()); err != nil {
+		if _, err := r.client.CallBus(t.Context(), "GetNameOwner", other.Name()); err != nil {
 			break
 		}
 	}
@@ -209,7 +211,7 @@ func TestHostIPMISecretsAreNotForEverybody(t *testing.T) {
 func TestHostIPMIShowsRequestsInOrder(t *testing.T) {
 	r := newHostIPMIRig(t)
 	client := r.newClient(t)
-	if _, err := client.RequestName(hostName, dbus.NameFlagDoNotQueue); err != nil {
+	if _, err := client.RequestName(xml.HostDaemonName, dbus.NameFlagDoNotQueue); err != nil {
 		t.Fatal(err)
 	}
 	const requests = 200

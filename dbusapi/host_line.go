@@ -5,7 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // hostLine keeps the order of a host's requests while the receiver of one of them, which
@@ -47,7 +49,7 @@ func (l *hostLine) show(r *hostRequest) {
 			l.host.emit("", r)
 			continue
 		}
-		look := &ownerLookup{line: l, request: r, names: []string{l.host.requests.lastAnswerer(), hostName}}
+		look := &ownerLookup{line: l, request: r, names: []string{l.host.requests.lastAnswerer(), xml.HostDaemonName}}
 		if look.begin() {
 			return
 		}
@@ -86,26 +88,25 @@ func (l *ownerLookup) begin() bool {
 		host.requests.end(l.request, errNoReceiver)
 		return false
 	}
-	stream := host.conn.stream
-	serial := stream.serials.GetSerial()
-	if err := stream.pending.add(serial, l, ""); err != nil {
-		host.requests.end(l.request, err)
-		return false
-	}
-	if err := stream.send(busNameCall(serial, "GetNameOwner", l.names[0])); err != nil && stream.pending.remove(serial) != nil {
+	switch err := host.conn.StartBusCall("GetNameOwner", l.names[0], l, dbuswire.Place{Extra: reserved}); err {
+	case nil:
+		return true
+	case dbuswire.ErrBusy:
+		host.requests.end(l.request, ipmi.ErrBusy)
+	default:
 		host.requests.end(l.request, errBusLost)
-		return false
 	}
-	return true
+	return false
 }
 
 // errNoReceiver: nobody is to see the request.
 var errNoReceiver = fmt.Errorf("%w: it may carry a secret, and nobody is known who answers", ipmi.ErrDenied)
 
-// replied implements awaited. A name without an owner has left, or never came.
-func (l *ownerLookup) replied(m wireMessage) {
-	owner, ok := m.order.stringIn(m.body)
-	if m.kind == wireReturn && string(m.signature) == "s" && ok {
+// Replied implements dbuswire.Call. A name without an owner has left, or never came.
+func (l *ownerLookup) Replied(m *dbuswire.Message) {
+	args := m.Arguments()
+	owner := args.String()
+	if m.Type == dbuswire.TypeReturn && string(m.Signature) == "s" && args.OK() {
 		l.line.host.emit(string(owner), l.request)
 	} else {
 		l.names = l.names[1:]
@@ -116,5 +117,5 @@ func (l *ownerLookup) replied(m wireMessage) {
 	l.line.show(l.line.leave())
 }
 
-// lost implements awaited. The requests end with the connection, too.
-func (l *ownerLookup) lost() {}
+// Lost implements dbuswire.Call. The requests end with the connection, too.
+func (l *ownerLookup) Lost() {}

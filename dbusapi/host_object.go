@@ -8,7 +8,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // Host is what a Server needs of a host interface. Its methods may be called
@@ -71,15 +73,15 @@ func (s *Server) NewHost(ctx context.Context, name string) (*HostObject, error) 
 	if !isNameElement(o.word) {
 		return nil, fmt.Errorf("host name %q: it cannot be the last word of a D-Bus name", name)
 	}
-	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, take: s.take(&o.objects)})
+	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: s.names.address, Call: s.take(&o.objects)})
 	if err != nil {
 		return nil, err
 	}
-	if !s.names.add(channelNames+o.word, conn, 0) {
+	if !s.names.add(xml.ChannelNames+o.word, conn, 0) {
 		_ = conn.Close()
-		return nil, fmt.Errorf("%w: host name %q: there is a channel of the bus name %s", ErrTaken, name, channelNames+o.word)
+		return nil, fmt.Errorf("%w: host name %q: there is a channel of the bus name %s", ErrTaken, name, xml.ChannelNames+o.word)
 	}
-	o.daemon = &HostDaemon{conn, &systemInterfaceDaemon}
+	o.daemon = &HostDaemon{conn, &systemInterfaceDaemon, &s.names.late}
 	return o, nil
 }
 
@@ -89,7 +91,7 @@ func (s *Server) NewHost(ctx context.Context, name string) (*HostObject, error) 
 func (s *Server) AddHost(o *HostObject, host Host, sms SMS) error {
 	o.host = host
 	o.told = host.Properties()
-	exported := newObject(s, o.path, hostObjectInterface)
+	exported := newObject(s, o.path, xml.HostInterface)
 	exported.host = o
 	if !s.objects.add(exported) {
 		return fmt.Errorf("host %s: there is an object at %s already", o.name, o.path)
@@ -112,7 +114,7 @@ func (s *Server) WithdrawHost(o *HostObject) {
 // the calls there have been replied to, or ctx ends. It may not have been added.
 func (s *Server) RemoveHost(ctx context.Context, o *HostObject) {
 	s.WithdrawHost(o)
-	s.names.remove(ctx, channelNames+o.word, o.daemon.conn)
+	s.names.remove(ctx, xml.ChannelNames+o.word, o.daemon.conn)
 	if o.hostIPMI != nil {
 		s.names.remove(ctx, hostIPMIName, o.hostIPMI.conn)
 	}
@@ -134,7 +136,7 @@ func (s *Server) emitHostChanges() {
 		changed := changedProperties(hostProperties(), view{host: o.told}, view{host: now})
 		o.told = now
 		if len(changed) > 0 {
-			_ = s.conn.Emit(o.path, propertiesChanged, hostObjectInterface, changed, []string{})
+			_ = s.conn.Emit(o.path, propertiesChanged, xml.HostInterface, changed, []string{})
 		}
 	}
 }

@@ -13,8 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // fakeInterface is a host interface.
@@ -91,7 +93,7 @@ func (r *rig) addKCS(t *testing.T, sms SMS) (*HostObject, *fakeInterface) {
 // sms calls a method of xyz.openbmc_project.Ipmi.Channel.SMS as the client.
 func (r *rig) sms(t *testing.T, member string, args ...any) error {
 	t.Helper()
-	got, err := r.client.Call(t.Context(), Method{Destination: kcs3Name, Path: kcs3Own, Interface: smsInterface, Member: member}, args...)
+	got, err := r.client.Call(t.Context(), dbuswire.Method{Destination: kcs3Name, Path: kcs3Own, Interface: xml.SMSInterface, Member: member}, args...)
 	if len(got) > 0 {
 		t.Errorf("%s returns %v", member, got)
 	}
@@ -119,7 +121,7 @@ func TestSMSFailureIsInternalFailure(t *testing.T) {
 	r := newRig(t, Config{})
 	r.addKCS(t, &fakeSMS{err: errors.New("password at 0x1234")})
 	for _, member := range []string{"setAttention", "clearAttention", "forceAbort"} {
-		if err := r.sms(t, member); errorName(err) != errorInternal || strings.Contains(err.Error(), "0x1234") {
+		if err := r.sms(t, member); errorName(err) != xml.ErrorInternal || strings.Contains(err.Error(), "0x1234") {
 			t.Errorf("%s: %v", member, err)
 		}
 	}
@@ -137,8 +139,8 @@ func TestHostInterfaceHasItsConnection(t *testing.T) {
 	r := newRig(t, Config{})
 	r.addKCS(t, &fakeSMS{})
 	var owners []any
-	for _, name := range []string{ServiceName, kcs3Name} {
-		got, err := r.client.callBus(t.Context(), "GetNameOwner", name)
+	for _, name := range []string{xml.ServiceName, kcs3Name} {
+		got, err := r.client.CallBus(t.Context(), "GetNameOwner", name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +168,7 @@ func TestHostInterfacesRequestsLeaveFromItsConnection(t *testing.T) {
 			t.Fatalf("%v, %v", res, err)
 		}
 	}
-	owner, err := r.client.callBus(t.Context(), "GetNameOwner", kcs3Name)
+	owner, err := r.client.CallBus(t.Context(), "GetNameOwner", kcs3Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,14 +185,14 @@ func TestPropertiesOfAHostInterface(t *testing.T) {
 		"Name": "ipmi-kcs3", "Type": "kcs", "Path": "/dev/ipmi-kcs3", "Channel": byte(15), "Handler": "host",
 		"State": "Up", "StateReason": "", "Statistics": map[string]uint64{"requests-received": 3, "dbus-signals-dropped": 0},
 	}
-	all, err := r.call(t, o.Path(), propertiesInterface, "GetAll", hostObjectInterface)
+	all, err := r.call(t, o.Path(), xml.PropertiesInterface, "GetAll", xml.HostInterface)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, values(all[0].(map[string]dbus.Variant))); diff != "" {
 		t.Error(diff)
 	}
-	for _, p := range properties(hostObjectInterface) {
+	for _, p := range properties(xml.HostInterface) {
 		if got := all[0].(map[string]dbus.Variant)[p.name].Signature().String(); got != p.signature {
 			t.Errorf("%s is of type %s, not %s", p.name, got, p.signature)
 		}
@@ -202,7 +204,7 @@ func TestPropertiesOfAHostInterface(t *testing.T) {
 	r.server.HostChanged(o)
 	got := <-r.heard
 	changed := map[string]dbus.Variant{"State": dbus.MakeVariant("Down"), "StateReason": dbus.MakeVariant("the device is gone")}
-	if diff := cmp.Diff([]any{hostObjectInterface, changed, []string{}}, got.Body, cmp.Comparer(sameVariant)); diff != "" || got.Name != propertiesChanged || got.Path != kcs3 {
+	if diff := cmp.Diff([]any{xml.HostInterface, changed, []string{}}, got.Body, cmp.Comparer(sameVariant)); diff != "" || got.Name != propertiesChanged || got.Path != kcs3 {
 		t.Errorf("%s at %s: %s", got.Name, got.Path, diff)
 	}
 }
@@ -215,11 +217,11 @@ func TestHostInterfacesComeAndGo(t *testing.T) {
 		for range managers() {
 			got := <-r.heard
 			added, _ := got.Body[1].(map[string]map[string]dbus.Variant)
-			if got.Name != interfacesAdded || got.Body[0] != kcs3 || added[hostObjectInterface]["Type"].Value() != "kcs" {
+			if got.Name != interfacesAdded || got.Body[0] != kcs3 || added[xml.HostInterface]["Type"].Value() != "kcs" {
 				t.Errorf("signal %v", got)
 			}
 		}
-		managed, err := r.call(t, BasePath, objectManagerInterface, "GetManagedObjects")
+		managed, err := r.call(t, BasePath, xml.ObjectManagerInterface, "GetManagedObjects")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +238,7 @@ func TestHostInterfacesComeAndGo(t *testing.T) {
 		}
 		for {
 			// The message bus may not have noticed yet.
-			if _, err := r.client.callBus(t.Context(), "GetNameOwner", kcs3Name); err != nil {
+			if _, err := r.client.CallBus(t.Context(), "GetNameOwner", kcs3Name); err != nil {
 				break
 			}
 		}
@@ -268,7 +270,7 @@ func TestHostInterfaceThatCannotBe(t *testing.T) {
 		t.Errorf("a bus's path: %v", err)
 	}
 	r.server.RemoveHost(t.Context(), o)
-	if _, err := r.call(t, bus4, propertiesInterface, "Get", busObjectInterface, "Bus"); err != nil {
+	if _, err := r.call(t, bus4, xml.PropertiesInterface, "Get", xml.BusInterface, "Bus"); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,7 +1,12 @@
 package dbusapi
 
+import (
+	"ipmbd/internal/dbuswire"
+	"ipmbd/xml"
+)
+
 // watchdogExpired is a signal of a host interface's object.
-const watchdogExpired = hostObjectInterface + ".WatchdogExpired"
+const watchdogExpired = xml.HostInterface + ".WatchdogExpired"
 
 // WatchdogExpired is what has happened to the watchdog of a host. The numbers are
 // those of Set Watchdog Timer (IPMI v2.0, section 27.6).
@@ -18,8 +23,8 @@ func (s *Server) WatchdogExpired(o *HostObject, w WatchdogExpired) {
 		preTimeout = 1
 	}
 	b := s.signal(o.path, watchdogExpired, "byyy", 8)
-	b = appendUint32(b, preTimeout)
-	if !s.queue(finish(append(b, w.Use, w.Action, w.Interrupt))) {
+	b = dbuswire.AppendUint32(b, preTimeout)
+	if !s.queue(dbuswire.Finish(append(b, w.Use, w.Action, w.Interrupt))) {
 		o.unsent.Add(1)
 	}
 }

@@ -5,11 +5,15 @@ import (
 	"sync"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 )
 
 // maxLookups is how many callers are looked for at a time. With maxExecutes they are no more
 // than the replies that the message bus lets a connection wait for.
 const maxLookups = 16
+
+// allLookups is more places than lookups can take beside all other calls.
+const allLookups = reserved + 2*maxLookups
 
 // lookups finds the processes of callers, for their shares of the buses and of all else
 // that programs share.
@@ -20,7 +24,7 @@ type lookups struct {
 	programOf func(name string, found bus.Process) bus.Process
 
 	mu      sync.Mutex
-	stream  *stream // nil before start
+	conn    *dbuswire.Conn // nil before start
 	running int
 	waiting []*caller
 }
@@ -44,31 +48,31 @@ func (l *lookups) identify(one *caller) {
 }
 
 // start begins the lookups that were asked for so far. Calls come before Open has ended.
-func (l *lookups) start(stream *stream) {
+func (l *lookups) start(conn *dbuswire.Conn) {
 	l.mu.Lock()
-	l.stream = stream
+	l.conn = conn
 	l.mu.Unlock()
 	l.next()
 }
 
 // next begins lookups as long as there is room.
 func (l *lookups) next() {
-	for one, stream := l.take(); one != nil; one, stream = l.take() {
-		l.begin(one, stream)
+	for one, conn := l.take(); one != nil; one, conn = l.take() {
+		l.begin(one, conn)
 	}
 }
 
 // take is the next caller to be looked for, if there is one and room.
-func (l *lookups) take() (*caller, *stream) {
+func (l *lookups) take() (*caller, *dbuswire.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stream == nil || l.running >= maxLookups || len(l.waiting) == 0 {
+	if l.conn == nil || l.running >= maxLookups || len(l.waiting) == 0 {
 		return nil, nil
 	}
 	l.running++
 	one := l.waiting[0]
 	l.waiting = l.waiting[1:]
-	return one, l.stream
+	return one, l.conn
 }
 
 // await returns when a caller that is in use is identified, or ctx ends. The connection's
@@ -86,18 +90,16 @@ func (l *lookups) await(ctx context.Context, one *caller) {
 }
 
 // begin asks the message bus.
-func (l *lookups) begin(one *caller, stream *stream) {
-	serial := stream.serials.GetSerial()
+func (l *lookups) begin(one *caller, conn *dbuswire.Conn) {
 	look := &lookup{l, one}
-	if !stream.pending.addLookup(serial, look) ||
-		stream.send(busNameCall(serial, "GetConnectionCredentials", one.name)) != nil && stream.pending.remove(serial) != nil {
+	if conn.StartBusCall("GetConnectionCredentials", one.name, look, dbuswire.Place{Extra: allLookups}) != nil {
 		look.identified(bus.Unknown)
 	}
 }
 
-// replied implements awaited. An error says that the caller has left.
-func (l *lookup) replied(m wireMessage) {
-	process, ok := parseCredentials(&m)
+// Replied implements dbuswire.Call. An error says that the caller has left.
+func (l *lookup) Replied(m *dbuswire.Message) {
+	process, ok := parseCredentials(m)
 	if !ok {
 		process = bus.Unknown
 	}
@@ -105,8 +107,8 @@ func (l *lookup) replied(m wireMessage) {
 	l.lookups.next()
 }
 
-// lost implements awaited.
-func (l *lookup) lost() {
+// Lost implements dbuswire.Call.
+func (l *lookup) Lost() {
 	l.identified(bus.Unknown)
 	l.lookups.next()
 }
@@ -127,38 +129,21 @@ func (l *lookup) identified(process bus.Process) {
 // parseCredentials reads ProcessID and UnixUserID of a reply to GetConnectionCredentials,
 // a{sv} (D-Bus specification, "org.freedesktop.DBus.GetConnectionCredentials"). A process
 // of another namespace may have no ID: it is 0.
-func parseCredentials(m *wireMessage) (p bus.Process, ok bool) {
-	if m.kind != wireReturn || string(m.signature) != "a{sv}" {
+func parseCredentials(m *dbuswire.Message) (p bus.Process, ok bool) {
+	if m.Type != dbuswire.TypeReturn || string(m.Signature) != "a{sv}" {
 		return p, false
 	}
-	r := wireReader{order: m.order, b: m.body}
-	r.uint32() // The array is all there is.
-	for len(r.b) > 0 && !r.failed {
-		r.align(8)
-		name, signature := string(r.string()), string(r.signature())
+	r := m.Arguments()
+	_ = r.Dictionary(func(key, signature string) error {
 		switch {
-		case name == "ProcessID" && signature == "u":
-			p.PID = int32(r.uint32())
-		case name == "UnixUserID" && signature == "u":
-			p.UID, ok = r.uint32(), true
+		case key == "ProcessID" && signature == "u":
+			p.PID = int32(r.Uint32())
+		case key == "UnixUserID" && signature == "u":
+			p.UID, ok = r.Uint32(), true
 		default:
-			r.skip(signature)
+			r.Skip(signature)
 		}
-	}
-	return p, ok && !r.failed
-}
-
-// skip passes over a value of a type that credentials have.
-func (r *wireReader) skip(signature string) {
-	switch signature {
-	case "u", "h":
-		r.uint32()
-	case "s":
-		r.string()
-	case "ay", "au":
-		length := r.uint32()
-		r.take(int(min(uint64(length), uint64(len(r.b)+1))))
-	default:
-		r.failed = true
-	}
+		return nil
+	})
+	return p, ok && r.OK()
 }

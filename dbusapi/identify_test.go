@@ -9,6 +9,8 @@ import (
 
 	"ipmbd/bus"
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/dbuswire"
+	"ipmbd/xml"
 )
 
 // All connections of a program are one client of a bus, and other programs have their
@@ -21,20 +23,20 @@ func TestProgramsShareABus(t *testing.T) {
 	narrow := newLimitedFakeBus("bus5", 4, 6)
 	o := addBus(t, r.server, narrow)
 	for range 8 {
-		dial(t, r.bus, ConnConfig{}).Object(ServiceName, o.Path()).Go(busObjectInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
+		dial(t, r.bus, dbuswire.Config{}).Object(xml.ServiceName, o.Path()).Go(xml.BusInterface+".sendRequest", 0, make(chan *dbus.Call, 1),
 			byte(0), byte(6), byte(0), byte(cmdBlock), []byte{})
 	}
 	for range 3 {
 		<-narrow.began
 	}
 	// Until it is known that they are another's, a few calls may be refused.
-	other := bustest.DialAs(t, r.bus.Address, 65534, 65534).Object(ServiceName, o.Path())
+	other := bustest.DialAs(t, r.bus.Address, 65534, 65534).Object(xml.ServiceName, o.Path())
 	for {
-		err := other.Call(busObjectInterface+".sendRequest", 0, byte(0), byte(6), byte(0), byte(1), []byte{}).Err
+		err := other.Call(xml.BusInterface+".sendRequest", 0, byte(0), byte(6), byte(0), byte(1), []byte{}).Err
 		if err == nil {
 			break
 		}
-		if errorName(err) != errorTooMany {
+		if errorName(err) != xml.ErrorTooMany {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +63,7 @@ func TestCredentials(t *testing.T) {
 		"of a type nobody knows": {map[string]dbus.Variant{"UnixUserID": dbus.MakeVariant(1.5)}, bus.Process{}, false},
 	} {
 		for range 20 { // maps have no order
-			m, ok := parseMessage(encodeReturn(t, binary.LittleEndian, 7, tt.credentials))
+			m, ok := dbuswire.Parse(encodeReturn(t, binary.LittleEndian, 7, tt.credentials))
 			if !ok {
 				t.Fatal("no message")
 			}
@@ -69,9 +71,9 @@ func TestCredentials(t *testing.T) {
 			if ok != tt.ok || ok && got != tt.want {
 				t.Errorf("%s: %+v, %v", name, got, ok)
 			}
-			whole := m.body
+			whole := m.Body
 			for length := range whole {
-				m.body = whole[:length]
+				m.Body = whole[:length]
 				parseCredentials(&m) // does not panic
 			}
 		}

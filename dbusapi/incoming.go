@@ -8,6 +8,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -23,7 +24,7 @@ const (
 // the commands.
 func matchRules() []string {
 	return []string{
-		"type='signal',sender='" + busName + "',interface='" + busInterface + "',member='NameOwnerChanged',arg2=''",
+		"type='signal',sender='" + dbuswire.BusName + "',interface='" + dbuswire.BusInterface + "',member='NameOwnerChanged',arg2=''",
 		"type='signal',member='" + broadcastMember + "'",
 		"type='signal',member='" + ownAddressMember + "',path='" + string(ownAddressPath) + "'",
 	}
@@ -47,7 +48,7 @@ type command struct {
 func (s *Server) receiveSignal(in *dbus.Signal) {
 	member := in.Name[strings.LastIndexByte(in.Name, '.')+1:]
 	switch {
-	case in.Sender == busName:
+	case in.Sender == dbuswire.BusName:
 		if name, ok := lostName(member, in.Body); ok {
 			s.left(name)
 		}

@@ -7,8 +7,10 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 const (
@@ -43,7 +45,7 @@ func (r *rig) settled(t *testing.T, counter string, want uint64) {
 	t.Helper()
 	for r.server.Statistics()[counter] < want {
 		// A call is a round trip through the server's reader.
-		if _, err := r.call(t, "/", peerInterface, "Ping"); err != nil {
+		if _, err := r.call(t, "/", xml.PeerInterface, "Ping"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,11 +106,11 @@ func TestOwnAddressSignalsThatDoNotFit(t *testing.T) {
 
 func TestSignalsOfOthersAreNotObeyed(t *testing.T) {
 	r := signalRig(t, false, Config{SignalNames: []string{"com.example.MultiNode", "com.example.Nobody"}})
-	owner := dial(t, r.bus, ConnConfig{})
+	owner := dial(t, r.bus, dbuswire.Config{})
 	if _, err := owner.RequestName("com.example.MultiNode", dbus.NameFlagDoNotQueue); err != nil {
 		t.Fatal(err)
 	}
-	send := func(conn *Conn, cmd byte) {
+	send := func(conn *dbuswire.Conn, cmd byte) {
 		t.Helper()
 		if err := conn.Emit(anyPath, anyBroadcast, byte(0), byte(6), byte(0), cmd, []byte{}); err != nil {
 			t.Fatal(err)
@@ -169,7 +171,7 @@ func TestMalformedSignalsDoNothing(t *testing.T) {
 func TestForgedNameOwnerChangedEndsNothing(t *testing.T) {
 	r := newRig(t, Config{})
 	r.block(t, r.client)
-	forger := dial(t, r.bus, ConnConfig{})
+	forger := dial(t, r.bus, dbuswire.Config{})
 	if err := forger.Emit("/org/freedesktop/DBus", "a.b.NameOwnerChanged", r.client.Name(), r.client.Name(), ""); err != nil {
 		t.Fatal(err)
 	}

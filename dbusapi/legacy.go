@@ -1,12 +1,14 @@
 package dbusapi
 
 import (
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // receiveBroadcast is the signal of org.openbmc.Ipmb.
-const receiveBroadcast = legacyInterface + ".receiveBroadcast"
+const receiveBroadcast = xml.LegacyInterface + ".receiveBroadcast"
 
 // legacyResponse is the one result of org.openbmc.Ipmb.sendRequest, a struct:
 // clients decode a tuple.
@@ -22,19 +24,20 @@ type legacyResponse struct {
 // parseLegacy reads the arguments of org.openbmc.Ipmb.sendRequest: channel, netFn,
 // requester's LUN, cmd and data. The responder is the channel's remote address at
 // LUN 0, as ipmbbridge has it.
-func parseLegacy(x *busCall, m *wireMessage) error {
-	args, rest, ok := parseArgs(m)
-	if !ok || len(rest) > 0 {
-		return ipmb.ErrInvalid
-	}
+func parseLegacy(x *busCall, m *dbuswire.Message) error {
+	args := m.Arguments()
+	channel := args.Byte()
 	x.request = ipmb.Request{
-		NetFn:        ipmi.NetFn(args.netFn),
-		RequesterLUN: ipmi.LUN(args.lun),
-		Command:      ipmi.Command(args.cmd),
-		Data:         args.data,
+		NetFn:        ipmi.NetFn(args.Byte()),
+		RequesterLUN: ipmi.LUN(args.Byte()),
+		Command:      ipmi.Command(args.Byte()),
+		Data:         args.Bytes(),
 		NoWait:       true,
 	}
-	if x.object = x.server.objects.channels.Find(args.to); x.object == nil {
+	if !args.AtEnd() {
+		return ipmb.ErrInvalid
+	}
+	if x.object = x.server.objects.channels.Find(channel); x.object == nil {
 		return errUnknownChannel
 	}
 	return checkRequest(x.request.NetFn, 0, x.request.RequesterLUN)
@@ -53,11 +56,11 @@ func (x *busCall) replyStatus(r ipmi.Response, err error) []byte {
 }
 
 // marshalIn makes a method return with one struct of the types (iyyyyay).
-func (r *legacyResponse) marshalIn(b []byte, to *replyTo) []byte {
-	h := to.header(responseSignature)
-	b = appendUint32(h.marshalIn(b), uint32(r.Status))
+func (r *legacyResponse) marshalIn(b []byte, to *dbuswire.ReplyTo) []byte {
+	h := to.Header(responseSignature)
+	b = dbuswire.AppendUint32(h.BeginIn(b), uint32(r.Status))
 	b = append(b, r.NetFn, r.LUN, r.Command, r.Code)
-	return finish(appendBytes(b, r.Data))
+	return dbuswire.Finish(dbuswire.AppendBytes(b, r.Data))
 }
 
 // Received is to be called with each valid frame on the bus, see ipmb.Config.
@@ -73,7 +76,7 @@ func (o *BusObject) Received(f ipmb.Frame) {
 	}
 	b := o.server.signal(BasePath, receiveBroadcast, "yyay", 9+len(f.Data))
 	b = append(b, byte(f.NetFn), byte(f.Command))
-	b = appendUint32(b, uint32(len(code)+len(f.Data)))
+	b = dbuswire.AppendUint32(b, uint32(len(code)+len(f.Data)))
 	b = append(b, code...)
 	b = append(b, f.Data...)
 	o.emit(b)

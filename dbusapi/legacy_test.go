@@ -10,6 +10,7 @@ import (
 
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // busctl runs systemd's busctl on the test's bus.
@@ -26,7 +27,7 @@ func TestBusctlPrintsWhatItPrintedForIpmbbridge(t *testing.T) {
 	r := newRig(t, Config{})
 	addBus(t, r.server, newFakeBus("me", 1))
 	r.fake.fail(map[ipmi.Command]error{0x77: ipmb.ErrTimeout})
-	send := []string{"call", ServiceName, string(BasePath), legacyInterface, "sendRequest", "yyyyay"}
+	send := []string{"call", xml.ServiceName, string(BasePath), xml.LegacyInterface, "sendRequest", "yyyyay"}
 	for name, tt := range map[string]struct{ args, want string }{
 		"get device id":   {"1 6 0 1 0", "(iyyyyay) 0 7 0 1 0 11 80 1 4 0 2 33 87 1 0 11 11\n"},
 		"error code":      {"0 6 0 2 3 1 2 3", "(iyyyyay) 0 7 0 2 193 0\n"},
@@ -41,7 +42,7 @@ func TestBusctlPrintsWhatItPrintedForIpmbbridge(t *testing.T) {
 
 func TestBusctlIntrospectsTheLegacyInterface(t *testing.T) {
 	r := newRig(t, Config{})
-	fields := strings.Fields(r.busctl(t, "introspect", ServiceName, string(BasePath), legacyInterface))
+	fields := strings.Fields(r.busctl(t, "introspect", xml.ServiceName, string(BasePath), xml.LegacyInterface))
 	if text := strings.Join(fields, " "); !strings.Contains(text, ".sendRequest method yyyyay (iyyyyay) -") ||
 		!strings.Contains(text, ".receiveBroadcast signal yyay - -") {
 		t.Errorf("introspection: %s", text)
@@ -110,7 +111,7 @@ func TestLegacyDataOfAllLengths(t *testing.T) {
 
 func TestLegacyCallWithoutAnInterfaceName(t *testing.T) {
 	r := newRig(t, Config{})
-	got := r.client.Object(ServiceName, BasePath).Call("sendRequest", 0, byte(0), byte(6), byte(0), byte(1), []byte{})
+	got := r.client.Object(xml.ServiceName, BasePath).Call("sendRequest", 0, byte(0), byte(6), byte(0), byte(1), []byte{})
 	if got.Err != nil || len(got.Body) != 1 {
 		t.Errorf("answer = %v, %v", got.Body, got.Err)
 	}

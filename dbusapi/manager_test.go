@@ -12,6 +12,7 @@ import (
 
 	"ipmbd/bus"
 	"ipmbd/internal/bustest"
+	"ipmbd/xml"
 )
 
 // fakeManager notes what it is asked for, and answers with err.
@@ -60,7 +61,7 @@ func TestManagerIsAsked(t *testing.T) {
 	m := new(fakeManager)
 	r := newRig(t, Config{Manager: m})
 	for _, c := range managerCalls {
-		got, err := r.call(t, BasePath, managerInterface, c.member, c.args...)
+		got, err := r.call(t, BasePath, xml.ManagerInterface, c.member, c.args...)
 		if diff := cmp.Diff(c.want, append([]any{}, got...)); diff != "" || err != nil {
 			t.Errorf("%s: %v\n%s", c.member, err, diff)
 		}
@@ -75,14 +76,14 @@ func TestManagersErrors(t *testing.T) {
 	m := new(fakeManager)
 	r := newRig(t, Config{Manager: m})
 	for want, err := range map[string]error{
-		errorInvalidArgument: fmt.Errorf("%w: channel.tries = 0", ErrConfig),
-		errorNotAllowed:      fmt.Errorf("%w: index 1 belongs to bus5", ErrTaken),
-		errorNotFound:        ErrNoMember,
-		errorUnsupported:     ErrNoFile,
+		xml.ErrorInvalidArgument: fmt.Errorf("%w: channel.tries = 0", ErrConfig),
+		xml.ErrorNotAllowed:      fmt.Errorf("%w: index 1 belongs to bus5", ErrTaken),
+		xml.ErrorNotFound:        ErrNoMember,
+		xml.ErrorUnsupported:     ErrNoFile,
 	} {
 		m.err = err
 		for _, c := range managerCalls {
-			_, got := r.call(t, BasePath, managerInterface, c.member, c.args...)
+			_, got := r.call(t, BasePath, xml.ManagerInterface, c.member, c.args...)
 			refused, _ := got.(dbus.Error)
 			if refused.Name != want || len(refused.Body) != 1 || refused.Body[0] != err.Error() {
 				t.Errorf("%s: %v", c.member, got)
@@ -98,10 +99,10 @@ func TestManagerIsForRoot(t *testing.T) {
 	}
 	m := new(fakeManager)
 	r := newRig(t, Config{Manager: m})
-	nobody := bustest.DialAs(t, r.bus.Address, 65534, 65534).Object(ServiceName, BasePath)
+	nobody := bustest.DialAs(t, r.bus.Address, 65534, 65534).Object(xml.ServiceName, BasePath)
 	for _, c := range managerCalls {
 		for range 2 { // its user is asked for, and then known
-			if err := nobody.Call(managerInterface+"."+c.member, 0, c.args...).Err; errorName(err) != errorAccessDenied {
+			if err := nobody.Call(xml.ManagerInterface+"."+c.member, 0, c.args...).Err; errorName(err) != xml.ErrorAccessDenied {
 				t.Errorf("%s by another user: %v", c.member, err)
 			}
 		}
@@ -116,7 +117,7 @@ func TestManagerMustBeNamed(t *testing.T) {
 	m := new(fakeManager)
 	r := newRig(t, Config{Manager: m})
 	for _, c := range managerCalls {
-		if err := r.client.Object(ServiceName, BasePath).Call(c.member, 0, c.args...).Err; errorName(err) != "org.freedesktop.DBus.Error.UnknownMethod" {
+		if err := r.client.Object(xml.ServiceName, BasePath).Call(c.member, 0, c.args...).Err; errorName(err) != "org.freedesktop.DBus.Error.UnknownMethod" {
 			t.Errorf("%s without an interface: %v", c.member, err)
 		}
 	}
@@ -128,7 +129,7 @@ func TestManagerMustBeNamed(t *testing.T) {
 func TestNothingCanBeChangedWithoutAManager(t *testing.T) {
 	r := newRig(t, Config{})
 	for _, c := range managerCalls {
-		if _, err := r.call(t, BasePath, managerInterface, c.member, c.args...); errorName(err) != errorUnsupported {
+		if _, err := r.call(t, BasePath, xml.ManagerInterface, c.member, c.args...); errorName(err) != xml.ErrorUnsupported {
 			t.Errorf("%s: %v", c.member, err)
 		}
 	}
@@ -140,7 +141,7 @@ func TestDrainOfABus(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	r.fake.Drain(over) // returns at once
-	if _, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{}); errorName(err) != errorUnavailable {
+	if _, err := r.call(t, bus4, xml.BusInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{}); errorName(err) != xml.ErrorUnavailable {
 		t.Errorf("a call to a bus that leaves: %v", err)
 	}
 	select {
@@ -154,9 +155,9 @@ func TestDrainOfABus(t *testing.T) {
 
 func TestNameIsGivenBackByItsLastUser(t *testing.T) {
 	r := newRig(t, Config{})
-	const name = channelNames + "INTRABMC"
+	const name = xml.ChannelNames + "INTRABMC"
 	owner := func() string {
-		got, _ := r.client.ownerOf(t.Context(), name)
+		got, _ := r.client.OwnerOf(t.Context(), name)
 		return got
 	}
 	for range 2 {
@@ -178,10 +179,10 @@ func TestNameIsGivenBackByItsLastUser(t *testing.T) {
 		}
 	}
 	// The service's own connection is no channel's to close.
-	if _, err := r.server.HostDaemon(t.Context(), mainChannel); err != nil {
+	if _, err := r.server.HostDaemon(t.Context(), "Ipmb"); err != nil {
 		t.Fatal(err)
 	}
-	r.server.ReleaseHostDaemon(t.Context(), mainChannel)
+	r.server.ReleaseHostDaemon(t.Context(), "Ipmb")
 	r.legacy(t, 0, 6, 0, 1)
 }
 
@@ -211,10 +212,10 @@ func TestNamesAreChecked(t *testing.T) {
 	if err := r.server.TakeNames(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.CheckNames(t.Context(), []string{"Ours", "Free", mainChannel}, true); err != nil {
+	if err := r.server.CheckNames(t.Context(), []string{"Ours", "Free", "Ipmb"}, true); err != nil {
 		t.Error(err)
 	}
-	for _, name := range []string{channelNames + "Theirs", hostIPMIName} {
+	for _, name := range []string{xml.ChannelNames + "Theirs", hostIPMIName} {
 		if err := takeName(t.Context(), r.client, name); err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // how says how the calls of a method are served.
@@ -38,7 +40,7 @@ type method struct {
 
 	// Of a method that sends: parse reads the arguments, of which the request's data
 	// are valid until it is sent, send sends it, and reply makes the reply.
-	parse func(*busCall, *wireMessage) error
+	parse func(*busCall, *dbuswire.Message) error
 	send  func(*busCall) error
 	reply func(*busCall, ipmi.Response, error) []byte
 }
@@ -55,45 +57,45 @@ type call struct {
 // methods is the table of all methods of all interfaces.
 func methods() []method {
 	return []method{
-		{iface: legacyInterface, member: "sendRequest", in: requestSignature, out: responseSignature, how: sends,
+		{iface: xml.LegacyInterface, member: "sendRequest", in: requestSignature, out: responseSignature, how: sends,
 			parse: parseLegacy, send: sendRequestOf, reply: (*busCall).replyStatus},
-		{iface: busObjectInterface, member: "sendRequest", in: requestSignature, out: "yay", how: sends,
+		{iface: xml.BusInterface, member: "sendRequest", in: requestSignature, out: "yay", how: sends,
 			parse: parseRequest, send: sendRequestOf, reply: (*busCall).replyAnswer},
-		{iface: busObjectInterface, member: "sendRequestWithOptions", in: optionsSignature, out: "yay", how: sends,
+		{iface: xml.BusInterface, member: "sendRequestWithOptions", in: optionsSignature, out: "yay", how: sends,
 			parse: parseRequestWithOptions, send: sendRequestOf, reply: (*busCall).replyAnswer},
-		{iface: busObjectInterface, member: "sendBroadcast", in: broadcastSignature, out: "", how: sends,
+		{iface: xml.BusInterface, member: "sendBroadcast", in: broadcastSignature, out: "", how: sends,
 			parse: parseBroadcast, send: sendBroadcastOf, reply: (*busCall).replyNothing},
 
-		plain(peerInterface, "Ping", "", "", quick, ping, errorReply),
-		plain(peerInterface, "GetMachineId", "", "s", quick, machineID, errorReply),
-		plain(introspectableInterface, "Introspect", "", "s", reads, introspect, errorReply),
-		plain(propertiesInterface, "Get", "ss", "v", reads, getProperty, errorReply),
-		plain(propertiesInterface, "GetAll", "s", "a{sv}", reads, getAllProperties, errorReply),
-		plain(propertiesInterface, "Set", "ssv", "", acts, setProperty, errorReply),
-		plain(objectManagerInterface, "GetManagedObjects", "", "a{oa{sa{sv}}}", reads, getManagedObjects, errorReply),
+		plain(xml.PeerInterface, "Ping", "", "", quick, ping, errorReply),
+		plain(xml.PeerInterface, "GetMachineId", "", "s", quick, machineID, errorReply),
+		plain(xml.IntrospectableInterface, "Introspect", "", "s", reads, introspect, errorReply),
+		plain(xml.PropertiesInterface, "Get", "ss", "v", reads, getProperty, errorReply),
+		plain(xml.PropertiesInterface, "GetAll", "s", "a{sv}", reads, getAllProperties, errorReply),
+		plain(xml.PropertiesInterface, "Set", "ssv", "", acts, setProperty, errorReply),
+		plain(xml.ObjectManagerInterface, "GetManagedObjects", "", "a{oa{sa{sv}}}", reads, getManagedObjects, errorReply),
 
-		plain(busObjectInterface, "sendResponse", "tyay", "", quick, sendResponse, errorReply),
-		plain(busObjectInterface, "bind", "", "", acts, bindBus, errorReply),
-		plain(busObjectInterface, "unbind", "", "", acts, unbindBus, errorReply),
+		plain(xml.BusInterface, "sendResponse", "tyay", "", quick, sendResponse, errorReply),
+		plain(xml.BusInterface, "bind", "", "", acts, bindBus, errorReply),
+		plain(xml.BusInterface, "unbind", "", "", acts, unbindBus, errorReply),
 
-		plain(smsInterface, "setAttention", "", "", acts, setAttention, smsReply),
-		plain(smsInterface, "clearAttention", "", "", acts, clearAttention, smsReply),
-		plain(smsInterface, "forceAbort", "", "", acts, forceAbort, smsReply),
+		plain(xml.SMSInterface, "setAttention", "", "", acts, setAttention, smsReply),
+		plain(xml.SMSInterface, "clearAttention", "", "", acts, clearAttention, smsReply),
+		plain(xml.SMSInterface, "forceAbort", "", "", acts, forceAbort, smsReply),
 
-		plain(hostIPMIInterface, "sendMessage", "yyyyyay", "x", quick, sendMessage, errnoReply),
-		plain(hostIPMIInterface, "setAttention", "", "x", acts, hostIPMISetAttention, errnoReply),
+		plain(xml.HostIPMIInterface, "sendMessage", "yyyyyay", "x", quick, sendMessage, errnoReply),
+		plain(xml.HostIPMIInterface, "setAttention", "", "x", acts, hostIPMISetAttention, errnoReply),
 
-		plain(routerInterface, "RegisterHandler", "oa(yyuu)", "", acts, registerHandler, errorReply),
-		plain(routerInterface, "UnregisterHandler", "o", "", acts, unregisterHandler, errorReply),
-		plain(routerInterface, "Subscribe", "", "", acts, subscribe, errorReply),
-		plain(routerInterface, "Unsubscribe", "", "", acts, unsubscribe, errorReply),
-		plain(routerInterface, "SendStorageRequest", "yay", "yay", acts, sendStorageRequest, errorReply),
+		plain(xml.RouterInterface, "RegisterHandler", "oa(yyuu)", "", acts, registerHandler, errorReply),
+		plain(xml.RouterInterface, "UnregisterHandler", "o", "", acts, unregisterHandler, errorReply),
+		plain(xml.RouterInterface, "Subscribe", "", "", acts, subscribe, errorReply),
+		plain(xml.RouterInterface, "Unsubscribe", "", "", acts, unsubscribe, errorReply),
+		plain(xml.RouterInterface, "SendStorageRequest", "yay", "yay", acts, sendStorageRequest, errorReply),
 
-		plain(managerInterface, "AddBus", "s", "o", acts, managerAddBus, errorReply),
-		plain(managerInterface, "AddHost", "s", "o", acts, managerAddHost, errorReply),
-		plain(managerInterface, "RemoveBus", "o", "", acts, managerRemoveBus, errorReply),
-		plain(managerInterface, "RemoveHost", "o", "", acts, managerRemoveHost, errorReply),
-		plain(managerInterface, "Reload", "", "", acts, managerReload, errorReply),
+		plain(xml.ManagerInterface, "AddBus", "s", "o", acts, managerAddBus, errorReply),
+		plain(xml.ManagerInterface, "AddHost", "s", "o", acts, managerAddHost, errorReply),
+		plain(xml.ManagerInterface, "RemoveBus", "o", "", acts, managerRemoveBus, errorReply),
+		plain(xml.ManagerInterface, "RemoveHost", "o", "", acts, managerRemoveHost, errorReply),
+		plain(xml.ManagerInterface, "Reload", "", "", acts, managerReload, errorReply),
 	}
 }
 

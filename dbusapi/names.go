@@ -6,18 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 
 	"github.com/godbus/dbus/v5"
-)
 
-// ServiceName is the bus name of the service.
-const ServiceName = channelNames + mainChannel
-
-const (
-	// channelNames begins the names by which the host IPMI daemon finds a
-	// channel.
-	channelNames = "xyz.openbmc_project.Ipmi.Channel."
-	mainChannel  = "Ipmb"
+	"ipmbd/internal/dbuswire"
+	"ipmbd/xml"
 )
 
 // names is the connections of a server by the bus name that each owns. The host
@@ -29,7 +23,7 @@ type names struct {
 
 	mu    sync.Mutex
 	owned map[string]*ownName
-	late  uint64 // replies of connections that are closed
+	late  atomic.Uint64 // replies to calls of execute that came after the deadline
 }
 
 // ownName is a bus name and its connection.
@@ -49,14 +43,14 @@ func newNames(address string) *names {
 
 // add keeps a connection for a name and watches it, unless the name has one. users
 // is how many share it, 0 for a name that is not shared.
-func (n *names) add(name string, conn *Conn, users int) bool {
+func (n *names) add(name string, conn *dbuswire.Conn, users int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.owned[name] != nil {
 		return false
 	}
 	n.owned[name] = &ownName{
-		host:    NewHostDaemon(conn),
+		host:    &HostDaemon{conn, &hostDaemon, &n.late},
 		unwatch: context.AfterFunc(conn.Context(), func() { n.once.Do(func() { close(n.lost) }) }),
 		users:   users,
 	}
@@ -94,7 +88,7 @@ func (n *names) unshare(ctx context.Context, name string) {
 }
 
 // remove ends a name that is not shared, if it has this connection.
-func (n *names) remove(ctx context.Context, name string, conn *Conn) {
+func (n *names) remove(ctx context.Context, name string, conn *dbuswire.Conn) {
 	n.mu.Lock()
 	own := n.owned[name]
 	if own == nil || own.host.conn != conn {
@@ -110,7 +104,6 @@ func (n *names) remove(ctx context.Context, name string, conn *Conn) {
 func (n *names) forget(name string, own *ownName) {
 	own.unwatch()
 	delete(n.owned, name)
-	n.late += own.host.conn.stream.pending.countLate()
 }
 
 // close closes the connection of a name, when its calls have been replied to and
@@ -120,9 +113,9 @@ func (own *ownName) close(ctx context.Context, name string) {
 		return
 	}
 	conn := own.host.conn
-	conn.stream.replies.wait(ctx)
+	conn.AwaitReplies(ctx)
 	// The name would be free after the end, too, but a moment later.
-	_, _ = conn.callBus(ctx, "ReleaseName", name)
+	_, _ = conn.CallBus(ctx, "ReleaseName", name)
 	_ = conn.Close()
 }
 
@@ -133,12 +126,12 @@ func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, e
 	if !isNameElement(busName) {
 		return nil, fmt.Errorf("bus-name %q: it cannot be the last word of a D-Bus name", busName)
 	}
-	name := channelNames + busName
+	name := xml.ChannelNames + busName
 	if host, err := s.names.share(name); host != nil || err != nil {
 		return host, err
 	}
 	objects := newObjects()
-	conn, err := Dial(ctx, ConnConfig{Address: s.names.address, take: s.take(&objects)})
+	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: s.names.address, Call: s.take(&objects)})
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +144,7 @@ func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, e
 // ReleaseHostDaemon says that a bus of the bus-name is no more. The last one's name
 // and connection are given back before it returns, at most when ctx ends.
 func (s *Server) ReleaseHostDaemon(ctx context.Context, busName string) {
-	s.names.unshare(ctx, channelNames+busName)
+	s.names.unshare(ctx, xml.ChannelNames+busName)
 }
 
 func (n *names) host(name string) *HostDaemon {
@@ -167,18 +160,18 @@ func (n *names) host(name string) *HostDaemon {
 // interfaces would need, by their last words, and the service's own: the error is
 // ErrNameTaken. hostIPMI says that the one of AddHostIPMI is wanted, too.
 func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) error {
-	wanted := []string{ServiceName}
+	wanted := []string{xml.ServiceName}
 	for _, word := range words {
-		wanted = append(wanted, channelNames+word)
+		wanted = append(wanted, xml.ChannelNames+word)
 	}
 	if hostIPMI {
 		wanted = append(wanted, hostIPMIName)
 	}
 	for _, name := range wanted {
-		owner, err := s.conn.ownerOf(ctx, name)
+		owner, err := s.conn.OwnerOf(ctx, name)
 		var refused dbus.Error
 		switch host := s.names.host(name); {
-		case errors.As(err, &refused) && refused.Name == errorNoOwner:
+		case errors.As(err, &refused) && refused.Name == xml.ErrorNoOwner:
 		case err != nil:
 			return fmt.Errorf("bus name %s: %w", name, err)
 		case host == nil || owner != host.conn.Name():
@@ -187,9 +180,6 @@ func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) 
 	}
 	return nil
 }
-
-// errorNoOwner is what the message bus says of a name that nobody has.
-const errorNoOwner = "org.freedesktop.DBus.Error.NameHasNoOwner"
 
 // isNameElement: D-Bus specification, "Bus names".
 func isNameElement(s string) bool {
@@ -201,26 +191,26 @@ func isNameElement(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(channelNames)+len(s) <= 255
+	return s != "" && len(xml.ChannelNames)+len(s) <= 255
 }
 
 // TakeNames takes all names of the service. One that is taken already is
 // ErrNameTaken: two instances must not share the buses.
 func (s *Server) TakeNames(ctx context.Context) error {
-	return s.names.each(func(conn *Conn, name string) error { return takeName(ctx, conn, name) })
+	return s.names.each(func(conn *dbuswire.Conn, name string) error { return takeName(ctx, conn, name) })
 }
 
 // ReleaseNames gives the names back, so that new clients find nobody while the
 // last calls end.
 func (s *Server) ReleaseNames(ctx context.Context) error {
-	return s.names.each(func(conn *Conn, name string) error {
-		_, err := conn.callBus(ctx, "ReleaseName", name)
+	return s.names.each(func(conn *dbuswire.Conn, name string) error {
+		_, err := conn.CallBus(ctx, "ReleaseName", name)
 		return err
 	})
 }
 
 // each calls f for each name and its connection, until an error.
-func (n *names) each(f func(*Conn, string) error) error {
+func (n *names) each(f func(*dbuswire.Conn, string) error) error {
 	n.mu.Lock()
 	all := maps.Clone(n.owned)
 	n.mu.Unlock()
@@ -232,35 +222,22 @@ func (n *names) each(f func(*Conn, string) error) error {
 	return nil
 }
 
-// countLate is how many replies to calls of execute have come too late, on all
-// connections.
-func (n *names) countLate() uint64 {
-	n.mu.Lock()
-	late := n.late
-	n.mu.Unlock()
-	_ = n.each(func(conn *Conn, _ string) error {
-		late += conn.stream.pending.countLate()
-		return nil
-	})
-	return late
-}
-
 // close closes all connections.
 func (n *names) close() error {
 	var errs []error
-	_ = n.each(func(conn *Conn, _ string) error {
+	_ = n.each(func(conn *dbuswire.Conn, _ string) error {
 		errs = append(errs, conn.Close())
 		return nil
 	})
 	return errors.Join(errs...)
 }
 
-func takeName(ctx context.Context, conn *Conn, name string) error {
-	got, err := conn.callBus(ctx, "RequestName", name, uint32(dbus.NameFlagDoNotQueue))
+func takeName(ctx context.Context, conn *dbuswire.Conn, name string) error {
+	reply, err := conn.CallBusForNumber(ctx, "RequestName", name, uint32(dbus.NameFlagDoNotQueue))
 	if err != nil {
 		return fmt.Errorf("bus name %s: %w", name, err)
 	}
-	switch reply, _ := firstUint32(got); dbus.RequestNameReply(reply) {
+	switch dbus.RequestNameReply(reply) {
 	case dbus.RequestNameReplyPrimaryOwner, dbus.RequestNameReplyAlreadyOwner:
 		return nil
 	}
@@ -268,14 +245,13 @@ func takeName(ctx context.Context, conn *Conn, name string) error {
 }
 
 // nameTaken says who has a name.
-func nameTaken(ctx context.Context, conn *Conn, name string) error {
+func nameTaken(ctx context.Context, conn *dbuswire.Conn, name string) error {
 	return fmt.Errorf("%w: %s, by %s", ErrNameTaken, name, ownerOf(ctx, conn, name))
 }
 
 // ownerOf describes the owner of a name for an error.
-func ownerOf(ctx context.Context, conn *Conn, name string) string {
-	got, err := conn.callBus(ctx, "GetConnectionUnixProcessID", name)
-	if pid, ok := firstUint32(got); err == nil && ok {
+func ownerOf(ctx context.Context, conn *dbuswire.Conn, name string) string {
+	if pid, err := conn.CallBusForNumber(ctx, "GetConnectionUnixProcessID", name); err == nil {
 		return fmt.Sprintf("process %d", pid)
 	}
 	return "another process"

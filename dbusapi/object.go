@@ -8,29 +8,16 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/bus"
+	"ipmbd/xml"
 )
 
-// The paths and interfaces that are served.
+// The paths that are served.
 const (
 	rootPath = dbus.ObjectPath("/")
 	// BasePath is the object of the whole service; buses are its children.
-	BasePath = dbus.ObjectPath("/xyz/openbmc_project/Ipmi/Channel/Ipmb")
+	BasePath = dbus.ObjectPath(xml.BasePath)
 	// handlersPath is the parent of registered handlers.
-	handlersPath = BasePath + "/" + handlersName
-	handlersName = "handlers"
-
-	introspectableInterface = "org.freedesktop.DBus.Introspectable"
-	propertiesInterface     = "org.freedesktop.DBus.Properties"
-	objectManagerInterface  = "org.freedesktop.DBus.ObjectManager"
-	peerInterface           = "org.freedesktop.DBus.Peer"
-	legacyInterface         = "org.openbmc.Ipmb"
-	busObjectInterface      = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
-	routerInterface         = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Router"
-	handlerInterface        = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Handler"
-	hostObjectInterface     = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Host"
-	smsInterface            = "xyz.openbmc_project.Ipmi.Channel.SMS"
-	hostIPMIInterface       = "org.openbmc.HostIpmi"
-	managerInterface        = "xyz.openbmc_project.Ipmi.Channel.Ipmb.Manager"
+	handlersPath = BasePath + "/handlers"
 )
 
 // object is what lives at a path.
@@ -53,7 +40,7 @@ func newObject(s *Server, path dbus.ObjectPath, interfaces ...string) *object {
 	o := &object{
 		server:     s,
 		path:       path,
-		interfaces: append(interfaces, introspectableInterface, peerInterface, propertiesInterface),
+		interfaces: append(interfaces, xml.IntrospectableInterface, xml.PeerInterface, xml.PropertiesInterface),
 		sets:       make(map[string]methodSet),
 	}
 	for _, name := range o.interfaces {
@@ -75,7 +62,7 @@ type methodSet map[string]*boundMethod
 // has for an interface do not hold for such a call.
 func (o *object) anyMethod(member []byte) *boundMethod {
 	for _, name := range o.interfaces {
-		if m := o.sets[name][string(member)]; m != nil && name != managerInterface {
+		if m := o.sets[name][string(member)]; m != nil && name != xml.ManagerInterface {
 			return m
 		}
 	}
@@ -99,7 +86,7 @@ func newObjects() objects {
 func newPeer() methodSet {
 	peer := make(methodSet)
 	for _, m := range methods() {
-		if m.iface == peerInterface {
+		if m.iface == xml.PeerInterface {
 			peer[m.member] = &boundMethod{method: m}
 		}
 	}

@@ -1,7 +1,7 @@
 package dbusapi
 
 import (
-	"encoding/xml"
+	encoding "encoding/xml"
 	"slices"
 	"strings"
 	"testing"
@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/ipmb"
-	documents "ipmbd/xml"
+	"ipmbd/xml"
 )
 
 type node struct {
-	Interfaces []documents.Interface `xml:"interface"`
+	Interfaces []xml.Interface `xml:"interface"`
 	Nodes      []struct {
 		Name string `xml:"name,attr"`
 	} `xml:"node"`
@@ -23,12 +23,12 @@ type node struct {
 // walk introspects a path and all below it.
 func (r *rig) walk(t *testing.T, path dbus.ObjectPath, seen map[dbus.ObjectPath]node) {
 	t.Helper()
-	got, err := r.call(t, path, introspectableInterface, "Introspect")
+	got, err := r.call(t, path, xml.IntrospectableInterface, "Introspect")
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 	var n node
-	if err := xml.Unmarshal([]byte(got[0].(string)), &n); err != nil {
+	if err := encoding.Unmarshal([]byte(got[0].(string)), &n); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 	seen[path] = n
@@ -47,7 +47,7 @@ func TestEveryPathIntrospects(t *testing.T) {
 	for path, n := range seen {
 		own[path] = []string{}
 		for _, i := range n.Interfaces {
-			if i.Name != introspectableInterface && i.Name != propertiesInterface && i.Name != peerInterface {
+			if i.Name != xml.IntrospectableInterface && i.Name != xml.PropertiesInterface && i.Name != xml.PeerInterface {
 				own[path] = append(own[path], i.Name)
 			}
 		}
@@ -56,15 +56,15 @@ func TestEveryPathIntrospects(t *testing.T) {
 		}
 	}
 	want := map[dbus.ObjectPath][]string{
-		"/":                                 {objectManagerInterface},
+		"/":                                 {xml.ObjectManagerInterface},
 		"/xyz":                              {},
 		"/xyz/openbmc_project":              {},
 		"/xyz/openbmc_project/Ipmi":         {},
 		"/xyz/openbmc_project/Ipmi/Channel": {},
-		BasePath:                            {legacyInterface, routerInterface, managerInterface, objectManagerInterface},
+		BasePath:                            {xml.LegacyInterface, xml.RouterInterface, xml.ManagerInterface, xml.ObjectManagerInterface},
 		handlersPath:                        {},
-		bus4:                                {busObjectInterface},
-		BasePath + "/second_bus":            {busObjectInterface},
+		bus4:                                {xml.BusInterface},
+		BasePath + "/second_bus":            {xml.BusInterface},
 	}
 	if diff := cmp.Diff(want, own); diff != "" {
 		t.Error(diff)
@@ -73,7 +73,7 @@ func TestEveryPathIntrospects(t *testing.T) {
 
 func TestBusctlIntrospectsABus(t *testing.T) {
 	r := newRig(t, Config{})
-	text := strings.Join(strings.Fields(r.busctl(t, "introspect", ServiceName, string(bus4))), " ")
+	text := strings.Join(strings.Fields(r.busctl(t, "introspect", xml.ServiceName, string(bus4))), " ")
 	for _, want := range []string{
 		".sendRequest method yyyyay yay -",
 		".sendRequestWithOptions method yyyyaya{sv} yay -",
@@ -86,13 +86,13 @@ func TestBusctlIntrospectsABus(t *testing.T) {
 			t.Errorf("introspection lacks %q:\n%s", want, text)
 		}
 	}
-	r.busctl(t, "tree", ServiceName)
+	r.busctl(t, "tree", xml.ServiceName)
 }
 
 func TestPeerAnswersOnEveryObject(t *testing.T) {
 	r := newRig(t, Config{})
 	for _, path := range []dbus.ObjectPath{"/", "/xyz", BasePath, bus4} {
-		if _, err := r.call(t, path, peerInterface, "Ping"); err != nil {
+		if _, err := r.call(t, path, xml.PeerInterface, "Ping"); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -104,7 +104,7 @@ func TestManagedObjects(t *testing.T) {
 		"/":      {BasePath, bus4},
 		BasePath: {bus4},
 	} {
-		got, err := r.call(t, path, objectManagerInterface, "GetManagedObjects")
+		got, err := r.call(t, path, xml.ObjectManagerInterface, "GetManagedObjects")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestManagedObjects(t *testing.T) {
 		if diff := cmp.Diff(want, paths); diff != "" {
 			t.Errorf("%s: %s", path, diff)
 		}
-		if len(managed[bus4][busObjectInterface]) != len(properties(busObjectInterface)) {
+		if len(managed[bus4][xml.BusInterface]) != len(properties(xml.BusInterface)) {
 			t.Errorf("%s: bus4 has %v", path, managed[bus4])
 		}
 	}
@@ -133,7 +133,7 @@ func TestObjectsComeAndGo(t *testing.T) {
 			t.Errorf("signal %v", got)
 		}
 		added := got.Body[1].(map[string]map[string]dbus.Variant)
-		if added[busObjectInterface]["Index"].Value() != byte(8) {
+		if added[xml.BusInterface]["Index"].Value() != byte(8) {
 			t.Errorf("added %v", added)
 		}
 	}
@@ -158,7 +158,7 @@ func TestObjectsComeAndGo(t *testing.T) {
 	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(ipmb.StatusInvalid) {
 		t.Errorf("a channel of nobody answers %v", got)
 	}
-	if _, err := r.call(t, o.Path(), introspectableInterface, "Introspect"); err == nil {
+	if _, err := r.call(t, o.Path(), xml.IntrospectableInterface, "Introspect"); err == nil {
 		t.Error("a removed bus introspects")
 	}
 }

@@ -16,8 +16,10 @@ import (
 	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/i2c/sim"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // engineBus is a bus with an engine on a wire with one responder, 2Ch.
@@ -115,13 +117,13 @@ func newEngineRig(t *testing.T, bus *engineBus) *rig {
 // crowd is many calls of one client, and all that it is sent.
 type crowd struct {
 	t    *testing.T
-	conn *Conn
+	conn *dbuswire.Conn
 	raw  chan *dbus.Message
 	b    []byte // the calls
 }
 
 func newCrowd(t *testing.T, r *rig) *crowd {
-	c := &crowd{t: t, conn: dial(t, r.bus, ConnConfig{}), raw: make(chan *dbus.Message, 10000)}
+	c := &crowd{t: t, conn: dial(t, r.bus, dbuswire.Config{}), raw: make(chan *dbus.Message, 10000)}
 	c.conn.Eavesdrop(c.raw)
 	t.Cleanup(c.leave)
 	return c
@@ -139,13 +141,13 @@ func (c *crowd) add(flags byte, path dbus.ObjectPath, iface, member string, args
 	headers := map[dbus.HeaderField]dbus.Variant{
 		dbus.FieldPath:        dbus.MakeVariant(path),
 		dbus.FieldMember:      dbus.MakeVariant(member),
-		dbus.FieldDestination: dbus.MakeVariant(ServiceName),
+		dbus.FieldDestination: dbus.MakeVariant(xml.ServiceName),
 	}
 	if iface != "" {
 		headers[dbus.FieldInterface] = dbus.MakeVariant(iface)
 	}
 	b := encode(c.t, binary.LittleEndian, &dbus.Message{Type: dbus.TypeMethodCall, Headers: headers, Body: args})
-	serial := c.conn.stream.serials.GetSerial()
+	serial := c.conn.NewSerial()
 	b[2] = flags
 	binary.LittleEndian.PutUint32(b[8:], serial)
 	c.b = append(c.b, b...)
@@ -155,7 +157,7 @@ func (c *crowd) add(flags byte, path dbus.ObjectPath, iface, member string, args
 // send sends the calls at once.
 func (c *crowd) send() {
 	c.t.Helper()
-	if err := c.conn.stream.send(c.b); err != nil {
+	if err := c.conn.Send(c.b, nil); err != nil {
 		c.t.Fatal(err)
 	}
 	c.b = nil
@@ -179,13 +181,13 @@ func TestCallsOfAClientAreSentInOrder(t *testing.T) {
 	c := newCrowd(t, r)
 	methods := []func(n byte) uint32{
 		func(n byte) uint32 {
-			return c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), n, []byte{n})
+			return c.add(0, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), n, []byte{n})
 		},
 		func(n byte) uint32 {
-			return c.add(0, bus4, busObjectInterface, "sendRequest", byte(0x2C), byte(0x30), byte(0), n, []byte{n})
+			return c.add(0, bus4, xml.BusInterface, "sendRequest", byte(0x2C), byte(0x30), byte(0), n, []byte{n})
 		},
 		func(n byte) uint32 {
-			return c.add(0, bus4, busObjectInterface, "sendRequestWithOptions", byte(0), byte(0x30), byte(0), n, []byte{n},
+			return c.add(0, bus4, xml.BusInterface, "sendRequestWithOptions", byte(0), byte(0x30), byte(0), n, []byte{n},
 				map[string]dbus.Variant{"tries": dbus.MakeVariant(uint32(2))})
 		},
 		func(n byte) uint32 {
@@ -220,7 +222,7 @@ func TestBroadcastsOfAClientAreSentInOrder(t *testing.T) {
 	c := newCrowd(t, r)
 	var want []byte
 	for n := range byte(each) {
-		c.add(0, bus4, busObjectInterface, "sendBroadcast", byte(0x30), byte(0), n, []byte{n})
+		c.add(0, bus4, xml.BusInterface, "sendBroadcast", byte(0x30), byte(0), n, []byte{n})
 		want = append(want, n)
 	}
 	c.send()
@@ -252,7 +254,7 @@ func TestBroadcastSignalsAreObeyedInOrder(t *testing.T) {
 		var got []byte
 		for len(got) < each {
 			got = append(got, bus.written()...)
-			_, _ = r.call(t, "/", peerInterface, "Ping")
+			_, _ = r.call(t, "/", xml.PeerInterface, "Ping")
 		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("they went out as %v", got)
@@ -272,7 +274,7 @@ func TestOtherCallsOfAClientAreServedInOrder(t *testing.T) {
 	var serials []uint32
 	var want []string
 	for n := range each {
-		serials = append(serials, c.add(0, BasePath, managerInterface, "AddBus", fmt.Sprint(n)))
+		serials = append(serials, c.add(0, BasePath, xml.ManagerInterface, "AddBus", fmt.Sprint(n)))
 		want = append(want, fmt.Sprint("AddBus ", n))
 	}
 	c.send()
@@ -293,26 +295,26 @@ func TestCallsWaitUntilTheirBusHasBegun(t *testing.T) {
 	bus.renew()
 	r := newEngineRig(t, bus)
 	c, leaver := newCrowd(t, r), newCrowd(t, r)
-	leaver.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{0xAA})
+	leaver.add(0, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{0xAA})
 	leaver.send()
 	for r.fake.InProgress() < 1 {
-		_, _ = r.call(t, "/", peerInterface, "Ping")
+		_, _ = r.call(t, "/", xml.PeerInterface, "Ping")
 	}
 	leaver.leave()
 	var want []byte
 	for n := range byte(each) {
-		c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), n, []byte{n})
+		c.add(0, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), n, []byte{n})
 		want = append(want, n)
 	}
 	c.send()
 	for gone := false; !gone; {
-		_, _ = r.call(t, "/", peerInterface, "Ping")
+		_, _ = r.call(t, "/", xml.PeerInterface, "Ping")
 		r.server.callers.mu.Lock()
 		gone = r.server.callers.gone.hasName(leaver.conn.Name())
 		r.server.callers.mu.Unlock()
 	}
 	for r.fake.InProgress() != each {
-		_, _ = r.call(t, "/", peerInterface, "Ping")
+		_, _ = r.call(t, "/", xml.PeerInterface, "Ping")
 	}
 	if got := bus.written(); len(got) > 0 {
 		t.Errorf("%v went out before", got)
@@ -336,10 +338,10 @@ func TestCloseEndsCallsThatWaitForTheirBus(t *testing.T) {
 	bus.renew()
 	r := newEngineRig(t, bus)
 	c := newCrowd(t, r)
-	c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{1})
+	c.add(0, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{1})
 	c.send()
 	for r.fake.InProgress() < 1 {
-		_, _ = r.call(t, "/", peerInterface, "Ping")
+		_, _ = r.call(t, "/", xml.PeerInterface, "Ping")
 	}
 	_ = r.server.Close()
 	if n := r.fake.InProgress(); n != 0 {
@@ -359,7 +361,7 @@ func TestCallsToAnEngineEndWithTheirCaller(t *testing.T) {
 	for _, end := range []func(*crowd){(*crowd).leave, func(*crowd) { _ = r.server.Close() }} {
 		c := newCrowd(t, r)
 		for n := range byte(5) {
-			c.add(0, bus4, busObjectInterface, "sendRequestWithOptions", byte(0), byte(0x30), byte(0), n, []byte{n},
+			c.add(0, bus4, xml.BusInterface, "sendRequestWithOptions", byte(0), byte(0x30), byte(0), n, []byte{n},
 				map[string]dbus.Variant{"timeout-ms": dbus.MakeVariant(uint32(60000)), "tries": dbus.MakeVariant(uint32(1))})
 		}
 		c.send()
@@ -368,7 +370,7 @@ func TestCallsToAnEngineEndWithTheirCaller(t *testing.T) {
 		}
 		end(c)
 		for r.fake.InProgress() > 0 && r.server.conn.Context().Err() == nil {
-			_, _ = r.call(t, "/", peerInterface, "Ping")
+			_, _ = r.call(t, "/", xml.PeerInterface, "Ping")
 		}
 	}
 	if n := bus.engine.Statistics()["calls-cancelled"]; n != 10 {

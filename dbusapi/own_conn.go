@@ -3,6 +3,8 @@ package dbusapi
 import (
 	"context"
 	"sync"
+
+	"ipmbd/internal/dbuswire"
 )
 
 // ownConn is a connection for calls to other services, made when it is first
@@ -11,16 +13,16 @@ type ownConn struct {
 	address string
 
 	connMu sync.Mutex
-	conn   *Conn // nil while there is none
+	conn   *dbuswire.Conn // nil while there is none
 	closed bool
 }
 
 // connect is the connection.
-func (o *ownConn) connect(ctx context.Context) (*Conn, error) {
+func (o *ownConn) connect(ctx context.Context) (*dbuswire.Conn, error) {
 	if conn := o.connected(nil); conn != nil {
 		return conn, nil
 	}
-	conn, err := Dial(ctx, ConnConfig{Address: o.address})
+	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: o.address})
 	if err != nil {
 		return nil, err
 	}
@@ -29,13 +31,13 @@ func (o *ownConn) connect(ctx context.Context) (*Conn, error) {
 		_ = conn.Close() // Another one was faster, or it is over.
 	}
 	if used == nil {
-		return nil, ErrDisconnected
+		return nil, dbuswire.ErrDisconnected
 	}
 	return used, nil
 }
 
 // connected is the connection there is, fresh where there is none.
-func (o *ownConn) connected(fresh *Conn) *Conn {
+func (o *ownConn) connected(fresh *dbuswire.Conn) *dbuswire.Conn {
 	o.connMu.Lock()
 	defer o.connMu.Unlock()
 	if o.conn != nil && o.conn.Context().Err() != nil {

@@ -2,17 +2,18 @@ package dbusapi
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // platformEvent is a signal of the router.
-const platformEvent = routerInterface + ".PlatformEvent"
+const platformEvent = xml.RouterInterface + ".PlatformEvent"
 
 const (
 	// maxSubscribers is how many connections hear of events. A program has at most half of
@@ -79,9 +80,9 @@ func (s *Server) sendKept() {
 func (s *Server) eventSignal(name string, e ipmi.Event) []byte {
 	b := s.signalTo(name, BasePath, platformEvent, "ysqay", 20+len(e.Interface)+len(e.Message))
 	b = append(b, byte(e.Channel))
-	b = appendString(b, e.Interface)
-	b = binary.LittleEndian.AppendUint16(appendPadding(b, 2), e.Generator)
-	return finish(appendBytes(b, e.Message[:]))
+	b = dbuswire.AppendString(b, e.Interface)
+	b = dbuswire.AppendUint16(b, e.Generator)
+	return dbuswire.Finish(dbuswire.AppendBytes(b, e.Message[:]))
 }
 
 // countNotKept is how many events nobody will hear of.

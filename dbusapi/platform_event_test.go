@@ -7,7 +7,9 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // listener is a client that hears of events; it asks for no signals.
@@ -19,7 +21,7 @@ type listener struct {
 func (r *rig) listener(t *testing.T) *listener {
 	t.Helper()
 	l := &listener{heard: make(chan *dbus.Signal, 10000)}
-	l.fakeHost = &fakeHost{conn: dial(t, r.bus, ConnConfig{Signal: func(s *dbus.Signal) {
+	l.fakeHost = &fakeHost{conn: dial(t, r.bus, dbuswire.Config{Signal: func(s *dbus.Signal) {
 		if s.Name == platformEvent {
 			l.heard <- s
 		}
@@ -193,7 +195,7 @@ func TestLimitOfSubscribers(t *testing.T) {
 		last = r.subscriber(t)
 	}
 	more := r.listener(t)
-	if err := more.callRouter(t, "Subscribe"); errorName(err) != errorTooMany {
+	if err := more.callRouter(t, "Subscribe"); errorName(err) != xml.ErrorTooMany {
 		t.Errorf("over the limit: %v", err)
 	}
 	last.subscribe(t) // who has a place keeps it

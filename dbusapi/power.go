@@ -11,7 +11,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // Power follows whether hosts have power, as OpenBMC's state management has it:
@@ -84,7 +86,7 @@ func (p *Power) Run(ctx context.Context) {
 
 // follow follows on one connection until that or ctx ends.
 func (p *Power) follow(ctx context.Context) {
-	conn, err := Dial(ctx, ConnConfig{Address: p.address, Signal: func(*dbus.Signal) { p.changed() }})
+	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: p.address, Signal: func(*dbus.Signal) { p.changed() }})
 	if err != nil {
 		return
 	}
@@ -114,7 +116,7 @@ func (p *Power) hosts() []int {
 
 // look reads the state of a host, once it will be told of changes. The error is
 // that of the connection.
-func (p *Power) look(ctx context.Context, conn *Conn, host int, matched map[int]bool) error {
+func (p *Power) look(ctx context.Context, conn *dbuswire.Conn, host int, matched map[int]bool) error {
 	if !matched[host] {
 		for _, rule := range powerRules(host) {
 			if err := conn.AddMatch(ctx, rule); err != nil {
@@ -124,7 +126,7 @@ func (p *Power) look(ctx context.Context, conn *Conn, host int, matched map[int]
 		matched[host] = true
 	}
 	state, err := currentPowerState(ctx, conn, host)
-	if errors.Is(err, ErrDisconnected) {
+	if errors.Is(err, dbuswire.ErrDisconnected) {
 		return err
 	}
 	p.mu.Lock()
@@ -136,10 +138,10 @@ func (p *Power) look(ctx context.Context, conn *Conn, host int, matched map[int]
 // powerRules are the rules of what may change the state: the property, and the
 // service that has it.
 func powerRules(host int) []string {
-	rules := []string{"type='signal',interface='" + propertiesInterface + "',member='PropertiesChanged',arg0='" + stateChassis +
+	rules := []string{"type='signal',interface='" + xml.PropertiesInterface + "',member='PropertiesChanged',arg0='" + stateChassis +
 		"',path='" + fmt.Sprint(chassisState, host) + "'"}
 	for _, service := range stateServices(stateChassis, host) {
-		rules = append(rules, "type='signal',sender='"+busName+"',member='NameOwnerChanged',arg0='"+service+"'")
+		rules = append(rules, "type='signal',sender='"+dbuswire.BusName+"',member='NameOwnerChanged',arg0='"+service+"'")
 	}
 	return rules
 }
@@ -152,7 +154,7 @@ const (
 
 func isOff(state string) bool { return state == powerOff || state == powerTransitioningOn }
 
-func currentPowerState(ctx context.Context, conn *Conn, host int) (state string, err error) {
+func currentPowerState(ctx context.Context, conn *dbuswire.Conn, host int) (state string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, powerTime)
 	defer cancel()
 	for _, service := range stateServices(stateChassis, host) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/xml"
 )
 
 // property is one row of the table of an interface's properties.
@@ -22,13 +24,13 @@ type property struct {
 // properties is the table of an interface; one without properties has none.
 func properties(iface string) []property {
 	switch iface {
-	case busObjectInterface:
+	case xml.BusInterface:
 		return busProperties()
-	case routerInterface:
+	case xml.RouterInterface:
 		return routerProperties()
-	case handlerInterface:
+	case xml.HandlerInterface:
 		return handlerProperties()
-	case hostObjectInterface:
+	case xml.HostInterface:
 		return hostProperties()
 	}
 	return nil

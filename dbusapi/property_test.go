@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/ipmb"
+	"ipmbd/xml"
 )
 
 func TestPropertiesOfABus(t *testing.T) {
@@ -19,8 +20,8 @@ func TestPropertiesOfABus(t *testing.T) {
 		"IgnoreNack": false, "VerifyHeaderChecksum": false,
 		"Statistics": map[string]uint64{"calls-answered": 7, "dbus-calls-refused": 0, "dbus-signals-dropped": 0},
 	}
-	for _, iface := range []string{busObjectInterface, ""} {
-		all, err := r.call(t, bus4, propertiesInterface, "GetAll", iface)
+	for _, iface := range []string{xml.BusInterface, ""} {
+		all, err := r.call(t, bus4, xml.PropertiesInterface, "GetAll", iface)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +30,7 @@ func TestPropertiesOfABus(t *testing.T) {
 		}
 	}
 	for name, value := range want {
-		got, err := r.call(t, bus4, propertiesInterface, "Get", busObjectInterface, name)
+		got, err := r.call(t, bus4, xml.PropertiesInterface, "Get", xml.BusInterface, name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,25 +67,25 @@ func TestPropertiesThatAreNotThere(t *testing.T) {
 		args   []any
 		want   string
 	}{
-		{"property", bus4, "Get", []any{busObjectInterface, "Nothing"}, unknownProperty},
-		{"property of another interface", bus4, "Get", []any{propertiesInterface, "Bus"}, unknownProperty},
+		{"property", bus4, "Get", []any{xml.BusInterface, "Nothing"}, unknownProperty},
+		{"property of another interface", bus4, "Get", []any{xml.PropertiesInterface, "Bus"}, unknownProperty},
 		{"interface", bus4, "Get", []any{"no.such", "Bus"}, unknownInterface},
-		{"property of an object without", BasePath, "Get", []any{legacyInterface, "Bus"}, unknownProperty},
+		{"property of an object without", BasePath, "Get", []any{xml.LegacyInterface, "Bus"}, unknownProperty},
 		{"all of an interface", bus4, "GetAll", []any{"no.such"}, unknownInterface},
-		{"to set", bus4, "Set", []any{busObjectInterface, "Nothing", dbus.MakeVariant("x")}, unknownProperty},
+		{"to set", bus4, "Set", []any{xml.BusInterface, "Nothing", dbus.MakeVariant("x")}, unknownProperty},
 	} {
-		if _, err := r.call(t, tt.path, propertiesInterface, tt.member, tt.args...); errorName(err) != tt.want {
+		if _, err := r.call(t, tt.path, xml.PropertiesInterface, tt.member, tt.args...); errorName(err) != tt.want {
 			t.Errorf("%s: %s: %v", tt.name, errorName(err), err)
 		}
 	}
-	if got, err := r.call(t, BasePath, propertiesInterface, "GetAll", legacyInterface); err != nil || len(got[0].(map[string]dbus.Variant)) != 0 {
+	if got, err := r.call(t, BasePath, xml.PropertiesInterface, "GetAll", xml.LegacyInterface); err != nil || len(got[0].(map[string]dbus.Variant)) != 0 {
 		t.Errorf("GetAll of an interface without properties = %v, %v", got, err)
 	}
 }
 
 func (r *rig) set(t *testing.T, name string, value any) error {
 	t.Helper()
-	_, err := r.call(t, bus4, propertiesInterface, "Set", busObjectInterface, name, dbus.MakeVariant(value))
+	_, err := r.call(t, bus4, xml.PropertiesInterface, "Set", xml.BusInterface, name, dbus.MakeVariant(value))
 	return err
 }
 
@@ -92,7 +93,7 @@ func (r *rig) set(t *testing.T, name string, value any) error {
 func (r *rig) changes(t *testing.T) map[string]dbus.Variant {
 	t.Helper()
 	got := <-r.heard
-	if got.Name != propertiesChanged || got.Path != bus4 || got.Body[0] != busObjectInterface || len(got.Body[2].([]string)) != 0 {
+	if got.Name != propertiesChanged || got.Path != bus4 || got.Body[0] != xml.BusInterface || len(got.Body[2].([]string)) != 0 {
 		t.Errorf("signal %+v", got)
 	}
 	return got.Body[1].(map[string]dbus.Variant)
@@ -134,14 +135,14 @@ func TestSetRefused(t *testing.T) {
 		{"statistics", "Statistics", map[string]uint64{}, readOnly},
 		{"wrong type", "Tries", "six", invalid},
 		{"narrow number", "Tries", byte(6), invalid},
-		{"time-out too short", "TimeoutMs", uint32(9), errorInvalidArgument},
-		{"time-out too long", "TimeoutMs", uint32(60001), errorInvalidArgument},
-		{"no tries", "Tries", uint32(0), errorInvalidArgument},
-		{"own address that is odd", "OwnAddress", byte(0x21), errorInvalidArgument},
-		{"general call as own address", "OwnAddress", byte(0), errorInvalidArgument},
+		{"time-out too short", "TimeoutMs", uint32(9), xml.ErrorInvalidArgument},
+		{"time-out too long", "TimeoutMs", uint32(60001), xml.ErrorInvalidArgument},
+		{"no tries", "Tries", uint32(0), xml.ErrorInvalidArgument},
+		{"own address that is odd", "OwnAddress", byte(0x21), xml.ErrorInvalidArgument},
+		{"general call as own address", "OwnAddress", byte(0), xml.ErrorInvalidArgument},
 		{"wide own address", "OwnAddress", uint32(0x20), invalid},
 		{"switch that is a number", "IgnoreNack", byte(1), invalid},
-		{"too many tries", "Tries", uint32(65), errorInvalidArgument},
+		{"too many tries", "Tries", uint32(65), xml.ErrorInvalidArgument},
 	} {
 		if err := r.set(t, tt.property, tt.value); errorName(err) != tt.want {
 			t.Errorf("%s: %s: %v", tt.name, errorName(err), err)
@@ -185,7 +186,7 @@ func TestDeviceThatCannotBeChanged(t *testing.T) {
 	r := newRig(t, Config{})
 	r.fake.failDevice(ipmb.ErrUnsupported)
 	for property, value := range map[string]any{"OwnAddress": byte(0x22), "IgnoreNack": true, "VerifyHeaderChecksum": true} {
-		if err := r.set(t, property, value); errorName(err) != errorUnsupported {
+		if err := r.set(t, property, value); errorName(err) != xml.ErrorUnsupported {
 			t.Errorf("%s: %v", property, err)
 		}
 	}

@@ -29,6 +29,7 @@ func registerHandler(ctx context.Context, c *call) ([]any, error) {
 		client:   &c.caller.client,
 		conn:     c.server.conn,
 		router:   c.server.router,
+		late:     &c.server.names.late,
 		patterns: patterns,
 		target: target{
 			title:       fmt.Sprintf("handler %s of %s", path, owner),

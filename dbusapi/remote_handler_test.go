@@ -14,6 +14,7 @@ import (
 
 	"ipmbd/bus"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // hang answers nothing before the test ends.
@@ -22,7 +23,7 @@ func (h *fakeHost) hang([]any) ([]any, error) { <-h.end; return nil, nil }
 // roundTrip returns when the server has read what the message bus had for it.
 func (r *rig) roundTrip(t *testing.T) {
 	t.Helper()
-	if _, err := r.call(t, "/", peerInterface, "Ping"); err != nil {
+	if _, err := r.call(t, "/", xml.PeerInterface, "Ping"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -53,7 +54,7 @@ func TestHandlerGetsTheRequest(t *testing.T) {
 		t.Error(diff)
 	}
 	// A handler can see that it is the service that calls.
-	if owner, err := p.conn.callBus(t.Context(), "GetNameOwner", ServiceName); err != nil || owner[0] != p.calls[0][0] {
+	if owner, err := p.conn.CallBus(t.Context(), "GetNameOwner", xml.ServiceName); err != nil || owner[0] != p.calls[0][0] {
 		t.Errorf("the service is %v, %v", owner, err)
 	}
 }
@@ -167,13 +168,13 @@ func (r *routerRig) busy(t *testing.T, cmd byte) *fakeHost {
 	t.Helper()
 	p := r.grown(t, cmd)
 	before := r.server.router.inProgress()
-	for range maxCallsOfProgram {
+	for range xml.MaxExecutes {
 		r.begin(cmd)
 	}
-	if n := r.server.router.inProgress() - before; n != maxCallsOfProgram {
+	if n := r.server.router.inProgress() - before; n != xml.MaxExecutes {
 		t.Fatalf("%d calls have begun", n)
 	}
-	for range maxCallsOfProgram {
+	for range xml.MaxExecutes {
 		<-p.began
 	}
 	return p
@@ -185,7 +186,7 @@ func (r *routerRig) grown(t *testing.T, cmd byte) *fakeHost {
 	p := r.program(t, answerWith(1))
 	p.mustRegister(t, "/handler", appCommand(cmd))
 	p.mustRegister(t, "/other", appCommand(cmd|0x80))
-	for range maxCallsOfProgram {
+	for range xml.MaxExecutes {
 		r.ask(t, func(req *ipmi.Request) { req.Command = ipmi.Command(cmd) })
 		<-p.began
 	}
@@ -236,7 +237,7 @@ func TestBusyHandlerGetsTheRestInItsTurn(t *testing.T) {
 		})
 	}
 	done.Wait()
-	if most.Load() > maxCallsOfProgram {
+	if most.Load() > xml.MaxExecutes {
 		t.Errorf("%d at a time", most.Load())
 	}
 }
@@ -278,7 +279,7 @@ func TestHangingHandlerHoldsUpNobodyElse(t *testing.T) {
 		t.Errorf("answered by %d", got)
 	}
 	startHost(t, r.bus, answerOK)
-	host, err := r.server.HostDaemon(t.Context(), mainChannel)
+	host, err := r.server.HostDaemon(t.Context(), "Ipmb")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +296,7 @@ func TestHangingHandlersLeaveRoomForTheHostDaemon(t *testing.T) {
 		} else {
 			r.program(t, nil).hangs(t, i)
 		}
-		for range 2 * maxCallsOfProgram {
+		for range 2 * xml.MaxExecutes {
 			r.begin(i)
 		}
 	}
@@ -308,7 +309,7 @@ func TestHangingHandlersLeaveRoomForTheHostDaemon(t *testing.T) {
 		t.Errorf("call over the limit of all handlers: %v", got.err)
 	}
 	startHost(t, r.bus, answerOK)
-	host, err := r.server.HostDaemon(t.Context(), mainChannel)
+	host, err := r.server.HostDaemon(t.Context(), "Ipmb")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +381,7 @@ func TestProgramThatRecovers(t *testing.T) {
 	p := r.grown(t, 1)
 	release := make(chan struct{})
 	p.answer(func(args []any) ([]any, error) { <-release; return answerWith(1)(args) })
-	for range maxCallsOfProgram {
+	for range xml.MaxExecutes {
 		o := r.begin(1)
 		o.Answer(ipmi.Response{}, ipmi.ErrTooSlow)
 	}
@@ -390,11 +391,11 @@ func TestProgramThatRecovers(t *testing.T) {
 	}
 	close(release)
 	r.soon(t, func() bool { return r.server.router.inProgress() == 0 })
-	if late := r.server.Statistics()["handler-replies-late"]; late != maxCallsOfProgram {
+	if late := r.server.Statistics()["handler-replies-late"]; late != xml.MaxExecutes {
 		t.Errorf("%d late replies", late)
 	}
 	var burst []*owner
-	for range 2 * maxCallsOfProgram {
+	for range 2 * xml.MaxExecutes {
 		burst = append(burst, r.begin(1))
 	}
 	for _, o := range burst {

@@ -5,8 +5,10 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // Types of the methods that send.
@@ -17,119 +19,81 @@ const (
 	responseSignature  = "(iyyyyay)"
 )
 
-// requestArgs is the first five arguments of a method that sends a request: a channel
-// or a responder, and what is to be sent. data is a view.
-type requestArgs struct {
-	to, netFn, lun, cmd byte
-	data                []byte
-}
-
-// parseArgs reads arguments of the types yyyyay, and gives what follows them.
-func parseArgs(m *wireMessage) (args requestArgs, rest []byte, ok bool) {
-	if len(m.body) < 4 {
-		return requestArgs{}, nil, false
-	}
-	data, rest, ok := m.order.bytesIn(m.body[4:])
-	return requestArgs{m.body[0], m.body[1], m.body[2], m.body[3], data}, rest, ok
-}
-
 // errArgs: the body of a message is not of the types that its header says, which no
 // message bus lets pass.
-var errArgs = &dbus.Error{Name: errorInvalidArgs, Body: []any{"the message cannot be read"}}
+var errArgs = &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{"the message cannot be read"}}
 
 // parseRequest reads the arguments of sendRequest of a bus.
-func parseRequest(x *busCall, m *wireMessage) error {
-	rest, err := x.parseRequest(m)
-	if err == nil && len(rest) > 0 {
+func parseRequest(x *busCall, m *dbuswire.Message) error {
+	args := m.Arguments()
+	if err := x.parseRequest(&args); err != nil {
+		return err
+	}
+	if !args.AtEnd() {
 		return errArgs
 	}
-	return err
+	return checkRequest(x.request.NetFn, x.request.LUN, 0)
 }
 
 // parseRequest reads responder, netFn, lun, cmd and data.
-func (x *busCall) parseRequest(m *wireMessage) (rest []byte, err error) {
-	args, rest, ok := parseArgs(m)
-	if !ok {
-		return nil, errArgs
-	}
-	responder := ipmi.Address(args.to)
-	if responder != 0 && !responder.IsSlave() {
-		return nil, fmt.Errorf("%w: responder %v: an 8-bit address is even", ipmb.ErrInvalid, responder)
-	}
+func (x *busCall) parseRequest(args *dbuswire.Reader) error {
+	responder := ipmi.Address(args.Byte())
 	x.request = ipmb.Request{
 		Responder: responder,
-		NetFn:     ipmi.NetFn(args.netFn),
-		LUN:       ipmi.LUN(args.lun),
-		Command:   ipmi.Command(args.cmd),
-		Data:      args.data,
+		NetFn:     ipmi.NetFn(args.Byte()),
+		LUN:       ipmi.LUN(args.Byte()),
+		Command:   ipmi.Command(args.Byte()),
+		Data:      args.Bytes(),
 	}
-	return rest, checkRequest(x.request.NetFn, x.request.LUN, 0)
+	if !args.OK() {
+		return errArgs
+	}
+	if responder != 0 && !responder.IsSlave() {
+		return fmt.Errorf("%w: responder %v: an 8-bit address is even", ipmb.ErrInvalid, responder)
+	}
+	return nil
 }
 
 // parseRequestWithOptions reads the same and options, a{sv}.
-func parseRequestWithOptions(x *busCall, m *wireMessage) error {
-	rest, err := x.parseRequest(m)
-	if err != nil {
+func parseRequestWithOptions(x *busCall, m *dbuswire.Message) error {
+	args := m.Arguments()
+	if err := x.parseRequest(&args); err != nil {
 		return err
 	}
-	if err := x.parseOptions(m.order, rest, len(m.body)-len(rest)); err != nil {
+	if err := checkRequest(x.request.NetFn, x.request.LUN, 0); err != nil {
+		return err
+	}
+	err := args.Dictionary(func(name, signature string) error { return setOption(&x.request, name, signature, &args) })
+	if err == nil && !args.OK() {
+		err = errArgs
+	}
+	if err != nil {
 		return err
 	}
 	return checkRequest(x.request.NetFn, x.request.LUN, x.request.RequesterLUN)
 }
 
-// parseOptions reads a dictionary that is all of b, which begins at an offset of the
-// body.
-func (x *busCall) parseOptions(order byteOrder, b []byte, offset int) error {
-	r := wireReader{order: order, b: b, offset: offset}
-	length := int(r.uint32())
-	if length == 0 && !r.failed {
-		return nil
-	}
-	r.align(8)
-	if r.failed || length != len(r.b) {
-		return errArgs
-	}
-	for len(r.b) > 0 && !r.failed {
-		r.align(8)
-		name, signature := r.string(), r.signature()
-		if r.failed {
-			break
-		}
-		if err := setOption(&x.request, string(name), string(signature), &r); err != nil {
-			return err
-		}
-	}
-	if r.failed {
-		return errArgs
-	}
-	return nil
-}
-
 // replyAnswer makes the reply to sendRequest: yay or an error.
 func (x *busCall) replyAnswer(r ipmi.Response, err error) []byte {
 	if err != nil {
-		return x.to.errorIn(x.reply, asDBusError(err))
+		return x.to.ErrorIn(x.reply, asDBusError(err))
 	}
-	h := x.to.header("yay")
-	b := append(h.marshalIn(x.reply), byte(r.Code))
-	return finish(appendBytes(b, r.Data))
+	h := x.to.Header("yay")
+	b := append(h.BeginIn(x.reply), byte(r.Code))
+	return dbuswire.Finish(dbuswire.AppendBytes(b, r.Data))
 }
 
 // parseBroadcast reads netFn, lun, cmd and data.
-func parseBroadcast(x *busCall, m *wireMessage) error {
-	if len(m.body) < 4 {
-		return errArgs
-	}
-	data, rest, ok := m.order.bytesIn(m.body[4:])
-	if !ok || len(rest) > 0 {
-		return errArgs
-	}
+func parseBroadcast(x *busCall, m *dbuswire.Message) error {
+	args := m.Arguments()
 	x.request = ipmb.Request{
-		NetFn:        ipmi.NetFn(m.body[0]),
-		RequesterLUN: ipmi.LUN(m.body[1]),
-		Command:      ipmi.Command(m.body[2]),
-		Data:         data,
+		NetFn:        ipmi.NetFn(args.Byte()),
+		RequesterLUN: ipmi.LUN(args.Byte()),
+		Command:      ipmi.Command(args.Byte()),
+		Data:         args.Bytes(),
+	}
+	if !args.AtEnd() {
+		return errArgs
 	}
 	return checkBroadcast(&x.request)
 }
@@ -140,10 +104,10 @@ func checkBroadcast(req *ipmb.Request) error { return checkRequest(req.NetFn, re
 // replyNothing makes the reply to sendBroadcast.
 func (x *busCall) replyNothing(_ ipmi.Response, err error) []byte {
 	if err != nil {
-		return x.to.errorIn(x.reply, asDBusError(err))
+		return x.to.ErrorIn(x.reply, asDBusError(err))
 	}
-	h := x.to.header("")
-	return finish(h.marshalIn(x.reply))
+	h := x.to.Header("")
+	return dbuswire.Finish(h.BeginIn(x.reply))
 }
 
 // options is the table of options of a request. The value that set gets is of
@@ -173,7 +137,7 @@ type option struct {
 }
 
 // setOption reads the value of an option.
-func setOption(req *ipmb.Request, name, signature string, r *wireReader) error {
+func setOption(req *ipmb.Request, name, signature string, r *dbuswire.Reader) error {
 	o, known := options()[name]
 	if !known {
 		return fmt.Errorf("%w: option %q is not known", ipmb.ErrInvalid, name)
@@ -181,5 +145,18 @@ func setOption(req *ipmb.Request, name, signature string, r *wireReader) error {
 	if signature != o.signature {
 		return fmt.Errorf("%w: option %q is of type '%s', not '%s'", ipmb.ErrInvalid, name, o.signature, signature)
 	}
-	return o.set(req, r.basic(o.signature))
+	n := r.Number(signature)
+	if !r.OK() {
+		return errArgs
+	}
+	var value any
+	switch signature {
+	case "y":
+		value = byte(n)
+	case "b":
+		value = n != 0
+	default:
+		value = uint32(n)
+	}
+	return o.set(req, value)
 }

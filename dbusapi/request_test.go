@@ -11,11 +11,12 @@ import (
 
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 func TestRequestOfABus(t *testing.T) {
 	r := newRig(t, Config{})
-	got, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0x72), byte(6), byte(1), byte(1), []byte{0xAA})
+	got, err := r.call(t, bus4, xml.BusInterface, "sendRequest", byte(0x72), byte(6), byte(1), byte(1), []byte{0xAA})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +31,7 @@ func TestRequestOfABus(t *testing.T) {
 
 func TestCompletionCodeIsAResult(t *testing.T) {
 	r := newRig(t, Config{})
-	got, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(0x99), []byte{})
+	got, err := r.call(t, bus4, xml.BusInterface, "sendRequest", byte(0), byte(6), byte(0), byte(0x99), []byte{})
 	if diff := cmp.Diff([]any{byte(0xC1), []byte{}}, got); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -38,7 +39,7 @@ func TestCompletionCodeIsAResult(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	r := newRig(t, Config{})
-	_, err := r.call(t, bus4, busObjectInterface, "sendRequestWithOptions", byte(0x72), byte(6), byte(0), byte(1), []byte{},
+	_, err := r.call(t, bus4, xml.BusInterface, "sendRequestWithOptions", byte(0x72), byte(6), byte(0), byte(1), []byte{},
 		map[string]any{"timeout-ms": uint32(1500), "tries": uint32(2), "requester-lun": byte(2), "fail-fast": true, "broadcast": true})
 	if err != nil {
 		t.Fatal(err)
@@ -68,8 +69,8 @@ func TestOptionsRefused(t *testing.T) {
 		"too many tries":         {map[string]any{"tries": uint32(65)}, "1 to 64"},
 		"requester LUN too high": {map[string]any{"requester-lun": byte(4)}, "requester LUN 4"},
 	} {
-		_, err := r.call(t, bus4, busObjectInterface, "sendRequestWithOptions", byte(0), byte(6), byte(0), byte(1), []byte{}, tt.options)
-		if errorName(err) != errorInvalidArgument || !strings.Contains(err.Error(), tt.says) {
+		_, err := r.call(t, bus4, xml.BusInterface, "sendRequestWithOptions", byte(0), byte(6), byte(0), byte(1), []byte{}, tt.options)
+		if errorName(err) != xml.ErrorInvalidArgument || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %s: %v", name, errorName(err), err)
 		}
 	}
@@ -86,8 +87,8 @@ func TestArgumentsOutOfRangeAreNamed(t *testing.T) {
 		"large netFn":   {[]any{byte(0), byte(0x40), byte(0), byte(1), []byte{}}, "network function 40h"},
 		"large LUN":     {[]any{byte(0), byte(6), byte(4), byte(1), []byte{}}, "LUN 4"},
 	} {
-		_, err := r.call(t, bus4, busObjectInterface, "sendRequest", tt.args...)
-		if errorName(err) != errorInvalidArgument || !strings.Contains(err.Error(), tt.says) {
+		_, err := r.call(t, bus4, xml.BusInterface, "sendRequest", tt.args...)
+		if errorName(err) != xml.ErrorInvalidArgument || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %s: %v", name, errorName(err), err)
 		}
 	}
@@ -96,8 +97,8 @@ func TestArgumentsOutOfRangeAreNamed(t *testing.T) {
 func TestFailuresAreErrorsByName(t *testing.T) {
 	r := newRig(t, Config{})
 	r.fake.fail(map[ipmi.Command]error{0x10: ipmb.ErrTimeout, 0x11: ipmb.ErrNotAcknowledged, 0x12: ipmb.ErrStuck})
-	for cmd, want := range map[byte]string{0x10: errorTimeout, 0x11: errorUnavailable, 0x12: errorWriteFailure} {
-		if _, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), cmd, []byte{}); errorName(err) != want {
+	for cmd, want := range map[byte]string{0x10: xml.ErrorTimeout, 0x11: xml.ErrorUnavailable, 0x12: xml.ErrorWriteFailure} {
+		if _, err := r.call(t, bus4, xml.BusInterface, "sendRequest", byte(0), byte(6), byte(0), cmd, []byte{}); errorName(err) != want {
 			t.Errorf("command %02Xh: %s, want %s", cmd, errorName(err), want)
 		}
 	}
@@ -105,14 +106,14 @@ func TestFailuresAreErrorsByName(t *testing.T) {
 
 func TestBroadcastOfABus(t *testing.T) {
 	r := newRig(t, Config{})
-	if _, err := r.call(t, bus4, busObjectInterface, "sendBroadcast", byte(6), byte(1), byte(2), []byte{3}); err != nil {
+	if _, err := r.call(t, bus4, xml.BusInterface, "sendBroadcast", byte(6), byte(1), byte(2), []byte{3}); err != nil {
 		t.Fatal(err)
 	}
 	want := []ipmb.Request{{NetFn: 6, RequesterLUN: 1, Command: 2, Data: []byte{3}}}
 	if diff := cmp.Diff(want, r.fake.broadcasts); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := r.call(t, bus4, busObjectInterface, "sendBroadcast", byte(7), byte(0), byte(1), []byte{}); errorName(err) != errorInvalidArgument {
+	if _, err := r.call(t, bus4, xml.BusInterface, "sendBroadcast", byte(7), byte(0), byte(1), []byte{}); errorName(err) != xml.ErrorInvalidArgument {
 		t.Errorf("odd netFn: %v", err)
 	}
 }
@@ -129,17 +130,17 @@ func TestWrongArgumentTypes(t *testing.T) {
 		iface, member string
 		args          []any
 	}{
-		"none":               {BasePath, legacyInterface, "sendRequest", nil},
-		"one too few":        {BasePath, legacyInterface, "sendRequest", []any{byte(0), byte(6), byte(0), byte(1)}},
-		"one too many":       {BasePath, legacyInterface, "sendRequest", []any{byte(0), byte(6), byte(0), byte(1), []byte{}, byte(0)}},
-		"string for bytes":   {BasePath, legacyInterface, "sendRequest", []any{byte(0), byte(6), byte(0), byte(1), "data"}},
-		"wide numbers":       {BasePath, legacyInterface, "sendRequest", []any{uint32(0), byte(6), byte(0), byte(1), []byte{}}},
-		"deep variants":      {BasePath, legacyInterface, "sendRequest", []any{deep}},
-		"no options":         {bus4, busObjectInterface, "sendRequestWithOptions", []any{byte(0), byte(6), byte(0), byte(1), []byte{}}},
-		"id too narrow":      {bus4, busObjectInterface, "sendResponse", []any{uint32(1), byte(0), []byte{}}},
-		"introspect with an": {bus4, introspectableInterface, "Introspect", []any{"argument"}},
-		"get with one":       {bus4, propertiesInterface, "Get", []any{busObjectInterface}},
-		"set without value":  {bus4, propertiesInterface, "Set", []any{busObjectInterface, "Tries"}},
+		"none":               {BasePath, xml.LegacyInterface, "sendRequest", nil},
+		"one too few":        {BasePath, xml.LegacyInterface, "sendRequest", []any{byte(0), byte(6), byte(0), byte(1)}},
+		"one too many":       {BasePath, xml.LegacyInterface, "sendRequest", []any{byte(0), byte(6), byte(0), byte(1), []byte{}, byte(0)}},
+		"string for bytes":   {BasePath, xml.LegacyInterface, "sendRequest", []any{byte(0), byte(6), byte(0), byte(1), "data"}},
+		"wide numbers":       {BasePath, xml.LegacyInterface, "sendRequest", []any{uint32(0), byte(6), byte(0), byte(1), []byte{}}},
+		"deep variants":      {BasePath, xml.LegacyInterface, "sendRequest", []any{deep}},
+		"no options":         {bus4, xml.BusInterface, "sendRequestWithOptions", []any{byte(0), byte(6), byte(0), byte(1), []byte{}}},
+		"id too narrow":      {bus4, xml.BusInterface, "sendResponse", []any{uint32(1), byte(0), []byte{}}},
+		"introspect with an": {bus4, xml.IntrospectableInterface, "Introspect", []any{"argument"}},
+		"get with one":       {bus4, xml.PropertiesInterface, "Get", []any{xml.BusInterface}},
+		"set without value":  {bus4, xml.PropertiesInterface, "Set", []any{xml.BusInterface, "Tries"}},
 	} {
 		if _, err := r.call(t, tt.path, tt.iface, tt.member, tt.args...); errorName(err) != invalid {
 			t.Errorf("%s: %s: %v", name, errorName(err), err)
@@ -158,15 +159,15 @@ func TestWhatIsNotThere(t *testing.T) {
 		iface, member string
 		want          string
 	}{
-		{"object", BasePath + "/bus5", busObjectInterface, "sendRequest", "org.freedesktop.DBus.Error.NoSuchObject"},
-		{"interface", bus4, legacyInterface, "sendRequest", "org.freedesktop.DBus.Error.UnknownInterface"},
-		{"method", bus4, busObjectInterface, "receiveRequest", "org.freedesktop.DBus.Error.UnknownMethod"},
+		{"object", BasePath + "/bus5", xml.BusInterface, "sendRequest", "org.freedesktop.DBus.Error.NoSuchObject"},
+		{"interface", bus4, xml.LegacyInterface, "sendRequest", "org.freedesktop.DBus.Error.UnknownInterface"},
+		{"method", bus4, xml.BusInterface, "receiveRequest", "org.freedesktop.DBus.Error.UnknownMethod"},
 	} {
 		if _, err := r.call(t, tt.path, tt.iface, tt.member); errorName(err) != tt.want {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	if err := r.client.Object(ServiceName, bus4).Call("NoSuchMember", 0).Err; errorName(err) != "org.freedesktop.DBus.Error.UnknownMethod" {
+	if err := r.client.Object(xml.ServiceName, bus4).Call("NoSuchMember", 0).Err; errorName(err) != "org.freedesktop.DBus.Error.UnknownMethod" {
 		t.Errorf("member without interface: %v", err)
 	}
 }
@@ -176,7 +177,7 @@ func TestRequestDataOfAllLengths(t *testing.T) {
 	for _, length := range []int{0, 64, 1 << 16} {
 		data := bytes.Repeat([]byte{0xA5}, length)
 		r.fake.answer(2, data)
-		got, err := r.call(t, bus4, busObjectInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), data)
+		got, err := r.call(t, bus4, xml.BusInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), data)
 		if err != nil || !bytes.Equal(got[1].([]byte), data) || !bytes.Equal(r.fake.lastRequest().Data, data) {
 			t.Errorf("%d bytes went wrong: %v", length, err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"ipmbd/bus"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // Limits of what programs register. That of all patterns keeps the mux quick to
@@ -90,7 +91,7 @@ func (s *Server) addHandler(ctx context.Context, owner string, h *remoteHandler)
 	r.calls.joined(h.client)
 	r.last++
 	h.registration = registration
-	h.object = newObject(s, handlersPath+"/"+dbus.ObjectPath(strconv.FormatUint(r.last, 10)), handlerInterface)
+	h.object = newObject(s, handlersPath+"/"+dbus.ObjectPath(strconv.FormatUint(r.last, 10)), xml.HandlerInterface)
 	h.object.handler = h
 	s.objects.add(h.object)
 	r.handlers = append(r.handlers, h)
@@ -173,5 +174,5 @@ func (s *Server) emitHandlers() {
 		}
 	}
 	changed := map[string]dbus.Variant{"Handlers": dbus.MakeVariant(handlerRows(now))}
-	_ = s.conn.Emit(BasePath, propertiesChanged, routerInterface, changed, []string{})
+	_ = s.conn.Emit(BasePath, propertiesChanged, xml.RouterInterface, changed, []string{})
 }

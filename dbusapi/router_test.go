@@ -12,7 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // routerRig is a rig and the mux that its server registers handlers in.
@@ -34,7 +36,7 @@ func newRouterRig(t *testing.T) *routerRig {
 func (r *rig) program(t *testing.T, reply func([]any) ([]any, error)) *fakeHost {
 	t.Helper()
 	p := &fakeHost{silence: newSilence(t), reply: reply, began: make(chan struct{}, 1000)}
-	p.conn = dial(t, r.bus, ConnConfig{Objects: p})
+	p.conn = dial(t, r.bus, dbuswire.Config{Objects: p})
 	return p
 }
 
@@ -48,7 +50,7 @@ func answerWith(b byte) func([]any) ([]any, error) {
 // callRouter calls a method of the router as a program.
 func (h *fakeHost) callRouter(t *testing.T, member string, args ...any) error {
 	t.Helper()
-	_, err := h.conn.Call(t.Context(), Method{Destination: ServiceName, Path: BasePath, Interface: routerInterface, Member: member}, args...)
+	_, err := h.conn.Call(t.Context(), dbuswire.Method{Destination: xml.ServiceName, Path: BasePath, Interface: xml.RouterInterface, Member: member}, args...)
 	return err
 }
 
@@ -65,12 +67,12 @@ func (h *fakeHost) mustRegister(t *testing.T, path dbus.ObjectPath, commands ...
 }
 
 // leave ends a connection and returns when the message bus has noticed.
-func (r *rig) leave(t *testing.T, conn *Conn) {
+func (r *rig) leave(t *testing.T, conn *dbuswire.Conn) {
 	t.Helper()
 	name := conn.Name()
 	_ = conn.Close()
 	for {
-		got, err := r.client.callBus(t.Context(), "NameHasOwner", name)
+		got, err := r.client.CallBus(t.Context(), "NameHasOwner", name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +108,7 @@ func TestTwoProgramsWantOneCommand(t *testing.T) {
 	}
 
 	err := second.register(t, "/second", appCommand(9), appCommand(1))
-	if errorName(err) != errorNotAllowed {
+	if errorName(err) != xml.ErrorNotAllowed {
 		t.Errorf("error = %v", err)
 	}
 	for _, word := range []string{"get-device-id", first.conn.Name(), fmt.Sprintf("(process %d)", ownProgram(first.conn.Name(), bus.Process{}).PID)} {
@@ -160,16 +162,16 @@ func TestPathIsRegisteredOnce(t *testing.T) {
 	p.mustRegister(t, "/handler", appCommand(1))
 	other.mustRegister(t, "/handler", appCommand(2))
 
-	if err := p.register(t, "/handler", appCommand(3)); errorName(err) != errorNotAllowed || !strings.Contains(err.Error(), "unregister") {
+	if err := p.register(t, "/handler", appCommand(3)); errorName(err) != xml.ErrorNotAllowed || !strings.Contains(err.Error(), "unregister") {
 		t.Errorf("again: %v", err)
 	}
-	if err := p.callRouter(t, "UnregisterHandler", dbus.ObjectPath("/other")); errorName(err) != errorNotFound {
+	if err := p.callRouter(t, "UnregisterHandler", dbus.ObjectPath("/other")); errorName(err) != xml.ErrorNotFound {
 		t.Errorf("unknown path: %v", err)
 	}
 	if err := p.callRouter(t, "UnregisterHandler", dbus.ObjectPath("/handler")); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.callRouter(t, "UnregisterHandler", dbus.ObjectPath("/handler")); errorName(err) != errorNotFound {
+	if err := p.callRouter(t, "UnregisterHandler", dbus.ObjectPath("/handler")); errorName(err) != xml.ErrorNotFound {
 		t.Errorf("unregistered twice: %v", err)
 	}
 	p.mustRegister(t, "/handler", appCommand(3), appCommand(1))
@@ -185,17 +187,17 @@ func TestRefusedRegistrations(t *testing.T) {
 		commands []commandRow
 		want     string
 	}{
-		"no command":                 {nil, errorInvalidArgument},
-		"odd netFn":                  {[]commandRow{{7, 1, ipmi.AnyGroup, 1}}, errorInvalidArgument},
-		"netFn of seven bits":        {[]commandRow{{0x40, 1, ipmi.AnyGroup, 1}}, errorInvalidArgument},
-		"no channel":                 {[]commandRow{{6, 1, ipmi.AnyGroup, 0}}, errorInvalidArgument},
-		"group of a netFn without":   {[]commandRow{{6, 1, 0xDC, 1}}, errorInvalidArgument},
-		"body code of nine bits":     {[]commandRow{{0x2C, 1, 0x100, 1}}, errorInvalidArgument},
-		"IANA number of 25 bits":     {[]commandRow{{0x2E, 1, 0x100_0000, 1}}, errorInvalidArgument},
-		"second command is invalid":  {[]commandRow{appCommand(1), {7, 1, ipmi.AnyGroup, 1}}, errorInvalidArgument},
-		"commands that are the same": {[]commandRow{appCommand(1), appCommand(1)}, errorNotAllowed},
-		"257 commands":               {make([]commandRow, 257), errorTooMany},
-		"10,000 commands":            {make([]commandRow, 10000), errorTooMany},
+		"no command":                 {nil, xml.ErrorInvalidArgument},
+		"odd netFn":                  {[]commandRow{{7, 1, ipmi.AnyGroup, 1}}, xml.ErrorInvalidArgument},
+		"netFn of seven bits":        {[]commandRow{{0x40, 1, ipmi.AnyGroup, 1}}, xml.ErrorInvalidArgument},
+		"no channel":                 {[]commandRow{{6, 1, ipmi.AnyGroup, 0}}, xml.ErrorInvalidArgument},
+		"group of a netFn without":   {[]commandRow{{6, 1, 0xDC, 1}}, xml.ErrorInvalidArgument},
+		"body code of nine bits":     {[]commandRow{{0x2C, 1, 0x100, 1}}, xml.ErrorInvalidArgument},
+		"IANA number of 25 bits":     {[]commandRow{{0x2E, 1, 0x100_0000, 1}}, xml.ErrorInvalidArgument},
+		"second command is invalid":  {[]commandRow{appCommand(1), {7, 1, ipmi.AnyGroup, 1}}, xml.ErrorInvalidArgument},
+		"commands that are the same": {[]commandRow{appCommand(1), appCommand(1)}, xml.ErrorNotAllowed},
+		"257 commands":               {make([]commandRow, 257), xml.ErrorTooMany},
+		"10,000 commands":            {make([]commandRow, 10000), xml.ErrorTooMany},
 	} {
 		if err := p.register(t, "/handler", tt.commands...); errorName(err) != tt.want {
 			t.Errorf("%s: %v", name, err)
@@ -220,12 +222,12 @@ func TestLimitsOfHandlers(t *testing.T) {
 			p.mustRegister(t, dbus.ObjectPath(fmt.Sprint("/", i)), numbered(number))
 			number++
 		}
-		if err := p.register(t, "/more", numbered(number)); errorName(err) != errorTooMany {
+		if err := p.register(t, "/more", numbered(number)); errorName(err) != xml.ErrorTooMany {
 			t.Fatalf("over the limit of a program: %v", err)
 		}
 	}
 	late := r.program(t, answerOK)
-	if err := late.register(t, "/more", numbered(number)); errorName(err) != errorTooMany {
+	if err := late.register(t, "/more", numbered(number)); errorName(err) != xml.ErrorTooMany {
 		t.Errorf("over the limit of all: %v", err)
 	}
 }
@@ -242,7 +244,7 @@ func TestLimitsOfCommands(t *testing.T) {
 			}
 			p.mustRegister(t, dbus.ObjectPath(fmt.Sprint("/", j)), commands...)
 		}
-		if err := p.register(t, "/more", numbered(maxPatterns)); errorName(err) != errorTooMany {
+		if err := p.register(t, "/more", numbered(maxPatterns)); errorName(err) != xml.ErrorTooMany {
 			t.Errorf("over the limit: %v", err)
 		}
 	}
@@ -251,7 +253,7 @@ func TestLimitsOfCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.mustRegister(t, "/more", numbered(maxPatterns))
-	if err := p.register(t, "/again", numbered(maxPatterns)); errorName(err) != errorNotAllowed {
+	if err := p.register(t, "/again", numbered(maxPatterns)); errorName(err) != xml.ErrorNotAllowed {
 		t.Errorf("a command that is taken: %v", err)
 	}
 	for i := range maxHandlersOfOne - handlers { // Refusals have cost no place.
@@ -265,7 +267,7 @@ func TestProgramThatLeavesDuringItsRegistration(t *testing.T) {
 	heir := r.program(t, answerWith(7))
 	for range 50 {
 		p := r.program(t, answerOK)
-		p.conn.Object(ServiceName, BasePath).Go(routerInterface+".RegisterHandler", dbus.FlagNoReplyExpected, nil,
+		p.conn.Object(xml.ServiceName, BasePath).Go(xml.RouterInterface+".RegisterHandler", dbus.FlagNoReplyExpected, nil,
 			dbus.ObjectPath("/handler"), []commandRow{appCommand(1)})
 		r.leave(t, p.conn)
 		heir.mustRegister(t, "/heir", appCommand(1))
@@ -308,7 +310,7 @@ func handlerRowOf(owner *fakeHost, path string, cmd byte) []any {
 // handlersProperty reads the property.
 func (r *rig) handlersProperty(t *testing.T) [][]any {
 	t.Helper()
-	got, err := r.call(t, BasePath, propertiesInterface, "Get", routerInterface, "Handlers")
+	got, err := r.call(t, BasePath, xml.PropertiesInterface, "Get", xml.RouterInterface, "Handlers")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +331,7 @@ func TestHandlersAreShown(t *testing.T) {
 		t.Error(diff)
 	}
 
-	got, err := r.call(t, handlersPath+"/1", propertiesInterface, "GetAll", handlerInterface)
+	got, err := r.call(t, handlersPath+"/1", xml.PropertiesInterface, "GetAll", xml.HandlerInterface)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,15 +343,15 @@ func TestHandlersAreShown(t *testing.T) {
 		t.Error(diff)
 	}
 	for path, want := range map[dbus.ObjectPath]int{"/": 5, BasePath: 4} {
-		managed, err := r.call(t, path, objectManagerInterface, "GetManagedObjects")
+		managed, err := r.call(t, path, xml.ObjectManagerInterface, "GetManagedObjects")
 		if err != nil {
 			t.Fatal(err)
 		}
 		objects := managed[0].(map[dbus.ObjectPath]map[string]map[string]dbus.Variant)
-		if len(objects) != want || !sameVariant(objects[handlersPath+"/2"][handlerInterface]["Owner"], dbus.MakeVariant(second.conn.Name())) {
+		if len(objects) != want || !sameVariant(objects[handlersPath+"/2"][xml.HandlerInterface]["Owner"], dbus.MakeVariant(second.conn.Name())) {
 			t.Errorf("%s manages %v", path, objects)
 		}
-		if router, ok := objects[BasePath][routerInterface]; path == "/" && (!ok || len(router) != 2) {
+		if router, ok := objects[BasePath][xml.RouterInterface]; path == "/" && (!ok || len(router) != 2) {
 			t.Errorf("router: %v", router)
 		}
 	}
@@ -366,7 +368,7 @@ func values(properties map[string]dbus.Variant) map[string]any {
 
 func TestStatisticsAreAProperty(t *testing.T) {
 	r := newRouterRig(t)
-	got, err := r.call(t, BasePath, propertiesInterface, "Get", routerInterface, "Statistics")
+	got, err := r.call(t, BasePath, xml.PropertiesInterface, "Get", xml.RouterInterface, "Statistics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,12 +386,12 @@ func (r *rig) told(t *testing.T, name string, path dbus.ObjectPath, handlers ...
 		if got.Name != name || got.Path != manager || got.Body[0] != path {
 			t.Fatalf("signal %+v", got)
 		}
-		if name == interfacesRemoved && !cmp.Equal(got.Body[1], []string{handlerInterface}) {
+		if name == interfacesRemoved && !cmp.Equal(got.Body[1], []string{xml.HandlerInterface}) {
 			t.Errorf("signal %+v", got)
 		}
 	}
 	got := <-r.heard
-	if got.Name != propertiesChanged || got.Path != BasePath || got.Body[0] != routerInterface {
+	if got.Name != propertiesChanged || got.Path != BasePath || got.Body[0] != xml.RouterInterface {
 		t.Fatalf("signal %+v", got)
 	}
 	changed := got.Body[1].(map[string]dbus.Variant)
@@ -412,7 +414,7 @@ func TestHandlersComeAndGo(t *testing.T) {
 	r.told(t, interfacesRemoved, handlersPath+"/2", handlerRowOf(first, "/a", 1))
 	_ = first.conn.Close()
 	r.told(t, interfacesRemoved, handlersPath+"/1")
-	if _, err := r.call(t, handlersPath+"/1", introspectableInterface, "Introspect"); err == nil {
+	if _, err := r.call(t, handlersPath+"/1", xml.IntrospectableInterface, "Introspect"); err == nil {
 		t.Error("a removed handler introspects")
 	}
 	// Numbers are not used again.
@@ -431,7 +433,7 @@ func TestHandlerWithALongPath(t *testing.T) {
 		commands = append(commands, appCommand(n))
 	}
 	path := dbus.ObjectPath("/" + strings.Repeat("x", 200<<10))
-	if err := p.register(t, path, commands...); errorName(err) != errorInvalidArgument {
+	if err := p.register(t, path, commands...); errorName(err) != xml.ErrorInvalidArgument {
 		t.Errorf("RegisterHandler: %v", err)
 	}
 	r.roundTrip(t)

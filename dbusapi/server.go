@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // Defaults of a Config.
@@ -43,7 +45,7 @@ type Config struct {
 
 // Server is the service on D-Bus.
 type Server struct {
-	conn    *Conn
+	conn    *dbuswire.Conn
 	objects objects
 	callers *callers
 	calls   sync.Pool // of *busCall
@@ -109,13 +111,13 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	// Ids are not used again after a restart either.
 	s.ids.Store(uint64(time.Now().UnixNano()))
 	s.addBase()
-	conn, err := Dial(ctx, ConnConfig{Address: config.Address, Signal: s.receiveSignal, take: s.take(&s.objects)})
+	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: config.Address, Signal: s.receiveSignal, Call: s.take(&s.objects)})
 	if err != nil {
 		return nil, err
 	}
 	s.conn = conn
-	s.lookups.start(conn.stream)
-	s.names.add(ServiceName, conn, 1)
+	s.lookups.start(conn)
+	s.names.add(xml.ServiceName, conn, 1)
 	for _, rule := range matchRules() {
 		if err := conn.AddMatch(ctx, rule); err != nil {
 			_ = s.Close()
@@ -143,11 +145,11 @@ func orDefault(n, def int) int {
 
 // addBase makes the object of the service and the paths that lead to it.
 func (s *Server) addBase() {
-	s.objects.add(newObject(s, rootPath, objectManagerInterface))
+	s.objects.add(newObject(s, rootPath, xml.ObjectManagerInterface))
 	for _, path := range ancestors(BasePath) {
 		s.objects.add(newObject(s, path))
 	}
-	s.objects.add(newObject(s, BasePath, legacyInterface, routerInterface, managerInterface, objectManagerInterface))
+	s.objects.add(newObject(s, BasePath, xml.LegacyInterface, xml.RouterInterface, xml.ManagerInterface, xml.ObjectManagerInterface))
 	s.objects.add(newObject(s, handlersPath))
 }
 
@@ -171,7 +173,7 @@ func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
 func (s *Server) AddBus(o *BusObject, bus Bus) error {
 	o.bus, o.places = bus, bus.MaxCalls()
 	o.told = bus.Properties()
-	exported := newObject(s, o.path, busObjectInterface)
+	exported := newObject(s, o.path, xml.BusInterface)
 	exported.bus = o
 	if !s.objects.add(exported) {
 		return fmt.Errorf("bus %s: there is one at %s already", o.name, o.path)
@@ -208,7 +210,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case <-s.names.lost:
-		return ErrDisconnected
+		return dbuswire.ErrDisconnected
 	}
 }
 
@@ -216,11 +218,8 @@ func (s *Server) Run(ctx context.Context) error {
 // one hangs, Pulse returns when ctx or the connection ends. A message bus that reads or
 // writes no more makes none of them hang.
 func (s *Server) Pulse(ctx context.Context) {
-	_ = s.names.each(func(conn *Conn, _ string) error {
-		over, cancel := context.WithCancel(conn.Context())
-		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
-		conn.stream.pulse(over.Done())
+	_ = s.names.each(func(conn *dbuswire.Conn, _ string) error {
+		conn.Ping(ctx)
 		return nil
 	})
 }
@@ -229,8 +228,8 @@ func (s *Server) Pulse(ctx context.Context) {
 // replied to, at most until ctx ends.
 func (s *Server) Drain(ctx context.Context) {
 	s.callers.drain(ctx)
-	_ = s.names.each(func(conn *Conn, _ string) error {
-		conn.stream.replies.wait(ctx)
+	_ = s.names.each(func(conn *dbuswire.Conn, _ string) error {
+		conn.AwaitReplies(ctx)
 		return nil
 	})
 }
@@ -257,7 +256,7 @@ func (s *Server) Statistics() map[string]uint64 {
 		"signals-dropped":   s.counters.signalsDropped.Load(),
 		"signals-failed":    s.counters.signalsFailed.Load(),
 
-		"handler-replies-late": s.names.countLate(),
+		"handler-replies-late": s.names.late.Load(),
 		"events-not-kept":      s.events.countNotKept(),
 	}
 	if s.others != nil {

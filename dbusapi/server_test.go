@@ -10,7 +10,9 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
+	"ipmbd/xml"
 )
 
 func TestSecondInstanceIsRefused(t *testing.T) {
@@ -36,7 +38,7 @@ func TestQueueForTheNameIsNotJoined(t *testing.T) {
 	second := openServer(t, r.bus, Config{})
 	_ = second.TakeNames(t.Context())
 	_ = r.server.ReleaseNames(t.Context())
-	_, err := r.client.callBus(t.Context(), "GetNameOwner", ServiceName)
+	_, err := r.client.CallBus(t.Context(), "GetNameOwner", xml.ServiceName)
 	if errorName(err) != "org.freedesktop.DBus.Error.NameHasNoOwner" {
 		t.Errorf("the second instance got the name: %v", err)
 	}
@@ -44,7 +46,7 @@ func TestQueueForTheNameIsNotJoined(t *testing.T) {
 
 func TestNameIsNotGivenUpToAReplacement(t *testing.T) {
 	r := newRig(t, Config{})
-	got, err := r.client.RequestName(ServiceName, dbus.NameFlagReplaceExisting|dbus.NameFlagDoNotQueue)
+	got, err := r.client.RequestName(xml.ServiceName, dbus.NameFlagReplaceExisting|dbus.NameFlagDoNotQueue)
 	if err != nil || got != dbus.RequestNameReplyExists {
 		t.Errorf("RequestName = %v, %v", got, err)
 	}
@@ -53,15 +55,15 @@ func TestNameIsNotGivenUpToAReplacement(t *testing.T) {
 func TestNoNameIsTakenBeforeItIsAskedFor(t *testing.T) {
 	bus := bustest.Start(t)
 	openServer(t, bus, Config{})
-	client := dial(t, bus, ConnConfig{})
-	if _, err := client.callBus(t.Context(), "GetNameOwner", ServiceName); err == nil {
+	client := dial(t, bus, dbuswire.Config{})
+	if _, err := client.CallBus(t.Context(), "GetNameOwner", xml.ServiceName); err == nil {
 		t.Error("Open took the name")
 	}
 }
 
 func TestNameDeniedByThePolicySaysSo(t *testing.T) {
 	s := openServer(t, bustest.StartConfig(t, bustest.Config{System: true}), Config{})
-	if err := s.TakeNames(t.Context()); err == nil || !strings.Contains(err.Error(), ServiceName) {
+	if err := s.TakeNames(t.Context()); err == nil || !strings.Contains(err.Error(), xml.ServiceName) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -82,8 +84,8 @@ func TestEachBusNameHasItsConnection(t *testing.T) {
 	if err := r.server.TakeNames(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for name, conn := range map[string]*Conn{"Ipmb": r.server.conn, "IPMB": other.conn} {
-		got, err := r.client.callBus(t.Context(), "GetNameOwner", channelNames+name)
+	for name, conn := range map[string]*dbuswire.Conn{"Ipmb": r.server.conn, "IPMB": other.conn} {
+		got, err := r.client.CallBus(t.Context(), "GetNameOwner", xml.ChannelNames+name)
 		if err != nil || got[0] != conn.Name() {
 			t.Errorf("%s is owned by %v, %v", name, got, err)
 		}
@@ -110,8 +112,8 @@ func TestRunEndsWhenTheMessageBusIsLost(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			go func() { done <- s.Run(t.Context()) }()
-			_ = conn.stream.Close()
-			if err := <-done; !errors.Is(err, ErrDisconnected) {
+			_ = conn.Close()
+			if err := <-done; !errors.Is(err, dbuswire.ErrDisconnected) {
 				t.Errorf("Run = %v", err)
 			}
 		})

@@ -19,18 +19,18 @@ type sharedReply struct {
 
 // read serves a call that reads.
 func (s *Server) read(c *waitingCall, sender string, method *boundMethod, shared sharedReplies) {
-	c.to.destination = sender
+	c.to.Destination = sender
 	body, err := shared.body(s, c, sender, method)
 	if err != nil {
-		c.to.fail(asDBusError(err))
+		c.to.Fail(asDBusError(err))
 		return
 	}
-	c.to.results(method.out, body)
+	c.to.Return(method.out, body)
 }
 
 func (r sharedReplies) body(s *Server, c *waitingCall, sender string, method *boundMethod) ([]byte, error) {
 	m := c.message()
-	key := method.iface + " " + method.member + " " + string(m.path) + " " + string(m.body)
+	key := method.iface + " " + method.member + " " + string(m.Path) + " " + string(m.Body)
 	if err := s.callers.check(sender); err != nil {
 		return nil, err
 	}

@@ -10,8 +10,10 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // place takes one place for a connection, or reports that there is none.
@@ -141,13 +143,13 @@ func openBacklog(bytes int) func(*testing.T) place {
 func openBacklogOf(t *testing.T, b *backlogs, bytes int) place {
 	b.actors.limit, b.readers.limit = 0, 0
 	raw := encodeCall(t, binary.LittleEndian, ":1.5")
-	m, _ := parseMessage(raw)
+	m, _ := dbuswire.Parse(raw)
 	if bytes > 0 {
-		m.raw = append(raw, make([]byte, bytes-callOverhead-len(raw))...)
+		m.Raw = append(raw, make([]byte, bytes-callOverhead-len(raw))...)
 	}
-	m.own = true
+	m.Owned = true
 	objects := newObjects()
-	return func(one *caller) bool { return b.queue(one, replyTo{}, &objects, &m) }
+	return func(one *caller) bool { return b.queue(one, dbuswire.ReplyTo{}, &objects, &m) }
 }
 
 // openLine is requests in line for handlers, which are not called.
@@ -166,7 +168,7 @@ func openHandlerCalls(t *testing.T) place {
 		process, _ := one.client.Process()
 		if r.programs[process] == nil {
 			r.joined(&one.client)
-			r.programs[process].window = maxCallsOfProgram
+			r.programs[process].window = xml.MaxExecutes
 		}
 		before := r.calls.Used()
 		r.clients[one.name] = &one.client
@@ -223,9 +225,9 @@ func (r *rig) hideSenders() (show func()) {
 	l := &r.server.lookups
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	stream := l.stream
-	l.stream = nil
-	return func() { l.start(stream) }
+	conn := l.conn
+	l.conn = nil
+	return func() { l.start(conn) }
 }
 
 // programs is which programs connections are of, by their names; others are each one of
@@ -240,12 +242,14 @@ func (p *programs) of(name string, found bus.Process) bus.Process {
 }
 
 // same makes a connection one of the program of another.
-func (p *programs) same(a, b *Conn) { p.known.Store(b.Name(), ownProgram(a.Name(), bus.Process{})) }
+func (p *programs) same(a, b *dbuswire.Conn) {
+	p.known.Store(b.Name(), ownProgram(a.Name(), bus.Process{}))
+}
 
 // sendThree makes three calls to bus4.
 func (c *crowd) sendThree() (serials []uint32) {
 	for i := range byte(3) {
-		serials = append(serials, c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{i}))
+		serials = append(serials, c.add(0, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{i}))
 	}
 	c.send()
 	return serials
@@ -268,7 +272,7 @@ func TestCallsOfUnknownSendersWait(t *testing.T) {
 	p := new(programs)
 	r := newRig(t, Config{MaxCallsPerSender: 4, programOf: p.of})
 	r.server.callers.addPlaces(-r.object.places) // A program has four calls then.
-	hog := dial(t, r.bus, ConnConfig{})
+	hog := dial(t, r.bus, dbuswire.Config{})
 	for range 4 {
 		r.block(t, hog)
 	}
@@ -297,7 +301,7 @@ func TestCallsOfUnknownSendersWait(t *testing.T) {
 func TestCloseEndsCallsOfUnknownSenders(t *testing.T) {
 	r := newStoppedRig(t, Config{MaxCallsPerSender: 4})
 	r.server.callers.addPlaces(-r.object.places)
-	hog := dial(t, r.bus, ConnConfig{})
+	hog := dial(t, r.bus, dbuswire.Config{})
 	for range 4 {
 		r.block(t, hog)
 	}
@@ -342,7 +346,7 @@ func TestCallsOfUnknownSendersKeepTheirOrder(t *testing.T) {
 	var want []byte
 	send := func(first byte) {
 		for n := range byte(each) {
-			c.add(0, BasePath, legacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{first + n})
+			c.add(0, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{first + n})
 			want = append(want, first+n)
 		}
 		c.send()
@@ -369,9 +373,9 @@ func TestBacklogOfUnknownSenders(t *testing.T) {
 	hog, again := newCrowd(t, r), newCrowd(t, r)
 	p.same(hog.conn, again.conn)
 	reload := func(c *crowd, more int) {
-		c.add(0, BasePath, managerInterface, "Reload")
+		c.add(0, BasePath, xml.ManagerInterface, "Reload")
 		for range more {
-			c.add(0, bus4, introspectableInterface, "Introspect")
+			c.add(0, bus4, xml.IntrospectableInterface, "Introspect")
 		}
 		c.send()
 		<-m.began
@@ -381,12 +385,12 @@ func TestBacklogOfUnknownSenders(t *testing.T) {
 	show := r.hideSenders()
 	const more = 10
 	reload(again, more)
-	if _, err := dial(t, r.bus, ConnConfig{}).Call(t.Context(), Method{Destination: ServiceName, Path: bus4, Interface: introspectableInterface, Member: "Introspect"}); err != nil {
+	if _, err := dial(t, r.bus, dbuswire.Config{}).Call(t.Context(), dbuswire.Method{Destination: xml.ServiceName, Path: bus4, Interface: xml.IntrospectableInterface, Member: "Introspect"}); err != nil {
 		t.Errorf("another program: %v", err)
 	}
 	show()
 	for range more {
-		if _, msg := again.reply(); msg.Headers[dbus.FieldErrorName].Value() != errorLimits {
+		if _, msg := again.reply(); msg.Headers[dbus.FieldErrorName].Value() != xml.ErrorLimits {
 			t.Fatalf("%v", msg)
 		}
 	}
@@ -416,8 +420,8 @@ func TestRegistrationWaitsForItsSender(t *testing.T) {
 	show := r.hideSenders()
 	p, l := r.program(t, answerWith(1)), r.listener(t)
 	done := make(chan *dbus.Call, 2)
-	router := func(c *Conn, member string, args ...any) {
-		c.Object(ServiceName, BasePath).Go(routerInterface+"."+member, 0, done, args...)
+	router := func(c *dbuswire.Conn, member string, args ...any) {
+		c.Object(xml.ServiceName, BasePath).Go(xml.RouterInterface+"."+member, 0, done, args...)
 	}
 	router(p.conn, "RegisterHandler", dbus.ObjectPath("/handler"), []commandRow{appCommand(1)})
 	router(l.conn, "Subscribe")

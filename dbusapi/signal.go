@@ -4,11 +4,13 @@ import (
 	"context"
 	"time"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // receivedMessage is the signal of a bus's object.
-const receivedMessage = busObjectInterface + ".ReceivedMessage"
+const receivedMessage = xml.BusInterface + ".ReceivedMessage"
 
 // SignalHandler is the handler of a bus whose requests are answered by clients
 // on D-Bus: it emits ReceivedMessage and has sendResponse answer. A request
@@ -47,30 +49,24 @@ func (o *BusObject) endUnserved() {
 func (o *BusObject) Announce(next ipmi.Handler) ipmi.Handler {
 	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 		// One write sends the signal and what next sends by the connection.
-		if out := o.server.conn.stream.out; out.hold() {
-			defer out.flush()
-		}
-		if !ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
-			o.announce(o.server.nextID(), req)
-		}
-		next.ServeIPMI(req, reply)
+		o.Together(func() {
+			if !ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
+				o.announce(o.server.nextID(), req)
+			}
+			next.ServeIPMI(req, reply)
+		})
 	})
 }
 
 // Together does work, during which what the service sends waits, to leave in one write.
-func (o *BusObject) Together(work func()) {
-	if out := o.server.conn.stream.out; out.hold() {
-		defer out.flush()
-	}
-	work()
-}
+func (o *BusObject) Together(work func()) { o.server.conn.Together(work) }
 
 // announce emits ReceivedMessage and reports whether it will be sent.
 func (o *BusObject) announce(id uint64, req *ipmi.Request) bool {
 	b := o.server.signal(o.path, receivedMessage, "tyyyyay", 16+len(req.Data))
-	b = appendUint64(b, id)
+	b = dbuswire.AppendUint64(b, id)
 	b = append(b, byte(req.Requester), byte(req.NetFn), byte(req.LUN), byte(req.Command))
-	return o.emit(appendBytes(b, req.Data))
+	return o.emit(dbuswire.AppendBytes(b, req.Data))
 }
 
 // sendResponse serves xyz.openbmc_project.Ipmi.Channel.Ipmb.sendResponse.

@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // received waits for a ReceivedMessage of bus4 and returns its id.
@@ -29,7 +31,7 @@ func (r *rig) received(t *testing.T, want ...any) uint64 {
 
 func (r *rig) respond(t *testing.T, id uint64, code byte, data ...byte) error {
 	t.Helper()
-	_, err := r.call(t, bus4, busObjectInterface, "sendResponse", id, code, append([]byte{}, data...))
+	_, err := r.call(t, bus4, xml.BusInterface, "sendResponse", id, code, append([]byte{}, data...))
 	return err
 }
 
@@ -44,7 +46,7 @@ func TestClientAnswersARequest(t *testing.T) {
 	if got := <-done; got.err != nil || got.res.Code != 0xC7 || !cmp.Equal(got.res.Data, []byte{3, 4}) {
 		t.Errorf("%+v", got)
 	}
-	if err := r.respond(t, id, 0, 9); errorName(err) != errorInvalidArgument {
+	if err := r.respond(t, id, 0, 9); errorName(err) != xml.ErrorInvalidArgument {
 		t.Errorf("second answer: %v", err)
 	}
 }
@@ -74,11 +76,11 @@ func TestIDsAreNotUsedAgain(t *testing.T) {
 func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 	r := newRig(t, Config{})
 	r.listen(t)
-	if err := r.respond(t, 1, 0); errorName(err) != errorNotAllowed {
+	if err := r.respond(t, 1, 0); errorName(err) != xml.ErrorNotAllowed {
 		t.Errorf("on a bus with another handler: %v", err)
 	}
 	handler := r.object.SignalHandler()
-	if err := r.respond(t, 1, 0); errorName(err) != errorInvalidArgument {
+	if err := r.respond(t, 1, 0); errorName(err) != xml.ErrorInvalidArgument {
 		t.Errorf("unknown id: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -88,7 +90,7 @@ func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 	if got := <-done; !errors.Is(got.err, context.Canceled) {
 		t.Errorf("%+v", got)
 	}
-	if err := r.respond(t, id, 0); errorName(err) != errorInvalidArgument {
+	if err := r.respond(t, id, 0); errorName(err) != xml.ErrorInvalidArgument {
 		t.Errorf("late answer: %v", err)
 	}
 }
@@ -96,7 +98,7 @@ func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 // deafRig is a bus answered by signals without a message bus, whose time can be
 // that of a bubble.
 func deafRig() *BusObject {
-	s := &Server{conn: &Conn{stream: &stream{out: &outbox{busy: true}}}}
+	s := &Server{conn: dbuswire.Detached()}
 	return &BusObject{server: s, path: bus4}
 }
 
@@ -272,7 +274,7 @@ func TestClientThatAnswersComesAndGoes(t *testing.T) {
 	answerer := r.program(t, nil)
 	done := serve(t.Context(), handler, fromME())
 	id := r.received(t, byte(0x2C), byte(6), byte(2), byte(1), []byte{})
-	_, err := answerer.conn.Call(t.Context(), Method{Destination: ServiceName, Path: bus4, Interface: busObjectInterface, Member: "sendResponse"},
+	_, err := answerer.conn.Call(t.Context(), dbuswire.Method{Destination: xml.ServiceName, Path: bus4, Interface: xml.BusInterface, Member: "sendResponse"},
 		id, byte(0), []byte{})
 	if got := <-done; err != nil || got.err != nil {
 		t.Fatal(err, got)

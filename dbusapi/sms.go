@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/xml"
 )
 
 // SMS is what others may do at a host interface (openbmc/kcsbridge).
@@ -28,7 +30,7 @@ func (o *HostObject) exportSMS(s *Server, sms SMS) {
 	}
 	var interfaces []string
 	if sms != nil {
-		interfaces = []string{smsInterface}
+		interfaces = []string{xml.SMSInterface}
 	}
 	exported := newObject(s, path, interfaces...)
 	exported.sms = sms
@@ -51,5 +53,5 @@ func forceAbort(ctx context.Context, c *call) ([]any, error) {
 
 // smsReply is the one error that kcsbridge has.
 func smsReply(error) ([]any, error) {
-	return nil, &dbus.Error{Name: errorInternal, Body: []any{"the host interface did not do it: see its State, and the journal of ipmbd"}}
+	return nil, &dbus.Error{Name: xml.ErrorInternal, Body: []any{"the host interface did not do it: see its State, and the journal of ipmbd"}}
 }

@@ -6,14 +6,15 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/xml"
 )
 
 // Signals of the standard interfaces.
 const (
-	propertiesChanged = propertiesInterface + ".PropertiesChanged"
-	interfacesAdded   = objectManagerInterface + ".InterfacesAdded"
-	interfacesRemoved = objectManagerInterface + ".InterfacesRemoved"
+	propertiesChanged = xml.PropertiesInterface + ".PropertiesChanged"
+	interfacesAdded   = xml.ObjectManagerInterface + ".InterfacesAdded"
+	interfacesRemoved = xml.ObjectManagerInterface + ".InterfacesRemoved"
 )
 
 // introspect serves org.freedesktop.DBus.Introspectable.Introspect.
@@ -58,7 +59,7 @@ func (o *object) propertyMaps() propertyMaps {
 func (o *object) managed() []string {
 	var names []string
 	for _, name := range o.interfaces {
-		if !strings.HasPrefix(name, busInterface+".") {
+		if !strings.HasPrefix(name, dbuswire.BusInterface+".") {
 			names = append(names, name)
 		}
 	}

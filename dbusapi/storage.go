@@ -2,9 +2,6 @@ package dbusapi
 
 import (
 	"context"
-	"fmt"
-
-	"github.com/godbus/dbus/v5"
 
 	"ipmbd/ipmi"
 )
@@ -36,18 +33,10 @@ func sendStorageRequest(ctx context.Context, c *call) ([]any, error) {
 	return []any{byte(res.Code), nonNil(res.Data)}, nil
 }
 
-// SendStorage has ipmbd's own BMC answer a request of ipmi.NetFnStorage. A
-// completion code is a result. The answer's data belong to the caller.
-func (c *Client) SendStorage(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error) {
-	const member = "SendStorageRequest"
-	body, err := c.call(ctx, BasePath, routerInterface, member, uint8(cmd), nonNil(data))
-	if err != nil {
-		return ipmi.Response{}, err
+// nonNil makes data an array of bytes for D-Bus, which knows no nil.
+func nonNil(data []byte) []byte {
+	if data == nil {
+		return []byte{}
 	}
-	var code uint8
-	var answer []byte
-	if err := dbus.Store(body, &code, &answer); err != nil {
-		return ipmi.Response{}, fmt.Errorf("%w: %s: %w", ErrOtherService, member, err)
-	}
-	return ipmi.Response{Code: ipmi.CompletionCode(code), Data: answer}, nil
+	return data
 }

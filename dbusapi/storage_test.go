@@ -6,13 +6,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmi"
 )
 
 func TestStorageRequests(t *testing.T) {
 	r := newRouterRig(t)
-	client := openClient(t, r.bus.Address)
-	if _, err := client.SendStorage(t.Context(), 0x40, nil); !errors.Is(err, ErrUnavailable) {
+	c := openClient(t, r.bus.Address)
+	if _, err := c.SendStorage(t.Context(), 0x40, nil); !errors.Is(err, client.ErrUnavailable) {
 		t.Errorf("before there is a handler: %v", err)
 	}
 	var got ipmi.Request
@@ -26,7 +27,7 @@ func TestStorageRequests(t *testing.T) {
 		}
 		return ipmi.Response{}, ipmi.ErrNoHandler
 	}))
-	answer, err := client.SendStorage(t.Context(), 0x40, []byte{7, 8})
+	answer, err := c.SendStorage(t.Context(), 0x40, []byte{7, 8})
 	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, answer); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
@@ -34,11 +35,11 @@ func TestStorageRequests(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	answer, err = client.SendStorage(t.Context(), 0x41, nil)
+	answer, err = c.SendStorage(t.Context(), 0x41, nil)
 	if diff := cmp.Diff(ipmi.Response{Code: ipmi.CodeNotPresent, Data: []byte{}}, answer); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if _, err := client.SendStorage(t.Context(), 0x42, nil); err == nil || err.Error() != "nobody serves this command" {
+	if _, err := c.SendStorage(t.Context(), 0x42, nil); err == nil || err.Error() != "nobody serves this command" {
 		t.Error(err)
 	}
 }

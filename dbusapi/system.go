@@ -7,7 +7,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // System is what other services on the message bus know of the system, and do.
@@ -33,8 +35,8 @@ func (p Property) String() string {
 	return fmt.Sprintf("%s %s %s.%s", p.Service, p.Path, p.Interface, p.Name)
 }
 
-func (p Property) method(member string) Method {
-	return Method{Destination: p.Service, Path: dbus.ObjectPath(p.Path), Interface: propertiesInterface, Member: member, NoAutoStart: true}
+func (p Property) method(member string) dbuswire.Method {
+	return dbuswire.Method{Destination: p.Service, Path: dbus.ObjectPath(p.Path), Interface: xml.PropertiesInterface, Member: member, NoAutoStart: true}
 }
 
 // Number is the value of a property that is a number, or a boolean: 0 or 1. The
@@ -57,13 +59,13 @@ func (s *System) Number(ctx context.Context, p Property) (float64, error) {
 }
 
 // get reads the property. The errors are those of System.Number.
-func (p Property) get(ctx context.Context, conn *Conn) (value dbus.Variant, err error) {
+func (p Property) get(ctx context.Context, conn *dbuswire.Conn) (value dbus.Variant, err error) {
 	got, err := conn.Call(ctx, p.method("Get"), p.Interface, p.Name)
 	if err != nil {
 		return value, fmt.Errorf("%v: %w", p, systemError(err))
 	}
 	if err := dbus.Store(got, &value); err != nil {
-		return value, fmt.Errorf("%v: %w", p, errReply)
+		return value, fmt.Errorf("%v: %w", p, dbuswire.ErrReply)
 	}
 	return value, nil
 }
@@ -137,7 +139,7 @@ func (s *System) Request(ctx context.Context, host int, t Transition) error {
 		return err
 	}
 	if t == HostNMI {
-		return ask(ctx, conn, Method{Destination: controlNMI, Path: dbus.ObjectPath(fmt.Sprint(hostControl, host, "/nmi")),
+		return ask(ctx, conn, dbuswire.Method{Destination: controlNMI, Path: dbus.ObjectPath(fmt.Sprint(hostControl, host, "/nmi")),
 			Interface: controlNMI, Member: "NMI", NoAutoStart: true})
 	}
 	to := transitions[t]
@@ -155,7 +157,7 @@ func (s *System) Request(ctx context.Context, host int, t Transition) error {
 func stateServices(name string, host int) []string { return []string{fmt.Sprint(name, host), name} }
 
 // ask calls a method that answers nothing.
-func ask(ctx context.Context, conn *Conn, m Method, args ...any) error {
+func ask(ctx context.Context, conn *dbuswire.Conn, m dbuswire.Method, args ...any) error {
 	if _, err := conn.Call(ctx, m, args...); err != nil {
 		return fmt.Errorf("%s: %w", m.Destination, systemError(err))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
@@ -79,7 +80,7 @@ func (l *SystemLog) add(ctx context.Context, e ipmi.Event) error {
 	if err != nil {
 		return err
 	}
-	owner, err := conn.ownerOf(ctx, logName)
+	owner, err := conn.OwnerOf(ctx, logName)
 	if err != nil {
 		return logError(err)
 	}
@@ -91,7 +92,7 @@ func (l *SystemLog) add(ctx context.Context, e ipmi.Event) error {
 }
 
 // methodOf is the method that an owner of the log's name has.
-func (l *SystemLog) methodOf(ctx context.Context, conn *Conn, owner string) (logMethod, error) {
+func (l *SystemLog) methodOf(ctx context.Context, conn *dbuswire.Conn, owner string) (logMethod, error) {
 	l.mu.Lock()
 	known, method := l.owner == owner, l.method
 	l.mu.Unlock()
@@ -108,8 +109,8 @@ func (l *SystemLog) methodOf(ctx context.Context, conn *Conn, owner string) (log
 	return method, nil
 }
 
-func introspectLog(ctx context.Context, conn *Conn, owner string) (logMethod, error) {
-	got, err := conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: introspectableInterface, Member: "Introspect"})
+func introspectLog(ctx context.Context, conn *dbuswire.Conn, owner string) (logMethod, error) {
+	got, err := conn.Call(ctx, dbuswire.Method{Destination: owner, Path: logPath, Interface: xml.IntrospectableInterface, Member: "Introspect"})
 	switch err = logError(err); {
 	case errors.Is(err, ipmi.ErrNotPresent), errors.Is(err, ipmi.ErrAbandoned):
 		return logMethod{}, errLogLeft
@@ -118,7 +119,7 @@ func introspectLog(ctx context.Context, conn *Conn, owner string) (logMethod, er
 	}
 	var text string
 	if err := dbus.Store(got, &text); err != nil {
-		return logMethod{}, fmt.Errorf("%s: Introspect: %w", logName, errReply)
+		return logMethod{}, fmt.Errorf("%s: Introspect: %w", logName, dbuswire.ErrReply)
 	}
 	interfaces, err := xml.Parse(text)
 	if err != nil {
@@ -147,8 +148,8 @@ func chooseLogMethod(interfaces []xml.Interface) (logMethod, error) {
 }
 
 // write calls the method of an owner.
-func (m logMethod) write(ctx context.Context, conn *Conn, owner string, e ipmi.Event) error {
-	_, err := conn.Call(ctx, Method{Destination: owner, Path: logPath, Interface: logName, Member: m.member}, m.args(e)...)
+func (m logMethod) write(ctx context.Context, conn *dbuswire.Conn, owner string, e ipmi.Event) error {
+	_, err := conn.Call(ctx, dbuswire.Method{Destination: owner, Path: logPath, Interface: logName, Member: m.member}, m.args(e)...)
 	if err = logError(err); errors.Is(err, ipmi.ErrNotPresent) {
 		return errLogLeft
 	}

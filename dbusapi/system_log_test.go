@@ -13,12 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // fakeLog is a program that serves the system event log.
 type fakeLog struct {
-	conn *Conn
+	conn *dbuswire.Conn
 	silence
 
 	mu       sync.Mutex
@@ -35,7 +37,7 @@ func startLog(t *testing.T, bus *bustest.Bus, methods ...string) *fakeLog {
 	l := &fakeLog{silence: newSilence(t)}
 	l.document = func() string { return logDocument(methods) }
 	l.reply = func() ([]any, error) { return []any{uint16(1)}, nil }
-	l.conn = dial(t, bus, ConnConfig{Objects: l})
+	l.conn = dial(t, bus, dbuswire.Config{Objects: l})
 	if _, err := l.conn.RequestName(logName, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -62,14 +64,14 @@ func (l *fakeLog) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
 }
 
 func (l *fakeLog) LookupInterface(name string) (dbus.Interface, bool) {
-	return l, name == logName || name == introspectableInterface
+	return l, name == logName || name == xml.IntrospectableInterface
 }
 
 func (l *fakeLog) LookupMethod(string) (dbus.Method, bool) { return l, true }
 
 func (l *fakeLog) DecodeArguments(_ *dbus.Conn, _ string, msg *dbus.Message, args []any) ([]any, error) {
 	h := headerOf(msg)
-	return append([]any{h.member, h.signature}, args...), nil
+	return append([]any{h.Member, h.Signature}, args...), nil
 }
 
 func (l *fakeLog) Call(args ...any) ([]any, error) {
@@ -304,7 +306,7 @@ func TestASystemLogThatHangsLeavesRoomForOthers(t *testing.T) {
 		cancel()
 	}
 	startHost(t, bus, answerOK)
-	host, err := s.HostDaemon(t.Context(), mainChannel)
+	host, err := s.HostDaemon(t.Context(), "Ipmb")
 	if err != nil {
 		t.Fatal(err)
 	}

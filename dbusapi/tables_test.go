@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
+	"ipmbd/dbusapi/client"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
@@ -68,64 +71,66 @@ func TestTablesAgreeWithTheDocuments(t *testing.T) {
 	}
 }
 
+// errorCases are errors, and what clients are told of them.
+var errorCases = map[string]struct {
+	err    error
+	name   string
+	status int32
+}{
+	"ipmb.ErrTimeout":         {ipmb.ErrTimeout, xml.ErrorTimeout, 4},
+	"ipmb.ErrNotAcknowledged": {ipmb.ErrNotAcknowledged, xml.ErrorUnavailable, 4},
+	"ipmb.ErrArbitrationLost": {ipmb.ErrArbitrationLost, xml.ErrorWriteFailure, 4},
+	"ipmb.ErrStuck":           {ipmb.ErrStuck, xml.ErrorWriteFailure, 4},
+	"ipmb.ErrTooLong":         {ipmb.ErrTooLong, xml.ErrorInvalidArgument, 1},
+	"ipmb.ErrClosed":          {ipmb.ErrClosed, xml.ErrorUnavailable, 4},
+	"ipmb.ErrBusy":            {ipmb.ErrBusy, xml.ErrorTooMany, 3},
+	"ipmb.ErrInvalid":         {ipmb.ErrInvalid, xml.ErrorInvalidArgument, 2},
+	"ipmb.ErrAnswered":        {ipmb.ErrAnswered, xml.ErrorNotAllowed, 4},
+	"ipmb.ErrUnsupported":     {ipmb.ErrUnsupported, xml.ErrorUnsupported, 4},
+	"ipmi.ErrNoHandler":       {ipmi.ErrNoHandler, xml.ErrorUnsupported, 4},
+	"ipmi.ErrBusy":            {ipmi.ErrBusy, xml.ErrorTooMany, 4},
+	"ipmi.ErrDenied":          {ipmi.ErrDenied, xml.ErrorNotAllowed, 4},
+	"ipmi.ErrDeferred":        {ipmi.ErrDeferred, xml.ErrorInternal, 4},
+	"ipmi.ErrNotPresent":      {ipmi.ErrNotPresent, xml.ErrorUnavailable, 4},
+	"ipmi.ErrAbandoned":       {ipmi.ErrAbandoned, xml.ErrorUnavailable, 4},
+	"ipmi.ErrTooSlow":         {ipmi.ErrTooSlow, xml.ErrorTimeout, 4},
+	"ipmi.ErrNoSpace":         {ipmi.ErrNoSpace, xml.ErrorTooMany, 4},
+	"ipmi.ErrResponseTooLong": {ipmi.ErrResponseTooLong, xml.ErrorInvalidArgument, 4},
+	"ipmi.ErrUnsupported":     {ipmi.ErrUnsupported, xml.ErrorUnsupported, 4},
+	"ipmi.ErrPanic":           {ipmi.ErrPanic, xml.ErrorInternal, 4},
+	"no adapter":              {ErrNoAdapter, xml.ErrorNotFound, 4},
+	"in use":                  {ErrInUse, xml.ErrorNotAllowed, 4},
+	"fixed device":            {ErrFixed, xml.ErrorUnsupported, 4},
+	"device":                  {ErrDevice, xml.ErrorUnavailable, 4},
+	"limit":                   {ErrLimit, xml.ErrorTooMany, 3},
+	"unknown channel":         {errUnknownChannel, xml.ErrorInvalidArgument, 2},
+	"unknown id":              {errUnknownID, xml.ErrorInvalidArgument, 4},
+	"not answered by signals": {errNotAnswered, xml.ErrorNotAllowed, 4},
+	"caller gone":             {errGone, xml.ErrorUnavailable, 4},
+	"disconnected":            {dbuswire.ErrDisconnected, xml.ErrorUnavailable, 4},
+	"removed":                 {bus.ErrRemoved, xml.ErrorUnavailable, 4},
+	"limit of a bus":          {bus.ErrLimit, xml.ErrorTooMany, 3},
+	"not root":                {errNotRoot, xml.ErrorAccessDenied, 4},
+	"configuration":           {ErrConfig, xml.ErrorInvalidArgument, 4},
+	"taken":                   {ErrTaken, xml.ErrorNotAllowed, 4},
+	"name taken":              {ErrNameTaken, xml.ErrorNotAllowed, 4},
+	"no member":               {ErrNoMember, xml.ErrorNotFound, 4},
+	"restart":                 {ErrRestart, xml.ErrorNotAllowed, 4},
+	"no file":                 {ErrNoFile, xml.ErrorUnsupported, 4},
+	"stopping":                {ErrStopping, xml.ErrorUnavailable, 4},
+	"overlap":                 {&ipmi.OverlapError{Owner: ":1.5"}, xml.ErrorNotAllowed, 4},
+	"pattern":                 {&ipmi.PatternError{Field: "netFn"}, xml.ErrorInvalidArgument, 4},
+	"registered":              {errRegistered, xml.ErrorNotAllowed, 4},
+	"not registered":          {errNotRegistered, xml.ErrorNotFound, 4},
+	"no commands":             {errNoCommands, xml.ErrorInvalidArgument, 4},
+	"too many":                {errTooMany, xml.ErrorTooMany, 4},
+	"deadline":                {context.DeadlineExceeded, xml.ErrorTimeout, 4},
+	"cancelled":               {context.Canceled, xml.ErrorUnavailable, 4},
+	"anything else":           {errors.New("password at 0x1234"), xml.ErrorInternal, 4},
+}
+
 func TestEveryErrorHasItsNameAndStatus(t *testing.T) {
-	table := map[string]struct {
-		err    error
-		name   string
-		status int32
-	}{
-		"ipmb.ErrTimeout":         {ipmb.ErrTimeout, errorTimeout, 4},
-		"ipmb.ErrNotAcknowledged": {ipmb.ErrNotAcknowledged, errorUnavailable, 4},
-		"ipmb.ErrArbitrationLost": {ipmb.ErrArbitrationLost, errorWriteFailure, 4},
-		"ipmb.ErrStuck":           {ipmb.ErrStuck, errorWriteFailure, 4},
-		"ipmb.ErrTooLong":         {ipmb.ErrTooLong, errorInvalidArgument, 1},
-		"ipmb.ErrClosed":          {ipmb.ErrClosed, errorUnavailable, 4},
-		"ipmb.ErrBusy":            {ipmb.ErrBusy, errorTooMany, 3},
-		"ipmb.ErrInvalid":         {ipmb.ErrInvalid, errorInvalidArgument, 2},
-		"ipmb.ErrAnswered":        {ipmb.ErrAnswered, errorNotAllowed, 4},
-		"ipmb.ErrUnsupported":     {ipmb.ErrUnsupported, errorUnsupported, 4},
-		"ipmi.ErrNoHandler":       {ipmi.ErrNoHandler, errorUnsupported, 4},
-		"ipmi.ErrBusy":            {ipmi.ErrBusy, errorTooMany, 4},
-		"ipmi.ErrDenied":          {ipmi.ErrDenied, errorNotAllowed, 4},
-		"ipmi.ErrDeferred":        {ipmi.ErrDeferred, errorInternal, 4},
-		"ipmi.ErrNotPresent":      {ipmi.ErrNotPresent, errorUnavailable, 4},
-		"ipmi.ErrAbandoned":       {ipmi.ErrAbandoned, errorUnavailable, 4},
-		"ipmi.ErrTooSlow":         {ipmi.ErrTooSlow, errorTimeout, 4},
-		"ipmi.ErrNoSpace":         {ipmi.ErrNoSpace, errorTooMany, 4},
-		"ipmi.ErrResponseTooLong": {ipmi.ErrResponseTooLong, errorInvalidArgument, 4},
-		"ipmi.ErrUnsupported":     {ipmi.ErrUnsupported, errorUnsupported, 4},
-		"ipmi.ErrPanic":           {ipmi.ErrPanic, errorInternal, 4},
-		"no adapter":              {ErrNoAdapter, errorNotFound, 4},
-		"in use":                  {ErrInUse, errorNotAllowed, 4},
-		"fixed device":            {ErrFixed, errorUnsupported, 4},
-		"device":                  {ErrDevice, errorUnavailable, 4},
-		"limit":                   {ErrLimit, errorTooMany, 3},
-		"unknown channel":         {errUnknownChannel, errorInvalidArgument, 2},
-		"unknown id":              {errUnknownID, errorInvalidArgument, 4},
-		"not answered by signals": {errNotAnswered, errorNotAllowed, 4},
-		"caller gone":             {errGone, errorUnavailable, 4},
-		"disconnected":            {ErrDisconnected, errorUnavailable, 4},
-		"removed":                 {bus.ErrRemoved, errorUnavailable, 4},
-		"limit of a bus":          {bus.ErrLimit, errorTooMany, 3},
-		"not root":                {errNotRoot, errorAccessDenied, 4},
-		"configuration":           {ErrConfig, errorInvalidArgument, 4},
-		"taken":                   {ErrTaken, errorNotAllowed, 4},
-		"name taken":              {ErrNameTaken, errorNotAllowed, 4},
-		"no member":               {ErrNoMember, errorNotFound, 4},
-		"restart":                 {ErrRestart, errorNotAllowed, 4},
-		"no file":                 {ErrNoFile, errorUnsupported, 4},
-		"stopping":                {ErrStopping, errorUnavailable, 4},
-		"overlap":                 {&ipmi.OverlapError{Owner: ":1.5"}, errorNotAllowed, 4},
-		"pattern":                 {&ipmi.PatternError{Field: "netFn"}, errorInvalidArgument, 4},
-		"registered":              {errRegistered, errorNotAllowed, 4},
-		"not registered":          {errNotRegistered, errorNotFound, 4},
-		"no commands":             {errNoCommands, errorInvalidArgument, 4},
-		"too many":                {errTooMany, errorTooMany, 4},
-		"deadline":                {context.DeadlineExceeded, errorTimeout, 4},
-		"cancelled":               {context.Canceled, errorUnavailable, 4},
-		"anything else":           {errors.New("password at 0x1234"), errorInternal, 4},
-	}
-	for name, tt := range table {
+	for name, tt := range errorCases {
 		wrapped := fmt.Errorf("bus4: %w", tt.err)
 		got := asDBusError(wrapped)
 		if got.Name != tt.name {
@@ -140,7 +145,7 @@ func TestEveryErrorHasItsNameAndStatus(t *testing.T) {
 	}
 	for file, pkg := range map[string]string{"../ipmb/errors.go": "ipmb", "../ipmi/handler.go": "ipmi"} {
 		for _, sentinel := range sentinels(t, file) {
-			if _, ok := table[pkg+"."+sentinel]; !ok {
+			if _, ok := errorCases[pkg+"."+sentinel]; !ok {
 				t.Errorf("%s.%s is not in this test", pkg, sentinel)
 			}
 		}
@@ -172,4 +177,32 @@ func sentinels(t *testing.T, file string) []string {
 		t.Fatalf("%s has no errors", file)
 	}
 	return names
+}
+
+func TestDocumentNamesTheErrors(t *testing.T) {
+	const document = "../docs/dbus.md"
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range errorNames {
+		if !strings.Contains(string(text), "`"+row.name+"`") {
+			t.Errorf("%s is not in %s", row.name, document)
+		}
+	}
+}
+
+// Each name that the server gives an error has a meaning at the client, but for
+// InternalFailure, of which the client can know no more.
+func TestClientKnowsTheServersErrors(t *testing.T) {
+	r := newRig(t, Config{})
+	c := openClient(t, r.bus.Address)
+	for name, tt := range errorCases {
+		r.fake.fail(map[ipmi.Command]error{1: tt.err})
+		_, err := c.Send(t.Context(), "bus4", ipmb.Request{NetFn: 6, Command: 1})
+		var service *client.ServiceError
+		if !errors.As(err, &service) || service.Name != tt.name || (service.Err == nil) != (tt.name == xml.ErrorInternal) {
+			t.Errorf("%s: %+v", name, err)
+		}
+	}
 }

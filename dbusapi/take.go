@@ -4,49 +4,47 @@ import (
 	"bytes"
 
 	"github.com/godbus/dbus/v5"
-)
 
-const (
-	errorInvalidArgs = "org.freedesktop.DBus.Error.InvalidArgs"
-	errorLimits      = "org.freedesktop.DBus.Error.LimitsExceeded"
+	"ipmbd/internal/dbuswire"
+	"ipmbd/xml"
 )
 
 // take serves the method calls that come by a connection to its objects. The function
 // is called by the reading goroutine for each call, in order of arrival, and does not
 // block. Only a call without a sender is left to the D-Bus library.
-func (s *Server) take(objects *objects) func(*stream, *wireMessage) bool {
-	return func(from *stream, m *wireMessage) bool {
-		if len(m.sender) > 0 {
+func (s *Server) take(objects *objects) func(*dbuswire.Conn, *dbuswire.Message) bool {
+	return func(from *dbuswire.Conn, m *dbuswire.Message) bool {
+		if len(m.Sender) > 0 {
 			s.takeCall(objects, from, m)
 		}
-		return len(m.sender) > 0
+		return len(m.Sender) > 0
 	}
 }
 
-func (s *Server) takeCall(objects *objects, from *stream, m *wireMessage) {
+func (s *Server) takeCall(objects *objects, from *dbuswire.Conn, m *dbuswire.Message) {
 	method, failed := objects.method(m)
 	switch {
 	case failed == nil && method.how == sends:
 		s.startCall(from, m, method)
-	case failed == nil && method.how == reads && m.flags&wireNoReply != 0:
+	case failed == nil && method.how == reads && !m.WantsReply():
 		// The result would go nowhere.
-	case (failed != nil || method.how == quick) && !s.backlogs.has(m.sender):
-		s.serve(&waitingCall{to: from.replyTo(m), objects: objects, raw: m.raw}, string(m.sender), method, failed)
+	case (failed != nil || method.how == quick) && !s.backlogs.has(m.Sender):
+		s.serve(&waitingCall{to: from.ReplyTo(m), objects: objects, raw: m.Raw}, string(m.Sender), method, failed)
 	default:
 		s.backlogs.add(from, objects, m)
 	}
 }
 
 // method finds the method that is called. The error is what its caller is told.
-func (o *objects) method(m *wireMessage) (*boundMethod, *dbus.Error) {
+func (o *objects) method(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
 	found, failed := o.named(m)
 	if failed != nil {
 		return nil, failed
 	}
-	if string(m.signature) != found.in {
+	if string(m.Signature) != found.in {
 		return nil, &dbus.Error{
-			Name: errorInvalidArgs,
-			Body: []any{found.member + " takes arguments of the types '" + found.in + "', not '" + string(m.signature) + "'"},
+			Name: xml.ErrorInvalidArgs,
+			Body: []any{found.member + " takes arguments of the types '" + found.in + "', not '" + string(m.Signature) + "'"},
 		}
 	}
 	return found, nil
@@ -54,28 +52,28 @@ func (o *objects) method(m *wireMessage) (*boundMethod, *dbus.Error) {
 
 // named finds a method by path, interface and member. All paths have the methods of
 // a peer.
-func (o *objects) named(m *wireMessage) (*boundMethod, *dbus.Error) {
+func (o *objects) named(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
 	set, found := o.peer, true
-	if string(m.iface) != peerInterface {
-		object := o.at(m.path)
+	if string(m.Interface) != xml.PeerInterface {
+		object := o.at(m.Path)
 		if object == nil {
-			failed := dbus.MakeNoObjectError(dbus.ObjectPath(m.path))
+			failed := dbus.MakeNoObjectError(dbus.ObjectPath(m.Path))
 			return nil, &failed
 		}
-		if len(m.iface) == 0 {
-			if method := object.anyMethod(m.member); method != nil {
+		if len(m.Interface) == 0 {
+			if method := object.anyMethod(m.Member); method != nil {
 				return method, nil
 			}
 		}
-		set, found = object.sets[string(m.iface)]
+		set, found = object.sets[string(m.Interface)]
 	}
-	if len(m.iface) > 0 && !found {
-		failed := dbus.MakeUnknownInterfaceError(string(m.iface))
+	if len(m.Interface) > 0 && !found {
+		failed := dbus.MakeUnknownInterfaceError(string(m.Interface))
 		return nil, &failed
 	}
-	method := set[string(m.member)]
+	method := set[string(m.Member)]
 	if method == nil {
-		failed := dbus.MakeUnknownMethodError(string(m.member))
+		failed := dbus.MakeUnknownMethodError(string(m.Member))
 		return nil, &failed
 	}
 	return method, nil
@@ -84,9 +82,9 @@ func (o *objects) named(m *wireMessage) (*boundMethod, *dbus.Error) {
 // serve serves a call of a method that neither sends nor only reads, and replies.
 // failed is why there is no such method.
 func (s *Server) serve(c *waitingCall, sender string, method *boundMethod, failed *dbus.Error) {
-	c.to.destination = sender
+	c.to.Destination = sender
 	if failed != nil {
-		c.to.fail(failed)
+		c.to.Fail(failed)
 		return
 	}
 	results, err := s.call(c, sender, method)
@@ -94,10 +92,10 @@ func (s *Server) serve(c *waitingCall, sender string, method *boundMethod, faile
 		results, err = method.fail(err)
 	}
 	if err != nil {
-		c.to.fail(asDBusError(err))
+		c.to.Fail(asDBusError(err))
 		return
 	}
-	c.to.results(method.out, appendValues(nil, results))
+	c.to.Return(method.out, appendValues(nil, results))
 }
 
 // call calls a method within the limit of the sender.
@@ -126,7 +124,7 @@ func (c *waitingCall) args(method *boundMethod) ([]any, error) {
 	}
 	msg, err := dbus.DecodeMessage(bytes.NewReader(c.raw))
 	if err != nil {
-		return nil, &dbus.Error{Name: errorInvalidArgs, Body: []any{"the message cannot be read"}}
+		return nil, &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{"the message cannot be read"}}
 	}
 	return msg.Body, nil
 }

@@ -41,7 +41,7 @@ func (s *Server) trusted(ctx context.Context, sender string) bool {
 		return true
 	}
 	for _, name := range *s.signalNames.Load() {
-		if owner, err := s.conn.ownerOf(ctx, name); err == nil && owner == sender {
+		if owner, err := s.conn.OwnerOf(ctx, name); err == nil && owner == sender {
 			return true
 		}
 	}
@@ -69,13 +69,9 @@ func (s *Server) userOf(ctx context.Context, sender string) (uint32, error) {
 	if uid, known := s.users.get(sender); known {
 		return uid, nil
 	}
-	got, err := s.conn.callBus(ctx, "GetConnectionUnixUser", sender)
+	uid, err := s.conn.CallBusForNumber(ctx, "GetConnectionUnixUser", sender)
 	if err != nil {
 		return 0, err
-	}
-	uid, ok := firstUint32(got)
-	if !ok {
-		return 0, errReply
 	}
 	s.users.put(sender, uid)
 	return uid, nil

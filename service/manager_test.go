@@ -24,6 +24,7 @@ import (
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
+	"ipmbd/xml"
 )
 
 // managed is a service whose manager a test calls.
@@ -68,8 +69,8 @@ func (m managed) write(text string) {
 // does calls a method of the manager, which must succeed.
 func (m managed) does(member string, args ...any) {
 	m.t.Helper()
-	object := m.conn.Object(dbusapi.ServiceName, dbusapi.BasePath)
-	if err := object.Call(dbusapi.ServiceName+".Manager."+member, 0, args...).Err; err != nil {
+	object := m.conn.Object(xml.ServiceName, dbusapi.BasePath)
+	if err := object.Call(xml.ServiceName+".Manager."+member, 0, args...).Err; err != nil {
 		m.t.Fatal(member, err)
 	}
 }
@@ -178,8 +179,8 @@ func TestReloadFindsTheFileThatIsThereNow(t *testing.T) {
 		}
 	}
 	var refused dbus.Error
-	object := m.conn.Object(dbusapi.ServiceName, dbusapi.BasePath)
-	if err := object.Call(dbusapi.ServiceName+".Manager.Reload", 0).Err; !errors.As(err, &refused) || !strings.Contains(refused.Error(), first) {
+	object := m.conn.Object(xml.ServiceName, dbusapi.BasePath)
+	if err := object.Call(xml.ServiceName+".Manager.Reload", 0).Err; !errors.As(err, &refused) || !strings.Contains(refused.Error(), first) {
 		t.Errorf("without a file: %v", err)
 	}
 	cancel()

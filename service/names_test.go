@@ -12,14 +12,14 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"ipmbd/dbusapi"
 	"ipmbd/internal/bustest"
+	"ipmbd/xml"
 )
 
 // Who has the name may be about to end. Nothing of the machine is touched before.
 func TestStartAwaitsTheBusNames(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
-	for _, name := range []string{dbusapi.ServiceName, "xyz.openbmc_project.Ipmi.Channel.Other"} {
+	for _, name := range []string{xml.ServiceName, "xyz.openbmc_project.Ipmi.Channel.Other"} {
 		t.Run(name, func(t *testing.T) {
 			bus := bustest.Start(t)
 			owner := connect(t, bus)

@@ -23,11 +23,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/host"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
+	"ipmbd/xml"
 )
 
 // driver is an OpenIPMI device in the hands of a test.
@@ -694,16 +696,16 @@ func TestOpenIPMIOnDBus(t *testing.T) {
 		Path: t.TempDir() + "/ipmi0", DevIndex: 1, Handler: new(config.HandlerSignal), Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}},
 	}}})
 	until(t, said, "READY=1\nSTATUS=1 buses, not up: ipmi0 Down")
-	client, err := dbusapi.OpenClient(t.Context(), bus.Address)
+	ipmbd, err := client.Open(t.Context(), bus.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	info, err := client.Bus(t.Context(), "ipmi0")
+	defer ipmbd.Close()
+	info, err := ipmbd.Bus(t.Context(), "ipmi0")
 	if err != nil || info.Transport != "openipmi" || info.Index != 6 || info.Handler != "signal" || info.State != dbusapi.Down {
 		t.Errorf("%+v, %v", info, err)
 	}
-	if _, err := client.Send(t.Context(), "ipmi0", ipmb.Request{NetFn: ipmi.NetFnApp, Command: 1}); !errors.Is(err, dbusapi.ErrUnavailable) {
+	if _, err := ipmbd.Send(t.Context(), "ipmi0", ipmb.Request{NetFn: ipmi.NetFnApp, Command: 1}); !errors.Is(err, client.ErrUnavailable) {
 		t.Error(err)
 	}
 	const down, unknown = 4, 2
@@ -713,7 +715,7 @@ func TestOpenIPMIOnDBus(t *testing.T) {
 			NetFn, LUN, Command, Code byte
 			Data                      []byte
 		}{}
-		err := connect(t, bus).Object(dbusapi.ServiceName, dbusapi.BasePath).
+		err := connect(t, bus).Object(xml.ServiceName, dbusapi.BasePath).
 			Call("org.openbmc.Ipmb.sendRequest", 0, index, byte(6), byte(0), byte(1), []byte{}).Store(&reply)
 		if err != nil || reply.Status != want {
 			t.Errorf("index %d: status %d, %v", index, reply.Status, err)

@@ -19,8 +19,10 @@ import (
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
+	"ipmbd/xml"
 )
 
 // patience is how long what must happen may take.
@@ -86,7 +88,7 @@ func connect(t *testing.T, bus *bustest.Bus) *dbus.Conn {
 
 func owner(conn *dbus.Conn) string {
 	var owner string
-	_ = conn.BusObject().Call("org.freedesktop.DBus.GetNameOwner", 0, dbusapi.ServiceName).Store(&owner)
+	_ = conn.BusObject().Call("org.freedesktop.DBus.GetNameOwner", 0, xml.ServiceName).Store(&owner)
 	return owner
 }
 
@@ -154,7 +156,7 @@ func TestRunWithoutSystemd(t *testing.T) {
 
 func TestRunFails(t *testing.T) {
 	taken := func(t *testing.T, bus *bustest.Bus) {
-		if _, err := connect(t, bus).RequestName(dbusapi.ServiceName, 0); err != nil {
+		if _, err := connect(t, bus).RequestName(xml.ServiceName, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -204,7 +206,7 @@ func TestRunEndsWithTheMessageBus(t *testing.T) {
 	done := start(t.Context(), bus, oneBus(t))
 	until(t, said, "READY=1\nSTATUS=1 buses, not up: bus5 Down")
 	bus.Stop()
-	if err := receive(t, "the end", done); !errors.Is(err, dbusapi.ErrDisconnected) {
+	if err := receive(t, "the end", done); !errors.Is(err, dbuswire.ErrDisconnected) {
 		t.Errorf("ended with %v", err)
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/spf13/cobra"
+	"ipmbd/dbusapi/client"
 
-	"ipmbd/dbusapi"
+	"github.com/spf13/cobra"
 )
 
 func (a *app) bindCommand() *cobra.Command {
@@ -23,7 +23,7 @@ open, nothing changes.`,
   ipmbctl list`,
 		Args:              needBus(1),
 		ValidArgsFunction: a.completeNames(1, false),
-		RunE:              a.changeDevice("bound", (*dbusapi.Client).Bind),
+		RunE:              a.changeDevice("bound", (*client.Client).Bind),
 	}
 }
 
@@ -38,15 +38,15 @@ firmware declares cannot be deleted.`,
   ipmbctl bind bus4`,
 		Args:              needBus(1),
 		ValidArgsFunction: a.completeNames(1, false),
-		RunE:              a.changeDevice("unbound", (*dbusapi.Client).Unbind),
+		RunE:              a.changeDevice("unbound", (*client.Client).Unbind),
 	}
 }
 
 // changeDevice returns the RunE of a command that changes the device of a bus, and then shows the bus.
 func (a *app) changeDevice(
-	done string, change func(*dbusapi.Client, context.Context, string) error,
+	done string, change func(*client.Client, context.Context, string) error,
 ) func(*cobra.Command, []string) error {
-	return a.connected(func(ctx context.Context, ipmbd *dbusapi.Client, args []string) error {
+	return a.connected(func(ctx context.Context, ipmbd *client.Client, args []string) error {
 		if err := change(ipmbd, ctx, args[0]); err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (a *app) changeDevice(
 }
 
 // showBus shows a bus after a change.
-func (a *app) showBus(bus dbusapi.BusInfo, what, done string) error {
+func (a *app) showBus(bus client.Bus, what, done string) error {
 	now := stateCell(bus.State, bus.Reason)
 	return a.show(newBusJSON(bus), fmt.Sprintf("%s is %s: %s\n", what, done, a.colour.paint(now.sgr, now.text)))
 }
@@ -94,7 +94,7 @@ func (a *app) add(ctx context.Context, args []string) error {
 		}
 		text = string(read)
 	}
-	return rootOnly(a.withClient(ctx, func(ipmbd *dbusapi.Client) error {
+	return rootOnly(a.withClient(ctx, func(ipmbd *client.Client) error {
 		host, add := isHost(text), ipmbd.AddBus
 		if host {
 			add = ipmbd.AddHost
@@ -138,7 +138,7 @@ with 'ipmbctl reload', or when ipmbd starts. Only root may do this.`,
   ipmbctl remove host1`,
 		Args:              oneMember,
 		ValidArgsFunction: a.completeNames(1, true),
-		RunE: a.connected(func(ctx context.Context, ipmbd *dbusapi.Client, args []string) error {
+		RunE: a.connected(func(ctx context.Context, ipmbd *client.Client, args []string) error {
 			if err := ipmbd.Remove(ctx, args[0]); err != nil {
 				return rootOnly(err)
 			}
@@ -180,11 +180,11 @@ type servedJSON struct {
 	Hosts []string `json:"hosts"`
 }
 
-func (a *app) reload(ctx context.Context, ipmbd *dbusapi.Client, _ []string) error {
+func (a *app) reload(ctx context.Context, ipmbd *client.Client, _ []string) error {
 	if err := ipmbd.Reload(ctx); err != nil {
 		return rootOnly(err)
 	}
-	members, err := ipmbd.Members(ctx)
+	members, err := ipmbd.Endpoints(ctx)
 	if err != nil {
 		return err
 	}
@@ -201,5 +201,5 @@ func (a *app) reload(ctx context.Context, ipmbd *dbusapi.Client, _ []string) err
 
 // rootOnly adds advice to the error of a command that only root may run.
 func rootOnly(err error) error {
-	return advise(err, dbusapi.ErrAccessDenied, "do it as root: members of the group ipmbd may not change what ipmbd serves")
+	return advise(err, client.ErrAccessDenied, "do it as root: members of the group ipmbd may not change what ipmbd serves")
 }

@@ -9,9 +9,10 @@ import (
 	"syscall"
 
 	"ipmbd/bmc/record"
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // complain prints an error and the advice for it.
@@ -33,10 +34,10 @@ var sentences = []struct {
 	text string
 }{
 	{context.Canceled, "interrupted"},
-	{dbusapi.ErrNotRunning, "ipmbd is not running on this message bus"},
-	{dbusapi.ErrAccessDenied, "you may not do this"},
-	{dbusapi.ErrLeft, "ipmbd stopped before it replied"},
-	{dbusapi.ErrOtherService, "the service with the name " + dbusapi.ServiceName + " is not ipmbd"},
+	{client.ErrNotRunning, "ipmbd is not running on this message bus"},
+	{client.ErrAccessDenied, "you may not do this"},
+	{client.ErrLeft, "ipmbd stopped before it replied"},
+	{client.ErrOtherService, "the service with the name " + xml.ServiceName + " is not ipmbd"},
 }
 
 // sentence describes an error in one line.
@@ -48,7 +49,7 @@ func sentence(err error) string {
 	}
 	var socket *net.OpError
 	var cause syscall.Errno
-	if errors.Is(err, dbusapi.ErrNoMessageBus) && errors.As(err, &socket) && errors.As(err, &cause) {
+	if errors.Is(err, client.ErrNoMessageBus) && errors.As(err, &socket) && errors.As(err, &cause) {
 		return fmt.Sprintf("no message bus at %v: %v", socket.Addr, cause)
 	}
 	return err.Error()
@@ -78,8 +79,8 @@ const nothingServed = "ipmbd serves no bus and no host interface; add one to its
 // already says it.
 func (a *app) advice(err error) string {
 	var advised *advisedError
-	var noBus *dbusapi.UnknownBusError
-	var noMember *dbusapi.UnknownMemberError
+	var noBus *client.UnknownBusError
+	var noMember *client.UnknownEndpointError
 	switch {
 	case errors.As(err, &advised) && advised.advice != "":
 		return advised.advice
@@ -91,42 +92,42 @@ func (a *app) advice(err error) string {
 		return "ipmbd serves no bus; see what it serves: ipmbctl list"
 	case errors.As(err, &noBus):
 		return "the buses are: " + strings.Join(noBus.Known, ", ")
-	case errors.Is(err, dbusapi.ErrNoMessageBus) && a.address == dbusapi.SystemBus:
+	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SystemBus:
 		return "start it (systemctl start dbus) or name another: --bus session, --bus unix:path=/PATH"
-	case errors.Is(err, dbusapi.ErrNoMessageBus) && a.address == dbusapi.SessionBus:
+	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SessionBus:
 		return "log in to a session or name another: --bus system, --bus unix:path=/PATH"
-	case errors.Is(err, dbusapi.ErrNoMessageBus):
+	case errors.Is(err, client.ErrNoMessageBus):
 		return "check the address given with --bus"
-	case errors.Is(err, dbusapi.ErrNotRunning) && a.address == dbusapi.SystemBus:
+	case errors.Is(err, client.ErrNotRunning) && a.address == client.SystemBus:
 		return "start it now and at every boot: systemctl enable --now ipmbd\n" +
 			"or look on another message bus: --bus session, --bus unix:path=/PATH"
-	case errors.Is(err, dbusapi.ErrNotRunning):
+	case errors.Is(err, client.ErrNotRunning):
 		return fmt.Sprintf("start it there: ipmbd --bus '%s'", a.address)
-	case errors.Is(err, dbusapi.ErrDisconnected):
+	case errors.Is(err, client.ErrDisconnected):
 		return "see why: systemctl status dbus; then try again"
-	case errors.Is(err, dbusapi.ErrNotStarted), errors.Is(err, dbusapi.ErrLeft):
+	case errors.Is(err, client.ErrNotStarted), errors.Is(err, client.ErrLeft):
 		return "see why: systemctl status ipmbd; journalctl -u ipmbd"
-	case errors.Is(err, dbusapi.ErrOtherService):
-		return "see which it is: busctl status " + dbusapi.ServiceName + "\n" +
+	case errors.Is(err, client.ErrOtherService):
+		return "see which it is: busctl status " + xml.ServiceName + "\n" +
 			"if it is ipmbbridge, replace it with ipmbd: systemctl disable --now ipmb; systemctl enable --now ipmbd"
-	case errors.Is(err, dbusapi.ErrAccessDenied):
+	case errors.Is(err, client.ErrAccessDenied):
 		return "do it as root, or join the group ipmbd: usermod -aG ipmbd USER, and log in again"
 	}
 	return ""
 }
 
 // requestError returns the error of a request to a node, with advice.
-func requestError(bus dbusapi.BusInfo, node ipmi.Address, err error) error {
+func requestError(bus client.Bus, node ipmi.Address, err error) error {
 	name := fmt.Sprintf("%s %s", bus.Name, node)
-	if bus.State == dbusapi.Down && errors.Is(err, dbusapi.ErrUnavailable) {
+	if bus.State == client.Down && errors.Is(err, client.ErrUnavailable) {
 		return downError(bus)
 	}
 	advice := ""
 	var refused *record.CodeError
 	switch {
-	case errors.Is(err, dbusapi.ErrWriteFailure):
+	case errors.Is(err, client.ErrWriteFailure):
 		advice = fmt.Sprintf("see its state: ipmbctl info %s; journalctl -u ipmbd", bus.Name)
-	case errors.Is(err, dbusapi.ErrUnavailable):
+	case errors.Is(err, client.ErrUnavailable):
 		advice = "see which addresses answer: ipmbctl scan " + bus.Name
 	case errors.Is(err, ipmb.ErrTimeout):
 		advice = "wait longer (--timeout 2s), or see which addresses answer: ipmbctl scan " + bus.Name
@@ -143,9 +144,9 @@ func requestError(bus dbusapi.BusInfo, node ipmi.Address, err error) error {
 const codeErasing ipmi.CompletionCode = 0x81
 
 // downError says that a bus is down, and what the user can do.
-func downError(bus dbusapi.BusInfo) error {
+func downError(bus client.Bus) error {
 	advice := "bind it again: ipmbctl bind " + bus.Name
-	if bus.Reason != dbusapi.Unbound {
+	if bus.Reason != client.Unbound {
 		advice = fmt.Sprintf("ipmbd opens it again as soon as it can\n"+
 			"see its state: ipmbctl info %s; journalctl -u ipmbd", bus.Name)
 	}

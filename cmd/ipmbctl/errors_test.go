@@ -14,7 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/dbuswire"
+	"ipmbd/xml"
 )
 
 // want compares a failure with what it must say.
@@ -27,9 +30,9 @@ func (got result) want(t *testing.T, code int, stderr string) {
 }
 
 // connect is another program on a message bus.
-func connect(t *testing.T, address string) *dbusapi.Conn {
+func connect(t *testing.T, address string) *dbuswire.Conn {
 	t.Helper()
-	conn, err := dbusapi.Dial(t.Context(), dbusapi.ConnConfig{Address: address})
+	conn, err := dbuswire.Dial(t.Context(), dbuswire.Config{Address: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +79,7 @@ ipmbctl: ipmbd is not running on this message bus
 
 func TestAnotherServiceHasTheName(t *testing.T) {
 	bus := bustest.Start(t)
-	if _, err := connect(t, bus.Address).RequestName(dbusapi.ServiceName, dbus.NameFlagDoNotQueue); err != nil {
+	if _, err := connect(t, bus.Address).RequestName(xml.ServiceName, dbus.NameFlagDoNotQueue); err != nil {
 		t.Fatal(err)
 	}
 	ipmbctl(t, environment{}, "list", "--bus", bus.Address).want(t, 1, `
@@ -155,13 +158,13 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 // Each error that the client can return has advice or a text of the service's
 // own, which says what to do.
 func TestEveryErrorOfTheClientHasAdvice(t *testing.T) {
-	a := &app{address: dbusapi.SystemBus}
+	a := &app{address: client.SystemBus}
 	for _, err := range []error{
-		dbusapi.ErrNoMessageBus, dbusapi.ErrNotRunning, dbusapi.ErrNotStarted, dbusapi.ErrLeft,
-		dbusapi.ErrOtherService, dbusapi.ErrAccessDenied, &dbusapi.UnknownBusError{}, &dbusapi.UnknownMemberError{},
-		requestError(dbusapi.BusInfo{}, 0x2C, dbusapi.ErrUnavailable), requestError(dbusapi.BusInfo{}, 0x2C, dbusapi.ErrWriteFailure),
-		requestError(dbusapi.BusInfo{Properties: dbusapi.Properties{State: dbusapi.Down}}, 0x2C, dbusapi.ErrUnavailable),
-		dbusapi.ErrDisconnected,
+		client.ErrNoMessageBus, client.ErrNotRunning, client.ErrNotStarted, client.ErrLeft,
+		client.ErrOtherService, client.ErrAccessDenied, &client.UnknownBusError{}, &client.UnknownEndpointError{},
+		requestError(client.Bus{}, 0x2C, client.ErrUnavailable), requestError(client.Bus{}, 0x2C, client.ErrWriteFailure),
+		requestError(client.Bus{Properties: dbusapi.Properties{State: client.Down}}, 0x2C, client.ErrUnavailable),
+		client.ErrDisconnected,
 	} {
 		if len(a.advice(errors.Join(err))) == 0 {
 			t.Errorf("%v: no advice", err)

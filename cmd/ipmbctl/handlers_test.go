@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/internal/bustest"
 )
 
@@ -56,7 +56,7 @@ me1   none     nobody: C1h invalid command
 }
 
 func TestHandlerOfAProcessThatIsNotKnown(t *testing.T) {
-	if got := ownerText(dbusapi.HandlerInfo{Owner: ":1.5"}); got != ":1.5" {
+	if got := ownerText(client.Handler{Owner: ":1.5"}); got != ":1.5" {
 		t.Errorf("%q", got)
 	}
 }

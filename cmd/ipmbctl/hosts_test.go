@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/internal/bustest"
 )
 
@@ -106,7 +107,7 @@ func newBareRig(t *testing.T) *rig {
 
 func TestHostInterfacesWithoutABus(t *testing.T) {
 	r := newBareRig(t)
-	r.addHost(t, dbusapi.HostProperties{Name: "kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: dbusapi.Up})
+	r.addHost(t, dbusapi.HostProperties{Name: "kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: client.Up})
 	want := "NAME  TYPE  PATH            CHANNEL  HANDLER  STATE\nkcs3  kcs   /dev/ipmi-kcs3  15       host     Up\n"
 	if got := r.ipmbctl(t, "list"); got != (result{want, "", 0}) {
 		t.Errorf("%+v", got)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmi"
 )
 
@@ -26,8 +26,8 @@ With --json, a bus has a 'transport' and a host interface has a 'type'.`,
 	}
 }
 
-func (a *app) list(ctx context.Context, ipmbd *dbusapi.Client, _ []string) error {
-	members, err := ipmbd.Members(ctx)
+func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error {
+	members, err := ipmbd.Endpoints(ctx)
 	if err != nil {
 		return err
 	}
@@ -59,10 +59,10 @@ func (a *app) list(ctx context.Context, ipmbd *dbusapi.Client, _ []string) error
 }
 
 // stateColours are the colours of the states.
-var stateColours = map[dbusapi.State]string{dbusapi.Up: green, dbusapi.Degraded: yellow, dbusapi.Down: red}
+var stateColours = map[client.State]string{client.Up: green, client.Degraded: yellow, client.Down: red}
 
 // stateCell shows a state and its reason.
-func stateCell(state dbusapi.State, reason string) cell {
+func stateCell(state client.State, reason string) cell {
 	text := string(state)
 	if reason != "" {
 		text += ": " + reason
@@ -86,8 +86,8 @@ dropped and why (dropped-...). A host interface counts requests and their result
 	}
 }
 
-func (a *app) info(ctx context.Context, ipmbd *dbusapi.Client, args []string) error {
-	m, err := ipmbd.Member(ctx, args[0])
+func (a *app) info(ctx context.Context, ipmbd *client.Client, args []string) error {
+	m, err := ipmbd.Endpoint(ctx, args[0])
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (a *app) showInfo(document any, properties [][]cell, statistics map[string]
 		a.colour.paint(bold, "counted since ipmbd started (what is not listed is 0)"), a.colour.table(counters)))
 }
 
-func hostRows(h dbusapi.HostInfo) [][]cell {
+func hostRows(h client.Host) [][]cell {
 	return [][]cell{
 		row("name", h.Name),
 		row("object", string(h.Object)),
@@ -123,7 +123,7 @@ func hostRows(h dbusapi.HostInfo) [][]cell {
 	}
 }
 
-func busRows(b dbusapi.BusInfo) [][]cell {
+func busRows(b client.Bus) [][]cell {
 	rows := [][]cell{
 		row("name", b.Name),
 		row("object", string(b.Path)),
@@ -158,7 +158,7 @@ type busJSON struct {
 	StateReason string `json:"stateReason,omitempty"`
 }
 
-func newBusJSON(b dbusapi.BusInfo) busJSON {
+func newBusJSON(b client.Bus) busJSON {
 	return busJSON{
 		Name: b.Name, Path: string(b.Path), Device: b.Device, Transport: b.Transport,
 		Channel: uint8(b.Channel), Index: b.Index, Own: uint8(b.OwnAddress), Remote: uint8(b.RemoteAddress),
@@ -188,7 +188,7 @@ type hostJSON struct {
 	StateReason string `json:"stateReason,omitempty"`
 }
 
-func newHostJSON(h dbusapi.HostInfo) hostJSON {
+func newHostJSON(h client.Host) hostJSON {
 	return hostJSON{
 		Name: h.Name, Path: string(h.Object), Device: h.Path, Type: h.Type,
 		Channel: uint8(h.Channel), Handler: h.Handler, State: string(h.State), StateReason: h.Reason,
@@ -250,7 +250,7 @@ type defaultJSON struct {
 	Handler string `json:"handler"`
 }
 
-func (a *app) handlers(ctx context.Context, ipmbd *dbusapi.Client, _ []string) error {
+func (a *app) handlers(ctx context.Context, ipmbd *client.Client, _ []string) error {
 	handlers, err := ipmbd.Handlers(ctx)
 	if err != nil {
 		return err
@@ -285,7 +285,7 @@ func (a *app) handlers(ctx context.Context, ipmbd *dbusapi.Client, _ []string) e
 }
 
 // ownerText names a program as the errors of ipmbd do.
-func ownerText(h dbusapi.HandlerInfo) string {
+func ownerText(h client.Handler) string {
 	if h.Process == 0 {
 		return h.Owner
 	}

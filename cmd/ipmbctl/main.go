@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ipmbd/bmc/record"
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 )
 
 // version is set when the program is linked.
@@ -129,7 +129,7 @@ code other than 0.`,
 	}
 	root.SetVersionTemplate("ipmbctl {{.Version}}\n")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.address, "bus", dbusapi.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
+	flags.StringVar(&a.address, "bus", client.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
 	flags.BoolVar(&a.json, "json", false, "write JSON, one document per line")
 	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.selCommand(), a.monitorCommand(),
 		a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(), a.unbindCommand(),
@@ -158,8 +158,8 @@ func needCommand(missing string) cobra.PositionalArgs {
 }
 
 // withClient calls do with a connection to the message bus.
-func (a *app) withClient(ctx context.Context, do func(*dbusapi.Client) error) error {
-	ipmbd, err := dbusapi.OpenClient(ctx, a.address)
+func (a *app) withClient(ctx context.Context, do func(*client.Client) error) error {
+	ipmbd, err := client.Open(ctx, a.address)
 	if err != nil {
 		return err
 	}
@@ -169,10 +169,10 @@ func (a *app) withClient(ctx context.Context, do func(*dbusapi.Client) error) er
 
 // connected returns the RunE of a command that begins with a connection to the message bus.
 func (a *app) connected(
-	do func(ctx context.Context, ipmbd *dbusapi.Client, args []string) error,
+	do func(ctx context.Context, ipmbd *client.Client, args []string) error,
 ) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
-		return a.withClient(command.Context(), func(ipmbd *dbusapi.Client) error {
+		return a.withClient(command.Context(), func(ipmbd *client.Client) error {
 			return do(command.Context(), ipmbd, args)
 		})
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmi"
 )
 
@@ -38,7 +38,7 @@ users see nothing. Data that may hold a password or a key are not shown.`,
 	}
 }
 
-func (a *app) monitor(ctx context.Context, ipmbd *dbusapi.Client, names []string) error {
+func (a *app) monitor(ctx context.Context, ipmbd *client.Client, names []string) error {
 	for _, name := range names {
 		if _, err := ipmbd.Bus(ctx, name); err != nil {
 			return err
@@ -57,7 +57,7 @@ func (a *app) monitor(ctx context.Context, ipmbd *dbusapi.Client, names []string
 	if !monitor.Whole() {
 		a.note("only requests from nodes are shown, and only to root and group ipmbd; root sees calls and responses too")
 	}
-	err = monitor.Run(ctx, func(e dbusapi.Event) error {
+	err = monitor.Run(ctx, func(e client.Event) error {
 		if len(names) > 0 && isMessage(e) && !slices.Contains(names, e.Bus) {
 			return nil
 		}
@@ -70,12 +70,12 @@ func (a *app) monitor(ctx context.Context, ipmbd *dbusapi.Client, names []string
 }
 
 // isMessage reports whether an event is about an IPMI message.
-func isMessage(e dbusapi.Event) bool {
-	return e.Kind == dbusapi.RequestSeen || e.Kind == dbusapi.AnswerSeen || e.Kind == dbusapi.FailureSeen
+func isMessage(e client.Event) bool {
+	return e.Kind == client.RequestSeen || e.Kind == client.AnswerSeen || e.Kind == client.FailureSeen
 }
 
-func (a *app) showEvent(e dbusapi.Event) error {
-	if a.startNote != "" && e.Kind == dbusapi.ServiceStarted {
+func (a *app) showEvent(e client.Event) error {
+	if a.startNote != "" && e.Kind == client.ServiceStarted {
 		a.note("%s", a.startNote)
 		a.startNote = ""
 		return nil
@@ -84,19 +84,19 @@ func (a *app) showEvent(e dbusapi.Event) error {
 }
 
 // eventText is the line of an event.
-func eventText(c colour, e dbusapi.Event) string {
+func eventText(c colour, e client.Event) string {
 	switch e.Kind {
-	case dbusapi.ServiceStarted:
+	case client.ServiceStarted:
 		return c.paint(yellow, "ipmbd has started")
-	case dbusapi.ServiceStopped:
+	case client.ServiceStopped:
 		return c.paint(yellow, "ipmbd has stopped")
-	case dbusapi.MessagesLost:
+	case client.MessagesLost:
 		return c.paint(red, fmt.Sprintf("%d messages lost: they came faster than they were shown", e.Lost))
 	}
 	arrow, node := "->", e.Node.String()
-	if e.Kind == dbusapi.FailureSeen {
+	if e.Kind == client.FailureSeen {
 		arrow = "--"
-	} else if e.Incoming == (e.Kind == dbusapi.RequestSeen) {
+	} else if e.Incoming == (e.Kind == client.RequestSeen) {
 		arrow = "<-"
 	}
 	if e.Node == 0 {
@@ -104,14 +104,14 @@ func eventText(c colour, e dbusapi.Event) string {
 	}
 	words := requestWords(e.Bus, arrow, node, e.NetFn, e.LUN, e.Command)
 	switch e.Kind {
-	case dbusapi.AnswerSeen:
+	case client.AnswerSeen:
 		code := codeCell(e.NetFn, e.Command, e.Code)
 		words = append(words, c.paint(code.sgr, code.text))
-	case dbusapi.FailureSeen:
+	case client.FailureSeen:
 		words = append(words, c.paint(red, e.Reason))
 	}
 	words = append(words, dataWords(e.Data, e.Secret)...)
-	if e.Kind != dbusapi.RequestSeen {
+	if e.Kind != client.RequestSeen {
 		words = append(words, c.paint(dim, fmt.Sprintf("(%.1f ms)", milliseconds(e.Took))))
 	}
 	return strings.Join(words, "  ")
@@ -139,12 +139,12 @@ func dataWords(data []byte, secret bool) []string {
 
 // eventKinds name the kinds of events in JSON.
 var eventKinds = [...]string{
-	dbusapi.RequestSeen:    "request",
-	dbusapi.AnswerSeen:     "answer",
-	dbusapi.FailureSeen:    "failure",
-	dbusapi.ServiceStarted: "started",
-	dbusapi.ServiceStopped: "stopped",
-	dbusapi.MessagesLost:   "lost",
+	client.RequestSeen:    "request",
+	client.AnswerSeen:     "answer",
+	client.FailureSeen:    "failure",
+	client.ServiceStarted: "started",
+	client.ServiceStopped: "stopped",
+	client.MessagesLost:   "lost",
 }
 
 // eventJSON is one line of monitor. Events that are not about a message have none.
@@ -169,7 +169,7 @@ type messageJSON struct {
 	Milliseconds *float64 `json:"milliseconds,omitempty"`
 }
 
-func newEventJSON(e dbusapi.Event) eventJSON {
+func newEventJSON(e client.Event) eventJSON {
 	event := eventJSON{Time: e.Time.Format(time.RFC3339Nano), Kind: eventKinds[e.Kind], Program: e.Program, Lost: e.Lost}
 	if !isMessage(e) {
 		return event
@@ -179,10 +179,10 @@ func newEventJSON(e dbusapi.Event) eventJSON {
 		commandJSON: newCommandJSON(e.NetFn, e.LUN, e.Command),
 		Data:        numbers(e.Data), Secret: e.Secret, Reason: e.Reason,
 	}
-	if e.Kind == dbusapi.AnswerSeen {
+	if e.Kind == client.AnswerSeen {
 		event.Code, event.Meaning = new(uint8(e.Code)), e.Code.Meaning(e.NetFn, e.Command)
 	}
-	if e.Kind != dbusapi.RequestSeen {
+	if e.Kind != client.RequestSeen {
 		event.Milliseconds = new(milliseconds(e.Took))
 	}
 	return event
@@ -204,11 +204,11 @@ these.`,
 	}
 }
 
-func (a *app) events(ctx context.Context, ipmbd *dbusapi.Client, _ []string) error {
+func (a *app) events(ctx context.Context, ipmbd *client.Client, _ []string) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	a.startNote = "showing platform events; Ctrl-C ends it"
-	return ipmbd.Events(ctx, a.showPlatformEvent, func(e dbusapi.Event) {
+	return ipmbd.Events(ctx, a.showPlatformEvent, func(e client.Event) {
 		if a.showEvent(e) != nil {
 			stop()
 		}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -196,7 +196,7 @@ func (a *app) respond(ctx context.Context, words []string, flags respondFlags) e
 		r.program = newProgram(flags.exec, flags.timeout, a.stderr)
 		r.handler = r.program
 	}
-	return advise(r.run(ctx, patterns), dbusapi.ErrNotAllowed, "see the handlers: ipmbctl handlers")
+	return advise(r.run(ctx, patterns), client.ErrNotAllowed, "see the handlers: ipmbctl handlers")
 }
 
 func patternsText(patterns []ipmi.Pattern) string {
@@ -234,8 +234,8 @@ func (r *responder) run(ctx context.Context, patterns []ipmi.Pattern) error {
 		defer r.program.start(ctx)()
 	}
 	r.app.startNote = "answering " + patternsText(patterns) + "; Ctrl-C ends it"
-	return r.app.withClient(ctx, func(ipmbd *dbusapi.Client) error {
-		return ipmbd.Serve(ctx, patterns, r, func(e dbusapi.Event) {
+	return r.app.withClient(ctx, func(ipmbd *client.Client) error {
+		return ipmbd.Serve(ctx, patterns, r, func(e client.Event) {
 			r.addLine(func() error { return r.showEvent(e) })
 		})
 	})
@@ -254,7 +254,7 @@ func (r *responder) addLine(show func() error) {
 func (r *responder) writeLines() error {
 	for show := range r.lines {
 		if n := r.lost.Swap(0); n > 0 {
-			if err := r.showEvent(dbusapi.Event{Time: time.Now(), Kind: dbusapi.MessagesLost, Lost: int(n)}); err != nil {
+			if err := r.showEvent(client.Event{Time: time.Now(), Kind: client.MessagesLost, Lost: int(n)}); err != nil {
 				return err
 			}
 		}
@@ -292,7 +292,7 @@ func (r *responder) showRequest(at time.Time, req *ipmi.Request, response ipmi.R
 
 // showEvent shows that ipmbd has started or stopped, or that lines are lost. Even with --quiet it shows
 // the note at the start.
-func (r *responder) showEvent(e dbusapi.Event) error {
+func (r *responder) showEvent(e client.Event) error {
 	if r.quiet && r.app.startNote == "" {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
 )
@@ -32,12 +32,12 @@ func (r *rig) ask(t *testing.T, n ipmi.NetFn, cmd ipmi.Command, data ...byte) ip
 // owners are who has registered handlers, in order.
 func (r *rig) owners(t *testing.T) []string {
 	t.Helper()
-	client, err := dbusapi.OpenClient(t.Context(), r.bus.Address)
+	ipmbd, err := client.Open(t.Context(), r.bus.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	handlers, err := client.Handlers(t.Context())
+	defer ipmbd.Close()
+	handlers, err := ipmbd.Handlers(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

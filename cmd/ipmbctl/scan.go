@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -77,7 +77,7 @@ func (a *app) scan(ctx context.Context, name string, flags scanFlags) error {
 	if err != nil {
 		return err
 	}
-	return a.withClient(ctx, func(ipmbd *dbusapi.Client) error {
+	return a.withClient(ctx, func(ipmbd *client.Client) error {
 		bus, err := busThatIsUp(ctx, ipmbd, name)
 		if err != nil {
 			return err
@@ -99,9 +99,9 @@ func (a *app) scan(ctx context.Context, name string, flags scanFlags) error {
 }
 
 // busThatIsUp returns a bus, or an error if it is down.
-func busThatIsUp(ctx context.Context, ipmbd *dbusapi.Client, name string) (dbusapi.BusInfo, error) {
+func busThatIsUp(ctx context.Context, ipmbd *client.Client, name string) (client.Bus, error) {
 	bus, err := ipmbd.Bus(ctx, name)
-	if err == nil && bus.State == dbusapi.Down {
+	if err == nil && bus.State == client.Down {
 		err = downError(bus)
 	}
 	return bus, err
@@ -131,9 +131,9 @@ func (t *tally) add(o outcome) error {
 		t.silent = append(t.silent, o.address)
 	case o.err == nil:
 		t.answers = append(t.answers, o)
-	case errors.Is(o.err, dbusapi.ErrUnavailable):
+	case errors.Is(o.err, client.ErrUnavailable):
 		t.unacknowledged++
-	case errors.Is(o.err, dbusapi.ErrWriteFailure), errors.Is(o.err, ipmb.ErrBusy):
+	case errors.Is(o.err, client.ErrWriteFailure), errors.Is(o.err, ipmb.ErrBusy):
 		t.failed++
 	default:
 		return o.err
@@ -160,7 +160,7 @@ const maxProbes = 16
 
 // probe sends Get Device ID to all addresses and shows its progress.
 func (a *app) probe(
-	ctx context.Context, ipmbd *dbusapi.Client, bus string, addresses []ipmi.Address, policy ipmb.RetryPolicy,
+	ctx context.Context, ipmbd *client.Client, bus string, addresses []ipmi.Address, policy ipmb.RetryPolicy,
 ) (tally, error) {
 	todo, outcomes := make(chan ipmi.Address, len(addresses)), make(chan outcome, len(addresses))
 	for _, address := range addresses {

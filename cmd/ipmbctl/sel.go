@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ipmbd/bmc/record"
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -117,7 +117,7 @@ func (a *app) withLog(ctx context.Context, args []string, flags retryFlags, do f
 		if policy != (ipmb.RetryPolicy{}) {
 			return usage("--timeout and --tries are for a BUS; ipmbd's own log needs none")
 		}
-		return a.withClient(ctx, func(ipmbd *dbusapi.Client) error {
+		return a.withClient(ctx, func(ipmbd *client.Client) error {
 			return do(ctx, &namedLog{Log: record.New(ipmbd.SendStorage), name: "ipmbd"})
 		})
 	}
@@ -127,7 +127,7 @@ func (a *app) withLog(ctx context.Context, args []string, flags retryFlags, do f
 			return err
 		}
 	}
-	return a.withClient(ctx, func(ipmbd *dbusapi.Client) error {
+	return a.withClient(ctx, func(ipmbd *client.Client) error {
 		bus, err := ipmbd.Bus(ctx, args[0])
 		if err != nil {
 			return err

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -78,7 +78,7 @@ func (a *app) send(ctx context.Context, args []string, flags sendFlags) error {
 	if err != nil {
 		return err
 	}
-	return a.withClient(ctx, func(ipmbd *dbusapi.Client) error {
+	return a.withClient(ctx, func(ipmbd *client.Client) error {
 		bus, err := ipmbd.Bus(ctx, args[0])
 		if err != nil {
 			return err

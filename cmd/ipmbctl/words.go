@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -218,8 +218,8 @@ func (a *app) completeNames(max int, hosts bool) cobra.CompletionFunc {
 	return func(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var names []cobra.Completion
 		if max == 0 || len(given) < max {
-			_ = a.withClient(command.Context(), func(ipmbd *dbusapi.Client) error {
-				members, err := ipmbd.Members(command.Context())
+			_ = a.withClient(command.Context(), func(ipmbd *client.Client) error {
+				members, err := ipmbd.Endpoints(command.Context())
 				for _, m := range members {
 					if hosts || m.Bus != nil {
 						names = append(names, m.Name()+"\t"+m.Device())

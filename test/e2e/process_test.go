@@ -48,9 +48,9 @@ const passing = 2
 // allowed is how many goroutines more an old daemon may have: those that read the
 // connections and write to them, and workers that wait for the next request of a bus.
 var allowed = map[string]int{
-	"ipmbd/dbusapi.(*stream).Read(":        lazyConns,
-	"ipmbd/dbusapi.(*outbox).run(":         lazyConns,
-	"ipmbd/ipmb.(*Engine).dispatch.func1(": 16,
+	"ipmbd/internal/dbuswire.(*stream).Read(":      lazyConns,
+	"ipmbd/internal/dbuswire.(*outbox).runWriter(": lazyConns,
+	"ipmbd/ipmb.(*Engine).dispatch.func1(":         16,
 }
 
 // noneIsLeft fails a test whose daemon has more goroutines than a new one.

@@ -7,7 +7,9 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/dbusapi"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
 // The device is unbound and bound again while both sides send.
@@ -42,7 +44,7 @@ func TestUnbindAndBindUnderLoad(t *testing.T) {
 func TestOwnAddressChanges(t *testing.T) {
 	l := newLoop(t)
 	a, b := pair(t, l, ipmbDev, busyTries)
-	conn, err := dbusapi.Dial(t.Context(), dbusapi.ConnConfig{Address: a.address})
+	conn, err := dbuswire.Dial(t.Context(), dbuswire.Config{Address: a.address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +54,8 @@ func TestOwnAddressChanges(t *testing.T) {
 			byte(0), byte(l.adapters[0]), byte(to))
 	}
 	byProperty := func(to ipmi.Address) error {
-		_, err := conn.Call(t.Context(), dbusapi.Method{
-			Destination: dbusapi.ServiceName,
+		_, err := conn.Call(t.Context(), dbuswire.Method{
+			Destination: xml.ServiceName,
 			Path:        dbusapi.BasePath + "/bus",
 			Interface:   "org.freedesktop.DBus.Properties",
 			Member:      "Set",

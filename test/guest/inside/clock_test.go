@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -145,7 +145,7 @@ func (w *clockWorld) handles(t *testing.T) {
 	handler := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) { w.serve(ctx, req, reply) })
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := w.Serve(ctx, patterns, handler, func(dbusapi.Event) {}); err != nil {
+		if err := w.Serve(ctx, patterns, handler, func(client.Event) {}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/internal/bustest"
 )
 
@@ -27,7 +27,7 @@ type channel map[string]any
 
 // daemon is an ipmbd on a message bus of its own, with a host daemon.
 type daemon struct {
-	*dbusapi.Client
+	*client.Client
 	address string // of its message bus
 	process *os.Process
 	status  chan string // what it tells systemd
@@ -91,7 +91,7 @@ func launchConfig(t *testing.T, whole map[string]any) *daemon {
 	})
 	d.tells(t, "READY=1")
 
-	if d.Client, err = dbusapi.OpenClient(t.Context(), bus.Address); err != nil {
+	if d.Client, err = client.Open(t.Context(), bus.Address); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Client.Close() })

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
 )
 
@@ -91,9 +91,9 @@ func endOf(err error) string {
 		return "answered"
 	case errors.Is(err, ipmb.ErrTimeout):
 		return "timeout"
-	case errors.Is(err, dbusapi.ErrUnavailable):
+	case errors.Is(err, client.ErrUnavailable):
 		return "not acknowledged"
-	case errors.Is(err, dbusapi.ErrWriteFailure):
+	case errors.Is(err, client.ErrWriteFailure):
 		return "write failure"
 	}
 	return err.Error()

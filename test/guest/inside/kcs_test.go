@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ipmbd/dbusapi"
 	"ipmbd/host"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 )
 
@@ -270,13 +270,13 @@ func TestDaemonInPlaceOfKCSBridge(t *testing.T) {
 	h.sends(0x18, 0x77)
 	h.expect(0x1C, 0x77, 0xC1)
 
-	conn, err := dbusapi.Dial(t.Context(), dbusapi.ConnConfig{Address: d.address})
+	conn, err := dbuswire.Dial(t.Context(), dbuswire.Config{Address: d.address})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	for member, raised := range map[string]bool{"setAttention": true, "clearAttention": false} {
-		_, err := conn.Call(t.Context(), dbusapi.Method{
+		_, err := conn.Call(t.Context(), dbuswire.Method{
 			Destination: "xyz.openbmc_project.Ipmi.Channel.ipmi_kcs11",
 			Path:        "/xyz/openbmc_project/Ipmi/Channel/ipmi_kcs11",
 			Interface:   "xyz.openbmc_project.Ipmi.Channel.SMS",

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -126,7 +126,7 @@ func serves(t *testing.T, d *daemon, cmd ipmi.Command) {
 		return ipmi.Response{Data: append(bytes.Clone(req.Data), make([]byte, cmd-req.Command)...)}, nil
 	})
 	serving.Go(func() {
-		if err := d.Serve(ctx, patterns, handler, func(dbusapi.Event) {}); err != nil {
+		if err := d.Serve(ctx, patterns, handler, func(client.Event) {}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,0 +1,326 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"ipmbd/bus"
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+	"ipmbd/internal/dbuswire"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+	"ipmbd/xml"
+)
+
+func TestClientListsBusesInOrder(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"me-0", "bus10", "bus2"} {
+		addBus(t, r.server, newFakeBus(name, 4))
+	}
+	buses, err := openClient(t, r.bus.Address).Buses(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, bus := range buses {
+		got = append(got, bus.Name+" "+string(bus.Path[len(xml.BasePath):]))
+	}
+	want := []string{"bus2 /bus2", "bus4 /bus4", "bus10 /bus10", "me-0 /me_0"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestClientShowsABusAsItIs(t *testing.T) {
+	r := newRig(t)
+	r.fake.change(func(p *bus.Properties) {
+		p.Channel, p.State, p.Reason = 3, Degraded, "half of it works"
+		p.Policy = ipmb.RetryPolicy{Tries: 2, Timeout: 40 * time.Millisecond}
+	})
+	got, err := openClient(t, r.bus.Address).Bus(t.Context(), "bus4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r.fake.Properties(), got.Properties); diff != "" {
+		t.Error(diff)
+	}
+	if got.Path != bus4 || got.Statistics["calls-answered"] != 7 {
+		t.Errorf("Path = %s, Statistics = %v", got.Path, got.Statistics)
+	}
+}
+
+func TestClientSends(t *testing.T) {
+	r := newRig(t)
+	client := openClient(t, r.bus.Address)
+	whole := ipmb.Request{
+		Responder: 0x72, NetFn: 6, LUN: 1, RequesterLUN: 2, Command: 1, Data: []byte{1, 2, 3},
+		RetryPolicy: ipmb.RetryPolicy{Tries: 3, Timeout: 70 * time.Millisecond}, FailFast: true, GeneralCall: true,
+	}
+	for name, request := range map[string]ipmb.Request{
+		"no options":  {Responder: 0x2C, NetFn: 6, LUN: 3, Command: 1, Data: []byte{9}},
+		"all options": whole,
+		"no data":     {NetFn: 6, Command: 1, Data: []byte{}},
+	} {
+		response, err := client.Send(t.Context(), "bus4", request)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(ipmi.Response{Data: deviceID}, response); diff != "" {
+			t.Errorf("%s: response: %s", name, diff)
+		}
+		if request.Responder == 0 {
+			request.Responder = 0x2C
+		}
+		if diff := cmp.Diff(request, r.fake.lastRequest()); diff != "" {
+			t.Errorf("%s: request: %s", name, diff)
+		}
+	}
+}
+
+func TestClientsCompletionCodeIsAResult(t *testing.T) {
+	r := newRig(t)
+	response, err := openClient(t, r.bus.Address).Send(t.Context(), "bus4", ipmb.Request{NetFn: 6, Command: 0x99})
+	if err != nil || response.Code != ipmi.CodeInvalidCommand {
+		t.Fatalf("Send = %v, %v", response, err)
+	}
+}
+
+func TestClientUnknownBusNamesTheKnown(t *testing.T) {
+	r := newRig(t)
+	client := openClient(t, r.bus.Address)
+	for _, name := range []string{"bus5", "", "no/bus", "bus4/more", "bus 4"} {
+		_, infoErr := client.Bus(t.Context(), name)
+		_, sendErr := client.Send(t.Context(), name, ipmb.Request{NetFn: 6, Command: 1})
+		for _, err := range []error{infoErr, sendErr} {
+			var unknown *UnknownBusError
+			if !errors.As(err, &unknown) || unknown.Name != name || !slices.Equal(unknown.Known, []string{"bus4"}) {
+				t.Errorf("bus %q: error = %#v", name, err)
+			}
+		}
+	}
+}
+
+// What each error of a bus is at the client.
+func TestClientErrorsOfABus(t *testing.T) {
+	r := newRig(t)
+	client := openClient(t, r.bus.Address)
+	for _, tt := range []struct{ err, want error }{
+		{ipmb.ErrTimeout, ipmb.ErrTimeout},
+		{ipmb.ErrNotAcknowledged, ErrUnavailable},
+		{ipmb.ErrClosed, ErrUnavailable},
+		{ipmb.ErrArbitrationLost, ErrWriteFailure},
+		{ipmb.ErrStuck, ErrWriteFailure},
+		{ipmb.ErrTooLong, ipmb.ErrInvalid},
+		{ipmb.ErrInvalid, ipmb.ErrInvalid},
+		{ipmb.ErrBusy, ipmb.ErrBusy},
+		{ipmb.ErrUnsupported, ipmb.ErrUnsupported},
+	} {
+		r.fake.fail(map[ipmi.Command]error{1: tt.err})
+		_, err := client.Send(t.Context(), "bus4", ipmb.Request{NetFn: 6, Command: 1})
+		var service *ServiceError
+		if !errors.Is(err, tt.want) || !errors.As(err, &service) || service.Text == "" {
+			t.Errorf("%v: error = %#v", tt.err, err)
+		}
+	}
+}
+
+func TestClientErrorsOfTheMessageBus(t *testing.T) {
+	for name, want := range map[string]error{
+		"org.freedesktop.DBus.Error.ServiceUnknown":        ErrNotRunning,
+		"org.freedesktop.DBus.Error.Spawn.ExecFailed":      ErrNotStarted,
+		"org.freedesktop.DBus.Error.Spawn.ChildExited":     ErrNotStarted,
+		"org.freedesktop.systemd1.UnitMasked":              ErrNotStarted,
+		"org.freedesktop.DBus.Error.NoReply":               ErrLeft,
+		"org.freedesktop.DBus.Error.AccessDenied":          ErrAccessDenied,
+		"org.freedesktop.DBus.Error.AccessDenied.And.More": nil,
+		"org.freedesktop.DBus.Error.LimitsExceeded":        nil,
+	} {
+		err := clientError(dbus.Error{Name: name, Body: []any{"a text"}})
+		if got := errors.Unwrap(err); got != want || err.Error() != "a text" {
+			t.Errorf("%s: %v, meaning %v", name, err, got)
+		}
+	}
+}
+
+func TestClientWithoutAMessageBus(t *testing.T) {
+	if _, err := Open(t.Context(), "unix:path=/nonexistent"); !errors.Is(err, ErrNoMessageBus) {
+		t.Fatalf("error = %v", err)
+	}
+}
+
+func TestClientWithoutAService(t *testing.T) {
+	client := openClient(t, bustest.Start(t).Address)
+	if _, err := client.Buses(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Buses: %v", err)
+	}
+	if _, err := client.Send(t.Context(), "bus4", ipmb.Request{}); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Send: %v", err)
+	}
+	if _, err := client.OpenMonitor(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("OpenMonitor: %v", err)
+	}
+}
+
+func TestClientOfAnotherService(t *testing.T) {
+	bus := bustest.Start(t)
+	if _, err := dial(t, bus, dbuswire.Config{}).RequestName(xml.ServiceName, dbus.NameFlagDoNotQueue); err != nil {
+		t.Fatal(err)
+	}
+	client := openClient(t, bus.Address)
+	if _, err := client.Buses(t.Context()); !errors.Is(err, ErrOtherService) {
+		t.Errorf("Buses: %v", err)
+	}
+	if _, err := client.Bus(t.Context(), "bus4"); !errors.Is(err, ErrOtherService) {
+		t.Errorf("Bus: %v", err)
+	}
+}
+
+func TestClientThatMayNotSend(t *testing.T) {
+	policy := filepath.Join(t.TempDir(), "deny.conf")
+	text := `<busconfig><policy context="default"><deny send_interface="` + xml.BusInterface + `"/></policy></busconfig>`
+	if err := os.WriteFile(policy, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	bus := bustest.StartConfig(t, bustest.Config{Policies: []string{policy}})
+	server := openServer(t, bus, dbusapi.Config{})
+	addBus(t, server, newFakeBus("bus4", 0))
+	if err := server.TakeNames(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := openClient(t, bus.Address).Send(t.Context(), "bus4", ipmb.Request{NetFn: 6, Command: 1})
+	if !errors.Is(err, ErrAccessDenied) {
+		t.Fatalf("error = %v", err)
+	}
+}
+
+func TestClientsCallEndsWithTheService(t *testing.T) {
+	bus := bustest.Start(t)
+	service := dial(t, bus, dbuswire.Config{Objects: newSilence(t)})
+	if _, err := service.RequestName(xml.ServiceName, dbus.NameFlagDoNotQueue); err != nil {
+		t.Fatal(err)
+	}
+	client := openClient(t, bus.Address)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := client.Send(t.Context(), "bus4", ipmb.Request{NetFn: 6, Command: 1})
+		ended <- err
+	}()
+	_ = service.Close()
+	if err := <-ended; !errors.Is(err, ErrLeft) && !errors.Is(err, ErrNotRunning) {
+		t.Fatalf("error = %v", err)
+	}
+}
+
+func TestClientsCallEndsWithTheMessageBus(t *testing.T) {
+	r := newStoppedRig(t)
+	ended := sendBlocked(t, t.Context(), r)
+	r.bus.Stop()
+	if err := <-ended; !errors.Is(err, ErrDisconnected) {
+		t.Fatalf("error = %v", err)
+	}
+}
+
+func TestClientsCallEndsWithItsContext(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := sendBlocked(t, ctx, r)
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatalf("error = %v", err)
+	}
+}
+
+// sendBlocked has a client send what is never answered, and returns when the
+// bus has it.
+func sendBlocked(t *testing.T, ctx context.Context, r *rig) <-chan error {
+	t.Helper()
+	client := openClient(t, r.bus.Address)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := client.Send(ctx, "bus4", ipmb.Request{NetFn: 6, Command: cmdBlock})
+		ended <- err
+	}()
+	<-r.fake.began
+	return ended
+}
+
+func TestClientListsBusesAndHostInterfaces(t *testing.T) {
+	r := newRig(t)
+	addBus(t, r.server, newFakeBus("me-0", 4))
+	fake := r.addKCS(t)
+	client := openClient(t, r.bus.Address)
+	members, err := client.Endpoints(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range members {
+		got = append(got, m.Name()+" "+m.Device())
+	}
+	if diff := cmp.Diff([]string{"bus4 /dev/ipmb-4", "ipmi-kcs3 /dev/ipmi-kcs3", "me-0 /dev/ipmb-4"}, got); diff != "" {
+		t.Error(diff)
+	}
+	fake.change(func(p *dbusapi.HostProperties) { p.State, p.Reason = Down, "gone" })
+	m, err := client.Endpoint(t.Context(), "ipmi-kcs3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Endpoint{Host: &Host{
+		Name: "ipmi-kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: Down, Reason: "gone",
+		Object: bus4[:len(bus4)-4] + "ipmi_kcs3", Statistics: map[string]uint64{"requests-received": 3, "dbus-signals-dropped": 0},
+	}}
+	if diff := cmp.Diff(want, m); diff != "" {
+		t.Error(diff)
+	}
+	var unknown *UnknownEndpointError
+	if _, err := client.Endpoint(t.Context(), "me-1"); !errors.As(err, &unknown) || !slices.Equal(unknown.Known, []string{"bus4", "ipmi-kcs3", "me-0"}) {
+		t.Errorf("error = %#v", err)
+	}
+}
+
+func TestClientBindsAndUnbinds(t *testing.T) {
+	r := newRig(t)
+	client := openClient(t, r.bus.Address)
+	if err := client.Unbind(t.Context(), "bus4"); err != nil || r.fake.Properties().State != Down {
+		t.Errorf("unbind: %v, %+v", err, r.fake.Properties())
+	}
+	if err := client.Bind(t.Context(), "bus4"); err != nil || r.fake.Properties().State != Up {
+		t.Errorf("bind: %v, %+v", err, r.fake.Properties())
+	}
+	for _, name := range []string{"bus5", "", "no/bus"} {
+		if err := client.Bind(t.Context(), name); !errors.As(err, new(*UnknownBusError)) {
+			t.Errorf("bus %q: %v", name, err)
+		}
+	}
+	for _, tt := range []struct{ err, want error }{
+		{dbusapi.ErrNoAdapter, ErrNoAdapter},
+		{dbusapi.ErrInUse, ErrNotAllowed},
+		{dbusapi.ErrFixed, ipmb.ErrUnsupported},
+		{dbusapi.ErrDevice, ErrUnavailable},
+	} {
+		r.fake.failDevice(fmt.Errorf("%w: what to do", tt.err))
+		err := client.Bind(t.Context(), "bus4")
+		if !errors.Is(err, tt.want) || err.Error() != tt.err.Error()+": what to do" {
+			t.Errorf("%v: %v", tt.err, err)
+		}
+	}
+}
+
+func TestClientSeesTheSwitches(t *testing.T) {
+	r := newRig(t)
+	r.fake.change(func(p *bus.Properties) { p.IgnoreNACK, p.VerifyChecksum = true, true })
+	b, err := openClient(t, r.bus.Address).Bus(t.Context(), "bus4")
+	if err != nil || !b.IgnoreNACK || !b.VerifyChecksum {
+		t.Errorf("%+v, %v", b.Properties, err)
+	}
+}

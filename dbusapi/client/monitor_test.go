@@ -1,0 +1,335 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+	"ipmbd/xml"
+)
+
+// watchRig is a rig with a monitor.
+type watchRig struct {
+	*rig
+	monitor *Monitor
+	events  chan Event
+	ended   chan error
+	stop    context.CancelFunc
+}
+
+func watchBus(t *testing.T, r *rig) *watchRig {
+	t.Helper()
+	monitor, err := openClient(t, r.bus.Address).OpenMonitor(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watchRig{rig: r, monitor: monitor, events: make(chan Event, 1000), ended: make(chan error, 1)}
+	ctx, stop := context.WithCancel(t.Context())
+	w.stop = stop
+	go func() {
+		w.ended <- monitor.Run(ctx, func(e Event) error {
+			w.events <- e
+			return nil
+		})
+		close(w.events)
+	}()
+	t.Cleanup(func() {
+		stop()
+		for range w.events { // until Run has returned
+		}
+		_ = monitor.Close()
+	})
+	return w
+}
+
+// next compares the next event, but for its times and programs.
+func (w *watchRig) next(t *testing.T, want Event) Event {
+	t.Helper()
+	got := <-w.events
+	if diff := cmp.Diff(want, got, ignoreVarying()); diff != "" {
+		t.Error(diff)
+	}
+	if got.Time.IsZero() || got.Kind != RequestSeen && isMessage(got) && got.Took <= 0 {
+		t.Errorf("times of %+v", got)
+	}
+	return got
+}
+
+// ignoreVarying leaves out what differs from run to run.
+func ignoreVarying() cmp.Option { return cmpopts.IgnoreFields(Event{}, "Time", "Took", "Program") }
+
+func isMessage(e Event) bool { return e.Kind <= FailureSeen }
+
+func TestMonitorShowsARequestAndItsAnswer(t *testing.T) {
+	w := watchBus(t, newRig(t))
+	if !w.monitor.Whole() {
+		t.Fatal("the monitor sees signals only")
+	}
+	client := openClient(t, w.bus.Address)
+	if _, err := client.Send(t.Context(), "bus4", ipmb.Request{NetFn: 6, LUN: 1, Command: 1, Data: []byte{7}}); err != nil {
+		t.Fatal(err)
+	}
+	message := Event{Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 1, Command: 1}
+	request, answer := message, message
+	request.Kind, request.Data = RequestSeen, []byte{7}
+	answer.Kind, answer.Data = AnswerSeen, deviceID
+	if got := w.next(t, request); got.Program != client.conn.Name() {
+		t.Errorf("Program = %q", got.Program)
+	}
+	w.next(t, answer)
+}
+
+func TestMonitorShowsAFailure(t *testing.T) {
+	r := newRig(t)
+	w := watchBus(t, r)
+	r.fake.fail(map[ipmi.Command]error{1: ipmb.ErrTimeout})
+	_, err := openClient(t, r.bus.Address).Send(t.Context(), "bus4", ipmb.Request{
+		Responder: 0x72, NetFn: 6, Command: 1, RetryPolicy: ipmb.RetryPolicy{Tries: 1}})
+	if !errors.Is(err, ipmb.ErrTimeout) {
+		t.Fatal(err)
+	}
+	message := Event{Bus: "bus4", Node: 0x72, NetFn: 6, Command: 1}
+	request, failure := message, message
+	request.Data = []byte{}
+	failure.Kind, failure.Reason = FailureSeen, err.Error()
+	w.next(t, request)
+	w.next(t, failure)
+}
+
+func TestMonitorShowsTheLegacyInterface(t *testing.T) {
+	r := newRig(t)
+	w := watchBus(t, r)
+	r.legacy(t, 0, 6, 2, 1, 5)
+	r.legacy(t, 77, 6, 0, 1)
+	message := Event{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: 1}
+	request, answer := message, message
+	request.Data = []byte{5}
+	answer.Kind, answer.Data = AnswerSeen, deviceID
+	w.next(t, request)
+	w.next(t, answer)
+	w.next(t, Event{NetFn: 6, Command: 1, Data: []byte{}})
+	w.next(t, Event{Kind: FailureSeen, NetFn: 6, Command: 1, Reason: "status 2, bad argument or unknown channel"})
+}
+
+func TestMonitorShowsABroadcast(t *testing.T) {
+	r := newRig(t)
+	w := watchBus(t, r)
+	r.call(t, bus4, xml.BusInterface, "sendBroadcast", byte(6), byte(0), byte(0x42), []byte{1})
+	r.legacy(t, 0, 6, 0, 1)
+	w.next(t, Event{Bus: "bus4", NetFn: 6, Command: 0x42, Data: []byte{1}})
+	w.next(t, Event{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{}})
+}
+
+// incoming is a request from a node, as the handler of a bus gets it.
+func incoming() *ipmi.Request {
+	return &ipmi.Request{Interface: "bus4", Host: 0, Requester: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: []byte{3}}
+}
+
+func TestMonitorShowsWhatTheHostDaemonAnswers(t *testing.T) {
+	r := newRig(t)
+	host, err := r.server.HostDaemon(t.Context(), "Ipmb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	startHost(t, r.bus)
+	w := watchBus(t, r)
+	if _, err := answerOf(r.object.Announce(host), incoming()); err != nil {
+		t.Fatal(err)
+	}
+	// The signal and the call to the host daemon do not wait for each other.
+	got := map[EventKind]Event{}
+	for range 2 {
+		event := <-w.events
+		got[event.Kind] = event
+	}
+	request := Event{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: []byte{3}}
+	answer := request
+	answer.Kind = AnswerSeen
+	want := map[EventKind]Event{RequestSeen: request, AnswerSeen: answer}
+	if diff := cmp.Diff(want, got, ignoreVarying()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMonitorShowsAnAbsentHostDaemon(t *testing.T) {
+	r := newRig(t)
+	host, err := r.server.HostDaemon(t.Context(), "Ipmb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := watchBus(t, r)
+	if _, err := answerOf(host, incoming()); !errors.Is(err, ipmi.ErrNotPresent) {
+		t.Fatal(err)
+	}
+	got := <-w.events
+	if got.Kind != FailureSeen || got.Bus != "bus4" || !got.Incoming || got.Node != 0x2C || got.Reason == "" {
+		t.Errorf("event = %+v", got)
+	}
+}
+
+func TestMonitorShowsSendResponse(t *testing.T) {
+	r := newRig(t)
+	handler := r.object.SignalHandler()
+	r.roundTrip(t)
+	if err := r.program.AddMatch(t.Context(), "type='signal',sender='"+xml.ServiceName+"'"); err != nil {
+		t.Fatal(err)
+	}
+	w := watchBus(t, r)
+	served := make(chan error, 1)
+	go func() {
+		_, err := answerOf(handler, incoming())
+		served <- err
+	}()
+	id := (<-r.heard).Body[0].(uint64)
+	r.call(t, bus4, xml.BusInterface, "sendResponse", id, byte(0xC9), []byte{1, 2})
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+	message := Event{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1}
+	request, answer := message, message
+	request.Data = []byte{3}
+	answer.Kind, answer.Code, answer.Data = AnswerSeen, 0xC9, []byte{1, 2}
+	w.next(t, request)
+	if got := w.next(t, answer); got.Program != r.program.Name() {
+		t.Errorf("Program = %q", got.Program)
+	}
+}
+
+func TestMonitorKeepsSecrets(t *testing.T) {
+	r := newRig(t)
+	w := watchBus(t, r)
+	const setUserPassword = 0x47
+	r.fake.answer(setUserPassword, []byte("secret"))
+	if _, err := openClient(t, r.bus.Address).Send(t.Context(), "bus4",
+		ipmb.Request{NetFn: 6, Command: setUserPassword, Data: []byte("secret")}); err != nil {
+		t.Fatal(err)
+	}
+	message := Event{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: setUserPassword, Secret: true}
+	w.next(t, message)
+	message.Kind = AnswerSeen
+	w.next(t, message)
+}
+
+func TestMonitorSaysWhenTheServiceStopsAndStarts(t *testing.T) {
+	r := newStoppedRig(t)
+	w := watchBus(t, r)
+	_ = r.server.Close()
+	w.next(t, Event{Kind: ServiceStopped})
+
+	next := openServer(t, r.bus, dbusapi.Config{})
+	fake := newFakeBus("bus9", 8)
+	addBus(t, next, fake)
+	if err := next.TakeNames(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.next(t, Event{Kind: ServiceStarted})
+	r.legacy(t, 8, 6, 0, 1)
+	w.next(t, Event{Bus: "bus9", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{}})
+}
+
+// A message bus that forbids monitoring leaves the signals.
+func TestMonitorThatMaySeeSignalsOnly(t *testing.T) {
+	policy := filepath.Join(t.TempDir(), "deny.conf")
+	text := `<busconfig><policy context="default"><deny send_interface="org.freedesktop.DBus.Monitoring"/></policy></busconfig>`
+	if err := os.WriteFile(policy, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := newRigOn(t, bustest.StartConfig(t, bustest.Config{Policies: []string{policy}}))
+	w := watchBus(t, r)
+	if w.monitor.Whole() {
+		t.Fatal("the monitor sees everything")
+	}
+	r.legacy(t, 0, 6, 0, 1)
+	nobody := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
+		return ipmi.Response{}, ipmi.ErrNoHandler
+	})
+	_, _ = answerOf(r.object.Announce(nobody), incoming())
+	w.next(t, Event{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: []byte{3}})
+}
+
+func TestMonitorEndsWithItsContext(t *testing.T) {
+	w := watchBus(t, newRig(t))
+	w.stop()
+	if err := <-w.ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestMonitorEndsWithTheMessageBus(t *testing.T) {
+	w := watchBus(t, newStoppedRig(t))
+	w.bus.Stop()
+	if err := <-w.ended; !errors.Is(err, ErrDisconnected) {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestMonitorEndsWhenShowFails(t *testing.T) {
+	r := newRig(t)
+	monitor, err := openClient(t, r.bus.Address).OpenMonitor(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer monitor.Close()
+	r.legacy(t, 0, 6, 0, 1) // before Run, and seen all the same
+	full := errors.New("disk full")
+	if err := monitor.Run(t.Context(), func(Event) error { return full }); !errors.Is(err, full) {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestMonitorCountsWhatItLoses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Monitor{taps: make(chan *dbus.Message), tracer: newTracer(nil)}
+		resume := make(chan struct{})
+		var lost, shown int
+		ended := make(chan error, 1)
+		go func() {
+			ended <- m.Run(t.Context(), func(e Event) error {
+				<-resume
+				lost += e.Lost
+				shown++
+				return nil
+			})
+		}()
+		const over = 100
+		m.taps <- broadcastCall()
+		synctest.Wait() // It is being shown.
+		for range watching + over {
+			m.taps <- broadcastCall()
+		}
+		synctest.Wait()
+		close(m.taps)
+		close(resume)
+		if err := <-ended; !errors.Is(err, ErrDisconnected) {
+			t.Errorf("Run = %v", err)
+		}
+		if lost != over || shown != 1+1+watching {
+			t.Errorf("%d lost, %d shown", lost, shown)
+		}
+	})
+}
+
+// broadcastCall is a message that makes an event.
+func broadcastCall() *dbus.Message {
+	return &dbus.Message{
+		Type:  dbus.TypeMethodCall,
+		Flags: dbus.FlagNoReplyExpected,
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldPath:      dbus.MakeVariant(bus4),
+			dbus.FieldInterface: dbus.MakeVariant(xml.BusInterface),
+			dbus.FieldMember:    dbus.MakeVariant("sendBroadcast"),
+		},
+		Body: []any{byte(6), byte(0), byte(1), []byte{}},
+	}
+}

@@ -1,0 +1,405 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+
+	"ipmbd/internal/testmain"
+
+	"ipmbd/bus"
+	"ipmbd/dbusapi"
+	"ipmbd/internal/bustest"
+	"ipmbd/internal/dbuswire"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+	"ipmbd/xml"
+)
+
+func TestMain(m *testing.M) { testmain.Run(m) }
+
+// fakeBus is a bus whose responder does as the command says.
+type fakeBus struct {
+	*bus.Bus
+	mu         sync.Mutex
+	properties bus.Properties
+	request    ipmb.Request            // the last
+	began      chan struct{}           // of each cmdBlock
+	errs       map[ipmi.Command]error  // commands that fail
+	data       map[ipmi.Command][]byte // and those that are answered
+	deviceErr  error                   // of what changes the device
+}
+
+// cmdBlock is never answered; it ends with its caller.
+const cmdBlock ipmi.Command = 0xBB
+
+// deviceID is the Get Device ID answer of a Management Engine.
+var deviceID = []byte{0x50, 1, 4, 0, 2, 0x21, 0x57, 1, 0, 0x0B, 0x0B}
+
+func newFakeBus(name string, index uint8) *fakeBus {
+	b := &fakeBus{
+		properties: bus.Properties{
+			Name: name, Device: "/dev/ipmb-4", Transport: "ipmb-dev", Index: index,
+			OwnAddress: 0x20, RemoteAddress: 0x2C, State: Up, Handler: "host",
+		},
+		began: make(chan struct{}, 1000),
+		data:  map[ipmi.Command][]byte{1: deviceID},
+	}
+	b.Bus = bus.New(bus.Config{Name: name, Index: index, RemoteAddress: 0x2C}, fakeLink{Workers: bus.NewWorkers(1000, b.exchange)})
+	b.Begin()
+	return b
+}
+
+// fakeLink is the link of a fakeBus.
+type fakeLink struct {
+	bus.Link
+	*bus.Workers
+}
+
+func (l fakeLink) Send(c *bus.Call, req *ipmb.Request) error { return l.Workers.Send(c, req) }
+func (l fakeLink) Cancel(c *bus.Call)                        { l.Workers.Cancel(c) }
+
+func (l fakeLink) StartBroadcast(done func(error), _ ipmi.NetFn, _ ipmi.LUN, _ ipmi.Command, _ []byte) error {
+	done(nil)
+	return nil
+}
+
+// exchange is the bus.Exchange of a fakeBus.
+func (b *fakeBus) exchange(ctx context.Context, req ipmb.Request, sent func()) (ipmi.Response, error) {
+	b.mu.Lock()
+	b.request = req
+	err, data := b.errs[req.Command], b.data[req.Command]
+	b.mu.Unlock()
+	sent()
+	switch {
+	case err != nil:
+		return ipmi.Response{}, err
+	case req.Command == cmdBlock:
+		b.began <- struct{}{}
+		<-ctx.Done()
+		return ipmi.Response{}, ctx.Err()
+	case data != nil:
+		return ipmi.Response{Data: data}, nil
+	}
+	return ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil
+}
+
+func (b *fakeBus) lastRequest() ipmb.Request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.request
+}
+
+// set changes a bus.
+func (b *fakeBus) set(change func()) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.deviceErr == nil {
+		change()
+	}
+	return b.deviceErr
+}
+
+func (b *fakeBus) change(f func(*bus.Properties)) { _ = b.set(func() { f(&b.properties) }) }
+
+// fail makes commands end with errors.
+func (b *fakeBus) fail(errs map[ipmi.Command]error) { _ = b.set(func() { b.errs = errs }) }
+
+// answer makes a command be answered with data.
+func (b *fakeBus) answer(cmd ipmi.Command, data []byte) { _ = b.set(func() { b.data[cmd] = data }) }
+
+// failDevice makes changes of the device end with an error.
+func (b *fakeBus) failDevice(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.deviceErr = err
+}
+
+func (b *fakeBus) Properties() bus.Properties {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.properties
+}
+
+func (b *fakeBus) Bind(context.Context) error   { return b.set(func() { b.properties.State = Up }) }
+func (b *fakeBus) Unbind(context.Context) error { return b.set(func() { b.properties.State = Down }) }
+
+func (b *fakeBus) SetPolicy(ipmb.RetryPolicy) error                  { return nil }
+func (b *fakeBus) SetOwnAddress(context.Context, ipmi.Address) error { return nil }
+func (b *fakeBus) SetIgnoreNACK(bool) error                          { return nil }
+func (b *fakeBus) SetVerifyChecksum(bool) error                      { return nil }
+func (b *fakeBus) Statistics() map[string]uint64                     { return map[string]uint64{"calls-answered": 7} }
+
+// fakeHost is a host interface.
+type fakeHost struct {
+	mu         sync.Mutex
+	properties dbusapi.HostProperties
+}
+
+func (h *fakeHost) Properties() dbusapi.HostProperties {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.properties
+}
+
+func (h *fakeHost) change(f func(*dbusapi.HostProperties)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f(&h.properties)
+}
+
+func (h *fakeHost) Statistics() map[string]uint64 { return map[string]uint64{"requests-received": 3} }
+
+// rig is an ipmbd with one bus, bus4 at index 0, and another program on the message bus.
+type rig struct {
+	bus     *bustest.Bus
+	server  *dbusapi.Server
+	mux     *ipmi.Mux
+	object  *dbusapi.BusObject
+	fake    *fakeBus
+	program *dbuswire.Conn
+	heard   chan *dbus.Signal // what the program hears of ipmbd
+}
+
+// bus4 is where the rig's bus is exported.
+const bus4 = dbus.ObjectPath(xml.BasePath + "/bus4")
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	return newRigOn(t, bustest.Start(t))
+}
+
+// newRigOn is newRig on a message bus of the test's own.
+func newRigOn(t *testing.T, on *bustest.Bus) *rig {
+	t.Helper()
+	r := newStoppedRigOn(t, on)
+	run(t, r.server)
+	return r
+}
+
+// newStoppedRig is a rig whose server does not run.
+func newStoppedRig(t *testing.T) *rig {
+	t.Helper()
+	return newStoppedRigOn(t, bustest.Start(t))
+}
+
+func newStoppedRigOn(t *testing.T, on *bustest.Bus) *rig {
+	t.Helper()
+	r := &rig{bus: on, mux: new(ipmi.Mux), fake: newFakeBus("bus4", 0), heard: make(chan *dbus.Signal, 1000)}
+	r.server = openServer(t, on, dbusapi.Config{Mux: r.mux})
+	r.object = addBus(t, r.server, r.fake)
+	if err := r.server.TakeNames(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.program = dial(t, on, dbuswire.Config{Signal: func(s *dbus.Signal) {
+		if s.Sender != dbuswire.BusName {
+			r.heard <- s
+		}
+	}})
+	return r
+}
+
+// dial connects to a test's bus.
+func dial(t testing.TB, on *bustest.Bus, config dbuswire.Config) *dbuswire.Conn {
+	t.Helper()
+	config.Address = on.Address
+	conn, err := dbuswire.Dial(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func openClient(t *testing.T, address string) *Client {
+	t.Helper()
+	c, err := Open(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func openServer(t *testing.T, on *bustest.Bus, config dbusapi.Config) *dbusapi.Server {
+	t.Helper()
+	config.Address = on.Address
+	s, err := dbusapi.Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func addBus(t *testing.T, s *dbusapi.Server, fake *fakeBus) *dbusapi.BusObject {
+	t.Helper()
+	o, err := s.NewBus(fake.properties.Name, fake.properties.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddBus(o, fake); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// run runs a server until the test ends.
+func run(t *testing.T, s *dbusapi.Server) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+// successor starts the next ipmbd on a message bus.
+func (r *rig) successor(t *testing.T, mux *ipmi.Mux) *dbusapi.Server {
+	t.Helper()
+	server := openServer(t, r.bus, dbusapi.Config{Mux: mux})
+	if err := server.TakeNames(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run(t, server)
+	return server
+}
+
+// addKCS exports the host interface ipmi-kcs3.
+func (r *rig) addKCS(t *testing.T) *fakeHost {
+	t.Helper()
+	fake := &fakeHost{properties: dbusapi.HostProperties{
+		Name: "ipmi-kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: Up,
+	}}
+	o, err := r.server.NewHost(t.Context(), "ipmi-kcs3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.AddHost(o, fake, nil); err != nil {
+		t.Fatal(err)
+	}
+	return fake
+}
+
+// call calls a method of ipmbd as the other program.
+func (r *rig) call(t *testing.T, path dbus.ObjectPath, iface, member string, args ...any) []any {
+	t.Helper()
+	got, err := r.program.Call(t.Context(), dbuswire.Method{Destination: xml.ServiceName, Path: path, Interface: iface, Member: member}, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// legacy calls org.openbmc.Ipmb.sendRequest.
+func (r *rig) legacy(t *testing.T, channel, netFn, lun byte, cmd ipmi.Command, data ...byte) {
+	t.Helper()
+	r.call(t, xml.BasePath, xml.LegacyInterface, "sendRequest", channel, netFn, lun, byte(cmd), append([]byte{}, data...))
+}
+
+// roundTrip returns when the server has read what the message bus had for it.
+func (r *rig) roundTrip(t *testing.T) { r.call(t, "/", xml.PeerInterface, "Ping") }
+
+// register registers a handler of the other program, which answers nothing.
+func register(t *testing.T, p *dbuswire.Conn, path dbus.ObjectPath, commands ...commandRow) {
+	t.Helper()
+	method := dbuswire.Method{Destination: xml.ServiceName, Path: xml.BasePath, Interface: xml.RouterInterface, Member: "RegisterHandler"}
+	if _, err := p.Call(t.Context(), method, path, commands); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// appCommand is a command of netFn 06h on all channels.
+func appCommand(cmd byte) commandRow {
+	return commandRows([]ipmi.Pattern{appPattern(ipmi.Command(cmd))})[0]
+}
+
+// fromME is a request of the Management Engine of host 3.
+func fromME(data ...byte) *ipmi.Request {
+	return &ipmi.Request{Interface: "bus4", Host: 3, Requester: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: data}
+}
+
+// numberedEvent is an event that its generator tells from others.
+func numberedEvent(n uint16) ipmi.Event {
+	return ipmi.Event{Interface: "bus4", Channel: 7, Generator: n, Message: [7]byte{4, 1, 0x30, 1, 0x57, 0x60, 0x5F}}
+}
+
+// happen makes events of these numbers happen.
+func (r *rig) happen(numbers ...uint16) {
+	for _, n := range numbers {
+		r.server.PlatformEvent(numberedEvent(n))
+	}
+}
+
+// errorName is the name of a peer's error.
+func errorName(err error) string {
+	peer, _ := errors.AsType[dbus.Error](err)
+	return peer.Name
+}
+
+// served is how a request ended.
+type served struct {
+	res ipmi.Response
+	err error
+}
+
+// serve has a handler answer a request.
+func serve(h ipmi.Handler, req *ipmi.Request) <-chan served {
+	done := make(chan served, 1)
+	h.ServeIPMI(req, ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
+		res.Data = slices.Clone(res.Data)
+		done <- served{res, err}
+		return true
+	}))
+	return done
+}
+
+// answerOf has a handler answer a request, and waits for the answer.
+func answerOf(h ipmi.Handler, req *ipmi.Request) (ipmi.Response, error) {
+	got := <-serve(h, req)
+	return got.res, got.err
+}
+
+// silence is an object with every method; no call of one ends before the test.
+type silence struct{ end chan struct{} }
+
+func newSilence(t *testing.T) silence {
+	s := silence{make(chan struct{})}
+	t.Cleanup(func() { close(s.end) })
+	return s
+}
+
+func (s silence) LookupObject(dbus.ObjectPath) (dbus.ServerObject, bool) { return s, true }
+func (s silence) LookupInterface(string) (dbus.Interface, bool)          { return s, true }
+func (s silence) LookupMethod(string) (dbus.Method, bool)                { return s, true }
+func (s silence) NumArguments() int                                      { return 0 }
+func (s silence) NumReturns() int                                        { return 0 }
+func (s silence) ArgumentValue(int) any                                  { return nil }
+func (s silence) ReturnValue(int) any                                    { return nil }
+func (s silence) Call(...any) ([]any, error)                             { <-s.end; return nil, nil }
+
+// startHost starts a host IPMI daemon that answers each request with its data.
+func startHost(t *testing.T, on *bustest.Bus) {
+	t.Helper()
+	conn := dial(t, on, dbuswire.Config{Call: func(from *dbuswire.Conn, m *dbuswire.Message) bool {
+		args := m.Arguments()
+		netFn, lun, cmd, data := args.Byte(), args.Byte(), args.Byte(), bytes.Clone(args.Bytes())
+		to := from.ReplyTo(m)
+		to.Destination = string(m.Sender)
+		h := to.Header(xml.ExecuteOut)
+		b := append(h.Begin(8+len(data)), netFn|1, lun, cmd, 0)
+		to.Send(dbuswire.Finish(dbuswire.AppendBytes(b, data)), nil)
+		return true
+	}})
+	if _, err := conn.RequestName(xml.HostDaemonName, dbus.NameFlagDoNotQueue); err != nil {
+		t.Fatal(err)
+	}
+}

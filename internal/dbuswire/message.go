@@ -1,0 +1,322 @@
+package dbuswire
+
+import "encoding/binary"
+
+// Types of messages (D-Bus specification, "Message Format").
+const (
+	TypeCall   = 1
+	TypeReturn = 2
+	TypeError  = 3
+	TypeSignal = 4
+)
+
+// Flags of messages.
+const (
+	FlagNoReply     = 1 // the sender of a call wants no reply
+	FlagNoAutoStart = 2 // the message bus starts no service for the call
+)
+
+const (
+	version   = 1
+	fixed     = 16 // bytes of a header before its fields
+	maxLength = 1 << 27
+)
+
+// Codes of the header fields.
+const (
+	fieldPath        = 1
+	fieldInterface   = 2
+	fieldMember      = 3
+	fieldErrorName   = 4
+	fieldReplySerial = 5
+	fieldDestination = 6
+	fieldSender      = 7
+	fieldSignature   = 8
+	fieldUnixFDs     = 9
+)
+
+// fieldTypes is the type that each header field must have.
+var fieldTypes = [...]byte{
+	fieldPath:        'o',
+	fieldInterface:   's',
+	fieldMember:      's',
+	fieldErrorName:   's',
+	fieldReplySerial: 'u',
+	fieldDestination: 's',
+	fieldSender:      's',
+	fieldSignature:   'g',
+	fieldUnixFDs:     'u',
+}
+
+// byteOrder is the first byte of a message, the order of its numbers. The package writes
+// little-endian messages.
+type byteOrder byte
+
+const (
+	littleEndian byteOrder = 'l'
+	bigEndian    byteOrder = 'B'
+)
+
+func (o byteOrder) uint32(b []byte) uint32 {
+	if o == bigEndian {
+		return binary.BigEndian.Uint32(b)
+	}
+	return binary.LittleEndian.Uint32(b)
+}
+
+// messageLength is the length of the message that begins with b, which has at least fixed
+// bytes. It is false for a length that D-Bus does not allow.
+func messageLength(b []byte) (int, bool) {
+	length := uint64(bodyOffset(b)) + uint64(byteOrder(b[0]).uint32(b[4:]))
+	return int(length), length <= maxLength
+}
+
+// bodyOffset is where the body of the message that begins with b starts: behind the header
+// fields and their padding.
+func bodyOffset(b []byte) uint64 {
+	return aligned(fixed+uint64(byteOrder(b[0]).uint32(b[12:])), 8)
+}
+
+// aligned is the next multiple of n, a power of 2.
+func aligned[T int | uint64](at, n T) T { return (at + n - 1) &^ (n - 1) }
+
+// Message is a message as it was received. Its slices are views of the memory it was read
+// from.
+//
+//	0 'l' or 'B'   1 type   2 flags   3 version   4 length of the body   8 serial
+//	12 length of the fields   16 fields, a(yv), padded to 8   then the body
+type Message struct {
+	order               byteOrder
+	Type, Flags         byte
+	Serial, ReplySerial uint32
+
+	Path, Interface, Member, ErrorName []byte
+	Sender, Signature                  []byte
+
+	Body []byte // nil if the buffer was too small for the whole message
+	Raw  []byte // the message, or as much of it as fitted into the buffer
+	// Owned says that Raw may be kept after the function that got the message has returned.
+	Owned bool
+}
+
+// Parse reads the message that is all of b, or that b begins: then it has no body. It is
+// false for a message that is wrong, or has header fields that the package does not know.
+func Parse(b []byte) (m Message, ok bool) {
+	ok = m.parse(b)
+	return m, ok
+}
+
+func (m *Message) parse(b []byte) bool {
+	*m = Message{Raw: b}
+	if len(b) < fixed || b[3] != version {
+		return false
+	}
+	m.order, m.Type, m.Flags = byteOrder(b[0]), b[1], b[2]
+	if m.order != littleEndian && m.order != bigEndian {
+		return false
+	}
+	length, ok := messageLength(b)
+	body := bodyOffset(b)
+	if !ok || length < len(b) || body > uint64(len(b)) {
+		return false
+	}
+	m.Serial = m.order.uint32(b[8:])
+	if length == len(b) {
+		m.Body = b[body:]
+	}
+	return m.parseFields(b[:fixed+m.order.uint32(b[12:])])
+}
+
+// parseFields reads the header fields, which end where b ends.
+func (m *Message) parseFields(b []byte) bool {
+	r := Reader{order: m.order, b: b, at: fixed}
+	for r.More() {
+		r.Align(8)
+		head := r.take(4) // the code, and a signature of one type
+		if head == nil || head[1] != 1 || head[3] != 0 {
+			return false
+		}
+		code := head[0]
+		if int(code) >= len(fieldTypes) || head[2] != fieldTypes[code] {
+			return false
+		}
+		m.parseField(code, &r)
+	}
+	return r.OK()
+}
+
+func (m *Message) parseField(code byte, r *Reader) {
+	switch code {
+	case fieldPath:
+		m.Path = r.String()
+	case fieldInterface:
+		m.Interface = r.String()
+	case fieldMember:
+		m.Member = r.String()
+	case fieldErrorName:
+		m.ErrorName = r.String()
+	case fieldReplySerial:
+		m.ReplySerial = r.Uint32()
+	case fieldSender:
+		m.Sender = r.String()
+	case fieldDestination:
+		r.String()
+	case fieldSignature:
+		m.Signature = r.Signature()
+	case fieldUnixFDs:
+		r.Uint32()
+	default:
+		r.failed = true
+	}
+}
+
+// WantsReply reports whether the sender of a call wants a reply.
+func (m *Message) WantsReply() bool { return m.Flags&FlagNoReply == 0 }
+
+// ErrorText is the first argument of an error if that is a string: the text for people.
+func (m *Message) ErrorText() string {
+	if len(m.Signature) == 0 || m.Signature[0] != 's' {
+		return ""
+	}
+	r := m.Arguments()
+	return string(r.String())
+}
+
+// Arguments reads the body.
+func (m *Message) Arguments() Reader { return Reader{order: m.order, b: m.Body} }
+
+// Reader reads values one after the other. A read beyond the end gives zero, and OK is
+// false from then on. Bytes and texts are views.
+type Reader struct {
+	order  byteOrder
+	b      []byte
+	at     int // in b
+	failed bool
+}
+
+// OK reports whether no read has failed.
+func (r *Reader) OK() bool { return !r.failed }
+
+// More reports whether bytes are left and no read has failed.
+func (r *Reader) More() bool { return r.at < len(r.b) && !r.failed }
+
+// AtEnd reports whether all has been read, and no read has failed.
+func (r *Reader) AtEnd() bool { return r.at == len(r.b) && !r.failed }
+
+// take reads n bytes, nil if there are fewer.
+func (r *Reader) take(n int) []byte {
+	if uint(n) > uint(len(r.b)-r.at) {
+		r.failed = true
+		r.at = len(r.b)
+		return nil
+	}
+	r.at += n
+	return r.b[r.at-n : r.at]
+}
+
+// Align skips the padding before a value that begins at a multiple of n bytes.
+func (r *Reader) Align(n int) {
+	if r.at = aligned(r.at, n); r.at > len(r.b) {
+		r.failed = true
+		r.at = len(r.b)
+	}
+}
+
+// Byte reads a y.
+func (r *Reader) Byte() byte {
+	if b := r.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+// Uint32 reads a u, or a value of another type of that size.
+func (r *Reader) Uint32() uint32 {
+	r.Align(4)
+	if b := r.take(4); b != nil {
+		return r.order.uint32(b)
+	}
+	return 0
+}
+
+// Bytes reads an ay.
+func (r *Reader) Bytes() []byte { return r.take(r.length()) }
+
+// length reads the length of an array or a text.
+func (r *Reader) length() int { return int(min(r.Uint32(), maxLength)) }
+
+// String reads an s or an o.
+func (r *Reader) String() []byte { return r.text(r.length()) }
+
+// Signature reads a g.
+func (r *Reader) Signature() []byte { return r.text(int(r.Byte())) }
+
+// text reads a text and the zero behind it.
+func (r *Reader) text(length int) []byte {
+	b := r.take(length + 1)
+	if b == nil {
+		return nil
+	}
+	return b[:length]
+}
+
+// sizes are the bytes that a value of a type of fixed size takes.
+var sizes = [...]int{'y': 1, 'n': 2, 'q': 2, 'b': 4, 'i': 4, 'u': 4, 'h': 4, 'x': 8, 't': 8, 'd': 8}
+
+// Number reads a value of a type of fixed size. It fails for another type.
+func (r *Reader) Number(signature string) (n uint64) {
+	if len(signature) != 1 || int(signature[0]) >= len(sizes) || sizes[signature[0]] == 0 {
+		r.failed = true
+		return 0
+	}
+	size := sizes[signature[0]]
+	r.Align(size)
+	for i, b := range r.take(size) {
+		if r.order == bigEndian {
+			n = n<<8 | uint64(b)
+		} else {
+			n |= uint64(b) << (8 * i)
+		}
+	}
+	return n
+}
+
+// Skip skips a value of a basic type, or an array of bytes or of 32-bit numbers. It fails
+// for another type.
+func (r *Reader) Skip(signature string) {
+	switch signature {
+	case "s", "o":
+		r.String()
+	case "g":
+		r.Signature()
+	case "ay", "au":
+		r.Bytes()
+	default:
+		r.Number(signature)
+	}
+}
+
+// Dictionary reads an a{sv} that ends where the body ends. It calls entry with each key and
+// the signature of its value; entry reads or skips the value. An error of entry ends the
+// reading. A dictionary that is malformed sets OK.
+func (r *Reader) Dictionary(entry func(key, signature string) error) error {
+	length := r.length()
+	if r.AtEnd() && length == 0 {
+		return nil // An empty array may come without its padding.
+	}
+	r.Align(8)
+	if len(r.b)-r.at != length {
+		r.failed = true
+	}
+	for r.More() {
+		r.Align(8)
+		key, signature := r.String(), r.Signature()
+		if !r.OK() {
+			break
+		}
+		if err := entry(string(key), string(signature)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,351 @@
+package dbuswire
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/socket"
+)
+
+const (
+	// maxGather is how many bytes of messages one write takes.
+	maxGather = 16 << 10
+	// maxTurns is how often a sender writes what others have queued meanwhile, before it
+	// leaves that to the writer.
+	maxTurns = 8
+	// maxIdle is for how many messages memory is kept.
+	maxIdle = 1024
+)
+
+// outgoing is a message, or several whole ones in a row.
+type outgoing struct {
+	head    []byte
+	body    []byte // follows the head; other messages may share it; may be nil
+	reply   bool   // it is the reply to a call
+	receipt Receipt
+}
+
+func (m *outgoing) length() int { return len(m.head) + len(m.body) }
+
+// Receipt is told what becomes of a message. Its methods must not block.
+type Receipt interface {
+	// Leaving comes before the first write: the receiver may have the message from then on.
+	Leaving()
+	// Left comes when the message has been written, or will never be: its memory may be used
+	// again.
+	Left()
+}
+
+// outbox sends the messages of a connection, in order. send never waits: the sender itself
+// writes as much as the socket takes, unless another goroutine is writing. The rest, and
+// what is sent meanwhile, is queued, and the writer writes it when the socket has room. No
+// lock is held over a write.
+//
+// The outbox has no bound of its own. Each kind of message has one: the connection counts
+// calls, and the server counts replies and signals until they leave.
+type outbox struct {
+	sock    *socket.Conn
+	replies *replies
+	ended   chan struct{} // closed when the writer has returned
+
+	mu     sync.Mutex
+	work   sync.Cond // handed or closed has become true
+	room   sync.Cond // queued has become less, or the outbox is closed
+	queue  []outgoing
+	first  int  // in queue; messages before it are written
+	queued int  // bytes in queue
+	busy   bool // a sender or the writer writes; otherwise queue is empty
+	handed bool // a sender leaves the rest to the writer
+	closed bool
+
+	// The goroutine that writes uses the following.
+	tried  int    // messages from first on whose first write has begun
+	offset int    // bytes of the first message that are written
+	gather []byte // several messages
+	next   []byte // to be written
+	wait   bool   // until the socket has room
+	n      int    // bytes written
+	err    error
+	try    func(fd uintptr) bool
+}
+
+// newOutbox makes an outbox and starts its writer, which ends after close.
+func newOutbox(sock *socket.Conn, replies *replies) *outbox {
+	o := &outbox{sock: sock, replies: replies, ended: make(chan struct{})}
+	o.work.L, o.room.L = &o.mu, &o.mu
+	o.try = o.writeNext
+	go o.runWriter()
+	return o
+}
+
+// send sends a message and does not block. The message belongs to the outbox from then on.
+// ErrDisconnected means that it will never be written.
+func (o *outbox) send(m outgoing) error {
+	switch writes, ok := o.enqueue(m); {
+	case !ok:
+		o.lose(m, false)
+		return ErrDisconnected
+	case writes:
+		o.flush()
+	}
+	return nil
+}
+
+// enqueue queues a message. writes says that the sender is to write it. It is not ok when
+// the outbox is closed.
+func (o *outbox) enqueue(m outgoing) (writes, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return false, false
+	}
+	o.queue = append(o.queue, m)
+	o.queued += m.length()
+	writes = !o.busy
+	o.busy = true
+	return writes, true
+}
+
+// hold keeps what is sent from being written until flush. It reports false, and does not,
+// if a goroutine is writing.
+func (o *outbox) hold() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.busy || o.closed {
+		return false
+	}
+	o.busy = true
+	return true
+}
+
+// flush writes what the socket takes at once, and leaves the rest to the writer. The caller
+// is the goroutine that writes.
+func (o *outbox) flush() {
+	o.wait = false
+	queue := o.proceed(0)
+	for turn := 0; len(queue) > 0; turn++ {
+		if turn == maxTurns || turn > 0 && o.err == unix.EAGAIN {
+			o.handOver()
+			return
+		}
+		queue = o.proceed(o.write(queue))
+	}
+}
+
+// handOver leaves the rest to the writer.
+func (o *outbox) handOver() {
+	o.mu.Lock()
+	closed := o.closed
+	o.handed = !closed
+	o.work.Signal()
+	o.mu.Unlock()
+	if closed {
+		o.proceed(0)
+	}
+}
+
+// runWriter writes what senders hand over, until the outbox is closed.
+func (o *outbox) runWriter() {
+	defer close(o.ended)
+	for o.takeOver() {
+		o.wait = true
+		for queue := o.proceed(0); len(queue) > 0; {
+			queue = o.proceed(o.write(queue))
+		}
+	}
+}
+
+// takeOver waits until a sender hands over. It is false when the writer is to end.
+func (o *outbox) takeOver() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.handed && !o.closed {
+		o.work.Wait()
+	}
+	handed := o.handed
+	o.handed = false
+	return handed
+}
+
+// proceed removes messages that are written from the queue, and gives the rest. When there
+// is none, or the outbox is closed, the goroutine no longer writes.
+func (o *outbox) proceed(written int) (queue []outgoing) {
+	o.mu.Lock()
+	o.remove(written)
+	queue = o.queue[o.first:]
+	if !o.closed && len(queue) > 0 {
+		o.mu.Unlock()
+		return queue
+	}
+	tried := o.tried
+	o.reset()
+	o.mu.Unlock()
+	for i, m := range queue {
+		o.lose(m, i < tried)
+	}
+	return nil
+}
+
+// remove removes messages from the queue, with o.mu held.
+func (o *outbox) remove(count int) {
+	if count == 0 {
+		return
+	}
+	for i := range count {
+		m := &o.queue[o.first+i]
+		o.queued -= m.length()
+		*m = outgoing{}
+	}
+	o.first += count
+	if o.first > maxIdle && o.first > len(o.queue)/2 {
+		kept := copy(o.queue, o.queue[o.first:])
+		clear(o.queue[kept:])
+		o.queue, o.first = o.queue[:kept], 0
+	}
+	o.room.Broadcast()
+}
+
+// reset empties the queue and ends the writing, with o.mu held.
+func (o *outbox) reset() {
+	if len(o.queue) > o.first || cap(o.queue) > maxIdle {
+		o.queue = nil
+	}
+	o.queue, o.first, o.queued = o.queue[:0], 0, 0
+	o.tried, o.offset = 0, 0
+	o.busy = false
+	o.room.Broadcast()
+}
+
+// write writes once, and gives how many messages of the queue are written to their ends.
+func (o *outbox) write(queue []outgoing) (written int) {
+	o.fill(queue)
+	o.n = 0
+	if err := o.sock.WriteWhenReady(o.try); err != nil {
+		o.err = err
+	}
+	written = o.countWritten(queue)
+	if o.err != nil && o.err != unix.EAGAIN {
+		_ = o.sock.Close() // The reader finds out.
+		o.close()
+	}
+	return written
+}
+
+// fill sets next to what is to be written of a queue: as many messages as fit together, or
+// the rest of one that is large.
+func (o *outbox) fill(queue []outgoing) {
+	m := &queue[0]
+	o.noteLeaving(m, 0)
+	if m.length() > maxGather || len(queue) == 1 && m.body == nil {
+		o.next = m.head
+		at := o.offset
+		if at >= len(m.head) {
+			o.next, at = m.body, at-len(m.head)
+		}
+		o.next = o.next[at:]
+		return
+	}
+	o.gather = o.gather[:0]
+	for i := range queue {
+		m := &queue[i]
+		if i > 0 && len(o.gather)+m.length() > maxGather {
+			break
+		}
+		o.noteLeaving(m, i)
+		o.gather = append(append(o.gather, m.head...), m.body...)
+	}
+	o.next = o.gather[o.offset:]
+}
+
+// noteLeaving tells the receipt of the i-th message of its first write.
+func (o *outbox) noteLeaving(m *outgoing, i int) {
+	if i < o.tried {
+		return
+	}
+	o.tried = i + 1
+	if m.receipt != nil {
+		m.receipt.Leaving()
+	}
+}
+
+// writeNext writes next to the socket, which does not block.
+func (o *outbox) writeNext(fd uintptr) bool {
+	o.n, o.err = socket.WriteNow(fd, o.next)
+	return o.err != unix.EAGAIN || !o.wait
+}
+
+// countWritten is how many messages are written to their ends.
+func (o *outbox) countWritten(queue []outgoing) (count int) {
+	o.offset += max(o.n, 0)
+	for count < len(queue) && o.offset >= queue[count].length() {
+		m := &queue[count]
+		o.offset -= m.length()
+		if m.reply {
+			o.replies.done()
+		}
+		if m.receipt != nil {
+			m.receipt.Left()
+		}
+		count++
+	}
+	o.tried -= count
+	return count
+}
+
+// lose ends a message that is never written.
+func (o *outbox) lose(m outgoing, tried bool) {
+	if m.reply {
+		o.replies.done()
+	}
+	if m.receipt == nil {
+		return
+	}
+	if !tried {
+		m.receipt.Leaving()
+	}
+	m.receipt.Left()
+}
+
+// await returns when at most so many bytes wait to be written, or the outbox is closed.
+func (o *outbox) await(bytes int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.queued > bytes && !o.closed {
+		o.room.Wait()
+	}
+}
+
+// awaitRead returns when the message bus has read all but so many bytes. The kernel does
+// not report that, so that it is asked once in a millisecond.
+func (o *outbox) awaitRead(bytes int) {
+	for o.await(bytes); o.unread() > bytes; o.await(bytes) {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// unread is how many bytes in the socket the message bus has not read, with what the kernel
+// needs for them (unix(7), SIOCOUTQ).
+func (o *outbox) unread() int {
+	n := 0
+	_ = o.sock.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return n
+}
+
+// hasMore reports whether more than so many bytes wait to be written.
+func (o *outbox) hasMore(bytes int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.queued > bytes && !o.closed
+}
+
+// close ends the outbox, whose socket is closed: a write that waits returns. Messages in the
+// queue are never written. It may be called more than once, and does not wait.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.work.Signal()
+	o.room.Broadcast()
+}

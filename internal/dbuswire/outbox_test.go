@@ -1,0 +1,203 @@
+package dbuswire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// newTestOutbox is an outbox and the socket of the message bus.
+func newTestOutbox(t testing.TB) (o *outbox, reader *net.UnixConn, r *replies) {
+	t.Helper()
+	ours, theirs := streamPair(t)
+	r = new(replies)
+	o = newOutbox(ours, r)
+	t.Cleanup(func() {
+		_ = ours.Close()
+		o.close()
+		<-o.ended
+	})
+	return o, theirs, r
+}
+
+// tally is a receipt that counts.
+type tally struct {
+	t             *testing.T
+	leaves, lefts atomic.Int32
+}
+
+func (c *tally) Leaving() { c.leaves.Add(1) }
+
+func (c *tally) Left() {
+	if c.lefts.Add(1) > c.leaves.Load() {
+		c.t.Error("a message left that was not about to")
+	}
+}
+
+// testMessage is a message: its length, sender and number, and any text. Of a large one
+// most is the body.
+func testMessage(sender, number, length int) outgoing {
+	b := make([]byte, 12+length)
+	binary.LittleEndian.PutUint32(b, uint32(length))
+	binary.LittleEndian.PutUint32(b[4:], uint32(sender))
+	binary.LittleEndian.PutUint32(b[8:], uint32(number))
+	for i := range length {
+		b[12+i] = byte(sender + number + i)
+	}
+	if length > 100 {
+		return outgoing{head: b[:50:50], body: b[50:]}
+	}
+	return outgoing{head: b}
+}
+
+// readNumbered reads a message whole, as testMessage has made it.
+func readNumbered(t *testing.T, r io.Reader) (sender, number int) {
+	t.Helper()
+	head := make([]byte, 12)
+	if _, err := io.ReadFull(r, head); err != nil {
+		t.Fatal(err)
+	}
+	length := int(binary.LittleEndian.Uint32(head))
+	sender, number = int(binary.LittleEndian.Uint32(head[4:])), int(binary.LittleEndian.Uint32(head[8:]))
+	text := make([]byte, length)
+	if _, err := io.ReadFull(r, text); err != nil {
+		t.Fatal(err)
+	}
+	want := testMessage(sender, number, length)
+	if got := append(head, text...); !bytes.Equal(got, append(want.head[:len(want.head):len(want.head)], want.body...)) {
+		t.Fatalf("message %d of sender %d is torn", number, sender)
+	}
+	return sender, number
+}
+
+// Messages leave whole, each once, and those of a sender in order, however many send
+// and however slow the message bus is.
+func TestMessagesLeaveWholeAndInOrder(t *testing.T) {
+	const senders, each = 8, 200
+	o, reader, owed := newTestOutbox(t)
+	counted := &tally{t: t}
+	var sending sync.WaitGroup
+	for sender := range senders {
+		sending.Go(func() {
+			for number := range each {
+				length := rand.N(100)
+				if rand.N(50) == 0 {
+					length = rand.N(250_000) // more than the socket takes at once
+				}
+				m := testMessage(sender, number, length)
+				m.reply, m.receipt = true, counted
+				owed.add()
+				if err := o.send(m); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	next := make([]int, senders)
+	for range senders * each {
+		sender, number := readNumbered(t, reader)
+		if number != next[sender] {
+			t.Fatalf("sender %d: message %d, want %d", sender, number, next[sender])
+		}
+		next[sender]++
+	}
+	sending.Wait()
+	owed.wait(t.Context())
+	o.await(0)
+	if leaves, lefts := counted.leaves.Load(), counted.lefts.Load(); leaves != senders*each || lefts != senders*each {
+		t.Errorf("%d leave, %d have left, of %d", leaves, lefts, senders*each)
+	}
+}
+
+// Nobody waits in send for a message bus that does not read, and what is never written
+// is told of once.
+func TestNobodyWaitsForAMessageBusThatDoesNotRead(t *testing.T) {
+	const count = 2000
+	o, reader, owed := newTestOutbox(t)
+	counted := &tally{t: t}
+	for number := range count {
+		m := testMessage(0, number, 10_000)
+		m.reply, m.receipt = true, counted
+		owed.add()
+		if err := o.send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !o.hasMore(10 << 20) {
+		t.Error("most of it does not wait")
+	}
+	if n := counted.lefts.Load(); n >= count/2 {
+		t.Errorf("%d messages have left", n)
+	}
+	if sender, number := readNumbered(t, reader); sender != 0 || number != 0 {
+		t.Errorf("message %d", number)
+	}
+	_ = o.sock.Close()
+	o.close()
+	<-o.ended
+	owed.wait(t.Context())
+	if leaves, lefts := counted.leaves.Load(), counted.lefts.Load(); leaves != count || lefts != count {
+		t.Errorf("%d leave, %d have left, of %d", leaves, lefts, count)
+	}
+	if err := o.send(outgoing{head: []byte{1}, receipt: counted}); !errors.Is(err, ErrDisconnected) {
+		t.Errorf("after the end: %v", err)
+	}
+	o.await(0)
+	if o.hasMore(0) || counted.lefts.Load() != count+1 {
+		t.Error("something waits after the end")
+	}
+}
+
+func TestOutboxEndsWithItsMessageBus(t *testing.T) {
+	o, reader, _ := newTestOutbox(t)
+	for number := range 100 {
+		if err := o.send(testMessage(0, number, 10_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = reader.Close()
+	o.await(0)
+	<-o.ended
+	if err := o.send(outgoing{head: []byte{1}}); !errors.Is(err, ErrDisconnected) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Messages that are sent while the outbox is held leave in one write.
+func TestHeldMessagesLeaveTogether(t *testing.T) {
+	o, reader, _ := newTestOutbox(t)
+	if !o.hold() || o.hold() {
+		t.Fatal("hold")
+	}
+	var want []byte
+	for number := range 3 {
+		m := testMessage(1, number, 10)
+		want = append(want, m.head...)
+		if err := o.send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !o.hasMore(len(want) - 1) {
+		t.Error("it was written")
+	}
+	o.flush()
+	got := make([]byte, 1000)
+	n, err := reader.Read(got)
+	if err != nil || !bytes.Equal(got[:n], want) {
+		t.Errorf("% X, %v", got[:n], err)
+	}
+	if !o.hold() {
+		t.Error("hold after it was flushed")
+	}
+	o.flush()
+	if err := o.send(testMessage(1, 3, 1)); err != nil {
+		t.Fatal(err)
+	}
+	readNumbered(t, reader)
+}

@@ -1,0 +1,241 @@
+package dbuswire
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	// readBuffer holds a few hundred small messages, so that one read system call fetches
+	// all that are there.
+	readBuffer = 16 << 10
+	// maxUnsent is how many bytes may wait to be written when a call is read. Further calls
+	// wait in the socket's buffer, and in the message bus.
+	maxUnsent = 1 << 20
+	// maxMessage is the longest call or signal that is read, in bytes. Only configurations
+	// and registrations are longer than a frame. A message bus passes on 32 MiB and more,
+	// from anybody, any number of times.
+	maxMessage = 256 << 10
+)
+
+// errLength: what comes is no message, and where the next one begins is unknown.
+var errLength = errors.New("message of a length that D-Bus does not allow")
+
+// stream is the byte stream between a socket and godbus. It takes messages for its own
+// connection out of the stream. Each Write is whole messages.
+type stream struct {
+	conn   *Conn
+	sock   io.ReadCloser
+	buffer *bufio.Reader
+	call   func(*Conn, *Message) bool // Config.Call, or nil
+
+	message Message // being read
+	// unread is how many bytes of godbus's message are still in the buffer or the socket.
+	unread int
+	// copied is a message for godbus that is no longer in the buffer.
+	copied []byte
+	// working holds a token while the reading goroutine does anything but wait for a socket.
+	working chan struct{}
+	// holds: what is sent while calls are read waits for the last call that is in the
+	// buffer, so that one write sends all replies.
+	holds bool
+}
+
+func newStream(conn *Conn, sock io.ReadCloser, call func(*Conn, *Message) bool) *stream {
+	s := &stream{conn: conn, sock: sock, call: call, working: make(chan struct{}, 1)}
+	s.working <- struct{}{}
+	s.buffer = bufio.NewReaderSize(fetcher{s}, readBuffer)
+	return s
+}
+
+// fetcher reads from the socket.
+type fetcher struct{ stream *stream }
+
+// Read implements io.Reader.
+func (f fetcher) Read(p []byte) (int, error) {
+	f.stream.flush()
+	<-f.stream.working
+	defer func() { f.stream.working <- struct{}{} }()
+	return f.stream.sock.Read(p)
+}
+
+// ping returns when the reading goroutine waits for a socket, or when over is closed.
+func (s *stream) ping(over <-chan struct{}) {
+	select {
+	case s.working <- struct{}{}:
+		<-s.working
+	case <-over:
+	}
+}
+
+// Read gives godbus the messages that are not taken.
+func (s *stream) Read(p []byte) (int, error) {
+	for s.unread == 0 && len(s.copied) == 0 {
+		if err := s.nextMessage(); err != nil {
+			s.flush() // No further read does it.
+			return 0, err
+		}
+	}
+	if len(s.copied) > 0 {
+		n := copy(p, s.copied)
+		s.copied = s.copied[n:]
+		return n, nil
+	}
+	n, err := s.buffer.Read(p[:min(len(p), s.unread)])
+	s.unread -= n
+	return n, err
+}
+
+// nextMessage reads the header of the next message and takes the message or leaves it to
+// godbus. Before the first message comes the text of the authentication, no line of which
+// begins as a message does.
+func (s *stream) nextMessage() error {
+	first, err := s.buffer.Peek(1)
+	if err != nil {
+		return err
+	}
+	if order := byteOrder(first[0]); order != littleEndian && order != bigEndian {
+		s.unread = s.buffer.Buffered()
+		return nil
+	}
+	head, err := s.buffer.Peek(fixed)
+	if err != nil {
+		return err
+	}
+	kind := head[1]
+	length, ok := messageLength(head)
+	if !ok {
+		return errLength
+	}
+	if kind == TypeCall {
+		s.awaitRoom()
+		if head[2]&FlagNoReply == 0 {
+			s.conn.replies.add()
+		}
+	}
+	message, err := s.buffer.Peek(min(length, readBuffer))
+	switch {
+	case err != nil:
+		return err
+	case length > maxMessage && (kind == TypeCall || kind == TypeSignal):
+		return s.skip(message, length)
+	case kind == TypeCall && s.call != nil:
+		return s.nextCall(message, length)
+	case kind == TypeReturn || kind == TypeError:
+		if s.message.parse(message) && s.conn.calls.end(&s.message) {
+			_, err := s.buffer.Discard(length)
+			return err
+		}
+	}
+	s.unread = length
+	return nil
+}
+
+// nextCall hands a call, the first bytes of which are in the buffer, to Config.Call.
+func (s *stream) nextCall(message []byte, length int) error {
+	fits := length == len(message)
+	if !fits {
+		message = make([]byte, length)
+		if _, err := io.ReadFull(s.buffer, message); err != nil {
+			return err
+		}
+	}
+	ok := s.message.parse(message)
+	s.message.Owned = !fits
+	if fits && s.buffer.Buffered() > length && !s.holds {
+		s.holds = s.conn.out.hold()
+	}
+	taken := ok && s.call(s.conn, &s.message)
+	switch {
+	case taken && fits:
+		_, err := s.buffer.Discard(length)
+		return err
+	case fits:
+		s.unread = length
+	case !taken:
+		s.copied = message
+	}
+	return nil
+}
+
+// skip reads over a message that is too long. A call that names its sender gets an error.
+func (s *stream) skip(begin []byte, length int) error {
+	if begin[1] == TypeCall {
+		if m, ok := Parse(begin); ok && len(m.Sender) > 0 {
+			to := s.conn.ReplyTo(&m)
+			to.Destination = string(m.Sender)
+			to.Fail(tooLongError(length))
+		} else if begin[2]&FlagNoReply == 0 {
+			s.conn.replies.done()
+		}
+	}
+	_, err := s.buffer.Discard(length)
+	return err
+}
+
+func tooLongError(length int) *dbus.Error {
+	return &dbus.Error{Name: errorLimits, Body: []any{
+		fmt.Sprintf("a message of %d bytes: more than %d are not read", length, maxMessage)}}
+}
+
+const errorLimits = "org.freedesktop.DBus.Error.LimitsExceeded"
+
+// flush sends what was held back.
+func (s *stream) flush() {
+	if s.holds {
+		s.holds = false
+		s.conn.out.flush()
+	}
+}
+
+// awaitRoom waits while more than maxUnsent bytes wait to be written: each call may add a
+// reply.
+func (s *stream) awaitRoom() {
+	out := s.conn.out
+	if out.hasMore(maxGather) {
+		s.flush()
+	}
+	if out.hasMore(maxUnsent) {
+		<-s.working
+		out.await(maxUnsent)
+		s.working <- struct{}{}
+	}
+}
+
+// Write sends messages of godbus: a reply alone, others in any number. It does not block.
+func (s *stream) Write(b []byte) (int, error) {
+	reply := len(b) > fixed && (b[1] == TypeReturn || b[1] == TypeError)
+	if err := s.conn.out.send(outgoing{head: bytes.Clone(b), reply: reply}); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// Close breaks the connection; it may be called more than once.
+func (s *stream) Close() error {
+	err := s.sock.Close()
+	s.conn.out.close()
+	return err
+}
+
+// serials numbers the messages of a connection from 1. A number comes again after 2^32
+// messages; no call waits that long.
+type serials struct{ last atomic.Uint32 }
+
+// GetSerial implements dbus.SerialGenerator.
+func (s *serials) GetSerial() uint32 {
+	for {
+		if n := s.last.Add(1); n != 0 {
+			return n
+		}
+	}
+}
+
+// RetireSerial implements dbus.SerialGenerator.
+func (s *serials) RetireSerial(uint32) {}
