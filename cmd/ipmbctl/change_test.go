@@ -5,14 +5,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"ipmbd/dbusapi"
 	"ipmbd/internal/bustest"
 )
 
-// changes are what people see of the commands that change ipmbd, one after the
-// other.
+// changes are the results of the commands that change ipmbd, one after the other.
 var changes = []struct {
 	name  string
 	args  []string
@@ -92,13 +89,8 @@ See 'ipmbctl reload --help'.
 func TestChanges(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	for _, tt := range changes {
-		tt.want.stdout = strings.TrimPrefix(tt.want.stdout, "\n")
-		tt.want.stderr = strings.TrimPrefix(tt.want.stderr, "\n")
 		r.env.stdin = strings.NewReader(tt.stdin)
-		got := r.ipmbctl(t, tt.args...)
-		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(result{})); diff != "" {
-			t.Errorf("%s:\n%s", tt.name, diff)
-		}
+		r.check(t, tt.name, tt.want, tt.args...)
 	}
 }
 

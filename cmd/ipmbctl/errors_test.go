@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/dbusapi"
 	"ipmbd/dbusapi/client"
@@ -23,8 +22,7 @@ import (
 // want compares a failure with what it must say.
 func (got result) want(t *testing.T, code int, stderr string) {
 	t.Helper()
-	stderr = strings.TrimPrefix(stderr, "\n")
-	if diff := cmp.Diff(result{"", stderr, code}, got, cmp.AllowUnexported(result{})); diff != "" {
+	if diff := (result{"", stderr, code}).diff(got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -117,10 +115,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stderr strings.Builder
-	code := run(ctx, []string{"list", "--bus", r.bus.Address}, environment{
-		stdout: io.Discard, stderr: &stderr,
-		getenv: func(string) string { return "" }, isTerminal: func(io.Writer) bool { return false },
-	})
+	code := run(ctx, []string{"list", "--bus", r.bus.Address}, environment{stdout: io.Discard, stderr: &stderr}.withDefaults())
 	result{"", stderr.String(), code}.want(t, 1, `
 ipmbctl: interrupted
 `)
@@ -144,10 +139,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 			"disk is full":    {syscall.ENOSPC, "ipmbctl: standard output: write /dev/stdout: no space left on device\n"},
 		} {
 			var stderr strings.Builder
-			code := run(t.Context(), append([]string{"--bus", r.bus.Address}, args...), environment{
-				stdout: failingWriter{tt.err}, stderr: &stderr,
-				getenv: func(string) string { return "" }, isTerminal: func(io.Writer) bool { return false },
-			})
+			code := run(t.Context(), append([]string{"--bus", r.bus.Address}, args...), environment{stdout: failingWriter{tt.err}, stderr: &stderr}.withDefaults())
 			if code != 1 || stderr.String() != tt.stderr {
 				t.Errorf("%v, %s: code %d, %q", args, name, code, stderr.String())
 			}

@@ -12,7 +12,7 @@ import (
 	"ipmbd/internal/bustest"
 )
 
-// goldens are what people see of each command.
+// goldens are the texts of the commands.
 var goldens = []struct {
 	name string
 	args []string
@@ -259,16 +259,11 @@ ipmbctl: me1 is down: /run/me1.sock: no such file or directory
 func TestWhatPeopleSee(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	for _, tt := range goldens {
-		tt.want.stdout = strings.TrimPrefix(tt.want.stdout, "\n")
-		tt.want.stderr = strings.TrimPrefix(tt.want.stderr, "\n")
-		got := r.ipmbctl(t, tt.args...)
-		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(result{})); diff != "" {
-			t.Errorf("%s:\n%s", tt.name, diff)
-		}
+		r.check(t, tt.name, tt.want, tt.args...)
 	}
 }
 
-// jsons are what programs see. MS is a time.
+// jsons are the documents of the commands.
 var jsons = []struct {
 	name string
 	args []string

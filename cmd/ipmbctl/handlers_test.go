@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"ipmbd/dbusapi/client"
 	"ipmbd/internal/bustest"
 )
@@ -38,7 +36,7 @@ bus0  host     the host IPMI daemon
 me1   none     nobody: C1h invalid command
 `)[1:]
 	got := r.ipmbctl(t, "handlers")
-	if diff := cmp.Diff(result{stdout: want}, got, cmp.AllowUnexported(result{})); diff != "" {
+	if diff := (result{stdout: want}).diff(got); diff != "" {
 		t.Error(diff)
 	}
 
@@ -50,7 +48,7 @@ me1   none     nobody: C1h invalid command
 		`{"netFn":46,"command":2,"group":343,"channelMask":65,"text":"oem IANA 343 02h on channels 0, 6"}]}],`+
 		`"buses":[{"bus":"bus0","handler":"host"},{"bus":"me1","handler":"none"}]}`+"\n", owners[0], os.Getpid(), owners[1])
 	got = r.ipmbctl(t, "handlers", "--json")
-	if diff := cmp.Diff(result{stdout: want}, got, cmp.AllowUnexported(result{})); diff != "" || !json.Valid([]byte(got.stdout)) {
+	if diff := (result{stdout: want}).diff(got); diff != "" || !json.Valid([]byte(got.stdout)) {
 		t.Error(diff)
 	}
 }

@@ -4,14 +4,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"ipmbd/dbusapi"
 	"ipmbd/dbusapi/client"
 	"ipmbd/internal/bustest"
 )
 
-// hostGoldens are what is seen of host interfaces beside buses.
+// hostGoldens are the results of the commands for host interfaces.
 var hostGoldens = []struct {
 	name string
 	args string
@@ -87,12 +85,7 @@ func TestHostInterfacesAreShown(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	r.addHosts(t)
 	for _, tt := range hostGoldens {
-		tt.want.stdout = strings.TrimPrefix(tt.want.stdout, "\n")
-		tt.want.stderr = strings.TrimPrefix(tt.want.stderr, "\n")
-		got := r.ipmbctl(t, strings.Fields(tt.args)...)
-		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(result{})); diff != "" {
-			t.Errorf("%s:\n%s", tt.name, diff)
-		}
+		r.check(t, tt.name, tt.want, strings.Fields(tt.args)...)
 	}
 }
 
@@ -118,7 +111,7 @@ ipmbctl: no bus "bus0"
 `)
 }
 
-// Which file the configuration is from, if it is from one, is not for ipmbctl to know.
+// ipmbctl does not know whether ipmbd has a configuration file.
 func TestNothingIsServed(t *testing.T) {
 	r := newBareRig(t)
 	r.ipmbctl(t, "list").want(t, 0, `

@@ -42,11 +42,7 @@ func (r *rig) begin(t *testing.T, notes int, args ...string) *watcher {
 	ctx, stop := context.WithCancel(t.Context())
 	w := &watcher{lines: bufio.NewScanner(stdout), stderr: make(chan string, 1000), stop: stop, ended: make(chan int, 1)}
 	go func() {
-		w.ended <- run(ctx, append([]string{"--bus", r.bus.Address}, args...), environment{
-			stdout: out, stderr: errs,
-			getenv:     func(string) string { return "" },
-			isTerminal: func(io.Writer) bool { return false },
-		})
+		w.ended <- run(ctx, append([]string{"--bus", r.bus.Address}, args...), environment{stdout: out, stderr: errs}.withDefaults())
 		out.Close()
 		errs.Close()
 	}()

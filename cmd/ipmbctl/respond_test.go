@@ -29,7 +29,7 @@ func (r *rig) ask(t *testing.T, n ipmi.NetFn, cmd ipmi.Command, data ...byte) ip
 	return response
 }
 
-// owners are who has registered handlers, in order.
+// owners lists the programs that have registered handlers, in order.
 func (r *rig) owners(t *testing.T) []string {
 	t.Helper()
 	ipmbd, err := client.Open(t.Context(), r.bus.Address)
@@ -203,10 +203,7 @@ func TestRespondEndsWithItsReader(t *testing.T) {
 	ready, stderr := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(t.Context(), []string{"respond", "0x30", "1", "--bus", r.bus.Address}, environment{
-			stdout: failingWriter{syscall.EPIPE}, stderr: stderr,
-			getenv: func(string) string { return "" }, isTerminal: func(io.Writer) bool { return false },
-		})
+		ended <- run(t.Context(), []string{"respond", "0x30", "1", "--bus", r.bus.Address}, environment{stdout: failingWriter{syscall.EPIPE}, stderr: stderr}.withDefaults())
 	}()
 	_, _ = ready.Read(make([]byte, 100))
 	wantAnswer(t, r.ask(t, 0x30, 1), 0)

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
 	"ipmbd/dbusapi"
@@ -187,7 +189,7 @@ func (r *rig) start(t *testing.T) {
 	r.serve(t)
 }
 
-// open makes an ipmbd that nobody sees yet.
+// open makes an ipmbd without its D-Bus name.
 func (r *rig) open(t *testing.T) {
 	t.Helper()
 	r.mux = new(ipmi.Mux)
@@ -308,10 +310,24 @@ func (h fakeHost) Statistics() map[string]uint64 {
 	return map[string]uint64{"requests-received": 9, "requests-rejected": 0, "responses-sent": 8}
 }
 
-// result is what a run of the program has left.
+// result is the outcome of a run of the program.
 type result struct {
 	stdout, stderr string
 	code           int
+}
+
+// diff compares the results of a run with the wanted ones, which may begin with an empty line.
+func (want result) diff(got result) string {
+	want.stdout, want.stderr = strings.TrimPrefix(want.stdout, "\n"), strings.TrimPrefix(want.stderr, "\n")
+	return cmp.Diff(want, got, cmp.AllowUnexported(result{}))
+}
+
+// check runs the program and compares its results.
+func (r *rig) check(t *testing.T, name string, want result, args ...string) {
+	t.Helper()
+	if diff := want.diff(r.ipmbctl(t, args...)); diff != "" {
+		t.Errorf("%s:\n%s", name, diff)
+	}
 }
 
 // ipmbctl runs the program against the rig's message bus.
@@ -320,18 +336,22 @@ func (r *rig) ipmbctl(t *testing.T, args ...string) result {
 	return ipmbctl(t, r.env, append([]string{"--bus", r.bus.Address}, args...)...)
 }
 
-// ipmbctl runs the program; what env leaves open is no terminal and an empty
-// environment.
+// ipmbctl runs the program.
 func ipmbctl(t *testing.T, env environment, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	env.stdout, env.stderr = &stdout, &stderr
-	if env.getenv == nil {
-		env.getenv = func(string) string { return "" }
-	}
-	if env.isTerminal == nil {
-		env.isTerminal = func(io.Writer) bool { return false }
-	}
-	code := run(t.Context(), args, env)
+	code := run(t.Context(), args, env.withDefaults())
 	return result{stdout.String(), stderr.String(), code}
+}
+
+// withDefaults fills in that there is no terminal, and no variable.
+func (e environment) withDefaults() environment {
+	if e.getenv == nil {
+		e.getenv = func(string) string { return "" }
+	}
+	if e.isTerminal == nil {
+		e.isTerminal = func(io.Writer) bool { return false }
+	}
+	return e
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"ipmbd/bmc/record"
 	"ipmbd/internal/bustest"
 	"ipmbd/ipmi"
@@ -233,12 +231,7 @@ See 'ipmbctl sel list --help'.
 func TestWhatPeopleSeeOfLogs(t *testing.T) {
 	r := newLogRig(t)
 	for _, tt := range selGoldens {
-		tt.want.stdout = strings.TrimPrefix(tt.want.stdout, "\n")
-		tt.want.stderr = strings.TrimPrefix(tt.want.stderr, "\n")
-		got := r.ipmbctl(t, strings.Fields(tt.args)...)
-		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(result{})); diff != "" {
-			t.Errorf("%s:\n%s", tt.name, diff)
-		}
+		r.check(t, tt.name, tt.want, strings.Fields(tt.args)...)
 	}
 }
 
@@ -279,7 +272,7 @@ func TestWhatProgramsSeeOfLogs(t *testing.T) {
 	} {
 		got := r.ipmbctl(t, append(strings.Fields(tt.args), "--json")...)
 		want := result{strings.NewReplacer("\n", "", "\t", "").Replace(tt.want) + "\n", "", 0}
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(result{})); diff != "" || !json.Valid([]byte(got.stdout)) {
+		if diff := want.diff(got); diff != "" || !json.Valid([]byte(got.stdout)) {
 			t.Errorf("%s:\n%s", tt.args, diff)
 		}
 	}
