@@ -60,8 +60,8 @@ func (f factors) steps(difference float64) byte {
 	return byte(min(max(x, 0), maxReading))
 }
 
-// append appends M and tolerance, B and accuracy, exponents: the six bytes of a
-// record and of Get Sensor Reading Factors.
-func (f factors) append(to []byte) []byte {
-	return append(to, byte(f.m), byte(f.m>>8)<<6, byte(f.b), byte(f.b>>8)<<6, 0, byte(f.rExp)<<4|byte(f.bExp)&0x0F)
+// bytes are M and tolerance, B and accuracy, and the exponents, as in a record and in the response to
+// Get Sensor Reading Factors.
+func (f factors) bytes() [6]byte {
+	return [6]byte{byte(f.m), byte(f.m>>8) << 6, byte(f.b), byte(f.b>>8) << 6, 0, byte(f.rExp)<<4 | byte(f.bExp)&0x0F}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
 )
 
@@ -23,9 +24,9 @@ type FRUConfig struct {
 	// Which of several entities it is.
 	Instance uint8 `conf:"instance" range:"0..127"`
 	// File with the bytes that the device holds at first.
-	File   string `conf:"file"`
-	Data   []byte // those bytes themselves
-	Fields *FRU   `conf:",inline"` // or what they say
+	File   string      `conf:"file"`
+	Data   []byte      // those bytes themselves
+	Fields *record.FRU `conf:",inline"` // or what they say
 	// Size of the device in bytes. By default it is as large as its first content.
 	Size int `conf:"size" range:"1..65535"`
 }
@@ -44,7 +45,7 @@ func (c FRUConfig) data() ([]byte, error) {
 	}
 	if c.Fields != nil {
 		sources++
-		data, err = c.Fields.bytes()
+		data, err = c.Fields.Encode()
 	}
 	if c.File != "" {
 		sources++

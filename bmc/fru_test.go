@@ -11,39 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
 )
-
-var server = FRU{
-	Chassis: &FRUChassis{Type: 0x17, PartNumber: "CH-1"},
-	Board:   &FRUBoard{Made: fruEpoch.Add(0x010203 * time.Minute), Manufacturer: "Maker", Name: "Board", SerialNumber: "0042"},
-	Product: &FRUProduct{Name: "Server", Custom: []string{"blue"}},
-}
-
-func TestFRUAreas(t *testing.T) {
-	data, err := server.bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if data[0] != 1 || len(data)%8 != 0 || zeroSum(data[:8]) != 0 {
-		t.Errorf("header % X", data[:8])
-	}
-	for place, want := range map[int]string{
-		2: "17 C4 43482D31 C0 C1",
-		3: "00 030201 C5 4D616B6572 C5 426F617264 C4 30303432 C0 C0 C1",
-		4: "00 C0 C6 536572766572 C0 C0 C0 C0 C0 C4 626C7565 C1",
-	} {
-		area := data[int(data[place])*8:]
-		area = area[:int(area[1])*8]
-		body := octets(want)
-		if area[0] != 1 || zeroSum(area) != 0 || !bytes.HasPrefix(area[2:], body) {
-			t.Errorf("area %d: % X", place, area)
-		}
-		if padding := area[2+len(body) : len(area)-1]; len(padding) >= 8 || strings.Trim(string(padding), "\x00") != "" {
-			t.Errorf("area %d: padding % X", place, padding)
-		}
-	}
-}
 
 func TestFRUFaults(t *testing.T) {
 	long := strings.Repeat("x", 63)
@@ -52,12 +22,12 @@ func TestFRUFaults(t *testing.T) {
 		many = append(many, long)
 	}
 	for want, c := range map[string]FRUConfig{
-		"2 to 63 are possible, or none": {Name: "FRU", Fields: &FRU{Chassis: &FRUChassis{PartNumber: "x"}}},
-		"product: ":                     {Name: "FRU", Fields: &FRU{Product: &FRUProduct{Version: long + "x"}}},
-		"more than 2040":                {Name: "FRU", Fields: &FRU{Board: &FRUBoard{Custom: many}}},
-		"the areas before it":           {Name: "FRU", Fields: &FRU{Chassis: &FRUChassis{Custom: many[:31]}, Board: &FRUBoard{Custom: many[:31]}, Product: &FRUProduct{}}},
-		"not within 1996":               {Name: "FRU", Fields: &FRU{Board: &FRUBoard{Made: time.Unix(0, 0)}}},
-		"more than one of":              {Name: "FRU", Data: []byte{1}, Fields: &FRU{}},
+		"2 to 63 are possible, or none": {Name: "FRU", Fields: &record.FRU{Chassis: &record.FRUChassis{PartNumber: "x"}}},
+		"product: ":                     {Name: "FRU", Fields: &record.FRU{Product: &record.FRUProduct{Version: long + "x"}}},
+		"more than 2040":                {Name: "FRU", Fields: &record.FRU{Board: &record.FRUBoard{Custom: many}}},
+		"the areas before it":           {Name: "FRU", Fields: &record.FRU{Chassis: &record.FRUChassis{Custom: many[:31]}, Board: &record.FRUBoard{Custom: many[:31]}, Product: &record.FRUProduct{}}},
+		"not within 1996":               {Name: "FRU", Fields: &record.FRU{Board: &record.FRUBoard{Made: time.Unix(0, 0)}}},
+		"more than one of":              {Name: "FRU", Data: []byte{1}, Fields: &record.FRU{}},
 		"no such file":                  {Name: "FRU", File: "/nowhere/fru.bin"},
 		"more than 65535":               {Name: "FRU", Size: 65536},
 		"a name of 1 bytes":             {Name: "x"},
@@ -149,7 +119,7 @@ func TestFRUCommands(t *testing.T) {
 func FuzzFRU(f *testing.F) {
 	f.Add(byte(0x11), []byte{0, 0, 0, 0xFF})
 	f.Add(byte(0x12), []byte{0, 4, 0, 1, 2, 3})
-	b := opened(f, Config{FRUs: []FRUConfig{{Name: "FRU", Fields: &server}}})
+	b := opened(f, Config{FRUs: []FRUConfig{{Name: "FRU", Fields: &record.FRU{Board: &record.FRUBoard{Name: "Board", SerialNumber: "0042"}}}}})
 	size := len(b.fru(0).bytes())
 	f.Fuzz(func(t *testing.T, cmd byte, data []byte) {
 		if _, err := ipmi.Do(t.Context(), b, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: ipmi.Command(cmd), Data: data}); err != nil {

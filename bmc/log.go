@@ -95,7 +95,7 @@ func (l *Log) add(r record.Record) (id uint16, err error) {
 // lost a record.
 type addition struct {
 	entry entry
-	added time.Time
+	added record.Time
 	write *journalWrite
 	err   error
 }
@@ -115,7 +115,7 @@ func (l *Log) prepareAddition(r record.Record, id uint16) addition {
 	}
 	binary.LittleEndian.PutUint16(r[:], id)
 	l.state.lastNumber++
-	a := addition{entry: entry{l.state.lastNumber, r}, added: l.state.now()}
+	a := addition{entry: entry{l.state.lastNumber, r}, added: l.state.time()}
 	after := l.state
 	after.added = a.added
 	l.holder.cancel()
@@ -221,19 +221,19 @@ func (l *Log) remove(reserved, id uint16) (uint16, ipmi.CompletionCode) {
 	return e.record.ID(), ipmi.CodeOK
 }
 
-func (l *Log) prepareRemoval(reserved, id uint16) (entry, time.Time, *journalWrite, ipmi.CompletionCode) {
+func (l *Log) prepareRemoval(reserved, id uint16) (entry, record.Time, *journalWrite, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.holder.is(reserved) {
-		return entry{}, time.Time{}, nil, ipmi.CodeReservationCancelled
+		return entry{}, 0, nil, ipmi.CodeReservationCancelled
 	}
 	i, ok := l.place(id)
 	if !ok {
-		return entry{}, time.Time{}, nil, ipmi.CodeNotPresent
+		return entry{}, 0, nil, ipmi.CodeNotPresent
 	}
 	e := l.entries[i]
 	after := l.state
-	after.erased = l.state.now()
+	after.erased = l.state.time()
 	l.holder.cancel()
 	return e, after.erased, l.journal.begin(after.change(), removeValue(e.name())), ipmi.CodeOK
 }
@@ -251,7 +251,7 @@ func (l *Log) clear(reserved uint16) ipmi.CompletionCode {
 type clearing struct {
 	last     uint64 // number
 	overflow bool   // before
-	erased   time.Time
+	erased   record.Time
 	write    *journalWrite
 }
 
@@ -261,7 +261,7 @@ func (l *Log) prepareClear(reserved uint16) (clearing, ipmi.CompletionCode) {
 	if !l.holder.is(reserved) {
 		return clearing{}, ipmi.CodeReservationCancelled
 	}
-	c := clearing{last: l.state.lastNumber, overflow: l.state.overflow, erased: l.state.now()}
+	c := clearing{last: l.state.lastNumber, overflow: l.state.overflow, erased: l.state.time()}
 	l.state.overflow = false // A record that is lost from here on sets it again.
 	after := l.state
 	after.erased = c.erased

@@ -42,8 +42,8 @@ func getLogInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 		Version:    record.Version,
 		Records:    uint16(len(l.entries)),
 		Free:       uint16(min(l.free()*record.RecordLength, record.MaxFree)),
-		Added:      record.Time(seconds(l.state.added)),
-		Erased:     record.Time(seconds(l.state.erased)),
+		Added:      l.state.added,
+		Erased:     l.state.erased,
 		Operations: record.TellAllocation | record.Reserve | record.AddParts | record.Delete,
 		Overflow:   l.state.overflow,
 	}.Append(nil)...)
@@ -105,15 +105,15 @@ func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 // the log's to give.
 func addLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	r := record.Record(req.Data)
-	stamp(&r, b.log.Now())
+	stamp(&r, record.TimeOf(b.log.Now()))
 	id, err := b.log.add(r)
 	return answerID(id, ipmi.CodeOf(err))
 }
 
 // stamp gives a record its time, where its type has one.
-func stamp(r *record.Record, now time.Time) {
+func stamp(r *record.Record, now record.Time) {
 	if r.Type() < record.FirstUntimed {
-		binary.LittleEndian.PutUint32(r[record.OffsetOfTime:], seconds(now))
+		binary.LittleEndian.PutUint32(r[record.OffsetOfTime:], uint32(now))
 	}
 }
 
@@ -165,7 +165,7 @@ func clearLog(b *BMC, req *ipmi.Request) ipmi.Response {
 }
 
 func getLogTime(b *BMC, _ *ipmi.Request) ipmi.Response {
-	return answer(binary.LittleEndian.AppendUint32(nil, seconds(b.log.Now()))...)
+	return answer(binary.LittleEndian.AppendUint32(nil, uint32(record.TimeOf(b.log.Now())))...)
 }
 
 // setLogTime sets the log's own clock.
@@ -238,7 +238,7 @@ func (l *Log) takePart(reserved, id uint16, offset int, last bool, data []byte) 
 	}
 	whole := *p
 	*p = partialRecord{}
-	stamp(&whole.record, l.state.now())
+	stamp(&whole.record, l.state.time())
 	a := l.prepareAddition(whole.record, whole.id)
 	return 0, &a, ipmi.CodeOK
 }

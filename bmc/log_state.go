@@ -30,8 +30,8 @@ func entryNumber(name string) (number uint64, ok bool) {
 type logState struct {
 	lastNumber  uint64
 	lastID      uint16 // IDs are not used again before all were
-	added       time.Time
-	erased      time.Time
+	added       record.Time
+	erased      record.Time
 	overflow    bool
 	ahead       time.Duration // its clock, of ours
 	offset      int16         // of its time to UTC, in minutes
@@ -40,29 +40,15 @@ type logState struct {
 
 func (s logState) now() time.Time { return time.Now().Add(s.ahead) }
 
+// time is now as a record has it.
+func (s logState) time() record.Time { return record.TimeOf(s.now()) }
+
 func (s logState) utcOffset() int16 {
 	if !s.offsetIsSet {
 		return unspecifiedOffset
 	}
 	return s.offset
 }
-
-// seconds is a time as the log has it; a time that never was is unspecified.
-func seconds(t time.Time) uint32 {
-	if t.IsZero() {
-		return noTime
-	}
-	return uint32(t.Unix())
-}
-
-func fromSeconds(s uint32) time.Time {
-	if s == noTime {
-		return time.Time{}
-	}
-	return time.Unix(int64(s), 0)
-}
-
-const noTime = uint32(record.NoTime)
 
 // A state in the store: number u64, ID u16, times u32, clock in ns i64, offset
 // i16, flags u8, LSB first.
@@ -85,8 +71,8 @@ func (s logState) append(b []byte) []byte {
 	}
 	b = binary.LittleEndian.AppendUint64(b, s.lastNumber)
 	b = binary.LittleEndian.AppendUint16(b, s.lastID)
-	b = binary.LittleEndian.AppendUint32(b, seconds(s.added))
-	b = binary.LittleEndian.AppendUint32(b, seconds(s.erased))
+	b = binary.LittleEndian.AppendUint32(b, uint32(s.added))
+	b = binary.LittleEndian.AppendUint32(b, uint32(s.erased))
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.ahead))
 	b = binary.LittleEndian.AppendUint16(b, uint16(s.offset))
 	return append(b, flags)
@@ -100,8 +86,8 @@ func parseLogState(b []byte) (logState, bool) {
 	return logState{
 		lastNumber:  binary.LittleEndian.Uint64(b),
 		lastID:      binary.LittleEndian.Uint16(b[8:]),
-		added:       fromSeconds(binary.LittleEndian.Uint32(b[10:])),
-		erased:      fromSeconds(binary.LittleEndian.Uint32(b[14:])),
+		added:       record.Time(binary.LittleEndian.Uint32(b[10:])),
+		erased:      record.Time(binary.LittleEndian.Uint32(b[14:])),
 		ahead:       time.Duration(binary.LittleEndian.Uint64(b[18:])),
 		offset:      int16(binary.LittleEndian.Uint16(b[26:])),
 		overflow:    flags&overflowFlag != 0,
@@ -112,7 +98,10 @@ func parseLogState(b []byte) (logState, bool) {
 // loadState is the state in the store. Where it was lost the records tell the
 // number and ID to go on from.
 func (l *Log) loadState() logState {
-	state, _ := parseLogState(l.journal.value(logSetting))
+	state, ok := parseLogState(l.journal.value(logSetting))
+	if !ok {
+		state.added, state.erased = record.NoTime, record.NoTime
+	}
 	if n := len(l.entries); n > 0 && l.entries[n-1].number > state.lastNumber {
 		last := l.entries[n-1]
 		state.lastNumber, state.lastID = last.number, last.record.ID()

@@ -50,7 +50,8 @@ func ofThresholds(serve func(*sensor, []byte) ipmi.Response) func(*BMC, *ipmi.Re
 // getReadingFactors takes a reading, for sensors that are not linear. There is
 // none after it.
 func getReadingFactors(s *sensor, _ []byte) ipmi.Response {
-	return answer(s.factors.append([]byte{maxReading})...)
+	factors := s.factors.bytes()
+	return answer(append([]byte{maxReading}, factors[:]...)...)
 }
 
 const hysteresisMask = 0xFF // reserved for later use

@@ -16,6 +16,9 @@ const (
 	firstAbsolute Time = 0x2000_0000
 )
 
+// TimeOf is a time in a log, in seconds.
+func TimeOf(t time.Time) Time { return Time(t.Unix()) }
+
 // UTC is the time; ok is false where there is none, or one since start only.
 func (t Time) UTC() (at time.Time, ok bool) {
 	if t < firstAbsolute || t == NoTime {

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"ipmbd/bmc"
+	"ipmbd/bmc/record"
 )
 
 // fruKeys are the keys of one FRU inventory device.
@@ -25,35 +26,35 @@ var fruKeys = setters[bmc.FRUConfig]{
 	},
 }
 
-var fruChassisKeys = setters[bmc.FRUChassis]{
-	"type":          func(r *reader, n node, key string, c *bmc.FRUChassis) { number(r, n, key, math.MaxUint8, &c.Type) },
-	"part-number":   func(r *reader, n node, key string, c *bmc.FRUChassis) { r.text(n, key, &c.PartNumber) },
-	"serial-number": func(r *reader, n node, key string, c *bmc.FRUChassis) { r.text(n, key, &c.SerialNumber) },
-	"custom":        func(r *reader, n node, key string, c *bmc.FRUChassis) { r.texts(n, key, &c.Custom) },
+var fruChassisKeys = setters[record.FRUChassis]{
+	"type":          func(r *reader, n node, key string, c *record.FRUChassis) { number(r, n, key, math.MaxUint8, &c.Type) },
+	"part-number":   func(r *reader, n node, key string, c *record.FRUChassis) { r.text(n, key, &c.PartNumber) },
+	"serial-number": func(r *reader, n node, key string, c *record.FRUChassis) { r.text(n, key, &c.SerialNumber) },
+	"custom":        func(r *reader, n node, key string, c *record.FRUChassis) { r.texts(n, key, &c.Custom) },
 }
 
-var fruBoardKeys = setters[bmc.FRUBoard]{
-	"made":          func(r *reader, n node, key string, b *bmc.FRUBoard) { r.date(n, key, &b.Made) },
-	"manufacturer":  func(r *reader, n node, key string, b *bmc.FRUBoard) { r.text(n, key, &b.Manufacturer) },
-	"name":          func(r *reader, n node, key string, b *bmc.FRUBoard) { r.text(n, key, &b.Name) },
-	"serial-number": func(r *reader, n node, key string, b *bmc.FRUBoard) { r.text(n, key, &b.SerialNumber) },
-	"part-number":   func(r *reader, n node, key string, b *bmc.FRUBoard) { r.text(n, key, &b.PartNumber) },
-	"custom":        func(r *reader, n node, key string, b *bmc.FRUBoard) { r.texts(n, key, &b.Custom) },
+var fruBoardKeys = setters[record.FRUBoard]{
+	"made":          func(r *reader, n node, key string, b *record.FRUBoard) { r.date(n, key, &b.Made) },
+	"manufacturer":  func(r *reader, n node, key string, b *record.FRUBoard) { r.text(n, key, &b.Manufacturer) },
+	"name":          func(r *reader, n node, key string, b *record.FRUBoard) { r.text(n, key, &b.Name) },
+	"serial-number": func(r *reader, n node, key string, b *record.FRUBoard) { r.text(n, key, &b.SerialNumber) },
+	"part-number":   func(r *reader, n node, key string, b *record.FRUBoard) { r.text(n, key, &b.PartNumber) },
+	"custom":        func(r *reader, n node, key string, b *record.FRUBoard) { r.texts(n, key, &b.Custom) },
 }
 
-var fruProductKeys = setters[bmc.FRUProduct]{
-	"manufacturer":  func(r *reader, n node, key string, p *bmc.FRUProduct) { r.text(n, key, &p.Manufacturer) },
-	"name":          func(r *reader, n node, key string, p *bmc.FRUProduct) { r.text(n, key, &p.Name) },
-	"part-number":   func(r *reader, n node, key string, p *bmc.FRUProduct) { r.text(n, key, &p.PartNumber) },
-	"version":       func(r *reader, n node, key string, p *bmc.FRUProduct) { r.text(n, key, &p.Version) },
-	"serial-number": func(r *reader, n node, key string, p *bmc.FRUProduct) { r.text(n, key, &p.SerialNumber) },
-	"asset-tag":     func(r *reader, n node, key string, p *bmc.FRUProduct) { r.text(n, key, &p.AssetTag) },
-	"custom":        func(r *reader, n node, key string, p *bmc.FRUProduct) { r.texts(n, key, &p.Custom) },
+var fruProductKeys = setters[record.FRUProduct]{
+	"manufacturer":  func(r *reader, n node, key string, p *record.FRUProduct) { r.text(n, key, &p.Manufacturer) },
+	"name":          func(r *reader, n node, key string, p *record.FRUProduct) { r.text(n, key, &p.Name) },
+	"part-number":   func(r *reader, n node, key string, p *record.FRUProduct) { r.text(n, key, &p.PartNumber) },
+	"version":       func(r *reader, n node, key string, p *record.FRUProduct) { r.text(n, key, &p.Version) },
+	"serial-number": func(r *reader, n node, key string, p *record.FRUProduct) { r.text(n, key, &p.SerialNumber) },
+	"asset-tag":     func(r *reader, n node, key string, p *record.FRUProduct) { r.text(n, key, &p.AssetTag) },
+	"custom":        func(r *reader, n node, key string, p *record.FRUProduct) { r.texts(n, key, &p.Custom) },
 }
 
-func fieldsOf(f *bmc.FRUConfig) *bmc.FRU {
+func fieldsOf(f *bmc.FRUConfig) *record.FRU {
 	if f.Fields == nil {
-		f.Fields = new(bmc.FRU)
+		f.Fields = new(record.FRU)
 	}
 	return f.Fields
 }

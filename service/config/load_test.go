@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bmc"
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
 	"ipmbd/units"
 )
@@ -103,12 +104,12 @@ var everythingRead = Config{
 			},
 			{SensorConfig: bmc.SensorConfig{Name: "Intrusion", Number: 3, Type: 5, Entity: 23, EventType: 0x6F, States: 1, Value: 1}},
 		},
-		FRUs: []bmc.FRUConfig{{ID: 0, Name: "Board", Entity: 7, Instance: 1, Size: 512, Fields: &bmc.FRU{
-			Chassis: &bmc.FRUChassis{Type: 23, PartNumber: "P1", SerialNumber: "S1", Custom: []string{"C1"}},
-			Board: &bmc.FRUBoard{
+		FRUs: []bmc.FRUConfig{{ID: 0, Name: "Board", Entity: 7, Instance: 1, Size: 512, Fields: &record.FRU{
+			Chassis: &record.FRUChassis{Type: 23, PartNumber: "P1", SerialNumber: "S1", Custom: []string{"C1"}},
+			Board: &record.FRUBoard{
 				Made: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC), Manufacturer: "M2", Name: "N2", SerialNumber: "S2", PartNumber: "P2", Custom: []string{"C2"},
 			},
-			Product: &bmc.FRUProduct{
+			Product: &record.FRUProduct{
 				Manufacturer: "M3", Name: "N3", PartNumber: "P3", Version: "V3", SerialNumber: "S3", AssetTag: "A3", Custom: []string{"C3"},
 			},
 		}}},

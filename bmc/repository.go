@@ -2,8 +2,8 @@ package bmc
 
 import (
 	"encoding/binary"
+	"fmt"
 	"sync"
-	"time"
 
 	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
@@ -25,49 +25,96 @@ var repositoryCommands = []command{
 	{ipmi.NetFnSensor, 0x22, 0, 0, atOnce(reserveRepository)},
 }
 
+// Controller is a management controller that others may ask.
+type Controller struct {
+	// Name of the controller, 2 to 16 characters of ASCII.
+	Name string `conf:"name,required"`
+	// Address of the controller in its 8-bit form.
+	Address ipmi.Address `conf:"address,required"`
+	// IPMI channel on which it is.
+	Channel ipmi.Channel `conf:"ipmi-channel" range:"0..11"`
+	// What it supports, as in its response to Get Device ID.
+	Capabilities uint8 `conf:"capabilities"`
+	// What the controller belongs to (IPMI v2.0, table 43-13).
+	Entity uint8 `conf:"entity"`
+	// Which of several entities it is.
+	Instance uint8 `conf:"instance"`
+}
+
+// Validate reports what is wrong.
+func (c Controller) Validate() error {
+	switch err := validName(c.Name); {
+	case err != nil:
+		return fmt.Errorf("controller %q: %w", c.Name, err)
+	case !c.Address.IsSlave():
+		return fmt.Errorf("controller %q: address %v", c.Name, c.Address)
+	case c.Channel > ipmi.ChannelMaxImplemented:
+		return fmt.Errorf("controller %q: channel %d is above %d", c.Name, c.Channel, ipmi.ChannelMaxImplemented)
+	}
+	return nil
+}
+
 // repository is the sensor data records of a controller.
 type repository struct {
 	records [][]byte // by ID, from 1
-	made    time.Time
+	made    record.Time
 
 	mu     sync.Mutex
 	holder reservation
 }
 
+const (
+	// repositorySupport: allocation information and reservations; no deletion, no addition in
+	// parts, no update mode.
+	repositorySupport = 1<<0 | 1<<1
+	// maxIPMBRead is what a response of 32 bytes on IPMB has room for behind the ID of the next
+	// record (IPMB v1.0, section 2.11).
+	maxIPMBRead = 22
+)
+
 // newRepository makes the records of all controllers, sensors and FRU devices.
 func (b *BMC) newRepository() *repository {
-	r := &repository{made: b.log.Now()}
+	r := &repository{made: record.TimeOf(b.log.Now())}
+	add := func(sdr record.SDR) { r.records = append(r.records, sdr.Append(nil, uint16(len(r.records)+1))) }
 	for _, c := range b.config.Controllers {
-		r.addController(c)
+		add(record.ControllerLocator(c))
 	}
 	for _, s := range b.sensors {
-		r.addSensor(s)
+		add(s.sdr())
 	}
 	for _, d := range b.frus {
-		r.addFRU(d.ID, d.Entity, d.Instance, d.Name)
+		add(record.FRULocator{Owner: bmcAddress, ID: d.ID, Entity: d.Entity, Instance: d.Instance, Name: d.Name})
 	}
 	return r
 }
 
-const (
-	// repositorySupport: allocation information and reservations; no deletion, no
-	// addition in parts, no update mode.
-	repositorySupport = 1<<0 | 1<<1
-	// maxSDR is the longest record there is: a full one with a name of 16 bytes.
-	maxSDR = 64
-	// maxIPMBRead is what an answer of 32 bytes on IPMB has room for behind the
-	// record's successor (IPMB v1.0, section 2.11).
-	maxIPMBRead = 22
-)
+// sdr is the record of the sensor.
+func (s *sensor) sdr() record.Sensor {
+	r := record.Sensor{
+		Owner: bmcAddress, Number: s.Number, Entity: s.Entity, Instance: s.Instance, Settable: s.settable(),
+		Type: s.Type, EventType: s.EventType, Masks: [3]uint16{s.States, s.States, s.States}, Name: s.Name,
+	}
+	if s.discrete() {
+		return r
+	}
+	events, present, t := s.possible(), uint16(s.present), s.thresholds
+	r.Masks = [3]uint16{events | present&0x07<<12, events | present>>3<<12, present | present<<8}
+	r.Analog = &record.Analog{
+		Unit: s.Unit, Factors: s.factors.bytes(), Hysteresis: s.hysteresis,
+		Thresholds: [...]byte{t[upperNonRecoverable], t[upperCritical], t[upperNonCritical],
+			t[lowerNonRecoverable], t[lowerCritical], t[lowerNonCritical]},
+	}
+	return r
+}
 
 // getRepositoryInfo: version, records, free bytes, times of the last addition and
 // erasure, what is supported.
 func getRepositoryInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 	r := b.repository
-	data := binary.LittleEndian.AppendUint16([]byte{recordVersion}, uint16(len(r.records)))
+	data := binary.LittleEndian.AppendUint16([]byte{record.SDRVersion}, uint16(len(r.records)))
 	data = binary.LittleEndian.AppendUint16(data, 0)
-	data = binary.LittleEndian.AppendUint32(data, seconds(r.made))
-	data = binary.LittleEndian.AppendUint32(data, noTime)
+	data = binary.LittleEndian.AppendUint32(data, uint32(r.made))
+	data = binary.LittleEndian.AppendUint32(data, uint32(record.NoTime))
 	return answer(append(data, repositorySupport)...)
 }
 
@@ -75,7 +122,7 @@ func getRepositoryInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 // those, and units of the largest record.
 func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	data := binary.LittleEndian.AppendUint16(nil, uint16(len(b.repository.records)))
-	data = binary.LittleEndian.AppendUint16(data, maxSDR)
+	data = binary.LittleEndian.AppendUint16(data, record.MaxSDRLength)
 	return answer(append(data, 0, 0, 0, 0, 1)...)
 }
 

@@ -1,4 +1,4 @@
-package bmc
+package record
 
 import (
 	"encoding/binary"
@@ -56,74 +56,81 @@ type FRUProduct struct {
 }
 
 const (
-	fruVersion     = 0x01
-	fruUnit        = 8 // bytes, of offsets and lengths
-	fruHeader      = 8
-	maxFRUText     = 63
-	endOfFields    = 0xC1
-	english        = 0
-	maxFRUArea     = 255 * fruUnit
-	maxFRUMinutes  = 1<<24 - 1
-	chassisPlace   = 2 // of offsets in the header
-	boardPlace     = 3
-	productPlace   = 4
-	secondsPerTime = 60
+	fruVersion    = 0x01
+	fruUnit       = 8 // bytes, of offsets and lengths
+	fruHeader     = 8 // bytes
+	maxFRUText    = 63
+	maxFRUArea    = 255 * fruUnit
+	endOfFields   = 0xC1
+	english       = 0
+	maxFRUMinutes = 1<<24 - 1
 )
 
-// fruEpoch is when the minutes of a board's date begin.
+// fruEpoch is the time from which the minutes of a board's date count.
 var fruEpoch = time.Date(1996, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// bytes is the FRU as it is stored.
-func (f FRU) bytes() ([]byte, error) {
+// Encode returns the bytes that a device stores, or all faults. They begin with a header (section 8).
+//
+//	0    version
+//	2-4  offsets of the chassis, board and product area in units of 8 bytes, 0 for none
+//	7    checksum: the sum of bytes 0 to 7 is 0
+//
+// An area:
+//
+//	0    version
+//	1    length in units of 8 bytes
+//	2-   type of the chassis; language, minutes and texts of the board; language and texts of the
+//	     product
+//	     C1h, zeros up to the length, checksum
+func (f FRU) Encode() ([]byte, error) {
 	data := make([]byte, fruHeader)
 	data[0] = fruVersion
 	var errs []error
-	add := func(place int, name string, head []byte, fields, custom []string) {
-		area, err := fruArea(head, append(fields, custom...))
-		if err != nil {
+	add := func(place int, name string, head []byte, texts, custom []string) {
+		area, err := fruArea(head, append(texts, custom...))
+		switch {
+		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			return
-		}
-		if len(data)/fruUnit > 0xFF {
+		case len(data)/fruUnit > 0xFF:
 			errs = append(errs, fmt.Errorf("%s: the areas before it are too long", name))
-			return
+		default:
+			data[place] = byte(len(data) / fruUnit)
+			data = append(data, area...)
 		}
-		data[place] = byte(len(data) / fruUnit)
-		data = append(data, area...)
 	}
 	if c := f.Chassis; c != nil {
-		add(chassisPlace, "chassis", []byte{c.Type}, []string{c.PartNumber, c.SerialNumber}, c.Custom)
+		add(2, "chassis", []byte{c.Type}, []string{c.PartNumber, c.SerialNumber}, c.Custom)
 	}
 	if b := f.Board; b != nil {
 		minutes, err := fruMinutes(b.Made)
 		errs = append(errs, err)
-		add(boardPlace, "board", append([]byte{english}, minutes...),
+		add(3, "board", append([]byte{english}, minutes...),
 			[]string{b.Manufacturer, b.Name, b.SerialNumber, b.PartNumber, b.File}, b.Custom)
 	}
 	if p := f.Product; p != nil {
-		add(productPlace, "product", []byte{english},
+		add(4, "product", []byte{english},
 			[]string{p.Manufacturer, p.Name, p.PartNumber, p.Version, p.SerialNumber, p.AssetTag, p.File}, p.Custom)
 	}
 	data[fruHeader-1] = zeroSum(data[:fruHeader-1])
 	return data, errors.Join(errs...)
 }
 
+// fruMinutes is a time in minutes from 1996 on, LSB first.
 func fruMinutes(made time.Time) ([]byte, error) {
 	var minutes int64
 	if !made.IsZero() {
-		if minutes = (made.Unix() - fruEpoch.Unix()) / secondsPerTime; minutes < 0 || minutes > maxFRUMinutes {
+		if minutes = (made.Unix() - fruEpoch.Unix()) / 60; minutes < 0 || minutes > maxFRUMinutes {
 			return []byte{0, 0, 0}, fmt.Errorf("board: %v is not within 1996 to 2027", made)
 		}
 	}
 	return binary.LittleEndian.AppendUint32(nil, uint32(minutes))[:3], nil
 }
 
-// fruArea is an area: version, length, what it begins with, fields, padding,
-// checksum.
-func fruArea(head []byte, fields []string) ([]byte, error) {
+// fruArea is an area of the bytes from 2 up to the texts, and the texts.
+func fruArea(head []byte, texts []string) ([]byte, error) {
 	area := append([]byte{fruVersion, 0}, head...)
-	for _, text := range fields {
-		if len(text) == 1 || len(text) > maxFRUText {
+	for _, text := range texts {
+		if len(text) == 1 || len(text) > maxFRUText { // C1h would be the end.
 			return nil, fmt.Errorf("%q is %d bytes; 2 to %d are possible, or none", text, len(text), maxFRUText)
 		}
 		area = append(append(area, textLength|byte(len(text))), text...)
