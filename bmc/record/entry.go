@@ -8,13 +8,13 @@ import (
 
 // Entry is what one record of a log says or, of a panic of Linux, several ones.
 type Entry struct {
-	ID      uint16 // of the first record
-	Time    Time   // NoTime where nothing says one
-	About   bool   // Time is that of the nearest record before which has one
-	Sender  Sender
-	Text    string // printable ASCII
-	Panic   bool   // the text is that of a panic of Linux, or a part of it
-	Records []Record
+	ID        uint16 // of the first record
+	Time      Time   // NoTime where nothing says one
+	About     bool   // Time is that of the nearest record before which has one
+	Generator Generator
+	Text      string // printable ASCII
+	Panic     bool   // the text is that of a panic of Linux, or a part of it
+	Records   []Record
 }
 
 // When is the time in words: "~" stands before what is only about it.

@@ -55,8 +55,8 @@ func TestEntries(t *testing.T) {
 		oem     = "1500 F0 57 00 0102030405060708090A0B"
 		oemPart = "1600 F0 57 01 4142000043000000000000"
 	)
-	linux := func(id uint16, at Time, from Sender, text string, lines ...string) Entry {
-		return Entry{ID: id, Time: at, Sender: from, Text: "Linux panic: " + text, Panic: true, Records: records(lines...)}
+	linux := func(id uint16, at Time, from Generator, text string, lines ...string) Entry {
+		return Entry{ID: id, Time: at, Generator: from, Text: "Linux panic: " + text, Panic: true, Records: records(lines...)}
 	}
 	about := func(at Time, id uint16, text string, lines ...string) Entry {
 		e := linux(id, at, 0x20, text, lines...)
@@ -71,7 +71,7 @@ func TestEntries(t *testing.T) {
 	const textA, textB, restA, restB = "AAAAAAAAAAA", "BBBBBBBBBBB", "aaaaaaaaaaa", "bbb"
 	plain := func(line string) Entry {
 		r := records(line)[0]
-		return Entry{ID: r.ID(), Time: r.Time(), Sender: r.Sender(), Text: r.String(), Records: []Record{r}}
+		return Entry{ID: r.ID(), Time: r.Time(), Generator: r.Generator(), Text: r.String(), Records: []Record{r}}
 	}
 	crash := linux(1, began, 0x20, "sysrq triggered crash", crashEvent, crashPart0, crashPart1)
 	other := linux(0x11, began+1, 0x22, "Oops: bad address", otherEvent, otherPart0, otherPart1)
@@ -87,13 +87,13 @@ func TestEntries(t *testing.T) {
 		{"without the event", records(crashPart0, crashPart1), []Entry{linux(2, NoTime, 0x20, "sysrq triggered crash", crashPart0, crashPart1)}},
 		{"without its first part", records(crashEvent, crashPart1), []Entry{linux(1, began, 0x41, "sys ...", crashEvent), loose(began, "2", "ered crash", crashPart1)}},
 		{"without a part in between", records(otherEvent, otherPart0, otherPart2), []Entry{linux(0x11, other.Time, 0x22, "Oops: bad a ...", otherEvent, otherPart0), {
-			ID: 0x14, Time: other.Time, About: true, Sender: 0x22, Text: "Linux panic, part 3: *?", Panic: true, Records: records(otherPart2),
+			ID: 0x14, Time: other.Time, About: true, Generator: 0x22, Text: "Linux panic, part 3: *?", Panic: true, Records: records(otherPart2),
 		}}},
 		{"two, one after the other", records(crashEvent, crashPart0, crashPart1, otherEvent, otherPart0, otherPart1), []Entry{crash, other}},
 		{"two, mixed", records(crashEvent, crashPart0, otherEvent, otherPart0, crashPart1, otherPart1), []Entry{crash, other}},
 		{"twice the same", records(crashEvent, crashPart0, crashPart1, crashEvent, crashPart0, crashPart1), []Entry{crash, crash}},
 		{"the string of another", records(crashEvent, otherPart0, otherPart1), []Entry{linux(1, began, 0x41, "sys ...", crashEvent), {
-			ID: 0x12, Time: began, About: true, Sender: 0x22, Text: "Linux panic: Oops: bad address", Panic: true, Records: records(otherPart0, otherPart1),
+			ID: 0x12, Time: began, About: true, Generator: 0x22, Text: "Linux panic: Oops: bad address", Panic: true, Records: records(otherPart0, otherPart1),
 		}}},
 		{"without the event, behind a record with a time", records(foreign, crashPart0, crashPart1), []Entry{
 			plain(foreign), about(began, 2, "sysrq triggered crash", crashPart0, crashPart1)}},
@@ -149,7 +149,7 @@ func FuzzEntries(f *testing.F) {
 			if len(e.Records) == 0 || e.ID != e.Records[0].ID() {
 				t.Errorf("entry %04X of % X", e.ID, e.Records)
 			}
-			for _, text := range []string{e.Text, e.Sender.String(), e.When()} {
+			for _, text := range []string{e.Text, e.Generator.String(), e.When()} {
 				if text == "" || text != printable([]byte(text)) {
 					t.Errorf("%q", text)
 				}

@@ -15,16 +15,16 @@ import (
 // panic_op=string records of type F0h, each with a part of it. Zeros fill the last
 // part; there are none when it is full.
 const (
-	panicSender      Sender = 0x41 // system software
-	panicSensorType         = 0x20 // OS stop
-	panicRun                = 0xA1 // run-time stop, data 2 and 3 are OEM's
-	panicStringType  Type   = 0xF0
-	panicStringStart        = 5 // behind ID, type, sender and part number
+	panicGenerator   Generator = 0x41 // system software
+	panicSensorType            = 0x20 // OS stop
+	panicRun                   = 0xA1 // run-time stop, data 2 and 3 are OEM's
+	panicStringType  Type      = 0xF0
+	panicStringStart           = 5 // behind ID, type, sender and part number
 )
 
 // isPanicEvent: the revision of the message may be that of IPMI 1.0.
 func (r Record) isPanicEvent() bool {
-	return r.Type() == SystemEvent && ipmi.Address(r[7]) == panicSender.Address() && r[10] == panicSensorType &&
+	return r.Type() == SystemEvent && ipmi.Address(r[7]) == panicGenerator.Address() && r[10] == panicSensorType &&
 		r[12] == sensorSpecificType && r[13] == panicRun
 }
 
@@ -63,9 +63,9 @@ type gatherer struct {
 
 // entry is an Entry in the course of being read.
 type entry struct {
-	kind   entryKind
-	places []int  // of its records in the log
-	sender Sender // of a text or a loose part
+	kind      entryKind
+	places    []int     // of its records in the log
+	generator Generator // of a text or a loose part
 
 	start string // of the text, by the event
 	parts []int  // of the text: the places of its records, in order from part 0 on
@@ -200,7 +200,7 @@ func (g *gatherer) begin(r Record) *entry {
 	} else {
 		e = g.add(panicText)
 	}
-	e.sender = Sender(r[3])
+	e.generator = Generator(r[3])
 	e.parts = []int{len(g.records) - 1}
 	e.ended = r.endsPanic()
 	return e
@@ -215,7 +215,7 @@ func (e *entry) goOn(place int, r Record) {
 // addLoose makes an entry of a part at a place.
 func (g *gatherer) addLoose(place int) {
 	r := g.records[place]
-	g.entries = append(g.entries, &entry{kind: loosePart, places: []int{place}, sender: Sender(r[3]), number: int(r[4])})
+	g.entries = append(g.entries, &entry{kind: loosePart, places: []int{place}, generator: Generator(r[3]), number: int(r[4])})
 }
 
 // loosen lets go of the texts that a part may belong to, of which there is not
@@ -269,7 +269,7 @@ const missing = " ..."
 func (g *gatherer) show(e *entry) Entry {
 	place := e.places[0]
 	first := g.records[place]
-	shown := Entry{ID: first.ID(), Time: first.Time(), Sender: first.Sender(), Text: first.String()}
+	shown := Entry{ID: first.ID(), Time: first.Time(), Generator: first.Generator(), Text: first.String()}
 	for _, i := range e.places {
 		shown.Records = append(shown.Records, g.records[i])
 	}
@@ -278,7 +278,7 @@ func (g *gatherer) show(e *entry) Entry {
 	}
 	shown.Panic, shown.Text = true, g.text(e)
 	if e.kind == loosePart || len(e.parts) > 0 {
-		shown.Sender = e.sender
+		shown.Generator = e.generator
 	}
 	if at := g.times[place]; shown.Time == NoTime && at != NoTime {
 		shown.Time, shown.About = at, true

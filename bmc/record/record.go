@@ -59,13 +59,13 @@ func (r Record) Time() Time {
 	return Time(binary.LittleEndian.Uint32(r[OffsetOfTime:]))
 }
 
-// Sender is where an event has come from; NoSender where the record does not
+// Generator is where an event has come from; NoGenerator where the record does not
 // say.
-func (r Record) Sender() Sender {
+func (r Record) Generator() Generator {
 	if r.Type() != SystemEvent {
-		return NoSender
+		return NoGenerator
 	}
-	return Sender(binary.LittleEndian.Uint16(r[7:]))
+	return Generator(binary.LittleEndian.Uint16(r[7:]))
 }
 
 // manufacturer is that of a type with a time.
@@ -88,25 +88,25 @@ func (r Record) String() string {
 	return fmt.Sprintf("record of unknown type %02Xh: % x", r[2], r[3:])
 }
 
-// Sender is a generator ID: the first byte, lower here, is the address of a node
+// Generator is a generator ID: the first byte, lower here, is the address of a node
 // or, if it is odd, of software, the second one channel<<4 | LUN (IPMI v2.0,
 // table 32-1).
-type Sender uint16
+type Generator uint16
 
-// NoSender is of records that name none: 00h is no node's address.
-const NoSender Sender = 0
+// NoGenerator is of records that name none: 00h is no node's address.
+const NoGenerator Generator = 0
 
 // Address is the node's or the software's.
-func (s Sender) Address() ipmi.Address { return ipmi.Address(s) }
+func (s Generator) Address() ipmi.Address { return ipmi.Address(s) }
 
 // IsSoftware reports whether the sender is software on the host or elsewhere.
-func (s Sender) IsSoftware() bool { return s&1 == 1 }
+func (s Generator) IsSoftware() bool { return s&1 == 1 }
 
 // LUN is the node's.
-func (s Sender) LUN() ipmi.LUN { return ipmi.LUN(s>>8) & ipmi.MaxLUN }
+func (s Generator) LUN() ipmi.LUN { return ipmi.LUN(s>>8) & ipmi.MaxLUN }
 
 // Channel is the one that the event came in on; 0 for software, too.
-func (s Sender) Channel() ipmi.Channel { return ipmi.Channel(s >> 12) }
+func (s Generator) Channel() ipmi.Channel { return ipmi.Channel(s >> 12) }
 
 // software is who has the software IDs up to one, as addresses (IPMI v2.0, table
 // 5-4).
@@ -125,8 +125,8 @@ var software = []struct {
 
 // String names the sender: "2Ch", "2Ch LUN 1 channel 3" where these are not 0,
 // "system software 41h", "-" for none.
-func (s Sender) String() string {
-	if s == NoSender {
+func (s Generator) String() string {
+	if s == NoGenerator {
 		return "-"
 	}
 	var text strings.Builder

@@ -50,7 +50,7 @@ var texts = []struct{ name, record, time, sender, text string }{
 func TestTextsOfRecords(t *testing.T) {
 	for _, tt := range texts {
 		r := Record(octets(tt.record))
-		got := []string{r.Time().String(), r.Sender().String(), r.String()}
+		got := []string{r.Time().String(), r.Generator().String(), r.String()}
 		if diff := cmp.Diff([]string{tt.time, tt.sender, tt.text}, got); diff != "" || r.ID() != 1 {
 			t.Errorf("%s: %s", tt.name, diff)
 		}

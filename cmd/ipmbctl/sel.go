@@ -157,16 +157,16 @@ type selListJSON struct {
 // selEntryJSON is an entry. With about, the time stamp is that of the nearest earlier record that has
 // one. Without a time in UTC there is no time.
 type selEntryJSON struct {
-	ID        uint16     `json:"id"`
-	Type      uint8      `json:"recordType"`
-	Stamp     *uint32    `json:"timestamp,omitempty"`
-	Time      *time.Time `json:"time,omitempty"`
-	About     bool       `json:"about,omitempty"`
-	Generator *uint16    `json:"generator,omitempty"`
-	Sender    string     `json:"sender,omitempty"`
-	Text      string     `json:"text"`
-	Panic     bool       `json:"panic"`
-	Records   [][]uint16 `json:"records"`
+	ID            uint16     `json:"id"`
+	Type          uint8      `json:"recordType"`
+	Stamp         *uint32    `json:"timestamp,omitempty"`
+	Time          *time.Time `json:"time,omitempty"`
+	About         bool       `json:"about,omitempty"`
+	Generator     *uint16    `json:"generator,omitempty"`
+	GeneratorName string     `json:"sender,omitempty"`
+	Text          string     `json:"text"`
+	Panic         bool       `json:"panic"`
+	Records       [][]uint16 `json:"records"`
 }
 
 func newSelEntryJSON(e record.Entry) selEntryJSON {
@@ -174,8 +174,8 @@ func newSelEntryJSON(e record.Entry) selEntryJSON {
 	if at, ok := e.Time.UTC(); ok {
 		entry.Time = &at
 	}
-	if e.Sender != record.NoSender {
-		entry.Generator, entry.Sender = new(uint16(e.Sender)), e.Sender.String()
+	if e.Generator != record.NoGenerator {
+		entry.Generator, entry.GeneratorName = new(uint16(e.Generator)), e.Generator.String()
 	}
 	for _, r := range e.Records {
 		entry.Records = append(entry.Records, numbers(r[:]))
@@ -205,7 +205,7 @@ func (a *app) selList(ctx context.Context, log *namedLog) error {
 		if e.Panic {
 			text.sgr = red
 		}
-		rows = append(rows, append(row(fmt.Sprintf("%04Xh", e.ID), e.When(), e.Sender.String()), text))
+		rows = append(rows, append(row(fmt.Sprintf("%04Xh", e.ID), e.When(), e.Generator.String()), text))
 	}
 	if len(document.Entries) == 0 && !a.json {
 		a.note("the log of %s is empty", log.name)
