@@ -15,11 +15,11 @@ import (
 
 // client is a link whose requests are calls of a sendRequest.
 type client struct {
-	fd   int
-	call []byte // marshalled; its serial is put in
-	want []byte // the body of the right answer, but for the arrival behind it
+	connection
+	order        // the number of a call is in its serial
+	call  []byte // marshalled; its serial is put in
+	want  []byte // the body of an answer, but for the arrival behind it: that of the first one
 
-	order order // the number of a call is in its serial
 	out   []byte
 	in    []byte // what was read
 	begin int    // where the first message in it begins that was not looked at
@@ -39,78 +39,48 @@ type method struct {
 	iface       string
 	first       uint8 // the index of a channel, or the address of a responder
 	data        []byte
-	answer      []any // Get Device ID, numbered 0
 }
 
 // sendRequest is org.openbmc.Ipmb's, of a service, on the channel with an index.
 func sendRequest(service string, index uint8) method {
-	return method{service, objectPath, ipmbIface, index, nil,
-		[]any{floorAnswer{NetFn: 7, Command: 1, Data: numberedDeviceID(0)}}}
+	return method{service, objectPath, ipmbIface, index, nil}
 }
 
 // busSendRequest is that of the bus with a name, to its responder.
 func busSendRequest(name string) method {
-	return method{ipmbdName, objectPath + "/" + dbus.ObjectPath(name), ipmbdName, 0, nil,
-		[]any{uint8(0), numberedDeviceID(0)}}
+	return method{ipmbdName, objectPath + "/" + dbus.ObjectPath(name), ipmbdName, 0, nil}
 }
 
 // dialService connects to the message bus and prepares calls of a method: Get
 // Device ID.
-func dialService(bus *messageBus, m method) (*client, error) {
+func (s *stage) dialService(m method) (*client, error) {
 	call, err := m.call()
 	if err != nil {
 		return nil, err
 	}
-	want, err := m.answerBody()
+	conn, err := s.dial(unix.SOCK_STREAM, s.at("bus"))
 	if err != nil {
 		return nil, err
 	}
-	fd, err := dial(unix.SOCK_STREAM, bus.socket)
-	if err != nil {
-		return nil, err
-	}
-	c := &client{fd: fd, call: call, want: want, in: make([]byte, 0, 64<<10)}
-	if err := c.introduce(); err != nil {
-		c.close()
-		return nil, err
-	}
-	return c, nil
+	c := &client{connection: conn, call: call, in: make([]byte, 0, 64<<10)}
+	return c, c.introduce()
 }
-
-func (c *client) close() { unix.Close(c.fd) }
-
-func (c *client) descriptor() int { return c.fd }
 
 func (m method) call() ([]byte, error) {
-	return marshal(&dbus.Message{
-		Type: dbus.TypeMethodCall,
-		Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldDestination: dbus.MakeVariant(m.destination),
-			dbus.FieldPath:        dbus.MakeVariant(m.path),
-			dbus.FieldInterface:   dbus.MakeVariant(m.iface),
-			dbus.FieldMember:      dbus.MakeVariant("sendRequest"),
-			dbus.FieldSignature:   dbus.MakeVariant(dbus.ParseSignatureMust("yyyyay")),
-		},
-		Body: []any{m.first, uint8(6), uint8(0), uint8(1), m.data},
-	})
+	return marshalCall(m.destination, m.path, m.iface, "sendRequest", m.first, uint8(6), uint8(0), uint8(1), m.data)
 }
 
-// answerBody is the body of the right answer without the number of its arrival.
-func (m method) answerBody() ([]byte, error) {
-	message, err := marshal(&dbus.Message{
-		Type: dbus.TypeMethodReply,
-		Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldReplySerial: dbus.MakeVariant(uint32(1)),
-			dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(m.answer...)),
-		},
-		Body: m.answer,
-	})
-	if err != nil {
-		return nil, err
+func marshalCall(destination string, path dbus.ObjectPath, iface, member string, arguments ...any) ([]byte, error) {
+	headers := map[dbus.HeaderField]dbus.Variant{
+		dbus.FieldDestination: dbus.MakeVariant(destination),
+		dbus.FieldPath:        dbus.MakeVariant(path),
+		dbus.FieldInterface:   dbus.MakeVariant(iface),
+		dbus.FieldMember:      dbus.MakeVariant(member),
 	}
-	_, body, _ := cutMessage(message)
-	body, _, _ = cutArrival(body)
-	return body, nil
+	if len(arguments) > 0 {
+		headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(arguments...))
+	}
+	return marshal(&dbus.Message{Type: dbus.TypeMethodCall, Headers: headers, Body: arguments})
 }
 
 func marshal(m *dbus.Message) ([]byte, error) {
@@ -134,15 +104,7 @@ func (c *client) introduce() error {
 	if !bytes.HasPrefix(line[:n], []byte("OK ")) {
 		return fmt.Errorf("message bus: %q", line[:n])
 	}
-	hello, err := marshal(&dbus.Message{
-		Type: dbus.TypeMethodCall,
-		Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldDestination: dbus.MakeVariant("org.freedesktop.DBus"),
-			dbus.FieldPath:        dbus.MakeVariant(dbus.ObjectPath("/org/freedesktop/DBus")),
-			dbus.FieldInterface:   dbus.MakeVariant("org.freedesktop.DBus"),
-			dbus.FieldMember:      dbus.MakeVariant("Hello"),
-		},
-	})
+	hello, err := marshalCall("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello")
 	if err != nil {
 		return err
 	}
@@ -153,7 +115,7 @@ func (c *client) introduce() error {
 // ask implements link. A call's serial is its number, from 1 on, and its slot
 // in the low bits; the Hello's serial has the number 0.
 func (c *client) ask(slot int) {
-	number := c.order.ask()
+	number := c.number()
 	at := len(c.out)
 	c.out = append(c.out, c.call...)
 	binary.LittleEndian.PutUint32(c.out[at+serialOffset:], number<<slotBits|uint32(slot))
@@ -205,13 +167,62 @@ func (c *client) take(m message, body []byte) error {
 		return nil
 	}
 	answer, at, ok := cutArrival(body)
+	if c.want == nil && bytes.HasSuffix(answer, deviceID) {
+		c.want = bytes.Clone(answer)
+	}
 	if m.kind != dbus.TypeMethodReply || !ok || !bytes.Equal(answer, c.want) {
 		return fmt.Errorf("sendRequest: message type %v, body % X in place of % X", m.kind, body, c.want)
 	}
-	c.order.answer(m.replyTo>>slotBits, at)
+	c.answered(m.replyTo>>slotBits, at)
 	c.slots = append(c.slots, int(m.replyTo&(1<<slotBits-1)))
 	return nil
 }
 
-// tally implements tallier.
-func (c *client) tally() tally { return tally{disorder: c.order.found} }
+// message is what the client needs to know of one.
+type message struct {
+	kind    dbus.Type
+	replyTo uint32 // serial of the call it answers, 0 for none
+}
+
+// cutMessage looks at the first message in b, its body and its size in bytes;
+// the size is 0 when it is not all there. dbus-daemon sends what it was sent,
+// so all is in our own byte order, which is LSB first.
+//
+//	0 'l'   1 type   4 body's length   8 serial   12 header fields' length   16 header fields
+//	then, at the next multiple of 8, the body (D-Bus specification, "Message Format")
+func cutMessage(b []byte) (m message, body []byte, size int) {
+	if len(b) < 16 {
+		return m, nil, 0
+	}
+	fieldsEnd := 16 + int(binary.LittleEndian.Uint32(b[12:]))
+	begin := align(fieldsEnd, 8)
+	end := begin + int(binary.LittleEndian.Uint32(b[4:]))
+	if len(b) < end {
+		return m, nil, 0
+	}
+	m = message{kind: dbus.Type(b[1]), replyTo: replySerial(b[:fieldsEnd])}
+	return m, b[begin:end], end
+}
+
+// replySerial finds that header field. A field is a structure of its code and
+// a variant, at a multiple of 8: code, length of the signature, one letter,
+// zero, and the value.
+func replySerial(b []byte) uint32 {
+	for at := 16; at < len(b); {
+		code, letter, value := dbus.HeaderField(b[at]), b[at+2], at+4
+		switch {
+		case code == dbus.FieldReplySerial:
+			return binary.LittleEndian.Uint32(b[value:])
+		case letter == 'u':
+			at = value + 4
+		case letter == 'g':
+			at = value + 1 + int(b[value]) + 1
+		default: // a string or a path
+			at = value + 4 + int(binary.LittleEndian.Uint32(b[value:])) + 1
+		}
+		at = align(at, 8)
+	}
+	return 0
+}
+
+func align(n, to int) int { return (n + to - 1) &^ (to - 1) }

@@ -6,80 +6,34 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 )
 
-// channel is a bus in ipmbd's configuration.
-type channel struct {
-	Type          string `json:"type"`
-	SlavePath     string `json:"slave-path"`
-	BMCAddress    int    `json:"bmc-addr"`
-	RemoteAddress int    `json:"remote-addr"`
-	DevIndex      int    `json:"devIndex"`
-	Name          string `json:"name"`
-	IPMIChannel   int    `json:"ipmi-channel"`
-	Handler       string `json:"handler"`
-	Bridge        bool   `json:"bridge"`
-	Window        *int   `json:"duplicate-window-ms,omitempty"`
-}
+// object is a JSON object of ipmbd's configuration.
+type object = map[string]any
 
-// Indexes of the channels in org.openbmc.Ipmb: devIndex * 4 + type.
-const (
-	indexME   = 1 // a responder behind a channel of type me
-	indexIPMB = 0 // and one of type ipmb, whose frames are signalled too
-)
-
-// sockets are the buses: those of responders, of ipmbd and of the floors; those of
-// peers whose requests come in, by what answers these; and the frame socket.
-type sockets struct{ me, ipmb, floor, echo, direct, handler, host, bridge, floorBridge, frames string }
-
-func newSockets(dir string) sockets {
-	path := func(name string) string { return filepath.Join(dir, name) }
-	return sockets{
-		me: path("me"), ipmb: path("ipmb"), floor: path("floor"), echo: path("echo"),
-		direct: path("direct"), handler: path("handler"), host: path("host"), bridge: path("bridge"),
-		floorBridge: path("floor-bridge"), frames: path("frames"),
+// channel is a bus of type me, or the keys that it has instead of others.
+func channel(path, name string, devIndex, ipmiChannel int, keys object) object {
+	c := object{
+		"type": "me", "slave-path": path, "bmc-addr": bmcAddress, "remote-addr": responderAddress,
+		"devIndex": devIndex, "name": name, "ipmi-channel": ipmiChannel, "handler": "none",
 	}
-}
-
-// IPMI channels of the buses.
-const (
-	channelIPMB = iota
-	channelME
-	channelDirect
-	channelHandler
-	channelHost
-	channelBridge
-)
-
-func (s sockets) channels() []channel {
-	const bmc, remote = int(bmcAddress), int(responderAddress)
-	// A peer's requests look alike, and its numbers come again soon.
-	none := new(int)
-	return []channel{
-		{"me", s.me, bmc, remote, 0, "me", channelME, "none", false, nil},
-		{"ipmb", s.ipmb, bmc, remote, 0, "ipmb", channelIPMB, "none", false, nil},
-		{"me", s.direct, bmc, remote, 1, "direct", channelDirect, "bmc", false, none},
-		{"me", s.handler, bmc, remote, 2, "handler", channelHandler, "none", false, none},
-		{"me", s.host, bmc, remote, 3, "host", channelHost, "host", false, none},
-		{"me", s.bridge, bmc, remote, 4, "bridge", channelBridge, "none", true, none},
+	for key, value := range keys {
+		c[key] = value
 	}
+	return c
 }
 
-// daemon starts ipmbd again and again.
-type daemon struct {
-	stage   *stage
-	program string
-	bus     *messageBus
-	config  string
-	variant variant
-}
+// asking are the keys of a bus whose peer asks: its requests look alike, and its numbers come
+// again soon.
+func asking(handler string) object { return object{"handler": handler, "duplicate-window-ms": 0} }
 
-// variant is how a lab differs from a daemon that is started as it is, on
-// dbus-daemon.
+// indexOf is the index of a bus of type me in org.openbmc.Ipmb: devIndex * 4 + type.
+func indexOf(devIndex int) uint8 { return uint8(devIndex<<2 | 1) }
+
+// variant is how a stage differs from a daemon that is started as it is, on dbus-daemon.
 type variant struct {
 	title  string
 	env    []string // of ipmbd
@@ -91,79 +45,47 @@ type variant struct {
 // and system calls that block do so beside it.
 var oneProcessor = variant{title: "GOMAXPROCS=1", env: []string{"GOMAXPROCS=1"}}
 
-// config is ipmbd's configuration.
-type config struct {
-	Channels    []channel `json:"channels"`
-	Hosts       []host    `json:"hosts,omitempty"`
-	FrameSocket string    `json:"frame-socket,omitempty"`
-}
-
-// host is a machine in ipmbd's configuration.
-type host struct {
-	Type     string `json:"type"`
-	Path     string `json:"path"`
-	Name     string `json:"name"`
-	Handler  string `json:"handler"`
-	DevIndex int    `json:"devIndex"`
-}
-
-func newDaemon(s *stage, program string, bus *messageBus, v variant, c config) (*daemon, error) {
-	text, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
+// titled adds the variant to the title of a table.
+func (v variant) titled(title string) string {
+	if v.title == "" {
+		return title
 	}
-	file := filepath.Join(s.dir, "ipmbd.json")
-	return &daemon{s, program, bus, file, v}, os.WriteFile(file, text, 0o600)
+	return title + "; " + v.title
 }
 
-// start starts ipmbd and returns when it says that it is ready, and the time
-// that took.
-func (d *daemon) start() (*process, time.Duration, error) {
-	path := filepath.Join(d.stage.dir, "notify")
+// startIPMBD starts ipmbd and returns when it says that it is ready, and the time that took.
+func (s *stage) startIPMBD(o options, v variant, config object) (*process, time.Duration, error) {
+	text, err := json.Marshal(config)
+	if err != nil {
+		return nil, 0, err
+	}
+	file, path := s.path("ipmbd.json"), s.path("notify")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return nil, 0, err
+	}
 	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		return nil, 0, err
 	}
 	defer os.Remove(path)
 	defer notify.Close()
-	cmd := exec.Command(d.program, "--config", d.config, "--bus", d.bus.address, "--log-level", "warn")
-	cmd.Env = append(append(os.Environ(), "NOTIFY_SOCKET="+path), d.variant.env...)
-	begin := time.Now()
-	p, err := d.run(cmd)
-	if err != nil {
-		return nil, 0, err
-	}
-	err = awaitReady(notify, p)
-	return p, time.Since(begin), err
-}
-
-func (d *daemon) run(cmd *exec.Cmd) (p *process, err error) {
-	if !d.variant.onOne {
-		return d.stage.start(cmd)
-	}
-	list, err := processors()
-	if err != nil {
-		return nil, err
-	}
-	err = onProcessor(list[0], func() (err error) {
-		p, err = d.stage.start(cmd)
+	cmd := exec.Command(o.ipmbd, "--config", file, "--bus", s.address(), "--log-level", "warn")
+	cmd.Env = append(append(os.Environ(), "NOTIFY_SOCKET="+path), v.env...)
+	var p *process
+	run := func() (err error) {
+		p, err = s.start(cmd)
 		return err
-	})
-	return p, err
-}
-
-// checkPrograms says early what is missing.
-func checkPrograms(o options) error {
-	if _, err := os.Stat(o.ipmbd); err != nil {
-		return fmt.Errorf("%w; build it with: make build", err)
 	}
-	if o.broker == "" {
-		return nil
+	begin := time.Now()
+	if v.onOne {
+		err = onFirstProcessor(run)
+	} else {
+		err = run()
 	}
-	if _, err := os.Stat(o.broker); err != nil {
-		return fmt.Errorf("%w; test/systemd/build gets it", err)
+	if err == nil {
+		err = awaitReady(notify, p)
 	}
-	return nil
+	return p, time.Since(begin), err
 }
 
 // awaitReady waits for READY=1 (sd_notify(3)).

@@ -10,7 +10,8 @@ import (
 // driver is a link in a guest: Get Device ID to the management controller behind
 // Linux's IPMI driver, one at a time, with the system calls that ipmitool makes.
 type driver struct {
-	fd      int
+	connection
+	uncounted
 	message int // the number of the one in flight
 	data    [64]byte
 }
@@ -27,7 +28,7 @@ func runDriver(device, settle, measure string) error {
 		return fmt.Errorf("open %s: %w", device, err)
 	}
 	defer unix.Close(fd)
-	d := &driver{fd: fd}
+	d := &driver{connection: connection{fd}}
 	before, err := drive(d, 1, p.settle, nil)
 	if err != nil {
 		return err

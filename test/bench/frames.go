@@ -12,29 +12,25 @@ import (
 // frameClient is a link whose requests are packets on the frame socket. A
 // request's number is its slot.
 type frameClient struct {
-	fd    int
-	index uint8
-	asked [][]byte // a packet for each slot
-	out   []int    // slots
-	in    []byte
-	slots []int
-
-	order  order
-	number [maxInFlight]uint32 // of a slot's request
+	connection
+	order
+	index   uint8
+	asked   [][]byte // a packet for each slot
+	out     []int    // slots
+	in      []byte
+	slots   []int
+	numbers [maxInFlight]uint32 // of the slots' requests
 }
 
 // dialFrames connects to the frame socket and prepares requests to the bus with an
 // index: Get Device ID.
-func dialFrames(path string, index uint8) (*frameClient, error) {
-	fd, err := dial(unix.SOCK_SEQPACKET, path)
-	if err != nil {
-		return nil, err
-	}
-	c := &frameClient{fd: fd, index: index, in: make([]byte, 512)}
+func (s *stage) dialFrames(socket string, index uint8) (*frameClient, error) {
+	conn, err := s.dial(unix.SOCK_SEQPACKET, s.at(socket))
+	c := &frameClient{connection: conn, index: index, in: make([]byte, 512)}
 	for slot := range maxInFlight {
 		c.asked = append(c.asked, append([]byte{index}, frameRequest(uint8(slot)).Append(nil)...))
 	}
-	return c, nil
+	return c, err
 }
 
 // frameRequest is Get Device ID with a number.
@@ -47,11 +43,9 @@ func frameRequest(number uint8) ipmb.Frame {
 // clientAddress is the frame client's own, which the bus does not see.
 const clientAddress ipmi.Address = 0x81
 
-func (c *frameClient) close() { unix.Close(c.fd) }
-
 // ask implements link.
 func (c *frameClient) ask(slot int) {
-	c.number[slot] = c.order.ask()
+	c.numbers[slot] = c.number()
 	c.out = append(c.out, slot)
 }
 
@@ -101,12 +95,9 @@ func (c *frameClient) take(packet []byte) (slot int, err error) {
 		if err == nil && frame.Destination == clientAddress && frame.Code == ipmi.CodeOK {
 			at, err := checkDeviceID(frame.Data)
 			slot := int(frame.Sequence)
-			c.order.answer(c.number[slot], at)
+			c.answered(c.numbers[slot], at)
 			return slot, err
 		}
 	}
 	return 0, fmt.Errorf("frame socket: not the device ID: % X", packet)
 }
-
-// tally implements tallier.
-func (c *frameClient) tally() tally { return tally{disorder: c.order.found} }

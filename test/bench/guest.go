@@ -61,21 +61,12 @@ func (s *stage) startGuest(kernel, initrd string, bmcs []bmcPort) (*guest, error
 	defer write.Close()
 	cmd := exec.Command(emulator, args...)
 	cmd.Stdout = write
+	s.atEnd(func() { read.Close() })
 	g := &guest{pipe: read, out: bufio.NewReader(read)}
 	if g.in, err = cmd.StdinPipe(); err == nil {
 		g.process, err = s.start(cmd)
 	}
-	if err != nil {
-		read.Close()
-		return nil, err
-	}
-	return g, nil
-}
-
-// close lets go of the guest; the stage ends it.
-func (g *guest) close() {
-	g.in.Close()
-	g.pipe.Close()
+	return g, err
 }
 
 // boot waits for the shell and loads the IPMI driver, for so many interfaces.

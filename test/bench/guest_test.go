@@ -16,7 +16,7 @@ func TestGuestsAsk(t *testing.T) {
 		t.Skip("this needs virtual machines: make test-guest")
 	}
 	var out strings.Builder
-	if err := measureGuests(t.Context(), o, &out); err != nil {
+	if err := measureGuests(t.Context(), o, &out, nil); err != nil {
 		t.Fatal(err)
 	}
 	mustHaveNoChildren(t)
@@ -36,7 +36,7 @@ func TestWithoutAGuestOneLineSaysSo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("PATH", c.path)
 			var out strings.Builder
-			if err := measureGuests(t.Context(), options{guest: c.guest}, &out); err != nil {
+			if err := measureGuests(t.Context(), options{guest: c.guest}, &out, nil); err != nil {
 				t.Fatal(err)
 			}
 			if text := out.String(); !strings.Contains(text, "not measured: ") || !strings.Contains(text, c.want) {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"time"
 )
 
@@ -16,9 +15,8 @@ import (
 // interface, which has one interface to ipmbd and one to ipmi_sim. So the two are
 // asked by one and the same emulated processor.
 type guestLab struct {
-	stage  *stage
-	guests []*guest            // one for each of guestKinds
-	asked  [][]*guestContender // by each guest; see the constants below
+	*stage
+	asked [][]*guestContender // by each guest; see the constants below
 }
 
 // Contenders of each guest. ipmi_sim may be missing.
@@ -68,26 +66,6 @@ func (c *guestContender) run(ctx context.Context, p pace) (round, error) {
 	return round{p50: d.p50, p99: d.p99, rate: d.rate, serviceCPU: (after - before) * 10_000 / time.Duration(d.requests)}, nil
 }
 
-func openGuestLab(ctx context.Context, o options) (*guestLab, error) {
-	s, err := newStage()
-	if err != nil {
-		return nil, err
-	}
-	l := &guestLab{stage: s}
-	if err := l.open(ctx, o); err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
-}
-
-func (l *guestLab) close() {
-	for _, g := range l.guests {
-		g.close()
-	}
-	l.stage.close()
-}
-
 // guestService is what a guest's interface leads to.
 type guestService struct {
 	name    string
@@ -97,7 +75,7 @@ type guestService struct {
 
 // open starts the services and boots the guests, all of them at the same time.
 func (l *guestLab) open(ctx context.Context, o options) error {
-	services, err := l.startServices(o.ipmbd)
+	services, err := l.startServices(o)
 	if err != nil {
 		return err
 	}
@@ -105,18 +83,19 @@ func (l *guestLab) open(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	var guests []*guest
 	bmcs := make([][]bmcPort, len(guestKinds))
 	for i, kind := range guestKinds {
 		for k, service := range services[i] {
 			bmcs[i] = append(bmcs[i], bmcPort{kind.device, kind.addresses[k], guestIRQs[k], service.port})
 		}
-		g, err := l.stage.startGuest(filepath.Join(o.guest, "vmlinux"), initrd, bmcs[i])
+		g, err := l.startGuest(filepath.Join(o.guest, "vmlinux"), initrd, bmcs[i])
 		if err != nil {
 			return err
 		}
-		l.guests = append(l.guests, g)
+		guests = append(guests, g)
 	}
-	for i, g := range l.guests {
+	for i, g := range guests {
 		asked, err := contendersOf(ctx, g, bmcs[i], services[i])
 		if err != nil {
 			return err
@@ -143,54 +122,33 @@ func contendersOf(ctx context.Context, g *guest, bmcs []bmcPort, services []gues
 
 // startServices starts those of each guest: one ipmbd for all, and an ipmi_sim for
 // each if it is there.
-func (l *guestLab) startServices(program string) ([][]guestService, error) {
-	bus, err := l.stage.startMessageBus()
-	if err != nil {
-		return nil, err
-	}
+func (l *guestLab) startServices(o options) ([][]guestService, error) {
 	services := make([][]guestService, len(guestKinds))
-	var hosts []host
+	var hosts []object
 	for i, kind := range guestKinds {
 		port, err := freePort()
 		if err != nil {
 			return nil, err
 		}
-		hosts = append(hosts, host{"vm", "tcp:127.0.0.1:" + strconv.Itoa(port), kind.device, "bmc", i})
+		hosts = append(hosts, machineAt(portAddress(port), kind.device, i))
 		services[i] = []guestService{{"ipmbd", nil, port}}
 	}
-	d, err := newDaemon(l.stage, program, bus, variant{}, config{Channels: []channel{}, Hosts: hosts})
-	if err != nil {
-		return nil, err
-	}
-	ipmbd, _, err := d.start()
-	if err != nil {
-		return nil, err
-	}
+	ipmbd, _, err := l.startIPMBD(o, variant{}, object{"channels": []object{}, "hosts": hosts})
 	for i := range services {
 		services[i][guestIPMBD].process = ipmbd
-		simulated, err := l.startSimulator()
-		if errors.Is(err, errNoSimulator) {
+		if err != nil {
 			continue
 		}
-		if err != nil {
-			return nil, err
+		var p *process
+		var port int
+		switch p, port, err = l.startSimulator(); { // the guest connects when it listens
+		case errors.Is(err, errNoSimulator):
+			err = nil
+		case err == nil:
+			services[i] = append(services[i], guestService{simulator, p, port})
 		}
-		services[i] = append(services[i], simulated)
 	}
-	return services, nil
-}
-
-// startSimulator starts an ipmi_sim; the guest connects when that listens.
-func (l *guestLab) startSimulator() (guestService, error) {
-	port, err := freePort()
-	if err != nil {
-		return guestService{}, err
-	}
-	p, err := l.stage.startSimulator(port)
-	if err != nil {
-		return guestService{}, err
-	}
-	return guestService{simulator, p, port}, nil
+	return services, err
 }
 
 // makeInitrd makes the guests' initrd: that of the folder, and this program in an
@@ -200,7 +158,7 @@ func (l *guestLab) makeInitrd(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root, initrd := filepath.Join(l.stage.dir, "root"), filepath.Join(l.stage.dir, "initrd")
+	root, initrd := l.path("root"), l.path("initrd")
 	add := exec.Command("sh", "-ec", `mkdir -p "$1/bin"; cp "$2" "$1/bin/bench"; cp "$3" "$4"; cd "$1"; find . | cpio -o -H newc --quiet -R 0:0 >>"$4"`,
 		"sh", root, self, filepath.Join(dir, "initrd"), initrd)
 	if out, err := add.CombinedOutput(); err != nil {
@@ -222,32 +180,33 @@ func noGuests(o options) string {
 
 // measureGuests drives the contenders by the guests, one kind of interface after
 // the other.
-func measureGuests(ctx context.Context, o options, out io.Writer) error {
+func measureGuests(ctx context.Context, o options, out io.Writer, _ *goals) error {
 	const title = "Get Device ID through /dev/ipmi of a virtual machine in QEMU, one outstanding"
 	if why := noGuests(o); why != "" {
 		fmt.Fprintf(out, "%s\nnot measured: %s\n\n", title, why)
 		return nil
 	}
-	l, err := openGuestLab(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	t := newVMTable(out, title, "interface")
-	compared := false
-	for i, asked := range l.asked {
-		place := guestKinds[i].name
-		all, err := inTurns(ctx, len(asked), o.rounds, func(k int) (round, error) { return asked[k].run(ctx, o.pace()) })
-		if err != nil {
+	return onStage(o, variant{}, func(s *stage) error {
+		l := &guestLab{stage: s}
+		if err := l.open(ctx, o); err != nil {
 			return err
 		}
-		for k, c := range asked {
-			t.row(place, c.name, all[k])
+		t := newVMTable(out, title, "interface")
+		compared := false
+		for i, asked := range l.asked {
+			place := guestKinds[i].name
+			all, err := inTurns(ctx, len(asked), o.rounds, func(k int) (round, error) { return asked[k].run(ctx, o.pace()) })
+			if err != nil {
+				return err
+			}
+			for k, c := range asked {
+				t.row(place, c.name, all[k])
+			}
+			if compared = len(all) > guestSimulator; compared {
+				t.ratios(place, fmt.Sprintf("ipmbd / %s (goal: at most %.2f of its p50)", simulator, goalGuest), all[guestIPMBD], all[guestSimulator])
+			}
 		}
-		if compared = len(all) > guestSimulator; compared {
-			t.ratios(place, fmt.Sprintf("ipmbd / %s (goal: at most %.2f of its p50)", simulator, goalGuest), all[guestIPMBD], all[guestSimulator])
-		}
-	}
-	t.flush(compared)
-	return nil
+		t.flushCompared(compared)
+		return nil
+	})
 }

@@ -3,22 +3,17 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"ipmbd/ipmi"
 )
 
-// lab is everything that takes part in measuring a daemon with a bus of each kind.
+// lab is everything that takes part in measuring a daemon with a bus of each kind. Its sockets
+// in the folder of the stage are named after what is behind them.
 type lab struct {
-	stage    *stage
-	programs programs
-	bus      *messageBus
-	buses    sockets
-	variant  variant
-	ends     []func() // of what is not a process of the stage
+	*stage
+	options options
+	variant variant
 
 	ipmbd, floor *process
 	startTime    time.Duration // to READY=1, the median of some
@@ -57,77 +52,67 @@ const (
 	restTime = 500 * time.Millisecond
 )
 
-// openLab starts everything.
-func openLab(ctx context.Context, o options, p programs, v variant) (*lab, error) {
-	s, err := newStage()
-	if err != nil {
-		return nil, err
+// IPMI channels of the buses.
+const (
+	channelIPMB = iota
+	channelME
+	channelDirect
+	channelHandler
+	channelHost
+	channelBridge
+)
+
+// channels has the buses of two responders, and those of peers by what answers them.
+func (l *lab) channels() []object {
+	across := asking("none")
+	across["bridge"] = true
+	return []object{
+		channel(l.path("me"), "me", 0, channelME, nil),
+		channel(l.path("ipmb"), "ipmb", 0, channelIPMB, object{"type": "ipmb"}),
+		channel(l.path("direct"), "direct", 1, channelDirect, asking("bmc")),
+		channel(l.path("handler"), "handler", 2, channelHandler, asking("none")),
+		channel(l.path("host"), "host", 3, channelHost, asking("host")),
+		channel(l.path("bridge"), "bridge", 4, channelBridge, across),
 	}
-	l := &lab{stage: s, programs: p, buses: newSockets(s.dir), variant: v}
-	if err := l.open(ctx, o.ipmbd); err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
 }
 
-func (l *lab) open(ctx context.Context, program string) (err error) {
-	if l.bus, err = l.stage.startBus(l.programs, l.variant); err != nil {
-		return err
-	}
-	if err := l.openFloors(); err != nil {
-		return err
-	}
-	channels := l.buses.channels()
-	if l.variant.title == "" {
-		if err := l.measureStart(program, channels[:2]); err != nil {
+// onLab does something with a lab.
+func onLab(ctx context.Context, o options, v variant, do func(l *lab) error) error {
+	return onStage(o, v, func(s *stage) error {
+		l := &lab{stage: s, options: o, variant: v}
+		for _, step := range []func() error{l.startFloors, l.measureStart, l.openIncoming, l.openCalls} {
+			if err := step(); err != nil {
+				return err
+			}
+		}
+		err := rest(ctx, restTime)
+		if err == nil {
+			l.idle, err = l.memory()
+		}
+		if err != nil {
 			return err
 		}
-	}
-	if err := l.openIncoming(program, channels); err != nil {
-		return err
-	}
-	if err := l.openCalls(); err != nil {
-		return err
-	}
-	return l.measureIdle(ctx)
+		return do(l)
+	})
 }
 
-// startBus starts the message bus of a variant.
-func (s *stage) startBus(p programs, v variant) (*messageBus, error) {
-	if v.broker != "" {
-		return s.startBroker(p.broker(), v.broker)
-	}
-	return s.startMessageBus()
-}
-
-// openFloors starts the responder and the services that ask it.
-func (l *lab) openFloors() (err error) {
-	b := l.buses
-	if _, err := l.stage.startPart(partResponder, b.me, b.ipmb, b.floor, b.echo); err != nil {
+// startFloors starts the responder and a service that asks it.
+func (l *lab) startFloors() (err error) {
+	if _, err := l.startPart(partResponder, l.path("me"), l.path("ipmb"), l.path("floor"), l.path("echo")); err != nil {
 		return err
 	}
-	l.floor, err = l.stage.startPart(partFloor, l.bus.address, b.floor)
+	l.floor, err = l.startPart(partFloor, l.address(), l.path("floor"))
 	return err
 }
 
-// close ends everything.
-func (l *lab) close() {
-	for _, end := range slices.Backward(l.ends) {
-		end()
-	}
-	l.stage.close()
-}
-
 // measureStart starts ipmbd and ends it, a few times.
-func (l *lab) measureStart(program string, channels []channel) error {
-	d, err := newDaemon(l.stage, program, l.bus, l.variant, config{Channels: channels})
-	if err != nil {
-		return err
+func (l *lab) measureStart() error {
+	if l.variant.title != "" {
+		return nil
 	}
 	var times []time.Duration
 	for range starts {
-		p, took, err := d.start()
+		p, took, err := l.startIPMBD(l.options, l.variant, object{"channels": l.channels()[:2]})
 		if err != nil {
 			return err
 		}
@@ -140,125 +125,89 @@ func (l *lab) measureStart(program string, channels []channel) error {
 
 // openIncoming starts the ipmbd that is measured and the bridge in C, between the
 // peers and what answers them.
-func (l *lab) openIncoming(program string, channels []channel) error {
-	b := l.buses
-	peers := []struct {
-		title, socket string
-		peer          peer
-	}{
-		incomingDirect:  {"ipmbd itself", b.direct, asksBMC()},
-		incomingHandler: {"a registered handler", b.handler, asksDeviceID()},
-		incomingFloor:   {"the host IPMI daemon, C bridge", b.floorBridge, asksDeviceID()},
-		incomingHost:    {"the host IPMI daemon", b.host, asksDeviceID()},
-		incomingBridge:  {"a node on another bus", b.bridge, asksAcross(channelME)},
+func (l *lab) openIncoming() error {
+	titles := []string{
+		incomingDirect:  "ipmbd itself",
+		incomingHandler: "a registered handler",
+		incomingFloor:   "the host IPMI daemon, C bridge",
+		incomingHost:    "the host IPMI daemon",
+		incomingBridge:  "a node on another bus",
 	}
-	var listeners []int
-	for _, p := range peers {
-		listener, err := listen(p.socket)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(listener)
-		listeners = append(listeners, listener)
-	}
-	floorBridge, err := l.openAnswered(program, channels)
-	if err != nil {
+	buses := []string{"direct", "handler", "floor-bridge", "host", "bridge"}
+	peers := []*peer{asksBMC(), asksDeviceID(), asksDeviceID(), asksDeviceID(), asksAcross(channelME)}
+	var floorBridge *process
+	err := l.acceptPeers(peers, buses, func() (err error) {
+		floorBridge, err = l.startAnswered()
 		return err
-	}
-	for i := range peers {
-		p, service := &peers[i].peer, l.ipmbd
+	})
+	for i, p := range peers {
+		service := l.ipmbd
 		if i == incomingFloor {
 			service = floorBridge
 		}
-		if err := p.accept(listeners[i]); err != nil {
-			return err
+		if err == nil {
+			l.incoming = append(l.incoming, l.contender(titles[i], p, service))
 		}
-		l.ends = append(l.ends, p.close)
-		l.incoming = append(l.incoming, l.contender(peers[i].title, p, service))
 	}
-	return nil
+	return err
 }
 
-// openAnswered starts the host IPMI daemon, what brings requests to it, and a
+// startAnswered starts the host IPMI daemon, what brings requests to it, and a
 // handler that is registered.
-func (l *lab) openAnswered(program string, channels []channel) (floorBridge *process, err error) {
-	if _, err := l.stage.startReady(l.programs.host(), l.bus.address); err != nil {
+func (l *lab) startAnswered() (floorBridge *process, err error) {
+	host := l.options.program("host")
+	if _, err := l.startReady(host, l.address()); err != nil {
 		return nil, err
 	}
-	d, err := newDaemon(l.stage, program, l.bus, l.variant, config{Channels: channels, FrameSocket: l.buses.frames})
-	if err != nil {
-		return nil, err
-	}
-	if l.ipmbd, _, err = d.start(); err != nil {
+	config := object{"channels": l.channels(), "frame-socket": l.path("frames")}
+	if l.ipmbd, _, err = l.startIPMBD(l.options, l.variant, config); err != nil {
 		return nil, err
 	}
 	registered := fmt.Sprintf("%d,%d,%d", ipmi.NetFnApp, ipmi.CommandGetDeviceID, 1<<channelHandler)
-	if _, err := l.stage.startReady(l.programs.host(), l.bus.address, registered); err != nil {
+	if _, err := l.startReady(host, l.address(), registered); err != nil {
 		return nil, err
 	}
-	return l.stage.startReady(l.programs.bridge(), l.bus.address, l.buses.floorBridge)
+	return l.startReady(l.options.program("bridge"), l.address(), l.path("floor-bridge"))
 }
 
 // openCalls starts the echo in C and connects the clients.
 func (l *lab) openCalls() error {
-	echo, err := l.stage.startReady(l.programs.echo(), l.bus.address, l.buses.echo)
+	echo, err := l.startReady(l.options.program("echo"), l.address(), l.path("echo"))
 	if err != nil {
 		return err
 	}
+	const ofTypeIPMB = 0 // the index of the channel
 	clients := []struct {
 		title   string
 		service *process
 		method  method
 	}{
-		callFloor:        {"floor", l.floor, sendRequest(floorName, indexME)},
-		callEcho:         {"C echo", echo, sendRequest(echoName, indexME)},
-		callIPMBD:        {"ipmbd", l.ipmbd, sendRequest(ipmbdName, indexME)},
+		callFloor:        {"floor", l.floor, sendRequest(floorName, indexOf(0))},
+		callEcho:         {"C echo", echo, sendRequest(echoName, indexOf(0))},
+		callIPMBD:        {"ipmbd", l.ipmbd, sendRequest(ipmbdName, indexOf(0))},
 		callIPMBDBus:     {"ipmbd, method of the bus", l.ipmbd, busSendRequest("me")},
-		callIPMBDSignals: {"ipmbd, type ipmb", l.ipmbd, sendRequest(ipmbdName, indexIPMB)},
+		callIPMBDSignals: {"ipmbd, type ipmb", l.ipmbd, sendRequest(ipmbdName, ofTypeIPMB)},
 	}
 	for _, c := range clients {
-		link, err := dialService(l.bus, c.method)
+		link, err := l.dialService(c.method)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.title, err)
 		}
-		l.ends = append(l.ends, link.close)
 		l.calls = append(l.calls, l.contender(c.title, link, c.service))
 	}
-	frames, err := dialFrames(l.buses.frames, indexME)
-	if err != nil {
-		return err
-	}
-	l.ends = append(l.ends, frames.close)
+	frames, err := l.dialFrames("frames", indexOf(0))
 	l.calls = append(l.calls, &contender{name: "ipmbd, frame socket", link: frames, service: l.ipmbd.pid()})
-	return nil
-}
-
-func (l *lab) contender(name string, link link, service *process) *contender {
-	return &contender{name: name, link: link, service: service.pid(), messageBus: l.bus.pid()}
-}
-
-func (l *lab) measureIdle(ctx context.Context) (err error) {
-	if err := rest(ctx, restTime); err != nil {
-		return err
-	}
-	l.idle, err = l.memory()
 	return err
 }
 
-func (l *lab) memory() (m memory, err error) {
-	if m.ipmbd, err = resident(l.ipmbd.pid()); err != nil {
-		return m, err
-	}
-	m.floor, err = resident(l.floor.pid())
-	return m, err
+// contender is one that asks by the message bus.
+func (s *stage) contender(name string, link link, service *process) *contender {
+	return &contender{name: name, link: link, service: service.pid(), messageBus: s.bus.pid()}
 }
 
-// rest waits.
-func rest(ctx context.Context, long time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(long):
-		return nil
+func (l *lab) memory() (m memory, err error) {
+	if m.ipmbd, err = l.ipmbd.resident(); err == nil {
+		m.floor, err = l.floor.resident()
 	}
+	return m, err
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -19,6 +21,16 @@ type link interface {
 	// answers waits for at least one right answer and returns the slots of
 	// those that have come, valid until the next call. A wrong one is an error.
 	answers() ([]int, error)
+	// descriptor is readable when answers need not wait.
+	descriptor() int
+	// tally is what was counted so far.
+	tally() tally
+}
+
+// tally is what a link counts that is no time.
+type tally struct {
+	disorder disorder
+	refused  int // requests, by an answer C0h
 }
 
 // load is what a round of a closed loop measured: always the same number of
@@ -69,4 +81,76 @@ func (l load) rate() float64 { return float64(len(l.latency)) / l.took.Seconds()
 // answered.
 func (l load) percentile(percent int) time.Duration {
 	return l.latency[(len(l.latency)-1)*percent/100]
+}
+
+// disorder is how many requests and answers changed places; see order.
+type disorder struct{ requests, answers int }
+
+func (d disorder) minus(o disorder) disorder {
+	return disorder{d.requests - o.requests, d.answers - o.answers}
+}
+func (d disorder) plus(o disorder) disorder {
+	return disorder{d.requests + o.requests, d.answers + o.answers}
+}
+
+func (d disorder) String() string { return fmt.Sprintf("%d, %d", d.requests, d.answers) }
+
+// order counts what comes in another order than it was sent, on a link. The far
+// end numbers the requests as they arrive and puts the number into the answer,
+// and it answers at once, so that the numbers are also the order of its answers.
+type order struct {
+	asked    uint32            // the number of the last request
+	arrivals [recalled]arrival // of requests, by their number
+	latest   uint32            // the highest arrival that was answered
+	found    disorder
+}
+
+// recalled is how many requests back order remembers: many times what is in flight.
+const recalled = 1 << 12
+
+type arrival struct{ request, at uint32 }
+
+// number numbers the next request, from 1 on.
+func (o *order) number() (request uint32) {
+	o.asked++
+	return o.asked
+}
+
+// tally is that of a link that refuses nothing.
+func (o *order) tally() tally { return tally{disorder: o.found} }
+
+// uncounted is part of a link that has one request in flight.
+type uncounted struct{}
+
+func (uncounted) tally() tally { return tally{} }
+
+// answered takes the answer to a request with the number of its arrival. A request
+// that arrived before the one that was sent just before it is out of order; and so
+// is an answer that comes after the answer to a later arrival.
+func (o *order) answered(request, at uint32) {
+	o.arrivals[request%recalled] = arrival{request, at}
+	before, after := o.arrivals[(request-1)%recalled], o.arrivals[(request+1)%recalled]
+	if before.request == request-1 && request > 1 && at < before.at {
+		o.found.requests++
+	}
+	if after.request == request+1 && after.at < at {
+		o.found.requests++
+	}
+	if at < o.latest {
+		o.found.answers++
+	}
+	o.latest = max(o.latest, at)
+}
+
+// arrivalSize is how many bytes of an answer tell the request's arrival: the last
+// ones, which Get Device ID has for auxiliary firmware information.
+const arrivalSize = 4
+
+// cutArrival takes the number of its arrival off an answer.
+func cutArrival(b []byte) (rest []byte, at uint32, ok bool) {
+	n := len(b) - arrivalSize
+	if n < 0 {
+		return nil, 0, false
+	}
+	return b[:n], binary.LittleEndian.Uint32(b[n:]), true
 }

@@ -9,6 +9,8 @@ import (
 
 // steady is a link that answers everything after a time, in a bubble.
 type steady struct {
+	uncounted
+	connection
 	t        *testing.T
 	delay    time.Duration
 	asked    []int

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-
-	"golang.org/x/sys/unix"
 )
 
 // Special bytes of the VM protocol (OpenIPMI lanserv/README.vm): what ends a
@@ -23,7 +21,8 @@ var vmGreeting = []byte{0xFF, 0x01, vmEndOfCommand, 0x08, 0x3F, vmEndOfCommand}
 // machine is a link whose requests are a virtual machine's, as QEMU's
 // ipmi-bmc-extern sends them: Get Device ID, one at a time.
 type machine struct {
-	fd       int
+	connection
+	uncounted
 	sequence uint8 // of the request in flight
 	out      []byte
 	in       []byte // has come in
@@ -31,11 +30,9 @@ type machine struct {
 }
 
 // newMachine greets at the other end of a connection.
-func newMachine(fd int) (*machine, error) {
-	return &machine{fd: fd, in: make([]byte, 0, 512)}, write(fd, vmGreeting)
+func newMachine(conn connection) (*machine, error) {
+	return &machine{connection: conn, in: make([]byte, 0, 512)}, write(conn.fd, vmGreeting)
 }
-
-func (m *machine) close() { unix.Close(m.fd) }
 
 // ask implements link.
 func (m *machine) ask(int) {

@@ -17,11 +17,11 @@ func machineAndBMC(t *testing.T) (*machine, int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := newMachine(fds[0])
+	m, err := newMachine(connection{fds[0]})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.close() })
+	t.Cleanup(func() { unix.Close(m.fd) })
 	mustHear(t, fds[1], vmGreeting)
 	return m, fds[1]
 }
@@ -163,7 +163,7 @@ func TestWithoutSimulatorOneLineSaysSo(t *testing.T) {
 	linkProgram(t, dbus, "dbus-daemon")
 	t.Setenv("PATH", dbus)
 	var out strings.Builder
-	if err := measureVM(t.Context(), options{ipmbd: program, rounds: 1, quick: true}, &out); err != nil {
+	if err := measureVM(t.Context(), options{ipmbd: program, rounds: 1, quick: true}, &out, nil); err != nil {
 		t.Fatal(err)
 	}
 	mustHaveNoChildren(t)

@@ -27,6 +27,8 @@ type options struct {
 	only   *regexp.Regexp // the parts that are measured
 	rounds int
 	quick  bool
+
+	programs string // the folder of the C programs
 }
 
 // Lengths of a round. Many short ones side by side cancel more of what else

@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
-	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -17,148 +14,101 @@ const (
 	// busyShare in flight on each of the buses at once are fewer requests than
 	// ipmbd has calls to the host daemon in progress, which are 100.
 	busyShare = 6
+
+	// calmTime is how long after the load a daemon is idle.
+	calmTime = 5 * time.Second
+	// idleTime is how long its wake-ups are counted.
+	idleTime = 20 * time.Second
 )
 
 // manyLab is a daemon with many buses: of responders, or of peers that ask the host
 // IPMI daemon.
 type manyLab struct {
-	stage *stage
-	bus   *messageBus
-	paths []string
-	ipmbd *process
-	links []member
-	ends  []func()
-
-	one, all *contender // the first bus, and all of them
+	*stage
+	options options
+	variant variant
+	buses   []string
+	ipmbd   *process
+	links   []link
 }
 
-// openMany makes a lab with a message bus, and opens it.
-func openMany(p programs, v variant, open func(l *manyLab) error) (*manyLab, error) {
-	s, err := newStage()
-	if err != nil {
-		return nil, err
-	}
-	l := &manyLab{stage: s}
-	for i := range manyBuses {
-		l.paths = append(l.paths, filepath.Join(s.dir, fmt.Sprintf("bus%d", i)))
-	}
-	if l.bus, err = s.startBus(p, v); err == nil {
-		err = open(l)
-	}
-	if err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
+// onMany does something on a stage for many buses.
+func onMany(o options, v variant, do func(l *manyLab) error) error {
+	return onStage(o, v, func(s *stage) error {
+		l := &manyLab{stage: s, options: o, variant: v}
+		for i := range manyBuses {
+			l.buses = append(l.buses, fmt.Sprintf("bus%d", i))
+		}
+		return do(l)
+	})
 }
 
 // startDaemon starts ipmbd with the buses, which have a handler.
-func (l *manyLab) startDaemon(o options, v variant, handler string) error {
-	d, err := newDaemon(l.stage, o.ipmbd, l.bus, v, config{Channels: l.channels(handler)})
-	if err != nil {
-		return err
-	}
-	l.ipmbd, _, err = d.start()
-	return err
-}
-
-func (l *manyLab) close() {
-	for _, end := range slices.Backward(l.ends) {
-		end()
-	}
-	l.stage.close()
-}
-
-func (l *manyLab) channels(handler string) (list []channel) {
+func (l *manyLab) startDaemon(handler string) (err error) {
 	const ipmiChannels = 12
-	for i, path := range l.paths {
-		list = append(list, channel{"me", path, int(bmcAddress), int(responderAddress), i, filepath.Base(path),
-			i % ipmiChannels, handler, false, new(int)})
+	var channels []object
+	for i, bus := range l.buses {
+		channels = append(channels, channel(l.path(bus), bus, i, i%ipmiChannels, asking(handler)))
 	}
-	return list
-}
-
-// contend makes contenders of the first link and of all.
-func (l *manyLab) contend() {
-	l.one = l.contender("one bus", l.links[0])
-	l.all = l.contender(fmt.Sprintf("%d buses", len(l.links)), newGroup(l.links))
-}
-
-func (l *manyLab) contender(name string, link link) *contender {
-	return &contender{name: name, link: link, service: l.ipmbd.pid(), messageBus: l.bus.pid()}
-}
-
-// openManyCalls has a responder and a client for each bus.
-func openManyCalls(o options, p programs, v variant) (*manyLab, error) {
-	return openMany(p, v, func(l *manyLab) error {
-		if err := errors.Join(l.startResponder(), l.startDaemon(o, v, "none")); err != nil {
-			return err
-		}
-		for i := range l.paths {
-			if err := l.dial(sendRequest(ipmbdName, indexOf(i))); err != nil {
-				return err
-			}
-		}
-		l.contend()
-		return nil
-	})
-}
-
-func (l *manyLab) startResponder() error {
-	_, err := l.stage.startPart(append([]string{partResponder}, l.paths...)...)
+	l.ipmbd, _, err = l.startIPMBD(l.options, l.variant, object{"channels": channels})
 	return err
 }
 
-// indexOf is the index of a bus of type me, by devIndex.
-func indexOf(devIndex int) uint8 { return uint8(devIndex<<2 | indexME) }
-
-func (l *manyLab) dial(m method) error {
-	c, err := dialService(l.bus, m)
-	if err != nil {
-		return err
+// startResponder starts one for all buses.
+func (l *manyLab) startResponder() error {
+	args := []string{partResponder}
+	for _, bus := range l.buses {
+		args = append(args, l.path(bus))
 	}
-	l.ends = append(l.ends, c.close)
-	l.links = append(l.links, c)
-	return nil
+	_, err := l.startPart(args...)
+	return err
 }
 
-// openManyPeers has a peer on each bus, and a host IPMI daemon.
-func openManyPeers(o options, p programs, v variant) (*manyLab, error) {
-	return openMany(p, v, func(l *manyLab) error {
-		if _, err := l.stage.startReady(p.host(), l.bus.address); err != nil {
-			return err
+// dialBuses has a client for each bus. All but the first send requests with data.
+func (l *manyLab) dialBuses(data []byte) error {
+	for i := range l.buses {
+		m := sendRequest(ipmbdName, indexOf(i))
+		if i > 0 {
+			m.data = data
 		}
-		if err := l.acceptPeers(func() error { return l.startDaemon(o, v, "host") }); err != nil {
-			return err
-		}
-		l.contend()
-		return nil
-	})
-}
-
-// acceptPeers makes the links those of peers, for the daemon that start starts.
-func (l *manyLab) acceptPeers(start func() error) error {
-	var listeners []int
-	for _, path := range l.paths {
-		fd, err := listen(path)
+		c, err := l.dialService(m)
 		if err != nil {
 			return err
 		}
-		defer unix.Close(fd)
-		listeners = append(listeners, fd)
-	}
-	if err := start(); err != nil {
-		return err
-	}
-	for _, listener := range listeners {
-		asks := asksDeviceID()
-		if err := asks.accept(listener); err != nil {
-			return err
-		}
-		l.ends = append(l.ends, asks.close)
-		l.links = append(l.links, &asks)
+		l.links = append(l.links, c)
 	}
 	return nil
+}
+
+// startCalls has a responder and a client for each bus.
+func (l *manyLab) startCalls() error {
+	err := l.startResponder()
+	if err == nil {
+		err = l.startDaemon("none")
+	}
+	if err == nil {
+		err = l.dialBuses(nil)
+	}
+	return err
+}
+
+// startPeers has a peer on each bus, and a host IPMI daemon.
+func (l *manyLab) startPeers() error {
+	if _, err := l.startReady(l.options.program("host"), l.address()); err != nil {
+		return err
+	}
+	var peers []*peer
+	for range l.buses {
+		p := asksDeviceID()
+		peers, l.links = append(peers, p), append(l.links, p)
+	}
+	return l.acceptPeers(peers, l.buses, func() error { return l.startDaemon("host") })
+}
+
+// contenders are the first bus, and all of them.
+func (l *manyLab) contenders() (one, all *contender) {
+	return l.contender("one bus", l.links[0], l.ipmbd),
+		l.contender(fmt.Sprintf("%d buses", len(l.links)), newGroup(l.links), l.ipmbd)
 }
 
 // manyRow is a contender with a number in flight on each of its buses.
@@ -175,51 +125,50 @@ func measureManyRows(ctx context.Context, rows []manyRow, o options) ([]series, 
 }
 
 // measureMany measures many buses at once beside one.
-func measureMany(ctx context.Context, o options, p programs, v variant, out io.Writer, g *goals) error {
-	l, err := openManyCalls(o, p, v)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	t := newCallTable(out, titled("sendRequest on one bus and on 16 at once, by 16 clients", v))
-	all, err := measureManyRows(ctx, []manyRow{{l.one, maxInFlight}, {l.all, maxInFlight}}, o)
-	if err != nil {
-		return err
-	}
-	t.row(maxInFlight, l.one.name, all[0])
-	t.row(maxInFlight, fmt.Sprintf("%s, %s", l.all.name, fairness(all[1])), all[1])
-	t.ratios(maxInFlight, "16 buses / one bus", all[1], all[0])
-	t.flush()
-	if v.title == "" {
-		g.atLeast("16 buses with 63 in flight each against one bus, requests/s", ratio(all[1], all[0], roundRate), goalManyBuses)
-	}
-	if err := measureIdle(ctx, o, l, v, out, g); err != nil {
-		return err
-	}
-	return measureManyIncoming(ctx, o, p, v, out)
-}
-
-func measureManyIncoming(ctx context.Context, o options, p programs, v variant, out io.Writer) error {
-	l, err := openManyPeers(o, p, v)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	t := newCallTable(out, titled("Get Device ID from one bus and from 16 at once, to the host IPMI daemon", v))
-	rows := []manyRow{{l.one, maxInFlight}, {l.all, busyShare}, {l.all, maxInFlight}}
-	all, err := measureManyRows(ctx, rows, o)
-	if err != nil {
-		return err
-	}
-	for i, r := range rows {
-		name := r.contender.name
-		if i > 0 {
-			name = fmt.Sprintf("%s, %s", name, fairness(all[i]))
+func measureMany(ctx context.Context, o options, v variant, out io.Writer, g *goals) error {
+	err := onMany(o, v, func(l *manyLab) error {
+		if err := l.startCalls(); err != nil {
+			return err
 		}
-		t.row(r.inFlight, name, all[i])
+		one, many := l.contenders()
+		t := newCallTable(out, v.titled("sendRequest on one bus and on 16 at once, by 16 clients"))
+		all, err := measureManyRows(ctx, []manyRow{{one, maxInFlight}, {many, maxInFlight}}, o)
+		if err != nil {
+			return err
+		}
+		t.row(maxInFlight, one.name, all[0])
+		t.row(maxInFlight, fmt.Sprintf("%s, %s", many.name, fairness(all[1])), all[1])
+		t.ratios(maxInFlight, "16 buses / one bus", all[1], all[0])
+		t.flush()
+		if v.title == "" {
+			g.atLeast("16 buses with 63 in flight each against one bus, requests/s", ratio(all[1], all[0], roundRate), goalManyBuses)
+		}
+		return l.measureIdle(ctx, out, g)
+	})
+	if err != nil {
+		return err
 	}
-	t.flush()
-	return nil
+	return onMany(o, v, func(l *manyLab) error {
+		if err := l.startPeers(); err != nil {
+			return err
+		}
+		one, many := l.contenders()
+		t := newCallTable(out, v.titled("Get Device ID from one bus and from 16 at once, to the host IPMI daemon"))
+		rows := []manyRow{{one, maxInFlight}, {many, busyShare}, {many, maxInFlight}}
+		all, err := measureManyRows(ctx, rows, o)
+		if err != nil {
+			return err
+		}
+		for i, r := range rows {
+			name := r.contender.name
+			if i > 0 {
+				name = fmt.Sprintf("%s, %s", name, fairness(all[i]))
+			}
+			t.row(r.inFlight, name, all[i])
+		}
+		t.flush()
+		return nil
+	})
 }
 
 // fairness says what the slowest bus had, and what was refused.
@@ -229,9 +178,61 @@ func fairness(s series) string {
 		100*middle(s, func(r round) float64 { return r.refused }))
 }
 
-func titled(title string, v variant) string {
-	if v.title == "" {
-		return title
+// measureIdle measures the memory of the daemon after the load, and how often it wakes
+// up while nothing happens.
+func (l *manyLab) measureIdle(ctx context.Context, out io.Writer, g *goals) error {
+	calm, idle := calmTime, idleTime
+	if l.options.quick {
+		calm, idle = quickTime, quickTime
 	}
-	return title + "; " + v.title
+	if err := rest(ctx, calm); err != nil {
+		return err
+	}
+	kib, err := l.ipmbd.resident()
+	if err != nil {
+		return err
+	}
+	before, err := l.ipmbd.switches()
+	if err != nil {
+		return err
+	}
+	if err := rest(ctx, idle); err != nil {
+		return err
+	}
+	after, err := l.ipmbd.switches()
+	if err != nil {
+		return err
+	}
+	sum := 0
+	for thread, n := range after {
+		sum += n - before[thread]
+	}
+	perSecond := float64(sum) / idle.Seconds()
+	w := newTable(out, l.variant.titled(fmt.Sprintf("ipmbd with %d buses, after that load", manyBuses)))
+	fmt.Fprintf(w, "%s\t\tresident\n", mib(kib))
+	fmt.Fprintf(w, "%.2f\t\twake-ups per second, idle\n", perSecond)
+	w.flush()
+	if l.variant.title == "" {
+		g.atMost("idle with 16 buses, wake-ups per second", perSecond, goalWakeUps)
+		g.atMost("resident with 16 buses after the load, MiB", float64(kib)/1024, goalManyMiB)
+	}
+	return nil
+}
+
+// switches are the voluntary context switches of a process's threads, by their
+// number: each is followed by a wake-up.
+func (p *process) switches() (map[string]int, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.pid()))
+	counts := make(map[string]int)
+	for _, file := range files {
+		n, err := statusNumber(file, "voluntary_ctxt_switches: %d")
+		if os.IsNotExist(err) {
+			continue // the thread has ended
+		}
+		if err != nil {
+			return nil, err
+		}
+		counts[file] = n
+	}
+	return counts, err
 }

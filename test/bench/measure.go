@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 )
@@ -20,21 +21,26 @@ var (
 type series []round
 
 // measureAll measures everything and prints each part when it is measured.
-func measureAll(ctx context.Context, o options, out io.Writer) error {
-	if err := checkPrograms(o); err != nil {
+func measureAll(ctx context.Context, o options, out io.Writer) (err error) {
+	if _, err := os.Stat(o.ipmbd); err != nil {
+		return fmt.Errorf("%w; build it with: make build", err)
+	}
+	if _, err := os.Stat(o.broker); err != nil && o.broker != "" {
+		return fmt.Errorf("%w; test/systemd/build gets it", err)
+	}
+	if o.programs, err = os.MkdirTemp("", "ipmbd-bench-"); err != nil {
 		return err
 	}
-	p, err := buildPrograms()
-	if err != nil {
+	defer os.RemoveAll(o.programs)
+	if err := compilePrograms(o.programs); err != nil {
 		return err
 	}
-	defer p.remove()
 	var g goals
 	for _, part := range measuredParts {
 		if !o.only.MatchString(part.name) {
 			continue
 		}
-		if err := part.measure(ctx, o, p, out, &g); err != nil {
+		if err := part.measure(ctx, o, out, &g); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
@@ -45,59 +51,46 @@ func measureAll(ctx context.Context, o options, out io.Writer) error {
 // measuredParts are what can be measured by itself, in the order of a whole run.
 var measuredParts = []struct {
 	name    string
-	measure func(ctx context.Context, o options, p programs, out io.Writer, g *goals) error
+	measure func(ctx context.Context, o options, out io.Writer, g *goals) error
 }{
-	{"code", func(ctx context.Context, o options, _ programs, out io.Writer, _ *goals) error {
-		return measureCode(ctx, o, out)
-	}},
-	{"vm", func(ctx context.Context, o options, _ programs, out io.Writer, _ *goals) error {
-		return measureVM(ctx, o, out)
-	}},
-	{"guests", func(ctx context.Context, o options, _ programs, out io.Writer, _ *goals) error {
-		return measureGuests(ctx, o, out)
-	}},
+	{"code", measureCode},
+	{"vm", measureVM},
+	{"guests", measureGuests},
 	{"main", measureLab},
 	{"variants", measureVariants},
-	{"many", measureManyBuses},
-	{"slow", measureSlowBuses},
+	{"many", onTwoAndOne(measureMany)},
+	{"slow", onTwoAndOne(measureSlow)},
 }
 
-// measureManyBuses measures many buses on two processors and on one.
-func measureManyBuses(ctx context.Context, o options, p programs, out io.Writer, g *goals) error {
-	return errors.Join(measureMany(ctx, o, p, variant{}, out, g), measureMany(ctx, o, p, oneProcessor, out, g))
-}
-
-// measureSlowBuses does so with slow ones.
-func measureSlowBuses(ctx context.Context, o options, p programs, out io.Writer, _ *goals) error {
-	return errors.Join(measureSlow(ctx, o, p, variant{}, out), measureSlow(ctx, o, p, oneProcessor, out))
+// onTwoAndOne measures on two processors and on one.
+func onTwoAndOne(measure func(context.Context, options, variant, io.Writer, *goals) error) func(context.Context, options, io.Writer, *goals) error {
+	return func(ctx context.Context, o options, out io.Writer, g *goals) error {
+		return errors.Join(measure(ctx, o, variant{}, out, g), measure(ctx, o, oneProcessor, out, g))
+	}
 }
 
 // measureLab measures a daemon with a bus of each kind.
-func measureLab(ctx context.Context, o options, p programs, out io.Writer, g *goals) error {
-	l, err := openLab(ctx, o, p, variant{})
-	if err != nil {
+func measureLab(ctx context.Context, o options, out io.Writer, g *goals) error {
+	return onLab(ctx, o, variant{}, func(l *lab) error {
+		if err := measureCalls(ctx, l, out, g); err != nil {
+			return err
+		}
+		if err := measureIncoming(ctx, l, out, g); err != nil {
+			return err
+		}
+		after, err := l.memory()
+		if err == nil {
+			printDaemon(out, l, after)
+		}
 		return err
-	}
-	defer l.close()
-	if err := measureCalls(ctx, l, o, out, g); err != nil {
-		return err
-	}
-	if err := measureIncoming(ctx, l, o, out, g); err != nil {
-		return err
-	}
-	after, err := l.memory()
-	if err != nil {
-		return err
-	}
-	printDaemon(out, l, after)
-	return nil
+	})
 }
 
-func measureCalls(ctx context.Context, l *lab, o options, out io.Writer, g *goals) error {
-	t := newCallTable(out, fmt.Sprintf("sendRequest, Get Device ID (medians of %d rounds)", o.rounds))
+func measureCalls(ctx context.Context, l *lab, out io.Writer, g *goals) error {
+	t := newCallTable(out, fmt.Sprintf("sendRequest, Get Device ID (medians of %d rounds)", l.options.rounds))
 	var measured [][]series
 	for _, n := range callsInFlight {
-		all, err := measureRounds(ctx, l.calls, n, o)
+		all, err := measureRounds(ctx, l.calls, n, l.options)
 		if err != nil {
 			return err
 		}
@@ -115,12 +108,12 @@ func measureCalls(ctx context.Context, l *lab, o options, out io.Writer, g *goal
 	return nil
 }
 
-func measureIncoming(ctx context.Context, l *lab, o options, out io.Writer, g *goals) error {
+func measureIncoming(ctx context.Context, l *lab, out io.Writer, g *goals) error {
 	t := newCallTable(out, "Get Device ID from a bus, by what answers it")
 	var added []string
 	var measured [][]series
 	for _, n := range incomingInFlight {
-		all, err := measureRounds(ctx, l.incoming, n, o)
+		all, err := measureRounds(ctx, l.incoming, n, l.options)
 		if err != nil {
 			return err
 		}
@@ -140,13 +133,13 @@ func measureIncoming(ctx context.Context, l *lab, o options, out io.Writer, g *g
 }
 
 // measureVariants measures the main rows on one processor, and on dbus-broker.
-func measureVariants(ctx context.Context, o options, p programs, out io.Writer, _ *goals) error {
+func measureVariants(ctx context.Context, o options, out io.Writer, _ *goals) error {
 	variants := []variant{oneProcessor, {title: "ipmbd kept on one processor", onOne: true}}
 	if o.broker != "" {
 		variants = append(variants, variant{title: "dbus-broker", broker: o.broker})
 	}
 	for _, v := range variants {
-		if err := measureVariant(ctx, o, p, v, out); err != nil {
+		if err := onLab(ctx, o, v, func(l *lab) error { return measureVariant(ctx, l, out) }); err != nil {
 			return fmt.Errorf("%s: %w", v.title, err)
 		}
 	}
@@ -156,19 +149,14 @@ func measureVariants(ctx context.Context, o options, p programs, out io.Writer, 
 	return nil
 }
 
-func measureVariant(ctx context.Context, o options, p programs, v variant, out io.Writer) error {
-	l, err := openLab(ctx, o, p, v)
-	if err != nil {
-		return err
-	}
-	defer l.close()
+func measureVariant(ctx context.Context, l *lab, out io.Writer) error {
 	rows := []*contender{
 		l.calls[callEcho], l.calls[callIPMBD], l.calls[callIPMBDBus], l.incoming[incomingFloor], l.incoming[incomingHost],
 	}
 	const echo, call, bridge, host = 0, 1, 3, 4
-	t := newCallTable(out, titled("sendRequest, and Get Device ID from a bus", v))
+	t := newCallTable(out, l.variant.titled("sendRequest, and Get Device ID from a bus"))
 	for _, n := range incomingInFlight {
-		all, err := measureRounds(ctx, rows, n, o)
+		all, err := measureRounds(ctx, rows, n, l.options)
 		if err != nil {
 			return err
 		}

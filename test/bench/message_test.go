@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 
@@ -27,10 +28,6 @@ func routed(t *testing.T, serial uint32) []byte {
 }
 
 func TestCutMessage(t *testing.T) {
-	want, err := sendRequest(ipmbdName, indexME).answerBody()
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The library puts the fields in a random order.
 	for range 50 {
 		b := routed(t, 0x01020304)
@@ -40,7 +37,7 @@ func TestCutMessage(t *testing.T) {
 			}
 		}
 		m, body, size := cutMessage(append(b, 'l'))
-		if size != len(b) || string(body) != string(want)+"\x00\x00\x00\x00" {
+		if size != len(b) || !bytes.HasSuffix(body, numberedDeviceID(0)) {
 			t.Fatalf("%d of %d bytes, body % X", size, len(b), body)
 		}
 		if m.kind != dbus.TypeMethodReply || m.replyTo != 0x01020304 {
@@ -50,7 +47,7 @@ func TestCutMessage(t *testing.T) {
 }
 
 func TestCutMessageThatAnswersNothing(t *testing.T) {
-	call, err := sendRequest(ipmbdName, indexME).call()
+	call, err := sendRequest(ipmbdName, indexOf(0)).call()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ var codeGoals = map[string]string{
 
 // measureCode runs the benchmarks of the packages with go test, and prints what they
 // say.
-func measureCode(ctx context.Context, o options, out io.Writer) error {
+func measureCode(ctx context.Context, o options, out io.Writer, _ *goals) error {
 	time := "0.5s"
 	if o.quick {
 		time = "1x"
@@ -95,6 +95,5 @@ func printCode(out io.Writer, rows []benchmark) {
 		}
 		fmt.Fprintln(w)
 	}
-	w.Flush()
-	fmt.Fprintln(out)
+	w.flush()
 }

@@ -20,10 +20,10 @@ func TestOrder(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var o order
 			for range tt.arrivals {
-				o.ask()
+				o.number()
 			}
 			for _, request := range tt.answered {
-				o.answer(request, tt.arrivals[request-1])
+				o.answered(request, tt.arrivals[request-1])
 			}
 			if o.found != tt.want {
 				t.Errorf("%+v, want %+v", o.found, tt.want)

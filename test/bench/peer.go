@@ -14,7 +14,8 @@ import (
 // peer is a link whose requests come in from a bus: it is the responder's
 // opposite, a node that asks the BMC, always the same.
 type peer struct {
-	fd      int
+	connection
+	order
 	request ipmb.Frame
 	// arrival checks the data of an answer to a request, and takes the number of
 	// its arrival from them; an answer without one leaves the request's own.
@@ -26,13 +27,12 @@ type peer struct {
 	out     [][]byte
 	in      []byte
 	slots   []int
-	order   order
 	refused int // requests
 }
 
 // asksDeviceID is a peer that asks for the device ID.
-func asksDeviceID() peer {
-	return peer{
+func asksDeviceID() *peer {
+	return &peer{
 		request: ipmb.Frame{
 			Destination: bmcAddress, NetFn: ipmi.NetFnApp, Source: responderAddress, Command: ipmi.CommandGetDeviceID,
 		},
@@ -42,7 +42,7 @@ func asksDeviceID() peer {
 
 // asksBMC is a peer that asks for the device ID of the built-in BMC, which does not
 // number its answers.
-func asksBMC() peer {
+func asksBMC() *peer {
 	p := asksDeviceID()
 	p.arrival = func(data []byte, request uint32) (uint32, error) {
 		if len(data) < len(deviceID) {
@@ -55,12 +55,12 @@ func asksBMC() peer {
 
 // asksAcross is a peer that asks for the device ID of a node on another channel,
 // by a Send Message that is answered with the node's response.
-func asksAcross(channel byte) peer {
+func asksAcross(channel byte) *peer {
 	const sendMessage, tracked = 0x34, 0x40
 	inner := ipmb.Frame{
 		Destination: responderAddress, NetFn: ipmi.NetFnApp, Source: bmcAddress, Command: ipmi.CommandGetDeviceID,
 	}.Append(nil)
-	return peer{
+	return &peer{
 		request: ipmb.Frame{
 			Destination: bmcAddress, NetFn: ipmi.NetFnApp, Source: responderAddress, Command: sendMessage,
 			Data: append([]byte{tracked | channel}, inner...),
@@ -73,8 +73,8 @@ func asksAcross(channel byte) peer {
 	}
 }
 
-// accept waits for the daemon at the other end of the peer's bus.
-func (p *peer) accept(listener int) error {
+// accept waits for the daemon at the other end of the peer's bus, until the stage ends.
+func (s *stage) accept(p *peer, listener int) error {
 	if err := bePatient(listener); err != nil {
 		return err
 	}
@@ -82,27 +82,40 @@ func (p *peer) accept(listener int) error {
 	if err != nil {
 		return fmt.Errorf("ipmbd did not connect: %w", err)
 	}
-	if err := bePatient(fd); err != nil {
-		unix.Close(fd)
-		return err
-	}
+	s.atEnd(func() { unix.Close(fd) })
 	p.fd, p.in = fd, make([]byte, 512)
 	for i := range ipmb.SequenceNumbers {
 		p.free = append(p.free, uint8(i))
 	}
-	return nil
+	return bePatient(fd)
 }
 
-func (p *peer) close() { unix.Close(p.fd) }
-
-func (p *peer) descriptor() int { return p.fd }
+// acceptPeers listens on the buses of peers, starts their daemon, and waits for it.
+func (s *stage) acceptPeers(peers []*peer, buses []string, start func() error) error {
+	var listeners []int
+	for _, bus := range buses {
+		fd, err := listen(s.path(bus))
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		listeners = append(listeners, fd)
+	}
+	err := start()
+	for i, p := range peers {
+		if err == nil {
+			err = s.accept(p, listeners[i])
+		}
+	}
+	return err
+}
 
 // ask implements link.
 func (p *peer) ask(slot int) {
 	sequence := p.free[0]
 	p.free = append(p.free[:0], p.free[1:]...)
 	p.slotOf[sequence] = slot
-	p.numberOf[sequence] = p.order.ask()
+	p.numberOf[sequence] = p.number()
 	request := p.request
 	request.Sequence = sequence
 	p.out = append(p.out, request.Append(nil))
@@ -151,10 +164,10 @@ func (p *peer) take(answer ipmb.Frame) error {
 	request := p.numberOf[answer.Sequence]
 	at, err := p.arrival(answer.Data, request)
 	if err == nil {
-		p.order.answer(request, at)
+		p.answered(request, at)
 	}
 	return err
 }
 
-// tally implements tallier.
-func (p *peer) tally() tally { return tally{p.order.found, p.refused} }
+// tally implements link.
+func (p *peer) tally() tally { return tally{p.found, p.refused} }

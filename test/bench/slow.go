@@ -37,9 +37,16 @@ type brake struct {
 
 var errNoBrake = errors.New("writes cannot be held here")
 
-// startBraked starts a process with a brake.
-func startBraked(start func() error) (*brake, error) {
-	b := &brake{release: make(chan struct{}), done: make(chan struct{})}
+// startBraked starts a process with a brake, which ends after the process.
+func (s *stage) startBraked(start func() error) (*brake, error) {
+	b := &brake{fd: -1, release: make(chan struct{}), done: make(chan struct{})}
+	s.atEnd(func() {
+		close(b.release)
+		if b.fd >= 0 {
+			<-b.done
+			unix.Close(b.fd)
+		}
+	})
 	started := make(chan error, 1)
 	go func() {
 		// The filter is the thread's for good, and the process's whose parent it
@@ -52,19 +59,11 @@ func startBraked(start func() error) (*brake, error) {
 		started <- err
 		<-b.release
 	}()
-	if err := <-started; err != nil {
-		close(b.release)
-		return nil, err
+	err := <-started
+	if b.fd >= 0 {
+		go b.serve()
 	}
-	go b.serve()
-	return b, nil
-}
-
-// end is to be called when the process has ended.
-func (b *brake) end() {
-	close(b.release)
-	<-b.done
-	unix.Close(b.fd)
+	return b, err
 }
 
 // installBrake makes the kernel tell of each write or send of slowFrame bytes by
@@ -123,46 +122,18 @@ type slowLab struct {
 	latency    [2][]time.Duration
 }
 
-func openSlow(o options, p programs, v variant) (*slowLab, error) {
-	var b *brake
-	many, err := openMany(p, v, func(l *manyLab) error {
-		if err := l.startResponder(); err != nil {
-			return err
-		}
-		var err error
-		if b, err = startBraked(func() error { return l.startDaemon(o, v, "none") }); err != nil {
-			return err
-		}
-		return l.dialSlow()
-	})
-	if err != nil {
-		if b != nil {
-			b.end()
-		}
-		return nil, err
+func (l *slowLab) open() (err error) {
+	if err := l.startResponder(); err != nil {
+		return err
 	}
-	return &slowLab{
-		manyLab: many, brake: b,
-		fast: many.contender("a fast bus", many.links[0]), slow: many.contender("slow buses", newGroup(many.links[1:])),
-	}, nil
-}
-
-func (l *slowLab) close() {
-	l.manyLab.close()
-	l.brake.end()
-}
-
-// dialSlow has a client for each bus. All but the first send long requests.
-func (l *manyLab) dialSlow() error {
-	for i := range l.paths {
-		m := sendRequest(ipmbdName, indexOf(i))
-		if i > 0 {
-			m.data = make([]byte, slowData)
-		}
-		if err := l.dial(m); err != nil {
-			return err
-		}
+	if l.brake, err = l.startBraked(func() error { return l.startDaemon("none") }); err != nil {
+		return err
 	}
+	if err := l.dialBuses(make([]byte, slowData)); err != nil {
+		return err
+	}
+	l.fast = l.contender("a fast bus", l.links[0], l.ipmbd)
+	l.slow = l.contender("slow buses", newGroup(l.links[1:]), l.ipmbd)
 	return nil
 }
 
@@ -196,22 +167,29 @@ func (l *slowLab) beside(p pace) (fast, slow round, err error) {
 }
 
 // measureSlow measures a fast bus, alone and beside slow ones, and these.
-func measureSlow(ctx context.Context, o options, p programs, v variant, out io.Writer) error {
-	l, err := openSlow(o, p, v)
+func measureSlow(ctx context.Context, o options, v variant, out io.Writer, _ *goals) error {
+	err := onMany(o, v, func(many *manyLab) error {
+		l := &slowLab{manyLab: many}
+		if err := l.open(); err != nil {
+			return err
+		}
+		return l.measure(ctx, out)
+	})
 	if errors.Is(err, errNoBrake) {
 		fmt.Fprintf(out, "slow buses: not measured: %v\n\n", err)
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer l.close()
+	return err
+}
+
+func (l *slowLab) measure(ctx context.Context, out io.Writer) error {
+	pace := l.options.pace()
 	var slow series
-	all, err := inTurns(ctx, 2, o.rounds, func(i int) (round, error) {
+	all, err := inTurns(ctx, 2, l.options.rounds, func(i int) (round, error) {
 		if i == 0 {
-			return l.fast.run(1, o.pace(), &l.latency[0])
+			return l.fast.run(1, pace, &l.latency[0])
 		}
-		fast, others, err := l.beside(o.pace())
+		fast, others, err := l.beside(pace)
 		slow = append(slow, others)
 		return fast, err
 	})
@@ -221,7 +199,7 @@ func measureSlow(ctx context.Context, o options, p programs, v variant, out io.W
 	if l.brake.held.Load() == 0 {
 		return errors.New("no write was slow: ipmbd writes frames in another way than by write or send")
 	}
-	t := newCallTable(out, titled(fmt.Sprintf("sendRequest on a fast bus and on %d whose writes take %v in the kernel", manyBuses-1, slowWrite), v))
+	t := newCallTable(out, l.variant.titled(fmt.Sprintf("sendRequest on a fast bus and on %d whose writes take %v in the kernel", manyBuses-1, slowWrite)))
 	t.row(1, "the fast bus alone", all[0])
 	t.row(1, "the fast bus beside slow ones", all[1])
 	t.row(slowShare, fmt.Sprintf("the slow buses, all together, %s (at most %.0f per s)",

@@ -12,44 +12,40 @@ import (
 // before something is wrong.
 const patience = 5 * time.Second
 
-// dial connects to a socket at path. The descriptor blocks: a thread that
+// connection is the end of a socket, or of a device, that a link has. It blocks: a thread that
 // waits in read is woken without a detour through the runtime's poller.
-func dial(kind int, path string) (int, error) {
-	fd, err := connect(unix.AF_UNIX, kind, &unix.SockaddrUnix{Name: path})
-	if err != nil {
-		return -1, fmt.Errorf("connect %s: %w", path, err)
-	}
-	return fd, nil
-}
+type connection struct{ fd int }
 
-// dialTCP connects to a port here.
-func dialTCP(port int) (int, error) {
-	fd, err := connect(unix.AF_INET, unix.SOCK_STREAM, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
-	if err != nil {
-		return -1, fmt.Errorf("connect to port %d: %w", port, err)
-	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
+func (c connection) descriptor() int { return c.fd }
 
-func connect(family, kind int, address unix.Sockaddr) (int, error) {
+// dial connects to an address until the stage ends. An address of TCP is a port here.
+func (s *stage) dial(kind int, address unix.Sockaddr) (connection, error) {
+	family := unix.AF_UNIX
+	port, isTCP := address.(*unix.SockaddrInet4)
+	if isTCP {
+		family, port.Addr = unix.AF_INET, [4]byte{127, 0, 0, 1}
+	}
 	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, err
+		return connection{-1}, err
 	}
 	err = unix.Connect(fd, address)
+	if err == nil && isTCP {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
 	if err == nil {
 		err = bePatient(fd)
 	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, err
+		return connection{-1}, fmt.Errorf("connect to %v: %w", address, err)
 	}
-	return fd, nil
+	s.atEnd(func() { unix.Close(fd) })
+	return connection{fd}, nil
 }
+
+// at is the address of a socket in a stage's folder.
+func (s *stage) at(name string) unix.Sockaddr { return &unix.SockaddrUnix{Name: s.path(name)} }
 
 // freePort is a TCP port that nobody listens on.
 func freePort() (int, error) {

@@ -44,9 +44,107 @@ const (
 	goalGuest = 1.05 // p50 in its guest, at most
 )
 
-func newTable(out io.Writer, title string) *tabwriter.Writer {
+// table is written when it is complete.
+type table struct {
+	*tabwriter.Writer
+	out     io.Writer
+	columns []column
+}
+
+// column is a number of each round of a contender.
+type column struct {
+	title, format string
+	number        func(round) float64 // nil for disorder, of which there is no ratio
+}
+
+func newTable(out io.Writer, title string) table {
 	fmt.Fprintf(out, "%s\n", title)
-	return tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
+	return table{tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight), out, nil}
+}
+
+func (t table) flush() {
+	t.Flush()
+	fmt.Fprintln(t.out)
+}
+
+// newRoundTable has rows for contenders; the first column says how or where.
+func newRoundTable(out io.Writer, title, first string, columns []column) table {
+	t := newTable(out, title+"; CPU in s per 10,000 requests")
+	t.columns = columns
+	for _, c := range columns {
+		first += "\t" + c.title
+	}
+	fmt.Fprintln(t, first+"\t\t")
+	return t
+}
+
+// row has the median of each column.
+func (t table) row(first any, name string, s series) {
+	fmt.Fprint(t, first)
+	for _, c := range t.columns {
+		if c.number == nil {
+			fmt.Fprintf(t, "\t%v", s.disorder())
+			continue
+		}
+		fmt.Fprintf(t, "\t"+c.format, middle(s, c.number))
+	}
+	fmt.Fprintf(t, "\t\t%s\n", name)
+}
+
+// ratios has the ratio of two contenders in each column.
+func (t table) ratios(first any, name string, a, b series) {
+	fmt.Fprint(t, first)
+	for _, c := range t.columns {
+		if c.number == nil {
+			fmt.Fprint(t, "\t")
+			continue
+		}
+		fmt.Fprintf(t, "\t%.2f", ratio(a, b, c.number))
+	}
+	fmt.Fprintf(t, "\t\t%s\n", name)
+}
+
+func roundP50(r round) float64  { return microseconds(r.p50) }
+func roundP99(r round) float64  { return microseconds(r.p99) }
+func roundRate(r round) float64 { return r.rate }
+func roundCPU(r round) float64  { return r.cpu().Seconds() }
+
+var serviceColumn = column{"CPU service", "%.3f", func(r round) float64 { return r.serviceCPU.Seconds() }}
+
+// newCallTable has a row for each contender and number of requests in flight.
+func newCallTable(out io.Writer, title string) table {
+	return newRoundTable(out, title, "in flight", []column{
+		{"p50 us", "%.0f", roundP50}, {"p99 us", "%.0f", roundP99}, {"per s", "%.0f", roundRate}, serviceColumn,
+		{"CPU message bus", "%.3f", func(r round) float64 { return r.busCPU.Seconds() }},
+		{"CPU both", "%.3f", roundCPU}, {title: "disorder"},
+	})
+}
+
+// newVMTable has rows for each contender and each place: of the client, or of the
+// service in the guest.
+func newVMTable(out io.Writer, title, place string) table {
+	return newRoundTable(out, title, place, []column{
+		{"p50 us", "%.1f", roundP50}, {"p99 us", "%.1f", roundP99}, {"per s", "%.0f", roundRate}, serviceColumn,
+	})
+}
+
+// flushCompared is flush of a table in which ipmi_sim may be missing.
+func (t table) flushCompared(compared bool) {
+	t.Flush()
+	if !compared {
+		fmt.Fprintf(t.out, "nothing to compare with: %v (apt-get install openipmi)\n", errNoSimulator)
+	}
+	fmt.Fprintln(t.out)
+}
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// disorder is that of all rounds.
+func (s series) disorder() (sum disorder) {
+	for _, r := range s {
+		sum = sum.plus(r.disorder)
+	}
+	return sum
 }
 
 // goals are what was measured beside what is wanted, for one table at the end.
@@ -69,55 +167,6 @@ func (g *goals) print(out io.Writer) {
 		fmt.Fprint(w, row)
 	}
 	w.Flush()
-}
-
-// callTable has a row for each contender and number of requests in flight.
-type callTable struct {
-	out io.Writer
-	w   *tabwriter.Writer
-}
-
-func newCallTable(out io.Writer, title string) callTable {
-	w := newTable(out, title+"; CPU in s per 10,000 requests")
-	fmt.Fprintln(w, "in flight\tp50 us\tp99 us\tper s\tCPU service\tCPU message bus\tCPU both\tdisorder\t\t")
-	return callTable{out, w}
-}
-
-func (t callTable) row(inFlight int, name string, s series) {
-	fmt.Fprintf(t.w, "%d\t%d\t%d\t%.0f\t%.3f\t%.3f\t%.3f\t%v\t\t%s\n", inFlight,
-		middle(s, func(r round) int64 { return r.p50.Microseconds() }),
-		middle(s, func(r round) int64 { return r.p99.Microseconds() }),
-		middle(s, func(r round) float64 { return r.rate }),
-		middle(s, func(r round) float64 { return r.serviceCPU.Seconds() }),
-		middle(s, func(r round) float64 { return r.busCPU.Seconds() }),
-		middle(s, func(r round) float64 { return r.cpu().Seconds() }), s.disorder(), name)
-}
-
-// disorder is that of all rounds.
-func (s series) disorder() (sum disorder) {
-	for _, r := range s {
-		sum = sum.plus(r.disorder)
-	}
-	return sum
-}
-
-func (t callTable) ratios(inFlight int, name string, a, b series) {
-	fmt.Fprintf(t.w, "%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\t\t%s\n", inFlight,
-		ratio(a, b, roundP50),
-		ratio(a, b, func(r round) float64 { return float64(r.p99) }),
-		ratio(a, b, roundRate),
-		ratio(a, b, func(r round) float64 { return float64(r.serviceCPU) }),
-		ratio(a, b, func(r round) float64 { return float64(r.busCPU) }),
-		ratio(a, b, roundCPU), name)
-}
-
-func roundP50(r round) float64  { return float64(r.p50) }
-func roundRate(r round) float64 { return r.rate }
-func roundCPU(r round) float64  { return float64(r.cpu()) }
-
-func (t callTable) flush() {
-	t.w.Flush()
-	fmt.Fprintln(t.out)
 }
 
 // addCalls compares sendRequest with 1 and with maxInFlight in flight with the goals;
@@ -168,8 +217,7 @@ func printDaemon(out io.Writer, l *lab, after memory) {
 	fmt.Fprintf(w, "%s\t\tipmbd, resident after the load\n", mib(after.ipmbd))
 	fmt.Fprintf(w, "%s\t\tfloor, resident and idle\n", mib(l.idle.floor))
 	fmt.Fprintf(w, "%s\t\tfloor, resident after the load\n", mib(after.floor))
-	w.Flush()
-	fmt.Fprintln(out)
+	w.flush()
 }
 
 func mib(kib int) string { return fmt.Sprintf("%.1f MiB", float64(kib)/1024) }
@@ -190,45 +238,5 @@ func printAdded(out io.Writer, rows []string) {
 	for _, row := range rows {
 		fmt.Fprint(w, row)
 	}
-	w.Flush()
-	fmt.Fprintln(out)
+	w.flush()
 }
-
-// vmTable has rows for each contender and each place: of the client, or of the
-// service in the guest.
-type vmTable struct {
-	out io.Writer
-	w   *tabwriter.Writer
-}
-
-func newVMTable(out io.Writer, title, place string) vmTable {
-	w := newTable(out, title+"; CPU in s per 10,000 requests")
-	fmt.Fprintf(w, "%s\tp50 us\tp99 us\tper s\tCPU service\t\t\n", place)
-	return vmTable{out, w}
-}
-
-func (t vmTable) row(place, name string, s series) {
-	fmt.Fprintf(t.w, "%s\t%.1f\t%.1f\t%.0f\t%.3f\t\t%s\n", place,
-		microseconds(middle(s, func(r round) time.Duration { return r.p50 })),
-		microseconds(middle(s, func(r round) time.Duration { return r.p99 })),
-		middle(s, roundRate),
-		middle(s, func(r round) float64 { return r.serviceCPU.Seconds() }), name)
-}
-
-func (t vmTable) ratios(place, name string, a, b series) {
-	fmt.Fprintf(t.w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t\t%s\n", place,
-		ratio(a, b, roundP50),
-		ratio(a, b, func(r round) float64 { return float64(r.p99) }),
-		ratio(a, b, roundRate),
-		ratio(a, b, func(r round) float64 { return float64(r.serviceCPU) }), name)
-}
-
-func (t vmTable) flush(compared bool) {
-	t.w.Flush()
-	if !compared {
-		fmt.Fprintf(t.out, "nothing to compare with: %v (apt-get install openipmi)\n", errNoSimulator)
-	}
-	fmt.Fprintln(t.out)
-}
-
-func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
