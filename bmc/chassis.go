@@ -21,7 +21,7 @@ var chassisCommands = []command{
 }
 
 // bmcAddress is where all devices of the chassis are.
-const bmcAddress = 0x20
+const bmcAddress = byte(ipmi.BMCAddress)
 
 // getChassisCapabilities answers flags, none of which holds, and the addresses of
 // FRU, SDR, SEL, system management and bridge device (section 28.1).

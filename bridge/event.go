@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
@@ -23,7 +22,7 @@ func (b *Bridge) receiver(host int) eventReceiver {
 	if r, ok := b.receivers[host]; ok {
 		return r
 	}
-	return eventReceiver{address: ipmb.DefaultAddress}
+	return eventReceiver{address: ipmi.BMCAddress}
 }
 
 // record is an event as the event message buffer has it.

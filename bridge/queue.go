@@ -12,9 +12,8 @@ const (
 	// maxMessages is how many messages a queue holds, with those that a place
 	// is kept for.
 	maxMessages = 20
-	// queueTime is how long a message stays: the sequence number expiration
-	// (IPMB v1.0, table 4-1).
-	queueTime = 5 * time.Second
+	// queueTime is how long a message stays.
+	queueTime = ipmb.SequenceExpiration
 	// idleTime is how long Run sleeps when it is to wait for nothing.
 	idleTime = time.Hour
 )

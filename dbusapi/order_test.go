@@ -53,7 +53,7 @@ func newEngineBus(t testing.TB, respond func(request ipmb.Frame, reply func([]by
 	ended := make(chan error, 1)
 	go func() { ended <- b.engine.Run(ctx, &recorder{transport, b}) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	for errors.Is(b.engine.Broadcast(ctx, 0x30, 0, 0xFF, nil), ipmb.ErrClosed) {
+	for errors.Is(b.fakeBus.Bus.Broadcast(ctx, 0x30, 0, 0xFF, nil), ipmb.ErrClosed) {
 	}
 	b.frames = nil
 	return b

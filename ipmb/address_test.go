@@ -111,7 +111,7 @@ func TestOtherDestinations(t *testing.T) {
 
 func TestBroadcast(t *testing.T) {
 	story(t, "ipmbbridge's form", ipmb.Config{}, func(t *testing.T, w *world) {
-		if err := w.engine.Broadcast(t.Context(), ipmi.NetFnApp, 0, 0x01, nil); err != nil {
+		if err := broadcast(t.Context(), w.engine, ipmi.NetFnApp, 0, 0x01, nil); err != nil {
 			t.Fatal(err)
 		}
 		if sent := w.allWrites(); len(sent) != 1 || !bytes.Equal(sent[0].bytes, octets("00 18 E8 20 00 01 DF")) {
@@ -120,7 +120,7 @@ func TestBroadcast(t *testing.T) {
 	})
 
 	story(t, "the lun is the requester's", ipmb.Config{}, func(t *testing.T, w *world) {
-		if err := w.engine.Broadcast(t.Context(), ipmi.NetFnOEM, 3, 0x40, []byte{1, 2}); err != nil {
+		if err := broadcast(t.Context(), w.engine, ipmi.NetFnOEM, 3, 0x40, []byte{1, 2}); err != nil {
 			t.Fatal(err)
 		}
 		f := w.allWrites()[0].frame(t)
@@ -140,7 +140,7 @@ func TestBroadcast(t *testing.T) {
 	} {
 		story(t, c.name, ipmb.Config{}, func(t *testing.T, w *world) {
 			w.place(0x00, inTurn(c.script...))
-			if err := w.engine.Broadcast(t.Context(), ipmi.NetFnApp, 0, 0x01, nil); !errors.Is(err, c.want) {
+			if err := broadcast(t.Context(), w.engine, ipmi.NetFnApp, 0, 0x01, nil); !errors.Is(err, c.want) {
 				t.Errorf("ended with %v, want %v", err, c.want)
 			}
 			if n := len(w.allWrites()); n != c.writes {
@@ -151,15 +151,15 @@ func TestBroadcast(t *testing.T) {
 
 	story(t, "arguments out of range", ipmb.Config{}, func(t *testing.T, w *world) {
 		for _, err := range []error{
-			w.engine.Broadcast(t.Context(), 0x07, 0, 0x01, nil),
-			w.engine.Broadcast(t.Context(), 0x40, 0, 0x01, nil),
-			w.engine.Broadcast(t.Context(), ipmi.NetFnApp, 4, 0x01, nil),
+			broadcast(t.Context(), w.engine, 0x07, 0, 0x01, nil),
+			broadcast(t.Context(), w.engine, 0x40, 0, 0x01, nil),
+			broadcast(t.Context(), w.engine, ipmi.NetFnApp, 4, 0x01, nil),
 		} {
 			if !errors.Is(err, ipmb.ErrInvalid) {
 				t.Error(err)
 			}
 		}
-		if err := w.engine.Broadcast(t.Context(), ipmi.NetFnApp, 0, 0x01, make([]byte, 240)); !errors.Is(err, ipmb.ErrTooLong) {
+		if err := broadcast(t.Context(), w.engine, ipmi.NetFnApp, 0, 0x01, make([]byte, 240)); !errors.Is(err, ipmb.ErrTooLong) {
 			t.Error(err)
 		}
 		if len(w.allWrites()) != 0 {
@@ -173,12 +173,12 @@ func TestBroadcast(t *testing.T) {
 		w.until(ms) // its write blocks now
 		ctx, cancel := context.WithTimeout(t.Context(), 100*ms)
 		defer cancel()
-		if err := w.engine.Broadcast(ctx, ipmi.NetFnApp, 0, 0x01, nil); !errors.Is(err, context.DeadlineExceeded) {
+		if err := broadcast(ctx, w.engine, ipmi.NetFnApp, 0, 0x01, nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		w.until(600 * ms)
 		w.stop()
-		if err := w.engine.Broadcast(t.Context(), ipmi.NetFnApp, 0, 0x01, nil); !errors.Is(err, ipmb.ErrClosed) {
+		if err := broadcast(t.Context(), w.engine, ipmi.NetFnApp, 0, 0x01, nil); !errors.Is(err, ipmb.ErrClosed) {
 			t.Error(err)
 		}
 	})

@@ -162,8 +162,8 @@ func TestCopiesAcrossReopening(t *testing.T) {
 	})
 }
 
-// Where no number rests a copy is told by its content.
-func TestCopiesWithoutRests(t *testing.T) {
+// Without quarantine a copy is known by its content.
+func TestCopiesWithoutQuarantine(t *testing.T) {
 	rounds := func(w *world, callers, calls int, data func(ipmb.Request) []byte) (took time.Duration) {
 		w.t.Helper()
 		began := w.now()
@@ -350,7 +350,7 @@ func TestBroadcastAnswer(t *testing.T) {
 	})
 	broadcast := func(w *world) {
 		w.t.Helper()
-		if err := w.engine.Broadcast(w.t.Context(), ipmi.NetFnApp, 0, cmdA, []byte{0xBA, 0xD0}); err != nil {
+		if err := broadcast(w.t.Context(), w.engine, ipmi.NetFnApp, 0, cmdA, []byte{0xBA, 0xD0}); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -245,13 +245,15 @@ func TestCallbacks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// This one gets the number of the first that ends, and is sent before that is told.
+		// This one gets the number of the first that ends, and is sent by the goroutine that has
+		// read the answer.
 		next := numbered(0)
 		next.Command = cmdB
 		if err := w.engine.Send(ipmb.NewCall(func(ipmi.Response, error) {}), &next); err != nil {
 			t.Fatal(err)
 		}
 		d.during = func() {
+			before := len(told)
 			other := make(chan struct{})
 			go func() {
 				defer close(other)
@@ -261,7 +263,7 @@ func TestCallbacks(t *testing.T) {
 				}
 			}()
 			<-other
-			if len(told) > 0 {
+			if len(told) != before {
 				t.Error("told by the goroutine that sends another request")
 			}
 		}

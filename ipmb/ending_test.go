@@ -64,8 +64,9 @@ func TestCancel(t *testing.T) {
 		f := w.startFor(ctx, ask(me, cmdA)).answered()
 		cancel()
 		synctest.Wait()
-		if response, err := f.call.Answer(); err != nil || string(response.Data) != string(f.request.Data) {
-			t.Errorf("asked again, the call says % X, %v", response.Data, err)
+		f.call.Cancel()
+		if f.err != nil || w.count("calls-answered") != 1 || w.count("calls-cancelled") != 0 {
+			t.Errorf("ended with %v, and counted: %v", f.err, w.engine.Statistics())
 		}
 		w.used(64, me, cmdA)
 	})
@@ -139,42 +140,47 @@ func TestBlockedWrite(t *testing.T) {
 }
 
 func TestAccepted(t *testing.T) {
-	accepted := func(f *flight) (at time.Duration, err error) {
-		err = f.call.Accepted()
-		return time.Since(f.epoch), err
+	// accepted checks when the bus took the request, before the call ended.
+	accepted := func(f *flight, want time.Duration) {
+		f.t.Helper()
+		select {
+		case <-f.accepted:
+		case <-f.done:
+			f.t.Fatalf("the call ended with %v before it was accepted", f.err)
+		}
+		if f.acceptedAt != want {
+			f.t.Errorf("accepted at %v, want %v", f.acceptedAt, want)
+		}
+	}
+	never := func(f *flight) {
+		f.t.Helper()
+		select {
+		case <-f.accepted:
+			f.t.Error("accepted")
+		default:
+		}
 	}
 	story(t, "at the first acknowledged transmission", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, inTurn(nack, nack, outbid, nack, silent))
 		f := w.start(ask(me, cmdA))
-		if at, err := accepted(f); err != nil || at != 500*ms {
-			t.Errorf("%v at %v", err, at)
-		}
+		accepted(f, 500*ms)
 		f.failed(ipmb.ErrTimeout).at(wholePolicy)
-		if _, err := accepted(f); err != nil {
-			t.Errorf("after the end: %v", err)
-		}
 	})
 	story(t, "never, when no transmission was acknowledged", ipmb.Config{}, func(t *testing.T, w *world) {
-		f := w.start(ask(me, cmdA))
-		if at, err := accepted(f); !errors.Is(err, ipmb.ErrNotAcknowledged) || at != wholePolicy {
-			t.Errorf("%v at %v", err, at)
-		}
+		f := w.start(ask(me, cmdA)).failed(ipmb.ErrNotAcknowledged).at(wholePolicy)
+		never(f)
 	})
 	story(t, "an answer is an acceptance", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, both(prompt, blocks(30*ms, silent)))
 		f := w.start(ask(me, cmdA))
-		if _, err := accepted(f); err != nil {
-			t.Error(err)
-		}
+		accepted(f, 0)
 		f.answered()
 	})
 	story(t, "not by a cancelled call", ipmb.Config{}, func(t *testing.T, w *world) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*ms)
 		defer cancel()
-		f := w.startFor(ctx, ask(me, cmdA))
-		if at, err := accepted(f); !errors.Is(err, context.DeadlineExceeded) || at != 30*ms {
-			t.Errorf("%v at %v", err, at)
-		}
+		f := w.startFor(ctx, ask(me, cmdA)).failed(context.DeadlineExceeded).at(30 * ms)
+		never(f)
 	})
 }
 

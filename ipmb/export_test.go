@@ -23,7 +23,7 @@ func (e *Engine) Unfree() (found []string) {
 			note("responder %02Xh has %d calls that wait, %d in its queue", i<<1, len(r.waiting), len(r.queue))
 		}
 		for key, c := range r.commands {
-			c.release(e.now())
+			c.endHolds(e.now())
 			if c.held != 0 || len(c.holds) > 0 || c.silent != 0 || c.waiting != 0 {
 				note("responder %02Xh, command %04Xh: %d holds of %X, %d silent, %d calls wait", i<<1, key, len(c.holds), c.held, c.silent, c.waiting)
 			}

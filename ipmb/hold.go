@@ -2,193 +2,196 @@ package ipmb
 
 import (
 	"math"
+	"math/bits"
 	"time"
 
 	"ipmbd/ipmi"
 )
 
 const (
-	// holdTime keeps a number from reuse while its answer may be on its way:
-	// the sequence number expiration and a margin.
-	holdTime = sequenceExpiration + time.Second
-	// copyWindow is the time in which two answers count as one: how long after
-	// an answer its copy may come on I2C (i2c.DefaultCopyTime), and a margin.
+	// holdTime keeps a number from reuse while its response may come: the expiration of sequence
+	// numbers, and a margin.
+	holdTime = SequenceExpiration + time.Second
+	// copyWindow is the time in which two responses count as one: how long after a response its
+	// copy may come on I2C (i2c.DefaultCopyTime), and a margin.
 	copyWindow = 50 * time.Millisecond
-	// serialHolds: when time-outs hold so many numbers of a command, its calls go one
-	// at a time. The numbers that are left then last until the first hold ends.
+	// serialHolds: when time-outs hold so many numbers of a command, its calls go one at a time.
+	// Then the numbers that are left last until the first hold ends.
 	serialHolds = 48
-	// tidyTime is how long the state of a command is kept after its last hold,
-	// for the next one.
+	// tidyTime is how long the state of a command is kept for reuse after its last hold.
 	tidyTime = time.Second
 )
 
-// hold keeps a number from being given to the same command again. A command has
-// at most one hold for each number, and the holds of one command take no numbers
-// from another.
+// hold keeps a number from being given to the same command again, because a response to its
+// former use may come. A command has at most one hold for each number. The holds of one command
+// take no numbers from another.
 type hold struct {
 	sequence     uint8
 	lun          ipmi.LUN
 	requesterLUN ipmi.LUN
-	expected     uint8 // transmissions that may still be answered; 0: the number rests
-	answers      answers
+	expected     uint8 // transmissions that may still be answered; 0: the number is in quarantine
+	responses    responseCount
 	until        time.Duration
 }
 
-// rests reports whether nothing but copies of answers may come.
-func (h *hold) rests() bool { return h.expected == 0 }
+// isQuarantine reports whether nothing but copies of responses may come.
+func (h *hold) isQuarantine() bool { return h.expected == 0 }
 
-// hold holds a number for its command until the answers that are expected have
-// come, and the last of them cannot come again; at most until the given time.
-func (e *Engine) hold(r *responder, sequence uint8, expected int, until time.Duration) {
+// holdNumber holds a number for its command until the expected responses have come, and then in
+// quarantine, at most until the given time.
+func (e *Engine) holdNumber(r *responder, sequence uint8, expected int, until time.Duration) {
 	n := &r.numbers[sequence]
-	c := e.command(r, n.key)
-	c.held |= 1 << sequence
-	c.holds = append(c.holds, hold{
+	s := e.commandStateOf(r, n.key)
+	s.held |= 1 << sequence
+	s.holds = append(s.holds, hold{
 		sequence:     sequence,
 		lun:          n.lun,
 		requesterLUN: n.requesterLUN,
 		expected:     uint8(min(expected, math.MaxUint8)),
-		answers:      n.answers,
+		responses:    n.responses,
 		until:        until,
 	})
-	if n.answers.count == 0 {
-		c.silent++
+	if n.responses.count == 0 {
+		s.silent++
 	}
-	c.earliest = min(c.earliest, until)
-	e.arm(c)
+	s.earliest = min(s.earliest, until)
+	e.scheduleHolds(s)
 }
 
-// rest holds a number for as long as a copy of its answer may come.
-func (e *Engine) rest(r *responder, sequence uint8, now time.Duration) {
-	if until := r.numbers[sequence].answers.last + e.copyTime; until > now {
-		e.hold(r, sequence, 0, until)
+// quarantined is how many numbers without a call will be free for the command after quarantine.
+func (s *commandState) quarantined() int {
+	var found uint64
+	for i := range s.holds {
+		h := &s.holds[i]
+		if h.isQuarantine() && s.responder.numbers[h.sequence].isIdle() {
+			found |= 1 << h.sequence
+		}
+	}
+	return bits.OnesCount64(found)
+}
+
+// scheduleHolds sets the deadline at which holds of a command end: at once if calls wait, else
+// when it can be tidied up. A deadline that comes too early is set again.
+func (e *Engine) scheduleHolds(s *commandState) {
+	if len(s.holds) == 0 {
+		return
+	}
+	at := s.earliest
+	if s.waiting == 0 {
+		at += tidyTime
+	}
+	if s.place == 0 || at < s.at {
+		e.setDeadline(&s.deadline, at)
 	}
 }
 
-// extendHolds makes the holds last that had not ended when the engine stopped
-// reading: what came meanwhile is still to be read.
+// expire ends the holds whose time has passed, and gives their numbers to calls that wait.
+func (s *commandState) expire(e *Engine, now time.Duration) {
+	r := s.responder
+	s.endHolds(now)
+	if s.waiting > 0 {
+		e.assignToWaiters(r, now)
+	}
+	if r.commands[s.key] == s { // else it has been forgotten
+		e.scheduleHolds(s)
+		e.forgetUnused(s)
+	}
+}
+
+// endHolds ends the holds whose time has passed.
+func (s *commandState) endHolds(now time.Duration) {
+	if now < s.earliest {
+		return
+	}
+	s.earliest = math.MaxInt64
+	kept := s.holds[:0]
+	for _, h := range s.holds {
+		if h.until > now {
+			kept = append(kept, h)
+			s.earliest = min(s.earliest, h.until)
+			continue
+		}
+		s.held &^= 1 << h.sequence
+		if h.responses.count == 0 {
+			s.silent--
+		}
+	}
+	s.holds = kept
+}
+
+// extendHolds prolongs the holds that had not ended when the engine stopped reading: what came
+// meanwhile is still to be read.
 func (e *Engine) extendHolds(stopped, now time.Duration) {
 	for _, r := range e.responders {
 		if r == nil {
 			continue
 		}
-		for _, c := range r.commands {
-			for i := range c.holds {
-				if h := &c.holds[i]; h.until > stopped {
+		for _, s := range r.commands {
+			for i := range s.holds {
+				if h := &s.holds[i]; h.until > stopped {
 					h.until = max(h.until, now+e.copyTime)
 				}
 			}
-			c.earliest = 0
+			s.earliest = 0
 		}
 	}
 }
 
-// arm makes the command wake up when a hold ends, if calls wait for that, or to
-// be tidied up. One that wakes up too early is armed again.
-func (e *Engine) arm(c *command) {
-	if len(c.holds) == 0 {
-		return
-	}
-	at := c.earliest
-	if c.waiting == 0 {
-		at += tidyTime
-	}
-	if c.place == 0 || at < c.at {
-		e.set(&c.deadline, at)
-	}
-}
-
-// expire lets go of the numbers whose holds have ended, and lets calls have
-// them.
-func (c *command) expire(e *Engine, now time.Duration) {
-	r := c.responder
-	c.release(now)
-	if c.waiting > 0 {
-		e.admit(r, now)
-	}
-	if r.commands[c.key] == c { // else it has been forgotten
-		e.arm(c)
-		e.forgetCommand(c)
-	}
-}
-
-// release ends the holds whose time has passed.
-func (c *command) release(now time.Duration) {
-	if now < c.earliest {
-		return
-	}
-	c.earliest = math.MaxInt64
-	kept := c.holds[:0]
-	for _, h := range c.holds {
-		if h.until > now {
-			kept = append(kept, h)
-			c.earliest = min(c.earliest, h.until)
-			continue
-		}
-		c.held &^= 1 << h.sequence
-		if h.answers.count == 0 {
-			c.silent--
-		}
-	}
-	c.holds = kept
-}
-
-// late takes an answer to a call that has ended, and reports whether f is one.
-func (e *Engine) late(r *responder, f Frame) bool {
+// dropLateResponse drops f if it is a response to a call that has ended, and reports whether it
+// is one. It counts for the hold of its number.
+func (e *Engine) dropLateResponse(r *responder, f Frame) bool {
 	key := keyOf(f.NetFn.Request(), f.Command)
 	n := &r.numbers[f.Sequence]
 	if n.call == nil && n.writing && n.key == key && n.lun == f.SourceLUN && n.requesterLUN == f.DestinationLUN {
-		n.answers.add(e.readAt, e.openedAt)
-		e.heardLate(r, f)
+		n.responses.note(e.readAt, e.openedAt)
+		e.noteLateResponse(r, f)
 		return true
 	}
-	c := r.commands[key]
-	if c == nil || c.held&(1<<f.Sequence) == 0 {
+	s := r.commands[key]
+	if s == nil || s.held&(1<<f.Sequence) == 0 {
 		return false
 	}
-	for i := range c.holds {
-		h := &c.holds[i]
+	for i := range s.holds {
+		h := &s.holds[i]
 		if h.sequence == f.Sequence && h.lun == f.SourceLUN && h.requesterLUN == f.DestinationLUN {
-			e.heardLate(r, f)
-			e.lateFor(c, h)
+			e.noteLateResponse(r, f)
+			e.countForHold(s, h)
 			return true
 		}
 	}
 	return false
 }
 
-// heardLate notes an answer to a call that has ended.
-func (e *Engine) heardLate(r *responder, f Frame) {
-	r.hear(e.readAt)
+func (e *Engine) noteLateResponse(r *responder, f Frame) {
+	r.noteSign(e.readAt)
 	if e.copyTime == 0 {
-		r.recently().rememberLate(f, e.readAt)
+		r.pastResponses().noteLate(f, e.readAt)
 	}
 }
 
-// lateFor notes an answer under a number that is held. The number rests after each
-// answer, and is free when it has rested after the last answer that is expected. Behind a
-// socket there is no time after which no copy comes: there, a late answer to a call that
-// had none does not end the hold.
-func (e *Engine) lateFor(c *command, h *hold) {
-	counted := h.answers.count
+// countForHold notes a response under a number that is held. After the last expected response the
+// number is in quarantine, which begins anew with each copy. Behind a socket a copy may come at
+// any time, so there a late response to a call that had none does not end the hold.
+func (e *Engine) countForHold(s *commandState, h *hold) {
+	counted := h.responses.count
 	if counted == 0 {
 		if e.copyTime == 0 {
 			return
 		}
-		c.silent--
+		s.silent--
 	}
-	h.answers.add(e.readAt, e.openedAt)
-	rested := e.readAt + e.copyTime
-	ours := h.sequence != 0 || e.broadcastHolds(c.key) == 0 // not a broadcast's
-	if ours && h.answers.count > counted && h.expected > 0 {
+	h.responses.note(e.readAt, e.openedAt)
+	free := e.readAt + e.copyTime
+	isBroadcasts := h.sequence == 0 && e.heldByBroadcast(s.key) != 0
+	if !isBroadcasts && h.responses.count > counted && h.expected > 0 {
 		h.expected--
-		if h.rests() {
-			h.until = rested
+		if h.isQuarantine() {
+			h.until = free
 		}
 	}
-	h.until = max(h.until, rested)
-	c.earliest = min(c.earliest, h.until)
-	if c.waiting > 0 {
-		e.admit(c.responder, e.now())
+	h.until = max(h.until, free)
+	s.earliest = min(s.earliest, h.until)
+	if s.waiting > 0 {
+		e.assignToWaiters(s.responder, e.now())
 	}
 }

@@ -372,7 +372,7 @@ func (s *station) disturb(t *testing.T, stop chan struct{}) {
 			if bad.mixedLUN {
 				lun = ipmi.LUN(r.IntN(4))
 			}
-			_ = s.engine.Broadcast(t.Context(), ipmi.NetFnApp, lun, ipmi.Command(r.IntN(s.model.commands)), data)
+			_ = broadcast(t.Context(), s.engine, ipmi.NetFnApp, lun, ipmi.Command(r.IntN(s.model.commands)), data)
 		}
 	}
 }
@@ -545,7 +545,7 @@ func (m *model) call(s *station, caller int) {
 		if m.bad.cancels.happens(r) {
 			cancelled = between(r, 0, 50*ms)
 		}
-		how := m.exchange(s, c, ended, req, cancelled, r.IntN(8))
+		how := m.exchange(s, c, ended, req, cancelled, r.IntN(8) < 2)
 		m.count(id, how)
 		if how.err != nil { // A call that fails at once must not loop.
 			time.Sleep(between(r, 10*ms, 100*ms))
@@ -582,31 +582,22 @@ type outcome struct {
 	err error
 }
 
-// exchange makes one call, in one of the ways in which it can be made, and waits
-// for its end.
-func (m *model) exchange(s *station, c *ipmb.Call, ended chan outcome, req ipmb.Request, cancelled time.Duration, way int) outcome {
+// exchange makes one call, with Do or with c, and waits for its end.
+func (m *model) exchange(s *station, c *ipmb.Call, ended chan outcome, req ipmb.Request, cancelled time.Duration, do bool) outcome {
 	if m.engines {
 		req.Responder = modelPeer
 		if s.addresses[0] == modelPeer {
 			req.Responder = modelOwn
 		}
 	}
-	ctx := context.Background()
-	if cancelled >= 0 && way < 2 {
-		soon, cancel := context.WithTimeout(ctx, cancelled)
-		defer cancel()
-		ctx = soon
-	}
-	switch way {
-	case 0:
-		response, err := s.engine.Do(ctx, req)
-		return outcome{response, err}
-	case 1:
-		started, err := s.engine.Start(ctx, req)
-		if err != nil {
-			return outcome{err: err}
+	if do {
+		ctx := context.Background()
+		if cancelled >= 0 {
+			soon, cancel := context.WithTimeout(ctx, cancelled)
+			defer cancel()
+			ctx = soon
 		}
-		response, err := started.Answer()
+		response, err := s.engine.Do(ctx, req)
 		return outcome{response, err}
 	}
 	if err := s.engine.Send(c, &req); err != nil {

@@ -3,34 +3,33 @@ package ipmb
 import "time"
 
 const (
-	// earliestRetry is the least time after which a requester repeats a request of
-	// which it has read no answer: IPMB allows 60 ms, and timers are early.
+	// earliestRetry is the least time after which a requester repeats a request of which it has
+	// read no response: IPMB allows 60 ms, and timers are early.
 	earliestRetry = 50 * time.Millisecond
-	// latestRetry is when a requester of which nothing else is known has repeated its
-	// request: IPMB allows 250 ms at most.
+	// latestRetry is the time after which a requester of which nothing else is known has repeated
+	// its request: IPMB allows 250 ms at most.
 	latestRetry = 300 * time.Millisecond
-	// turnSlack is by how many places a number may come before or after its turn:
-	// those of calls that are in flight together change places.
+	// turnSlack is by how many places a number may come before or after its turn: those of calls
+	// that are in progress together change places.
 	turnSlack = 4
-	// turnFound is how many numbers that follow each other show where the turn is, after
-	// it was lost. As many requests of calls in flight may repeat in a row.
+	// turnFound is how many numbers that follow each other show where the turn is, after it was
+	// lost. As many requests of calls in progress may repeat in a row.
 	turnFound = 3
-	// firstTurn is how many newer requests there are at least when a number comes again in
-	// the first turn. Fewer, and it is a repeat: nearly all requesters use all numbers.
+	// firstTurn is how many newer requests there are at least when a number comes again in the
+	// first turn. With fewer it is a repeat: nearly all requesters use all numbers.
 	firstTurn = SequenceNumbers * 3 / 4
 )
 
-// numbering learns how a requester numbers the requests of one LUN, and tells
-// repeats from new requests that are equal. It knows requesters that use their
-// numbers in turn (the next one, or the one that was free for longest) and those
-// that always use the same.
+// numbering learns how a requester numbers the requests of one LUN, and tells repeats from new
+// requests that are equal. It knows requesters that use their numbers in turn (the next one, or the
+// one that was free for longest) and those that always use the same number.
 type numbering struct {
 	count   uint64 // of new requests
 	last    uint8  // number of the newest
 	fixed   bool   // the two newest had one number
-	heard   time.Duration
+	lastAt  time.Duration
 	byUse   turn // of a requester that uses its numbers one after the other
-	byRest  turn // of one that uses the number that was free for longest; a repeat postpones it
+	byFree  turn // of one that uses the number that was free for longest; a repeat postpones it
 	retries span // between a request and its repeat
 	gaps    span // between a request and a new one with the same number
 	numbers [SequenceNumbers]numberUse
@@ -39,39 +38,41 @@ type numbering struct {
 // numberUse is the last use of a sequence number.
 type numberUse struct {
 	order  uint64 // of the request, counted from 1; 0 is none
-	rested uint64 // numbering.count when the request or its repeat came
+	freed  uint64 // numbering.count when the request or its repeat came
 	hash   uint64 // of its frame
 	began  time.Duration
-	heard  time.Duration // when the frame came last
+	lastAt time.Duration // when the frame came last
 }
 
-// hear takes note of a request and reports whether it seems to be a repeat; certain
-// says that it is one.
-func (g *numbering) hear(sequence uint8, hash uint64, certain bool, now time.Duration) (repeat bool) {
+// noteRequest takes note of a request and reports whether it seems to be a repeat. certain says
+// that it is one.
+func (g *numbering) noteRequest(sequence uint8, hash uint64, certain bool, now time.Duration) (repeat bool) {
 	u := &g.numbers[sequence]
 	equal := u.order != 0 && u.hash == hash
 	repeat = certain || equal && g.isRepeat(sequence, now)
-	if equal && repeat && (certain || g.count == u.order && g.varies()) {
-		g.learn(now - u.heard)
+	// If the two newest requests had different numbers, a frame like the newest is its repeat.
+	isNewest := g.count == u.order && g.count > 1 && !g.fixed
+	if interval := now - u.lastAt; equal && repeat && (certain || isNewest) && interval >= earliestRetry {
+		g.retries.add(interval)
 	}
 	if !equal && g.count > 0 && g.last == sequence {
-		g.gaps.add(now - g.heard)
+		g.gaps.add(now - g.lastAt)
 	}
-	g.heard = now
+	g.lastAt = now
 	if g.last != sequence && u.order != 0 {
 		g.byUse.move(u.order, g.count)
-		g.byRest.move(u.rested, g.count)
+		g.byFree.move(u.freed, g.count)
 	}
 	if repeat {
 		if equal {
-			u.heard, u.rested = now, g.count
+			u.lastAt, u.freed = now, g.count
 		}
 		return true
 	}
 	g.fixed = g.count > 0 && g.last == sequence
 	g.last = sequence
 	g.count++
-	*u = numberUse{order: g.count, rested: g.count, hash: hash, began: now, heard: now}
+	*u = numberUse{order: g.count, freed: g.count, hash: hash, began: now, lastAt: now}
 	return false
 }
 
@@ -79,24 +80,24 @@ func (g *numbering) hear(sequence uint8, hash uint64, certain bool, now time.Dur
 func (g *numbering) isRepeat(sequence uint8, now time.Duration) bool {
 	u := &g.numbers[sequence]
 	switch {
-	case now-u.began >= sequenceExpiration:
+	case now-u.began >= SequenceExpiration:
 		return false
-	case now-u.heard < earliestRetry && (g.fixed || g.count > u.order):
+	case now-u.lastAt < earliestRetry && (g.fixed || g.count > u.order):
 		return false
 	case g.count > u.order: // others came since
-		return !g.byUse.has(u.order, g.count) && !g.byRest.has(u.rested, g.count) && g.mayRetry(now-u.heard)
+		return !g.byUse.has(u.order, g.count) && !g.byFree.has(u.freed, g.count) && g.mayRetry(now-u.lastAt)
 	case g.fixed && g.retries.known():
-		return g.mayRetry(now - u.heard)
+		return g.mayRetry(now - u.lastAt)
 	case g.fixed && g.gaps.known():
-		return !g.gaps.has(now - g.heard)
+		return !g.gaps.has(now - g.lastAt)
 	case g.fixed:
 		return now-u.began < latestRetry
 	}
 	return true
 }
 
-// mayRetry reports whether the requester repeats after such a time. Up to three of its
-// repeats may have been lost.
+// mayRetry reports whether the requester repeats after such a time. Up to three of its repeats may
+// have been lost.
 func (g *numbering) mayRetry(interval time.Duration) bool {
 	if !g.retries.known() {
 		return true
@@ -109,34 +110,23 @@ func (g *numbering) mayRetry(interval time.Duration) bool {
 	return false
 }
 
-// varies reports whether the two newest requests had different numbers: a frame like
-// the newest is its repeat then.
-func (g *numbering) varies() bool { return g.count > 1 && !g.fixed }
-
-// awaits reports whether a frame with this number is due that repeats the last one.
-func (g *numbering) awaits(sequence uint8, hash uint64, now time.Duration) bool {
+// expectsRepeat reports whether a frame with this number is due that repeats the last one.
+func (g *numbering) expectsRepeat(sequence uint8, hash uint64, now time.Duration) bool {
 	u := &g.numbers[sequence]
-	return u.hash == hash && g.retries.known() && g.retries.has(now-u.heard)
+	return u.hash == hash && g.retries.known() && g.retries.has(now-u.lastAt)
 }
 
-// learn takes the time between a request and what is known to be its repeat.
-func (g *numbering) learn(interval time.Duration) {
-	if interval >= earliestRetry {
-		g.retries.add(interval)
-	}
-}
-
-// turn is where a requester is that uses its numbers in the same order time and
-// again: at the place that the number of its newest request had the time before.
+// turn is the place of a requester that uses its numbers in the same order time and again: the
+// place that the number of its newest request had the time before.
 type turn struct {
 	place, before uint64 // 0 in the first turn
 	inRow         int    // how many places followed each other up to before
 }
 
-// move takes the place that a number had. A few numbers may be repeats that come out of
-// turn, several that follow each other are not.
+// move takes the place that a number had. A few numbers may be repeats that come out of turn,
+// several that follow each other are not.
 func (t *turn) move(place, count uint64) {
-	if near(place, t.before) {
+	if isNear(place, t.before) {
 		t.inRow++
 	} else {
 		t.inRow = 0
@@ -149,13 +139,13 @@ func (t *turn) move(place, count uint64) {
 
 // has reports whether a number that had this place is due after so many requests.
 func (t *turn) has(place, count uint64) bool {
-	follows := near(place, t.place) && (t.place > 0 || count-place >= firstTurn)
-	return follows || t.inRow >= turnFound && near(place, t.before)
+	follows := isNear(place, t.place) && (t.place > 0 || count-place >= firstTurn)
+	return follows || t.inRow >= turnFound && isNear(place, t.before)
 }
 
-func near(a, b uint64) bool { return a <= b+turnSlack && b <= a+turnSlack }
+func isNear(a, b uint64) bool { return a <= b+turnSlack && b <= a+turnSlack }
 
-// span is what lies between the shortest and the longest of the last times.
+// span is the range between the shortest and the longest of the last times.
 type span struct{ low, high time.Duration }
 
 func (s *span) known() bool { return s.high != 0 }

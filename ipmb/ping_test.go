@@ -64,7 +64,9 @@ func (h hanging) stalled(stalled bool) {
 func TestPing(t *testing.T) {
 	t.Parallel()
 	broadcast := func(e *Engine) {
-		go func() { _ = e.Broadcast(t.Context(), ipmi.NetFnApp, 0, 1, nil) }()
+		if err := e.StartBroadcast(func(error) {}, ipmi.NetFnApp, 0, 1, nil); err != nil {
+			t.Error(err)
+		}
 	}
 	for name, c := range map[string]struct {
 		hang   func(e *Engine, w *wire, h hanging) (free func())

@@ -21,7 +21,7 @@ func (d *deferring) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 
 // responds answers a request that was heard from elsewhere, with the data given.
 func (w *world) responds(request ipmb.Frame, data ...byte) error {
-	return w.engine.Respond(w.t.Context(), request.Response(ipmi.CodeOK, data).Append(nil))
+	return respond(w.t.Context(), w.engine, request.Response(ipmi.CodeOK, data).Append(nil))
 }
 
 // toHostSoftware is a request to LUN 2.
@@ -162,7 +162,7 @@ func TestRespond(t *testing.T) {
 	} {
 		story(t, c.name, ipmb.Config{}, func(t *testing.T, w *world) {
 			w.place(peer, c.at)
-			if err := w.engine.Respond(t.Context(), c.frame); !errors.Is(err, c.want) {
+			if err := respond(t.Context(), w.engine, c.frame); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
@@ -289,7 +289,7 @@ func TestResponseFromAnotherAddressIsNoAnswer(t *testing.T) {
 		w.hear(request)
 		foreign := request.Response(ipmi.CodeOK, []byte{1})
 		foreign.Source = 0x22 // host software that does not know our address
-		err := w.engine.Respond(t.Context(), foreign.Append(nil))
+		err := respond(t.Context(), w.engine, foreign.Append(nil))
 		w.until(10 * time.Second)
 		for _, a := range w.answers(peer) {
 			if a.Source == own {

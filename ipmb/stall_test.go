@@ -16,7 +16,7 @@ func TestStallHoldsNobody(t *testing.T) {
 		ends := make(chan time.Duration, 2)
 		for range 2 { // one is being written, one waits
 			go func() {
-				if err := w.engine.Broadcast(t.Context(), ipmi.NetFnApp, 0, cmdA, nil); err != ipmb.ErrStuck {
+				if err := broadcast(t.Context(), w.engine, ipmi.NetFnApp, 0, cmdA, nil); err != ipmb.ErrStuck {
 					t.Errorf("a broadcast ended with %v", err)
 				}
 				ends <- w.now()

@@ -160,34 +160,70 @@ func ask(to ipmi.Address, cmd ipmi.Command) ipmb.Request {
 
 // flight is a call on its way.
 type flight struct {
-	t        *testing.T
-	epoch    time.Time
-	request  ipmb.Request
-	call     *ipmb.Call // nil if Start refused it
-	done     chan struct{}
-	response ipmi.Response
-	err      error
-	ended    time.Duration // since the epoch
+	t          *testing.T
+	epoch      time.Time
+	request    ipmb.Request
+	call       *ipmb.Call
+	accepted   chan struct{} // closed when the bus has taken the request
+	acceptedAt time.Duration
+	done       chan struct{} // closed at the end
+	response   ipmi.Response
+	err        error
+	ended      time.Duration // since the epoch
 }
 
 // start starts a call; calls started one after another stand in this order.
-func (w *world) start(req ipmb.Request) *flight { return w.startFor(w.t.Context(), req) }
+func (w *world) start(req ipmb.Request) *flight { return w.startFor(context.Background(), req) }
 
+// startFor starts a call that is cancelled when ctx ends.
 func (w *world) startFor(ctx context.Context, req ipmb.Request) *flight {
-	f := &flight{t: w.t, epoch: w.epoch, request: req, done: make(chan struct{})}
-	call, err := w.engine.Start(ctx, req)
+	f := &flight{t: w.t, epoch: w.epoch, request: req, accepted: make(chan struct{}), done: make(chan struct{})}
+	f.call = ipmb.NewCall(func(response ipmi.Response, err error) {
+		response.Data = bytes.Clone(response.Data)
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		f.response, f.err, f.ended = response, err, time.Since(f.epoch)
+		close(f.done)
+	})
+	f.call.OnAccepted(func() {
+		f.acceptedAt = time.Since(f.epoch)
+		close(f.accepted)
+	})
+	err := ctx.Err()
+	if err == nil {
+		err = w.engine.Send(f.call, &req)
+	}
 	if err != nil {
 		f.err, f.ended = err, w.now()
 		close(f.done)
 		return f
 	}
-	f.call = call
-	go func() {
-		defer close(f.done)
-		f.response, f.err = call.Answer()
-		f.ended = time.Since(f.epoch)
-	}()
+	context.AfterFunc(ctx, f.call.Cancel)
 	return f
+}
+
+// broadcast broadcasts, and waits for the outcome, at most until ctx ends.
+func broadcast(ctx context.Context, e *ipmb.Engine, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	return outcomeOf(ctx, func(done func(error)) error { return e.StartBroadcast(done, netFn, lun, cmd, data) })
+}
+
+// respond writes a response, and waits for the outcome, at most until ctx ends.
+func respond(ctx context.Context, e *ipmb.Engine, frame []byte) error {
+	return outcomeOf(ctx, func(done func(error)) error { return e.StartRespond(frame, done) })
+}
+
+func outcomeOf(ctx context.Context, start func(done func(error)) error) error {
+	ended := make(chan error, 1)
+	if err := start(func(err error) { ended <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // startAll starts n calls of the same command.

@@ -51,6 +51,9 @@ const (
 // Address is a slave address in its 8-bit form: bit 0 is zero.
 type Address uint8
 
+// BMCAddress is the BMC's address on a bus (IPMB v1.0, section 3.1).
+const BMCAddress Address = 0x20
+
 // String is the address as field engineers write it: "20h".
 func (a Address) String() string { return fmt.Sprintf("%02Xh", uint8(a)) }
 

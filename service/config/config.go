@@ -89,9 +89,9 @@ type Channel struct {
 
 // Defaults and bounds of a configuration.
 const (
-	DefaultAddress     ipmi.Address = 0x20
-	DefaultBusName                  = "Ipmb"
-	DefaultFrameSocket              = "/run/ipmbd/ipmb.sock"
+	DefaultAddress     = ipmi.BMCAddress
+	DefaultBusName     = "Ipmb"
+	DefaultFrameSocket = "/run/ipmbd/ipmb.sock"
 
 	// MaxDevIndex is the largest devIndex whose index fits a byte.
 	MaxDevIndex = 0xFF >> 2

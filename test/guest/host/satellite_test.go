@@ -138,7 +138,7 @@ func (s *satellite) asks(t *testing.T, request ipmb.Frame) ipmb.Frame {
 	if link == nil {
 		t.Fatal("nobody is connected to the satellite")
 	}
-	request.Destination, request.Source = ipmb.DefaultAddress, satelliteAddress
+	request.Destination, request.Source = ipmi.BMCAddress, satelliteAddress
 	if err := link.WriteFrame(request.Append(nil)); err != nil {
 		t.Fatal(err)
 	}

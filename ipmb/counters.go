@@ -1,8 +1,6 @@
 package ipmb
 
-import "sync/atomic"
-
-// counter names a count. The text is the name in Statistics.
+// counter is one of the engine's counters.
 type counter int
 
 const (
@@ -15,7 +13,7 @@ const (
 	droppedRequester
 	droppedBroadcast
 	droppedRepeat
-	droppedAnswersFull
+	droppedResponsesFull
 	droppedStopping
 
 	callsStarted
@@ -31,7 +29,7 @@ const (
 	retransmissions
 	responsesLate
 	responsesUnexpected
-	responsesStray
+	responsesUnsolicited
 
 	writesNotAcknowledged
 	writesArbitrationLost
@@ -43,17 +41,15 @@ const (
 	requestsSuperseded
 	requestsDenied
 	requestsDeferred
-	answersWritten
-	answersLost
+	responsesWritten
+	responsesLost
 	handlersBusy
 	handlersTooSlow
 	handlersFailed
-	handlerAnswersLate
-
-	counterCount
+	handlerResponsesLate
 )
 
-var counterNames = [counterCount]string{
+var counterNames = []string{
 	framesReceived:        "frames-received",
 	framesSent:            "frames-sent",
 	droppedShort:          "dropped-short",
@@ -63,7 +59,7 @@ var counterNames = [counterCount]string{
 	droppedRequester:      "dropped-requester",
 	droppedBroadcast:      "dropped-broadcast",
 	droppedRepeat:         "dropped-repeat",
-	droppedAnswersFull:    "dropped-answers-full",
+	droppedResponsesFull:  "dropped-answers-full",
 	droppedStopping:       "dropped-stopping",
 
 	callsStarted:         "calls-started",
@@ -79,43 +75,27 @@ var counterNames = [counterCount]string{
 	retransmissions:      "retransmissions",
 	responsesLate:        "responses-late",
 	responsesUnexpected:  "responses-unexpected",
-	responsesStray:       "responses-stray",
+	responsesUnsolicited: "responses-stray",
 
 	writesNotAcknowledged: "writes-not-acknowledged",
 	writesArbitrationLost: "writes-arbitration-lost",
 	writesFailed:          "writes-failed",
 	stalls:                "stalls",
 
-	requestsReceived:   "requests-received",
-	requestsReplayed:   "requests-replayed",
-	requestsSuperseded: "requests-superseded",
-	requestsDenied:     "requests-denied",
-	requestsDeferred:   "requests-deferred",
-	answersWritten:     "answers-written",
-	answersLost:        "answers-lost",
-	handlersBusy:       "handlers-busy",
-	handlersTooSlow:    "handlers-too-slow",
-	handlersFailed:     "handlers-failed",
-	handlerAnswersLate: "handler-answers-late",
+	requestsReceived:     "requests-received",
+	requestsReplayed:     "requests-replayed",
+	requestsSuperseded:   "requests-superseded",
+	requestsDenied:       "requests-denied",
+	requestsDeferred:     "requests-deferred",
+	responsesWritten:     "answers-written",
+	responsesLost:        "answers-lost",
+	handlersBusy:         "handlers-busy",
+	handlersTooSlow:      "handlers-too-slow",
+	handlersFailed:       "handlers-failed",
+	handlerResponsesLate: "handler-answers-late",
 }
 
-type counters [counterCount]atomic.Uint64
-
-func (c *counters) add(n counter) { c[n].Add(1) }
-
-func (c *counters) reset() {
-	for n := range c {
-		c[n].Store(0)
-	}
-}
-
-// Statistics is a snapshot of the counters by their names: what was received
-// and sent, how each call ended (calls-*), and what was dropped and why
-// (dropped-*). They start at 0 with the engine, and when it is renewed, and only grow.
-func (e *Engine) Statistics() map[string]uint64 {
-	statistics := make(map[string]uint64, counterCount)
-	for n := range e.counts {
-		statistics[counterNames[n]] = e.counts[n].Load()
-	}
-	return statistics
-}
+// Statistics is a snapshot of the counters by their names: what was received and sent, how each
+// call ended (calls-*), and what was dropped and why (dropped-*). They start at 0 with the
+// engine, and when it is renewed, and only grow.
+func (e *Engine) Statistics() map[string]uint64 { return e.counts.Statistics() }
