@@ -20,13 +20,11 @@ var chassisCommands = []command{
 	{ipmi.NetFnChassis, 0x0F, 0, 0, atOnce(getPOHCounter)},
 }
 
-// bmcAddress is where all devices of the chassis are.
-const bmcAddress = byte(ipmi.BMCAddress)
-
 // getChassisCapabilities answers flags, none of which holds, and the addresses of
 // FRU, SDR, SEL, system management and bridge device (section 28.1).
 func getChassisCapabilities(*BMC, *ipmi.Request) ipmi.Response {
-	return answer(0, bmcAddress, bmcAddress, bmcAddress, bmcAddress, bmcAddress)
+	const all = byte(ipmi.BMCAddress) // The devices of the chassis are all there.
+	return answer(0, all, all, all, all, all)
 }
 
 // Bits of the status (section 28.2).

@@ -83,7 +83,7 @@ func (b *BMC) newRepository() *repository {
 		add(s.sdr())
 	}
 	for _, d := range b.frus {
-		add(record.FRULocator{Owner: bmcAddress, ID: d.ID, Entity: d.Entity, Instance: d.Instance, Name: d.Name})
+		add(record.FRULocator{Owner: ipmi.BMCAddress, ID: d.ID, Entity: d.Entity, Instance: d.Instance, Name: d.Name})
 	}
 	return r
 }
@@ -91,7 +91,7 @@ func (b *BMC) newRepository() *repository {
 // sdr is the record of the sensor.
 func (s *sensor) sdr() record.Sensor {
 	r := record.Sensor{
-		Owner: bmcAddress, Number: s.Number, Entity: s.Entity, Instance: s.Instance, Settable: s.settable(),
+		Owner: ipmi.BMCAddress, Number: s.Number, Entity: s.Entity, Instance: s.Instance, Settable: s.settable(),
 		Type: s.Type, EventType: s.EventType, Masks: [3]uint16{s.States, s.States, s.States}, Name: s.Name,
 	}
 	if s.discrete() {
