@@ -34,30 +34,35 @@ type pace struct{ settle, measure time.Duration }
 
 // run drives a contender for one round, a group with a number in flight on each of
 // its links.
-func (c *contender) run(inFlight int, p pace, latency *[]time.Duration) (round, error) {
+func (c *contender) run(inFlight int, p pace, latency *[]time.Duration) (r round, err error) {
+	defer func(n int) {
+		if err != nil {
+			err = fmt.Errorf("%s, %d in flight: %w", c.name, n, err)
+		}
+	}(inFlight)
 	group, isGroup := c.link.(*group)
 	if isGroup {
 		inFlight = group.spread(inFlight)
 	}
 	if _, err := drive(c.link, inFlight, p.settle, *latency); err != nil {
-		return round{}, fmt.Errorf("%s, %d in flight: %w", c.name, inFlight, err)
+		return r, err
 	}
 	before, err := c.cpuTimes()
 	if err != nil {
-		return round{}, err
+		return r, err
 	}
 	tallied := c.link.tally()
 	l, err := drive(c.link, inFlight, p.measure, *latency)
 	if err != nil {
-		return round{}, fmt.Errorf("%s, %d in flight: %w", c.name, inFlight, err)
+		return r, err
 	}
 	after, err := c.cpuTimes()
 	if err != nil {
-		return round{}, err
+		return r, err
 	}
 	*latency = l.latency
 	now := c.link.tally()
-	r := l.round()
+	r = l.round()
 	r.serviceCPU, r.busCPU = l.per10k(after[0]-before[0]), l.per10k(after[1]-before[1])
 	r.disorder = now.disorder.minus(tallied.disorder)
 	r.refused = float64(now.refused-tallied.refused) / float64(len(l.latency))

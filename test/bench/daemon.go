@@ -90,26 +90,17 @@ func (s *stage) startIPMBD(o options, v variant, config object) (*process, time.
 
 // awaitReady waits for READY=1 (sd_notify(3)).
 func awaitReady(notify *net.UnixConn, p *process) error {
-	if err := notify.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
-	said := make(chan error, 1)
-	go func() { said <- readReady(notify) }()
-	select {
-	case err := <-said:
-		return err
-	case <-p.done:
-		return p.end()
-	}
-}
-
-// readReady reads what a service says until it says that it is ready.
-func readReady(notify *net.UnixConn) error {
+	late := time.AfterFunc(patience, p.stop)
+	defer late.Stop()
+	go func() {
+		<-p.done
+		notify.Close()
+	}()
 	b := make([]byte, 512)
 	for {
 		n, err := notify.Read(b)
 		if err != nil {
-			return fmt.Errorf("ipmbd does not say that it is ready: %w", err)
+			return fmt.Errorf("ipmbd does not say that it is ready: %w", p.end())
 		}
 		if slices.Contains(strings.Split(string(b[:n]), "\n"), "READY=1") {
 			return nil

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/ipmi"
 )
 
 // driver is a link in a guest: Get Device ID to the management controller behind
@@ -76,7 +78,7 @@ func (d *driver) ask(int) { d.message++ }
 
 // send implements link.
 func (d *driver) send() error {
-	return sendToController(d.fd, d.message, getDeviceID.NetFn, getDeviceID.Command)
+	return sendToController(d.fd, d.message, ipmi.NetFnApp, ipmi.CommandGetDeviceID)
 }
 
 // answers implements link.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 
@@ -56,29 +55,21 @@ func runFloor(address, socket string) error {
 		return err
 	}
 	defer bus.Close()
-	f := newFloor(bus)
-	methods := map[string]string{"SendRequest": "sendRequest"}
-	if err := conn.ExportWithMap(f, methods, objectPath, ipmbIface); err != nil {
-		return err
-	}
-	reply, err := conn.RequestName(floorName, dbus.NameFlagDoNotQueue)
-	if err != nil {
-		return err
-	}
-	if reply != dbus.RequestNameReplyPrimaryOwner {
-		return fmt.Errorf("name %s is taken", floorName)
-	}
-	sayReady()
-	return f.receive()
-}
-
-func newFloor(bus *net.UnixConn) *floor {
 	f := &floor{bus: bus, numbers: make(chan uint8, ipmb.SequenceNumbers)}
 	for i := range f.waiting {
 		f.waiting[i] = make(chan floorAnswer, 1)
 		f.numbers <- uint8(i)
 	}
-	return f
+	methods := map[string]string{"SendRequest": "sendRequest"}
+	if err := conn.ExportWithMap(f, methods, objectPath, ipmbIface); err != nil {
+		return err
+	}
+	reply, err := conn.RequestName(floorName, dbus.NameFlagDoNotQueue)
+	if err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+		return fmt.Errorf("name %s: reply %d, %v", floorName, reply, err)
+	}
+	sayReady()
+	return f.receive()
 }
 
 // SendRequest is org.openbmc.Ipmb.sendRequest.
@@ -100,8 +91,6 @@ func (f *floor) SendRequest(_, netFn, lun, cmd uint8, data []byte) (floorAnswer,
 	return <-f.waiting[number], nil
 }
 
-var errResponderGone = errors.New("responder has gone")
-
 func (f *floor) receive() error {
 	b := make([]byte, 512)
 	for {
@@ -109,10 +98,7 @@ func (f *floor) receive() error {
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return errResponderGone
-		}
-		frame, err := ipmb.Decode(b[:n])
+		frame, err := ipmb.Decode(b[:n]) // 0 bytes, if the responder has gone, are no frame
 		if err != nil {
 			return err
 		}

@@ -33,6 +33,8 @@ const guestPatience = time.Minute
 
 // bmcPort is a system interface of a guest, and the TCP port where its BMC is.
 type bmcPort struct {
+	name    string // of the BMC
+	service *process
 	device  string // QEMU's
 	address int    // of its registers
 	irq     int

@@ -27,10 +27,9 @@ const (
 
 // guestContender is a service that a guest asks.
 type guestContender struct {
-	name    string
-	guest   *guest
-	device  string // the guest's
-	service int    // process id
+	bmcPort
+	guest *guest
+	path  string // of the guest's device
 }
 
 // guestKinds are the kinds of interfaces, with two places for the registers of one.
@@ -47,15 +46,15 @@ var guestIRQs = [2]int{5, 10}
 
 // run drives the contender for one round.
 func (c *guestContender) run(ctx context.Context, p pace) (round, error) {
-	before, err := cpuTime(c.service)
+	before, err := cpuTime(c.service.pid())
 	if err != nil {
 		return round{}, err
 	}
-	output, err := c.guest.run(ctx, fmt.Sprintf("bench %s %s %v %v", partDriver, c.device, p.settle, p.measure))
+	output, err := c.guest.run(ctx, fmt.Sprintf("bench %s %s %v %v", partDriver, c.path, p.settle, p.measure))
 	if err != nil {
 		return round{}, fmt.Errorf("%s: %w", c.name, err)
 	}
-	after, err := cpuTime(c.service)
+	after, err := cpuTime(c.service.pid())
 	if err != nil {
 		return round{}, err
 	}
@@ -66,16 +65,9 @@ func (c *guestContender) run(ctx context.Context, p pace) (round, error) {
 	return round{p50: d.p50, p99: d.p99, rate: d.rate, serviceCPU: (after - before) * 10_000 / time.Duration(d.requests)}, nil
 }
 
-// guestService is what a guest's interface leads to.
-type guestService struct {
-	name    string
-	process *process
-	port    int
-}
-
 // open starts the services and boots the guests, all of them at the same time.
 func (l *guestLab) open(ctx context.Context, o options) error {
-	services, err := l.startServices(o)
+	bmcs, err := l.startServices(o)
 	if err != nil {
 		return err
 	}
@@ -84,46 +76,34 @@ func (l *guestLab) open(ctx context.Context, o options) error {
 		return err
 	}
 	var guests []*guest
-	bmcs := make([][]bmcPort, len(guestKinds))
-	for i, kind := range guestKinds {
-		for k, service := range services[i] {
-			bmcs[i] = append(bmcs[i], bmcPort{kind.device, kind.addresses[k], guestIRQs[k], service.port})
-		}
-		g, err := l.startGuest(filepath.Join(o.guest, "vmlinux"), initrd, bmcs[i])
+	for _, of := range bmcs {
+		g, err := l.startGuest(filepath.Join(o.guest, "vmlinux"), initrd, of)
 		if err != nil {
 			return err
 		}
 		guests = append(guests, g)
 	}
 	for i, g := range guests {
-		asked, err := contendersOf(ctx, g, bmcs[i], services[i])
-		if err != nil {
+		if err := g.boot(ctx, len(bmcs[i])); err != nil {
 			return err
+		}
+		var asked []*guestContender
+		for _, b := range bmcs[i] {
+			path, err := g.device(ctx, b)
+			if err != nil {
+				return err
+			}
+			asked = append(asked, &guestContender{b, g, path})
 		}
 		l.asked = append(l.asked, asked)
 	}
 	return nil
 }
 
-// contendersOf boots a guest and finds its devices.
-func contendersOf(ctx context.Context, g *guest, bmcs []bmcPort, services []guestService) (asked []*guestContender, err error) {
-	if err := g.boot(ctx, len(bmcs)); err != nil {
-		return nil, err
-	}
-	for k, service := range services {
-		device, err := g.device(ctx, bmcs[k])
-		if err != nil {
-			return nil, err
-		}
-		asked = append(asked, &guestContender{service.name, g, device, service.process.pid()})
-	}
-	return asked, nil
-}
-
 // startServices starts those of each guest: one ipmbd for all, and an ipmi_sim for
-// each if it is there.
-func (l *guestLab) startServices(o options) ([][]guestService, error) {
-	services := make([][]guestService, len(guestKinds))
+// each if it is there. A guest connects when it listens.
+func (l *guestLab) startServices(o options) ([][]bmcPort, error) {
+	bmcs := make([][]bmcPort, len(guestKinds))
 	var hosts []object
 	for i, kind := range guestKinds {
 		port, err := freePort()
@@ -131,24 +111,24 @@ func (l *guestLab) startServices(o options) ([][]guestService, error) {
 			return nil, err
 		}
 		hosts = append(hosts, machineAt(portAddress(port), kind.device, i))
-		services[i] = []guestService{{"ipmbd", nil, port}}
+		bmcs[i] = []bmcPort{{"ipmbd", nil, kind.device, kind.addresses[0], guestIRQs[0], port}}
 	}
 	ipmbd, _, err := l.startIPMBD(o, variant{}, object{"channels": []object{}, "hosts": hosts})
-	for i := range services {
-		services[i][guestIPMBD].process = ipmbd
-		if err != nil {
+	if err != nil {
+		return nil, err
+	}
+	for i, kind := range guestKinds {
+		bmcs[i][guestIPMBD].service = ipmbd
+		p, port, err := l.startSimulator()
+		if errors.Is(err, errNoSimulator) {
 			continue
 		}
-		var p *process
-		var port int
-		switch p, port, err = l.startSimulator(); { // the guest connects when it listens
-		case errors.Is(err, errNoSimulator):
-			err = nil
-		case err == nil:
-			services[i] = append(services[i], guestService{simulator, p, port})
+		if err != nil {
+			return nil, err
 		}
+		bmcs[i] = append(bmcs[i], bmcPort{simulator, p, kind.device, kind.addresses[1], guestIRQs[1], port})
 	}
-	return services, err
+	return bmcs, nil
 }
 
 // makeInitrd makes the guests' initrd: that of the folder, and this program in an

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ipmbd/ipmi"
 )
 
@@ -195,7 +197,9 @@ func (l *lab) openCalls() error {
 		}
 		l.calls = append(l.calls, l.contender(c.title, link, c.service))
 	}
-	frames, err := l.dialFrames("frames", indexOf(0))
+	frames := asksFrames(indexOf(0))
+	conn, err := l.dial(unix.SOCK_SEQPACKET, l.at("frames"))
+	frames.open(conn)
 	l.calls = append(l.calls, &contender{name: "ipmbd, frame socket", link: frames, service: l.ipmbd.pid()})
 	return err
 }

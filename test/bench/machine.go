@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Special bytes of the VM protocol (OpenIPMI lanserv/README.vm): what ends a
@@ -61,7 +62,8 @@ var onlySlot = []int{0}
 // answers implements link.
 func (m *machine) answers() ([]int, error) {
 	for {
-		if end := endOfUnit(m.in); end >= 0 {
+		end := slices.IndexFunc(m.in, func(c byte) bool { return c == vmEndOfMessage || c == vmEndOfCommand })
+		if end >= 0 {
 			isMessage := m.in[end] == vmEndOfMessage
 			m.unit = appendUnescaped(m.unit[:0], m.in[:end])
 			m.in = m.in[:copy(m.in, m.in[end+1:])]
@@ -98,16 +100,6 @@ func (m *machine) check(b []byte) error {
 		return fmt.Errorf("not the device ID with number %02X: % X", m.sequence, b)
 	}
 	return nil
-}
-
-// endOfUnit is where one ends, -1 for nowhere yet.
-func endOfUnit(b []byte) int {
-	for i, c := range b {
-		if c == vmEndOfMessage || c == vmEndOfCommand {
-			return i
-		}
-	}
-	return -1
 }
 
 func appendUnescaped(to, b []byte) []byte {

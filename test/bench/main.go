@@ -79,7 +79,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 // run is the program: its exit code is returned.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if isPart(args) {
-		return exitCode(runPart(args), stderr)
+		return exitCode(parts[args[0]](args[1:]), stderr)
 	}
 	o, err := parse(args, stderr)
 	switch {

@@ -86,49 +86,63 @@ func measureLab(ctx context.Context, o options, out io.Writer, g *goals) error {
 	})
 }
 
-func measureCalls(ctx context.Context, l *lab, out io.Writer, g *goals) error {
-	t := newCallTable(out, fmt.Sprintf("sendRequest, Get Device ID (medians of %d rounds)", l.options.rounds))
-	var measured [][]series
-	for _, n := range callsInFlight {
-		all, err := measureRounds(ctx, l.calls, n, l.options)
+// comparison is a row with the ratios of two contenders.
+type comparison struct {
+	name string
+	a, b int
+}
+
+// measureRows measures contenders with each number of requests in flight, and has a row for
+// each of them and for each comparison.
+func (t table) measureRows(ctx context.Context, o options, rows []*contender, inFlight []int, compared ...comparison) (measured [][]series, err error) {
+	for _, n := range inFlight {
+		all, err := measureRounds(ctx, rows, n, o)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for i, c := range l.calls {
+		for i, c := range rows {
 			t.row(n, c.name, all[i])
 		}
-		t.ratios(n, "ipmbd / floor", all[callIPMBD], all[callFloor])
-		t.ratios(n, "ipmbd / C echo", all[callIPMBD], all[callEcho])
-		t.ratios(n, "ipmbd, method of the bus / ipmbd", all[callIPMBDBus], all[callIPMBD])
-		t.ratios(n, "frame socket / floor", all[callFrames], all[callFloor])
+		for _, c := range compared {
+			t.ratios(n, c.name, all[c.a], all[c.b])
+		}
 		measured = append(measured, all)
 	}
 	t.flush()
-	g.addCalls(measured)
-	return nil
+	return measured, nil
+}
+
+func measureCalls(ctx context.Context, l *lab, out io.Writer, g *goals) error {
+	t := newCallTable(out, fmt.Sprintf("sendRequest, Get Device ID (medians of %d rounds)", l.options.rounds))
+	measured, err := t.measureRows(ctx, l.options, l.calls, callsInFlight,
+		comparison{"ipmbd / floor", callIPMBD, callFloor},
+		comparison{"ipmbd / C echo", callIPMBD, callEcho},
+		comparison{"ipmbd, method of the bus / ipmbd", callIPMBDBus, callIPMBD},
+		comparison{"frame socket / floor", callFrames, callFloor})
+	if err == nil {
+		g.add(callGoals, measured)
+	}
+	return err
 }
 
 func measureIncoming(ctx context.Context, l *lab, out io.Writer, g *goals) error {
 	t := newCallTable(out, "Get Device ID from a bus, by what answers it")
-	var added []string
-	var measured [][]series
-	for _, n := range incomingInFlight {
-		all, err := measureRounds(ctx, l.incoming, n, l.options)
-		if err != nil {
-			return err
-		}
-		for i, c := range l.incoming {
-			t.row(n, c.name, all[i])
-		}
-		t.ratios(n, "the host IPMI daemon / C bridge", all[incomingHost], all[incomingFloor])
-		for _, i := range []int{incomingHandler, incomingBridge} {
-			added = append(added, addedLatency(n, l.incoming[i].name, all[i], all[incomingDirect]))
-		}
-		measured = append(measured, all)
+	measured, err := t.measureRows(ctx, l.options, l.incoming, incomingInFlight,
+		comparison{"the host IPMI daemon / C bridge", incomingHost, incomingFloor})
+	if err != nil {
+		return err
 	}
-	t.flush()
-	printAdded(out, added)
-	g.addIncoming(measured)
+	w := newTable(out, "added to the p50 of an answer of ipmbd itself")
+	fmt.Fprintln(w, "in flight\tadded\tratio\t\t")
+	for i, all := range measured {
+		for _, k := range []int{incomingHandler, incomingBridge} {
+			fmt.Fprint(w, addedLatency(incomingInFlight[i], l.incoming[k].name, all[k], all[incomingDirect]))
+		}
+	}
+	w.flush()
+	g.add(incomingGoals, measured)
+	bridged := measured[len(measured)-1][incomingBridge]
+	g.atLeast("bridged requests of one command with 63 in flight, requests/s", middle(bridged, roundRate), goalBridged)
 	return nil
 }
 
@@ -153,21 +167,10 @@ func measureVariant(ctx context.Context, l *lab, out io.Writer) error {
 	rows := []*contender{
 		l.calls[callEcho], l.calls[callIPMBD], l.calls[callIPMBDBus], l.incoming[incomingFloor], l.incoming[incomingHost],
 	}
-	const echo, call, bridge, host = 0, 1, 3, 4
 	t := newCallTable(out, l.variant.titled("sendRequest, and Get Device ID from a bus"))
-	for _, n := range incomingInFlight {
-		all, err := measureRounds(ctx, rows, n, l.options)
-		if err != nil {
-			return err
-		}
-		for i, c := range rows {
-			t.row(n, c.name, all[i])
-		}
-		t.ratios(n, "ipmbd / C echo", all[call], all[echo])
-		t.ratios(n, "the host IPMI daemon / C bridge", all[host], all[bridge])
-	}
-	t.flush()
-	return nil
+	_, err := t.measureRows(ctx, l.options, rows, incomingInFlight,
+		comparison{"ipmbd / C echo", 1, 0}, comparison{"the host IPMI daemon / C bridge", 4, 3})
+	return err
 }
 
 // measureRounds drives the contenders in turns.

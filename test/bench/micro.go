@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -43,46 +43,31 @@ type benchmark struct {
 	allocations int
 }
 
+var (
+	packageLine = regexp.MustCompile(`^pkg: ipmbd/(.*)`)
+	// benchmarkLine has the name, without the number of processors, and two results.
+	benchmarkLine = regexp.MustCompile(`^Benchmark(\S+?)(?:-\d+)?\s.*\s([\d.]+) ns/op.*\s(\d+) allocs/op`)
+)
+
 // parseBenchmarks reads what go test prints: a line with each package, and one with
 // each benchmark.
 //
 //	pkg: ipmbd/ipmb
 //	BenchmarkEngine/1_in_flight-2   1000   1200 ns/op   48 B/op   1 allocs/op
 func parseBenchmarks(text string) (list []benchmark) {
-	var in string
-	lines := bufio.NewScanner(strings.NewReader(text))
-	for lines.Scan() {
-		if path, ok := strings.CutPrefix(lines.Text(), "pkg: "); ok {
-			in = strings.TrimPrefix(path, "ipmbd/")
+	in := ""
+	for line := range strings.Lines(text) {
+		if m := packageLine.FindStringSubmatch(line); m != nil {
+			in = strings.TrimSpace(m[1])
 		}
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
-			continue
+		if m := benchmarkLine.FindStringSubmatch(line); m != nil {
+			b := benchmark{name: in + ": " + strings.ReplaceAll(m[1], "_", " ")}
+			b.ns, _ = strconv.ParseFloat(m[2], 64)
+			b.allocations, _ = strconv.Atoi(m[3])
+			list = append(list, b)
 		}
-		b := benchmark{name: in + ": " + benchmarkName(fields[0])}
-		for i, unit := range fields[1:] {
-			switch number := fields[i]; unit {
-			case "ns/op":
-				b.ns, _ = strconv.ParseFloat(number, 64)
-			case "allocs/op":
-				b.allocations, _ = strconv.Atoi(number)
-			}
-		}
-		list = append(list, b)
 	}
 	return list
-}
-
-// benchmarkName takes off what go test puts around a benchmark's name: at its end
-// the number of processors, if they are more than one.
-func benchmarkName(s string) string {
-	s = strings.TrimPrefix(s, "Benchmark")
-	if i := strings.LastIndexByte(s, '-'); i > 0 {
-		if _, err := strconv.Atoi(s[i+1:]); err == nil {
-			s = s[:i]
-		}
-	}
-	return strings.ReplaceAll(s, "_", " ")
 }
 
 func printCode(out io.Writer, rows []benchmark) {

@@ -11,16 +11,19 @@ import (
 	"ipmbd/ipmi"
 )
 
-// peer is a link whose requests come in from a bus: it is the responder's
-// opposite, a node that asks the BMC, always the same.
+// peer is a link whose requests are frames, one a packet, and always the same but for their
+// number: of a node that asks the BMC on a bus, or of a client of the frame socket.
 type peer struct {
 	connection
 	order
 	request ipmb.Frame
+	// prefix is what the frame socket has before a request, head what it has before a response.
+	prefix, head []byte
 	// arrival checks the data of an answer to a request, and takes the number of
 	// its arrival from them; an answer without one leaves the request's own.
 	arrival  func(data []byte, request uint32) (at uint32, err error)
 	free     []uint8 // sequence numbers, the longest unused first
+	packets  [ipmb.SequenceNumbers][]byte
 	slotOf   [ipmb.SequenceNumbers]int
 	numberOf [ipmb.SequenceNumbers]uint32
 
@@ -33,11 +36,18 @@ type peer struct {
 // asksDeviceID is a peer that asks for the device ID.
 func asksDeviceID() *peer {
 	return &peer{
-		request: ipmb.Frame{
-			Destination: bmcAddress, NetFn: ipmi.NetFnApp, Source: responderAddress, Command: ipmi.CommandGetDeviceID,
-		},
+		request: deviceIDRequest(bmcAddress, responderAddress),
 		arrival: func(data []byte, _ uint32) (uint32, error) { return checkDeviceID(data) },
 	}
+}
+
+// asksFrames is a client of the frame socket that asks the responder on the bus with an index.
+func asksFrames(index uint8) *peer {
+	const own = 0x81 // which the bus does not see
+	p := asksDeviceID()
+	p.request = deviceIDRequest(responderAddress, own)
+	p.prefix, p.head = []byte{index}, []byte{index, 0}
+	return p
 }
 
 // asksBMC is a peer that asks for the device ID of the built-in BMC, which does not
@@ -57,19 +67,28 @@ func asksBMC() *peer {
 // by a Send Message that is answered with the node's response.
 func asksAcross(channel byte) *peer {
 	const sendMessage, tracked = 0x34, 0x40
-	inner := ipmb.Frame{
-		Destination: responderAddress, NetFn: ipmi.NetFnApp, Source: bmcAddress, Command: ipmi.CommandGetDeviceID,
-	}.Append(nil)
-	return &peer{
-		request: ipmb.Frame{
-			Destination: bmcAddress, NetFn: ipmi.NetFnApp, Source: responderAddress, Command: sendMessage,
-			Data: append([]byte{tracked | channel}, inner...),
-		},
-		// It has the node's answer in it, and the checksum of that last.
-		arrival: func(data []byte, _ uint32) (uint32, error) {
-			begin := max(bytes.Index(data, deviceID), 0)
-			return checkDeviceID(data[begin:max(len(data)-1, begin)])
-		},
+	p := asksDeviceID()
+	p.request.Command = sendMessage
+	p.request.Data = deviceIDRequest(responderAddress, bmcAddress).Append([]byte{tracked | channel})
+	// It has the node's answer in it, and the checksum of that last.
+	p.arrival = func(data []byte, _ uint32) (uint32, error) {
+		begin := max(bytes.Index(data, deviceID), 0)
+		return checkDeviceID(data[begin:max(len(data)-1, begin)])
+	}
+	return p
+}
+
+func deviceIDRequest(responder, requester ipmi.Address) ipmb.Frame {
+	return ipmb.Frame{Destination: responder, NetFn: ipmi.NetFnApp, Source: requester, Command: ipmi.CommandGetDeviceID}
+}
+
+// open prepares the requests of a peer on a connection.
+func (p *peer) open(conn connection) {
+	p.connection, p.in = conn, make([]byte, 512)
+	for i := range p.packets {
+		p.free = append(p.free, uint8(i))
+		p.request.Sequence = uint8(i)
+		p.packets[i] = p.request.Append(bytes.Clone(p.prefix))
 	}
 }
 
@@ -83,10 +102,7 @@ func (s *stage) accept(p *peer, listener int) error {
 		return fmt.Errorf("ipmbd did not connect: %w", err)
 	}
 	s.atEnd(func() { unix.Close(fd) })
-	p.fd, p.in = fd, make([]byte, 512)
-	for i := range ipmb.SequenceNumbers {
-		p.free = append(p.free, uint8(i))
-	}
+	p.open(connection{fd})
 	return bePatient(fd)
 }
 
@@ -116,9 +132,7 @@ func (p *peer) ask(slot int) {
 	p.free = append(p.free[:0], p.free[1:]...)
 	p.slotOf[sequence] = slot
 	p.numberOf[sequence] = p.number()
-	request := p.request
-	request.Sequence = sequence
-	p.out = append(p.out, request.Append(nil))
+	p.out = append(p.out, p.packets[sequence])
 }
 
 // send implements link.
@@ -132,41 +146,47 @@ func (p *peer) send() error {
 	return nil
 }
 
-// answers implements link.
+// answers implements link. It waits for one answer, and takes all that are there.
 func (p *peer) answers() ([]int, error) {
+	p.slots = p.slots[:0]
 	n, err := read(p.fd, p.in)
-	if err != nil {
-		return nil, fmt.Errorf("bus: %w", err)
+	for err == nil {
+		if err := p.take(p.in[:n]); err != nil {
+			return nil, fmt.Errorf("answer % X: %w", p.in[:n], err)
+		}
+		n, _, err = unix.Recvfrom(p.fd, p.in, unix.MSG_DONTWAIT)
 	}
-	frame, err := ipmb.Decode(p.in[:n])
-	if err != nil {
-		return nil, fmt.Errorf("% X: %w", p.in[:n], err)
+	if err != unix.EAGAIN {
+		return nil, fmt.Errorf("peer of ipmbd: %w", err)
 	}
-	if err := p.take(frame); err != nil {
-		return nil, fmt.Errorf("answer % X: %w", p.in[:n], err)
-	}
-	p.free = append(p.free, frame.Sequence)
-	p.slots = append(p.slots[:0], p.slotOf[frame.Sequence])
 	return p.slots, nil
 }
 
 // take checks an answer. C0h, busy, is a refusal.
-func (p *peer) take(answer ipmb.Frame) error {
+func (p *peer) take(packet []byte) error {
+	frame, ok := bytes.CutPrefix(packet, p.head)
+	answer, err := ipmb.Decode(frame)
 	switch {
+	case !ok || err != nil:
+		return fmt.Errorf("not a frame: %v", err)
 	case answer.NetFn != ipmi.NetFnApp.Response():
 		return errors.New("not of the network function")
-	case answer.Code == ipmi.CodeNodeBusy:
+	}
+	p.free = append(p.free, answer.Sequence)
+	p.slots = append(p.slots, p.slotOf[answer.Sequence])
+	switch answer.Code {
+	case ipmi.CodeNodeBusy:
 		p.refused++
 		return nil
-	case answer.Code != ipmi.CodeOK:
-		return fmt.Errorf("completion code %v", answer.Code)
+	case ipmi.CodeOK:
+		request := p.numberOf[answer.Sequence]
+		at, err := p.arrival(answer.Data, request)
+		if err == nil {
+			p.answered(request, at)
+		}
+		return err
 	}
-	request := p.numberOf[answer.Sequence]
-	at, err := p.arrival(answer.Data, request)
-	if err == nil {
-		p.answered(request, at)
-	}
-	return err
+	return fmt.Errorf("completion code %v", answer.Code)
 }
 
 // tally implements link.

@@ -64,22 +64,18 @@ func (r *responder) serve() error {
 
 func (r *responder) ready(fd int32) error {
 	if r.listeners[fd] {
-		return r.accept(int(fd))
+		conn, err := accept(int(fd))
+		if err != nil {
+			return err
+		}
+		r.arrived[int32(conn)] = new(uint32)
+		return r.watch(conn)
 	}
 	if !r.respond(int(fd), r.arrived[fd]) {
 		delete(r.arrived, fd)
 		return unix.Close(int(fd))
 	}
 	return nil
-}
-
-func (r *responder) accept(listener int) error {
-	fd, err := accept(listener)
-	if err != nil {
-		return err
-	}
-	r.arrived[int32(fd)] = new(uint32)
-	return r.watch(fd)
 }
 
 // respond answers what has come on a connection, until its other end has gone.
@@ -102,14 +98,6 @@ func (r *responder) respond(fd int, arrived *uint32) (goesOn bool) {
 			return false
 		}
 	}
-}
-
-var getDeviceID = ipmb.Frame{
-	Destination: responderAddress,
-	NetFn:       ipmi.NetFnApp,
-	Source:      bmcAddress,
-	Sequence:    1,
-	Command:     ipmi.CommandGetDeviceID,
 }
 
 // deviceID is what all answer, and what the responder and the host daemon of the

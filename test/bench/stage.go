@@ -163,19 +163,13 @@ const (
 	partDriver    = "part:driver"    // DEVICE SETTLE MEASURE, in a guest
 )
 
-func isPart(args []string) bool {
-	return len(args) > 0 && slices.Contains([]string{partFloor, partResponder, partDriver}, args[0])
+var parts = map[string]func(args []string) error{
+	partFloor:     func(args []string) error { return runFloor(args[0], args[1]) },
+	partResponder: runResponder,
+	partDriver:    func(args []string) error { return runDriver(args[0], args[1], args[2]) },
 }
 
-func runPart(args []string) error {
-	switch args[0] {
-	case partFloor:
-		return runFloor(args[1], args[2])
-	case partDriver:
-		return runDriver(args[1], args[2], args[3])
-	}
-	return runResponder(args[1:])
-}
+func isPart(args []string) bool { return len(args) > 0 && parts[args[0]] != nil }
 
 // sayReady tells the parent that a part serves.
 func sayReady() { fmt.Println("ready") }

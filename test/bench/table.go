@@ -3,37 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
 
-// Goals, as ratios to the floor.
+// Goals that are no ratios of two contenders, or are named in titles.
 const (
-	goalLatency    = 1.15 // p50 with 1 in flight, at most
-	goalThroughput = 0.85 // with maxInFlight, at least
-	goalCPU        = 1.15 // of service and message bus with maxInFlight, at most
-
-	// Of the frame socket, with any number in flight.
-	goalFrameThroughput = 2.5  // at least
-	goalFrameCPU        = 0.25 // at most
-
-	goalIdleKiB = 12 << 10
-
-	// Of sendRequest, as ratios to the echo in C.
-	goalEchoLatency    = 1.45 // p50 with 1 in flight, at most
-	goalEchoThroughput = 0.70 // with maxInFlight, at least
-	goalEchoCPU        = 1.4  // of service and message bus with maxInFlight, at most
-
-	// Of the bus's own method, as ratios to the old one.
-	goalBusMethod = 1.05
-	goalBusRate   = 0.95
-
-	// Of a request from a bus to the host daemon, as ratios to the bridge in C.
-	goalBridgeLatency    = 1.15 // p50 with 1 in flight, at most
-	goalBridgeThroughput = 1.0  // with maxInFlight, at least
-	goalBridgeCPUOne     = 1.2  // of service and message bus with 1 in flight, at most
-	goalBridgeCPU        = 1.15 // with maxInFlight
-
+	goalIdleKiB   = 12 << 10
 	goalManyBuses = 0.9    // requests per second of 16 buses, as a ratio to one, at least
 	goalBridged   = 20_000 // bridged requests of one command per second with maxInFlight, at least
 	goalWakeUps   = 0.2    // per second, of the idle daemon with 16 buses, at most
@@ -43,6 +20,53 @@ const (
 	goalVM    = 1.0  // requests per second, at least
 	goalGuest = 1.05 // p50 in its guest, at most
 )
+
+// goal is a ratio of two contenders that is wanted.
+type goal struct {
+	what     string
+	a, b     int
+	inFlight int // the index of a number of requests
+	number   func(round) float64
+	ratio    float64
+}
+
+// callGoals are those of sendRequest, by callsInFlight. CPU is that of service and message bus.
+var callGoals = []goal{
+	{"sendRequest against the C echo, p50 with 1 in flight", callIPMBD, callEcho, 0, roundP50, 1.45},
+	{"sendRequest against the C echo, requests/s with 63", callIPMBD, callEcho, 2, roundRate, 0.70},
+	{"sendRequest against the C echo, CPU with 63", callIPMBD, callEcho, 2, roundCPU, 1.4},
+	{"sendRequest against the floor, p50 with 1 in flight", callIPMBD, callFloor, 0, roundP50, 1.15},
+	{"sendRequest against the floor, requests/s with 63", callIPMBD, callFloor, 2, roundRate, 0.85},
+	{"sendRequest against the floor, CPU with 63", callIPMBD, callFloor, 2, roundCPU, 1.15},
+	{"method of the bus against the old one, p50 with 1 in flight", callIPMBDBus, callIPMBD, 0, roundP50, 1.05},
+	{"method of the bus against the old one, requests/s with 63", callIPMBDBus, callIPMBD, 2, roundRate, 0.95},
+	{"method of the bus against the old one, CPU with 63", callIPMBDBus, callIPMBD, 2, roundCPU, 1.05},
+	{"frame socket against the floor with 1 in flight, requests/s", callFrames, callFloor, 0, roundRate, 2.5},
+	{"frame socket against the floor with 1 in flight, CPU of the service", callFrames, callFloor, 0, roundCPU, 0.25},
+	{"frame socket against the floor with 8 in flight, requests/s", callFrames, callFloor, 1, roundRate, 2.5},
+	{"frame socket against the floor with 8 in flight, CPU of the service", callFrames, callFloor, 1, roundCPU, 0.25},
+	{"frame socket against the floor with 63 in flight, requests/s", callFrames, callFloor, 2, roundRate, 2.5},
+	{"frame socket against the floor with 63 in flight, CPU of the service", callFrames, callFloor, 2, roundCPU, 0.25},
+}
+
+// incomingGoals are those of requests from a bus, by incomingInFlight.
+var incomingGoals = []goal{
+	{"request to the host daemon against the C bridge, p50 with 1 in flight", incomingHost, incomingFloor, 0, roundP50, 1.15},
+	{"request to the host daemon against the C bridge, requests/s with 63", incomingHost, incomingFloor, 1, roundRate, 1.0},
+	{"request to the host daemon against the C bridge, CPU with 1", incomingHost, incomingFloor, 0, roundCPU, 1.2},
+	{"request to the host daemon against the C bridge, CPU with 63", incomingHost, incomingFloor, 1, roundCPU, 1.15},
+}
+
+// add compares what was measured with goals: a rate is to be at least that, all else at most.
+func (g *goals) add(wanted []goal, measured [][]series) {
+	for _, w := range wanted {
+		all, compare := measured[w.inFlight], g.atMost
+		if strings.Contains(w.what, "requests/s") {
+			compare = g.atLeast
+		}
+		compare(w.what, ratio(all[w.a], all[w.b], w.number), w.ratio)
+	}
+}
 
 // table is written when it is complete.
 type table struct {
@@ -169,45 +193,6 @@ func (g *goals) print(out io.Writer) {
 	w.Flush()
 }
 
-// addCalls compares sendRequest with 1 and with maxInFlight in flight with the goals;
-// all is what was measured with each of callsInFlight.
-func (g *goals) addCalls(all [][]series) {
-	first, last := all[0], all[len(all)-1]
-	for _, floor := range []struct {
-		name                     string
-		contender                int
-		latency, throughput, cpu float64
-	}{
-		{"C echo", callEcho, goalEchoLatency, goalEchoThroughput, goalEchoCPU},
-		{"floor", callFloor, goalLatency, goalThroughput, goalCPU},
-	} {
-		what := "sendRequest against the " + floor.name
-		g.atMost(what+", p50 with 1 in flight", ratio(first[callIPMBD], first[floor.contender], roundP50), floor.latency)
-		g.atLeast(what+", requests/s with 63", ratio(last[callIPMBD], last[floor.contender], roundRate), floor.throughput)
-		g.atMost(what+", CPU with 63", ratio(last[callIPMBD], last[floor.contender], roundCPU), floor.cpu)
-	}
-	const what = "method of the bus against the old one"
-	g.atMost(what+", p50 with 1 in flight", ratio(first[callIPMBDBus], first[callIPMBD], roundP50), goalBusMethod)
-	g.atLeast(what+", requests/s with 63", ratio(last[callIPMBDBus], last[callIPMBD], roundRate), goalBusRate)
-	g.atMost(what+", CPU with 63", ratio(last[callIPMBDBus], last[callIPMBD], roundCPU), goalBusMethod)
-	for i, n := range callsInFlight {
-		what := fmt.Sprintf("frame socket against the floor with %d in flight, ", n)
-		g.atLeast(what+"requests/s", ratio(all[i][callFrames], all[i][callFloor], roundRate), goalFrameThroughput)
-		g.atMost(what+"CPU of the service", ratio(all[i][callFrames], all[i][callFloor], roundCPU), goalFrameCPU)
-	}
-}
-
-// addIncoming does so for requests from a bus, by incomingInFlight.
-func (g *goals) addIncoming(all [][]series) {
-	first, last := all[0], all[len(all)-1]
-	const what = "request to the host daemon against the C bridge"
-	g.atMost(what+", p50 with 1 in flight", ratio(first[incomingHost], first[incomingFloor], roundP50), goalBridgeLatency)
-	g.atLeast(what+", requests/s with 63", ratio(last[incomingHost], last[incomingFloor], roundRate), goalBridgeThroughput)
-	g.atMost(what+", CPU with 1", ratio(first[incomingHost], first[incomingFloor], roundCPU), goalBridgeCPUOne)
-	g.atMost(what+", CPU with 63", ratio(last[incomingHost], last[incomingFloor], roundCPU), goalBridgeCPU)
-	g.atLeast("bridged requests of one command with 63 in flight, requests/s", middle(last[incomingBridge], roundRate), goalBridged)
-}
-
 // printDaemon prints start and memory.
 func printDaemon(out io.Writer, l *lab, after memory) {
 	w := newTable(out, "start and memory")
@@ -230,13 +215,4 @@ func addedLatency(inFlight int, name string, s, direct series) string {
 		more = append(more, s[i].p50-direct[i].p50)
 	}
 	return fmt.Sprintf("%d\t%d us\t%.2f\t\t%s\n", inFlight, median(more).Microseconds(), ratio(s, direct, roundP50), name)
-}
-
-func printAdded(out io.Writer, rows []string) {
-	w := newTable(out, "added to the p50 of an answer of ipmbd itself")
-	fmt.Fprintln(w, "in flight\tadded\tratio\t\t")
-	for _, row := range rows {
-		fmt.Fprint(w, row)
-	}
-	w.flush()
 }
