@@ -24,8 +24,10 @@ const defaultMaxCalls = 256
 
 // Config describes a Bus.
 type Config struct {
-	Name  string
-	Index uint8 // devIndex<<2 | type
+	Name    string
+	Index   uint8 // devIndex<<2 | type
+	Channel ipmi.Channel
+	Handler string // of Properties
 	// MaxCalls is how many requests and broadcasts of clients may be in progress; one
 	// program may have half of them, and so may a user other than root. 0 is 256.
 	MaxCalls int
@@ -34,11 +36,19 @@ type Config struct {
 	// Ended is told how each request ended, for logs. req has no data. It must not block
 	// and keep nothing; nil for nobody.
 	Ended func(req *ipmb.Request, res ipmi.Response, err error)
+	// StateChanged is told of each change of the state or its reason, without a lock held.
+	// It must not block; nil for nobody.
+	StateChanged func(state State, reason string)
+	// Changed is told, in the same way, that Properties may have changed, the state too.
+	Changed func()
 }
 
 // Bus sends the requests and broadcasts of its clients. Until Begin it keeps them waiting,
-// in order.
+// in order. Its life cycle calls Begin.
 type Bus struct {
+	*Lifecycle
+	Controls // of the link
+
 	config Config
 	link   Link
 	remote atomic.Uint32
@@ -55,15 +65,15 @@ type Bus struct {
 	drained   chan struct{} // closed when clients have nothing in progress; nil while no Drain waits
 }
 
-// waiter is a request or a broadcast that is to be sent later.
+// waiter is a request or a broadcast that is to be sent later. Its methods are called with the
+// mutex of the bus held, and the functions that they return without it.
 type waiter interface {
 	// place notes that it has a place.
 	place()
-	// release sends it. It is called with the mutex of the bus held, and unlocks it
-	// while it sends.
-	release(b *Bus)
-	// refuse ends it instead, with the mutex as release has it.
-	refuse(b *Bus, err error)
+	// depart returns the function that sends it.
+	depart(b *Bus) (send func())
+	// refuse returns the function that ends it instead.
+	refuse(err error) (end func())
 }
 
 // releasing is a call on its way to the link, from those that have waited.
@@ -77,13 +87,23 @@ func New(config Config, link Link) *Bus {
 	if config.MaxCalls == 0 {
 		config.MaxCalls = defaultMaxCalls
 	}
-	b := &Bus{config: config, link: link, shares: NewShares(Halves(config.MaxCalls)), unsure: make(map[*Client][]waiter)}
+	if config.StateChanged == nil {
+		config.StateChanged = func(State, string) {}
+	}
+	if config.Changed == nil {
+		config.Changed = func() {}
+	}
+	b := &Bus{
+		Controls: link, config: config, link: link,
+		shares: NewShares(Halves(config.MaxCalls)), unsure: make(map[*Client][]waiter),
+	}
+	b.Lifecycle = NewLifecycle(link, b.Begin, func(state State, reason string) {
+		config.StateChanged(state, reason)
+		config.Changed()
+	})
 	b.SetRemoteAddress(config.RemoteAddress)
 	return b
 }
-
-// Use gives the bus another link. It is for one that has not begun.
-func (b *Bus) Use(link Link) { b.link = link }
 
 // Name is the one in the configuration.
 func (b *Bus) Name() string { return b.config.Name }
@@ -201,15 +221,20 @@ func (b *Bus) identified(client *Client) {
 	for len(b.unsure[client]) > 0 {
 		next := b.unsure[client][0]
 		b.unsure[client] = b.unsure[client][1:] // Others come behind it until all are sent.
+		var act func()
 		switch err := b.enterLate(client); {
 		case err != nil:
-			next.refuse(b, err)
+			act = next.refuse(err)
 		case b.begun:
 			next.place()
-			next.release(b)
+			act = next.depart(b)
 		default:
 			b.keep(client, next, untilBegun)
+			continue
 		}
+		b.mu.Unlock()
+		act()
+		b.mu.Lock()
 	}
 	delete(b.unsure, client)
 }
@@ -254,9 +279,17 @@ func (b *Bus) cancel(c *Call) {
 		}
 	}
 	b.mu.Unlock()
-	if !onItsWay { // else release cancels it
+	if !onItsWay { // else the function of depart cancels it
 		b.link.Cancel(c)
 	}
+}
+
+// departed ends what Call.depart began, and reports whether the call was cancelled meanwhile.
+func (b *Bus) departed(r *releasing) (unwanted bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.releases = slices.DeleteFunc(b.releases, func(other *releasing) bool { return other == r })
+	return r.unwanted
 }
 
 // withdraw takes a call out of what waits, with the mutex held.
@@ -281,7 +314,10 @@ func (b *Bus) Begin() {
 	for len(b.waiting) > 0 {
 		next := b.waiting[0]
 		b.waiting = b.waiting[1:]
-		next.release(b)
+		send := next.depart(b)
+		b.mu.Unlock()
+		send()
+		b.mu.Lock()
 	}
 	b.begun, b.waiting = true, nil
 }
@@ -309,33 +345,38 @@ func (b *Bus) StartBroadcast(client *Client, done func(error), netFn ipmi.NetFn,
 	return nil
 }
 
-// StartRespond writes a response that was made elsewhere, see ipmb.Engine.StartRespond.
-func (b *Bus) StartRespond(frame []byte, done func(error)) error {
-	return b.link.StartRespond(frame, done)
+// Properties is how the bus is now. It does not block.
+func (b *Bus) Properties() Properties {
+	p := Properties{
+		Name: b.config.Name, Index: b.config.Index, Channel: b.config.Channel, Handler: b.config.Handler,
+		RemoteAddress: b.Responder(0),
+	}
+	p.State, p.Reason = b.State()
+	b.link.Describe(&p)
+	return p
 }
 
-// Address is our own address on the bus.
-func (b *Bus) Address() ipmi.Address { return b.link.Address() }
+// Changed is called by the link when its part of Properties has changed.
+func (b *Bus) Changed() { b.config.Changed() }
 
-// RetryPolicy is that of requests that bring none.
-func (b *Bus) RetryPolicy() ipmb.RetryPolicy { return b.link.RetryPolicy() }
+// Statistics is the counters of the link and of the bus itself, by name: requests and
+// broadcasts that were refused with ErrLimit. The caller may change the map.
+func (b *Bus) Statistics() map[string]uint64 {
+	statistics := b.link.Statistics()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	statistics["refused-over-limit"] = b.refused
+	return statistics
+}
 
-// MaxFrame is the longest frame that can be sent, in bytes; 0 when it is not known.
-func (b *Bus) MaxFrame() int { return b.link.MaxFrame() }
+// Ping returns when each loop of the bus waits. If one hangs, Ping does not return.
+func (b *Bus) Ping(context.Context) { b.link.Ping() }
 
 // InProgress is how many requests and broadcasts of clients have not ended.
 func (b *Bus) InProgress() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.shares.Used()
-}
-
-// Counters is what the bus itself counts, by name: requests and broadcasts that were
-// refused with ErrLimit.
-func (b *Bus) Counters() map[string]uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return map[string]uint64{"refused-over-limit": b.refused}
 }
 
 // Leave refuses further requests of clients: ErrRemoved.
@@ -352,10 +393,13 @@ func (b *Bus) Leaving() bool {
 	return b.leaving
 }
 
-// Drain refuses further requests of clients and waits until those that they have sent have
-// ended, at most until ctx ends. The daemon itself may still send: requests that are being
-// drained may need that.
+// Drain takes no more requests from the bus, and refuses those of clients. It waits until those
+// that were taken have ended, at most until ctx ends. The daemon itself may still send: requests
+// that are being drained may need that.
 func (b *Bus) Drain(ctx context.Context) {
+	var draining sync.WaitGroup
+	draining.Go(func() { b.link.Drain(ctx) })
+	defer draining.Wait()
 	b.mu.Lock()
 	b.leaving = true
 	if b.shares.Used() == 0 {

@@ -304,7 +304,7 @@ func TestDo(t *testing.T) {
 // A callback may use the bus, and send the next request: no lock is held.
 func TestCallbacksMayUseTheBus(t *testing.T) {
 	var b *Bus
-	use := func() { b.InProgress(); b.Counters(); b.Leaving() }
+	use := func() { b.InProgress(); b.State(); b.Leaving() }
 	b = New(Config{Ended: func(*ipmb.Request, ipmi.Response, error) { use() }}, &recorder{})
 	ended := 0
 	var c *Call

@@ -1,6 +1,8 @@
 package bus
 
 import (
+	"context"
+	"errors"
 	"slices"
 
 	"ipmbd/ipmb"
@@ -71,33 +73,28 @@ func (c *Call) End(response ipmi.Response, err error) {
 // place implements waiter.
 func (c *Call) place() { c.placed = true }
 
-// release implements waiter. When the link has the call, its client may send it again, on
+// depart implements waiter. When the link has the call, its client may send it again, on
 // another bus too.
-func (c *Call) release(b *Bus) {
+func (c *Call) depart(b *Bus) (send func()) {
 	req := c.request
 	c.request.Data = nil
 	c.held = false
 	r := &releasing{call: c}
 	b.releases = append(b.releases, r)
-	b.mu.Unlock()
-	if err := b.link.Send(c, &req); err != nil {
-		c.End(ipmi.Response{}, err)
-	}
-	b.mu.Lock()
-	b.releases = slices.DeleteFunc(b.releases, func(other *releasing) bool { return other == r })
-	if r.unwanted {
-		b.mu.Unlock()
-		b.link.Cancel(c)
-		b.mu.Lock()
+	return func() {
+		if err := b.link.Send(c, &req); err != nil {
+			c.End(ipmi.Response{}, err)
+		}
+		if b.departed(r) {
+			b.link.Cancel(c)
+		}
 	}
 }
 
 // refuse implements waiter.
-func (c *Call) refuse(b *Bus, err error) {
+func (c *Call) refuse(err error) (end func()) {
 	c.held = false
-	b.mu.Unlock()
-	defer b.mu.Lock()
-	c.End(ipmi.Response{}, err)
+	return func() { c.End(ipmi.Response{}, err) }
 }
 
 // note keeps the part of a request that Config.Ended is told.
@@ -111,4 +108,99 @@ func (c *Call) hold(req *ipmb.Request) {
 	c.request = *req
 	c.request.Data = slices.Clone(req.Data)
 	c.held = true
+}
+
+// broadcast is a frame to address 0.
+type broadcast struct {
+	bus    *Bus
+	client *Client
+	done   func(error)
+	placed bool // it has a place
+
+	netFn ipmi.NetFn
+	lun   ipmi.LUN
+	cmd   ipmi.Command
+	data  []byte
+}
+
+func (f *broadcast) send() error {
+	return f.bus.link.StartBroadcast(f.end, f.netFn, f.lun, f.cmd, f.data)
+}
+
+// end is told how the broadcast has ended.
+func (f *broadcast) end(err error) {
+	if f.placed {
+		f.bus.leave(f.client)
+	}
+	f.done(err)
+}
+
+// place implements waiter.
+func (f *broadcast) place() { f.placed = true }
+
+// depart implements waiter.
+func (f *broadcast) depart(*Bus) (send func()) {
+	return func() {
+		if err := f.send(); err != nil {
+			f.end(err)
+		}
+	}
+}
+
+// refuse implements waiter.
+func (f *broadcast) refuse(err error) (end func()) { return func() { f.end(err) } }
+
+// Do sends a request of the daemon's own and waits for the answer, which belongs to the
+// caller, at most until ctx ends, whose error it returns then. A responder of 0 is the
+// remote address.
+func (b *Bus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
+	req.Responder = b.Responder(req.Responder)
+	if ctx.Err() != nil {
+		err := req.Check()
+		if err == nil {
+			err = ctx.Err()
+		}
+		return ipmi.Response{}, err
+	}
+	ended := make(chan outcome, 1)
+	c := NewCall(nil, func(res ipmi.Response, err error) {
+		res.Data = append([]byte(nil), res.Data...)
+		ended <- outcome{res, err}
+	})
+	if err := b.Send(c, &req); err != nil {
+		return ipmi.Response{}, err
+	}
+	select {
+	case o := <-ended:
+		return o.response, o.err
+	case <-ctx.Done():
+	}
+	c.Cancel()
+	o := <-ended
+	if errors.Is(o.err, context.Canceled) {
+		o.err = ctx.Err()
+	}
+	return o.response, o.err
+}
+
+// outcome is how a request ended.
+type outcome struct {
+	response ipmi.Response
+	err      error
+}
+
+// Broadcast sends a frame of the daemon's own to address 0 and waits until the bus has
+// taken it, at most until ctx ends.
+func (b *Bus) Broadcast(ctx context.Context, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	ended := make(chan error, 1)
+	err := b.StartBroadcast(nil, func(err error) { ended <- err }, netFn, lun, cmd, data)
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -1,37 +1,124 @@
 package bus
 
 import (
+	"context"
+	"errors"
+	"fmt"
+
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
-// Link carries what a bus sends. Its methods do not block, and may be called from several
-// goroutines at once, also while the bus is down.
+// Link carries what a bus sends. Its methods may be called from several goroutines at once,
+// also while the bus is down; those of Device by the bus's Lifecycle only.
 type Link interface {
-	// Send sends a request, whose data is valid until it returns. Without an error, the
-	// link calls c.End once, from any goroutine and without a lock held.
+	Device
+	Controls
+	// Send sends a request, whose data is valid until it returns. It does not block. Without
+	// an error, the link calls c.End once, from any goroutine and without a lock held.
 	Send(c *Call, req *ipmb.Request) error
 	// Cancel ends a request of Send with context.Canceled, if it has not ended.
 	Cancel(c *Call)
-	// StartBroadcast and StartRespond are as those of ipmb.Engine.
+	// StartBroadcast is that of ipmb.Engine.
 	StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
-	StartRespond(frame []byte, done func(error)) error
+	// Describe fills in those Properties that the link knows. It does not block.
+	Describe(p *Properties)
+	// Statistics is the counters by name; the caller may change the map.
+	Statistics() map[string]uint64
+	// Ping returns when each loop of the link waits. If one hangs, Ping does not return.
+	Ping()
+	// Drain takes no more requests from the bus, and waits until those taken are answered,
+	// at most until ctx ends.
+	Drain(ctx context.Context)
+}
+
+// Controls are what a link knows and lets others change, apart from sending.
+type Controls interface {
 	// Address is our own address on the bus.
 	Address() ipmi.Address
 	// RetryPolicy is the policy of requests that bring none.
 	RetryPolicy() ipmb.RetryPolicy
+	// SetRetryPolicy changes it. What p leaves open gets its default.
+	SetRetryPolicy(p ipmb.RetryPolicy)
 	// MaxFrame is the longest frame that can be sent, in bytes; 0 when it is not known.
 	MaxFrame() int
+	// StartRespond writes a response that was made elsewhere, see ipmb.Engine.StartRespond.
+	StartRespond(frame []byte, done func(error)) error
+	// SetOwnAddress changes our own address on the bus. Where a kernel driver answers at it,
+	// that moves along, and requests in progress end with ipmb.ErrClosed. The errors are
+	// also ErrNoAdapter, ErrInUse, ErrFixed and ErrDevice.
+	SetOwnAddress(ctx context.Context, a ipmi.Address) error
+	// Bind makes the kernel device of the bus and opens it. If it is open, Bind does nothing.
+	// The errors are those of SetOwnAddress.
+	Bind(ctx context.Context) error
+	// Unbind closes and deletes the kernel device of the bus, which is Down then until Bind.
+	// The errors are those of SetOwnAddress.
+	Unbind(ctx context.Context) error
+	// SetIgnoreNACK and SetVerifyChecksum set the switches of Properties. The errors are
+	// ipmb.ErrUnsupported where the driver has none, ipmb.ErrClosed and ErrDevice.
+	SetIgnoreNACK(on bool) error
+	SetVerifyChecksum(on bool) error
 }
 
-// engineLink is an engine as a Link.
-type engineLink struct{ *ipmb.Engine }
+// Unbound is the Reason of a bus that is Down since Unbind has deleted its device, and the text
+// of ErrUnbound, which Connect returns then.
+const Unbound = "unbound"
 
-// Engine makes a Link of an engine.
-func Engine(e *ipmb.Engine) Link { return engineLink{e} }
+// ErrUnbound: see Unbound.
+var ErrUnbound = errors.New(Unbound)
+
+// Errors of changes of the device of a bus.
+var (
+	// ErrNoAdapter: there is no I2C bus of that number.
+	ErrNoAdapter = errors.New("there is no such I2C adapter")
+	// ErrInUse: something else has the address or the node.
+	ErrInUse = errors.New("the device is in use")
+	// ErrFixed: the device is none that can be bound, unbound or moved.
+	ErrFixed = errors.New("the device cannot be changed")
+	// ErrDevice: the kernel did not make, delete or change the device.
+	ErrDevice = errors.New("the kernel did not change the device")
+)
+
+// EngineLink is what an engine does of a Link.
+type EngineLink struct{ *ipmb.Engine }
 
 // Send implements Link.
-func (l engineLink) Send(c *Call, req *ipmb.Request) error { return l.Engine.Send(c.wire, req) }
+func (l EngineLink) Send(c *Call, req *ipmb.Request) error { return l.Engine.Send(c.wire, req) }
 
 // Cancel implements Link.
-func (l engineLink) Cancel(c *Call) { c.wire.Cancel() }
+func (l EngineLink) Cancel(c *Call) { c.wire.Cancel() }
+
+// Describe implements Link: our own address, and the policy.
+func (l EngineLink) Describe(p *Properties) { p.OwnAddress, p.Policy = l.Address(), l.RetryPolicy() }
+
+// NotBindable is the error of a change of a device that no driver makes.
+func NotBindable(path string) error {
+	return fmt.Errorf("%w: %s is no node that a driver makes of an I2C bus and an address", ErrFixed, path)
+}
+
+// Fixed refuses all changes of the device at a path.
+type Fixed struct{ Path string }
+
+// SetOwnAddress implements Controls: ErrFixed.
+func (f Fixed) SetOwnAddress(context.Context, ipmi.Address) error { return NotBindable(f.Path) }
+
+// Bind implements Controls: ErrFixed.
+func (f Fixed) Bind(context.Context) error { return NotBindable(f.Path) }
+
+// Unbind implements Controls: ErrFixed.
+func (f Fixed) Unbind(context.Context) error { return NotBindable(f.Path) }
+
+// SetIgnoreNACK implements Controls: ipmb.ErrUnsupported.
+func (Fixed) SetIgnoreNACK(bool) error { return ipmb.ErrUnsupported }
+
+// SetVerifyChecksum implements Controls: ipmb.ErrUnsupported.
+func (Fixed) SetVerifyChecksum(bool) error { return ipmb.ErrUnsupported }
+
+// Engine makes the Link of an engine that its caller runs. The Link has no device.
+func Engine(e *ipmb.Engine) Link {
+	return struct {
+		EngineLink
+		Fixed
+		Device
+	}{EngineLink: EngineLink{e}}
+}

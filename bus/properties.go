@@ -29,19 +29,6 @@ type Properties struct {
 	VerifyChecksum bool
 }
 
-// State is whether a bus works.
-type State string
-
-// States of a bus.
-const (
-	Up       State = "Up"
-	Degraded State = "Degraded"
-	Down     State = "Down"
-)
-
-// Unbound is the Reason of a bus that is Down since its kernel device was unbound.
-const Unbound = "unbound"
-
 // Number is the number of the I2C bus in the path of a device, as digits: those after the
 // first '-' of the whole path, as ipmbbridge takes them ("/dev/ipmb-4" has "4"). In the path
 // of an attribute in sysfs, which ipmbbridge does not have, the number begins the folder:

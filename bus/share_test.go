@@ -105,7 +105,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	if b.InProgress() != 0 || len(b.shares.processes) != 0 || len(b.shares.users) != 0 || len(b.shares.unknown) != 0 {
 		t.Errorf("%+v", b.shares)
 	}
-	if got := b.Counters()["refused-over-limit"]; got != 2 {
+	if got := b.refused; got != 2 {
 		t.Errorf("refused-over-limit %d", got)
 	}
 }

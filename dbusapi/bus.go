@@ -1,9 +1,7 @@
 package dbusapi
 
 import (
-	"context"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,43 +12,6 @@ import (
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
-
-// Bus is what a Server needs of an IPMB: a bus.Bus, and what can be changed of it. All
-// methods may be called from several goroutines at once, also while the bus is down.
-type Bus interface {
-	// Send and StartBroadcast are those of bus.Bus.
-	Send(c *bus.Call, req *ipmb.Request) error
-	StartBroadcast(client *bus.Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
-	// Responder is the responder of a request; the remote address if it is 0.
-	Responder(a ipmi.Address) ipmi.Address
-	// MaxCalls is how many calls may be in progress.
-	MaxCalls() int
-	// Leave lets clients send no more, and Leaving reports that.
-	Leave()
-	Leaving() bool
-	// Properties is how the bus is now. It does not block.
-	Properties() Properties
-	// SetPolicy changes the policy of requests that bring none.
-	SetPolicy(p ipmb.RetryPolicy) error
-	// SetOwnAddress changes our own address on the bus. Where a kernel driver
-	// answers at it, that moves along, and calls in progress end with
-	// ipmb.ErrClosed. The errors are also ErrNoAdapter, ErrInUse, ErrFixed and
-	// ErrDevice.
-	SetOwnAddress(ctx context.Context, a ipmi.Address) error
-	// Bind makes the kernel device of the bus and opens it; with it open, it
-	// does nothing. The errors are those of SetOwnAddress.
-	Bind(ctx context.Context) error
-	// Unbind closes and deletes the kernel device of the bus, which is Down then
-	// until Bind. The errors are those of SetOwnAddress.
-	Unbind(ctx context.Context) error
-	// SetIgnoreNACK and SetVerifyChecksum set the switches of Properties. The
-	// errors are ipmb.ErrUnsupported where the driver has none, ipmb.ErrClosed
-	// and ErrDevice.
-	SetIgnoreNACK(on bool) error
-	SetVerifyChecksum(on bool) error
-	// Statistics is the counters by name; the caller may change the map.
-	Statistics() map[string]uint64
-}
 
 // Properties is what a bus shows of itself.
 type Properties = bus.Properties
@@ -83,8 +44,8 @@ type BusObject struct {
 	name   string
 	index  uint8
 	path   dbus.ObjectPath
-	bus    Bus // from AddBus on
-	places int // of the bus
+	bus    *bus.Bus // from AddBus on
+	places int      // of the bus
 
 	refused atomic.Uint64 // calls beyond the limits of the bus
 	unsent  atomic.Uint64
@@ -161,19 +122,17 @@ func checkRequest(netFn ipmi.NetFn, responder, requester ipmi.LUN) error {
 func (o *BusObject) changePolicy(change func(*ipmb.RetryPolicy) error) error {
 	o.policy.Lock()
 	defer o.policy.Unlock()
-	policy := o.bus.Properties().Policy
+	policy := o.bus.RetryPolicy()
 	if err := change(&policy); err != nil {
 		return err
 	}
-	return o.bus.SetPolicy(policy)
+	o.bus.SetRetryPolicy(policy)
+	return nil
 }
 
 // statistics is the counters of the bus and of its object.
 func (o *BusObject) statistics() map[string]uint64 {
-	all := maps.Clone(o.bus.Statistics())
-	if all == nil {
-		all = make(map[string]uint64)
-	}
+	all := o.bus.Statistics()
 	all["dbus-calls-refused"] = o.refused.Load()
 	all["dbus-signals-dropped"] = o.unsent.Load()
 	return all

@@ -2,24 +2,20 @@ package dbusapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
-// Why a Bus could not change its device, beside the errors of package ipmb.
+// Why a bus could not change its device, beside the errors of package ipmb.
 // Their texts, with what is wrapped around them, are for the caller.
 var (
-	// ErrNoAdapter: there is no I2C bus of that number.
-	ErrNoAdapter = errors.New("there is no such I2C adapter")
-	// ErrInUse: something else has the address or the node.
-	ErrInUse = errors.New("the device is in use")
-	// ErrFixed: the device is none that can be bound, unbound or moved.
-	ErrFixed = errors.New("the device cannot be changed")
-	// ErrDevice: the kernel did not make, delete or change the device.
-	ErrDevice = errors.New("the kernel did not change the device")
+	ErrNoAdapter = bus.ErrNoAdapter
+	ErrInUse     = bus.ErrInUse
+	ErrFixed     = bus.ErrFixed
+	ErrDevice    = bus.ErrDevice
 )
 
 // bindBus serves xyz.openbmc_project.Ipmi.Channel.Ipmb.bind.

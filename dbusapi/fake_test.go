@@ -11,6 +11,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/fakelink"
 	"ipmbd/internal/testmain"
 
 	"ipmbd/bus"
@@ -60,43 +61,47 @@ func newLimitedFakeBus(name string, index uint8, limit int) *fakeBus {
 		data:  map[ipmi.Command][]byte{1: deviceID},
 	}
 	config := bus.Config{Name: name, Index: index, MaxCalls: limit, RemoteAddress: 0x2C}
-	b.Bus = bus.New(config, fakeLink{Workers: bus.NewWorkers(1000, b.exchange), fake: b})
+	b.Bus = bus.New(config, &fakeLink{&fakelink.Link{Answer: b.exchange}, b})
 	b.Begin()
 	return b
 }
 
 // fakeLink is the link of a fakeBus.
 type fakeLink struct {
-	bus.Link
-	*bus.Workers
+	*fakelink.Link
 	fake *fakeBus
 }
 
-func (l fakeLink) Send(c *bus.Call, req *ipmb.Request) error { return l.Workers.Send(c, req) }
-func (l fakeLink) Cancel(c *bus.Call)                        { l.Workers.Cancel(c) }
+// Send notes the requests in their order.
+func (l *fakeLink) Send(c *bus.Call, req *ipmb.Request) error {
+	r := *req
+	r.Data = bytes.Clone(req.Data)
+	l.fake.mu.Lock()
+	l.fake.requests = append(l.fake.requests, r)
+	l.fake.mu.Unlock()
+	return l.Link.Send(c, req)
+}
 
-// exchange is the bus.Exchange of a fakeBus.
-func (b *fakeBus) exchange(ctx context.Context, req ipmb.Request, sent func()) (ipmi.Response, error) {
+// exchange answers a request.
+func (b *fakeBus) exchange(cancelled <-chan struct{}, req ipmb.Request) (ipmi.Response, error) {
 	b.mu.Lock()
-	b.requests = append(b.requests, req)
 	err, data := b.errs[req.Command], b.data[req.Command]
 	b.mu.Unlock()
-	sent()
 	switch {
 	case err != nil:
 		return ipmi.Response{}, err
 	case req.Command == cmdBlock:
 		b.began <- struct{}{}
-		<-ctx.Done()
-		b.ended <- ctx.Err()
-		return ipmi.Response{}, ctx.Err()
+		<-cancelled
+		b.ended <- context.Canceled
+		return ipmi.Response{}, context.Canceled
 	case data != nil:
 		return ipmi.Response{Data: data}, nil
 	}
 	return ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil
 }
 
-func (l fakeLink) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+func (l *fakeLink) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
 	b := l.fake
 	b.mu.Lock()
 	b.broadcasts = append(b.broadcasts, ipmb.Request{NetFn: netFn, RequesterLUN: lun, Command: cmd, Data: bytes.Clone(data)})
@@ -107,10 +112,12 @@ func (l fakeLink) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LU
 	return nil
 }
 
-func (b *fakeBus) Properties() Properties {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.properties
+func (l *fakeLink) Drain(context.Context) {}
+
+func (l *fakeLink) Describe(p *Properties) {
+	l.fake.mu.Lock()
+	defer l.fake.mu.Unlock()
+	*p = l.fake.properties
 }
 
 func (b *fakeBus) change(f func(*Properties)) {
@@ -119,21 +126,22 @@ func (b *fakeBus) change(f func(*Properties)) {
 	f(&b.properties)
 }
 
-func (b *fakeBus) SetPolicy(p ipmb.RetryPolicy) error {
-	b.change(func(now *Properties) { now.Policy = p })
-	return nil
+func (l *fakeLink) RetryPolicy() ipmb.RetryPolicy { return l.fake.Properties().Policy }
+
+func (l *fakeLink) SetRetryPolicy(p ipmb.RetryPolicy) {
+	l.fake.change(func(now *Properties) { now.Policy = p })
 }
 
-func (b *fakeBus) SetOwnAddress(_ context.Context, a ipmi.Address) error {
-	if err := b.set(func(now *Properties) { now.OwnAddress = a }); err != nil {
+func (l *fakeLink) SetOwnAddress(_ context.Context, a ipmi.Address) error {
+	if err := l.fake.set(func(now *Properties) { now.OwnAddress = a }); err != nil {
 		return err
 	}
-	b.told <- struct{}{}
+	l.fake.told <- struct{}{}
 	return nil
 }
 
-func (b *fakeBus) Bind(context.Context) error   { return b.bound(true) }
-func (b *fakeBus) Unbind(context.Context) error { return b.bound(false) }
+func (l *fakeLink) Bind(context.Context) error   { return l.fake.bound(true) }
+func (l *fakeLink) Unbind(context.Context) error { return l.fake.bound(false) }
 
 // bound is the end of Bind and Unbind.
 func (b *fakeBus) bound(up bool) error {
@@ -149,12 +157,12 @@ func (b *fakeBus) bound(up bool) error {
 	return nil
 }
 
-func (b *fakeBus) SetIgnoreNACK(on bool) error {
-	return b.set(func(p *Properties) { p.IgnoreNACK = on })
+func (l *fakeLink) SetIgnoreNACK(on bool) error {
+	return l.fake.set(func(p *Properties) { p.IgnoreNACK = on })
 }
 
-func (b *fakeBus) SetVerifyChecksum(on bool) error {
-	return b.set(func(p *Properties) { p.VerifyChecksum = on })
+func (l *fakeLink) SetVerifyChecksum(on bool) error {
+	return l.fake.set(func(p *Properties) { p.VerifyChecksum = on })
 }
 
 func (b *fakeBus) set(change func(*Properties)) error {
@@ -166,7 +174,7 @@ func (b *fakeBus) set(change func(*Properties)) error {
 	return b.deviceErr
 }
 
-func (b *fakeBus) Statistics() map[string]uint64 { return map[string]uint64{"calls-answered": 7} }
+func (l *fakeLink) Statistics() map[string]uint64 { return map[string]uint64{"calls-answered": 7} }
 
 // failDevice makes changes of the device end with an error.
 func (b *fakeBus) failDevice(err error) {
@@ -272,7 +280,7 @@ func addBus(t *testing.T, s *Server, fake *fakeBus) *BusObject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddBus(o, fake); err != nil {
+	if err := s.AddBus(o, fake.Bus); err != nil {
 		t.Fatal(err)
 	}
 	return o

@@ -188,7 +188,7 @@ func TestNamesOfBuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddBus(o, newFakeBus("bus4", 12)); err == nil {
+	if err := r.server.AddBus(o, newFakeBus("bus4", 12).Bus); err == nil {
 		t.Error("two buses have one path")
 	}
 }

@@ -61,7 +61,7 @@ func newEngineBus(t testing.TB, respond func(request ipmb.Frame, reply func([]by
 
 // renew makes it a bus that has not begun.
 func (b *engineBus) renew() {
-	b.fakeBus.Bus = bus.New(bus.Config{MaxCalls: 1000, RemoteAddress: 0x2C}, bus.Engine(b.engine))
+	b.fakeBus.Bus = bus.New(bus.Config{Name: "bus4", MaxCalls: 1000, RemoteAddress: 0x2C}, bus.Engine(b.engine))
 }
 
 // answer answers a request with its data.
@@ -107,7 +107,7 @@ func newEngineRig(t *testing.T, bus *engineBus) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddBus(o, bus); err != nil {
+	if err := r.server.AddBus(o, bus.Bus); err != nil {
 		t.Fatal(err)
 	}
 	r.object = o

@@ -18,7 +18,7 @@ func TestPropertiesOfABus(t *testing.T) {
 		"OwnAddress": byte(0x20), "RemoteAddress": byte(0x2C), "State": "Up", "StateReason": "", "Handler": "host",
 		"TimeoutMs": uint32(250), "Tries": uint32(6),
 		"IgnoreNack": false, "VerifyHeaderChecksum": false,
-		"Statistics": map[string]uint64{"calls-answered": 7, "dbus-calls-refused": 0, "dbus-signals-dropped": 0},
+		"Statistics": map[string]uint64{"calls-answered": 7, "dbus-calls-refused": 0, "dbus-signals-dropped": 0, "refused-over-limit": 0},
 	}
 	for _, iface := range []string{xml.BusInterface, ""} {
 		all, err := r.call(t, bus4, xml.PropertiesInterface, "GetAll", iface)

@@ -170,9 +170,9 @@ func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
 
 // AddBus exports a bus. A path that is taken is an error. Of buses with one
 // index org.openbmc.Ipmb reaches the first.
-func (s *Server) AddBus(o *BusObject, bus Bus) error {
-	o.bus, o.places = bus, bus.MaxCalls()
-	o.told = bus.Properties()
+func (s *Server) AddBus(o *BusObject, b *bus.Bus) error {
+	o.bus, o.places = b, b.MaxCalls()
+	o.told = b.Properties()
 	exported := newObject(s, o.path, xml.BusInterface)
 	exported.bus = o
 	if !s.objects.add(exported) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ipmbd/dbusapi"
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -83,7 +83,7 @@ func TestOwnAddressOfAKernelDeviceMovesIt(t *testing.T) {
 						t.Errorf("%02Xh: %s", own, diff)
 					}
 					p := b.Properties()
-					if p.State != dbusapi.Up || p.OwnAddress != ipmi.Address(own) || p.Device != m.device.Node() {
+					if p.State != bus.Up || p.OwnAddress != ipmi.Address(own) || p.Device != m.device.Node() {
 						t.Errorf("%02Xh: %+v", own, p)
 					}
 					before = own
@@ -104,26 +104,26 @@ func TestOwnAddressThatTheKernelDoesNotTake(t *testing.T) {
 				t.Errorf("%v: %v", a, err)
 			}
 		}
-		if did := m.did(); did != nil || b.Properties().State != dbusapi.Up {
+		if did := m.did(); did != nil || b.Properties().State != bus.Up {
 			t.Error(did)
 		}
 	})
 }
 
 func TestOwnAddressThatCannotChange(t *testing.T) {
-	const up, down = dbusapi.Up, dbusapi.Down
+	const up, down = bus.Up, bus.Down
 	for name, tt := range map[string]struct {
 		unbind  error
 		bind    map[uint8]error
 		want    error
 		text    string
-		state   dbusapi.State
+		state   bus.State
 		actions int
 	}{
-		"declared by the firmware": {i2c.ErrFirmware, nil, dbusapi.ErrFixed, "declared by the firmware", up, 1},
-		"another device has it":    {nil, map[uint8]error{0x22: i2c.ErrInUse}, dbusapi.ErrInUse, "it is bound at 20h again", up, 3},
+		"declared by the firmware": {i2c.ErrFirmware, nil, bus.ErrFixed, "declared by the firmware", up, 1},
+		"another device has it":    {nil, map[uint8]error{0x22: i2c.ErrInUse}, bus.ErrInUse, "it is bound at 20h again", up, 3},
 		"there is no way back": {
-			nil, map[uint8]error{0x22: i2c.ErrInUse, 0x20: i2c.ErrNoDriver}, dbusapi.ErrInUse,
+			nil, map[uint8]error{0x22: i2c.ErrInUse, 0x20: i2c.ErrNoDriver}, bus.ErrInUse,
 			"the device is gone, since it could not be bound at 20h again", down, 3,
 		},
 	} {
@@ -173,7 +173,7 @@ func TestOwnAddressOfAMissingDeviceIsThatOfTheNext(t *testing.T) {
 			if diff := cmp.Diff([]string{"bind ipmb-dev at 22h on i2c-5"}, m.did()); diff != "" {
 				t.Error(diff)
 			}
-			if p := b.Properties(); p.State != dbusapi.Up || p.OwnAddress != 0x22 {
+			if p := b.Properties(); p.State != bus.Up || p.OwnAddress != 0x22 {
 				t.Errorf("%+v", p)
 			}
 		})
@@ -195,7 +195,7 @@ func TestAddressChangesOfSeveralGoOneByOne(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if p := b.Properties(); p.State != dbusapi.Up || uint8(p.OwnAddress) != m.device.Addr {
+		if p := b.Properties(); p.State != bus.Up || uint8(p.OwnAddress) != m.device.Addr {
 			t.Errorf("%+v, bound at %02Xh", p, m.device.Addr)
 		}
 		time.Sleep(time.Minute)

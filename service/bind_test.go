@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ipmbd/dbusapi"
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -23,13 +23,13 @@ func TestMissingDeviceOfIpmbbridgesFileIsBound(t *testing.T) {
 		ch.BMCAddress = 0x24
 		b, told := newBusOn(m, ch, true)
 		defer runBus(t, b)()
-		if diff := cmp.Diff([]dbusapi.State{dbusapi.Up}, told.states()); diff != "" {
+		if diff := cmp.Diff([]bus.State{bus.Up}, told.states()); diff != "" {
 			t.Error(diff)
 		}
 		m.vanish()
-		time.Sleep(firstRetry)
+		time.Sleep(bus.FirstRetry)
 		synctest.Wait()
-		if p := b.Properties(); p.State != dbusapi.Up {
+		if p := b.Properties(); p.State != bus.Up {
 			t.Errorf("%+v", p)
 		}
 		want := []string{"bind ipmb-dev at 24h on i2c-5", "bind ipmb-dev at 24h on i2c-5"}
@@ -45,15 +45,15 @@ func TestBindingIsTriedAgain(t *testing.T) {
 		m.bindErr[0x20] = i2c.ErrNoDriver
 		b, _ := newBusOn(m, testChannel(), true)
 		defer runBus(t, b)()
-		if p := b.Properties(); p.State != dbusapi.Down || !strings.Contains(p.Reason, "load the driver's module") {
+		if p := b.Properties(); p.State != bus.Down || !strings.Contains(p.Reason, "load the driver's module") {
 			t.Errorf("%+v", p)
 		}
 		m.mu.Lock()
 		clear(m.bindErr)
 		m.mu.Unlock()
-		time.Sleep(firstRetry)
+		time.Sleep(bus.FirstRetry)
 		synctest.Wait()
-		if p := b.Properties(); p.State != dbusapi.Up {
+		if p := b.Properties(); p.State != bus.Up {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -110,10 +110,10 @@ func TestUnboundBusStaysSoUntilBind(t *testing.T) {
 				t.Errorf("a call under way: %v", err)
 			}
 			time.Sleep(time.Minute)
-			if p := b.Properties(); p.State != dbusapi.Down || p.Reason != dbusapi.Unbound {
+			if p := b.Properties(); p.State != bus.Down || p.Reason != bus.Unbound {
 				t.Errorf("%+v", p)
 			}
-			if diff := cmp.Diff([]dbusapi.State{dbusapi.Down, dbusapi.Down}, told.states()); diff != "" {
+			if diff := cmp.Diff([]bus.State{bus.Down, bus.Down}, told.states()); diff != "" {
 				t.Error(diff)
 			}
 			if err := b.Unbind(t.Context()); err != nil {
@@ -123,7 +123,7 @@ func TestUnboundBusStaysSoUntilBind(t *testing.T) {
 				if err := b.Bind(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if p := b.Properties(); p.State != dbusapi.Up || p.Transport != i2c.IPMBDevice {
+				if p := b.Properties(); p.State != bus.Up || p.Transport != i2c.IPMBDevice {
 					t.Errorf("%+v", p)
 				}
 			}
@@ -149,7 +149,7 @@ func TestUnboundBusIsOpenedWhenSomebodyElseBindsIt(t *testing.T) {
 		synctest.Wait()
 		m.appear(ipmbDev5)
 		synctest.Wait()
-		if p := b.Properties(); p.State != dbusapi.Up {
+		if p := b.Properties(); p.State != bus.Up {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -162,10 +162,10 @@ func TestUnbindThatIsRefusedOpensTheDeviceAgain(t *testing.T) {
 		b, told := newBusOn(m, testChannel(), false)
 		defer runBus(t, b)()
 		told.states()
-		if err := b.Unbind(t.Context()); !errors.Is(err, dbusapi.ErrFixed) || !strings.Contains(err.Error(), "device tree") {
+		if err := b.Unbind(t.Context()); !errors.Is(err, bus.ErrFixed) || !strings.Contains(err.Error(), "device tree") {
 			t.Errorf("%v", err)
 		}
-		if diff := cmp.Diff([]dbusapi.State{dbusapi.Down, dbusapi.Up}, told.states()); diff != "" {
+		if diff := cmp.Diff([]bus.State{bus.Down, bus.Up}, told.states()); diff != "" {
 			t.Error(diff)
 		}
 		if all, open := m.opened(); all != 2 || open != 1 {
@@ -180,10 +180,10 @@ func TestBindFails(t *testing.T) {
 		want error
 		text string
 	}{
-		"no adapter": {i2c.ErrNoAdapter, dbusapi.ErrNoAdapter, "check the number"},
-		"no driver":  {i2c.ErrNoDriver, dbusapi.ErrDevice, "load the driver's module"},
-		"in use":     {i2c.ErrInUse, dbusapi.ErrInUse, "unbind what has it"},
-		"other":      {errors.New("I/O error"), dbusapi.ErrDevice, "bind ipmb-dev at 20h on i2c-5: I/O error"},
+		"no adapter": {i2c.ErrNoAdapter, bus.ErrNoAdapter, "check the number"},
+		"no driver":  {i2c.ErrNoDriver, bus.ErrDevice, "load the driver's module"},
+		"in use":     {i2c.ErrInUse, bus.ErrInUse, "unbind what has it"},
+		"other":      {errors.New("I/O error"), bus.ErrDevice, "bind ipmb-dev at 20h on i2c-5: I/O error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestBindFails(t *testing.T) {
 				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
 					t.Errorf("%v", err)
 				}
-				if p := b.Properties(); p.State != dbusapi.Down || p.Reason != err.Error() {
+				if p := b.Properties(); p.State != bus.Down || p.Reason != err.Error() {
 					t.Errorf("%+v", p)
 				}
 			})
@@ -209,15 +209,15 @@ func TestSocketIsNotBound(t *testing.T) {
 		b, told := onLine(l)
 		defer runBus(t, b)()
 		told.states()
-		if err := b.Unbind(t.Context()); !errors.Is(err, dbusapi.ErrFixed) {
+		if err := b.Unbind(t.Context()); !errors.Is(err, bus.ErrFixed) {
 			t.Errorf("%v", err)
 		}
 		close(l.over)
 		synctest.Wait()
-		if err := b.Bind(t.Context()); !errors.Is(err, dbusapi.ErrFixed) {
+		if err := b.Bind(t.Context()); !errors.Is(err, bus.ErrFixed) {
 			t.Errorf("%v", err)
 		}
-		if diff := cmp.Diff([]dbusapi.State{dbusapi.Down}, told.states()); diff != "" {
+		if diff := cmp.Diff([]bus.State{bus.Down}, told.states()); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -111,16 +111,16 @@ func (s *service) watchdogExpired(iface string, number int, e bmc.Expiry) {
 }
 
 func (s *service) preTimeout(iface string, pending bool) {
-	if i := s.members.iface(iface); i != nil {
-		i.SetPreTimeout(pending)
+	if e := s.endpoints.named(iface); e != nil {
+		e.iface.SetPreTimeout(pending)
 	}
 }
 
 // reportEvent keeps an event of the BMC's own. One of no interface is a sensor's.
 func (s *service) reportEvent(ctx context.Context, e ipmi.Event) {
-	i := s.members.iface(e.Interface)
-	if i == nil {
-		i = s.own.Load().iface
+	i := s.own.Load().iface
+	if from := s.endpoints.named(e.Interface); from != nil {
+		i = from.iface
 	}
 	if err := i.Report(ctx, e); err != nil {
 		s.log.Error("event of the BMC is lost", zap.Stringer("event", e), zap.Error(err))

@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/zap"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
 // startDemo runs the buses of the demonstration by name, until stop.
-func startDemo(t *testing.T) (buses map[string]*engineBus, stop func()) {
+func startDemo(t *testing.T) (buses map[string]*bus.Bus, stop func()) {
 	t.Helper()
 	d, err := newDemo()
 	if err != nil {
@@ -24,13 +24,14 @@ func startDemo(t *testing.T) (buses map[string]*engineBus, stop func()) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var loops sync.WaitGroup
-	buses = make(map[string]*engineBus)
+	buses = make(map[string]*bus.Bus)
 	for _, ch := range DemoConfig().WithDefaults().Channels {
-		told := new(changes)
-		told.bus = newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), newBMC(t), noInterface(), told, zap.NewNop())
-		told.bus.Open(ctx)
-		buses[ch.Name] = told.bus
-		loops.Go(func() { told.bus.Run(ctx) })
+		parts := testParts(func() {})
+		parts.handler = newBMC(t)
+		b := newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), parts, new(engines)).bus
+		b.Open(ctx)
+		buses[ch.Name] = b
+		loops.Go(func() { b.Run(ctx) })
 	}
 	loops.Go(func() { d.run(ctx) })
 	synctest.Wait()

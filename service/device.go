@@ -9,8 +9,9 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ipmbd/bus"
-	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
@@ -91,11 +92,7 @@ func (d *device) binding(own ipmi.Address) (i2c.Binding, error) {
 			return wanted, nil
 		}
 	}
-	return i2c.Binding{}, notBindable(d.path)
-}
-
-func notBindable(path string) error {
-	return fmt.Errorf("%w: %s is no node that a driver makes of an I2C bus and an address", dbusapi.ErrFixed, path)
+	return i2c.Binding{}, bus.NotBindable(d.path)
 }
 
 // driver is what makes the device at the path, "" for a transport without a
@@ -113,7 +110,12 @@ func (d *device) driver() string {
 	return ""
 }
 
-// shown is what others may know.
+// shown is what others may know of a device.
+type shown struct {
+	path, kind string
+	kernels    bool // the kernel answers at our own address in our place
+}
+
 func (d *device) shown() shown { return shown{d.path, d.kind, d.driver() != ""} }
 
 // create binds the device, and moves to where it then is.
@@ -156,4 +158,103 @@ func (d *device) move(ctx context.Context, from i2c.Binding, to ipmi.Address) er
 			err, ipmi.Address(from.Addr), back)
 	}
 	return fmt.Errorf("%w; it is bound at %v again", err, ipmi.Address(from.Addr))
+}
+
+// system is what a bus needs of the machine it runs on: thisSystem, or what a
+// test or the demonstration puts in its place.
+type system struct {
+	// open opens the transport at a path and says which kind it is, in the
+	// words of the configuration, "auto" when that did not show.
+	open func(path string, switches i2c.Switches) (t i2c.Transport, kind string, err error)
+	// watch, bind, unbind and bindingOf are as in package i2c.
+	watch     func(path string) (bus.Watch, error)
+	bind      func(ctx context.Context, b i2c.Binding) error
+	unbind    func(b i2c.Binding) error
+	bindingOf func(path string) (i2c.Binding, error)
+}
+
+// thisSystem opens transports of a kind. A character device whose driver is not
+// known is one of unknown; config.TransportAuto refuses it.
+func thisSystem(kind, unknown config.TransportKind) system {
+	return system{
+		open: func(path string, switches i2c.Switches) (i2c.Transport, string, error) {
+			return openTransport(kind, unknown, path, switches)
+		},
+		watch:     func(path string) (bus.Watch, error) { return i2c.OpenWatch(path) },
+		bind:      i2c.Bind,
+		unbind:    i2c.Unbind,
+		bindingOf: i2c.BindingOf,
+	}
+}
+
+// openTransport opens a transport. config.TransportAuto is decided by what is at the
+// path now.
+func openTransport(kind, unknown config.TransportKind, path string, switches i2c.Switches) (i2c.Transport, string, error) {
+	name := kind.String()
+	if kind == config.TransportAuto {
+		detected, err := i2c.Detect(path)
+		switch {
+		case err == nil:
+			name = detected
+		case !errors.Is(err, i2c.ErrUnknownDriver):
+			return nil, name, err
+		case unknown == config.TransportAuto:
+			return nil, name, fmt.Errorf("%w: say with the key transport which one it is", err)
+		default:
+			name = unknown.String()
+		}
+	}
+	t, err := openNamed(name, path, switches)
+	return t, name, err
+}
+
+func openNamed(name, path string, switches i2c.Switches) (i2c.Transport, error) {
+	switch name {
+	case i2c.IPMBDevice:
+		return i2c.OpenIPMBDevice(path, switches)
+	case i2c.SlaveMqueue:
+		return i2c.OpenSlaveMqueue(path)
+	case i2c.Seqpacket:
+		return i2c.OpenSeqpacket(path)
+	}
+	return i2c.OpenIPMBDev(path)
+}
+
+// deviceError is a failure of the kernel's with what to do about it.
+type deviceError struct {
+	kind   error // of package bus
+	err    error
+	advice string
+}
+
+// Error implements error.
+func (e *deviceError) Error() string {
+	if e.advice == "" {
+		return e.err.Error()
+	}
+	return e.err.Error() + ": " + e.advice
+}
+
+// Unwrap gives the kind and the kernel's error.
+func (e *deviceError) Unwrap() []error { return []error{e.kind, e.err} }
+
+// deviceErrors are what the errors of i2c.Bind and i2c.Unbind are to the
+// callers of a bus. The first row that matches is taken.
+var deviceErrors = []deviceError{
+	{bus.ErrNoAdapter, i2c.ErrNoAdapter, "check the number in slave-path, or load the adapter's driver"},
+	{bus.ErrInUse, i2c.ErrInUse, "unbind what has it"},
+	{bus.ErrFixed, i2c.ErrFirmware, "change it there, for instance in the device tree"},
+	{bus.ErrDevice, i2c.ErrNoDriver, "load the driver's module (ipmb_dev_int for ipmb-dev), and see what dmesg says"},
+	{bus.ErrDevice, fs.ErrPermission, "ipmbd must run as root"},
+	{bus.ErrDevice, unix.EROFS, "ipmbd must be allowed to write below /sys/devices: see ReadWritePaths= of its unit"},
+}
+
+// explain says what to do about an error of the kernel's.
+func explain(err error) error {
+	for _, row := range deviceErrors {
+		if errors.Is(err, row.err) {
+			return &deviceError{row.kind, err, row.advice}
+		}
+	}
+	return &deviceError{bus.ErrDevice, err, ""}
 }

@@ -2,155 +2,122 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"sync"
+	"net"
 	"sync/atomic"
 	"time"
 
-	"github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
 
 	"ipmbd/bridge"
+	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/host"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 )
 
-// hostInterface is the system interface of a host. It is the part of a member.
+// hostInterface is the system interface of a host. Its life cycle opens the port of a device or
+// the listener of a virtual machine.
 type hostInterface struct {
+	*bus.Lifecycle
 	config  config.Host
 	service *service
 	object  *dbusapi.HostObject
 	loop    *host.Loop
 	vm      *host.VM // of a virtual machine, else nil
 	iface   *bridge.Interface
-	policed *policed
 	log     *zap.Logger
+	forced  atomic.Bool // attention that a client on D-Bus has asked for
 
-	begun chan struct{}
-	begin func() // closes begun, once
-
-	forced atomic.Bool // attention, as somebody on D-Bus has asked for
-
-	mu    sync.Mutex
-	state health
+	// Of the life cycle, from Connect to Serve.
+	port     host.Port
+	listener net.Listener
 }
 
-// hostConfig is a host of the configuration.
-type hostConfig struct{ config.Host }
-
-// name, entry, channel, bridged and busNames implement memberConfig.
-func (c hostConfig) name() string          { return c.Name }
-func (c hostConfig) entry() config.Entry   { return c.Host }
-func (c hostConfig) channel() ipmi.Channel { return *c.IPMIChannel }
-func (c hostConfig) bridged() bool         { return c.Bridged() }
-
-func (c hostConfig) busNames() (words []string, hostIPMI bool) {
-	return []string{c.Word()}, c.LegacyAPI
-}
-
-// make implements memberConfig.
-func (c hostConfig) make(ctx context.Context, s *service) (part, error) {
+// makeHost makes an endpoint of a host interface.
+func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) error {
 	object, err := s.server.NewHost(ctx, c.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	h := &hostInterface{
-		config:  c.Host,
-		service: s,
-		object:  object,
-		log:     s.log.With(zap.String("host", c.Name)),
-		begun:   make(chan struct{}),
-		state:   health{dbusapi.Down, "not opened yet"},
-	}
-	h.begin = sync.OnceFunc(func() { close(h.begun) })
+	h := &hostInterface{config: c, service: s, object: object, log: s.log.With(e.field())}
+	h.Lifecycle = bus.NewLifecycle(h, func() {}, h.stateChanged)
+	e.system, e.runner, e.path = h, h, object.Path()
+	e.left = func(ctx context.Context) { s.server.RemoveHost(ctx, object) }
 	h.iface = s.newInterface(bridge.InterfaceConfig{
-		Name:      c.Name,
-		Channel:   *c.IPMIChannel,
-		Host:      c.DevIndex,
-		Medium:    bridge.MediumSystemInterface,
-		Protocol:  protocolOf(c.Type),
-		Bridged:   c.bridged(),
+		Name: e.name, Channel: e.channel, Host: e.host, Bridged: e.bridged,
+		Medium: bridge.MediumSystemInterface, Protocol: protocolOf(c.Type),
 		MaxData:   func() int { return maxDataOf(c.Type) },
 		Attention: func(ipmi.Attention) { h.loop.AttentionChanged() },
 	})
-	h.policed = police(c.Name, h.iface.Handler(&s.mux), s.config)
-	h.open(host.Config{
-		Interface: c.Name,
-		Channel:   *c.IPMIChannel,
-		Host:      c.DevIndex,
-		Handler:   h.policed,
+	e.iface = h.iface
+	if err := s.setHandler(ctx, e); err != nil {
+		s.forget(ctx, e)
+		return err
+	}
+	loop := host.Config{
+		Interface: e.name, Channel: e.channel, Host: e.host,
+		Handler:   e.filter,
 		Served:    requestLog{h.log}.served,
 		Attention: h.attention,
-	})
-	if err := s.setHostDefault(ctx, h); err != nil {
-		h.forget(ctx)
-		return nil, err
+	}
+	if c.Type == config.HostVM {
+		h.vm = host.NewVM(loop, h.happened)
+		h.loop = h.vm.Loop()
+	} else {
+		h.loop = host.NewLoop(loop)
 	}
 	s.bridge.Add(h.iface, nil)
 	if err := s.server.AddHost(object, h, h.sms()); err != nil {
-		h.forget(ctx)
-		return nil, err
-	}
-	return h, nil
-}
-
-// setHostDefault sets the handler of requests that no program is registered for.
-func (s *service) setHostDefault(ctx context.Context, h *hostInterface) error {
-	switch kind := *h.config.Handler; {
-	case kind == config.HandlerBMC:
-		s.mux.SetDefault(h.config.Name, s.bmc)
-		if h.config.Type != config.HostVM {
-			s.server.Power().Follow(h.config.DevIndex)
-		}
-	case h.config.LegacyAPI:
-		legacy, err := s.server.AddHostIPMI(ctx, h.object, h.sms())
-		if err != nil {
-			return err
-		}
-		s.mux.SetDefault(h.config.Name, legacy)
-	case kind == config.HandlerHost:
-		s.mux.SetDefault(h.config.Name, h.object.Daemon())
+		s.forget(ctx, e)
+		return err
 	}
 	return nil
 }
 
-// Begun implements part.
-func (h *hostInterface) Begun() <-chan struct{} { return h.begun }
-
-// Pulse implements part.
-func (h *hostInterface) Pulse(ctx context.Context) { h.loop.Ping(ctx) }
-
-// Drain implements part. A host asks again.
-func (h *hostInterface) Drain(context.Context) {}
-
-// path, bridgeInterface, obey, withdraw, free and forget implement part.
-func (h *hostInterface) path() dbus.ObjectPath              { return h.object.Path() }
-func (h *hostInterface) bridgeInterface() *bridge.Interface { return h.iface }
-func (h *hostInterface) obey(next config.Config)            { h.policed.obey(next) }
-func (h *hostInterface) withdraw()                          { h.service.server.WithdrawHost(h.object) }
-func (h *hostInterface) free()                              {} // A host has no index.
-
-func (h *hostInterface) forget(ctx context.Context) {
-	s := h.service
-	s.mux.SetDefault(h.config.Name, nil)
-	s.bridge.Remove(h.iface)
-	s.bmc.InterfaceGone(h.config.Name)
-	s.server.RemoveHost(ctx, h.object)
-}
-
-// open makes what serves the interface.
-func (h *hostInterface) open(c host.Config) {
-	if h.config.Type == config.HostVM {
-		h.vm = host.NewVM(c, h.happened)
-		h.loop = h.vm.Loop()
-		return
+// Connect implements bus.Device.
+func (h *hostInterface) Connect(ctx context.Context) (err error) {
+	if h.vm != nil {
+		h.listener, err = h.service.sockets.listen(ctx, h.config.Path)
+	} else {
+		h.port, err = openPort(h.config.Type, h.config.Path)
 	}
-	h.loop = host.NewLoop(c)
+	return err
 }
+
+// Serve implements bus.Device.
+func (h *hostInterface) Serve(ctx context.Context) error {
+	port, listener := h.port, h.listener
+	h.port, h.listener = nil, nil
+	if h.vm != nil {
+		h.Serving(notConnected)
+		return h.vm.Run(ctx, listener)
+	}
+	h.Serving("")
+	return h.loop.Run(ctx, port)
+}
+
+// Close implements bus.Device.
+func (h *hostInterface) Close(context.Context) {
+	switch {
+	case h.listener != nil:
+		h.listener.Close()
+	case h.port != nil:
+		h.port.Close()
+	}
+	h.SetDown(stopped)
+}
+
+// Watch implements bus.Device: the place of the device is not watched.
+func (h *hostInterface) Watch() (bus.Watch, error) { return nil, ipmi.ErrNotPresent }
+
+// Ping implements runner.
+func (h *hostInterface) Ping(ctx context.Context) { h.loop.Ping(ctx) }
+
+// Drain implements runner. A host asks again.
+func (h *hostInterface) Drain(context.Context) {}
 
 // attention is what the host is shown.
 func (h *hostInterface) attention() ipmi.Attention {
@@ -163,48 +130,39 @@ func (h *hostInterface) attention() ipmi.Attention {
 func (h *hostInterface) happened(e host.VMEvent) {
 	switch e {
 	case host.VMConnected:
-		h.setState(health{state: dbusapi.Up})
+		h.SetDown("")
 	case host.VMWasReset:
 		h.service.bmc.HostGone(h.config.Name)
 	case host.VMGone:
 		h.service.bmc.HostGone(h.config.Name)
-		h.setState(health{dbusapi.Down, notConnected})
+		h.SetDown(notConnected)
 	}
 }
 
+// Reasons of a host interface that is Down.
 const (
 	notConnected = "no machine is connected"
 	stopped      = "stopped"
 )
 
-func (h *hostInterface) isUp() bool { return h.Properties().State == dbusapi.Up }
+func (h *hostInterface) isUp() bool {
+	state, _ := h.State()
+	return state == bus.Up
+}
 
-// setState tells of a change of the state.
-func (h *hostInterface) setState(now health) {
-	h.mu.Lock()
-	before := h.state
-	h.state = now
-	h.mu.Unlock()
-	if now == before {
-		return
-	}
-	h.log.Info("host state", zap.String("state", string(now.state)), zap.String("reason", now.reason))
+func (h *hostInterface) stateChanged(state bus.State, reason string) {
+	h.log.Info("host state", zap.String("state", string(state)), zap.String("reason", reason))
 	h.service.server.HostChanged(h.object)
 	h.service.statusChanged()
 }
 
 // Properties implements dbusapi.Host.
 func (h *hostInterface) Properties() dbusapi.HostProperties {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	state, reason := h.State()
 	return dbusapi.HostProperties{
-		Name:    h.config.Name,
-		Type:    h.config.Type.String(),
-		Path:    h.config.Path,
-		Channel: *h.config.IPMIChannel,
-		Handler: h.config.Handler.String(),
-		State:   h.state.state,
-		Reason:  h.state.reason,
+		Name: h.config.Name, Type: h.config.Type.String(), Path: h.config.Path,
+		Channel: *h.config.IPMIChannel, Handler: h.config.Handler.String(),
+		State: state, Reason: reason,
 	}
 }
 
@@ -215,54 +173,9 @@ func (h *hostInterface) Statistics() map[string]uint64 {
 	return statistics
 }
 
-// Run implements part. It opens the interface again, less and less often, after what
-// went wrong.
-func (h *hostInterface) Run(ctx context.Context) {
-	defer h.setState(health{dbusapi.Down, stopped})
-	var retry backoff
-	for ctx.Err() == nil {
-		begin := time.Now()
-		err := h.serve(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		h.setState(health{dbusapi.Down, err.Error()})
-		h.begin()
-		timer := time.NewTimer(retry.after(time.Since(begin)))
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
-
-func (h *hostInterface) serve(ctx context.Context) error {
-	if h.vm != nil {
-		return h.serveVM(ctx)
-	}
-	port, err := openPort(h.config.Type, h.config.Path)
-	if err != nil {
-		return err
-	}
-	h.setState(health{state: dbusapi.Up})
-	h.begin()
-	return h.loop.Run(ctx, port)
-}
-
-func (h *hostInterface) serveVM(ctx context.Context) error {
-	listener, err := h.service.sockets.listen(ctx, h.config.Path)
-	if err != nil {
-		return err
-	}
-	h.setState(health{dbusapi.Down, notConnected})
-	h.begin()
-	return h.vm.Run(ctx, listener)
-}
-
 // sms is what others may do at the interface; a machine's has no such thing.
 func (h *hostInterface) sms() dbusapi.SMS {
-	if h.vm != nil {
+	if h.config.Type == config.HostVM {
 		return nil
 	}
 	return hostSMS{h}
@@ -308,19 +221,15 @@ func (h hostSMS) do(ctx context.Context, do func(host.Port) error) error {
 	return h.loop.Do(ctx, do)
 }
 
-var errHostType = errors.New("no such type of host")
-
-// openPort opens the device of a host.
+// openPort opens the device of a host that is no virtual machine.
 func openPort(t config.HostType, path string) (host.Port, error) {
 	switch t {
 	case config.HostKCS:
 		return host.OpenKCS(path)
 	case config.HostBT:
 		return host.OpenBT(path)
-	case config.HostSSIF:
-		return host.OpenSSIF(path)
 	}
-	return nil, errHostType
+	return host.OpenSSIF(path)
 }
 
 // protocolOf is what Get Channel Info says; that of a machine is not known, and

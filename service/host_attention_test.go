@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"ipmbd/bridge"
-	"ipmbd/dbusapi"
+	"ipmbd/bus"
 	"ipmbd/host"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
@@ -38,14 +38,15 @@ func (p *lamp) SetAttention(a ipmi.Attention) error {
 // TestAttentionThatFailsIsNotRaisedLater: who was told that it failed does not count on
 // it, and the host finds nothing.
 func TestAttentionThatFailsIsNotRaisedLater(t *testing.T) {
-	h := &hostInterface{config: config.Host{Type: config.HostKCS, Path: "/dev/ipmi-kcs3"}.WithDefaults(), log: zap.NewNop(), state: health{dbusapi.Down, notConnected}}
+	h := &hostInterface{config: config.Host{Type: config.HostKCS, Path: "/dev/ipmi-kcs3"}.WithDefaults(), log: zap.NewNop()}
+	h.Lifecycle = bus.NewLifecycle(h, func() {}, func(bus.State, string) {})
 	h.iface = bridge.New(bridge.Config{}).NewInterface(bridge.InterfaceConfig{})
 	h.loop = host.NewLoop(host.Config{Attention: h.attention})
 	sms := hostSMS{h}
 	if err := sms.SetAttention(t.Context(), true); !errors.Is(err, ipmi.ErrNotPresent) || h.attention().Raised {
 		t.Errorf("of a device that is Down: %v; raised: %v", err, h.attention().Raised)
 	}
-	h.state = health{state: dbusapi.Up}
+	h.Serving("")
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := sms.SetAttention(ended, true); !errors.Is(err, host.ErrUnsupported) || h.attention().Raised {

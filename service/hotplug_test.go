@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ipmbd/dbusapi"
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -26,7 +26,7 @@ func TestDeviceThatComesIsOpenedAtOnce(t *testing.T) {
 			begin := time.Now()
 			m.appear(ipmbDev5)
 			synctest.Wait()
-			if p := b.Properties(); p.State != dbusapi.Up || p.Transport != i2c.IPMBDev {
+			if p := b.Properties(); p.State != bus.Up || p.Transport != i2c.IPMBDev {
 				t.Errorf("cycle %d: %+v", cycle, p)
 			}
 			if n := m.openWatches(); n != 0 {
@@ -46,7 +46,7 @@ func TestDeviceThatComesIsOpenedAtOnce(t *testing.T) {
 			if took := time.Since(begin); took != 0 {
 				t.Errorf("cycle %d took %v", cycle, took)
 			}
-			if p := b.Properties(); p.State != dbusapi.Down {
+			if p := b.Properties(); p.State != bus.Down {
 				t.Errorf("cycle %d: %+v", cycle, p)
 			}
 			time.Sleep(time.Minute)
@@ -68,9 +68,9 @@ func TestDeviceThatComesIsFoundWithoutAWatch(t *testing.T) {
 		b, _ := newBusOn(m, testChannel(), false)
 		defer runBus(t, b)()
 		m.appear(ipmbDev5)
-		time.Sleep(lastRetry)
+		time.Sleep(bus.LastRetry)
 		synctest.Wait()
-		if p := b.Properties(); p.State != dbusapi.Up {
+		if p := b.Properties(); p.State != bus.Up {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -95,7 +95,7 @@ func TestWarningOfATransportIsItsState(t *testing.T) {
 			}
 			told.seen = nil
 		}
-		warning := health{dbusapi.Degraded, "no i2c-protocol"}
+		warning := health{bus.Degraded, "no i2c-protocol"}
 		expect(warning)
 
 		send := func(n int, err error) {
@@ -105,32 +105,10 @@ func TestWarningOfATransportIsItsState(t *testing.T) {
 			}
 		}
 		send(stuckWrites, i2c.ErrStuck)
-		expect(health{dbusapi.Degraded, i2c.ErrStuck.Error()})
+		expect(health{bus.Degraded, i2c.ErrStuck.Error()})
 		send(1, i2c.ErrNotAcknowledged)
 		expect(warning)
 		send(3, nil)
 		expect()
 	})
-}
-
-func TestStateIsTheWorstOfTheCondition(t *testing.T) {
-	tests := []struct {
-		name string
-		give condition
-		want health
-	}{
-		{"nothing", condition{}, health{dbusapi.Up, ""}},
-		{"warning", condition{warning: "w"}, health{dbusapi.Degraded, "w"}},
-		{"writes fail, too", condition{warning: "w", stuck: "s"}, health{dbusapi.Degraded, "s"}},
-		{"stalled, too", condition{warning: "w", stuck: "s", stalled: "l"}, health{dbusapi.Down, "l"}},
-		{"closed", condition{warning: "w", stuck: "s", stalled: "l", closed: "c"}, health{dbusapi.Down, "c"}},
-		{"over", condition{over: true}, health{dbusapi.Up, ""}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if got := test.give.health(); got != test.want {
-				t.Errorf("%v, want %v", got, test.want)
-			}
-		})
-	}
 }

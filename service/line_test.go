@@ -6,11 +6,11 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/zap"
 
-	"ipmbd/bridge"
-	"ipmbd/dbusapi"
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/service/config"
@@ -53,30 +53,32 @@ func (l *line) Close() error {
 	return nil
 }
 
+// health is a state and the reason for it.
+type health struct {
+	state  bus.State
+	reason string
+}
+
 // changes counts what a bus tells.
 type changes struct {
-	bus *engineBus
+	bus *bus.Bus
 
 	mu   sync.Mutex
 	seen []health
 }
 
-func (c *changes) Received(ipmb.Frame) {}
-
-func (c *changes) Together(work func()) { work() }
-
-func (c *changes) Changed() {
-	p := c.bus.Properties()
+func (c *changes) changed() {
+	state, reason := c.bus.State()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen = append(c.seen, health{p.State, p.Reason})
+	c.seen = append(c.seen, health{state, reason})
 }
 
 // states is what was told since the last time.
-func (c *changes) states() []dbusapi.State {
+func (c *changes) states() []bus.State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var states []dbusapi.State
+	var states []bus.State
 	for _, h := range c.seen {
 		states = append(states, h.state)
 	}
@@ -93,31 +95,34 @@ func testChannel() config.Channel {
 type opener func() (t i2c.Transport, kind string, err error)
 
 // newTestBus makes a bus that is not open yet.
-func newTestBus(open opener) (*engineBus, *changes) {
+func newTestBus(open opener) (*bus.Bus, *changes) {
 	machine := newMachine()
 	machine.opener = open
 	return newBusOn(machine, testChannel(), false)
 }
 
 // newBusOn makes a bus of a channel on a machine.
-func newBusOn(m *machine, ch config.Channel, autoBind bool) (*engineBus, *changes) {
+func newBusOn(m *machine, ch config.Channel, autoBind bool) (*bus.Bus, *changes) {
 	told := new(changes)
-	told.bus = newEngineBus(ch, newDevice(ch, m.system(), autoBind), nil, noInterface(), told, zap.NewNop())
+	told.bus = newEngineBus(ch, newDevice(ch, m.system(), autoBind), testParts(told.changed), new(engines)).bus
 	return told.bus, told
 }
 
-// noInterface is one of a bridge that knows nobody.
-func noInterface() *bridge.Interface {
-	return bridge.New(bridge.Config{}).NewInterface(bridge.InterfaceConfig{})
+// testParts are those of a bus that is on no D-Bus.
+func testParts(changed func()) busParts {
+	return busParts{
+		received: func(ipmb.Frame) {}, changed: changed, log: zap.NewNop(),
+		others: func() map[string]uint64 { return nil },
+	}
 }
 
 // onLine is a bus that opens a line, and always the same.
-func onLine(l *line) (*engineBus, *changes) {
+func onLine(l *line) (*bus.Bus, *changes) {
 	return newTestBus(func() (i2c.Transport, string, error) { return l, "seqpacket", nil })
 }
 
 // runBus opens and runs a bus until the bubble's test ends it.
-func runBus(t *testing.T, b *engineBus) (stop func()) {
+func runBus(t *testing.T, b *bus.Bus) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	b.Open(ctx)
@@ -138,4 +143,12 @@ func ended() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
+}
+
+func ms(n ...int) []time.Duration {
+	times := make([]time.Duration, len(n))
+	for i := range n {
+		times[i] = time.Duration(n[i]) * time.Millisecond
+	}
+	return times
 }

@@ -41,7 +41,7 @@ var transitions = map[bmc.Action]dbusapi.Transition{
 // find is the machine of an interface or, for a bus, of a host number.
 func (m machines) find(iface string, number int) *hostInterface {
 	var found *hostInterface
-	for _, h := range m.service.members.hosts() {
+	for _, h := range m.service.endpoints.hosts() {
 		if h.config.Name == iface {
 			return h
 		}

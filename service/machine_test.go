@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 
+	"ipmbd/bus"
 	"ipmbd/i2c"
 )
 
@@ -153,7 +154,7 @@ type fakeWatch struct {
 	changed chan struct{} // has room
 }
 
-func (m *machine) watch(string) (watch, error) {
+func (m *machine) watch(string) (bus.Watch, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.noWatch {

@@ -2,10 +2,13 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
@@ -14,14 +17,14 @@ import (
 	"ipmbd/service/config"
 )
 
-// change is a change of the members that somebody waits for.
+// change is a change of the endpoints.
 type change struct {
 	do   func(ctx context.Context) error
 	done chan<- error // has room
 }
 
-// manage makes changes, one after the other, until ctx ends. That cuts short what
-// the one in progress waits for.
+// manage makes changes, one after the other, until ctx ends. That cuts short what the one in
+// progress waits for.
 func (s *service) manage(ctx context.Context, reloads <-chan os.Signal) {
 	defer close(s.settled)
 	for ctx.Err() == nil {
@@ -29,17 +32,17 @@ func (s *service) manage(ctx context.Context, reloads <-chan os.Signal) {
 		case <-ctx.Done():
 		case c := <-s.changes:
 			err := s.logged(c.do(ctx))
-			s.attendSockets()
+			s.refuseOthers()
 			c.done <- err
 		case <-reloads:
 			_ = s.logged(s.reload(ctx))
-			s.attendSockets()
+			s.refuseOthers()
 		}
 		s.statusChanged()
 	}
 }
 
-// logged logs why a change was not made, a line for each fault: who has asked for it
+// logged logs why a change was not made, a line for each fault: the client that has asked for it
 // may be gone.
 func (s *service) logged(err error) error {
 	if err != nil {
@@ -50,11 +53,23 @@ func (s *service) logged(err error) error {
 	return err
 }
 
-// change has a change made and waits for its end, at most until ctx's; the change
-// goes on then.
+// change has a change made and waits for its end, at most until ctx ends; the change goes on
+// then.
 func (s *service) change(ctx context.Context, do func(context.Context) error) error {
 	done := make(chan error, 1)
-	return handOver(ctx, s.changes, change{do, done}, done, s.settled, dbusapi.ErrStopping)
+	select {
+	case s.changes <- change{do, done}:
+	case <-s.settled:
+		return dbusapi.ErrStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // AddBus implements dbusapi.Manager.
@@ -63,7 +78,7 @@ func (s *service) AddBus(ctx context.Context, json string) (dbus.ObjectPath, err
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
-	return s.addOne(ctx, "channel", c.WithDefaults())
+	return s.addOne(ctx, "channel", planOf(c.WithDefaults()))
 }
 
 // AddHost implements dbusapi.Manager.
@@ -72,27 +87,25 @@ func (s *service) AddHost(ctx context.Context, json string) (dbus.ObjectPath, er
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
-	return s.addOne(ctx, "host", e)
+	return s.addOne(ctx, "host", planOf(e))
 }
 
-// addOne adds the member of an entry, with its defaults, which errors call key.
-func (s *service) addOne(ctx context.Context, key string, e config.Entry) (dbus.ObjectPath, error) {
-	c := newMemberConfig(e)
-	var path dbus.ObjectPath // written by the one who makes the change
-	err := s.change(ctx, func(ctx context.Context) error {
-		if err := s.admit(ctx, key, c); err != nil {
+// addOne adds an endpoint, whose entry errors call key.
+func (s *service) addOne(ctx context.Context, key string, p plan) (path dbus.ObjectPath, err error) {
+	err = s.change(ctx, func(ctx context.Context) error {
+		before := s.endpoints.plans()
+		if err := s.admit(ctx, key, p, before); err != nil {
 			return err
 		}
-		before := s.members.configs()
-		if err := s.setChannels(append(before, c)); err != nil {
+		if err := s.setChannels(append(before, p)); err != nil {
 			return err
 		}
-		if err := s.add(ctx, c); err != nil {
-			_ = s.setChannels(before) // Nobody can have what was just ours.
+		if err := s.add(ctx, p); err != nil {
+			_ = s.setChannels(before) // No program can have registered what was just ours.
 			return err
 		}
-		path = s.members.named(c.name()).path()
-		s.log.Info("added", nameField(c))
+		path = s.endpoints.named(p.name).path
+		s.log.Info("added", p.field())
 		return nil
 	})
 	if err != nil {
@@ -101,46 +114,168 @@ func (s *service) addOne(ctx context.Context, key string, e config.Entry) (dbus.
 	return path, nil
 }
 
-// admit is why a member cannot be beside those that there are.
-func (s *service) admit(ctx context.Context, key string, c memberConfig) error {
-	var others []config.Entry
-	for _, other := range s.members.configs() {
-		others = append(others, other.entry())
+// admit is why an endpoint cannot be beside those that there are.
+func (s *service) admit(ctx context.Context, key string, p plan, others []plan) error {
+	var entries []config.Entry
+	for _, other := range others {
+		entries = append(entries, other.entry)
 	}
-	if err := config.Clash(key, c.entry(), others); err != nil {
+	if err := config.Clash(key, p.entry, entries); err != nil {
 		return fmt.Errorf("%w: %w", dbusapi.ErrTaken, err)
 	}
-	words, hostIPMI := c.busNames()
-	return s.server.CheckNames(ctx, words, hostIPMI)
+	return s.server.CheckNames(ctx, p.words, p.hostIPMI)
 }
 
 // RemoveBus implements dbusapi.Manager.
 func (s *service) RemoveBus(ctx context.Context, path dbus.ObjectPath) error {
-	return removeOne[*channel](ctx, s, "bus", path)
+	return s.removeOne(ctx, true, "bus", path)
 }
 
 // RemoveHost implements dbusapi.Manager.
 func (s *service) RemoveHost(ctx context.Context, path dbus.ObjectPath) error {
-	return removeOne[*hostInterface](ctx, s, "host interface", path)
+	return s.removeOne(ctx, false, "host interface", path)
 }
 
-// removeOne removes the member of a kind at a path.
-func removeOne[P part](ctx context.Context, s *service, kind string, path dbus.ObjectPath) error {
+// removeOne removes the endpoint of a kind at a path.
+func (s *service) removeOne(ctx context.Context, isBus bool, kind string, path dbus.ObjectPath) error {
 	return s.change(ctx, func(ctx context.Context) error {
-		at := slices.IndexFunc(s.members.all(), func(m *member) bool {
-			_, ok := m.part.(P)
-			return ok && m.path() == path
-		})
-		if at < 0 {
+		e := s.endpoints.find(func(e *endpoint) bool { return e.isBus == isBus && e.path == path })
+		if e == nil {
 			return fmt.Errorf("%w: no %s at %s", dbusapi.ErrNoMember, kind, path)
 		}
-		m := s.members.all()[at]
-		s.remove(ctx, m)
-		m.free()
-		s.log.Info("removed", nameField(m.config))
-		return s.setChannels(s.members.configs())
+		s.remove(ctx, e)
+		s.free(e)
+		s.log.Info("removed", e.field())
+		return s.setChannels(s.endpoints.plans())
 	})
 }
 
 // Reload implements dbusapi.Manager.
 func (s *service) Reload(ctx context.Context) error { return s.change(ctx, s.reload) }
+
+// reload makes all as the configuration file has it that a start would read now. What can be
+// known to go wrong is looked for before anything is changed.
+func (s *service) reload(ctx context.Context) error {
+	if s.find == nil {
+		return dbusapi.ErrNoFile
+	}
+	_ = notifyReloading() // A failure of READY=1 at the start would have ended that.
+	defer func() { _ = notify("READY=1", s.status()) }()
+	file, err := s.find()
+	if err != nil {
+		return fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
+	}
+	next, err := s.readAgain(ctx, file)
+	if err != nil {
+		return err
+	}
+	gone, wanted := s.compare(next)
+	if err := s.setChannels(append(s.endpoints.plans(), wanted...)); err != nil {
+		return err
+	}
+	s.adopt(next)
+	s.remove(ctx, gone...)
+	var errs []error
+	for _, p := range wanted {
+		errs = append(errs, s.add(ctx, p))
+	}
+	s.free(gone...)
+	errs = append(errs, s.setChannels(s.endpoints.plans()))
+	s.log.Info("reloaded", zap.String("file", file), zap.Int("ended", len(gone)), zap.Int("begun", len(wanted)))
+	return errors.Join(errs...)
+}
+
+// readAgain reads the file, and says what of it cannot be.
+func (s *service) readAgain(ctx context.Context, file string) (config.Config, error) {
+	read, warnings, err := config.Load(file)
+	if err != nil {
+		return config.Config{}, fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
+	}
+	for _, warning := range warnings {
+		s.log.Warn("configuration", zap.Stringer("warning", warning))
+	}
+	next := read.WithDefaults()
+	if !reflect.DeepEqual(next.BMC, s.config.BMC) {
+		return config.Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, file)
+	}
+	if next.FrameSocket != s.config.FrameSocket {
+		return config.Config{}, fmt.Errorf("%w: frame-socket: has changed in %s", dbusapi.ErrRestart, file)
+	}
+	return next, s.checkNames(ctx, plansOf(next))
+}
+
+// compare is what is not in the next configuration, and what is only there. What differs is both,
+// as are all channels if the file is ipmbbridge's now, or was: that says how a device is opened.
+func (s *service) compare(next config.Config) (gone []*endpoint, wanted []plan) {
+	wanted = plansOf(next)
+	otherKind := next.OfIPMBBridge != s.config.OfIPMBBridge
+	for _, e := range s.endpoints.all() {
+		i := slices.IndexFunc(wanted, func(p plan) bool {
+			_, isChannel := p.entry.(config.Channel)
+			return reflect.DeepEqual(p.entry, e.entry) && !(isChannel && otherKind)
+		})
+		if i < 0 {
+			gone = append(gone, e)
+		} else {
+			wanted = slices.Delete(wanted, i, i+1)
+		}
+	}
+	return gone, wanted
+}
+
+// adopt makes the keys beside channels and hosts hold from now on.
+func (s *service) adopt(next config.Config) {
+	s.config = next
+	s.server.SetSignalNames(next.TrustedNames)
+	s.server.SetMaxCallsPerSender(next.MaxCallsPerSender)
+	s.frames.SetMaxCalls(next.MaxCallsPerSender)
+	for _, e := range s.endpoints.all() {
+		e.filter.set(next.Policy)
+	}
+}
+
+const (
+	// nameTime is how long a start waits for bus names that a program has, which may be about
+	// to end. It is also how often systemd tries again in vain.
+	nameTime = 5 * time.Second
+	// namePause is how often the start looks.
+	namePause = 200 * time.Millisecond
+)
+
+// awaitNames waits until the bus names that the configuration needs are free. It comes before
+// anything is opened: the program that has the names may have the devices.
+func (s *service) awaitNames(ctx context.Context) error {
+	plans := plansOf(s.config)
+	err := s.checkNames(ctx, plans)
+	if !errors.Is(err, dbusapi.ErrNameTaken) {
+		return err
+	}
+	s.log.Warn("waiting for a bus name", zap.Error(err), zap.Duration("longest", nameTime))
+	again := time.NewTicker(namePause)
+	defer again.Stop()
+	end := time.After(nameTime)
+	for errors.Is(err, dbusapi.ErrNameTaken) {
+		select {
+		case <-again.C:
+			err = s.checkNames(ctx, plans)
+		case <-end:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+// checkNames says whether the bus names that endpoints need are free, or ours.
+func (s *service) checkNames(ctx context.Context, plans []plan) error {
+	if err := s.server.CheckNames(ctx, nil, false); err != nil {
+		return err
+	}
+	for _, p := range plans {
+		if err := s.server.CheckNames(ctx, p.words, p.hostIPMI); err != nil {
+			return &endpointError{p.entry.Title(), err}
+		}
+	}
+	return nil
+}

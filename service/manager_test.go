@@ -34,7 +34,7 @@ type managed struct {
 	file string
 }
 
-// manage runs a service without members until the test ends.
+// manage runs a service without endpoints until the test ends.
 func manage(t *testing.T, bus *bustest.Bus) managed {
 	t.Helper()
 	t.Setenv("NOTIFY_SOCKET", "")
@@ -75,7 +75,7 @@ func (m managed) does(member string, args ...any) {
 	}
 }
 
-// TestChangesLeaveNoGoroutine: those of the members that are left are all.
+// TestChangesLeaveNoGoroutine: those of the endpoints that are left are all.
 func TestChangesLeaveNoGoroutine(t *testing.T) {
 	bus := bustest.Start(t)
 	before := goleak.IgnoreCurrent()
@@ -207,7 +207,7 @@ func TestChangeOfAServiceThatEnds(t *testing.T) {
 	}
 }
 
-func TestChannelsFollowTheMembers(t *testing.T) {
+func TestChannelsFollowTheEndpoints(t *testing.T) {
 	bus := bustest.Start(t)
 	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: bus.Address})
 	if err != nil {
@@ -218,7 +218,7 @@ func TestChannelsFollowTheMembers(t *testing.T) {
 	if err := s.openBMC(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.openRouter(); err != nil {
+	if err := s.openHandlers(); err != nil {
 		t.Fatal(err)
 	}
 	one := testChannel().WithDefaults()
@@ -227,16 +227,16 @@ func TestChannelsFollowTheMembers(t *testing.T) {
 	bridging.Bridge = true
 	for _, tt := range []struct {
 		name     string
-		configs  []memberConfig
+		plans    []plan
 		lan      ipmi.Channel
 		reserved bool
 	}{
 		{"none", nil, 1, false},
-		{"one on channel 1", []memberConfig{channelConfig{one}}, 2, false},
-		{"one that bridges", []memberConfig{channelConfig{bridging}}, 2, true},
+		{"one on channel 1", []plan{planOf(one)}, 2, false},
+		{"one that bridges", []plan{planOf(bridging)}, 2, true},
 		{"none again", nil, 1, false},
 	} {
-		if err := s.setChannels(tt.configs); err != nil {
+		if err := s.setChannels(tt.plans); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.own.Load().channel; got != tt.lan {
@@ -250,7 +250,7 @@ func TestChannelsFollowTheMembers(t *testing.T) {
 	if _, err := s.mux.Register("somebody", s.bmc, pattern); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.setChannels([]memberConfig{channelConfig{bridging}}); err == nil || s.own.Load().channel != 1 {
+	if err := s.setChannels([]plan{planOf(bridging)}); err == nil || s.own.Load().channel != 1 {
 		t.Errorf("what somebody has: %v", err)
 	}
 }

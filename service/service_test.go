@@ -16,6 +16,8 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"ipmbd/bridge"
+	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/i2c"
 	"ipmbd/internal/bustest"
@@ -245,7 +247,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			if err := s.openBMC(); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.openRouter(); err != nil {
+			if err := s.openHandlers(); err != nil {
 				t.Fatal(err)
 			}
 			registered := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { return ipmi.Response{}, nil })
@@ -259,8 +261,8 @@ func TestHandlerOfAChannel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			handler, err := s.handler(t.Context(), ch, object, s.busInterface(ch))
-			if err != nil {
+			e := &endpoint{plan: planOf(ch), object: object, iface: s.newInterface(bridge.InterfaceConfig{Name: ch.Name})}
+			if err := s.setHandler(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -269,7 +271,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			if kind != config.HandlerSignal { // these do not wait
 				ctx = t.Context()
 			}
-			_, err = ipmi.Do(ctx, handler, &req)
+			_, err = ipmi.Do(ctx, e.filter, &req)
 			// On a machine that is too busy the deadline comes before C1h.
 			late := kind == config.HandlerSignal && errors.Is(err, ipmi.ErrTooSlow)
 			if ipmi.CodeOf(err) != want && !late {
@@ -277,7 +279,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			}
 			// What is registered is served whatever the default.
 			req.Command = pattern.Command
-			if _, err := ipmi.Do(t.Context(), handler, &req); err != nil {
+			if _, err := ipmi.Do(t.Context(), e.filter, &req); err != nil {
 				t.Errorf("a registered command: %v", err)
 			}
 		})
@@ -285,15 +287,23 @@ func TestHandlerOfAChannel(t *testing.T) {
 }
 
 func TestStatusNamesTheBusesThatAreNotUp(t *testing.T) {
-	b, _ := onLine(newLine())
-	up, _ := onLine(newLine())
-	up.Open(t.Context())
-	down, _ := newTestBus(func() (i2c.Transport, string, error) { return nil, "", fs.ErrNotExist })
 	s := new(service)
-	for i, bus := range []*engineBus{up, b, down} {
-		bus.config.Name = fmt.Sprint("bus", 2-i)
-		s.members.add(&member{part: &channel{Bus: bus}})
+	var buses []*bus.Bus
+	for i := range 3 {
+		m, ch := newMachine(), testChannel()
+		ch.Name = fmt.Sprint("bus", 2-i)
+		m.opener = func() (i2c.Transport, string, error) {
+			if i == 2 {
+				return nil, "", fs.ErrNotExist
+			}
+			return newLine(), "seqpacket", nil
+		}
+		b, _ := newBusOn(m, ch, false)
+		buses = append(buses, b)
+		s.endpoints.add(&endpoint{plan: plan{isBus: true}, bus: b})
 	}
+	buses[0].Open(t.Context())
+	b := buses[1]
 	if got, want := s.status(), "STATUS=3 buses, not up: bus0 Down, bus1 Down"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -304,30 +314,31 @@ func TestStatusNamesTheBusesThatAreNotUp(t *testing.T) {
 }
 
 func TestStatusNamesTheHostInterfacesThatAreNotUp(t *testing.T) {
-	up, waits := health{state: dbusapi.Up}, health{dbusapi.Down, notConnected}
-	down := health{dbusapi.Down, "no such device"}
+	const up, waits, down = "", notConnected, "no such device"
 	for _, tt := range []struct {
 		buses int
-		hosts []health
+		hosts []string // why they are Down
 		want  string
 	}{
 		{0, nil, "0 buses up"},
-		{0, []health{up}, "1 host interface up"},
-		{2, []health{up}, "2 buses, 1 host interface up"},
-		{1, []health{up, up}, "1 buses, 2 host interfaces up"},
-		{0, []health{waits}, "1 host interface, waiting for a machine: host0"},
-		{1, []health{down, up, waits, waits}, "1 buses, 4 host interfaces, not up: host0 Down, waiting for a machine: host2, host3"},
-		{0, []health{down, {dbusapi.Down, stopped}}, "2 host interfaces, not up: host0 Down, host1 Down"},
+		{0, []string{up}, "1 host interface up"},
+		{2, []string{up}, "2 buses, 1 host interface up"},
+		{1, []string{up, up}, "1 buses, 2 host interfaces up"},
+		{0, []string{waits}, "1 host interface, waiting for a machine: host0"},
+		{1, []string{down, up, waits, waits}, "1 buses, 4 host interfaces, not up: host0 Down, waiting for a machine: host2, host3"},
+		{0, []string{down, stopped}, "2 host interfaces, not up: host0 Down, host1 Down"},
 	} {
 		s := new(service)
 		for range tt.buses {
-			bus, _ := onLine(newLine())
-			bus.Open(t.Context())
-			s.members.add(&member{part: &channel{Bus: bus}})
+			b, _ := onLine(newLine())
+			b.Open(t.Context())
+			s.endpoints.add(&endpoint{plan: plan{isBus: true}, bus: b})
 		}
-		for i, state := range tt.hosts {
-			config := config.Host{Name: fmt.Sprint("host", i), IPMIChannel: new(ipmi.Channel), Handler: new(config.HandlerBMC)}
-			s.members.add(&member{part: &hostInterface{config: config, state: state}})
+		for i, reason := range tt.hosts {
+			h := &hostInterface{config: config.Host{Name: fmt.Sprint("host", i)}}
+			h.Lifecycle = bus.NewLifecycle(h, func() {}, func(bus.State, string) {})
+			h.SetDown(reason)
+			s.endpoints.add(&endpoint{system: h})
 		}
 		if got := s.status(); got != "STATUS="+tt.want {
 			t.Errorf("%q, want %q", got, tt.want)

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ipmbd/dbusapi"
+	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/service/config"
@@ -48,7 +48,7 @@ func TestSwitchesAreThoseOfTheConfigurationAndThenThoseSet(t *testing.T) {
 		synctest.Wait()
 		expect(i2c.Switches{VerifyChecksum: true})
 		m.appear(device)
-		time.Sleep(lastRetry)
+		time.Sleep(bus.LastRetry)
 		synctest.Wait()
 		expect(i2c.Switches{VerifyChecksum: true})
 	})
@@ -58,7 +58,7 @@ func TestSwitchThatCannotBeSet(t *testing.T) {
 	for name, tt := range map[string]struct{ err, want error }{
 		"adapter cannot": {&i2c.OpError{Op: "set", Device: "/dev/ipmb-5", Err: errors.ErrUnsupported}, ipmb.ErrUnsupported},
 		"device gone":    {i2c.ErrClosed, ipmb.ErrClosed},
-		"driver fails":   {errors.New("I/O error"), dbusapi.ErrDevice},
+		"driver fails":   {errors.New("I/O error"), bus.ErrDevice},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _ := newTestBus(func() (i2c.Transport, string, error) {

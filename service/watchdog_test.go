@@ -21,8 +21,8 @@ func TestWatchdogIsFedWhileEveryPartGoesOn(t *testing.T) {
 		const every = 10 * time.Second
 		going := make(chan struct{}, 1)
 		going <- struct{}{}
-		vitals := func() []vital {
-			return []vital{
+		all := func() []loops {
+			return []loops{
 				{"bus bus0", func(context.Context) {}},
 				{"bus bus1", func(context.Context) { going <- <-going }},
 			}
@@ -31,7 +31,7 @@ func TestWatchdogIsFedWhileEveryPartGoesOn(t *testing.T) {
 		var fed atomic.Int32
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		go feed(ctx, every, vitals, zap.New(core), func() { fed.Add(1) })
+		go feed(ctx, every, all, zap.New(core), func() { fed.Add(1) })
 
 		time.Sleep(3*every + every/2)
 		if n := fed.Swap(0); n != 4 {
@@ -69,13 +69,14 @@ func TestRunFeedsTheWatchdogOfSystemd(t *testing.T) {
 	}
 }
 
-// What the hand that feeds goes through is all that could hang.
-func TestVitalsOfTheService(t *testing.T) {
+// TestLoopsOfTheService: each loop that could hang is pinged.
+func TestLoopsOfTheService(t *testing.T) {
 	s := new(service)
-	s.members.add(&member{part: new(hostInterface), config: channelConfig{config.Channel{Name: "bus3"}}})
-	s.members.add(&member{part: new(hostInterface), config: hostConfig{config.Host{Name: "host0"}}})
+	for _, entry := range []config.Entry{config.Channel{Name: "bus3"}, config.Host{Name: "host0"}} {
+		s.endpoints.add(&endpoint{plan: plan{entry: entry}, runner: new(hostInterface)})
+	}
 	var names []string
-	for _, v := range s.vitals() {
+	for _, v := range s.loops() {
 		names = append(names, v.name)
 	}
 	if diff := cmp.Diff([]string{"D-Bus", "channel bus3", "host host0"}, names); diff != "" {

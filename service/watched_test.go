@@ -5,27 +5,27 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ipmbd/dbusapi"
+	"ipmbd/bus"
 	"ipmbd/i2c"
 )
 
 func TestWritesTellTheState(t *testing.T) {
-	const up, degraded = dbusapi.Up, dbusapi.Degraded
+	const up, degraded = bus.Up, bus.Degraded
 	stuck := &i2c.OpError{Op: "write", Device: "/dev/ipmb-5", Kind: i2c.ErrStuck}
 	nack, lost, closed := i2c.ErrNotAcknowledged, i2c.ErrArbitrationLost, i2c.ErrClosed
 	tests := []struct {
 		name   string
 		writes []error
-		want   []dbusapi.State // told
+		want   []bus.State // told
 	}{
 		{"all is well", []error{nil, nil}, nil},
 		{"stuck now and then", []error{stuck, stuck, stuck, nil, stuck, stuck, stuck}, nil},
-		{"stuck", []error{stuck, stuck, stuck, stuck, stuck, stuck}, []dbusapi.State{degraded}},
-		{"stuck and well again", []error{stuck, stuck, stuck, stuck, nil, nil}, []dbusapi.State{degraded, up}},
+		{"stuck", []error{stuck, stuck, stuck, stuck, stuck, stuck}, []bus.State{degraded}},
+		{"stuck and well again", []error{stuck, stuck, stuck, stuck, nil, nil}, []bus.State{degraded, up}},
 		{"nobody acknowledges", []error{nack, nack, nack, nack, nack}, nil},
-		{"stuck, then nobody acknowledges", []error{stuck, stuck, stuck, stuck, nack}, []dbusapi.State{degraded, up}},
+		{"stuck, then nobody acknowledges", []error{stuck, stuck, stuck, stuck, nack}, []bus.State{degraded, up}},
 		{"another master", []error{lost, lost, lost, lost, lost}, nil},
-		{"stuck, then closed", []error{stuck, stuck, stuck, stuck, closed}, []dbusapi.State{degraded}},
+		{"stuck, then closed", []error{stuck, stuck, stuck, stuck, closed}, []bus.State{degraded}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -275,7 +275,7 @@ var jsons = []struct {
 		{"name":"me1","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/me1","device":"/run/me1.sock","transport":"seqpacket","channel":1,"index":1,"ownAddress":32,"remoteAddress":114,"state":"Down","stateReason":"/run/me1.sock: no such file or directory"}]`},
 	{"info", []string{"info", "bus0"}, 0, `
 		{"name":"bus0","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/bus0","device":"/dev/ipmb-0","transport":"ipmb-dev","channel":0,"index":0,"ownAddress":32,"remoteAddress":44,"state":"Up",
-		"timeoutMs":250,"tries":6,"ignoreNack":false,"verifyHeaderChecksum":false,"statistics":{"calls-answered":12,"calls-timeout":3,"dbus-calls-refused":0,"dbus-signals-dropped":0,"dropped-short":0}}`},
+		"timeoutMs":250,"tries":6,"ignoreNack":false,"verifyHeaderChecksum":false,"statistics":{"calls-answered":12,"calls-timeout":3,"dbus-calls-refused":0,"dbus-signals-dropped":0,"dropped-short":0,"refused-over-limit":0}}`},
 	{"bind", []string{"bind", "bus0"}, 0, `
 		{"name":"bus0","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/bus0","device":"/dev/ipmb-0","transport":"ipmb-dev","channel":0,"index":0,"ownAddress":32,"remoteAddress":44,"state":"Up"}`},
 	{"send", []string{"send", "bus0", "84h", "app", "get-device-id"}, 0, `

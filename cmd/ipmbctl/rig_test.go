@@ -18,6 +18,7 @@ import (
 	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/fakelink"
 	"ipmbd/internal/testmain"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -64,29 +65,18 @@ var deviceIDs = map[ipmi.Address][]byte{
 // newFakeBus makes a bus with properties.
 func newFakeBus(p dbusapi.Properties) *fakeBus {
 	b := &fakeBus{properties: p}
-	link := fakeLink{Workers: bus.NewWorkers(0, func(ctx context.Context, r ipmb.Request, _ func()) (ipmi.Response, error) {
-		return b.exchange(ctx, r)
-	})}
-	b.Bus = bus.New(bus.Config{Name: p.Name, Index: p.Index, RemoteAddress: p.RemoteAddress}, link)
+	b.Bus = bus.New(bus.Config{Name: p.Name, Index: p.Index, RemoteAddress: p.RemoteAddress}, fakeLink{&fakelink.Link{Answer: b.exchange}, b})
 	b.Begin()
 	return b
 }
 
 // fakeLink is the link of a fakeBus.
 type fakeLink struct {
-	bus.Link
-	*bus.Workers
+	*fakelink.Link
+	fake *fakeBus
 }
 
-func (l fakeLink) Send(c *bus.Call, req *ipmb.Request) error { return l.Workers.Send(c, req) }
-func (l fakeLink) Cancel(c *bus.Call)                        { l.Workers.Cancel(c) }
-
-func (l fakeLink) StartBroadcast(done func(error), _ ipmi.NetFn, _ ipmi.LUN, _ ipmi.Command, _ []byte) error {
-	done(nil)
-	return nil
-}
-
-func (b *fakeBus) exchange(ctx context.Context, r ipmb.Request) (ipmi.Response, error) {
+func (b *fakeBus) exchange(_ <-chan struct{}, r ipmb.Request) (ipmi.Response, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.requests = append(b.requests, r)
@@ -94,7 +84,7 @@ func (b *fakeBus) exchange(ctx context.Context, r ipmb.Request) (ipmi.Response, 
 		return ipmi.Response{}, ipmb.ErrClosed
 	}
 	if log := b.logs[r.Responder]; log != nil {
-		return ipmi.Do(ctx, log, &ipmi.Request{NetFn: r.NetFn, Command: r.Command, Data: r.Data})
+		return ipmi.Do(context.Background(), log, &ipmi.Request{NetFn: r.NetFn, Command: r.Command, Data: r.Data})
 	}
 	switch id, answers := deviceIDs[r.Responder]; {
 	case r.Responder == silent:
@@ -115,19 +105,23 @@ func (b *fakeBus) exchange(ctx context.Context, r ipmb.Request) (ipmi.Response, 
 	return ipmi.Response{}, ipmb.ErrNotAcknowledged
 }
 
-func (b *fakeBus) Properties() dbusapi.Properties {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.properties
+func (l fakeLink) Describe(p *dbusapi.Properties) {
+	l.fake.mu.Lock()
+	defer l.fake.mu.Unlock()
+	*p = l.fake.properties
 }
 
-func (b *fakeBus) SetPolicy(ipmb.RetryPolicy) error                  { return nil }
-func (b *fakeBus) SetOwnAddress(context.Context, ipmi.Address) error { return nil }
-func (b *fakeBus) SetIgnoreNACK(bool) error                          { return nil }
-func (b *fakeBus) SetVerifyChecksum(bool) error                      { return nil }
+func (l fakeLink) Drain(context.Context)                             {}
+func (l fakeLink) RetryPolicy() ipmb.RetryPolicy                     { return ipmb.RetryPolicy{} }
+func (l fakeLink) SetRetryPolicy(ipmb.RetryPolicy)                   {}
+func (l fakeLink) SetOwnAddress(context.Context, ipmi.Address) error { return nil }
+func (l fakeLink) SetIgnoreNACK(bool) error                          { return nil }
+func (l fakeLink) SetVerifyChecksum(bool) error                      { return nil }
 
-func (b *fakeBus) Bind(context.Context) error   { return b.bound(dbusapi.Up, "") }
-func (b *fakeBus) Unbind(context.Context) error { return b.bound(dbusapi.Down, dbusapi.Unbound) }
+func (l fakeLink) Bind(context.Context) error { return l.fake.bound(dbusapi.Up, "") }
+func (l fakeLink) Unbind(context.Context) error {
+	return l.fake.bound(dbusapi.Down, dbusapi.Unbound)
+}
 
 // bound is the end of Bind and Unbind: of a socket it is an error.
 func (b *fakeBus) bound(state dbusapi.State, reason string) error {
@@ -140,7 +134,7 @@ func (b *fakeBus) bound(state dbusapi.State, reason string) error {
 	return nil
 }
 
-func (b *fakeBus) Statistics() map[string]uint64 {
+func (l fakeLink) Statistics() map[string]uint64 {
 	return map[string]uint64{"calls-answered": 12, "calls-timeout": 3, "dropped-short": 0}
 }
 
@@ -223,7 +217,7 @@ func (r *rig) add(t *testing.T, bus *fakeBus) *dbusapi.BusObject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddBus(object, bus); err != nil {
+	if err := r.server.AddBus(object, bus.Bus); err != nil {
 		t.Fatal(err)
 	}
 	return object
@@ -265,7 +259,7 @@ func (r *rig) AddBus(_ context.Context, text string) (dbus.ObjectPath, error) {
 	r.added[o.Path()] = o
 	return o.Path(), r.server.AddBus(o, newFakeBus(dbusapi.Properties{
 		Name: c.Name, Device: "/dev/ipmb-7", Transport: "ipmb-dev", Index: 8, OwnAddress: 0x20, RemoteAddress: 0x2C, State: dbusapi.Up,
-	}))
+	}).Bus)
 }
 
 // AddHost implements dbusapi.Manager.

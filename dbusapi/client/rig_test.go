@@ -10,6 +10,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/internal/fakelink"
 	"ipmbd/internal/testmain"
 
 	"ipmbd/bus"
@@ -50,39 +51,30 @@ func newFakeBus(name string, index uint8) *fakeBus {
 		began: make(chan struct{}, 1000),
 		data:  map[ipmi.Command][]byte{1: deviceID},
 	}
-	b.Bus = bus.New(bus.Config{Name: name, Index: index, RemoteAddress: 0x2C}, fakeLink{Workers: bus.NewWorkers(1000, b.exchange)})
+	b.Bus = bus.New(bus.Config{Name: name, Index: index, RemoteAddress: 0x2C}, &fakeLink{&fakelink.Link{Answer: b.exchange}, b})
 	b.Begin()
 	return b
 }
 
 // fakeLink is the link of a fakeBus.
 type fakeLink struct {
-	bus.Link
-	*bus.Workers
+	*fakelink.Link
+	fake *fakeBus
 }
 
-func (l fakeLink) Send(c *bus.Call, req *ipmb.Request) error { return l.Workers.Send(c, req) }
-func (l fakeLink) Cancel(c *bus.Call)                        { l.Workers.Cancel(c) }
-
-func (l fakeLink) StartBroadcast(done func(error), _ ipmi.NetFn, _ ipmi.LUN, _ ipmi.Command, _ []byte) error {
-	done(nil)
-	return nil
-}
-
-// exchange is the bus.Exchange of a fakeBus.
-func (b *fakeBus) exchange(ctx context.Context, req ipmb.Request, sent func()) (ipmi.Response, error) {
+// exchange answers a request.
+func (b *fakeBus) exchange(cancelled <-chan struct{}, req ipmb.Request) (ipmi.Response, error) {
 	b.mu.Lock()
 	b.request = req
 	err, data := b.errs[req.Command], b.data[req.Command]
 	b.mu.Unlock()
-	sent()
 	switch {
 	case err != nil:
 		return ipmi.Response{}, err
 	case req.Command == cmdBlock:
 		b.began <- struct{}{}
-		<-ctx.Done()
-		return ipmi.Response{}, ctx.Err()
+		<-cancelled
+		return ipmi.Response{}, context.Canceled
 	case data != nil:
 		return ipmi.Response{Data: data}, nil
 	}
@@ -120,20 +112,21 @@ func (b *fakeBus) failDevice(err error) {
 	b.deviceErr = err
 }
 
-func (b *fakeBus) Properties() bus.Properties {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.properties
+func (l *fakeLink) Describe(p *bus.Properties) {
+	l.fake.mu.Lock()
+	defer l.fake.mu.Unlock()
+	*p = l.fake.properties
 }
 
-func (b *fakeBus) Bind(context.Context) error   { return b.set(func() { b.properties.State = Up }) }
-func (b *fakeBus) Unbind(context.Context) error { return b.set(func() { b.properties.State = Down }) }
+func (l *fakeLink) Bind(context.Context) error {
+	return l.fake.set(func() { l.fake.properties.State = Up })
+}
 
-func (b *fakeBus) SetPolicy(ipmb.RetryPolicy) error                  { return nil }
-func (b *fakeBus) SetOwnAddress(context.Context, ipmi.Address) error { return nil }
-func (b *fakeBus) SetIgnoreNACK(bool) error                          { return nil }
-func (b *fakeBus) SetVerifyChecksum(bool) error                      { return nil }
-func (b *fakeBus) Statistics() map[string]uint64                     { return map[string]uint64{"calls-answered": 7} }
+func (l *fakeLink) Unbind(context.Context) error {
+	return l.fake.set(func() { l.fake.properties.State = Down })
+}
+
+func (l *fakeLink) Statistics() map[string]uint64 { return map[string]uint64{"calls-answered": 7} }
 
 // fakeHost is a host interface.
 type fakeHost struct {
@@ -243,7 +236,7 @@ func addBus(t *testing.T, s *dbusapi.Server, fake *fakeBus) *dbusapi.BusObject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddBus(o, fake); err != nil {
+	if err := s.AddBus(o, fake.Bus); err != nil {
 		t.Fatal(err)
 	}
 	return o

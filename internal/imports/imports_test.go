@@ -56,6 +56,11 @@ var rules = map[string]rule{
 		ours: []string{"ipmi", "ipmb", "internal/counters"},
 		why:  "dbusapi, frames and bridge send by it, so that none of them reaches a bus through another",
 	},
+	"bus/openipmi": {
+		ours:   []string{"ipmi", "i2c", "ipmb", "bus", "internal/chardev", "internal/counters"},
+		others: []string{sysModule},
+		why:    "Linux's driver and the bus on it change together",
+	},
 	"dbusapi": {
 		ours:   []string{"ipmi", "ipmb", "bus", "xml", "internal/dbuswire", "internal/counters"},
 		others: []string{dbusModule},
@@ -90,8 +95,8 @@ var rules = map[string]rule{
 	},
 	"service": {
 		ours: []string{
-			"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "bmc", "bridge", "host", "dbusapi", "frames",
-			"service/config", "internal/socket", "xml", "units",
+			"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "bus/openipmi", "bmc", "bridge", "host", "dbusapi",
+			"frames", "service/config", "internal/socket", "xml", "units",
 		},
 		others: []string{dbusModule, systemdModule, zapModule, sysModule},
 		why:    "it builds everything, so it alone knows everything",
@@ -110,10 +115,14 @@ var rules = map[string]rule{
 		others: []string{cobraModule, dbusModule, sysModule},
 		why:    "a client of the daemon, which must not carry it",
 	},
-	"xml":               {why: "documents and names, and no code that could need anything"},
-	"units":             {why: "files to install, and no code that could need anything"},
-	"tools/report":      {why: "it reads what go test prints"},
-	"packaging":         {why: "files to install, and no code that could need anything"},
+	"xml":          {why: "documents and names, and no code that could need anything"},
+	"units":        {why: "files to install, and no code that could need anything"},
+	"tools/report": {why: "it reads what go test prints"},
+	"packaging":    {why: "files to install, and no code that could need anything"},
+	"internal/fakelink": {
+		ours: []string{"ipmi", "ipmb", "bus"},
+		why:  "tests of a bus's clients need no bus",
+	},
 	"internal/await":    {why: "tests of every package use it"},
 	"internal/bustest":  {others: []string{dbusModule}, why: "tests of every package use it"},
 	"internal/counters": {why: "the statistics of every package are made with it"},

@@ -1,0 +1,356 @@
+package bus
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"ipmbd/ipmb"
+)
+
+// State is whether a bus or a host interface works.
+type State string
+
+// The states.
+const (
+	Up       State = "Up"
+	Degraded State = "Degraded"
+	Down     State = "Down"
+)
+
+const (
+	// FirstRetry and LastRetry bound the time between two attempts to open a device. It
+	// doubles with each: a device that comes and goes is back soon, and an absent one costs
+	// nothing.
+	FirstRetry = 100 * time.Millisecond
+	LastRetry  = 5 * time.Second
+	// settleTime is how long a device must have been served for its next failure to count
+	// as the first.
+	settleTime = 10 * time.Second
+)
+
+// Device is what a Lifecycle opens and serves. One goroutine at a time calls its methods.
+type Device interface {
+	// Connect opens the device.
+	Connect(ctx context.Context) error
+	// Serve serves the open device until ctx ends or the device fails, and closes it. It
+	// calls Lifecycle.Serving when it takes requests. The error is why the device has failed.
+	Serve(ctx context.Context) error
+	// Close is called at the end of Run: it closes the device, if that is open.
+	Close(ctx context.Context)
+	// Watch watches the place of the device, where a change may mean that it can be opened.
+	// Without a watch the error only has the device tried less often.
+	Watch() (Watch, error)
+}
+
+// Watch is what is needed of an i2c.Watch.
+type Watch interface {
+	// Wait waits for the next change.
+	Wait(ctx context.Context) error
+	Close() error
+}
+
+// Lifecycle opens a device, serves it until it fails, and opens it again: when something
+// changes at its place, and less and less often. It has the device's state, and the reason
+// for that.
+type Lifecycle struct {
+	device  Device
+	changed func(State, string)
+	begun   chan struct{}
+	begin   func() // closes begun, once
+	jobs    chan job
+	over    chan struct{} // closed when Run has returned
+
+	// Of Open and, from then on, of Run.
+	tried     bool   // to open the device
+	open      bool   // the device is open
+	performed func() // tells the caller of Change that its job is done; nil for none
+
+	mu        sync.Mutex
+	condition condition
+}
+
+// job is a change of the device.
+type job struct {
+	reason string // why the device is Down meanwhile
+	do     func(ctx context.Context) error
+	done   chan<- error // has room
+}
+
+// NewLifecycle makes the life cycle of a device that is not open. begin is called once, when
+// the device takes requests or is known to be Down. changed is told of each change of the
+// state or its reason, without a lock held. It must not block.
+func NewLifecycle(device Device, begin func(), changed func(state State, reason string)) *Lifecycle {
+	l := &Lifecycle{
+		device: device, changed: changed, begun: make(chan struct{}), jobs: make(chan job), over: make(chan struct{}),
+		condition: condition{down: "not opened yet"},
+	}
+	l.begin = sync.OnceFunc(func() {
+		begin()
+		close(l.begun)
+	})
+	return l
+}
+
+// Open opens the device before Run, so that a fault of it shows before it is read. The error
+// is in the state.
+func (l *Lifecycle) Open(ctx context.Context) {
+	if l.Reopen(ctx) == nil {
+		l.update(func(c *condition) { c.opened("") })
+	}
+}
+
+// Reopen opens the device. It is for jobs, with the device closed. An error is the reason of
+// the state, too.
+func (l *Lifecycle) Reopen(ctx context.Context) error {
+	l.tried = true
+	err := l.device.Connect(ctx)
+	l.open = err == nil
+	if err != nil {
+		l.SetDown(err.Error())
+	}
+	return err
+}
+
+// Run serves the device, and opens it again whenever it fails, until ctx ends. Then the device
+// is closed. Run is called once.
+func (l *Lifecycle) Run(ctx context.Context) {
+	defer close(l.over)
+	defer l.begin() // Requests that still wait are refused then.
+	if !l.tried && ctx.Err() == nil {
+		_ = l.Reopen(ctx)
+	}
+	var retry Backoff
+	for ctx.Err() == nil {
+		begin := time.Now()
+		if l.open {
+			l.serve(ctx)
+		}
+		if !l.open && ctx.Err() == nil {
+			l.begin()
+			l.await(ctx, &retry, retry.After(time.Since(begin)))
+		}
+	}
+	l.device.Close(ctx)
+	l.open = false
+	l.answer()
+}
+
+// serve serves the device until it fails, or there is a job, which it does.
+func (l *Lifecycle) serve(ctx context.Context) {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	serving.Go(func() { ended <- l.device.Serve(running) })
+	select {
+	case err := <-ended:
+		l.open = false
+		if ctx.Err() == nil {
+			l.SetDown(err.Error())
+		}
+	case j := <-l.jobs:
+		stop()
+		<-ended
+		l.open = false
+		l.perform(ctx, j)
+	}
+}
+
+// await waits until the device is open, or ctx ends. It tries to open the device after each
+// change at its place, and after each of the back-off's times, beginning with pause. It does
+// the jobs that come.
+func (l *Lifecycle) await(ctx context.Context, retry *Backoff, pause time.Duration) {
+	changes, stop := l.watch(ctx)
+	defer stop()
+	for {
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+			_ = l.Reopen(ctx)
+		case <-changes:
+			_ = l.Reopen(ctx)
+		case j := <-l.jobs:
+			l.perform(ctx, j)
+		}
+		timer.Stop()
+		if ctx.Err() != nil || l.open {
+			return
+		}
+		pause = retry.After(0)
+	}
+}
+
+// watch tells of changes at the place of the device until stop. It tells of none if there is
+// no watch.
+func (l *Lifecycle) watch(ctx context.Context) (changes <-chan struct{}, stop func()) {
+	watch, err := l.device.Watch()
+	if err != nil {
+		return nil, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	told := make(chan struct{}, 1)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		for watch.Wait(ctx) == nil {
+			select {
+			case told <- struct{}{}:
+			default: // An earlier change has not been looked at yet.
+			}
+		}
+	})
+	return told, func() {
+		cancel()
+		waiting.Wait()
+		_ = watch.Close()
+	}
+}
+
+// Begun is closed when the device takes requests for the first time, or is known to be Down.
+func (l *Lifecycle) Begun() <-chan struct{} { return l.begun }
+
+// Serving is called by Device.Serve when it takes requests. The device is Up then, unless
+// there is a reason for which it is Down all the same, as no machine is connected.
+func (l *Lifecycle) Serving(reason string) {
+	l.update(func(c *condition) { c.opened(reason) })
+	l.begin()
+	l.answer()
+}
+
+// Change has Run do a job with the device closed, and waits for its end, at most until ctx
+// ends; the job goes on then. reason is why the device is Down meanwhile. The job is not cut
+// short when Run is to end: it must take a few seconds at most. After Run the error is
+// ipmb.ErrClosed.
+func (l *Lifecycle) Change(ctx context.Context, reason string, do func(context.Context) error) error {
+	done := make(chan error, 1)
+	select {
+	case l.jobs <- job{reason, do, done}:
+	case <-l.over:
+		return ipmb.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// perform does a job. The caller of Change hears of its end when the device takes requests
+// again.
+func (l *Lifecycle) perform(ctx context.Context, j job) {
+	l.SetDown(j.reason)
+	err := j.do(context.WithoutCancel(ctx))
+	l.performed = func() { j.done <- err }
+	if !l.open {
+		l.answer()
+	}
+}
+
+// answer tells the caller of Change that its job is done, if there is one.
+func (l *Lifecycle) answer() {
+	if l.performed != nil {
+		l.performed()
+		l.performed = nil
+	}
+}
+
+// condition is what is known of a device. Each part is a reason, "" when there is none. The
+// state is that of the worst: a device that is closed or stalled carries nothing, and writes
+// that fail say more than a warning, which holds as long as the device is open.
+type condition struct {
+	down    string // it is not open, or carries nothing
+	stalled string // a write does not return from the kernel
+	failing string // writes fail
+	warning string
+	ending  bool // it will carry no more, so that its writes say nothing of the state
+}
+
+func (c *condition) opened(down string) { *c = condition{down: down, warning: c.warning} }
+
+func (c condition) state() (State, string) {
+	switch {
+	case c.down != "":
+		return Down, c.down
+	case c.stalled != "":
+		return Down, c.stalled
+	case c.failing != "":
+		return Degraded, c.failing
+	case c.warning != "":
+		return Degraded, c.warning
+	}
+	return Up, ""
+}
+
+// update changes the condition, and tells if that changes the state or its reason.
+func (l *Lifecycle) update(change func(*condition)) {
+	l.mu.Lock()
+	before, reasonBefore := l.condition.state()
+	change(&l.condition)
+	now, reason := l.condition.state()
+	l.mu.Unlock()
+	if now != before || reason != reasonBefore {
+		l.changed(now, reason)
+	}
+}
+
+// State is the state, and the reason for it: a sentence, "" when Up.
+func (l *Lifecycle) State() (State, string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.condition.state()
+}
+
+// SetDown says that the device is Down for a reason, whatever was known of it before. "" says
+// that the reason is over.
+func (l *Lifecycle) SetDown(reason string) {
+	l.update(func(c *condition) { *c = condition{down: reason} })
+}
+
+// SetWarning says that the device is Degraded for a reason, "" for none, while it is open.
+func (l *Lifecycle) SetWarning(reason string) {
+	l.update(func(c *condition) { c.warning = reason })
+}
+
+// Stalled is that of ipmb.Config. The device is Down while a write hangs in the kernel.
+func (l *Lifecycle) Stalled(stalled bool) {
+	reason := ""
+	if stalled {
+		reason = "a write has been in the kernel for " + ipmb.StallTime.String()
+	}
+	l.update(func(c *condition) {
+		if !c.ending {
+			c.stalled = reason
+		}
+	})
+}
+
+// SetFailing says that the device is Degraded because writes fail; "" that they do not.
+func (l *Lifecycle) SetFailing(reason string) {
+	l.update(func(c *condition) {
+		if !c.ending {
+			c.failing = reason
+		}
+	})
+}
+
+// SetEnding says that the device will carry no more: the state stays as it is until the device
+// is closed.
+func (l *Lifecycle) SetEnding() { l.update(func(c *condition) { c.ending = true }) }
+
+// Backoff is the time between attempts, from FirstRetry to LastRetry.
+type Backoff struct{ next time.Duration }
+
+// After is how long to wait after an attempt that lasted the given time.
+func (b *Backoff) After(lasted time.Duration) time.Duration {
+	if b.next == 0 || lasted >= settleTime {
+		b.next = FirstRetry
+	}
+	wait := b.next
+	b.next = min(2*b.next, LastRetry)
+	return wait
+}

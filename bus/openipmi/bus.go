@@ -1,0 +1,366 @@
+package openipmi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ipmbd/bus"
+	"ipmbd/i2c"
+	"ipmbd/internal/chardev"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+// Transport is what Properties call the transport.
+const Transport = "openipmi"
+
+// defaultPolicy is that of requests that bring none: more than the 5 s after which the driver
+// gives its own controller up, and no less than its clock can tell, which ticks once a second.
+var defaultPolicy = ipmb.RetryPolicy{Tries: 3, Timeout: 2 * time.Second}
+
+// Config describes a bus on a device of the driver.
+type Config struct {
+	bus.Config        // but for RemoteAddress, which is the controller's
+	Path       string // of the device
+	Host       int    // of requests and events
+
+	// Handler serves the requests from the channel: those of Commands, which the driver
+	// passes on in any case, and those that programs have registered at Mux.
+	Handler  ipmi.Handler
+	Mux      *ipmi.Mux
+	Commands []ipmi.Commands
+	// Served is that of ipmb.Config.
+	Served func(req *ipmi.Request, code ipmi.CompletionCode, err error)
+	// Report returns when the log has an event of the controller.
+	Report func(ctx context.Context, e ipmi.Event) error
+	// Trouble is told, for logs, what is wrong with events, and how many are lost for good.
+	Trouble func(what string, lost int, err error)
+	// Statistics is counters of others that the bus shows with its own; nil for none.
+	Statistics func() map[string]uint64
+
+	open  func() (device, error)
+	watch func() (bus.Watch, error)
+}
+
+// device is what a bus needs of a Device.
+type device interface {
+	Send(c *call) error
+	Cancel(owner *bus.Call)
+	Receive() (req ipmi.Request, event []byte, err error)
+	Respond(req *ipmi.Request, response []byte) error
+	Register(netFn ipmi.NetFn, command ipmi.Command) error
+	Unregister(netFn ipmi.NetFn, command ipmi.Command) error
+	SetEvents(on bool) error
+	Address() (ipmi.Address, error)
+	SetAddress(a ipmi.Address) error
+	Direct() bool
+	MaxData() int
+	Statistics() map[string]uint64
+	Close() error
+}
+
+// link is the driver as the link of a bus: the driver numbers and retries what is sent, and an
+// engine serves what comes in, each request once.
+type link struct {
+	bus.Fixed
+	config   Config
+	bus      *bus.Bus
+	engine   *ipmb.Engine
+	commands commands
+	events   *events
+
+	mu     sync.Mutex
+	device device // nil while it is not open
+	own    ipmi.Address
+	past   map[string]uint64 // counters of the devices that have ended
+}
+
+// New makes a bus. It opens the device, again whenever there is something new at its path.
+func New(config Config) *bus.Bus {
+	if config.open == nil {
+		config.open = func() (device, error) {
+			d, err := Open(config.Path, config.Channel)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		}
+		config.watch = func() (bus.Watch, error) { return chardev.OpenWatch(config.Path) }
+	}
+	l := &link{
+		Fixed: bus.Fixed{Path: config.Path}, config: config, own: ipmi.BMCAddress, past: make(map[string]uint64),
+	}
+	l.commands = commands{mux: config.Mux, channel: config.Channel, always: config.Commands}
+	l.events = newEvents(config)
+	l.engine = ipmb.New(ipmb.Config{
+		Interface:   config.Name,
+		Channel:     config.Channel,
+		Host:        config.Host,
+		RetryPolicy: defaultPolicy,
+		Handler:     config.Handler,
+		Stalled:     func(stalled bool) { l.bus.Stalled(stalled) },
+		Served:      config.Served,
+	})
+	config.RemoteAddress = l.own
+	l.bus = bus.New(config.Config, l)
+	return l.bus
+}
+
+// Connect implements bus.Device.
+func (l *link) Connect(context.Context) error {
+	d, err := l.config.open()
+	if err != nil {
+		return err
+	}
+	own, err := d.Address()
+	if err != nil {
+		d.Close()
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.device, l.own = d, own
+	l.bus.SetRemoteAddress(own)
+	return nil
+}
+
+// Serve implements bus.Device.
+func (l *link) Serve(ctx context.Context) error {
+	d := l.opened()
+	running, stop := context.WithCancel(ctx)
+	var loops sync.WaitGroup
+	changed, unwatch := l.config.Mux.Watch()
+	l.commands.have = make(map[ipmi.Commands]bool)
+	again := l.sync(running, d)
+	loops.Go(func() { l.keep(running, d, changed, again) })
+	loops.Go(func() { l.events.run(running, d) })
+	err := l.engine.Run(running, &transport{device: d, link: l})
+	stop()
+	unwatch()
+	loops.Wait()
+	l.closed(d)
+	if errors.Is(err, io.EOF) {
+		return errors.New(l.config.Path + ": the device has gone")
+	}
+	return err
+}
+
+// Close implements bus.Device. Events that are still here are reported before it returns, if
+// the log takes them.
+func (l *link) Close(ctx context.Context) {
+	if d := l.opened(); d != nil {
+		d.Close()
+		l.closed(d)
+	}
+	l.events.end(ctx)
+}
+
+// Watch implements bus.Device.
+func (l *link) Watch() (bus.Watch, error) { return l.config.watch() }
+
+func (l *link) opened() device {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.device
+}
+
+// closed keeps the counters of a device that is closed.
+func (l *link) closed(d device) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	addAll(l.past, d.Statistics())
+	l.device = nil
+}
+
+func addAll(sum, counters map[string]uint64) {
+	for name, n := range counters {
+		sum[name] += n
+	}
+}
+
+// Ping implements bus.Link.
+func (l *link) Ping() { l.engine.Ping() }
+
+// Drain implements bus.Link, also for events on their way to the log.
+func (l *link) Drain(ctx context.Context) {
+	var draining sync.WaitGroup
+	draining.Go(func() { l.engine.Drain(ctx) })
+	draining.Go(func() { l.events.drain(ctx) })
+	draining.Wait()
+}
+
+// Describe implements bus.Link.
+func (l *link) Describe(p *bus.Properties) {
+	p.Device, p.Transport = l.config.Path, Transport
+	p.OwnAddress, p.Policy = l.Address(), l.RetryPolicy()
+}
+
+// Statistics implements bus.Link: the calls are the driver's, the requests the engine's.
+func (l *link) Statistics() map[string]uint64 {
+	statistics := l.engine.Statistics()
+	if l.config.Statistics != nil {
+		addAll(statistics, l.config.Statistics())
+	}
+	addAll(statistics, l.events.counters())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	addAll(statistics, l.past)
+	if l.device != nil {
+		addAll(statistics, l.device.Statistics())
+	}
+	return statistics
+}
+
+// Address implements bus.Link.
+func (l *link) Address() ipmi.Address {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.own
+}
+
+// SetOwnAddress implements bus.Link: it is the address from which the controller sends for all
+// programs that use the driver.
+func (l *link) SetOwnAddress(_ context.Context, a ipmi.Address) error {
+	if !a.IsSlave() {
+		return fmt.Errorf("%w: own address %v: it must be even, and not 00h", ipmb.ErrInvalid, a)
+	}
+	d := l.opened()
+	switch {
+	case d == nil:
+		return ipmb.ErrClosed
+	case d.Direct():
+		return fmt.Errorf("%w: %s is on the bus itself, at an address of the kernel's", bus.ErrFixed, l.config.Path)
+	}
+	if err := d.SetAddress(a); err != nil {
+		return asBusError(err)
+	}
+	l.mu.Lock()
+	l.own = a
+	l.bus.SetRemoteAddress(a)
+	l.mu.Unlock()
+	l.bus.Changed()
+	return nil
+}
+
+// RetryPolicy implements bus.Link.
+func (l *link) RetryPolicy() ipmb.RetryPolicy { return l.engine.RetryPolicy() }
+
+// SetRetryPolicy implements bus.Link.
+func (l *link) SetRetryPolicy(p ipmb.RetryPolicy) { l.engine.SetRetryPolicy(p.Or(defaultPolicy)) }
+
+// MaxFrame implements bus.Link: each responder has its own.
+func (l *link) MaxFrame() int { return 0 }
+
+// StartBroadcast implements bus.Link: the driver sends nothing without awaiting a response.
+func (l *link) StartBroadcast(func(error), ipmi.NetFn, ipmi.LUN, ipmi.Command, []byte) error {
+	return ipmb.ErrUnsupported
+}
+
+// StartRespond implements bus.Link: messages are not bridged to the bus.
+func (l *link) StartRespond([]byte, func(error)) error { return ipmb.ErrUnsupported }
+
+// Send implements bus.Link. Our own address is the controller itself.
+func (l *link) Send(b *bus.Call, req *ipmb.Request) error {
+	if err := req.Check(); err != nil {
+		return err
+	}
+	d := l.opened()
+	if d == nil {
+		return ipmb.ErrClosed
+	}
+	c := &call{owner: b, request: *req, done: func(res ipmi.Response, err error) { b.End(res, asBusError(err)) }}
+	r := &c.request
+	r.RetryPolicy = req.RetryPolicy.Or(l.RetryPolicy())
+	switch {
+	case req.Responder == l.Address():
+		r.Responder = 0
+	case len(req.Data) > d.MaxData():
+		return fmt.Errorf("%w: %d bytes of data, %d are possible", ipmb.ErrTooLong, len(req.Data), d.MaxData())
+	case req.FailFast: // The driver retries what is not acknowledged.
+		r.RetryPolicy.Tries = 1
+	}
+	return asBusError(d.Send(c))
+}
+
+// Cancel implements bus.Link.
+func (l *link) Cancel(b *bus.Call) {
+	if d := l.opened(); d != nil {
+		d.Cancel(b)
+	}
+}
+
+// busErrors is the table from the errors of a device to those of a bus.
+var busErrors = []struct{ err, is error }{
+	{unix.EAGAIN, ipmb.ErrBusy}, // no number is free
+	{unix.EBUSY, ipmb.ErrBusy},  // a program has too many requests
+	{unix.ENOMEM, ipmb.ErrBusy},
+	{unix.EMSGSIZE, ipmb.ErrTooLong},
+	{unix.EINVAL, ipmb.ErrUnsupported}, // the channel is no IPMB
+	{unix.EAFNOSUPPORT, ipmb.ErrUnsupported},
+	{unix.ENODEV, ipmb.ErrClosed},
+	{io.EOF, ipmb.ErrClosed},
+	{os.ErrClosed, ipmb.ErrClosed},
+}
+
+// asBusError is an error of a device as one of a bus. An error in no row stays as it is.
+func asBusError(err error) error {
+	for _, row := range busErrors {
+		if errors.Is(err, row.err) {
+			return fmt.Errorf("%w: %w", row.is, err)
+		}
+	}
+	return err
+}
+
+// transport is a device as the transport of the engine that serves its requests. It brings no
+// frames: ReadFrames submits the requests, which the driver has decoded.
+type transport struct {
+	device
+	link    *link
+	reading bool
+}
+
+// ReadFrames implements i2c.Transport.
+func (t *transport) ReadFrames(*i2c.Batch) error {
+	if !t.reading {
+		t.reading = true
+		t.link.bus.Serving("")
+	}
+	for {
+		req, event, err := t.Receive()
+		switch {
+		case err != nil:
+			return err
+		case event != nil:
+			t.link.events.take(event)
+		default:
+			to := req
+			to.Data = nil
+			t.link.engine.Submit(&req, func(response []byte) error { return t.respond(&to, response) })
+		}
+	}
+}
+
+func (t *transport) respond(to *ipmi.Request, response []byte) error {
+	err := asBusError(t.Respond(to, response))
+	if err == nil || errors.Is(err, i2c.ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", i2c.ErrStuck, err)
+}
+
+// WriteFrame implements i2c.Transport. It is not called.
+func (t *transport) WriteFrame([]byte) error { return i2c.ErrStuck }
+
+// Limits implements i2c.Transport: those of responses, whose data the device counts with the
+// completion code.
+func (t *transport) Limits() i2c.Limits {
+	return i2c.Limits{MaxFrame: ipmb.MinRequest + t.MaxData()}
+}

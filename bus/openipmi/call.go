@@ -1,0 +1,326 @@
+package openipmi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ipmbd/bus"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
+)
+
+const (
+	// maxCalls is how many requests the driver may have, as many as it has numbers on IPMB.
+	maxCalls = ipmb.SequenceNumbers
+	// clockTick is how late the driver's clock may find that there is no response.
+	clockTick = time.Second
+)
+
+// call is a request on its way through the driver. It keeps its number until the driver has
+// answered it, also if it was given up.
+type call struct {
+	// request has the responder, 0 for the controller itself by its system interface; a
+	// policy without defaults; and a RequesterLUN other than 0 only where the device is
+	// Direct. The driver itself retries on IPMB, and waits each time to the full second of
+	// its clock. Tries and time-out together are the time that the controller itself has,
+	// and on direct IPMB every node.
+	request ipmb.Request
+	done    func(ipmi.Response, error)
+	owner   *bus.Call // for Cancel
+
+	id    int         // 0 while it waits
+	timer *time.Timer // nil while it waits, unless the driver answers nobody
+	ended bool        // done has been called, or will be
+}
+
+// kept are commands to the controller that the driver keeps to itself: Get Message, Send
+// Message, Read Event Message Buffer.
+var kept = []ipmi.Command{0x33, 0x34, 0x35}
+
+// check returns an error for a request that the driver cannot send.
+func (d *Device) check(r *ipmb.Request) error {
+	own := r.Responder == 0
+	switch {
+	case own && r.NetFn == ipmi.NetFnApp && slices.Contains(kept, r.Command):
+		return unsupported("the driver keeps %s to itself", ipmi.CommandName(r.NetFn, r.Command))
+	case r.RequesterLUN != 0 && (own || !d.direct):
+		return unsupported("requester LUN %d: it is the driver's", r.RequesterLUN)
+	case r.GeneralCall && (own || d.direct):
+		return unsupported("a broadcast")
+	case len(r.Data) > maxMessage: // The driver's own length field may not hold it.
+		return d.wrap("send", unix.EMSGSIZE)
+	}
+	return nil
+}
+
+func unsupported(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ipmb.ErrUnsupported, fmt.Sprintf(format, args...))
+}
+
+// responder is where a request goes.
+func (d *Device) responder(r *ipmb.Request) node {
+	switch {
+	case r.Responder == 0:
+		return node{kind: systemInterface, channel: ipmi.ChannelSystemInterface, lun: r.LUN}
+	case r.GeneralCall:
+		return node{kind: broadcast, channel: d.channel, address: r.Responder, lun: r.LUN}
+	}
+	return node{kind: d.kind(), channel: d.channel, address: r.Responder, lun: r.LUN, requesterLUN: r.RequesterLUN}
+}
+
+// limit is how long a call may take. At its end the driver itself answers for a node that has
+// not, but not for the controller.
+func (d *Device) limit(r *ipmb.Request) time.Duration {
+	limit := time.Duration(r.RetryPolicy.Tries) * r.RetryPolicy.Timeout
+	if r.Responder != 0 && !d.direct {
+		limit += clockTick
+	}
+	return limit
+}
+
+// Send sends the request of a call and returns at once. Requests enter the driver in the order
+// of Send; those for which it has no room wait, or are ipmb.ErrBusy with NoWait. Without an
+// error, the call's done is told once how the request has ended, without a lock held: the
+// response, whose data is valid until done returns, or ipmb.ErrTimeout, ipmb.ErrUnsupported,
+// ipmb.ErrBusy while the driver has no room, context.Canceled, os.ErrClosed and io.EOF when the
+// device is closed or has gone, and *fs.PathErrors for what the driver refuses: EINVAL or
+// EAFNOSUPPORT for an address that it does not know, EMSGSIZE, EAGAIN and EBUSY for too much at
+// once, ENODEV.
+//
+// A completion code is the responder's or the driver's, which look alike.
+func (d *Device) Send(c *call) error {
+	err := d.check(&c.request)
+	if err == nil {
+		err = d.enqueue(c)
+	}
+	if err != nil {
+		d.countEnd(err)
+		return err
+	}
+	d.sendWaiting()
+	return nil
+}
+
+func (d *Device) enqueue(c *call) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed || d.cause != nil:
+		return os.ErrClosed
+	case c.request.NoWait && len(d.calls)+len(d.waiting) >= maxCalls:
+		return ipmb.ErrBusy
+	}
+	c.request.Data = slices.Clone(c.request.Data)
+	d.waiting = append(d.waiting, c)
+	return nil
+}
+
+// sendWaiting sends what waits, as far as the driver has room. One goroutine at a time sends,
+// so that requests keep their order.
+func (d *Device) sendWaiting() {
+	for c := d.next(); c != nil; c = d.next() {
+		r := &c.request
+		err := d.control("send", func(fd int) error {
+			return d.kernel.send(fd, c.id, d.responder(r), r.NetFn, r.Command, r.Data,
+				int32(r.RetryPolicy.Tries-1), uint32(r.RetryPolicy.Timeout.Milliseconds()))
+		})
+		d.sent(c, err)
+	}
+}
+
+// next gives the call that may enter the driver now a number that no other has; nil for none.
+func (d *Device) next() *call {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sending != nil || len(d.waiting) == 0 {
+		return nil
+	}
+	c := d.waiting[0]
+	if len(d.calls) >= maxCalls {
+		// Calls end in time, but those that were given up keep their numbers.
+		if d.givenUp > 0 && c.timer == nil {
+			d.startTimer(c)
+		}
+		return nil
+	}
+	d.waiting = slices.Delete(d.waiting, 0, 1)
+	for taken := true; taken; _, taken = d.calls[d.last] {
+		d.last = d.last%math.MaxInt32 + 1
+	}
+	c.id = d.last
+	d.calls[c.id] = c
+	d.sending = c
+	d.startTimer(c)
+	return c
+}
+
+// startTimer gives a call its limit, with the mutex held.
+func (d *Device) startTimer(c *call) {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	waits := c.id == 0
+	c.timer = time.AfterFunc(d.limit(&c.request), func() { d.expire(c, waits) })
+}
+
+// sent takes the outcome of sending a call.
+func (d *Device) sent(c *call, err error) {
+	d.mu.Lock()
+	d.sending = nil
+	if err == nil && d.closed {
+		err = os.ErrClosed
+	}
+	if err != nil {
+		d.forget(c)
+	} else {
+		d.counts.Count(callsStarted)
+	}
+	d.mu.Unlock()
+	if err != nil {
+		d.tell(c, ipmi.Response{}, err)
+	}
+}
+
+// forget frees the number of a call, with the mutex held.
+func (d *Device) forget(c *call) {
+	if d.calls[c.id] != c {
+		return
+	}
+	delete(d.calls, c.id)
+	if c.ended {
+		d.givenUp--
+	}
+}
+
+// end ends a call, and sends those that wait for its place.
+func (d *Device) end(c *call, response ipmi.Response, err error) {
+	d.tell(c, response, err)
+	d.sendWaiting()
+}
+
+// tell tells a call how it has ended, if it has not been told. If the driver still has it, it
+// is given up.
+func (d *Device) tell(c *call, response ipmi.Response, err error) {
+	d.mu.Lock()
+	if c.ended {
+		d.mu.Unlock()
+		return
+	}
+	c.ended = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	if d.calls[c.id] == c {
+		d.givenUp++
+	}
+	d.waiting = slices.DeleteFunc(d.waiting, func(other *call) bool { return other == c })
+	d.mu.Unlock()
+	d.countEnd(err)
+	c.done(response, err)
+}
+
+// expire ends a call whose time is over: that in line if it waited when the timer was started.
+func (d *Device) expire(c *call, waited bool) {
+	d.mu.Lock()
+	waits := c.id == 0
+	d.mu.Unlock()
+	switch {
+	case waits:
+		d.end(c, ipmi.Response{}, ipmb.ErrBusy)
+	case !waited:
+		d.end(c, ipmi.Response{}, ipmb.ErrTimeout)
+	}
+}
+
+// Cancel ends the call of an owner with context.Canceled, if it has not ended.
+func (d *Device) Cancel(owner *bus.Call) {
+	if c := d.find(owner); c != nil {
+		d.end(c, ipmi.Response{}, context.Canceled)
+	}
+}
+
+// find is the call of an owner that has not ended, nil for none.
+func (d *Device) find(owner *bus.Call) *call {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.calls {
+		if c.owner == owner && !c.ended {
+			return c
+		}
+	}
+	if i := slices.IndexFunc(d.waiting, func(c *call) bool { return c.owner == owner }); i >= 0 {
+		return d.waiting[i]
+	}
+	return nil
+}
+
+// endAnswered gives a response to its call. One that is no response to the call of its number
+// is dropped, and the call waits on. A response without a completion code is FFh, which the
+// driver makes of those that are even shorter.
+func (d *Device) endAnswered(in received) {
+	d.mu.Lock()
+	c := d.calls[in.id]
+	if c == nil || in.netFn != c.request.NetFn.Response() || in.command != c.request.Command {
+		d.counts.Count(responsesUnexpected)
+		d.mu.Unlock()
+		return
+	}
+	late := c.ended
+	d.forget(c)
+	d.mu.Unlock()
+	response := ipmi.Response{Code: ipmi.CodeUnspecified}
+	if len(in.data) > 0 {
+		response = ipmi.Response{Code: ipmi.CompletionCode(in.data[0]), Data: in.data[1:]}
+	}
+	if late {
+		d.counts.Count(responsesLate)
+		d.sendWaiting()
+		return
+	}
+	d.end(c, response, nil)
+}
+
+// Close ends Receive and all calls.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	all := d.waiting
+	for _, c := range d.calls {
+		if c != d.sending { // which sent ends
+			all = append(all, c)
+			delete(d.calls, c.id)
+		}
+	}
+	d.waiting, d.givenUp = nil, 0
+	d.mu.Unlock()
+	for _, c := range all {
+		d.end(c, ipmi.Response{}, os.ErrClosed)
+	}
+	return d.file.Close()
+}
+
+// countEnd counts a call that has ended with err.
+func (d *Device) countEnd(err error) {
+	which := callsRefused
+	switch {
+	case err == nil:
+		which = callsAnswered
+	case errors.Is(err, ipmb.ErrTimeout):
+		which = callsTimeout
+	case errors.Is(err, ipmb.ErrBusy):
+		which = callsBusy
+	case errors.Is(err, context.Canceled):
+		which = callsCancelled
+	case errors.Is(err, os.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, unix.ENODEV):
+		which = callsClosed
+	}
+	d.counts.Count(which)
+}

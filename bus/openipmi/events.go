@@ -1,0 +1,177 @@
+package openipmi
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"ipmbd/bus"
+	"ipmbd/ipmi"
+)
+
+const (
+	// maxEvents is how many events are taken off the driver before they are in the log. With
+	// more the driver is told to keep its own; it gives out those that it has ready anyway, no
+	// more than its max_msgs_per_user of 100.
+	maxEvents = 16
+	// logTime is how long the log has for an event.
+	logTime = 5 * time.Second
+	// lastLogTime is how long the log has for the last events, when the bus ends.
+	lastLogTime = time.Second
+)
+
+// events are the events of a management controller on their way into the log. They outlive the
+// device that they came from: once the driver has given them away it has them no more.
+type events struct {
+	config Config
+	wake   chan struct{}
+	turn   chan struct{} // full while a goroutine reports
+
+	mu       sync.Mutex
+	waiting  []ipmi.Event
+	draining bool // no more are wanted
+	received uint64
+	others   uint64 // records that are no events
+}
+
+func newEvents(config Config) *events {
+	return &events{config: config, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
+}
+
+// take takes a record of the driver's. One of an OEM type is in the controller's log and no
+// event that could be reported.
+func (q *events) take(record []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.received++
+	e, ok := ipmi.EventOf(record)
+	if !ok {
+		q.others++
+		return
+	}
+	e.Interface, e.Channel, e.Host = q.config.Name, ipmi.ChannelSystemInterface, q.config.Host
+	q.waiting = append(q.waiting, e)
+	q.wakeRun()
+}
+
+func (q *events) wakeRun() {
+	select {
+	case q.wake <- struct{}{}:
+	default: // It has been woken already.
+	}
+}
+
+// run reports the events in order until ctx ends, each until the log has it.
+func (q *events) run(ctx context.Context, d device) {
+	var retry bus.Backoff
+	wanted := false // by us, as the driver knows
+	for ctx.Err() == nil {
+		n, draining := q.state()
+		if want := !draining && n < maxEvents && (wanted || n == 0); want != wanted {
+			if err := d.SetEvents(want); err != nil {
+				q.config.Trouble("events are not received", 0, err)
+				return // The device ends as well.
+			}
+			wanted = want
+		}
+		if n == 0 {
+			q.wait(ctx, nil)
+			continue
+		}
+		switch err := q.reportFirst(ctx); {
+		case err == nil:
+			retry = bus.Backoff{}
+		case ctx.Err() == nil:
+			q.config.Trouble("event is not in the log yet", 0, err)
+			timer := time.NewTimer(retry.After(0))
+			q.wait(ctx, timer.C)
+			timer.Stop()
+		}
+	}
+}
+
+// wait waits for something to do, at most until later.
+func (q *events) wait(ctx context.Context, later <-chan time.Time) {
+	select {
+	case <-ctx.Done():
+	case <-q.wake:
+	case <-later:
+	}
+}
+
+func (q *events) state() (waiting int, draining bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting), q.draining
+}
+
+// drain leaves to the driver what it has, and reports what is here until ctx ends, with or
+// without a device.
+func (q *events) drain(ctx context.Context) {
+	q.mu.Lock()
+	q.draining = true
+	q.wakeRun()
+	q.mu.Unlock()
+	var retry bus.Backoff
+	for q.reportAll(ctx) != nil && ctx.Err() == nil {
+		timer := time.NewTimer(retry.After(0))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// end reports what has come since, when run and drain have returned, and tells what the log
+// does not take.
+func (q *events) end(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLogTime)
+	defer cancel()
+	if err := q.reportAll(ctx); err != nil {
+		n, _ := q.state()
+		q.config.Trouble("events of the controller are lost", n, err)
+	}
+}
+
+// reportAll reports all events, until one cannot be.
+func (q *events) reportAll(ctx context.Context) error {
+	for n, _ := q.state(); n > 0; n, _ = q.state() {
+		if err := q.reportFirst(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reportFirst reports the oldest event, if there is one, and forgets it when it is in the log.
+func (q *events) reportFirst(ctx context.Context) error {
+	select {
+	case q.turn <- struct{}{}:
+		defer func() { <-q.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	q.mu.Lock()
+	if len(q.waiting) == 0 {
+		q.mu.Unlock()
+		return nil
+	}
+	e := q.waiting[0]
+	q.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, logTime)
+	defer cancel()
+	if err := q.config.Report(ctx, e); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = q.waiting[1:]
+	return nil
+}
+
+func (q *events) counters() map[string]uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return map[string]uint64{"driver-events": q.received, "driver-events-other": q.others}
+}

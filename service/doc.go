@@ -1,0 +1,28 @@
+// Package service is the daemon: it builds the graph of buses, handlers and D-Bus objects from a
+// configuration, runs it, changes it, and takes it down again. It is the only package that knows
+// all the others.
+//
+// Buses and host interfaces are endpoints. A change at run time is the start of some and the end
+// of others, one change at a time.
+//
+// # Promises
+//
+// The names in parentheses are the tests that try to break a promise.
+//
+//  1. Start: transports are opened but not read, all objects are exported, all bus names are
+//     taken, the buses begin to read, systemd is told, and the frame socket is served. A call
+//     that comes between the taking of the names and the beginning of a bus waits.
+//     (TestCallWaitsUntilTheBusHasBegun)
+//  2. Stop: the bus names are given back, calls and requests in progress have two seconds to
+//     end, the buses stop, and the connections close. A message bus that reads no more delays
+//     none of it. (test/e2e: TestStopLetsRequestsBeAnswered)
+//  3. A bus that cannot be opened is Down and tried again; the others run.
+//     (TestBusThatCannotBeOpenedIsTriedEverMoreSeldom)
+//  4. A change is made as a whole or not at all, as far as its faults can be known, and the
+//     other endpoints do not notice it. (test/e2e: TestManager)
+//  5. ipmbd pings systemd's watchdog only while every bus, every host interface and its D-Bus
+//     connections make progress. (TestWatchdogIsFedWhileAllGoesOn)
+//
+// Who serves a request is decided by handlerFor, after the command filters, the bridge and the
+// programs that are registered for the command.
+package service

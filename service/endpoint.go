@@ -1,0 +1,413 @@
+package service
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"go.uber.org/zap"
+
+	"ipmbd/bridge"
+	"ipmbd/bus"
+	"ipmbd/bus/openipmi"
+	"ipmbd/dbusapi"
+	"ipmbd/ipmi"
+	"ipmbd/service/config"
+)
+
+const (
+	// drainTime is how long calls in progress may take to end.
+	drainTime = 2 * time.Second
+	// endTime is how long a device may take to be closed, and the message bus to take
+	// a name back.
+	endTime = 2 * time.Second
+	// beginTime is how long an endpoint may take until it serves.
+	beginTime = 10 * time.Second
+)
+
+// plan is what an endpoint is made of: an entry of the configuration, with its defaults.
+type plan struct {
+	entry    config.Entry
+	name     string
+	host     int // the number of its host
+	channel  ipmi.Channel
+	bridged  bool // Send Message is served on it
+	handler  config.HandlerKind
+	words    []string // the last words of the bus names that it needs
+	hostIPMI bool     // it needs btbridge's bus name
+	isBus    bool
+}
+
+// plansOf are the plans of all entries of a configuration with its defaults.
+func plansOf(c config.Config) []plan {
+	var all []plan
+	for _, e := range c.Entries() {
+		all = append(all, planOf(e))
+	}
+	return all
+}
+
+func planOf(e config.Entry) plan {
+	p := plan{entry: e}
+	switch c := e.(type) {
+	case config.Channel:
+		p.name, p.host, p.channel, p.bridged, p.handler = c.Name, c.DevIndex, *c.IPMIChannel, c.Bridged(), c.Handler
+		p.isBus, p.words = true, []string{c.BusName}
+	case config.OpenIPMI: // Messages are not bridged to it: its controller is not ours.
+		p.name, p.host, p.channel, p.handler = c.Name, c.DevIndex, *c.IPMIChannel, *c.Handler
+		p.isBus, p.words = true, []string{config.DefaultBusName}
+	case config.Host:
+		p.name, p.host, p.channel, p.bridged, p.handler = c.Name, c.DevIndex, *c.IPMIChannel, c.Bridged(), *c.Handler
+		p.words, p.hostIPMI = []string{c.Word()}, c.LegacyAPI
+	}
+	if p.isBus && p.handler != config.HandlerHost {
+		p.words = nil
+	}
+	return p
+}
+
+// field names the endpoint in the log.
+func (p plan) field() zap.Field {
+	if p.isBus {
+		return zap.String("bus", p.name)
+	}
+	return zap.String("host", p.name)
+}
+
+// endpoint is a bus or a host interface in the service. It is made, with its device open where
+// that can be seen before it is read, and on D-Bus. Then it runs. At its end it leaves D-Bus, is
+// drained, ends, and is forgotten. Starting, stopping and changing the service are these steps
+// for some or for all endpoints.
+type endpoint struct {
+	plan
+	runner
+	path   dbus.ObjectPath
+	iface  *bridge.Interface
+	filter *commandFilter
+
+	bus    *bus.Bus           // nil for a host interface
+	object *dbusapi.BusObject // of the bus
+	system *hostInterface     // the host interface; nil for a bus
+
+	left  func(ctx context.Context) // gives back the rest of what making has taken
+	stop  context.CancelFunc        // nil until it runs
+	ended chan struct{}             // closed when Run has returned
+}
+
+// runner is what an endpoint runs: a *bus.Bus or a *hostInterface.
+type runner interface {
+	// Run serves until ctx ends, and closes what making has opened.
+	Run(ctx context.Context)
+	// Begun is closed when requests are taken, or the device is known to be Down.
+	Begun() <-chan struct{}
+	// Ping returns when each loop waits. If one hangs, Ping does not return.
+	Ping(ctx context.Context)
+	// Drain takes no more requests and waits until those taken have ended, at most until ctx
+	// ends.
+	Drain(ctx context.Context)
+}
+
+// make makes an endpoint. After an error nothing of it is left.
+func (s *service) make(ctx context.Context, p plan) (*endpoint, error) {
+	e := &endpoint{plan: p, left: func(context.Context) {}, ended: make(chan struct{})}
+	var err error
+	switch c := p.entry.(type) {
+	case config.Host:
+		err = s.makeHost(ctx, e, c)
+	default:
+		err = s.makeBus(ctx, e)
+	}
+	if err != nil {
+		return nil, &endpointError{p.entry.Title(), err}
+	}
+	return e, nil
+}
+
+// makeBus makes an endpoint of a bus.
+func (s *service) makeBus(ctx context.Context, e *endpoint) error {
+	index := indexOf(e.entry)
+	object, err := s.server.NewBus(e.name, index)
+	if err != nil {
+		return err
+	}
+	e.object, e.path = object, object.Path()
+	e.iface = s.newInterface(bridge.InterfaceConfig{
+		Name: e.name, Channel: e.channel, Host: e.host, Bridged: e.bridged,
+		Medium: bridge.MediumIPMB, Protocol: bridge.ProtocolIPMB,
+	})
+	if err := s.setHandler(ctx, e); err != nil {
+		return err
+	}
+	parts := busParts{
+		handler: e.filter, together: object.Together, received: object.Received, others: e.iface.Statistics,
+		changed: func() { s.server.Changed(object); s.statusChanged() },
+		log:     s.log.With(e.field()),
+	}
+	if e.bridged {
+		parts.bridgeTimeout, parts.unsolicited = e.iface.Patience, e.iface.Stray
+	}
+	release := func(ctx context.Context) {
+		if len(e.words) > 0 {
+			s.server.ReleaseHostDaemon(ctx, e.words[0])
+		}
+	}
+	e.left = release
+	switch c := e.entry.(type) {
+	case config.Channel:
+		link := newEngineBus(c, newDevice(c, s.machine(c), s.config.OfIPMBBridge), parts, &s.engines)
+		e.bus = link.bus
+		e.left = func(ctx context.Context) {
+			release(ctx)
+			s.engines.keep(c.SlavePath, link.Engine)
+		}
+		s.bridge.Add(e.iface, e.bus)
+	case config.OpenIPMI:
+		e.bus = s.newOpenIPMI(c, e, parts)
+	}
+	e.runner = e.bus
+	e.bus.Open(ctx)
+	if err := s.server.AddBus(object, e.bus); err != nil {
+		e.end(ctx)
+		s.forget(ctx, e)
+		return err
+	}
+	s.buses.Add(e.bus)
+	return nil
+}
+
+// indexOf is the index of a bus in org.openbmc.Ipmb.
+func indexOf(e config.Entry) uint8 { return e.(interface{ Index() uint8 }).Index() }
+
+// newOpenIPMI makes the bus of an OpenIPMI device.
+func (s *service) newOpenIPMI(c config.OpenIPMI, e *endpoint, p busParts) *bus.Bus {
+	return openipmi.New(openipmi.Config{
+		Config: p.config(e.name, c.Index(), e.channel, e.handler),
+		Path:   c.Path, Host: c.DevIndex,
+		Handler: p.handler, Mux: &s.mux, Commands: c.Commands,
+		Served:     requestLog{p.log}.served,
+		Report:     e.iface.Take,
+		Statistics: p.others,
+		Trouble: func(what string, lost int, err error) {
+			if lost > 0 {
+				p.log.Error(what, zap.Int("events", lost), zap.Error(err))
+			} else {
+				p.log.Warn(what, zap.Error(err))
+			}
+		},
+	})
+}
+
+// machine is where the bus of a channel is.
+func (s *service) machine(c config.Channel) system {
+	unknown := config.TransportAuto
+	if s.config.OfIPMBBridge {
+		unknown = config.TransportIPMBDev
+	}
+	machine := thisSystem(c.Transport, unknown)
+	if s.demo != nil && s.demo.has(c) {
+		machine.open = s.demo.open(c)
+	}
+	return machine
+}
+
+// withdraw takes the object of an endpoint away: no more calls come.
+func (s *service) withdraw(e *endpoint) {
+	if e.isBus {
+		s.server.RemoveBus(e.object)
+	} else {
+		s.server.WithdrawHost(e.system.object)
+	}
+}
+
+// free makes endpoints that are gone unknown to those who call them by index.
+func (s *service) free(gone ...*endpoint) {
+	for _, e := range gone {
+		if e.isBus {
+			s.server.FreeIndex(e.object)
+			s.buses.Free(e.bus)
+		}
+	}
+}
+
+// forget gives back all that making has taken, when Run has returned. The message bus is waited
+// for until ctx ends.
+func (s *service) forget(ctx context.Context, e *endpoint) {
+	s.mux.SetDefault(e.name, nil)
+	s.bridge.Remove(e.iface)
+	s.bmc.InterfaceGone(e.name)
+	e.left(ctx)
+}
+
+// begin runs the endpoint.
+func (s *service) begin(ctx context.Context, e *endpoint) {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e.stop = stop
+	s.lives.Go(func() {
+		defer close(e.ended)
+		e.Run(running)
+	})
+}
+
+// end stops the endpoint and reports whether it has ended before ctx.
+func (e *endpoint) end(ctx context.Context) bool {
+	if e.stop == nil {
+		never, stop := context.WithCancel(ctx)
+		stop()
+		e.Run(never)
+		return true
+	}
+	e.stop()
+	select {
+	case <-e.ended:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// add makes endpoints and runs them: all, or none and an error. Their devices are open, but not
+// read, and their objects are there before their names are taken. When it returns they take
+// calls or are known to be Down: programs that are told of them may call at once.
+func (s *service) add(ctx context.Context, plans ...plan) error {
+	var added []*endpoint
+	undo := func() {
+		s.remove(ctx, added...)
+		s.free(added...)
+	}
+	for _, p := range plans {
+		e, err := s.make(ctx, p)
+		if err != nil {
+			undo()
+			return err
+		}
+		s.endpoints.add(e)
+		added = append(added, e)
+	}
+	if err := s.server.TakeNames(ctx); err != nil {
+		undo()
+		return err
+	}
+	for _, e := range added {
+		s.begin(ctx, e)
+	}
+	ctx, cancel := context.WithTimeout(ctx, beginTime)
+	defer cancel()
+	for _, e := range added {
+		select {
+		case <-e.Begun():
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// remove ends endpoints, which callers by index know until free. Calls and requests in progress
+// have drainTime to end, or until ctx ends.
+func (s *service) remove(ctx context.Context, gone ...*endpoint) {
+	each(gone, func(e *endpoint) {
+		s.withdraw(e)
+		if e.stop != nil {
+			draining, cancel := context.WithTimeout(ctx, drainTime)
+			e.Drain(draining)
+			cancel()
+		}
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+		defer cancel()
+		if !e.end(ending) {
+			s.log.Warn("has not ended yet: a write is in the kernel", e.field())
+		}
+		s.forget(ending, e)
+	})
+	s.endpoints.remove(gone...)
+}
+
+// endpointError is an error of an endpoint.
+type endpointError struct {
+	title string
+	err   error
+}
+
+// Error implements error.
+func (e *endpointError) Error() string { return e.title + ": " + e.err.Error() }
+
+// Unwrap is the cause.
+func (e *endpointError) Unwrap() error { return e.err }
+
+// endpoints are the buses and host interfaces that there are, in the order they came. One
+// goroutine at a time changes them; others look at any time.
+type endpoints struct {
+	mu   sync.RWMutex
+	list []*endpoint
+}
+
+func (l *endpoints) add(e *endpoint) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, e)
+}
+
+func (l *endpoints) remove(gone ...*endpoint) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = slices.DeleteFunc(l.list, func(e *endpoint) bool { return slices.Contains(gone, e) })
+}
+
+// all is a copy of the list.
+func (l *endpoints) all() []*endpoint {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.list)
+}
+
+// find is the first endpoint that fits, nil for none.
+func (l *endpoints) find(fits func(*endpoint) bool) *endpoint {
+	all := l.all()
+	if i := slices.IndexFunc(all, fits); i >= 0 {
+		return all[i]
+	}
+	return nil
+}
+
+// named is the endpoint of a name, nil for none.
+func (l *endpoints) named(name string) *endpoint {
+	return l.find(func(e *endpoint) bool { return e.name == name })
+}
+
+// plans are what the endpoints were made of.
+func (l *endpoints) plans() []plan {
+	var plans []plan
+	for _, e := range l.all() {
+		plans = append(plans, e.plan)
+	}
+	return plans
+}
+
+// buses and hosts are those endpoints.
+func (l *endpoints) buses() (buses []*bus.Bus) {
+	for _, e := range l.all() {
+		if e.isBus {
+			buses = append(buses, e.bus)
+		}
+	}
+	return buses
+}
+
+func (l *endpoints) hosts() (hosts []*hostInterface) {
+	for _, e := range l.all() {
+		if !e.isBus {
+			hosts = append(hosts, e.system)
+		}
+	}
+	return hosts
+}
+
+// each does something with endpoints at the same time, and waits.
+func each(list []*endpoint, do func(*endpoint)) {
+	var doing sync.WaitGroup
+	for _, e := range list {
+		doing.Go(func() { do(e) })
+	}
+	doing.Wait()
+}

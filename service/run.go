@@ -1,0 +1,261 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ipmbd/bmc"
+	"ipmbd/bridge"
+	"ipmbd/bus"
+	"ipmbd/dbusapi"
+	"ipmbd/frames"
+	"ipmbd/ipmi"
+	"ipmbd/service/config"
+)
+
+// replyTime is how long the message bus may take to read the last replies.
+const replyTime = 500 * time.Millisecond
+
+// Options is what Run needs.
+type Options struct {
+	Config config.Config
+	Find   func() (file string, err error) // the file from which Config is read again; nil for none
+	Reload <-chan os.Signal                // each has it read again
+	Bus    string                          // of D-Bus: "system", "session", or an address
+	Demo   bool                            // the buses of DemoConfig are simulated
+	Log    *zap.Logger
+}
+
+// service is the graph.
+type service struct {
+	log  *zap.Logger
+	find func() (file string, err error) // of Options
+	// config is the configuration but for its channels and hosts, which the endpoints have.
+	// Only the goroutine that changes the endpoints uses it.
+	config   config.Config
+	server   *dbusapi.Server
+	mux      ipmi.Mux
+	reserved *ipmi.Registration // what the bridge serves
+	bridge   *bridge.Bridge
+	bmc      *bmc.BMC
+	// blocking serves what may block: the BMC's journal, and the event log.
+	blocking *ipmi.Blocking
+	// properties are the values of its sensors that are on D-Bus.
+	properties []*sensorProperty
+	own        atomic.Pointer[ownInterface]
+	frames     *frames.Server
+	buses      bus.Directory[*bus.Bus]
+	demo       *demo   // nil for real buses
+	sockets    *passed // by systemd
+	// frameListener is the frame socket; nil when there is none.
+	frameListener *net.UnixListener
+
+	endpoints endpoints
+	lives     sync.WaitGroup // of the endpoints
+	engines   engines
+	changes   chan change
+	settled   chan struct{} // closed when no more changes are made
+	changed   chan struct{} // the state of a bus may have changed
+}
+
+// Run is the service, from its start until ctx ends (nil) or it cannot go on.
+func Run(ctx context.Context, o Options) error {
+	err := run(ctx, o)
+	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+		return nil // The start was cut short, as asked.
+	}
+	return err
+}
+
+func run(ctx context.Context, o Options) error {
+	s := &service{
+		log:     o.Log,
+		find:    o.Find,
+		config:  o.Config.WithDefaults(),
+		changes: make(chan change),
+		settled: make(chan struct{}),
+		changed: make(chan struct{}, 1),
+	}
+	if o.Demo {
+		var err error
+		if s.demo, err = newDemo(); err != nil {
+			return err
+		}
+	}
+	s.frames = s.newFrames()
+	server, err := dbusapi.Open(ctx, dbusapi.Config{
+		Address:           o.Bus,
+		SignalNames:       s.config.TrustedNames,
+		MaxCallsPerSender: s.config.MaxCallsPerSender,
+		Mux:               &s.mux,
+		Manager:           s,
+		Statistics:        s.frames.Statistics,
+	})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	s.server = server
+	if err := s.awaitNames(ctx); err != nil {
+		return err
+	}
+	if err := s.openBMC(); err != nil {
+		return err
+	}
+	defer s.closeBMC()
+	if err := s.openHandlers(); err != nil {
+		return err
+	}
+	s.sockets = takeSockets(s.log)
+	defer s.sockets.close()
+	if err := s.listenFrames(ctx); err != nil {
+		return err
+	}
+	defer s.closeFrames()
+	return s.run(ctx, o.Reload)
+}
+
+// closeBMC closes the built-in BMC when nothing uses it any more.
+func (s *service) closeBMC() {
+	s.blocking.Close()
+	if err := s.bmc.Close(); err != nil {
+		s.log.Error("what the BMC keeps may not be whole", zap.Error(err))
+	}
+}
+
+// run serves until ctx ends or a connection to the message bus is lost.
+func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
+	// What serves outlives ctx by the time calls have to end.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var loops sync.WaitGroup
+	lost := make(chan error, 1)
+	loops.Go(func() { lost <- s.server.Run(running) })
+	loops.Go(func() { s.bridge.Run(running) })
+	loops.Go(func() { s.bmc.Run(running) })
+	if len(s.config.BMC.Sensors) > 0 {
+		loops.Go(func() { s.pollSensors(running) })
+	}
+	loops.Go(func() { s.server.Power().Run(running) })
+	if s.demo != nil {
+		loops.Go(func() { s.demo.run(running) })
+	}
+
+	// Clients of the frame socket are told of the calls that the buses end at last.
+	framing, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	err := s.start(ctx)
+	if err == nil {
+		loops.Go(func() { s.runFrames(framing) })
+		loops.Go(func() { s.tellStatus(running) })
+		loops.Go(func() { s.feedWatchdog(running) })
+		err = s.serve(ctx, reloads, lost, &loops)
+	}
+	if s.isSettled() {
+		s.stopEndpoints()
+		if err == nil {
+			s.tellTheRest(ctx)
+		}
+	}
+	stop()
+	hangUp()
+	// Before the endpoints and the loops: a message bus that reads no more may hold
+	// one of their writes.
+	err = errors.Join(err, s.server.Close())
+	loops.Wait()
+	s.stopEndpoints() // Those of a change that was held, too.
+	s.lives.Wait()
+	return err
+}
+
+// isSettled reports whether no more changes are made.
+func (s *service) isSettled() bool {
+	select {
+	case <-s.settled:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *service) stopEndpoints() {
+	for _, e := range s.endpoints.all() {
+		e.stop()
+	}
+}
+
+// start makes the endpoints of the configuration, and says that they serve.
+func (s *service) start(ctx context.Context) error {
+	plans := plansOf(s.config)
+	if err := s.setChannels(plans); err != nil {
+		return err
+	}
+	if err := s.add(ctx, plans...); err != nil {
+		return err
+	}
+	s.refuseOthers()
+	if err := notify("READY=1", s.status()); err != nil {
+		return err
+	}
+	s.log.Info("serving", zap.Int("buses", len(s.endpoints.buses())))
+	return nil
+}
+
+// serve makes changes until ctx ends or a connection to the message bus is lost. Then it lets
+// calls and requests in progress end.
+func (s *service) serve(ctx context.Context, reloads <-chan os.Signal, lost <-chan error, loops *sync.WaitGroup) error {
+	changing, stop := context.WithCancel(ctx)
+	loops.Go(func() { s.manage(changing, reloads) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-lost:
+	}
+	stop()
+	select {
+	case <-s.settled:
+	case <-time.After(drainTime): // The message bus reads no more, and a change waits for it.
+	}
+	if ctx.Err() != nil {
+		err = errors.Join(err, s.drain(context.WithoutCancel(ctx), loops))
+	}
+	return err
+}
+
+// drain gives back the names and lets calls in progress end.
+func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
+	s.log.Info("stopping")
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	err := notify("STOPPING=1")
+	released := make(chan error, 1)
+	loops.Go(func() { released <- s.server.ReleaseNames(ctx) })
+	select {
+	case failed := <-released:
+		err = errors.Join(err, failed)
+	case <-ctx.Done(): // The message bus reads no more.
+	}
+	var draining sync.WaitGroup
+	draining.Go(func() { s.server.Drain(ctx) })
+	draining.Go(func() { s.frames.Drain(ctx) })
+	each(s.endpoints.all(), func(e *endpoint) { e.Drain(ctx) })
+	draining.Wait()
+	return err
+}
+
+// tellTheRest lets the calls that the buses have ended at last be replied to.
+func (s *service) tellTheRest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTime)
+	defer cancel()
+	var telling sync.WaitGroup
+	telling.Go(func() { s.frames.Drain(ctx) })
+	s.server.Drain(ctx)
+	telling.Wait()
+}

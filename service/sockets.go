@@ -1,0 +1,229 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"go.uber.org/zap"
+
+	"ipmbd/frames"
+	"ipmbd/host"
+	unixsocket "ipmbd/internal/socket"
+	"ipmbd/service/config"
+)
+
+// passed are the listening sockets that systemd has passed us. systemd would not pass them again
+// while we run, so a socket that no host is configured for is kept open, and its clients are
+// disconnected at once, until a host has its address.
+type passed struct {
+	log     *zap.Logger
+	sockets map[string]socket // by their addresses as host.Listen takes them
+
+	mu       sync.Mutex
+	refusals map[string]*refusal // of sockets that no host is configured for
+}
+
+// socket is a listening socket that can be had twice.
+type socket interface {
+	net.Listener
+	File() (*os.File, error)
+}
+
+// takeSockets takes the sockets that systemd has passed. A descriptor that is no listening socket
+// is closed.
+func takeSockets(log *zap.Logger) *passed {
+	const unsetEnvironment = true
+	return listeners(activation.Files(unsetEnvironment), log)
+}
+
+func listeners(files []*os.File, log *zap.Logger) *passed {
+	p := &passed{log: log, sockets: make(map[string]socket), refusals: make(map[string]*refusal)}
+	for _, file := range files {
+		listener, err := net.FileListener(file)
+		file.Close()
+		if err != nil {
+			log.Warn("a descriptor from systemd is closed: it is no listening socket", zap.String("name", file.Name()), zap.Error(err))
+			continue
+		}
+		address := listener.Addr().Network() + ":" + listener.Addr().String()
+		if p.has(address) {
+			log.Warn("a socket from systemd is closed: there are two of it", zap.String("address", address))
+			listener.Close()
+			continue
+		}
+		p.sockets[address] = listener.(socket) // as all are that net.FileListener makes
+	}
+	return p
+}
+
+// has reports whether there is a socket of an address.
+func (p *passed) has(address string) bool { return p.sockets[address] != nil }
+
+// listen is host.Listen, but at an address of systemd's socket it is that one.
+func (p *passed) listen(ctx context.Context, address string) (net.Listener, error) {
+	if !p.has(address) {
+		return host.Listen(ctx, address)
+	}
+	p.admit(address)
+	return duplicate(p.sockets[address])
+}
+
+// duplicate is a socket once more, to be closed by itself.
+func duplicate(s socket) (net.Listener, error) {
+	file, err := s.File()
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return net.FileListener(file)
+}
+
+// refuseOthers disconnects from now on the clients of all sockets but those of the addresses.
+func (p *passed) refuseOthers(addresses []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for address, own := range p.sockets {
+		if p.refusals[address] != nil || slices.Contains(addresses, address) {
+			continue
+		}
+		listener, err := duplicate(own)
+		if err != nil {
+			p.log.Warn("clients of a socket from systemd wait: nothing is configured for it", zap.String("address", address), zap.Error(err))
+			continue
+		}
+		p.log.Warn("clients of a socket from systemd are disconnected: nothing is configured for it", zap.String("address", address))
+		p.refusals[address] = refuse(listener)
+	}
+}
+
+// admit ends the refusal at an address, if there is one.
+func (p *passed) admit(address string) {
+	p.mu.Lock()
+	refusal := p.refusals[address]
+	delete(p.refusals, address)
+	p.mu.Unlock()
+	if refusal != nil {
+		refusal.end()
+	}
+}
+
+// close closes all.
+func (p *passed) close() {
+	for address, listener := range p.sockets {
+		p.admit(address)
+		listener.Close()
+	}
+}
+
+// refusalPause is how long the next client waits to be disconnected: clients that try again and
+// again cost next to nothing.
+const refusalPause = 100 * time.Millisecond
+
+// refusal disconnects the clients of a socket, one after the other.
+type refusal struct {
+	listener net.Listener
+	over     chan struct{} // closed by end
+	ended    sync.WaitGroup
+}
+
+func refuse(listener net.Listener) *refusal {
+	r := &refusal{listener: listener, over: make(chan struct{})}
+	r.ended.Go(r.run)
+	return r
+}
+
+func (r *refusal) run() {
+	for {
+		if conn, err := r.listener.Accept(); err == nil {
+			conn.Close()
+		}
+		select {
+		case <-r.over:
+			return
+		case <-time.After(refusalPause):
+		}
+	}
+}
+
+// end returns when no client is disconnected any more.
+func (r *refusal) end() {
+	close(r.over)
+	r.listener.Close()
+	r.ended.Wait()
+}
+
+// refuseOthers disconnects the clients of systemd's sockets that nothing is configured for.
+func (s *service) refuseOthers() {
+	addresses := []string{frameAddress(s.config)}
+	for _, h := range s.endpoints.hosts() {
+		addresses = append(addresses, h.config.Path)
+	}
+	s.sockets.refuseOthers(addresses)
+}
+
+// seqpacket is what package net calls SOCK_SEQPACKET.
+const seqpacket = "unixpacket"
+
+// newFrames makes what serves the frame socket.
+func (s *service) newFrames() *frames.Server {
+	return frames.NewServer(frames.Config{
+		Bus:      s.buses.Find,
+		MaxCalls: s.config.MaxCallsPerSender,
+		HungUp:   s.hungUpOn,
+	})
+}
+
+// hungUpOn logs that a client of the frame socket was disconnected.
+func (s *service) hungUpOn(who frames.Peer, why error) {
+	s.log.Warn("a client is hung up on", zap.String("interface", frameInterface),
+		zap.Int32("pid", who.PID), zap.Uint32("uid", who.UID), zap.Error(why))
+}
+
+// frameInterface is the frame socket in the log, where clients that come again and
+// again are one line in a second.
+const frameInterface = "frame-socket"
+
+// frameAddress is that of the frame socket among those that systemd passes.
+func frameAddress(c config.Config) string {
+	return seqpacket + ":" + cmp.Or(c.FrameSocket, config.DefaultFrameSocket)
+}
+
+// listenFrames opens the frame socket: systemd's, or the one that the
+// configuration names. Without both there is none.
+func (s *service) listenFrames(ctx context.Context) error {
+	var listener net.Listener
+	var err error
+	switch address := frameAddress(s.config); {
+	case s.sockets.has(address):
+		listener, err = s.sockets.listen(ctx, address)
+	case s.config.FrameSocket != "":
+		listener, err = unixsocket.Listen(ctx, seqpacket, s.config.FrameSocket)
+	default:
+		return nil
+	}
+	if err != nil {
+		return explainPath("frame-socket", err)
+	}
+	s.frameListener = listener.(*net.UnixListener)
+	return nil
+}
+
+// runFrames serves the frame socket, if there is one, until ctx ends.
+func (s *service) runFrames(ctx context.Context) {
+	if s.frameListener != nil {
+		s.frames.Run(ctx, s.frameListener)
+	}
+}
+
+// closeFrames closes the frame socket of a start that did not end well.
+func (s *service) closeFrames() {
+	if s.frameListener != nil {
+		s.frameListener.Close()
+	}
+}

@@ -1,0 +1,163 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"go.uber.org/zap"
+
+	"ipmbd/bus"
+)
+
+// notify tells systemd, where it has started us (sd_notify(3)).
+func notify(states ...string) error {
+	_, err := daemon.SdNotify(false, strings.Join(states, "\n"))
+	return err
+}
+
+// notifyReloading says that a reload begins; its time lets systemd tell it from others
+// (sd_notify(3), Type=notify-reload). READY=1 says that it is over.
+func notifyReloading() error {
+	return notify(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec())
+}
+
+// tellStatus keeps systemd's status line true until ctx ends.
+func (s *service) tellStatus(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.changed:
+			_ = notify(s.status()) // A failure of READY=1 would have ended the start.
+		}
+	}
+}
+
+// statusChanged makes tellStatus look.
+func (s *service) statusChanged() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // It has been woken already.
+	}
+}
+
+// status is a line for systemctl status: how many buses and host interfaces there are, and which
+// are not up. That no machine is connected yet is no fault.
+func (s *service) status() string {
+	buses, hosts := s.endpoints.buses(), s.endpoints.hosts()
+	var down, waiting []string
+	add := func(name string, state bus.State, reason string) {
+		switch {
+		case reason == notConnected:
+			waiting = append(waiting, name)
+		case state != bus.Up:
+			down = append(down, name+" "+string(state))
+		}
+	}
+	for _, b := range buses {
+		state, reason := b.State()
+		add(b.Name(), state, reason)
+	}
+	for _, h := range hosts {
+		state, reason := h.State()
+		add(h.config.Name, state, reason)
+	}
+	text := "STATUS=" + counted(len(buses), len(hosts))
+	if len(down) == 0 && len(waiting) == 0 {
+		return text + " up"
+	}
+	return text + listed(", not up: ", down) + listed(", waiting for a machine: ", waiting)
+}
+
+// counted is how many buses and host interfaces there are. A kind of which there is none is not
+// named beside the other.
+func counted(buses, hosts int) string {
+	var kinds []string
+	if buses > 0 || hosts == 0 {
+		kinds = append(kinds, fmt.Sprintf("%d buses", buses))
+	}
+	switch hosts {
+	case 0:
+	case 1:
+		kinds = append(kinds, "1 host interface")
+	default:
+		kinds = append(kinds, fmt.Sprintf("%d host interfaces", hosts))
+	}
+	return strings.Join(kinds, ", ")
+}
+
+// listed is a list in order behind its title, or nothing.
+func listed(title string, names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return title + strings.Join(names, ", ")
+}
+
+// loops are loops that must make progress for the service to be of use.
+type loops struct {
+	name string
+	// ping returns when they have had a turn. If one hangs, ping does not return.
+	ping func(ctx context.Context)
+}
+
+// loops are those that must make progress now.
+func (s *service) loops() []loops {
+	all := []loops{{"D-Bus", s.server.Pulse}}
+	for _, e := range s.endpoints.all() {
+		all = append(all, loops{e.entry.Title(), e.Ping})
+	}
+	return all
+}
+
+// feedWatchdog feeds systemd's watchdog until ctx ends, if there is one.
+func (s *service) feedWatchdog(ctx context.Context) {
+	const unsetEnvironment = true
+	// An error is that of an environment which is not systemd's.
+	limit, err := daemon.SdWatchdogEnabled(unsetEnvironment)
+	if err != nil || limit == 0 {
+		return
+	}
+	feed(ctx, limit/3, s.loops, s.log, func() {
+		_ = notify("WATCHDOG=1") // systemd ends a service that it does not hear.
+	})
+}
+
+// feed calls fed at intervals, each time after all loops have answered a ping. When one of them
+// hangs, fed is called no more, and systemd starts the service anew.
+//
+// A loop that waits for the kernel does not hang. A device that takes a write and does not end it
+// makes its bus Down, and the other buses are served. A new process could do no more, and this
+// one could not even end before the write.
+func feed(ctx context.Context, every time.Duration, all func() []loops, log *zap.Logger, fed func()) {
+	timer := time.NewTicker(every)
+	defer timer.Stop()
+	for {
+		for _, l := range all() {
+			l.check(ctx, every, log)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		fed()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// check pings the loops, and says so if that takes long.
+func (l loops) check(ctx context.Context, long time.Duration, log *zap.Logger) {
+	late := time.AfterFunc(long, func() {
+		log.Error("no progress: systemd's watchdog is not fed", zap.String("part", l.name))
+	})
+	defer late.Stop()
+	l.ping(ctx)
+}
