@@ -1,11 +1,12 @@
-// Package bus is a bus as its clients know it: a name, an index, limits and a state, and
-// [Bus.Send]. D-Bus methods, the frame socket and the bridge all send by it, so that there
-// is one way out and one order. Package service makes a Bus and gives it to each of them.
+// Package bus is a bus as its clients know it: a name, an index, limits, a state with its reason,
+// and [Bus.Send]. D-Bus methods, the frame socket and the bridge all send by it, so that there is
+// one way out and one order. Package service makes a Bus and gives it to each of them.
 //
-// [Shares] counts what programs have of a bus, and of other things that they share.
+// A [Link] carries the requests: an ipmb.Engine on a transport, or Linux's IPMI driver. This
+// package knows no transport. A [Lifecycle] opens the link's device, serves it, and opens it again
+// when it fails; host interfaces have one, too.
 //
-// A [Link] carries the requests: an ipmb.Engine, or Linux's IPMI driver behind
-// [Workers]. This package knows no transport and opens no device.
+// [Shares] counts the places that programs have of a bus, and of other things that they share.
 //
 // # Promises
 //
@@ -16,14 +17,11 @@
 //     (TestEndedIsToldOfEveryRequest, TestCancel, TestCancelWhileTheBusBegins)
 //  2. Order: requests and broadcasts of one goroutine reach the link in the order in which
 //     it sent them, also those that wait until the bus has begun or until their client is
-//     identified. The link delivers answers in its order, and the calls are told in that
-//     order. (TestOrder, TestBroadcastsKeepTheirPlace, TestRequestsThatWaitForIdentify,
-//     TestWorkersKeepTheOrder)
+//     identified. The link delivers responses in its order, and the calls are told in that
+//     order. (TestOrder, TestBroadcastsKeepTheirPlace, TestRequestsThatWaitForIdentify)
 //  3. Send does not block. With an engine it starts no goroutine, timer or context and
-//     allocates nothing. Workers have one goroutine and one context for each request that
-//     the driver has, at most 64 unless NewWorkers is told otherwise.
-//     (TestSendAllocatesNothing, TestWorkersAreBounded)
-//  4. The bus holds no lock while a link, a function of a Call or Config.Ended runs.
+//     allocates nothing. (TestSendAllocatesNothing)
+//  4. The bus holds no lock while a link, a function of a Call or of Config runs.
 //     (TestCallbacksMayUseTheBus)
 //  5. Memory and shares: no more than Config.MaxCalls requests and broadcasts of clients
 //     are in progress; the bus refuses more with ErrLimit. One program has at most half of
@@ -34,6 +32,8 @@
 //     daemon itself, such as those of its bridge, take no place.
 //     (TestShares, TestPlacesAreGivenBack, TestNewConnectionsGainNothing,
 //     TestIdentifiedWhileItsRequestIsOnItsWay)
-//  6. After Drain or Leave clients send nothing any more: ErrRemoved. Drain returns when
+//  6. After Drain or Leave clients cannot send any more: ErrRemoved. Drain returns when
 //     all that they had sent before has ended. (TestDrain)
+//  7. Only Lifecycle.Run starts goroutines, and Drain, which waits for its own. When Run has
+//     returned none is left, and the device is closed. (service: TestBusThatIsNeverRunIsClosed)
 package bus

@@ -20,9 +20,6 @@
 // answered at once needs no change of goroutine, which costs more than most handlers. For
 // the same reason the goroutine that reads a machine's socket waits in read(2).
 //
-// OpenIPMI is the other side, that of a host: the kernel's IPMI driver, by whose
-// device a management controller is asked, and nodes on IPMB behind it.
-//
 // # Promises
 //
 // The names in parentheses are the tests that try to break a promise.
@@ -49,10 +46,6 @@
 //  8. Only Run starts goroutines; when it has returned none is left. No lock is held while
 //     a Port is used. KCS and SSIF hold a lock of their own, over system calls that wait
 //     for nothing. (TestLoopEndsWhileARequestIsServed, TestEndWhileAMachineReadsNothing)
-//  9. An OpenIPMI gives an answer to the call that it is for and to no other, and a
-//     call's number to no other before the driver has answered. It never cuts off what
-//     the driver has. (TestOpenIPMIAnswersInAnyOrder, TestOpenIPMILateAnswer,
-//     TestOpenIPMILongMessages)
 //
 // Sources: OpenIPMI lanserv/README.vm and QEMU hw/ipmi/ipmi_bmc_extern.c for the
 // VM protocol; kcs_bmc_cdev_ipmi.c, bt-bmc.c and ssif_bmc.c of Linux's
