@@ -2,6 +2,7 @@
 package build
 
 import (
+	_ "embed" // sdbus.h
 	"errors"
 	"fmt"
 	"os"
@@ -50,9 +51,17 @@ func Daemon(dir string, flags ...string) error {
 	return nil
 }
 
-// C compiles a file in C into a program that uses sd-bus. The error is ErrTools, too, if
-// that is not possible.
+// Header is sdbus.h, which files that C compiles include.
+//
+//go:embed sdbus.h
+var Header []byte
+
+// C compiles a file in C into a program that uses sd-bus, beside which it puts sdbus.h. The
+// error is ErrTools, too, if that is not possible.
 func C(program, source string) error {
+	if err := os.WriteFile(filepath.Join(filepath.Dir(source), "sdbus.h"), Header, 0o600); err != nil {
+		return err
+	}
 	flags, err := exec.Command("pkg-config", "--cflags", "--libs", "libsystemd").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w (pkg-config: %w) %s", ErrTools, err, strings.TrimSpace(string(flags)))

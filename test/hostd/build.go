@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"ipmbd/test/build"
 )
@@ -21,7 +22,7 @@ func Build() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("hostd: %w", err)
 	}
-	path := filepath.Join(dir, fmt.Sprintf("hostd-%x", sha256.Sum256(source)))
+	path := filepath.Join(dir, fmt.Sprintf("hostd-%x", sha256.Sum256(append(slices.Clone(source), build.Header...))))
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}

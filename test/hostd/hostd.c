@@ -8,18 +8,11 @@
  * SD_BUS_VTABLE_UNPRIVILEGED, so a caller must be uid 0 or hostd's own user.
  * What it answers is in answer_request; hostd.go tells the tests.
  */
-#include <errno.h>
+#include "sdbus.h"
 #include <getopt.h>
 #include <inttypes.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
-#define IPMBD "xyz.openbmc_project.Ipmi.Channel.Ipmb"
-#define IPMBD_PATH "/xyz/openbmc_project/Ipmi/Channel/Ipmb"
 #define BUS_NAME "xyz.openbmc_project.Ipmi.Host"
 #define PATH "/xyz/openbmc_project/Ipmi"
 #define INTERFACE "xyz.openbmc_project.Ipmi.Server"
@@ -70,12 +63,6 @@ struct pending {
 static bool print_requests;
 static bool wrong_signature;
 static uint64_t delay_us; /* of every answer */
-
-static void die(const char *what, int r)
-{
-	fprintf(stderr, "hostd: %s: %s\n", what, strerror(-r));
-	exit(EXIT_FAILURE);
-}
 
 static void *must_allocate(size_t size)
 {
@@ -330,32 +317,6 @@ static const sd_bus_vtable wrong_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
-static sd_bus *connect_to(const char *address)
-{
-	sd_bus *bus = NULL;
-	int r = sd_bus_new(&bus);
-	if (r >= 0)
-		r = sd_bus_set_address(bus, address);
-	if (r >= 0)
-		r = sd_bus_set_bus_client(bus, true);
-	if (r >= 0)
-		r = sd_bus_start(bus);
-	if (r < 0)
-		die(address, r);
-	return bus;
-}
-
-/* Registers what comes of a netFn and command on a set of channels with ipmbd,
- * in place of taking the host daemon's name. */
-static int register_handler(sd_bus *bus, const char *what)
-{
-	unsigned netfn, cmd, channels;
-	if (sscanf(what, "%u,%u,%u", &netfn, &cmd, &channels) != 3)
-		return -EINVAL;
-	return sd_bus_call_method(bus, IPMBD, IPMBD_PATH, IPMBD ".Router", "RegisterHandler",
-				  NULL, NULL, "oa(yyuu)", PATH, 1, netfn, cmd, UINT32_MAX, channels);
-}
-
 static void serve(sd_bus *bus, const char *registered)
 {
 	sd_event *event = NULL;
@@ -363,12 +324,13 @@ static void serve(sd_bus *bus, const char *registered)
 	if (r >= 0)
 		r = sd_bus_add_object_vtable(bus, NULL, PATH, INTERFACE,
 					     wrong_signature ? wrong_vtable : vtable, NULL);
-	if (r >= 0)
-		r = registered ? register_handler(bus, registered) : sd_bus_request_name(bus, BUS_NAME, 0);
 	if (r < 0)
-		die(registered ? registered : BUS_NAME, r);
-	puts("ready");
-	fflush(stdout);
+		die(INTERFACE, r);
+	if (registered)
+		register_handler(bus, PATH, registered);
+	else
+		own_name(bus, BUS_NAME);
+	say_ready();
 	sd_bus_set_exit_on_disconnect(bus, true);
 	r = sd_bus_attach_event(bus, event, SD_EVENT_PRIORITY_NORMAL);
 	if (r >= 0)
@@ -414,6 +376,6 @@ int main(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		usage();
-	serve(connect_to(argv[optind]), registered);
+	serve(connect_bus(argv[optind]), registered);
 	return EXIT_SUCCESS;
 }

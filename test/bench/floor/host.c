@@ -9,8 +9,6 @@
  */
 #include "floor.h"
 
-#define IPMBD "xyz.openbmc_project.Ipmi.Channel.Ipmb"
-#define IPMBD_PATH "/xyz/openbmc_project/Ipmi/Channel/Ipmb"
 #define BUS_NAME "xyz.openbmc_project.Ipmi.Host"
 #define PATH "/xyz/openbmc_project/Ipmi"
 #define INTERFACE "xyz.openbmc_project.Ipmi.Server"
@@ -49,17 +47,6 @@ static const sd_bus_vtable vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
-static void register_handler(sd_bus *bus, const char *what)
-{
-	unsigned int netfn, command, channels;
-	int r = -EINVAL;
-	if (sscanf(what, "%u,%u,%u", &netfn, &command, &channels) == 3)
-		r = sd_bus_call_method(bus, IPMBD, IPMBD_PATH, IPMBD ".Router", "RegisterHandler", NULL, NULL,
-				       "oa(yyuu)", PATH, 1, netfn, command, UINT32_MAX, channels);
-	if (r < 0)
-		die(what, r);
-}
-
 int main(int argc, char **argv)
 {
 	if (argc < 2)
@@ -69,7 +56,7 @@ int main(int argc, char **argv)
 	if (r < 0)
 		die(INTERFACE, r);
 	if (argc > 2)
-		register_handler(bus, argv[2]);
+		register_handler(bus, PATH, argv[2]);
 	else
 		own_name(bus, BUS_NAME);
 	say_ready();
