@@ -49,6 +49,5 @@
 //
 // Sources: OpenIPMI lanserv/README.vm and QEMU hw/ipmi/ipmi_bmc_extern.c for the
 // VM protocol; kcs_bmc_cdev_ipmi.c, bt-bmc.c and ssif_bmc.c of Linux's
-// drivers/char/ipmi for the devices, ipmi_devintf.c and ipmi_msghandler.c for the
-// other side.
+// drivers/char/ipmi for the devices.
 package host

@@ -78,11 +78,17 @@ func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) erro
 }
 
 // Connect implements bus.Device.
-func (h *hostInterface) Connect(ctx context.Context) (err error) {
+func (h *hostInterface) Connect(ctx context.Context) error {
 	if h.vm != nil {
-		h.listener, err = h.service.sockets.listen(ctx, h.config.Path)
-	} else {
-		h.port, err = openPort(h.config.Type, h.config.Path)
+		listener, err := h.service.sockets.listen(ctx, h.config.Path)
+		if err == nil {
+			h.listener = listener
+		}
+		return err
+	}
+	port, err := openPort(h.config.Type, h.config.Path)
+	if err == nil {
+		h.port = port
 	}
 	return err
 }
