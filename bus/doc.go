@@ -35,5 +35,5 @@
 //  6. After Drain or Leave clients cannot send any more: ErrRemoved. Drain returns when
 //     all that they had sent before has ended. (TestDrain)
 //  7. Only Lifecycle.Run starts goroutines, and Drain, which waits for its own. When Run has
-//     returned none is left, and the device is closed. (service: TestBusThatIsNeverRunIsClosed)
+//     returned none is left, and the device is closed. (bus/i2cbus: TestBusThatIsNeverRunIsClosed)
 package bus

@@ -101,11 +101,8 @@ func (d *demo) has(ch config.Channel) bool {
 const simulated = "/simulated/"
 
 // open opens a simulated bus.
-func (d *demo) open(ch config.Channel) func(string, i2c.Switches) (i2c.Transport, string, error) {
-	return func(string, i2c.Switches) (i2c.Transport, string, error) {
-		t, err := d.buses[ch.Name].Attach(uint8(ch.BMCAddress))
-		return t, "simulated", err
-	}
+func (d *demo) open(ch config.Channel) func() (i2c.Transport, error) {
+	return func() (i2c.Transport, error) { return d.buses[ch.Name].Attach(uint8(ch.BMCAddress)) }
 }
 
 // run lets the satellites live until ctx ends.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
+	"ipmbd/bus/i2cbus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -26,9 +27,11 @@ func startDemo(t *testing.T) (buses map[string]*bus.Bus, stop func()) {
 	var loops sync.WaitGroup
 	buses = make(map[string]*bus.Bus)
 	for _, ch := range DemoConfig().WithDefaults().Channels {
-		parts := testParts(func() {})
-		parts.handler = newBMC(t)
-		b := newEngineBus(ch, newDevice(ch, system{open: d.open(ch)}, false), parts, new(engines)).bus
+		b, _ := i2cbus.New(i2cbus.Config{
+			Config: bus.Config{Name: ch.Name, RemoteAddress: ch.RemoteAddress},
+			Engine: ipmb.Config{Interface: ch.Name, Channel: *ch.IPMIChannel, Host: ch.DevIndex, Handler: newBMC(t)},
+			Path:   ch.SlavePath, Transport: "simulated", Open: d.open(ch),
+		}, new(i2cbus.Engines))
 		b.Open(ctx)
 		buses[ch.Name] = b
 		loops.Go(func() { b.Run(ctx) })

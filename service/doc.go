@@ -12,16 +12,17 @@
 //  1. Start: transports are opened but not read, all objects are exported, all bus names are
 //     taken, the buses begin to read, systemd is told, and the frame socket is served. A call
 //     that comes between the taking of the names and the beginning of a bus waits.
-//     (TestCallWaitsUntilTheBusHasBegun)
+//     (bus/i2cbus: TestCallWaitsUntilTheBusHasBegun; test/e2e: TestCallAtTheMomentABusComes)
 //  2. Stop: the bus names are given back, calls and requests in progress have two seconds to
 //     end, the buses stop, and the connections close. A message bus that reads no more delays
-//     none of it. (test/e2e: TestStopLetsRequestsBeAnswered)
+//     none of it. (test/e2e: TestStopLetsRequestsBeAnswered, TestStopWhileTheMessageBusReadsNoMore)
 //  3. A bus that cannot be opened is Down and tried again; the others run.
-//     (TestBusThatCannotBeOpenedIsTriedEverMoreSeldom)
+//     (bus/i2cbus: TestBusThatCannotBeOpenedIsTriedEverMoreSeldom)
 //  4. A change is made as a whole or not at all, as far as its faults can be known, and the
-//     other endpoints do not notice it. (test/e2e: TestManager)
+//     other endpoints do not notice it. (test/e2e: TestBadFileChangesNothing,
+//     TestReloadUnderLoad, TestAddOfWhatIsTaken)
 //  5. ipmbd pings systemd's watchdog only while every bus, every host interface and its D-Bus
-//     connections make progress. (TestWatchdogIsFedWhileAllGoesOn)
+//     connections make progress. (TestWatchdogIsFedWhileEveryPartGoesOn)
 //
 // Who serves a request is decided by handlerFor, after the command filters, the bridge and the
 // programs that are registered for the command.

@@ -11,8 +11,10 @@ import (
 
 	"ipmbd/bridge"
 	"ipmbd/bus"
+	"ipmbd/bus/i2cbus"
 	"ipmbd/bus/openipmi"
 	"ipmbd/dbusapi"
+	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 )
@@ -140,14 +142,8 @@ func (s *service) makeBus(ctx context.Context, e *endpoint) error {
 	if err := s.setHandler(ctx, e); err != nil {
 		return err
 	}
-	parts := busParts{
-		handler: e.filter, together: object.Together, received: object.Received, others: e.iface.Statistics,
-		changed: func() { s.server.Changed(object); s.statusChanged() },
-		log:     s.log.With(e.field()),
-	}
-	if e.bridged {
-		parts.bridgeTimeout, parts.unsolicited = e.iface.Patience, e.iface.Stray
-	}
+	log := s.log.With(e.field())
+	common := s.busConfig(e, index, log)
 	release := func(ctx context.Context) {
 		if len(e.words) > 0 {
 			s.server.ReleaseHostDaemon(ctx, e.words[0])
@@ -156,15 +152,15 @@ func (s *service) makeBus(ctx context.Context, e *endpoint) error {
 	e.left = release
 	switch c := e.entry.(type) {
 	case config.Channel:
-		link := newEngineBus(c, newDevice(c, s.machine(c), s.config.OfIPMBBridge), parts, &s.engines)
-		e.bus = link.bus
+		b, keep := i2cbus.New(s.channelConfig(c, e, common, log), &s.engines)
+		e.bus = b
 		e.left = func(ctx context.Context) {
 			release(ctx)
-			s.engines.keep(c.SlavePath, link.Engine)
+			keep()
 		}
 		s.bridge.Add(e.iface, e.bus)
 	case config.OpenIPMI:
-		e.bus = s.newOpenIPMI(c, e, parts)
+		e.bus = s.newOpenIPMI(c, e, common, log)
 	}
 	e.runner = e.bus
 	e.bus.Open(ctx)
@@ -180,36 +176,67 @@ func (s *service) makeBus(ctx context.Context, e *endpoint) error {
 // indexOf is the index of a bus in org.openbmc.Ipmb.
 func indexOf(e config.Entry) uint8 { return e.(interface{ Index() uint8 }).Index() }
 
+// busConfig is what every bus is made of.
+func (s *service) busConfig(e *endpoint, index uint8, log *zap.Logger) bus.Config {
+	c := bus.Config{
+		Name: e.name, Index: index, Channel: e.channel, Handler: e.handler.String(),
+		Changed: func() { s.server.Changed(e.object); s.statusChanged() },
+		StateChanged: func(state bus.State, reason string) {
+			level := zap.InfoLevel
+			if state != bus.Up {
+				level = zap.WarnLevel
+			}
+			log.Log(level, "bus state", zap.String("state", string(state)), zap.String("reason", reason))
+		},
+	}
+	if log.Core().Enabled(zap.DebugLevel) {
+		c.Ended = requestLog{log}.sent
+	}
+	return c
+}
+
+// channelConfig is what the bus of a channel is made of.
+func (s *service) channelConfig(c config.Channel, e *endpoint, common bus.Config, log *zap.Logger) i2cbus.Config {
+	common.MaxCalls, common.RemoteAddress = c.MaxCalls, c.RemoteAddress
+	engine := ipmb.Config{
+		Address: c.BMCAddress, Interface: c.Name, Channel: e.channel, Host: c.DevIndex,
+		RetryPolicy: ipmb.RetryPolicy{Tries: c.Tries, Timeout: c.Timeout},
+		MaxFrame:    c.MaxFrame, MaxHandlers: c.MaxHandlers,
+		Handler: e.filter, HandlerTimeout: c.HandlerTimeout, DuplicateWindow: c.DuplicateWindow,
+		Received: e.object.Received, Together: e.object.Together,
+		Served: requestLog{log}.served,
+	}
+	if e.bridged {
+		engine.BridgeTimeout, engine.UnsolicitedResponse = e.iface.Patience, e.iface.Stray
+	}
+	bus := i2cbus.Config{
+		Config: common, Engine: engine, Path: c.SlavePath,
+		Transport: c.Transport.String(), Unknown: i2cbus.Auto, AutoBind: s.config.OfIPMBBridge,
+		Switches: c.Switches(), Statistics: e.iface.Statistics,
+	}
+	if s.config.OfIPMBBridge {
+		bus.Unknown = config.TransportIPMBDev.String()
+	}
+	if s.demo != nil && s.demo.has(c) {
+		bus.Transport, bus.Open = "simulated", s.demo.open(c)
+	}
+	return bus
+}
+
 // newOpenIPMI makes the bus of an OpenIPMI device.
-func (s *service) newOpenIPMI(c config.OpenIPMI, e *endpoint, p busParts) *bus.Bus {
+func (s *service) newOpenIPMI(c config.OpenIPMI, e *endpoint, common bus.Config, log *zap.Logger) *bus.Bus {
 	return openipmi.New(openipmi.Config{
-		Config: p.config(e.name, c.Index(), e.channel, e.handler),
-		Path:   c.Path, Host: c.DevIndex,
-		Handler: p.handler, Mux: &s.mux, Commands: c.Commands,
-		Served:     requestLog{p.log}.served,
-		Report:     e.iface.Take,
-		Statistics: p.others,
+		Config: common, Path: c.Path, Host: c.DevIndex,
+		Handler: e.filter, Mux: &s.mux, Commands: c.Commands,
+		Served: requestLog{log}.served, Report: e.iface.Take, Statistics: e.iface.Statistics,
 		Trouble: func(what string, lost int, err error) {
 			if lost > 0 {
-				p.log.Error(what, zap.Int("events", lost), zap.Error(err))
+				log.Error(what, zap.Int("events", lost), zap.Error(err))
 			} else {
-				p.log.Warn(what, zap.Error(err))
+				log.Warn(what, zap.Error(err))
 			}
 		},
 	})
-}
-
-// machine is where the bus of a channel is.
-func (s *service) machine(c config.Channel) system {
-	unknown := config.TransportAuto
-	if s.config.OfIPMBBridge {
-		unknown = config.TransportIPMBDev
-	}
-	machine := thisSystem(c.Transport, unknown)
-	if s.demo != nil && s.demo.has(c) {
-		machine.open = s.demo.open(c)
-	}
-	return machine
 }
 
 // withdraw takes the object of an endpoint away: no more calls come.

@@ -14,6 +14,7 @@ import (
 	"ipmbd/bmc"
 	"ipmbd/bridge"
 	"ipmbd/bus"
+	"ipmbd/bus/i2cbus"
 	"ipmbd/dbusapi"
 	"ipmbd/frames"
 	"ipmbd/ipmi"
@@ -59,7 +60,7 @@ type service struct {
 
 	endpoints endpoints
 	lives     sync.WaitGroup // of the endpoints
-	engines   engines
+	engines   i2cbus.Engines
 	changes   chan change
 	settled   chan struct{} // closed when no more changes are made
 	changed   chan struct{} // the state of a bus may have changed

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,9 +18,9 @@ import (
 	"ipmbd/bridge"
 	"ipmbd/bus"
 	"ipmbd/dbusapi"
-	"ipmbd/i2c"
 	"ipmbd/internal/bustest"
 	"ipmbd/internal/dbuswire"
+	"ipmbd/internal/fakelink"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 	"ipmbd/xml"
@@ -75,6 +74,18 @@ func until(t *testing.T, said <-chan string, what string) {
 	t.Helper()
 	for receive(t, what, said) != what {
 	}
+}
+
+// testChannel is a channel with all defaults.
+func testChannel() config.Channel {
+	return config.Channel{Type: config.TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C}.WithDefaults()
+}
+
+// ended is a context that has ended.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }
 
 // connect is a client of the private bus.
@@ -290,24 +301,15 @@ func TestStatusNamesTheBusesThatAreNotUp(t *testing.T) {
 	s := new(service)
 	var buses []*bus.Bus
 	for i := range 3 {
-		m, ch := newMachine(), testChannel()
-		ch.Name = fmt.Sprint("bus", 2-i)
-		m.opener = func() (i2c.Transport, string, error) {
-			if i == 2 {
-				return nil, "", fs.ErrNotExist
-			}
-			return newLine(), "seqpacket", nil
-		}
-		b, _ := newBusOn(m, ch, false)
+		b := bus.New(bus.Config{Name: fmt.Sprint("bus", 2-i)}, new(fakelink.Link))
 		buses = append(buses, b)
 		s.endpoints.add(&endpoint{plan: plan{isBus: true}, bus: b})
 	}
-	buses[0].Open(t.Context())
-	b := buses[1]
+	buses[0].SetDown("")
 	if got, want := s.status(), "STATUS=3 buses, not up: bus0 Down, bus1 Down"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	b.Open(t.Context())
+	buses[1].SetDown("")
 	if got, want := s.status(), "STATUS=3 buses, not up: bus0 Down"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -330,8 +332,8 @@ func TestStatusNamesTheHostInterfacesThatAreNotUp(t *testing.T) {
 	} {
 		s := new(service)
 		for range tt.buses {
-			b, _ := onLine(newLine())
-			b.Open(t.Context())
+			b := bus.New(bus.Config{}, new(fakelink.Link))
+			b.SetDown("")
 			s.endpoints.add(&endpoint{plan: plan{isBus: true}, bus: b})
 		}
 		for i, reason := range tt.hosts {

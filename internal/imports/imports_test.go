@@ -56,6 +56,11 @@ var rules = map[string]rule{
 		ours: []string{"ipmi", "ipmb", "internal/counters"},
 		why:  "dbusapi, frames and bridge send by it, so that none of them reaches a bus through another",
 	},
+	"bus/i2cbus": {
+		ours:   []string{"ipmi", "i2c", "ipmb", "bus"},
+		others: []string{sysModule},
+		why:    "it is the one place where an engine, its transport and the kernel's device meet",
+	},
 	"bus/openipmi": {
 		ours:   []string{"ipmi", "i2c", "ipmb", "bus", "internal/chardev", "internal/counters"},
 		others: []string{sysModule},
@@ -95,8 +100,8 @@ var rules = map[string]rule{
 	},
 	"service": {
 		ours: []string{
-			"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "bus/openipmi", "bmc", "bridge", "host", "dbusapi",
-			"frames", "service/config", "internal/socket", "xml", "units",
+			"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "bus/i2cbus", "bus/openipmi", "bmc", "bridge",
+			"host", "dbusapi", "frames", "service/config", "internal/socket", "xml", "units",
 		},
 		others: []string{dbusModule, systemdModule, zapModule, sysModule},
 		why:    "it builds everything, so it alone knows everything",

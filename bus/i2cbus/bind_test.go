@@ -1,4 +1,4 @@
-package service
+package i2cbus
 
 import (
 	"errors"
@@ -13,14 +13,13 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
-	"ipmbd/service/config"
 )
 
 func TestMissingDeviceOfIpmbbridgesFileIsBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		ch := testChannel()
-		ch.BMCAddress = 0x24
+		ch.Engine.Address = 0x24
 		b, told := newBusOn(m, ch, true)
 		defer runBus(t, b)()
 		if diff := cmp.Diff([]bus.State{bus.Up}, told.states()); diff != "" {
@@ -61,17 +60,17 @@ func TestBindingIsTriedAgain(t *testing.T) {
 
 func TestNothingElseIsBoundByItself(t *testing.T) {
 	elsewhere := testChannel()
-	elsewhere.SlavePath = "/run/ipmb-5"
+	elsewhere.Path = "/run/ipmb-5"
 	socket := testChannel()
-	socket.Transport = config.TransportSeqPacket
+	socket.Transport = i2c.Seqpacket
 	for name, tt := range map[string]struct {
-		channel  config.Channel
+		channel  Config
 		autoBind bool
 	}{
 		"our own file":  {testChannel(), false},
 		"another path":  {elsewhere, true},
 		"a socket":      {socket, true},
-		"no bus number": {config.Channel{SlavePath: "/dev/ipmb", Name: "x"}.WithDefaults(), true},
+		"no bus number": {Config{Path: "/dev/ipmb", Transport: Auto}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package service
+package i2cbus
 
 import (
 	"errors"
@@ -9,14 +9,13 @@ import (
 	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
-	"ipmbd/service/config"
 )
 
 func TestSwitchesAreThoseOfTheConfigurationAndThenThoseSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		ch := testChannel()
-		ch.Transport, ch.IgnoreNACK = config.TransportIPMBDevice, true
+		ch.Transport, ch.Switches.IgnoreNACK = i2c.IPMBDevice, true
 		b, told := newBusOn(m, ch, false)
 		defer runBus(t, b)()
 		expect := func(want i2c.Switches) {

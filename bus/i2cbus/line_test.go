@@ -1,4 +1,4 @@
-package service
+package i2cbus
 
 import (
 	"context"
@@ -8,12 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/zap"
-
 	"ipmbd/bus"
 	"ipmbd/i2c"
-	"ipmbd/ipmb"
-	"ipmbd/service/config"
 )
 
 // line is a transport in the hands of a test.
@@ -86,9 +82,12 @@ func (c *changes) states() []bus.State {
 	return states
 }
 
-// testChannel is a channel with all defaults.
-func testChannel() config.Channel {
-	return config.Channel{Type: config.TypeME, SlavePath: "/dev/ipmb-5", RemoteAddress: 0x2C}.WithDefaults()
+// testChannel is a bus with all defaults.
+func testChannel() Config {
+	return Config{
+		Config: bus.Config{Name: "bus5", Index: 1, Channel: 1, Handler: "host", RemoteAddress: 0x2C},
+		Path:   "/dev/ipmb-5", Transport: Auto,
+	}
 }
 
 // opener opens the transport of a test's bus and says which kind it is.
@@ -101,19 +100,12 @@ func newTestBus(open opener) (*bus.Bus, *changes) {
 	return newBusOn(machine, testChannel(), false)
 }
 
-// newBusOn makes a bus of a channel on a machine.
-func newBusOn(m *machine, ch config.Channel, autoBind bool) (*bus.Bus, *changes) {
+// newBusOn makes a bus on a machine.
+func newBusOn(m *machine, c Config, autoBind bool) (*bus.Bus, *changes) {
 	told := new(changes)
-	told.bus = newEngineBus(ch, newDevice(ch, m.system(), autoBind), testParts(told.changed), new(engines)).bus
+	c.AutoBind, c.Changed = autoBind, told.changed
+	told.bus = newLink(c, newDevice(c, m.system()), new(Engines)).bus
 	return told.bus, told
-}
-
-// testParts are those of a bus that is on no D-Bus.
-func testParts(changed func()) busParts {
-	return busParts{
-		received: func(ipmb.Frame) {}, changed: changed, log: zap.NewNop(),
-		others: func() map[string]uint64 { return nil },
-	}
 }
 
 // onLine is a bus that opens a line, and always the same.

@@ -1,4 +1,4 @@
-package service
+package i2cbus
 
 import (
 	"errors"
@@ -13,7 +13,6 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
-	"ipmbd/service/config"
 )
 
 func TestOwnAddressOfASocketJustChanges(t *testing.T) {
@@ -47,9 +46,9 @@ func TestOwnAddressOfASocketJustChanges(t *testing.T) {
 
 func TestOwnAddressOfAKernelDeviceMovesIt(t *testing.T) {
 	mqueue := testChannel()
-	mqueue.Transport = config.TransportSlaveMqueue
-	mqueue.SlavePath = "/sys/bus/i2c/devices/5-1010/slave-mqueue"
-	for driver, ch := range map[string]config.Channel{
+	mqueue.Transport = i2c.SlaveMqueue
+	mqueue.Path = "/sys/bus/i2c/devices/5-1010/slave-mqueue"
+	for driver, ch := range map[string]Config{
 		i2c.IPMBDev: testChannel(), i2c.IPMBDevice: testChannel(), i2c.SlaveMqueue: mqueue,
 	} {
 		t.Run(driver, func(t *testing.T) {

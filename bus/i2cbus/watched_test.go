@@ -1,4 +1,4 @@
-package service
+package i2cbus
 
 import (
 	"testing"

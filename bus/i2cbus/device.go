@@ -1,4 +1,4 @@
-package service
+package i2cbus
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmi"
-	"ipmbd/service/config"
 )
 
 // bindTime is how long the kernel has to make a node: enough to load the
@@ -38,9 +37,8 @@ type device struct {
 	last i2c.Binding
 }
 
-// newDevice is the device of a channel on a machine.
-func newDevice(ch config.Channel, on system, autoBind bool) *device {
-	return &device{system: on, path: ch.SlavePath, kind: ch.Transport.String(), autoBind: autoBind}
+func newDevice(c Config, on system) *device {
+	return &device{system: on, path: c.Path, kind: c.Transport, autoBind: c.AutoBind}
 }
 
 // connect opens the transport of a bus with an own address, and binds the
@@ -64,7 +62,7 @@ func (d *device) connect(ctx context.Context, own ipmi.Address, switches i2c.Swi
 func (d *device) try(switches i2c.Switches) (i2c.Transport, error) {
 	t, kind, err := d.open(d.path, switches)
 	d.missing = errors.Is(err, fs.ErrNotExist)
-	if kind != config.TransportAuto.String() {
+	if kind != Auto {
 		d.kind = kind
 	}
 	if err == nil {
@@ -101,7 +99,7 @@ func (d *device) driver() string {
 	switch d.kind {
 	case i2c.IPMBDev, i2c.IPMBDevice, i2c.SlaveMqueue:
 		return d.kind
-	case config.TransportAuto.String():
+	case Auto:
 		if filepath.Base(d.path) == i2c.SlaveMqueue {
 			return i2c.SlaveMqueue
 		}
@@ -160,11 +158,10 @@ func (d *device) move(ctx context.Context, from i2c.Binding, to ipmi.Address) er
 	return fmt.Errorf("%w; it is bound at %v again", err, ipmi.Address(from.Addr))
 }
 
-// system is what a bus needs of the machine it runs on: thisSystem, or what a
-// test or the demonstration puts in its place.
+// system is what a bus needs of the machine it runs on: thisSystem, or what a test puts in its
+// place.
 type system struct {
-	// open opens the transport at a path and says which kind it is, in the
-	// words of the configuration, "auto" when that did not show.
+	// open opens the transport at a path and says which it is, Auto if that did not show.
 	open func(path string, switches i2c.Switches) (t i2c.Transport, kind string, err error)
 	// watch, bind, unbind and bindingOf are as in package i2c.
 	watch     func(path string) (bus.Watch, error)
@@ -173,12 +170,14 @@ type system struct {
 	bindingOf func(path string) (i2c.Binding, error)
 }
 
-// thisSystem opens transports of a kind. A character device whose driver is not
-// known is one of unknown; config.TransportAuto refuses it.
-func thisSystem(kind, unknown config.TransportKind) system {
+func thisSystem(c Config) system {
 	return system{
 		open: func(path string, switches i2c.Switches) (i2c.Transport, string, error) {
-			return openTransport(kind, unknown, path, switches)
+			if c.Open != nil {
+				t, err := c.Open()
+				return t, c.Transport, err
+			}
+			return openTransport(c.Transport, c.Unknown, path, switches)
 		},
 		watch:     func(path string) (bus.Watch, error) { return i2c.OpenWatch(path) },
 		bind:      i2c.Bind,
@@ -187,25 +186,23 @@ func thisSystem(kind, unknown config.TransportKind) system {
 	}
 }
 
-// openTransport opens a transport. config.TransportAuto is decided by what is at the
-// path now.
-func openTransport(kind, unknown config.TransportKind, path string, switches i2c.Switches) (i2c.Transport, string, error) {
-	name := kind.String()
-	if kind == config.TransportAuto {
+// openTransport opens a transport. What is at the path now decides about Auto.
+func openTransport(kind, unknown, path string, switches i2c.Switches) (i2c.Transport, string, error) {
+	if kind == Auto {
 		detected, err := i2c.Detect(path)
 		switch {
 		case err == nil:
-			name = detected
+			kind = detected
 		case !errors.Is(err, i2c.ErrUnknownDriver):
-			return nil, name, err
-		case unknown == config.TransportAuto:
-			return nil, name, fmt.Errorf("%w: say with the key transport which one it is", err)
+			return nil, kind, err
+		case unknown == Auto:
+			return nil, kind, fmt.Errorf("%w: say with the key transport which one it is", err)
 		default:
-			name = unknown.String()
+			kind = unknown
 		}
 	}
-	t, err := openNamed(name, path, switches)
-	return t, name, err
+	t, err := openNamed(kind, path, switches)
+	return t, kind, err
 }
 
 func openNamed(name, path string, switches i2c.Switches) (i2c.Transport, error) {

@@ -1,4 +1,4 @@
-package service
+package i2cbus
 
 import (
 	"errors"
@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"ipmbd/i2c"
-	"ipmbd/service/config"
 )
 
 // files are a socket and a plain file.
@@ -35,23 +34,23 @@ func TestTransportIsOpenedByItsKind(t *testing.T) {
 	attribute := filepath.Join(t.TempDir(), "4-1010", "slave-mqueue")
 	tests := []struct {
 		name string
-		kind config.TransportKind
+		kind string
 		path string
 		want string // kind
 		err  string // part of it, "" for none
 	}{
-		{"socket", config.TransportSeqPacket, socket, "seqpacket", ""},
-		{"socket, found out", config.TransportAuto, socket, "seqpacket", ""},
-		{"socket as ipmb-dev", config.TransportIPMBDev, socket, "ipmb-dev", socket},
-		{"socket as ipmb-device", config.TransportIPMBDevice, socket, "ipmb-device", socket},
-		{"no attribute", config.TransportSlaveMqueue, attribute, "slave-mqueue", "/dev/i2c-4"},
-		{"plain file", config.TransportAuto, plain, "auto", "not a character device"},
-		{"missing", config.TransportAuto, missing, "auto", "no such file"},
-		{"driver that is not known", config.TransportAuto, "/dev/null", "auto", "say with the key transport"},
+		{"socket", i2c.Seqpacket, socket, "seqpacket", ""},
+		{"socket, found out", Auto, socket, "seqpacket", ""},
+		{"socket as ipmb-dev", i2c.IPMBDev, socket, "ipmb-dev", socket},
+		{"socket as ipmb-device", i2c.IPMBDevice, socket, "ipmb-device", socket},
+		{"no attribute", i2c.SlaveMqueue, attribute, "slave-mqueue", "/dev/i2c-4"},
+		{"plain file", Auto, plain, "auto", "not a character device"},
+		{"missing", Auto, missing, "auto", "no such file"},
+		{"driver that is not known", Auto, "/dev/null", "auto", "say with the key transport"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			transport, kind, err := thisSystem(test.kind, config.TransportAuto).open(test.path, i2c.Switches{})
+			transport, kind, err := thisSystem(Config{Transport: test.kind, Unknown: Auto}).open(test.path, i2c.Switches{})
 			if kind != test.want {
 				t.Errorf("kind %s, want %s", kind, test.want)
 			}
@@ -66,13 +65,13 @@ func TestTransportIsOpenedByItsKind(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := thisSystem(config.TransportAuto, config.TransportAuto).open(missing, i2c.Switches{}); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := thisSystem(Config{Transport: Auto, Unknown: Auto}).open(missing, i2c.Switches{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing device is %v", err)
 	}
 }
 
 func TestWatchOfThisSystem(t *testing.T) {
-	w, err := thisSystem(config.TransportAuto, config.TransportAuto).watch(filepath.Join(t.TempDir(), "ipmb-4"))
+	w, err := thisSystem(Config{Transport: Auto, Unknown: Auto}).watch(filepath.Join(t.TempDir(), "ipmb-4"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +84,7 @@ func TestWatchOfThisSystem(t *testing.T) {
 }
 
 func TestUnknownDriverOfBridgesFileIsIPMBDev(t *testing.T) {
-	_, kind, err := thisSystem(config.TransportAuto, config.TransportIPMBDev).open("/dev/null", i2c.Switches{})
+	_, kind, err := thisSystem(Config{Transport: Auto, Unknown: i2c.IPMBDev}).open("/dev/null", i2c.Switches{})
 	if kind != "ipmb-dev" || err == nil || strings.Contains(err.Error(), "key transport") {
 		t.Errorf("/dev/null: %s, %v", kind, err)
 	}
