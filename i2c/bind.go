@@ -6,127 +6,194 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"ipmbd/internal/chardev"
 )
 
-// What Bind and Unbind fail of, beside the system's errors.
+// Errors of Bind and Unbind, beside the system's.
 var (
 	// ErrNoAdapter: there is no I2C adapter of that number.
 	ErrNoAdapter = errors.New("no such I2C adapter")
-	// ErrNoDriver: the driver did not take the device, as its module is not
-	// loaded or its probe failed. The kernel's log has more.
+	// ErrNoDriver: the driver did not take the device, because its module is not loaded or its probe
+	// failed. The kernel's log has more.
 	ErrNoDriver = errors.New("the driver did not take the device")
 	// ErrInUse: another device has the address or the node.
 	ErrInUse = errors.New("in use")
-	// ErrFirmware: the device tree or the firmware declares the device, so it
-	// cannot be deleted.
+	// ErrFirmware: the device tree or the firmware declares the device, so it cannot be deleted.
 	ErrFirmware = errors.New("declared by the firmware")
 )
 
-// Bind creates the kernel device of a binding and returns when its node is
-// there to be opened, at the latest when ctx ends. A device that is there
-// already, with the same driver at the same address, is left as it is. One that
-// no driver took is deleted again.
+// Binding is a kernel device that makes an adapter answer at an address of our own. The adapter's
+// new_device makes it.
+type Binding struct {
+	Bus    int    // the adapter's number
+	Driver string // IPMBDev, IPMBDevice or SlaveMqueue
+	Addr   uint8  // our own address, in its 8-bit form
+}
+
+// String is such as "ipmb-dev at 20h on i2c-4".
+func (b Binding) String() string {
+	return fmt.Sprintf("%s at %02Xh on i2c-%d", b.Driver, b.Addr, b.Bus)
+}
+
+// Node is the path at which a transport opens the device.
+func (b Binding) Node() string {
+	if b.Driver == SlaveMqueue {
+		return filepath.Join(devices, b.client(), SlaveMqueue)
+	}
+	return fmt.Sprintf("/dev/ipmb-%d", b.Bus)
+}
+
+// ownSlave marks an address of our own (I2C_ADDR_OFFSET_SLAVE in drivers/i2c/i2c-core-base.c).
+const ownSlave = 0x1000
+
+// address is our own address in the kernel's form.
+func (b Binding) address() int { return ownSlave | int(b.Addr>>1) }
+
+// client is the name of the device in sysfs.
+func (b Binding) client() string { return fmt.Sprintf("%d-%04x", b.Bus, b.address()) }
+
+// parseClient is the reverse of client; the driver is not in the name.
+func parseClient(name string) (Binding, error) {
+	bus, address, _ := strings.Cut(name, "-")
+	n, err := strconv.ParseUint(bus, 10, 31)
+	if err == nil {
+		var a uint64
+		a, err = strconv.ParseUint(address, 16, 16)
+		if err == nil && a&^0x7F == ownSlave {
+			return Binding{Bus: int(n), Addr: uint8(a << 1)}, nil
+		}
+	}
+	return Binding{}, fmt.Errorf("%q is not an address of our own on an I2C bus", name)
+}
+
+// validate refuses a binding that cannot exist. The addresses are those for which the kernel's
+// i2c_slave_register accepts a slave, 08h to 77h in its form.
+func (b Binding) validate() error {
+	if _, ok := drivers[b.Driver]; !ok {
+		return fmt.Errorf("driver %q is not one that can be bound", b.Driver)
+	}
+	if b.Bus < 0 {
+		return fmt.Errorf("bus %d: %w", b.Bus, ErrNoAdapter)
+	}
+	if addr7 := b.Addr >> 1; b.Addr&1 != 0 || addr7 < 0x08 || addr7 > 0x77 {
+		return fmt.Errorf("own address %02Xh is not an even one from 10h to EEh", b.Addr)
+	}
+	return nil
+}
+
+// BindingOf is the binding of the character device at path. The errors are those of Detect.
+func BindingOf(path string) (Binding, error) { return thisSystem().bindingOf(path) }
+
+func (s system) bindingOf(path string) (Binding, error) {
+	transport, err := s.detectDriver(path)
+	if err != nil {
+		return Binding{}, err
+	}
+	folder, err := s.clientFolder(path)
+	if err == nil {
+		var b Binding
+		if b, err = parseClient(filepath.Base(folder)); err == nil {
+			b.Driver = transport
+			return b, nil
+		}
+	}
+	return Binding{}, &OpError{Op: "detect", Device: path, Err: err}
+}
+
+// Bind creates the kernel device of a binding and returns when its node can be opened, at the latest
+// when ctx ends. It leaves a device as it is that is there already, with the same driver at the same
+// address. It deletes a device again that no driver took.
 //
-// The errors are OpErrors that unwrap to ErrNoAdapter, ErrNoDriver, ErrInUse,
-// ctx's or the system's.
+// The errors are OpErrors that unwrap to ErrNoAdapter, ErrNoDriver, ErrInUse, ctx's or the system's.
 func Bind(ctx context.Context, b Binding) error { return thisSystem().bind(ctx, b) }
 
-// Unbind deletes the kernel device of a binding. Its node must have been closed
-// before: the driver frees what an open one uses. It is no error that there is
-// no such device.
+// Unbind deletes the kernel device of a binding. Its node must have been closed before: the driver
+// frees memory that an open one uses. It is no error that there is no such device.
 //
-// The errors are OpErrors that unwrap to ErrInUse when another driver has the
-// device, to ErrFirmware, or to the system's.
+// The errors are OpErrors that unwrap to ErrInUse when another driver has the device, to ErrFirmware,
+// or to the system's.
 func Unbind(b Binding) error { return thisSystem().unbind(b) }
 
-func (s system) bind(ctx context.Context, b Binding) error {
-	err := b.validate()
-	if err == nil {
-		err = s.bindValid(ctx, b)
+// asBindError makes an error of an operation on a binding an OpError.
+func asBindError(op string, b Binding, err *error) {
+	if *err != nil {
+		*err = &OpError{Op: op, Device: b.String(), Err: *err}
 	}
-	return bindError("bind", b, err)
 }
 
-func (s system) unbind(b Binding) error {
-	err := b.validate()
-	if err == nil {
-		err = s.unbindValid(b)
+func (s system) bind(ctx context.Context, b Binding) (err error) {
+	defer asBindError("bind", b, &err)
+	if err := b.validate(); err != nil {
+		return err
 	}
-	return bindError("unbind", b, err)
-}
-
-func bindError(op string, b Binding, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &OpError{Op: op, Device: b.String(), Err: err}
-}
-
-func (s system) bindValid(ctx context.Context, b Binding) error {
-	if !exists(s.adapter(b)) {
+	if !exists(s.adapterFolder(b.Bus)) {
 		return ErrNoAdapter
 	}
-	taken, err := s.taken(b)
+	bound, err := s.isBound(b)
 	if err != nil {
 		return err
 	}
-	if taken {
+	if bound {
 		return s.awaitNode(ctx, b)
 	}
 	loaded := exists(filepath.Join(s.root, "/sys/bus/i2c/drivers", drivers[b.Driver]))
-	if err := s.create(b); err != nil {
+	if err := s.createDevice(b); err != nil {
 		return err
 	}
 	// new_device succeeds whether or not the driver's probe does.
-	if loaded && driver(s.folder(b)) == "" {
+	if loaded && driverOf(s.folder(b)) == "" {
 		err = ErrNoDriver
 	} else {
 		err = s.awaitNode(ctx, b)
 	}
-	if err != nil && driver(s.folder(b)) == "" {
-		s.remove(b)
+	if err != nil && driverOf(s.folder(b)) == "" {
+		s.deleteDevice(b)
 	}
 	return err
 }
 
-func (s system) unbindValid(b Binding) error {
+func (s system) unbind(b Binding) (err error) {
+	defer asBindError("unbind", b, &err)
+	if err := b.validate(); err != nil {
+		return err
+	}
 	folder := s.folder(b)
 	if !exists(folder) {
 		return nil
 	}
-	if serving := driver(folder); serving != "" && serving != drivers[b.Driver] {
+	if serving := driverOf(folder); serving != "" && serving != drivers[b.Driver] {
 		return fmt.Errorf("%w: driver %s has %s", ErrInUse, serving, b.client())
 	}
-	err := s.remove(b)
-	if err == unix.ENOENT {
-		if !exists(folder) {
-			return nil
-		}
-		return ErrFirmware
+	if err = s.deleteDevice(b); err != unix.ENOENT {
+		return err
 	}
-	return err
+	if !exists(folder) {
+		return nil
+	}
+	return ErrFirmware
 }
 
-// taken reports whether the driver has the device of the binding already. What
-// stands in its way is an error; a device that nobody serves is deleted.
-func (s system) taken(b Binding) (bool, error) {
+// isBound reports whether the driver has the device of the binding already. It deletes the device if
+// no driver has it. Another device in its place is an error.
+func (s system) isBound(b Binding) (bool, error) {
 	if owner := s.nodeOwner(b); owner != "" && owner != b.client() {
 		return false, fmt.Errorf("%w: %s of driver %s has %s",
-			ErrInUse, owner, driver(filepath.Join(s.root, devices, owner)), b.Node())
+			ErrInUse, owner, driverOf(filepath.Join(s.root, devices, owner)), b.Node())
 	}
 	folder := s.folder(b)
 	if !exists(folder) {
 		return false, nil
 	}
-	switch serving := driver(folder); serving {
+	switch serving := driverOf(folder); serving {
 	case drivers[b.Driver]:
 		return true, nil
 	case "":
-		if err := s.remove(b); err != nil {
+		if err := s.deleteDevice(b); err != nil {
 			return false, fmt.Errorf("%w: %s is there, and cannot be deleted (%w)", ErrNoDriver, b.client(), err)
 		}
 		return false, nil
@@ -135,8 +202,8 @@ func (s system) taken(b Binding) (bool, error) {
 	}
 }
 
-// nodeOwner is the name of the I2C device that has the node of the binding, of
-// which there is one for each adapter. It is "" for none.
+// nodeOwner is the name of the I2C device that has the node of the binding, "" for none. There is one
+// node for each adapter.
 func (s system) nodeOwner(b Binding) string {
 	link, err := os.Readlink(filepath.Join(s.root, "/sys/class/misc", filepath.Base(b.Node()), "device"))
 	if err != nil {
@@ -148,7 +215,7 @@ func (s system) nodeOwner(b Binding) string {
 // awaitNode waits until the driver has the device and its node is there.
 func (s system) awaitNode(ctx context.Context, b Binding) error {
 	node := filepath.Join(s.root, b.Node())
-	there := func() bool { return driver(s.folder(b)) != "" && exists(node) }
+	there := func() bool { return driverOf(s.folder(b)) != "" && exists(node) }
 	if there() {
 		return nil
 	}
@@ -161,7 +228,7 @@ func (s system) awaitNode(ctx context.Context, b Binding) error {
 		err := watch.Wait(ctx)
 		switch {
 		case err == nil:
-		case driver(s.folder(b)) == "":
+		case driverOf(s.folder(b)) == "":
 			return fmt.Errorf("%w: %w", ErrNoDriver, err)
 		default:
 			return fmt.Errorf("%s has not come: %w", b.Node(), err)
@@ -170,25 +237,22 @@ func (s system) awaitNode(ctx context.Context, b Binding) error {
 	return nil
 }
 
-func (s system) create(b Binding) error {
-	err := s.store(filepath.Join(s.adapter(b), "new_device"), fmt.Sprintf("%s 0x%04x\n", b.Driver, b.address()))
-	switch err {
+func (s system) createDevice(b Binding) error {
+	attribute := filepath.Join(s.adapterFolder(b.Bus), "new_device")
+	switch err := s.store(attribute, fmt.Sprintf("%s 0x%04x\n", b.Driver, b.address())); err {
 	case unix.EBUSY, unix.EEXIST:
 		return fmt.Errorf("%w: address %02Xh (%w)", ErrInUse, b.Addr, err)
 	case unix.ENOENT:
 		return ErrNoAdapter
+	default:
+		return err
 	}
-	return err
 }
 
-// remove deletes a device that new_device made; any other is ENOENT.
-func (s system) remove(b Binding) error {
-	return s.store(filepath.Join(s.adapter(b), "delete_device"), fmt.Sprintf("0x%04x\n", b.address()))
+// deleteDevice deletes a device that new_device made. For any other it returns ENOENT.
+func (s system) deleteDevice(b Binding) error {
+	return s.store(filepath.Join(s.adapterFolder(b.Bus), "delete_device"), fmt.Sprintf("0x%04x\n", b.address()))
 }
 
-// adapter is the folder of the adapter, folder that of the device.
-func (s system) adapter(b Binding) string {
-	return filepath.Join(s.root, devices, fmt.Sprintf("i2c-%d", b.Bus))
-}
-
+// folder is the folder of sysfs of the device.
 func (s system) folder(b Binding) string { return filepath.Join(s.root, devices, b.client()) }

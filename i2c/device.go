@@ -3,43 +3,46 @@ package i2c
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"ipmbd/internal/chardev"
+	"ipmbd/internal/counters"
 )
 
-// device is what the character devices of ipmb-dev and ipmb-device share. Both
-// directions carry one frame for each system call, in the driver's framing: a
-// packet.
+// device is what the kernel's drivers share. Both directions carry one frame for each system call, in
+// the driver's framing: a packet.
 //
-// Quirks of both drivers:
-//   - The queue of received frames is a stack: frames that wait come out newest
-//     first. A drained batch is turned round, which puts all right but what
-//     arrives while it is being drained.
-//   - When 256 frames wait, what arrives is dropped without a word.
-//   - A read transfer from the bus makes the driver queue the frame before it
-//     once more: the end of any transfer does.
-//   - A write returns what the adapter said, EAGAIN for lost arbitration among
-//     it, and blocks for the whole transfer in spite of O_NONBLOCK. Only some
-//     adapters tell a NACK of the address byte from others.
+// Quirks of ipmb-dev and ipmb-device:
+//   - The queue of received frames is a stack: frames that wait come out newest first. A batch is
+//     reversed, which restores the order of all frames but those that arrive during the read.
+//   - When 256 frames wait, the driver drops further ones and reports nothing.
+//   - A read transfer from the bus makes the driver queue the frame before it once more: the end of
+//     any transfer does.
+//   - A write returns the adapter's error, EAGAIN for lost arbitration among them, and blocks for the
+//     whole transfer in spite of O_NONBLOCK. Only some adapters tell a NACK of the address byte from
+//     others.
 type device struct {
-	path string
-	file *chardev.Device
+	path      string
+	writePath string // of the device that is written to
+	file      *chardev.Device
+	isStack   bool // the queue of received frames is a stack
 	// tellsAddress: the adapter returns ENXIO for a NACK of the address byte alone.
 	tellsAddress bool
 	drain        *drain
 	write        func(fd int, b []byte) (int, error)
-	send         func(fd int) error // sendPacket as a value, made once
-	packet       []byte             // of the write that is under way
-
-	full atomic.Uint64
+	send         func(fd int) error // sends packet
+	packet       []byte             // of the write in progress
+	counts       counters.Set[counter]
 }
 
-// openDevice opens the node at path.
-func openDevice(path string) (*chardev.Device, error) {
+// openDevice opens the node at path, unless another driver than the transport's serves it.
+func (s system) openDevice(path, transport string) (*chardev.Device, error) {
+	if err := s.checkDriver(path, transport); err != nil {
+		return nil, err
+	}
 	file, err := chardev.Open(path)
 	if err != nil {
 		return nil, &OpError{Op: "open", Device: path, Err: err}
@@ -47,59 +50,62 @@ func openDevice(path string) (*chardev.Device, error) {
 	return file, nil
 }
 
-// newDevice makes a device. frame says where in a packet its frame begins; see
-// drain.
-func newDevice(path string, file *chardev.Device, frame func(packet []byte) (skip int, err error)) *device {
-	d := &device{
-		path:  path,
-		file:  file,
-		write: unix.Write,
-	}
+// newDevice makes the device of ipmb-dev or ipmb-device. droppedName is the name of the counter of
+// packets that frame drops; see drain for frame.
+func newDevice(path string, file *chardev.Device, droppedName string,
+	frame func(packet []byte) (skip int, err error)) *device {
+	d := &device{path: path, writePath: path, file: file, isStack: true, write: unix.Write}
+	d.counts = counters.New[counter]([]string{droppedPackets: droppedName, fullQueues: "receive-queue-full"})
 	d.drain = newDrain(unix.Read, func(_ int, packet []byte) (int, error) {
 		if len(packet) == 0 {
 			return 0, io.EOF
 		}
 		return frame(packet)
 	})
-	d.send = d.sendPacket
+	d.send = func(fd int) error { return chardev.WriteMessage(d.write, fd, d.packet) }
 	return d
 }
 
-// ReadFrames implements Transport. The end of the device is an empty read, or
-// that its node has gone.
+// dropPacket is the result of frame for a packet that is no frame.
+func (d *device) dropPacket() (skip int, err error) {
+	d.counts.Count(droppedPackets)
+	return 0, errDropped
+}
+
+// ReadFrames implements Transport. It returns io.EOF when the device has ended: after an empty read,
+// and when the node has gone or its driver has let go of it.
 func (d *device) ReadFrames(b *Batch) error {
-	err := d.drain.fill(b, d.file.Read)
-	if err != nil {
+	if err := d.drain.fill(b, d.file.Read); err != nil {
 		return readError(d.path, err)
 	}
-	if len(b.Frames()) == MaxBatch {
-		d.full.Add(1)
+	if d.isStack {
+		if len(b.Frames()) == MaxBatch {
+			d.counts.Count(fullQueues)
+		}
+		b.Reverse()
 	}
-	b.Reverse()
 	return nil
 }
 
-// readError is what an error of drain.fill on a chardev.Device becomes.
+// readError is the error of ReadFrames for one of drain.fill.
 func readError(path string, err error) error {
 	switch {
-	case err == io.EOF:
+	case err == io.EOF, hungUp(err):
 		return io.EOF
-	case errors.Is(err, os.ErrClosed):
+	case errors.Is(err, os.ErrClosed), errors.Is(err, net.ErrClosed):
 		return ErrClosed
 	}
-	return &OpError{Op: "read", Device: path, Err: err}
+	return systemError("read", path, err)
 }
 
 // writePacket makes the one system call that sends d.packet.
 func (d *device) writePacket() error {
 	err := d.file.Control(d.send)
-	return controlError("write", d.path, transferError(err, d.tellsAddress), err)
+	return controlError("write", d.writePath, transferError(err, d.tellsAddress), err)
 }
 
-func (d *device) sendPacket(fd int) error { return chardev.WriteMessage(d.write, fd, d.packet) }
-
-// controlError is what the error of chardev.Device.Control becomes; kind is that of the
-// system call that Control made.
+// controlError is the error of an operation for one of chardev.Device.Control. kind is the Kind of an
+// error that the system returned.
 func controlError(op, path string, kind, err error) error {
 	switch err {
 	case nil:
@@ -112,10 +118,9 @@ func controlError(op, path string, kind, err error) error {
 	return &OpError{Op: op, Device: path, Kind: kind, Err: err}
 }
 
-// transferError is what an error of the adapter's says of the bus. The errnos
-// are those of Documentation/i2c/fault-codes.rst and of the adapters' drivers. An
-// adapter that does not tell the address byte from others returns ENXIO for any byte;
-// EREMOTEIO of every adapter may be that of any byte.
+// transferError is the meaning of an adapter's error. The errnos are those of
+// Documentation/i2c/fault-codes.rst and of the adapters' drivers. An adapter that does not tell the
+// address byte from others returns ENXIO for any byte. EREMOTEIO may mean any byte on every adapter.
 func transferError(err error, tellsAddress bool) error {
 	switch err {
 	case unix.EAGAIN:
@@ -130,6 +135,9 @@ func transferError(err error, tellsAddress bool) error {
 	}
 	return ErrStuck
 }
+
+// Counters implements Counter.
+func (d *device) Counters() map[string]uint64 { return d.counts.Statistics() }
 
 // Close implements Transport.
 func (d *device) Close() error { return d.file.Close() }

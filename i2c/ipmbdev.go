@@ -2,7 +2,6 @@ package i2c
 
 import (
 	"errors"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -10,43 +9,33 @@ import (
 )
 
 const (
-	// ipmbDevMaxFrame is the longest frame the driver sends: its limit is 240
-	// bytes with the length byte (MAX_MSG_LEN in
-	// drivers/char/ipmi/ipmb_dev_int.c).
+	// ipmbDevMaxFrame is the longest frame the driver sends: its limit is 240 bytes with the length
+	// byte (MAX_MSG_LEN in drivers/char/ipmi/ipmb_dev_int.c).
 	ipmbDevMaxFrame = 239
-	// ipmbDevOldMaxFrame is that of the driver's first versions, which had 128
-	// in the place of 240.
+	// ipmbDevOldMaxFrame is that of the driver's first versions, with 128 in the place of 240.
 	ipmbDevOldMaxFrame = 127
 )
 
-// ipmbDev is the character device of Linux's ipmb-dev driver,
-// drivers/char/ipmi/ipmb_dev_int.c. A packet is a byte that gives the length of
-// the frame, and the frame.
+// ipmbDev is the character device of Linux's ipmb-dev driver, drivers/char/ipmi/ipmb_dev_int.c. A
+// packet is a byte that gives the length of the frame, and the frame.
 //
 // Its quirks, beside those of device:
-//   - It drops, without a word, what is shorter than 7 bytes or has a wrong
-//     first checksum. The second is not its business.
+//   - It drops frames shorter than 7 bytes or with a wrong first checksum, and reports nothing. It
+//     does not check the second checksum.
 //   - It cuts a received frame at 238 bytes, one less than it sends.
-//   - Without the property i2c-protocol it sends SMBus blocks. Writes succeed,
-//     and only peers that expect the byte count in them understand.
+//   - Without the property i2c-protocol it sends SMBus blocks. Writes succeed, and only peers that
+//     expect the byte count in them understand.
 type ipmbDev struct {
 	*device
-	protocol  protocol
-	badLength atomic.Uint64
+	protocol protocol
 }
 
-// OpenIPMBDev opens the device of Linux's ipmb-dev driver, such as
-// /dev/ipmb-4. The errors are OpErrors that unwrap to the system's, to
-// chardev.ErrNotDevice, or to ErrOtherDriver.
-func OpenIPMBDev(path string) (Transport, error) {
-	return thisSystem().openIPMBDev(path)
-}
+// OpenIPMBDev opens the device of Linux's ipmb-dev driver, such as /dev/ipmb-4. The errors are
+// OpErrors that unwrap to the system's, to chardev.ErrNotDevice, or to ErrOtherDriver.
+func OpenIPMBDev(path string) (Transport, error) { return thisSystem().openIPMBDev(path) }
 
 func (s system) openIPMBDev(path string) (Transport, error) {
-	if err := s.checkDriver(path, IPMBDev); err != nil {
-		return nil, err
-	}
-	file, err := openDevice(path)
+	file, err := s.openDevice(path, IPMBDev)
 	if err != nil {
 		return nil, err
 	}
@@ -57,20 +46,17 @@ func (s system) openIPMBDev(path string) (Transport, error) {
 
 func newIPMBDev(path string, file *chardev.Device, protocol protocol) *ipmbDev {
 	d := &ipmbDev{protocol: protocol}
-	d.device = newDevice(path, file, d.frame)
+	d.device = newDevice(path, file, "dropped-length-byte", d.frame)
 	d.packet = make([]byte, 0, 1+ipmbDevMaxFrame)
 	return d
 }
 
-// frame drops a packet whose length byte is not its length. The driver's own
-// are always right, whatever the bus carried, so a wrong one means that these
-// are not the driver's bytes or not all of them: another driver's framing
-// behind the same name, for one. To guess at a frame in them could only invent
-// one.
+// frame drops a packet whose length byte is not its length. The driver's own are always right,
+// whatever the bus carried. So these bytes are of another driver with another framing, for example,
+// and hold no frame.
 func (d *ipmbDev) frame(packet []byte) (int, error) {
 	if len(packet) == 1 || int(packet[0]) != len(packet)-1 {
-		d.badLength.Add(1)
-		return 0, errDropped
+		return d.dropPacket()
 	}
 	return 1, nil
 }
@@ -88,8 +74,8 @@ func (d *ipmbDev) WriteFrame(frame []byte) error {
 	return err
 }
 
-// Limits implements Transport. Address 00h is a general call only on the wire
-// of a driver that sends what it is given.
+// Limits implements Transport. Address 00h is a general call only on the wire of a driver that sends
+// frames as they are.
 func (d *ipmbDev) Limits() Limits {
 	return Limits{MaxFrame: ipmbDevMaxFrame, GeneralCall: d.protocol == protocolI2C}
 }
@@ -101,12 +87,4 @@ func (d *ipmbDev) Warning() string {
 			"cuts it at 34 bytes, and IPMB peers understand nothing: declare the device in the device tree, with i2c-protocol"
 	}
 	return ""
-}
-
-// Counters implements Counter.
-func (d *ipmbDev) Counters() map[string]uint64 {
-	return map[string]uint64{
-		"dropped-length-byte": d.badLength.Load(),
-		"receive-queue-full":  d.full.Load(),
-	}
 }

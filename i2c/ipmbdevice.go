@@ -4,61 +4,64 @@ import (
 	"errors"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"ipmbd/internal/chardev"
 )
 
 const (
-	// ipmbDeviceMaxFrame is the longest frame the driver sends whole. It takes
-	// 259 bytes, but counts them in a byte: of 257 to 259 the transfer would be
-	// empty or a stump, and for 256 it would be the 65535 bytes that lie on the
-	// kernel's stack.
+	// ipmbDeviceMaxFrame is the longest frame the driver sends whole. It accepts 259 bytes, but
+	// counts them in a byte: for 257 to 259 the transfer would be empty or a stump, and for 256 it
+	// would be 65535 bytes of the kernel's stack.
 	ipmbDeviceMaxFrame = 255
 	// ipmbDeviceMinFrame is the header, which the driver checks.
 	ipmbDeviceMinFrame = 3
-	// ipmbDeviceWrap is where the driver's count of received bytes wraps.
+	// ipmbDeviceWrap is the number at which the driver's count of received bytes wraps.
 	ipmbDeviceWrap = 256
 )
 
-// errHeader: the driver would answer EINVAL, which says nothing of the cause.
+// ipmbDeviceGroup is IPMB_IOC_MAGIC of ipmb_device.h.
+const ipmbDeviceGroup = 217
+
+// Requests of the ipmb-device driver, by their numbers in ipmb_device.h. They are _IO: without an
+// argument.
+const (
+	ipmbDeviceIgnoreNACK uint8 = iota + 1
+	ipmbDeviceRespectNACK
+	ipmbDeviceVerifyChecksum
+	ipmbDeviceTrustChecksum
+)
+
+// errHeader stands for the driver's EINVAL, which does not tell the cause.
 var errHeader = errors.New("wrong header checksum, which the driver does not send")
 
-// ipmbDevice is the character device of the raw driver ipmb-device
-// (github.com/enndubyu/ipmb_device). A packet is the frame.
+// ipmbDevice is the character device of the raw driver ipmb-device (github.com/enndubyu/ipmb_device).
+// A packet is the frame.
 //
 // Its quirks, beside those of device:
-//   - It checks the header checksum of what it sends, whatever its switches
-//     say. The form of a general call has none where it looks.
-//   - It delivers any write transfer. Of less than 3 bytes it miscounts the
-//     length, by 256, and fills up with zeros: what a scan for I2C devices
-//     leaves behind.
-//   - An ioctl may fail with a positive number, and returns 0 for a request
-//     that it does not know: success does not prove that a switch exists.
+//   - It checks the header checksum of frames that it sends, whatever its switches say. The form of a
+//     general call has none in that place.
+//   - It delivers any write transfer. For one of less than 3 bytes it miscounts the length, by 256,
+//     and fills up with zeros. A scan for I2C devices leaves such transfers behind.
+//   - An ioctl may fail with a positive number, and returns 0 for a request that the driver does not
+//     know: success does not prove that a switch exists.
 type ipmbDevice struct {
 	*device
 	ioctl   func(fd int, request uintptr) error
 	warning string
-	noise   atomic.Uint64
 
-	// mu keeps two setters of a switch apart. The driver's ioctl waits for
-	// nothing.
-	mu       sync.Mutex
+	mu       sync.Mutex // held while a switch is set; the driver's ioctl waits for nothing
 	switches Switches
 }
 
-// OpenIPMBDevice opens the device of the ipmb-device driver, such as
-// /dev/ipmb-4, and sets its switches. One that cannot be set is left off, and
-// Warner tells. The errors are those of OpenIPMBDev.
+// OpenIPMBDevice opens the device of the ipmb-device driver, such as /dev/ipmb-4, and sets its
+// switches. A switch that cannot be set is left off, and the Warning tells. The errors are those of
+// OpenIPMBDev.
 func OpenIPMBDevice(path string, switches Switches) (Transport, error) {
 	return thisSystem().openIPMBDevice(path, switches)
 }
 
 func (s system) openIPMBDevice(path string, switches Switches) (Transport, error) {
-	if err := s.checkDriver(path, IPMBDevice); err != nil {
-		return nil, err
-	}
-	file, err := openDevice(path)
+	file, err := s.openDevice(path, IPMBDevice)
 	if err != nil {
 		return nil, err
 	}
@@ -70,22 +73,21 @@ func (s system) openIPMBDevice(path string, switches Switches) (Transport, error
 
 func newIPMBDevice(path string, file *chardev.Device) *ipmbDevice {
 	d := &ipmbDevice{ioctl: chardev.Ioctl}
-	d.device = newDevice(path, file, d.frame)
+	d.device = newDevice(path, file, "dropped-noise", d.frame)
 	return d
 }
 
-// frame drops what is no transfer of the bus's: a length that wrapped. All else
-// is for the codec to judge and count.
+// frame drops packets that are no transfer of the bus's: those whose length wrapped. It leaves all
+// others to the codec.
 func (d *ipmbDevice) frame(packet []byte) (int, error) {
-	wrapped := len(packet) >= ipmbDeviceWrap && zero(packet[len(packet)-ipmbDeviceWrap:])
+	wrapped := len(packet) >= ipmbDeviceWrap && isZero(packet[len(packet)-ipmbDeviceWrap:])
 	if wrapped || len(packet) < ipmbDeviceMinFrame {
-		d.noise.Add(1)
-		return 0, errDropped
+		return d.dropPacket()
 	}
 	return 0, nil
 }
 
-func zero(b []byte) bool {
+func isZero(b []byte) bool {
 	for _, x := range b {
 		if x != 0 {
 			return false
@@ -120,34 +122,34 @@ func (d *ipmbDevice) Switches() Switches {
 
 // SetIgnoreNACK implements Switcher.
 func (d *ipmbDevice) SetIgnoreNACK(on bool) error {
-	number := uint8(ipmbDeviceRespectNACK)
+	request := ipmbDeviceRespectNACK
 	if on {
-		number = ipmbDeviceIgnoreNACK
+		request = ipmbDeviceIgnoreNACK
 	}
-	return d.set(&d.switches.IgnoreNACK, on, "set ignore-nack on", number)
+	return d.setSwitch(&d.switches.IgnoreNACK, on, "set ignore-nack on", request)
 }
 
 // SetVerifyChecksum implements Switcher.
 func (d *ipmbDevice) SetVerifyChecksum(on bool) error {
-	number := uint8(ipmbDeviceTrustChecksum)
+	request := ipmbDeviceTrustChecksum
 	if on {
-		number = ipmbDeviceVerifyChecksum
+		request = ipmbDeviceVerifyChecksum
 	}
-	return d.set(&d.switches.VerifyChecksum, on, "set verify-checksum on", number)
+	return d.setSwitch(&d.switches.VerifyChecksum, on, "set verify-checksum on", request)
 }
 
-func (d *ipmbDevice) set(state *bool, on bool, op string, number uint8) error {
+func (d *ipmbDevice) setSwitch(state *bool, on bool, op string, request uint8) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := d.file.Control(func(fd int) error { return d.ioctl(fd, chardev.Request(ipmbDeviceGroup, number)) })
+	err := d.file.Control(func(fd int) error { return d.ioctl(fd, chardev.Request(ipmbDeviceGroup, request)) })
 	if err == nil {
 		*state = on
 	}
 	return controlError(op, d.path, nil, err)
 }
 
-// setAll sets both switches, since the program that had the device before may have
-// left them either way.
+// setAll sets both switches, since the program that had the device before may have left them either
+// way.
 func (d *ipmbDevice) setAll(switches Switches) {
 	var warnings []string
 	for _, err := range []error{
@@ -163,11 +165,3 @@ func (d *ipmbDevice) setAll(switches Switches) {
 
 // Warning implements Warner.
 func (d *ipmbDevice) Warning() string { return d.warning }
-
-// Counters implements Counter.
-func (d *ipmbDevice) Counters() map[string]uint64 {
-	return map[string]uint64{
-		"dropped-noise":      d.noise.Load(),
-		"receive-queue-full": d.full.Load(),
-	}
-}

@@ -4,72 +4,71 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"ipmbd/internal/counters"
 	"ipmbd/internal/socket"
 )
 
-// SeqpacketMaxFrame is the longest frame on a seqpacket bus, in bytes: what fits ipmbbridge's
-// frame buffer without its length byte, so that every frame of ipmbbridge's passes.
+// SeqpacketMaxFrame is the longest frame on a seqpacket bus, in bytes: what fits ipmbbridge's frame
+// buffer without its length byte, so that every frame of ipmbbridge's passes.
 const SeqpacketMaxFrame = 264
 
 const (
-	// longWrite is how long a write to a socket does not take, unless something in the
-	// kernel holds it, as a wire holds that to a device, or the machine is busy.
+	// longWrite is longer than a write to a socket takes, unless the kernel holds it up, as a wire
+	// holds up that to a device, or the machine is busy.
 	longWrite = time.Millisecond
-	// Writes are left to WriteFrame then, whose caller may wait: for so long at first, and
-	// for twice as long each time that the next one lasts, too.
+	// After a long write, WriteFrame writes, whose caller may wait: for firstSlowTime, and for twice
+	// as long each time that the next write is long, too.
 	firstSlowTime = 100 * time.Millisecond
 	lastSlowTime  = 10 * time.Second
-	// enoughQuick is how many writes have not lasted before Go's scheduler is not told of
-	// them any more: it could do nothing about one that does.
+	// enoughQuick is the number of quick writes after which Go's scheduler is not told of writes any
+	// more: it could do nothing about a long one.
 	enoughQuick = 16
 )
 
-// seqpacket is a bus behind a SOCK_SEQPACKET socket. One packet is one frame,
-// its destination address first, without a length byte.
-//
-// A peer that does not read holds WriteFrame as a held clock line would.
+// seqpacket is a bus behind a SOCK_SEQPACKET socket. One packet is one frame, its destination address
+// first, without a length byte. A peer that does not read holds WriteFrame up as a held clock line
+// would.
 type seqpacket struct {
-	path  string
-	conn  *socket.Conn
-	drain *drain
+	path   string
+	conn   *socket.Conn
+	drain  *drain
+	counts counters.Set[counter]
 
 	// Of the write.
 	frame    []byte
 	writeErr error
 	write    func(fd uintptr) bool // false: there is no room
 	tryWrite func(fd uintptr)
-	// Until slowUntil nothing is written directly: a write has lasted, for the last time
-	// of several in a row if slowTime is more than firstSlowTime.
+	// Until slowUntil nothing is written directly, since a write was long. slowTime is more than
+	// firstSlowTime if several in a row were.
 	slowUntil time.Time
 	slowTime  time.Duration
-	quick     int // direct writes in a row that did not last
-
-	empty, oversized atomic.Uint64
+	quick     int // direct writes in a row that were not long
 }
 
-// OpenSeqpacket connects to the SOCK_SEQPACKET socket at path, or at the
-// abstract address that follows an @. The errors are OpErrors.
+// OpenSeqpacket connects to the SOCK_SEQPACKET socket at path, or at the abstract address that
+// follows an @. The errors are OpErrors.
 func OpenSeqpacket(path string) (Transport, error) {
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
-		return nil, &OpError{Op: "open", Device: path, Err: cause(err)}
+		return nil, systemError("open", path, err)
 	}
 	return NewSeqpacket(path, conn)
 }
 
-// NewSeqpacket makes a transport of a SOCK_SEQPACKET connection, which belongs to it from now
-// on. Errors name the path. The errors are OpErrors.
+// NewSeqpacket makes a transport of a SOCK_SEQPACKET connection, which belongs to it from now on.
+// Errors name the path. The errors are OpErrors.
 func NewSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
 	own, err := socket.NewConn(conn)
 	if err != nil {
-		return nil, &OpError{Op: "open", Device: path, Err: cause(err)}
+		return nil, systemError("open", path, err)
 	}
 	s := &seqpacket{path: path, conn: own, slowTime: firstSlowTime}
+	s.counts = counters.New[counter]([]string{droppedPackets: "dropped-oversized", droppedEmpty: "dropped-empty"})
 	s.drain = newDrain(readPacket, s.frameOf)
 	s.write = func(fd uintptr) bool {
 		for {
@@ -89,23 +88,16 @@ func NewSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
 	return s, nil
 }
 
-// ReadFrames implements Transport.
+// ReadFrames implements Transport. It returns io.EOF when the peer has gone.
 func (s *seqpacket) ReadFrames(b *Batch) error {
-	err := s.drain.fill(b, s.conn.ReadWhenReady)
-	switch {
-	case err == nil, err == io.EOF:
-		return err
-	case errors.Is(err, net.ErrClosed):
-		return ErrClosed
-	case hungUp(err):
-		return io.EOF
+	if err := s.drain.fill(b, s.conn.ReadWhenReady); err != nil {
+		return readError(s.path, err)
 	}
-	return &OpError{Op: "read", Device: s.path, Err: cause(err)}
+	return nil
 }
 
-// readPacket reads one packet. A peer that went without having read all is
-// reported once, ahead of the packets that it had sent: those come first here,
-// and the end of the file after them.
+// readPacket reads one packet. The system reports a peer that closed with packets unread once, ahead
+// of the packets that the peer had sent. Those come first here, and the end of the file after them.
 func readPacket(fd int, b []byte) (int, error) {
 	n, err := socket.ReadNow(uintptr(fd), b)
 	if err == unix.ECONNRESET {
@@ -114,25 +106,24 @@ func readPacket(fd int, b []byte) (int, error) {
 	return n, err
 }
 
-// frameOf drops what is too long for a frame: whole, or cut to the room in the
-// batch, which is larger than a frame. An empty packet looks like the end of
-// the file and is one only if the peer has hung up: otherwise any peer could
-// bring the bus down with it.
+// frameOf drops packets that are too long for a frame: whole, or cut to the room in the batch, which
+// is larger than a frame. An empty packet looks like the end of the file, and is the end only if the
+// peer has hung up. Otherwise any peer could end the bus with it.
 func (s *seqpacket) frameOf(fd int, packet []byte) (int, error) {
 	switch {
 	case len(packet) == 0 && socket.PeerGone(fd):
 		return 0, io.EOF
 	case len(packet) == 0:
-		s.empty.Add(1)
+		s.counts.Count(droppedEmpty)
 		return 0, errDropped
 	case len(packet) > SeqpacketMaxFrame:
-		s.oversized.Add(1)
+		s.counts.Count(droppedPackets)
 		return 0, errDropped
 	}
 	return 0, nil
 }
 
-// WriteFrame implements Transport. A peer that has gone is ErrClosed.
+// WriteFrame implements Transport. It returns ErrClosed when the peer has gone.
 func (s *seqpacket) WriteFrame(frame []byte) error {
 	if err := s.Limits().Check(frame); err != nil {
 		return err
@@ -142,7 +133,7 @@ func (s *seqpacket) WriteFrame(frame []byte) error {
 	if err == nil {
 		err = s.writeErr
 	}
-	return s.wrote(err)
+	return s.writeError(err)
 }
 
 // TryWriteFrame implements DirectWriter.
@@ -169,11 +160,11 @@ func (s *seqpacket) TryWriteFrame(frame []byte) (done bool, err error) {
 		s.slowUntil = end.Add(s.slowTime)
 		s.slowTime = min(2*s.slowTime, lastSlowTime)
 	}
-	return true, s.wrote(err)
+	return true, s.writeError(err)
 }
 
-// wrote is the outcome of a write.
-func (s *seqpacket) wrote(err error) error {
+// writeError is the error of a Transport for one of a write, nil for nil.
+func (s *seqpacket) writeError(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -185,7 +176,7 @@ func (s *seqpacket) wrote(err error) error {
 	return &OpError{Op: "write", Device: s.path, Kind: ErrStuck, Err: cause(err)}
 }
 
-// hungUp reports whether err is how the system says that the peer has gone.
+// hungUp reports whether err is the system's error for a peer that has gone.
 func hungUp(err error) bool {
 	switch cause(err) {
 	case unix.EPIPE, unix.ECONNRESET, unix.ENOTCONN:
@@ -194,25 +185,19 @@ func hungUp(err error) bool {
 	return false
 }
 
-// Limits implements Transport. What a general call reaches is the peer's
-// business; the socket carries it as any frame. It loses and doubles none.
+// Limits implements Transport. The socket carries a general call as any frame, and the peer decides
+// what it reaches. The socket loses and doubles no frame.
 func (s *seqpacket) Limits() Limits {
 	return Limits{MaxFrame: SeqpacketMaxFrame, GeneralCall: true, CopyTime: NoCopies}
 }
 
 // Counters implements Counter.
-func (s *seqpacket) Counters() map[string]uint64 {
-	return map[string]uint64{
-		"dropped-empty":     s.empty.Load(),
-		"dropped-oversized": s.oversized.Load(),
-	}
-}
+func (s *seqpacket) Counters() map[string]uint64 { return s.counts.Statistics() }
 
-// Close implements Transport. A WriteFrame that waits for the peer ends with
-// ErrClosed.
+// Close implements Transport. A WriteFrame that waits for the peer ends with ErrClosed.
 func (s *seqpacket) Close() error {
 	if err := s.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return &OpError{Op: "close", Device: s.path, Err: cause(err)}
+		return systemError("close", s.path, err)
 	}
 	return nil
 }

@@ -6,54 +6,40 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"ipmbd/internal/chardev"
+	"ipmbd/internal/counters"
 )
 
-const (
-	// mqueueAttribute is the last part of the path of the driver's attribute.
-	mqueueAttribute = "slave-mqueue"
-	// mqueueMaxFrame is the longest frame there is room for in a Batch. The
-	// kernel takes 8192 bytes (i2cdev_ioctl_rdwr in drivers/i2c/i2c-dev.c); a
-	// peer's frame is what the driver was built for, 120 as a rule.
-	mqueueMaxFrame = batchRoom
-)
+// mqueueMaxFrame is the longest frame with room in a Batch, in bytes. The kernel accepts 8192
+// (i2cdev_ioctl_rdwr in drivers/i2c/i2c-dev.c). A peer's frame is at most as long as the driver was
+// built for, 120 as a rule.
+const mqueueMaxFrame = batchRoom
 
-// slaveMqueue is the driver i2c-slave-mqueue of OpenBMC's kernels, which
-// receives, and the adapter's i2c-dev, which sends. A message of the driver's
-// is a frame, without a length.
+// slaveMqueue is the driver i2c-slave-mqueue of OpenBMC's kernels, which receives, and the adapter's
+// i2c-dev, which sends. A message of the driver's is a frame, without a length.
 //
 // Its quirks:
-//   - Each read of its attribute takes one message, whole, and only from offset
-//     0. With none left it reads as empty.
-//   - What it has to read, it tells as an urgent condition.
-//   - Its queue is in order, 31 deep as a rule; the oldest goes first when it is
-//     full. It refuses on the bus what is too long for it.
+//   - Each read of its attribute takes one message, whole, and only from offset 0. With none left it
+//     reads as empty.
+//   - It reports a message to read as an urgent condition.
+//   - Its queue is in order, 31 deep as a rule. When it is full, the oldest message is dropped. It
+//     refuses on the bus what is too long for it.
 type slaveMqueue struct {
-	path        string // of the attribute
-	attribute   *chardev.Device
-	adapterPath string
-	adapter     *os.File
-	closing     sync.Once
-	// tellsAddress: the adapter returns ENXIO for a NACK of the address byte alone.
-	tellsAddress bool
-
-	drain *drain
-	pread func(fd int, b []byte, offset int64) (int, error)
-	write func(fd int, addr7 uint8, b []byte) error
-	send  func(fd int) error // sendFrame as a value, made once
-	frame []byte             // of the write that is under way
-
-	oversized atomic.Uint64
+	*device
+	adapter *os.File
+	closing sync.Once
+	pread   func(fd int, b []byte, offset int64) (int, error)
+	write   func(fd int, addr7 uint8, b []byte) error
 }
 
 // OpenSlaveMqueue opens the attribute of the i2c-slave-mqueue driver, such as
-// /sys/bus/i2c/devices/4-1010/slave-mqueue, and /dev/i2c-4 to send through.
-// Binding.Node makes the path of a bus and an address. The errors are OpErrors
-// that unwrap to the system's or to chardev.ErrNotAttribute.
+// /sys/bus/i2c/devices/4-1010/slave-mqueue, and /dev/i2c-4 to send through. Binding.Node makes the
+// path of a bus and an address. The errors are OpErrors that unwrap to the system's or to
+// chardev.ErrNotAttribute.
 func OpenSlaveMqueue(path string) (Transport, error) { return thisSystem().openSlaveMqueue(path) }
 
 func (s system) openSlaveMqueue(path string) (Transport, error) {
@@ -64,7 +50,7 @@ func (s system) openSlaveMqueue(path string) (Transport, error) {
 	adapterPath := filepath.Join(s.root, fmt.Sprintf("/dev/i2c-%d", client.Bus))
 	adapter, err := os.OpenFile(adapterPath, os.O_RDWR, 0)
 	if err != nil {
-		return nil, &OpError{Op: "open", Device: adapterPath, Err: cause(err)}
+		return nil, systemError("open", adapterPath, err)
 	}
 	attribute, err := chardev.OpenAttribute(path)
 	if err != nil {
@@ -77,37 +63,23 @@ func (s system) openSlaveMqueue(path string) (Transport, error) {
 }
 
 func newSlaveMqueue(path string, attribute *chardev.Device, adapterPath string, adapter *os.File) *slaveMqueue {
-	m := &slaveMqueue{
-		path:        path,
-		attribute:   attribute,
-		adapterPath: adapterPath,
-		adapter:     adapter,
-		pread:       unix.Pread,
-		write:       writeI2C,
-	}
-	m.drain = newDrain(m.take, func(int, []byte) (int, error) { return 0, nil })
-	m.send = m.sendFrame
+	m := &slaveMqueue{adapter: adapter, pread: unix.Pread, write: writeI2C}
+	m.device = &device{path: path, writePath: adapterPath, file: attribute}
+	m.counts = counters.New[counter]([]string{droppedPackets: "dropped-oversized"})
+	m.drain = newDrain(m.readMessage, func(int, []byte) (int, error) { return 0, nil })
+	// Control of the attribute calls it, which holds off Close.
+	m.send = func(int) error { return m.write(int(m.adapter.Fd()), m.packet[0]>>1, m.packet[1:]) }
 	return m
 }
 
-// ReadFrames implements Transport. The end of the device is that its driver has
-// let go of it.
-func (m *slaveMqueue) ReadFrames(b *Batch) error {
-	if err := m.drain.fill(b, m.attribute.Read); err != nil {
-		return readError(m.path, err)
-	}
-	return nil
-}
-
-// take reads one message. One that is too long for b is lost.
-func (m *slaveMqueue) take(fd int, b []byte) (int, error) {
+// readMessage reads one message. One that is too long for b is lost.
+func (m *slaveMqueue) readMessage(fd int, b []byte) (int, error) {
 	n, err := m.pread(fd, b, 0)
 	switch {
 	case err == nil && n == 0:
 		return 0, unix.EAGAIN
 	case err == unix.EOVERFLOW:
-		m.oversized.Add(1)
-		return 0, errDropped
+		return m.dropPacket()
 	case err == unix.ENODEV:
 		return 0, io.EOF
 	}
@@ -119,32 +91,57 @@ func (m *slaveMqueue) WriteFrame(frame []byte) error {
 	if err := m.Limits().Check(frame); err != nil {
 		return err
 	}
-	m.frame = frame
-	err := m.attribute.Control(m.send)
-	m.frame = nil
-	return controlError("write", m.adapterPath, transferError(err, m.tellsAddress), err)
-}
-
-// sendFrame is called by Control of the attribute, which holds off Close.
-func (m *slaveMqueue) sendFrame(int) error {
-	return m.write(int(m.adapter.Fd()), m.frame[0]>>1, m.frame[1:])
+	m.packet = frame
+	err := m.writePacket()
+	m.packet = nil
+	return err
 }
 
 // Limits implements Transport.
-func (m *slaveMqueue) Limits() Limits {
-	return Limits{MaxFrame: mqueueMaxFrame, GeneralCall: true}
-}
-
-// Counters implements Counter.
-func (m *slaveMqueue) Counters() map[string]uint64 {
-	return map[string]uint64{"dropped-oversized": m.oversized.Load()}
-}
+func (m *slaveMqueue) Limits() Limits { return Limits{MaxFrame: mqueueMaxFrame, GeneralCall: true} }
 
 // Close implements Transport.
 func (m *slaveMqueue) Close() (err error) {
 	m.closing.Do(func() {
-		err = m.attribute.Close()
+		err = m.file.Close()
 		m.adapter.Close()
 	})
 	return err
+}
+
+// i2cRDWR is I2C_RDWR of include/uapi/linux/i2c-dev.h, a plain number on every architecture.
+const i2cRDWR = 0x0707
+
+// i2cMsg is struct i2c_msg of include/uapi/linux/i2c.h.
+type i2cMsg struct {
+	addr   uint16 // 7 bits
+	flags  uint16
+	length uint16
+	buf    *byte
+}
+
+// i2cRDWRData is struct i2c_rdwr_ioctl_data of include/uapi/linux/i2c-dev.h.
+type i2cRDWRData struct {
+	msgs  *i2cMsg
+	nmsgs uint32
+}
+
+// writeI2C writes at most 8192 bytes to the device at a 7-bit address, in one transfer of an adapter
+// that is open at fd. A write has no flags.
+func writeI2C(fd int, addr7 uint8, b []byte) error {
+	msg := i2cMsg{addr: uint16(addr7), flags: 0, length: uint16(len(b)), buf: unsafe.SliceData(b)}
+	data := i2cRDWRData{msgs: &msg, nmsgs: 1}
+	done, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), i2cRDWR, uintptr(unsafe.Pointer(&data)))
+	return writeResult(done, errno)
+}
+
+// writeResult is the error of I2C_RDWR, which returns how many transfers were made.
+func writeResult(done uintptr, errno unix.Errno) error {
+	switch {
+	case errno != 0:
+		return errno
+	case done != 1:
+		return io.ErrShortWrite
+	}
+	return nil
 }

@@ -3,22 +3,26 @@ package i2c
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"syscall"
 	"time"
+
+	"ipmbd/internal/chardev"
 )
 
-// Errors of a transfer, as the bus saw it. NotDelivered tells which of them prove
-// that nothing was delivered.
+// Errors of a transfer, as the bus saw it. NotDelivered tells which of them prove that nothing was
+// delivered.
 var (
-	// ErrNotAcknowledged: a byte was not acknowledged. If it was the last one, the
-	// node has the frame all the same.
+	// ErrNotAcknowledged: a byte was not acknowledged. If it was the last one, the node has the
+	// frame all the same.
 	ErrNotAcknowledged = errors.New("not acknowledged")
-	// ErrAddressNotAcknowledged is the ErrNotAcknowledged of a driver that tells
-	// that it was the address byte: nobody is there. Nothing was delivered.
+	// ErrAddressNotAcknowledged is the ErrNotAcknowledged of a driver that tells the byte: the
+	// address byte, so no node is there. Nothing was delivered.
 	ErrAddressNotAcknowledged = fmt.Errorf("address %w", ErrNotAcknowledged)
 	// ErrArbitrationLost: another master won the bus. Nothing was delivered.
 	ErrArbitrationLost = errors.New("arbitration lost")
-	// ErrStuck: the bus did not carry the frame in the time the driver gives
-	// it (clock or data held low, controller busy, or any other failure).
+	// ErrStuck: the bus did not carry the frame in the driver's time, because the clock or the data
+	// line was held low, the controller was busy, or for any other reason.
 	ErrStuck = errors.New("bus stuck")
 	// ErrTooLong: the frame is longer than Limits.MaxFrame. Nothing was sent.
 	ErrTooLong = errors.New("frame too long for the transport")
@@ -26,8 +30,13 @@ var (
 	ErrClosed = errors.New("transport closed")
 )
 
-// NotDelivered reports whether an error of WriteFrame proves that no node has
-// received the frame. All other failures leave it open.
+// errEmpty is the error of a frame of no bytes. Drivers answer it with EINVAL, and some sent kernel
+// memory to the bus instead (drivers/char/ipmi/ipmb_dev_int.c before Linux 6.1.192), so no driver
+// gets one.
+var errEmpty = errors.New("empty frame")
+
+// NotDelivered reports whether an error of WriteFrame proves that no node has received the frame.
+// All other failures leave it open.
 func NotDelivered(err error) bool {
 	for _, proof := range []error{ErrAddressNotAcknowledged, ErrArbitrationLost, ErrTooLong, ErrClosed} {
 		if errors.Is(err, proof) {
@@ -45,8 +54,7 @@ type OpError struct {
 	Err    error  // what the system said, a syscall.Errno as a rule
 }
 
-// Error gives operation, device and cause: "write /dev/ipmb-4: not
-// acknowledged (ENXIO...)".
+// Error is operation, device and cause: "write /dev/ipmb-4: not acknowledged (ENXIO...)".
 func (e *OpError) Error() string {
 	text := e.Op + " " + e.Device + ": "
 	switch {
@@ -58,35 +66,43 @@ func (e *OpError) Error() string {
 	return text + e.Kind.Error() + " (" + e.Err.Error() + ")"
 }
 
-// Unwrap gives the kind and the system's error.
+// Unwrap is the kind and the system's error.
 func (e *OpError) Unwrap() []error {
-	errs := make([]error, 0, 2)
-	for _, err := range []error{e.Kind, e.Err} {
-		if err != nil {
-			errs = append(errs, err)
-		}
+	return slices.DeleteFunc([]error{e.Kind, e.Err}, func(err error) bool { return err == nil })
+}
+
+// systemError makes an OpError of an error of the standard library, of which it keeps the errno
+// alone, so that the text does not name device and operation twice.
+func systemError(op, device string, err error) error {
+	return &OpError{Op: op, Device: device, Err: cause(err)}
+}
+
+// cause is the errno in an error, or the error itself if it has none.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
 	}
-	return errs
+	return err
 }
 
 // Limits is what a transport can carry.
 type Limits struct {
-	// MaxFrame is the longest frame it sends, in bytes, the destination
-	// address included.
+	// MaxFrame is the longest frame it sends, in bytes, the destination address included.
 	MaxFrame int
 	// GeneralCall: a frame to address 00h reaches every node on the bus.
 	GeneralCall bool
-	// CopyTime is how long after a frame a copy of it may arrive: a node on I2C
-	// that has missed the acknowledgement of its frame writes it again. 0 is
-	// DefaultCopyTime; NoCopies means that each frame arrives once.
+	// CopyTime is how long after a frame a copy of it may arrive: a node on I2C that has missed the
+	// acknowledgement of its frame writes it again. 0 is DefaultCopyTime. NoCopies means that each
+	// frame arrives once.
 	CopyTime time.Duration
 }
 
 const (
-	// DefaultCopyTime is long enough for a node that tries again at once, or after
-	// the 20 ms of facebook's ipmbd and a frame of another node in between.
+	// DefaultCopyTime is long enough for a node that tries again at once, or after the 20 ms of
+	// facebook's ipmbd and a frame of another node in between.
 	DefaultCopyTime = 40 * time.Millisecond
-	// NoCopies says of a transport that it delivers each frame once.
+	// NoCopies is the CopyTime of a transport that delivers each frame once.
 	NoCopies time.Duration = -1
 )
 
@@ -98,13 +114,8 @@ func (l Limits) Copies() time.Duration {
 	return max(l.CopyTime, 0)
 }
 
-// errEmpty is the error of a frame of no bytes. Drivers answer it with EINVAL, and some sent
-// kernel memory to the bus instead (drivers/char/ipmi/ipmb_dev_int.c before Linux 6.1.192), so
-// no driver receives one.
-var errEmpty = errors.New("empty frame")
-
-// Check returns the error of a frame that no transport of these limits sends: an empty frame,
-// or one longer than MaxFrame, which is ErrTooLong.
+// Check is the error of a frame that no transport of these limits sends: an empty frame, or one
+// longer than MaxFrame, which is ErrTooLong.
 func (l Limits) Check(frame []byte) error {
 	switch {
 	case len(frame) == 0:
@@ -115,24 +126,72 @@ func (l Limits) Check(frame []byte) error {
 	return nil
 }
 
-// DirectWriter is a Transport whose writes need no wait as a rule: a socket, for example.
-type DirectWriter interface {
-	// TryWriteFrame sends one frame if that needs no wait. It returns true when the frame
-	// was sent or has failed. Else the caller sends it by WriteFrame before all others.
-	TryWriteFrame(frame []byte) (done bool, err error)
-}
-
 // Transport carries frames to and from one bus.
 type Transport interface {
-	// ReadFrames waits for at least one frame, then takes what else has
-	// arrived, up to the room in b. The frames in b are valid until the next
-	// call with the same batch.
+	// ReadFrames waits for at least one frame, then takes all others that have arrived, up to the
+	// room in b. The frames in b are valid until the next call with the same batch.
 	ReadFrames(b *Batch) error
-	// WriteFrame sends one frame and returns when the bus has taken it (nil)
-	// or not. The frame is not kept.
+	// WriteFrame sends one frame and returns when the bus has taken it (nil) or not. The frame is
+	// not kept.
 	WriteFrame(frame []byte) error
 	// Limits is constant.
 	Limits() Limits
 	// Close ends the transport.
 	Close() error
+}
+
+// DirectWriter is a Transport whose writes need no wait as a rule: a socket, for example.
+type DirectWriter interface {
+	// TryWriteFrame sends one frame if that needs no wait. It returns true when the frame was sent
+	// or has failed. Else the caller sends it by WriteFrame before all others.
+	TryWriteFrame(frame []byte) (done bool, err error)
+}
+
+// Counter is a Transport that counts the frames that it dropped.
+type Counter interface {
+	// Counters is a snapshot of the counters by name, "dropped-..." as a rule. They start at 0 with
+	// the transport and only grow.
+	Counters() map[string]uint64
+}
+
+// Warner is a Transport that can tell that it works, but not as it should.
+type Warner interface {
+	// Warning says what is wrong and how to mend it, "" when nothing is. It does not change while
+	// the transport is open.
+	Warning() string
+}
+
+// Switches are settings of the ipmb-device driver. They belong to the device: they outlive the
+// program that set them, and hold for all that have the device open.
+type Switches struct {
+	// IgnoreNACK: a frame is sent to its end even if no node takes it. Then no write is
+	// ErrNotAcknowledged.
+	IgnoreNACK bool
+	// VerifyChecksum: the driver drops frames with a wrong header checksum, and refuses them on the
+	// bus where the adapter can.
+	VerifyChecksum bool
+}
+
+// Switcher is a Transport whose driver has Switches. Its methods may be called from any goroutine.
+type Switcher interface {
+	// Switches are those that were set with success.
+	Switches() Switches
+	// SetIgnoreNACK returns an OpError that unwraps to errors.ErrUnsupported when the adapter
+	// cannot, or ErrClosed.
+	SetIgnoreNACK(on bool) error
+	// SetVerifyChecksum is as SetIgnoreNACK.
+	SetVerifyChecksum(on bool) error
+}
+
+// Watch tells when the device or socket of a transport comes or goes.
+type Watch = chardev.Watch
+
+// OpenWatch begins to watch the path of a device or a socket, which need not exist. Wait returns
+// when it has come, gone or been replaced since. The errors are OpErrors that unwrap to the system's.
+func OpenWatch(path string) (*Watch, error) {
+	watch, err := chardev.OpenWatch(path)
+	if err != nil {
+		return nil, &OpError{Op: "watch", Device: path, Err: err}
+	}
+	return watch, nil
 }

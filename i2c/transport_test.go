@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -304,5 +306,20 @@ func TestCopies(t *testing.T) {
 		if got := c.limits.Copies(); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+func TestWatchSeesANodeCome(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ipmb-4")
+	watch, err := OpenWatch(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := watch.Wait(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

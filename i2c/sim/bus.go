@@ -5,6 +5,7 @@ package sim
 
 import (
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -186,4 +187,23 @@ func (s *station) Close() error {
 	s.mu.Unlock()
 	s.arrived.Broadcast()
 	return nil
+}
+
+// Listener is the other end of i2c.OpenSeqpacket: the socket at which simulated responders wait for
+// connections. Its errors are those of package net.
+type Listener struct{ *net.UnixListener }
+
+// Listen makes a SOCK_SEQPACKET socket at path, or at the abstract address that follows an @.
+func Listen(path string) (*Listener, error) {
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	return &Listener{l}, err
+}
+
+// Accept waits for a connection and returns its near end. Close does not close it.
+func (l *Listener) Accept() (i2c.Transport, error) {
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		return nil, err
+	}
+	return i2c.NewSeqpacket(l.Addr().String(), conn)
 }

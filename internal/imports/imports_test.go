@@ -45,7 +45,7 @@ var rules = map[string]rule{
 		why:    "a transport moves bytes and knows nothing of IPMI",
 	},
 	"i2c/sim": {
-		ours: []string{"i2c"},
+		ours: []string{"i2c", "internal/counters"},
 		why:  "a simulated bus is for tests and the demonstration, and no transport needs it",
 	},
 	"ipmb": {
