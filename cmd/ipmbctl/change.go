@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 
-	"ipmbd/dbusapi/client"
-
 	"github.com/spf13/cobra"
+
+	"ipmbd/dbusapi/client"
 )
 
 func (a *app) bindCommand() *cobra.Command {
@@ -136,7 +136,7 @@ The configuration file is not changed: a bus or a host interface that it lists c
 with 'ipmbctl reload', or when ipmbd starts. Only root may do this.`,
 		Example: `  ipmbctl remove bus7
   ipmbctl remove host1`,
-		Args:              oneMember,
+		Args:              oneEndpoint,
 		ValidArgsFunction: a.completeNames(1, true),
 		RunE: a.connected(func(ctx context.Context, ipmbd *client.Client, args []string) error {
 			if err := ipmbd.Remove(ctx, args[0]); err != nil {
@@ -184,16 +184,16 @@ func (a *app) reload(ctx context.Context, ipmbd *client.Client, _ []string) erro
 	if err := ipmbd.Reload(ctx); err != nil {
 		return rootOnly(err)
 	}
-	members, err := ipmbd.Endpoints(ctx)
+	endpoints, err := ipmbd.Endpoints(ctx)
 	if err != nil {
 		return err
 	}
 	served := servedJSON{[]string{}, []string{}}
-	for _, m := range members {
-		if m.Host != nil {
-			served.Hosts = append(served.Hosts, m.Name())
+	for _, e := range endpoints {
+		if e.Host != nil {
+			served.Hosts = append(served.Hosts, e.Name)
 		} else {
-			served.Buses = append(served.Buses, m.Name())
+			served.Buses = append(served.Buses, e.Name)
 		}
 	}
 	return a.show(served, fmt.Sprintf("reloaded: %d buses, %d host interfaces\n", len(served.Buses), len(served.Hosts)))

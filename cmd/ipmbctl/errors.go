@@ -79,19 +79,21 @@ const nothingServed = "ipmbd serves no bus and no host interface; add one to its
 // already says it.
 func (a *app) advice(err error) string {
 	var advised *advisedError
-	var noBus *client.UnknownBusError
-	var noMember *client.UnknownEndpointError
+	var notFound *client.NotFoundError
 	switch {
 	case errors.As(err, &advised) && advised.advice != "":
 		return advised.advice
-	case errors.As(err, &noMember) && len(noMember.Known) == 0:
-		return nothingServed
-	case errors.As(err, &noMember):
-		return "there are: " + strings.Join(noMember.Known, ", ")
-	case errors.As(err, &noBus) && len(noBus.Known) == 0:
-		return "ipmbd serves no bus; see what it serves: ipmbctl list"
-	case errors.As(err, &noBus):
-		return "the buses are: " + strings.Join(noBus.Known, ", ")
+	case errors.As(err, &notFound):
+		names := strings.Join(notFound.Known, ", ")
+		switch {
+		case notFound.OnlyBuses && names == "":
+			return "ipmbd serves no bus; see what it serves: ipmbctl list"
+		case notFound.OnlyBuses:
+			return "the buses are: " + names
+		case names == "":
+			return nothingServed
+		}
+		return "there are: " + names
 	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SystemBus:
 		return "start it (systemctl start dbus) or name another: --bus session, --bus unix:path=/PATH"
 	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SessionBus:

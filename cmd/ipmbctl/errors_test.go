@@ -153,7 +153,7 @@ func TestEveryErrorOfTheClientHasAdvice(t *testing.T) {
 	a := &app{address: client.SystemBus}
 	for _, err := range []error{
 		client.ErrNoMessageBus, client.ErrNotRunning, client.ErrNotStarted, client.ErrLeft,
-		client.ErrOtherService, client.ErrAccessDenied, &client.UnknownBusError{}, &client.UnknownEndpointError{},
+		client.ErrOtherService, client.ErrAccessDenied, &client.NotFoundError{}, &client.NotFoundError{OnlyBuses: true},
 		requestError(client.Bus{}, 0x2C, client.ErrUnavailable), requestError(client.Bus{}, 0x2C, client.ErrWriteFailure),
 		requestError(client.Bus{Properties: dbusapi.Properties{State: client.Down}}, 0x2C, client.ErrUnavailable),
 		client.ErrDisconnected,

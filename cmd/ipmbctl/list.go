@@ -27,24 +27,24 @@ With --json, a bus has a 'transport' and a host interface has a 'type'.`,
 }
 
 func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error {
-	members, err := ipmbd.Endpoints(ctx)
+	endpoints, err := ipmbd.Endpoints(ctx)
 	if err != nil {
 		return err
 	}
-	if len(members) == 0 && !a.json {
+	if len(endpoints) == 0 && !a.json {
 		a.note("%s", nothingServed)
 		return nil
 	}
 	documents := []any{}
 	buses := heading("NAME", "DEVICE", "TRANSPORT", "CHANNEL", "OWN", "REMOTE", "STATE")
 	hosts := heading("NAME", "TYPE", "PATH", "CHANNEL", "HANDLER", "STATE")
-	for _, m := range members {
-		if h := m.Host; h != nil {
+	for _, e := range endpoints {
+		if h := e.Host; h != nil {
 			documents = append(documents, newHostJSON(*h))
 			hosts = append(hosts, append(row(h.Name, h.Type, h.Path, fmt.Sprint(h.Channel), h.Handler), stateCell(h.State, h.Reason)))
 			continue
 		}
-		b := m.Bus
+		b := e.Bus
 		documents = append(documents, newBusJSON(*b))
 		buses = append(buses, append(row(b.Name, b.Device, b.Transport, fmt.Sprint(b.Channel),
 			b.OwnAddress.String(), b.RemoteAddress.String()), stateCell(b.State, b.Reason)))
@@ -80,23 +80,23 @@ dropped and why (dropped-...). A host interface counts requests and their result
 		Example: `  ipmbctl info bus0
   ipmbctl info host0
   ipmbctl info bus0 --json | jq .statistics`,
-		Args:              oneMember,
+		Args:              oneEndpoint,
 		ValidArgsFunction: a.completeNames(1, true),
 		RunE:              a.connected(a.info),
 	}
 }
 
 func (a *app) info(ctx context.Context, ipmbd *client.Client, args []string) error {
-	m, err := ipmbd.Endpoint(ctx, args[0])
+	e, err := ipmbd.Endpoint(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	if m.Host != nil {
-		return a.showInfo(hostInfoJSON{newHostJSON(*m.Host), m.Host.Statistics}, hostRows(*m.Host), m.Host.Statistics)
+	if e.Host != nil {
+		return a.showInfo(hostInfoJSON{newHostJSON(*e.Host), e.Host.Statistics}, hostRows(*e.Host), e.Host.Statistics)
 	}
-	document := infoJSON{newBusJSON(*m.Bus), m.Bus.Policy.Timeout.Milliseconds(), m.Bus.Policy.Tries,
-		m.Bus.IgnoreNACK, m.Bus.VerifyChecksum, m.Bus.Statistics}
-	return a.showInfo(document, busRows(*m.Bus), m.Bus.Statistics)
+	document := infoJSON{newBusJSON(*e.Bus), e.Bus.Policy.Timeout.Milliseconds(), e.Bus.Policy.Tries,
+		e.Bus.IgnoreNACK, e.Bus.VerifyChecksum, e.Bus.Statistics}
+	return a.showInfo(document, busRows(*e.Bus), e.Bus.Statistics)
 }
 
 // showInfo shows properties, and the counters that are not 0.

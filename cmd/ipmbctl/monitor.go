@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,75 +43,70 @@ func (a *app) monitor(ctx context.Context, ipmbd *client.Client, names []string)
 			return err
 		}
 	}
-	monitor, err := ipmbd.OpenMonitor(ctx)
-	if err != nil {
-		return err
-	}
-	defer monitor.Close()
-	what := "all buses"
-	if len(names) > 0 {
-		what = strings.Join(names, ", ")
-	}
-	a.note("watching %s; Ctrl-C ends it", what)
-	if !monitor.Whole() {
-		a.note("only requests from nodes are shown, and only to root and group ipmbd; root sees calls and responses too")
-	}
-	err = monitor.Run(ctx, func(e client.Event) error {
-		if len(names) > 0 && isMessage(e) && !slices.Contains(names, e.Bus) {
+	return ipmbd.Monitor(ctx, func(n client.Notice) error {
+		if n.Kind == client.MonitorStarted {
+			a.noteMonitor(names, n.Whole)
 			return nil
 		}
-		return a.showEvent(e)
+		if len(names) > 0 && isMessage(n) && !slices.Contains(names, n.Bus) {
+			return nil
+		}
+		return a.showNotice(n)
 	})
-	if errors.Is(err, context.Canceled) {
-		return nil // The user has pressed Ctrl-C.
+}
+
+// noteMonitor says what will be shown.
+func (a *app) noteMonitor(names []string, whole bool) {
+	a.note("watching %s; Ctrl-C ends it", cmp.Or(strings.Join(names, ", "), "all buses"))
+	if !whole {
+		a.note("only requests from nodes are shown, and only to root and group ipmbd; root sees calls and responses too")
 	}
-	return err
 }
 
-// isMessage reports whether an event is about an IPMI message.
-func isMessage(e client.Event) bool {
-	return e.Kind == client.RequestSeen || e.Kind == client.AnswerSeen || e.Kind == client.FailureSeen
+// isMessage reports whether a notice is about an IPMI message.
+func isMessage(n client.Notice) bool {
+	return n.Kind == client.RequestSeen || n.Kind == client.ResponseSeen || n.Kind == client.FailureSeen
 }
 
-func (a *app) showEvent(e client.Event) error {
-	if a.startNote != "" && e.Kind == client.ServiceStarted {
+func (a *app) showNotice(n client.Notice) error {
+	if a.startNote != "" && n.Kind == client.ServiceStarted {
 		a.note("%s", a.startNote)
 		a.startNote = ""
 		return nil
 	}
-	return a.showLine(e.Time, func() any { return newEventJSON(e) }, func(c colour) string { return eventText(c, e) })
+	return a.showLine(n.Time, func() any { return newNoticeJSON(n) }, func(c colour) string { return noticeText(c, n) })
 }
 
-// eventText is the line of an event.
-func eventText(c colour, e client.Event) string {
-	switch e.Kind {
+// noticeText is the line of a notice.
+func noticeText(c colour, n client.Notice) string {
+	switch n.Kind {
 	case client.ServiceStarted:
 		return c.paint(yellow, "ipmbd has started")
 	case client.ServiceStopped:
 		return c.paint(yellow, "ipmbd has stopped")
 	case client.MessagesLost:
-		return c.paint(red, fmt.Sprintf("%d messages lost: they came faster than they were shown", e.Lost))
+		return c.paint(red, fmt.Sprintf("%d messages lost: they came faster than they were shown", n.Lost))
 	}
-	arrow, node := "->", e.Node.String()
-	if e.Kind == client.FailureSeen {
+	arrow, node := "->", n.Node.String()
+	if n.Kind == client.FailureSeen {
 		arrow = "--"
-	} else if e.Incoming == (e.Kind == client.RequestSeen) {
+	} else if n.Incoming == (n.Kind == client.RequestSeen) {
 		arrow = "<-"
 	}
-	if e.Node == 0 {
+	if n.Node == 0 {
 		node = "all"
 	}
-	words := requestWords(e.Bus, arrow, node, e.NetFn, e.LUN, e.Command)
-	switch e.Kind {
-	case client.AnswerSeen:
-		code := codeCell(e.NetFn, e.Command, e.Code)
+	words := requestWords(n.Bus, arrow, node, n.NetFn, n.LUN, n.Command)
+	switch n.Kind {
+	case client.ResponseSeen:
+		code := codeCell(n.NetFn, n.Command, n.Code)
 		words = append(words, c.paint(code.sgr, code.text))
 	case client.FailureSeen:
-		words = append(words, c.paint(red, e.Reason))
+		words = append(words, c.paint(red, n.Reason))
 	}
-	words = append(words, dataWords(e.Data, e.Secret)...)
-	if e.Kind != client.RequestSeen {
-		words = append(words, c.paint(dim, fmt.Sprintf("(%.1f ms)", milliseconds(e.Took))))
+	words = append(words, dataWords(n.Data, n.Secret)...)
+	if n.Kind != client.RequestSeen {
+		words = append(words, c.paint(dim, fmt.Sprintf("(%.1f ms)", milliseconds(n.Took))))
 	}
 	return strings.Join(words, "  ")
 }
@@ -137,18 +131,18 @@ func dataWords(data []byte, secret bool) []string {
 	return nil
 }
 
-// eventKinds name the kinds of events in JSON.
-var eventKinds = [...]string{
+// noticeKinds name the kinds of notices in JSON.
+var noticeKinds = [...]string{
 	client.RequestSeen:    "request",
-	client.AnswerSeen:     "answer",
+	client.ResponseSeen:   "answer",
 	client.FailureSeen:    "failure",
 	client.ServiceStarted: "started",
 	client.ServiceStopped: "stopped",
 	client.MessagesLost:   "lost",
 }
 
-// eventJSON is one line of monitor. Events that are not about a message have none.
-type eventJSON struct {
+// noticeJSON is one line of monitor. Notices that are not about a message have none.
+type noticeJSON struct {
 	Time string `json:"time"`
 	Kind string `json:"kind"`
 	*messageJSON
@@ -169,23 +163,23 @@ type messageJSON struct {
 	Milliseconds *float64 `json:"milliseconds,omitempty"`
 }
 
-func newEventJSON(e client.Event) eventJSON {
-	event := eventJSON{Time: e.Time.Format(time.RFC3339Nano), Kind: eventKinds[e.Kind], Program: e.Program, Lost: e.Lost}
-	if !isMessage(e) {
-		return event
+func newNoticeJSON(n client.Notice) noticeJSON {
+	document := noticeJSON{Time: n.Time.Format(time.RFC3339Nano), Kind: noticeKinds[n.Kind], Program: n.Program, Lost: n.Lost}
+	if !isMessage(n) {
+		return document
 	}
-	event.messageJSON = &messageJSON{
-		Bus: e.Bus, Incoming: e.Incoming, Node: uint8(e.Node),
-		commandJSON: newCommandJSON(e.NetFn, e.LUN, e.Command),
-		Data:        numbers(e.Data), Secret: e.Secret, Reason: e.Reason,
+	document.messageJSON = &messageJSON{
+		Bus: n.Bus, Incoming: n.Incoming, Node: uint8(n.Node),
+		commandJSON: newCommandJSON(n.NetFn, n.LUN, n.Command),
+		Data:        numbers(n.Data), Secret: n.Secret, Reason: n.Reason,
 	}
-	if e.Kind == client.AnswerSeen {
-		event.Code, event.Meaning = new(uint8(e.Code)), e.Code.Meaning(e.NetFn, e.Command)
+	if n.Kind == client.ResponseSeen {
+		document.Code, document.Meaning = new(uint8(n.Code)), n.Code.Meaning(n.NetFn, n.Command)
 	}
-	if e.Kind != client.RequestSeen {
-		event.Milliseconds = new(milliseconds(e.Took))
+	if n.Kind != client.RequestSeen {
+		document.Milliseconds = new(milliseconds(n.Took))
 	}
-	return event
+	return document
 }
 
 func (a *app) eventsCommand() *cobra.Command {
@@ -208,8 +202,8 @@ func (a *app) events(ctx context.Context, ipmbd *client.Client, _ []string) erro
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	a.startNote = "showing platform events; Ctrl-C ends it"
-	return ipmbd.Events(ctx, a.showPlatformEvent, func(e client.Event) {
-		if a.showEvent(e) != nil {
+	return ipmbd.Events(ctx, a.showPlatformEvent, func(n client.Notice) {
+		if a.showNotice(n) != nil {
 			stop()
 		}
 	})

@@ -186,25 +186,25 @@ func TestMonitorFailsWithTheMessageBus(t *testing.T) {
 // head reads a line and leaves.
 func TestMonitorEndsWithItsReader(t *testing.T) {
 	a := &app{environment: environment{isTerminal: func(io.Writer) bool { return false }}, out: &output{w: failingWriter{syscall.EPIPE}}}
-	if err := a.showEvent(client.Event{}); !errors.Is(err, syscall.EPIPE) || a.exitCode(nil, err) != exitFailed {
+	if err := a.showNotice(client.Notice{}); !errors.Is(err, syscall.EPIPE) || a.exitCode(nil, err) != exitFailed {
 		t.Errorf("error = %v", err)
 	}
 }
 
 func TestEventsOfOtherKinds(t *testing.T) {
-	for want, event := range map[string]client.Event{
+	for want, event := range map[string]client.Notice{
 		"5 messages lost: they came faster than they were shown": {Kind: client.MessagesLost, Lost: 5},
 		"ipmbd has stopped": {Kind: client.ServiceStopped},
 		"ipmbd has started": {Kind: client.ServiceStarted},
-		"?      -> 2Ch  app get-device-id  00h ok  01  (2.5 ms)":        {Kind: client.AnswerSeen, Incoming: true, Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{1}, Took: 2500 * time.Microsecond},
+		"?      -> 2Ch  app get-device-id  00h ok  01  (2.5 ms)":        {Kind: client.ResponseSeen, Incoming: true, Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{1}, Took: 2500 * time.Microsecond},
 		"bus0   -- 2Ch  app get-device-id  ServiceUnknown  (1000.0 ms)": {Kind: client.FailureSeen, Incoming: true, Bus: "bus0", Node: 0x2C, NetFn: 6, Command: 1, Reason: "ServiceUnknown", Took: time.Second},
 		"bus0   -> all  30h 01h  02":                                    {Bus: "bus0", NetFn: 0x30, Command: 1, Data: []byte{2}},
 	} {
-		if got := eventText(false, event); got != want {
+		if got := noticeText(false, event); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	text, err := json.Marshal(newEventJSON(client.Event{Kind: client.MessagesLost, Lost: 5}))
+	text, err := json.Marshal(newNoticeJSON(client.Notice{Kind: client.MessagesLost, Lost: 5}))
 	if want := `{"time":"0001-01-01T00:00:00Z","kind":"lost","lost":5}`; err != nil || string(text) != want {
 		t.Errorf("%s, %v", text, err)
 	}

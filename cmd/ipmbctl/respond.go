@@ -235,8 +235,8 @@ func (r *responder) run(ctx context.Context, patterns []ipmi.Pattern) error {
 	}
 	r.app.startNote = "answering " + patternsText(patterns) + "; Ctrl-C ends it"
 	return r.app.withClient(ctx, func(ipmbd *client.Client) error {
-		return ipmbd.Serve(ctx, patterns, r, func(e client.Event) {
-			r.addLine(func() error { return r.showEvent(e) })
+		return ipmbd.Serve(ctx, patterns, r, func(n client.Notice) {
+			r.addLine(func() error { return r.showNotice(n) })
 		})
 	})
 }
@@ -254,7 +254,7 @@ func (r *responder) addLine(show func() error) {
 func (r *responder) writeLines() error {
 	for show := range r.lines {
 		if n := r.lost.Swap(0); n > 0 {
-			if err := r.showEvent(client.Event{Time: time.Now(), Kind: client.MessagesLost, Lost: int(n)}); err != nil {
+			if err := r.showNotice(client.Notice{Time: time.Now(), Kind: client.MessagesLost, Lost: int(n)}); err != nil {
 				return err
 			}
 		}
@@ -290,13 +290,13 @@ func (r *responder) showRequest(at time.Time, req *ipmi.Request, response ipmi.R
 		func(c colour) string { return respondText(c, req, response) })
 }
 
-// showEvent shows that ipmbd has started or stopped, or that lines are lost. Even with --quiet it shows
+// showNotice shows that ipmbd has started or stopped, or that lines are lost. Even with --quiet it shows
 // the note at the start.
-func (r *responder) showEvent(e client.Event) error {
+func (r *responder) showNotice(n client.Notice) error {
 	if r.quiet && r.app.startNote == "" {
 		return nil
 	}
-	return r.app.showEvent(e)
+	return r.app.showNotice(n)
 }
 
 // respondText is the line of a request and its response.

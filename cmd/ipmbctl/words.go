@@ -210,7 +210,7 @@ func oneArg(text string) cobra.PositionalArgs {
 	}
 }
 
-var oneMember = oneArg("one name of a bus or a host interface, not %d")
+var oneEndpoint = oneArg("one name of a bus or a host interface, not %d")
 
 // completeNames completes the names of buses, or of buses and host interfaces: max words, or any number
 // if max is 0.
@@ -219,10 +219,10 @@ func (a *app) completeNames(max int, hosts bool) cobra.CompletionFunc {
 		var names []cobra.Completion
 		if max == 0 || len(given) < max {
 			_ = a.withClient(command.Context(), func(ipmbd *client.Client) error {
-				members, err := ipmbd.Endpoints(command.Context())
-				for _, m := range members {
-					if hosts || m.Bus != nil {
-						names = append(names, m.Name()+"\t"+m.Device())
+				endpoints, err := ipmbd.Endpoints(command.Context())
+				for _, e := range endpoints {
+					if hosts || e.Bus != nil {
+						names = append(names, e.Name+"\t"+e.Device)
 					}
 				}
 				return err

@@ -102,7 +102,7 @@ func TestClientUnknownBusNamesTheKnown(t *testing.T) {
 		_, infoErr := client.Bus(t.Context(), name)
 		_, sendErr := client.Send(t.Context(), name, ipmb.Request{NetFn: 6, Command: 1})
 		for _, err := range []error{infoErr, sendErr} {
-			var unknown *UnknownBusError
+			var unknown *NotFoundError
 			if !errors.As(err, &unknown) || unknown.Name != name || !slices.Equal(unknown.Known, []string{"bus4"}) {
 				t.Errorf("bus %q: error = %#v", name, err)
 			}
@@ -145,7 +145,7 @@ func TestClientErrorsOfTheMessageBus(t *testing.T) {
 		"org.freedesktop.DBus.Error.AccessDenied.And.More": nil,
 		"org.freedesktop.DBus.Error.LimitsExceeded":        nil,
 	} {
-		err := clientError(dbus.Error{Name: name, Body: []any{"a text"}})
+		err := serviceError(dbus.Error{Name: name, Body: []any{"a text"}})
 		if got := errors.Unwrap(err); got != want || err.Error() != "a text" {
 			t.Errorf("%s: %v, meaning %v", name, err, got)
 		}
@@ -166,8 +166,8 @@ func TestClientWithoutAService(t *testing.T) {
 	if _, err := client.Send(t.Context(), "bus4", ipmb.Request{}); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("Send: %v", err)
 	}
-	if _, err := client.OpenMonitor(t.Context()); !errors.Is(err, ErrNotRunning) {
-		t.Errorf("OpenMonitor: %v", err)
+	if err := client.Monitor(t.Context(), func(Notice) error { return nil }); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Monitor: %v", err)
 	}
 }
 
@@ -265,7 +265,7 @@ func TestClientListsBusesAndHostInterfaces(t *testing.T) {
 	}
 	var got []string
 	for _, m := range members {
-		got = append(got, m.Name()+" "+m.Device())
+		got = append(got, m.Name+" "+m.Device)
 	}
 	if diff := cmp.Diff([]string{"bus4 /dev/ipmb-4", "ipmi-kcs3 /dev/ipmi-kcs3", "me-0 /dev/ipmb-4"}, got); diff != "" {
 		t.Error(diff)
@@ -275,14 +275,14 @@ func TestClientListsBusesAndHostInterfaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Endpoint{Host: &Host{
+	want := Endpoint{Name: "ipmi-kcs3", Device: "/dev/ipmi-kcs3", Host: &Host{
 		Name: "ipmi-kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: Down, Reason: "gone",
 		Object: bus4[:len(bus4)-4] + "ipmi_kcs3", Statistics: map[string]uint64{"requests-received": 3, "dbus-signals-dropped": 0},
 	}}
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Error(diff)
 	}
-	var unknown *UnknownEndpointError
+	var unknown *NotFoundError
 	if _, err := client.Endpoint(t.Context(), "me-1"); !errors.As(err, &unknown) || !slices.Equal(unknown.Known, []string{"bus4", "ipmi-kcs3", "me-0"}) {
 		t.Errorf("error = %#v", err)
 	}
@@ -298,7 +298,7 @@ func TestClientBindsAndUnbinds(t *testing.T) {
 		t.Errorf("bind: %v, %+v", err, r.fake.Properties())
 	}
 	for _, name := range []string{"bus5", "", "no/bus"} {
-		if err := client.Bind(t.Context(), name); !errors.As(err, new(*UnknownBusError)) {
+		if err := client.Bind(t.Context(), name); !errors.As(err, new(*NotFoundError)) {
 			t.Errorf("bus %q: %v", name, err)
 		}
 	}

@@ -3,154 +3,206 @@ package client
 import (
 	"context"
 	"errors"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/internal/dbuswire"
+	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
 
-// follower keeps something registered with ipmbd, on a connection of its own:
-// when another ipmbd has come in its place, it is registered there.
+// Events subscribes to platform events and calls show for each, in the order of ipmbd, until ctx ends
+// (nil), show returns an error, or the message bus is lost (ErrDisconnected). The Host of an event is not
+// known. Up to 25 events that no program has received yet come first; no other subscriber receives these.
+//
+// When ipmbd leaves the message bus, Events waits until an ipmbd is there and subscribes again. It calls
+// tell with ServiceStarted after each subscription, the first included, with ServiceStopped, and with
+// MessagesLost when events came faster than they were shown. It calls show and tell one at a time.
+func (c *Client) Events(ctx context.Context, show func(ipmi.Event) error, tell func(Notice)) error {
+	f := newFollower(show, tell)
+	f.register = func(service string) error { return f.callRouter(ctx, service, "Subscribe") }
+	return f.run(ctx, c)
+}
+
+// maxEvents limits the platform events that wait to be shown. When there are more, the newest are lost.
+const maxEvents = 1024
+
+// follower keeps a program registered with ipmbd, on a connection of its own. When another ipmbd replaces
+// the one it knows, it registers there.
 type follower struct {
+	show func(ipmi.Event) error
+	tell func(Notice)
+	// register registers with the ipmbd of a unique name.
+	register func(service string) error
+	// call gets the method calls of the connection, and leave is called before it is closed; each may be nil.
+	call  func(*dbuswire.Conn, *dbuswire.Message) bool
+	leave func()
+
 	conn    *dbuswire.Conn
-	tell    func(Event)
-	changed chan struct{} // wakes the follower: owner has changed
-	present bool          // service has the service's name, as far as tell was told
+	present bool // the ipmbd with which we are registered has its name, as far as tell was told
 
-	mu      sync.Mutex
-	heard   bool   // a change of owner was heard of
-	owner   string // unique name of the program with the service's name; "" for none
-	service string // unique name of the ipmbd that we are registered with
+	// events wait to be shown. A nil wakes the follower after a change of owner.
+	events chan *ipmi.Event
+	lost   atomic.Int64
+
+	changed atomic.Bool            // another connection may have ipmbd's name now
+	service atomic.Pointer[string] // unique name of the ipmbd with which we are registered
 }
 
-// newFollower makes a follower that tells of ServiceStarted, when something has
-// been registered, and of ServiceStopped.
-func newFollower(tell func(Event)) *follower {
-	return &follower{tell: tell, changed: make(chan struct{}, 1)}
+func newFollower(show func(ipmi.Event) error, tell func(Notice)) *follower {
+	f := &follower{show: show, tell: tell, events: make(chan *ipmi.Event, maxEvents)}
+	f.changed.Store(true)
+	f.service.Store(new(string))
+	return f
 }
 
-// connect connects and finds ipmbd, which is started where that is possible.
-// hear gets the signals of the one we are registered with; take is shown method calls.
-func (f *follower) connect(ctx context.Context, c *Client, take func(*dbuswire.Conn, *dbuswire.Message) bool, hear func(*dbus.Signal)) error {
-	conn, err := dialClient(ctx, dbuswire.Config{Address: c.address, Call: take, Signal: func(s *dbus.Signal) {
-		if !f.hearOwner(s) && f.isService(s.Sender) {
-			hear(s)
-		}
-	}})
+// run follows ipmbd until ctx ends.
+func (f *follower) run(ctx context.Context, c *Client) error {
+	conn, err := connect(ctx, dbuswire.Config{Address: c.address, Call: f.call, Signal: f.receiveSignal})
 	if err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
+	defer conn.Close()
 	f.conn = conn
-	if err := f.find(ctx, c); err != nil {
-		_ = conn.Close()
-		return err
+	if err := conn.AddMatch(ctx, ownerRule); err != nil {
+		return unlessEnded(ctx, serviceError(err))
 	}
-	return nil
-}
-
-// find learns the unique name of ipmbd.
-func (f *follower) find(ctx context.Context, c *Client) error {
-	if err := f.conn.AddMatch(ctx, ownerRule); err != nil {
-		return clientError(err)
-	}
-	// A call by the service's name starts it, and shows whether it is ipmbd.
+	// A call to the name starts ipmbd, and shows whether the service is ipmbd.
 	if _, err := c.handlerRows(ctx); err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
-	owner, err := f.conn.OwnerOf(ctx, xml.ServiceName)
-	if err != nil {
-		return clientError(err)
+	if f.leave != nil {
+		defer f.leave()
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.heard { // What was heard is as new as this, or newer.
-		f.owner = owner
+	for {
+		if len(f.events) == 0 && f.changed.Swap(false) { // Events that came before the change are shown.
+			if err := f.followOwner(ctx); err != nil {
+				return unlessEnded(ctx, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-conn.Done():
+			return errors.Join(f.showAll(), ErrDisconnected)
+		case e := <-f.events:
+			if err := f.showEvent(e); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// receiveSignal gets each signal of the connection. It does not block.
+func (f *follower) receiveSignal(s *dbus.Signal) {
+	if s.Sender == dbuswire.BusName && s.Name == dbuswire.BusInterface+".NameOwnerChanged" {
+		f.changed.Store(true)
+		f.queueEvent(nil)
+	} else if e, ok := parseEvent(s); ok && f.isService(s.Sender) {
+		f.queueEvent(&e)
+	}
+}
+
+// queueEvent queues an event, or nil. If the queue is full, the follower wakes without a nil.
+func (f *follower) queueEvent(e *ipmi.Event) {
+	select {
+	case f.events <- e:
+	default:
+		if e != nil {
+			f.lost.Add(1)
+		}
+	}
+}
+
+// parseEvent reads PlatformEvent.
+func parseEvent(s *dbus.Signal) (e ipmi.Event, ok bool) {
+	var channel uint8
+	var message []byte
+	if s.Name != xml.RouterInterface+".PlatformEvent" ||
+		dbus.Store(s.Body, &channel, &e.Interface, &e.Generator, &message) != nil || len(message) != len(e.Message) {
+		return ipmi.Event{}, false
+	}
+	e.Channel = ipmi.Channel(channel)
+	copy(e.Message[:], message)
+	return e, true
+}
+
+// showEvent shows an event, and reports lost events before it.
+func (f *follower) showEvent(e *ipmi.Event) error {
+	if n := f.lost.Swap(0); n > 0 {
+		f.tell(Notice{Time: time.Now(), Kind: MessagesLost, Lost: int(n)})
+	}
+	if e == nil {
+		return nil
+	}
+	return f.show(*e)
+}
+
+// showAll shows the events that have come by now.
+func (f *follower) showAll() error {
+	for range len(f.events) {
+		if err := f.showEvent(<-f.events); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// hearOwner takes a signal that tells which program has ipmbd's name.
-func (f *follower) hearOwner(s *dbus.Signal) bool {
-	var name, before, after string
-	if s.Sender != dbuswire.BusName || s.Name != dbuswire.BusInterface+".NameOwnerChanged" || dbus.Store(s.Body, &name, &before, &after) != nil {
-		return false
+// isService reports whether a unique name is that of the ipmbd with which we are registered. It may call
+// or send signals before the call that registers has returned.
+func (f *follower) isService(name string) bool { return name != "" && name == *f.service.Load() }
+
+// followOwner registers with the ipmbd that has the name now.
+func (f *follower) followOwner(ctx context.Context) error {
+	owner, err := f.conn.OwnerOf(ctx, xml.ServiceName)
+	if err = serviceError(err); err != nil && !errors.Is(err, ErrNotRunning) {
+		return err
 	}
-	f.mu.Lock()
-	f.heard, f.owner = true, after
-	f.mu.Unlock()
-	select {
-	case f.changed <- struct{}{}:
-	default: // It has yet to be seen that there was a change.
-	}
-	return true
+	return f.keepRegistered(owner)
 }
 
-// registered is the unique name of the ipmbd that we are registered with, "" before that.
-func (f *follower) registered() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.service
-}
-
-// isService reports whether a unique name is that of the ipmbd we are
-// registered with, which may speak before the call that registers has returned.
-func (f *follower) isService(name string) bool { return name != "" && name == f.registered() }
-
-// keep registers with the ipmbd there is now, unless that has been done. An
-// ipmbd that has lost its name and got it back still knows us.
-func (f *follower) keep(register func(service string) error) error {
-	f.mu.Lock()
-	owner, known := f.owner, f.owner == f.service
-	if owner != "" {
-		f.service = owner
-	}
-	f.mu.Unlock()
+// keepRegistered registers with an owner of ipmbd's name, unless that has been done. An ipmbd that has lost
+// its name and got it back still knows us.
+func (f *follower) keepRegistered(owner string) error {
+	known := owner == *f.service.Load()
 	if f.present && !known {
 		f.present = false
-		f.tell(Event{Time: time.Now(), Kind: ServiceStopped})
+		f.tell(Notice{Time: time.Now(), Kind: ServiceStopped})
 	}
 	if f.present || owner == "" {
 		return nil
 	}
 	if !known {
-		if err := register(owner); err != nil {
-			f.forget()
-			return unlessStopped(err)
+		f.service.Store(&owner)
+		if err := f.register(owner); err != nil {
+			f.service.Store(new(string))
+			return unlessStopping(err)
 		}
 	}
 	f.present = true
-	f.tell(Event{Time: time.Now(), Kind: ServiceStarted, Program: owner})
+	f.tell(Notice{Time: time.Now(), Kind: ServiceStarted, Program: owner})
 	return nil
 }
 
-// forget: the registration has failed.
-func (f *follower) forget() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.service = ""
-}
-
-// unlessStopped is an error of a registration, or nil if the reason is that ipmbd stops:
-// the follower hears of the next one.
-func unlessStopped(err error) error {
-	for _, stopped := range [...]error{ErrNotRunning, ErrLeft, ErrUnavailable} {
-		if errors.Is(err, stopped) {
-			return nil
-		}
+// unlessStopping returns the error of a registration, or nil if ipmbd is stopping: then a signal will tell
+// of the next one.
+func unlessStopping(err error) error {
+	if errors.Is(err, ErrNotRunning) || errors.Is(err, ErrLeft) || errors.Is(err, ErrUnavailable) {
+		return nil
 	}
 	return err
 }
 
-// callRouter calls a method of the router of one ipmbd.
+// callRouter calls a method of the router of the ipmbd of a unique name.
 func (f *follower) callRouter(ctx context.Context, service, member string, args ...any) error {
-	_, err := f.conn.Call(ctx, dbuswire.Method{Destination: service, Path: xml.BasePath, Interface: xml.RouterInterface, Member: member}, args...)
-	return clientError(err)
+	method := dbuswire.Method{Destination: service, Path: xml.BasePath, Interface: xml.RouterInterface, Member: member}
+	_, err := f.conn.Call(ctx, method, args...)
+	return serviceError(err)
 }
 
-// unlessEnded is why following ended, nil when ctx did.
+// unlessEnded returns an error, or nil if ctx has ended.
 func unlessEnded(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

@@ -10,62 +10,96 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/internal/dbuswire"
+	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
 
-// Monitor shows what passes between the buses and the message bus, live. It
-// has a connection of its own.
-type Monitor struct {
-	client *Client
-	conn   *dbuswire.Conn
-	taps   chan *dbus.Message
-	tracer *tracer
-	whole  bool
-}
+// NoticeKind is the kind of a Notice.
+type NoticeKind uint8
 
-// Queues of a monitor, in messages. The first is emptied by a goroutine that
-// waits for nothing; when the second is full messages are lost and counted.
+// Kinds of notices.
 const (
-	tapped   = 1024
-	watching = 8192
+	RequestSeen    NoticeKind = iota // a request on its way
+	ResponseSeen                     // the response to a request
+	FailureSeen                      // a request that will have no response
+	ServiceStarted                   // ipmbd is on the message bus
+	ServiceStopped                   // ipmbd is not on the message bus
+	MessagesLost                     // the consumer was too slow
+	MonitorStarted                   // Monitor begins to watch
 )
 
-// OpenMonitor begins to watch. Where the message bus lets it (only root may
-// on a system bus) it sees everything; elsewhere Whole is false and it sees
-// the requests that come from the buses, if their signals may be received.
-func (c *Client) OpenMonitor(ctx context.Context) (*Monitor, error) {
+// Notice is something that a client has learned: a message between a bus and D-Bus, or a change of ipmbd.
+type Notice struct {
+	Time time.Time
+	Kind NoticeKind
+
+	// Incoming: a node on the bus made the request, and a program responds. Otherwise a program made it.
+	Incoming bool
+	Bus      string       // empty if it is not known
+	Node     ipmi.Address // on the bus; 0 if it is not known, and all nodes for a broadcast
+	NetFn    ipmi.NetFn   // of the request
+	LUN      ipmi.LUN     // of the request's responder
+	Command  ipmi.Command
+	Data     []byte // of the request or of the response; nil if Secret
+	// Secret: the data may hold a password or a key and are left out.
+	Secret bool
+
+	Code   ipmi.CompletionCode // ResponseSeen
+	Reason string              // FailureSeen
+	Took   time.Duration       // since the request; 0 if that was not seen
+
+	Program string // unique D-Bus name of the program, if it is known
+	Lost    int    // MessagesLost: their number
+	Whole   bool   // MonitorStarted: calls and responses are seen too
+}
+
+// Limits of a monitor, in messages. A goroutine moves messages from the connection to the queue, and does
+// not wait. When the queue is full, messages are lost and counted.
+const (
+	maxTapped = 1024
+	maxQueued = 8192
+)
+
+// Monitor watches the messages between the buses and D-Bus, and calls show for each, until ctx ends (nil),
+// show returns an error, or the message bus is lost (ErrDisconnected). The first notice is MonitorStarted.
+//
+// Where the message bus allows monitors (on a system bus, to root only), all messages are seen. Elsewhere
+// Whole is false in the first notice, and only the requests that come from the buses are seen, if the
+// message bus lets their signals pass. The response to a node's request can come before the signal that
+// tells of the request.
+func (c *Client) Monitor(ctx context.Context, show func(Notice) error) error {
 	buses, err := c.Buses(ctx)
 	if err != nil {
-		return nil, err
+		return unlessEnded(ctx, err)
 	}
-	conn, err := dialClient(ctx, dbuswire.Config{Address: c.address})
+	// Before Eavesdrop, the library would reply to calls. A monitor that sends is disconnected.
+	var tapped atomic.Bool
+	conn, err := connect(ctx, dbuswire.Config{
+		Address: c.address,
+		Call:    func(*dbuswire.Conn, *dbuswire.Message) bool { return !tapped.Load() },
+	})
 	if err != nil {
-		return nil, err
+		return unlessEnded(ctx, err)
 	}
-	m := &Monitor{client: c, conn: conn, taps: make(chan *dbus.Message, tapped), tracer: newTracer(buses)}
-	if m.whole, err = watch(ctx, conn); err != nil {
-		_ = conn.Close()
-		return nil, err
+	defer conn.Close()
+	whole, err := watch(ctx, conn)
+	if err != nil {
+		return unlessEnded(ctx, err)
 	}
-	conn.Eavesdrop(m.taps)
-	return m, nil
+	m := &monitor{client: c, tracer: newTracer(buses), show: show, tap: make(chan *dbus.Message, maxTapped)}
+	conn.Eavesdrop(m.tap)
+	tapped.Store(true)
+	defer conn.Eavesdrop(nil) // At its end, the connection would close the channel.
+	if err := show(Notice{Time: time.Now(), Kind: MonitorStarted, Whole: whole}); err != nil {
+		return err
+	}
+	return m.run(ctx)
 }
 
-// Whole reports whether the monitor sees calls and answers too.
-func (m *Monitor) Whole() bool { return m.whole }
-
-// Close ends the monitor, after Run has returned.
-func (m *Monitor) Close() error {
-	// The library closes the channel it taps into, and may still send.
-	m.conn.Eavesdrop(nil)
-	return m.conn.Close()
-}
-
-// ownerRule matches the signal that tells who is ipmbd from now on.
+// ownerRule matches the signal that tells which connection has ipmbd's name.
 const ownerRule = "type='signal',sender='" + dbuswire.BusName + "',member='NameOwnerChanged',arg0='" + xml.ServiceName + "'"
 
-// signalRules match the signals that the monitor shows, callRules the calls and
-// what ends them.
+// signalRules match the signals that a monitor shows, callRules the calls and their replies.
 var (
 	signalRules = []string{
 		"type='signal',sender='" + xml.ServiceName + "',interface='" + xml.BusInterface + "',member='ReceivedMessage'",
@@ -74,106 +108,106 @@ var (
 	callRules = []string{
 		"type='method_call',interface='" + xml.BusInterface + "'",
 		"type='method_call',interface='" + xml.LegacyInterface + "'",
-		"type='method_call',interface='" + xml.ExecuteInterface + "',member='execute'",
+		"type='method_call',interface='" + xml.ExecuteInterface + "',member='" + xml.ExecuteMember + "'",
 		"type='method_return',sender='" + xml.ServiceName + "'",
 		"type='method_return',sender='" + xml.HostDaemonName + "'",
 		"type='error'",
 	}
 )
 
-// watch makes conn a monitor (D-Bus specification,
-// "org.freedesktop.DBus.Monitoring.BecomeMonitor") or, where that is denied,
-// has it receive the signals. It reports which.
+// watch makes a connection a monitor (D-Bus specification, "org.freedesktop.DBus.Monitoring.BecomeMonitor").
+// If that is denied, it subscribes to the signals. It reports whether the connection is a monitor.
 func watch(ctx context.Context, conn *dbuswire.Conn) (whole bool, err error) {
-	become := dbuswire.Method{Destination: dbuswire.BusName, Path: dbuswire.BusPath, Interface: "org.freedesktop.DBus.Monitoring", Member: "BecomeMonitor"}
-	rules := append(append([]string{}, signalRules...), callRules...)
-	_, err = conn.Call(ctx, become, rules, uint32(0))
-	var denied dbus.Error
-	if !errors.As(err, &denied) {
+	become := dbuswire.Method{
+		Destination: dbuswire.BusName, Path: dbuswire.BusPath,
+		Interface: "org.freedesktop.DBus.Monitoring", Member: "BecomeMonitor",
+	}
+	_, err = conn.Call(ctx, become, append(callRules, signalRules...), uint32(0))
+	if !errors.As(err, new(dbus.Error)) {
 		return err == nil, err
 	}
 	for _, rule := range signalRules {
 		if err := conn.AddMatch(ctx, rule); err != nil {
-			return false, clientError(err)
+			return false, serviceError(err)
 		}
 	}
 	return false, nil
 }
 
-// seen is a message and when it came.
+// monitor is a call of Monitor.
+type monitor struct {
+	client *Client
+	tracer *tracer
+	show   func(Notice) error
+	tap    chan *dbus.Message // closed when the connection is lost
+	lost   atomic.Int64
+}
+
+// seen is a message and the time at which it came.
 type seen struct {
 	at  time.Time
 	msg *dbus.Message
 }
 
-// Run gives each event from the time of OpenMonitor on to show, until ctx ends,
-// show returns an error or the message bus is lost, and returns the cause. The
-// order is the message bus's: the answer to a node's request can come before
-// the signal that tells of the request. Run is called once.
-func (m *Monitor) Run(ctx context.Context, show func(Event) error) error {
+// run shows messages until ctx ends.
+func (m *monitor) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	queue := make(chan seen, watching)
-	var lost atomic.Int64
+	queue := make(chan seen, maxQueued)
 	var pump sync.WaitGroup
-	pump.Go(func() { m.pump(ctx, queue, &lost) })
+	pump.Go(func() { m.pump(ctx, queue) })
 	defer pump.Wait()
 	defer cancel()
-	for s := range queue {
-		if ctx.Err() != nil {
-			break
-		}
-		if n := lost.Swap(0); n > 0 {
-			if err := show(Event{Time: s.at, Kind: MessagesLost, Lost: int(n)}); err != nil {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case s, ok := <-queue:
+			if !ok {
+				return unlessEnded(ctx, ErrDisconnected)
+			}
+			if err := m.showMessage(ctx, s); err != nil {
 				return err
 			}
 		}
-		if err := m.show(ctx, s, show); err != nil {
-			return err
-		}
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return ErrDisconnected
 }
 
-// show gives the event of a message, if it is one.
-func (m *Monitor) show(ctx context.Context, s seen, show func(Event) error) error {
-	event, ok := m.tracer.event(s.at, s.msg)
-	if !ok {
-		return nil
-	}
-	if event.Kind == ServiceStarted {
-		m.refresh(ctx)
-	}
-	return show(event)
-}
-
-// pump moves messages from the connection to the queue and never waits for the
-// queue.
-func (m *Monitor) pump(ctx context.Context, queue chan<- seen, lost *atomic.Int64) {
+// pump moves messages to the queue until ctx ends or the connection is lost. Then it closes the queue.
+func (m *monitor) pump(ctx context.Context, queue chan<- seen) {
 	defer close(queue)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case msg, ok := <-m.taps:
+		case msg, ok := <-m.tap:
 			if !ok {
-				return // The connection is lost.
+				return
 			}
 			select {
 			case queue <- seen{time.Now(), msg}:
 			default:
-				lost.Add(1)
+				m.lost.Add(1)
 			}
 		}
 	}
 }
 
-// refresh learns the buses of a service that has started anew. Without an
-// answer the monitor knows the old ones, which are most likely the same.
-func (m *Monitor) refresh(ctx context.Context) {
-	if buses, err := m.client.Buses(ctx); err == nil {
-		m.tracer.buses = buses
+// showMessage shows the notice of a message, and reports lost messages before it.
+func (m *monitor) showMessage(ctx context.Context, s seen) error {
+	if n := m.lost.Swap(0); n > 0 {
+		if err := m.show(Notice{Time: s.at, Kind: MessagesLost, Lost: int(n)}); err != nil {
+			return err
+		}
 	}
+	notice, ok := m.tracer.trace(s.at, s.msg)
+	if !ok {
+		return nil
+	}
+	if notice.Kind == ServiceStarted {
+		// The buses may be others now. If the call fails, the old ones are most likely still right.
+		if buses, err := m.client.Buses(ctx); err == nil {
+			m.tracer.buses = buses
+		}
+	}
+	return m.show(notice)
 }

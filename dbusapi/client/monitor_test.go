@@ -22,41 +22,43 @@ import (
 // watchRig is a rig with a monitor.
 type watchRig struct {
 	*rig
-	monitor *Monitor
-	events  chan Event
+	whole   bool
+	notices chan Notice
 	ended   chan error
 	stop    context.CancelFunc
 }
 
+// watchBus starts a monitor, and returns when it watches.
 func watchBus(t *testing.T, r *rig) *watchRig {
 	t.Helper()
-	monitor, err := openClient(t, r.bus.Address).OpenMonitor(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &watchRig{rig: r, monitor: monitor, events: make(chan Event, 1000), ended: make(chan error, 1)}
+	client := openClient(t, r.bus.Address)
+	w := &watchRig{rig: r, notices: make(chan Notice, 1000), ended: make(chan error, 1)}
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
 	go func() {
-		w.ended <- monitor.Run(ctx, func(e Event) error {
-			w.events <- e
+		w.ended <- client.Monitor(ctx, func(n Notice) error {
+			w.notices <- n
 			return nil
 		})
-		close(w.events)
+		close(w.notices)
 	}()
 	t.Cleanup(func() {
 		stop()
-		for range w.events { // until Run has returned
+		for range w.notices { // until Monitor has returned
 		}
-		_ = monitor.Close()
 	})
+	first := <-w.notices
+	if first.Kind != MonitorStarted {
+		t.Fatalf("first notice %+v, %v", first, <-w.ended)
+	}
+	w.whole = first.Whole
 	return w
 }
 
 // next compares the next event, but for its times and programs.
-func (w *watchRig) next(t *testing.T, want Event) Event {
+func (w *watchRig) next(t *testing.T, want Notice) Notice {
 	t.Helper()
-	got := <-w.events
+	got := <-w.notices
 	if diff := cmp.Diff(want, got, ignoreVarying()); diff != "" {
 		t.Error(diff)
 	}
@@ -67,23 +69,23 @@ func (w *watchRig) next(t *testing.T, want Event) Event {
 }
 
 // ignoreVarying leaves out what differs from run to run.
-func ignoreVarying() cmp.Option { return cmpopts.IgnoreFields(Event{}, "Time", "Took", "Program") }
+func ignoreVarying() cmp.Option { return cmpopts.IgnoreFields(Notice{}, "Time", "Took", "Program") }
 
-func isMessage(e Event) bool { return e.Kind <= FailureSeen }
+func isMessage(e Notice) bool { return e.Kind <= FailureSeen }
 
-func TestMonitorShowsARequestAndItsAnswer(t *testing.T) {
+func TestMonitorShowsARequestAndItsResponse(t *testing.T) {
 	w := watchBus(t, newRig(t))
-	if !w.monitor.Whole() {
+	if !w.whole {
 		t.Fatal("the monitor sees signals only")
 	}
 	client := openClient(t, w.bus.Address)
 	if _, err := client.Send(t.Context(), "bus4", ipmb.Request{NetFn: 6, LUN: 1, Command: 1, Data: []byte{7}}); err != nil {
 		t.Fatal(err)
 	}
-	message := Event{Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 1, Command: 1}
+	message := Notice{Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 1, Command: 1}
 	request, answer := message, message
 	request.Kind, request.Data = RequestSeen, []byte{7}
-	answer.Kind, answer.Data = AnswerSeen, deviceID
+	answer.Kind, answer.Data = ResponseSeen, deviceID
 	if got := w.next(t, request); got.Program != client.conn.Name() {
 		t.Errorf("Program = %q", got.Program)
 	}
@@ -99,7 +101,7 @@ func TestMonitorShowsAFailure(t *testing.T) {
 	if !errors.Is(err, ipmb.ErrTimeout) {
 		t.Fatal(err)
 	}
-	message := Event{Bus: "bus4", Node: 0x72, NetFn: 6, Command: 1}
+	message := Notice{Bus: "bus4", Node: 0x72, NetFn: 6, Command: 1}
 	request, failure := message, message
 	request.Data = []byte{}
 	failure.Kind, failure.Reason = FailureSeen, err.Error()
@@ -112,14 +114,14 @@ func TestMonitorShowsTheLegacyInterface(t *testing.T) {
 	w := watchBus(t, r)
 	r.legacy(t, 0, 6, 2, 1, 5)
 	r.legacy(t, 77, 6, 0, 1)
-	message := Event{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: 1}
+	message := Notice{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: 1}
 	request, answer := message, message
 	request.Data = []byte{5}
-	answer.Kind, answer.Data = AnswerSeen, deviceID
+	answer.Kind, answer.Data = ResponseSeen, deviceID
 	w.next(t, request)
 	w.next(t, answer)
-	w.next(t, Event{NetFn: 6, Command: 1, Data: []byte{}})
-	w.next(t, Event{Kind: FailureSeen, NetFn: 6, Command: 1, Reason: "status 2, bad argument or unknown channel"})
+	w.next(t, Notice{NetFn: 6, Command: 1, Data: []byte{}})
+	w.next(t, Notice{Kind: FailureSeen, NetFn: 6, Command: 1, Reason: "status 2, bad argument or unknown channel"})
 }
 
 func TestMonitorShowsABroadcast(t *testing.T) {
@@ -127,8 +129,8 @@ func TestMonitorShowsABroadcast(t *testing.T) {
 	w := watchBus(t, r)
 	r.call(t, bus4, xml.BusInterface, "sendBroadcast", byte(6), byte(0), byte(0x42), []byte{1})
 	r.legacy(t, 0, 6, 0, 1)
-	w.next(t, Event{Bus: "bus4", NetFn: 6, Command: 0x42, Data: []byte{1}})
-	w.next(t, Event{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{}})
+	w.next(t, Notice{Bus: "bus4", NetFn: 6, Command: 0x42, Data: []byte{1}})
+	w.next(t, Notice{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{}})
 }
 
 // incoming is a request from a node, as the handler of a bus gets it.
@@ -148,15 +150,15 @@ func TestMonitorShowsWhatTheHostDaemonAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The signal and the call to the host daemon do not wait for each other.
-	got := map[EventKind]Event{}
+	got := map[NoticeKind]Notice{}
 	for range 2 {
-		event := <-w.events
+		event := <-w.notices
 		got[event.Kind] = event
 	}
-	request := Event{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: []byte{3}}
+	request := Notice{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: []byte{3}}
 	answer := request
-	answer.Kind = AnswerSeen
-	want := map[EventKind]Event{RequestSeen: request, AnswerSeen: answer}
+	answer.Kind = ResponseSeen
+	want := map[NoticeKind]Notice{RequestSeen: request, ResponseSeen: answer}
 	if diff := cmp.Diff(want, got, ignoreVarying()); diff != "" {
 		t.Error(diff)
 	}
@@ -172,7 +174,7 @@ func TestMonitorShowsAnAbsentHostDaemon(t *testing.T) {
 	if _, err := answerOf(host, incoming()); !errors.Is(err, ipmi.ErrNotPresent) {
 		t.Fatal(err)
 	}
-	got := <-w.events
+	got := <-w.notices
 	if got.Kind != FailureSeen || got.Bus != "bus4" || !got.Incoming || got.Node != 0x2C || got.Reason == "" {
 		t.Errorf("event = %+v", got)
 	}
@@ -196,10 +198,10 @@ func TestMonitorShowsSendResponse(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Fatal(err)
 	}
-	message := Event{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1}
+	message := Notice{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1}
 	request, answer := message, message
 	request.Data = []byte{3}
-	answer.Kind, answer.Code, answer.Data = AnswerSeen, 0xC9, []byte{1, 2}
+	answer.Kind, answer.Code, answer.Data = ResponseSeen, 0xC9, []byte{1, 2}
 	w.next(t, request)
 	if got := w.next(t, answer); got.Program != r.program.Name() {
 		t.Errorf("Program = %q", got.Program)
@@ -215,9 +217,9 @@ func TestMonitorKeepsSecrets(t *testing.T) {
 		ipmb.Request{NetFn: 6, Command: setUserPassword, Data: []byte("secret")}); err != nil {
 		t.Fatal(err)
 	}
-	message := Event{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: setUserPassword, Secret: true}
+	message := Notice{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: setUserPassword, Secret: true}
 	w.next(t, message)
-	message.Kind = AnswerSeen
+	message.Kind = ResponseSeen
 	w.next(t, message)
 }
 
@@ -225,7 +227,7 @@ func TestMonitorSaysWhenTheServiceStopsAndStarts(t *testing.T) {
 	r := newStoppedRig(t)
 	w := watchBus(t, r)
 	_ = r.server.Close()
-	w.next(t, Event{Kind: ServiceStopped})
+	w.next(t, Notice{Kind: ServiceStopped})
 
 	next := openServer(t, r.bus, dbusapi.Config{})
 	fake := newFakeBus("bus9", 8)
@@ -233,9 +235,9 @@ func TestMonitorSaysWhenTheServiceStopsAndStarts(t *testing.T) {
 	if err := next.TakeNames(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.next(t, Event{Kind: ServiceStarted})
+	w.next(t, Notice{Kind: ServiceStarted})
 	r.legacy(t, 8, 6, 0, 1)
-	w.next(t, Event{Bus: "bus9", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{}})
+	w.next(t, Notice{Bus: "bus9", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{}})
 }
 
 // A message bus that forbids monitoring leaves the signals.
@@ -247,7 +249,7 @@ func TestMonitorThatMaySeeSignalsOnly(t *testing.T) {
 	}
 	r := newRigOn(t, bustest.StartConfig(t, bustest.Config{Policies: []string{policy}}))
 	w := watchBus(t, r)
-	if w.monitor.Whole() {
+	if w.whole {
 		t.Fatal("the monitor sees everything")
 	}
 	r.legacy(t, 0, 6, 0, 1)
@@ -255,14 +257,14 @@ func TestMonitorThatMaySeeSignalsOnly(t *testing.T) {
 		return ipmi.Response{}, ipmi.ErrNoHandler
 	})
 	_, _ = answerOf(r.object.Announce(nobody), incoming())
-	w.next(t, Event{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: []byte{3}})
+	w.next(t, Notice{Incoming: true, Bus: "bus4", Node: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: []byte{3}})
 }
 
 func TestMonitorEndsWithItsContext(t *testing.T) {
 	w := watchBus(t, newRig(t))
 	w.stop()
-	if err := <-w.ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("Run = %v", err)
+	if err := <-w.ended; err != nil {
+		t.Errorf("Monitor = %v", err)
 	}
 }
 
@@ -270,51 +272,50 @@ func TestMonitorEndsWithTheMessageBus(t *testing.T) {
 	w := watchBus(t, newStoppedRig(t))
 	w.bus.Stop()
 	if err := <-w.ended; !errors.Is(err, ErrDisconnected) {
-		t.Errorf("Run = %v", err)
+		t.Errorf("Monitor = %v", err)
 	}
 }
 
 func TestMonitorEndsWhenShowFails(t *testing.T) {
 	r := newRig(t)
-	monitor, err := openClient(t, r.bus.Address).OpenMonitor(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer monitor.Close()
-	r.legacy(t, 0, 6, 0, 1) // before Run, and seen all the same
 	full := errors.New("disk full")
-	if err := monitor.Run(t.Context(), func(Event) error { return full }); !errors.Is(err, full) {
-		t.Errorf("Run = %v", err)
+	err := openClient(t, r.bus.Address).Monitor(t.Context(), func(n Notice) error {
+		if n.Kind == MonitorStarted {
+			r.legacy(t, 0, 6, 0, 1)
+			return nil
+		}
+		return full
+	})
+	if !errors.Is(err, full) {
+		t.Errorf("Monitor = %v", err)
 	}
 }
 
-func TestMonitorCountsWhatItLoses(t *testing.T) {
+func TestMonitorCountsLostMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &Monitor{taps: make(chan *dbus.Message), tracer: newTracer(nil)}
 		resume := make(chan struct{})
 		var lost, shown int
+		m := &monitor{tap: make(chan *dbus.Message), tracer: newTracer(nil), show: func(n Notice) error {
+			<-resume
+			lost += n.Lost
+			shown++
+			return nil
+		}}
 		ended := make(chan error, 1)
-		go func() {
-			ended <- m.Run(t.Context(), func(e Event) error {
-				<-resume
-				lost += e.Lost
-				shown++
-				return nil
-			})
-		}()
+		go func() { ended <- m.run(t.Context()) }()
 		const over = 100
-		m.taps <- broadcastCall()
+		m.tap <- broadcastCall()
 		synctest.Wait() // It is being shown.
-		for range watching + over {
-			m.taps <- broadcastCall()
+		for range maxQueued + over {
+			m.tap <- broadcastCall()
 		}
 		synctest.Wait()
-		close(m.taps)
+		close(m.tap)
 		close(resume)
 		if err := <-ended; !errors.Is(err, ErrDisconnected) {
-			t.Errorf("Run = %v", err)
+			t.Errorf("run = %v", err)
 		}
-		if lost != over || shown != 1+1+watching {
+		if lost != over || shown != 1+1+maxQueued {
 			t.Errorf("%d lost, %d shown", lost, shown)
 		}
 	})

@@ -20,20 +20,20 @@ import (
 
 // following is a call of the client that goes on until it is stopped.
 type following struct {
-	told  chan Event
+	told  chan Notice
 	ended chan error
 	stop  context.CancelFunc
 }
 
 // follow starts a call.
-func follow(t *testing.T, call func(ctx context.Context, tell func(Event)) error) *following {
+func follow(t *testing.T, call func(ctx context.Context, tell func(Notice)) error) *following {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	f := &following{told: make(chan Event, 100), ended: make(chan error, 1), stop: stop}
+	f := &following{told: make(chan Notice, 100), ended: make(chan error, 1), stop: stop}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f.ended <- call(ctx, func(e Event) { f.told <- e })
+		f.ended <- call(ctx, func(e Notice) { f.told <- e })
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -43,7 +43,7 @@ func follow(t *testing.T, call func(ctx context.Context, tell func(Event)) error
 }
 
 // tells waits for what the call tells.
-func (f *following) tells(t *testing.T, kinds ...EventKind) {
+func (f *following) tells(t *testing.T, kinds ...NoticeKind) {
 	t.Helper()
 	for _, want := range kinds {
 		if got := <-f.told; got.Kind != want || got.Time.IsZero() || want == ServiceStarted && got.Program == "" {
@@ -68,7 +68,7 @@ func (r *rig) serve(t *testing.T, cmd ipmi.Command, h ipmi.Handler) *following {
 func (r *rig) startServing(t *testing.T, cmd ipmi.Command, h ipmi.Handler) *following {
 	t.Helper()
 	client := openClient(t, r.bus.Address)
-	return follow(t, func(ctx context.Context, tell func(Event)) error {
+	return follow(t, func(ctx context.Context, tell func(Notice)) error {
 		return client.Serve(ctx, []ipmi.Pattern{appPattern(cmd)}, h, tell)
 	})
 }
@@ -229,21 +229,21 @@ func TestServingEndsWithItsContext(t *testing.T) {
 func TestServingHasABound(t *testing.T) {
 	s := newExecuteServer(answers(0), nil)
 	for range maxServed {
-		if !s.begin() {
+		if !s.startRequest() {
 			t.Fatal("there is no room")
 		}
 	}
-	if s.begin() {
+	if s.startRequest() {
 		t.Error("there is room over the bound")
 	}
-	s.end()
-	if !s.begin() {
+	s.endRequest()
+	if !s.startRequest() {
 		t.Error("there is no room afterwards")
 	}
 	for range maxServed {
-		s.end()
+		s.endRequest()
 	}
-	if s.close(); s.begin() {
+	if s.close(); s.startRequest() {
 		t.Error("there is room when it is closed")
 	}
 }
@@ -337,7 +337,7 @@ func TestServingEndsWithTheMessageBus(t *testing.T) {
 
 func TestNobodyToServeFor(t *testing.T) {
 	client := openClient(t, bustest.Start(t).Address)
-	tell := func(Event) { t.Error("told") }
+	tell := func(Notice) { t.Error("told") }
 	if err := client.Serve(t.Context(), []ipmi.Pattern{appPattern(1)}, answers(0), tell); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("Serve: %v", err)
 	}
@@ -350,9 +350,9 @@ func TestNobodyToServeFor(t *testing.T) {
 // What a registration meets of an ipmbd that stops is no error.
 func TestRegistrationWithOneWhoStops(t *testing.T) {
 	for err, want := range map[error]bool{ErrNotRunning: true, ErrLeft: true, ErrUnavailable: true, ErrNotAllowed: false, ErrDisconnected: false} {
-		f := newFollower(func(Event) { t.Errorf("%v: told", err) })
-		f.owner = ":1.5"
-		got := f.keep(func(string) error { return &ServiceError{Err: err} })
+		f := newFollower(nil, func(Notice) { t.Errorf("%v: told", err) })
+		f.register = func(string) error { return &ServiceError{Err: err} }
+		got := f.keepRegistered(":1.5")
 		if (got == nil) != want || f.isService(":1.5") {
 			t.Errorf("%v: %v", err, got)
 		}

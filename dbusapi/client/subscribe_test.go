@@ -18,7 +18,7 @@ func (r *rig) hearEvents(t *testing.T) (*following, chan ipmi.Event) {
 	t.Helper()
 	client := openClient(t, r.bus.Address)
 	shown := make(chan ipmi.Event, 1000)
-	f := follow(t, func(ctx context.Context, tell func(Event)) error {
+	f := follow(t, func(ctx context.Context, tell func(Notice)) error {
 		return client.Events(ctx, func(e ipmi.Event) error {
 			shown <- e
 			return nil
@@ -60,7 +60,7 @@ func TestEventsEndWhenShowFails(t *testing.T) {
 	r := newRig(t)
 	r.happen(1)
 	full := errors.New("disk full")
-	err := openClient(t, r.bus.Address).Events(t.Context(), func(ipmi.Event) error { return full }, func(Event) {})
+	err := openClient(t, r.bus.Address).Events(t.Context(), func(ipmi.Event) error { return full }, func(Notice) {})
 	if !errors.Is(err, full) {
 		t.Errorf("Events = %v", err)
 	}
@@ -111,7 +111,7 @@ func TestSignalsThatAreNoEvents(t *testing.T) {
 		"message too long":  {byte(7), "bus4", uint16(1), make([]byte, 8)},
 		"other types":       {byte(7), uint16(1), "bus4", make([]byte, 7)},
 	} {
-		if e, ok := eventOf(&dbus.Signal{Name: xml.RouterInterface + ".PlatformEvent", Body: body}); ok {
+		if e, ok := parseEvent(&dbus.Signal{Name: xml.RouterInterface + ".PlatformEvent", Body: body}); ok {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}
@@ -119,15 +119,12 @@ func TestSignalsThatAreNoEvents(t *testing.T) {
 
 func TestEventsThatComeTooFastAreCounted(t *testing.T) {
 	var shown, lost int
-	h := &hearing{
-		show:  func(ipmi.Event) error { shown++; return nil },
-		tell:  func(e Event) { lost += e.Lost },
-		queue: make(chan ipmi.Event, 3),
+	f := newFollower(func(ipmi.Event) error { shown++; return nil }, func(n Notice) { lost += n.Lost })
+	f.service.Store(new(":1.5"))
+	for range maxEvents + 2 {
+		f.receiveSignal(&dbus.Signal{Sender: ":1.5", Name: xml.RouterInterface + ".PlatformEvent", Body: []any{byte(7), "bus4", uint16(1), make([]byte, 7)}})
 	}
-	for range 5 {
-		h.hear(&dbus.Signal{Name: xml.RouterInterface + ".PlatformEvent", Body: []any{byte(7), "bus4", uint16(1), make([]byte, 7)}})
-	}
-	if err := h.showQueued(); err != nil || shown != 3 || lost != 2 {
+	if err := f.showAll(); err != nil || shown != maxEvents || lost != 2 {
 		t.Errorf("%d shown, %d lost, %v", shown, lost, err)
 	}
 }

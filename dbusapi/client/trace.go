@@ -2,6 +2,8 @@ package client
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -9,21 +11,22 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/bus"
+	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
 
-// Bounds of what a tracer remembers.
+// Limits of the memory of a tracer.
 const (
-	maxPending  = 4096 // calls; when there are more all are forgotten
+	maxPending  = 4096 // calls; when there are more, all are forgotten
 	maxReceived = 256  // requests from buses; the oldest is forgotten
 )
 
-// tracer makes events of the messages on the message bus. It does no I/O.
+// tracer makes notices from the messages on the message bus. It does no I/O.
 type tracer struct {
 	buses    []Bus
 	pending  map[callKey]pendingCall
-	received []received // oldest first
+	received []receivedRequest // oldest first
 }
 
 // callKey is how a reply names its call.
@@ -32,19 +35,18 @@ type callKey struct {
 	serial uint32
 }
 
-// pendingCall is a call whose reply is still to come: the request it stands
-// for, and how to read the reply.
+// pendingCall is a call without a reply: the request that it stands for, and how to read the reply. A read
+// that leaves the Kind is for a reply that shows nothing.
 type pendingCall struct {
-	request Event
-	read    func(body []any) (reply, error)
-	// locate finds the bus of a request for which the call did not say it.
-	locate func() string
+	request Notice
+	read    func(n *Notice, body []any) error
+	locate  func(Notice) string // finds the bus when the reply comes; nil if it is known
 }
 
-// received is a request from a bus that may still be answered.
-type received struct {
+// receivedRequest is a request from a bus that may still get a response.
+type receivedRequest struct {
 	id      uint64
-	request Event
+	request Notice
 	data    []byte
 }
 
@@ -52,182 +54,129 @@ func newTracer(buses []Bus) *tracer {
 	return &tracer{buses: buses, pending: make(map[callKey]pendingCall)}
 }
 
-// busAt is the bus that is the object at a path. Of one that is not known only
-// the name is, by the path.
-func (t *tracer) busAt(msg *dbus.Message) Bus {
-	path := header[dbus.ObjectPath](msg, dbus.FieldPath)
-	for _, bus := range t.buses {
-		if bus.Path == path {
-			return bus
-		}
-	}
-	name, _ := strings.CutPrefix(string(path), xml.BasePath+"/")
-	return Bus{Properties: bus.Properties{Name: name}}
-}
-
-// busWith is the bus that org.openbmc.Ipmb reaches by an index.
-func (t *tracer) busWith(index uint8) Bus {
-	for _, bus := range t.buses {
-		if bus.Index == index {
-			return bus
-		}
-	}
-	return Bus{}
-}
-
-// event is what a message shows, if it shows anything.
-func (t *tracer) event(at time.Time, msg *dbus.Message) (Event, bool) {
+// trace returns the notice of a message, if it has one.
+func (t *tracer) trace(at time.Time, msg *dbus.Message) (Notice, bool) {
+	n := Notice{Time: at}
 	switch msg.Type {
 	case dbus.TypeSignal:
-		return t.signal(at, msg)
+		return t.traceSignal(n, msg)
 	case dbus.TypeMethodCall:
-		return t.call(at, msg)
+		return t.traceCall(n, msg)
 	case dbus.TypeMethodReply, dbus.TypeError:
-		return t.reply(at, msg)
+		return t.traceReply(n, msg)
 	}
-	return Event{}, false
+	return n, false
 }
 
-func (t *tracer) signal(at time.Time, msg *dbus.Message) (Event, bool) {
+// traceSignal traces NameOwnerChanged and ReceivedMessage.
+func (t *tracer) traceSignal(n Notice, msg *dbus.Message) (Notice, bool) {
 	if header[string](msg, dbus.FieldMember) == "NameOwnerChanged" {
-		return serviceEvent(at, msg)
+		owner, ok := newOwner(msg.Body)
+		if n.Kind, n.Program = ServiceStarted, owner; owner == "" {
+			n.Kind = ServiceStopped
+		}
+		return n, ok
 	}
 	var id uint64
-	var requester, netFn, lun, command uint8
-	var data []byte
-	if dbus.Store(msg.Body, &id, &requester, &netFn, &lun, &command, &data) != nil {
-		return Event{}, false
+	var requester uint8
+	data, ok := n.readRequest(msg.Body, &id, &requester)
+	if !ok {
+		return n, false
 	}
-	event := Event{
-		Time: at, Incoming: true,
-		Bus:   t.busAt(msg).Name,
-		Node:  ipmi.Address(requester),
-		NetFn: ipmi.NetFn(netFn), LUN: ipmi.LUN(lun), Command: ipmi.Command(command),
-	}
+	n.Incoming, n.Bus, n.Node = true, t.busAt(msg).Name, ipmi.Address(requester)
 	if len(t.received) == maxReceived {
 		t.received = append(t.received[:0], t.received[1:]...)
 	}
-	t.received = append(t.received, received{id: id, request: event, data: data})
-	return event.withData(event.NetFn, data), true
+	t.received = append(t.received, receivedRequest{id, n, data})
+	n.setData(n.NetFn, data)
+	return n, true
 }
 
-func serviceEvent(at time.Time, msg *dbus.Message) (Event, bool) {
-	var name, before, after string
-	if dbus.Store(msg.Body, &name, &before, &after) != nil || name != xml.ServiceName {
-		return Event{}, false
-	}
-	if after == "" {
-		return Event{Time: at, Kind: ServiceStopped}, true
-	}
-	return Event{Time: at, Kind: ServiceStarted, Program: after}, true
+// newOwner reads the body of NameOwnerChanged for ipmbd's name.
+func newOwner(body []any) (owner string, ok bool) {
+	var name, before string
+	err := dbus.Store(body, &name, &before, &owner)
+	return owner, err == nil && name == xml.ServiceName
 }
 
-// call is the request that a call makes. Calls that answer a request are
-// remembered and shown when they have succeeded.
-func (t *tracer) call(at time.Time, msg *dbus.Message) (Event, bool) {
-	event := Event{Time: at, Program: header[string](msg, dbus.FieldSender)}
-	switch iface, member := header[string](msg, dbus.FieldInterface), header[string](msg, dbus.FieldMember); {
-	case iface == xml.BusInterface && (member == "sendRequest" || member == "sendRequestWithOptions"):
-		return t.sendRequest(event, msg)
-	case iface == xml.BusInterface && member == "sendBroadcast":
-		return t.sendBroadcast(event, msg)
-	case iface == xml.BusInterface && member == "sendResponse":
-		t.sendResponse(event, msg)
-	case iface == xml.LegacyInterface && member == "sendRequest":
-		return t.channelRequest(event, msg)
-	case iface == xml.ExecuteInterface && member == "execute":
-		t.execute(event, msg)
+// traceCall traces the calls that make a request. Calls that respond to a request are shown when they have
+// succeeded.
+func (t *tracer) traceCall(n Notice, msg *dbus.Message) (Notice, bool) {
+	n.Program = header[string](msg, dbus.FieldSender)
+	read, data, ok := (*Notice).readResponse, []byte(nil), false
+	switch header[string](msg, dbus.FieldInterface) + "." + header[string](msg, dbus.FieldMember) {
+	case xml.BusInterface + ".sendRequest", xml.BusInterface + ".sendRequestWithOptions":
+		var responder uint8
+		data, ok = n.readRequest(msg.Body[:min(5, len(msg.Body))], &responder)
+		bus := t.busAt(msg)
+		n.Bus, n.Node = bus.Name, cmp.Or(ipmi.Address(responder), bus.RemoteAddress)
+	case xml.BusInterface + ".sendBroadcast":
+		data, ok = n.readRequest(msg.Body)
+		n.Bus, n.LUN = t.busAt(msg).Name, 0
+		read = func(*Notice, []any) error { return nil }
+	case xml.LegacyInterface + ".sendRequest":
+		var index uint8
+		data, ok = n.readRequest(msg.Body, &index)
+		bus := t.busWith(index)
+		n.Bus, n.Node, n.LUN = bus.Name, bus.RemoteAddress, 0 // The LUN is the requester's.
+		read = (*Notice).readLegacy
+	case xml.BusInterface + ".sendResponse":
+		t.sendResponse(n, msg)
+	case xml.ExecuteInterface + "." + xml.ExecuteMember:
+		t.execute(n, msg)
 	}
-	return Event{}, false
+	if !ok {
+		return n, false
+	}
+	t.await(msg, pendingCall{n, read, nil})
+	n.setData(n.NetFn, data)
+	return n, true
 }
 
-func (t *tracer) sendRequest(event Event, msg *dbus.Message) (Event, bool) {
-	var responder, netFn, lun, command uint8
-	var data []byte
-	if len(msg.Body) < 5 || dbus.Store(msg.Body[:5], &responder, &netFn, &lun, &command, &data) != nil {
-		return Event{}, false
-	}
-	bus := t.busAt(msg)
-	event.Bus, event.Node = bus.Name, ipmi.Address(responder)
-	if responder == 0 {
-		event.Node = bus.RemoteAddress
-	}
-	event.NetFn, event.LUN, event.Command = ipmi.NetFn(netFn), ipmi.LUN(lun), ipmi.Command(command)
-	t.await(msg, event, readAnswer)
-	return event.withData(event.NetFn, data), true
-}
-
-func (t *tracer) sendBroadcast(event Event, msg *dbus.Message) (Event, bool) {
-	var netFn, lun, command uint8
-	var data []byte
-	if dbus.Store(msg.Body, &netFn, &lun, &command, &data) != nil {
-		return Event{}, false
-	}
-	event.Bus = t.busAt(msg).Name
-	event.NetFn, event.Command = ipmi.NetFn(netFn), ipmi.Command(command)
-	t.await(msg, event, readNothing)
-	return event.withData(event.NetFn, data), true
-}
-
-// channelRequest is sendRequest of org.openbmc.Ipmb; its lun is the requester's.
-func (t *tracer) channelRequest(event Event, msg *dbus.Message) (Event, bool) {
-	var channel, netFn, lun, command uint8
-	var data []byte
-	if dbus.Store(msg.Body, &channel, &netFn, &lun, &command, &data) != nil {
-		return Event{}, false
-	}
-	bus := t.busWith(channel)
-	event.Bus, event.Node = bus.Name, bus.RemoteAddress
-	event.NetFn, event.Command = ipmi.NetFn(netFn), ipmi.Command(command)
-	t.await(msg, event, readStatus)
-	return event.withData(event.NetFn, data), true
-}
-
-func (t *tracer) sendResponse(event Event, msg *dbus.Message) {
+// sendResponse traces a program's response to a request that was received before.
+func (t *tracer) sendResponse(n Notice, msg *dbus.Message) {
 	var id uint64
-	var answer reply
 	var code uint8
-	if dbus.Store(msg.Body, &id, &code, &answer.data) != nil {
+	var data []byte
+	if dbus.Store(msg.Body, &id, &code, &data) != nil {
 		return
 	}
-	answer.isAnswer, answer.code = true, ipmi.CompletionCode(code)
 	bus := t.busAt(msg).Name
 	for _, r := range t.received {
 		if r.id == id && r.request.Bus == bus {
-			r.request.Program = event.Program
-			t.await(msg, r.request, func([]any) (reply, error) { return answer, nil })
+			r.request.Program = n.Program
+			t.await(msg, pendingCall{request: r.request, read: func(n *Notice, _ []any) error {
+				n.setResponse(code, data)
+				return nil
+			}})
 			return
 		}
 	}
 }
 
-// execute is the host IPMI daemon's method. Of its callers those with a
-// requester's address speak for an IPMB.
-func (t *tracer) execute(event Event, msg *dbus.Message) {
-	var netFn, lun, command uint8
-	var data []byte
+// execute traces ipmbd's calls to the host IPMI daemon. Only calls with a requester's address come from
+// an IPMB. The signal that tells of the request may come after the call, so the bus is looked up when the
+// reply comes.
+func (t *tracer) execute(n Notice, msg *dbus.Message) {
 	var options map[string]dbus.Variant
-	if dbus.Store(msg.Body, &netFn, &lun, &command, &data, &options) != nil {
+	data, ok := n.readRequest(msg.Body[:min(4, len(msg.Body))])
+	if !ok || dbus.Store(msg.Body[4:], &options) != nil {
 		return
 	}
 	requester, ok := options["rqSA"].Value().(int32)
 	if !ok {
 		return
 	}
-	event = Event{
-		Time: event.Time, Incoming: true,
-		Node:  ipmi.Address(requester << 1), // rqSA is in its 7-bit form
-		NetFn: ipmi.NetFn(netFn), LUN: ipmi.LUN(lun), Command: ipmi.Command(command),
-		Program: header[string](msg, dbus.FieldDestination),
-	}
-	host := propertyOf[int32](options, "hostId")
-	t.awaitAt(msg, event, readExecute, func() string { return t.busOfExecute(event, data, host) })
+	n.Incoming, n.Node = true, ipmi.Address(requester<<1) // rqSA is a 7-bit address.
+	n.Program = header[string](msg, dbus.FieldDestination)
+	host := property[int32](options, "hostId")
+	read := func(n *Notice, body []any) error { return n.readExecuted(body) }
+	t.await(msg, pendingCall{n, read, func(n Notice) string { return t.busOfExecute(n, data, host) }})
 }
 
-// busOfExecute finds the bus that a request to the host daemon came from: the
-// one of its host that received it last or, for a request that no signal told
-// of, the only one.
-func (t *tracer) busOfExecute(event Event, data []byte, host int32) string {
+// busOfExecute returns the bus of the host on which a request was received last or, if no signal told of
+// the request, the only bus of the host.
+func (t *tracer) busOfExecute(n Notice, data []byte, host int32) string {
 	var ofHost []string
 	for _, bus := range t.buses {
 		if int32(bus.Index>>2) == host {
@@ -235,8 +184,8 @@ func (t *tracer) busOfExecute(event Event, data []byte, host int32) string {
 		}
 	}
 	for _, r := range slices.Backward(t.received) {
-		same := r.request.Node == event.Node && r.request.NetFn == event.NetFn && r.request.LUN == event.LUN &&
-			r.request.Command == event.Command && bytes.Equal(r.data, data)
+		same := r.request.Node == n.Node && r.request.NetFn == n.NetFn && r.request.LUN == n.LUN &&
+			r.request.Command == n.Command && bytes.Equal(r.data, data)
 		if same && slices.Contains(ofHost, r.request.Bus) {
 			return r.request.Bus
 		}
@@ -248,52 +197,119 @@ func (t *tracer) busOfExecute(event Event, data []byte, host int32) string {
 }
 
 // await remembers a call until its reply.
-func (t *tracer) await(msg *dbus.Message, request Event, read func([]any) (reply, error)) {
-	t.awaitAt(msg, request, read, func() string { return request.Bus })
-}
-
-func (t *tracer) awaitAt(msg *dbus.Message, request Event, read func([]any) (reply, error), locate func() string) {
+func (t *tracer) await(msg *dbus.Message, call pendingCall) {
 	if msg.Flags&dbus.FlagNoReplyExpected != 0 {
 		return
 	}
 	if len(t.pending) >= maxPending {
 		clear(t.pending)
 	}
-	t.pending[callKey{header[string](msg, dbus.FieldSender), msg.Serial()}] = pendingCall{request, read, locate}
+	t.pending[callKey{header[string](msg, dbus.FieldSender), msg.Serial()}] = call
 }
 
-// reply is the answer or the failure that ends a call.
-func (t *tracer) reply(at time.Time, msg *dbus.Message) (Event, bool) {
+// traceReply traces the reply that ends a call.
+func (t *tracer) traceReply(n Notice, msg *dbus.Message) (Notice, bool) {
 	key := callKey{header[string](msg, dbus.FieldDestination), header[uint32](msg, dbus.FieldReplySerial)}
 	call, ok := t.pending[key]
 	if !ok {
-		return Event{}, false
+		return n, false
 	}
 	delete(t.pending, key)
-	event := call.request
-	event.Bus = call.locate()
-	event.Took = at.Sub(event.Time)
-	event.Time = at
+	at := n.Time
+	n = call.request
+	n.Time, n.Took = at, at.Sub(n.Time)
+	if call.locate != nil {
+		n.Bus = call.locate(n)
+	}
 	if msg.Type == dbus.TypeError {
-		event.Kind, event.Reason = FailureSeen, errorText(msg)
-		return event, true
+		name := header[string](msg, dbus.FieldErrorName)
+		n.Kind, n.Reason = FailureSeen, dbus.Error{Name: name, Body: msg.Body}.Error()
+	} else if err := call.read(&n, msg.Body); err != nil {
+		n.Kind, n.Reason = FailureSeen, "reply of other types: "+err.Error()
 	}
-	r, err := call.read(msg.Body)
-	switch {
-	case err != nil:
-		event.Kind, event.Reason = FailureSeen, "reply of other types: "+err.Error()
-	case r.failure != "":
-		event.Kind, event.Reason = FailureSeen, r.failure
-	case r.isAnswer:
-		event.Kind, event.Code = AnswerSeen, r.code
-		event = event.withData(event.NetFn.Response(), r.data)
-	default:
-		return Event{}, false
-	}
-	return event, true
+	return n, n.Kind != RequestSeen
 }
 
-// header is a field of a message's header, zero when it is not there.
+// readRequest reads the arguments of a call or a signal: those of before, then netFn, LUN, command and
+// data.
+func (n *Notice) readRequest(body []any, before ...any) (data []byte, ok bool) {
+	var netFn, lun, command uint8
+	ok = dbus.Store(body, append(before, &netFn, &lun, &command, &data)...) == nil
+	n.NetFn, n.LUN, n.Command = ipmi.NetFn(netFn), ipmi.LUN(lun), ipmi.Command(command)
+	return data, ok
+}
+
+// readResponse reads the reply to sendRequest.
+func (n *Notice) readResponse(body []any) error {
+	var code uint8
+	var data []byte
+	if err := dbus.Store(body, &code, &data); err != nil {
+		return err
+	}
+	n.setResponse(code, data)
+	return nil
+}
+
+// readExecuted reads the reply of the host IPMI daemon: a struct of netFn, LUN, command, completion code and
+// data.
+func (n *Notice) readExecuted(body []any, before ...any) error {
+	var netFn, lun, command, code uint8
+	var data []byte
+	var reply []any
+	if len(body) == 1 {
+		reply, _ = body[0].([]any)
+	}
+	if err := dbus.Store(reply, append(before, &netFn, &lun, &command, &code, &data)...); err != nil {
+		return err
+	}
+	n.setResponse(code, data)
+	return nil
+}
+
+// readLegacy reads the reply of org.openbmc.Ipmb, which has a status before the rest.
+func (n *Notice) readLegacy(body []any) error {
+	var value int32
+	err := n.readExecuted(body, &value)
+	if status := ipmb.Status(value); status != ipmb.StatusOK {
+		n.Kind, n.Reason, n.Data = FailureSeen, fmt.Sprintf("status %d, %v", status, status), nil
+	}
+	return err
+}
+
+func (n *Notice) setResponse(code uint8, data []byte) {
+	n.Kind, n.Code = ResponseSeen, ipmi.CompletionCode(code)
+	n.setData(n.NetFn.Response(), data)
+}
+
+// setData sets the data, unless they are secret. netFn tells a request from a response.
+func (n *Notice) setData(netFn ipmi.NetFn, data []byte) {
+	if n.Secret = ipmi.CarriesSecret(netFn, n.Command, data); !n.Secret {
+		n.Data = data
+	}
+}
+
+// busAt returns the bus that has the object of a message. Of an unknown bus it returns only the name.
+func (t *tracer) busAt(msg *dbus.Message) Bus {
+	path := header[dbus.ObjectPath](msg, dbus.FieldPath)
+	for _, b := range t.buses {
+		if b.Path == path {
+			return b
+		}
+	}
+	return Bus{Properties: bus.Properties{Name: strings.TrimPrefix(string(path), xml.BasePath+"/")}}
+}
+
+// busWith returns the bus that org.openbmc.Ipmb reaches by an index.
+func (t *tracer) busWith(index uint8) Bus {
+	for _, b := range t.buses {
+		if b.Index == index {
+			return b
+		}
+	}
+	return Bus{}
+}
+
+// header returns a header field of a message, or the zero value if it is missing.
 func header[T any](msg *dbus.Message, field dbus.HeaderField) T {
 	value, _ := msg.Headers[field].Value().(T)
 	return value

@@ -74,11 +74,11 @@ func TestTraceFindsTheBusOfWhatTheHostDaemonAnswers(t *testing.T) {
 			[]*dbus.Message{executeFor(7), executeReplied()}, ""},
 	} {
 		tracer := newTracer(twoHosts())
-		var last Event
+		var last Notice
 		for _, msg := range tt.messages {
-			last, _ = tracer.event(time.Unix(0, 0), msg)
+			last, _ = tracer.trace(time.Unix(0, 0), msg)
 		}
-		if last.Kind != AnswerSeen || last.Bus != tt.want {
+		if last.Kind != ResponseSeen || last.Bus != tt.want {
 			t.Errorf("%s: %+v", name, last)
 		}
 	}
@@ -89,8 +89,8 @@ func TestTraceLeavesOutOtherChannelsOfTheHostDaemon(t *testing.T) {
 	kcs := executeFor(0)
 	kcs.Body[4] = map[string]dbus.Variant{}
 	for _, msg := range []*dbus.Message{kcs, executeReplied()} {
-		if event, ok := tracer.event(time.Unix(0, 0), msg); ok {
-			t.Errorf("event %+v", event)
+		if notice, ok := tracer.trace(time.Unix(0, 0), msg); ok {
+			t.Errorf("notice %+v", notice)
 		}
 	}
 }
@@ -98,16 +98,16 @@ func TestTraceLeavesOutOtherChannelsOfTheHostDaemon(t *testing.T) {
 func TestTraceTellsHowLongAnAnswerTook(t *testing.T) {
 	tracer := newTracer(twoHosts())
 	begin := time.Unix(1000, 0)
-	tracer.event(begin, executeFor(1))
-	got, _ := tracer.event(begin.Add(3*time.Millisecond), executeReplied())
+	tracer.trace(begin, executeFor(1))
+	got, _ := tracer.trace(begin.Add(3*time.Millisecond), executeReplied())
 	if got.Took != 3*time.Millisecond || !got.Time.Equal(begin.Add(got.Took)) {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestTraceKnowsABusItWasNotToldOf(t *testing.T) {
-	got, ok := newTracer(nil).event(time.Unix(0, 0), receivedOn(xml.BasePath+"/bus7", 1, 9))
-	want := Event{Time: time.Unix(0, 0), Incoming: true, Bus: "bus7", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{9}}
+	got, ok := newTracer(nil).trace(time.Unix(0, 0), receivedOn(xml.BasePath+"/bus7", 1, 9))
+	want := Notice{Time: time.Unix(0, 0), Incoming: true, Bus: "bus7", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{9}}
 	if diff := cmp.Diff(want, got); !ok || diff != "" {
 		t.Error(diff)
 	}
@@ -124,8 +124,8 @@ func TestTraceOfMalformedMessages(t *testing.T) {
 				for _, body := range bodies {
 					tracer := newTracer(nil)
 					headers := map[dbus.HeaderField]any{dbus.FieldInterface: iface, dbus.FieldMember: member}
-					if event, ok := tracer.event(time.Unix(0, 0), message(kind, headers, body...)); ok {
-						t.Errorf("type %d, %s.%s, %v: event %+v", kind, iface, member, body, event)
+					if notice, ok := tracer.trace(time.Unix(0, 0), message(kind, headers, body...)); ok {
+						t.Errorf("type %d, %s.%s, %v: notice %+v", kind, iface, member, body, notice)
 					}
 				}
 			}
@@ -135,10 +135,10 @@ func TestTraceOfMalformedMessages(t *testing.T) {
 
 func TestTraceOfAReplyOfOtherTypes(t *testing.T) {
 	tracer := newTracer(twoHosts())
-	tracer.event(time.Unix(0, 0), executeFor(1))
+	tracer.trace(time.Unix(0, 0), executeFor(1))
 	reply := executeReplied()
 	reply.Body = []any{"text"}
-	if got, _ := tracer.event(time.Unix(0, 0), reply); got.Kind != FailureSeen || got.Reason == "" {
+	if got, _ := tracer.trace(time.Unix(0, 0), reply); got.Kind != FailureSeen || got.Reason == "" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -146,14 +146,14 @@ func TestTraceOfAReplyOfOtherTypes(t *testing.T) {
 func TestTraceRemembersABoundedNumber(t *testing.T) {
 	tracer := newTracer(twoHosts())
 	for id := range uint64(2 * maxReceived) {
-		tracer.event(time.Unix(0, 0), receivedOn(xml.BasePath+"/me0", id))
+		tracer.trace(time.Unix(0, 0), receivedOn(xml.BasePath+"/me0", id))
 	}
 	if n := len(tracer.received); n != maxReceived || tracer.received[n-1].id != 2*maxReceived-1 {
 		t.Errorf("%d received", n)
 	}
 	for serial := range uint32(2 * maxPending) {
 		tracer.pending[callKey{":1.1", serial}] = pendingCall{}
-		tracer.event(time.Unix(0, 0), executeFor(1))
+		tracer.trace(time.Unix(0, 0), executeFor(1))
 	}
 	if n := len(tracer.pending); n > maxPending+1 {
 		t.Errorf("%d pending", n)
@@ -162,7 +162,8 @@ func TestTraceRemembersABoundedNumber(t *testing.T) {
 
 func TestSecretsInAnswersAreKept(t *testing.T) {
 	for _, command := range []ipmi.Command{0x47, 0x3F} {
-		got := Event{Command: command}.withData(ipmi.NetFnApp.Response(), []byte{1, 2})
+		got := Notice{Command: command}
+		got.setData(ipmi.NetFnApp.Response(), []byte{1, 2})
 		if !got.Secret || slices.Contains(got.Data, 1) {
 			t.Errorf("%+v", got)
 		}

@@ -145,7 +145,7 @@ func (w *clockWorld) handles(t *testing.T) {
 	handler := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) { w.serve(ctx, req, reply) })
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := w.Serve(ctx, patterns, handler, func(client.Event) {}); err != nil {
+		if err := w.Serve(ctx, patterns, handler, func(client.Notice) {}); err != nil {
 			t.Error(err)
 		}
 	})

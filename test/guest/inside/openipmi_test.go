@@ -126,7 +126,7 @@ func serves(t *testing.T, d *daemon, cmd ipmi.Command) {
 		return ipmi.Response{Data: append(bytes.Clone(req.Data), make([]byte, cmd-req.Command)...)}, nil
 	})
 	serving.Go(func() {
-		if err := d.Serve(ctx, patterns, handler, func(client.Event) {}); err != nil {
+		if err := d.Serve(ctx, patterns, handler, func(client.Notice) {}); err != nil {
 			t.Error(err)
 		}
 	})

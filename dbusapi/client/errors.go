@@ -12,47 +12,53 @@ import (
 	"ipmbd/xml"
 )
 
-// Why a Client could not do what it was asked, beside the error of a context. What a request on a bus can end with are the errors of
-// package ipmb; ErrUnavailable is not acknowledged, or the bus is Down.
+// Errors of a Client, beside the error of a context. Requests on a bus can also return ipmb.ErrTimeout,
+// ErrBusy, ErrInvalid and ErrUnsupported.
 var (
 	// ErrDisconnected: the connection to the message bus is closed or lost.
 	ErrDisconnected = dbuswire.ErrDisconnected
-	// ErrNoMessageBus: no connection to the message bus.
+	// ErrNoMessageBus: there is no connection to the message bus.
 	ErrNoMessageBus = errors.New("no connection to the message bus")
-	// ErrNotRunning: nobody has the service's name and nothing starts it.
+	// ErrNotRunning: no program has ipmbd's name, and the message bus cannot start one.
 	ErrNotRunning = errors.New("ipmbd is not running")
-	// ErrNotStarted: the message bus tried to start the service.
+	// ErrNotStarted: the message bus tried to start ipmbd and failed.
 	ErrNotStarted = errors.New("ipmbd did not start")
-	// ErrLeft: the service left the message bus during the call.
+	// ErrLeft: ipmbd left the message bus during the call.
 	ErrLeft = errors.New("ipmbd stopped during the call")
-	// ErrOtherService: who has the service's name does not speak its API.
+	// ErrOtherService: the program that has ipmbd's name does not have its API.
 	ErrOtherService = errors.New("the service is not ipmbd")
-	// ErrAccessDenied: the message bus or the service forbids the call.
+	// ErrAccessDenied: the message bus or ipmbd forbids the call.
 	ErrAccessDenied = errors.New("access denied")
 	// ErrUnavailable: no node acknowledged the request, or the bus is Down.
 	ErrUnavailable = errors.New("not acknowledged or bus down")
 	// ErrWriteFailure: the bus did not carry the request.
 	ErrWriteFailure = errors.New("bus did not carry the request")
-	// ErrNoAdapter: there is no I2C bus of that number.
+	// ErrNoAdapter: there is no I2C adapter of that number.
 	ErrNoAdapter = errors.New("there is no such I2C adapter")
-	// ErrNotAllowed: the service refuses the call.
+	// ErrNotAllowed: ipmbd refuses the call.
 	ErrNotAllowed = errors.New("not allowed")
 )
 
-// UnknownBusError says that there is no bus of a name.
-type UnknownBusError struct {
-	Name  string
-	Known []string // the buses there are
+// NotFoundError reports that there is no bus, or no bus and no host interface, of a name.
+type NotFoundError struct {
+	Name      string
+	OnlyBuses bool     // the name is not one of a bus, but may be one of a host interface
+	Known     []string // the names that exist
 }
 
 // Error implements error.
-func (e *UnknownBusError) Error() string { return fmt.Sprintf("no bus %q", e.Name) }
+func (e *NotFoundError) Error() string {
+	if e.OnlyBuses {
+		return fmt.Sprintf("no bus %q", e.Name)
+	}
+	return fmt.Sprintf("no bus and no host interface %q", e.Name)
+}
 
-// ServiceError is an error that came over the message bus.
+// ServiceError is an error that came over the message bus, from ipmbd or the message bus itself.
 type ServiceError struct {
 	Name string // of the D-Bus error
-	Text string // for people, from whoever sent it
-	Err  error  // what it means; nil for a name that is in no row
+	Text string // for people
+	Err  error  // one of the variables, or nil
 }
 
 // Error implements error.
@@ -66,12 +72,11 @@ func (e *ServiceError) Error() string {
 	return e.Name
 }
 
-// Unwrap is what the error means.
+// Unwrap returns Err.
 func (e *ServiceError) Unwrap() error { return e.Err }
 
-// clientErrors are the meanings of D-Bus errors; a name that ends in a dot
-// stands for all that begin with it.
-var clientErrors = []struct {
+// errorNames are the D-Bus errors and their meanings. A name with a dot at its end is a prefix.
+var errorNames = []struct {
 	name string
 	err  error
 }{
@@ -97,17 +102,17 @@ var clientErrors = []struct {
 	{"org.freedesktop.DBus.Error.UnknownMethod", ErrOtherService},
 }
 
-// clientError gives an error of a dbuswire.Conn its meaning.
-func clientError(err error) error {
-	var peer dbus.Error
-	if !errors.As(err, &peer) {
+// serviceError makes a ServiceError of an error of a peer. Other errors stay as they are.
+func serviceError(err error) error {
+	peer, ok := errors.AsType[dbus.Error](err)
+	if !ok {
 		return err
 	}
 	service := &ServiceError{Name: peer.Name}
 	if len(peer.Body) > 0 {
 		service.Text, _ = peer.Body[0].(string)
 	}
-	for _, row := range clientErrors {
+	for _, row := range errorNames {
 		if row.name == peer.Name || strings.HasSuffix(row.name, ".") && strings.HasPrefix(peer.Name, row.name) {
 			service.Err = row.err
 			break
