@@ -259,11 +259,5 @@ func eventually(t testing.TB, what string, happened func() bool) {
 // awaited is the next value of a channel.
 func awaited[T any](t testing.TB, what string, from <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("waited in vain for %s", what)
-		panic("unreachable")
-	}
+	return await.Receive(t, patience, what, from)
 }

@@ -18,6 +18,7 @@ import (
 	"ipmbd/bridge"
 	"ipmbd/bus"
 	"ipmbd/dbusapi"
+	"ipmbd/internal/await"
 	"ipmbd/internal/bustest"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/internal/fakelink"
@@ -31,13 +32,7 @@ const patience = 30 * time.Second
 
 func receive[T any](t *testing.T, what string, from <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("waited %v in vain: %s", patience, what)
-		panic("unreachable")
-	}
+	return await.Receive(t, patience, what, from)
 }
 
 // notifications makes the socket of sd_notify(3): what comes there, and when.

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ipmbd/internal/bustest"
 	"ipmbd/test/build"
 )
 
@@ -61,29 +62,13 @@ func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 // address is that of the message bus, for D-Bus libraries.
 func (s *stage) address() string { return "unix:path=" + s.path("bus") }
 
-// messageBusConfig is dbus's session.conf, but for the services.
-const messageBusConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>session</type>
-  <listen>%s</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow send_destination="*" eavesdrop="true"/>
-    <allow eavesdrop="true"/>
-    <allow own="*"/>
-  </policy>
-  <limit name="max_replies_per_connection">50000</limit>
-</busconfig>
-`
-
 func (s *stage) startMessageBus() error {
 	program, err := exec.LookPath("dbus-daemon")
 	if err != nil {
 		return fmt.Errorf("needs dbus-daemon; install it with: apt-get install dbus-daemon (or dbus) (%w)", err)
 	}
 	file := s.path("bus.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, messageBusConfig, s.address()), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(bustest.Document(bustest.Config{}, s.path("bus"))), 0o600); err != nil {
 		return err
 	}
 	s.bus, err = s.startReady(program, "--config-file="+file, "--nofork", "--nopidfile", "--print-address")

@@ -106,13 +106,7 @@ func eventually(t testing.TB, what string, happened func() bool) {
 // receive takes the next value of a channel.
 func receive[T any](t testing.TB, what string, from <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("waited %v in vain: %s", patience, what)
-		panic("unreachable")
-	}
+	return await.Receive(t, patience, what, from)
 }
 
 // needsRoot is for tests in which somebody is another user, or does what only root may.

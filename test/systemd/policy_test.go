@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/await"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	documents "ipmbd/xml"
@@ -236,11 +236,5 @@ func TestWhoHearsWhatPassesOnTheBus(t *testing.T) {
 // receive takes the next value of a channel.
 func receive[T any](t testing.TB, what string, from <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("waited %v in vain: %s", patience, what)
-		panic("unreachable")
-	}
+	return await.Receive(t, patience, what, from)
 }
