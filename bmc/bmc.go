@@ -25,9 +25,9 @@ type Config struct {
 	// Folder is the folder of the journal, in which the event log, FRU data and settings are
 	// stored; empty keeps them in memory.
 	Folder string
-	// Report reports what is wrong with the journal: a *DamageError for a damaged file, an error
-	// for each FRU device whose configuration has changed since it was written to, both while Open
-	// runs; and once an error after which nothing more is kept. It is needed with a Folder.
+	// Report is called with what is wrong with the journal: while Open runs, a damaged file, and
+	// each FRU device whose configuration has changed since it was written to; later, once, an
+	// error after which nothing more is kept. It is needed with a Folder.
 	Report func(error)
 	// LogCapacity is how many records the event log holds, at most 32768; 0 is 4096.
 	LogCapacity int
@@ -161,41 +161,30 @@ type command struct {
 	netFn    ipmi.NetFn
 	command  ipmi.Command
 	min, max int // bytes of data
-	service
+	speed    speed
+	serve    func(b *BMC, req *ipmi.Request) ipmi.Response // nil for chassisControl
 }
 
-// service serves a command whose data have the right length, with one of two functions.
-type service struct {
-	serve func(b *BMC, req *ipmi.Request) ipmi.Response
-	// act waits for the machine, which may be slow. Later requests do not wait behind it: the host
-	// may run again, and send requests, before the machine has answered.
-	act func(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response
-	// mayBlock reports whether serve may wait for something outside of the process.
-	mayBlock func(b *BMC, req *ipmi.Request) bool
-}
+// speed is what a command waits for.
+type speed uint8
 
-// atOnce serves a command that reads or changes memory only.
-func atOnce(serve func(*BMC, *ipmi.Request) ipmi.Response) service {
-	return service{serve: serve, mayBlock: func(*BMC, *ipmi.Request) bool { return false }}
-}
+const (
+	atOnce speed = iota // nothing: it reads or changes memory
+	waits               // the journal or a computation
+	reads               // the driver of a sensor whose value is in a file
+	acts                // the machine, for which later requests do not wait
+)
 
-// waits serves a command that waits for the journal or for a computation.
-func waits(serve func(*BMC, *ipmi.Request) ipmi.Response) service {
-	return service{serve: serve, mayBlock: func(*BMC, *ipmi.Request) bool { return true }}
-}
-
-// acts serves a command that the machine carries out.
-func acts(act func(*BMC, context.Context, *ipmi.Request) ipmi.Response) service {
-	return service{act: act, mayBlock: func(*BMC, *ipmi.Request) bool { return true }}
-}
-
-// reads serves a command that reads a sensor, whose number comes first. The driver behind the file
-// of a sensor may hang.
-func reads(serve func(*BMC, *ipmi.Request) ipmi.Response) service {
-	return service{serve: serve, mayBlock: func(b *BMC, req *ipmi.Request) bool {
+// mayBlock reports whether a request may wait for something outside of the process.
+func (c command) mayBlock(b *BMC, req *ipmi.Request) bool {
+	switch c.speed {
+	case reads:
 		s := b.sensor(req.Data[0])
 		return s != nil && s.File != ""
-	}}
+	case atOnce:
+		return false
+	}
+	return true
 }
 
 // commands are those of all groups; each file has its own.
@@ -244,8 +233,8 @@ func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 		reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
 	case len(req.Data) < c.min || len(req.Data) > c.max:
 		reply.Answer(refuse(ipmi.CodeLengthInvalid), nil)
-	case c.act != nil:
-		b.queueAction(c.service, req, reply)
+	case c.speed == acts:
+		b.queueAction(req, reply)
 	case c.mayBlock(b, req) || !b.blocking.Idle(req.Interface):
 		b.blocking.Queue(func(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
 			return c.serve(b, req), nil
@@ -255,10 +244,13 @@ func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// queueAction queues a request that the machine carries out. It waits behind earlier requests of
-// its interface, but later ones do not wait behind it.
-func (b *BMC) queueAction(s service, req *ipmi.Request, reply ipmi.Reply) {
-	act := func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) { return s.act(b, ctx, req), nil }
+// queueAction queues a request for the machine. It waits behind earlier requests of its interface,
+// but later ones do not wait behind it: the host may run again, and send requests, before the
+// machine has answered.
+func (b *BMC) queueAction(req *ipmi.Request, reply ipmi.Reply) {
+	act := func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+		return b.chassisControl(ctx, req), nil
+	}
 	if b.blocking.Idle(req.Interface) {
 		b.acting.Queue(act, req, reply)
 		return

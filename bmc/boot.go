@@ -10,8 +10,8 @@ import (
 // bootCommands keep how the system is to boot (IPMI v2.0, sections 28.12 and
 // 28.13).
 var bootCommands = []command{
-	{ipmi.NetFnChassis, 0x08, 1, 2 + mailboxBlock, waits(setBootOptions)},
-	{ipmi.NetFnChassis, 0x09, 3, 3, waits(getBootOptions)},
+	{ipmi.NetFnChassis, 0x08, 1, 2 + mailboxBlock, waits, setBootOptions},
+	{ipmi.NetFnChassis, 0x09, 3, 3, waits, getBootOptions},
 }
 
 // Parameters that are more than so many bytes (table 28-14).

@@ -8,9 +8,9 @@ import (
 // 22.23). No channel has sessions: that of the LAN is configured here and served
 // by nobody.
 var channelCommands = []command{
-	{ipmi.NetFnApp, 0x38, 2, 2, atOnce(getAuthenticationCapabilities)},
-	{ipmi.NetFnApp, 0x40, 3, 3, atOnce(setChannelAccess)},
-	{ipmi.NetFnApp, 0x41, 2, 2, atOnce(getChannelAccess)},
+	{ipmi.NetFnApp, 0x38, 2, 2, atOnce, getAuthenticationCapabilities},
+	{ipmi.NetFnApp, 0x40, 3, 3, atOnce, setChannelAccess},
+	{ipmi.NetFnApp, 0x41, 2, 2, atOnce, getChannelAccess},
 }
 
 // DefaultLANChannel is the channel of the LAN where none is configured.
@@ -115,11 +115,11 @@ func getChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 // payloadCommands say that there are no payloads, as there are no sessions that
 // carry them (IPMI v2.0, section 24).
 var payloadCommands = []command{
-	{ipmi.NetFnApp, 0x48, 6, 6, atOnce(changePayload)}, // Activate Payload
-	{ipmi.NetFnApp, 0x49, 6, 6, atOnce(changePayload)}, // Deactivate Payload
-	{ipmi.NetFnApp, 0x4A, 1, 1, atOnce(noPayload)},     // Get Payload Activation Status
-	{ipmi.NetFnApp, 0x4B, 2, 2, atOnce(noPayload)},     // Get Payload Instance Info
-	{ipmi.NetFnApp, 0x4E, 1, 1, atOnce(getPayloadSupport)},
+	{ipmi.NetFnApp, 0x48, 6, 6, atOnce, changePayload}, // Activate Payload
+	{ipmi.NetFnApp, 0x49, 6, 6, atOnce, changePayload}, // Deactivate Payload
+	{ipmi.NetFnApp, 0x4A, 1, 1, atOnce, noPayload},     // Get Payload Activation Status
+	{ipmi.NetFnApp, 0x4B, 2, 2, atOnce, noPayload},     // Get Payload Instance Info
+	{ipmi.NetFnApp, 0x4E, 1, 1, atOnce, getPayloadSupport},
 }
 
 const (
@@ -154,9 +154,9 @@ func getPayloadSupport(b *BMC, req *ipmi.Request) ipmi.Response {
 
 // pefCommands say that events are filtered by nobody (IPMI v2.0, section 30).
 var pefCommands = []command{
-	{ipmi.NetFnSensor, 0x10, 0, 0, atOnce(getPEFCapabilities)},
-	{ipmi.NetFnSensor, 0x12, 1, 1 + filterLength, atOnce(setPEF)},
-	{ipmi.NetFnSensor, 0x13, 3, 3, atOnce(getPEF)},
+	{ipmi.NetFnSensor, 0x10, 0, 0, atOnce, getPEFCapabilities},
+	{ipmi.NetFnSensor, 0x12, 1, 1 + filterLength, atOnce, setPEF},
+	{ipmi.NetFnSensor, 0x13, 3, 3, atOnce, getPEF},
 }
 
 const (

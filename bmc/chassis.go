@@ -11,13 +11,13 @@ import (
 // chassisCommands are those of the chassis device (IPMI v2.0, section 28), but
 // for boot options.
 var chassisCommands = []command{
-	{ipmi.NetFnChassis, 0x00, 0, 0, atOnce(getChassisCapabilities)},
-	{ipmi.NetFnChassis, 0x01, 0, 0, atOnce(getChassisStatus)},
-	{ipmi.NetFnChassis, 0x02, 1, 1, acts(chassisControl)},
-	{ipmi.NetFnChassis, 0x04, 0, 2, atOnce(chassisIdentify)},
-	{ipmi.NetFnChassis, 0x06, 1, 1, waits(setPowerRestorePolicy)},
-	{ipmi.NetFnChassis, 0x07, 0, 0, atOnce(getRestartCause)},
-	{ipmi.NetFnChassis, 0x0F, 0, 0, atOnce(getPOHCounter)},
+	{ipmi.NetFnChassis, 0x00, 0, 0, atOnce, getChassisCapabilities},
+	{ipmi.NetFnChassis, 0x01, 0, 0, atOnce, getChassisStatus},
+	{ipmi.NetFnChassis, 0x02, 1, 1, acts, nil},
+	{ipmi.NetFnChassis, 0x04, 0, 2, atOnce, chassisIdentify},
+	{ipmi.NetFnChassis, 0x06, 1, 1, waits, setPowerRestorePolicy},
+	{ipmi.NetFnChassis, 0x07, 0, 0, atOnce, getRestartCause},
+	{ipmi.NetFnChassis, 0x0F, 0, 0, atOnce, getPOHCounter},
 }
 
 // getChassisCapabilities answers flags, none of which holds, and the addresses of
@@ -62,7 +62,7 @@ func getChassisStatus(b *BMC, req *ipmi.Request) ipmi.Response {
 }
 
 // chassisControl takes an action. What is off cannot be power cycled.
-func chassisControl(b *BMC, ctx context.Context, req *ipmi.Request) ipmi.Response {
+func (b *BMC) chassisControl(ctx context.Context, req *ipmi.Request) ipmi.Response {
 	a := Action(req.Data[0] & controlActionBits)
 	switch {
 	case req.Data[0]&^controlActionBits != 0, a > SoftShutdown:

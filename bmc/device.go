@@ -13,12 +13,12 @@ import (
 // deviceCommands say what the controller is, and start it again (IPMI v2.0,
 // sections 20 and 22.14).
 var deviceCommands = []command{
-	{ipmi.NetFnApp, ipmi.CommandGetDeviceID, 0, 0, atOnce(getDeviceID)},
-	{ipmi.NetFnApp, 0x02, 0, 0, atOnce(coldReset)},
-	{ipmi.NetFnApp, 0x03, 0, 0, atOnce(warmReset)},
-	{ipmi.NetFnApp, 0x04, 0, 0, atOnce(getSelfTestResults)},
-	{ipmi.NetFnApp, 0x08, 0, 0, atOnce(getGUID)}, // of the device
-	{ipmi.NetFnApp, 0x37, 0, 0, atOnce(getGUID)}, // of the system
+	{ipmi.NetFnApp, ipmi.CommandGetDeviceID, 0, 0, atOnce, getDeviceID},
+	{ipmi.NetFnApp, 0x02, 0, 0, atOnce, coldReset},
+	{ipmi.NetFnApp, 0x03, 0, 0, atOnce, warmReset},
+	{ipmi.NetFnApp, 0x04, 0, 0, atOnce, getSelfTestResults},
+	{ipmi.NetFnApp, 0x08, 0, 0, atOnce, getGUID}, // of the device
+	{ipmi.NetFnApp, 0x37, 0, 0, atOnce, getGUID}, // of the system
 }
 
 // Identity is what Get Device ID says beside what the BMC supports (IPMI v2.0,
@@ -181,8 +181,8 @@ func randomGUID() (guid [16]byte) {
 // acpiCommands keep the power states that system software tells (IPMI v2.0,
 // sections 20.6 and 20.7).
 var acpiCommands = []command{
-	{ipmi.NetFnApp, 0x06, 2, 2, atOnce(setACPIPowerState)},
-	{ipmi.NetFnApp, 0x07, 0, 0, atOnce(getACPIPowerState)},
+	{ipmi.NetFnApp, 0x06, 2, 2, atOnce, setACPIPowerState},
+	{ipmi.NetFnApp, 0x07, 0, 0, atOnce, getACPIPowerState},
 }
 
 const (

@@ -172,9 +172,9 @@ func (d *fruDevice) write(offset int, part []byte) ipmi.CompletionCode {
 
 // fruCommands are those of FRU inventory devices (IPMI v2.0, section 34).
 var fruCommands = []command{
-	{ipmi.NetFnStorage, 0x10, 1, 1, atOnce(getFRUArea)},
-	{ipmi.NetFnStorage, 0x11, 4, 4, atOnce(readFRU)},
-	{ipmi.NetFnStorage, 0x12, 4, 3 + 255, waits(writeFRU)},
+	{ipmi.NetFnStorage, 0x10, 1, 1, atOnce, getFRUArea},
+	{ipmi.NetFnStorage, 0x11, 4, 4, atOnce, readFRU},
+	{ipmi.NetFnStorage, 0x12, 4, 3 + 255, waits, writeFRU},
 }
 
 const (

@@ -12,20 +12,19 @@ import (
 )
 
 // journal keeps named values, so that they are there when the process starts again. A value can
-// be read as soon as the journal has stored it. The methods may be called from several
-// goroutines at once.
+// be read as soon as the journal has stored it. The methods may be called from several goroutines
+// at once.
 //
-// Names are paths: "log/17" is a record of the event log, "fru/0" the data of an inventory
-// device. The other values are settings, such as "host/0/boot/5" and "user/2/name". A setting
-// has the bytes that IPMI has on the wire, but of a password there is a hash only.
+// Names are paths: "log/17" is a record of the event log, "fru/0" the data of an inventory device.
+// The other values are settings, such as "host/0/boot/5" and "user/2/name". A setting has the
+// bytes that IPMI has on the wire, but of a password there is a hash only.
 type journal struct {
-	// store makes changes to values on the disk, all or none; nil without a disk. The error is
-	// ErrNoSpace if nothing has changed because the disk is full. Calls do not overlap.
-	store  func(values map[string][]byte, changes []change) error
-	close  func() error
-	report func(error)
-	// isOnDisk says that values were stored before the process started.
-	isOnDisk bool
+	// store makes changes to values on the disk, all or none. The error is ErrNoSpace if nothing
+	// has changed because the disk is full. Calls do not overlap.
+	store    func(values map[string][]byte, changes []change) error
+	close    func() error
+	report   func(error)
+	isOnDisk bool // values outlive the process
 
 	mu      sync.Mutex
 	values  map[string][]byte // by name; the bytes never change
@@ -35,7 +34,7 @@ type journal struct {
 	broken  error     // store may not be called again
 }
 
-// newJournal makes a journal in memory, with values that have been stored.
+// newJournal makes a journal in memory.
 func newJournal(values map[string][]byte) *journal {
 	if values == nil {
 		values = make(map[string][]byte)
@@ -77,8 +76,7 @@ func editValue(name string, edit func(stored []byte) []byte) change {
 	return change{kind: changePut, name: name, edit: edit}
 }
 
-func removeValue(name string) change { return change{kind: changeRemove, name: name} }
-
+func removeValue(name string) change    { return change{kind: changeRemove, name: name} }
 func removeValues(prefix string) change { return change{kind: changeRemoveAll, name: prefix} }
 
 // apply makes changes to values.
@@ -133,15 +131,27 @@ func (j *journal) write(changes ...change) error { return j.begin(changes...).wa
 // queued, while the others wait for it: a single writer is not delayed, and several writers share
 // the cost. The error is ErrNoSpace if the disk is full.
 func (w *journalWrite) wait() error {
-	if batch, err := w.takeQueue(); batch != nil {
-		w.journal.commit(batch, err)
+	j := w.journal
+	batch, err := j.takeQueue(w)
+	if batch == nil {
+		return w.err
 	}
-	return w.err
+	wasBroken := err != nil
+	var changes []change
+	if !wasBroken {
+		changes = j.resolve(batch)
+		err = j.store(j.values, changes)
+	}
+	breaks := !wasBroken && err != nil && !errors.Is(err, ipmi.ErrNoSpace)
+	j.publish(batch, changes, err, breaks)
+	if breaks {
+		j.report(fmt.Errorf("journal: nothing more is kept: %w", err))
+	}
+	return err
 }
 
-// takeQueue returns the queue for the caller to store, or nil when w is done.
-func (w *journalWrite) takeQueue() (batch []*journalWrite, broken error) {
-	j := w.journal
+// takeQueue returns the queue for the caller to store, or nil when the write is done.
+func (j *journal) takeQueue(w *journalWrite) (batch []*journalWrite, broken error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for !w.done && j.storing {
@@ -154,24 +164,8 @@ func (w *journalWrite) takeQueue() (batch []*journalWrite, broken error) {
 	return batch, j.broken
 }
 
-// commit stores a batch, unless the journal is broken, and publishes it.
-func (j *journal) commit(batch []*journalWrite, err error) {
-	wasBroken := err != nil
-	var changes []change
-	if !wasBroken {
-		changes = j.resolve(batch)
-		err = j.store(j.values, changes)
-	}
-	breaks := !wasBroken && err != nil && !errors.Is(err, ipmi.ErrNoSpace)
-	j.publish(batch, changes, err, breaks)
-	if breaks {
-		j.report(fmt.Errorf("journal: nothing more is kept: %w", err))
-	}
-}
-
-// resolve returns the changes of a batch with their values.
-func (j *journal) resolve(batch []*journalWrite) []change {
-	var changes []change
+// resolve returns the changes of a batch, edits with their values.
+func (j *journal) resolve(batch []*journalWrite) (changes []change) {
 	latest := func(name string) []byte {
 		for _, c := range slices.Backward(changes) {
 			if c.kind == changePut && c.name == name {
@@ -191,7 +185,8 @@ func (j *journal) resolve(batch []*journalWrite) []change {
 	return changes
 }
 
-// publish ends a commit, whose error is err.
+// publish ends the storing of a batch. After an error that breaks the journal nothing more is
+// stored.
 func (j *journal) publish(batch []*journalWrite, changes []change, err error, breaks bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -210,7 +205,7 @@ func (j *journal) publish(batch []*journalWrite, changes []change, err error, br
 
 var errClosed = errors.New("journal: closed")
 
-// Close waits for the commit in progress. Later writes fail.
+// Close waits for the batch that is being stored. Later writes fail.
 func (j *journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,62 +23,45 @@ import (
 //	8-    commits, without gaps
 //	then  zeros, up to a multiple of 64 KiB
 //
-// A commit is changes that were made together. It is written and synchronized before the next
-// one begins. So only the last one can be incomplete after a power cut.
+// A commit is changes that were stored together. It is written and synchronized before the next one
+// begins, so that only the last one can be incomplete after a power cut.
 //
 //	0-3   length of the changes, at least 1
 //	4-7   CRC-32C of the changes
 //	8-11  CRC-32C of the commit's place in the file (8 bytes) and of bytes 0 to 7
 //	12-   changes: kind, length of the name (1 byte), length of the value (4 bytes), name, value
 //
-// A header holds at its place only. Hence the commits behind a damaged one are found.
+// A header is valid at its place only. Hence the commits behind a damaged one are found.
 type journalFile struct {
 	path      string
 	unlock    func() error
 	file      *os.File
 	end       int // of the last commit
 	size      int
-	compactAt int // an end beyond it makes a new file without what is out of date
+	compactAt int // an end beyond it makes a new file of what is not out of date
 }
 
 const (
 	journalName  = "bmc.journal"
+	newSuffix    = ".new" // of a file that may not be complete
 	journalMagic = "ipmbdJ1\n"
 	commitHeader = 12
 	changeHeader = 6
 
-	// journalGrowth is the unit of the file's size. A size that is no multiple of it shows that
-	// the end of the file is missing.
+	// journalGrowth is the unit of the file's size. Another size shows that the end is missing.
 	journalGrowth = 64 << 10
-	// minCompaction is many times what is stored without a full log.
 	minCompaction = 256 << 10
-	// maxJournalSize bounds what is read. It is several times the size of 256 inventory devices
-	// and of the largest log.
+	// maxJournalSize bounds what is read. It is several times the size of the largest log and 255
+	// inventory devices.
 	maxJournalSize = 64 << 20
 )
 
 // ErrJournalInUse: another process has the journal open.
 var ErrJournalInUse = errors.New("journal is in use by another process")
 
-// DamageError says that the file of a journal was damaged.
-type DamageError struct {
-	Path  string
-	Aside string // where the damaged file is now
-	Err   error
-}
-
-// Error implements error.
-func (e *DamageError) Error() string {
-	return fmt.Sprintf("%s: %v; the damaged file is now %s, and all that is whole in it is kept", e.Path, e.Err, e.Aside)
-}
-
-// Unwrap returns what is wrong with the file.
-func (e *DamageError) Unwrap() error { return e.Err }
-
-// openJournal opens the journal of a folder, which it makes if it does not exist. It moves a
-// damaged file aside, keeps what is whole, and calls report with a *DamageError. The journal calls
-// report again, once, if it cannot store anything any more. The error is ErrJournalInUse if another
-// process uses the folder.
+// openJournal opens the journal of a folder, which it makes if it does not exist. It sets a damaged
+// file aside, keeps what is whole in it, and calls report. The journal calls report again, once, if
+// it cannot store anything any more. The error is ErrJournalInUse if another process uses the folder.
 func openJournal(folder string, report func(error)) (*journal, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -89,7 +73,7 @@ func openJournal(folder string, report func(error)) (*journal, error) {
 	f := &journalFile{path: filepath.Join(folder, journalName), unlock: unlock}
 	values, err := f.open(report)
 	if err != nil {
-		unlock()
+		f.close()
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	j := newJournal(values)
@@ -116,73 +100,76 @@ func lockFolder(folder string) (unlock func() error, err error) {
 
 // open returns the values in the file, and makes a new file if there is none or it is damaged.
 func (f *journalFile) open(report func(error)) (map[string][]byte, error) {
-	file, data, damage, err := readJournal(f.path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	data, damage, err := f.read()
+	isNew := errors.Is(err, os.ErrNotExist)
+	if err != nil && !isNew {
 		return nil, err
 	}
-	isNew := err != nil
-	values, end, wrong := parseJournal(data)
-	if damage = errors.Join(damage, wrong); damage == nil && !isNew {
-		f.file, f.end, f.size = file, end, len(data)
-		f.compactAt = compactAt(len(encodeJournal(values)))
+	values, end, more := parseJournal(data)
+	if damage = append(damage, more...); len(damage) == 0 && !isNew {
+		f.end, f.size, f.compactAt = end, len(data), compactAt(len(encodeJournal(values)))
 		return values, nil
 	}
-	file.Close()
-	if file, end, err = f.create(values); err != nil {
+	file, end, err := f.create(values)
+	if err != nil {
 		return nil, err
 	}
-	if isNew {
-		return values, f.install(file, end)
+	if !isNew {
+		aside, err := setAside(f.path)
+		if err != nil {
+			file.Close()
+			return nil, err
+		}
+		report(fmt.Errorf("%s is damaged: %s; all that is whole in it is kept; the damaged file is now %s",
+			f.path, strings.Join(damage, ", "), aside))
 	}
-	aside, err := setAside(f.path)
-	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("%w, and: %w", damage, err)
-	}
-	report(&DamageError{Path: f.path, Aside: aside, Err: damage})
 	return values, f.install(file, end)
 }
 
-// readJournal opens and reads a file. damage says why not all of it could be read.
-func readJournal(path string) (file *os.File, data []byte, damage, err error) {
-	info, err := os.Lstat(path)
+// read opens and reads the file. It returns why not all of it could be read.
+func (f *journalFile) read() (data []byte, damage []string, err error) {
+	info, err := os.Lstat(f.path)
 	switch {
 	case err != nil:
-		return nil, nil, nil, err
+		return nil, nil, err
 	case !info.Mode().IsRegular():
-		return nil, nil, fmt.Errorf("no file: %v", info.Mode()), nil
+		return nil, []string{"no regular file"}, nil
 	case info.Size() > maxJournalSize:
-		return nil, nil, fmt.Errorf("%d bytes are more than %d", info.Size(), maxJournalSize), nil
+		return nil, []string{fmt.Sprintf("%d bytes", info.Size())}, nil
 	}
-	if file, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
-		return nil, nil, nil, err
+	if f.file, err = os.OpenFile(f.path, os.O_RDWR, 0); err != nil {
+		return nil, nil, err
 	}
-	data, damage = io.ReadAll(file)
-	return file, data, damage, nil
+	if data, err = io.ReadAll(f.file); err != nil {
+		damage = append(damage, err.Error())
+	}
+	return data, damage, nil
 }
 
-// parseJournal returns the values in a file and the end of the last commit that is whole. A commit
-// behind it that is not whole is one that a power cut ended, before it was acknowledged. damage
-// says what else is not whole.
-func parseJournal(data []byte) (values map[string][]byte, end int, damage error) {
+// parseJournal returns the values in a file, the end of the last commit that is whole, and what is
+// damaged. A commit that is not whole is no damage if it is the last one: a power cut has ended it
+// before it was acknowledged.
+func parseJournal(data []byte) (values map[string][]byte, end int, damage []string) {
 	values, end = make(map[string][]byte), len(journalMagic)
 	if !bytes.HasPrefix(data, []byte(journalMagic)) {
-		damage = errors.New("the header is damaged")
+		damage = append(damage, "header")
 	}
-	missing, gaps, cut := len(data)%journalGrowth != 0, 0, 0
+	if len(data)%journalGrowth != 0 {
+		damage = append(damage, "the end is missing")
+	}
+	cut := 0 // the end of a commit that is not whole, behind those that are
 	for at := end; at < len(data); {
 		changes, length := commitAt(data, at)
 		switch {
 		case changes != nil:
 			apply(values, changes)
 			if at != end {
-				gaps++
+				damage = append(damage, fmt.Sprintf("bytes %d to %d", end, at-1))
 			}
 			at += length
 			end = at
-		case length > 0: // The header is whole.
+		case length > 0:
 			at += length
-			missing = missing || at > len(data)
 			if cut <= end {
 				cut = at
 			}
@@ -190,14 +177,8 @@ func parseJournal(data []byte) (values map[string][]byte, end int, damage error)
 			at++
 		}
 	}
-	if cut > end && cut < len(data) && len(bytes.TrimRight(data[cut:], "\x00")) > 0 {
-		gaps++ // Another commit has begun behind it, so it was acknowledged.
-	}
-	if missing {
-		damage = errors.Join(damage, errors.New("its end is missing"))
-	}
-	if gaps > 0 {
-		damage = errors.Join(damage, fmt.Errorf("%d parts are damaged and left out", gaps))
+	if cut > len(data) || cut > end && len(bytes.TrimRight(data[cut:], "\x00")) > 0 {
+		damage = append(damage, fmt.Sprintf("bytes from %d", end)) // There was another commit behind it.
 	}
 	return values, end, damage
 }
@@ -210,22 +191,22 @@ func headerSum(place int, header []byte) uint32 {
 	return crc32.Update(sum, castagnoli, header[:8])
 }
 
-// commitAt reads the commit at a place. The length is that of a commit whose header is whole, and 0
-// otherwise; the changes are nil if they are not whole.
+// commitAt reads the commit at a place. The length is 0 if its header is not whole; the changes are
+// nil if they are not whole.
 func commitAt(data []byte, place int) (changes []change, length int) {
-	rest := data[place:]
-	if len(rest) < commitHeader {
+	commit := data[place:]
+	if len(commit) < commitHeader {
 		return nil, 0
 	}
-	size := binary.LittleEndian.Uint32(rest)
-	if size == 0 || size > maxJournalSize || binary.LittleEndian.Uint32(rest[8:]) != headerSum(place, rest) {
+	size := binary.LittleEndian.Uint32(commit)
+	if size == 0 || size > maxJournalSize || binary.LittleEndian.Uint32(commit[8:]) != headerSum(place, commit) {
 		return nil, 0
 	}
 	length = commitHeader + int(size)
-	if length > len(rest) || crc32.Checksum(rest[commitHeader:length], castagnoli) != binary.LittleEndian.Uint32(rest[4:]) {
+	if length > len(commit) || crc32.Checksum(commit[commitHeader:length], castagnoli) != binary.LittleEndian.Uint32(commit[4:]) {
 		return nil, length
 	}
-	return parseChanges(rest[commitHeader:length]), length
+	return parseChanges(commit[commitHeader:length]), length
 }
 
 // parseChanges returns nil if the bytes are no changes.
@@ -234,45 +215,43 @@ func parseChanges(b []byte) (changes []change) {
 		if len(b) < changeHeader {
 			return nil
 		}
-		kind, nameLength, valueLength := changeKind(b[0]), int(b[1]), binary.LittleEndian.Uint32(b[2:])
-		b = b[changeHeader:]
-		if kind > changeRemoveAll || uint64(len(b)) < uint64(nameLength)+uint64(valueLength) {
+		kind, nameEnd := changeKind(b[0]), changeHeader+int(b[1])
+		end := uint64(nameEnd) + uint64(binary.LittleEndian.Uint32(b[2:]))
+		if kind > changeRemoveAll || end > uint64(len(b)) {
 			return nil
 		}
-		value := b[nameLength : nameLength+int(valueLength)]
-		changes = append(changes, change{kind: kind, name: string(b[:nameLength]), value: bytes.Clone(value)})
-		b = b[nameLength+len(value):]
+		changes = append(changes, change{kind: kind, name: string(b[changeHeader:nameEnd]), value: bytes.Clone(b[nameEnd:end])})
+		b = b[end:]
 	}
 	return changes
 }
 
-// appendCommit appends a commit to a file that ends at a place.
-func appendCommit(file []byte, place int, changes ...change) []byte {
-	start := len(file)
-	file = append(file, make([]byte, commitHeader)...)
+// appendCommit appends a commit to b. Its place in the file is the place of b and its length.
+func appendCommit(b []byte, place int, changes ...change) []byte {
+	start := len(b)
+	b = append(b, make([]byte, commitHeader)...)
 	for _, c := range changes {
-		file = append(file, byte(c.kind), byte(len(c.name)))
-		file = binary.LittleEndian.AppendUint32(file, uint32(len(c.value)))
-		file = append(append(file, c.name...), c.value...)
+		b = append(b, byte(c.kind), byte(len(c.name)))
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(c.value)))
+		b = append(append(b, c.name...), c.value...)
 	}
-	header, body := file[start:start+commitHeader], file[start+commitHeader:]
+	header, body := b[start:start+commitHeader], b[start+commitHeader:]
 	binary.LittleEndian.PutUint32(header, uint32(len(body)))
 	binary.LittleEndian.PutUint32(header[4:], crc32.Checksum(body, castagnoli))
-	binary.LittleEndian.PutUint32(header[8:], headerSum(place, header))
-	return file
+	binary.LittleEndian.PutUint32(header[8:], headerSum(place+start, header))
+	return b
 }
 
-// encodeJournal returns a file of values, each in a commit of its own: damage costs as few as can
-// be.
+// encodeJournal returns a file of values, each in a commit of its own: damage loses few of them.
 func encodeJournal(values map[string][]byte) []byte {
-	file := []byte(journalMagic)
+	b := []byte(journalMagic)
 	for name, value := range values {
-		file = appendCommit(file, len(file), change{name: name, value: value})
+		b = appendCommit(b, 0, change{name: name, value: value})
 	}
-	return file
+	return b
 }
 
-// compactAt is the end at which a file is compacted whose values need so many bytes.
+// compactAt is where a file is compacted whose values need so many bytes.
 func compactAt(live int) int { return max(2*live, minCompaction) }
 
 // roundUp is the size of a file that ends at a place.
@@ -305,18 +284,6 @@ func (f *journalFile) store(values map[string][]byte, changes []change) error {
 	return fmt.Errorf("%w: %v", ipmi.ErrNoSpace, err)
 }
 
-// compact replaces the file by one of the values after changes, which is done unless the disk has
-// no room for two files.
-func (f *journalFile) compact(values map[string][]byte, changes []change) (done bool, err error) {
-	values = maps.Clone(values)
-	apply(values, changes)
-	file, end, err := f.create(values)
-	if err != nil {
-		return false, nil
-	}
-	return true, f.install(file, end)
-}
-
 // append writes a commit at the end of the file.
 func (f *journalFile) append(commit []byte) error {
 	end := f.end + len(commit)
@@ -336,8 +303,8 @@ func (f *journalFile) append(commit []byte) error {
 	return nil
 }
 
-// syncData puts the bytes of a file on the disk. Unlike File.Sync it spares the disk the time of
-// the change.
+// syncData puts the bytes of a file on the disk. File.Sync would also put the time of the change
+// there, and take twice as long.
 func syncData(file *os.File) error {
 	for {
 		if err := syscall.Fdatasync(int(file.Fd())); err != syscall.EINTR {
@@ -346,8 +313,17 @@ func syncData(file *os.File) error {
 	}
 }
 
-// newSuffix marks a file that is not complete yet.
-const newSuffix = ".new"
+// compact replaces the file by one of the values after changes. It is not done if the disk has no
+// room for two files.
+func (f *journalFile) compact(values map[string][]byte, changes []change) (done bool, err error) {
+	values = maps.Clone(values)
+	apply(values, changes)
+	file, end, err := f.create(values)
+	if err != nil {
+		return false, nil
+	}
+	return true, f.install(file, end)
+}
 
 // create makes a file of values beside the journal's. It is complete and on the disk.
 func (f *journalFile) create(values map[string][]byte) (file *os.File, end int, err error) {
@@ -372,29 +348,32 @@ func (f *journalFile) create(values map[string][]byte) (file *os.File, end int, 
 	return file, len(data), err
 }
 
-// install puts the file of create in the place of the journal's. After an error it is not certain
-// which one is there after a power cut.
+// install puts the file of create in the place of the journal's. After an error a power cut may
+// leave either of them.
 func (f *journalFile) install(file *os.File, end int) error {
 	f.file.Close()
 	f.file, f.end, f.size, f.compactAt = file, end, roundUp(end), compactAt(end)
 	if err := os.Rename(f.path+newSuffix, f.path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(f.path))
+	folder, err := os.Open(filepath.Dir(f.path))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
 }
 
 func (f *journalFile) close() error { return errors.Join(f.file.Close(), f.unlock()) }
 
-// setAside gives a damaged file a second name, never that of another. What cannot have two names
+// setAside gives a damaged file a second name, never that of another file. What cannot have two names
 // is renamed.
-func setAside(path string) (string, error) {
+func setAside(path string) (aside string, err error) {
 	first := path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
-	aside := first
+	aside = first
 	for n := 1; ; n++ {
-		if _, err := os.Lstat(aside); errors.Is(err, os.ErrNotExist) {
-			break
-		} else if err != nil {
-			return "", err
+		if _, err := os.Lstat(aside); err != nil {
+			break // There is no such file.
 		}
 		aside = fmt.Sprintf("%s-%d", first, n)
 	}
@@ -402,14 +381,4 @@ func setAside(path string) (string, error) {
 		return aside, nil
 	}
 	return aside, os.Rename(path, aside)
-}
-
-// syncFolder puts the names in a folder on the disk.
-func syncFolder(folder string) error {
-	f, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }

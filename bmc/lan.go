@@ -9,8 +9,8 @@ import (
 // lanCommands keep the configuration of the LAN channel (IPMI v2.0, section 23).
 // Nobody serves that channel here: who does reads it from the Settings.
 var lanCommands = []command{
-	{ipmi.NetFnTransport, 0x01, 2, 2 + communityLength, waits(setLAN)},
-	{ipmi.NetFnTransport, 0x02, 4, 4, atOnce(getLAN)},
+	{ipmi.NetFnTransport, 0x01, 2, 2 + communityLength, waits, setLAN},
+	{ipmi.NetFnTransport, 0x02, 4, 4, atOnce, getLAN},
 }
 
 // communityLength is that of the longest parameter.

@@ -10,18 +10,18 @@ import (
 
 // logCommands are those of the system event log (IPMI v2.0, section 31).
 var logCommands = []command{
-	{ipmi.NetFnStorage, 0x40, 0, 0, atOnce(getLogInfo)},
-	{ipmi.NetFnStorage, 0x41, 0, 0, atOnce(getLogAllocation)},
-	{ipmi.NetFnStorage, 0x42, 0, 0, atOnce(reserveLog)},
-	{ipmi.NetFnStorage, 0x43, 6, 6, atOnce(getLogEntry)},
-	{ipmi.NetFnStorage, 0x44, record.RecordLength, record.RecordLength, waits(addLogEntry)},
-	{ipmi.NetFnStorage, 0x45, 6, 6 + record.RecordLength, waits(addPartOfLogEntry)},
-	{ipmi.NetFnStorage, 0x46, 4, 4, waits(deleteLogEntry)},
-	{ipmi.NetFnStorage, 0x47, 6, 6, waits(clearLog)},
-	{ipmi.NetFnStorage, 0x48, 0, 0, atOnce(getLogTime)},
-	{ipmi.NetFnStorage, 0x49, 4, 4, waits(setLogTime)},
-	{ipmi.NetFnStorage, 0x5C, 0, 0, atOnce(getLogOffset)},
-	{ipmi.NetFnStorage, 0x5D, 2, 2, waits(setLogOffset)},
+	{ipmi.NetFnStorage, 0x40, 0, 0, atOnce, getLogInfo},
+	{ipmi.NetFnStorage, 0x41, 0, 0, atOnce, getLogAllocation},
+	{ipmi.NetFnStorage, 0x42, 0, 0, atOnce, reserveLog},
+	{ipmi.NetFnStorage, 0x43, 6, 6, atOnce, getLogEntry},
+	{ipmi.NetFnStorage, 0x44, record.RecordLength, record.RecordLength, waits, addLogEntry},
+	{ipmi.NetFnStorage, 0x45, 6, 6 + record.RecordLength, waits, addPartOfLogEntry},
+	{ipmi.NetFnStorage, 0x46, 4, 4, waits, deleteLogEntry},
+	{ipmi.NetFnStorage, 0x47, 6, 6, waits, clearLog},
+	{ipmi.NetFnStorage, 0x48, 0, 0, atOnce, getLogTime},
+	{ipmi.NetFnStorage, 0x49, 4, 4, waits, setLogTime},
+	{ipmi.NetFnStorage, 0x5C, 0, 0, atOnce, getLogOffset},
+	{ipmi.NetFnStorage, 0x5D, 2, 2, waits, setLogOffset},
 }
 
 const (

@@ -14,15 +14,15 @@ import (
 // repository is made from the configuration: the commands that change one are not
 // there, as Get SDR Repository Info says.
 var repositoryCommands = []command{
-	{ipmi.NetFnStorage, 0x20, 0, 0, atOnce(getRepositoryInfo)},
-	{ipmi.NetFnStorage, 0x21, 0, 0, atOnce(getRepositoryAllocation)},
-	{ipmi.NetFnStorage, 0x22, 0, 0, atOnce(reserveRepository)},
-	{ipmi.NetFnStorage, 0x23, 6, 6, atOnce(getSDR)},
-	{ipmi.NetFnStorage, 0x28, 0, 0, atOnce(getLogTime)},
-	{ipmi.NetFnStorage, 0x29, 4, 4, waits(setLogTime)},
-	{ipmi.NetFnSensor, 0x20, 0, 1, atOnce(getDeviceSDRInfo)},
-	{ipmi.NetFnSensor, 0x21, 6, 6, atOnce(getSDR)},
-	{ipmi.NetFnSensor, 0x22, 0, 0, atOnce(reserveRepository)},
+	{ipmi.NetFnStorage, 0x20, 0, 0, atOnce, getRepositoryInfo},
+	{ipmi.NetFnStorage, 0x21, 0, 0, atOnce, getRepositoryAllocation},
+	{ipmi.NetFnStorage, 0x22, 0, 0, atOnce, reserveRepository},
+	{ipmi.NetFnStorage, 0x23, 6, 6, atOnce, getSDR},
+	{ipmi.NetFnStorage, 0x28, 0, 0, atOnce, getLogTime},
+	{ipmi.NetFnStorage, 0x29, 4, 4, waits, setLogTime},
+	{ipmi.NetFnSensor, 0x20, 0, 1, atOnce, getDeviceSDRInfo},
+	{ipmi.NetFnSensor, 0x21, 6, 6, atOnce, getSDR},
+	{ipmi.NetFnSensor, 0x22, 0, 0, atOnce, reserveRepository},
 }
 
 // Controller is a management controller that others may ask.

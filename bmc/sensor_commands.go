@@ -8,19 +8,19 @@ import (
 
 // sensorCommands are those of sensors (IPMI v2.0, section 35).
 var sensorCommands = []command{
-	{ipmi.NetFnSensor, 0x23, 2, 2, atOnce(ofThresholds(getReadingFactors))},
-	{ipmi.NetFnSensor, 0x24, 4, 4, atOnce(ofThresholds(setHysteresis))},
-	{ipmi.NetFnSensor, 0x25, 2, 2, atOnce(ofThresholds(getHysteresis))},
-	{ipmi.NetFnSensor, 0x26, 8, 8, atOnce(ofThresholds(setThresholds))},
-	{ipmi.NetFnSensor, 0x27, 1, 1, atOnce(ofThresholds(getThresholds))},
-	{ipmi.NetFnSensor, 0x28, 2, 6, atOnce(ofSensor(setEventEnable))},
-	{ipmi.NetFnSensor, 0x29, 1, 1, atOnce(ofSensor(getEventEnable))},
-	{ipmi.NetFnSensor, 0x2A, 2, 6, atOnce(ofSensor(rearmEvents))},
-	{ipmi.NetFnSensor, 0x2B, 1, 1, reads(getEventStatus)},
-	{ipmi.NetFnSensor, 0x2D, 1, 1, reads(getReading)},
-	{ipmi.NetFnSensor, 0x2E, 3, 3, atOnce(ofSensor(setSensorType))},
-	{ipmi.NetFnSensor, 0x2F, 1, 1, atOnce(ofSensor(getSensorType))},
-	{ipmi.NetFnSensor, 0x30, 2, 10, atOnce(ofSensor(setReading))},
+	{ipmi.NetFnSensor, 0x23, 2, 2, atOnce, ofThresholds(getReadingFactors)},
+	{ipmi.NetFnSensor, 0x24, 4, 4, atOnce, ofThresholds(setHysteresis)},
+	{ipmi.NetFnSensor, 0x25, 2, 2, atOnce, ofThresholds(getHysteresis)},
+	{ipmi.NetFnSensor, 0x26, 8, 8, atOnce, ofThresholds(setThresholds)},
+	{ipmi.NetFnSensor, 0x27, 1, 1, atOnce, ofThresholds(getThresholds)},
+	{ipmi.NetFnSensor, 0x28, 2, 6, atOnce, ofSensor(setEventEnable)},
+	{ipmi.NetFnSensor, 0x29, 1, 1, atOnce, ofSensor(getEventEnable)},
+	{ipmi.NetFnSensor, 0x2A, 2, 6, atOnce, ofSensor(rearmEvents)},
+	{ipmi.NetFnSensor, 0x2B, 1, 1, reads, getEventStatus},
+	{ipmi.NetFnSensor, 0x2D, 1, 1, reads, getReading},
+	{ipmi.NetFnSensor, 0x2E, 3, 3, atOnce, ofSensor(setSensorType)},
+	{ipmi.NetFnSensor, 0x2F, 1, 1, atOnce, ofSensor(getSensorType)},
+	{ipmi.NetFnSensor, 0x30, 2, 10, atOnce, ofSensor(setReading)},
 }
 
 // ofSensor serves a command of one sensor, whose number comes first, under its

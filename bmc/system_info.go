@@ -9,8 +9,8 @@ import (
 // systemInfoCommands keep texts that system software leaves (IPMI v2.0, sections
 // 22.14a and 22.14b).
 var systemInfoCommands = []command{
-	{ipmi.NetFnApp, 0x58, 2, 2 + infoBlock, waits(setSystemInfo)},
-	{ipmi.NetFnApp, 0x59, 4, 4, atOnce(getSystemInfo)},
+	{ipmi.NetFnApp, 0x58, 2, 2 + infoBlock, waits, setSystemInfo},
+	{ipmi.NetFnApp, 0x59, 4, 4, atOnce, getSystemInfo},
 }
 
 // Parameters, each a text but for parameter 0.

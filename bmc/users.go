@@ -13,11 +13,11 @@ import (
 // userCommands keep the users and what each may do on a channel (IPMI v2.0,
 // sections 22.26 to 22.30).
 var userCommands = []command{
-	{ipmi.NetFnApp, 0x43, 3, 4, waits(setUserAccess)},
-	{ipmi.NetFnApp, 0x44, 2, 2, atOnce(getUserAccess)},
-	{ipmi.NetFnApp, 0x45, 1 + userName, 1 + userName, waits(setUserName)},
-	{ipmi.NetFnApp, 0x46, 1, 1, atOnce(getUserName)},
-	{ipmi.NetFnApp, 0x47, 2, 2 + longPassword, waits(setUserPassword)},
+	{ipmi.NetFnApp, 0x43, 3, 4, waits, setUserAccess},
+	{ipmi.NetFnApp, 0x44, 2, 2, atOnce, getUserAccess},
+	{ipmi.NetFnApp, 0x45, 1 + userName, 1 + userName, waits, setUserName},
+	{ipmi.NetFnApp, 0x46, 1, 1, atOnce, getUserName},
+	{ipmi.NetFnApp, 0x47, 2, 2 + longPassword, waits, setUserPassword},
 }
 
 const (

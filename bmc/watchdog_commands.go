@@ -10,9 +10,9 @@ import (
 // watchdogCommands are those of the watchdog of the interface they come in on
 // (IPMI v2.0, section 27).
 var watchdogCommands = []command{
-	{ipmi.NetFnApp, 0x22, 0, 0, atOnce(resetWatchdog)},
-	{ipmi.NetFnApp, 0x24, 6, 6, atOnce(setWatchdog)},
-	{ipmi.NetFnApp, 0x25, 0, 0, atOnce(getWatchdog)},
+	{ipmi.NetFnApp, 0x22, 0, 0, atOnce, resetWatchdog},
+	{ipmi.NetFnApp, 0x24, 6, 6, atOnce, setWatchdog},
+	{ipmi.NetFnApp, 0x25, 0, 0, atOnce, getWatchdog},
 }
 
 // codeNotInitialized: Set Watchdog Timer has not been there yet (section 27.5).
