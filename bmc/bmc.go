@@ -100,7 +100,7 @@ type BMC struct {
 	blocking *ipmi.Blocking // serves the commands that may block
 	acting   *ipmi.Blocking // serves the commands that the machine carries out
 
-	telling sync.Mutex // keeps what PreTimeout is told in order
+	reporting sync.Mutex // keeps the calls of PreTimeout in order
 
 	mu         sync.Mutex
 	hosts      map[int]*host

@@ -9,37 +9,36 @@ import (
 )
 
 const (
-	// idle is how often Run looks after the watchdogs when none of them runs.
-	idle = time.Hour
-	// deedTime is how long machine and log have for what an expiry has caused.
-	deedTime = 10 * time.Second
+	// idleTime is how often Run looks at the watchdogs when none of them runs.
+	idleTime = time.Hour
+	// effectTime is how long the machine and the log have, each, for an expiration.
+	effectTime = 10 * time.Second
+	// maxPendingReports is how many expirations of a watchdog may wait for a slow log. The next one
+	// comes when fewer wait.
+	maxPendingReports = 8
 )
 
-// maxUntold is how many expiries of a watchdog may wait for a log that is slow;
-// the next one comes when there is room.
-const maxUntold = 8
-
-// Run lets watchdogs expire until ctx ends. Each acts in time: it waits neither
-// for the others, nor for what its pre-timeout has caused, nor for the log. Each
-// watchdog's expiries are told of and logged in their order.
+// Run lets watchdogs expire until ctx ends. Each acts in time: it waits neither for the others, nor
+// for the effects of its pre-timeout, nor for the log. The expirations of a watchdog are reported and
+// logged in their order.
 func (b *BMC) Run(ctx context.Context) {
-	var deeds sync.WaitGroup
-	defer deeds.Wait()
-	timer := time.NewTimer(idle)
+	var effects sync.WaitGroup
+	defer effects.Wait()
+	timer := time.NewTimer(idleTime)
 	defer timer.Stop()
 	hours := time.NewTicker(time.Hour)
 	defer hours.Stop()
 	for ctx.Err() == nil {
-		due, next := b.due(time.Now())
-		for _, d := range due {
-			deeds.Go(func() { b.carryOut(ctx, d) })
+		due, next := b.expireWatchdogs(time.Now())
+		for _, e := range due {
+			effects.Go(func() { b.handleExpiration(context.WithoutCancel(ctx), e) })
 		}
 		timer.Reset(next)
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-hours.C:
-			deeds.Go(b.keepHours)
+			effects.Go(b.keepHours)
 		case <-b.changed:
 		}
 	}
@@ -53,21 +52,21 @@ func (b *BMC) wake() {
 	}
 }
 
-// deed is what a watchdog has caused.
-type deed struct {
+// expiration is an Expiry whose effects are to come.
+type expiration struct {
+	Expiry
 	watchdog *watchdog
 	origin   origin
-	expiry   Expiry
 	log      bool
-	before   <-chan struct{} // closed when the one before has been told of
-	told     chan struct{}
+	previous <-chan struct{} // closed when the one before has been reported; nil for the first one
+	reported chan struct{}
 }
 
-// due is what is to be carried out now, and when to look again.
-func (b *BMC) due(now time.Time) (deeds []deed, next time.Duration) {
+// expireWatchdogs returns the expirations that are due, and when to look again.
+func (b *BMC) expireWatchdogs(now time.Time) (due []expiration, next time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next = idle
+	next = idleTime
 	for _, w := range b.watchdogs {
 		at, ready := w.next()
 		switch {
@@ -75,77 +74,74 @@ func (b *BMC) due(now time.Time) (deeds []deed, next time.Duration) {
 		case now.Before(at):
 			next = min(next, at.Sub(now))
 		default:
-			deeds = append(deeds, w.cause())
+			due = append(due, w.expire())
 			next = 0 // It may have more to come.
 		}
 	}
-	return deeds, next
+	return due, next
 }
 
-// carryOut acts before it tells and writes: a slow log does not keep a host
-// hanging. What has begun is done when ctx ends.
-func (b *BMC) carryOut(ctx context.Context, d deed) {
-	ctx = context.WithoutCancel(ctx)
-	d.expiry.Err = b.perform(ctx, d)
-	b.settle(func() { d.watchdog.acting[d.expiry.kind()] = false })
-	if d.before != nil {
-		<-d.before
+// handleExpiration acts before it reports and logs: a slow log must not keep a host hanging. Run
+// waits for it, also when its context has ended.
+func (b *BMC) handleExpiration(ctx context.Context, e expiration) {
+	e.Err = b.causeEffect(ctx, e)
+	b.updateWatchdog(func() { e.watchdog.acting[e.kind()] = false })
+	if e.previous != nil {
+		<-e.previous
 	}
 	if b.config.Watchdog != nil {
-		b.config.Watchdog(d.origin.iface, d.origin.host, d.expiry)
+		b.config.Watchdog(e.origin.iface, e.origin.host, e.Expiry)
 	}
-	if d.log {
-		b.logEvent(ctx, b.watchdogEvent(d.origin, d.expiry))
+	if e.log {
+		b.logEvent(ctx, b.watchdogEvent(e.origin, e.Expiry))
 	}
-	close(d.told)
-	b.settle(func() { d.watchdog.untold-- })
+	close(e.reported)
+	b.updateWatchdog(func() { e.watchdog.pendingReports-- })
 }
 
-// settle notes that part of what a watchdog has caused is done.
-func (b *BMC) settle(note func()) {
+// updateWatchdog changes the state of a watchdog, after which it may expire.
+func (b *BMC) updateWatchdog(change func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	note()
+	change()
 	b.wake()
 }
 
-// timeoutActions are what the machine is to do.
+// timeoutActions are the actions of the machine.
 var timeoutActions = map[TimeoutAction]Action{
 	TimeoutHardReset:  HardReset,
 	TimeoutPowerDown:  PowerDown,
 	TimeoutPowerCycle: PowerCycle,
 }
 
-// perform does what a watchdog was set to do.
-func (b *BMC) perform(ctx context.Context, d deed) error {
-	ctx, cancel := context.WithTimeout(ctx, deedTime)
+// causeEffect does what the watchdog was set to do.
+func (b *BMC) causeEffect(ctx context.Context, e expiration) error {
+	ctx, cancel := context.WithTimeout(ctx, effectTime)
 	defer cancel()
-	e := d.expiry
 	switch action, ok := timeoutActions[e.Action]; {
 	case e.PreTimeout && e.Interrupt == InterruptNMI:
-		return b.act(ctx, d.origin, PulseDiagnosticInterrupt)
+		return b.act(ctx, e.origin, PulseDiagnosticInterrupt)
 	case e.PreTimeout:
-		b.tellPreTimeout(d.watchdog)
+		b.reportPreTimeout(e.watchdog)
 	case ok:
-		return b.act(ctx, d.origin, action)
+		return b.act(ctx, e.origin, action)
 	}
 	return nil
 }
 
 func (b *BMC) logEvent(ctx context.Context, e ipmi.Event) {
-	ctx, cancel := context.WithTimeout(ctx, deedTime)
+	ctx, cancel := context.WithTimeout(ctx, effectTime)
 	defer cancel()
 	if b.config.LogEvent != nil {
 		b.config.LogEvent(ctx, e)
 		return
 	}
-	// A full log has raised its overflow flag: that is all there is to do.
+	// A full log has raised its overflow flag: there is nothing else to do.
 	_ = b.log.Add(ctx, e)
 }
 
-// ClearPreTimeout ends the pending messaging interrupt of an interface's
-// watchdog, as Clear Message Flags asks. Config.PreTimeout has been told when it
-// returns.
+// ClearPreTimeout ends the pending messaging interrupt of an interface's watchdog, as Clear Message
+// Flags requests. Config.PreTimeout has been called when it returns.
 func (b *BMC) ClearPreTimeout(iface string) {
 	b.mu.Lock()
 	w := b.watchdogs[iface]
@@ -155,18 +151,18 @@ func (b *BMC) ClearPreTimeout(iface string) {
 	}
 	b.mu.Unlock()
 	if cleared {
-		b.tellPreTimeout(w)
+		b.reportPreTimeout(w)
 	}
 }
 
-// tellPreTimeout tells what is so now, in order: hence the one lock that is held
-// over a call. Whoever comes last tells the last state.
-func (b *BMC) tellPreTimeout(w *watchdog) {
+// reportPreTimeout calls Config.PreTimeout with the present state. The lock is held over the call,
+// so that the last call reports the last state.
+func (b *BMC) reportPreTimeout(w *watchdog) {
 	if b.config.PreTimeout == nil {
 		return
 	}
-	b.telling.Lock()
-	defer b.telling.Unlock()
+	b.reporting.Lock()
+	defer b.reporting.Unlock()
 	b.mu.Lock()
 	iface, pending := w.iface, w.pending
 	b.mu.Unlock()

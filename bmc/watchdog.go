@@ -6,10 +6,10 @@ import (
 	"ipmbd/ipmi"
 )
 
-// watchdogUnit is what a watchdog counts in (IPMI v2.0, section 27.6).
+// watchdogUnit is the unit of countdowns (IPMI v2.0, section 27.6).
 const watchdogUnit = 100 * time.Millisecond
 
-// TimerUse is what a watchdog is used for (IPMI v2.0, section 27.6).
+// TimerUse is the use of a watchdog (IPMI v2.0, section 27.6).
 type TimerUse uint8
 
 // Uses of a watchdog.
@@ -21,7 +21,7 @@ const (
 	UseOEM
 )
 
-// TimeoutAction is what a watchdog does at its end (IPMI v2.0, section 27.6).
+// TimeoutAction is the action of a watchdog at its time-out (IPMI v2.0, section 27.6).
 type TimeoutAction uint8
 
 // Actions of a watchdog.
@@ -32,8 +32,7 @@ const (
 	TimeoutPowerCycle
 )
 
-// Interrupt is what a watchdog does some time before its end (IPMI v2.0, section
-// 27.6).
+// Interrupt is the action of a watchdog at its pre-timeout (IPMI v2.0, section 27.6).
 type Interrupt uint8
 
 // Pre-timeout interrupts.
@@ -44,16 +43,30 @@ const (
 	InterruptMessaging
 )
 
-// Expiry is what has happened to a watchdog.
+// Expiry is an expiration of a watchdog.
 type Expiry struct {
-	// PreTimeout: the time-out is near, and Interrupt was due; else it has come,
-	// and Action was.
+	// PreTimeout says that the pre-timeout has come, at which Interrupt was due; else the time-out
+	// has come, at which Action was due.
 	PreTimeout bool
 	Use        TimerUse
 	Action     TimeoutAction
 	Interrupt  Interrupt
-	// Err is why the machine has not done it, nil if it has or had nothing to do.
+	// Err is why the machine has not acted, nil if it has or if no action was due.
 	Err error
+}
+
+// Kinds of expirations. One of each kind may act at a time.
+const (
+	kindPreTimeout = iota
+	kindTimeout
+	expirationKinds
+)
+
+func (e Expiry) kind() int {
+	if e.PreTimeout {
+		return kindPreTimeout
+	}
+	return kindTimeout
 }
 
 // watchdog is the timer of an interface. The BMC's mu guards it.
@@ -71,32 +84,18 @@ type watchdog struct {
 	running     bool
 	started     time.Time
 	deadline    time.Time // while it runs
-	left        uint16    // in watchdogUnit, while it does not
+	left        uint16    // in watchdogUnit, while it does not run
 	interrupted bool      // the pre-timeout of this countdown has come
-	pending     bool      // its messaging interrupt is
+	pending     bool      // the messaging interrupt is pending
 
-	deeds
+	expirations
 }
 
-// deeds are what a watchdog has caused and is not done yet.
-type deeds struct {
-	acting [expiryKinds]bool // the machine is being told
-	untold int               // expiries that are not told of yet
-	last   chan struct{}     // closed when the last of them has been
-}
-
-// Kinds of expiries, of which one each may act at a time.
-const (
-	kindPreTimeout = iota
-	kindTimeout
-	expiryKinds
-)
-
-func (e Expiry) kind() int {
-	if e.PreTimeout {
-		return kindPreTimeout
-	}
-	return kindTimeout
+// expirations are those of a watchdog whose effects go on.
+type expirations struct {
+	acting         [expirationKinds]bool // the machine acts
+	pendingReports int
+	last           chan struct{} // closed when the last one has been reported
 }
 
 // start counts down from the initial value.
@@ -105,7 +104,7 @@ func (w *watchdog) start(now time.Time) {
 	w.deadline = now.Add(time.Duration(w.initial) * watchdogUnit)
 }
 
-// countdown is what is left of it, in watchdogUnit, a part of one as a whole.
+// countdown is the rest of the countdown in watchdogUnit, rounded up.
 func (w *watchdog) countdown(now time.Time) uint16 {
 	if !w.running {
 		return w.left
@@ -119,71 +118,46 @@ func (w *watchdog) stop() {
 	}
 }
 
-// next is when something happens to it, if nothing is in the way of that.
+// next is the time of the next expiration. The watchdog is not ready for it while effects of earlier
+// ones are in its way.
 func (w *watchdog) next() (at time.Time, ready bool) {
-	if w.interrupts() {
-		return w.deadline.Add(-w.preTimeout), w.untold < maxUntold
+	ready = w.pendingReports < maxPendingReports
+	if w.isPreTimeoutNext() {
+		return w.deadline.Add(-w.preTimeout), ready
 	}
-	return w.deadline, w.untold < maxUntold && !w.acting[kindTimeout]
+	return w.deadline, ready && !w.acting[kindTimeout]
 }
 
-// interrupts reports whether its pre-timeout is to come. While that of an earlier
-// countdown goes on there is no other.
-func (w *watchdog) interrupts() bool {
+// isPreTimeoutNext reports whether the next expiration is a pre-timeout. There is none while that of
+// an earlier countdown acts.
+func (w *watchdog) isPreTimeoutNext() bool {
 	return w.interrupt != InterruptNone && !w.interrupted && !w.acting[kindPreTimeout]
 }
 
-// cause is what is to be done now that next has come.
-func (w *watchdog) cause() deed {
-	e := w.expire()
-	d := deed{watchdog: w, origin: w.origin, expiry: e, log: !w.dontLog, before: w.last, told: make(chan struct{})}
-	w.acting[e.kind()] = true
-	w.untold++
-	w.last = d.told
-	return d
-}
-
-// expire is what happens now that next has come: the pre-timeout, then the end.
-func (w *watchdog) expire() Expiry {
-	e := Expiry{Use: w.use, Action: w.action, Interrupt: w.interrupt}
-	if w.interrupts() {
-		e.PreTimeout, w.interrupted = true, true
-		w.pending = w.interrupt == InterruptMessaging
-		return e
+// expire is the expiration whose time has come: the pre-timeout, then the time-out.
+func (w *watchdog) expire() expiration {
+	e := expiration{
+		Expiry:   Expiry{PreTimeout: w.isPreTimeoutNext(), Use: w.use, Action: w.action, Interrupt: w.interrupt},
+		watchdog: w, origin: w.origin, log: !w.dontLog, previous: w.last, reported: make(chan struct{}),
 	}
-	w.running, w.left = false, 0
-	w.expired |= 1 << w.use
+	if e.PreTimeout {
+		w.interrupted = true
+		w.pending = w.interrupt == InterruptMessaging
+	} else {
+		w.running, w.left = false, 0
+		w.expired |= 1 << w.use
+	}
+	w.acting[e.kind()] = true
+	w.pendingReports++
+	w.last = e.reported
 	return e
 }
 
-// stopWatchdogs stops some of them and ends their messaging interrupts, as resets
-// of the system and of the BMC do (IPMI v2.0, section 27.6).
+// stopWatchdogs stops some watchdogs and ends their messaging interrupts, as resets of the system
+// and of the BMC do (IPMI v2.0, section 27.6).
 func (b *BMC) stopWatchdogs(which func(*watchdog) bool) {
-	for _, w := range b.haltWatchdogs(which) {
-		b.tellPreTimeout(w)
-	}
-}
-
-// HostGone tells that the host behind an interface was reset or has lost its
-// power. What its watchdog guarded runs no more: what runs next must not be reset
-// for it.
-func (b *BMC) HostGone(iface string) {
-	b.stopWatchdogs(func(w *watchdog) bool { return w == b.watchdogs[iface] })
-}
-
-// InterfaceGone tells that an interface is no more. Another one of its name has a
-// watchdog of its own.
-func (b *BMC) InterfaceGone(iface string) {
-	b.HostGone(iface)
+	var interrupted []*watchdog
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.watchdogs, iface)
-}
-
-// haltWatchdogs returns those that had a messaging interrupt pending.
-func (b *BMC) haltWatchdogs(which func(*watchdog) bool) (interrupted []*watchdog) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	for _, w := range b.watchdogs {
 		if !which(w) {
 			continue
@@ -194,22 +168,44 @@ func (b *BMC) haltWatchdogs(which func(*watchdog) bool) (interrupted []*watchdog
 			interrupted = append(interrupted, w)
 		}
 	}
-	return interrupted
+	b.mu.Unlock()
+	for _, w := range interrupted {
+		b.reportPreTimeout(w)
+	}
 }
 
-// Event data of the sensor (IPMI v2.0, table 42-3, Watchdog 2): the offset is that
-// of the action, or of the interrupt; data 2 says interrupt and use.
+// HostGone stops the watchdog of an interface whose host was reset or has lost its power. The
+// software that it guarded runs no more; the watchdog must not reset what runs next.
+func (b *BMC) HostGone(iface string) {
+	b.stopWatchdogs(func(w *watchdog) bool { return w == b.watchdogs[iface] })
+}
+
+// InterfaceGone removes the watchdog of an interface that no longer exists. Another interface of
+// its name gets a watchdog of its own.
+func (b *BMC) InterfaceGone(iface string) {
+	b.HostGone(iface)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.watchdogs, iface)
+}
+
+// Numbers of events (IPMI v2.0, sections 29.7 and 32.1).
 const (
-	watchdogSensorType   = 0x23
-	sensorSpecific       = 0x6F
-	eventRevision        = 0x04
-	dataIsSpecific       = 0xC0 // event data 2 is a sensor-specific extension
-	offsetTimerInterrupt = 8
-	noEventData          = 0xFF
-	bmcGenerator         = 0x0020 // the BMC's address, channel and LUN 0
+	sensorSpecific = 0x6F
+	eventRevision  = 0x04
+	noEventData    = 0xFF
+	bmcGenerator   = 0x0020 // the BMC's address, channel and LUN 0
 )
 
-// watchdogEvent is an expiry as the log has it.
+// Numbers of the sensor (IPMI v2.0, table 42-3, Watchdog 2). The offset of an event is the action, or
+// 8 for the interrupt; event data 2 is interrupt and use.
+const (
+	watchdogSensorType   = 0x23
+	dataIsSpecific       = 0xC0 // event data 2 is a sensor-specific extension
+	offsetTimerInterrupt = 8
+)
+
+// watchdogEvent is an expiration as the log has it.
 func (b *BMC) watchdogEvent(o origin, e Expiry) ipmi.Event {
 	offset := byte(e.Action)
 	if e.PreTimeout {

@@ -7,32 +7,32 @@ import (
 	"ipmbd/ipmi"
 )
 
-// watchdogCommands are those of the watchdog of the interface they come in on
-// (IPMI v2.0, section 27).
+// watchdogCommands are those of the watchdog of the interface that they come from (IPMI v2.0, section
+// 27).
 var watchdogCommands = []command{
 	{ipmi.NetFnApp, 0x22, 0, 0, atOnce, resetWatchdog},
 	{ipmi.NetFnApp, 0x24, 6, 6, atOnce, setWatchdog},
 	{ipmi.NetFnApp, 0x25, 0, 0, atOnce, getWatchdog},
 }
 
-// codeNotInitialized: Set Watchdog Timer has not been there yet (section 27.5).
+// codeNotInitialized: there has been no Set Watchdog Timer yet (section 27.5).
 const codeNotInitialized ipmi.CompletionCode = 0x80
 
-// Bits of the requests and answers (sections 27.6 and 27.7).
+// Bits of requests and responses (sections 27.6 and 27.7).
 const (
 	watchdogDontLog  = 1 << 7
 	watchdogDontStop = 1 << 6 // in a request
-	watchdogRunning  = 1 << 6 // in an answer
+	watchdogRunning  = 1 << 6 // in a response
 	useBits          = 0x07
 	reservedUseBits  = 0x38
 	actionBits       = 0x07
 	interruptShift   = 4
 	reservedActions  = 0x88
-	expiredBits      = 0x3E // of the uses there are
+	expiredBits      = 0x3E // of the uses
 )
 
-// resetWatchdog starts the countdown. Between pre-timeout and time-out it does
-// not: only Set Watchdog Timer stops it then (section 27.5).
+// resetWatchdog starts the countdown. It does not between pre-timeout and time-out, which only Set
+// Watchdog Timer can stop (section 27.5).
 func resetWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -48,10 +48,9 @@ func resetWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer()
 }
 
-// setWatchdog takes use and flags, interrupt and action, pre-timeout in seconds,
-// expiration flags to clear, and the countdown. It ends a pending messaging
-// interrupt. No host interface has a way to an SMI; whether the machine has one to
-// an NMI shows when it is due.
+// setWatchdog takes use and flags, interrupt and action, pre-timeout in seconds, expiration flags to
+// clear, and the countdown. It ends a pending messaging interrupt. No host interface carries an SMI;
+// whether the machine has an NMI shows when the interrupt is due.
 func setWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	set := watchdog{
 		origin:     origin{req.Interface, req.Host, req.Channel, causeWatchdog},
@@ -67,37 +66,28 @@ func setWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 		set.interrupt > InterruptMessaging || set.interrupt == InterruptSMI {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	if w := b.setWatchdog(set, req.Data[0]&watchdogDontStop != 0, req.Data[3]&expiredBits); w != nil {
-		b.tellPreTimeout(w)
-	}
-	return answer()
-}
-
-// setWatchdog returns the watchdog if a messaging interrupt of it was pending.
-func (b *BMC) setWatchdog(set watchdog, dontStop bool, clear byte) (interrupted *watchdog) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	w := b.watchdogs[set.iface]
 	if w == nil {
 		w = new(watchdog)
 		b.watchdogs[set.iface] = w
 	}
-	set.left = set.initial
-	set.expired = w.expired &^ clear
-	set.deeds = w.deeds
-	if w.pending {
-		interrupted = w
-	}
-	if w.running && dontStop {
+	set.left, set.expired, set.expirations = set.initial, w.expired&^(req.Data[3]&expiredBits), w.expirations
+	interrupted := w.pending
+	if w.running && req.Data[0]&watchdogDontStop != 0 {
 		set.start(time.Now())
 	}
 	*w = set
 	b.wake()
-	return interrupted
+	b.mu.Unlock()
+	if interrupted {
+		b.reportPreTimeout(w)
+	}
+	return answer()
 }
 
-// getWatchdog answers what was set, the expiration flags, and both the initial
-// and the present countdown.
+// getWatchdog answers with what was set, the expiration flags, and the initial and the present
+// countdown.
 func getWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()

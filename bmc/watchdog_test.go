@@ -183,11 +183,11 @@ func TestWatchdog(t *testing.T) {
 			<-slow
 			logged(ctx, e)
 		}
-		for i := range maxUntold + 1 {
+		for i := range maxPendingReports + 1 {
 			r.is("set", r.app(setTimer, fmt.Sprintf("%02X 01 00 00 0A00", 1+i%5)), "00")
 			r.is("reset", r.app(resetTimer, ""), "00")
 			time.Sleep(time.Second)
-			if i < maxUntold {
+			if i < maxPendingReports {
 				r.done("in time", "host0 0: hard reset")
 			}
 		}
@@ -196,7 +196,7 @@ func TestWatchdog(t *testing.T) {
 		close(slow)
 		r.done("there is room", "host0 0: hard reset")
 		var events []string
-		for i := range maxUntold + 1 {
+		for i := range maxPendingReports + 1 {
 			events = append(events, fmt.Sprintf("host0 0020 04 23 00 6F C1 %02X FF", 1+i%5))
 		}
 		r.logged("in order", events...)
