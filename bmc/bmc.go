@@ -90,7 +90,6 @@ type BMC struct {
 	sensors    []*sensor
 	frus       []*fruDevice
 	repository *repository
-	support    ipmi.DeviceSupport
 	started    time.Time
 	hours      uint32        // that it had run before, all starts together
 	changed    chan struct{} // wakes Run
@@ -128,7 +127,6 @@ func Open(config Config) (*BMC, error) {
 		config:     config,
 		journal:    j,
 		log:        newLog(config.LogCapacity, j),
-		support:    supportOf(commands),
 		started:    time.Now(),
 		changed:    make(chan struct{}, 1),
 		blocking:   config.Blocking,

@@ -2,40 +2,40 @@ package bmc
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"ipmbd/ipmi"
 )
 
-// bootCommands keep how the system is to boot (IPMI v2.0, sections 28.12 and
-// 28.13).
+// bootCommands keep how the system boots (IPMI v2.0, sections 28.12 and 28.13).
 var bootCommands = []command{
 	{ipmi.NetFnChassis, 0x08, 1, 2 + mailboxBlock, waits, setBootOptions},
 	{ipmi.NetFnChassis, 0x09, 3, 3, waits, getBootOptions},
 }
 
-// Parameters that are more than so many bytes (table 28-14).
+// Parameters that are not plain bytes (table 28-14).
 const (
 	bootFlagClearing = 3
-	bootAcknowledge  = 4 // write mask, and who has handled the boot
+	bootAcknowledge  = 4 // write mask, and which software has handled the boot
 	bootFlags        = 5
-	bootMailbox      = 7 // blocks of data for the one who boots
+	bootMailbox      = 7 // blocks of data for the software that boots
 
 	mailboxBlock  = 16
 	mailboxBlocks = 5 // at least 80 bytes
 )
 
-// bootLengths are the lengths of the parameters: set in progress, service
-// partition selector and scan, flag clearing, acknowledge, flags, initiator.
+// bootLengths are the lengths of the parameters: set in progress, service partition selector and
+// scan, flag clearing, acknowledge, flags, initiator.
 var bootLengths = [...]int{1, 1, 1, 1, 2, 5, 9}
 
 // Bits of the parameters.
 const (
-	bootVersion        = 0x01   // of the parameters, in an answer
+	bootVersion        = 0x01   // of the parameters, in a response
 	parameterLocked    = 1 << 7 // beside the parameter: it is invalid
 	bootFlagsValid     = 1 << 7 // in the first byte of the flags
-	keepAfterWatchdog  = 1 << 2 // of flag clearing: when the watchdog has reset
-	keepWithoutControl = 1 << 3 // when no Chassis Control follows
+	keepAfterWatchdog  = 1 << 2 // flag clearing: the flags stay valid when the watchdog has reset
+	keepWithoutControl = 1 << 3 // flag clearing: they stay valid when no Chassis Control follows
 	reservedClearing   = 0xE0
 )
 
@@ -52,8 +52,7 @@ func mailboxSetting(host int, block byte) string {
 
 func lockSetting(host int, parameter byte) string { return bootSetting(host, parameter) + "/locked" }
 
-// setBootOptions takes parameter, whether it is locked, and its data; without
-// data it only locks and unlocks.
+// setBootOptions takes parameter, lock, and data. Without data it sets the lock only.
 func setBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 	parameter, data := req.Data[0]&parameterSelector, req.Data[1:]
 	if parameter > bootMailbox {
@@ -68,10 +67,9 @@ func setBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 }
 
 func (b *BMC) setBootOption(host int, parameter byte, data []byte) ipmi.Response {
-	if parameter == bootMailbox {
-		return b.setMailbox(host, data)
-	}
 	switch {
+	case parameter == bootMailbox:
+		return b.setMailbox(host, data)
 	case len(data) != bootLengths[parameter]:
 		return refuse(ipmi.CodeLengthInvalid)
 	case parameter == parameterSetInProgress:
@@ -104,7 +102,7 @@ func (b *BMC) setMailbox(host int, data []byte) ipmi.Response {
 	return b.keep(mailboxSetting(host, data[0]), block[:]...)
 }
 
-// bootOption is a parameter as it was set, or zero.
+// bootOption is a parameter as it was set, or zeros.
 func (b *BMC) bootOption(host int, parameter byte) []byte {
 	return b.setting(bootSetting(host, parameter), make([]byte, bootLengths[parameter])...)
 }
@@ -120,70 +118,59 @@ func getBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 	case parameter == bootMailbox && block >= mailboxBlocks:
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
-	data := []byte{bootVersion, parameter | b.setting(lockSetting(req.Host, parameter), 0)[0]}
+	head := []byte{bootVersion, parameter | b.setting(lockSetting(req.Host, parameter), 0)[0]}
 	switch parameter {
 	case parameterSetInProgress:
-		data = append(data, b.progress(hostSetting(req.Host, "boot")))
+		return answer(append(head, b.progress(hostSetting(req.Host, "boot")))...)
 	case bootMailbox:
-		data = append(data, block)
-		data = append(data, b.setting(mailboxSetting(req.Host, block), make([]byte, mailboxBlock)...)...)
+		head = append(head, block)
+		return answer(append(head, b.setting(mailboxSetting(req.Host, block), make([]byte, mailboxBlock)...)...)...)
 	case bootFlags:
 		if err := b.expireBootFlags(req.Host); err != nil {
 			return outcome(err)
 		}
-		fallthrough
-	default:
-		data = append(data, b.bootOption(req.Host, parameter)...)
 	}
-	return answer(data...)
+	return answer(append(head, b.bootOption(req.Host, parameter)...)...)
 }
 
-// The boot flags are for the next boot: they stop being valid after a time
-// without Chassis Control, and when the watchdog resets, unless flag clearing says
-// otherwise (IPMI v2.0, table 28-14, parameters 3 and 5).
+// Boot flags are for the next boot. They stop being valid after a time without Chassis Control, and
+// when the watchdog resets the host, unless flag clearing says otherwise (table 28-14, parameters 3
+// and 5).
 
-// limitBootFlags begins the time that boot flags are valid. For those that were
-// kept from before the start it begins with the BMC's.
+// limitBootFlags begins the time for which boot flags are valid. For flags that were set before the
+// start it begins when the BMC starts.
 func (b *BMC) limitBootFlags(host int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.host(host).bootFlagsUntil = time.Now().Add(bootFlagsTime)
 }
 
-// keepBootFlags begins that time again, if it is not over: there was a Chassis
-// Control.
+// keepBootFlags begins that time again after a Chassis Control, if it is not over.
 func (b *BMC) keepBootFlags(host int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	h, now := b.host(host), time.Now()
-	if now.Before(h.bootFlagsUntil) {
+	if h, now := b.host(host), time.Now(); now.Before(h.bootFlagsUntil) {
 		h.bootFlagsUntil = now.Add(bootFlagsTime)
 	}
 }
 
-// expireBootFlags ends them when their time is over, and matters.
+// expireBootFlags ends the flags if their time is over, unless flag clearing keeps them.
 func (b *BMC) expireBootFlags(host int) error {
 	b.mu.Lock()
 	until := b.host(host).bootFlagsUntil
 	b.mu.Unlock()
-	if time.Now().Before(until) || b.bootOption(host, bootFlagClearing)[0]&keepWithoutControl != 0 {
+	if time.Now().Before(until) {
 		return nil
 	}
-	return b.invalidateBootFlags(host)
+	return b.clearBootFlags(host, keepWithoutControl)
 }
 
-// endBootFlags ends them because the watchdog has acted.
-func (b *BMC) endBootFlags(host int) error {
-	if b.bootOption(host, bootFlagClearing)[0]&keepAfterWatchdog != 0 {
+// clearBootFlags makes the flags invalid, unless flag clearing has the bit that keeps them.
+func (b *BMC) clearBootFlags(host int, kept byte) error {
+	flags := slices.Clone(b.bootOption(host, bootFlags))
+	if b.bootOption(host, bootFlagClearing)[0]&kept != 0 || flags[0]&bootFlagsValid == 0 {
 		return nil
 	}
-	return b.invalidateBootFlags(host)
-}
-
-func (b *BMC) invalidateBootFlags(host int) error {
-	flags := b.bootOption(host, bootFlags)
-	if flags[0]&bootFlagsValid == 0 {
-		return nil
-	}
-	return b.journal.write(putValue(bootSetting(host, bootFlags), append([]byte{flags[0] &^ bootFlagsValid}, flags[1:]...)...))
+	flags[0] &^= bootFlagsValid
+	return b.journal.write(putValue(bootSetting(host, bootFlags), flags...))
 }

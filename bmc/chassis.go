@@ -8,43 +8,34 @@ import (
 	"ipmbd/ipmi"
 )
 
-// chassisCommands are those of the chassis device (IPMI v2.0, section 28), but
-// for boot options.
+// chassisCommands are those of the chassis device but for boot options (IPMI v2.0, section 28).
 var chassisCommands = []command{
 	{ipmi.NetFnChassis, 0x00, 0, 0, atOnce, getChassisCapabilities},
 	{ipmi.NetFnChassis, 0x01, 0, 0, atOnce, getChassisStatus},
-	{ipmi.NetFnChassis, 0x02, 1, 1, acts, nil},
+	{ipmi.NetFnChassis, 0x02, 1, 1, acts, nil}, // chassisControl
 	{ipmi.NetFnChassis, 0x04, 0, 2, atOnce, chassisIdentify},
 	{ipmi.NetFnChassis, 0x06, 1, 1, waits, setPowerRestorePolicy},
 	{ipmi.NetFnChassis, 0x07, 0, 0, atOnce, getRestartCause},
 	{ipmi.NetFnChassis, 0x0F, 0, 0, atOnce, getPOHCounter},
 }
 
-// getChassisCapabilities answers flags, none of which holds, and the addresses of
-// FRU, SDR, SEL, system management and bridge device (section 28.1).
+// getChassisCapabilities answers with flags, of which none is set, and the addresses of the FRU,
+// SDR, SEL, system management and bridge device (section 28.1).
 func getChassisCapabilities(*BMC, *ipmi.Request) ipmi.Response {
 	const all = byte(ipmi.BMCAddress) // The devices of the chassis are all there.
 	return answer(0, all, all, all, all, all)
 }
 
-// Bits of the status (section 28.2).
+// Bits of Get Chassis Status (section 28.2).
 const (
-	statusPowerOn        = 1 << 0
-	statusPolicyShift    = 5
-	statusOnByCommand    = 1 << 4
-	statusIdentifyKnown  = 1 << 6
-	statusIdentifyShift  = 4
-	policyAlwaysOff      = 0
-	policyNoChange       = 3
-	policiesSupported    = 0x07
-	powerRestoreSetting  = "power-restore-policy"
-	controlActionBits    = 0x0F
-	minutesPerCount      = 60
-	hoursSetting         = "power-on-hours"
-	identifyIndefinitely = 1 << 0
+	statusPowerOn       = 1 << 0 // byte 2: current power state
+	statusPolicyShift   = 5      // byte 2: power restore policy
+	statusOnByCommand   = 1 << 4 // byte 3: last power event
+	statusIdentifyShift = 4      // byte 4: an identifyState
+	statusIdentifyKnown = 1 << 6 // byte 4: the state is supported
 )
 
-// getChassisStatus answers power state, last power event and identify state.
+// getChassisStatus answers with the power state, the last power event and the identify state.
 func getChassisStatus(b *BMC, req *ipmi.Request) ipmi.Response {
 	state := b.setting(hostSetting(req.Host, powerRestoreSetting), policyAlwaysOff)[0] << statusPolicyShift
 	if b.power(req) == PowerOn {
@@ -57,11 +48,15 @@ func getChassisStatus(b *BMC, req *ipmi.Request) ipmi.Response {
 	if h.byCommand {
 		event |= statusOnByCommand
 	}
-	identify := byte(h.identifyNow(time.Now())) << statusIdentifyShift
-	return answer(state, event, statusIdentifyKnown|identify)
+	if h.identify == identifyForATime && !time.Now().Before(h.identifyUntil) {
+		h.identify = identifyOff
+	}
+	return answer(state, event, statusIdentifyKnown|byte(h.identify)<<statusIdentifyShift)
 }
 
-// chassisControl takes an action. What is off cannot be power cycled.
+const controlActionBits = 0x0F // of Chassis Control (section 28.3)
+
+// chassisControl takes an action. A host that is off cannot be power cycled.
 func (b *BMC) chassisControl(ctx context.Context, req *ipmi.Request) ipmi.Response {
 	a := Action(req.Data[0] & controlActionBits)
 	switch {
@@ -81,20 +76,15 @@ const (
 	identifyOff identifyState = iota
 	identifyForATime
 	identifyForever
-
-	// identifyTime is how long, when the request does not say (section 28.5).
-	identifyTime = 15 * time.Second
 )
 
-func (h *host) identifyNow(now time.Time) identifyState {
-	if h.identify == identifyForATime && !now.Before(h.identifyUntil) {
-		h.identify = identifyOff
-	}
-	return h.identify
-}
+// Numbers of Chassis Identify (section 28.5).
+const (
+	identifyTime         = 15 * time.Second // if the request does not say
+	identifyIndefinitely = 1 << 0
+)
 
-// chassisIdentify takes the time in seconds, 0 to end it, and whether it is
-// forever.
+// chassisIdentify takes the time in seconds, 0 to end it, and whether it lasts for ever.
 func chassisIdentify(b *BMC, req *ipmi.Request) ipmi.Response {
 	wanted, length := identifyForATime, identifyTime
 	if len(req.Data) > 0 {
@@ -119,8 +109,16 @@ func chassisIdentify(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer()
 }
 
-// setPowerRestorePolicy takes what the host does when power comes back: stays
-// off, what it did before, or comes up.
+// Policies of Set Power Restore Policy (section 28.8).
+const (
+	powerRestoreSetting = "power-restore-policy"
+	policyAlwaysOff     = 0
+	policyNoChange      = 3
+	policiesSupported   = 0x07 // all three
+)
+
+// setPowerRestorePolicy takes what the host does when power comes back: it stays off, does what it
+// did before, or powers up.
 func setPowerRestorePolicy(b *BMC, req *ipmi.Request) ipmi.Response {
 	policy := req.Data[0]
 	if policy > policyNoChange {
@@ -134,7 +132,7 @@ func setPowerRestorePolicy(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(policiesSupported)
 }
 
-// getRestartCause answers the cause, and the channel of the command that was it.
+// getRestartCause answers with the cause, and the channel of the command that was the cause.
 func getRestartCause(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,12 +140,18 @@ func getRestartCause(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(byte(h.cause), byte(h.causeChannel))
 }
 
-// getPOHCounter answers the hours that the BMC has run.
+// Power-on hours (section 28.14).
+const (
+	hoursSetting    = "power-on-hours"
+	minutesPerCount = 60
+)
+
+// getPOHCounter answers with the hours that the BMC has run.
 func getPOHCounter(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append([]byte{minutesPerCount}, b.powerOnHours()...)...)
 }
 
-// powerOnHours are whole hours since this start, and those that were kept before.
+// powerOnHours are whole hours since this start, and those of earlier starts.
 func (b *BMC) powerOnHours() []byte {
 	hours := uint32(time.Since(b.started) / (minutesPerCount * time.Minute))
 	return binary.LittleEndian.AppendUint32(nil, b.hours+hours)

@@ -1,17 +1,18 @@
 package bmc
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
 	"ipmbd/ipmi"
 )
 
-// deviceCommands say what the controller is, and start it again (IPMI v2.0,
-// sections 20 and 22.14).
+// deviceCommands identify the controller and reset it (IPMI v2.0, sections 20 and 22.14).
 var deviceCommands = []command{
 	{ipmi.NetFnApp, ipmi.CommandGetDeviceID, 0, 0, atOnce, getDeviceID},
 	{ipmi.NetFnApp, 0x02, 0, 0, atOnce, coldReset},
@@ -21,8 +22,7 @@ var deviceCommands = []command{
 	{ipmi.NetFnApp, 0x37, 0, 0, atOnce, getGUID}, // of the system
 }
 
-// Identity is what Get Device ID says beside what the BMC supports (IPMI v2.0,
-// section 20.1).
+// Identity is the response to Get Device ID but for what the BMC supports (IPMI v2.0, section 20.1).
 type Identity struct {
 	// ID of the device. 0 is 32.
 	ID uint8 `conf:"device-id" default:"32"`
@@ -57,56 +57,27 @@ func (f *Firmware) UnmarshalText(text []byte) error {
 	return nil
 }
 
-const (
-	defaultID       = 0x20
-	defaultRevision = 1
-	ipmiVersion     = 0x02 // 2.0, BCD with the major digit in bits 3:0
-)
+const ipmiVersion = 0x02 // 2.0, BCD with the major digit in bits 3:0
+
+// support is what the commands of the BMC support, and what the bridge in front of it adds: it
+// receives events and carries messages.
+const support = ipmi.SupportsSensors | ipmi.SupportsSDRRepository | ipmi.SupportsSEL | ipmi.SupportsFRU |
+	ipmi.SupportsChassis | ipmi.SupportsEventReceiver | ipmi.SupportsBridge
 
 func getDeviceID(b *BMC, _ *ipmi.Request) ipmi.Response {
-	return answer(b.config.Identity.append(nil, b.support)...)
-}
-
-func (i Identity) append(data []byte, support ipmi.DeviceSupport) []byte {
-	if i.ID == 0 {
-		i.ID = defaultID
-	}
-	if i.Revision == 0 {
-		i.Revision = defaultRevision
-	}
-	data = append(data, i.ID, i.Revision&0x0F, i.Firmware.Major&0x7F, i.Firmware.Minor, ipmiVersion, byte(support),
-		byte(i.Manufacturer), byte(i.Manufacturer>>8), byte(i.Manufacturer>>16))
+	i := b.config.Identity
+	data := []byte{cmp.Or(i.ID, 0x20), cmp.Or(i.Revision, 1) & 0x0F, i.Firmware.Major & 0x7F, i.Firmware.Minor,
+		ipmiVersion, byte(support), byte(i.Manufacturer), byte(i.Manufacturer >> 8), byte(i.Manufacturer >> 16)}
 	data = binary.LittleEndian.AppendUint16(data, i.Product)
 	if i.Auxiliary != ([4]byte{}) {
 		data = append(data, i.Auxiliary[:]...)
 	}
-	return data
+	return answer(data...)
 }
 
-// supporting is the command that a BMC answers if it supports something.
-var supporting = map[ipmi.DeviceSupport]commandKey{
-	ipmi.SupportsSensors:       {ipmi.NetFnSensor, 0x2D},  // Get Sensor Reading
-	ipmi.SupportsSDRRepository: {ipmi.NetFnStorage, 0x20}, // Get SDR Repository Info
-	ipmi.SupportsSEL:           {ipmi.NetFnStorage, 0x40}, // Get SEL Info
-	ipmi.SupportsFRU:           {ipmi.NetFnStorage, 0x10}, // Get FRU Inventory Area Info
-	ipmi.SupportsChassis:       {ipmi.NetFnChassis, 0x01}, // Get Chassis Status
-}
-
-// supportOf is what commands stand for, and what the bridge in front of the BMC
-// adds: it receives events and carries messages.
-func supportOf(commands map[commandKey]command) ipmi.DeviceSupport {
-	support := ipmi.SupportsEventReceiver | ipmi.SupportsBridge
-	for bit, key := range supporting {
-		if _, ok := commands[key]; ok {
-			support |= bit
-		}
-	}
-	return support
-}
-
-// coldReset makes sensors what the configuration says, stops the watchdogs of the
-// host, and forgets its ACPI states and that it identifies itself (IPMI v2.0,
-// sections 20.2 and 27.6). What other hosts rely on goes on, as does the process.
+// coldReset makes sensors what the configuration says, stops the watchdogs of the host, and forgets
+// its ACPI states and that it identifies itself (IPMI v2.0, sections 20.2 and 27.6). It leaves other
+// hosts and the process alone.
 func coldReset(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.stopWatchdogs(func(w *watchdog) bool { return w.host == req.Host })
 	for _, s := range b.sensors {
@@ -121,29 +92,24 @@ func coldReset(b *BMC, req *ipmi.Request) ipmi.Response {
 	return warmReset(b, req)
 }
 
-// warmReset ends what others have begun and not finished: reservations and sets in
-// progress.
+// warmReset ends reservations and sets in progress, which requesters have begun and not finished.
 func warmReset(b *BMC, _ *ipmi.Request) ipmi.Response {
-	b.log.mu.Lock()
 	b.log.holder.cancel()
-	b.log.mu.Unlock()
-	b.repository.mu.Lock()
 	b.repository.holder.cancel()
-	b.repository.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.inProgress)
 	return answer()
 }
 
-// Results of the self test, and what has failed (IPMI v2.0, section 20.4).
+// Results of the self test, and the device that has failed (IPMI v2.0, section 20.4).
 const (
 	selfTestPassed = 0x55
 	selfTestFailed = 0x57   // something is corrupted or cannot be accessed
 	faultSEL       = 1 << 7 // the SEL device
 )
 
-// getSelfTestResults fails when nothing can be kept any more.
+// getSelfTestResults reports a fault when the journal cannot store anything any more.
 func getSelfTestResults(b *BMC, _ *ipmi.Request) ipmi.Response {
 	if b.journal.isBroken() {
 		return answer(selfTestFailed, faultSEL)
@@ -151,35 +117,26 @@ func getSelfTestResults(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(selfTestPassed, 0)
 }
 
-func getGUID(b *BMC, _ *ipmi.Request) ipmi.Response {
-	return answer(append([]byte(nil), b.config.GUID[:]...)...)
-}
+func getGUID(b *BMC, _ *ipmi.Request) ipmi.Response { return answer(slices.Clone(b.config.GUID[:])...) }
 
-// guidSetting is the setting with the random GUID that was made at the first start.
+// guidSetting is the setting with the random GUID of the first start.
 const guidSetting = "guid"
 
-// keptGUID is the GUID in the journal, or a new one.
-func (b *BMC) keptGUID() [16]byte {
-	if stored := b.journal.value(guidSetting); len(stored) == 16 {
+// keptGUID is the GUID in the journal, or a new random one: version 4, with its fields in the
+// reverse order of RFC 4122 (IPMI v2.0, section 20.8).
+func (b *BMC) keptGUID() (guid [16]byte) {
+	if stored := b.journal.value(guidSetting); len(stored) == len(guid) {
 		return [16]byte(stored)
 	}
-	id := randomGUID()
-	// If the GUID cannot be stored, neither can anything else, which the journal reports.
-	_ = b.journal.write(putValue(guidSetting, id[:]...))
-	return id
-}
-
-// randomGUID is a version 4 GUID with its fields in IPMI's order, which is the
-// reverse of RFC 4122's (IPMI v2.0, section 20.8).
-func randomGUID() (guid [16]byte) {
 	rand.Read(guid[:])
 	guid[9] = guid[9]&0x0F | 0x40 // version, in the time's high field
 	guid[7] = guid[7]&0x3F | 0x80 // variant, in the clock sequence
+	// If the GUID cannot be stored, neither can anything else, which the journal reports.
+	_ = b.journal.write(putValue(guidSetting, guid[:]...))
 	return guid
 }
 
-// acpiCommands keep the power states that system software tells (IPMI v2.0,
-// sections 20.6 and 20.7).
+// acpiCommands keep the power states that system software sets (IPMI v2.0, sections 20.6 and 20.7).
 var acpiCommands = []command{
 	{ipmi.NetFnApp, 0x06, 2, 2, atOnce, setACPIPowerState},
 	{ipmi.NetFnApp, 0x07, 0, 0, atOnce, getACPIPowerState},
@@ -191,36 +148,27 @@ const (
 	acpiUnknown  = 0x2A
 )
 
-// isSystemState knows S0 to S5, S4 or S5, mechanical off, sleeping, G1 sleeping,
-// override, legacy on and off, unknown.
-func isSystemState(state byte) bool {
-	return state <= 0x0A || state == 0x20 || state == 0x21 || state == acpiUnknown
-}
-
-// isDeviceState knows D0 to D3 and unknown.
-func isDeviceState(state byte) bool { return state <= 0x03 || state == acpiUnknown }
-
-// setACPIPowerState takes the states of system and device.
+// setACPIPowerState takes the states of the system and of the device. States of the system are S0 to
+// S5, S4 or S5, mechanical off, sleeping, G1 sleeping and override (0Ah), legacy on (20h) and off, and
+// unknown; those of the device D0 to D3 and unknown.
 func setACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.host(req.Host)
-	system, systemOK := acpiState(h.system, req.Data[0], isSystemState)
-	device, deviceOK := acpiState(h.device, req.Data[1], isDeviceState)
-	if !systemOK || !deviceOK {
+	system, device := acpiState(h.system, req.Data[0]), acpiState(h.device, req.Data[1])
+	if system > 0x0A && system != 0x20 && system != 0x21 && system != acpiUnknown || device > 0x03 && device != acpiUnknown {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	h.system, h.device = system, device
 	return answer()
 }
 
-// acpiState is what a byte of the request makes of a state.
-func acpiState(now, asked byte, valid func(byte) bool) (state byte, ok bool) {
-	state = asked &^ acpiSet
-	if asked&acpiSet == 0 || state == acpiNoChange {
-		return now, true
+// acpiState is the state after a byte of the request.
+func acpiState(now, asked byte) byte {
+	if asked&acpiSet == 0 || asked&^acpiSet == acpiNoChange {
+		return now
 	}
-	return state, valid(state)
+	return asked &^ acpiSet
 }
 
 func getACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {

@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -111,6 +113,26 @@ func TestFRUCommands(t *testing.T) {
 			t.Error("smaller: ", told)
 		}
 		b.is("nothing of it is lost", b.storage(0x11, "00 0000 06"), "00 06 01AA000000BB")
+	})
+
+	story(t, "two writes that are refused together leave nothing behind", func(t *testing.T, b *bench) {
+		b.bmc = opened(t, Config{FRUs: []FRUConfig{{Name: "Board", Data: octets("01020304")}}})
+		disk := make(chan error)
+		b.bmc.onDisk(func() error { return <-disk })
+		var writers sync.WaitGroup
+		writers.Go(func() { b.is("another change", b.chassis(0x06, "01"), "C4") })
+		synctest.Wait()
+		writers.Go(func() { b.is("first", b.on("host1", 0, ipmi.NetFnStorage, 0x12, "00 0000 AA"), "C4") })
+		writers.Go(func() { b.is("second", b.on("host2", 0, ipmi.NetFnStorage, 0x12, "00 0100 BB"), "C4") })
+		synctest.Wait()
+		b.is("while they are stored", b.storage(0x11, "00 0000 04"), "00 04 01020304")
+		disk <- ipmi.ErrNoSpace
+		disk <- ipmi.ErrNoSpace
+		writers.Wait()
+		b.is("then", b.storage(0x11, "00 0000 04"), "00 04 01020304")
+		b.bmc.onDisk(func() error { return nil })
+		b.is("the next write", b.storage(0x12, "00 0300 CC"), "00 01")
+		b.is("its bytes only", b.storage(0x11, "00 0000 04"), "00 04 010203CC")
 	})
 
 	story(t, "none", func(t *testing.T, b *bench) { b.is("size", b.storage(0x10, "00"), "CB") })

@@ -110,14 +110,16 @@ func (j *journal) isBroken() bool {
 // journalWrite is changes that are stored together or not at all.
 type journalWrite struct {
 	journal *journal
+	publish func(error)
 	changes []change
 	done    bool
 	err     error
 }
 
-// begin queues changes. The journal stores them in the order of the calls of begin.
-func (j *journal) begin(changes ...change) *journalWrite {
-	w := &journalWrite{journal: j, changes: changes}
+// begin queues changes. The journal stores them in the order of the calls of begin. In this order it
+// calls publish, if that is not nil, when it has stored the changes or refused them.
+func (j *journal) begin(publish func(error), changes ...change) *journalWrite {
+	w := &journalWrite{journal: j, publish: publish, changes: changes}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.queue = append(j.queue, w)
@@ -125,7 +127,7 @@ func (j *journal) begin(changes ...change) *journalWrite {
 }
 
 // write stores changes and returns when they are on the disk.
-func (j *journal) write(changes ...change) error { return j.begin(changes...).wait() }
+func (j *journal) write(changes ...change) error { return j.begin(nil, changes...).wait() }
 
 // wait returns when the changes are on the disk. One of the waiting callers stores all that is
 // queued, while the others wait for it: a single writer is not delayed, and several writers share
@@ -143,7 +145,13 @@ func (w *journalWrite) wait() error {
 		err = j.store(j.values, changes)
 	}
 	breaks := !wasBroken && err != nil && !errors.Is(err, ipmi.ErrNoSpace)
-	j.publish(batch, changes, err, breaks)
+	j.publish(changes, err, breaks)
+	for _, w := range batch {
+		if w.publish != nil {
+			w.publish(err)
+		}
+	}
+	j.finish(batch, err)
 	if breaks {
 		j.report(fmt.Errorf("journal: nothing more is kept: %w", err))
 	}
@@ -185,9 +193,9 @@ func (j *journal) resolve(batch []*journalWrite) (changes []change) {
 	return changes
 }
 
-// publish ends the storing of a batch. After an error that breaks the journal nothing more is
-// stored.
-func (j *journal) publish(batch []*journalWrite, changes []change, err error, breaks bool) {
+// publish makes values readable that have been stored. An error that breaks the journal is the last
+// one that store returns.
+func (j *journal) publish(changes []change, err error, breaks bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err == nil {
@@ -196,6 +204,12 @@ func (j *journal) publish(batch []*journalWrite, changes []change, err error, br
 	if breaks {
 		j.broken = err
 	}
+}
+
+// finish wakes the callers that wait for a batch.
+func (j *journal) finish(batch []*journalWrite, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for _, w := range batch {
 		w.done, w.err = true, err
 	}

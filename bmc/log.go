@@ -7,6 +7,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,25 +21,29 @@ const (
 	defaultCapacity = 4096
 	// maxCapacity leaves IDs enough that a free one is found.
 	maxCapacity = 32768
+	// unspecifiedOffset of SEL time to UTC (IPMI v2.0, section 31.11a).
+	unspecifiedOffset = 0x07FF
+
+	// Names in the journal.
+	logSetting  = "log"
+	entryPrefix = "log/"
 )
 
 // Log is a system event log. Its methods may be called from several goroutines at once.
 //
-// A change has two steps. The first one, with the lock held, prepares the change and queues it in
-// the journal; so the order of the journal is that of the log. The second one, with the lock held
-// again, publishes the change when the journal has stored it. The lock is free in between.
+// A change has two steps. The first one prepares it and queues it in the journal, with the lock held
+// over both, so that the journal has the order of the log. The journal takes the second one, which
+// publishes the change, when it has stored it.
 type Log struct {
 	capacity int
 	journal  *journal
+	holder   reservation
 
 	mu      sync.Mutex
-	entries []entry           // by number
-	numbers map[uint16]uint64 // of entries, by ID
-	pending int               // additions that are being stored
-	erasing int               // clears in progress
-	erased  uint64            // the last number that has been cleared
+	entries []entry // by number
+	pending int     // additions that are being stored
+	erasing int     // clears that are being stored
 	state   logState
-	holder  reservation
 	partial partialRecord
 }
 
@@ -47,22 +53,48 @@ type entry struct {
 	record record.Record
 }
 
-// newLog makes the log that a journal holds.
+// name is the name of the record in the journal.
+func (e entry) name() string { return entryPrefix + strconv.FormatUint(e.number, 10) }
+
+// logState is the state of a log beside its records. The journal has the fields in this order, LSB
+// first.
+type logState struct {
+	LastNumber    uint64
+	LastID        uint16 // IDs are not used again before all were
+	Added, Erased record.Time
+	Overflow      bool
+	Ahead         time.Duration // its clock, of ours
+	Offset        int16         // of its time to UTC, in minutes
+}
+
+func (s logState) now() time.Time { return time.Now().Add(s.Ahead) }
+
+// time is now as a record has it.
+func (s logState) time() record.Time { return record.TimeOf(s.now()) }
+
+// change stores the state.
+func (s logState) change() change {
+	value, _ := binary.Append(nil, binary.LittleEndian, s) // The size of the fields is fixed.
+	return putValue(logSetting, value...)
+}
+
+// newLog makes the log that a journal holds. If its state is lost, the records tell the number and ID
+// to go on from.
 func newLog(capacity int, j *journal) *Log {
-	if capacity == 0 {
-		capacity = defaultCapacity
-	}
-	l := &Log{capacity: capacity, journal: j, numbers: make(map[uint16]uint64)}
+	l := &Log{capacity: cmp.Or(capacity, defaultCapacity), journal: j}
 	for name, value := range j.values {
-		if number, ok := entryNumber(name); ok && len(value) == record.RecordLength {
+		text, isEntry := strings.CutPrefix(name, entryPrefix)
+		if number, err := strconv.ParseUint(text, 10, 64); isEntry && err == nil && len(value) == record.RecordLength {
 			l.entries = append(l.entries, entry{number, record.Record(value)})
 		}
 	}
 	slices.SortFunc(l.entries, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
-	for _, e := range l.entries {
-		l.numbers[e.record.ID()] = e.number
+	if _, err := binary.Decode(j.values[logSetting], binary.LittleEndian, &l.state); err != nil {
+		l.state = logState{Added: record.NoTime, Erased: record.NoTime, Offset: unspecifiedOffset}
 	}
-	l.state = l.loadState()
+	if n := len(l.entries); n > 0 && l.entries[n-1].number > l.state.LastNumber {
+		l.state.LastNumber, l.state.LastID = l.entries[n-1].number, l.entries[n-1].record.ID()
+	}
 	if j.isOnDisk {
 		l.holder.id = rand.N[uint16](record.Last) // No reservation from before the restart holds.
 	}
@@ -88,25 +120,34 @@ func (l *Log) add(r record.Record) (id uint16, err error) {
 	l.mu.Lock()
 	a := l.prepareAddition(r, 0)
 	l.mu.Unlock()
-	return l.publishAddition(a)
+	return a.wait()
 }
 
-// addition is a record that is being stored or, with an error, a state that says that the log has
-// lost a record.
+// addition is a record that is being stored or, if the log is full, the state that says so.
 type addition struct {
-	entry entry
-	added record.Time
-	write *journalWrite
+	id    uint16
+	write *journalWrite // nil for none
 	err   error
+}
+
+// wait returns the ID of the record when it is in the log.
+func (a addition) wait() (id uint16, err error) {
+	if a.write != nil {
+		err = a.write.wait()
+	}
+	if err = cmp.Or(a.err, err); err != nil {
+		return 0, err
+	}
+	return a.id, nil
 }
 
 // prepareAddition queues a record for the journal. An id of 0 is a new one. The caller holds mu.
 func (l *Log) prepareAddition(r record.Record, id uint16) addition {
 	if len(l.entries)+l.pending >= l.capacity {
 		a := addition{err: ipmi.ErrNoSpace}
-		if !l.state.overflow {
-			l.state.overflow = true
-			a.write = l.journal.begin(l.state.change())
+		if !l.state.Overflow {
+			l.state.Overflow = true
+			a.write = l.journal.begin(nil, l.state.change())
 		}
 		return a
 	}
@@ -114,85 +155,53 @@ func (l *Log) prepareAddition(r record.Record, id uint16) addition {
 		id = l.nextID()
 	}
 	binary.LittleEndian.PutUint16(r[:], id)
-	l.state.lastNumber++
-	a := addition{entry: entry{l.state.lastNumber, r}, added: l.state.time()}
-	after := l.state
-	after.added = a.added
+	l.state.LastNumber++
+	e, after := entry{l.state.LastNumber, r}, l.state
+	after.Added = after.time()
 	l.holder.cancel()
 	l.pending++
-	a.write = l.journal.begin(after.change(), putValue(a.entry.name(), r[:]...))
-	return a
+	return addition{id: id, write: l.journal.begin(func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.pending--
+		if errors.Is(err, ipmi.ErrNoSpace) {
+			l.state.Overflow = true
+		}
+		if err == nil {
+			l.state.Added = after.Added
+			l.entries = append(l.entries, e)
+		}
+	}, after.change(), putValue(e.name(), r[:]...))}
 }
 
-// publishAddition waits for the journal and takes the record into the log.
-func (l *Log) publishAddition(a addition) (id uint16, err error) {
-	if a.write != nil {
-		err = a.write.wait()
-	}
-	if a.err != nil {
-		return 0, a.err // The log is full, whether or not the journal has kept that.
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pending--
-	if errors.Is(err, ipmi.ErrNoSpace) {
-		l.state.overflow = true
-	}
-	if err != nil {
-		return 0, err
-	}
-	l.state.added = a.added
-	if a.entry.number > l.erased {
-		l.insert(a.entry)
-	}
-	return a.entry.record.ID(), nil
-}
-
-// nextID is an ID that no record has; all others come before it comes again.
+// nextID is an ID that no record has; all others come before it comes again. The caller holds mu.
 func (l *Log) nextID() uint16 {
 	for {
-		l.state.lastID++
-		_, taken := l.numbers[l.state.lastID]
-		if !taken && l.state.lastID != record.First && l.state.lastID != record.Last {
-			return l.state.lastID
+		l.state.LastID++
+		id := l.state.LastID
+		if id != record.First && id != record.Last && l.place(id) < 0 {
+			return id
 		}
 	}
 }
 
-func (l *Log) insert(e entry) {
-	at, _ := l.at(e.number)
-	l.entries = slices.Insert(l.entries, at, e)
-	l.numbers[e.record.ID()] = e.number
-}
-
-// at is the place of a number in the entries.
-func (l *Log) at(number uint64) (place int, found bool) {
-	return slices.BinarySearchFunc(l.entries, number, func(e entry, n uint64) int { return cmp.Compare(e.number, n) })
-}
-
-// place is where the record of an ID is.
-func (l *Log) place(id uint16) (int, bool) {
+// place is the place of the record of an ID, -1 for none. The caller holds mu.
+func (l *Log) place(id uint16) int {
 	switch {
-	case len(l.entries) == 0:
-		return 0, false
-	case id == record.First:
-		return 0, true
+	case id == record.First && len(l.entries) > 0:
+		return 0
 	case id == record.Last:
-		return len(l.entries) - 1, true
+		return len(l.entries) - 1
 	}
-	number, ok := l.numbers[id]
-	if !ok {
-		return 0, false
-	}
-	return l.at(number)
+	return slices.IndexFunc(l.entries, func(e entry) bool { return e.record.ID() == id })
 }
 
-// find is the record of an ID and the ID of the one after it.
+// find is the record of an ID and the ID of the next one.
 func (l *Log) find(id uint16) (r record.Record, next uint16, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i, ok := l.place(id)
-	if !ok {
+	i := l.place(id)
+	if i < 0 {
 		return record.Record{}, 0, false
 	}
 	next = record.Last
@@ -204,97 +213,76 @@ func (l *Log) find(id uint16) (r record.Record, next uint16, ok bool) {
 
 // remove deletes a record, if the reservation holds, and returns its ID.
 func (l *Log) remove(reserved, id uint16) (uint16, ipmi.CompletionCode) {
-	e, at, w, code := l.prepareRemoval(reserved, id)
-	if code != ipmi.CodeOK {
-		return 0, code
+	id, w, code := l.prepareRemoval(reserved, id)
+	if code == ipmi.CodeOK {
+		code = ipmi.CodeOf(w.wait())
 	}
-	if err := w.wait(); err != nil {
-		return 0, ipmi.CodeOf(err)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state.erased = at
-	if i, ok := l.at(e.number); ok {
-		l.entries = slices.Delete(l.entries, i, i+1)
-		delete(l.numbers, e.record.ID())
-	}
-	return e.record.ID(), ipmi.CodeOK
+	return id, code
 }
 
-func (l *Log) prepareRemoval(reserved, id uint16) (entry, record.Time, *journalWrite, ipmi.CompletionCode) {
+func (l *Log) prepareRemoval(reserved, id uint16) (uint16, *journalWrite, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.holder.is(reserved) {
-		return entry{}, 0, nil, ipmi.CodeReservationCancelled
+	i := l.place(id)
+	switch {
+	case !l.holder.holds(reserved):
+		return 0, nil, ipmi.CodeReservationCancelled
+	case i < 0:
+		return 0, nil, ipmi.CodeNotPresent
 	}
-	i, ok := l.place(id)
-	if !ok {
-		return entry{}, 0, nil, ipmi.CodeNotPresent
-	}
-	e := l.entries[i]
-	after := l.state
-	after.erased = l.state.time()
+	e, after := l.entries[i], l.state
+	after.Erased = after.time()
 	l.holder.cancel()
-	return e, after.erased, l.journal.begin(after.change(), removeValue(e.name())), ipmi.CodeOK
+	return e.record.ID(), l.journal.begin(func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err == nil {
+			l.state.Erased = after.Erased
+			l.entries = slices.DeleteFunc(l.entries, func(each entry) bool { return each.number == e.number })
+		}
+	}, after.change(), removeValue(e.name())), ipmi.CodeOK
 }
 
 // clear erases all records, if the reservation holds.
 func (l *Log) clear(reserved uint16) ipmi.CompletionCode {
-	c, code := l.prepareClear(reserved)
-	if code != ipmi.CodeOK {
-		return code
+	w := l.prepareClear(reserved)
+	if w == nil {
+		return ipmi.CodeReservationCancelled
 	}
-	return l.publishClear(c, c.write.wait())
+	return ipmi.CodeOf(w.wait())
 }
 
-// clearing is a clear that is being stored.
-type clearing struct {
-	last     uint64 // number
-	overflow bool   // before
-	erased   record.Time
-	write    *journalWrite
-}
-
-func (l *Log) prepareClear(reserved uint16) (clearing, ipmi.CompletionCode) {
+func (l *Log) prepareClear(reserved uint16) *journalWrite {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.holder.is(reserved) {
-		return clearing{}, ipmi.CodeReservationCancelled
+	if !l.holder.holds(reserved) {
+		return nil
 	}
-	c := clearing{last: l.state.lastNumber, overflow: l.state.overflow, erased: l.state.time()}
-	l.state.overflow = false // A record that is lost from here on sets it again.
+	hadOverflow := l.state.Overflow
+	l.state.Overflow = false // A record that is lost from here on sets it again.
 	after := l.state
-	after.erased = c.erased
+	after.Erased = after.time()
 	l.holder.cancel()
 	l.erasing++
-	c.write = l.journal.begin(after.change(), removeValues(entryPrefix))
-	return c, ipmi.CodeOK
+	return l.journal.begin(func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.erasing--
+		if err != nil {
+			l.state.Overflow = l.state.Overflow || hadOverflow
+			return
+		}
+		l.state.Erased = after.Erased
+		l.entries = nil
+	}, after.change(), removeValues(entryPrefix))
 }
 
-func (l *Log) publishClear(c clearing, err error) ipmi.CompletionCode {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.erasing--
-	if err != nil {
-		l.state.overflow = l.state.overflow || c.overflow
-		return ipmi.CodeOf(err)
-	}
-	l.state.erased = c.erased
-	l.erased = max(l.erased, c.last)
-	end, _ := l.at(c.last + 1)
-	for _, e := range l.entries[:end] {
-		delete(l.numbers, e.record.ID())
-	}
-	l.entries = slices.Clone(l.entries[end:])
-	return ipmi.CodeOK
-}
-
-// erasure reports whether a clear is in progress, to who made the last
-// reservation: the clear that it was made for has cancelled it.
+// erasure reports whether no clear is in progress, if the reservation is the last one: the clear
+// that it was made for has cancelled it.
 func (l *Log) erasure(reserved uint16) (done bool, code ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if reserved == 0 || reserved != l.holder.id {
+	if !l.holder.isLast(reserved) {
 		return false, ipmi.CodeReservationCancelled
 	}
 	return l.erasing == 0, ipmi.CodeOK
@@ -304,7 +292,44 @@ func (l *Log) erasure(reserved uint16) (done bool, code ipmi.CompletionCode) {
 func (l *Log) setState(change func(*logState)) ipmi.CompletionCode {
 	l.mu.Lock()
 	change(&l.state)
-	w := l.journal.begin(l.state.change())
+	w := l.journal.begin(nil, l.state.change())
 	l.mu.Unlock()
 	return ipmi.CodeOf(w.wait())
+}
+
+// reservation is the reservation of a log or of a repository (IPMI v2.0, sections 31.4 and 33.11).
+type reservation struct {
+	mu   sync.Mutex
+	id   uint16 // of the last one, 0 for none
+	held bool   // it has not been cancelled
+}
+
+// reserve makes a reservation and cancels earlier ones.
+func (r *reservation) reserve() ipmi.Response {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.id++; r.id == 0 {
+		r.id++
+	}
+	r.held = true
+	return answer(binary.LittleEndian.AppendUint16(nil, r.id)...)
+}
+
+func (r *reservation) cancel() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = false
+}
+
+func (r *reservation) holds(id uint16) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held && id == r.id
+}
+
+// isLast reports whether the reservation is the last one, even if it has been cancelled.
+func (r *reservation) isLast(id uint16) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return id == r.id && id != 0
 }

@@ -42,10 +42,10 @@ func getLogInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 		Version:    record.Version,
 		Records:    uint16(len(l.entries)),
 		Free:       uint16(min(l.free()*record.RecordLength, record.MaxFree)),
-		Added:      l.state.added,
-		Erased:     l.state.erased,
+		Added:      l.state.Added,
+		Erased:     l.state.Erased,
 		Operations: record.TellAllocation | record.Reserve | record.AddParts | record.Delete,
-		Overflow:   l.state.overflow,
+		Overflow:   l.state.Overflow,
 	}.Append(nil)...)
 }
 
@@ -67,17 +67,7 @@ func getLogAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append(data, 1)...)
 }
 
-func reserveLog(b *BMC, _ *ipmi.Request) ipmi.Response {
-	b.log.mu.Lock()
-	defer b.log.mu.Unlock()
-	return answer(binary.LittleEndian.AppendUint16(nil, b.log.holder.next())...)
-}
-
-func (l *Log) reserved(id uint16) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.holder.is(id)
-}
+func reserveLog(b *BMC, _ *ipmi.Request) ipmi.Response { return b.log.holder.reserve() }
 
 // getLogEntry takes reservation, record ID, offset and number of bytes; a
 // reservation is needed for a part only.
@@ -85,7 +75,7 @@ func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	reservation, id := binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:])
 	offset, count := int(data[4]), int(data[5])
-	if offset != 0 && !b.log.reserved(reservation) {
+	if offset != 0 && !b.log.holder.holds(reservation) {
 		return refuse(ipmi.CodeReservationCancelled)
 	}
 	r, next, ok := b.log.find(id)
@@ -171,13 +161,13 @@ func getLogTime(b *BMC, _ *ipmi.Request) ipmi.Response {
 // setLogTime sets the log's own clock.
 func setLogTime(b *BMC, req *ipmi.Request) ipmi.Response {
 	t := time.Unix(int64(binary.LittleEndian.Uint32(req.Data)), 0)
-	return refuse(b.log.setState(func(s *logState) { s.ahead = time.Until(t) }))
+	return refuse(b.log.setState(func(s *logState) { s.Ahead = time.Until(t) }))
 }
 
 func getLogOffset(b *BMC, _ *ipmi.Request) ipmi.Response {
 	b.log.mu.Lock()
 	defer b.log.mu.Unlock()
-	return answer(binary.LittleEndian.AppendUint16(nil, uint16(b.log.state.utcOffset()))...)
+	return answer(binary.LittleEndian.AppendUint16(nil, uint16(b.log.state.Offset))...)
 }
 
 // setLogOffset takes minutes, a signed number.
@@ -186,7 +176,7 @@ func setLogOffset(b *BMC, req *ipmi.Request) ipmi.Response {
 	if offset != unspecifiedOffset && (offset < -maxUTCOffset || offset > maxUTCOffset) {
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
-	return refuse(b.log.setState(func(s *logState) { s.offset, s.offsetIsSet = offset, true }))
+	return refuse(b.log.setState(func(s *logState) { s.Offset = offset }))
 }
 
 // codeWrongLength: a record of another length than its bytes (IPMI v2.0, section
@@ -209,7 +199,7 @@ func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (
 	if a == nil {
 		return id, code
 	}
-	id, err := l.publishAddition(*a)
+	id, err := a.wait()
 	return id, ipmi.CodeOf(err)
 }
 
@@ -217,7 +207,7 @@ func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (
 func (l *Log) takePart(reserved, id uint16, offset int, last bool, data []byte) (uint16, *addition, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.holder.is(reserved) {
+	if !l.holder.holds(reserved) {
 		return 0, nil, ipmi.CodeReservationCancelled
 	}
 	p := &l.partial

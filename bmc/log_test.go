@@ -3,6 +3,7 @@ package bmc
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -150,7 +151,7 @@ func TestIDsOfRecordsComeAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.state.lastID = record.Last - 1
+	l.state.LastID = record.Last - 1
 	if next, err := l.add(record.Record{}); err != nil || next != first+1 {
 		t.Errorf("%d, %v", next, err)
 	}
@@ -164,7 +165,7 @@ func TestLogOnBrokenStore(t *testing.T) {
 	if err := l.Add(t.Context(), event); !errors.Is(err, errFire) {
 		t.Error(err)
 	}
-	reserved := l.holder.next()
+	reserved := binary.LittleEndian.Uint16(l.holder.reserve().Data)
 	if code := l.clear(reserved); code != ipmi.CodeUnspecified {
 		t.Error(code)
 	}
@@ -177,8 +178,8 @@ func TestLogOnFullDisk(t *testing.T) {
 	l := opened(t, Config{Folder: mount(t, 0, "size=128k")}).Log()
 	for range defaultCapacity {
 		if err := l.Add(context.Background(), event); err != nil {
-			if !errors.Is(err, ipmi.ErrNoSpace) || !l.state.overflow {
-				t.Errorf("%v, overflow %t", err, l.state.overflow)
+			if !errors.Is(err, ipmi.ErrNoSpace) || !l.state.Overflow {
+				t.Errorf("%v, overflow %t", err, l.state.Overflow)
 			}
 			return
 		}

@@ -3,7 +3,6 @@ package bmc
 import (
 	"encoding/binary"
 	"fmt"
-	"sync"
 
 	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
@@ -58,9 +57,7 @@ func (c Controller) Validate() error {
 type repository struct {
 	records [][]byte // by ID, from 1
 	made    record.Time
-
-	mu     sync.Mutex
-	holder reservation
+	holder  reservation
 }
 
 const (
@@ -126,17 +123,7 @@ func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append(data, 0, 0, 0, 0, 1)...)
 }
 
-func reserveRepository(b *BMC, _ *ipmi.Request) ipmi.Response {
-	b.repository.mu.Lock()
-	defer b.repository.mu.Unlock()
-	return answer(binary.LittleEndian.AppendUint16(nil, b.repository.holder.next())...)
-}
-
-func (r *repository) reserved(id uint16) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.holder.is(id)
-}
+func reserveRepository(b *BMC, _ *ipmi.Request) ipmi.Response { return b.repository.holder.reserve() }
 
 // find is the record of an ID and the ID of the one after it.
 func (r *repository) find(id uint16) (whole []byte, next uint16, ok bool) {
@@ -163,7 +150,7 @@ func (r *repository) find(id uint16) (whole []byte, next uint16, ok bool) {
 func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	offset, count := int(data[4]), int(data[5])
-	if offset != 0 && !b.repository.reserved(binary.LittleEndian.Uint16(data)) {
+	if offset != 0 && !b.repository.holder.holds(binary.LittleEndian.Uint16(data)) {
 		return refuse(ipmi.CodeReservationCancelled)
 	}
 	whole, next, ok := b.repository.find(binary.LittleEndian.Uint16(data[2:]))

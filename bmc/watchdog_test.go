@@ -239,8 +239,8 @@ func TestWatchdog(t *testing.T) {
 	story(t, "without anything configured, the built-in log has the event", func(t *testing.T, b *bench) {
 		b.is("set", b.app(setTimer, "04 01 00 00 0000"), "00")
 		b.is("reset", b.app(resetTimer, ""), "00")
-		due, _ := b.bmc.due(time.Now())
-		b.bmc.carryOut(t.Context(), due[0])
+		due, _ := b.bmc.expireWatchdogs(time.Now())
+		b.bmc.handleExpiration(t.Context(), due[0])
 		b.is("first record", b.storage(0x43, "0000 0000 00 FF"), "00 FFFF 0100 02 80436D38 2000 04 23 00 6F C1 04 FF")
 	})
 }
