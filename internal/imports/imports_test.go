@@ -169,7 +169,7 @@ type source struct {
 }
 
 // testTools are the packages that only tests import, beside all below test.
-var testTools = []string{"internal/await", "internal/bustest", "internal/imports", "internal/testmain"}
+var testTools = []string{"internal/await", "internal/bustest", "internal/fakelink", "internal/imports", "internal/testmain"}
 
 var positions = token.NewFileSet()
 
