@@ -33,22 +33,6 @@ type Log interface {
 	Add(ctx context.Context, e ipmi.Event) error
 }
 
-// Bus carries messages. *bus.Bus is one. Its methods do not block.
-type Bus interface {
-	// Address is our own on the bus.
-	Address() ipmi.Address
-	// Policy is that of requests which bring none.
-	RetryPolicy() ipmb.RetryPolicy
-	// MaxFrame is the longest frame that can be sent, in bytes.
-	MaxFrame() int
-
-	// Send sends a request; c is told how it ended, see [bus.Bus].
-	Send(c *bus.Call, req *ipmb.Request) error
-	// StartRespond writes a response. When it returns nil, done is told whether the bus
-	// has taken the response.
-	StartRespond(frame []byte, done func(error)) error
-}
-
 // Bridge carries messages between its interfaces. Its methods may be called from
 // several goroutines at once.
 //
@@ -95,7 +79,7 @@ func New(config Config) *Bridge {
 
 // Add makes an interface one that messages come from and, with a bus, go to. A
 // system interface has none.
-func (b *Bridge) Add(i *Interface, bus Bus) {
+func (b *Bridge) Add(i *Interface, bus *bus.Bus) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i.bus = bus

@@ -3,6 +3,7 @@ package bridge
 import (
 	"time"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -31,7 +32,7 @@ type InterfaceConfig struct {
 type Interface struct {
 	bridge *Bridge
 	config InterfaceConfig
-	bus    Bus // nil: a system interface
+	bus    *bus.Bus // nil: a system interface
 
 	// Guarded by the bridge's mutex.
 	queue    queue

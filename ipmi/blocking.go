@@ -28,8 +28,7 @@ type BlockingFunc func(ctx context.Context, req *Request) (Response, error)
 // on already.
 type Blocking struct {
 	serve BlockingFunc
-	ctx   context.Context // of all calls
-	end   context.CancelFunc
+	open  lifetime // of all calls
 
 	mu     sync.Mutex
 	queues map[string][]*blocked // by interface; the first of each is being served
@@ -52,8 +51,23 @@ type blocked struct {
 // NewBlocking makes a Blocking, which starts a goroutine for an interface while requests
 // of it wait. serve may be nil if all requests come by Queue.
 func NewBlocking(serve BlockingFunc) *Blocking {
-	ctx, end := context.WithCancel(context.Background())
-	return &Blocking{serve: serve, ctx: ctx, end: end, queues: make(map[string][]*blocked)}
+	return &Blocking{serve: serve, open: make(lifetime), queues: make(map[string][]*blocked)}
+}
+
+// lifetime is a context without values that ends when the channel is closed.
+type lifetime chan struct{}
+
+func (l lifetime) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+func (l lifetime) Done() <-chan struct{}                   { return l }
+func (l lifetime) Value(any) any                           { return nil }
+
+func (l lifetime) Err() error {
+	select {
+	case <-l:
+		return context.Canceled
+	default:
+		return nil
+	}
 }
 
 // ServeIPMI implements Handler.
@@ -98,9 +112,11 @@ func (b *Blocking) Idle(iface string) bool {
 // ErrNotPresent.
 func (b *Blocking) Close() {
 	b.mu.Lock()
-	b.closed = true
+	if !b.closed {
+		b.closed = true
+		close(b.open)
+	}
 	b.mu.Unlock()
-	b.end()
 	b.group.Wait()
 }
 
@@ -134,7 +150,7 @@ func (b *Blocking) next(iface string) *blocked {
 
 // answer serves the request, unless it is too late for that.
 func (b *Blocking) answer(request *blocked) {
-	ctx, deadline := b.ctx, request.req.Deadline
+	ctx, deadline := context.Context(b.open), request.req.Deadline
 	if !deadline.IsZero() {
 		if !time.Now().Before(deadline) {
 			request.reply.Answer(Response{}, ErrTooSlow)
