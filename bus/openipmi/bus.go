@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/internal/chardev"
+	"ipmbd/internal/counters"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -45,7 +47,7 @@ type Config struct {
 	// Statistics is counters of others that the bus shows with its own; nil for none.
 	Statistics func() map[string]uint64
 
-	open  func() (device, error)
+	open  func(counters.Set[counter]) (device, error)
 	watch func() (bus.Watch, error)
 }
 
@@ -62,44 +64,43 @@ type device interface {
 	SetAddress(a ipmi.Address) error
 	Direct() bool
 	MaxData() int
-	Statistics() map[string]uint64
 	Close() error
 }
 
 // link is the driver as the link of a bus: the driver numbers and retries what is sent, and an
 // engine serves what comes in, each request once.
+//
+// The engine's address is the one from which the controller sends, and requests come to.
 type link struct {
+	bus.EngineLink
 	bus.Fixed
 	config   Config
 	bus      *bus.Bus
-	engine   *ipmb.Engine
 	commands commands
 	events   *events
+	counts   counters.Set[counter] // of all devices
 
 	mu     sync.Mutex
 	device device // nil while it is not open
-	own    ipmi.Address
-	past   map[string]uint64 // counters of the devices that have ended
 }
 
 // New makes a bus. It opens the device, again whenever there is something new at its path.
 func New(config Config) *bus.Bus {
 	if config.open == nil {
-		config.open = func() (device, error) {
+		config.open = func(counts counters.Set[counter]) (device, error) {
 			d, err := Open(config.Path, config.Channel)
 			if err != nil {
 				return nil, err
 			}
+			d.counts = counts
 			return d, nil
 		}
 		config.watch = func() (bus.Watch, error) { return chardev.OpenWatch(config.Path) }
 	}
-	l := &link{
-		Fixed: bus.Fixed{Path: config.Path}, config: config, own: ipmi.BMCAddress, past: make(map[string]uint64),
-	}
+	l := &link{Fixed: bus.Fixed{Path: config.Path}, config: config, counts: counters.New[counter](counterNames)}
 	l.commands = commands{mux: config.Mux, channel: config.Channel, always: config.Commands}
 	l.events = newEvents(config)
-	l.engine = ipmb.New(ipmb.Config{
+	l.Engine = ipmb.New(ipmb.Config{
 		Interface:   config.Name,
 		Channel:     config.Channel,
 		Host:        config.Host,
@@ -108,14 +109,14 @@ func New(config Config) *bus.Bus {
 		Stalled:     func(stalled bool) { l.bus.Stalled(stalled) },
 		Served:      config.Served,
 	})
-	config.RemoteAddress = l.own
+	config.RemoteAddress = l.Address()
 	l.bus = bus.New(config.Config, l)
 	return l.bus
 }
 
 // Connect implements bus.Device.
 func (l *link) Connect(context.Context) error {
-	d, err := l.config.open()
+	d, err := l.config.open(l.counts)
 	if err != nil {
 		return err
 	}
@@ -124,11 +125,20 @@ func (l *link) Connect(context.Context) error {
 		d.Close()
 		return err
 	}
+	l.setAddress(own)
+	l.setDevice(d)
+	return nil
+}
+
+func (l *link) setAddress(own ipmi.Address) {
+	l.SetAddress(own)
+	l.bus.SetRemoteAddress(own)
+}
+
+func (l *link) setDevice(d device) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.device, l.own = d, own
-	l.bus.SetRemoteAddress(own)
-	return nil
+	l.device = d
 }
 
 // Serve implements bus.Device.
@@ -141,11 +151,11 @@ func (l *link) Serve(ctx context.Context) error {
 	again := l.sync(running, d)
 	loops.Go(func() { l.keep(running, d, changed, again) })
 	loops.Go(func() { l.events.run(running, d) })
-	err := l.engine.Run(running, &transport{device: d, link: l})
+	err := l.Run(running, &transport{device: d, link: l})
 	stop()
 	unwatch()
 	loops.Wait()
-	l.closed(d)
+	l.setDevice(nil)
 	if errors.Is(err, io.EOF) {
 		return errors.New(l.config.Path + ": the device has gone")
 	}
@@ -157,7 +167,7 @@ func (l *link) Serve(ctx context.Context) error {
 func (l *link) Close(ctx context.Context) {
 	if d := l.opened(); d != nil {
 		d.Close()
-		l.closed(d)
+		l.setDevice(nil)
 	}
 	l.events.end(ctx)
 }
@@ -171,58 +181,29 @@ func (l *link) opened() device {
 	return l.device
 }
 
-// closed keeps the counters of a device that is closed.
-func (l *link) closed(d device) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	addAll(l.past, d.Statistics())
-	l.device = nil
-}
-
-func addAll(sum, counters map[string]uint64) {
-	for name, n := range counters {
-		sum[name] += n
-	}
-}
-
-// Ping implements bus.Link.
-func (l *link) Ping() { l.engine.Ping() }
-
 // Drain implements bus.Link, also for events on their way to the log.
 func (l *link) Drain(ctx context.Context) {
 	var draining sync.WaitGroup
-	draining.Go(func() { l.engine.Drain(ctx) })
+	draining.Go(func() { l.Engine.Drain(ctx) })
 	draining.Go(func() { l.events.drain(ctx) })
 	draining.Wait()
 }
 
 // Describe implements bus.Link.
 func (l *link) Describe(p *bus.Properties) {
+	l.EngineLink.Describe(p)
 	p.Device, p.Transport = l.config.Path, Transport
-	p.OwnAddress, p.Policy = l.Address(), l.RetryPolicy()
 }
 
 // Statistics implements bus.Link: the calls are the driver's, the requests the engine's.
 func (l *link) Statistics() map[string]uint64 {
-	statistics := l.engine.Statistics()
+	statistics := l.Engine.Statistics()
 	if l.config.Statistics != nil {
-		addAll(statistics, l.config.Statistics())
+		maps.Copy(statistics, l.config.Statistics())
 	}
-	addAll(statistics, l.events.counters())
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	addAll(statistics, l.past)
-	if l.device != nil {
-		addAll(statistics, l.device.Statistics())
-	}
+	l.events.addTo(statistics)
+	l.counts.AddTo(statistics)
 	return statistics
-}
-
-// Address implements bus.Link.
-func (l *link) Address() ipmi.Address {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.own
 }
 
 // SetOwnAddress implements bus.Link: it is the address from which the controller sends for all
@@ -241,19 +222,13 @@ func (l *link) SetOwnAddress(_ context.Context, a ipmi.Address) error {
 	if err := d.SetAddress(a); err != nil {
 		return asBusError(err)
 	}
-	l.mu.Lock()
-	l.own = a
-	l.bus.SetRemoteAddress(a)
-	l.mu.Unlock()
+	l.setAddress(a)
 	l.bus.Changed()
 	return nil
 }
 
-// RetryPolicy implements bus.Link.
-func (l *link) RetryPolicy() ipmb.RetryPolicy { return l.engine.RetryPolicy() }
-
 // SetRetryPolicy implements bus.Link.
-func (l *link) SetRetryPolicy(p ipmb.RetryPolicy) { l.engine.SetRetryPolicy(p.Or(defaultPolicy)) }
+func (l *link) SetRetryPolicy(p ipmb.RetryPolicy) { l.Engine.SetRetryPolicy(p.Or(defaultPolicy)) }
 
 // MaxFrame implements bus.Link: each responder has its own.
 func (l *link) MaxFrame() int { return 0 }
@@ -343,7 +318,7 @@ func (t *transport) ReadFrames(*i2c.Batch) error {
 		default:
 			to := req
 			to.Data = nil
-			t.link.engine.Submit(&req, func(response []byte) error { return t.respond(&to, response) })
+			t.link.Submit(&req, func(response []byte) error { return t.respond(&to, response) })
 		}
 	}
 }

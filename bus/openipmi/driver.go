@@ -94,9 +94,9 @@ func Open(path string, channel ipmi.Channel) (*Device, error) {
 	return newDevice(path, channel, file, linux)
 }
 
-func newDevice(path string, channel ipmi.Channel, file *chardev.Device, kernel kernel) (*Device, error) {
+func newDevice(path string, channel ipmi.Channel, file *chardev.Device, k kernel) (*Device, error) {
 	d := &Device{
-		path: path, channel: channel, file: file, kernel: kernel, counts: counters.New[counter](counterNames),
+		path: path, channel: channel, file: file, kernel: k, counts: counters.New[counter](counterNames),
 		address: make([]byte, nodeRoom), data: make([]byte, receiveRoom), calls: make(map[int]*call),
 	}
 	var err error
@@ -288,6 +288,3 @@ func (d *Device) wrap(op string, err error) error {
 	}
 	return &os.PathError{Op: op, Path: d.path, Err: err}
 }
-
-// Statistics is the counters by name: how calls ended, and what could not be used.
-func (d *Device) Statistics() map[string]uint64 { return d.counts.Statistics() }

@@ -229,9 +229,9 @@ func left(d *Device) (calls, givenUp int) {
 
 func counts(t *testing.T, d *Device, name string, want uint64) {
 	t.Helper()
-	for end := time.Now().Add(patience); d.Statistics()[name] != want; {
+	for end := time.Now().Add(patience); d.counts.Statistics()[name] != want; {
 		if time.Now().After(end) {
-			t.Fatalf("%s: %d, want %d", name, d.Statistics()[name], want)
+			t.Fatalf("%s: %d, want %d", name, d.counts.Statistics()[name], want)
 		}
 	}
 }

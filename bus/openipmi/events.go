@@ -170,8 +170,10 @@ func (q *events) reportFirst(ctx context.Context) error {
 	return nil
 }
 
-func (q *events) counters() map[string]uint64 {
+// addTo adds the counters to a sum.
+func (q *events) addTo(sum map[string]uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return map[string]uint64{"driver-events": q.received, "driver-events-other": q.others}
+	sum["driver-events"] += q.received
+	sum["driver-events-other"] += q.others
 }
