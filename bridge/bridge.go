@@ -13,17 +13,16 @@ import (
 
 // Config describes a bridge.
 type Config struct {
-	// Log keeps events; nil for nobody.
+	// Log keeps events; nil stands for no log.
 	Log Log
-	// Now is the log's clock, which the event message buffer goes by; nil for ours. It
-	// must not block.
+	// Now is the log's clock, which gives the events in the event message buffers their time; nil
+	// stands for time.Now. It must not block.
 	Now func() time.Time
-	// Publish is told of each event that was acknowledged. It must not block;
-	// nil for nobody.
+	// Publish is told of each event that was acknowledged. It must not block and may be nil.
 	Publish func(ipmi.Event)
-	// Blocking serves the events that wait for the log, in order with the other requests
-	// of an interface that it serves; these must not call Take. Its owner closes it, after
-	// Run. With nil the bridge makes its own.
+	// Blocking serves the events that wait for the log, in order with the other requests of
+	// their interface that it serves. These must not call ReceiveEvent. The owner of a Blocking
+	// closes it, after Run. If it is nil, the bridge makes its own.
 	Blocking *ipmi.Blocking
 }
 
@@ -33,18 +32,17 @@ type Log interface {
 	Add(ctx context.Context, e ipmi.Event) error
 }
 
-// Bridge carries messages between its interfaces. Its methods may be called from
-// several goroutines at once.
+// Bridge carries messages between its interfaces. Its methods may be called from several
+// goroutines at once.
 //
-// One mutex guards the state of all interfaces. It is never held while a bus sends, nor
-// over the log or a function of a Config, but for what asks how long a message may be.
+// One mutex guards the state of all interfaces. It is not held while a bus sends, nor while the
+// log or a function of a Config is called, except InterfaceConfig.MaxData.
 type Bridge struct {
 	config  Config
 	changed chan struct{}  // wakes Run
 	events  *ipmi.Blocking // takes events one after the other to the log
+	ours    bool           // the bridge has made events, and closes it
 	tracked sync.Pool      // of *call, for tracked messages
-
-	endEvents bool // the bridge closes events
 
 	mu          sync.Mutex
 	interfaces  []*Interface
@@ -63,21 +61,20 @@ func New(config Config) *Bridge {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	events, isOurs := config.Blocking, config.Blocking == nil
-	if isOurs {
-		events = ipmi.NewBlocking(nil)
-	}
-	return &Bridge{
+	b := &Bridge{
 		config:    config,
 		changed:   make(chan struct{}, 1),
-		events:    events,
-		endEvents: isOurs,
+		events:    config.Blocking,
 		tracked:   sync.Pool{New: func() any { return newCall() }},
 		receivers: make(map[int]eventReceiver),
 	}
+	if b.events == nil {
+		b.events, b.ours = ipmi.NewBlocking(nil), true
+	}
+	return b
 }
 
-// Add makes an interface one that messages come from and, with a bus, go to. A
+// Add makes an interface one that messages come from. With a bus, they can also be sent there; a
 // system interface has none.
 func (b *Bridge) Add(i *Interface, bus *bus.Bus) {
 	b.mu.Lock()
@@ -86,9 +83,9 @@ func (b *Bridge) Add(i *Interface, bus *bus.Bus) {
 	b.interfaces = append(b.interfaces, i)
 }
 
-// Remove ends what Add began. The messages in the interface's queue are lost, and so are
-// requests from it that wait in other queues to be answered. With the last interface of a
-// host, what that host has set is lost, too.
+// Remove ends what Add began. The messages in the interface's queue are lost. So are requests from
+// the interface that wait for host software in other queues. With the last interface of a host,
+// the bridge also forgets the event receiver that the host has set.
 func (b *Bridge) Remove(i *Interface) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,40 +100,34 @@ func (b *Bridge) Remove(i *Interface) {
 	b.wake()
 }
 
-// Run carries responses and tells of attention until ctx ends. It is called once; Send
-// Message is refused while it does not run. When ctx ends it cancels the requests that
-// are on the buses and, if no Blocking was given, the events that wait for the log, and
-// waits until they have ended.
+// Run cancels calls at their deadlines and tells interfaces of their attention until ctx ends. It
+// is called once; Send Message is refused while it does not run. When ctx ends, it cancels the
+// requests that are on the buses and, if no Blocking was given, the events that wait for the log,
+// and waits until they have ended.
 func (b *Bridge) Run(ctx context.Context) {
-	b.begin()
+	b.mu.Lock()
+	b.running = true
+	b.mu.Unlock()
 	timer := time.NewTimer(idleTime)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		timer.Reset(b.tell())
+		timer.Reset(b.update())
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-b.changed:
 		}
 	}
-	b.end()
-}
-
-func (b *Bridge) begin() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.running = true
-}
-
-// end takes no more calls and events, and waits for those that there are.
-func (b *Bridge) end() {
 	b.mu.Lock()
 	b.running = false
-	cancel := b.cancel(slices.Clone(b.calls), ipmb.ErrClosed)
+	calls := slices.Clone(b.calls)
+	for _, c := range calls {
+		c.cause = ipmb.ErrClosed
+	}
 	b.mu.Unlock()
-	cancel()
+	cancelCalls(calls)
 	b.ending.Wait()
-	if b.endEvents {
+	if b.ours {
 		b.events.Close()
 	}
 }
@@ -149,44 +140,43 @@ func (b *Bridge) wake() {
 	}
 }
 
-// tell tells the interfaces whose attention has changed, cancels the calls whose time is
-// over, and returns when there is something to do next.
-func (b *Bridge) tell() time.Duration {
+// update drops expired messages, cancels the calls whose deadline has passed, and tells the
+// interfaces whose attention has changed. It returns when there is something to do next.
+func (b *Bridge) update() time.Duration {
 	now := time.Now()
 	b.mu.Lock()
-	cancel := b.cancel(b.overdue(now), ipmi.ErrTooSlow)
-	next := b.nextDeadline(now)
+	overdue, next := b.overdueCalls(now)
 	var changed []func()
 	for _, i := range b.interfaces {
-		b.expire(i)
-		next = min(next, i.queue.next(now))
-		if attention := i.attention(); attention != i.told {
-			i.told = attention
+		i.dropExpired()
+		next = min(next, i.queue.untilExpiration(now))
+		if attention := i.attention(); attention != i.shown {
+			i.shown = attention
 			changed = append(changed, func() { i.config.Attention(attention) })
 		}
 	}
 	b.sleepsUntil = now.Add(next)
 	b.mu.Unlock()
-	cancel()
+	cancelCalls(overdue)
 	for _, tell := range changed {
 		tell()
 	}
 	return next
 }
 
-// target is the interface of a channel that is a bus: of several with its number,
-// that of a host. Nil is an unknown channel.
-func (b *Bridge) target(from *Interface, channel ipmi.Channel) *Interface {
+// busOf returns the interface of a channel that is a bus, nil if there is none.
+func (b *Bridge) busOf(from *Interface, channel ipmi.Channel) *Interface {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if i := b.find(from, channel); i != nil && i.bus != nil {
+	if i := b.interfaceOf(from, channel); i != nil && i.bus != nil {
 		return i
 	}
 	return nil
 }
 
-// find is the interface with a channel number, nil when there is none.
-func (b *Bridge) find(from *Interface, channel ipmi.Channel) *Interface {
+// interfaceOf returns the interface of a channel, nil if there is none. Of several with the number
+// it returns one of the same host, if there is one.
+func (b *Bridge) interfaceOf(from *Interface, channel ipmi.Channel) *Interface {
 	if channel == ipmi.ChannelCurrent || channel == from.config.Channel {
 		return from
 	}
@@ -199,9 +189,9 @@ func (b *Bridge) find(from *Interface, channel ipmi.Channel) *Interface {
 	return found
 }
 
-// queueOf is the interface whose queue holds what came to LUN 2 of another: the
-// host's system interface, or its own where there is none.
-func (b *Bridge) queueOf(i *Interface) *Interface {
+// holderOf returns the interface whose queue holds the SMS messages of another: the system
+// interface of the host, or the interface itself if the host has none.
+func (b *Bridge) holderOf(i *Interface) *Interface {
 	for _, other := range b.interfaces {
 		if other.bus == nil && other.config.Bridged && other.config.Host == i.config.Host {
 			return other

@@ -11,8 +11,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// call is a request of a Send Message on its way over a bus. The bus tells it of the
-// acceptance and of the end, maybe from two goroutines at the same time.
+// call is the request of a Send Message on a bus. The bus tells it of the acceptance and of the
+// end, maybe from two goroutines at the same time.
 type call struct {
 	bus *bus.Call
 
@@ -29,61 +29,60 @@ type call struct {
 	sent     bool
 	answered bool // the Send Message is answered, or is about to be
 	ended    bool
-	cause    error // why it was cancelled; nil if it was not
+	cause    error // why the bridge has cancelled the call, nil if it has not
 }
 
 func newCall() *call {
 	c := new(call)
-	c.bus = bus.NewCall(nil, c.end)
+	c.bus = bus.NewCall(nil, c.hasEnded)
 	return c
 }
 
-// callOf returns a call for a message. A call that is not tracked is used once, since its
-// bus may tell of the acceptance after the end.
-func (b *Bridge) callOf(m outgoing) *call {
+// callFor returns a call for a message. A call that is not tracked is used once, because its bus
+// may tell of the acceptance after the end.
+func (b *Bridge) callFor(m outgoing) *call {
 	if m.tracked {
 		return b.tracked.Get().(*call)
 	}
 	c := newCall()
-	c.bus.OnAccepted(c.accept)
+	c.bus.OnAccepted(c.hasBeenAccepted)
 	return c
 }
 
-// send sends a request on. A tracked Send Message is answered with the response. One that
-// is not tracked is answered when the bus has taken or refused the request; the response
-// goes into the queue, in which it has a place from now on.
-func (i *Interface) send(to *Interface, m outgoing, req *ipmi.Request, reply ipmi.Reply) {
-	if err := i.beginCall(m.tracked); err != nil {
-		reply.Answer(failed(err))
+// sendRequest sends a request to a bus. The reply to a tracked Send Message is the response. The
+// reply to one that is not tracked comes when the bus has taken or refused the request; the
+// response goes into the queue, in which it has a place from now on.
+func (i *Interface) sendRequest(to *Interface, m outgoing, req *ipmi.Request, reply ipmi.Reply) {
+	if err := i.startCall(m.tracked); err != nil {
+		replyError(reply, err)
 		return
 	}
-	c := i.bridge.callOf(m)
+	c := i.bridge.callFor(m)
 	c.from, c.to, c.message, c.reply, c.deadline = i, to, m, reply, req.Deadline
 	c.request = m.request()
 	if err := to.bus.Send(c.bus, &c.request); err != nil {
-		c.end(ipmi.Response{}, err)
+		c.hasEnded(ipmi.Response{}, err)
 	}
 	i.bridge.hasSent(c)
 }
 
-// beginCall counts a call, and keeps a place in the queue for the response to one that is
-// not tracked. An error means that nothing can be sent.
-func (i *Interface) beginCall(tracked bool) error {
+// startCall counts a call, and reserves a place in the queue for the response to one that is not
+// tracked. After an error nothing can be sent.
+func (i *Interface) startCall(tracked bool) error {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.running {
+	i.dropExpired()
+	switch {
+	case !b.running:
 		return ipmb.ErrClosed
-	}
-	if tracked {
-		i.counters.add(bridgedTracked)
-	} else {
-		b.expire(i)
-		if !i.queue.reserve() {
-			i.counters.add(messagesRefused)
-			return ipmb.ErrBusy
-		}
-		i.counters.add(bridgedUntracked)
+	case tracked:
+		i.counts.Count(bridgedTracked)
+	case !i.queue.reserve():
+		i.counts.Count(messagesRefused)
+		return ipmb.ErrBusy
+	default:
+		i.counts.Count(bridgedUntracked)
 	}
 	b.ending.Add(1)
 	return nil
@@ -106,22 +105,22 @@ func (b *Bridge) hasSent(c *call) {
 	b.mu.Unlock()
 	switch {
 	case ended:
-		b.release(c)
+		b.reuse(c)
 	case cancel:
 		c.bus.Cancel()
 	}
 }
 
-// accept answers the Send Message: the bus has taken the request. If the owner of the
-// Send Message has answered it at its deadline, nobody waits for the response either.
-func (c *call) accept() {
-	if c.settle() && !c.reply.Answer(answer()) {
+// hasBeenAccepted replies to the Send Message: the bus has taken the request. If the owner of the
+// Send Message has answered it at its deadline, nothing waits for the response either.
+func (c *call) hasBeenAccepted() {
+	if c.mayReply() && !c.reply.Answer(answer(), nil) {
 		c.bus.Cancel()
 	}
 }
 
-// settle reports whether the Send Message is to be answered by the caller.
-func (c *call) settle() bool {
+// mayReply reports whether the caller is the one that has to reply to the Send Message.
+func (c *call) mayReply() bool {
 	b := c.from.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,8 +129,8 @@ func (c *call) settle() bool {
 	return first
 }
 
-// end is told how the request has ended: with its response, or with an error.
-func (c *call) end(r ipmi.Response, err error) {
+// hasEnded is told how the request has ended: with its response, or with an error.
+func (c *call) hasEnded(r ipmi.Response, err error) {
 	b := c.from.bridge
 	b.mu.Lock()
 	if errors.Is(err, context.Canceled) && c.cause != nil {
@@ -139,46 +138,65 @@ func (c *call) end(r ipmi.Response, err error) {
 	}
 	b.mu.Unlock()
 	if c.message.tracked {
-		c.answerTracked(r, err)
+		c.endTracked(r, err)
 	} else {
-		c.answerUntracked(r, err)
+		c.endUntracked(r, err)
 	}
 	if b.remove(c) {
-		b.release(c)
+		b.reuse(c)
 	}
 	b.ending.Done()
 }
 
-// answerTracked answers the Send Message with the response, as a whole message.
-func (c *call) answerTracked(r ipmi.Response, err error) {
-	c.settle()
+// endTracked replies to the Send Message with the response, as a whole message.
+func (c *call) endTracked(r ipmi.Response, err error) {
+	c.mayReply()
 	if err != nil {
-		c.reply.Answer(failed(err))
+		replyError(c.reply, err)
 		return
 	}
-	c.response = c.message.response(c.bus.Address(), r).Append(c.response[:0])
-	c.reply.Answer(answer(c.response...))
+	c.response = c.message.responseFrame(c.bus.Address(), r).Append(c.response[:0])
+	c.reply.Answer(answer(c.response...), nil)
 }
 
-// answerUntracked puts the response into its place, and answers the Send Message if the
-// bus did not tell of the acceptance before.
-func (c *call) answerUntracked(r ipmi.Response, err error) {
-	switch first := c.settle(); {
+// endUntracked puts the response into its place in the queue, and replies to the Send Message if
+// the bus has not told of the acceptance before.
+func (c *call) endUntracked(r ipmi.Response, err error) {
+	first := c.mayReply()
+	switch {
 	case first && err != nil:
-		c.from.giveBack()
-		c.reply.Answer(failed(err))
-	case first && !c.reply.Answer(answer()):
-		c.from.giveBack()
+		c.from.unreserve()
+		replyError(c.reply, err)
+	case first && !c.reply.Answer(answer(), nil):
+		c.from.unreserve()
 	case err != nil:
-		c.from.giveBack()
-		c.from.bridge.count(c.from, bridgedUnanswered)
+		c.from.unreserve()
+		c.from.counts.Count(bridgedUnanswered)
 	default:
-		c.from.fillPlace(c.message.response(c.bus.Address(), r), c.to)
+		c.from.queueResponse(c.message.responseFrame(c.bus.Address(), r), c.to)
 	}
 }
 
-// remove takes a call that has ended out of the calls, and reports whether its sender has
-// finished with it.
+func (i *Interface) unreserve() {
+	i.bridge.mu.Lock()
+	defer i.bridge.mu.Unlock()
+	i.queue.reserved--
+}
+
+// queueResponse puts a response into the place that was reserved for it. A response that is too
+// long for the interface, so that host software cannot fetch it, becomes one that says so.
+func (i *Interface) queueResponse(f ipmb.Frame, from *Interface) {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i.queue.reserved--
+	if !i.fits(f.Len()) {
+		f.Code, f.Data = ipmi.CodeOf(ipmi.ErrResponseTooLong), nil
+	}
+	i.enqueue(newMessage(from, f))
+}
+
+// remove removes a call that has ended, and reports whether sendRequest has finished with it.
 func (b *Bridge) remove(c *call) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -189,9 +207,9 @@ func (b *Bridge) remove(c *call) bool {
 	return c.sent
 }
 
-// release gives a call back for the next message. One that was cancelled is left alone:
-// the cancellation may be under way.
-func (b *Bridge) release(c *call) {
+// reuse keeps a tracked call for the next message, but not one that was cancelled: the cancellation
+// may still be under way.
+func (b *Bridge) reuse(c *call) {
 	if !c.message.tracked || c.cause != nil {
 		return
 	}
@@ -199,40 +217,26 @@ func (b *Bridge) release(c *call) {
 	b.tracked.Put(c)
 }
 
-// overdue are the calls whose Send Message was answered by its owner, at its deadline.
-func (b *Bridge) overdue(now time.Time) []*call {
-	var calls []*call
+// overdueCalls marks and returns the calls whose Send Message was answered by its owner, at its
+// deadline, and returns when the next deadline comes, or idleTime. The caller cancels the calls
+// when it has unlocked the mutex.
+func (b *Bridge) overdueCalls(now time.Time) (calls []*call, next time.Duration) {
+	next = idleTime
 	for _, c := range b.calls {
-		if c.waits() && !now.Before(c.deadline) {
+		switch {
+		case c.answered || c.cause != nil || c.deadline.IsZero():
+		case now.Before(c.deadline):
+			next = min(next, c.deadline.Sub(now))
+		default:
+			c.cause = ipmi.ErrTooSlow
 			calls = append(calls, c)
 		}
 	}
-	return calls
+	return calls, next
 }
 
-// nextDeadline is when the next of them comes, or idleTime.
-func (b *Bridge) nextDeadline(now time.Time) time.Duration {
-	next := idleTime
-	for _, c := range b.calls {
-		if c.waits() {
-			next = min(next, c.deadline.Sub(now))
-		}
-	}
-	return next
-}
-
-// waits reports whether the call is to be cancelled at its deadline.
-func (c *call) waits() bool { return !c.answered && c.cause == nil && !c.deadline.IsZero() }
-
-// cancel marks calls as cancelled because of an error, with which they end. The caller holds
-// the mutex; when it has unlocked it, it calls the function returned, which cancels them.
-func (b *Bridge) cancel(calls []*call, cause error) func() {
+func cancelCalls(calls []*call) {
 	for _, c := range calls {
-		c.cause = cause
-	}
-	return func() {
-		for _, c := range calls {
-			c.bus.Cancel()
-		}
+		c.bus.Cancel()
 	}
 }

@@ -71,7 +71,7 @@ func (w *world) reserved() int {
 	return w.host.queue.reserved
 }
 
-func TestACallEndsWithItsRequestersPatience(t *testing.T) {
+func TestACallEndsWithItsRequestersTimeout(t *testing.T) {
 	story(t, "not tracked, if the bus has not taken it", func(t *testing.T, w *world) {
 		w.bus0.takeNumbers(t)
 		heard := len(w.bus0.requests())
@@ -159,7 +159,7 @@ func TestTheBridgeEnds(t *testing.T) {
 		a.expect(t, "afterwards", ipmi.ErrNotPresent.Error())
 		w.log.slow = 0
 		e := ipmi.Event{Interface: "host0", Generator: 0x0020, Message: [7]byte{4, 0x23, 0, 0x6F, 1, 0xFF, 0xFF}}
-		if err := w.host.Take(t.Context(), e); err != nil || len(w.log.events) != 1 {
+		if err := w.host.ReceiveEvent(t.Context(), e); err != nil || len(w.log.events) != 1 {
 			t.Errorf("%v, logged %v", err, w.log.events)
 		}
 	})

@@ -2,7 +2,7 @@ package bridge
 
 import "ipmbd/ipmi"
 
-// Medium is what a channel runs on (IPMI v2.0, table 6-3).
+// Medium is the medium of a channel (IPMI v2.0, table 6-3).
 type Medium uint8
 
 // Media.
@@ -12,7 +12,7 @@ const (
 	MediumSystemInterface Medium = 0x0C
 )
 
-// Protocol is how a channel speaks on its medium (IPMI v2.0, table 6-2).
+// Protocol is the protocol of a channel on its medium (IPMI v2.0, table 6-2).
 type Protocol uint8
 
 // Protocols.
@@ -26,20 +26,17 @@ const (
 const (
 	// noSessions: the channel is session-less, and none is active.
 	noSessions = 0x00
-	// noInterrupt: which interrupt the system interface has is not said.
+	// noInterrupt: the interrupt of the system interface is not specified.
 	noInterrupt = 0xFF
 )
 
-// vendor is the IPMI forum's IANA number, 7154, that of the protocols.
+// vendor is the IANA number of the IPMI forum, 7154, which has defined the protocols.
 var vendor = []byte{0xF2, 0x1B, 0x00}
 
-// getChannelInfo serves Get Channel Info: channel, medium, protocol, sessions,
-// vendor and two auxiliary bytes, on a system interface its interrupts.
-func getChannelInfo(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	found := b.find(i, ipmi.Channel(req.Data[0]))
+// getChannelInfo serves Get Channel Info: channel, medium, protocol, sessions, vendor and two
+// auxiliary bytes, on a system interface its interrupts.
+func getChannelInfo(i *Interface, req *ipmi.Request) ipmi.Response {
+	found := i.bridge.interfaceOf(i, ipmi.Channel(req.Data[0]))
 	if found == nil {
 		return refuse(ipmi.CodeInvalidField)
 	}
@@ -57,27 +54,24 @@ const (
 	receiveGet     = 2
 )
 
-// enableReceive serves Enable Message Channel Receive: whether messages to LUN 2
-// of a channel come into the interface's queue.
-func enableReceive(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	found := b.find(i, ipmi.Channel(req.Data[0]))
+// enableReceive serves Enable Message Channel Receive: whether the SMS messages of a channel come
+// into the interface's queue.
+func enableReceive(i *Interface, req *ipmi.Request) ipmi.Response {
+	found := i.bridge.interfaceOf(i, ipmi.Channel(req.Data[0]))
 	if found == nil || found.bus == nil {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	channel := found.config.Channel
 	switch req.Data[1] {
 	case receiveDisable:
-		i.deaf |= channel.Mask()
+		i.disabled |= channel.Mask()
 	case receiveEnable:
-		i.deaf &^= channel.Mask()
+		i.disabled &^= channel.Mask()
 	case receiveGet:
 	default:
 		return refuse(ipmi.CodeInvalidField)
 	}
-	if i.deaf.Has(channel) {
+	if i.disabled.Has(channel) {
 		return answer(byte(channel), receiveDisable)
 	}
 	return answer(byte(channel), receiveEnable)

@@ -1,51 +1,57 @@
 package bridge
 
-import "ipmbd/ipmi"
+import (
+	"errors"
 
-// Commands that are named beside the table.
-const (
-	commandSendMessage ipmi.Command = 0x34
-
-	// codeEmpty: there is no message, or no event.
-	codeEmpty ipmi.CompletionCode = 0x80
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
 )
+
+// commandSendMessage is Send Message.
+const commandSendMessage ipmi.Command = 0x34
 
 // command is one row of the table of commands.
 type command struct {
 	netFn    ipmi.NetFn
 	command  ipmi.Command
-	min, max int // bytes of data; a max of 0 is none
+	min, max int // bytes of data
 	serve    func(*Interface, *ipmi.Request, ipmi.Reply)
 }
 
-// atOnce is the serve of a command that is answered before it returns.
-func atOnce(serve func(*Interface, *ipmi.Request) (ipmi.Response, error)) func(*Interface, *ipmi.Request, ipmi.Reply) {
-	return func(i *Interface, req *ipmi.Request, reply ipmi.Reply) { reply.Answer(serve(i, req)) }
+// locked serves a command under the bridge's mutex.
+func locked(serve func(*Interface, *ipmi.Request) ipmi.Response) func(*Interface, *ipmi.Request, ipmi.Reply) {
+	respond := func(i *Interface, req *ipmi.Request) ipmi.Response {
+		i.bridge.mu.Lock()
+		defer i.bridge.mu.Unlock()
+		i.dropExpired()
+		return serve(i, req)
+	}
+	return func(i *Interface, req *ipmi.Request, reply ipmi.Reply) { reply.Answer(respond(i, req), nil) }
 }
 
-// noMax: the command looks at the length itself.
+// noMax: the command checks the length itself.
 const noMax = 1 << 16
 
-// commands are those that the bridge serves on a bridged interface, on LUN 0
-// (IPMI v2.0, sections 22 and 29; numbers of appendix G).
+// commands are those that the bridge serves on a bridged interface, on LUN 0 (IPMI v2.0, sections
+// 22 and 29; numbers of appendix G).
 var commands = [...]command{
-	{ipmi.NetFnSensor, 0x00, 2, 2, atOnce(setEventReceiver)},
-	{ipmi.NetFnSensor, 0x01, 0, 0, atOnce(getEventReceiver)},
+	{ipmi.NetFnSensor, 0x00, 2, 2, locked(setEventReceiver)},
+	{ipmi.NetFnSensor, 0x01, 0, 0, locked(getEventReceiver)},
 	{ipmi.NetFnSensor, ipmi.CommandPlatformEvent, 0, noMax, platformEvent},
 
-	{ipmi.NetFnApp, 0x2E, 1, 1, atOnce(setEnables)},
-	{ipmi.NetFnApp, 0x2F, 0, 0, atOnce(getEnables)},
-	{ipmi.NetFnApp, 0x30, 1, 1, atOnce(clearFlags)},
-	{ipmi.NetFnApp, 0x31, 0, 0, atOnce(getFlags)},
-	{ipmi.NetFnApp, 0x32, 2, 2, atOnce(enableReceive)},
-	{ipmi.NetFnApp, 0x33, 0, 0, atOnce(getMessage)},
+	{ipmi.NetFnApp, 0x2E, 1, 1, locked(setEnables)},
+	{ipmi.NetFnApp, 0x2F, 0, 0, locked(getEnables)},
+	{ipmi.NetFnApp, 0x30, 1, 1, clearFlags},
+	{ipmi.NetFnApp, 0x31, 0, 0, locked(getFlags)},
+	{ipmi.NetFnApp, 0x32, 2, 2, locked(enableReceive)},
+	{ipmi.NetFnApp, 0x33, 0, 0, locked(getMessage)},
 	{ipmi.NetFnApp, commandSendMessage, 1, noMax, sendMessage},
-	{ipmi.NetFnApp, 0x35, 0, 0, atOnce(readEventBuffer)},
-	{ipmi.NetFnApp, 0x42, 1, 1, atOnce(getChannelInfo)},
+	{ipmi.NetFnApp, 0x35, 0, 0, locked(readEventBuffer)},
+	{ipmi.NetFnApp, 0x42, 1, 1, locked(getChannelInfo)},
 }
 
-// Patterns are the commands that the bridge serves on bridged interfaces with
-// these channel numbers.
+// Patterns returns the commands that the bridge serves on bridged interfaces with these channel
+// numbers.
 func Patterns(channels ipmi.ChannelMask) []ipmi.Pattern {
 	var patterns []ipmi.Pattern
 	for _, c := range commands {
@@ -66,17 +72,55 @@ func lookUp(n ipmi.NetFn, cmd ipmi.Command) (command, bool) {
 	return command{}, false
 }
 
-// run serves a request whose data have the right length, and refuses others.
-func (c command) run(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
+// handle serves a request whose data have the right length, and refuses others.
+func (c command) handle(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 	if len(req.Data) < c.min || len(req.Data) > c.max {
-		reply.Answer(refuse(ipmi.CodeLengthInvalid))
+		reply.Answer(refuse(ipmi.CodeLengthInvalid), nil)
 		return
 	}
 	c.serve(i, req, reply)
 }
 
-// refuse answers with a completion code and no data.
-func refuse(c ipmi.CompletionCode) (ipmi.Response, error) { return ipmi.Response{Code: c}, nil }
+// refuse makes a response of a completion code and no data.
+func refuse(c ipmi.CompletionCode) ipmi.Response { return ipmi.Response{Code: c} }
 
-// answer answers with data.
-func answer(data ...byte) (ipmi.Response, error) { return ipmi.Response{Data: data}, nil }
+// answer makes a response of data.
+func answer(data ...byte) ipmi.Response { return ipmi.Response{Data: data} }
+
+const (
+	// codeEmpty: there is no message, or no event (IPMI v2.0, sections 22.6 and 22.8).
+	codeEmpty ipmi.CompletionCode = 0x80
+
+	// Completion codes of Send Message (IPMI v2.0, section 22.7).
+	codeArbitrationLost ipmi.CompletionCode = 0x81
+	codeBusError        ipmi.CompletionCode = 0x82
+	codeNotAcknowledged ipmi.CompletionCode = 0x83
+)
+
+// codes is the table from the errors of a bus to the completion code of a Send Message.
+var codes = []struct {
+	err  error
+	code ipmi.CompletionCode
+}{
+	{ipmb.ErrTimeout, ipmi.CodeTimeout},
+	{ipmb.ErrNotAcknowledged, codeNotAcknowledged},
+	{ipmb.ErrArbitrationLost, codeArbitrationLost},
+	{ipmb.ErrStuck, codeBusError},
+	{ipmb.ErrTooLong, ipmi.CodeLengthExceeded},
+	{ipmb.ErrClosed, ipmi.CodeDestinationGone},
+	{ipmb.ErrBusy, ipmi.CodeNodeBusy},
+	{ipmb.ErrInvalid, ipmi.CodeInvalidField},
+	{ipmb.ErrAnswered, ipmi.CodeDuplicateRequest},
+	{ipmb.ErrUnsupported, ipmi.CodeNotInState},
+}
+
+// codeOf returns the completion code of a Send Message that ended with err: CodeOK for nil, and
+// that of a handler's error for an error that is in no row.
+func codeOf(err error) ipmi.CompletionCode {
+	for _, row := range codes {
+		if errors.Is(err, row.err) {
+			return row.code
+		}
+	}
+	return ipmi.CodeOf(err)
+}

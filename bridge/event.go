@@ -7,9 +7,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// eventReceiver is where a host wants this controller's own events (IPMI v2.0,
-// sections 29.1 and 29.2). They are in the log of this controller, which is its event
-// receiver, whatever the address is; but noEventReceiver turns them off.
+// eventReceiver is where a host wants this controller's own events (IPMI v2.0, sections 29.1 and
+// 29.2). This controller is its own event receiver: the events go to its log, whatever the address
+// is, but noEventReceiver turns them off.
 type eventReceiver struct {
 	address ipmi.Address
 	lun     ipmi.LUN
@@ -17,8 +17,8 @@ type eventReceiver struct {
 
 const noEventReceiver = 0xFF
 
-// receiver is that of a host, at first ourselves.
-func (b *Bridge) receiver(host int) eventReceiver {
+// receiverOf returns the event receiver of a host, at first ourselves.
+func (b *Bridge) receiverOf(host int) eventReceiver {
 	if r, ok := b.receivers[host]; ok {
 		return r
 	}
@@ -39,11 +39,21 @@ func isPlatformEvent(req *ipmi.Request) bool {
 	return req.NetFn == ipmi.NetFnSensor && req.Command == ipmi.CommandPlatformEvent
 }
 
-// platformEvent serves Platform Event on a bridged interface.
-func platformEvent(i *Interface, req *ipmi.Request, reply ipmi.Reply) { i.takeEvent(req, reply) }
+// platformEvent serves Platform Event on a bridged interface: it acknowledges the event when the
+// log has it.
+func platformEvent(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
+	e, code := ipmi.ParseEvent(req)
+	if code != ipmi.CodeOK {
+		reply.Answer(refuse(code), nil)
+		return
+	}
+	i.bridge.events.Queue(func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
+		return ipmi.Response{}, i.logEvent(ctx, e)
+	}, req, reply)
+}
 
-// offerEvent gives an event to the interface's own handler, and takes it if that handler
-// serves no events. The handler logs the events that it acknowledges.
+// offerEvent gives an event to the interface's own handler, and serves it if that handler serves no
+// events. The handler logs the events that it acknowledges.
 func (i *Interface) offerEvent(req *ipmi.Request, next ipmi.Handler, reply ipmi.Reply) {
 	next.ServeIPMI(req, &offer{i, req, reply})
 }
@@ -55,11 +65,11 @@ type offer struct {
 	reply ipmi.Reply // the requester's
 }
 
-// Answer implements ipmi.Reply. An event that the handler has acknowledged too late is not
-// acknowledged to its requester, which sends it again.
+// Answer implements ipmi.Reply. If the handler acknowledges an event too late, its requester gets
+// no acknowledgement and sends the event again.
 func (o *offer) Answer(response ipmi.Response, err error) bool {
 	if errors.Is(err, ipmi.ErrNoHandler) || errors.Is(err, ipmi.ErrNotPresent) || err == nil && response.Code == ipmi.CodeInvalidCommand {
-		o.iface.takeEvent(o.req, o.reply)
+		platformEvent(o.iface, o.req, o.reply)
 		return true
 	}
 	taken := o.reply.Answer(response, err)
@@ -69,76 +79,55 @@ func (o *offer) Answer(response ipmi.Response, err error) bool {
 	return taken
 }
 
-// takeEvent acknowledges an event when the log has it.
-func (i *Interface) takeEvent(req *ipmi.Request, reply ipmi.Reply) {
-	e, code := ipmi.ParseEvent(req)
-	if code != ipmi.CodeOK {
-		reply.Answer(refuse(code))
-		return
-	}
-	i.bridge.events.Queue(func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
-		return ipmi.Response{}, i.keep(ctx, e)
-	}, req, reply)
-}
-
-// Report takes an event of this controller's own about the interface's host, as Take
-// does, unless the host has turned such events off.
+// Report logs an event of this controller's own about the interface's host, as ReceiveEvent does,
+// unless the host has turned such events off.
 func (i *Interface) Report(ctx context.Context, e ipmi.Event) error {
-	if !i.generates() {
-		return nil
-	}
-	return i.Take(ctx, e)
-}
-
-func (i *Interface) generates() bool {
 	b := i.bridge
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.receiver(i.config.Host).address != noEventReceiver {
-		return true
+	off := b.receiverOf(i.config.Host).address == noEventReceiver
+	b.mu.Unlock()
+	if off {
+		i.counts.Count(eventsOff)
+		return nil
 	}
-	i.counters.add(eventsOff)
-	return false
+	return i.ReceiveEvent(ctx, e)
 }
 
-// Take takes an event that has come to the interface, behind those that are on their
-// way to the log. When it returns without an error, the event is in the log and in the
-// buffers, and published. It returns ErrBusy when too many are on their way.
-func (i *Interface) Take(ctx context.Context, e ipmi.Event) error {
+// ReceiveEvent logs an event that has come to the interface, behind those that wait for the log.
+// When it returns without an error, the event is in the log and in the buffers, and published. It
+// returns ErrBusy if too many events wait.
+func (i *Interface) ReceiveEvent(ctx context.Context, e ipmi.Event) error {
 	begun := false
 	queued := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 		i.bridge.events.Queue(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
 			begun = true
-			return ipmi.Response{}, i.keep(ctx, e)
+			return ipmi.Response{}, i.logEvent(ctx, e)
 		}, req, reply)
 	})
 	_, err := ipmi.Do(ctx, queued, &ipmi.Request{Interface: i.config.Name})
 	if errors.Is(err, ipmi.ErrNotPresent) && !begun { // The bridge has ended: no event waits.
-		return i.keep(ctx, e)
+		return i.logEvent(ctx, e)
 	}
 	return err
 }
 
-// keep has the log keep an event, and then acknowledges it.
-func (i *Interface) keep(ctx context.Context, e ipmi.Event) error {
-	if err := i.logEvent(ctx, e); err != nil {
-		i.bridge.count(i, eventsFailed)
+// logEvent gives an event to the log, if events of the interface are logged, and then acknowledges
+// it.
+func (i *Interface) logEvent(ctx context.Context, e ipmi.Event) error {
+	err := ctx.Err()
+	if err == nil && i.logs() {
+		err = i.bridge.config.Log.Add(ctx, e)
+	}
+	if err != nil {
+		i.counts.Count(eventsFailed)
 		return err
 	}
 	i.acknowledged(e)
 	return nil
 }
 
-// logEvent has the log keep an event, where events are logged.
-func (i *Interface) logEvent(ctx context.Context, e ipmi.Event) error {
-	if err := ctx.Err(); err != nil || !i.logs() {
-		return err
-	}
-	return i.bridge.config.Log.Add(ctx, e)
-}
-
-// logs reports whether events of the interface go to the log. The host may have
-// turned that off, but not for its own (IPMI v2.0, section 22.1).
+// logs reports whether events of the interface go to the log. The host may have turned that off,
+// but not for its own events (IPMI v2.0, section 22.1).
 func (i *Interface) logs() bool {
 	b := i.bridge
 	if b.config.Log == nil {
@@ -146,20 +135,24 @@ func (i *Interface) logs() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	host := b.queueOf(i)
+	host := b.holderOf(i)
 	return i.bus == nil || host.bus != nil || host.enables&enableLogging != 0
 }
 
-// acknowledged puts an event into the buffers of its host's interfaces, where
-// they are enabled, and publishes it.
+// acknowledged puts an event into the buffers of its host's interfaces, where they are enabled, and
+// publishes it. In a full buffer the events that are there stay; the log has all.
 func (i *Interface) acknowledged(e ipmi.Event) {
 	b := i.bridge
 	now := b.config.Now()
+	i.counts.Count(eventsTaken)
 	b.mu.Lock()
-	i.counters.add(eventsTaken)
 	for _, other := range b.interfaces {
-		if other.config.Bridged && other.config.Host == i.config.Host && other.enables&enableEventBuffer != 0 {
-			other.buffer(e.Record(noRecordID, now))
+		switch {
+		case !other.config.Bridged || other.config.Host != i.config.Host || other.enables&enableEventBuffer == 0:
+		case len(other.events) >= maxEvents:
+			other.counts.Count(eventsNotBuffered)
+		default:
+			other.events = append(other.events, e.Record(noRecordID, now))
 		}
 	}
 	b.mu.Unlock()
@@ -167,48 +160,29 @@ func (i *Interface) acknowledged(e ipmi.Event) {
 	b.config.Publish(e)
 }
 
-// buffer puts an event into the event message buffer. In a full one the events
-// that are there stay; the log has all.
-func (i *Interface) buffer(r record) {
-	if len(i.events) >= maxEvents {
-		i.counters.add(eventsNotBuffered)
-		return
-	}
-	i.events = append(i.events, r)
-}
-
 // readEventBuffer serves Read Event Message Buffer.
-func readEventBuffer(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func readEventBuffer(i *Interface, _ *ipmi.Request) ipmi.Response {
 	if len(i.events) == 0 {
 		return refuse(codeEmpty)
 	}
 	oldest := i.events[0]
 	i.events = i.events[1:]
-	b.wake()
+	i.bridge.wake()
 	return answer(oldest[:]...)
 }
 
-// setEventReceiver serves Set Event Receiver, of the interface's host only.
-func setEventReceiver(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+// setEventReceiver serves Set Event Receiver, for the interface's host only.
+func setEventReceiver(i *Interface, req *ipmi.Request) ipmi.Response {
 	address, lun := req.Data[0], req.Data[1]
 	if address&1 != 0 && address != noEventReceiver || lun > byte(ipmi.MaxLUN) {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.receivers[i.config.Host] = eventReceiver{ipmi.Address(address), ipmi.LUN(lun)}
+	i.bridge.receivers[i.config.Host] = eventReceiver{ipmi.Address(address), ipmi.LUN(lun)}
 	return answer()
 }
 
 // getEventReceiver serves Get Event Receiver.
-func getEventReceiver(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r := b.receiver(i.config.Host)
+func getEventReceiver(i *Interface, _ *ipmi.Request) ipmi.Response {
+	r := i.bridge.receiverOf(i.config.Host)
 	return answer(byte(r.address), byte(r.lun))
 }

@@ -2,8 +2,7 @@ package bridge
 
 import "ipmbd/ipmi"
 
-// flags are the message flags (IPMI v2.0, section 22.4). Bits 5 to 7 are the
-// manufacturer's.
+// flags are the message flags (IPMI v2.0, section 22.4). Bits 5 to 7 are the manufacturer's.
 type flags uint8
 
 const (
@@ -24,7 +23,7 @@ const (
 	reservedEnables enables = 1 << 4
 )
 
-// flags are what the queue and the buffer hold now.
+// flags returns what the queue and the buffer hold now.
 func (i *Interface) flags() flags {
 	var f flags
 	if len(i.queue.messages) > 0 {
@@ -39,8 +38,8 @@ func (i *Interface) flags() flags {
 	return f
 }
 
-// SetPreTimeout says whether the watchdog of the interface has a pre-timeout
-// interrupt pending. It does not block.
+// SetPreTimeout sets whether a pre-timeout interrupt of the interface's watchdog is pending. It
+// does not block.
 func (i *Interface) SetPreTimeout(pending bool) {
 	b := i.bridge
 	b.mu.Lock()
@@ -59,56 +58,42 @@ func (i *Interface) attention() ipmi.Attention {
 	}
 }
 
-// Attention is what the host is to be shown now.
+// Attention returns what the host is to be shown now: Raised while a message flag is set.
 func (i *Interface) Attention() ipmi.Attention {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.expire(i)
+	i.bridge.mu.Lock()
+	defer i.bridge.mu.Unlock()
+	i.dropExpired()
 	return i.attention()
 }
 
-func getFlags(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.expire(i)
-	return answer(byte(i.flags()))
-}
+// getFlags serves Get Message Flags.
+func getFlags(i *Interface, _ *ipmi.Request) ipmi.Response { return answer(byte(i.flags())) }
 
-// clearFlags drops what the flags to be cleared stand for.
-func clearFlags(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
+// clearFlags serves Clear Message Flags. It drops what the flags stand for.
+func clearFlags(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 	clear := flags(req.Data[0])
 	if clear&flagPreTimeout != 0 {
 		i.config.ClearPreTimeout() // which calls SetPreTimeout
 	}
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if clear&flagMessage != 0 {
-		i.counters[messagesCleared] += uint64(len(i.queue.messages))
-		i.queue.messages = nil
-	}
-	if clear&flagEvent != 0 {
-		i.events = nil
-	}
-	b.wake()
-	return answer()
+	locked(func(i *Interface, _ *ipmi.Request) ipmi.Response {
+		if clear&flagMessage != 0 {
+			i.counts.Add(messagesCleared, len(i.queue.messages))
+			i.queue.messages = nil
+		}
+		if clear&flagEvent != 0 {
+			i.events = nil
+		}
+		i.bridge.wake()
+		return answer()
+	})(i, req, reply)
 }
 
-// setEnables ignores the reserved bit, as firmware sets it.
-func setEnables(i *Interface, req *ipmi.Request) (ipmi.Response, error) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// setEnables serves Set BMC Global Enables. It ignores the reserved bit, which firmware sets.
+func setEnables(i *Interface, req *ipmi.Request) ipmi.Response {
 	i.enables = enables(req.Data[0]) &^ reservedEnables
-	b.wake()
+	i.bridge.wake()
 	return answer()
 }
 
-func getEnables(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return answer(byte(i.enables))
-}
+// getEnables serves Get BMC Global Enables.
+func getEnables(i *Interface, _ *ipmi.Request) ipmi.Response { return answer(byte(i.enables)) }

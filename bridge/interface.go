@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ipmbd/bus"
+	"ipmbd/internal/counters"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -17,14 +18,12 @@ type InterfaceConfig struct {
 	Protocol Protocol
 	// Bridged: the bridge serves its commands on the interface.
 	Bridged bool
-	// MaxData is how many bytes of data a response on the interface may have, 0
-	// for any number; nil for that of the bus.
+	// MaxData returns how many bytes of data a response on the interface may have, 0 for any
+	// number. It may be nil if the interface has a bus, whose limit counts then.
 	MaxData func() int
-	// Attention is told when the attention has changed, in order. It must not
-	// block; nil for nobody.
+	// Attention is told when the attention has changed, in order. It must not block and may be nil.
 	Attention func(ipmi.Attention)
-	// ClearPreTimeout is told that the host has seen the pre-timeout of its
-	// watchdog; nil for nobody.
+	// ClearPreTimeout is told that the host has seen the pre-timeout of its watchdog; it may be nil.
 	ClearPreTimeout func()
 }
 
@@ -32,21 +31,20 @@ type InterfaceConfig struct {
 type Interface struct {
 	bridge *Bridge
 	config InterfaceConfig
-	bus    *bus.Bus // nil: a system interface
+	bus    *bus.Bus // nil for a system interface
+	counts counters.Set[counter]
 
 	// Guarded by the bridge's mutex.
-	queue    queue
-	events   []record // of the event message buffer, the oldest first
-	enables  enables
-	deaf     ipmi.ChannelMask // channels from which nothing is received
-	told     ipmi.Attention
-	counters counters
-
-	preTimeout bool // of the watchdog
+	queue      queue
+	events     []record // of the event message buffer, the oldest first
+	enables    enables
+	disabled   ipmi.ChannelMask // channels whose SMS messages are refused
+	preTimeout bool             // of the watchdog
+	shown      ipmi.Attention
 }
 
-// NewInterface makes an interface before its bus exists, so that the bus can be
-// given its handler. Add makes it one of the bridge's.
+// NewInterface makes an interface before its bus exists, because the bus needs the interface's
+// handler. Add makes it one of the bridge's.
 func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
 	if config.Attention == nil {
 		config.Attention = func(ipmi.Attention) {}
@@ -54,20 +52,20 @@ func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
 	if config.ClearPreTimeout == nil {
 		config.ClearPreTimeout = func() {}
 	}
-	return &Interface{bridge: b, config: config, enables: enableLogging}
+	return &Interface{bridge: b, config: config, enables: enableLogging, counts: counters.New[counter](counterNames)}
 }
 
-// Handler serves what is the bridge's of the requests that come in on the
-// interface, and leaves all others to next.
+// Handler returns a handler that serves the bridge's commands and the SMS messages of the
+// interface, and leaves all other requests to next.
 func (i *Interface) Handler(next ipmi.Handler) ipmi.Handler {
 	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 		switch {
 		case i.config.Bridged && req.LUN == ipmi.SMSLUN && req.Requester != 0:
-			reply.Answer(i.receive(req))
+			reply.Answer(i.queueRequest(req))
 			return
 		case i.config.Bridged && req.LUN == 0:
 			if c, ok := lookUp(req.NetFn, req.Command); ok {
-				c.run(i, req, reply)
+				c.handle(i, req, reply)
 				return
 			}
 		case isPlatformEvent(req):
@@ -78,14 +76,14 @@ func (i *Interface) Handler(next ipmi.Handler) ipmi.Handler {
 	})
 }
 
-// Patience is how long a request from a bridged bus may take, for [ipmb.Config]: as
-// long as the retries of the bus that it is sent on to, and the wait for a sequence
-// number there. 0 is that of any other request.
-func (i *Interface) Patience(f ipmb.Frame) time.Duration {
+// BridgeTimeout returns how long a request from a bridged bus may take, for [ipmb.Config]: a Send
+// Message may take as long as the retries on the bus that it is sent on to, and the wait for a
+// sequence number there. It returns 0 for any other request.
+func (i *Interface) BridgeTimeout(f ipmb.Frame) time.Duration {
 	if f.DestinationLUN != 0 || f.NetFn != ipmi.NetFnApp || f.Command != commandSendMessage || len(f.Data) == 0 {
 		return 0
 	}
-	to := i.bridge.target(i, channelOf(f.Data[0]))
+	to := i.bridge.busOf(i, channelOf(f.Data[0]))
 	if to == nil {
 		return 0
 	}
@@ -93,19 +91,50 @@ func (i *Interface) Patience(f ipmb.Frame) time.Duration {
 	return 2*to.bus.RetryPolicy().Or(ipmb.RetryPolicy{}).Duration() + margin
 }
 
-// maxData is how much data a response may have.
-func (i *Interface) maxData() int {
+// fits reports whether a response with so many bytes of data fits the interface.
+func (i *Interface) fits(length int) bool {
+	most := 0
 	switch {
 	case i.config.MaxData != nil:
-		return i.config.MaxData()
+		most = i.config.MaxData()
 	case i.bus != nil:
-		return i.bus.MaxFrame() - ipmb.MinResponse
+		most = i.bus.MaxFrame() - ipmb.MinResponse
 	}
-	return 0
-}
-
-// carries reports whether a response with so many bytes of data fits.
-func (i *Interface) carries(length int) bool {
-	most := i.maxData()
 	return most == 0 || length <= most
 }
+
+// counter names a counter of an interface.
+type counter int
+
+const (
+	bridgedTracked counter = iota
+	bridgedUntracked
+	bridgedUnanswered
+	messagesQueued
+	messagesFetched
+	messagesCleared
+	messagesExpired
+	messagesRefused
+	eventsTaken
+	eventsFailed
+	eventsNotBuffered
+	eventsOff
+)
+
+var counterNames = []string{
+	bridgedTracked:    "bridged-tracked",
+	bridgedUntracked:  "bridged-untracked",
+	bridgedUnanswered: "bridged-unanswered",
+	messagesQueued:    "messages-queued",
+	messagesFetched:   "messages-fetched",
+	messagesCleared:   "messages-cleared",
+	messagesExpired:   "messages-expired",
+	messagesRefused:   "messages-refused",
+	eventsTaken:       "events-taken",
+	eventsFailed:      "events-failed",
+	eventsNotBuffered: "events-not-buffered",
+	eventsOff:         "events-turned-off",
+}
+
+// Statistics returns a snapshot of the interface's counters by name. They start at 0 and only grow.
+func (i *Interface) Statistics() map[string]uint64 { return i.counts.Statistics() }

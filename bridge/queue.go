@@ -9,17 +9,16 @@ import (
 )
 
 const (
-	// maxMessages is how many messages a queue holds, with those that a place
-	// is kept for.
+	// maxMessages is how many messages a queue holds, including the reserved places.
 	maxMessages = 20
 	// queueTime is how long a message stays.
 	queueTime = ipmb.SequenceExpiration
-	// idleTime is how long Run sleeps when it is to wait for nothing.
+	// idleTime is how long Run sleeps when it has nothing to wait for.
 	idleTime = time.Hour
 )
 
-// queue is the receive message queue of an interface. A response has a place
-// in it from the moment its request is sent.
+// queue is the receive message queue of an interface. The place of a response is reserved before
+// its request is sent.
 type queue struct {
 	messages []message
 	reserved int
@@ -38,21 +37,20 @@ func newMessage(from *Interface, f ipmb.Frame) message {
 	return message{from, f, time.Now().Add(queueTime)}
 }
 
-// isAnsweredBy reports whether the message is the request that a response on its
-// bus answers.
+// isAnsweredBy reports whether a response on the message's bus has the numbers of a response to it.
 func (m message) isAnsweredBy(f ipmb.Frame) bool {
 	q := m.frame
 	return q.NetFn.Response() == f.NetFn && !q.NetFn.IsResponse() && q.Command == f.Command && q.Sequence == f.Sequence &&
 		q.Source == f.Destination && q.SourceLUN == f.DestinationLUN
 }
 
-// isRepeatedBy reports whether the requester of m has used its number for f.
+// isRepeatedBy reports whether the requester has used the sequence number of the message for f.
 func (m message) isRepeatedBy(f ipmb.Frame) bool {
 	q := m.frame
 	return q.NetFn == f.NetFn && q.Command == f.Command && q.Sequence == f.Sequence && q.Source == f.Source && q.SourceLUN == f.SourceLUN
 }
 
-// reserve keeps a place, if there is one.
+// reserve reserves a place, if there is one.
 func (q *queue) reserve() bool {
 	if q.full() {
 		return false
@@ -63,31 +61,15 @@ func (q *queue) reserve() bool {
 
 func (q *queue) full() bool { return len(q.messages)+q.reserved >= maxMessages }
 
-func (q *queue) put(m message) { q.messages = append(q.messages, m) }
-
-func (q *queue) take() (message, bool) {
-	if len(q.messages) == 0 {
-		return message{}, false
-	}
-	m := q.messages[0]
-	q.messages = slices.Delete(q.messages, 0, 1)
-	return m, true
-}
-
-// expire drops what is too old, and returns how many that were.
-func (q *queue) expire(now time.Time) int {
-	return q.drop(func(m message) bool { return !now.Before(m.expires) })
-}
-
-// drop drops messages, and returns how many.
+// drop drops the messages for which which returns true, and returns how many.
 func (q *queue) drop(which func(message) bool) int {
 	before := len(q.messages)
 	q.messages = slices.DeleteFunc(q.messages, which)
 	return before - len(q.messages)
 }
 
-// next is when the next message expires, or idleTime.
-func (q *queue) next(now time.Time) time.Duration {
+// untilExpiration returns how long the first message stays, or idleTime.
+func (q *queue) untilExpiration(now time.Time) time.Duration {
 	next := idleTime
 	for _, m := range q.messages {
 		next = min(next, m.expires.Sub(now))
@@ -95,28 +77,39 @@ func (q *queue) next(now time.Time) time.Duration {
 	return next
 }
 
-// getMessage serves Get Message: channel and privilege, which is 0 without a
-// session, and the message without its destination address. A message that does
-// not fit has not come into the queue.
-func getMessage(i *Interface, _ *ipmi.Request) (ipmi.Response, error) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.expire(i)
-	m, ok := i.queue.take()
-	if !ok {
-		return refuse(codeEmpty)
+// dropExpired drops the messages of the interface that are too old.
+func (i *Interface) dropExpired() {
+	if len(i.queue.messages) > 0 {
+		now := time.Now()
+		i.counts.Add(messagesExpired, i.queue.drop(func(m message) bool { return !now.Before(m.expires) }))
 	}
-	i.counters.add(messagesFetched)
-	b.wake()
-	frame := m.frame.Append(nil)
-	frame[0] = byte(m.from.config.Channel) // in the place of the destination
-	return ipmi.Response{Data: frame}, nil
 }
 
-// receive takes a request to LUN 2, which host software is to answer by Send
-// Message.
-func (i *Interface) receive(req *ipmi.Request) (ipmi.Response, error) {
+// enqueue puts a message into the queue.
+func (i *Interface) enqueue(m message) {
+	i.queue.messages = append(i.queue.messages, m)
+	i.counts.Count(messagesQueued)
+	i.bridge.wake()
+}
+
+// getMessage serves Get Message: channel and privilege, which is 0 without a session, and the
+// message without its destination address. A message that does not fit the interface is not put
+// into the queue.
+func getMessage(i *Interface, _ *ipmi.Request) ipmi.Response {
+	if len(i.queue.messages) == 0 {
+		return refuse(codeEmpty)
+	}
+	m := i.queue.messages[0]
+	i.queue.messages = slices.Delete(i.queue.messages, 0, 1)
+	i.counts.Count(messagesFetched)
+	i.bridge.wake()
+	frame := m.frame.Append(nil)
+	frame[0] = byte(m.from.config.Channel) // in the place of the destination
+	return ipmi.Response{Data: frame}
+}
+
+// queueRequest queues an SMS message that is a request. Host software responds by Send Message.
+func (i *Interface) queueRequest(req *ipmi.Request) (ipmi.Response, error) {
 	b := i.bridge
 	m := newMessage(i, ipmb.Frame{
 		Destination: i.bus.Address(), NetFn: req.NetFn, DestinationLUN: req.LUN,
@@ -125,61 +118,48 @@ func (i *Interface) receive(req *ipmi.Request) (ipmi.Response, error) {
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	host := b.queueOf(i)
-	b.expire(host)
-	// What it has asked before under the number it no longer waits for.
-	host.queue.drop(func(other message) bool { return other.from == i && other.isRepeatedBy(m.frame) })
+	holder := b.holderOf(i)
+	holder.dropExpired()
+	// The requester does not wait any more for what it has asked before under the number.
+	holder.queue.drop(func(other message) bool { return other.from == i && other.isRepeatedBy(m.frame) })
 	switch {
-	case host.deaf.Has(i.config.Channel):
-		return refuse(ipmi.CodeSubFunctionDisabled)
-	case !host.carries(m.frame.Len()):
-		return refuse(ipmi.CodeLengthExceeded)
-	case host.queue.full():
-		host.counters.add(messagesRefused)
+	case holder.disabled.Has(i.config.Channel):
+		return refuse(ipmi.CodeSubFunctionDisabled), nil
+	case !holder.fits(m.frame.Len()):
+		return refuse(ipmi.CodeLengthExceeded), nil
+	case holder.queue.full():
+		holder.counts.Count(messagesRefused)
 		return ipmi.Response{}, ipmi.ErrBusy
 	}
 	if deadline := req.Deadline; !deadline.IsZero() && deadline.Before(m.expires) {
-		m.expires = deadline // by then it has been answered C3h
+		m.expires = deadline // At that time its owner answers it C3h.
 	}
-	host.enqueue(m)
+	holder.enqueue(m)
 	return ipmi.Response{}, ipmi.ErrDeferred
 }
 
-// Stray takes a response to LUN 2 that no call waits for, on a bridged
-// interface; see ipmb.Config.
-func (i *Interface) Stray(f ipmb.Frame) {
+// UnsolicitedResponse queues an SMS message that is a response for which no call waits, on a
+// bridged interface; see [ipmb.Config].
+func (i *Interface) UnsolicitedResponse(f ipmb.Frame) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	host := b.queueOf(i)
-	b.expire(host)
-	if host.deaf.Has(i.config.Channel) || host.queue.full() || !host.carries(f.Len()) {
-		host.counters.add(messagesRefused)
+	holder := b.holderOf(i)
+	holder.dropExpired()
+	if holder.disabled.Has(i.config.Channel) || holder.queue.full() || !holder.fits(f.Len()) {
+		holder.counts.Count(messagesRefused)
 		return
 	}
-	host.enqueue(newMessage(i, f))
+	holder.enqueue(newMessage(i, f))
 }
 
-// holdsRequestOf reports whether the request that a response to this bus would
-// answer has not been fetched yet: then it answers an earlier one, of the same
-// number.
+// holdsRequestOf reports whether the request to which a response on this bus would respond has not
+// been fetched yet. Then the response is to an earlier one with the same number.
 func (i *Interface) holdsRequestOf(f ipmb.Frame) bool {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	host := b.queueOf(i)
-	b.expire(host)
-	return slices.ContainsFunc(host.queue.messages, func(m message) bool { return m.from == i && m.isAnsweredBy(f) })
-}
-
-// enqueue puts a message into the queue.
-func (i *Interface) enqueue(m message) {
-	i.queue.put(m)
-	i.counters.add(messagesQueued)
-	i.bridge.wake()
-}
-
-// expire drops messages of an interface that are too old.
-func (b *Bridge) expire(i *Interface) {
-	i.counters[messagesExpired] += uint64(i.queue.expire(time.Now()))
+	holder := b.holderOf(i)
+	holder.dropExpired()
+	return slices.ContainsFunc(holder.queue.messages, func(m message) bool { return m.from == i && m.isAnsweredBy(f) })
 }

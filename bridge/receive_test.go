@@ -106,7 +106,7 @@ func TestEnableMessageChannelReceive(t *testing.T) {
 	})
 }
 
-func TestStrayResponses(t *testing.T) {
+func TestUnsolicitedResponses(t *testing.T) {
 	story(t, "to LUN 2 go to the queue, those of bridged requests do not", func(t *testing.T, w *world) {
 		stray := answerTo(request(node, 0, own, 9, ipmi.NetFnApp, 0x01), 0x77)
 		stray.DestinationLUN = 2

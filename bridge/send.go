@@ -10,19 +10,18 @@ import (
 // The first byte of Send Message (IPMI v2.0, section 22.7).
 const (
 	channelBits      = 0x0F
-	sessionBits      = 0x30 // authenticate and encrypt: of channels with sessions
+	sessionBits      = 0x30 // authenticate and encrypt, for channels with sessions
 	trackingBits     = 0xC0
 	trackingNone     = 0x00
 	trackingResponse = 0x40
 )
 
-// maxDepth is how many Send Messages may be one in the other: ipmitool's double
-// bridging makes two. A message that goes round in circles gets smaller with
-// each turn and ends here at the latest.
+// maxDepth is how many Send Messages may be nested: ipmitool's double bridging nests two. A message
+// that goes round in a loop gets smaller with each turn, and ends here at the latest.
 const maxDepth = 3
 
-// generalCallAddress begins a message to all nodes, before the frame of the one
-// that is to answer (IPMI v2.0, section 20.9).
+// generalCallAddress begins a message to all nodes, before the frame to the node that responds
+// (IPMI v2.0, section 20.9).
 const generalCallAddress = 0x00
 
 func channelOf(b byte) ipmi.Channel { return ipmi.Channel(b & channelBits) }
@@ -32,19 +31,19 @@ func sendMessage(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 	to, m, code := i.parseSendMessage(req)
 	switch {
 	case code != ipmi.CodeOK:
-		reply.Answer(refuse(code))
+		reply.Answer(refuse(code), nil)
 	case m.NetFn.IsResponse():
-		to.respond(req.Data[1:], reply)
+		to.sendResponse(req.Data[1:], reply)
 	default:
-		i.send(to, m, req, reply)
+		i.sendRequest(to, m, req, reply)
 	}
 }
 
-// parseSendMessage reads the message in a Send Message, and where it goes to. The code is
+// parseSendMessage parses a Send Message: the bus it is for and the message in it. The code is
 // CodeOK, or why the message is not sent on.
 func (i *Interface) parseSendMessage(req *ipmi.Request) (to *Interface, m outgoing, code ipmi.CompletionCode) {
 	head, tracking := req.Data[0], req.Data[0]&trackingBits
-	to = i.bridge.target(i, channelOf(head))
+	to = i.bridge.busOf(i, channelOf(head))
 	if to == nil || head&sessionBits != 0 || tracking != trackingNone && tracking != trackingResponse {
 		return nil, m, ipmi.CodeInvalidField
 	}
@@ -56,16 +55,15 @@ func (i *Interface) parseSendMessage(req *ipmi.Request) (to *Interface, m outgoi
 			code = ipmi.CodeDuplicateRequest
 		}
 	case m.Destination == to.bus.Address():
-		code = codeNotAcknowledged // as the bus would
+		code = codeNotAcknowledged // as on the bus
 	}
 	m.tracked = tracking == trackingResponse
 	return to, m, code
 }
 
-// respond writes a response that host software has made to the bus, and answers when the
-// bus has taken it.
-func (i *Interface) respond(frame []byte, reply ipmi.Reply) {
-	done := func(err error) { reply.Answer(refuse(codeOf(err))) }
+// sendResponse writes a response of host software to the bus, and replies when the bus has taken it.
+func (i *Interface) sendResponse(frame []byte, reply ipmi.Reply) {
+	done := func(err error) { reply.Answer(refuse(codeOf(err)), nil) }
 	if err := i.bus.StartRespond(frame, done); err != nil {
 		done(err)
 	}
@@ -75,11 +73,10 @@ func (i *Interface) respond(frame []byte, reply ipmi.Reply) {
 type outgoing struct {
 	ipmb.Frame
 	generalCall bool
-	tracked     bool // answered with the response
+	tracked     bool // the response is that of the Send Message
 }
 
-// parseMessage reads the message in a Send Message. The code is CodeOK, or what
-// is wrong with it.
+// parseMessage parses the message in a Send Message. The code is CodeOK, or what is wrong with it.
 func parseMessage(b []byte) (outgoing, ipmi.CompletionCode) {
 	var m outgoing
 	if len(b) > ipmb.MinRequest && b[0] == generalCallAddress {
@@ -100,8 +97,8 @@ func parseMessage(b []byte) (outgoing, ipmi.CompletionCode) {
 	return m, ipmi.CodeOK
 }
 
-// depth is how many Send Messages a message is inside of, with the one that it
-// came in, if it is sent on and on.
+// depth returns how many Send Messages are nested around the innermost message, including the one
+// that f came in.
 func depth(f ipmb.Frame) int {
 	n := 1
 	for f.NetFn == ipmi.NetFnApp && f.Command == commandSendMessage && len(f.Data) > 0 {
@@ -115,7 +112,7 @@ func depth(f ipmb.Frame) int {
 	return n
 }
 
-// request is what the engine of the bus is to send.
+// request returns the request that the bus is to send.
 func (m outgoing) request() ipmb.Request {
 	return ipmb.Request{
 		Responder:    m.Destination,
@@ -129,37 +126,20 @@ func (m outgoing) request() ipmb.Request {
 	}
 }
 
-// response is the response as its requester knows it: to the address that it came
-// to on the bus, under the requester's number and LUN.
-func (m outgoing) response(own ipmi.Address, r ipmi.Response) ipmb.Frame {
-	m.Source = own
-	return m.Frame.Response(r.Code, r.Data)
+// responseFrame returns the response as its requester knows it: to the address that it came to on
+// the bus, with the requester's sequence number and LUN.
+func (m outgoing) responseFrame(own ipmi.Address, r ipmi.Response) ipmb.Frame {
+	f := m.Response(r.Code, r.Data)
+	f.Destination = own
+	return f
 }
 
-// failed answers a request that the bus did not carry or answer. What it had no
-// room for may come again: that is no answer to be kept.
-func failed(err error) (ipmi.Response, error) {
+// replyError replies to a Send Message whose request failed. If a queue was full, host software may
+// try again, so the engine must not remember the response: it gets an error.
+func replyError(reply ipmi.Reply, err error) {
 	if errors.Is(err, ipmb.ErrBusy) {
-		return ipmi.Response{}, ipmi.ErrBusy
+		reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
+		return
 	}
-	return refuse(codeOf(err))
-}
-
-func (i *Interface) giveBack() {
-	i.bridge.mu.Lock()
-	defer i.bridge.mu.Unlock()
-	i.queue.reserved--
-}
-
-// fillPlace puts a response in the place that was kept for it. A response that host
-// software cannot fetch, as it is too long for the interface, becomes one that says so.
-func (i *Interface) fillPlace(f ipmb.Frame, from *Interface) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	i.queue.reserved--
-	if !i.carries(f.Len()) {
-		f.Code, f.Data = ipmi.CodeOf(ipmi.ErrResponseTooLong), nil
-	}
-	i.enqueue(newMessage(from, f))
+	reply.Answer(refuse(codeOf(err)), nil)
 }

@@ -250,7 +250,7 @@ func TestALoopBetweenChannelsEnds(t *testing.T) {
 		loop := w.bridge.NewInterface(InterfaceConfig{Name: "bus2", Channel: 2, Medium: MediumIPMB, Bridged: true})
 		engine := ipmb.New(ipmb.Config{
 			Address: twin, Interface: "bus2", Channel: 2,
-			Handler: loop.Handler(nobody), BridgeTimeout: loop.Patience, UnsolicitedResponse: loop.Stray,
+			Handler: loop.Handler(nobody), BridgeTimeout: loop.BridgeTimeout, UnsolicitedResponse: loop.UnsolicitedResponse,
 		})
 		w.bridge.Add(loop, busOf(engine))
 		ctx, stop := context.WithCancel(t.Context())

@@ -100,7 +100,7 @@ func (w *world) segment(name string, channel ipmi.Channel, bridged bool) *segmen
 	})
 	s.engine = ipmb.New(ipmb.Config{
 		Interface: name, Channel: channel,
-		Handler: s.Handler(nobody), BridgeTimeout: s.Patience, UnsolicitedResponse: s.Stray,
+		Handler: s.Handler(nobody), BridgeTimeout: s.BridgeTimeout, UnsolicitedResponse: s.UnsolicitedResponse,
 	})
 	w.bridge.Add(s.Interface, busOf(s.engine))
 	s.respond(w.t, me, func(request ipmb.Frame) []ipmb.Frame { return []ipmb.Frame{answerTo(request, deviceID...)} })

@@ -207,7 +207,7 @@ func (s *service) channelConfig(c config.Channel, e *endpoint, common bus.Config
 		Served: requestLog{log}.served,
 	}
 	if e.bridged {
-		engine.BridgeTimeout, engine.UnsolicitedResponse = e.iface.Patience, e.iface.Stray
+		engine.BridgeTimeout, engine.UnsolicitedResponse = e.iface.BridgeTimeout, e.iface.UnsolicitedResponse
 	}
 	bus := i2cbus.Config{
 		Config: common, Engine: engine, Path: c.SlavePath,
@@ -228,7 +228,7 @@ func (s *service) newOpenIPMI(c config.OpenIPMI, e *endpoint, common bus.Config,
 	return openipmi.New(openipmi.Config{
 		Config: common, Path: c.Path, Host: c.DevIndex,
 		Handler: e.filter, Mux: &s.mux, Commands: c.Commands,
-		Served: requestLog{log}.served, Report: e.iface.Take, Statistics: e.iface.Statistics,
+		Served: requestLog{log}.served, Report: e.iface.ReceiveEvent, Statistics: e.iface.Statistics,
 		Trouble: func(what string, lost int, err error) {
 			if lost > 0 {
 				log.Error(what, zap.Int("events", lost), zap.Error(err))
