@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ipmbd/internal/testmain"
 	"ipmbd/test/build"
 )
 
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) {
 	if isPart(os.Args[1:]) {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	os.Exit(testmain.Main(m))
 }
 
 // bench runs the program in this process and returns its exit code and what it

@@ -1,12 +1,13 @@
 // Command report shows what go test -json says: a line for each package when it ends, behind
 // the output of the tests that failed in it, and at least every 10 s what runs. It leaves two
 // files for the end of all tests: the tests that failed, with the cause, and those that did not
-// run, with the reason.
+// run, with the reason. With -v it shows what tests print when they print it.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -16,15 +17,17 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: go test -json ... | report FAILED-FILE SKIPPED-FILE")
+	verbose := flag.Bool("v", false, "show what tests print")
+	flag.Parse()
+	if flag.NArg() != 2 {
+		fmt.Fprintln(os.Stderr, "usage: go test -json ... | report [-v] FAILED-FILE SKIPPED-FILE")
 		os.Exit(2)
 	}
-	r := &report{out: os.Stdout, packages: make(map[string]*results)}
+	r := &report{out: os.Stdout, verbose: *verbose, packages: make(map[string]*results)}
 	for _, file := range []struct {
 		path string
 		to   *io.Writer
-	}{{os.Args[1], &r.failed}, {os.Args[2], &r.skipped}} {
+	}{{flag.Arg(0), &r.failed}, {flag.Arg(1), &r.skipped}} {
 		f, err := os.OpenFile(file.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "report:", err)
@@ -62,6 +65,7 @@ type event struct {
 
 type report struct {
 	out, failed, skipped io.Writer
+	verbose              bool
 	begin                time.Time
 	packages             map[string]*results // that have not ended
 	building             []string            // output of go build
@@ -124,6 +128,9 @@ func (r *report) take(e event) {
 	case "output":
 		if !strings.HasPrefix(e.Output, "=== ") {
 			p.output[e.Test] = append(p.output[e.Test], e.Output)
+			if r.verbose && e.Test != "" {
+				r.printf("%s", e.Output)
+			}
 		}
 	case "pass", "fail", "skip":
 		delete(p.since, e.Test)
@@ -171,7 +178,9 @@ func (r *report) show(p *results, e event) {
 		if test == "" {
 			text = append(slices.Clone(r.building), text...)
 		}
-		r.printf("FAIL %s %s\n%s", e.Package, test, strings.Join(text, ""))
+		if !r.verbose || test == "" {
+			r.printf("FAIL %s %s\n%s", e.Package, test, strings.Join(text, ""))
+		}
 		fmt.Fprintf(r.failed, "FAIL %s %s\n%s", e.Package, test, strings.Join(cause(text), ""))
 	}
 	r.printf("FAIL %-32s %6.1f s\n", e.Package, e.Elapsed)
