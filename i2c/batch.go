@@ -90,8 +90,9 @@ func newDrain(read func(int, []byte) (int, error), frame func(int, []byte) (int,
 	return d
 }
 
-// fill waits until there is a frame, and reads all others that are ready. wait calls a function with
-// the descriptor until the function says that it is done, as the Read of a syscall.RawConn does.
+// fill waits until there is a frame, and reads all others that are ready. wait calls a function
+// with the descriptor until the function says that it is done, as the Read of a syscall.RawConn
+// does.
 //
 // An error that comes after a frame is left to the next call, which meets it again: the system
 // repeats the end of a file.
@@ -109,9 +110,10 @@ func (d *drain) fill(b *Batch, wait func(ready func(fd uintptr) (done bool)) err
 	return nil
 }
 
-// readReady reads until nothing is left or the batch is full. A frame that was waited for is alone as
-// a rule: to look for others is left to the next call, which saves a system call for each frame. It
-// makes at most MaxBatch reads, so that a flood of packets that are dropped cannot hold off Close.
+// readReady reads until nothing is left or the batch is full. A frame that was waited for is alone
+// as a rule: to look for others is left to the next call, which saves a system call for each
+// frame. It makes at most MaxBatch reads, so that a flood of packets that are dropped cannot hold
+// off Close.
 func (d *drain) readReady(fd uintptr) (done bool) {
 	for range MaxBatch {
 		room := d.batch.Room()

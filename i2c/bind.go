@@ -18,8 +18,8 @@ import (
 var (
 	// ErrNoAdapter: there is no I2C adapter of that number.
 	ErrNoAdapter = errors.New("no such I2C adapter")
-	// ErrNoDriver: the driver did not take the device, because its module is not loaded or its probe
-	// failed. The kernel's log has more.
+	// ErrNoDriver: the driver did not take the device, because its module is not loaded or its
+	// probe failed. The kernel's log has more.
 	ErrNoDriver = errors.New("the driver did not take the device")
 	// ErrInUse: another device has the address or the node.
 	ErrInUse = errors.New("in use")
@@ -105,18 +105,19 @@ func (s system) bindingOf(path string) (Binding, error) {
 	return Binding{}, &OpError{Op: "detect", Device: path, Err: err}
 }
 
-// Bind creates the kernel device of a binding and returns when its node can be opened, at the latest
-// when ctx ends. It leaves a device as it is that is there already, with the same driver at the same
-// address. It deletes a device again that no driver took.
+// Bind creates the kernel device of a binding and returns when its node can be opened, at the
+// latest when ctx ends. It leaves a device as it is that is there already, with the same driver at
+// the same address. It deletes a device again that no driver took.
 //
-// The errors are OpErrors that unwrap to ErrNoAdapter, ErrNoDriver, ErrInUse, ctx's or the system's.
+// The errors are OpErrors that unwrap to ErrNoAdapter, ErrNoDriver, ErrInUse, ctx's or the
+// system's.
 func Bind(ctx context.Context, b Binding) error { return thisSystem().bind(ctx, b) }
 
 // Unbind deletes the kernel device of a binding. Its node must have been closed before: the driver
 // frees memory that an open one uses. It is no error that there is no such device.
 //
-// The errors are OpErrors that unwrap to ErrInUse when another driver has the device, to ErrFirmware,
-// or to the system's.
+// The errors are OpErrors that unwrap to ErrInUse when another driver has the device, to
+// ErrFirmware, or to the system's.
 func Unbind(b Binding) error { return thisSystem().unbind(b) }
 
 // asBindError makes an error of an operation on a binding an OpError.
@@ -178,8 +179,8 @@ func (s system) unbind(b Binding) (err error) {
 	return ErrFirmware
 }
 
-// isBound reports whether the driver has the device of the binding already. It deletes the device if
-// no driver has it. Another device in its place is an error.
+// isBound reports whether the driver has the device of the binding already. It deletes the device
+// if no driver has it. Another device in its place is an error.
 func (s system) isBound(b Binding) (bool, error) {
 	if owner := s.nodeOwner(b); owner != "" && owner != b.client() {
 		return false, fmt.Errorf("%w: %s of driver %s has %s",
@@ -202,8 +203,8 @@ func (s system) isBound(b Binding) (bool, error) {
 	}
 }
 
-// nodeOwner is the name of the I2C device that has the node of the binding, "" for none. There is one
-// node for each adapter.
+// nodeOwner is the name of the I2C device that has the node of the binding, "" for none. There is
+// one node for each adapter.
 func (s system) nodeOwner(b Binding) string {
 	link, err := os.Readlink(filepath.Join(s.root, "/sys/class/misc", filepath.Base(b.Node()), "device"))
 	if err != nil {

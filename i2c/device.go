@@ -12,18 +12,18 @@ import (
 	"ipmbd/internal/counters"
 )
 
-// device is what the kernel's drivers share. Both directions carry one frame for each system call, in
-// the driver's framing: a packet.
+// device is what the kernel's drivers share. Both directions carry one frame for each system call,
+// in the driver's framing: a packet.
 //
 // Quirks of ipmb-dev and ipmb-device:
 //   - The queue of received frames is a stack: frames that wait come out newest first. A batch is
 //     reversed, which restores the order of all frames but those that arrive during the read.
 //   - When 256 frames wait, the driver drops further ones and reports nothing.
-//   - A read transfer from the bus makes the driver queue the frame before it once more: the end of
-//     any transfer does.
-//   - A write returns the adapter's error, EAGAIN for lost arbitration among them, and blocks for the
-//     whole transfer in spite of O_NONBLOCK. Only some adapters tell a NACK of the address byte from
-//     others.
+//   - A read transfer from the bus makes the driver queue the frame before it once more: the end
+//     of any transfer does.
+//   - A write returns the adapter's error, EAGAIN for lost arbitration among them, and blocks for
+//     the whole transfer in spite of O_NONBLOCK. Only some adapters tell a NACK of the address
+//     byte from others.
 type device struct {
 	path      string
 	writePath string // of the device that is written to
@@ -72,8 +72,8 @@ func (d *device) dropPacket() (skip int, err error) {
 	return 0, errDropped
 }
 
-// ReadFrames implements Transport. It returns io.EOF when the device has ended: after an empty read,
-// and when the node has gone or its driver has let go of it.
+// ReadFrames implements Transport. It returns io.EOF when the device has ended: after an empty
+// read, and when the node has gone or its driver has let go of it.
 func (d *device) ReadFrames(b *Batch) error {
 	if err := d.drain.fill(b, d.file.Read); err != nil {
 		return readError(d.path, err)
@@ -104,8 +104,8 @@ func (d *device) writePacket() error {
 	return controlError("write", d.writePath, transferError(err, d.tellsAddress), err)
 }
 
-// controlError is the error of an operation for one of chardev.Device.Control. kind is the Kind of an
-// error that the system returned.
+// controlError is the error of an operation for one of chardev.Device.Control. kind is the Kind of
+// an error that the system returned.
 func controlError(op, path string, kind, err error) error {
 	switch err {
 	case nil:
@@ -119,8 +119,9 @@ func controlError(op, path string, kind, err error) error {
 }
 
 // transferError is the meaning of an adapter's error. The errnos are those of
-// Documentation/i2c/fault-codes.rst and of the adapters' drivers. An adapter that does not tell the
-// address byte from others returns ENXIO for any byte. EREMOTEIO may mean any byte on every adapter.
+// Documentation/i2c/fault-codes.rst and of the adapters' drivers. An adapter that does not tell
+// the address byte from others returns ENXIO for any byte. EREMOTEIO may mean any byte on every
+// adapter.
 func transferError(err error, tellsAddress bool) error {
 	switch err {
 	case unix.EAGAIN:

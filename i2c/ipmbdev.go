@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// ipmbDevMaxFrame is the longest frame the driver sends: its limit is 240 bytes with the length
-	// byte (MAX_MSG_LEN in drivers/char/ipmi/ipmb_dev_int.c).
+	// ipmbDevMaxFrame is the longest frame the driver sends: its limit is 240 bytes with the
+	// length byte (MAX_MSG_LEN in drivers/char/ipmi/ipmb_dev_int.c).
 	ipmbDevMaxFrame = 239
 	// ipmbDevOldMaxFrame is that of the driver's first versions, with 128 in the place of 240.
 	ipmbDevOldMaxFrame = 127
@@ -52,8 +52,8 @@ func newIPMBDev(path string, file *chardev.Device, protocol protocol) *ipmbDev {
 }
 
 // frame drops a packet whose length byte is not its length. The driver's own are always right,
-// whatever the bus carried. So these bytes are of another driver with another framing, for example,
-// and hold no frame.
+// whatever the bus carried. So these bytes are of another driver with another framing, for
+// example, and hold no frame.
 func (d *ipmbDev) frame(packet []byte) (int, error) {
 	if len(packet) == 1 || int(packet[0]) != len(packet)-1 {
 		return d.dropPacket()
@@ -74,8 +74,8 @@ func (d *ipmbDev) WriteFrame(frame []byte) error {
 	return err
 }
 
-// Limits implements Transport. Address 00h is a general call only on the wire of a driver that sends
-// frames as they are.
+// Limits implements Transport. Address 00h is a general call only on the wire of a driver that
+// sends frames as they are.
 func (d *ipmbDev) Limits() Limits {
 	return Limits{MaxFrame: ipmbDevMaxFrame, GeneralCall: d.protocol == protocolI2C}
 }

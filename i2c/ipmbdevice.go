@@ -34,16 +34,16 @@ const (
 // errHeader stands for the driver's EINVAL, which does not tell the cause.
 var errHeader = errors.New("wrong header checksum, which the driver does not send")
 
-// ipmbDevice is the character device of the raw driver ipmb-device (github.com/enndubyu/ipmb_device).
-// A packet is the frame.
+// ipmbDevice is the character device of the raw driver ipmb-device
+// (github.com/enndubyu/ipmb_device). A packet is the frame.
 //
 // Its quirks, beside those of device:
-//   - It checks the header checksum of frames that it sends, whatever its switches say. The form of a
-//     general call has none in that place.
-//   - It delivers any write transfer. For one of less than 3 bytes it miscounts the length, by 256,
-//     and fills up with zeros. A scan for I2C devices leaves such transfers behind.
-//   - An ioctl may fail with a positive number, and returns 0 for a request that the driver does not
-//     know: success does not prove that a switch exists.
+//   - It checks the header checksum of frames that it sends, whatever its switches say. The form
+//     of a general call has none in that place.
+//   - It delivers any write transfer. For one of less than 3 bytes it miscounts the length, by
+//     256, and fills up with zeros. A scan for I2C devices leaves such transfers behind.
+//   - An ioctl may fail with a positive number, and returns 0 for a request that the driver does
+//     not know: success does not prove that a switch exists.
 type ipmbDevice struct {
 	*device
 	ioctl   func(fd int, request uintptr) error
@@ -54,8 +54,8 @@ type ipmbDevice struct {
 }
 
 // OpenIPMBDevice opens the device of the ipmb-device driver, such as /dev/ipmb-4, and sets its
-// switches. A switch that cannot be set is left off, and the Warning tells. The errors are those of
-// OpenIPMBDev.
+// switches. A switch that cannot be set is left off, and the Warning tells. The errors are those
+// of OpenIPMBDev.
 func OpenIPMBDevice(path string, switches Switches) (Transport, error) {
 	return thisSystem().openIPMBDevice(path, switches)
 }
@@ -148,8 +148,8 @@ func (d *ipmbDevice) setSwitch(state *bool, on bool, op string, request uint8) e
 	return controlError(op, d.path, nil, err)
 }
 
-// setAll sets both switches, since the program that had the device before may have left them either
-// way.
+// setAll sets both switches, since the program that had the device before may have left them
+// either way.
 func (d *ipmbDevice) setAll(switches Switches) {
 	var warnings []string
 	for _, err := range []error{

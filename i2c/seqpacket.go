@@ -12,26 +12,26 @@ import (
 	"ipmbd/internal/socket"
 )
 
-// SeqpacketMaxFrame is the longest frame on a seqpacket bus, in bytes: what fits ipmbbridge's frame
-// buffer without its length byte, so that every frame of ipmbbridge's passes.
+// SeqpacketMaxFrame is the longest frame on a seqpacket bus, in bytes: what fits ipmbbridge's
+// frame buffer without its length byte, so that every frame of ipmbbridge's passes.
 const SeqpacketMaxFrame = 264
 
 const (
 	// longWrite is longer than a write to a socket takes, unless the kernel holds it up, as a wire
 	// holds up that to a device, or the machine is busy.
 	longWrite = time.Millisecond
-	// After a long write, WriteFrame writes, whose caller may wait: for firstSlowTime, and for twice
-	// as long each time that the next write is long, too.
+	// After a long write, WriteFrame writes, whose caller may wait: for firstSlowTime, and for
+	// twice as long each time that the next write is long, too.
 	firstSlowTime = 100 * time.Millisecond
 	lastSlowTime  = 10 * time.Second
-	// enoughQuick is the number of quick writes after which Go's scheduler is not told of writes any
-	// more: it could do nothing about a long one.
+	// enoughQuick is the number of quick writes after which Go's scheduler is not told of writes
+	// any more: it could do nothing about a long one.
 	enoughQuick = 16
 )
 
-// seqpacket is a bus behind a SOCK_SEQPACKET socket. One packet is one frame, its destination address
-// first, without a length byte. A peer that does not read holds WriteFrame up as a held clock line
-// would.
+// seqpacket is a bus behind a SOCK_SEQPACKET socket. One packet is one frame, its destination
+// address first, without a length byte. A peer that does not read holds WriteFrame up as a held
+// clock line would.
 type seqpacket struct {
 	path   string
 	conn   *socket.Conn
@@ -96,8 +96,9 @@ func (s *seqpacket) ReadFrames(b *Batch) error {
 	return nil
 }
 
-// readPacket reads one packet. The system reports a peer that closed with packets unread once, ahead
-// of the packets that the peer had sent. Those come first here, and the end of the file after them.
+// readPacket reads one packet. The system reports a peer that closed with packets unread once,
+// ahead of the packets that the peer had sent. Those come first here, and the end of the file
+// after them.
 func readPacket(fd int, b []byte) (int, error) {
 	n, err := socket.ReadNow(uintptr(fd), b)
 	if err == unix.ECONNRESET {
@@ -106,9 +107,9 @@ func readPacket(fd int, b []byte) (int, error) {
 	return n, err
 }
 
-// frameOf drops packets that are too long for a frame: whole, or cut to the room in the batch, which
-// is larger than a frame. An empty packet looks like the end of the file, and is the end only if the
-// peer has hung up. Otherwise any peer could end the bus with it.
+// frameOf drops packets that are too long for a frame: whole, or cut to the room in the batch,
+// which is larger than a frame. An empty packet looks like the end of the file, and is the end
+// only if the peer has hung up. Otherwise any peer could end the bus with it.
 func (s *seqpacket) frameOf(fd int, packet []byte) (int, error) {
 	switch {
 	case len(packet) == 0 && socket.PeerGone(fd):
@@ -185,8 +186,8 @@ func hungUp(err error) bool {
 	return false
 }
 
-// Limits implements Transport. The socket carries a general call as any frame, and the peer decides
-// what it reaches. The socket loses and doubles no frame.
+// Limits implements Transport. The socket carries a general call as any frame, and the peer
+// decides what it reaches. The socket loses and doubles no frame.
 func (s *seqpacket) Limits() Limits {
 	return Limits{MaxFrame: SeqpacketMaxFrame, GeneralCall: true, CopyTime: NoCopies}
 }

@@ -15,16 +15,16 @@ import (
 )
 
 // mqueueMaxFrame is the longest frame with room in a Batch, in bytes. The kernel accepts 8192
-// (i2cdev_ioctl_rdwr in drivers/i2c/i2c-dev.c). A peer's frame is at most as long as the driver was
-// built for, 120 as a rule.
+// (i2cdev_ioctl_rdwr in drivers/i2c/i2c-dev.c). A peer's frame is at most as long as the driver
+// was built for, 120 as a rule.
 const mqueueMaxFrame = batchRoom
 
-// slaveMqueue is the driver i2c-slave-mqueue of OpenBMC's kernels, which receives, and the adapter's
-// i2c-dev, which sends. A message of the driver's is a frame, without a length.
+// slaveMqueue is the driver i2c-slave-mqueue of OpenBMC's kernels, which receives, and the
+// adapter's i2c-dev, which sends. A message of the driver's is a frame, without a length.
 //
 // Its quirks:
-//   - Each read of its attribute takes one message, whole, and only from offset 0. With none left it
-//     reads as empty.
+//   - Each read of its attribute takes one message, whole, and only from offset 0. With none left
+//     it reads as empty.
 //   - It reports a message to read as an urgent condition.
 //   - Its queue is in order, 31 deep as a rule. When it is full, the oldest message is dropped. It
 //     refuses on the bus what is too long for it.
@@ -126,8 +126,8 @@ type i2cRDWRData struct {
 	nmsgs uint32
 }
 
-// writeI2C writes at most 8192 bytes to the device at a 7-bit address, in one transfer of an adapter
-// that is open at fd. A write has no flags.
+// writeI2C writes at most 8192 bytes to the device at a 7-bit address, in one transfer of an
+// adapter that is open at fd. A write has no flags.
 func writeI2C(fd int, addr7 uint8, b []byte) error {
 	msg := i2cMsg{addr: uint16(addr7), flags: 0, length: uint16(len(b)), buf: unsafe.SliceData(b)}
 	data := i2cRDWRData{msgs: &msg, nmsgs: 1}

@@ -138,15 +138,15 @@ func (s system) checkDriver(path, transport string) error {
 	return &OpError{Op: "open", Device: path, Err: fmt.Errorf("%w: %s, not %s", ErrOtherDriver, serving, transport)}
 }
 
-// addressNACKDrivers are the drivers of adapters that report a NACK of the address byte as ENXIO, as
-// Documentation/i2c/fault-codes.rst has it, and one of a later byte as EIO:
+// addressNACKDrivers are the drivers of adapters that report a NACK of the address byte as ENXIO,
+// as Documentation/i2c/fault-codes.rst has it, and one of a later byte as EIO:
 // drivers/i2c/busses/i2c-aspeed.c and i2c-gpio.c (on i2c-algo-bit.c). Many others, i2c-imx.c and
 // i2c-npcm7xx.c among them, have one errno for both.
 var addressNACKDrivers = []string{"aspeed-i2c-bus", "i2c-gpio"}
 
 // tellsAddressNACK reports whether an adapter, whose folder of sysfs is given, is known to tell a
-// NACK of the address byte from one of a later byte. A channel of a multiplexer does as the adapter
-// before it, in whose folder it is.
+// NACK of the address byte from one of a later byte. A channel of a multiplexer does as the
+// adapter before it, in whose folder it is.
 func tellsAddressNACK(adapter string) bool {
 	for isAdapter(adapter) {
 		adapter = filepath.Dir(adapter)

@@ -21,8 +21,8 @@ var (
 	ErrAddressNotAcknowledged = fmt.Errorf("address %w", ErrNotAcknowledged)
 	// ErrArbitrationLost: another master won the bus. Nothing was delivered.
 	ErrArbitrationLost = errors.New("arbitration lost")
-	// ErrStuck: the bus did not carry the frame in the driver's time, because the clock or the data
-	// line was held low, the controller was busy, or for any other reason.
+	// ErrStuck: the bus did not carry the frame in the driver's time, because the clock or the
+	// data line was held low, the controller was busy, or for any other reason.
 	ErrStuck = errors.New("bus stuck")
 	// ErrTooLong: the frame is longer than Limits.MaxFrame. Nothing was sent.
 	ErrTooLong = errors.New("frame too long for the transport")
@@ -30,9 +30,9 @@ var (
 	ErrClosed = errors.New("transport closed")
 )
 
-// errEmpty is the error of a frame of no bytes. Drivers answer it with EINVAL, and some sent kernel
-// memory to the bus instead (drivers/char/ipmi/ipmb_dev_int.c before Linux 6.1.192), so no driver
-// gets one.
+// errEmpty is the error of a frame of no bytes. Drivers answer it with EINVAL, and some sent
+// kernel memory to the bus instead (drivers/char/ipmi/ipmb_dev_int.c before Linux 6.1.192), so no
+// driver gets one.
 var errEmpty = errors.New("empty frame")
 
 // NotDelivered reports whether an error of WriteFrame proves that no node has received the frame.
@@ -92,9 +92,9 @@ type Limits struct {
 	MaxFrame int
 	// GeneralCall: a frame to address 00h reaches every node on the bus.
 	GeneralCall bool
-	// CopyTime is how long after a frame a copy of it may arrive: a node on I2C that has missed the
-	// acknowledgement of its frame writes it again. 0 is DefaultCopyTime. NoCopies means that each
-	// frame arrives once.
+	// CopyTime is how long after a frame a copy of it may arrive: a node on I2C that has missed
+	// the acknowledgement of its frame writes it again. 0 is DefaultCopyTime. NoCopies means that
+	// each frame arrives once.
 	CopyTime time.Duration
 }
 
@@ -149,8 +149,8 @@ type DirectWriter interface {
 
 // Counter is a Transport that counts the frames that it dropped.
 type Counter interface {
-	// Counters is a snapshot of the counters by name, "dropped-..." as a rule. They start at 0 with
-	// the transport and only grow.
+	// Counters is a snapshot of the counters by name, "dropped-..." as a rule. They start at 0
+	// with the transport and only grow.
 	Counters() map[string]uint64
 }
 
@@ -167,8 +167,8 @@ type Switches struct {
 	// IgnoreNACK: a frame is sent to its end even if no node takes it. Then no write is
 	// ErrNotAcknowledged.
 	IgnoreNACK bool
-	// VerifyChecksum: the driver drops frames with a wrong header checksum, and refuses them on the
-	// bus where the adapter can.
+	// VerifyChecksum: the driver drops frames with a wrong header checksum, and refuses them on
+	// the bus where the adapter can.
 	VerifyChecksum bool
 }
 
@@ -187,7 +187,8 @@ type Switcher interface {
 type Watch = chardev.Watch
 
 // OpenWatch begins to watch the path of a device or a socket, which need not exist. Wait returns
-// when it has come, gone or been replaced since. The errors are OpErrors that unwrap to the system's.
+// when it has come, gone or been replaced since. The errors are OpErrors that unwrap to the
+// system's.
 func OpenWatch(path string) (*Watch, error) {
 	watch, err := chardev.OpenWatch(path)
 	if err != nil {

@@ -10,9 +10,9 @@
 // The names in parentheses are the tests that try to break a promise.
 //
 //  1. A call ends exactly once, with its own response or with an error of errors.go. It never ends
-//     with another call's response, within the bounds below. The engine refuses a call with ErrBusy
-//     rather than give it a number under which a response to another call may arrive, with and
-//     without Request.NoWait. (TestModel, TestCopies, TestCopiesAcrossReopening,
+//     with another call's response, within the bounds below. The engine refuses a call with
+//     ErrBusy rather than give it a number under which a response to another call may arrive, with
+//     and without Request.NoWait. (TestModel, TestCopies, TestCopiesAcrossReopening,
 //     TestCopiesWithoutQuarantine, TestFailedWriteThatWasDelivered, TestShortTimeouts,
 //     TestBroadcastAnswer)
 //  2. A request with an effect runs once, however often its frame comes; see Repeats.
@@ -43,9 +43,9 @@
 //  10. Memory is bounded: by the calls in progress, by 64 requests in handlers and 256 responses
 //     that wait for the bus (the defaults of Config), and by 256 responses kept for each requester
 //     address. (TestDuplicateTableIsBounded, TestDeferredAreBounded, TestServeLimits)
-//  11. The engine keeps no data of a call after the call has returned. The data of a response
-//     that Do returns belong to the caller, and those of Decode to the buffer decoded. Data handed
-//     to a callback are valid until it returns. (TestDataOfACallIsNotKept)
+//  11. The engine keeps no data of a call after the call has returned. The data of a response that
+//     Do returns belong to the caller, and those of Decode to the buffer decoded. Data handed to a
+//     callback are valid until it returns. (TestDataOfACallIsNotKept)
 //
 // # Goroutines and writes
 //
@@ -55,23 +55,23 @@
 //
 // On a transport that is an i2c.DirectWriter, a socket for example, the goroutine that brings a
 // request or a response also writes it, unless another goroutine is writing. A write that would
-// have to wait is left to the goroutine that writes, and so are further ones when one goroutine has
-// written 64 frames in a row. The goroutine that writes always writes to a kernel's device.
+// have to wait is left to the goroutine that writes, and so are further ones when one goroutine
+// has written 64 frames in a row. The goroutine that writes always writes to a kernel's device.
 //
-// Ping does not return while one of the goroutines hangs, in a handler or in a callback for example
-// (TestPing). A write that takes long in the kernel is no hang; see Config.Stalled.
+// Ping does not return while one of the goroutines hangs, in a handler or in a callback for
+// example (TestPing). A write that takes long in the kernel is no hang; see Config.Stalled.
 //
 // # A bus that is held low
 //
-// Each write to such a bus takes the adapter's time, 1 s as a rule, and fails. When all writes have
-// failed for 2 s (StallTime):
+// Each write to such a bus takes the adapter's time, 1 s as a rule, and fails. When all writes
+// have failed for 2 s (StallTime):
 //
 //   - Calls that were never transmitted end with ErrStuck. Calls that were transmitted go on: the
 //     responder may have the request.
-//   - New calls, broadcasts and responses of StartRespond are refused with ErrStuck, except for one
-//     a second, which is written to probe the bus.
-//   - The first write that succeeds ends that. A write that is not acknowledged, and one that loses
-//     the arbitration, show that the bus works and count as a success.
+//   - New calls, broadcasts and responses of StartRespond are refused with ErrStuck, except for
+//     one a second, which is written to probe the bus.
+//   - The first write that succeeds ends that. A write that is not acknowledged, and one that
+//     loses the arbitration, show that the bus works and count as a success.
 //
 // The same holds while a single write is in the kernel for longer than 2 s, but no other write can
 // probe the bus then.
@@ -101,47 +101,47 @@
 //
 // The protocol does not tell some responses apart. These may be given to another call:
 //
-//   - a second response to one transmission, or a copy, that the engine reads more than 40 ms after
-//     the one before it, also because a busy machine lets its reader run so late. In the model of
-//     TestModelBeyondItsBound, at 100 kHz with second responses 50 to 200 ms after the first, one
-//     in 19 of these became another call's response with 8 and with 64 calls of a command in
-//     progress, none with 1;
+//   - a second response to one transmission, or a copy, that the engine reads more than 40 ms
+//     after the one before it, also because a busy machine lets its reader run so late. In the
+//     model of TestModelBeyondItsBound, at 100 kHz with second responses 50 to 200 ms after the
+//     first, one in 19 of these became another call's response with 8 and with 64 calls of a
+//     command in progress, none with 1;
 //   - a response more than 6 s after the end of its call;
 //   - a response to a frame of which the driver has proved that it was not delivered.
 //
 // On a transport with i2c.NoCopies, which is a socket, there is no quarantine. There the engine
 // knows a copy by its content. If a response equals one of the last 16 with the number, within
 // 100 ms and to a different request, the engine keeps it for 250 ms, at most until the call would be
-// sent again, and drops it if another response comes. When 32 responses of a command were alike and
-// none was a copy, the engine believes such responses at once.
+// sent again, and drops it if another response comes. When 32 responses of a command were alike
+// and none was a copy, the engine believes such responses at once.
 //
 // # Repeats
 //
 // A requester whose response was lost sends the same frame again. A new request can be the same
-// frame too, and its sequence number does not tell the two apart: when a requester has several calls
-// in progress, a number that comes out of its turn is either a repeat, or new because the response
-// to an older request was lost. The effect of the command decides (ipmi.Effect):
+// frame too, and its sequence number does not tell the two apart: when a requester has several
+// calls in progress, a number that comes out of its turn is either a repeat, or new because the
+// response to an older request was lost. The effect of the command decides (ipmi.Effect):
 //
 //   - A command that changes nothing, or is harmless twice, is served anew each time, so that its
 //     response is never old. A repeat of one that is still in a handler, or whose response still
 //     waits for the bus, is dropped: that response is for it too.
-//   - A command with an effect is a repeat when its frame is equal to the last one with its number,
-//     LUNs and command, from its arrival until 5 s after its response, whatever came between. It
-//     gets the same response again.
-//   - The effect of other commands (OEM, groups, commands that take something out of a queue) is not
-//     known. Such a command is a repeat in the same time, unless the requester has used the number
-//     for another request since, or seems to use it in its turn (in the first turn: after 48
-//     others), or comes back sooner than it repeats its requests.
+//   - A command with an effect is a repeat when its frame is equal to the last one with its
+//     number, LUNs and command, from its arrival until 5 s after its response, whatever came
+//     between. It gets the same response again.
+//   - The effect of other commands (OEM, groups, commands that take something out of a queue) is
+//     not known. Such a command is a repeat in the same time, unless the requester has used the
+//     number for another request since, or seems to use it in its turn (in the first turn: after
+//     48 others), or comes back sooner than it repeats its requests.
 //
 // A response that could not be written is given again, whatever the command. A repeat that comes
-// while its response is being written gets the response once more after it. A requester that repeats
-// every 2 s may go on for five repeats: each that comes when it is due is one, though the 5 s are
-// over.
+// while its response is being written gets the response once more after it. A requester that
+// repeats every 2 s may go on for five repeats: each that comes when it is due is one, though the
+// 5 s are over.
 //
 // For the first two kinds there is no error: 200,000 requests of each requester of
-// TestRepeatsRunOnce, with 1 % and with 5 % of the responses lost, ran no effect twice, missed none
-// and gave no old read. For the third kind some remain, here of 100,000 equal reads and 100,000
-// distinct effects (TestRepeatsOfUnknownEffect):
+// TestRepeatsRunOnce, with 1 % and with 5 % of the responses lost, ran no effect twice, missed
+// none and gave no old read. For the third kind some remain, here of 100,000 equal reads and
+// 100,000 distinct effects (TestRepeatsOfUnknownEffect):
 //
 //	requester, responses lost                old reads      effects twice
 //	one number, retries after 60 ms to 2 s
@@ -153,17 +153,17 @@
 //	this engine, 1 to 63 calls               4.0; 4.8 %     0.04; 0.8 %
 //
 // This engine's own numbers come out of turn when lost responses hold many of them. Two other
-// requesters are misjudged: one whose retry time is also the time between its requests, and one that
-// picks its numbers at random.
+// requesters are misjudged: one whose retry time is also the time between its requests, and one
+// that picks its numbers at random.
 //
 // The bound of all this: an effect that its requester wants twice within 5 s, by equal frames with
 // one number, happens once. A handler that knows better says so (ipmi.EffectTeller,
 // ipmi.ChangesNothing).
 //
 // Each requester address has room of its own for the responses to 256 requests, so that forged
-// addresses push out no response to another one. The response to the newest request with each number
-// and LUN is kept longest. With frames of up to 32 bytes a response takes 0.4 kB: less than 15 MB on
-// a bus with forged requests from all 127 addresses.
+// addresses push out no response to another one. The response to the newest request with each
+// number and LUN is kept longest. With frames of up to 32 bytes a response takes 0.4 kB: less than
+// 15 MB on a bus with forged requests from all 127 addresses.
 //
 // Source of numbers: IPMB v1.0, sections 2 to 4.
 package ipmb

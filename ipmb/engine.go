@@ -224,9 +224,8 @@ func (e *Engine) Ping() {
 	}
 }
 
-// Drain accepts no more requests from the bus and waits until those accepted are answered, at
-// most until ctx ends. It answers CEh to the requests that wait for StartRespond. Calls and Run
-// go on.
+// Drain accepts no more requests from the bus and waits until those accepted are answered, at most
+// until ctx ends. It answers CEh to the requests that wait for StartRespond. Calls and Run go on.
 func (e *Engine) Drain(ctx context.Context) {
 	e.mu.Lock()
 	if e.drained == nil {

@@ -21,8 +21,8 @@ const (
 )
 
 // numbering learns how a requester numbers the requests of one LUN, and tells repeats from new
-// requests that are equal. It knows requesters that use their numbers in turn (the next one, or the
-// one that was free for longest) and those that always use the same number.
+// requests that are equal. It knows requesters that use their numbers in turn (the next one, or
+// the one that was free for longest) and those that always use the same number.
 type numbering struct {
 	count   uint64 // of new requests
 	last    uint8  // number of the newest

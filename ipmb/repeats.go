@@ -81,8 +81,8 @@ type requestTable struct {
 type requester struct {
 	numbers   [SequenceNumbers]*entry // the newest request with each number
 	numbering [ipmi.MaxLUN + 1]*numbering
-	// Responses that are kept: to the newest request with its number and LUN, and to requests whose
-	// number was used for another command since. The latter go first.
+	// Responses that are kept: to the newest request with its number and LUN, and to requests
+	// whose number was used for another command since. The latter go first.
 	current, past entryList
 }
 
@@ -294,8 +294,8 @@ func (l *entryList) remove(n *entry) {
 }
 
 // answerRepeat answers a repeat of a request. If the request is in a handler, or its response
-// waits for the bus, the repeat needs nothing. If the response is being written, the repeat gets it
-// once more, since the requester may have sent the repeat after it had read the response.
+// waits for the bus, the repeat needs nothing. If the response is being written, the repeat gets
+// it once more, since the requester may have sent the repeat after it had read the response.
 func (e *Engine) answerRepeat(n *entry) {
 	switch {
 	case n == e.beingWritten():

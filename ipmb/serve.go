@@ -17,8 +17,8 @@ type slots struct{ limit, used int }
 // Interface, Channel, Host and Deadline. It does not keep req or its Data.
 //
 // The goroutine that writes calls respond with the response: the completion code and the data,
-// valid until respond returns. It calls respond again if that fails, and for repeats. The errors of
-// respond are those of i2c.Transport.WriteFrame. The transport must not be an i2c.DirectWriter.
+// valid until respond returns. It calls respond again if that fails, and for repeats. The errors
+// of respond are those of i2c.Transport.WriteFrame. The transport must not be an i2c.DirectWriter.
 //
 // The goroutine that reads calls Submit, in the transport's ReadFrames.
 func (e *Engine) Submit(req *ipmi.Request, respond func(response []byte) error) {

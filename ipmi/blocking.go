@@ -17,15 +17,14 @@ const (
 // Reply.Answer.
 type BlockingFunc func(ctx context.Context, req *Request) (Response, error)
 
-// Blocking is a Handler of a function that may block, because it waits for a disk or for
-// another service. The requests of one interface are served one at a time, in order of
-// arrival; those of several interfaces do not wait for one another. When 64 requests of an
-// interface wait, further ones are answered ErrBusy.
+// Blocking is a Handler of a function that may block, because it waits for a disk or for another
+// service. The requests of one interface are served one at a time, in order of arrival; those of
+// several interfaces do not wait for one another. When 64 requests of an interface wait, further
+// ones are answered ErrBusy.
 //
-// The context of a call ends at the request's deadline, at which its owner has answered
-// it. A request whose deadline passes while it waits is not served. If a call does not
-// return at its deadline, the next request is served beside it, unless 16 such calls go
-// on already.
+// The context of a call ends at the request's deadline, at which its owner has answered it. A
+// request whose deadline passes while it waits is not served. If a call does not return at its
+// deadline, the next request is served beside it, unless 16 such calls go on already.
 type Blocking struct {
 	serve BlockingFunc
 	open  lifetime // of all calls
@@ -107,9 +106,8 @@ func (b *Blocking) Idle(iface string) bool {
 	return len(b.queues[iface]) == 0
 }
 
-// Close ends the contexts of the calls, and waits until all requests that have come are
-// served, for each call at most until its deadline. Requests that come later are
-// ErrNotPresent.
+// Close ends the contexts of the calls, and waits until all requests that have come are served,
+// for each call at most until its deadline. Requests that come later are ErrNotPresent.
 func (b *Blocking) Close() {
 	b.mu.Lock()
 	if !b.closed {

@@ -34,7 +34,7 @@ const (
 	CodeUnspecified           CompletionCode = 0xFF
 )
 
-// The ranges of table 5-2 that have no one meaning.
+// The ranges of table 5-2 whose codes have no common meaning.
 const (
 	firstOEMCode     CompletionCode = 0x01
 	lastOEMCode      CompletionCode = 0x7E
@@ -42,7 +42,7 @@ const (
 	lastCommandCode  CompletionCode = 0xBE
 )
 
-// genericMeanings says in short what table 5-2 says of the generic codes.
+// genericMeanings are the meanings of the generic codes in table 5-2, in short.
 var genericMeanings = [...]string{
 	CodeOK:                    "ok",
 	CodeNodeBusy:              "node busy",
@@ -71,20 +71,17 @@ var genericMeanings = [...]string{
 	CodeUnspecified:           "unspecified error",
 }
 
-// String is the code in hex and what it means whatever the command:
-// "C1h invalid command". See Meaning for the codes a command gives a meaning.
+// String is the code in hex and its meaning for any command: "C1h invalid command". See Meaning
+// for the codes to which a command gives a meaning.
 func (c CompletionCode) String() string {
 	return fmt.Sprintf("%02Xh %s", uint8(c), c.generic())
 }
 
-// Meaning is what c says in the answer to a command, without the number: "NAK
-// on write" for 83h from Send Message. n may be the netFn of the request or of
-// the response.
+// Meaning is the meaning of c in the response to a command, without the number: "NAK on write" for
+// 83h from Send Message. n may be the netFn of the request or of the response.
 func (c CompletionCode) Meaning(n NetFn, cmd Command) string {
-	for _, row := range commandMeanings {
-		if row.netFn == n.Request() && row.command == cmd && row.meanings[c] != "" {
-			return row.meanings[c]
-		}
+	if command := commandOf(n, cmd); command != nil && command.meanings[c] != "" {
+		return command.meanings[c]
 	}
 	return c.generic()
 }

@@ -72,16 +72,15 @@ func TestCompletionCodeMeaning(t *testing.T) {
 }
 
 func TestCommandMeaningsAreOfStandardCommands(t *testing.T) {
-	seen := map[commandKey]bool{}
-	for _, row := range commandMeanings {
-		key := commandKey{row.netFn, row.command}
-		if commandName(row.netFn, row.command) == "" || seen[key] {
-			t.Errorf("%v %s: unknown, or in the table twice", row.netFn, CommandName(row.netFn, row.command))
-		}
-		seen[key] = true
-		for code, meaning := range row.meanings {
-			if code < firstCommandCode || code > lastCommandCode || strings.TrimSpace(meaning) == "" {
-				t.Errorf("%v %s: code %02Xh is %q", row.netFn, CommandName(row.netFn, row.command), uint8(code), meaning)
+	for n := range NetFn(len(standardCommands)) {
+		for cmd, c := range standardCommands[n] {
+			if c.name == "" && (c.effect != EffectUnknown || c.meanings != nil) {
+				t.Errorf("%v %02Xh has no name", n, cmd)
+			}
+			for code, meaning := range c.meanings {
+				if code < firstCommandCode || code > lastCommandCode || strings.TrimSpace(meaning) == "" {
+					t.Errorf("%v %s: code %02Xh is %q", n, c.name, uint8(code), meaning)
+				}
 			}
 		}
 	}

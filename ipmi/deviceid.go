@@ -9,17 +9,16 @@ import (
 // CommandGetDeviceID is the App command that every node answers.
 const CommandGetDeviceID Command = 0x01
 
-// Lengths in bytes of the three forms of a Get Device ID response, without the
-// completion code: up to the support bits as some IPMI 1.0 devices have it, up
-// to the product, and with auxiliary firmware revision (as the Linux kernel's
-// ipmi_demangle_device_id reads them).
+// Lengths in bytes of the three forms of a Get Device ID response, without the completion code: up
+// to the support bits as some IPMI 1.0 devices have it, up to the product, and with auxiliary
+// firmware revision (as the Linux kernel's ipmi_demangle_device_id reads them).
 const (
 	basicDeviceID = 6
 	shortDeviceID = 11
 	longDeviceID  = 15
 )
 
-// DeviceID is the answer to Get Device ID (IPMI v2.0, table 20-2).
+// DeviceID is the response to Get Device ID (IPMI v2.0, table 20-2).
 //
 //	0    device ID
 //	1    bit 7 provides SDRs, bits 3:0 revision
@@ -34,8 +33,8 @@ type DeviceID struct {
 	ID           uint8
 	Revision     uint8 // of the device, 0 to 15
 	ProvidesSDRs bool
-	// Updating: the firmware or the SDRs are being updated, or the device is
-	// initializing itself; it may not answer other commands.
+	// Updating: the firmware or the SDRs are being updated, or the device initializes itself. It
+	// may not answer other commands.
 	Updating      bool
 	FirmwareMajor uint8 // 0 to 127
 	FirmwareMinor uint8 // BCD as on the wire: 50h is .50
@@ -48,7 +47,8 @@ type DeviceID struct {
 	HasAuxiliary  bool
 }
 
-// DeviceSupport is what a device is beside a responder, one bit each.
+// DeviceSupport is the set of functions that a device has beside that of a responder, one bit
+// each.
 type DeviceSupport uint8
 
 // Bits of DeviceSupport (IPMI v2.0, table 20-2).
@@ -68,9 +68,9 @@ var supportNames = [8]string{
 	"event receiver", "event generator", "bridge", "chassis",
 }
 
-// DecodeDeviceID reads the data of a Get Device ID response, which begins
-// behind the completion code. Fields that it is too short for stay zero; it is
-// an error if it ends before the support bits.
+// DecodeDeviceID reads the data of a Get Device ID response, which begins after the completion
+// code. Fields after the end of the data stay zero. It is an error if the data end before the
+// support bits.
 func DecodeDeviceID(data []byte) (DeviceID, error) {
 	if len(data) < basicDeviceID {
 		return DeviceID{}, fmt.Errorf("device ID of %d bytes, needs %d", len(data), basicDeviceID)
@@ -87,8 +87,7 @@ func DecodeDeviceID(data []byte) (DeviceID, error) {
 		Support:       DeviceSupport(data[5]),
 	}
 	if len(data) >= shortDeviceID {
-		// Bits 23:20 are reserved; manufacturers with larger numbers than the
-		// 20 bits of the standard use them.
+		// Bits 23:20 are reserved; manufacturers with numbers of more than 20 bits use them.
 		d.Manufacturer = uint32(data[6]) | uint32(data[7])<<8 | uint32(data[8])<<16
 		d.Product = binary.LittleEndian.Uint16(data[9:])
 	}
@@ -104,12 +103,12 @@ func (d DeviceID) Firmware() string {
 	return fmt.Sprintf("%d.%02X", d.FirmwareMajor, d.FirmwareMinor)
 }
 
-// IPMIVersion is the version of IPMI the device speaks: "2.0".
+// IPMIVersion is the device's version of IPMI: "2.0".
 func (d DeviceID) IPMIVersion() string {
 	return fmt.Sprintf("%d.%d", d.IPMIMajor, d.IPMIMinor)
 }
 
-// String is the whole answer in one line for people.
+// String is the whole response in one line.
 func (d DeviceID) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "device %02Xh revision %d, firmware %s", d.ID, d.Revision, d.Firmware())

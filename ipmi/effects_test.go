@@ -75,10 +75,13 @@ func TestEffectsAreComplete(t *testing.T) {
 		"reserve-sel": true, "reserve-sdr-repository": true, "reserve-device-sdr-repository": true,
 		"bridge-request": true, "bridge-message": true, "get-ppp-udp-proxy-receive-data": true, "forwarded-command": true,
 	}
-	for n := range NetFn(len(commandNames)) {
+	for n := range NetFn(len(standardCommands)) {
 		for cmd := range 256 {
 			req := Request{NetFn: n, Command: Command(cmd)}
-			name := commandName(n, req.Command)
+			name := ""
+			if c := commandOf(n, req.Command); c != nil && !n.IsResponse() {
+				name = c.name
+			}
 			known := EffectOf(&req) != EffectUnknown
 			if want := name != "" && !unknown[name]; known != want {
 				t.Errorf("%v %02Xh %q: effect %v", n, cmd, name, EffectOf(&req))
@@ -89,8 +92,8 @@ func TestEffectsAreComplete(t *testing.T) {
 
 func TestEffectsByNames(t *testing.T) {
 	// A command that reads is one whose name says so, but for those that take or clear.
-	for n := range NetFn(len(commandNames)) {
-		for cmd, name := range commandNames[n] {
+	for n := range NetFn(len(standardCommands)) {
+		for cmd, name := range namesOf(n) {
 			req := Request{NetFn: n, Command: Command(cmd)}
 			if len(name) > 4 && name[:4] == "get-" && EffectOf(&req) == HasEffect {
 				switch name {

@@ -9,18 +9,17 @@ import (
 // CommandPlatformEvent of NetFnSensor brings an event (IPMI v2.0, section 29.3).
 const CommandPlatformEvent Command = 0x02
 
-// Event is an event message and where it has come from.
+// Event is an event message and its origin.
 type Event struct {
 	Interface string
 	Channel   Channel
 	Host      int
-	// Generator is the generator ID of the event's record, its first byte the
-	// lower one: from IPMB the requester's address, then channel<<4 | LUN; from
-	// a system interface the ID that software has given, then 0 (IPMI v2.0,
-	// section 32.1).
+	// Generator is the generator ID of the event's record, its first byte the lower one: from IPMB
+	// the requester's address, then channel<<4 | LUN; from a system interface the ID in the
+	// message, then 0 (IPMI v2.0, section 32.1).
 	Generator uint16
-	// Message is event message revision, sensor type, sensor number,
-	// direction<<7 | event type, and event data 1 to 3, FFh where not given.
+	// Message is event message revision, sensor type, sensor number, direction<<7 | event type,
+	// and event data 1 to 3, FFh where not given.
 	Message [7]byte
 }
 
@@ -36,8 +35,8 @@ const (
 	maxEventMessage = 7
 )
 
-// ParseEvent reads the Platform Event in a request. The code is CodeOK, or what
-// is wrong with it.
+// ParseEvent reads the Platform Event in a request. The code is CodeOK, or that of the fault in
+// it.
 func ParseEvent(req *Request) (Event, CompletionCode) {
 	e := Event{Interface: req.Interface, Channel: req.Channel, Host: req.Host}
 	message := req.Data
@@ -58,12 +57,11 @@ func ParseEvent(req *Request) (Event, CompletionCode) {
 	return e, CodeOK
 }
 
-// systemEvent is the type of a record of an event with a time (IPMI v2.0,
-// section 32.1).
+// systemEvent is the type of a record of an event with a time (IPMI v2.0, section 32.1).
 const systemEvent = 0x02
 
-// Record is the event as a record of the system event log: record ID, type,
-// time stamp in seconds, generator ID and message, LSB first.
+// Record is the event as a record of the system event log: record ID, type, time stamp in seconds,
+// generator ID and message, LSB first.
 func (e Event) Record(id uint16, at time.Time) [16]byte {
 	var record [16]byte
 	binary.LittleEndian.PutUint16(record[0:], id)
@@ -74,8 +72,8 @@ func (e Event) Record(id uint16, at time.Time) [16]byte {
 	return record
 }
 
-// EventOf is the event in a record, without where it has come from; false: the record
-// is of another type, or too short.
+// EventOf is the event in a record, without its origin. It returns false if the record is of
+// another type or too short.
 func EventOf(record []byte) (Event, bool) {
 	if len(record) < 16 || record[2] != systemEvent {
 		return Event{}, false
@@ -86,14 +84,14 @@ func EventOf(record []byte) (Event, bool) {
 	}, true
 }
 
-// Asserted reports whether the event has begun rather than ended.
+// Asserted reports whether the event is the beginning of a condition rather than its end.
 func (e Event) Asserted() bool { return e.Message[3]&0x80 == 0 }
 
 // Data is event data 1 to 3.
 func (e Event) Data() []byte { return e.Message[4:] }
 
-// String is the event in words: "sensor type 01h number 30h asserted, event type
-// 01h, data 57 60 5F, from 2Ch".
+// String is the event in words: "sensor type 01h number 30h asserted, event type 01h, data 57 60
+// 5F, from 2Ch".
 func (e Event) String() string {
 	m, direction := e.Message, "asserted"
 	if !e.Asserted() {

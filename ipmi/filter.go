@@ -2,14 +2,11 @@ package ipmi
 
 import "slices"
 
-// Filter keeps requests from a handler by their commands. The zero value but
-// for Next keeps none.
+// Filter lets requests pass to a handler by their commands. Without Allow and Deny all pass.
 type Filter struct {
-	// Allow are the commands that pass; empty: all.
-	Allow []Commands
-	// Deny are commands that do not pass, of those that Allow lets through.
-	Deny []Commands
-	Next Handler
+	Allow []Commands // the commands that pass; empty: all
+	Deny  []Commands // commands that do not pass, although Allow lets them
+	Next  Handler
 }
 
 // Commands is one command, or with AnyCommand all of a network function.
@@ -18,7 +15,7 @@ type Commands struct {
 	Command Command // or AnyCommand
 }
 
-// ServeIPMI implements Handler. What does not pass is ErrDenied.
+// ServeIPMI implements Handler. A request that does not pass is answered ErrDenied.
 func (f *Filter) ServeIPMI(req *Request, reply Reply) {
 	if !f.passes(req) {
 		reply.Answer(Response{}, ErrDenied)
@@ -28,15 +25,10 @@ func (f *Filter) ServeIPMI(req *Request, reply Reply) {
 }
 
 func (f *Filter) passes(req *Request) bool {
-	holds := func(c Commands) bool { return c.has(req) }
-	if len(f.Allow) > 0 && !slices.ContainsFunc(f.Allow, holds) {
-		return false
+	matches := func(c Commands) bool {
+		return c.NetFn == req.NetFn && (c.Command == AnyCommand || c.Command == req.Command)
 	}
-	return !slices.ContainsFunc(f.Deny, holds)
-}
-
-func (c Commands) has(req *Request) bool {
-	return c.NetFn == req.NetFn && (c.Command == AnyCommand || c.Command == req.Command)
+	return (len(f.Allow) == 0 || slices.ContainsFunc(f.Allow, matches)) && !slices.ContainsFunc(f.Deny, matches)
 }
 
 // String is the commands in words: "app get-device-id", "chassis".
@@ -47,8 +39,8 @@ func (c Commands) String() string {
 	return c.NetFn.String() + " " + CommandName(c.NetFn, c.Command)
 }
 
-// ParseCommands reads a network function ("chassis", "0x30"), or one and a
-// command ("app cold-reset", "0x30 1"). Its errors are for people.
+// ParseCommands reads a network function ("chassis", "0x30"), or one and a command ("app
+// cold-reset", "0x30 1"). Its errors are for users.
 func ParseCommands(words []string) (Commands, error) {
 	n, err := ParseNetFn(words[0])
 	if err != nil || len(words) == 1 {

@@ -8,22 +8,21 @@ import (
 	"slices"
 )
 
-// Handler answers requests, as http.Handler does. ServeIPMI is called in the order in
-// which the requests of an interface came. It must not block: a function that may block
-// becomes a Handler by NewBlocking. A handler answers each request exactly once, by reply:
-// before ServeIPMI returns, or later and from any goroutine. It may keep the request, and
-// must not change it.
+// Handler answers requests, as http.Handler does. ServeIPMI is called in the order in which the
+// requests of an interface came. It must not block: NewBlocking makes a Handler of a function that
+// may. A handler answers each request exactly once, by reply: before ServeIPMI returns, or later
+// and from any goroutine. It may keep the request, and must not change it.
 type Handler interface {
 	ServeIPMI(req *Request, reply Reply)
 }
 
-// Reply takes the answer to one request.
+// Reply is the way to answer one request.
 type Reply interface {
-	// Answer ends the request with a response, or with an error, which becomes the
-	// completion code of [CodeOf]; a completion code that the handler chose itself is a
-	// response and no error. The response's data are valid until Answer returns. Answer
-	// does not block. It reports whether the answer was taken: it is not if the request
-	// was answered before, by its owner at the deadline for example.
+	// Answer ends the request with a response, or with an error, which becomes the completion code
+	// of [CodeOf]. A completion code that the handler chose itself is a response and no error. The
+	// response's data are valid until Answer returns. Answer does not block. It reports whether
+	// the answer counts: it does not if the request was answered before, by its owner at the
+	// deadline for example.
 	Answer(res Response, err error) bool
 }
 
@@ -45,8 +44,8 @@ type ReplyFunc func(res Response, err error) bool
 // Answer calls f.
 func (f ReplyFunc) Answer(res Response, err error) bool { return f(res, err) }
 
-// Serve has a handler serve a request. It is for the owner of the request: a panic of the
-// handler becomes a PanicError, with its stack.
+// Serve has a handler serve a request. It is for the owner of the request: a panic of the handler
+// becomes a PanicError, with its stack.
 func Serve(h Handler, req *Request, reply Reply) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -56,22 +55,22 @@ func Serve(h Handler, req *Request, reply Reply) {
 	h.ServeIPMI(req, reply)
 }
 
-// Do has a handler serve a request and waits for the answer, whose data belong to the
-// caller. A deadline of ctx becomes the request's; when it passes, the error is ErrTooSlow.
-// When ctx is cancelled, the error is that of ctx.
+// Do has a handler serve a request and waits for the answer, whose data belong to the caller. A
+// deadline of ctx becomes the request's; when it passes, the error is ErrTooSlow. When ctx is
+// cancelled, the error is that of ctx.
 func Do(ctx context.Context, h Handler, req *Request) (Response, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		req.Deadline = deadline
 	}
-	answers := make(answers, 1)
-	Serve(h, req, answers)
+	first := make(firstAnswer, 1)
+	Serve(h, req, first)
 	select {
-	case a := <-answers:
+	case a := <-first:
 		return a.res, a.err
 	default:
 	}
 	select {
-	case a := <-answers:
+	case a := <-first:
 		return a.res, a.err
 	case <-ctx.Done():
 	}
@@ -81,31 +80,33 @@ func Do(ctx context.Context, h Handler, req *Request) (Response, error) {
 	return Response{}, ctx.Err()
 }
 
-// answers is the Reply of Do. It has room for one.
-type answers chan answer
-
-type answer struct {
+// firstAnswer is the Reply of Do. It has room for one answer.
+type firstAnswer chan struct {
 	res Response
 	err error
 }
 
 // Answer implements Reply.
-func (a answers) Answer(res Response, err error) bool {
+func (first firstAnswer) Answer(res Response, err error) bool {
 	res.Data = slices.Clone(res.Data)
 	select {
-	case a <- answer{res, err}:
+	case first <- struct {
+		res Response
+		err error
+	}{res, err}:
 		return true
 	default:
 		return false
 	}
 }
 
-// PanicError is ErrPanic with what the handler panicked with and where.
+// PanicError is ErrPanic with the value and the place of the panic.
 type PanicError struct {
 	Value any
 	Stack []byte // as runtime/debug.Stack gives it
 }
 
+// Error is the text of the value, without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("%v: %v", ErrPanic, e.Value) }
 
 // Unwrap is ErrPanic.
@@ -113,34 +114,34 @@ func (e *PanicError) Unwrap() error { return ErrPanic }
 
 // Why a request has no answer of a handler's own.
 var (
-	// ErrNoHandler: nobody serves the command. No handler ran.
+	// ErrNoHandler: there is no handler for the command. No handler ran.
 	ErrNoHandler = errors.New("no handler for the command")
-	// ErrBusy: too much is being served already. No handler ran.
+	// ErrBusy: too many requests are being served already. No handler ran.
 	ErrBusy = errors.New("too many requests in progress")
 	// ErrDenied: the configuration denies the command. No handler ran.
 	ErrDenied = errors.New("command is denied")
-	// ErrNotPresent: the one who serves the command is not there. No handler ran.
+	// ErrNotPresent: the handler of the command is not there. No handler ran.
 	ErrNotPresent = errors.New("handler is not present")
 	// ErrAbandoned: the handler left while it served the request.
 	ErrAbandoned = errors.New("handler has gone")
 	// ErrTooSlow: the handler had no answer at the deadline.
 	ErrTooSlow = errors.New("handler missed its deadline")
-	// ErrNoSpace: memory or a store is full.
+	// ErrNoSpace: memory or storage is full.
 	ErrNoSpace = errors.New("out of space")
-	// ErrResponseTooLong: the answer does not fit the medium.
+	// ErrResponseTooLong: the response does not fit the medium.
 	ErrResponseTooLong = errors.New("answer too long")
-	// ErrUnsupported: there is no way to do what is asked, here or now.
+	// ErrUnsupported: the request cannot be done, here or now.
 	ErrUnsupported = errors.New("no way to do that")
 	// ErrPanic: the handler panicked.
 	ErrPanic = errors.New("handler panicked")
 
-	// ErrDeferred is no failure: somebody else answers the request, by another
-	// way and in the handler's time. It becomes no completion code.
+	// ErrDeferred is no failure: the request is answered by another way, in the handler's time. It
+	// becomes no completion code.
 	ErrDeferred = errors.New("answered by another way")
 )
 
-// codes is the one table from error to completion code. Order matters only
-// where an error matches two rows: the first wins.
+// codes is the one table from error to completion code. If an error matches two rows, the first
+// one counts.
 var codes = []struct {
 	err  error
 	code CompletionCode
@@ -157,8 +158,8 @@ var codes = []struct {
 	{context.DeadlineExceeded, CodeTimeout},
 }
 
-// CodeOf is the completion code that tells a requester of err: CodeOK for nil,
-// CodeUnspecified for an error that is in no row of the table.
+// CodeOf is the completion code that tells a requester of err: CodeOK for nil, CodeUnspecified for
+// an error without a code of its own.
 func CodeOf(err error) CompletionCode {
 	if err == nil {
 		return CodeOK
@@ -171,8 +172,8 @@ func CodeOf(err error) CompletionCode {
 	return CodeUnspecified
 }
 
-// NotServed reports whether err says that no handler ran, so that the same
-// request may be served when it comes again.
+// NotServed reports whether err says that no handler ran, so that the same request may be served
+// when it comes again.
 func NotServed(err error) bool {
 	for _, early := range [...]error{ErrNoHandler, ErrBusy, ErrDenied, ErrNotPresent} {
 		if errors.Is(err, early) {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// NetFn is a network function code, 0 to 3Fh: even in a request, the next odd
-// number in its response (IPMI v2.0, section 5.1).
+// NetFn is a network function code, 0 to 3Fh: even in a request, the next odd number in its
+// response (IPMI v2.0, section 5.1).
 type NetFn uint8
 
 // Network functions of requests.
@@ -43,8 +43,7 @@ type LUN uint8
 const (
 	// MaxLUN is the largest two-bit LUN.
 	MaxLUN LUN = 3
-	// SMSLUN is the BMC's LUN for messages to system management software (IPMI v2.0,
-	// section 7.2).
+	// SMSLUN is the BMC's LUN for messages to system management software (IPMI v2.0, section 7.2).
 	SMSLUN LUN = 2
 )
 
@@ -54,15 +53,15 @@ type Address uint8
 // BMCAddress is the BMC's address on a bus (IPMB v1.0, section 3.1).
 const BMCAddress Address = 0x20
 
-// String is the address as field engineers write it: "20h".
+// String is the address in hex: "20h".
 func (a Address) String() string { return fmt.Sprintf("%02Xh", uint8(a)) }
 
-// IsSlave reports whether a can be the address of a node on an I2C bus: even
-// and not the general call address.
+// IsSlave reports whether a can be the address of a node on an I2C bus: even and not the general
+// call address.
 func (a Address) IsSlave() bool { return a&1 == 0 && a != 0 }
 
-// Channel is an IPMI channel number: 0 is the primary IPMB, 15 the system
-// interface (IPMI v2.0, section 6.3).
+// Channel is an IPMI channel number: 0 is the primary IPMB, 15 the system interface (IPMI v2.0,
+// section 6.3).
 type Channel uint8
 
 // Channel numbers with a fixed meaning.
@@ -87,42 +86,37 @@ func (m ChannelMask) Has(c Channel) bool { return m&c.Mask() != 0 }
 
 // Request is a request that has come in on an interface.
 type Request struct {
-	// Interface names the bus or host interface it came in on; queues, flags
+	// Interface is the name of the bus or host interface on which the request came. Queues, flags
 	// and the watchdog belong to an interface.
 	Interface string
-	// Channel is the IPMI channel number of that interface.
-	Channel Channel
-	// Host is the index of the host the interface belongs to (devIndex).
-	Host int
+	Channel   Channel // the IPMI channel number of that interface
+	Host      int     // the index of the host to which the interface belongs (devIndex)
 
-	// Requester is the sender's address; 0 on a system interface.
-	Requester Address
-	// RequesterLUN is the sender's LUN.
+	Requester    Address // 0 on a system interface
 	RequesterLUN LUN
-	// Sequence is the sender's sequence number, for those who pass the message
-	// on as it came.
-	Sequence uint8
+	Sequence     uint8 // the requester's sequence number, for handlers that pass the message on as it came
 
 	NetFn   NetFn
 	LUN     LUN // the responder's LUN
 	Command Command
 	Data    []byte
 
-	// Deadline is when the owner of the request answers it ErrTooSlow itself; the zero
-	// time is never. A handler need not watch it.
+	// Deadline is the time at which the owner of the request answers it ErrTooSlow itself. The
+	// zero time is never. A handler need not watch it.
 	Deadline time.Time
 }
 
-// Attention is what a host is shown of the messages that wait for it.
-type Attention struct {
-	Raised     bool // there are some
-	Interrupt  bool // and the host wants to be interrupted for them
-	Interrupts bool // the host wants interrupts at all
-}
-
-// Response is the answer to a Request. A completion code other than CodeOK is
-// a result, not an error.
+// Response is the response to a Request. A completion code other than CodeOK is a result, not an
+// error.
 type Response struct {
 	Code CompletionCode
 	Data []byte
+}
+
+// Attention is the state of SMS_ATN: what a host interface shows of messages that wait for the
+// host.
+type Attention struct {
+	Raised     bool // messages wait
+	Interrupt  bool // and the host wants an interrupt for them
+	Interrupts bool // the host wants interrupts at all
 }

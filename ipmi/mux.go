@@ -9,17 +9,16 @@ import (
 	"sync/atomic"
 )
 
-// Mux hands each request to the one handler that is registered for it, or to
-// the default handler of its interface. Registrations never overlap, so which
-// one serves a request does not depend on their order. The zero value is ready
-// and has no handler. All methods may be called at any time from any goroutine.
+// Mux gives each request to the one handler that is registered for it, or to the default handler
+// of its interface. Registrations never overlap, so their order does not matter. The zero value is
+// ready and has no handler. All methods may be called at any time from any goroutine.
 type Mux struct {
-	mu       sync.Mutex // held by those who replace routes
+	mu       sync.Mutex // held while routes are replaced
 	routes   atomic.Pointer[routes]
 	watchers []chan struct{}
 }
 
-// Registration is what one Register or Reserve has put into a Mux.
+// Registration is a handler in a Mux, or a reservation, from Register or Reserve until Close.
 type Registration struct {
 	mux      *Mux
 	owner    string
@@ -34,22 +33,22 @@ type Registered struct {
 	Reserved bool // by Reserve
 }
 
-// OverlapError says that a pattern asked for has requests in common with one
-// that is registered, or with another one of the same call.
+// OverlapError says that a requested pattern has requests in common with one that is registered,
+// or with another one of the same call.
 type OverlapError struct {
 	Owner    string // of Existing
 	Pattern  Pattern
 	Existing Pattern
 }
 
+// Error names both patterns and the owner of the existing one.
 func (e *OverlapError) Error() string {
 	return fmt.Sprintf("%v overlaps %v, which %s serves", e.Pattern, e.Existing, e.Owner)
 }
 
-// Register makes h serve the requests that match a pattern, all of the patterns
-// or none. Owner is named to others that ask for the same requests. The
-// errors are PatternError and OverlapError, or say that there is no handler or
-// no pattern.
+// Register makes h serve the requests that match a pattern: all of the patterns or none. An
+// OverlapError names owner to others that want the same requests. The errors are PatternError and
+// OverlapError, or say that there is no handler or no pattern.
 func (m *Mux) Register(owner string, h Handler, patterns ...Pattern) (*Registration, error) {
 	switch {
 	case h == nil:
@@ -57,79 +56,98 @@ func (m *Mux) Register(owner string, h Handler, patterns ...Pattern) (*Registrat
 	case len(patterns) == 0:
 		return nil, errors.New("no pattern to register")
 	}
-	return m.add(&Registration{mux: m, owner: owner, handler: h, patterns: slices.Clone(patterns)})
+	return m.register(nil, &Registration{mux: m, owner: owner, handler: h, patterns: slices.Clone(patterns)})
 }
 
-// Reserve keeps others from registering patterns that owner serves without the
-// Mux, on its way in or as a default. Requests that match go where they went.
-// The errors are those of Register.
+// Reserve keeps others from registering patterns that owner serves without the Mux, before it or
+// as a default. Requests that match go where they went. The errors are those of Register.
 func (m *Mux) Reserve(owner string, patterns ...Pattern) (*Registration, error) {
-	return m.add(&Registration{mux: m, owner: owner, patterns: slices.Clone(patterns)})
+	return m.register(nil, &Registration{mux: m, owner: owner, patterns: slices.Clone(patterns)})
 }
 
-// add puts a registration among the others, if it does not overlap them.
-func (m *Mux) add(r *Registration) (*Registration, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	old := m.load()
-	if err := r.check(old.registrations); err != nil {
-		return nil, err
-	}
-	m.routes.Store(old.with(append(slices.Clip(old.registrations), r)))
-	m.tell()
-	return r, nil
-}
-
-// Replace puts a registration with other patterns in the place of r, which is
-// closed then, without a moment between the two. The errors are those of Register;
-// after one r is as it was.
+// Replace puts a registration with other patterns in the place of r, which is closed then, without
+// a moment between the two. The errors are those of Register; after one r is as it was.
 func (r *Registration) Replace(patterns ...Pattern) (*Registration, error) {
-	m := r.mux
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	old := m.load()
-	others := slices.DeleteFunc(slices.Clone(old.registrations), func(o *Registration) bool { return o == r })
-	next := &Registration{mux: m, owner: r.owner, handler: r.handler, patterns: slices.Clone(patterns)}
-	if err := next.check(others); err != nil {
-		return nil, err
-	}
-	m.routes.Store(old.with(append(others, next)))
-	m.tell()
-	return next, nil
+	return r.mux.register(r, &Registration{
+		mux: r.mux, owner: r.owner, handler: r.handler, patterns: slices.Clone(patterns),
+	})
 }
 
-// Close takes the registration out of its Mux. Requests that the handler is
-// serving go on, and their answers are used. Closing again does nothing.
+// Close takes the registration out of its Mux. Requests that the handler has already go on, and
+// their answers count. Closing again does nothing.
 func (r *Registration) Close() {
 	m := r.mux
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old := m.load()
-	if i := slices.Index(old.registrations, r); i >= 0 {
-		m.routes.Store(old.with(slices.Delete(slices.Clone(old.registrations), i, i+1)))
-		m.tell()
+	if all := m.load().registrations; slices.Contains(all, r) {
+		m.setRegistrations(without(all, r))
 	}
 }
 
-// SetDefault makes h serve what nobody has registered of the requests that
-// come in on the named interface; nil takes the default away.
+// register puts a registration in the place of old, which may be nil, if it overlaps no other one.
+func (m *Mux) register(old, r *Registration) (*Registration, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	others := without(m.load().registrations, old)
+	if err := r.check(others); err != nil {
+		return nil, err
+	}
+	m.setRegistrations(append(others, r))
+	return r, nil
+}
+
+// without is a copy of all registrations but one.
+func without(all []*Registration, one *Registration) []*Registration {
+	return slices.DeleteFunc(slices.Clone(all), func(r *Registration) bool { return r == one })
+}
+
+// check is the error of a registration that cannot join the others.
+func (r *Registration) check(others []*Registration) error {
+	for i, p := range r.patterns {
+		if err := p.validate(); err != nil {
+			return err
+		}
+		for _, o := range others {
+			if err := p.checkOverlap(o.owner, o.patterns); err != nil {
+				return err
+			}
+		}
+		if err := p.checkOverlap(r.owner, r.patterns[:i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkOverlap is an OverlapError if p overlaps one of the patterns of owner.
+func (p Pattern) checkOverlap(owner string, existing []Pattern) error {
+	for _, q := range existing {
+		if p.overlaps(q) {
+			return &OverlapError{Owner: owner, Pattern: p, Existing: q}
+		}
+	}
+	return nil
+}
+
+// SetDefault makes h serve the requests of the named interface for which no handler is registered.
+// nil removes the default.
 func (m *Mux) SetDefault(iface string, h Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := *m.load()
-	defaults := make(map[string]Handler, len(next.defaults)+1)
-	maps.Copy(defaults, next.defaults)
-	if h == nil {
-		delete(defaults, iface)
-	} else {
-		defaults[iface] = h
+	next.defaults = maps.Clone(next.defaults)
+	if next.defaults == nil {
+		next.defaults = make(map[string]Handler)
 	}
-	next.defaults = defaults
+	if h == nil {
+		delete(next.defaults, iface)
+	} else {
+		next.defaults[iface] = h
+	}
 	m.routes.Store(&next)
 }
 
-// Registrations are the patterns registered and reserved now, in the order they
-// came.
+// Registrations are the patterns that are registered and reserved now, in order of registration.
 func (m *Mux) Registrations() []Registered {
 	var list []Registered
 	for _, r := range m.load().registrations {
@@ -153,25 +171,38 @@ func (m *Mux) Watch() (changed <-chan struct{}, stop func()) {
 	}
 }
 
-// tell tells those who watch; mu is held.
-func (m *Mux) tell() {
-	for _, watcher := range m.watchers {
-		select {
-		case watcher <- struct{}{}:
-		default: // It has been told and has not looked yet.
-		}
-	}
-}
-
-// ServeIPMI implements Handler. A request that nobody serves is ErrNoHandler.
+// ServeIPMI implements Handler. A request that no handler serves is answered ErrNoHandler.
 func (m *Mux) ServeIPMI(req *Request, reply Reply) {
-	h := m.load().find(req)
+	h := m.load().handlerOf(req)
 	if h == nil {
 		reply.Answer(Response{}, ErrNoHandler)
 		return
 	}
 	h.ServeIPMI(req, reply)
 }
+
+// routes is the state of a Mux at one moment. It is replaced and never changed, so that requests
+// are routed without a lock.
+type routes struct {
+	registrations []*Registration
+	defaults      map[string]Handler // by interface name
+	byCommand     map[commandKey][]route
+}
+
+// commandKey is a command, or with AnyCommand all of a netFn.
+type commandKey struct {
+	netFn   NetFn
+	command Command
+}
+
+type route struct {
+	channels ChannelMask
+	group    uint32
+	handler  Handler
+}
+
+// noRoutes is the first state of a Mux.
+var noRoutes routes
 
 func (m *Mux) load() *routes {
 	if r := m.routes.Load(); r != nil {
@@ -180,30 +211,36 @@ func (m *Mux) load() *routes {
 	return &noRoutes
 }
 
-// check is why r cannot join the others.
-func (r *Registration) check(others []*Registration) error {
-	for i, p := range r.patterns {
-		if err := p.validate(); err != nil {
-			return err
-		}
-		for _, o := range others {
-			if err := p.clash(o.owner, o.patterns); err != nil {
-				return err
+// setRegistrations replaces the registrations, and tells the watchers. The caller holds mu.
+func (m *Mux) setRegistrations(registrations []*Registration) {
+	byCommand := make(map[commandKey][]route)
+	for _, r := range registrations {
+		for _, p := range r.patterns {
+			if r.handler != nil {
+				key := commandKey{p.NetFn, p.Command}
+				byCommand[key] = append(byCommand[key], route{p.Channels, p.Group, r.handler})
 			}
 		}
-		if err := p.clash(r.owner, r.patterns[:i]); err != nil {
-			return err
+	}
+	m.routes.Store(&routes{registrations: registrations, defaults: m.load().defaults, byCommand: byCommand})
+	for _, watcher := range m.watchers {
+		select {
+		case watcher <- struct{}{}:
+		default: // It was told and has not looked yet.
 		}
 	}
-	return nil
 }
 
-// clash is an OverlapError if p overlaps one of the patterns that owner has.
-func (p Pattern) clash(owner string, existing []Pattern) error {
-	for _, q := range existing {
-		if p.overlaps(q) {
-			return &OverlapError{Owner: owner, Pattern: p, Existing: q}
+// handlerOf is the handler of a request, or nil. At most one route matches, since registrations do
+// not overlap.
+func (r *routes) handlerOf(req *Request) Handler {
+	group := req.Group()
+	for _, cmd := range [...]Command{req.Command, AnyCommand} {
+		for _, to := range r.byCommand[commandKey{req.NetFn, cmd}] {
+			if to.channels.Has(req.Channel) && (to.group == AnyGroup || to.group == group) {
+				return to.handler
+			}
 		}
 	}
-	return nil
+	return r.defaults[req.Interface]
 }

@@ -15,18 +15,19 @@ type Pattern struct {
 	Channels ChannelMask
 	NetFn    NetFn   // even, at most 3Eh
 	Command  Command // or AnyCommand
-	// Group is a body code (netFn 2Ch, up to FFh), an IANA enterprise number
-	// (netFn 2Eh, 24 bits), or AnyGroup, which it must be for other netFns.
+	// Group is a body code (netFn 2Ch, up to FFh), an IANA enterprise number (netFn 2Eh, 24 bits),
+	// or AnyGroup, which it must be for other netFns.
 	Group uint32
 }
 
-// PatternError says which field of a pattern is invalid, and why.
+// PatternError names the field of a pattern that is invalid, and the problem.
 type PatternError struct {
 	Pattern Pattern
 	Field   string // "netFn", "channels" or "group"
 	Problem string
 }
 
+// Error names pattern, field and problem.
 func (e *PatternError) Error() string {
 	return fmt.Sprintf("invalid pattern %v: %s %s", e.Pattern, e.Field, e.Problem)
 }
@@ -49,8 +50,8 @@ func (p Pattern) String() string {
 	return strings.Join(append(words, "on", p.Channels.String()), " ")
 }
 
-// numbered is the channels that there can be: they are numbered in four bits,
-// and what is above them is in no request.
+// numbered is the set of possible channels, which are numbered in four bits. The bits above are in
+// no request.
 const numbered ChannelMask = 0xFFFF
 
 // String is the set in words: "all channels", "channel 0", "channels 0, 7".
@@ -102,4 +103,28 @@ func (p Pattern) overlaps(q Pattern) bool {
 		p.NetFn == q.NetFn &&
 		(p.Command == q.Command || p.Command == AnyCommand || q.Command == AnyCommand) &&
 		(p.Group == q.Group || p.Group == AnyGroup || q.Group == AnyGroup)
+}
+
+// AnyGroup in a Pattern stands for every group. A request without a group matches no other
+// pattern.
+const AnyGroup uint32 = 0xFFFF_FFFF
+
+// Largest groups: a defining body's code is one byte, an IANA enterprise number on the wire three
+// (IPMI v2.0, table 5-1).
+const (
+	maxBodyCode uint32 = 0xFF
+	maxIANA     uint32 = 0xFF_FFFF
+)
+
+// Group is the group of a request's command: the body code of netFn 2Ch (DCh for DCMI), the IANA
+// enterprise number of netFn 2Eh. It is AnyGroup for other netFns and for a request without enough
+// data.
+func (r *Request) Group() uint32 {
+	switch d := r.Data; {
+	case r.NetFn == NetFnGroup && len(d) >= 1:
+		return uint32(d[0])
+	case r.NetFn == NetFnOEM && len(d) >= 3:
+		return uint32(d[0]) | uint32(d[1])<<8 | uint32(d[2])<<16
+	}
+	return AnyGroup
 }

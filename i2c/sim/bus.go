@@ -36,10 +36,9 @@ type node struct{ receive func(frame []byte) }
 // NewBus makes a bus without nodes.
 func NewBus() *Bus { return new(Bus) }
 
-// Attach makes a node at an address and returns its transport, until whose Close the node is
-// on the bus. The node holds 256 frames that were not read yet. When it is full, it
-// acknowledges and drops what arrives, as the kernel does. An address that is odd, 00h or taken
-// is an error.
+// Attach makes a node at an address and returns its transport, until whose Close the node is on
+// the bus. The node holds 256 frames that were not read yet. When it is full, it acknowledges and
+// drops what arrives, as the kernel does. An address that is odd, 00h or taken is an error.
 func (b *Bus) Attach(addr uint8) (i2c.Transport, error) {
 	s := &station{bus: b, addr7: addr >> 1}
 	s.node.receive = s.receive
@@ -189,8 +188,8 @@ func (s *station) Close() error {
 	return nil
 }
 
-// Listener is the other end of i2c.OpenSeqpacket: the socket at which simulated responders wait for
-// connections. Its errors are those of package net.
+// Listener is the other end of i2c.OpenSeqpacket: the socket at which simulated responders wait
+// for connections. Its errors are those of package net.
 type Listener struct{ *net.UnixListener }
 
 // Listen makes a SOCK_SEQPACKET socket at path, or at the abstract address that follows an @.

@@ -13,19 +13,20 @@ import (
 	"ipmbd/internal/counters"
 )
 
-// Faults are the probabilities, from 0 to 1, of what goes wrong with a frame that is written. At most
-// one fault befalls a frame, so they add up to 1 at most. The zero value is a bus without faults.
+// Faults are the probabilities, from 0 to 1, of what goes wrong with a frame that is written. At
+// most one fault befalls a frame, so they add up to 1 at most. The zero value is a bus without
+// faults.
 type Faults struct {
-	// Seed makes a run repeatable. The same seed, 0 included, gives the n-th frame the same fault in
-	// every run.
+	// Seed makes a run repeatable. The same seed, 0 included, gives the n-th frame the same fault
+	// in every run.
 	Seed uint64
 
 	// Drop: the bus takes the frame and no node receives it.
 	Drop float64
 	// Duplicate: the frame is sent twice.
 	Duplicate float64
-	// Corrupt: some bits of one byte are inverted. It is never the address, so the frame arrives, and
-	// one of IPMB's checksums is wrong.
+	// Corrupt: some bits of one byte are inverted. It is never the address, so the frame arrives,
+	// and one of IPMB's checksums is wrong.
 	Corrupt float64
 	// NotAcknowledge: nothing is sent and the writer gets i2c.ErrAddressNotAcknowledged.
 	NotAcknowledge float64
@@ -33,8 +34,8 @@ type Faults struct {
 	LoseArbitration float64
 	// Delay: the bus takes the frame and sends it after DelayMin to DelayMax.
 	Delay float64
-	// Reorder: the bus takes the frame and sends it after the next one, or after DelayMax if there is
-	// none.
+	// Reorder: the bus takes the frame and sends it after the next one, or after DelayMax if there
+	// is none.
 	Reorder float64
 
 	// DelayMin and DelayMax are the bounds of a random delay, both included.
@@ -111,11 +112,12 @@ func (f *Faults) faultAt(x float64) fault {
 	return noFault
 }
 
-// maxLate is the number of delayed and reordered frames that may wait in an Injector. It drops more.
+// maxLate is the number of delayed and reordered frames that may wait in an Injector. It drops
+// more.
 const maxLate = 1 << 16
 
-// Injector is a transport whose written frames meet with faults. It does not change the frames that
-// are read.
+// Injector is a transport whose written frames meet with faults. It does not change the frames
+// that are read.
 type Injector struct {
 	i2c.Transport
 	faults Faults
@@ -216,8 +218,8 @@ func (i *Injector) write(frame []byte) error {
 	return i.Transport.WriteFrame(frame)
 }
 
-// postpone sends a copy of the frame later. A held frame is sent after the next frame if that comes
-// first.
+// postpone sends a copy of the frame later. A held frame is sent after the next frame if that
+// comes first.
 func (i *Injector) postpone(frame []byte, after time.Duration, hold bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -254,8 +256,8 @@ func (i *Injector) stopTimer(f *lateFrame) {
 	}
 }
 
-// sendLate sends a late frame unless it was sent or the injector closed. It drops errors: the writer
-// of the frame was told that the bus took it.
+// sendLate sends a late frame unless it was sent or the injector closed. It drops errors: the
+// writer of the frame was told that the bus took it.
 func (i *Injector) sendLate(f *lateFrame) {
 	i.mu.Lock()
 	_, waiting := i.late[f]
@@ -285,8 +287,8 @@ func (i *Injector) Counters() map[string]uint64 {
 	return all
 }
 
-// Close implements i2c.Transport. It drops late frames that were not sent. When it returns, no frame
-// is on its way.
+// Close implements i2c.Transport. It drops late frames that were not sent. When it returns, no
+// frame is on its way.
 func (i *Injector) Close() error {
 	i.mu.Lock()
 	i.closed = true
