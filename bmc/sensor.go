@@ -75,7 +75,7 @@ type SensorConfig struct {
 	// can change it.
 	Value float64 `conf:"value"`
 	// File that holds the value as a number, read once a second.
-	File string `conf:"file"`
+	File string `conf:"file" format:"path"`
 	// Factor of the number in the file, 0.001 for the temperatures of hwmon. 0 is 1.
 	Scale float64 `conf:"scale"`
 	// Read gives the value if it is not nil. It must not block.

@@ -113,10 +113,19 @@ func hint(s string, names []string) string {
 	if _, err := strconv.ParseUint(s, 16, 8); err == nil {
 		return "a hexadecimal number is written 0x" + s + " or " + s + "h"
 	}
+	if suggestion := DidYouMean(s, names); suggestion != "" {
+		return suggestion
+	}
+	return "a number is written 44, 0x2C or 2Ch and is at most 255"
+}
+
+// DidYouMean asks whether s, which is none of names, is meant to be a name that is like it. It
+// is empty if there is no such name.
+func DidYouMean(s string, names []string) string {
 	if near := nearest(s, names); len(near) > 0 {
 		return "did you mean " + strings.Join(near, ", ") + "?"
 	}
-	return "a number is written 44, 0x2C or 2Ch and is at most 255"
+	return ""
 }
 
 // nearest are the names most like s, the most like first: those a few typing errors away, then

@@ -76,7 +76,7 @@ func (s *service) setHandler(ctx context.Context, e *endpoint) error {
 		next = e.object.Announce(next)
 	}
 	e.filter = &commandFilter{EffectTeller: &s.mux, iface: e.name, next: next}
-	e.filter.set(s.config.Policy)
+	e.filter.set(s.config.Filters)
 	return nil
 }
 

@@ -230,7 +230,7 @@ func (s *service) adopt(next config.Config) {
 	s.server.SetMaxCallsPerSender(next.MaxCallsPerSender)
 	s.frames.SetMaxCalls(next.MaxCallsPerSender)
 	for _, e := range s.endpoints.all() {
-		e.filter.set(next.Policy)
+		e.filter.set(next.Filters)
 	}
 }
 

@@ -13,7 +13,7 @@ func TestFaultsOfTheBMC(t *testing.T) {
 		`"guid": "f81d4fae7dec11d0a76500a0c91e6bf6"`: `:1:17: bmc.guid = "f81d4fae7dec11d0a76500a0c91e6bf6": ` +
 			`must be a string such as "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"`,
 		`"guid": "00000000-0000-0000-0000-000000000000"`:                       `:1:17: bmc.guid = "00000000-0000-0000-0000-000000000000": must not be zero`,
-		`"log-capacity": 40000`:                                                `:1:25: bmc.log-capacity = 40000: log: a capacity of 40000 records; 1 to 32768 are possible`,
+		`"log-capacity": 40000`:                                                `:1:25: bmc.log-capacity = 40000: must be from 1 to 32768`,
 		`"identity": {"firmware": "1.5"}`:                                      `:1:34: bmc.identity.firmware = "1.5": must be a string such as "1.05", at most "127.99"`,
 		`"identity": {"firmware": "128.00"}`:                                   `:1:34: bmc.identity.firmware = "128.00": must be a string such as "1.05", at most "127.99"`,
 		`"identity": {"firmware": 1.05}`:                                       `:1:34: bmc.identity.firmware = 1.05: must be a string such as "1.05", at most "127.99"`,
@@ -25,7 +25,7 @@ func TestFaultsOfTheBMC(t *testing.T) {
 		`"sensors": [{"name": "Hot", "max": 1, "file": "temp"}]`:                                              `:1:55: bmc.sensors[0].file = "temp": must be an absolute path`,
 		`"frus": [{"name": "Board", "file": "/does/not/exist"}]`:                                              `:1:18: bmc.frus[0]: FRU 0, "Board": open /does/not/exist: no such file or directory`,
 		`"frus": [{"name": "Board", "board": {"made": "today"}}]`:                                             `:1:54: bmc.frus[0].board.made = "today": must be a date such as "2026-01-31"`,
-		`"controllers": [{"name": "Sat", "address": 33}]`:                                                     `:1:25: bmc.controllers[0]: controller "Sat": address 21h`,
+		`"controllers": [{"name": "Sat", "address": 33}]`:                                                     `:1:52: bmc.controllers[0].address = 33: must be even: an address in its 8-bit form`,
 	} {
 		file := `{"bmc":{` + text + `}, "hosts": [{"type": "vm", "name": "host0", "path": "tcp:127.0.0.1:9001"}]}`
 		_, _, err := Parse(strictFile, []byte(file))

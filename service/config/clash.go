@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// claims is what must be a channel's or a host's alone, and who has it.
-type claims map[string]claim
+// claims are the things of which there is one, such as names, by what they are.
+type claims map[string]claimed
 
-// claim is who has something. What is shared may be had by others who share it.
-type claim struct {
+// claimed is a thing that an entry has. Another entry may have it, too, if both share it.
+type claimed struct {
 	owner  string
 	shared bool
 }
@@ -100,30 +100,14 @@ func (t claims) clashes(wants []want) []Fault {
 func (t claims) add(wants []want, owner string) {
 	for _, w := range wants {
 		if _, taken := t[w.what]; !taken {
-			t[w.what] = claim{owner, w.shared}
+			t[w.what] = claimed{owner, w.shared}
 		}
 	}
 }
 
-// sharedChannels are the channels that Send Message does not reach, as another one
-// of the same host has their IPMI channel number. That matters where some channel
-// is bridged.
-func (c Config) sharedChannels() []Fault {
-	type number struct{ host, channel int }
-	var check checker
-	first := make(map[number]string)
-	bridged := false
-	for i, ch := range c.Channels {
-		key, ch := item("channels", i), ch.WithDefaults()
-		bridged = bridged || ch.Bridged()
-		n := number{ch.DevIndex, int(*ch.IPMIChannel)}
-		check.that(first[n] == "", key+".ipmi-channel", n.channel, "is that of "+first[n]+", too, which Send Message reaches in its place")
-		if first[n] == "" {
-			first[n] = key
-		}
-	}
-	if !bridged {
-		return nil
-	}
-	return check.faults
+// claim is clashes, and then add.
+func (t claims) claim(owner string, wants []want) []Fault {
+	faults := t.clashes(wants)
+	t.add(wants, owner)
+	return faults
 }

@@ -1,33 +1,52 @@
+// Package config is the configuration of the daemon: it reads a file, says what is wrong with
+// it, and gives each entry its defaults. Nothing runs here and no device is opened.
+//
+// A key of the file stands once, in the tag of the Go field that it fills:
+//
+//	conf:"KEY"            the key; "KEY,required" must be there; ",inline" is a struct whose
+//	                      keys belong to the object around it
+//	range:"LOW..HIGH"     bounds of a number, in milliseconds for a time.Duration
+//	default:"VALUE"       what the zero value stands for
+//	format:"NAME"         what a string must look like; see formats
+//
+// The comment of the field is what the documents and the JSON schema say of the key; a field
+// without a comment shares that of the field before it. A test makes the lists of keys in
+// docs/configuration.md and the schema in packaging from them.
 package config
 
 import (
 	"time"
 
+	"ipmbd/bmc"
 	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmi"
 )
 
 // Config is what the daemon serves. The zero value of every field is its
-// default; [Config.Validate] says what is wrong with one. The key of the
-// configuration file stands beside each field.
+// default; [Config.Validate] says what is wrong with one.
 type Config struct {
-	Channels []Channel  // channels
-	Hosts    []Host     // hosts
-	OpenIPMI []OpenIPMI // hosts whose type is openipmi
-	BMC      BMC        // bmc
-	// MaxCallsPerSender is how many calls one D-Bus connection, and requests one
-	// client of the frame socket, may have in flight; dbusapi.Config and
-	// frames.Config have the default.
-	MaxCallsPerSender int // max-calls-per-sender
-	// FrameSocket is the path of the frame socket. Empty is [DefaultFrameSocket] if
-	// systemd has passed that, and else none.
-	FrameSocket string // frame-socket
-	// TrustedNames are well-known D-Bus names whose owners' signals are obeyed
-	// beside those of uid 0.
-	TrustedNames []string // trusted-names
-	// Policy is which commands are denied; the entries all count.
-	Policy []CommandFilter // policy
+	// Place of the JSON schema, for editors. ipmbd ignores it.
+	_ struct{} `conf:"$schema"`
+	// Buses, a list of objects.
+	Channels []Channel `conf:"channels"`
+	// Host interfaces, and buses behind Linux's IPMI driver, a list of objects.
+	Hosts    []Host `conf:"hosts"`
+	OpenIPMI []OpenIPMI
+	// What the built-in BMC is, an object.
+	BMC BMC `conf:"bmc"`
+	// Commands that are refused, a list of objects. All entries hold together.
+	Filters []CommandFilter `conf:"policy"`
+	// Calls that one connection to the message bus, or requests that one client of the frame
+	// socket, may have in progress. All connections of one process to the message bus may
+	// together have half of the `max-calls` of all buses, or this number if it is larger.
+	MaxCallsPerSender int `conf:"max-calls-per-sender" range:"1..4096" default:"128"`
+	// Path of the frame socket. Without the key there is one only if systemd has passed
+	// `/run/ipmbd/ipmb.sock`.
+	FrameSocket string `conf:"frame-socket" format:"path"`
+	// D-Bus names whose owners may send the signals `sendBroadcast` and `updateBmcSlaveAddr`,
+	// as root may.
+	TrustedNames []string `conf:"trusted-names" format:"bus name"`
 	// OfIPMBBridge: the file is ipmbbridge's. Hence the kernel device of a channel
 	// is made at BMCAddress where it is missing, and one whose driver is not known
 	// is taken for ipmb-dev, the only one that ipmbbridge can use.
@@ -36,55 +55,120 @@ type Config struct {
 
 // Channel is one bus.
 type Channel struct {
-	Type ChannelType // type
-	// SlavePath is the character device, the driver's attribute in sysfs or the
-	// socket, an absolute path. It has no default.
-	SlavePath string // slave-path
-	// BMCAddress is our own address. 0 is 20h.
-	BMCAddress ipmi.Address // bmc-addr
-	// RemoteAddress is the responder of calls that name none. It has no
-	// default.
-	RemoteAddress ipmi.Address // remote-addr
-	// DevIndex tells hosts apart: 0 to [MaxDevIndex].
-	DevIndex int // devIndex
+	// Kind of the bus, as in ipmbbridge's file: `ipmb`, or `me` for Intel's management engine.
+	Type ChannelType `conf:"type" default:"ipmb"`
+	// Device (`/dev/ipmb-4`), attribute of `slave-mqueue`
+	// (`/sys/bus/i2c/devices/4-1010/slave-mqueue`, where 10h is `bmc-addr` in 7 bits) or
+	// SOCK_SEQPACKET socket.
+	SlavePath string `conf:"slave-path,required" format:"path"`
+	// Address of ipmbd itself in its 8-bit form: a number, or a string such as `"0x20"` or
+	// `"20h"`.
+	BMCAddress ipmi.Address `conf:"bmc-addr" default:"32"`
+	// Address of the responder for `org.openbmc.Ipmb`, and for requests to address 0.
+	RemoteAddress ipmi.Address `conf:"remote-addr,required"`
+	// Number of the host that the bus belongs to. Together with the type it makes the index
+	// of the channel.
+	DevIndex int `conf:"devIndex" range:"0..63" default:"0"`
 
-	// Name is the last part of the object path. Empty is "bus" and the number of the I2C
-	// bus in SlavePath; see bus.Number.
-	Name      string        // name
-	Transport TransportKind // transport
-	// IgnoreNACK and VerifyChecksum are the switches of TransportIPMBDevice; see
-	// i2c.Switches.
-	IgnoreNACK     bool // ignore-nack
-	VerifyChecksum bool // verify-header-checksum
-	// IPMIChannel is the IPMI channel number, 0 to 11. Nil is 0 for TypeIPMB
-	// and 1 for TypeME.
-	IPMIChannel *ipmi.Channel // ipmi-channel
-	// BusName is the last word of the D-Bus name under which the host IPMI
-	// daemon finds the channel. Empty is [DefaultBusName].
-	BusName string // bus-name
+	// Last part of the object path. By default it is `bus` and the digits behind the first
+	// `-` of `slave-path`: `bus4` for `/dev/ipmb-4`.
+	Name string `conf:"name" format:"object word"`
+	// Driver or kind of the device: `ipmb-dev`, `ipmb-device`, `slave-mqueue`, `seqpacket`.
+	// With `auto` ipmbd asks sysfs for the driver when it opens the device.
+	Transport TransportKind `conf:"transport" default:"auto"`
+	// For `ipmb-device` only: whether a frame is sent to its end even if no node acknowledges
+	// it.
+	IgnoreNACK bool `conf:"ignore-nack" default:"false"`
+	// For `ipmb-device` only: whether the driver drops frames with a wrong header checksum,
+	// and refuses them where it can.
+	VerifyChecksum bool `conf:"verify-header-checksum" default:"false"`
+	// IPMI channel number. The default is 0 for `ipmb` and 1 for `me`.
+	IPMIChannel *ipmi.Channel `conf:"ipmi-channel" range:"0..11"`
+	// Last word of the D-Bus name by which the host IPMI daemon finds the channel.
+	BusName string `conf:"bus-name" format:"bus word" default:"Ipmb"`
 
-	// Timeout and Tries are the policy of calls that bring none; see
-	// ipmb.RetryPolicy for the defaults.
-	Timeout time.Duration // timeout-ms
-	Tries   int           // tries
-	// DuplicateWindow is how long an answer is kept for a repeated request. 0
-	// is 5 s; negative keeps none, which a file writes as 0.
-	DuplicateWindow time.Duration // duplicate-window-ms
-	// HandlerTimeout is how long the handler has for a request. 0 is 5 s.
-	HandlerTimeout time.Duration // handler-timeout-ms
-	Handler        HandlerKind   // handler
-	// Bridge: Send Message and what belongs to it are served on the channel, and
-	// not by its handler. HandlerBMC implies it.
-	Bridge bool // bridge
+	// Time after which a request is sent again, in milliseconds.
+	Timeout time.Duration `conf:"timeout-ms" range:"10..60000" default:"250"`
+	// How often a request is sent at most.
+	Tries int `conf:"tries" range:"1..64" default:"6"`
+	// Time for which a response is kept for repeats of its request, in milliseconds; 0 keeps
+	// none. A command that changes nothing is served again instead.
+	DuplicateWindow time.Duration `conf:"duplicate-window-ms" range:"0..60000" default:"5000"` // negative keeps none
+	// Time that the handler of a request has, in milliseconds. After it the requester gets
+	// C3h.
+	HandlerTimeout time.Duration `conf:"handler-timeout-ms" range:"1..60000" default:"5000"`
+	// What serves requests that no program is registered for: `host` (the host IPMI daemon),
+	// `bmc` (the built-in BMC), `signal` (the program that responds to `ReceivedMessage`) or
+	// `none`.
+	Handler HandlerKind `conf:"handler" default:"host"`
+	// Whether Send Message and the commands that belong to it are served on the channel. With
+	// the handler `bmc` they always are.
+	Bridge bool `conf:"bridge" default:"false"`
 
-	// MaxFrame limits frames, in bytes, the destination address included. 0
-	// leaves it to the transport.
-	MaxFrame int // max-frame
-	// MaxCalls is how many calls of clients may be in flight;
-	// dbusapi.Config has the default.
-	MaxCalls int // max-calls
-	// MaxHandlers is how many requests may be in handlers at a time. 0 is 64.
-	MaxHandlers int // max-handlers
+	// Bytes of the longest frame, including its first address. The default is the limit of the
+	// transport.
+	MaxFrame int `conf:"max-frame" range:"32..1024"`
+	// Calls in progress on the bus, from D-Bus and the frame socket together; more are
+	// refused. One process may have half of them, and so may all processes of one user other
+	// than root together.
+	MaxCalls int `conf:"max-calls" range:"1..4096" default:"256"`
+	// Requests from the bus in progress; more get C0h.
+	MaxHandlers int `conf:"max-handlers" range:"1..4096" default:"64"`
+}
+
+// CommandFilter refuses commands on some interfaces. A request that it refuses gets D4h and
+// reaches no handler.
+type CommandFilter struct {
+	// Names of the channels and hosts. By default the entry is about all.
+	Channels []string `conf:"channels"`
+	// The only commands that are served; each is a netFn, or a netFn and a command, such as
+	// `chassis` or `app cold-reset`.
+	Allow []ipmi.Commands `conf:"allow"`
+	// Commands that are refused, written in the same way.
+	Deny []ipmi.Commands `conf:"deny"`
+}
+
+// BMC is the built-in BMC: what it says of itself, keeps and measures.
+type BMC struct {
+	// Folder in which the BMC keeps its state. Without it the BMC forgets everything when
+	// ipmbd ends. The unit allows `/var/lib/ipmbd` only.
+	Folder string `conf:"folder" format:"path"`
+	// GUID of the device and the system, such as `"f81d4fae-7dec-11d0-a765-00a0c91e6bf6"`. By
+	// default it is a random one, which `folder` keeps.
+	GUID GUID `conf:"guid"`
+	// What Get Device ID says, an object.
+	Identity bmc.Identity `conf:"identity"`
+	// Records that the event log holds. A full log refuses more (C4h) and says so.
+	LogCapacity int `conf:"log-capacity" range:"1..32768" default:"4096"`
+	// Sensors, a list of objects.
+	Sensors []Sensor `conf:"sensors"`
+	// FRU inventory devices, a list of objects.
+	FRUs []bmc.FRUConfig `conf:"frus"`
+	// Other controllers that the SDR repository names, a list of objects.
+	Controllers []bmc.Controller `conf:"controllers"`
+}
+
+// GUID is a GUID in the order of the wire. Zero is none.
+type GUID [16]byte
+
+// Sensor is a sensor, whose value may be a property on D-Bus.
+type Sensor struct {
+	bmc.SensorConfig `conf:",inline"`
+	// Property of another service that is the value, an object.
+	Property Property `conf:"dbus"`
+}
+
+// Property names a property of an object on the message bus, a number or a
+// boolean.
+type Property struct {
+	// Well-known name of the service.
+	Service string `conf:"service,required" format:"bus name"`
+	// Path of the object.
+	Path string `conf:"path,required" format:"object path"`
+	// Interface of the property.
+	Interface string `conf:"interface,required" format:"bus name"`
+	// Name of the property.
+	Property string `conf:"property,required"`
 }
 
 // Defaults and bounds of a configuration.
@@ -95,12 +179,6 @@ const (
 
 	// MaxDevIndex is the largest devIndex whose index fits a byte.
 	MaxDevIndex = 0xFF >> 2
-	// MinMaxFrame is what IPMB v1.0 asks every node to carry.
-	MinMaxFrame = 32
-	// MaxMaxFrame is beyond any driver; it guards against nonsense.
-	MaxMaxFrame = 1024
-	// MaxLimit bounds every count of calls and handlers.
-	MaxLimit = 4096
 	// MaxWindow bounds the duplicate window and the handler's time.
 	MaxWindow = time.Minute
 )
@@ -126,59 +204,40 @@ const (
 	TransportSeqPacket                        // a SOCK_SEQPACKET socket, one frame a packet
 )
 
-// HandlerKind says who answers the requests that come from the bus.
+// HandlerKind says what serves the requests that no program is registered for.
 type HandlerKind uint8
 
 // Kinds of handler.
 const (
 	HandlerHost   HandlerKind = iota // the host IPMI daemon on D-Bus
 	HandlerBMC                       // the built-in BMC
-	HandlerSignal                    // whoever answers the ReceivedMessage signal
-	HandlerNone                      // nobody: invalid command
+	HandlerSignal                    // a program that responds to the signal ReceivedMessage
+	HandlerNone                      // nothing: invalid command
 )
 
-// The words of a file; a word's place is its constant.
-var (
-	channelTypes   = []string{"ipmb", "me"}
-	transportKinds = []string{"auto", i2c.IPMBDev, i2c.IPMBDevice, i2c.SlaveMqueue, i2c.Seqpacket}
-	handlerKinds   = []string{"host", "bmc", "signal", "none"}
-)
+// choice is a type whose values are words in a file. A word's place is its constant.
+type choice interface{ words() []string }
 
-// String is the word that a file uses.
-func (t ChannelType) String() string { return word(channelTypes, int(t)) }
-
-// String is the word that a file uses.
-func (k TransportKind) String() string { return word(transportKinds, int(k)) }
-
-// String is the word that a file uses.
-func (k HandlerKind) String() string { return word(handlerKinds, int(k)) }
-
-func word(words []string, i int) string {
-	if i >= len(words) {
-		return "unknown"
-	}
-	return words[i]
+func (ChannelType) words() []string { return []string{"ipmb", "me"} }
+func (TransportKind) words() []string {
+	return []string{"auto", i2c.IPMBDev, i2c.IPMBDevice, i2c.SlaveMqueue, i2c.Seqpacket}
 }
+func (HandlerKind) words() []string { return []string{"host", "bmc", "signal", "none"} }
 
-// WithDefaults is c with everything filled in that has a default of this
-// package; what other packages default stays zero.
-func (c Config) WithDefaults() Config {
-	channels := make([]Channel, len(c.Channels))
-	for i, ch := range c.Channels {
-		channels[i] = ch.WithDefaults()
+// String is the word that a file uses.
+func (t ChannelType) String() string { return word(t, int(t)) }
+
+// String is the word that a file uses.
+func (k TransportKind) String() string { return word(k, int(k)) }
+
+// String is the word that a file uses.
+func (k HandlerKind) String() string { return word(k, int(k)) }
+
+func word(c choice, i int) string {
+	if words := c.words(); i < len(words) {
+		return words[i]
 	}
-	c.Channels = channels
-	hosts := make([]Host, len(c.Hosts))
-	for i, h := range c.Hosts {
-		hosts[i] = h.WithDefaults()
-	}
-	c.Hosts = hosts
-	drivers := make([]OpenIPMI, len(c.OpenIPMI))
-	for i, o := range c.OpenIPMI {
-		drivers[i] = o.WithDefaults()
-	}
-	c.OpenIPMI = drivers
-	return c
+	return "unknown"
 }
 
 // Entry is an entry of the lists "channels" and "hosts": a [Channel], a [Host] or an
@@ -206,14 +265,34 @@ func (c Config) Entries() []Entry {
 	return all
 }
 
+// WithDefaults is c with everything filled in that has a default of this
+// package; what other packages default stays zero.
+func (c Config) WithDefaults() Config {
+	c.Channels = withDefaults(c.Channels)
+	c.Hosts = withDefaults(c.Hosts)
+	c.OpenIPMI = withDefaults(c.OpenIPMI)
+	return c
+}
+
+func withDefaults[E interface{ WithDefaults() E }](list []E) []E {
+	full := make([]E, len(list))
+	for i, e := range list {
+		full[i] = e.WithDefaults()
+	}
+	return full
+}
+
+// maxNumber is how many digits of a bus number are taken for a name.
+const maxNumber = 20
+
 // WithDefaults is as [Config.WithDefaults]. Name stays empty when SlavePath
 // holds no number.
 func (c Channel) WithDefaults() Channel {
 	if c.BMCAddress == 0 {
 		c.BMCAddress = DefaultAddress
 	}
-	if number := bus.Number(c.SlavePath); c.Name == "" && number != "" {
-		c.Name = "bus" + number
+	if n := bus.Number(c.SlavePath); c.Name == "" && n != "" && len(n) <= maxNumber {
+		c.Name = "bus" + n
 	}
 	if c.IPMIChannel == nil {
 		c.IPMIChannel = new(ipmi.Channel(c.Type))

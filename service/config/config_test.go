@@ -95,10 +95,10 @@ func TestValidateOfWhatNoFileHolds(t *testing.T) {
 	want := strings.Split(`max-calls-per-sender = -1: must be from 1 to 4096
 frame-socket = "/`+strings.Repeat("f", 107)+`": is longer than the address of a socket
 channels[0].type = unknown: must be one of ipmb, me
-channels[0].transport = unknown: must be one of auto, ipmb-dev, ipmb-device, slave-mqueue, seqpacket
-channels[0].handler = unknown: must be one of host, bmc, signal, none
 channels[0].slave-path = "/dev/ipmb-\x00": must be an absolute path
 channels[0].remote-addr = 0x41: must be even: an address in its 8-bit form
+channels[0].transport = unknown: must be one of auto, ipmb-dev, ipmb-device, slave-mqueue, seqpacket
+channels[0].handler = unknown: must be one of host, bmc, signal, none
 channels[0].name: is missing, and slave-path holds no bus number to make one of
 channels[1].timeout-ms = 0: must be from 10 to 60000 ms
 channels[1].tries = -1: must be from 1 to 64
@@ -133,8 +133,9 @@ func TestBusNames(t *testing.T) {
 		"a." + strings.Repeat("b", 253): true,
 		"a." + strings.Repeat("b", 254): false,
 	} {
-		if got := isWellKnownName(name); got != want {
-			t.Errorf("%q: got %v, want %v", name, got, want)
+		var check checker
+		if check.text("", name, "bus name"); (len(check.faults) == 0) != want {
+			t.Errorf("%q: %v, want %v", name, check.faults, want)
 		}
 	}
 }

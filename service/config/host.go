@@ -10,49 +10,44 @@ import (
 
 // Host is a system interface of a host.
 type Host struct {
-	Type HostType // type
-	// Name is the last part of the object path and of the bus name by which the host
-	// IPMI daemon finds the channel. Empty is the name that kcsbridge and ssifbridge use:
-	// the last part of a device's path with "-" replaced by "_", and "ipmi_ssif" for
-	// HostSSIF.
-	Name string // name
-	// Path is the device or, for HostVM, where QEMU connects, as host.Listen takes
-	// it. It has no default.
-	Path string // path
-	// DevIndex tells hosts apart, as that of a channel does: buses with the same
-	// one belong to this host.
-	DevIndex int // devIndex
-	// IPMIChannel is the IPMI channel number, 0 to 11 or 15. Nil is 15.
-	IPMIChannel *ipmi.Channel // ipmi-channel
-	// Handler answers requests that no program is registered for. Nil is HandlerBMC for
-	// HostVM and HandlerHost for others. HandlerSignal is for buses only.
-	Handler *HandlerKind // handler
-	// Bridge is as that of a channel.
-	Bridge bool // bridge
-	// LegacyAPI: requests that no program is registered for go to org.openbmc.HostIpmi, as
-	// with btbridge, instead of to execute of the host daemon. It is for one HostBT with
-	// HandlerHost.
-	LegacyAPI bool // legacy-api
+	// Kind of the interface: `vm` (a QEMU with `ipmi-bmc-extern`), `kcs`, `bt` or `ssif` (a
+	// device of Linux), or `openipmi` (a bus behind Linux's IPMI driver).
+	Type HostType `conf:"type" default:"vm"`
+	// Device, or the socket to which QEMU connects: `unix:/PATH` or `tcp:127.0.0.1:PORT`.
+	// If systemd has passed a socket with this address, ipmbd uses that.
+	Path string `conf:"path,required"`
+	// Last part of the object path, and of the D-Bus name by which the host IPMI daemon finds
+	// the channel. Required for `vm`. By default it is `ipmi_kcs3` for `/dev/ipmi-kcs3`,
+	// `ipmi0` for `/dev/ipmi0`, and `ipmi_ssif` for `ssif`.
+	Name string `conf:"name" format:"bus word"`
+	// Number of the host. The buses with the same number belong to this host, and so does
+	// their LUN 2. Each number has one watchdog, one set of boot options and one chassis
+	// state: each `vm` needs its own, while several interfaces of one host share it.
+	DevIndex int `conf:"devIndex" range:"0..63" default:"0"`
+	// IPMI channel number, 0 to 11 or 15. The default is 15. For `openipmi` it is the number
+	// of the IPMB behind the driver, 0 to 11, and the default is 0.
+	IPMIChannel *ipmi.Channel `conf:"ipmi-channel" range:"0..15"`
+	// What serves requests that no program is registered for, as for a channel. The default is
+	// `bmc` for `vm`, `none` for `openipmi` and `host` for the others. Only `openipmi` can
+	// have `signal`.
+	Handler *HandlerKind `conf:"handler"`
+	// Whether Send Message is served, as for a channel. It is not for `openipmi`.
+	Bridge bool `conf:"bridge" default:"false"`
+	// Whether ipmbd takes the place of btbridge's `org.openbmc.HostIpmi`, for one `bt` with
+	// the handler `host`. A request that no program is registered for is then the signal
+	// `ReceivedMessage`, and the host daemon responds with `sendMessage`.
+	LegacyAPI bool `conf:"legacy-api" default:"false"`
 }
 
 // OpenIPMI is a controller behind Linux's IPMI driver, which is a bus to us. A file lists
-// it among the hosts, with the type "openipmi".
+// it among the hosts, with the type "openipmi"; the fields are as those of a Host.
 type OpenIPMI struct {
-	// Name is as that of a host.
-	Name string // name
-	// Path is the device of ipmi_devintf. It has no default.
-	Path string // path
-	// DevIndex tells hosts apart: 0 to [MaxDevIndex].
-	DevIndex int // devIndex
-	// IPMIChannel is the number of the IPMB behind the driver, 0 to 11. Nil is 0, and so is
-	// 15.
-	IPMIChannel *ipmi.Channel // ipmi-channel
-	// Handler answers the Commands that no program is registered for. Nil is HandlerNone.
-	Handler *HandlerKind // handler
-	// Commands are those that Handler answers, beside those that programs have registered:
-	// the driver passes on only the commands that it is asked for. They are written as in a
-	// policy; a netFn is all of its commands.
-	Commands []ipmi.Commands // commands
+	Name        string
+	Path        string // of the device of ipmi_devintf
+	DevIndex    int
+	IPMIChannel *ipmi.Channel // of the IPMB behind the driver, 0 to 11; nil and 15 are 0
+	Handler     *HandlerKind  // serves Commands that no program is registered for; nil is HandlerNone
+	Commands    []ipmi.Commands
 }
 
 // HostType is the kind of a system interface.
@@ -68,16 +63,17 @@ const (
 	typeOpenIPMI // in a file
 )
 
-// hostTypes are the words of a file; a word's place is its constant.
-var hostTypes = []string{"vm", "kcs", "bt", "ssif", "openipmi"}
+func (HostType) words() []string { return []string{"vm", "kcs", "bt", "ssif", "openipmi"} }
 
 // String is the word that a file uses.
-func (t HostType) String() string { return word(hostTypes, int(t)) }
+func (t HostType) String() string { return word(t, int(t)) }
 
 // hostEntry is an entry of the list "hosts", of any type.
 type hostEntry struct {
-	Host
-	commands []ipmi.Commands
+	Host `conf:",inline"`
+	// For `openipmi` only: the commands that its `handler` serves, written as in a policy; a
+	// netFn is all of its commands. The driver passes on only commands that it is asked for.
+	Commands []ipmi.Commands `conf:"commands"`
 }
 
 func (e hostEntry) entry() Entry {
@@ -88,7 +84,7 @@ func (e hostEntry) entry() Entry {
 }
 
 func (e hostEntry) openIPMI() OpenIPMI {
-	return OpenIPMI{e.Name, e.Path, e.DevIndex, e.IPMIChannel, e.Handler, e.commands}
+	return OpenIPMI{e.Name, e.Path, e.DevIndex, e.IPMIChannel, e.Handler, e.Commands}
 }
 
 // setHosts gives c the entries of the list "hosts".
@@ -173,50 +169,20 @@ func (c Host) Word() string { return strings.ReplaceAll(c.WithDefaults().Name, "
 // Bridged reports whether Send Message is served on the interface.
 func (c Host) Bridged() bool { return c.Bridge || *c.WithDefaults().Handler == HandlerBMC }
 
-// hostKeys are the keys of one host.
-var hostKeys = setters[hostEntry]{
-	"type": func(r *reader, n node, key string, c *hostEntry) { choose(r, n, key, hostTypes, &c.Type) },
-	"name": func(r *reader, n node, key string, c *hostEntry) { r.text(n, key, &c.Name) },
-	"path": func(r *reader, n node, key string, c *hostEntry) { r.text(n, key, &c.Path) },
-	"devIndex": func(r *reader, n node, key string, c *hostEntry) {
-		r.integer(n, key, 0, MaxDevIndex, &c.DevIndex)
-	},
-	"ipmi-channel": func(r *reader, n node, key string, c *hostEntry) { r.channel(n, key, &c.IPMIChannel) },
-	"handler": func(r *reader, n node, key string, c *hostEntry) {
-		c.Handler = new(HandlerKind)
-		choose(r, n, key, handlerKinds, c.Handler)
-	},
-	"bridge":     func(r *reader, n node, key string, c *hostEntry) { r.boolean(n, key, &c.Bridge) },
-	"commands":   func(r *reader, n node, key string, c *hostEntry) { r.commands(n, key, &c.commands) },
-	"legacy-api": func(r *reader, n node, key string, c *hostEntry) { r.boolean(n, key, &c.LegacyAPI) },
-}
-
-// hostFaults is what is wrong with the entries of the list "hosts", among the channels.
-func (c Config) hostFaults(entries []hostEntry) []Fault {
-	var faults []Fault
-	taken := claims{}
-	for _, ch := range c.Channels {
-		taken.add(ch.wants("", nil), ch.Title())
-	}
-	for i, e := range entries {
-		key := item("hosts", i)
-		wants := e.entry().wants(key, nil)
-		faults = append(append(faults, e.faults(key)...), taken.clashes(wants)...)
-		taken.add(wants, key)
-	}
-	return faults
-}
-
-// faults is what is wrong with the entry for itself; key is its own.
+// faults are the relations of the keys of an entry that are wrong; key is its own.
 func (e hostEntry) faults(key string) []Fault {
 	check := checker{prefix: key + "."}
-	check.that(e.Type <= typeOpenIPMI, "type", e.Type, wanted(hostTypes))
 	if e.Type == typeOpenIPMI {
+		o := e.openIPMI().WithDefaults()
+		check.hostName(o.Name)
+		check.text("path", o.Path, "path")
+		check.that(*o.IPMIChannel <= ipmi.ChannelMaxImplemented, "ipmi-channel", int(*o.IPMIChannel), "must be from 0 to 11, or 15 for 0")
+		check.that(*o.Handler == HandlerNone || len(o.Commands) > 0, "commands", "",
+			"is missing: the driver passes on to the handler only what is named here")
 		check.that(!e.Bridge, "bridge", e.Bridge, "is not for hosts of type openipmi")
-		check.openIPMI(e.openIPMI().WithDefaults())
 	} else {
-		check.that(len(e.commands) == 0, "commands", "", "is for hosts of type openipmi only")
 		check.host(e.Host.WithDefaults())
+		check.that(len(e.Commands) == 0, "commands", "", "is for hosts of type openipmi only")
 	}
 	if e.LegacyAPI {
 		check.that(e.Type == HostBT, "legacy-api", e.LegacyAPI, "is for hosts of type bt only")
@@ -228,27 +194,13 @@ func (e hostEntry) faults(key string) []Fault {
 func (c *checker) host(h Host) {
 	c.hostName(h.Name)
 	if h.Type != HostVM {
-		c.path("path", h.Path)
-	} else if h.Path == "" {
-		c.that(false, "path", "", "is missing")
+		c.text("path", h.Path, "path")
 	} else if _, _, err := host.ParseAddress(h.Path); err != nil {
 		c.that(false, "path", h.Path, err.Error())
 	}
-	channel := *h.IPMIChannel
-	c.that(channel <= ipmi.ChannelMaxImplemented || channel == ipmi.ChannelSystemInterface, "ipmi-channel", int(channel), "must be from 0 to 11, or 15")
-	c.that(*h.Handler <= HandlerNone && *h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
-	c.within("devIndex", h.DevIndex, 0, MaxDevIndex)
-}
-
-func (c *checker) openIPMI(o OpenIPMI) {
-	c.hostName(o.Name)
-	c.path("path", o.Path)
-	channel := *o.IPMIChannel
-	c.that(channel <= ipmi.ChannelMaxImplemented, "ipmi-channel", int(channel), "must be from 0 to 11, or 15 for 0")
-	c.that(*o.Handler <= HandlerNone, "handler", *o.Handler, wanted(handlerKinds))
-	c.that(*o.Handler == HandlerNone || len(o.Commands) > 0, "commands", "",
-		"is missing: the driver passes on to the handler only what is named here")
-	c.within("devIndex", o.DevIndex, 0, MaxDevIndex)
+	c.that(*h.IPMIChannel <= ipmi.ChannelMaxImplemented || *h.IPMIChannel == ipmi.ChannelSystemInterface,
+		"ipmi-channel", int(*h.IPMIChannel), "must be from 0 to 11, or 15")
+	c.that(*h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
 }
 
 func (c *checker) hostName(name string) {
@@ -256,6 +208,6 @@ func (c *checker) hostName(name string) {
 		c.that(false, "name", "", "is missing")
 		return
 	}
-	c.that(isBusWord(name) && len(name) <= maxWord && name != reservedName && name != DefaultBusName, "name", name,
-		"must be letters, digits and '_', at most 64, not beginning with a digit, and not "+reservedName+" or "+DefaultBusName)
+	c.text("name", name, "bus word")
+	c.that(name != reservedName && name != DefaultBusName, "name", name, "must be neither "+reservedName+" nor "+DefaultBusName)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -71,7 +72,7 @@ func parseJSON(data []byte) (node, error) {
 	// but its own.
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
-		return node{}, syntaxError(err)
+		return node{}, explainSyntax(syntaxError(err), data)
 	}
 	p := parser{data: data, decoder: json.NewDecoder(bytes.NewReader(data))}
 	p.decoder.UseNumber()
@@ -94,12 +95,34 @@ func firstInvalid(data []byte) int {
 }
 
 // syntaxError gives err its place: the last byte that was read.
-func syntaxError(err error) error {
+func syntaxError(err error) *errAt {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		return &errAt{max(int(syntax.Offset)-1, 0), syntax.Error()}
 	}
 	return &errAt{0, err.Error()}
+}
+
+var (
+	wordBefore = regexp.MustCompile(`[0-9A-Za-z]*$`)
+	wordAfter  = regexp.MustCompile(`^[0-9A-Za-z]*`)
+	hexNumber  = regexp.MustCompile(`^(0[xX][0-9A-Fa-f]+|[0-9A-F]{1,2}h)$`)
+)
+
+// explainSyntax says of a frequent mistake what to write instead.
+func explainSyntax(err *errAt, data []byte) *errAt {
+	before, after := data[:err.offset], data[err.offset:]
+	begun := wordBefore.Find(before)
+	word := string(begun) + string(wordAfter.Find(after))
+	switch {
+	case hexNumber.MatchString(word):
+		return &errAt{err.offset - len(begun), fmt.Sprintf("JSON has no hexadecimal numbers: write %q, with the quotes", word)}
+	case bytes.HasPrefix(after, []byte("//")), bytes.HasPrefix(after, []byte("/*")), bytes.HasPrefix(after, []byte("#")):
+		return &errAt{err.offset, "JSON has no comments: take it out, and write it into a file beside this one"}
+	case bytes.ContainsAny(after[:min(len(after), 1)], "]}") && bytes.HasSuffix(bytes.TrimSpace(before), []byte(",")):
+		return &errAt{err.offset, fmt.Sprintf("a comma stands before %q: take it out", after[:1])}
+	}
+	return err
 }
 
 // parser walks a text of which the grammar has been checked.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -99,30 +100,43 @@ func (r *reader) unreadable(err error) error {
 func (r *reader) config(root node) Config {
 	config := Config{OfIPMBBridge: r.lenient}
 	r.places[""] = root
-	object(r, root, "", topKeys, &config)
-	r.faults = append(r.faults, r.complete(config.topFaults())...)
+	r.object(root, "", reflect.ValueOf(&config).Elem())
+	r.judge(fieldFaults("", config), config.topFaults())
 
 	list, ok := r.places["channels"]
 	if !ok && r.lenient && root.kind == kindObject {
 		r.fault(root, "channels", "is missing")
 	}
 	config.Channels = r.channels(list)
-	entries := r.hosts(r.places["hosts"])
+	var entries []hostEntry
+	if list := r.places["hosts"]; list.kind == kindArray {
+		r.list(list, "hosts", field{}, reflect.ValueOf(&entries).Elem())
+	}
+	for i, e := range entries {
+		r.judge(fieldFaults(item("hosts", i), e))
+	}
 	config.setHosts(entries)
-	r.faults = append(r.faults, r.complete(config.hostFaults(entries))...)
-	r.faults = append(r.faults, r.complete(config.policyFaults())...)
-	r.faults = append(r.faults, r.complete(config.bmcFaults())...)
-	r.warnings = append(r.warnings, r.complete(config.sharedChannels())...)
+	r.judge(config.hostFaults(entries), config.filterFaults(), config.bmcFaults())
+	r.warnings = append(r.warnings, r.complete(config.bmcWarnings())...)
 	if len(config.Channels) == 0 && len(entries) == 0 {
 		r.warn(root, "channels", "none is served")
 	}
 	return config
 }
 
+// judge adds the faults of one stage after the other. Those that follow from a fault of an
+// earlier stage are left out.
+func (r *reader) judge(stages ...[]Fault) {
+	for _, faults := range stages {
+		r.faults = append(r.faults, r.complete(faults)...)
+	}
+}
+
 // channels reads the entries of the list, and leaves out those with faults if
 // the reader is lenient.
 func (r *reader) channels(list node) []Channel {
 	var channels []Channel
+	var keys []string
 	taken := claims{}
 	devIndex := 0
 	for i, n := range list.items {
@@ -134,11 +148,11 @@ func (r *reader) channels(list node) []Channel {
 			channel.DevIndex = devIndex
 		}
 		before := len(r.faults)
-		object(r, n, key, channelKeys, &channel)
+		r.object(n, key, reflect.ValueOf(&channel).Elem())
 		devIndex = channel.DevIndex
-		r.faults = append(r.faults, r.complete(channel.faults(key))...)
+		r.judge(fieldFaults(key, channel), channel.faults(key))
 		wants := channel.wants(key, r.faults[before:])
-		r.faults = append(r.faults, r.complete(taken.clashes(wants))...)
+		r.judge(taken.clashes(wants))
 
 		if r.lenient && len(r.faults) > before {
 			r.warnings = append(r.warnings, r.faults[before:]...)
@@ -147,18 +161,11 @@ func (r *reader) channels(list node) []Channel {
 			continue
 		}
 		taken.add(wants, key)
-		channels = append(channels, channel)
+		channels, keys = append(channels, channel), append(keys, key)
+		r.warnings = append(r.warnings, r.complete(channel.warnings(key))...)
 	}
+	r.warnings = append(r.warnings, r.complete(sharedNumbers(channels, keys))...)
 	return channels
-}
-
-// hosts reads the entries of the list.
-func (r *reader) hosts(of node) []hostEntry {
-	var entries []hostEntry
-	if of.kind == kindArray {
-		list(r, of, "hosts", hostKeys, &entries)
-	}
-	return entries
 }
 
 func (r *reader) warn(n node, key, problem string) {
@@ -185,13 +192,13 @@ func asWarnings(faults []Fault) []Warning {
 // ParseChannel reads one object of the list "channels", as strictly as a file. The
 // error has a line for each fault, each a [Fault] whose key begins with "channel".
 func ParseChannel(data []byte) (Channel, error) {
-	return parseOne(data, "channel", channelKeys, Channel.faults)
+	return parseOne(data, "channel", Channel.faults)
 }
 
 // ParseHost is ParseChannel for the list "hosts"; keys begin with "host". The entry is a
 // [Host] or an [OpenIPMI], with its defaults.
 func ParseHost(data []byte) (Entry, error) {
-	e, err := parseOne(data, "host", hostKeys, hostEntry.faults)
+	e, err := parseOne(data, "host", hostEntry.faults)
 	if err != nil {
 		return nil, err
 	}
@@ -202,19 +209,19 @@ func ParseHost(data []byte) (Entry, error) {
 }
 
 // parseOne reads an object that no file holds.
-func parseOne[C any](data []byte, key string, known setters[C], faults func(C, string) []Fault) (C, error) {
+func parseOne[E any](data []byte, key string, faults func(E, string) []Fault) (E, error) {
 	r := reader{data: data, places: map[string]node{}}
-	var c, none C
+	var e, none E
 	root, err := parseJSON(r.data)
 	if err != nil {
 		return none, r.unreadable(err)
 	}
 	r.places[key] = root
-	object(&r, root, key, known, &c)
-	r.faults = append(r.faults, r.complete(faults(c, key))...)
+	r.object(root, key, reflect.ValueOf(&e).Elem())
+	r.judge(fieldFaults(key, e), faults(e, key))
 	if len(r.faults) > 0 {
 		sortByPlace(r.faults)
 		return none, join(r.faults)
 	}
-	return c, nil
+	return e, nil
 }

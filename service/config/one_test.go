@@ -29,7 +29,7 @@ var badOnes = []struct{ name, text, channel, host string }{
 	{"a list", `[]`, "channel: must be an object", "host: must be an object"},
 	{"two objects", `{} {}`, "invalid character '{' after top-level value", "invalid character '{' after top-level value"},
 	{"empty", `{}`,
-		"channel.slave-path: is missing\nchannel.remote-addr: is missing", "host.name: is missing\nhost.path: is missing"},
+		"channel.slave-path: is missing\nchannel.remote-addr: is missing", "host.path: is missing\nhost.name: is missing"},
 	{"a key twice", `{"type": "me", "type": "me", "slave-path": "/dev/ipmb-1", "remote-addr": 44}`, "stands twice", ""},
 	{"a number that is none", `{"slave-path": "/dev/ipmb-1", "remote-addr": 1e99}`,
 		"channel.remote-addr = 1e99: must be a whole number, or one in a string such as \"0x20\"", ""},
