@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"slices"
 
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -60,25 +61,19 @@ func Patterns(channels ipmi.ChannelMask) []ipmi.Pattern {
 	return patterns
 }
 
-func lookUp(n ipmi.NetFn, cmd ipmi.Command) (command, bool) {
-	if n != ipmi.NetFnApp && n != ipmi.NetFnSensor {
-		return command{}, false
-	}
-	for _, c := range commands {
-		if c.netFn == n && c.command == cmd {
-			return c, true
-		}
-	}
-	return command{}, false
-}
-
-// handle serves a request whose data have the right length, and refuses others.
-func (c command) handle(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
-	if len(req.Data) < c.min || len(req.Data) > c.max {
+// serveCommand serves a request whose data have the right length, and refuses others. It returns
+// false if the command is in no row.
+func (i *Interface) serveCommand(req *ipmi.Request, reply ipmi.Reply) bool {
+	row := slices.IndexFunc(commands[:], func(c command) bool { return c.netFn == req.NetFn && c.command == req.Command })
+	switch {
+	case row < 0:
+		return false
+	case len(req.Data) < commands[row].min || len(req.Data) > commands[row].max:
 		reply.Answer(refuse(ipmi.CodeLengthInvalid), nil)
-		return
+	default:
+		commands[row].serve(i, req, reply)
 	}
-	c.serve(i, req, reply)
+	return true
 }
 
 // refuse makes a response of a completion code and no data.

@@ -35,10 +35,6 @@ const (
 	noRecordID = 0xFFFF
 )
 
-func isPlatformEvent(req *ipmi.Request) bool {
-	return req.NetFn == ipmi.NetFnSensor && req.Command == ipmi.CommandPlatformEvent
-}
-
 // platformEvent serves Platform Event on a bridged interface: it acknowledges the event when the
 // log has it.
 func platformEvent(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
@@ -53,30 +49,20 @@ func platformEvent(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 }
 
 // offerEvent gives an event to the interface's own handler, and serves it if that handler serves no
-// events. The handler logs the events that it acknowledges.
+// events. The handler logs the events that it acknowledges. If it does so too late, the requester
+// gets no acknowledgement and sends the event again.
 func (i *Interface) offerEvent(req *ipmi.Request, next ipmi.Handler, reply ipmi.Reply) {
-	next.ServeIPMI(req, &offer{i, req, reply})
-}
-
-// offer is the Reply to an event that was offered to a handler.
-type offer struct {
-	iface *Interface
-	req   *ipmi.Request
-	reply ipmi.Reply // the requester's
-}
-
-// Answer implements ipmi.Reply. If the handler acknowledges an event too late, its requester gets
-// no acknowledgement and sends the event again.
-func (o *offer) Answer(response ipmi.Response, err error) bool {
-	if errors.Is(err, ipmi.ErrNoHandler) || errors.Is(err, ipmi.ErrNotPresent) || err == nil && response.Code == ipmi.CodeInvalidCommand {
-		platformEvent(o.iface, o.req, o.reply)
-		return true
-	}
-	taken := o.reply.Answer(response, err)
-	if e, code := ipmi.ParseEvent(o.req); taken && err == nil && response.Code == ipmi.CodeOK && code == ipmi.CodeOK {
-		o.iface.acknowledged(e)
-	}
-	return taken
+	next.ServeIPMI(req, ipmi.ReplyFunc(func(response ipmi.Response, err error) bool {
+		if errors.Is(err, ipmi.ErrNoHandler) || errors.Is(err, ipmi.ErrNotPresent) || err == nil && response.Code == ipmi.CodeInvalidCommand {
+			platformEvent(i, req, reply)
+			return true
+		}
+		taken := reply.Answer(response, err)
+		if e, code := ipmi.ParseEvent(req); taken && err == nil && response.Code == ipmi.CodeOK && code == ipmi.CodeOK {
+			i.acknowledged(e)
+		}
+		return taken
+	}))
 }
 
 // Report logs an event of this controller's own about the interface's host, as ReceiveEvent does,

@@ -62,17 +62,12 @@ func (i *Interface) Handler(next ipmi.Handler) ipmi.Handler {
 		switch {
 		case i.config.Bridged && req.LUN == ipmi.SMSLUN && req.Requester != 0:
 			reply.Answer(i.queueRequest(req))
-			return
-		case i.config.Bridged && req.LUN == 0:
-			if c, ok := lookUp(req.NetFn, req.Command); ok {
-				c.handle(i, req, reply)
-				return
-			}
-		case isPlatformEvent(req):
+		case i.config.Bridged && req.LUN == 0 && i.serveCommand(req, reply):
+		case req.NetFn == ipmi.NetFnSensor && req.Command == ipmi.CommandPlatformEvent:
 			i.offerEvent(req, next, reply)
-			return
+		default:
+			next.ServeIPMI(req, reply)
 		}
-		next.ServeIPMI(req, reply)
 	})
 }
 
