@@ -107,7 +107,7 @@ var rules = map[string]rule{
 		why:    "it builds everything, so it alone knows everything",
 	},
 	"service/config": {
-		ours: []string{"ipmi", "i2c", "ipmb", "bus", "bmc", "host"},
+		ours: []string{"ipmi", "i2c", "bus", "bmc", "host"},
 		why:  "a configuration is judged by the packages that it configures, and nothing runs here",
 	},
 	"cmd/ipmbd": {
