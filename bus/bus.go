@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -57,29 +56,12 @@ type Bus struct {
 	shares    *Shares
 	refused   uint64
 	begun     bool
-	beginning bool                 // Begin is sending what waits
-	waiting   []waiter             // until begun
-	unsure    map[*Client][]waiter // until their clients are identified; they have no place yet
+	beginning bool                // Begin is sending what waits
+	waiting   []*Call             // until begun
+	unsure    map[*Client][]*Call // until their clients are identified; they have no place yet
 	releases  []*releasing
 	leaving   bool
 	drained   chan struct{} // closed when clients have nothing in progress; nil while no Drain waits
-}
-
-// waiter is a request or a broadcast that is to be sent later. Its methods are called with the
-// mutex of the bus held, and the functions that they return without it.
-type waiter interface {
-	// place notes that it has a place.
-	place()
-	// depart returns the function that sends it.
-	depart(b *Bus) (send func())
-	// refuse returns the function that ends it instead.
-	refuse(err error) (end func())
-}
-
-// releasing is a call on its way to the link, from those that have waited.
-type releasing struct {
-	call     *Call
-	unwanted bool // it was cancelled meanwhile
 }
 
 // New makes a bus, which has not begun.
@@ -95,7 +77,7 @@ func New(config Config, link Link) *Bus {
 	}
 	b := &Bus{
 		Controls: link, config: config, link: link,
-		shares: NewShares(Halves(config.MaxCalls)), unsure: make(map[*Client][]waiter),
+		shares: NewShares(Halves(config.MaxCalls)), unsure: make(map[*Client][]*Call),
 	}
 	b.Lifecycle = NewLifecycle(link, b.Begin, func(state State, reason string) {
 		config.StateChanged(state, reason)
@@ -125,9 +107,9 @@ func (b *Bus) Responder(a ipmi.Address) ipmi.Address {
 // SetRemoteAddress changes the address of requests that leave the responder open.
 func (b *Bus) SetRemoteAddress(a ipmi.Address) { b.remote.Store(uint32(a)) }
 
-// Send sends a request and returns at once. An error means that the request never was
-// sent, and that the call's done is not called: ErrLimit, ErrRemoved, and those of the
-// link, as of ipmb.Engine.Send. A responder of 0 is ipmb.ErrInvalid.
+// Send sends a request and returns at once. After an error the request was never sent, and the
+// call's done is not called: ErrLimit, ErrRemoved, and those of the link, as of ipmb.Engine.Send.
+// A responder of 0 is ipmb.ErrInvalid.
 func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 	c.bus = b
 	if held, err := b.admit(c, req); held || err != nil {
@@ -136,119 +118,28 @@ func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 	if b.config.Ended != nil {
 		c.note(req)
 	}
-	err := b.link.Send(c, req)
+	err := b.transmit(c, req)
 	if err != nil {
 		b.leave(c.client)
 	}
 	return err
 }
 
-// admit gives a call its place, or holds it until it may have one, or may be sent.
-func (b *Bus) admit(c *Call, req *ipmb.Request) (held bool, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c.placed = false
-	wait, err := b.enter(c.client)
-	if err != nil {
-		return false, err
-	}
-	if wait == sendNow {
-		c.placed = true
-		return false, nil
-	}
-	if err := req.Check(); err != nil {
-		if wait == untilBegun {
-			b.shares.Leave(c.client, 1)
-		}
-		return false, err
-	}
-	c.hold(req)
-	b.keep(c.client, c, wait)
-	return true, nil
+// StartBroadcast sends a frame to address 0, to which there is no response, for a client (nil is
+// the daemon itself). When it returns nil, done is told whether the bus has taken the frame,
+// without a lock held; it must not block. The errors are those of Send.
+func (b *Bus) StartBroadcast(client *Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+	c := &Call{client: client, done: func(_ ipmi.Response, err error) { done(err) }, broadcast: true}
+	return b.Send(c, &ipmb.Request{NetFn: netFn, RequesterLUN: lun, Command: cmd, Data: data})
 }
 
-// wait says what a request has to wait for.
-type wait uint8
-
-const (
-	sendNow wait = iota
-	untilBegun
-	untilIdentified // it has no place yet
-)
-
-// enter takes a place for a client, with the mutex held.
-func (b *Bus) enter(client *Client) (wait, error) {
-	if b.leaving && client != nil {
-		return 0, ErrRemoved
+// transmit gives a call to the link.
+func (b *Bus) transmit(c *Call, req *ipmb.Request) error {
+	if c.broadcast {
+		end := func(err error) { c.End(ipmi.Response{}, err) }
+		return b.link.StartBroadcast(end, req.NetFn, req.RequesterLUN, req.Command, req.Data)
 	}
-	earlier, behind := b.unsure[client]
-	if !behind {
-		switch b.shares.Enter(client, 1) {
-		case Admitted:
-			if b.begun {
-				return sendNow, nil
-			}
-			return untilBegun, nil
-		case Unsure:
-			if !client.Await(func() { b.identified(client) }) { // It was identified just now.
-				return b.enter(client)
-			}
-			behind = true
-		}
-	}
-	if !behind || len(earlier) >= b.shares.limits.Program {
-		b.refused++
-		return 0, ErrLimit
-	}
-	return untilIdentified, nil
-}
-
-// keep keeps what is to be sent later, with the mutex held.
-func (b *Bus) keep(client *Client, w waiter, wait wait) {
-	if wait == untilIdentified {
-		b.unsure[client] = append(b.unsure[client], w)
-		return
-	}
-	w.place()
-	b.waiting = append(b.waiting, w)
-}
-
-// identified sends the requests that waited until their client was identified, as far as
-// there are places for them.
-func (b *Bus) identified(client *Client) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(b.unsure[client]) > 0 {
-		next := b.unsure[client][0]
-		b.unsure[client] = b.unsure[client][1:] // Others come behind it until all are sent.
-		var act func()
-		switch err := b.enterLate(client); {
-		case err != nil:
-			act = next.refuse(err)
-		case b.begun:
-			next.place()
-			act = next.depart(b)
-		default:
-			b.keep(client, next, untilBegun)
-			continue
-		}
-		b.mu.Unlock()
-		act()
-		b.mu.Lock()
-	}
-	delete(b.unsure, client)
-}
-
-// enterLate takes a place for a request that waited until its client was identified.
-func (b *Bus) enterLate(client *Client) error {
-	if b.leaving {
-		return ErrRemoved
-	}
-	if b.shares.Enter(client, 1) != Admitted {
-		b.refused++
-		return ErrLimit
-	}
-	return nil
+	return b.link.Send(c, req)
 }
 
 // leave gives a place of a client back.
@@ -260,89 +151,6 @@ func (b *Bus) leave(client *Client) {
 		close(b.drained)
 		b.drained = nil
 	}
-}
-
-// cancel ends a call of Send.
-func (b *Bus) cancel(c *Call) {
-	b.mu.Lock()
-	if c.held {
-		c.held = false
-		b.withdraw(c)
-		b.mu.Unlock()
-		c.End(ipmi.Response{}, context.Canceled)
-		return
-	}
-	onItsWay := false
-	for _, r := range b.releases {
-		if r.call == c {
-			r.unwanted, onItsWay = true, true
-		}
-	}
-	b.mu.Unlock()
-	if !onItsWay { // else the function of depart cancels it
-		b.link.Cancel(c)
-	}
-}
-
-// departed ends what Call.depart began, and reports whether the call was cancelled meanwhile.
-func (b *Bus) departed(r *releasing) (unwanted bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.releases = slices.DeleteFunc(b.releases, func(other *releasing) bool { return other == r })
-	return r.unwanted
-}
-
-// withdraw takes a call out of what waits, with the mutex held.
-func (b *Bus) withdraw(c *Call) {
-	isCall := func(w waiter) bool { return w == waiter(c) }
-	b.waiting = slices.DeleteFunc(b.waiting, isCall)
-	if behind, ok := b.unsure[c.client]; ok {
-		b.unsure[c.client] = slices.DeleteFunc(behind, isCall)
-	}
-}
-
-// Begin sends the requests that wait; later ones are sent at once. The owner of the bus
-// calls it when the link takes requests, and also when it knows that the link does not:
-// then the link refuses them. It may be called again.
-func (b *Bus) Begin() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.begun || b.beginning {
-		return
-	}
-	b.beginning = true
-	for len(b.waiting) > 0 {
-		next := b.waiting[0]
-		b.waiting = b.waiting[1:]
-		send := next.depart(b)
-		b.mu.Unlock()
-		send()
-		b.mu.Lock()
-	}
-	b.begun, b.waiting = true, nil
-}
-
-// StartBroadcast sends a frame to address 0, to which nobody answers, for a client (nil is
-// the daemon itself). When it returns nil, done is told whether the bus has taken the
-// frame, without a lock held; it must not block. The errors are those of Send.
-func (b *Bus) StartBroadcast(client *Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
-	f := &broadcast{bus: b, client: client, done: done, netFn: netFn, lun: lun, cmd: cmd, data: data}
-	b.mu.Lock()
-	wait, err := b.enter(client)
-	if err == nil && wait != sendNow {
-		f.data = slices.Clone(data)
-		b.keep(client, f, wait)
-	}
-	b.mu.Unlock()
-	if err != nil || wait != sendNow {
-		return err
-	}
-	f.placed = true
-	if err := f.send(); err != nil {
-		b.leave(client)
-		return err
-	}
-	return nil
 }
 
 // Properties is how the bus is now. It does not block.

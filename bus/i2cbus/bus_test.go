@@ -275,7 +275,10 @@ func TestCallWaitsUntilTheBusHasBegun(t *testing.T) {
 			ends <- err
 		}()
 		impatient, stop := context.WithCancel(t.Context())
-		go func() { ends <- b.Broadcast(impatient, ipmi.NetFnApp, 0, 1, nil) }()
+		go func() {
+			_, err := b.Do(impatient, ipmb.Request{NetFn: ipmi.NetFnApp})
+			ends <- err
+		}()
 		synctest.Wait()
 		stop()
 		if err := <-ends; !errors.Is(err, context.Canceled) {
@@ -317,7 +320,7 @@ func TestCallToABusThatIsAboutToBegin(t *testing.T) {
 		never, _ := onLine(newLine())
 		waits, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := never.Broadcast(waits, ipmi.NetFnApp, 0, 1, nil); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := never.Do(waits, ipmb.Request{NetFn: ipmi.NetFnApp}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("to one that never begins: %v", err)
 		}
 	})

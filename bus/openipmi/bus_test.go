@@ -372,7 +372,7 @@ func TestErrors(t *testing.T) {
 			t.Error(err)
 		}
 		for what, c := range map[string]struct{ got, want error }{
-			"Broadcast":         {l.bus.Broadcast(t.Context(), 6, 0, 1, nil), ipmb.ErrUnsupported},
+			"Broadcast":         {l.bus.StartBroadcast(nil, nil, 6, 0, 1, nil), ipmb.ErrUnsupported},
 			"Bind":              {l.bus.Bind(t.Context()), bus.ErrFixed},
 			"Unbind":            {l.bus.Unbind(t.Context()), bus.ErrFixed},
 			"SetIgnoreNACK":     {l.bus.SetIgnoreNACK(true), ipmb.ErrUnsupported},
