@@ -53,8 +53,10 @@ func newEngineBus(t testing.TB, respond func(request ipmb.Frame, reply func([]by
 	ended := make(chan error, 1)
 	go func() { ended <- b.engine.Run(ctx, &recorder{transport, b}) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	for errors.Is(b.fakeBus.Bus.Broadcast(ctx, 0x30, 0, 0xFF, nil), ipmb.ErrClosed) {
+	sent := make(chan error, 1)
+	for errors.Is(b.StartBroadcast(nil, func(err error) { sent <- err }, 0x30, 0, 0xFF, nil), ipmb.ErrClosed) {
 	}
+	<-sent
 	b.frames = nil
 	return b
 }
