@@ -291,7 +291,11 @@ func (m *model) mustHold(t *testing.T) {
 // draw is a source of random numbers that depends on the seed and on what it is
 // for, and on nothing that goroutines do.
 func (m *model) draw(purpose byte, what []byte, times uint64) *rand.Rand {
-	h := m.seed ^ uint64(purpose)<<56
+	return draw(m.seed, purpose, what, times)
+}
+
+func draw(seed uint64, purpose byte, what []byte, times uint64) *rand.Rand {
+	h := seed ^ uint64(purpose)<<56
 	for _, b := range what {
 		h = (h ^ uint64(b)) * 0x100000001B3
 	}

@@ -32,7 +32,7 @@ func TestSequence(t *testing.T) {
 		slowCall.answered()
 		next := w.used(63, me, cmdA)
 		if slices.Contains(next, long) {
-			t.Errorf("number %d was given back last and came as %dth of 64", long, slices.Index(next, long)+1)
+			t.Errorf("number %d was given back last, and is number %d of the next 63", long, slices.Index(next, long)+1)
 		}
 	})
 

@@ -16,46 +16,71 @@ import (
 	"ipmbd/ipmi"
 )
 
+// dice draws random numbers that depend on a seed and on a subject, and not on the order in which
+// goroutines draw. STORM_SEED in the environment repeats a run.
+type dice struct {
+	seed  uint64
+	mu    sync.Mutex
+	times map[string]uint64 // how often it drew for a subject
+}
+
+// newDice has a seed that the test prints.
+func newDice(t *testing.T) *dice {
+	d := &dice{seed: setting(t, "STORM_SEED", rand.Uint64()>>32), times: make(map[string]uint64)}
+	t.Logf("STORM_SEED=%d", d.seed)
+	return d
+}
+
+// draw is the source for the next draw of a subject.
+func (d *dice) draw(subject []byte) *rand.Rand {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.times[string(subject)]++
+	return draw(d.seed, 0, subject, d.times[string(subject)])
+}
+
 // chance is true n times of a hundred.
-func chance(n int) bool { return rand.IntN(100) < n }
+func chance(r *rand.Rand, n int) bool { return r.IntN(100) < n }
 
 // unreliable is a responder that loses, doubles and damages 5 % of its answers
 // each, and delays those that delayed picks by its times.
-func unreliable(delayed func(id []byte) bool, least, most time.Duration) node {
+func (d *dice) unreliable(delayed func(r *rand.Rand, id []byte) bool, least, most time.Duration) node {
 	return responder(func(b *bus, request []byte) {
+		r := d.draw(request)
 		answer := echo(request).Append(nil)
-		d := rand.N(3 * ms)
-		if delayed(echo(request).Data) {
-			d = least + rand.N(most-least)
+		after := between(r, 0, 3*ms)
+		if delayed(r, echo(request).Data) {
+			after = between(r, least, most)
 		}
 		switch {
-		case chance(5): // lost
-		case chance(5):
-			b.deliverAfter(d, answer, answer)
-		case chance(5):
-			answer[rand.IntN(len(answer))] ^= 1 << rand.IntN(8)
-			b.deliverAfter(d, answer)
+		case chance(r, 5): // lost
+		case chance(r, 5):
+			b.deliverAfter(after, answer, answer)
+		case chance(r, 5):
+			answer[r.IntN(len(answer))] ^= 1 << r.IntN(8)
+			b.deliverAfter(after, answer)
 		default:
-			b.deliverAfter(d, answer)
+			b.deliverAfter(after, answer)
 		}
 	})
 }
 
 // someFrames picks 5 % of frames, each on its own.
-func someFrames([]byte) bool { return chance(5) }
+func someFrames(r *rand.Rand, _ []byte) bool { return chance(r, 5) }
 
 // someRequests picks 5 % of requests: all answers to these.
-func someRequests(id []byte) bool { return id[len(id)-1] < 13 }
+func someRequests(_ *rand.Rand, id []byte) bool { return id[len(id)-1] < 13 }
 
 // hesitant is a responder that answers some transmissions after 320 ms, and
 // all others at once.
-func hesitant(percent int) node {
+func (d *dice) hesitant(percent int) node {
 	return responder(func(b *bus, request []byte) {
-		d := rand.N(2 * ms)
-		if chance(percent) {
-			d = 320 * ms
+		r := d.draw(request)
+		after := between(r, 0, 2*ms)
+		if chance(r, percent) {
+			after = 320 * ms
 		}
-		b.deliverAfter(d, echo(request).Append(nil))
+		b.deliverAfter(after, echo(request).Append(nil))
 	})
 }
 
@@ -93,6 +118,7 @@ type storm struct {
 	callsEach int
 	commands  int
 	impatient int // percent of calls that give up before their end
+	dice      *dice
 }
 
 // rage makes the calls of a storm to each responder, each caller with the
@@ -101,14 +127,14 @@ func (s storm) rage(w *world, responders ...ipmi.Address) *tally {
 	w.t.Helper()
 	var y tally
 	var all sync.WaitGroup
-	var ids atomic.Uint64
 	for _, to := range responders {
 		for i := range s.callers {
 			all.Go(func() {
 				for n := range s.callsEach {
-					// The last byte is random: see someRequests.
-					id := binary.BigEndian.AppendUint64(nil, ids.Add(1)<<8|rand.Uint64N(256))
-					response, err := s.call(w, ipmb.Request{
+					id := binary.BigEndian.AppendUint32([]byte{uint8(to), uint8(i), 0}, uint32(n))
+					r := s.dice.draw(id)
+					id = append(id, uint8(r.IntN(256))) // see someRequests
+					response, err := s.call(w, r, ipmb.Request{
 						Responder: to,
 						NetFn:     ipmi.NetFnApp,
 						Command:   ipmi.Command((i + n) % s.commands),
@@ -128,12 +154,12 @@ func (s storm) rage(w *world, responders ...ipmi.Address) *tally {
 	return &y
 }
 
-func (s storm) call(w *world, req ipmb.Request) (ipmi.Response, error) {
+func (s storm) call(w *world, r *rand.Rand, req ipmb.Request) (ipmi.Response, error) {
 	ctx := w.t.Context()
-	if chance(s.impatient) {
-		patience, cancel := context.WithTimeout(ctx, rand.N(20*ms))
+	if chance(r, s.impatient) {
+		soon, cancel := context.WithTimeout(ctx, between(r, 0, 20*ms))
 		defer cancel()
-		ctx = patience
+		ctx = soon
 	}
 	return w.engine.Do(ctx, req)
 }
@@ -156,20 +182,21 @@ func (w *world) expectAllFree(commands int, responders ...ipmi.Address) {
 }
 
 func TestStorm(t *testing.T) {
+	d := newDice(t)
 	for _, c := range []struct {
 		name   string
 		faulty node
 	}{
-		{"5 % of frames lost, doubled, damaged, and late by more than a slot", unreliable(someFrames, 260*ms, 900*ms)},
-		{"5 % of frames lost, doubled, damaged, and late by more than the time-out", unreliable(someFrames, wholePolicy, 5*time.Second)},
-		{"5 % of frames lost, doubled, damaged, and requests answered after the time-out", unreliable(someRequests, wholePolicy, 5*time.Second)},
+		{"5 % of frames lost, doubled, damaged, and late by more than a slot", d.unreliable(someFrames, 260*ms, 900*ms)},
+		{"5 % of frames lost, doubled, damaged, and late by more than the time-out", d.unreliable(someFrames, wholePolicy, 5*time.Second)},
+		{"5 % of frames lost, doubled, damaged, and requests answered after the time-out", d.unreliable(someRequests, wholePolicy, 5*time.Second)},
 	} {
 		story(t, c.name, ipmb.Config{}, func(t *testing.T, w *world) {
 			w.forgetWrites()
 			w.place(me, c.faulty)
 			w.place(other, c.faulty)
 			const all = 2 * 64 * 800
-			y := storm{callers: 64, callsEach: 800, commands: 16}.rage(w, me, other)
+			y := storm{callers: 64, callsEach: 800, commands: 16, dice: d}.rage(w, me, other)
 			if y.answered.Load() < all*90/100 || y.busy.Load() > all/100 {
 				t.Error("too few were answered")
 			}
@@ -179,9 +206,9 @@ func TestStorm(t *testing.T) {
 
 	story(t, "2 % of transmissions answered after 320 ms, 32 callers at full speed", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.forgetWrites()
-		w.place(me, hesitant(2))
-		w.place(other, hesitant(2))
-		y := storm{callers: 16, callsEach: 1300, commands: 2}.rage(w, me, other)
+		w.place(me, d.hesitant(2))
+		w.place(other, d.hesitant(2))
+		y := storm{callers: 16, callsEach: 1300, commands: 2, dice: d}.rage(w, me, other)
 		if n := y.answered.Load(); n != 2*16*1300 {
 			t.Errorf("%d calls were answered, %d were made", n, 2*16*1300)
 		}
@@ -191,17 +218,17 @@ func TestStorm(t *testing.T) {
 	story(t, "calls that give up at any moment", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.forgetWrites()
 		w.byteTime = oneByte
-		w.place(me, unreliable(someFrames, 260*ms, 900*ms))
-		w.place(other, hesitant(2))
-		storm{callers: 16, callsEach: 200, commands: 16, impatient: 10}.rage(w, me, other)
+		w.place(me, d.unreliable(someFrames, 260*ms, 900*ms))
+		w.place(other, d.hesitant(2))
+		storm{callers: 16, callsEach: 200, commands: 16, impatient: 10, dice: d}.rage(w, me, other)
 		w.expectAllFree(16, me, other)
 	})
 
 	story(t, "a wire of 100 kHz, with requests coming in", ipmb.Config{Handler: answering(ipmi.Response{}, nil)}, func(t *testing.T, w *world) {
 		w.forgetWrites()
 		w.byteTime = oneByte
-		w.place(me, unreliable(someRequests, wholePolicy, 5*time.Second))
-		w.place(other, hesitant(2))
+		w.place(me, d.unreliable(someRequests, wholePolicy, 5*time.Second))
+		w.place(other, d.hesitant(2))
 		var stop atomic.Bool
 		go func() {
 			for i := 0; !stop.Load(); i++ {
@@ -209,7 +236,7 @@ func TestStorm(t *testing.T) {
 				time.Sleep(3 * ms)
 			}
 		}()
-		storm{callers: 32, callsEach: 100, commands: 4}.rage(w, me, other)
+		storm{callers: 32, callsEach: 100, commands: 4, dice: d}.rage(w, me, other)
 		stop.Store(true)
 		time.Sleep(time.Second)
 		counts := w.engine.Statistics()
@@ -258,11 +285,13 @@ func (i *impatient) ask(w *world, request ipmb.Frame) ipmb.Frame {
 // Requesters of all kinds at once: each request is executed once, and each
 // requester gets its own answers.
 func TestStormOfRequesters(t *testing.T) {
-	s := &service{takes: func(*ipmi.Request) time.Duration {
-		if chance(10) {
+	d := newDice(t)
+	s := &service{takes: func(req *ipmi.Request) time.Duration {
+		r := d.draw(req.Data)
+		if chance(r, 10) {
 			return 200 * ms
 		}
-		return rand.N(ms)
+		return between(r, 0, ms)
 	}}
 	story(t, "20 impatient requesters, 400 requests each", ipmb.Config{Handler: s}, func(t *testing.T, w *world) {
 		w.forgetWrites()
