@@ -1,7 +1,7 @@
-// Package units embeds the files that integrate ipmbd into a system: systemd units, D-Bus activation
-// and policy, groups, the folder of the sockets, and the udev rule for devices that start ipmbd. make
-// install installs the same files. The tests of this package check each file with a real dbus-daemon
-// or with systemd's tools; test/systemd runs all of them under systemd.
+// Package units embeds the files that integrate ipmbd into a system: systemd units, D-Bus
+// activation and policy, groups, the folder of the sockets, and the udev rule for devices that
+// start ipmbd. make install installs the same files. The tests of this package check each file
+// with a real dbus-daemon or with systemd's tools; test/systemd runs all of them under systemd.
 package units
 
 import _ "embed"

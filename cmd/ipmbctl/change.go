@@ -42,7 +42,8 @@ firmware declares cannot be deleted.`,
 	}
 }
 
-// changeDevice returns the RunE of a command that changes the device of a bus, and then shows the bus.
+// changeDevice returns the RunE of a command that changes the device of a bus, and then shows the
+// bus.
 func (a *app) changeDevice(
 	done string, change func(*client.Client, context.Context, string) error,
 ) func(*cobra.Command, []string) error {
@@ -78,14 +79,16 @@ configuration file is not changed. Only root may do this.`,
   ipmbctl add '{"type": "vm", "name": "vm1", "path": "unix:/run/ipmbd/vm1.sock", "devIndex": 1}'
   ipmbctl add - < bus7.json`,
 		Args: oneArg("one JSON object, or - for standard input, not %d arguments"),
-		RunE: contextual(a.add),
+		RunE: a.connected(a.add),
 	}
 }
 
-// maxObject is larger than any description of a bus or a host interface, in bytes.
-const maxObject = 1 << 20
+const (
+	maxObject = 1 << 20 // bytes, more than any description of a bus or a host interface
+	rootOnly  = "do it as root: members of the group ipmbd may not change what ipmbd serves"
+)
 
-func (a *app) add(ctx context.Context, args []string) error {
+func (a *app) add(ctx context.Context, ipmbd *client.Client, args []string) error {
 	text := args[0]
 	if text == "-" {
 		read, err := io.ReadAll(io.LimitReader(a.stdin, maxObject))
@@ -94,24 +97,22 @@ func (a *app) add(ctx context.Context, args []string) error {
 		}
 		text = string(read)
 	}
-	return rootOnly(a.withClient(ctx, func(ipmbd *client.Client) error {
-		host, add := isHost(text), ipmbd.AddBus
-		if host {
-			add = ipmbd.AddHost
-		}
-		name, err := add(ctx, text)
-		if err != nil {
-			return err
-		}
-		if host {
-			return a.showChange(name, "added")
-		}
-		bus, err := ipmbd.Bus(ctx, name)
-		if err != nil {
-			return err
-		}
-		return a.showBus(bus, name, "added")
-	}))
+	host, add := isHost(text), ipmbd.AddBus
+	if host {
+		add = ipmbd.AddHost
+	}
+	name, err := add(ctx, text)
+	if err != nil {
+		return advise(err, client.ErrAccessDenied, rootOnly)
+	}
+	if host {
+		return a.showChange(name, "added")
+	}
+	bus, err := ipmbd.Bus(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.showBus(bus, name, "added")
 }
 
 // isHost tells host interfaces from buses. ipmbd refuses objects that are neither.
@@ -140,7 +141,7 @@ with 'ipmbctl reload', or when ipmbd starts. Only root may do this.`,
 		ValidArgsFunction: a.completeNames(1, true),
 		RunE: a.connected(func(ctx context.Context, ipmbd *client.Client, args []string) error {
 			if err := ipmbd.Remove(ctx, args[0]); err != nil {
-				return rootOnly(err)
+				return advise(err, client.ErrAccessDenied, rootOnly)
 			}
 			return a.showChange(args[0], "removed")
 		}),
@@ -174,21 +175,20 @@ is refused: these need a restart. Only root may do this.`,
 	}
 }
 
-// servedJSON is the document of reload: names.
-type servedJSON struct {
+type reloadJSON struct {
 	Buses []string `json:"buses"`
 	Hosts []string `json:"hosts"`
 }
 
 func (a *app) reload(ctx context.Context, ipmbd *client.Client, _ []string) error {
 	if err := ipmbd.Reload(ctx); err != nil {
-		return rootOnly(err)
+		return advise(err, client.ErrAccessDenied, rootOnly)
 	}
 	endpoints, err := ipmbd.Endpoints(ctx)
 	if err != nil {
 		return err
 	}
-	served := servedJSON{[]string{}, []string{}}
+	served := reloadJSON{[]string{}, []string{}}
 	for _, e := range endpoints {
 		if e.Host != nil {
 			served.Hosts = append(served.Hosts, e.Name)
@@ -196,10 +196,6 @@ func (a *app) reload(ctx context.Context, ipmbd *client.Client, _ []string) erro
 			served.Buses = append(served.Buses, e.Name)
 		}
 	}
-	return a.show(served, fmt.Sprintf("reloaded: %d buses, %d host interfaces\n", len(served.Buses), len(served.Hosts)))
-}
-
-// rootOnly adds advice to the error of a command that only root may run.
-func rootOnly(err error) error {
-	return advise(err, client.ErrAccessDenied, "do it as root: members of the group ipmbd may not change what ipmbd serves")
+	return a.show(served,
+		fmt.Sprintf("reloaded: %d buses, %d host interfaces\n", len(served.Buses), len(served.Hosts)))
 }

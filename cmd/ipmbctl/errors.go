@@ -28,23 +28,30 @@ func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "ipmbctl: "+format+"\n", args...)
 }
 
-// sentences replace the texts of some errors.
-var sentences = []struct {
-	err  error
-	text string
+// problems are errors with texts of our own and advice; either may be empty.
+var problems = []struct {
+	err          error
+	text, advice string
 }{
-	{context.Canceled, "interrupted"},
-	{client.ErrNotRunning, "ipmbd is not running on this message bus"},
-	{client.ErrAccessDenied, "you may not do this"},
-	{client.ErrLeft, "ipmbd stopped before it replied"},
-	{client.ErrOtherService, "the service with the name " + xml.ServiceName + " is not ipmbd"},
+	{context.Canceled, "interrupted", ""},
+	{client.ErrNotRunning, "ipmbd is not running on this message bus", ""},
+	{client.ErrAccessDenied, "you may not do this",
+		"do it as root, or join the group ipmbd: usermod -aG ipmbd USER, and log in again"},
+	{client.ErrLeft, "ipmbd stopped before it replied", seeJournal},
+	{client.ErrNotStarted, "", seeJournal},
+	{client.ErrDisconnected, "", "see why: systemctl status dbus; then try again"},
+	{client.ErrOtherService, "the service with the name " + xml.ServiceName + " is not ipmbd",
+		"see which it is: busctl status " + xml.ServiceName + "\n" +
+			"if it is ipmbbridge, replace it: systemctl disable --now ipmb; systemctl enable --now ipmbd"},
 }
+
+const seeJournal = "see why: systemctl status ipmbd; journalctl -u ipmbd"
 
 // sentence describes an error in one line.
 func sentence(err error) string {
-	for _, row := range sentences {
-		if errors.Is(err, row.err) {
-			return row.text
+	for _, p := range problems {
+		if p.text != "" && errors.Is(err, p.err) {
+			return p.text
 		}
 	}
 	var socket *net.OpError
@@ -61,7 +68,6 @@ type advisedError struct {
 	advice string // one or more lines, or none
 }
 
-// Unwrap returns the cause.
 func (e *advisedError) Unwrap() error { return e.error }
 
 // advise adds advice to an error if it is of a kind.
@@ -73,10 +79,11 @@ func advise(err, kind error, advice string) error {
 }
 
 // nothingServed describes an ipmbd without buses and host interfaces.
-const nothingServed = "ipmbd serves no bus and no host interface; add one to its configuration (man ipmbd.json), or with ipmbctl add"
+const nothingServed = "ipmbd serves no bus and no host interface; " +
+	"add one to its configuration (man ipmbd.json), or with ipmbctl add"
 
-// advice says in one or more lines what the user can do about an error. It is empty for errors whose text
-// already says it.
+// advice says in one or more lines what the user can do about an error. It is empty for errors
+// whose text already says it.
 func (a *app) advice(err error) string {
 	var advised *advisedError
 	var notFound *client.NotFoundError
@@ -84,16 +91,14 @@ func (a *app) advice(err error) string {
 	case errors.As(err, &advised) && advised.advice != "":
 		return advised.advice
 	case errors.As(err, &notFound):
-		names := strings.Join(notFound.Known, ", ")
-		switch {
-		case notFound.OnlyBuses && names == "":
-			return "ipmbd serves no bus; see what it serves: ipmbctl list"
-		case notFound.OnlyBuses:
-			return "the buses are: " + names
-		case names == "":
-			return nothingServed
+		known, none := "there are: ", nothingServed
+		if notFound.OnlyBuses {
+			known, none = "the buses are: ", "ipmbd serves no bus; see what it serves: ipmbctl list"
 		}
-		return "there are: " + names
+		if len(notFound.Known) == 0 {
+			return none
+		}
+		return known + strings.Join(notFound.Known, ", ")
 	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SystemBus:
 		return "start it (systemctl start dbus) or name another: --bus session, --bus unix:path=/PATH"
 	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SessionBus:
@@ -105,15 +110,11 @@ func (a *app) advice(err error) string {
 			"or look on another message bus: --bus session, --bus unix:path=/PATH"
 	case errors.Is(err, client.ErrNotRunning):
 		return fmt.Sprintf("start it there: ipmbd --bus '%s'", a.address)
-	case errors.Is(err, client.ErrDisconnected):
-		return "see why: systemctl status dbus; then try again"
-	case errors.Is(err, client.ErrNotStarted), errors.Is(err, client.ErrLeft):
-		return "see why: systemctl status ipmbd; journalctl -u ipmbd"
-	case errors.Is(err, client.ErrOtherService):
-		return "see which it is: busctl status " + xml.ServiceName + "\n" +
-			"if it is ipmbbridge, replace it with ipmbd: systemctl disable --now ipmb; systemctl enable --now ipmbd"
-	case errors.Is(err, client.ErrAccessDenied):
-		return "do it as root, or join the group ipmbd: usermod -aG ipmbd USER, and log in again"
+	}
+	for _, p := range problems {
+		if errors.Is(err, p.err) {
+			return p.advice
+		}
 	}
 	return ""
 }

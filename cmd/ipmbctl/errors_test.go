@@ -83,7 +83,7 @@ func TestAnotherServiceHasTheName(t *testing.T) {
 	ipmbctl(t, environment{}, "list", "--bus", bus.Address).want(t, 1, `
 ipmbctl: the service with the name xyz.openbmc_project.Ipmi.Channel.Ipmb is not ipmbd
   see which it is: busctl status xyz.openbmc_project.Ipmi.Channel.Ipmb
-  if it is ipmbbridge, replace it with ipmbd: systemctl disable --now ipmb; systemctl enable --now ipmbd
+  if it is ipmbbridge, replace it: systemctl disable --now ipmb; systemctl enable --now ipmbd
 `)
 }
 

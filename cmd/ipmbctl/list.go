@@ -41,7 +41,8 @@ func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error 
 	for _, e := range endpoints {
 		if h := e.Host; h != nil {
 			documents = append(documents, newHostJSON(*h))
-			hosts = append(hosts, append(row(h.Name, h.Type, h.Path, fmt.Sprint(h.Channel), h.Handler), stateCell(h.State, h.Reason)))
+			hosts = append(hosts, append(row(h.Name, h.Type, h.Path, fmt.Sprint(h.Channel), h.Handler),
+				stateCell(h.State, h.Reason)))
 			continue
 		}
 		b := e.Bus
@@ -91,8 +92,8 @@ func (a *app) info(ctx context.Context, ipmbd *client.Client, args []string) err
 	if err != nil {
 		return err
 	}
-	if e.Host != nil {
-		return a.showInfo(hostInfoJSON{newHostJSON(*e.Host), e.Host.Statistics}, hostRows(*e.Host), e.Host.Statistics)
+	if h := e.Host; h != nil {
+		return a.showInfo(hostInfoJSON{newHostJSON(*h), h.Statistics}, hostRows(*h), h.Statistics)
 	}
 	document := infoJSON{newBusJSON(*e.Bus), e.Bus.Policy.Timeout.Milliseconds(), e.Bus.Policy.Tries,
 		e.Bus.IgnoreNACK, e.Bus.VerifyChecksum, e.Bus.Statistics}
@@ -138,7 +139,8 @@ func busRows(b client.Bus) [][]cell {
 		row("tries", fmt.Sprint(b.Policy.Tries)),
 	}
 	if b.Transport == "ipmb-device" { // Only the driver of this transport has switches.
-		rows = append(rows, row("ignore NACK", onOff[b.IgnoreNACK]), row("verify header checksum", onOff[b.VerifyChecksum]))
+		rows = append(rows, row("ignore NACK", onOff[b.IgnoreNACK]),
+			row("verify header checksum", onOff[b.VerifyChecksum]))
 	}
 	return rows
 }
@@ -166,7 +168,6 @@ func newBusJSON(b client.Bus) busJSON {
 	}
 }
 
-// infoJSON is the document of info for a bus.
 type infoJSON struct {
 	busJSON
 	TimeoutMs  int64             `json:"timeoutMs"`
@@ -195,7 +196,6 @@ func newHostJSON(h client.Host) hostJSON {
 	}
 }
 
-// hostInfoJSON is the document of info for a host interface.
 type hostInfoJSON struct {
 	hostJSON
 	Statistics map[string]uint64 `json:"statistics"`
@@ -223,7 +223,6 @@ var defaultTexts = map[string]string{
 	"none":   "nobody: C1h invalid command",
 }
 
-// handlersJSON is the document of handlers.
 type handlersJSON struct {
 	Handlers []handlerJSON `json:"handlers"`
 	Buses    []defaultJSON `json:"buses"`

@@ -20,7 +20,6 @@ import (
 // version is set when the program is linked.
 var version = "unknown"
 
-// Exit codes.
 const (
 	exitOK      = 0
 	exitFailed  = 1
@@ -34,7 +33,6 @@ var errBadCode = errors.New("completion code is not 0")
 // usageError is a fault of the command line.
 type usageError struct{ error }
 
-// Unwrap returns the cause.
 func (e usageError) Unwrap() error { return e.error }
 
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
@@ -131,9 +129,9 @@ code other than 0.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.address, "bus", client.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
 	flags.BoolVar(&a.json, "json", false, "write JSON, one document per line")
-	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.selCommand(), a.monitorCommand(),
-		a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(), a.unbindCommand(),
-		a.addCommand(), a.removeCommand(), a.reloadCommand())
+	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.selCommand(),
+		a.monitorCommand(), a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(),
+		a.unbindCommand(), a.addCommand(), a.removeCommand(), a.reloadCommand())
 	for _, command := range root.Commands() {
 		if command.ValidArgsFunction == nil {
 			command.ValidArgsFunction = cobra.NoFileCompletions
@@ -178,7 +176,9 @@ func (a *app) connected(
 	}
 }
 
-// contextual returns the RunE of a command that reads its arguments before it connects.
-func contextual(do func(context.Context, []string) error) func(*cobra.Command, []string) error {
-	return func(command *cobra.Command, args []string) error { return do(command.Context(), args) }
+// withFlags returns the RunE of a command that reads its flags and arguments before it connects.
+func withFlags[F any](
+	flags *F, do func(context.Context, []string, F) error,
+) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, args []string) error { return do(command.Context(), args, *flags) }
 }

@@ -59,7 +59,8 @@ func (a *app) monitor(ctx context.Context, ipmbd *client.Client, names []string)
 func (a *app) noteMonitor(names []string, whole bool) {
 	a.note("watching %s; Ctrl-C ends it", cmp.Or(strings.Join(names, ", "), "all buses"))
 	if !whole {
-		a.note("only requests from nodes are shown, and only to root and group ipmbd; root sees calls and responses too")
+		a.note("only requests from nodes are shown, and only to root and group ipmbd; " +
+			"root sees calls and responses too")
 	}
 }
 
@@ -74,7 +75,9 @@ func (a *app) showNotice(n client.Notice) error {
 		a.startNote = ""
 		return nil
 	}
-	return a.showLine(n.Time, func() any { return newNoticeJSON(n) }, func(c colour) string { return noticeText(c, n) })
+	return a.showLine(n.Time,
+		func() any { return newNoticeJSON(n) },
+		func(c colour) string { return noticeText(c, n) })
 }
 
 // noticeText is the line of a notice.
@@ -164,7 +167,8 @@ type messageJSON struct {
 }
 
 func newNoticeJSON(n client.Notice) noticeJSON {
-	document := noticeJSON{Time: n.Time.Format(time.RFC3339Nano), Kind: noticeKinds[n.Kind], Program: n.Program, Lost: n.Lost}
+	document := noticeJSON{Time: n.Time.Format(time.RFC3339Nano), Kind: noticeKinds[n.Kind],
+		Program: n.Program, Lost: n.Lost}
 	if !isMessage(n) {
 		return document
 	}
@@ -216,8 +220,9 @@ func (a *app) showPlatformEvent(e ipmi.Event) error {
 		if !e.Asserted() {
 			direction = c.paint(green, "deasserted")
 		}
-		return fmt.Sprintf("%-6s <- %-3s  sensor type %02Xh number %02Xh  %s  event type %02Xh  %s", cmp.Or(e.Interface, "?"),
-			generatorAddress(e), e.Message[1], e.Message[2], direction, eventType(e), hexBytes(e.Data()))
+		return fmt.Sprintf("%-6s <- %-3s  sensor type %02Xh number %02Xh  %s  event type %02Xh  %s",
+			cmp.Or(e.Interface, "?"), generatorAddress(e), e.Message[1], e.Message[2], direction,
+			eventType(e), hexBytes(e.Data()))
 	})
 }
 
@@ -226,7 +231,6 @@ func generatorAddress(e ipmi.Event) ipmi.Address { return ipmi.Address(e.Generat
 
 func eventType(e ipmi.Event) uint8 { return e.Message[3] & 0x7F }
 
-// platformEventJSON is one line of events.
 type platformEventJSON struct {
 	Time         string   `json:"time"`
 	Kind         string   `json:"kind"`

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,7 +19,6 @@ type output struct {
 	err error
 }
 
-// Write implements io.Writer.
 func (o *output) Write(b []byte) (int, error) {
 	if o.err != nil {
 		return 0, o.err
@@ -33,7 +31,8 @@ func (o *output) Write(b []byte) (int, error) {
 // closed reports whether the reader of a pipe has closed it, which is no error.
 func (o *output) closed() bool { return errors.Is(o.err, syscall.EPIPE) }
 
-// show writes a result: the document with --json, otherwise the text.
+// show writes a result: the document with --json, otherwise the text. The documents are the types
+// whose names end with JSON.
 func (a *app) show(document any, text string) error {
 	if !a.json {
 		_, err := io.WriteString(a.out, text)
@@ -156,7 +155,7 @@ func (c colour) paint(sgr, text string) string {
 
 // isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
+	file, ok := w.(syscall.Conn)
 	if !ok {
 		return false
 	}
@@ -164,12 +163,8 @@ func isTerminal(w io.Writer) bool {
 	if err != nil {
 		return false
 	}
-	terminal := false
-	err = raw.Control(func(fd uintptr) {
-		_, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
-		terminal = err == nil
-	})
-	return err == nil && terminal
+	controlErr := raw.Control(func(fd uintptr) { _, err = unix.IoctlGetTermios(int(fd), unix.TCGETS) })
+	return err == nil && controlErr == nil
 }
 
 // showProgress replaces the last line on standard error, if that is a terminal. It begins with the

@@ -21,12 +21,13 @@ const (
 	maxPrograms = 4    // that run at a time
 	maxJobs     = 64   // requests that wait
 	maxPrinted  = 4096 // bytes: more than enough for the longest response
-	// maxLeftOpen is how long other processes may keep the output open after the program has ended.
+	// maxLeftOpen is how long other processes may keep the output open after the program has
+	// ended.
 	maxLeftOpen = 500 * time.Millisecond
 )
 
-// program is a command line for the shell that makes responses. Waiting requests are served in the order
-// in which they came. It implements ipmi.Handler.
+// program is a command line for the shell that makes responses. Waiting requests are served in the
+// order in which they came. It implements ipmi.Handler.
 type program struct {
 	line    string
 	timeout time.Duration
@@ -54,8 +55,8 @@ func (p *program) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// start starts to serve requests. When ctx ends, the programs that run are killed. The caller calls stop
-// when no more requests come.
+// start starts to serve requests. When ctx ends, the programs that run are killed. The caller
+// calls stop when no more requests come.
 func (p *program) start(ctx context.Context) (stop func()) {
 	var workers sync.WaitGroup
 	for range maxPrograms {
@@ -140,14 +141,13 @@ func parsePrinted(text string) (ipmi.Response, error) {
 	return ipmi.Response{Code: ipmi.CompletionCode(bytes[0]), Data: bytes[1:]}, nil
 }
 
-// boundedBuffer refuses more than maxPrinted bytes. It has no ReadFrom, with which os/exec would read
-// without a bound.
+// boundedBuffer refuses more than maxPrinted bytes. It has no ReadFrom, with which os/exec would
+// read without a bound.
 type boundedBuffer struct {
 	text []byte
 	full bool
 }
 
-// Write implements io.Writer.
 func (b *boundedBuffer) Write(p []byte) (int, error) {
 	if len(b.text)+len(p) > maxPrinted {
 		b.full = true

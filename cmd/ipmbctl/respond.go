@@ -63,7 +63,7 @@ requests and in responses. Data that may hold a password or a key are not shown.
   ipmbctl respond --group DCh 0x2C 1 --exec 'echo 00 dc 01 05 02'
   ipmbctl respond --iana 0x157 0x2E all --exec ./intel.sh --quiet`,
 		ValidArgsFunction: completeCommands,
-		RunE:              contextual(func(ctx context.Context, args []string) error { return a.respond(ctx, args, flags) }),
+		RunE:              withFlags(&flags, a.respond),
 	}
 	f := command.Flags()
 	f.StringVar(&flags.code, "code", "", "completion `CODE` of the response (default 00h)")
@@ -76,8 +76,8 @@ requests and in responses. Data that may hold a password or a key are not shown.
 	return command
 }
 
-// parse reads NETFN CMD [DATA...] or, with --exec, NETFN CMD...: the requests to serve and, without
-// --exec, the response.
+// parse reads NETFN CMD [DATA...] or, with --exec, NETFN CMD...: the requests to serve and,
+// without --exec, the response.
 func (f respondFlags) parse(words []string) ([]ipmi.Pattern, ipmi.Response, error) {
 	var response ipmi.Response
 	n, words, err := parseNetFn(words)
@@ -87,11 +87,17 @@ func (f respondFlags) parse(words []string) ([]ipmi.Pattern, ipmi.Response, erro
 	commands := words
 	if f.exec == "" {
 		commands = words[:1]
-		if response, err = f.response(words[1:]); err != nil {
-			return nil, response, err
+		response.Data, err = parseData(words[1:])
+	}
+	if err == nil && f.code != "" {
+		code, codeErr := parseByte(f.code)
+		if codeErr != nil {
+			err = fmt.Errorf("--code: %w", codeErr)
 		}
+		response.Code = ipmi.CompletionCode(code)
 	}
 	switch {
+	case err != nil:
 	case f.exec != "" && f.code != "":
 		err = usage("--code and --exec: the program says the completion code")
 	case f.exec == "" && f.timeout != 0:
@@ -104,19 +110,6 @@ func (f respondFlags) parse(words []string) ([]ipmi.Pattern, ipmi.Response, erro
 	}
 	patterns, err := f.patterns(n, commands)
 	return patterns, response, err
-}
-
-// response makes the response to all requests.
-func (f respondFlags) response(words []string) (ipmi.Response, error) {
-	data, err := parseData(words)
-	if err != nil || f.code == "" {
-		return ipmi.Response{Data: data}, err
-	}
-	code, err := parseByte(f.code)
-	if err != nil {
-		return ipmi.Response{}, fmt.Errorf("--code: %w", err)
-	}
-	return ipmi.Response{Code: ipmi.CompletionCode(code), Data: data}, nil
 }
 
 // patterns makes a pattern for each command.
@@ -207,8 +200,9 @@ func patternsText(patterns []ipmi.Pattern) string {
 	return strings.Join(texts, ", ")
 }
 
-// responder shows the requests that a handler serves. It implements ipmi.Handler. Lines wait in a queue,
-// so that a slow reader of standard output delays no response; when the queue is full, lines are lost.
+// responder shows the requests that a handler serves. It implements ipmi.Handler. Lines wait in a
+// queue, so that a slow reader of standard output delays no response; when the queue is full,
+// lines are lost.
 type responder struct {
 	app     *app
 	handler ipmi.Handler
@@ -254,7 +248,8 @@ func (r *responder) addLine(show func() error) {
 func (r *responder) writeLines() error {
 	for show := range r.lines {
 		if n := r.lost.Swap(0); n > 0 {
-			if err := r.showNotice(client.Notice{Time: time.Now(), Kind: client.MessagesLost, Lost: int(n)}); err != nil {
+			lost := client.Notice{Time: time.Now(), Kind: client.MessagesLost, Lost: int(n)}
+			if err := r.showNotice(lost); err != nil {
 				return err
 			}
 		}
@@ -290,8 +285,8 @@ func (r *responder) showRequest(at time.Time, req *ipmi.Request, response ipmi.R
 		func(c colour) string { return respondText(c, req, response) })
 }
 
-// showNotice shows that ipmbd has started or stopped, or that lines are lost. Even with --quiet it shows
-// the note at the start.
+// showNotice shows that ipmbd has started or stopped, or that lines are lost. Even with --quiet it
+// shows the note at the start.
 func (r *responder) showNotice(n client.Notice) error {
 	if r.quiet && r.app.startNote == "" {
 		return nil
@@ -322,7 +317,6 @@ func carriesSecret(req *ipmi.Request, response ipmi.Response) bool {
 		ipmi.CarriesSecret(req.NetFn.Response(), req.Command, response.Data)
 }
 
-// respondJSON is one line of respond.
 type respondJSON struct {
 	Time      string `json:"time"`
 	Kind      string `json:"kind"`

@@ -16,7 +16,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Defaults of scan. I2C reserves the addresses outside of this range (I2C-bus specification, table 4).
+// Defaults of scan. I2C reserves the addresses outside of this range (I2C-bus specification, table
+// 4).
 const (
 	scanFrom    = "0x10"
 	scanTo      = "0xEE"
@@ -41,7 +42,7 @@ respond and their device IDs. A node that responds with an error is shown too.`,
   ipmbctl scan bus0 --json | jq '.answers[].address'`,
 		Args:              needBus(1),
 		ValidArgsFunction: a.completeNames(1, false),
-		RunE:              contextual(func(ctx context.Context, args []string) error { return a.scan(ctx, args[0], flags) }),
+		RunE:              withFlags(&flags, a.scan),
 	}
 	f := command.Flags()
 	f.StringVar(&flags.from, "from", scanFrom, "first `ADDR` to ask")
@@ -72,7 +73,8 @@ func (f scanFlags) addresses(own ipmi.Address) ([]ipmi.Address, error) {
 	return addresses, nil
 }
 
-func (a *app) scan(ctx context.Context, name string, flags scanFlags) error {
+func (a *app) scan(ctx context.Context, args []string, flags scanFlags) error {
+	name := args[0]
 	policy, err := flags.policy()
 	if err != nil {
 		return err
@@ -142,20 +144,17 @@ func (t *tally) add(o outcome) error {
 	return nil
 }
 
-// maxListed limits the silent addresses in a line. A bus without any node can have a hundred of them.
-const maxListed = 8
-
 // summary says what became of the addresses that did not respond.
 func (t *tally) summary() string {
 	silent := fmt.Sprintf("%d silent", len(t.silent))
-	if n := len(t.silent); n > 0 && n <= maxListed {
+	if n := len(t.silent); n > 0 && n <= 8 { // A bus without any node can have a hundred.
 		silent += " " + fmt.Sprint(t.silent)
 	}
 	return fmt.Sprintf("%d not acknowledged, %s, %d not carried by the bus", t.unacknowledged, silent, t.failed)
 }
 
-// maxProbes limits the requests in progress. ipmbd allows a program more calls, but other programs need
-// the bus too.
+// maxProbes limits the requests in progress. ipmbd allows a program more calls, but other programs
+// need the bus too.
 const maxProbes = 16
 
 // probe sends Get Device ID to all addresses and shows its progress.
@@ -188,14 +187,14 @@ func (a *app) probe(
 		if err := found.add(<-outcomes); err != nil {
 			return found, err
 		}
-		a.showProgress("%s: asked %d of %d addresses, %d answer", bus, found.asked, len(addresses), len(found.answers))
+		a.showProgress("%s: asked %d of %d addresses, %d answer",
+			bus, found.asked, len(addresses), len(found.answers))
 	}
 	slices.SortFunc(found.answers, func(a, b outcome) int { return cmp.Compare(a.address, b.address) })
 	slices.Sort(found.silent)
 	return found, nil
 }
 
-// scanJSON is the document of scan.
 type scanJSON struct {
 	Bus            string         `json:"bus"`
 	Asked          int            `json:"asked"`

@@ -89,7 +89,9 @@ func (a *app) logCommand(command *cobra.Command, do func(context.Context, *named
 		return nil
 	}
 	command.ValidArgsFunction = a.completeNames(1, false)
-	command.RunE = contextual(func(ctx context.Context, args []string) error { return a.withLog(ctx, args, flags, do) })
+	command.RunE = withFlags(&flags, func(ctx context.Context, args []string, flags retryFlags) error {
+		return a.withLog(ctx, args, flags, do)
+	})
 	flags.define(command)
 	return command
 }
@@ -108,7 +110,9 @@ type selPlaceJSON struct {
 }
 
 // withLog calls do with the log that [BUS [ADDR]] names.
-func (a *app) withLog(ctx context.Context, args []string, flags retryFlags, do func(context.Context, *namedLog) error) error {
+func (a *app) withLog(
+	ctx context.Context, args []string, flags retryFlags, do func(context.Context, *namedLog) error,
+) error {
 	policy, err := flags.policy()
 	if err != nil {
 		return err
@@ -140,22 +144,21 @@ func (a *app) withLog(ctx context.Context, args []string, flags retryFlags, do f
 				Responder: responder, NetFn: ipmi.NetFnStorage, Command: cmd, Data: data, RetryPolicy: policy,
 			})
 		})
-		named := &namedLog{log, selPlaceJSON{bus.Name, uint8(responder)}, fmt.Sprintf("%s %s", bus.Name, responder)}
-		if err := do(ctx, named); err != nil {
+		name := fmt.Sprintf("%s %s", bus.Name, responder)
+		if err := do(ctx, &namedLog{log, selPlaceJSON{bus.Name, uint8(responder)}, name}); err != nil {
 			return requestError(bus, responder, err)
 		}
 		return nil
 	})
 }
 
-// selListJSON is the document of sel list.
 type selListJSON struct {
 	selPlaceJSON
 	Entries []selEntryJSON `json:"entries"`
 }
 
-// selEntryJSON is an entry. With about, the time stamp is that of the nearest earlier record that has
-// one. Without a time in UTC there is no time.
+// selEntryJSON is an entry. With about, the time stamp is that of the nearest earlier record that
+// has one. Without a time in UTC there is no time.
 type selEntryJSON struct {
 	ID            uint16     `json:"id"`
 	Type          uint8      `json:"recordType"`
@@ -170,7 +173,8 @@ type selEntryJSON struct {
 }
 
 func newSelEntryJSON(e record.Entry) selEntryJSON {
-	entry := selEntryJSON{ID: e.ID, Type: uint8(e.Records[0].Type()), Stamp: stamp(e.Time), About: e.About, Text: e.Text, Panic: e.Panic}
+	entry := selEntryJSON{ID: e.ID, Type: uint8(e.Records[0].Type()), Stamp: stamp(e.Time),
+		About: e.About, Text: e.Text, Panic: e.Panic}
 	if at, ok := e.Time.UTC(); ok {
 		entry.Time = &at
 	}
@@ -254,7 +258,6 @@ func (a *app) selInfo(ctx context.Context, log *namedLog) error {
 	}))
 }
 
-// selClearJSON is the document of sel clear.
 type selClearJSON struct {
 	selPlaceJSON
 	Erased int `json:"erased"`
@@ -269,5 +272,6 @@ func (a *app) selClear(ctx context.Context, log *namedLog) error {
 	if erased == 1 {
 		noun = "record"
 	}
-	return a.show(selClearJSON{log.place, erased}, fmt.Sprintf("%d %s erased from the log of %s\n", erased, noun, log.name))
+	return a.show(selClearJSON{log.place, erased},
+		fmt.Sprintf("%d %s erased from the log of %s\n", erased, noun, log.name))
 }

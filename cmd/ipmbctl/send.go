@@ -47,7 +47,7 @@ The exit code is 3 if the response has a completion code other than 0.`,
   ipmbctl send bus0 --timeout 1s --tries 1 chassis get-chassis-status`,
 		Args:              needBus(0),
 		ValidArgsFunction: a.completeNames(1, false),
-		RunE:              contextual(func(ctx context.Context, args []string) error { return a.send(ctx, args, flags) }),
+		RunE:              withFlags(&flags, a.send),
 	}
 	f := command.Flags()
 	f.StringVar(&flags.addr, "addr", "", "`ADDR` of the node; 0 is the bus's remote address")
@@ -68,7 +68,8 @@ func (f sendFlags) request(words []string) (ipmb.Request, error) {
 	if f.lun > uint8(ipmi.MaxLUN) || f.requesterLUN > uint8(ipmi.MaxLUN) {
 		return r, usage("LUNs are 0 to %d", ipmi.MaxLUN)
 	}
-	r.LUN, r.RequesterLUN, r.FailFast, r.GeneralCall = ipmi.LUN(f.lun), ipmi.LUN(f.requesterLUN), f.failFast, f.broadcast
+	r.LUN, r.RequesterLUN = ipmi.LUN(f.lun), ipmi.LUN(f.requesterLUN)
+	r.FailFast, r.GeneralCall = f.failFast, f.broadcast
 	r.RetryPolicy, err = f.policy()
 	return r, err
 }
@@ -91,17 +92,14 @@ func (a *app) send(ctx context.Context, args []string, flags sendFlags) error {
 		if err != nil {
 			return requestError(bus, request.Responder, err)
 		}
-		if err := a.showResponse(bus.Name, request, response, time.Since(begin)); err != nil {
-			return err
+		err = a.showResponse(bus.Name, request, response, time.Since(begin))
+		if err == nil && response.Code != ipmi.CodeOK {
+			err = errBadCode
 		}
-		if response.Code != ipmi.CodeOK {
-			return errBadCode
-		}
-		return nil
+		return err
 	})
 }
 
-// sendJSON is the document of send.
 type sendJSON struct {
 	Bus       string `json:"bus"`
 	Responder uint8  `json:"responder"`
@@ -125,8 +123,8 @@ func (a *app) showResponse(bus string, r ipmb.Request, response ipmi.Response, t
 	}, a.colour.table(rows))
 }
 
-// commandJSON is a command in a document. Network functions, commands, addresses and completion codes are
-// numbers; their meaning stands beside them as text.
+// commandJSON is a command in a document. Network functions, commands, addresses and completion
+// codes are numbers; their meaning stands beside them as text.
 type commandJSON struct {
 	NetFn   uint8  `json:"netFn"`
 	LUN     uint8  `json:"lun"`

@@ -25,8 +25,8 @@ func digitsOf(s string) (digits string, base int) {
 	return s, 10
 }
 
-// parseByte reads a number up to 255. A decimal number such as 010 is refused, because other programs
-// read it as octal.
+// parseByte reads a number up to 255. A decimal number such as 010 is refused, because other
+// programs read it as octal.
 func parseByte(s string) (byte, error) {
 	digits, base := digitsOf(s)
 	v, err := strconv.ParseUint(digits, base, 8)
@@ -63,7 +63,8 @@ func parseAddress(s string) (ipmi.Address, error) {
 	}
 	a := ipmi.Address(v)
 	if !a.IsSlave() {
-		return 0, usage("address %s: addresses are even, 02h to FEh: the 8-bit form, 20h for a node at 10h in 7 bits", a)
+		return 0, usage("address %s: addresses are even, 02h to FEh: "+
+			"the 8-bit form, 20h for a node at 10h in 7 bits", a)
 	}
 	return a, nil
 }
@@ -76,8 +77,8 @@ func parseResponder(s string) (ipmi.Address, error) {
 	return parseAddress(s)
 }
 
-// parseRequest reads [ADDR] NETFN CMD [DATA...]. If addr, the value of --addr, is not empty, there is no
-// ADDR among the words. A responder of 0 is the bus's remote address.
+// parseRequest reads [ADDR] NETFN CMD [DATA...]. If addr, the value of --addr, is not empty, there
+// is no ADDR among the words. A responder of 0 is the bus's remote address.
 func parseRequest(words []string, addr string) (ipmb.Request, error) {
 	var r ipmb.Request
 	var err error
@@ -130,8 +131,8 @@ func startsWithAddress(words []string) bool {
 	return err == nil
 }
 
-// startsWithNetFn reports whether the words can be NETFN CMD with a network function that the standard
-// assigns (IPMI v2.0, table 5-1): up to transport, and from the group extension on.
+// startsWithNetFn reports whether the words can be NETFN CMD with a network function that the
+// standard assigns (IPMI v2.0, table 5-1): up to transport, and from the group extension on.
 func startsWithNetFn(words []string) bool {
 	if len(words) < 2 {
 		return false
@@ -144,8 +145,8 @@ func startsWithNetFn(words []string) bool {
 	return err == nil
 }
 
-// isNumberOfAddress reports whether a word is a number that I2C does not reserve (I2C-bus specification,
-// table 4).
+// isNumberOfAddress reports whether a word is a number that I2C does not reserve (I2C-bus
+// specification, table 4).
 func isNumberOfAddress(word string) bool {
 	const firstAddress = 0x10
 	v, err := parseByte(word)
@@ -158,7 +159,8 @@ type retryFlags struct {
 	tries   int
 }
 
-// define adds the flags to a command. The values that f has are their defaults; 0 is the bus's own.
+// define adds the flags to a command. The values that f has are their defaults; 0 is the bus's
+// own.
 func (f *retryFlags) define(command *cobra.Command) {
 	ofBus := ""
 	if f.tries == 0 {
@@ -212,8 +214,8 @@ func oneArg(text string) cobra.PositionalArgs {
 
 var oneEndpoint = oneArg("one name of a bus or a host interface, not %d")
 
-// completeNames completes the names of buses, or of buses and host interfaces: max words, or any number
-// if max is 0.
+// completeNames completes the names of buses, or of buses and host interfaces: max words, or any
+// number if max is 0.
 func (a *app) completeNames(max int, hosts bool) cobra.CompletionFunc {
 	return func(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var names []cobra.Completion
@@ -233,19 +235,22 @@ func (a *app) completeNames(max int, hosts bool) cobra.CompletionFunc {
 }
 
 // completeCommands completes NETFN CMD, or NETFN CMD... if a program makes the responses.
-func completeCommands(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func completeCommands(
+	command *cobra.Command, given []string, _ string,
+) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var names []cobra.Completion
 	switch {
 	case len(given) == 0:
 		names = namesOf(func(v uint8) string {
-			if n := ipmi.NetFn(v); n%2 == 0 && n <= ipmi.MaxNetFn {
+			if n := ipmi.NetFn(v); !n.IsResponse() {
 				return n.String()
 			}
 			return numbered(v)
 		})
 	case len(given) == 1 || command.Flags().Changed("exec"):
 		if n, err := ipmi.ParseNetFn(given[0]); err == nil {
-			names = append(namesOf(func(v uint8) string { return ipmi.CommandName(n, ipmi.Command(v)) }), everyCommand)
+			names = namesOf(func(v uint8) string { return ipmi.CommandName(n, ipmi.Command(v)) })
+			names = append(names, everyCommand)
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp

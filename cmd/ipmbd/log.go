@@ -12,8 +12,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// newLogger makes a logger that writes to systemd's journal if systemd has connected stderr to it, and
-// otherwise text to stderr. Both are limited by a rateLimitCore.
+// newLogger makes a logger that writes to systemd's journal if systemd has connected stderr to it,
+// and otherwise text to stderr. Both are limited by a rateLimitCore.
 func newLogger(level zapcore.Level, stderr io.Writer) *zap.Logger {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.ISO8601TimeEncoder
@@ -24,8 +24,9 @@ func newLogger(level zapcore.Level, stderr io.Writer) *zap.Logger {
 	return zap.New(newRateLimitCore(core))
 }
 
-// journalCore writes entries to systemd's journal. Each field becomes a field of the journal with its
-// name in capitals ("bus" is BUS=, "pre-timeout" is PRE_TIMEOUT=). The message shows all fields too.
+// journalCore writes entries to systemd's journal. Each field becomes a field of the journal with
+// its name in capitals ("bus" is BUS=, "pre-timeout" is PRE_TIMEOUT=). The message shows all
+// fields too.
 type journalCore struct {
 	zapcore.Core // has the level, and writes the entries that send fails to write
 	send         func(message string, p journal.Priority, fields map[string]string) error

@@ -28,9 +28,7 @@ const (
 	exitFailed = 1
 	exitUsage  = 2
 
-	// gcPercent replaces Go's 100: the heap grows by less between collections. ipmbd allocates little
-	// and shares the memory of a management controller with other programs.
-	gcPercent = 30
+	gcPercent = 30 // instead of 100: the memory of a management controller is small
 )
 
 func main() {

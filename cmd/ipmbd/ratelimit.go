@@ -12,10 +12,10 @@ import (
 // In each limitInterval equal entries are written once, and changes changesAtOnce times.
 const limitInterval, changesAtOnce = time.Second, 3
 
-// rateLimitCore limits equal entries: those with the same message and the same bus or host. The first
-// one is written at once. Then the last one of each second is written, with the number of entries it
-// stands for as "repeated". Of changes, which have a state or an action, the first three in a second
-// are written at once, so that an ordinary sequence of changes is logged in its place.
+// rateLimitCore limits equal entries: those with the same message and the same bus or host. The
+// first one is written at once. Then the last one of each second is written, with the number of
+// entries it stands for as "repeated". Of changes, which have a state or an action, the first
+// three in a second are written at once, so that an ordinary sequence stays in its place.
 type rateLimitCore struct {
 	zapcore.Core
 	key   entryKey // from the fields of With
@@ -54,8 +54,8 @@ func (c *rateLimitCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *z
 	return checked
 }
 
-// Write implements zapcore.Core. Debug entries, and entries that name neither a bus nor a host, are
-// not limited.
+// Write implements zapcore.Core. Debug entries, and entries that name neither a bus nor a host,
+// are not limited.
 func (c *rateLimitCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	key := c.key.with(fields)
 	key.message = e.Message
@@ -105,8 +105,8 @@ func (l *rateLimit) hold(key entryKey, core zapcore.Core, e zapcore.Entry, field
 	return true
 }
 
-// release writes the entry that was held back in an interval and begins the next interval. After an
-// interval without such an entry, the next entry is a first one again.
+// release writes the entry that was held back in an interval and begins the next interval. After
+// an interval without such an entry, the next entry is a first one again.
 func (l *rateLimit) release(key entryKey) {
 	l.mu.Lock()
 	held := l.recent[key]

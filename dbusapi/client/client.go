@@ -20,15 +20,15 @@ const (
 	SessionBus = dbuswire.SessionBus
 )
 
-// Client calls ipmbd over a message bus. Its methods may be called from several goroutines at once. They
-// wait as long as their context allows; ipmbd ends every request in bounded time.
+// Client calls ipmbd over a message bus. Its methods may be called from several goroutines at
+// once. They wait as long as their context allows; ipmbd ends every request in bounded time.
 type Client struct {
 	conn    *dbuswire.Conn
 	address string
 }
 
-// Open connects to the message bus at address: a D-Bus address, SystemBus or SessionBus. The error is
-// ErrNoMessageBus or that of ctx. Open does not need ipmbd.
+// Open connects to the message bus at address: a D-Bus address, SystemBus or SessionBus. The error
+// is ErrNoMessageBus or that of ctx. Open does not need ipmbd.
 func Open(ctx context.Context, address string) (*Client, error) {
 	conn, err := connect(ctx, dbuswire.Config{Address: address})
 	if err != nil {
@@ -51,12 +51,12 @@ func connect(ctx context.Context, config dbuswire.Config) (*dbuswire.Conn, error
 // Close closes the connection. Calls in progress return ErrDisconnected.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Send sends a request on a bus and returns the response. A responder of 0 is the bus's remote address.
-// NoWait is not supported. A completion code is a result; a request without a response is a
-// *ServiceError. The data of the response belong to the caller.
+// Send sends a request on a bus and returns the response. A responder of 0 is the bus's remote
+// address. NoWait is not supported. A completion code is a result; a request without a response is
+// a *ServiceError. The data of the response belong to the caller.
 func (c *Client) Send(ctx context.Context, bus string, r ipmb.Request) (ipmi.Response, error) {
 	member := "sendRequest"
-	args := []any{uint8(r.Responder), uint8(r.NetFn), uint8(r.LUN), uint8(r.Command), append([]byte{}, r.Data...)}
+	args := []any{uint8(r.Responder), uint8(r.NetFn), uint8(r.LUN), uint8(r.Command), notNil(r.Data)}
 	if options := optionsOf(r); len(options) > 0 {
 		member = "sendRequestWithOptions"
 		args = append(args, options)
@@ -67,43 +67,39 @@ func (c *Client) Send(ctx context.Context, bus string, r ipmb.Request) (ipmi.Res
 	return ipmi.Response{Code: ipmi.CompletionCode(code), Data: data}, err
 }
 
+// notNil copies data for an array of D-Bus, which cannot be nil.
+func notNil(data []byte) []byte { return append([]byte{}, data...) }
+
 // optionsOf returns the options that differ from the settings of the bus.
 func optionsOf(r ipmb.Request) map[string]any {
 	options := map[string]any{}
-	if r.RetryPolicy.Timeout != 0 {
-		options["timeout-ms"] = uint32(r.RetryPolicy.Timeout.Milliseconds())
+	set := func(name string, value any, wanted bool) {
+		if wanted {
+			options[name] = value
+		}
 	}
-	if r.RetryPolicy.Tries != 0 {
-		options["tries"] = uint32(r.RetryPolicy.Tries)
-	}
-	if r.RequesterLUN != 0 {
-		options["requester-lun"] = uint8(r.RequesterLUN)
-	}
-	if r.FailFast {
-		options["fail-fast"] = true
-	}
-	if r.GeneralCall {
-		options["broadcast"] = true
-	}
+	set("timeout-ms", uint32(r.RetryPolicy.Timeout.Milliseconds()), r.RetryPolicy.Timeout != 0)
+	set("tries", uint32(r.RetryPolicy.Tries), r.RetryPolicy.Tries != 0)
+	set("requester-lun", uint8(r.RequesterLUN), r.RequesterLUN != 0)
+	set("fail-fast", true, r.FailFast)
+	set("broadcast", true, r.GeneralCall)
 	return options
 }
 
-// SendStorage sends a request of ipmi.NetFnStorage to the built-in BMC of ipmbd. A completion code is a
-// result. The data of the response belong to the caller.
+// SendStorage sends a request of ipmi.NetFnStorage to the built-in BMC of ipmbd. A completion code
+// is a result. The data of the response belong to the caller.
 func (c *Client) SendStorage(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error) {
 	var code uint8
 	var got []byte
-	err := c.callBase(ctx, xml.RouterInterface, "SendStorageRequest", []any{&code, &got}, uint8(cmd), append([]byte{}, data...))
+	err := c.call(ctx, xml.BasePath, xml.RouterInterface, "SendStorageRequest", []any{&code, &got},
+		uint8(cmd), notNil(data))
 	return ipmi.Response{Code: ipmi.CompletionCode(code), Data: got}, err
 }
 
-// callBase calls a method of the object of the whole service.
-func (c *Client) callBase(ctx context.Context, iface, member string, results []any, args ...any) error {
-	return c.call(ctx, xml.BasePath, iface, member, results, args...)
-}
-
 // call calls a method of ipmbd and stores its results.
-func (c *Client) call(ctx context.Context, path dbus.ObjectPath, iface, member string, results []any, args ...any) error {
+func (c *Client) call(
+	ctx context.Context, path dbus.ObjectPath, iface, member string, results []any, args ...any,
+) error {
 	method := dbuswire.Method{Destination: xml.ServiceName, Path: path, Interface: iface, Member: member}
 	body, err := c.conn.Call(ctx, method, args...)
 	if err != nil {

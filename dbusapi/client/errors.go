@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,8 +13,8 @@ import (
 	"ipmbd/xml"
 )
 
-// Errors of a Client, beside the error of a context. Requests on a bus can also return ipmb.ErrTimeout,
-// ErrBusy, ErrInvalid and ErrUnsupported.
+// Errors of a Client, beside the error of a context. Requests on a bus can also return
+// ipmb.ErrTimeout, ErrBusy, ErrInvalid and ErrUnsupported.
 var (
 	// ErrDisconnected: the connection to the message bus is closed or lost.
 	ErrDisconnected = dbuswire.ErrDisconnected
@@ -63,13 +64,10 @@ type ServiceError struct {
 
 // Error implements error.
 func (e *ServiceError) Error() string {
-	switch {
-	case e.Text != "":
-		return e.Text
-	case e.Err != nil:
+	if e.Text == "" && e.Err != nil {
 		return e.Err.Error()
 	}
-	return e.Name
+	return cmp.Or(e.Text, e.Name)
 }
 
 // Unwrap returns Err.

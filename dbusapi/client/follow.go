@@ -13,32 +13,31 @@ import (
 	"ipmbd/xml"
 )
 
-// Events subscribes to platform events and calls show for each, in the order of ipmbd, until ctx ends
-// (nil), show returns an error, or the message bus is lost (ErrDisconnected). The Host of an event is not
-// known. Up to 25 events that no program has received yet come first; no other subscriber receives these.
+// Events subscribes to platform events and calls show for each, in the order of ipmbd, until ctx
+// ends (nil), show returns an error, or the message bus is lost (ErrDisconnected). The Host of an
+// event is not known. Up to 25 events that no program has received yet come first; no other
+// subscriber receives these.
 //
-// When ipmbd leaves the message bus, Events waits until an ipmbd is there and subscribes again. It calls
-// tell with ServiceStarted after each subscription, the first included, with ServiceStopped, and with
-// MessagesLost when events came faster than they were shown. It calls show and tell one at a time.
+// When ipmbd leaves the message bus, Events waits until an ipmbd is there and subscribes again. It
+// calls tell with ServiceStarted after each subscription, the first included, with ServiceStopped,
+// and with MessagesLost when events came faster than they were shown.
 func (c *Client) Events(ctx context.Context, show func(ipmi.Event) error, tell func(Notice)) error {
 	f := newFollower(show, tell)
 	f.register = func(service string) error { return f.callRouter(ctx, service, "Subscribe") }
 	return f.run(ctx, c)
 }
 
-// maxEvents limits the platform events that wait to be shown. When there are more, the newest are lost.
+// maxEvents platform events wait to be shown. When there are more, the newest are lost.
 const maxEvents = 1024
 
-// follower keeps a program registered with ipmbd, on a connection of its own. When another ipmbd replaces
-// the one it knows, it registers there.
+// follower keeps a program registered with ipmbd, on a connection of its own. When another ipmbd
+// replaces the one it knows, it registers there.
 type follower struct {
-	show func(ipmi.Event) error
-	tell func(Notice)
-	// register registers with the ipmbd of a unique name.
-	register func(service string) error
-	// call gets the method calls of the connection, and leave is called before it is closed; each may be nil.
-	call  func(*dbuswire.Conn, *dbuswire.Message) bool
-	leave func()
+	show     func(ipmi.Event) error
+	tell     func(Notice)
+	register func(service string) error                   // with the ipmbd of a unique name
+	call     func(*dbuswire.Conn, *dbuswire.Message) bool // gets method calls; may be nil
+	leave    func()                                       // before the connection is closed; may be nil
 
 	conn    *dbuswire.Conn
 	present bool // the ipmbd with which we are registered has its name, as far as tell was told
@@ -86,7 +85,10 @@ func (f *follower) run(ctx context.Context, c *Client) error {
 		case <-ctx.Done():
 			return nil
 		case <-conn.Done():
-			return errors.Join(f.showAll(), ErrDisconnected)
+			for err == nil && len(f.events) > 0 {
+				err = f.showEvent(<-f.events)
+			}
+			return errors.Join(err, ErrDisconnected)
 		case e := <-f.events:
 			if err := f.showEvent(e); err != nil {
 				return err
@@ -97,20 +99,18 @@ func (f *follower) run(ctx context.Context, c *Client) error {
 
 // receiveSignal gets each signal of the connection. It does not block.
 func (f *follower) receiveSignal(s *dbus.Signal) {
+	var event *ipmi.Event
 	if s.Sender == dbuswire.BusName && s.Name == dbuswire.BusInterface+".NameOwnerChanged" {
 		f.changed.Store(true)
-		f.queueEvent(nil)
 	} else if e, ok := parseEvent(s); ok && f.isService(s.Sender) {
-		f.queueEvent(&e)
+		event = &e
+	} else {
+		return
 	}
-}
-
-// queueEvent queues an event, or nil. If the queue is full, the follower wakes without a nil.
-func (f *follower) queueEvent(e *ipmi.Event) {
 	select {
-	case f.events <- e:
-	default:
-		if e != nil {
+	case f.events <- event:
+	default: // The queue is full, so the follower wakes without a nil.
+		if event != nil {
 			f.lost.Add(1)
 		}
 	}
@@ -120,8 +120,8 @@ func (f *follower) queueEvent(e *ipmi.Event) {
 func parseEvent(s *dbus.Signal) (e ipmi.Event, ok bool) {
 	var channel uint8
 	var message []byte
-	if s.Name != xml.RouterInterface+".PlatformEvent" ||
-		dbus.Store(s.Body, &channel, &e.Interface, &e.Generator, &message) != nil || len(message) != len(e.Message) {
+	err := dbus.Store(s.Body, &channel, &e.Interface, &e.Generator, &message)
+	if err != nil || s.Name != xml.RouterInterface+".PlatformEvent" || len(message) != len(e.Message) {
 		return ipmi.Event{}, false
 	}
 	e.Channel = ipmi.Channel(channel)
@@ -140,18 +140,8 @@ func (f *follower) showEvent(e *ipmi.Event) error {
 	return f.show(*e)
 }
 
-// showAll shows the events that have come by now.
-func (f *follower) showAll() error {
-	for range len(f.events) {
-		if err := f.showEvent(<-f.events); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isService reports whether a unique name is that of the ipmbd with which we are registered. It may call
-// or send signals before the call that registers has returned.
+// isService reports whether a unique name is that of the ipmbd with which we are registered. It
+// may call or send signals before the call that registers has returned.
 func (f *follower) isService(name string) bool { return name != "" && name == *f.service.Load() }
 
 // followOwner registers with the ipmbd that has the name now.
@@ -163,8 +153,8 @@ func (f *follower) followOwner(ctx context.Context) error {
 	return f.keepRegistered(owner)
 }
 
-// keepRegistered registers with an owner of ipmbd's name, unless that has been done. An ipmbd that has lost
-// its name and got it back still knows us.
+// keepRegistered registers with an owner of ipmbd's name, unless that has been done. An ipmbd that
+// has lost its name and got it back still knows us.
 func (f *follower) keepRegistered(owner string) error {
 	known := owner == *f.service.Load()
 	if f.present && !known {
@@ -178,7 +168,10 @@ func (f *follower) keepRegistered(owner string) error {
 		f.service.Store(&owner)
 		if err := f.register(owner); err != nil {
 			f.service.Store(new(string))
-			return unlessStopping(err)
+			if errors.Is(err, ErrNotRunning) || errors.Is(err, ErrLeft) || errors.Is(err, ErrUnavailable) {
+				return nil // It is stopping. A signal will tell of the next one.
+			}
+			return err
 		}
 	}
 	f.present = true
@@ -186,19 +179,10 @@ func (f *follower) keepRegistered(owner string) error {
 	return nil
 }
 
-// unlessStopping returns the error of a registration, or nil if ipmbd is stopping: then a signal will tell
-// of the next one.
-func unlessStopping(err error) error {
-	if errors.Is(err, ErrNotRunning) || errors.Is(err, ErrLeft) || errors.Is(err, ErrUnavailable) {
-		return nil
-	}
-	return err
-}
-
 // callRouter calls a method of the router of the ipmbd of a unique name.
 func (f *follower) callRouter(ctx context.Context, service, member string, args ...any) error {
-	method := dbuswire.Method{Destination: service, Path: xml.BasePath, Interface: xml.RouterInterface, Member: member}
-	_, err := f.conn.Call(ctx, method, args...)
+	_, err := f.conn.Call(ctx, dbuswire.Method{
+		Destination: service, Path: xml.BasePath, Interface: xml.RouterInterface, Member: member}, args...)
 	return serviceError(err)
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,12 +29,13 @@ const (
 	MonitorStarted                   // Monitor begins to watch
 )
 
-// Notice is something that a client has learned: a message between a bus and D-Bus, or a change of ipmbd.
+// Notice is something that a client has learned: a message between a bus and D-Bus, or a change of
+// ipmbd.
 type Notice struct {
 	Time time.Time
 	Kind NoticeKind
 
-	// Incoming: a node on the bus made the request, and a program responds. Otherwise a program made it.
+	// Incoming: a node made the request, and a program responds. Otherwise a program made it.
 	Incoming bool
 	Bus      string       // empty if it is not known
 	Node     ipmi.Address // on the bus; 0 if it is not known, and all nodes for a broadcast
@@ -41,8 +43,7 @@ type Notice struct {
 	LUN      ipmi.LUN     // of the request's responder
 	Command  ipmi.Command
 	Data     []byte // of the request or of the response; nil if Secret
-	// Secret: the data may hold a password or a key and are left out.
-	Secret bool
+	Secret   bool   // the data may hold a password or a key and are left out
 
 	Code   ipmi.CompletionCode // ResponseSeen
 	Reason string              // FailureSeen
@@ -53,20 +54,18 @@ type Notice struct {
 	Whole   bool   // MonitorStarted: calls and responses are seen too
 }
 
-// Limits of a monitor, in messages. A goroutine moves messages from the connection to the queue, and does
+// Limits of a monitor, in messages. A goroutine moves messages from the tap to the queue, and does
 // not wait. When the queue is full, messages are lost and counted.
-const (
-	maxTapped = 1024
-	maxQueued = 8192
-)
+const maxTapped, maxQueued = 1024, 8192
 
-// Monitor watches the messages between the buses and D-Bus, and calls show for each, until ctx ends (nil),
-// show returns an error, or the message bus is lost (ErrDisconnected). The first notice is MonitorStarted.
+// Monitor watches the messages between the buses and D-Bus, and calls show for each, until ctx
+// ends (nil), show returns an error, or the message bus is lost (ErrDisconnected). The first
+// notice is MonitorStarted.
 //
-// Where the message bus allows monitors (on a system bus, to root only), all messages are seen. Elsewhere
-// Whole is false in the first notice, and only the requests that come from the buses are seen, if the
-// message bus lets their signals pass. The response to a node's request can come before the signal that
-// tells of the request.
+// Where the message bus allows monitors (on a system bus, to root only), all messages are seen.
+// Elsewhere Whole is false in the first notice, and only requests from nodes are seen, if the
+// message bus lets their signals pass. The response to a node's request can come before the signal
+// that tells of the request.
 func (c *Client) Monitor(ctx context.Context, show func(Notice) error) error {
 	buses, err := c.Buses(ctx)
 	if err != nil {
@@ -97,32 +96,32 @@ func (c *Client) Monitor(ctx context.Context, show func(Notice) error) error {
 }
 
 // ownerRule matches the signal that tells which connection has ipmbd's name.
-const ownerRule = "type='signal',sender='" + dbuswire.BusName + "',member='NameOwnerChanged',arg0='" + xml.ServiceName + "'"
+const ownerRule = "type='signal',sender='" + dbuswire.BusName + "',member='NameOwnerChanged'," +
+	"arg0='" + xml.ServiceName + "'"
 
-// signalRules match the signals that a monitor shows, callRules the calls and their replies.
-var (
-	signalRules = []string{
-		"type='signal',sender='" + xml.ServiceName + "',interface='" + xml.BusInterface + "',member='ReceivedMessage'",
-		ownerRule,
-	}
-	callRules = []string{
-		"type='method_call',interface='" + xml.BusInterface + "'",
-		"type='method_call',interface='" + xml.LegacyInterface + "'",
-		"type='method_call',interface='" + xml.ExecuteInterface + "',member='" + xml.ExecuteMember + "'",
-		"type='method_return',sender='" + xml.ServiceName + "'",
-		"type='method_return',sender='" + xml.HostDaemonName + "'",
-		"type='error'",
-	}
-)
+// signalRules match the signals that a monitor shows.
+var signalRules = []string{
+	ownerRule,
+	"type='signal',sender='" + xml.ServiceName + "',interface='" + xml.BusInterface + "',member='ReceivedMessage'",
+}
 
-// watch makes a connection a monitor (D-Bus specification, "org.freedesktop.DBus.Monitoring.BecomeMonitor").
-// If that is denied, it subscribes to the signals. It reports whether the connection is a monitor.
+// callRules match the calls and replies that a monitor shows.
+var callRules = []string{
+	"type='method_call',interface='" + xml.BusInterface + "'",
+	"type='method_call',interface='" + xml.LegacyInterface + "'",
+	"type='method_call',interface='" + xml.ExecuteInterface + "',member='" + xml.ExecuteMember + "'",
+	"type='method_return',sender='" + xml.ServiceName + "'",
+	"type='method_return',sender='" + xml.HostDaemonName + "'",
+	"type='error'",
+}
+
+// watch makes a connection a monitor (D-Bus specification,
+// "org.freedesktop.DBus.Monitoring.BecomeMonitor"). If that is denied, it subscribes to the
+// signals. It reports whether the connection is a monitor.
 func watch(ctx context.Context, conn *dbuswire.Conn) (whole bool, err error) {
-	become := dbuswire.Method{
-		Destination: dbuswire.BusName, Path: dbuswire.BusPath,
-		Interface: "org.freedesktop.DBus.Monitoring", Member: "BecomeMonitor",
-	}
-	_, err = conn.Call(ctx, become, append(callRules, signalRules...), uint32(0))
+	become := dbuswire.Method{Destination: dbuswire.BusName, Path: dbuswire.BusPath,
+		Interface: "org.freedesktop.DBus.Monitoring", Member: "BecomeMonitor"}
+	_, err = conn.Call(ctx, become, slices.Concat(signalRules, callRules), uint32(0))
 	if !errors.As(err, new(dbus.Error)) {
 		return err == nil, err
 	}
@@ -157,22 +156,18 @@ func (m *monitor) run(ctx context.Context) error {
 	pump.Go(func() { m.pump(ctx, queue) })
 	defer pump.Wait()
 	defer cancel()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case s, ok := <-queue:
-			if !ok {
-				return unlessEnded(ctx, ErrDisconnected)
-			}
-			if err := m.showMessage(ctx, s); err != nil {
-				return err
-			}
+	for s := range queue {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := m.showMessage(ctx, s); err != nil {
+			return err
 		}
 	}
+	return unlessEnded(ctx, ErrDisconnected)
 }
 
-// pump moves messages to the queue until ctx ends or the connection is lost. Then it closes the queue.
+// pump fills the queue until ctx ends or the connection is lost. Then it closes the queue.
 func (m *monitor) pump(ctx context.Context, queue chan<- seen) {
 	defer close(queue)
 	for {
@@ -204,7 +199,7 @@ func (m *monitor) showMessage(ctx context.Context, s seen) error {
 		return nil
 	}
 	if notice.Kind == ServiceStarted {
-		// The buses may be others now. If the call fails, the old ones are most likely still right.
+		// If the call fails, the old buses are most likely still right.
 		if buses, err := m.client.Buses(ctx); err == nil {
 			m.tracer.buses = buses
 		}

@@ -20,11 +20,7 @@ import (
 type State = bus.State
 
 // States of a bus or a host interface.
-const (
-	Up       = bus.Up
-	Degraded = bus.Degraded
-	Down     = bus.Down
-)
+const Up, Degraded, Down = bus.Up, bus.Degraded, bus.Down
 
 // Unbound is the Reason of a bus that is Down since Unbind.
 const Unbound = bus.Unbound
@@ -32,25 +28,21 @@ const Unbound = bus.Unbound
 // Bus is a bus with its properties. Names of properties are as in package xml.
 type Bus struct {
 	bus.Properties
-	// Path is the bus's object.
-	Path dbus.ObjectPath
-	// Statistics are the bus's counters by name.
-	Statistics map[string]uint64
+	Path       dbus.ObjectPath   // of the D-Bus object
+	Statistics map[string]uint64 // counters by name
 }
 
 // Host is a host interface with its properties.
 type Host struct {
-	Name    string // as in the configuration
-	Type    string // "vm", "bt", "kcs" or "ssif"
-	Path    string // of the device or socket
-	Channel ipmi.Channel
-	Handler string // "host", "bmc" or "none"
-	State   State
-	Reason  string // of State, a sentence; empty if Up
-	// Object is the path of the interface's object.
-	Object dbus.ObjectPath
-	// Statistics are the interface's counters by name.
-	Statistics map[string]uint64
+	Name       string // as in the configuration
+	Type       string // "vm", "bt", "kcs" or "ssif"
+	Path       string // of the device or socket
+	Channel    ipmi.Channel
+	Handler    string // "host", "bmc" or "none"
+	State      State
+	Reason     string            // of State, a sentence; empty if Up
+	Object     dbus.ObjectPath   // path of the D-Bus object
+	Statistics map[string]uint64 // counters by name
 }
 
 // Endpoint is a bus or a host interface: one of the pointers is not nil.
@@ -61,10 +53,11 @@ type Endpoint struct {
 	Host   *Host
 }
 
-// Endpoints returns the buses and the host interfaces by name, with numbers in order: bus2 before bus10.
+// Endpoints returns the buses and the host interfaces by name, with numbers in order: bus2 before
+// bus10.
 func (c *Client) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	var objects map[dbus.ObjectPath]map[string]properties
-	if err := c.callBase(ctx, xml.ObjectManagerInterface, "GetManagedObjects", []any{&objects}); err != nil {
+	if err := c.call(ctx, xml.BasePath, xml.ObjectManagerInterface, "GetManagedObjects", []any{&objects}); err != nil {
 		return nil, err
 	}
 	var endpoints []Endpoint
@@ -118,8 +111,8 @@ func (c *Client) Bus(ctx context.Context, name string) (Bus, error) {
 	return newBus(path, p), err
 }
 
-// Bind creates the kernel device of a bus and opens it. An error of ipmbd is a *ServiceError whose text
-// says what to do.
+// Bind creates the kernel device of a bus and opens it. An error of ipmbd is a *ServiceError whose
+// text says what to do.
 func (c *Client) Bind(ctx context.Context, bus string) error {
 	_, err := c.callBus(ctx, bus, xml.BusInterface, "bind", nil)
 	return err
@@ -164,15 +157,14 @@ func (c *Client) AddBus(ctx context.Context, json string) (name string, err erro
 	return c.add(ctx, "AddBus", json)
 }
 
-// AddHost adds a host interface and returns its name. json is an object as in the list "hosts". The
-// errors are those of AddBus.
+// AddHost adds a host interface, as AddBus adds a bus. json is an object as in the list "hosts".
 func (c *Client) AddHost(ctx context.Context, json string) (name string, err error) {
 	return c.add(ctx, "AddHost", json)
 }
 
 func (c *Client) add(ctx context.Context, member, json string) (string, error) {
 	var path dbus.ObjectPath
-	err := c.callBase(ctx, xml.ManagerInterface, member, []any{&path}, json)
+	err := c.call(ctx, xml.BasePath, xml.ManagerInterface, member, []any{&path}, json)
 	return strings.TrimPrefix(string(path), xml.BasePath+"/"), err
 }
 
@@ -184,26 +176,22 @@ func (c *Client) Remove(ctx context.Context, name string) error {
 		return err
 	}
 	if e.Host != nil {
-		return c.callBase(ctx, xml.ManagerInterface, "RemoveHost", nil, e.Host.Object)
+		return c.call(ctx, xml.BasePath, xml.ManagerInterface, "RemoveHost", nil, e.Host.Object)
 	}
-	return c.callBase(ctx, xml.ManagerInterface, "RemoveBus", nil, e.Bus.Path)
+	return c.call(ctx, xml.BasePath, xml.ManagerInterface, "RemoveBus", nil, e.Bus.Path)
 }
 
 // Reload makes ipmbd read its configuration file again. The errors are those of AddBus.
 func (c *Client) Reload(ctx context.Context) error {
-	return c.callBase(ctx, xml.ManagerInterface, "Reload", nil)
+	return c.call(ctx, xml.BasePath, xml.ManagerInterface, "Reload", nil)
 }
 
 // Handler is a handler that a program has registered.
 type Handler struct {
-	// Owner is the unique name of the program's connection: ":1.42".
-	Owner string
-	// Process is the ID of the program's process, 0 if it is not known.
-	Process uint32
-	// Path is the handler's object there.
-	Path dbus.ObjectPath
-	// Patterns are the requests that the handler serves.
-	Patterns []ipmi.Pattern
+	Owner    string          // unique name of the program's connection: ":1.42"
+	Process  uint32          // ID of the program's process, 0 if it is not known
+	Path     dbus.ObjectPath // of the handler's object
+	Patterns []ipmi.Pattern  // the requests that the handler serves
 }
 
 // Handlers returns the handlers that programs have registered, in the order of registration.
@@ -239,15 +227,15 @@ type handlerRow struct {
 
 // handlerRows reads the property Handlers.
 func (c *Client) handlerRows(ctx context.Context) (rows []handlerRow, err error) {
-	err = c.callBase(ctx, xml.PropertiesInterface, "Get", []any{&rows}, xml.RouterInterface, "Handlers")
+	err = c.call(ctx, xml.BasePath, xml.PropertiesInterface, "Get", []any{&rows}, xml.RouterInterface, "Handlers")
 	return rows, err
 }
 
 // properties are the properties of an object.
 type properties = map[string]dbus.Variant
 
-// property returns a property, or the zero value if it is missing or has another type: not every object
-// has all properties.
+// property returns a property, or the zero value if it is missing or has another type: not every
+// object has all properties.
 func property[T any](p properties, name string) T {
 	value, _ := p[name].Value().(T)
 	return value

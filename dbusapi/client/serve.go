@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// servedPath is the object on which Serve serves requests.
+	// servedPath is the object of Serve.
 	servedPath = dbus.ObjectPath("/xyz/openbmc_project/Ipmi/Handler")
 	// maxServed limits the requests in progress. ipmbd makes no more calls to one program.
 	maxServed = xml.MaxExecutes
@@ -22,17 +22,16 @@ const (
 	leaveTime = time.Second
 )
 
-// Serve makes h serve the requests that match a pattern, until ctx ends (nil) or the message bus is lost
-// (ErrDisconnected). If ipmbd refuses the registration, the error is a *ServiceError; the text of
-// ErrNotAllowed names the program that serves the requests.
+// Serve makes h serve the requests that match a pattern, until ctx ends (nil) or the message bus
+// is lost (ErrDisconnected). If ipmbd refuses the registration, the error is a *ServiceError; the
+// text of ErrNotAllowed names the program that serves the requests. When ipmbd leaves the message
+// bus, Serve waits until an ipmbd is there and registers again. It calls tell with ServiceStarted
+// after each registration, the first included, and with ServiceStopped.
 //
-// When ipmbd leaves the message bus, Serve waits until an ipmbd is there and registers again. It calls
-// tell with ServiceStarted after each registration, the first included, and with ServiceStopped.
-//
-// Serve calls h in the order of ipmbd's calls, from the goroutine that reads the connection; a handler
-// that may block needs ipmi.NewBlocking. At most 16 requests are in progress at a time. They have neither
+// The goroutine that reads the connection calls h, in the order of ipmbd's calls; a handler that
+// may block needs ipmi.NewBlocking. At most 16 requests are in progress. They have neither
 // requester's LUN nor sequence number nor deadline. An error of h becomes the completion code of
-// ipmi.CodeOf. Before Serve returns, it waits until all requests have their responses.
+// ipmi.CodeOf.
 func (c *Client) Serve(ctx context.Context, patterns []ipmi.Pattern, h ipmi.Handler, tell func(Notice)) error {
 	f := newFollower(func(ipmi.Event) error { return nil }, tell)
 	s := newExecuteServer(h, f.isService)
@@ -43,8 +42,9 @@ func (c *Client) Serve(ctx context.Context, patterns []ipmi.Pattern, h ipmi.Hand
 	return f.run(ctx, c)
 }
 
-// leaveService unregisters, and returns when the requests in progress have their responses. The end of the
-// connection would unregister too, but requests that come before it would get no response.
+// leaveService unregisters, and returns when the requests in progress have their responses. The
+// end of the connection would unregister too, but requests that come before it would get no
+// response.
 func (f *follower) leaveService(ctx context.Context, s *executeServer) {
 	if service := *f.service.Load(); service != "" {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
@@ -71,8 +71,8 @@ func commandRows(patterns []ipmi.Pattern) []commandRow {
 	return rows
 }
 
-// executeServer serves calls of execute at servedPath. It takes them before the D-Bus library, which would
-// serve them in any order.
+// executeServer serves calls of execute at servedPath. It takes them before the D-Bus library,
+// which would serve them in any order.
 type executeServer struct {
 	handler   ipmi.Handler
 	isService func(name string) bool // of a caller
@@ -83,8 +83,8 @@ func newExecuteServer(h ipmi.Handler, isService func(string) bool) *executeServe
 	return &executeServer{h, isService, make(chan struct{}, maxServed)}
 }
 
-// receiveCall serves calls of execute, see dbuswire.Config.Call. It leaves other calls, and those that are
-// too long, to the library.
+// receiveCall serves calls of execute, see dbuswire.Config.Call. It leaves other calls, and those
+// that are too long, to the library.
 func (s *executeServer) receiveCall(from *dbuswire.Conn, m *dbuswire.Message) bool {
 	if string(m.Path) != string(servedPath) || string(m.Member) != xml.ExecuteMember ||
 		len(m.Interface) > 0 && string(m.Interface) != xml.ExecuteInterface || m.Body == nil {
@@ -149,7 +149,8 @@ func (r *executeReply) Answer(res ipmi.Response, err error) bool {
 // send sends the method return: a struct of netFn, LUN, command, completion code and data.
 func (r *executeReply) send(res ipmi.Response) {
 	h := r.to.Header(xml.ExecuteOut)
-	b := append(h.Begin(8+len(res.Data)), byte(r.req.NetFn.Response()), byte(r.req.LUN), byte(r.req.Command), byte(res.Code))
+	b := append(h.Begin(8+len(res.Data)),
+		byte(r.req.NetFn.Response()), byte(r.req.LUN), byte(r.req.Command), byte(res.Code))
 	r.to.Send(dbuswire.Finish(dbuswire.AppendBytes(b, res.Data)), nil)
 }
 
@@ -157,8 +158,8 @@ func (r *executeReply) fail(name, text string) {
 	r.to.Fail(&dbus.Error{Name: name, Body: []any{text}})
 }
 
-// parseExecute reads the arguments of execute: netFn, LUN, command, data and options. The request keeps no
-// memory of the message.
+// parseExecute reads the arguments of execute: netFn, LUN, command, data and options. The request
+// keeps no memory of the message.
 func parseExecute(m *dbuswire.Message, req *ipmi.Request) bool {
 	r := m.Arguments()
 	req.NetFn, req.LUN, req.Command = ipmi.NetFn(r.Byte()), ipmi.LUN(r.Byte()), ipmi.Command(r.Byte())

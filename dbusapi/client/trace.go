@@ -10,17 +10,13 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
 
-// Limits of the memory of a tracer.
-const (
-	maxPending  = 4096 // calls; when there are more, all are forgotten
-	maxReceived = 256  // requests from buses; the oldest is forgotten
-)
+// A tracer forgets all calls when it has maxPending, and the oldest of maxReceived requests.
+const maxPending, maxReceived = 4096, 256
 
 // tracer makes notices from the messages on the message bus. It does no I/O.
 type tracer struct {
@@ -35,12 +31,11 @@ type callKey struct {
 	serial uint32
 }
 
-// pendingCall is a call without a reply: the request that it stands for, and how to read the reply. A read
-// that leaves the Kind is for a reply that shows nothing.
+// pendingCall is a call without a reply, and the request that it stands for.
 type pendingCall struct {
 	request Notice
-	read    func(n *Notice, body []any) error
-	locate  func(Notice) string // finds the bus when the reply comes; nil if it is known
+	read    func(n *Notice, body []any) error // reads the reply; if it leaves the Kind, nothing is shown
+	locate  func(Notice) string               // finds the bus when the reply comes; nil if it is known
 }
 
 // receivedRequest is a request from a bus that may still get a response.
@@ -71,11 +66,12 @@ func (t *tracer) trace(at time.Time, msg *dbus.Message) (Notice, bool) {
 // traceSignal traces NameOwnerChanged and ReceivedMessage.
 func (t *tracer) traceSignal(n Notice, msg *dbus.Message) (Notice, bool) {
 	if header[string](msg, dbus.FieldMember) == "NameOwnerChanged" {
-		owner, ok := newOwner(msg.Body)
-		if n.Kind, n.Program = ServiceStarted, owner; owner == "" {
+		var name, before string
+		err := dbus.Store(msg.Body, &name, &before, &n.Program)
+		if n.Kind = ServiceStarted; n.Program == "" {
 			n.Kind = ServiceStopped
 		}
-		return n, ok
+		return n, err == nil && name == xml.ServiceName
 	}
 	var id uint64
 	var requester uint8
@@ -92,15 +88,8 @@ func (t *tracer) traceSignal(n Notice, msg *dbus.Message) (Notice, bool) {
 	return n, true
 }
 
-// newOwner reads the body of NameOwnerChanged for ipmbd's name.
-func newOwner(body []any) (owner string, ok bool) {
-	var name, before string
-	err := dbus.Store(body, &name, &before, &owner)
-	return owner, err == nil && name == xml.ServiceName
-}
-
-// traceCall traces the calls that make a request. Calls that respond to a request are shown when they have
-// succeeded.
+// traceCall traces the calls that make a request. Calls that respond to a request are shown when
+// they have succeeded.
 func (t *tracer) traceCall(n Notice, msg *dbus.Message) (Notice, bool) {
 	n.Program = header[string](msg, dbus.FieldSender)
 	read, data, ok := (*Notice).readResponse, []byte(nil), false
@@ -117,7 +106,7 @@ func (t *tracer) traceCall(n Notice, msg *dbus.Message) (Notice, bool) {
 	case xml.LegacyInterface + ".sendRequest":
 		var index uint8
 		data, ok = n.readRequest(msg.Body, &index)
-		bus := t.busWith(index)
+		bus := t.findBus(func(b Bus) bool { return b.Index == index })
 		n.Bus, n.Node, n.LUN = bus.Name, bus.RemoteAddress, 0 // The LUN is the requester's.
 		read = (*Notice).readLegacy
 	case xml.BusInterface + ".sendResponse":
@@ -154,9 +143,9 @@ func (t *tracer) sendResponse(n Notice, msg *dbus.Message) {
 	}
 }
 
-// execute traces ipmbd's calls to the host IPMI daemon. Only calls with a requester's address come from
-// an IPMB. The signal that tells of the request may come after the call, so the bus is looked up when the
-// reply comes.
+// execute traces ipmbd's calls to the host IPMI daemon. Only calls with a requester's address come
+// from an IPMB. The signal that tells of the request may come after the call, so the bus is looked
+// up when the reply comes.
 func (t *tracer) execute(n Notice, msg *dbus.Message) {
 	var options map[string]dbus.Variant
 	data, ok := n.readRequest(msg.Body[:min(4, len(msg.Body))])
@@ -174,8 +163,8 @@ func (t *tracer) execute(n Notice, msg *dbus.Message) {
 	t.await(msg, pendingCall{n, read, func(n Notice) string { return t.busOfExecute(n, data, host) }})
 }
 
-// busOfExecute returns the bus of the host on which a request was received last or, if no signal told of
-// the request, the only bus of the host.
+// busOfExecute returns the bus of the host on which a request was received last or, if no signal
+// told of the request, the only bus of the host.
 func (t *tracer) busOfExecute(n Notice, data []byte, host int32) string {
 	var ofHost []string
 	for _, bus := range t.buses {
@@ -230,8 +219,8 @@ func (t *tracer) traceReply(n Notice, msg *dbus.Message) (Notice, bool) {
 	return n, n.Kind != RequestSeen
 }
 
-// readRequest reads the arguments of a call or a signal: those of before, then netFn, LUN, command and
-// data.
+// readRequest reads the arguments of a call or a signal: those of before, then netFn, LUN, command
+// and data.
 func (n *Notice) readRequest(body []any, before ...any) (data []byte, ok bool) {
 	var netFn, lun, command uint8
 	ok = dbus.Store(body, append(before, &netFn, &lun, &command, &data)...) == nil
@@ -250,8 +239,8 @@ func (n *Notice) readResponse(body []any) error {
 	return nil
 }
 
-// readExecuted reads the reply of the host IPMI daemon: a struct of netFn, LUN, command, completion code and
-// data.
+// readExecuted reads the reply of the host IPMI daemon: a struct of netFn, LUN, command,
+// completion code and data.
 func (n *Notice) readExecuted(body []any, before ...any) error {
 	var netFn, lun, command, code uint8
 	var data []byte
@@ -288,23 +277,18 @@ func (n *Notice) setData(netFn ipmi.NetFn, data []byte) {
 	}
 }
 
-// busAt returns the bus that has the object of a message. Of an unknown bus it returns only the name.
+// busAt returns the bus that has the object of a message. Of an unknown bus it returns only the
+// name.
 func (t *tracer) busAt(msg *dbus.Message) Bus {
 	path := header[dbus.ObjectPath](msg, dbus.FieldPath)
-	for _, b := range t.buses {
-		if b.Path == path {
-			return b
-		}
-	}
-	return Bus{Properties: bus.Properties{Name: strings.TrimPrefix(string(path), xml.BasePath+"/")}}
+	b := t.findBus(func(b Bus) bool { return b.Path == path })
+	b.Name = cmp.Or(b.Name, strings.TrimPrefix(string(path), xml.BasePath+"/"))
+	return b
 }
 
-// busWith returns the bus that org.openbmc.Ipmb reaches by an index.
-func (t *tracer) busWith(index uint8) Bus {
-	for _, b := range t.buses {
-		if b.Index == index {
-			return b
-		}
+func (t *tracer) findBus(matches func(Bus) bool) Bus {
+	if i := slices.IndexFunc(t.buses, matches); i >= 0 {
+		return t.buses[i]
 	}
 	return Bus{}
 }

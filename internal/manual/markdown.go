@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Markdown appends a text in Markdown: paragraphs, also numbered ones, code in fences, lists, and tables,
-// which become lists.
+// Markdown appends a text in Markdown: paragraphs, also numbered ones, code in fences, lists, and
+// tables, which become lists.
 func (p *Page) Markdown(text string) {
 	var paragraph []string
 	end := func() {
@@ -53,8 +53,8 @@ func (p *Page) Markdown(text string) {
 	end()
 }
 
-// listed appends an entry of a list. Code at its beginning, up to a colon, is its subject: "`tries`: how
-// often a request is sent".
+// listed appends an entry of a list. Code at its beginning, up to a colon, is its subject:
+// "`tries`: how often a request is sent".
 func (p *Page) listed(item string) {
 	tag, text, ok := strings.Cut(item, ": ")
 	if !ok || !strings.HasPrefix(item, "`") {
@@ -63,8 +63,8 @@ func (p *Page) listed(item string) {
 	p.Item(strings.ReplaceAll(tag, "`", ""), text)
 }
 
-// table appends the rows of a table as a list, below the name of the first column. The text of another
-// column that has a name is placed after the rest, with its name.
+// table appends the rows of a table as a list, below the name of the first column. The text of
+// another column that has a name is placed after the rest, with its name.
 func (p *Page) table(lines []string) {
 	const heads = 2 // the names of the columns, and the rule below
 	names := cells(lines[0])
@@ -115,8 +115,8 @@ func inline(text string) string {
 	return b.String()
 }
 
-// Document appends a document in Markdown: the text before its first heading of level two ("## Changes"),
-// under a given title, and then its sections.
+// Document appends a document in Markdown: the text before its first heading of level two ("##
+// Changes"), under a given title, and then its sections.
 func (p *Page) Document(title, document string) {
 	for i, part := range strings.Split(document, "\n## ") {
 		heading, text, _ := strings.Cut(part, "\n")

@@ -1,6 +1,6 @@
-// Package manual makes manual pages, in the macros of man(7), from the help of the programs and from
-// documents. Tests use it: each makes a page and compares it with the stored page, which is installed, so
-// that no page is out of date.
+// Package manual makes manual pages, in the macros of man(7), from the help of the programs and
+// from documents. Tests use it: each makes a page and compares it with the stored page, which is
+// installed, so that no page is out of date.
 package manual
 
 import (
@@ -76,8 +76,8 @@ func (p *Page) Literal(lines []string) {
 	p.line(".RE")
 }
 
-// Prose appends help as a terminal shows it: paragraphs with empty lines between them. Lines with an
-// indent are not filled.
+// Prose appends help as a terminal shows it: paragraphs with empty lines between them. Lines with
+// an indent are not filled.
 func (p *Page) Prose(text string) {
 	for block := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
 		lines := strings.Split(strings.Trim(block, "\n"), "\n")
@@ -120,8 +120,8 @@ func (p *Page) text(s string) {
 	}
 }
 
-// escape returns the input of roff that shows a text. A hyphen becomes a minus sign, so that a copied
-// option is one.
+// escape returns the input of roff that shows a text. A hyphen becomes a minus sign, so that a
+// copied option is one.
 var escape = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`, "→", `\(->`).Replace
 
 // Stored fails a test if a file does not hold the text. With IPMBD_UPDATE in the environment, it writes

@@ -124,7 +124,10 @@ func TestEventsThatComeTooFastAreCounted(t *testing.T) {
 	for range maxEvents + 2 {
 		f.receiveSignal(&dbus.Signal{Sender: ":1.5", Name: xml.RouterInterface + ".PlatformEvent", Body: []any{byte(7), "bus4", uint16(1), make([]byte, 7)}})
 	}
-	if err := f.showAll(); err != nil || shown != maxEvents || lost != 2 {
-		t.Errorf("%d shown, %d lost, %v", shown, lost, err)
+	for range maxEvents {
+		_ = f.showEvent(<-f.events)
+	}
+	if shown != maxEvents || lost != 2 {
+		t.Errorf("%d shown, %d lost", shown, lost)
 	}
 }
