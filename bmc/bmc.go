@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,8 +82,8 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// BMC is a management controller. It implements ipmi.Handler; its methods may be
-// called from several goroutines at once.
+// BMC is a management controller. It implements ipmi.Handler. Its methods may be called from several
+// goroutines at once.
 type BMC struct {
 	config     Config
 	journal    *journal
@@ -185,36 +186,20 @@ func (c command) mayBlock(b *BMC, req *ipmi.Request) bool {
 	return true
 }
 
-// commands are those of all groups; each file has its own.
-var commands = index(
-	deviceCommands,
-	acpiCommands,
-	systemInfoCommands,
-	watchdogCommands,
-	channelCommands,
-	userCommands,
-	lanCommands,
-	chassisCommands,
-	bootCommands,
-	logCommands,
-	sensorCommands,
-	repositoryCommands,
-	fruCommands,
-	pefCommands,
-	payloadCommands,
-)
-
 type commandKey struct {
 	netFn   ipmi.NetFn
 	command ipmi.Command
 }
 
+// commands are those of all groups; each file has its own.
+var commands = index(deviceCommands, acpiCommands, systemInfoCommands, watchdogCommands, channelCommands,
+	payloadCommands, pefCommands, userCommands, lanCommands, chassisCommands, bootCommands, logCommands,
+	sensorCommands, repositoryCommands, fruCommands)
+
 func index(groups ...[]command) map[commandKey]command {
 	all := make(map[commandKey]command)
-	for _, group := range groups {
-		for _, c := range group {
-			all[commandKey{c.netFn, c.command}] = c
-		}
+	for _, c := range slices.Concat(groups...) {
+		all[commandKey{c.netFn, c.command}] = c
 	}
 	return all
 }

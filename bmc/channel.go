@@ -1,63 +1,85 @@
 package bmc
 
 import (
+	"cmp"
+
 	"ipmbd/ipmi"
 )
 
-// channelCommands say who may use a channel (IPMI v2.0, sections 22.13, 22.22 and
-// 22.23). No channel has sessions: that of the LAN is configured here and served
-// by nobody.
+// channelCommands control the access to channels (IPMI v2.0, sections 22.13, 22.22 and 22.23). No
+// channel has sessions: that of the LAN is configured here, but the BMC does not serve it.
 var channelCommands = []command{
 	{ipmi.NetFnApp, 0x38, 2, 2, atOnce, getAuthenticationCapabilities},
 	{ipmi.NetFnApp, 0x40, 3, 3, atOnce, setChannelAccess},
 	{ipmi.NetFnApp, 0x41, 2, 2, atOnce, getChannelAccess},
 }
 
-// DefaultLANChannel is the channel of the LAN where none is configured.
-const DefaultLANChannel ipmi.Channel = 1
+// payloadCommands answer that there are no payloads, as there are no sessions that carry them (IPMI
+// v2.0, section 24).
+var payloadCommands = []command{
+	{ipmi.NetFnApp, 0x48, 6, 6, atOnce, changePayload}, // Activate Payload
+	{ipmi.NetFnApp, 0x49, 6, 6, atOnce, changePayload}, // Deactivate Payload
+	{ipmi.NetFnApp, 0x4A, 1, 1, atOnce, noPayload},     // Get Payload Activation Status
+	{ipmi.NetFnApp, 0x4B, 2, 2, atOnce, noPayload},     // Get Payload Instance Info
+	{ipmi.NetFnApp, 0x4E, 1, 1, atOnce, getPayloadSupport},
+}
+
+// pefCommands answer that there are no filters of events (IPMI v2.0, section 30).
+var pefCommands = []command{
+	{ipmi.NetFnSensor, 0x10, 0, 0, atOnce, getPEFCapabilities},
+	{ipmi.NetFnSensor, 0x12, 1, 1 + filterLength, atOnce, setPEF},
+	{ipmi.NetFnSensor, 0x13, 3, 3, atOnce, getPEF},
+}
 
 const (
 	channelBits         = 0x0F
-	privilegeBits       = 0x0F
-	privilegeCallback   = 1
-	privilegeAdmin      = 4
-	privilegeOEM        = 5
-	privilegeNone       = 0x0F // no access
-	alertingDisabled    = 1 << 5
-	accessDisabled      = 0 // for IPMI messaging
-	accessStored        = 1 // asked for: what is kept
-	accessPresent       = 2 // asked for: what holds now
-	accessKindShift     = 6
 	reservedChannelBits = 0x70
-	reservedAccessBits  = 0x3F
 
-	accessLeft        = 0 // to be set: nothing
-	accessModeBits    = 0x07
-	reservedLimitBits = 0x30
+	// Levels of privileges (table 22-29).
+	privilegeBits     = 0x0F
+	privilegeCallback = 1
+	privilegeAdmin    = 4
+	privilegeOEM      = 5
+	privilegeNone     = 0x0F // no access
 
-	// codeSessionless: the channel has no sessions (sections 22.22 and 22.23).
-	codeSessionless ipmi.CompletionCode = 0x82
-	// codeNoAccessMode: the access mode is not supported (section 22.22).
-	codeNoAccessMode ipmi.CompletionCode = 0x83
+	// Access and limit have in bits 7:6 what to set, 0 for nothing, or which to get.
+	accessKindShift    = 6
+	accessStored       = 1
+	accessPresent      = 2
+	accessModeBits     = 0x07
+	accessDisabled     = 0 // for IPMI messaging
+	alertingDisabled   = 1 << 5
+	reservedAccessBits = 0x3F
+	reservedLimitBits  = 0x30
+
+	reservedPayloadBits  = 0xC0
+	reservedInstanceBits = 0xF0
+
+	pefVersion   = 0x51 // 1.5, BCD with the major digit in bits 3:0
+	pefSet       = "pef"
+	filterLength = 21 // the longest parameter: a filter with its number
+
+	codeSessionless     ipmi.CompletionCode = 0x82 // the channel has no sessions (sections 22.22 and 22.23)
+	codeNoAccessMode    ipmi.CompletionCode = 0x83 // the access mode is not supported (section 22.22)
+	codePayloadDisabled ipmi.CompletionCode = 0x81 // the payload type is disabled (sections 24.1 and 24.2)
 )
 
-// channels are those that there are beside the one that a request comes in on.
+// DefaultLANChannel is the channel of the LAN if none is configured.
+const DefaultLANChannel ipmi.Channel = 1
+
+// channels are those that exist beside the one that a request comes from.
 type channels struct {
 	lan    ipmi.Channel
 	others ipmi.ChannelMask
 }
 
-// SetChannels says which channels exist, beside the one a request comes in on: the
-// one that has LAN configuration parameters, 0 for DefaultLANChannel, and others.
+// SetChannels sets which channels exist beside the one that a request comes from: the one that has
+// LAN configuration parameters, 0 for DefaultLANChannel, and others.
 func (b *BMC) SetChannels(lan ipmi.Channel, others ipmi.ChannelMask) {
-	if lan == 0 {
-		lan = DefaultLANChannel
-	}
-	b.channels.Store(&channels{lan, others})
+	b.channels.Store(&channels{cmp.Or(lan, DefaultLANChannel), others})
 }
 
-// channel is the number that a request means, and whether there is such a
-// channel.
+// channel is the channel that a byte of a request names, and whether it exists.
 func (b *BMC) channel(req *ipmi.Request, number byte) (c ipmi.Channel, ok bool) {
 	c = ipmi.Channel(number & channelBits)
 	if c == ipmi.ChannelCurrent {
@@ -67,9 +89,11 @@ func (b *BMC) channel(req *ipmi.Request, number byte) (c ipmi.Channel, ok bool) 
 	return c, c == req.Channel || c == known.lan || known.others.Has(c)
 }
 
-// getAuthenticationCapabilities takes channel and privilege level. The answer is
-// the channel, authentication types, their state, sessions of IPMI 1.5 and 2.0,
-// OEM ID and data: there is nothing of these.
+// isLAN reports whether a channel is the one with LAN configuration parameters.
+func (b *BMC) isLAN(c ipmi.Channel) bool { return c == b.channels.Load().lan }
+
+// getAuthenticationCapabilities takes channel and privilege level. It answers with the channel and
+// zeros: authentication types, their state, sessions of IPMI 1.5 and 2.0, OEM ID and data.
 func getAuthenticationCapabilities(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.channel(req, req.Data[0])
 	if level := req.Data[1]; !ok || req.Data[0]&reservedChannelBits != 0 || level < privilegeCallback || level > privilegeOEM {
@@ -78,8 +102,7 @@ func getAuthenticationCapabilities(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(byte(c), 0, 0, 0, 0, 0, 0, 0)
 }
 
-// setChannelAccess takes channel, access and the limit of privileges. It accepts
-// what there is.
+// setChannelAccess takes channel, access and the limit of privileges. It accepts no change.
 func setChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.channel(req, req.Data[0])
 	access, limit := req.Data[1], req.Data[2]
@@ -87,50 +110,30 @@ func setChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	switch {
 	case !ok, req.Data[0]&^channelBits != 0, limit&reservedLimitBits != 0, setAccess > accessPresent, setLimit > accessPresent:
 		return refuse(ipmi.CodeInvalidField)
-	case c != b.channels.Load().lan:
+	case !b.isLAN(c):
 		return refuse(codeSessionless)
-	case setAccess != accessLeft && access&accessModeBits != accessDisabled:
+	case setAccess != 0 && access&accessModeBits != accessDisabled:
 		return refuse(codeNoAccessMode)
-	case setAccess != accessLeft && access&reservedAccessBits != alertingDisabled,
-		setLimit != accessLeft && limit&privilegeBits != privilegeAdmin:
+	case setAccess != 0 && access&reservedAccessBits != alertingDisabled, setLimit != 0 && limit&privilegeBits != privilegeAdmin:
 		return refuse(ipmi.CodeInvalidField)
 	}
 	return answer()
 }
 
-// getChannelAccess takes channel, and whether what is stored or what holds is
-// wanted.
+// getChannelAccess takes channel, and whether to get the stored or the present access.
 func getChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.channel(req, req.Data[0])
 	kind := req.Data[1] >> accessKindShift
 	switch {
 	case !ok, req.Data[0]&^channelBits != 0, req.Data[1]&reservedAccessBits != 0, kind != accessStored && kind != accessPresent:
 		return refuse(ipmi.CodeInvalidField)
-	case c != b.channels.Load().lan:
+	case !b.isLAN(c):
 		return refuse(codeSessionless)
 	}
 	return answer(alertingDisabled|accessDisabled, privilegeAdmin)
 }
 
-// payloadCommands say that there are no payloads, as there are no sessions that
-// carry them (IPMI v2.0, section 24).
-var payloadCommands = []command{
-	{ipmi.NetFnApp, 0x48, 6, 6, atOnce, changePayload}, // Activate Payload
-	{ipmi.NetFnApp, 0x49, 6, 6, atOnce, changePayload}, // Deactivate Payload
-	{ipmi.NetFnApp, 0x4A, 1, 1, atOnce, noPayload},     // Get Payload Activation Status
-	{ipmi.NetFnApp, 0x4B, 2, 2, atOnce, noPayload},     // Get Payload Instance Info
-	{ipmi.NetFnApp, 0x4E, 1, 1, atOnce, getPayloadSupport},
-}
-
-const (
-	reservedPayloadBits  = 0xC0
-	reservedInstanceBits = 0xF0
-
-	// codePayloadDisabled: the payload type is disabled (sections 24.1 and 24.2).
-	codePayloadDisabled ipmi.CompletionCode = 0x81
-)
-
-// changePayload takes type, instance, and four bytes that are the type's.
+// changePayload takes type, instance, and four bytes of the type's own.
 func changePayload(_ *BMC, req *ipmi.Request) ipmi.Response {
 	if req.Data[0]&reservedPayloadBits != 0 || req.Data[1]&reservedInstanceBits != 0 {
 		return refuse(ipmi.CodeInvalidField)
@@ -138,38 +141,20 @@ func changePayload(_ *BMC, req *ipmi.Request) ipmi.Response {
 	return refuse(codePayloadDisabled)
 }
 
-// noPayload takes a type, of which there is none.
-func noPayload(*BMC, *ipmi.Request) ipmi.Response {
-	return refuse(ipmi.CodeInvalidField)
-}
+// noPayload takes a payload type, of which none exists.
+func noPayload(*BMC, *ipmi.Request) ipmi.Response { return refuse(ipmi.CodeInvalidField) }
 
-// getPayloadSupport takes a channel: the types that it carries, standard, for the
-// setup of sessions, and OEM, and two reserved bytes.
+// getPayloadSupport takes a channel. It answers with masks of the payload types of the channel:
+// standard, for the setup of sessions, and OEM, and two reserved bytes.
 func getPayloadSupport(b *BMC, req *ipmi.Request) ipmi.Response {
-	if c, _ := b.channel(req, req.Data[0]); req.Data[0]&^channelBits != 0 || c != b.channels.Load().lan {
+	if c, _ := b.channel(req, req.Data[0]); req.Data[0]&^channelBits != 0 || !b.isLAN(c) {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	return answer(make([]byte, 8)...)
 }
 
-// pefCommands say that events are filtered by nobody (IPMI v2.0, section 30).
-var pefCommands = []command{
-	{ipmi.NetFnSensor, 0x10, 0, 0, atOnce, getPEFCapabilities},
-	{ipmi.NetFnSensor, 0x12, 1, 1 + filterLength, atOnce, setPEF},
-	{ipmi.NetFnSensor, 0x13, 3, 3, atOnce, getPEF},
-}
-
-const (
-	pefVersion = 0x51 // 1.5, BCD with the major digit in bits 3:0
-	pefSet     = "pef"
-	// filterLength is that of the longest parameter, a filter with its number.
-	filterLength = 21
-)
-
-// getPEFCapabilities: version, actions and filters that there are.
-func getPEFCapabilities(*BMC, *ipmi.Request) ipmi.Response {
-	return answer(pefVersion, 0, 0)
-}
+// getPEFCapabilities answers with the version, and that there are no actions and no filters.
+func getPEFCapabilities(*BMC, *ipmi.Request) ipmi.Response { return answer(pefVersion, 0, 0) }
 
 // setPEF takes parameter and data.
 func setPEF(b *BMC, req *ipmi.Request) ipmi.Response {

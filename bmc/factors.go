@@ -5,9 +5,8 @@ import (
 	"math"
 )
 
-// factors turn the byte of a reading into a value: (M*x + B*10^bExp)*10^rExp
-// (IPMI v2.0, section 36.3). M and B are signed numbers of 10 bits, the exponents
-// of 4.
+// factors turn the byte x of a reading into a value: (M*x + B*10^bExp)*10^rExp (IPMI v2.0, section
+// 36.3). M and B are signed numbers of 10 bits, the exponents of 4.
 type factors struct{ m, b, bExp, rExp int }
 
 const (
@@ -15,7 +14,7 @@ const (
 	minExponent = -8
 	maxExponent = 7
 	maxReading  = 255
-	// tolerance is far below a step: 0.1 is no number of a computer's.
+	// tolerance is far below a step. It hides that 0.1 is not exact in binary.
 	tolerance = 1e-9
 )
 
@@ -26,7 +25,7 @@ func newFactors(low, high float64) (factors, error) {
 	}
 	for rExp := minExponent; rExp <= maxExponent; rExp++ {
 		unit := math.Pow10(rExp)
-		b, bExp, ok := offset(low / unit)
+		b, bExp, ok := offsetOf(low / unit)
 		if !ok {
 			continue
 		}
@@ -38,9 +37,9 @@ func newFactors(low, high float64) (factors, error) {
 	return factors{}, fmt.Errorf("no factors reach from %g to %g", low, high)
 }
 
-// offset is a value, or one below it, as B and its exponent.
-func offset(value float64) (b, exponent int, ok bool) {
-	for exponent = 0; exponent <= maxExponent; exponent++ {
+// offsetOf is a value, or one just below it, as B and its exponent.
+func offsetOf(value float64) (b, exponent int, ok bool) {
+	for exponent = range maxExponent + 1 {
 		if f := math.Floor(value/math.Pow10(exponent) + tolerance); math.Abs(f) <= maxFactor {
 			return int(f), exponent, true
 		}
@@ -54,7 +53,7 @@ func (f factors) raw(value float64) byte {
 	return byte(min(max(x, 0), maxReading))
 }
 
-// steps is a difference as one of readings.
+// steps is a difference of values as a difference of readings.
 func (f factors) steps(difference float64) byte {
 	x := math.Round(difference / math.Pow10(f.rExp) / float64(f.m))
 	return byte(min(max(x, 0), maxReading))

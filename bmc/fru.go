@@ -36,7 +36,7 @@ const (
 	maxFRUSize = 0xFFFF
 )
 
-// data is what the device holds at first, or what is wrong with it.
+// data are the bytes that the device holds at first.
 func (c FRUConfig) data() ([]byte, error) {
 	var sources int
 	data, err := c.Data, error(nil)
@@ -59,22 +59,20 @@ func (c FRUConfig) data() ([]byte, error) {
 	case max(len(data), c.Size) > maxFRUSize:
 		return nil, fmt.Errorf("%d bytes are more than %d", max(len(data), c.Size), maxFRUSize)
 	}
-	return append(append([]byte{}, data...), make([]byte, max(c.Size-len(data), 0))...), nil
+	return slices.Concat(data, make([]byte, max(c.Size-len(data), 0))), nil
 }
 
-// Validate reports what is wrong; it reads the file.
+// Validate reports all faults. It reads the file.
 func (c FRUConfig) Validate() error {
 	_, err := c.data()
-	if name := validName(c.Name); name != nil {
-		err = errors.Join(err, name)
-	}
+	errs := []error{err, validateName(c.Name)}
 	if c.ID == noFRU {
-		err = errors.Join(err, errors.New("ID FFh is reserved"))
+		errs = append(errs, errors.New("ID FFh is reserved"))
 	}
 	if c.Instance > maxInstance {
-		err = errors.Join(err, fmt.Errorf("entity instance %02Xh is above %02Xh", c.Instance, maxInstance))
+		errs = append(errs, fmt.Errorf("entity instance %02Xh is above %02Xh", c.Instance, maxInstance))
 	}
-	if err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("FRU %d, %q: %w", c.ID, c.Name, err)
 	}
 	return nil
@@ -84,12 +82,11 @@ func (c FRUConfig) Validate() error {
 type fruDevice struct {
 	FRUConfig
 	journal *journal
-	initial []byte // the configuration's data
+	initial []byte // the data of the configuration
 }
 
 // newFRUs returns the devices of descriptions, or all faults in them.
-func newFRUs(configs []FRUConfig, j *journal) ([]*fruDevice, error) {
-	var all []*fruDevice
+func newFRUs(configs []FRUConfig, j *journal) (all []*fruDevice, err error) {
 	var errs []error
 	for _, c := range configs {
 		if err := c.Validate(); err != nil {
@@ -108,8 +105,8 @@ func newFRUs(configs []FRUConfig, j *journal) ([]*fruDevice, error) {
 	return all, errors.Join(errs...)
 }
 
-// openFRUs opens the devices of the configuration and reports those whose data in the journal hide
-// a change of the configuration.
+// openFRUs opens the devices of the configuration, and reports those whose data in the journal hide a
+// change of the configuration.
 func (b *BMC) openFRUs() (err error) {
 	b.frus, err = newFRUs(b.config.FRUs, b.journal)
 	for _, d := range b.frus {
@@ -121,22 +118,12 @@ func (b *BMC) openFRUs() (err error) {
 	return err
 }
 
-// fru is the device of an ID, nil if there is none.
-func (b *BMC) fru(id uint8) *fruDevice {
-	for _, d := range b.frus {
-		if d.ID == id {
-			return d
-		}
-	}
-	return nil
-}
-
-// Names of what the journal has of a device that was written to: its data, and the checksum of what
-// the configuration said then.
+// Names in the journal: the data of a device that was written to, and the checksum of the
+// configuration's data at that time.
 func (d *fruDevice) dataName() string   { return fmt.Sprintf("fru/%d", d.ID) }
 func (d *fruDevice) sumSetting() string { return fmt.Sprintf("fru/%d/configured", d.ID) }
 
-// sum is the checksum of what the configuration says.
+// sum is the checksum of the configuration's data.
 func (d *fruDevice) sum() []byte {
 	return binary.LittleEndian.AppendUint32(nil, crc32.Checksum(d.initial, castagnoli))
 }
@@ -144,8 +131,8 @@ func (d *fruDevice) sum() []byte {
 // bytes are the data that the device holds. The caller must not change them.
 func (d *fruDevice) bytes() []byte { return d.content(d.journal.value(d.dataName())) }
 
-// content is what the device holds if the journal has stored: the device is as large as the
-// configuration says, or as what was written to it.
+// content is what the device holds if the journal has stored. The device is as large as the
+// configuration says, and at least as large as what was written to it.
 func (d *fruDevice) content(stored []byte) []byte {
 	switch missing := len(d.initial) - len(stored); {
 	case stored == nil:
@@ -156,52 +143,53 @@ func (d *fruDevice) content(stored []byte) []byte {
 	return stored
 }
 
-// write writes within the device and returns when that is stored. The bytes of a write that fails
-// are neither read nor stored with the next one.
-func (d *fruDevice) write(offset int, part []byte) ipmi.CompletionCode {
-	if offset+len(part) > len(d.bytes()) {
-		return ipmi.CodeParameterOutOfRange
-	}
-	return ipmi.CodeOf(d.journal.write(putValue(d.sumSetting(), d.sum()...),
-		editValue(d.dataName(), func(stored []byte) []byte {
-			data := slices.Clone(d.content(stored))
-			copy(data[offset:], part)
-			return data
-		})))
+// write writes within the device and returns when the journal has stored that. The bytes of a write
+// that fails are neither read nor stored with the next write.
+func (d *fruDevice) write(offset int, part []byte) error {
+	part = slices.Clone(part) // The request may end before the journal uses it.
+	return d.journal.write(putValue(d.sumSetting(), d.sum()...), editValue(d.dataName(), func(stored []byte) []byte {
+		data := slices.Clone(d.content(stored))
+		copy(data[offset:], part)
+		return data
+	}))
 }
 
 // fruCommands are those of FRU inventory devices (IPMI v2.0, section 34).
 var fruCommands = []command{
-	{ipmi.NetFnStorage, 0x10, 1, 1, atOnce, getFRUArea},
-	{ipmi.NetFnStorage, 0x11, 4, 4, atOnce, readFRU},
-	{ipmi.NetFnStorage, 0x12, 4, 3 + 255, waits, writeFRU},
+	{ipmi.NetFnStorage, 0x10, 1, 1, atOnce, ofFRU(getFRUArea)},
+	{ipmi.NetFnStorage, 0x11, 4, 4, atOnce, ofFRU(readFRU)},
+	{ipmi.NetFnStorage, 0x12, 4, 3 + 255, waits, ofFRU(writeFRU)},
+}
+
+// ofFRU serves a command of one device, whose ID comes first.
+func ofFRU(serve func(*fruDevice, *ipmi.Request) ipmi.Response) func(*BMC, *ipmi.Request) ipmi.Response {
+	return func(b *BMC, req *ipmi.Request) ipmi.Response {
+		for _, d := range b.frus {
+			if d.ID == req.Data[0] {
+				return serve(d, req)
+			}
+		}
+		return refuse(ipmi.CodeNotPresent)
+	}
 }
 
 const (
 	accessByBytes = 0
-	// What an answer has room for behind the count: on IPMB, 32 bytes long (IPMB
-	// v1.0, section 2.11), and on the narrowest system interface, BT with 251.
+	// A response has room for so many bytes behind the count: on IPMB, where it has 32 bytes (IPMB
+	// v1.0, section 2.11), and on the narrowest system interface, BT with 251 bytes.
 	maxFRURead     = 250
 	maxFRUReadIPMB = 23
 )
 
-// getFRUArea: size in bytes, and that it is accessed by bytes.
-func getFRUArea(b *BMC, req *ipmi.Request) ipmi.Response {
-	d := b.fru(req.Data[0])
-	if d == nil {
-		return refuse(ipmi.CodeNotPresent)
-	}
+// getFRUArea answers with the size in bytes, and that the device is accessed by bytes.
+func getFRUArea(d *fruDevice, _ *ipmi.Request) ipmi.Response {
 	return answer(append(binary.LittleEndian.AppendUint16(nil, uint16(len(d.bytes()))), accessByBytes)...)
 }
 
-// readFRU takes device, offset and count. The answer may be shorter than that and
-// says how long it is.
-func readFRU(b *BMC, req *ipmi.Request) ipmi.Response {
-	d, offset := b.fru(req.Data[0]), int(binary.LittleEndian.Uint16(req.Data[1:]))
-	if d == nil {
-		return refuse(ipmi.CodeNotPresent)
-	}
-	data := d.bytes()
+// readFRU takes device, offset and count. It answers with the number of bytes, which may be less than
+// count, and the bytes.
+func readFRU(d *fruDevice, req *ipmi.Request) ipmi.Response {
+	data, offset := d.bytes(), int(binary.LittleEndian.Uint16(req.Data[1:]))
 	if offset >= len(data) {
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
@@ -212,14 +200,14 @@ func readFRU(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(append([]byte{byte(count)}, data[offset:offset+count]...)...)
 }
 
-// writeFRU takes device, offset and bytes, and tells how many it has written.
-func writeFRU(b *BMC, req *ipmi.Request) ipmi.Response {
-	d, part := b.fru(req.Data[0]), req.Data[3:]
-	if d == nil {
-		return refuse(ipmi.CodeNotPresent)
+// writeFRU takes device, offset and bytes. It answers with the number of bytes.
+func writeFRU(d *fruDevice, req *ipmi.Request) ipmi.Response {
+	offset, part := int(binary.LittleEndian.Uint16(req.Data[1:])), req.Data[3:]
+	if offset+len(part) > len(d.bytes()) {
+		return refuse(ipmi.CodeParameterOutOfRange)
 	}
-	if code := d.write(int(binary.LittleEndian.Uint16(req.Data[1:])), part); code != ipmi.CodeOK {
-		return refuse(code)
+	if err := d.write(offset, part); err != nil {
+		return outcome(err)
 	}
 	return answer(byte(len(part)))
 }

@@ -142,12 +142,12 @@ func FuzzFRU(f *testing.F) {
 	f.Add(byte(0x11), []byte{0, 0, 0, 0xFF})
 	f.Add(byte(0x12), []byte{0, 4, 0, 1, 2, 3})
 	b := opened(f, Config{FRUs: []FRUConfig{{Name: "FRU", Fields: &record.FRU{Board: &record.FRUBoard{Name: "Board", SerialNumber: "0042"}}}}})
-	size := len(b.fru(0).bytes())
+	size := len(b.frus[0].bytes())
 	f.Fuzz(func(t *testing.T, cmd byte, data []byte) {
 		if _, err := ipmi.Do(t.Context(), b, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: ipmi.Command(cmd), Data: data}); err != nil {
 			return
 		}
-		if diff := cmp.Diff(size, len(b.fru(0).bytes())); diff != "" {
+		if diff := cmp.Diff(size, len(b.frus[0].bytes())); diff != "" {
 			t.Error(fmt.Sprint("the size has changed: ", diff))
 		}
 	})

@@ -1,30 +1,31 @@
 package bmc
 
 import (
+	"bytes"
 	"fmt"
 
 	"ipmbd/ipmi"
 )
 
-// lanCommands keep the configuration of the LAN channel (IPMI v2.0, section 23).
-// Nobody serves that channel here: who does reads it from the Settings.
+// lanCommands keep the configuration of the LAN channel (IPMI v2.0, section 23). The BMC does not
+// serve that channel.
 var lanCommands = []command{
 	{ipmi.NetFnTransport, 0x01, 2, 2 + communityLength, waits, setLAN},
 	{ipmi.NetFnTransport, 0x02, 4, 4, atOnce, getLAN},
 }
 
-// communityLength is that of the longest parameter.
+// communityLength is the length of the longest parameter.
 const communityLength = 18
 
 // lanParameter is a parameter of the LAN channel.
 type lanParameter struct {
 	initial  []byte // and hence its length
 	readOnly bool
-	valid    func(data []byte) bool // nil: everything is
+	valid    func(data []byte) bool // nil if all data are valid
 }
 
-// lanParameters are those of table 23-4 that make sense without sessions and
-// alerts; authentication types and cipher suites are none.
+// lanParameters are those of table 23-4 that make sense without sessions and alerts. There are no
+// authentication types and no cipher suites.
 var lanParameters = map[byte]lanParameter{
 	1:  {initial: []byte{0}, readOnly: true},                   // authentication types supported
 	2:  {initial: make([]byte, 5), valid: isZero},              // enabled, for each privilege level
@@ -57,14 +58,7 @@ const (
 	ipBMC         = 4 // other software of the BMC
 )
 
-func isZero(data []byte) bool {
-	for _, b := range data {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
-}
+func isZero(data []byte) bool { return len(bytes.Trim(data, "\x00")) == 0 }
 
 func atMost(highest byte) func([]byte) bool {
 	return func(data []byte) bool { return data[0] <= highest }
@@ -76,19 +70,13 @@ func community(name string) []byte {
 
 func lanSetting(c ipmi.Channel, parameter byte) string { return fmt.Sprintf("lan/%d/%d", c, parameter) }
 
-// lanChannel is the channel of a request, if it is one with a LAN.
-func (b *BMC) lanChannel(req *ipmi.Request, reserved byte) (c ipmi.Channel, ok bool) {
-	c, _ = b.channel(req, req.Data[0])
-	return c, c == b.channels.Load().lan && req.Data[0]&reserved == 0
-}
-
 // setLAN takes channel, parameter and its data.
 func setLAN(b *BMC, req *ipmi.Request) ipmi.Response {
-	c, ok := b.lanChannel(req, ^byte(channelBits))
+	c, _ := b.channel(req, req.Data[0])
 	number, data := req.Data[1], req.Data[2:]
 	p, known := lanParameters[number]
 	switch {
-	case !ok:
+	case !b.isLAN(c) || req.Data[0]&^channelBits != 0:
 		return refuse(ipmi.CodeInvalidField)
 	case number == parameterSetInProgress:
 		return b.setProgress(fmt.Sprintf("lan/%d", c), data)
@@ -104,14 +92,13 @@ func setLAN(b *BMC, req *ipmi.Request) ipmi.Response {
 	return b.keep(lanSetting(c, number), data...)
 }
 
-// getLAN takes channel, parameter, set and block selector, of which no parameter
-// here has any.
+// getLAN takes channel, parameter, set and block selector. No parameter here has sets or blocks.
 func getLAN(b *BMC, req *ipmi.Request) ipmi.Response {
-	c, ok := b.lanChannel(req, reservedChannelBits)
+	c, _ := b.channel(req, req.Data[0])
 	number := req.Data[1]
 	p, known := lanParameters[number]
 	switch {
-	case !ok:
+	case !b.isLAN(c) || req.Data[0]&reservedChannelBits != 0:
 		return refuse(ipmi.CodeInvalidField)
 	case req.Data[0]&onlyRevision != 0:
 		return answer(parameterRevision)

@@ -32,6 +32,8 @@ const (
 	partInProgress  = 0x00
 	lastPart        = 0x01
 	maxUTCOffset    = 1440 // minutes
+	// codeWrongLength: the parts of a record are not as long as a record (section 31.7).
+	codeWrongLength ipmi.CompletionCode = 0x80
 )
 
 func getLogInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
@@ -49,50 +51,45 @@ func getLogInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 	}.Append(nil)...)
 }
 
-// free is the number of records that fit; a log that was larger once may hold
-// more than it should.
+// free is the number of records that fit. There may be more records than capacity if the
+// configuration has made the log smaller. The caller holds mu.
 func (l *Log) free() int { return max(l.capacity-len(l.entries), 0) }
 
-// getLogAllocation: units, bytes of each, free ones, largest block of those, and
-// units of the largest record.
+// getLogAllocation answers with the number of units, bytes of each, free units, the largest free
+// block, and the largest record in units.
 func getLogAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	free := uint16(l.free())
 	data := binary.LittleEndian.AppendUint16(nil, uint16(l.capacity))
 	data = binary.LittleEndian.AppendUint16(data, record.RecordLength)
-	data = binary.LittleEndian.AppendUint16(data, free)
-	data = binary.LittleEndian.AppendUint16(data, free)
+	data = binary.LittleEndian.AppendUint16(data, uint16(l.free()))
+	data = binary.LittleEndian.AppendUint16(data, uint16(l.free()))
 	return answer(append(data, 1)...)
 }
 
 func reserveLog(b *BMC, _ *ipmi.Request) ipmi.Response { return b.log.holder.reserve() }
 
-// getLogEntry takes reservation, record ID, offset and number of bytes; a
-// reservation is needed for a part only.
+// getLogEntry takes reservation, record ID, offset and number of bytes. It needs a reservation if the
+// offset is not 0.
 func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
-	reservation, id := binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:])
 	offset, count := int(data[4]), int(data[5])
-	if offset != 0 && !b.log.holder.holds(reservation) {
+	if offset != 0 && !b.log.holder.holds(binary.LittleEndian.Uint16(data)) {
 		return refuse(ipmi.CodeReservationCancelled)
 	}
-	r, next, ok := b.log.find(id)
+	r, next, ok := b.log.find(binary.LittleEndian.Uint16(data[2:]))
 	switch {
 	case !ok:
 		return refuse(ipmi.CodeNotPresent)
 	case offset >= record.RecordLength:
 		return refuse(ipmi.CodeParameterOutOfRange)
-	case count == record.Whole:
-		count = record.RecordLength - offset
 	}
-	end := min(offset+count, record.RecordLength)
+	end := min(offset+count, record.RecordLength) // A count of record.Whole is beyond it.
 	return answer(append(binary.LittleEndian.AppendUint16(nil, next), r[offset:end]...)...)
 }
 
-// addLogEntry takes a record; its ID and, where its type has one, its time are
-// the log's to give.
+// addLogEntry takes a record. The log gives it its ID and, if its type has one, its time.
 func addLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	r := record.Record(req.Data)
 	stamp(&r, record.TimeOf(b.log.Now()))
@@ -100,7 +97,7 @@ func addLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answerID(id, ipmi.CodeOf(err))
 }
 
-// stamp gives a record its time, where its type has one.
+// stamp gives a record its time, if its type has one.
 func stamp(r *record.Record, now record.Time) {
 	if r.Type() < record.FirstUntimed {
 		binary.LittleEndian.PutUint32(r[record.OffsetOfTime:], uint32(now))
@@ -114,16 +111,59 @@ func answerID(id uint16, code ipmi.CompletionCode) ipmi.Response {
 	return answer(binary.LittleEndian.AppendUint16(nil, id)...)
 }
 
-// addPartOfLogEntry takes reservation, record ID, offset, whether it is the last
-// part, and the part.
+// addPartOfLogEntry takes reservation, record ID, offset, whether the part is the last one, and the
+// part. The first part has ID and offset 0; the others begin where the one before has ended.
 func addPartOfLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	progress := data[5]
 	if progress != partInProgress && progress != lastPart {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return answerID(b.log.addPart(binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:]),
-		int(data[4]), progress == lastPart, data[6:]))
+	id, a, code := b.log.takePart(binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:]),
+		int(data[4]), progress == lastPart, data[6:])
+	if a != nil {
+		var err error
+		id, err = a.wait()
+		code = ipmi.CodeOf(err)
+	}
+	return answerID(id, code)
+}
+
+// partialRecord is a record of which parts have come. It ends with its reservation.
+type partialRecord struct {
+	reservation uint16
+	id          uint16
+	length      int
+	record      record.Record
+}
+
+// takePart returns the ID of the record and, if the record has become whole, its addition.
+func (l *Log) takePart(reserved, id uint16, offset int, last bool, data []byte) (uint16, *addition, ipmi.CompletionCode) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &l.partial
+	switch {
+	case !l.holder.holds(reserved):
+		return 0, nil, ipmi.CodeReservationCancelled
+	case offset == 0 && id == 0:
+		*p = partialRecord{reservation: reserved, id: l.nextID()}
+	case p.reservation != reserved || p.id != id || id == 0:
+		return 0, nil, ipmi.CodeNotPresent
+	case offset != p.length:
+		return 0, nil, ipmi.CodeParameterOutOfRange
+	}
+	if end := p.length + len(data); end > record.RecordLength || last && end != record.RecordLength {
+		return 0, nil, codeWrongLength
+	}
+	p.length += copy(p.record[p.length:], data)
+	if !last {
+		return p.id, nil, ipmi.CodeOK
+	}
+	whole := *p
+	*p = partialRecord{}
+	stamp(&whole.record, l.state.time())
+	a := l.prepareAddition(whole.record, whole.id)
+	return 0, &a, ipmi.CodeOK
 }
 
 // deleteLogEntry takes reservation and record ID.
@@ -131,21 +171,21 @@ func deleteLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answerID(b.log.remove(binary.LittleEndian.Uint16(req.Data), binary.LittleEndian.Uint16(req.Data[2:])))
 }
 
-// clearLog takes reservation, "CLR", and what to do: erase, or tell how far that
-// is.
+// clearLog takes reservation, "CLR", and an action: to erase, or to get the progress.
 func clearLog(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	reservation, action := binary.LittleEndian.Uint16(data), data[5]
-	if string(data[2:5]) != "CLR" || action != eraseInitiate && action != eraseStatus {
-		return refuse(ipmi.CodeInvalidField)
+	var done bool
+	var code ipmi.CompletionCode
+	switch {
+	case string(data[2:5]) != "CLR" || action != eraseInitiate && action != eraseStatus:
+		code = ipmi.CodeInvalidField
+	case action == eraseInitiate:
+		done, code = true, b.log.clear(reservation)
+	default:
+		done, code = b.log.erasure(reservation)
 	}
-	if action == eraseInitiate {
-		if code := b.log.clear(reservation); code != ipmi.CodeOK {
-			return refuse(code)
-		}
-		return answer(erased)
-	}
-	switch done, code := b.log.erasure(reservation); {
+	switch {
 	case code != ipmi.CodeOK:
 		return refuse(code)
 	case !done:
@@ -177,58 +217,4 @@ func setLogOffset(b *BMC, req *ipmi.Request) ipmi.Response {
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
 	return refuse(b.log.setState(func(s *logState) { s.Offset = offset }))
-}
-
-// codeWrongLength: a record of another length than its bytes (IPMI v2.0, section
-// 31.7).
-const codeWrongLength ipmi.CompletionCode = 0x80
-
-// partialRecord is a record that comes in parts. It ends with the reservation
-// that it came under.
-type partialRecord struct {
-	reservation uint16
-	id          uint16
-	length      int
-	record      record.Record
-}
-
-// addPart takes a part of a record under a reservation: the first one with ID 0 and offset 0, the
-// others where the one before has ended. The last one adds the record.
-func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (uint16, ipmi.CompletionCode) {
-	id, a, code := l.takePart(reserved, id, offset, last, data)
-	if a == nil {
-		return id, code
-	}
-	id, err := a.wait()
-	return id, ipmi.CodeOf(err)
-}
-
-// takePart returns the ID of the record and, if the record has become whole, its addition.
-func (l *Log) takePart(reserved, id uint16, offset int, last bool, data []byte) (uint16, *addition, ipmi.CompletionCode) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.holder.holds(reserved) {
-		return 0, nil, ipmi.CodeReservationCancelled
-	}
-	p := &l.partial
-	switch {
-	case offset == 0 && id == 0:
-		*p = partialRecord{reservation: reserved, id: l.nextID()}
-	case p.reservation != reserved || p.id != id || id == 0:
-		return 0, nil, ipmi.CodeNotPresent
-	case offset != p.length:
-		return 0, nil, ipmi.CodeParameterOutOfRange
-	}
-	if end := p.length + len(data); end > record.RecordLength || last && end != record.RecordLength {
-		return 0, nil, codeWrongLength
-	}
-	p.length += copy(p.record[p.length:], data)
-	if !last {
-		return p.id, nil, ipmi.CodeOK
-	}
-	whole := *p
-	*p = partialRecord{}
-	stamp(&whole.record, l.state.time())
-	a := l.prepareAddition(whole.record, whole.id)
-	return 0, &a, ipmi.CodeOK
 }

@@ -8,10 +8,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// repositoryCommands are those of the SDR repository (IPMI v2.0, section 33) and
-// of the device's SDRs (section 35), which are the same records. The
-// repository is made from the configuration: the commands that change one are not
-// there, as Get SDR Repository Info says.
+// repositoryCommands are those of the SDR repository (IPMI v2.0, section 33) and of the device's SDRs
+// (section 35), which are the same records. They are made from the configuration: commands that
+// change a repository are not supported, as Get SDR Repository Info says.
 var repositoryCommands = []command{
 	{ipmi.NetFnStorage, 0x20, 0, 0, atOnce, getRepositoryInfo},
 	{ipmi.NetFnStorage, 0x21, 0, 0, atOnce, getRepositoryAllocation},
@@ -42,7 +41,7 @@ type Controller struct {
 
 // Validate reports what is wrong.
 func (c Controller) Validate() error {
-	switch err := validName(c.Name); {
+	switch err := validateName(c.Name); {
 	case err != nil:
 		return fmt.Errorf("controller %q: %w", c.Name, err)
 	case !c.Address.IsSlave():
@@ -104,8 +103,8 @@ func (s *sensor) sdr() record.Sensor {
 	return r
 }
 
-// getRepositoryInfo: version, records, free bytes, times of the last addition and
-// erasure, what is supported.
+// getRepositoryInfo answers with the version, the number of records, free bytes, the times of the
+// last addition and erasure, and the supported operations.
 func getRepositoryInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 	r := b.repository
 	data := binary.LittleEndian.AppendUint16([]byte{record.SDRVersion}, uint16(len(r.records)))
@@ -115,8 +114,8 @@ func getRepositoryInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append(data, repositorySupport)...)
 }
 
-// getRepositoryAllocation: units, bytes of each, free ones, largest block of
-// those, and units of the largest record.
+// getRepositoryAllocation answers with the number of units, bytes of each, free units, the largest
+// free block, and the largest record in units.
 func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	data := binary.LittleEndian.AppendUint16(nil, uint16(len(b.repository.records)))
 	data = binary.LittleEndian.AppendUint16(data, record.MaxSDRLength)
@@ -125,28 +124,26 @@ func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 
 func reserveRepository(b *BMC, _ *ipmi.Request) ipmi.Response { return b.repository.holder.reserve() }
 
-// find is the record of an ID and the ID of the one after it.
+// find is the record of an ID and the ID of the next one.
 func (r *repository) find(id uint16) (whole []byte, next uint16, ok bool) {
 	last := uint16(len(r.records))
 	switch {
 	case id == record.First:
-		id = 1
+		id = min(1, last)
 	case id == record.Last:
 		id = last
 	}
-	if id == 0 || id > last {
+	switch {
+	case id == 0 || id > last:
 		return nil, 0, false
+	case id == last:
+		return r.records[id-1], record.Last, true
 	}
-	next = id + 1
-	if id == last {
-		next = record.Last
-	}
-	return r.records[id-1], next, true
+	return r.records[id-1], id + 1, true
 }
 
-// getSDR takes reservation, record ID, offset and number of bytes; a reservation
-// is needed for what does not begin at the start. Who asks for more than IPMB
-// carries is to ask for less.
+// getSDR takes reservation, record ID, offset and number of bytes. It needs a reservation if the
+// offset is not 0. It refuses more bytes than IPMB carries, so that the requester tries fewer.
 func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	offset, count := int(data[4]), int(data[5])
@@ -167,25 +164,17 @@ func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(append(binary.LittleEndian.AppendUint16(nil, next), part...)...)
 }
 
-// What Get Device SDR Info counts.
-const (
-	countSensors  = 0
-	countRecords  = 1
-	sensorsOnLUN0 = 1 << 0
-)
-
-// getDeviceSDRInfo: number of sensors, or of records; where they are, and that
-// they stay.
+// getDeviceSDRInfo takes what to count: sensors, which is the default, or records. It answers with
+// the number, and that there are sensors on LUN 0, which do not change.
 func getDeviceSDRInfo(b *BMC, req *ipmi.Request) ipmi.Response {
+	const countSensors, countRecords, sensorsOnLUN0 = 0, 1, 1 << 0
 	count := len(b.sensors)
-	if len(req.Data) == 1 {
-		switch req.Data[0] {
-		case countSensors:
-		case countRecords:
-			count = len(b.repository.records)
-		default:
-			return refuse(ipmi.CodeInvalidField)
-		}
+	switch {
+	case len(req.Data) == 0 || req.Data[0] == countSensors:
+	case req.Data[0] == countRecords:
+		count = len(b.repository.records)
+	default:
+		return refuse(ipmi.CodeInvalidField)
 	}
 	return answer(byte(min(count, 0xFF)), sensorsOnLUN0)
 }

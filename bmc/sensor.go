@@ -1,6 +1,7 @@
 package bmc
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -10,8 +11,8 @@ import (
 	"sync"
 )
 
-// thresholdEvents is the event type of sensors with thresholds (IPMI v2.0, table
-// 42-1); all others are discrete.
+// thresholdEvents is the event type of sensors with thresholds (IPMI v2.0, table 42-1). All other
+// sensors are discrete.
 const thresholdEvents = 0x01
 
 // Thresholds are the limits of a sensor's normal readings, in its unit. The sensor has no
@@ -91,13 +92,13 @@ const (
 
 func (c SensorConfig) discrete() bool { return c.EventType > thresholdEvents }
 
-// Validate reports all that is wrong.
+// Validate reports all faults.
 func (c SensorConfig) Validate() error {
 	var errs []error
 	fault := func(format string, a ...any) {
 		errs = append(errs, fmt.Errorf("sensor %q: "+format, append([]any{c.Name}, a...)...))
 	}
-	if err := validName(c.Name); err != nil {
+	if err := validateName(c.Name); err != nil {
 		fault("%w", err)
 	}
 	if c.Number == noSensor {
@@ -135,9 +136,9 @@ func (c SensorConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// validName: a type/length byte of C1h is an end of fields, so that names have
-// two characters at least.
-func validName(name string) error {
+// validateName reports what is wrong with the name of a record. As a type/length byte of C1h is the
+// end of fields, a name has at least two characters.
+func validateName(name string) error {
 	if len(name) < 2 || len(name) > maxName {
 		return fmt.Errorf("a name of %d bytes; 2 to %d are possible", len(name), maxName)
 	}
@@ -149,19 +150,19 @@ func validName(name string) error {
 	return nil
 }
 
-// sensor is a sensor and what commands and readings have made of it.
+// sensor is a sensor and its state.
 type sensor struct {
 	SensorConfig
 	factors
 
 	mu         sync.Mutex
-	fixed      uint16 // the reading, where it has no source; commands may set it
+	fixed      uint16 // the reading of a sensor without a source; commands may set it
 	present    byte   // mask of thresholds
 	thresholds [thresholdCount]byte
 	hysteresis [2]byte // positive-going, negative-going
 	events     eventEnables
-	state      uint16 // of a discrete sensor, and the events asserted of one with thresholds
-	asserted   uint16 // events since they were armed
+	state      uint16 // mask of the states or events that hold
+	asserted   uint16 // mask of the events since they were armed
 	deasserted uint16
 }
 
@@ -172,14 +173,13 @@ func newSensor(c SensorConfig) (*sensor, error) {
 	s := &sensor{SensorConfig: c}
 	if !c.discrete() {
 		s.EventType = thresholdEvents
-		s.factors, _ = newFactors(c.Min, c.Max) // Validate has tried
+		s.factors, _ = newFactors(c.Min, c.Max) // Validate has checked them.
 	}
 	s.initialize()
 	return s, nil
 }
 
-// initialize makes it what its description says. The caller holds mu, but for a
-// new one.
+// initialize makes the sensor what its description says. The caller holds mu.
 func (s *sensor) initialize() {
 	if !s.discrete() {
 		for i, t := range s.Thresholds.all() {
@@ -195,9 +195,10 @@ func (s *sensor) initialize() {
 	s.state, s.asserted, s.deasserted = 0, 0, 0
 }
 
+// settable reports whether the sensor has no source.
 func (s *sensor) settable() bool { return s.Read == nil && s.File == "" }
 
-// value is what the sensor's source says.
+// value is the value of the sensor's source.
 func (s *sensor) value() (float64, error) {
 	if s.Read != nil {
 		return s.Read()
@@ -207,14 +208,10 @@ func (s *sensor) value() (float64, error) {
 		return 0, err
 	}
 	v, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
-	if err == nil && s.Scale != 0 {
-		v *= s.Scale
-	}
-	return v, err
+	return v * cmp.Or(s.Scale, 1), err
 }
 
-// read is the reading: a byte of a sensor with thresholds, a mask of states of a
-// discrete one. A sensor that cannot be read has none.
+// read is the reading: a byte of a sensor with thresholds, a mask of states of a discrete sensor.
 func (s *sensor) read() (reading uint16, ok bool) {
 	if s.settable() {
 		s.mu.Lock()
@@ -228,7 +225,7 @@ func (s *sensor) read() (reading uint16, ok bool) {
 	return s.reading(v)
 }
 
-// reading is the one of a value.
+// reading is the reading of a value.
 func (s *sensor) reading(v float64) (reading uint16, ok bool) {
 	switch {
 	case math.IsNaN(v):

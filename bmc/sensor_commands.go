@@ -16,15 +16,14 @@ var sensorCommands = []command{
 	{ipmi.NetFnSensor, 0x28, 2, 6, atOnce, ofSensor(setEventEnable)},
 	{ipmi.NetFnSensor, 0x29, 1, 1, atOnce, ofSensor(getEventEnable)},
 	{ipmi.NetFnSensor, 0x2A, 2, 6, atOnce, ofSensor(rearmEvents)},
-	{ipmi.NetFnSensor, 0x2B, 1, 1, reads, getEventStatus},
-	{ipmi.NetFnSensor, 0x2D, 1, 1, reads, getReading},
+	{ipmi.NetFnSensor, 0x2B, 1, 1, reads, withReading(getEventStatus)},
+	{ipmi.NetFnSensor, 0x2D, 1, 1, reads, withReading(getReading)},
 	{ipmi.NetFnSensor, 0x2E, 3, 3, atOnce, ofSensor(setSensorType)},
 	{ipmi.NetFnSensor, 0x2F, 1, 1, atOnce, ofSensor(getSensorType)},
 	{ipmi.NetFnSensor, 0x30, 2, 10, atOnce, ofSensor(setReading)},
 }
 
-// ofSensor serves a command of one sensor, whose number comes first, under its
-// lock.
+// ofSensor serves a command of one sensor, whose number comes first, with the sensor's lock held.
 func ofSensor(serve func(*sensor, []byte) ipmi.Response) func(*BMC, *ipmi.Request) ipmi.Response {
 	return func(b *BMC, req *ipmi.Request) ipmi.Response {
 		s := b.sensor(req.Data[0])
@@ -47,8 +46,27 @@ func ofThresholds(serve func(*sensor, []byte) ipmi.Response) func(*BMC, *ipmi.Re
 	})
 }
 
-// getReadingFactors takes a reading, for sensors that are not linear. There is
-// none after it.
+// withReading serves a command with the flags and the reading of a sensor. It reads the sensor before
+// it takes the sensor's lock.
+func withReading(serve func(s *sensor, flags byte, reading uint16) ipmi.Response) func(*BMC, *ipmi.Request) ipmi.Response {
+	return func(b *BMC, req *ipmi.Request) ipmi.Response {
+		s := b.sensor(req.Data[0])
+		if s == nil {
+			return refuse(ipmi.CodeNotPresent)
+		}
+		reading, ok := s.read()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		flags := s.events.flags()
+		if !ok || !s.events.scanning {
+			flags |= unavailable
+		}
+		return serve(s, flags, reading)
+	}
+}
+
+// getReadingFactors takes a reading, which matters for sensors that are not linear. It answers with
+// the next reading that has other factors, for which there is none, and the factors.
 func getReadingFactors(s *sensor, _ []byte) ipmi.Response {
 	factors := s.factors.bytes()
 	return answer(append([]byte{maxReading}, factors[:]...)...)
@@ -71,7 +89,7 @@ func getHysteresis(s *sensor, data []byte) ipmi.Response {
 	return answer(s.hysteresis[:]...)
 }
 
-// setThresholds takes a mask of those to be set, and a byte for each.
+// setThresholds takes a mask of the thresholds to set, and a byte for each threshold.
 func setThresholds(s *sensor, data []byte) ipmi.Response {
 	mask := data[0]
 	if mask&^s.present != 0 {
@@ -89,14 +107,16 @@ func getThresholds(s *sensor, _ []byte) ipmi.Response {
 	return answer(append([]byte{s.present}, s.thresholds[:]...)...)
 }
 
-// Flags of enables and of readings.
+// Flags of enables and of readings (sections 35.10 and 35.14).
 const (
 	messagesEnabled = 1 << 7
 	scanningEnabled = 1 << 6
 	unavailable     = 1 << 5
-	selectionMask   = 3 << 4 // what the masks are for
+	selectionMask   = 3 << 4 // the use of the masks that follow
 	enableSelected  = 1 << 4
 	disableSelected = 2 << 4
+	rearmSelected   = 1 << 7
+	maxMask         = 0xFFFF
 )
 
 func (e eventEnables) flags() (f byte) {
@@ -109,16 +129,16 @@ func (e eventEnables) flags() (f byte) {
 	return f
 }
 
-// masks are the masks of assertions and deassertions at the end of a request:
-// bytes that are left out are zero.
+// masks are the masks of assertions and deassertions at the end of a request. Missing bytes are zero.
 func masks(data []byte) (assert, deassert uint16) {
 	var all [4]byte
 	copy(all[:], data)
 	return binary.LittleEndian.Uint16(all[:]), binary.LittleEndian.Uint16(all[2:])
 }
 
-func appendMasks(to []byte, assert, deassert uint16) []byte {
-	return binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(to, assert), deassert)
+// answerMasks answers with flags and the masks of assertions and deassertions.
+func answerMasks(flags byte, assert, deassert uint16) ipmi.Response {
+	return answer(flags, byte(assert), byte(assert>>8), byte(deassert), byte(deassert>>8))
 }
 
 func setEventEnable(s *sensor, data []byte) ipmi.Response {
@@ -140,13 +160,11 @@ func setEventEnable(s *sensor, data []byte) ipmi.Response {
 }
 
 func getEventEnable(s *sensor, _ []byte) ipmi.Response {
-	return answer(appendMasks([]byte{s.events.flags()}, s.events.assert, s.events.deassert)...)
+	return answerMasks(s.events.flags(), s.events.assert, s.events.deassert)
 }
 
-const rearmSelected = 1 << 7
-
-// rearmEvents forgets events, all or those of the masks, so that what still holds
-// is an event again when the sensor is read.
+// rearmEvents forgets all events or those of the masks. A condition that still holds is an event again
+// when the sensor is read.
 func rearmEvents(s *sensor, data []byte) ipmi.Response {
 	assert, deassert := masks(data[1:])
 	if data[0]&rearmSelected == 0 {
@@ -158,46 +176,23 @@ func rearmEvents(s *sensor, data []byte) ipmi.Response {
 	return answer()
 }
 
-const maxMask = 0xFFFF
-
-func getEventStatus(b *BMC, req *ipmi.Request) ipmi.Response {
-	return withReading(b, req, func(s *sensor, flags byte, _ uint16) ipmi.Response {
-		return answer(appendMasks([]byte{flags}, s.asserted, s.deasserted)...)
-	})
+func getEventStatus(s *sensor, flags byte, _ uint16) ipmi.Response {
+	return answerMasks(flags, s.asserted, s.deasserted)
 }
 
-// getReading: reading, flags, and what the reading means: the thresholds that it
-// is beyond, or the states. Bits without a meaning are 1.
-func getReading(b *BMC, req *ipmi.Request) ipmi.Response {
-	return withReading(b, req, func(s *sensor, flags byte, reading uint16) ipmi.Response {
-		switch {
-		case flags&unavailable != 0:
-			return answer(0, flags, 0, 0)
-		case s.discrete():
-			return answer(0, flags, byte(reading), byte(reading>>8)|0x80)
-		}
-		return answer(byte(reading), flags, s.passed(byte(reading))|0xC0)
-	})
-}
-
-// withReading reads the sensor of a request before it takes the sensor's lock.
-func withReading(b *BMC, req *ipmi.Request, serve func(s *sensor, flags byte, reading uint16) ipmi.Response) ipmi.Response {
-	s := b.sensor(req.Data[0])
-	if s == nil {
-		return refuse(ipmi.CodeNotPresent)
+// getReading answers with the reading, flags, and the thresholds that the reading has passed, or the
+// states. Unused bits are 1.
+func getReading(s *sensor, flags byte, reading uint16) ipmi.Response {
+	switch {
+	case flags&unavailable != 0:
+		return answer(0, flags, 0, 0)
+	case s.discrete():
+		return answer(0, flags, byte(reading), byte(reading>>8)|0x80)
 	}
-	reading, ok := s.read()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	flags := s.events.flags()
-	if !ok || !s.events.scanning {
-		flags |= unavailable
-	}
-	return serve(s, flags, reading)
+	return answer(byte(reading), flags, s.passed(byte(reading))|0xC0)
 }
 
-// setSensorType takes sensor type and event type. They are the configuration's,
-// and no other ones can be set.
+// setSensorType takes sensor type and event type. Only those of the configuration can be set.
 func setSensorType(s *sensor, data []byte) ipmi.Response {
 	if data[0] != s.Type || data[1] != s.EventType {
 		return refuse(ipmi.CodeIllegalForType)
@@ -207,70 +202,47 @@ func setSensorType(s *sensor, data []byte) ipmi.Response {
 
 func getSensorType(s *sensor, _ []byte) ipmi.Response { return answer(s.Type, s.EventType) }
 
-// What Set Sensor Reading And Event Status does with each part of its data, two
-// bits each (IPMI v2.0, section 35.17).
+// Operations of Set Sensor Reading And Event Status, two bits for each part of its data (section
+// 35.17).
 const (
 	operationBits = 3
-	assertShift   = 4 // assertions; deassertions are at 2, event data at 6
+	assertShift   = 4 // assertions; those of deassertions are at 2, of event data at 6
 
-	leavePart = 0
-	writePart = 1
-	maskOn    = 2 // sets the bits of the mask
-	maskOff   = 3 // clears those that are not in it
-
-	onlyReading = operationBits
-	onlyStates  = operationBits << assertShift
+	leavePart  = 0
+	writePart  = 1
+	setBits    = 2 // those of the mask
+	clearBits  = 3 // those that are not in the mask
+	onlyStates = operationBits << assertShift
 )
 
-// setReading takes operations, the reading, and the states that are asserted; a
-// sensor with thresholds has its reading set, a discrete one its states. Events
-// are what the sensor makes of that when it is polled next: they cannot be set.
-// Neither can a sensor whose value comes from elsewhere.
+// setReading takes operations, the reading, and the asserted states. It sets the reading of a sensor
+// with thresholds, or the states of a discrete sensor; a discrete sensor has no reading. Events
+// cannot be set: they follow when the sensor is polled. A sensor with a source cannot be set.
 func setReading(s *sensor, data []byte) ipmi.Response {
-	operations, values := data[0], data[1:]
-	settable := byte(onlyReading)
+	operation, values, used, needed := data[0], data[1:], byte(operationBits), 1
 	if s.discrete() {
-		settable = onlyStates
+		used, needed = onlyStates, 2
 	}
 	switch {
 	case !s.settable():
 		return refuse(ipmi.CodeIllegalForType)
-	case operations&^settable != 0:
+	case operation&^used != 0, !s.discrete() && operation > writePart:
 		return refuse(ipmi.CodeInvalidField)
-	case s.discrete():
-		return s.setStates(operations>>assertShift, values)
-	}
-	return s.setValue(operations, values)
-}
-
-func (s *sensor) setValue(operation byte, values []byte) ipmi.Response {
-	switch {
 	case operation == leavePart:
 		return answer()
-	case operation != writePart:
-		return refuse(ipmi.CodeInvalidField)
-	case len(values) < 1:
+	case len(values) < needed:
 		return refuse(ipmi.CodeLengthInvalid)
+	case !s.discrete():
+		s.fixed = uint16(values[0])
+		return answer()
 	}
-	s.fixed = uint16(values[0])
-	return answer()
-}
-
-// setStates takes the reading, which a discrete sensor has none of, and the mask;
-// bytes that are left out are zero.
-func (s *sensor) setStates(operation byte, values []byte) ipmi.Response {
-	if operation != leavePart && len(values) < 2 {
-		return refuse(ipmi.CodeLengthInvalid)
-	}
-	var all [3]byte
-	copy(all[:], values)
-	mask := binary.LittleEndian.Uint16(all[1:])
-	switch operation {
+	mask, _ := masks(values[1:])
+	switch operation >> assertShift {
 	case writePart:
 		s.fixed = mask & s.States
-	case maskOn:
+	case setBits:
 		s.fixed |= mask & s.States
-	case maskOff:
+	case clearBits:
 		s.fixed &= mask
 	}
 	return answer()

@@ -2,14 +2,14 @@ package bmc
 
 import "ipmbd/ipmi"
 
-// eventEnables are which events a sensor sends.
+// eventEnables are the events that a sensor sends.
 type eventEnables struct {
 	messages, scanning bool
 	assert, deassert   uint16
 }
 
-// offsets are the events of thresholds, as bits of masks and in event data: lower
-// ones going low, upper ones going high (IPMI v2.0, table 42-2).
+// offsets are the events of thresholds, as bits of masks and in event data: lower thresholds going low,
+// upper ones going high (IPMI v2.0, table 42-2).
 var offsets = [thresholdCount]int{0, 2, 4, 7, 9, 11}
 
 // possible is the mask of the events that a sensor can have.
@@ -26,50 +26,45 @@ func (s *sensor) possible() uint16 {
 	return mask
 }
 
+// isBeyond reports whether a reading is at a threshold or beyond it. If the threshold was passed
+// before, it is until the reading has come back by more than the hysteresis: the positive-going one is
+// that of upper thresholds (IPMI v2.0, section 36.2).
+func (s *sensor) isBeyond(threshold int, reading byte, wasPassed bool) bool {
+	var hysteresis [2]int
+	if wasPassed {
+		hysteresis = [2]int{int(s.hysteresis[0]), int(s.hysteresis[1])}
+	}
+	at := int(s.thresholds[threshold])
+	switch {
+	case s.present&(1<<threshold) == 0:
+		return false
+	case threshold < upperNonCritical:
+		return int(reading) <= at+hysteresis[1]
+	}
+	return int(reading) >= at-hysteresis[0]
+}
+
 // passed is the mask of thresholds that a reading is at or beyond.
-func (s *sensor) passed(reading byte) byte {
-	var mask byte
-	for i, t := range s.thresholds {
-		if s.present&(1<<i) != 0 && beyond(i, reading, int(t)) {
+func (s *sensor) passed(reading byte) (mask byte) {
+	for i := range s.thresholds {
+		if s.isBeyond(i, reading, false) {
 			mask |= 1 << i
 		}
 	}
 	return mask
 }
 
-func beyond(threshold int, reading byte, at int) bool {
-	if threshold < upperNonCritical {
-		return int(reading) <= at
-	}
-	return int(reading) >= at
-}
-
-// next is the mask of the events that hold with a reading. One that held goes on
-// until the reading has come back by the hysteresis.
-func (s *sensor) next(reading uint16) uint16 {
+// next is the mask of the events that hold with a reading.
+func (s *sensor) next(reading uint16) (state uint16) {
 	if s.discrete() {
 		return reading
 	}
-	var state uint16
 	for i, offset := range offsets {
-		at := int(s.thresholds[i])
-		if s.state&(1<<offset) != 0 {
-			at += s.comeback(i)
-		}
-		if s.present&(1<<i) != 0 && beyond(i, byte(reading), at) {
+		if s.isBeyond(i, byte(reading), s.state&(1<<offset) != 0) {
 			state |= 1 << offset
 		}
 	}
 	return state
-}
-
-// comeback is how far beyond a threshold it is left: the positive-going
-// hysteresis is that of upper thresholds (IPMI v2.0, section 36.2).
-func (s *sensor) comeback(threshold int) int {
-	if threshold < upperNonCritical {
-		return int(s.hysteresis[1])
-	}
-	return -int(s.hysteresis[0])
 }
 
 // PollSensors reads all sensors and calls raise with the events of what has changed since they
@@ -86,7 +81,7 @@ func (b *BMC) PollSensors(raise func(ipmi.Event)) {
 	}
 }
 
-// update takes a reading and returns the events of it.
+// update takes a reading and returns its events.
 func (s *sensor) update(reading uint16) []ipmi.Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,8 +10,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// userCommands keep the users and what each may do on a channel (IPMI v2.0,
-// sections 22.26 to 22.30).
+// userCommands keep the users and their access to channels (IPMI v2.0, sections 22.26 to 22.30).
 var userCommands = []command{
 	{ipmi.NetFnApp, 0x43, 3, 4, waits, setUserAccess},
 	{ipmi.NetFnApp, 0x44, 2, 2, atOnce, getUserAccess},
@@ -21,30 +20,27 @@ var userCommands = []command{
 }
 
 const (
-	// maxUsers is how many users there are.
-	maxUsers = 10
-	// nullUser is the one whose name is empty and cannot be changed.
-	nullUser   = 1
+	maxUsers   = 10
+	nullUser   = 1 // its name is empty and cannot be changed
 	fixedNames = 1
 	userName   = 16 // bytes
 
 	userIDBits   = 0x3F
 	reservedUser = 0xC0
 
-	changeAccess       = 1 << 7 // bits 6 to 4 are to be set
-	accessBits         = 0x70   // callback only, link authentication, messaging
-	reservedPrivileges = 0xF0
-	sessionLimitBits   = 0x0F
+	changeAccess     = 1 << 7 // bits 6 to 4 are to be set
+	accessBits       = 0x70   // callback only, link authentication, messaging
+	sessionLimitBits = 0x0F
 )
 
-// Whether a user is enabled, as Get User Access has it and as it is kept.
+// States of a user in the response to Get User Access and in the journal.
 const (
-	userUnspecified = 0 << 6 // Set User Password has not been there yet
+	userUnspecified = 0 << 6 // there has been no Set User Password yet
 	userEnabled     = 1 << 6
 	userDisabled    = 2 << 6
 )
 
-// userID is the user that a byte of a request means.
+// userID is the user that a byte of a request names.
 func userID(b byte) (id byte, ok bool) {
 	id = b & userIDBits
 	return id, id != 0 && id <= maxUsers
@@ -65,8 +61,8 @@ func isPrivilege(level byte) bool {
 	return level >= privilegeCallback && level <= privilegeOEM || level == privilegeNone
 }
 
-// setUserAccess takes access bits and channel, user, privilege limit, and maybe a
-// limit of sessions, of which there are none.
+// setUserAccess takes access bits and channel, user, privilege limit, and maybe a limit of sessions,
+// which has no effect.
 func setUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, channelOK := b.channel(req, req.Data[0])
 	id, userOK := userID(req.Data[1])
@@ -82,28 +78,22 @@ func setUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	return b.keep(accessSetting(id, c), access|privilege)
 }
 
-// getUserAccess takes channel and user. The answer is the number of users, of
-// which enabled, with fixed names, and the user's access.
+// getUserAccess takes channel and user. It answers with the number of users, of enabled ones and of
+// fixed names, and the user's access.
 func getUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, channelOK := b.channel(req, req.Data[0])
 	id, userOK := userID(req.Data[1])
 	if !channelOK || !userOK || req.Data[0]&^channelBits != 0 || req.Data[1]&reservedUser != 0 {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return answer(maxUsers, b.userState(id)|b.enabledUsers(), fixedNames, b.userAccess(id, c))
-}
-
-func (b *BMC) userState(id byte) byte {
-	return b.setting(userSetting(id, "state"), userUnspecified)[0]
-}
-
-func (b *BMC) enabledUsers() (count byte) {
-	for id := byte(1); id <= maxUsers; id++ {
-		if b.userState(id) == userEnabled {
-			count++
+	state := func(id byte) byte { return b.setting(userSetting(id, "state"), userUnspecified)[0] }
+	var enabled byte
+	for each := byte(1); each <= maxUsers; each++ {
+		if state(each) == userEnabled {
+			enabled++
 		}
 	}
-	return count
+	return answer(maxUsers, state(id)|enabled, fixedNames, b.userAccess(id, c))
 }
 
 // setUserName takes user and name.
@@ -124,16 +114,17 @@ func getUserName(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(b.setting(userSetting(id, "name"), make([]byte, userName)...)...)
 }
 
+// Bits of Set User Password (section 22.30).
 const (
-	shortPassword = 16
-	longPassword  = 20
-
 	isLongPassword    = 1 << 7 // beside the user
 	reservedPassword  = 1 << 6
 	passwordOperation = 0x03
+
+	shortPassword = 16 // bytes
+	longPassword  = 20
 )
 
-// Operations of Set User Password (IPMI v2.0, section 22.30).
+// Operations of Set User Password (section 22.30).
 const (
 	disableUser = iota
 	enableUser
@@ -147,8 +138,8 @@ const (
 	codeWrongSize     ipmi.CompletionCode = 0x81
 )
 
-// setUserPassword takes user and size, operation and password, which enabling and
-// disabling do not need.
+// setUserPassword takes user and size, operation, and a password, which enabling and disabling do not
+// need.
 func setUserPassword(b *BMC, req *ipmi.Request) ipmi.Response {
 	id, ok := userID(req.Data[0])
 	operation, password := req.Data[1], req.Data[2:]
@@ -168,53 +159,45 @@ func setUserPassword(b *BMC, req *ipmi.Request) ipmi.Response {
 	case enableUser:
 		return b.keep(userSetting(id, "state"), userEnabled)
 	case setPassword:
-		return b.setPassword(id, password)
+		var salt [saltLength]byte
+		rand.Read(salt[:])
+		hash, err := hashPassword(password, salt[:])
+		if err != nil {
+			return outcome(err)
+		}
+		return b.keep(userSetting(id, "password"), hash...)
 	}
 	return b.testPassword(id, password)
 }
 
-// A password is kept as its size, a salt and a hash of both: nobody can read it.
-const (
-	saltLength     = 16
-	passwordLength = 1 + saltLength + sha256.Size
-	// hashRounds is what a controller of 500 MHz does in a fraction of a second.
-	hashRounds = 10_000
-)
-
-func (b *BMC) setPassword(id byte, password []byte) ipmi.Response {
-	var salt [saltLength]byte
-	rand.Read(salt[:])
-	kept, err := hashed(password, salt[:])
-	if err != nil {
-		return outcome(err)
-	}
-	return b.keep(userSetting(id, "password"), kept...)
-}
-
 func (b *BMC) testPassword(id byte, password []byte) ipmi.Response {
-	kept := b.journal.value(userSetting(id, "password"))
-	if len(kept) != passwordLength {
+	stored := b.journal.value(userSetting(id, "password"))
+	switch {
+	case len(stored) != passwordLength:
 		return refuse(codeWrongPassword)
-	}
-	if int(kept[0]) != len(password) {
+	case int(stored[0]) != len(password):
 		return refuse(codeWrongSize)
 	}
-	tested, err := hashed(password, kept[1:1+saltLength])
+	hash, err := hashPassword(password, stored[1:1+saltLength])
 	if err != nil {
 		return outcome(err)
 	}
-	if subtle.ConstantTimeCompare(kept, tested) == 0 {
+	if subtle.ConstantTimeCompare(stored, hash) == 0 {
 		return refuse(codeWrongPassword)
 	}
 	return answer()
 }
 
-// hashed is a password as it is kept.
-func hashed(password, salt []byte) ([]byte, error) {
+// The journal has the size of a password, a salt, and a hash of both.
+const (
+	saltLength     = 16
+	passwordLength = 1 + saltLength + sha256.Size
+	// hashRounds take a fraction of a second on a controller of 500 MHz.
+	hashRounds = 10_000
+)
+
+// hashPassword is a password as the journal has it.
+func hashPassword(password, salt []byte) ([]byte, error) {
 	hash, err := pbkdf2.Key(sha256.New, string(password), salt, hashRounds, sha256.Size)
-	if err != nil {
-		return nil, err
-	}
-	kept := append([]byte{byte(len(password))}, salt...)
-	return append(kept, hash...), nil
+	return append(append([]byte{byte(len(password))}, salt...), hash...), err
 }
