@@ -162,13 +162,13 @@ type rig struct {
 // bus4 is where the rig's bus is exported.
 const bus4 = dbus.ObjectPath(xml.BasePath + "/bus4")
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	return newRigOn(t, bustest.Start(t))
 }
 
 // newRigOn is newRig on a message bus of the test's own.
-func newRigOn(t *testing.T, on *bustest.Bus) *rig {
+func newRigOn(t testing.TB, on *bustest.Bus) *rig {
 	t.Helper()
 	r := newStoppedRigOn(t, on)
 	run(t, r.server)
@@ -176,12 +176,12 @@ func newRigOn(t *testing.T, on *bustest.Bus) *rig {
 }
 
 // newStoppedRig is a rig whose server does not run.
-func newStoppedRig(t *testing.T) *rig {
+func newStoppedRig(t testing.TB) *rig {
 	t.Helper()
 	return newStoppedRigOn(t, bustest.Start(t))
 }
 
-func newStoppedRigOn(t *testing.T, on *bustest.Bus) *rig {
+func newStoppedRigOn(t testing.TB, on *bustest.Bus) *rig {
 	t.Helper()
 	r := &rig{bus: on, mux: new(ipmi.Mux), fake: newFakeBus("bus4", 0), heard: make(chan *dbus.Signal, 1000)}
 	r.server = openServer(t, on, dbusapi.Config{Mux: r.mux})
@@ -209,7 +209,7 @@ func dial(t testing.TB, on *bustest.Bus, config dbuswire.Config) *dbuswire.Conn 
 	return conn
 }
 
-func openClient(t *testing.T, address string) *Client {
+func openClient(t testing.TB, address string) *Client {
 	t.Helper()
 	c, err := Open(t.Context(), address)
 	if err != nil {
@@ -219,7 +219,7 @@ func openClient(t *testing.T, address string) *Client {
 	return c
 }
 
-func openServer(t *testing.T, on *bustest.Bus, config dbusapi.Config) *dbusapi.Server {
+func openServer(t testing.TB, on *bustest.Bus, config dbusapi.Config) *dbusapi.Server {
 	t.Helper()
 	config.Address = on.Address
 	s, err := dbusapi.Open(t.Context(), config)
@@ -230,7 +230,7 @@ func openServer(t *testing.T, on *bustest.Bus, config dbusapi.Config) *dbusapi.S
 	return s
 }
 
-func addBus(t *testing.T, s *dbusapi.Server, fake *fakeBus) *dbusapi.BusObject {
+func addBus(t testing.TB, s *dbusapi.Server, fake *fakeBus) *dbusapi.BusObject {
 	t.Helper()
 	o, err := s.NewBus(fake.properties.Name, fake.properties.Index)
 	if err != nil {
@@ -243,7 +243,7 @@ func addBus(t *testing.T, s *dbusapi.Server, fake *fakeBus) *dbusapi.BusObject {
 }
 
 // run runs a server until the test ends.
-func run(t *testing.T, s *dbusapi.Server) {
+func run(t testing.TB, s *dbusapi.Server) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -256,7 +256,7 @@ func run(t *testing.T, s *dbusapi.Server) {
 }
 
 // successor starts the next ipmbd on a message bus.
-func (r *rig) successor(t *testing.T, mux *ipmi.Mux) *dbusapi.Server {
+func (r *rig) successor(t testing.TB, mux *ipmi.Mux) *dbusapi.Server {
 	t.Helper()
 	server := openServer(t, r.bus, dbusapi.Config{Mux: mux})
 	if err := server.TakeNames(t.Context()); err != nil {
@@ -267,7 +267,7 @@ func (r *rig) successor(t *testing.T, mux *ipmi.Mux) *dbusapi.Server {
 }
 
 // addKCS exports the host interface ipmi-kcs3.
-func (r *rig) addKCS(t *testing.T) *fakeHost {
+func (r *rig) addKCS(t testing.TB) *fakeHost {
 	t.Helper()
 	fake := &fakeHost{properties: dbusapi.HostProperties{
 		Name: "ipmi-kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: Up,
@@ -283,7 +283,7 @@ func (r *rig) addKCS(t *testing.T) *fakeHost {
 }
 
 // call calls a method of ipmbd as the other program.
-func (r *rig) call(t *testing.T, path dbus.ObjectPath, iface, member string, args ...any) []any {
+func (r *rig) call(t testing.TB, path dbus.ObjectPath, iface, member string, args ...any) []any {
 	t.Helper()
 	got, err := r.program.Call(t.Context(), dbuswire.Method{Destination: xml.ServiceName, Path: path, Interface: iface, Member: member}, args...)
 	if err != nil {
@@ -293,16 +293,16 @@ func (r *rig) call(t *testing.T, path dbus.ObjectPath, iface, member string, arg
 }
 
 // legacy calls org.openbmc.Ipmb.sendRequest.
-func (r *rig) legacy(t *testing.T, channel, netFn, lun byte, cmd ipmi.Command, data ...byte) {
+func (r *rig) legacy(t testing.TB, channel, netFn, lun byte, cmd ipmi.Command, data ...byte) {
 	t.Helper()
 	r.call(t, xml.BasePath, xml.LegacyInterface, "sendRequest", channel, netFn, lun, byte(cmd), append([]byte{}, data...))
 }
 
 // roundTrip returns when the server has read what the message bus had for it.
-func (r *rig) roundTrip(t *testing.T) { r.call(t, "/", xml.PeerInterface, "Ping") }
+func (r *rig) roundTrip(t testing.TB) { r.call(t, "/", xml.PeerInterface, "Ping") }
 
 // register registers a handler of the other program, which answers nothing.
-func register(t *testing.T, p *dbuswire.Conn, path dbus.ObjectPath, commands ...commandRow) {
+func register(t testing.TB, p *dbuswire.Conn, path dbus.ObjectPath, commands ...commandRow) {
 	t.Helper()
 	method := dbuswire.Method{Destination: xml.ServiceName, Path: xml.BasePath, Interface: xml.RouterInterface, Member: "RegisterHandler"}
 	if _, err := p.Call(t.Context(), method, path, commands); err != nil {
@@ -364,7 +364,7 @@ func answerOf(h ipmi.Handler, req *ipmi.Request) (ipmi.Response, error) {
 // silence is an object with every method; no call of one ends before the test.
 type silence struct{ end chan struct{} }
 
-func newSilence(t *testing.T) silence {
+func newSilence(t testing.TB) silence {
 	s := silence{make(chan struct{})}
 	t.Cleanup(func() { close(s.end) })
 	return s
@@ -380,7 +380,7 @@ func (s silence) ReturnValue(int) any                                    { retur
 func (s silence) Call(...any) ([]any, error)                             { <-s.end; return nil, nil }
 
 // startHost starts a host IPMI daemon that answers each request with its data.
-func startHost(t *testing.T, on *bustest.Bus) {
+func startHost(t testing.TB, on *bustest.Bus) {
 	t.Helper()
 	conn := dial(t, on, dbuswire.Config{Call: func(from *dbuswire.Conn, m *dbuswire.Message) bool {
 		args := m.Arguments()
