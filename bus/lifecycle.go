@@ -50,9 +50,8 @@ type Watch interface {
 	Close() error
 }
 
-// Lifecycle opens a device, serves it until it fails, and opens it again: when something
-// changes at its place, and less and less often. It has the device's state, and the reason
-// for that.
+// Lifecycle opens a device, serves it until it fails, and opens it again: when something changes
+// at its place, and less and less often. It keeps the state of the device and the reason for it.
 type Lifecycle struct {
 	device  Device
 	changed func(State, string)
@@ -85,10 +84,7 @@ func NewLifecycle(device Device, begin func(), changed func(state State, reason 
 		device: device, changed: changed, begun: make(chan struct{}), jobs: make(chan job), over: make(chan struct{}),
 		condition: condition{down: "not opened yet"},
 	}
-	l.begin = sync.OnceFunc(func() {
-		begin()
-		close(l.begun)
-	})
+	l.begin = sync.OnceFunc(func() { begin(); close(l.begun) })
 	return l
 }
 
@@ -305,8 +301,8 @@ func (l *Lifecycle) State() (State, string) {
 	return l.condition.state()
 }
 
-// SetDown says that the device is Down for a reason, whatever was known of it before. "" says
-// that the reason is over.
+// SetDown says that the device is Down for a reason, whatever was known of it before. "" ends
+// the reason.
 func (l *Lifecycle) SetDown(reason string) {
 	l.update(func(c *condition) { *c = condition{down: reason} })
 }
@@ -316,31 +312,31 @@ func (l *Lifecycle) SetWarning(reason string) {
 	l.update(func(c *condition) { c.warning = reason })
 }
 
+// SetFailing says that the device is Degraded because writes fail; "" that they do not.
+func (l *Lifecycle) SetFailing(reason string) {
+	l.updateUnlessEnding(func(c *condition) { c.failing = reason })
+}
+
 // Stalled is that of ipmb.Config. The device is Down while a write hangs in the kernel.
 func (l *Lifecycle) Stalled(stalled bool) {
 	reason := ""
 	if stalled {
 		reason = "a write has been in the kernel for " + ipmb.StallTime.String()
 	}
-	l.update(func(c *condition) {
-		if !c.ending {
-			c.stalled = reason
-		}
-	})
+	l.updateUnlessEnding(func(c *condition) { c.stalled = reason })
 }
 
-// SetFailing says that the device is Degraded because writes fail; "" that they do not.
-func (l *Lifecycle) SetFailing(reason string) {
-	l.update(func(c *condition) {
-		if !c.ending {
-			c.failing = reason
-		}
-	})
-}
-
-// SetEnding says that the device will carry no more: the state stays as it is until the device
-// is closed.
+// SetEnding says that the device will carry no more: what its writes do says nothing of the
+// state until it is closed.
 func (l *Lifecycle) SetEnding() { l.update(func(c *condition) { c.ending = true }) }
+
+func (l *Lifecycle) updateUnlessEnding(change func(*condition)) {
+	l.update(func(c *condition) {
+		if !c.ending {
+			change(c)
+		}
+	})
+}
 
 // Backoff is the time between attempts, from FirstRetry to LastRetry.
 type Backoff struct{ next time.Duration }

@@ -2,7 +2,9 @@ package service
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,7 +16,7 @@ import (
 	"ipmbd/service/config"
 )
 
-// openBMC opens the built-in BMC, whose own events go the way of all others.
+// openBMC opens the built-in BMC. Its own events go the way of all others.
 func (s *service) openBMC() error {
 	c := s.config.BMC
 	sensors := make([]bmc.SensorConfig, len(c.Sensors))
@@ -49,7 +51,7 @@ func (s *service) openBMC() error {
 	return nil
 }
 
-// moveLAN gives the BMC's own interface, that of its LAN, a channel.
+// moveLAN gives a channel to the interface of the BMC's LAN, which its own events come from.
 func (s *service) moveLAN(channel ipmi.Channel) {
 	before := s.own.Load()
 	if before != nil && before.channel == channel {
@@ -65,7 +67,7 @@ func (s *service) moveLAN(channel ipmi.Channel) {
 	s.bridge.Add(now.iface, nil)
 }
 
-// ownInterface is the BMC's, for events of its own.
+// ownInterface is the interface of the BMC's own events.
 type ownInterface struct {
 	channel ipmi.Channel
 	iface   *bridge.Interface
@@ -84,8 +86,8 @@ func (s *service) pollSensors(ctx context.Context) {
 	})
 }
 
-// lanChannel is the first number that is free for the BMC's LAN parameters: it
-// has no LAN, and programs ask for them all the same.
+// lanChannel is the first channel number that is free for the BMC's LAN parameters: the BMC has no
+// LAN, but programs ask for the parameters all the same.
 func lanChannel(taken ipmi.ChannelMask) ipmi.Channel {
 	for c := bmc.DefaultLANChannel; c <= ipmi.ChannelMaxImplemented; c++ {
 		if !taken.Has(c) {
@@ -95,7 +97,7 @@ func lanChannel(taken ipmi.ChannelMask) ipmi.Channel {
 	return bmc.DefaultLANChannel
 }
 
-// watchdogExpired tells of what a watchdog has done.
+// watchdogExpired tells the log and D-Bus what a watchdog has done.
 func (s *service) watchdogExpired(iface string, number int, e bmc.Expiry) {
 	log := s.log.Warn
 	if e.Err != nil {
@@ -116,7 +118,7 @@ func (s *service) preTimeout(iface string, pending bool) {
 	}
 }
 
-// reportEvent keeps an event of the BMC's own. One of no interface is a sensor's.
+// reportEvent has an event of the BMC's own logged. An event of a sensor has no interface.
 func (s *service) reportEvent(ctx context.Context, e ipmi.Event) {
 	i := s.own.Load().iface
 	if from := s.endpoints.named(e.Interface); from != nil {
@@ -125,4 +127,54 @@ func (s *service) reportEvent(ctx context.Context, e ipmi.Event) {
 	if err := i.Report(ctx, e); err != nil {
 		s.log.Error("event of the BMC is lost", zap.Stringer("event", e), zap.Error(err))
 	}
+}
+
+// systemLogTime is how long the system's log has to take an event, but at most half of the time
+// that there is.
+const systemLogTime = 2 * time.Second
+
+// eventLog keeps events in the system's log where there is one, and else in the
+// built-in one.
+type eventLog struct {
+	system logOfEvents
+	own    logOfEvents
+	log    *zap.Logger
+	full   atomic.Bool // it was logged that the built-in one is full
+}
+
+// logOfEvents is as bridge.Log.
+type logOfEvents interface {
+	Add(ctx context.Context, e ipmi.Event) error
+}
+
+// Add implements bridge.Log. If it is not known whether the system's log has the event, the
+// built-in one keeps it, too.
+func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
+	l.log.Debug("event", zap.String("bus", e.Interface), zap.Stringer("event", e))
+	err := l.addToSystem(ctx, e)
+	if err == nil {
+		return nil
+	}
+	// An event that was logged but not acknowledged would come again.
+	if ctx.Err() != nil {
+		return ipmi.ErrTooSlow
+	}
+	if !errors.Is(err, ipmi.ErrNotPresent) {
+		l.log.Warn("event not taken by the system's log; it is in the built-in one", zap.String("bus", e.Interface), zap.Error(err))
+	}
+	err = l.own.Add(ctx, e)
+	if full := errors.Is(err, ipmi.ErrNoSpace); l.full.Swap(full) != full && full {
+		l.log.Error("the built-in event log is full: events are refused until it is cleared: ipmbctl sel clear")
+	}
+	return err
+}
+
+func (l *eventLog) addToSystem(ctx context.Context, e ipmi.Event) error {
+	limit := systemLogTime
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return l.system.Add(ctx, e)
 }

@@ -13,22 +13,18 @@ import (
 	"ipmbd/service/config"
 )
 
-// The demonstration: two buses in the process, with responders that are the
-// daemon's own engine, so that the daemon shows itself where there is no
-// hardware. See DemoConfig for what is on them.
-
 // Addresses on the buses of the demonstration.
 const (
 	demoSatellite ipmi.Address = 0x2C // answers
 	demoSilent    ipmi.Address = 0x42 // takes requests and never answers
 )
 
-// demoAsk is the OEM command that makes a satellite send a request to the BMC and
-// answer with the answer that it got. Its data are netFn, command and data of the
-// request; none are a Get Device ID.
+// demoAsk is the OEM command that makes a satellite send a request to the BMC and respond with the
+// response that it got. Its data are netFn, command and data of the request; without data the
+// request is Get Device ID.
 const demoAsk ipmi.Command = 0x01
 
-// demoFaults is what goes wrong with the answers on the faulty bus.
+// demoFaults is what goes wrong with the responses on the faulty bus.
 var demoFaults = sim.Faults{
 	Seed:            1,
 	Drop:            0.20,
@@ -41,16 +37,17 @@ var demoFaults = sim.Faults{
 	DelayMax:        300 * time.Millisecond,
 }
 
-// demo is the simulated world.
+// demo is the demonstration for machines without hardware: two simulated buses in the process, with
+// responders that use an engine of the daemon.
 type demo struct {
 	buses      map[string]*sim.Bus // by the names of DemoConfig
 	satellites []*satellite
 }
 
-// DemoConfig is the configuration of the demonstration: bus0, a healthy bus
-// with a satellite at 2Ch and a silent responder at 42h, and bus1, whose
-// satellite at 2Ch has many of its answers lost, late, doubled or corrupted.
-// The built-in BMC answers what comes from them, and bridges between them.
+// DemoConfig is the configuration of the demonstration: bus0, a healthy bus with a satellite at 2Ch
+// and a silent responder at 42h, and bus1, where many responses of the satellite at 2Ch are lost,
+// late, doubled or corrupted. The built-in BMC serves the requests from both, and bridges between
+// them.
 func DemoConfig() config.Config {
 	channel := func(name string, host int) config.Channel {
 		return config.Channel{
@@ -66,8 +63,8 @@ func DemoConfig() config.Config {
 	return config.Config{Channels: []config.Channel{channel("bus0", 0), channel("bus1", 1)}}
 }
 
-// satellite is a management controller on a simulated bus: an engine that
-// answers Get Device ID, and sends a request of its own when it is asked to.
+// satellite is a management controller on a simulated bus: an engine that serves Get Device ID, and
+// sends a request of its own when it is asked to.
 type satellite struct {
 	engine    *ipmb.Engine
 	transport i2c.Transport
@@ -105,7 +102,7 @@ func (d *demo) open(ch config.Channel) func() (i2c.Transport, error) {
 	return func() (i2c.Transport, error) { return d.buses[ch.Name].Attach(uint8(ch.BMCAddress)) }
 }
 
-// run lets the satellites live until ctx ends.
+// run runs the satellites until ctx ends.
 func (d *demo) run(ctx context.Context) {
 	var loops sync.WaitGroup
 	for _, s := range d.satellites {
@@ -126,7 +123,7 @@ func (s *satellite) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// ask answers with what the requester answers itself.
+// ask responds with the response of the requester.
 func (s *satellite) ask(req *ipmi.Request, reply ipmi.Reply) {
 	ask := asked(req)
 	answer := func(res ipmi.Response, err error) { reply.Answer(res, err) }
@@ -135,7 +132,7 @@ func (s *satellite) ask(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// asked is what demoAsk asks for.
+// asked is the request that demoAsk asks for.
 func asked(req *ipmi.Request) ipmb.Request {
 	ask := ipmb.Request{Responder: req.Requester, NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID}
 	if d := req.Data; len(d) >= 2 {
@@ -147,7 +144,6 @@ func asked(req *ipmi.Request) ipmb.Request {
 // demoNetFn is the first of the controllers' own network functions.
 const demoNetFn ipmi.NetFn = 0x30
 
-// satelliteID is the answer to Get Device ID (IPMI v2.0, section 20.1): device
-// ID and revision, firmware revision, IPMI 2.0, supported functions,
-// manufacturer 000157h, product.
+// satelliteID is the response to Get Device ID (IPMI v2.0, section 20.1): device ID and revision,
+// firmware revision, IPMI 2.0, supported functions, manufacturer 000157h, product.
 var satelliteID = []byte{0x50, 0x01, 0x04, 0x00, 0x02, 0x21, 0x57, 0x01, 0x00, 0x0B, 0x0B}

@@ -74,14 +74,14 @@ func TestFrameSocketThatCannotBe(t *testing.T) {
 	}
 }
 
-// What says nothing of a bus or a host is not held back when it is said again and
-// again, unless it is of an interface.
-func TestClientsThatAreHungUpOnAreOfAnInterface(t *testing.T) {
+// TestDisconnectedClientsAreOfAnInterface: the log holds back lines that come again and again only
+// if they name a bus, a host or an interface.
+func TestDisconnectedClientsAreOfAnInterface(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	s := &service{log: zap.New(core)}
-	s.hungUpOn(frames.Peer{PID: 7, UID: 8}, os.ErrInvalid)
+	s.logDisconnect(frames.Peer{PID: 7, UID: 8}, os.ErrInvalid)
 	for _, e := range logs.All() {
-		if got := e.ContextMap(); got["interface"] != frameInterface || got["pid"] != int32(7) || got["uid"] != uint32(8) {
+		if got := e.ContextMap(); got["interface"] != "frame-socket" || got["pid"] != int32(7) || got["uid"] != uint32(8) {
 			t.Errorf("logged %q %v", e.Message, got)
 		}
 	}

@@ -2,16 +2,21 @@ package service
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 
+	"go.uber.org/zap"
+
 	"ipmbd/bmc"
 	"ipmbd/bridge"
+	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 )
 
-// openHandlers makes what requests and events find their way by, beside the mux.
+// openHandlers makes the bridge, and what the BMC needs to serve requests.
 func (s *service) openHandlers() error {
 	s.bridge = bridge.New(bridge.Config{
 		Blocking: s.blocking,
@@ -26,8 +31,7 @@ func (s *service) openHandlers() error {
 	return err
 }
 
-// bridgeOwner names the owner of the bridge's commands to programs that want to register
-// them.
+// bridgeOwner names the owner of the bridge's commands to programs that want to register them.
 const bridgeOwner = "the message bridge of ipmbd"
 
 // setChannels says which channels there are: to the bridge, whose commands programs cannot
@@ -88,7 +92,7 @@ func (s *service) handlerFor(ctx context.Context, e *endpoint) (ipmi.Handler, er
 	case e.handler == config.HandlerNone:
 		return nil, nil
 	case e.handler == config.HandlerBMC:
-		if e.isBus || e.system.config.Type != config.HostVM {
+		if e.isBus || e.hostIf.config.Type != config.HostVM {
 			s.server.Power().Follow(e.host)
 		}
 		return s.bmc, nil
@@ -97,9 +101,9 @@ func (s *service) handlerFor(ctx context.Context, e *endpoint) (ipmi.Handler, er
 	case e.isBus:
 		return s.server.HostDaemon(ctx, e.words[0])
 	case e.hostIPMI:
-		return s.server.AddHostIPMI(ctx, e.system.object, e.system.sms())
+		return s.server.AddHostIPMI(ctx, e.hostIf.object, e.hostIf.sms())
 	}
-	return e.system.object.Daemon(), nil
+	return e.hostIf.object.Daemon(), nil
 }
 
 // commandFilter lets through to a handler what the configuration does not deny on an interface,
@@ -127,3 +131,51 @@ func (f *commandFilter) set(filters []config.CommandFilter) {
 func (f *commandFilter) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	(*f.now.Load()).ServeIPMI(req, reply)
 }
+
+// requestLog logs the requests that have come in, without their data: the error if the handler gave
+// no response, and for debugging the completion code. A missing or absent handler and a denied
+// command are logged for debugging, too: the handler has not failed, and a requester may ask often.
+type requestLog struct{ log *zap.Logger }
+
+// served is told how each request ended, see ipmb.Config.
+func (l requestLog) served(req *ipmi.Request, code ipmi.CompletionCode, err error) {
+	switch {
+	case err != nil:
+		l.failed(req, err)
+	case l.log.Core().Enabled(zap.DebugLevel):
+		l.log.Debug("request served", requestFields(req, code)...)
+	}
+}
+
+func (l requestLog) failed(req *ipmi.Request, err error) {
+	log := l.log.Warn
+	if ipmi.NotServed(err) {
+		log = l.log.Debug
+	}
+	fields := append(requestFields(req, ipmi.CodeOf(err)), zap.Error(err))
+	if panicked := (*ipmi.PanicError)(nil); errors.As(err, &panicked) {
+		log = l.log.Error
+		fields = append(fields, zap.ByteString("stack", panicked.Stack))
+	}
+	log("request not served", fields...)
+}
+
+// sent is told how each request to a bus ended, see bus.Config.
+func (l requestLog) sent(req *ipmb.Request, res ipmi.Response, err error) {
+	l.log.Debug("request sent", zap.Stringer("addr", req.Responder), zap.String("netfn", hexByte(req.NetFn)),
+		zap.String("cmd", hexByte(req.Command)), zap.Stringer("cc", res.Code), zap.Error(err))
+}
+
+// requestFields are what a request was, and its completion code, but for its data.
+func requestFields(req *ipmi.Request, code ipmi.CompletionCode) []zap.Field {
+	return []zap.Field{
+		zap.Stringer("addr", req.Requester),
+		zap.String("netfn", hexByte(req.NetFn)),
+		zap.String("cmd", hexByte(req.Command)),
+		zap.String("seq", hexByte(req.Sequence)),
+		zap.Stringer("cc", code),
+	}
+}
+
+// hexByte is a number as the field writes it: "2Ch".
+func hexByte[N ~uint8](n N) string { return fmt.Sprintf("%02Xh", uint8(n)) }

@@ -44,12 +44,12 @@ func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) erro
 	}
 	h := &hostInterface{config: c, service: s, object: object, log: s.log.With(e.field())}
 	h.Lifecycle = bus.NewLifecycle(h, func() {}, h.stateChanged)
-	e.system, e.runner, e.path = h, h, object.Path()
+	e.hostIf, e.runner, e.path = h, h, object.Path()
 	e.left = func(ctx context.Context) { s.server.RemoveHost(ctx, object) }
 	h.iface = s.newInterface(bridge.InterfaceConfig{
 		Name: e.name, Channel: e.channel, Host: e.host, Bridged: e.bridged,
-		Medium: bridge.MediumSystemInterface, Protocol: protocolOf(c.Type),
-		MaxData:   func() int { return maxDataOf(c.Type) },
+		Medium: bridge.MediumSystemInterface, Protocol: media[c.Type].protocol,
+		MaxData:   func() int { return media[c.Type].maxData },
 		Attention: func(ipmi.Attention) { h.loop.AttentionChanged() },
 	})
 	e.iface = h.iface
@@ -86,7 +86,7 @@ func (h *hostInterface) Connect(ctx context.Context) error {
 		}
 		return err
 	}
-	port, err := openPort(h.config.Type, h.config.Path)
+	port, err := media[h.config.Type].open(h.config.Path)
 	if err == nil {
 		h.port = port
 	}
@@ -122,7 +122,7 @@ func (h *hostInterface) Watch() (bus.Watch, error) { return nil, ipmi.ErrNotPres
 // Ping implements runner.
 func (h *hostInterface) Ping(ctx context.Context) { h.loop.Ping(ctx) }
 
-// Drain implements runner. A host asks again.
+// Drain implements runner: a host sends its request again.
 func (h *hostInterface) Drain(context.Context) {}
 
 // attention is what the host is shown.
@@ -179,7 +179,7 @@ func (h *hostInterface) Statistics() map[string]uint64 {
 	return statistics
 }
 
-// sms is what others may do at the interface; a machine's has no such thing.
+// sms is what D-Bus clients may do at the interface; nil for that of a virtual machine.
 func (h *hostInterface) sms() dbusapi.SMS {
 	if h.config.Type == config.HostVM {
 		return nil
@@ -187,15 +187,14 @@ func (h *hostInterface) sms() dbusapi.SMS {
 	return hostSMS{h}
 }
 
-// turnTime is how long a D-Bus client's action at the interface waits for its turn, which
-// may not come when the host goes.
+// turnTime is how long an action of a D-Bus client at the interface waits for its turn, which may
+// not come when the host goes.
 const turnTime = 2 * time.Second
 
 // hostSMS implements dbusapi.SMS.
 type hostSMS struct{ *hostInterface }
 
-// SetAttention implements dbusapi.SMS. An attention that cannot be set is not set later
-// either.
+// SetAttention implements dbusapi.SMS. An attention that cannot be set now is not set later.
 func (h hostSMS) SetAttention(ctx context.Context, raised bool) error {
 	// At its turn the host is shown the attention of that moment.
 	return h.do(ctx, func(p host.Port) error {
@@ -227,37 +226,18 @@ func (h hostSMS) do(ctx context.Context, do func(host.Port) error) error {
 	return h.loop.Do(ctx, do)
 }
 
-// openPort opens the device of a host that is no virtual machine.
-func openPort(t config.HostType, path string) (host.Port, error) {
-	switch t {
-	case config.HostKCS:
-		return host.OpenKCS(path)
-	case config.HostBT:
-		return host.OpenBT(path)
-	}
-	return host.OpenSSIF(path)
+// medium is what differs between the types of host interfaces.
+type medium struct {
+	protocol bridge.Protocol // what Get Channel Info says
+	maxData  int
+	open     func(path string) (host.Port, error) // nil for virtual machines
 }
 
-// protocolOf is what Get Channel Info says; that of a machine is not known, and
-// KCS is what most have.
-func protocolOf(t config.HostType) bridge.Protocol {
-	switch t {
-	case config.HostBT:
-		return bridge.ProtocolBT
-	case config.HostSSIF:
-		return bridge.ProtocolSSIF
-	}
-	return bridge.ProtocolKCS
-}
-
-func maxDataOf(t config.HostType) int {
-	switch t {
-	case config.HostKCS:
-		return host.KCSMaxData
-	case config.HostBT:
-		return host.BTMaxData
-	case config.HostSSIF:
-		return host.SSIFMaxData
-	}
-	return host.VMMaxData
+// media are the types of host interfaces. The protocol of a virtual machine is not known; KCS is
+// what most have.
+var media = map[config.HostType]medium{
+	config.HostVM:   {bridge.ProtocolKCS, host.VMMaxData, nil},
+	config.HostKCS:  {bridge.ProtocolKCS, host.KCSMaxData, func(path string) (host.Port, error) { return host.OpenKCS(path) }},
+	config.HostBT:   {bridge.ProtocolBT, host.BTMaxData, func(path string) (host.Port, error) { return host.OpenBT(path) }},
+	config.HostSSIF: {bridge.ProtocolSSIF, host.SSIFMaxData, func(path string) (host.Port, error) { return host.OpenSSIF(path) }},
 }

@@ -13,13 +13,12 @@ import (
 	"ipmbd/ipmi"
 )
 
-// machines are the machines behind the host interfaces, for the BMC. A request
-// from a bus is about the machine of its host number. What is no virtual machine
-// is OpenBMC's to act on.
+// machines are the machines behind the host interfaces, for the BMC. A request from a bus is about
+// the machine of its host number. OpenBMC acts on machines that are not virtual.
 type machines struct{ service *service }
 
-// vmActions are what a virtual machine is told. QEMU has no way to switch a
-// machine on, nor to switch it off and on: a reset has the host start again.
+// vmActions are the actions of a virtual machine. QEMU can switch a machine neither on nor off and
+// on: a reset has the host start again.
 var vmActions = map[bmc.Action]host.VMAction{
 	bmc.PowerDown:                host.VMPowerOff,
 	bmc.PowerCycle:               host.VMReset,
@@ -28,7 +27,7 @@ var vmActions = map[bmc.Action]host.VMAction{
 	bmc.SoftShutdown:             host.VMShutdown,
 }
 
-// transitions are what OpenBMC's state management is asked for.
+// transitions are the requests to OpenBMC's state management.
 var transitions = map[bmc.Action]dbusapi.Transition{
 	bmc.PowerDown:                dbusapi.ChassisOff,
 	bmc.PowerUp:                  dbusapi.HostOn,
@@ -65,7 +64,7 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 	}
 	switch {
 	case !h.isUp():
-		return fmt.Errorf("%w: no machine is there that could", ipmi.ErrUnsupported)
+		return fmt.Errorf("%w: no machine is connected", ipmi.ErrUnsupported)
 	case a == bmc.PowerUp:
 		return nil // It is on.
 	case a == bmc.PowerCycle:

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"ipmbd/bmc"
 	"ipmbd/bridge"
@@ -38,8 +40,8 @@ type Options struct {
 type service struct {
 	log  *zap.Logger
 	find func() (file string, err error) // of Options
-	// config is the configuration but for its channels and hosts, which the endpoints have.
-	// Only the goroutine that changes the endpoints uses it.
+	// config has all but the channels and hosts, which the endpoints have. Only the goroutine
+	// that changes the endpoints uses it.
 	config   config.Config
 	server   *dbusapi.Server
 	mux      ipmi.Mux
@@ -47,9 +49,8 @@ type service struct {
 	bridge   *bridge.Bridge
 	bmc      *bmc.BMC
 	// blocking serves what may block: the BMC's journal, and the event log.
-	blocking *ipmi.Blocking
-	// properties are the values of its sensors that are on D-Bus.
-	properties []*sensorProperty
+	blocking   *ipmi.Blocking
+	properties []*sensorProperty // of the BMC's sensors whose values are on D-Bus
 	own        atomic.Pointer[ownInterface]
 	frames     *frames.Server
 	buses      bus.Directory[*bus.Bus]
@@ -133,7 +134,7 @@ func (s *service) closeBMC() {
 
 // run serves until ctx ends or a connection to the message bus is lost.
 func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
-	// What serves outlives ctx by the time calls have to end.
+	// The loops outlive ctx by the time that calls have to end.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var loops sync.WaitGroup
@@ -149,7 +150,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 		loops.Go(func() { s.demo.run(running) })
 	}
 
-	// Clients of the frame socket are told of the calls that the buses end at last.
+	// Clients of the frame socket outlive the buses: they are told of the calls that end with them.
 	framing, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	err := s.start(ctx)
@@ -167,11 +168,11 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	}
 	stop()
 	hangUp()
-	// Before the endpoints and the loops: a message bus that reads no more may hold
-	// one of their writes.
+	// This comes before the endpoints and the loops end: a message bus that reads no more may
+	// hold up one of their writes.
 	err = errors.Join(err, s.server.Close())
 	loops.Wait()
-	s.stopEndpoints() // Those of a change that was held, too.
+	s.stopEndpoints() // also those of a change that was held up
 	s.lives.Wait()
 	return err
 }
@@ -230,7 +231,7 @@ func (s *service) serve(ctx context.Context, reloads <-chan os.Signal, lost <-ch
 	return err
 }
 
-// drain gives back the names and lets calls in progress end.
+// drain gives the bus names back and lets calls and requests in progress end.
 func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 	s.log.Info("stopping")
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
@@ -251,7 +252,7 @@ func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 	return err
 }
 
-// tellTheRest lets the calls that the buses have ended at last be replied to.
+// tellTheRest waits until the calls that ended with the buses have been replied to.
 func (s *service) tellTheRest(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTime)
 	defer cancel()
@@ -259,4 +260,20 @@ func (s *service) tellTheRest(ctx context.Context) {
 	telling.Go(func() { s.frames.Drain(ctx) })
 	s.server.Drain(ctx)
 	telling.Wait()
+}
+
+// ErrWrongConfig: a key of the configuration asks for what is not possible on this system.
+// Another start would not help.
+var ErrWrongConfig = errors.New("wrong configuration")
+
+// explainPath says what to do about an error in making something at the path under a key.
+func explainPath(key string, err error) error {
+	switch {
+	case errors.Is(err, unix.EROFS), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: %s: %w: ipmbd must be allowed to write there: its unit allows /var/lib/ipmbd and /run/ipmbd, "+
+			"by StateDirectory= and ReadWritePaths=", ErrWrongConfig, key, err)
+	case errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("%w: %s: %w", ErrWrongConfig, key, err)
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }

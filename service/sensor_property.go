@@ -17,15 +17,15 @@ const (
 	freshTime = 5 * time.Second
 )
 
-// sensorProperty is the value of a sensor that is a property on D-Bus. It is asked
-// for in advance: a request of a host does not wait for another service. Its methods
-// may be called from several goroutines at once.
+// sensorProperty is the value of a sensor that is a property on D-Bus. It is read in advance, so
+// that a request of a host does not wait for another service. Its methods may be called from
+// several goroutines at once.
 type sensorProperty struct {
 	property dbusapi.Property
 
 	mu    sync.Mutex
 	value float64
-	asked time.Time // when that was so
+	asked time.Time // when the value was read
 	err   error     // nil, or why there is none
 }
 
@@ -38,7 +38,7 @@ func newSensorProperty(p config.Property) *sensorProperty {
 	}
 }
 
-// last is the value that was told last, or why there is none.
+// last is the value that was read last, or why there is none.
 func (p *sensorProperty) last() (float64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,7 +53,7 @@ type numberReader interface {
 	Number(ctx context.Context, p dbusapi.Property) (float64, error)
 }
 
-// ask asks for the value. One that was told holds on while there is no answer.
+// ask reads the value. The last value stays while the service does not reply.
 func (p *sensorProperty) ask(ctx context.Context, from numberReader) {
 	ctx, cancel := context.WithTimeout(ctx, propertyTime)
 	defer cancel()
@@ -67,8 +67,8 @@ func (p *sensorProperty) ask(ctx context.Context, from numberReader) {
 	p.value, p.asked, p.err = value, now, err
 }
 
-// askForProperties asks for the values of sensors until ctx ends, each service for
-// one after the other, so that one that hangs holds up no other.
+// askForProperties reads the values of sensors until ctx ends. Each service is asked for one value
+// after the other, so that a service that hangs delays no other.
 func askForProperties(ctx context.Context, from numberReader, all []*sensorProperty) {
 	services := make(map[string][]*sensorProperty)
 	for _, p := range all {

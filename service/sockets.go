@@ -170,32 +170,29 @@ func (s *service) refuseOthers() {
 // seqpacket is what package net calls SOCK_SEQPACKET.
 const seqpacket = "unixpacket"
 
-// newFrames makes what serves the frame socket.
+// newFrames makes the server of the frame socket.
 func (s *service) newFrames() *frames.Server {
 	return frames.NewServer(frames.Config{
 		Bus:      s.buses.Find,
 		MaxCalls: s.config.MaxCallsPerSender,
-		HungUp:   s.hungUpOn,
+		HungUp:   s.logDisconnect,
 	})
 }
 
-// hungUpOn logs that a client of the frame socket was disconnected.
-func (s *service) hungUpOn(who frames.Peer, why error) {
-	s.log.Warn("a client is hung up on", zap.String("interface", frameInterface),
-		zap.Int32("pid", who.PID), zap.Uint32("uid", who.UID), zap.Error(why))
+// logDisconnect logs that a client of the frame socket was disconnected. The socket is an interface
+// in the log, so that clients that come again and again are one line in a second.
+func (s *service) logDisconnect(client frames.Peer, why error) {
+	s.log.Warn("a client was disconnected", zap.String("interface", "frame-socket"),
+		zap.Int32("pid", client.PID), zap.Uint32("uid", client.UID), zap.Error(why))
 }
 
-// frameInterface is the frame socket in the log, where clients that come again and
-// again are one line in a second.
-const frameInterface = "frame-socket"
-
-// frameAddress is that of the frame socket among those that systemd passes.
+// frameAddress is the address of the frame socket among the sockets that systemd passes.
 func frameAddress(c config.Config) string {
 	return seqpacket + ":" + cmp.Or(c.FrameSocket, config.DefaultFrameSocket)
 }
 
-// listenFrames opens the frame socket: systemd's, or the one that the
-// configuration names. Without both there is none.
+// listenFrames opens the frame socket: that of systemd, or the one that the configuration names.
+// Without both there is none.
 func (s *service) listenFrames(ctx context.Context) error {
 	var listener net.Listener
 	var err error

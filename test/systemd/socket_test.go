@@ -85,7 +85,7 @@ func TestSocketOfNoHost(t *testing.T) {
 	const other = "/run/ipmbd/other.sock"
 	l := startBoard(t)
 	l.run("systemctl", "start", "ipmbd-vm@other.socket", vmSocket, service)
-	l.logged("who connects to a socket from systemd is hung up on: nothing is configured for it: address=unix:" + other)
+	l.logged("clients of a socket from systemd are disconnected: nothing is configured for it: address=unix:" + other)
 	l.turnsAway(other)
 	neighbour := l.boot(vmPath)
 	neighbour.asks()
