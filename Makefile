@@ -81,6 +81,7 @@ install: build completions
 	install -D -m 644 units/ipmbd.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-ipmbd.rules
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system-services units/xyz.openbmc_project.Ipmi.Channel.Ipmb.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/dbus-1/system.d units/xyz.openbmc_project.Ipmi.Channel.Ipmb.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/ipmbd packaging/ipmbd.schema.json
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 packaging/man/ipmbctl.1
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 packaging/man/ipmbd.json.5
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 packaging/man/ipmbd.8

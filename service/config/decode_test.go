@@ -13,11 +13,13 @@ import (
 	"ipmbd/ipmi"
 )
 
+var addressCases = map[string]ipmi.Address{
+	`44`: 0x2C, `"44"`: 0x2C, `"0x2C"`: 0x2C, `"0X2c"`: 0x2C, `"2Ch"`: 0x2C, `"2cH"`: 0x2C, `"40h"`: 0x40, `"C0h"`: 0xC0,
+	`"h"`: 0, `"-2h"`: 0, `"0x"`: 0, `"0x2Ch"`: 0, `"2C"`: 0, `"044"`: 0, `"100h"`: 0, `""`: 0, `"0h"`: 0,
+}
+
 func TestAddressesInAFile(t *testing.T) {
-	for text, want := range map[string]ipmi.Address{
-		`44`: 0x2C, `"44"`: 0x2C, `"0x2C"`: 0x2C, `"0X2c"`: 0x2C, `"2Ch"`: 0x2C, `"2cH"`: 0x2C, `"40h"`: 0x40, `"C0h"`: 0xC0,
-		`"h"`: 0, `"-2h"`: 0, `"0x"`: 0, `"0x2Ch"`: 0, `"2C"`: 0, `"044"`: 0, `"100h"`: 0, `""`: 0, `"0h"`: 0,
-	} {
+	for text, want := range addressCases {
 		c, err := ParseChannel([]byte(`{"slave-path": "/dev/ipmb-4", "remote-addr": ` + text + `}`))
 		if (err == nil) != (want != 0) || c.RemoteAddress != want {
 			t.Errorf("%s: got %v, %v; want %v", text, c.RemoteAddress, err, want)

@@ -74,7 +74,7 @@ func parseJSON(data []byte) (node, error) {
 	if err := json.Unmarshal(data, &whole); err != nil {
 		return node{}, explainSyntax(syntaxError(err), data)
 	}
-	p := parser{data: data, decoder: json.NewDecoder(bytes.NewReader(data))}
+	p := jsonParser{data: data, decoder: json.NewDecoder(bytes.NewReader(data))}
 	p.decoder.UseNumber()
 	return p.value(0)
 }
@@ -125,13 +125,13 @@ func explainSyntax(err *errAt, data []byte) *errAt {
 	return err
 }
 
-// parser walks a text of which the grammar has been checked.
-type parser struct {
+// jsonParser walks a text of which the grammar has been checked.
+type jsonParser struct {
 	data    []byte
 	decoder *json.Decoder
 }
 
-func (p *parser) value(depth int) (node, error) {
+func (p *jsonParser) value(depth int) (node, error) {
 	n := node{start: p.next()}
 	if depth > maxConfigDepth {
 		return node{}, &errAt{n.start, fmt.Sprintf("nests deeper than %d levels", maxConfigDepth)}
@@ -162,7 +162,7 @@ func (p *parser) value(depth int) (node, error) {
 	return n, err
 }
 
-func (p *parser) object(n *node, depth int) error {
+func (p *jsonParser) object(n *node, depth int) error {
 	for p.decoder.More() {
 		start := p.next()
 		key, err := p.decoder.Token()
@@ -178,7 +178,7 @@ func (p *parser) object(n *node, depth int) error {
 	return p.close()
 }
 
-func (p *parser) array(n *node, depth int) error {
+func (p *jsonParser) array(n *node, depth int) error {
 	for p.decoder.More() {
 		item, err := p.value(depth)
 		if err != nil {
@@ -190,7 +190,7 @@ func (p *parser) array(n *node, depth int) error {
 }
 
 // close takes the bracket that ends an object or an array.
-func (p *parser) close() error {
+func (p *jsonParser) close() error {
 	if _, err := p.decoder.Token(); err != nil {
 		return syntaxError(err)
 	}
@@ -198,7 +198,7 @@ func (p *parser) close() error {
 }
 
 // next is where the next token begins.
-func (p *parser) next() int {
+func (p *jsonParser) next() int {
 	at := int(p.decoder.InputOffset())
 	for at < len(p.data) && strings.IndexByte(" \t\r\n,:", p.data[at]) >= 0 {
 		at++

@@ -1,0 +1,126 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"ipmbd/internal/manual"
+)
+
+// relations are what a schema can say of several keys of an object.
+var relations = map[reflect.Type]json.RawMessage{
+	reflect.TypeFor[Channel](): json.RawMessage(`[
+		{"if": {"properties": {"transport": {"const": "ipmb-device"}}, "required": ["transport"]}, "else":
+			{"properties": {"ignore-nack": {"const": false}, "verify-header-checksum": {"const": false}}}}
+	]`),
+	reflect.TypeFor[hostEntry](): json.RawMessage(`[
+		{"properties": {"ipmi-channel": {"not": {"enum": [12, 13, 14]}}}},
+		{"if": {"properties": {"type": {"const": "vm"}}}, "then":
+			{"properties": {"path": {"pattern": "^(unix:/|tcp:)"}}, "required": ["name"]}, "else":
+			{"properties": {"path": {"pattern": "^/"}}}},
+		{"if": {"properties": {"type": {"const": "openipmi"}}, "required": ["type"]}, "then":
+			{"properties": {"bridge": {"const": false}}}, "else":
+			{"properties": {"commands": {"maxItems": 0}, "handler": {"enum": ["host", "bmc", "none"]}}}},
+		{"if": {"properties": {"type": {"const": "openipmi"}, "handler": {"enum": ["host", "bmc", "signal"]}}, "required": ["type", "handler"]}, "then":
+			{"properties": {"commands": {"minItems": 1}}, "required": ["commands"]}},
+		{"if": {"properties": {"legacy-api": {"const": true}}, "required": ["legacy-api"]}, "then":
+			{"properties": {"type": {"const": "bt"}, "handler": {"const": "host"}}, "required": ["type"]}}
+	]`),
+	reflect.TypeFor[CommandFilter](): json.RawMessage(`[
+		{"anyOf": [{"properties": {"allow": {"minItems": 1}}, "required": ["allow"]}, {"properties": {"deny": {"minItems": 1}}, "required": ["deny"]}]}
+	]`),
+}
+
+// An address is even, from 02h to FEh.
+const (
+	evenHex     = "([2468ACEace]|[1-9A-Fa-f][02468ACEace])"
+	evenDecimal = "([2468]|1?[1-9][02468]|10[02468]|2[0-4][02468]|25[024])"
+)
+
+const schemaFile = "../../packaging/ipmbd.schema.json"
+
+// The schema is what tags and comments say.
+func TestSchema(t *testing.T) {
+	schema := objectSchema(t, reflect.TypeFor[Config]())
+	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	schema["title"] = "The configuration of ipmbd: /etc/ipmbd/ipmbd.json"
+	schema["$defs"] = map[string]any{
+		"number":  map[string]any{"type": "string", "pattern": "^(0[xX][0-9A-Fa-f]+|0|[1-9][0-9]*)$"},
+		"address": map[string]any{"type": "string", "pattern": "^(0[xX]0*" + evenHex + "|0*" + evenHex + "[hH]|" + evenDecimal + ")$"},
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(schema); err != nil {
+		t.Fatal(err)
+	}
+	manual.Stored(t, schemaFile, text.String())
+}
+
+// onlyDecoder are the bad files that no schema can tell from good ones: it knows no relation
+// between entries, sees a key that stands twice once, and knows neither the names of commands nor sizes.
+var onlyDecoder = []string{
+	"index, name and device taken", "no number for a name", "slave-mqueue that is not at our address", "too large", "a name twice", "an index twice", "a channel twice",
+	"two of them", "both without", "one says what is the default", "both the same", "no command",
+	`"sensors": [{"name": "Hot", "max": 1e999}]`, `"sensors": [{"name": "Hot", "max": 1}, {"name": "Hotter", "max": 1}]`,
+}
+
+// The schema accepts what the decoder accepts, and refuses what the decoder refuses if a
+// schema can say why.
+func TestSchemaAndDecoderAgree(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile(schemaFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	judged := 0
+	judge := func(name, text string, good bool) {
+		t.Helper()
+		value, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err != nil {
+			return // It is no JSON.
+		}
+		judged++
+		switch err := schema.Validate(value); {
+		case good && err != nil:
+			t.Errorf("%s: the schema refuses what the decoder accepts: %v", name, err)
+		case !good && err == nil && !slices.Contains(onlyDecoder, name):
+			t.Errorf("%s: the schema accepts what the decoder refuses", name)
+		}
+	}
+	for name, text := range map[string]string{"everything": everything, "four hosts": fourHosts, "least": "{}"} {
+		judge(name, text, true)
+	}
+	for _, bad := range badConfigs {
+		if bad.path == "" {
+			judge(bad.name, bad.data, false)
+		}
+	}
+	judge("a key of older files", intelFile, false)
+	for name, tt := range openIPMICases {
+		judge(name, `{"hosts": [`+tt.hosts+`]}`, len(tt.want) == 0)
+	}
+	for name, tt := range legacyCases {
+		judge(name, `{"hosts": [`+tt.hosts+`]}`, len(tt.want) == 0)
+	}
+	for name, tt := range devIndexCases {
+		judge(name, `{"hosts": [`+tt.hosts+`]}`, tt.want == "")
+	}
+	for text, want := range bmcCases {
+		if !strings.Contains(want, "bmc.sensors[") && !strings.Contains(want, "bmc.frus[") || strings.Contains(want, " = ") {
+			judge(text, `{"bmc":{`+text+`}}`, false)
+		}
+	}
+	for text, want := range addressCases {
+		judge(text, `{"channels": [{"slave-path": "/dev/ipmb-4", "remote-addr": `+text+`}]}`, want != 0)
+	}
+	if judged < 75 {
+		t.Errorf("only %d cases", judged)
+	}
+}
