@@ -10,7 +10,7 @@ import (
 	"ipmbd/internal/manual"
 )
 
-// The manual page says what --help does, of every command.
+// The manual page has the help of every command.
 func TestManualPage(t *testing.T) {
 	root := (&app{}).rootCommand()
 	root.InitDefaultCompletionCmd("list")
@@ -20,10 +20,16 @@ func TestManualPage(t *testing.T) {
 	page := manual.New("ipmbctl", 1, strings.TrimPrefix(about, "ipmbctl "))
 	page.Section("Synopsis")
 	page.Synopsis("ipmbctl", "COMMAND [ARGUMENT...] [OPTION...]")
+	description, codes, _ := strings.Cut(description, "Exit codes: ")
 	page.Section("Description")
 	page.Prose(root.Long[:len(about)+1] + "\n\n" + description)
 	page.Section("Options")
 	options(page, root)
+	page.Section("Exit status")
+	for code := range strings.SplitSeq(strings.ReplaceAll(codes, "\n", " "), ", ") {
+		number, meaning, _ := strings.Cut(code, " ")
+		page.Item(number, strings.TrimSuffix(meaning, "."))
+	}
 	page.Section("Commands")
 	for _, command := range commands(root) {
 		page.Subsection(strings.TrimPrefix(command.CommandPath(), "ipmbctl "))
@@ -85,6 +91,9 @@ func option(page *manual.Page, f *pflag.Flag) {
 		return // Every command has it.
 	}
 	value, text := pflag.UnquoteUsage(f)
+	if value := f.DefValue; value != "" && value != "0" && value != "0s" && value != "false" {
+		text += " (default " + value + ")"
+	}
 	tag := "--" + f.Name
 	if f.Shorthand != "" {
 		tag = "-" + f.Shorthand + ", " + tag

@@ -167,8 +167,8 @@ func (f *retryFlags) define(command *cobra.Command) {
 		ofBus = " (default the bus's)"
 	}
 	flags := command.Flags()
-	flags.DurationVar(&f.timeout, "timeout", f.timeout, "how long each try waits: 10ms to 1m"+ofBus)
-	flags.IntVar(&f.tries, "tries", f.tries, "how often to try: 1 to 64"+ofBus)
+	flags.DurationVar(&f.timeout, "timeout", f.timeout, "`TIME` that each try waits: 10ms to 1m"+ofBus)
+	flags.IntVar(&f.tries, "tries", f.tries, "`NUMBER` of tries: 1 to 64"+ofBus)
 }
 
 func (f retryFlags) policy() (ipmb.RetryPolicy, error) {
