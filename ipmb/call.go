@@ -192,13 +192,8 @@ func (c *Call) setRequest(e *Engine, req *Request) {
 	}
 	c.header = len(c.frame)
 	c.frame = Frame{
-		Destination:    req.Responder,
-		NetFn:          req.NetFn,
-		DestinationLUN: req.LUN,
-		Source:         c.source,
-		SourceLUN:      req.RequesterLUN,
-		Command:        req.Command,
-		Data:           req.Data,
+		Destination: req.Responder, DestinationLUN: req.LUN, Source: c.source, SourceLUN: req.RequesterLUN,
+		NetFn: req.NetFn, Command: req.Command, Data: req.Data,
 	}.Append(c.frame)
 	c.ticket, c.slot, c.slotEnd, c.second = 0, 0, 0, false
 	c.isAccepted, c.failure = false, nil
@@ -287,19 +282,11 @@ func (e *Engine) callWritten(r *responder, sequence uint8, err error) {
 		return
 	}
 	c.state = stateListening
-	switch {
-	case err == nil:
+	switch c.failure = failureOf(err); c.failure {
+	case nil:
 		e.acceptCall(c)
-	case errors.Is(err, ErrNotAcknowledged):
-		c.failure = ErrNotAcknowledged
+	case ErrNotAcknowledged, ErrArbitrationLost:
 		e.retryInSlot(c)
-	case errors.Is(err, ErrArbitrationLost):
-		c.failure = ErrArbitrationLost
-		e.retryInSlot(c)
-	case errors.Is(err, ErrClosed):
-		c.failure = ErrClosed
-	default:
-		c.failure = ErrStuck
 	}
 }
 
@@ -354,7 +341,7 @@ func (e *Engine) finishCall(c *Call, response ipmi.Response, err error, now time
 	r, state := c.responder, c.state
 	c.state = stateEnded
 	r.noteSMS(c, now)
-	e.counts.Count(endCounter(err))
+	e.countEnd(err)
 	e.clearDeadline(&c.deadline)
 	e.dropDoubt(c.doubt)
 	if state == stateWaiting {
@@ -393,22 +380,25 @@ func (e *Engine) endCalls(matches func(*Call) bool, err error) {
 	}
 }
 
-func endCounter(err error) counter {
-	switch {
-	case err == nil:
-		return callsAnswered
-	case errors.Is(err, ErrTimeout):
-		return callsTimeout
-	case errors.Is(err, ErrNotAcknowledged):
-		return callsNotAcknowledged
-	case errors.Is(err, ErrArbitrationLost):
-		return callsArbitrationLost
-	case errors.Is(err, ErrStuck):
-		return callsStuck
-	case errors.Is(err, ErrClosed):
-		return callsClosed
-	case errors.Is(err, ErrBusy):
-		return callsBusy
+// endCounters are the counters of the errors with which a call ends.
+var endCounters = []struct {
+	err     error
+	counter counter
+}{
+	{ErrTimeout, callsTimeout}, {ErrNotAcknowledged, callsNotAcknowledged},
+	{ErrArbitrationLost, callsArbitrationLost}, {ErrStuck, callsStuck},
+	{ErrClosed, callsClosed}, {ErrBusy, callsBusy}, {context.Canceled, callsCancelled},
+}
+
+// countEnd counts the end of a call.
+func (e *Engine) countEnd(err error) {
+	if err == nil {
+		e.counts.Count(callsAnswered)
+		return
 	}
-	return callsCancelled
+	for _, row := range endCounters {
+		if err == row.err {
+			e.counts.Count(row.counter)
+		}
+	}
 }

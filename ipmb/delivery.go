@@ -171,14 +171,7 @@ func (e *Engine) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN
 	}
 	e.mu.Lock()
 	defer e.unlock()
-	f := Frame{
-		Destination: broadcastAddress,
-		NetFn:       netFn,
-		Source:      e.address,
-		SourceLUN:   lun,
-		Command:     cmd,
-		Data:        data,
-	}
+	f := Frame{Destination: broadcastAddress, NetFn: netFn, Source: e.address, SourceLUN: lun, Command: cmd, Data: data}
 	if err := e.deliveryRefusal(f.Len()); err != nil {
 		return err
 	}

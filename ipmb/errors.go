@@ -33,6 +33,21 @@ var (
 	ErrUnsupported = errors.New("not supported by the transport")
 )
 
+// failureOf is the error of this file for an error of a write, nil for nil.
+func failureOf(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrNotAcknowledged):
+		return ErrNotAcknowledged
+	case errors.Is(err, ErrArbitrationLost):
+		return ErrArbitrationLost
+	case errors.Is(err, ErrClosed):
+		return ErrClosed
+	}
+	return ErrStuck
+}
+
 // Status is how a request ended, for clients that get no more than a number: those of
 // org.openbmc.Ipmb and of the frame socket (ipmbbridge, ipmbbridged.hpp).
 type Status int32

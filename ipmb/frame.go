@@ -54,13 +54,8 @@ func Decode(b []byte) (Frame, error) {
 		return Frame{}, ErrHeaderChecksum
 	}
 	f := Frame{
-		Destination:    ipmi.Address(b[0]),
-		NetFn:          ipmi.NetFn(b[1] >> 2),
-		DestinationLUN: ipmi.LUN(b[1] & 3),
-		Source:         ipmi.Address(b[3]),
-		Sequence:       b[4] >> 2,
-		SourceLUN:      ipmi.LUN(b[4] & 3),
-		Command:        ipmi.Command(b[5]),
+		Destination: ipmi.Address(b[0]), NetFn: ipmi.NetFn(b[1] >> 2), DestinationLUN: ipmi.LUN(b[1] & 3),
+		Source: ipmi.Address(b[3]), Sequence: b[4] >> 2, SourceLUN: ipmi.LUN(b[4] & 3), Command: ipmi.Command(b[5]),
 	}
 	data := 6
 	if f.NetFn.IsResponse() {
@@ -102,15 +97,8 @@ func (f Frame) Append(b []byte) []byte {
 // with its sequence number. Data is not copied.
 func (f Frame) Response(code ipmi.CompletionCode, data []byte) Frame {
 	return Frame{
-		Destination:    f.Source,
-		NetFn:          f.NetFn.Response(),
-		DestinationLUN: f.SourceLUN,
-		Source:         f.Destination,
-		Sequence:       f.Sequence,
-		SourceLUN:      f.DestinationLUN,
-		Command:        f.Command,
-		Code:           code,
-		Data:           data,
+		Destination: f.Source, DestinationLUN: f.SourceLUN, Source: f.Destination, SourceLUN: f.DestinationLUN,
+		NetFn: f.NetFn.Response(), Sequence: f.Sequence, Command: f.Command, Code: code, Data: data,
 	}
 }
 

@@ -28,15 +28,11 @@ type responder struct {
 	lastSMS time.Duration // when the last of these ended, or now begins
 }
 
-// presenceTime is how long after its last sign of life a responder counts as present.
-const presenceTime = holdTime
-
 // noteSign notes a sign of life.
 func (r *responder) noteSign(now time.Duration) { r.hasSign, r.lastSign = true, now }
 
-func (r *responder) isPresent(now time.Duration) bool {
-	return r.hasSign && now-r.lastSign < presenceTime
-}
+// isPresent reports whether the last sign of life is as recent as the oldest response that may come.
+func (r *responder) isPresent(now time.Duration) bool { return r.hasSign && now-r.lastSign < holdTime }
 
 // noteSMS notes that a call with our SMS LUN begins or ends.
 func (r *responder) noteSMS(c *Call, now time.Duration) {

@@ -33,7 +33,7 @@ type outbox struct {
 	handedOver bool // by unlock to writeFrames: the write has to wait
 	since      time.Duration
 	stalled    bool
-	watch      stallWatch
+	stallWatch deadline // set while a write may be in the kernel
 
 	failures      bool          // all writes since failuresSince have failed
 	failuresSince time.Duration // when the first of them began
@@ -49,7 +49,7 @@ type sending struct {
 
 func (o *outbox) init(mu *sync.Mutex) {
 	o.work = sync.NewCond(mu)
-	o.watch.owner = &o.watch
+	o.stallWatch.owner = o
 }
 
 func (o *outbox) open(t i2c.Transport) {

@@ -14,22 +14,17 @@ func (e *Engine) readFrames(t i2c.Transport) error {
 		if err := t.ReadFrames(&batch); err != nil {
 			return err
 		}
-		e.receiveBatch(&batch)
-	}
-}
-
-func (e *Engine) receiveBatch(batch *i2c.Batch) {
-	e.reading.Lock()
-	defer e.reading.Unlock()
-	e.mu.Lock()
-	e.batch++
-	e.readAt = e.now()
-	e.mu.Unlock()
-	e.frames = batch.Frames()
-	if len(e.frames) > 1 {
-		e.config.Together(e.handleFrames)
-	} else {
-		e.receiveFrames()
+		e.reading.Lock()
+		e.mu.Lock()
+		e.batch++
+		e.readAt = e.now()
+		e.mu.Unlock()
+		if e.frames = batch.Frames(); len(e.frames) > 1 {
+			e.config.Together(e.handleFrames)
+		} else {
+			e.receiveFrames()
+		}
+		e.reading.Unlock()
 	}
 }
 

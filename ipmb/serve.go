@@ -56,16 +56,9 @@ func (e *Engine) receiveRequest(f Frame, raw []byte, respond func([]byte) error)
 // requestOf is the request in a frame.
 func (e *Engine) requestOf(f Frame) ipmi.Request {
 	return ipmi.Request{
-		Interface:    e.config.Interface,
-		Channel:      e.config.Channel,
-		Host:         e.config.Host,
-		Requester:    f.Source,
-		RequesterLUN: f.SourceLUN,
-		Sequence:     f.Sequence,
-		NetFn:        f.NetFn,
-		LUN:          f.DestinationLUN,
-		Command:      f.Command,
-		Data:         f.Data,
+		Interface: e.config.Interface, Channel: e.config.Channel, Host: e.config.Host,
+		Requester: f.Source, RequesterLUN: f.SourceLUN, Sequence: f.Sequence,
+		NetFn: f.NetFn, LUN: f.DestinationLUN, Command: f.Command, Data: f.Data,
 	}
 }
 

@@ -1,7 +1,6 @@
 package ipmb
 
 import (
-	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -114,8 +113,8 @@ func (e *Engine) beginWrite() bool {
 		o.frame = append(o.frame[:0], frame...)
 		o.writing = true
 		o.since = e.now()
-		if o.watch.place == 0 {
-			e.setDeadline(&o.watch.deadline, o.since+StallTime)
+		if o.stallWatch.place == 0 {
+			e.setDeadline(&o.stallWatch, o.since+StallTime)
 		}
 		return true
 	}
@@ -132,12 +131,12 @@ func (e *Engine) endWrite(err error) {
 		o.stalled = false
 		e.wakeWatcher()
 	}
-	switch {
-	case err == nil:
+	switch failureOf(err) {
+	case nil:
 		e.counts.Count(framesSent)
-	case errors.Is(err, ErrNotAcknowledged):
+	case ErrNotAcknowledged:
 		e.counts.Count(writesNotAcknowledged)
-	case errors.Is(err, ErrArbitrationLost):
+	case ErrArbitrationLost:
 		e.counts.Count(writesArbitrationLost)
 	default:
 		e.counts.Count(writesFailed)
@@ -154,13 +153,14 @@ func (e *Engine) endWrite(err error) {
 // that is not acknowledged and a lost arbitration show that it does.
 func (e *Engine) judgeBus(err error) {
 	o := &e.outbox
-	switch {
-	case err == nil, errors.Is(err, ErrNotAcknowledged), errors.Is(err, ErrArbitrationLost):
+	switch failureOf(err) {
+	case nil, ErrNotAcknowledged, ErrArbitrationLost:
 		o.failures, o.failing = false, false
 		return
-	case errors.Is(err, ErrClosed):
+	case ErrClosed:
 		return
-	case !o.failures:
+	}
+	if !o.failures {
 		o.failures, o.failuresSince = true, o.since
 	}
 	if e.now()-o.failuresSince >= StallTime {
@@ -182,17 +182,14 @@ func (e *Engine) endUnsent() {
 	e.dropDeliveries(func(d *delivery) bool { return d.done != nil }, ErrStuck)
 }
 
-// stallWatch expires when a write takes long. It is set at a write where it is not set yet, and
-// not cleared when the write returns, so that it costs steady traffic nothing.
-type stallWatch struct{ deadline }
-
-func (w *stallWatch) expire(e *Engine, now time.Duration) {
-	o := &e.outbox
+// expire finds out whether a write takes long. stallWatch is set at a write where it is not set yet,
+// and not cleared when the write returns, so that it costs steady traffic nothing.
+func (o *outbox) expire(e *Engine, now time.Duration) {
 	if !o.writing {
 		return
 	}
 	if end := o.since + StallTime; end > now {
-		e.setDeadline(&w.deadline, end)
+		e.setDeadline(&o.stallWatch, end)
 		return
 	}
 	o.stalled = true
