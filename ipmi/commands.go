@@ -77,7 +77,6 @@ var standardCommands = [...][]standardCommand{
 		0x0F: {"get-poh-counter", none, nil},
 	},
 	NetFnBridge: {
-		// Management.
 		0x00: {"get-bridge-state", none, nil},
 		0x01: {"set-bridge-state", some, nil},
 		0x02: {"get-icmb-address", none, nil},
@@ -90,16 +89,13 @@ var standardCommands = [...][]standardCommand{
 		0x0A: {"get-icmb-connector-info", none, nil},
 		0x0B: {"get-icmb-connection-id", none, nil},
 		0x0C: {"send-icmb-connection-id", some, nil},
-		// Discovery.
 		0x10: {"prepare-for-discovery", some, nil},
 		0x11: {"get-addresses", none, nil},
 		0x12: {"set-discovered", some, nil},
 		0x13: {"get-chassis-device-id", none, nil},
 		0x14: {"set-chassis-device-id", some, nil},
-		// Bridging.
 		0x20: {"bridge-request", takes, nil}, // any command of another chassis
 		0x21: {"bridge-message", takes, nil},
-		// Events.
 		0x30: {"get-event-count", none, nil},
 		0x31: {"set-event-destination", some, nil},
 		0x32: {"set-event-reception-state", some, nil},
@@ -109,11 +105,9 @@ var standardCommands = [...][]standardCommand{
 		0xFF: {"error-report", some, nil},
 	},
 	NetFnSensor: {
-		// Events.
 		0x00: {"set-event-receiver", some, nil}, // rearms events
 		0x01: {"get-event-receiver", none, nil},
 		0x02: {"platform-event", some, nil},
-		// Platform event filtering and alerts.
 		0x10: {"get-pef-capabilities", none, nil},
 		0x11: {"arm-pef-postpone-timer", twice, nil},
 		0x12: {"set-pef-configuration-parameters", some, setParameterMeanings},
@@ -126,7 +120,6 @@ var standardCommands = [...][]standardCommand{
 			0x83: "platform event parameters not supported",
 		}},
 		0x17: {"pet-acknowledge", some, nil},
-		// Sensor device.
 		0x20: {"get-device-sdr-info", none, nil},
 		0x21: {"get-device-sdr", none, meanings{0x80: "record changed"}},
 		0x22: {"reserve-device-sdr-repository", takes, nil},
@@ -148,7 +141,6 @@ var standardCommands = [...][]standardCommand{
 		}},
 	},
 	NetFnApp: {
-		// Device.
 		0x01: {"get-device-id", none, nil},
 		0x02: {"cold-reset", some, nil},
 		0x03: {"warm-reset", some, nil},
@@ -162,11 +154,9 @@ var standardCommands = [...][]standardCommand{
 		0x0B: {"get-command-sub-function-support", none, nil},
 		0x0C: {"get-configurable-commands", none, nil},
 		0x0D: {"get-configurable-command-sub-functions", none, enableMeanings},
-		// Watchdog.
 		0x22: {"reset-watchdog-timer", twice, meanings{0x80: "watchdog not initialized"}},
 		0x24: {"set-watchdog-timer", twice, nil},
 		0x25: {"get-watchdog-timer", none, nil},
-		// Messaging.
 		0x2E: {"set-bmc-global-enables", twice, nil},
 		0x2F: {"get-bmc-global-enables", none, nil},
 		0x30: {"clear-message-flags", twice, nil},
@@ -182,7 +172,6 @@ var standardCommands = [...][]standardCommand{
 		0x35: {"read-event-message-buffer", takes, emptyMeanings},
 		0x36: {"get-bt-interface-capabilities", none, nil},
 		0x37: {"get-system-guid", none, nil},
-		// Sessions, channels, users.
 		0x38: {"get-channel-authentication-capabilities", none, nil},
 		0x39: {"get-session-challenge", some, meanings{
 			0x81: "invalid user name",
@@ -221,7 +210,6 @@ var standardCommands = [...][]standardCommand{
 			0x80: "password does not match",
 			0x81: "password size does not match",
 		}},
-		// Payloads.
 		0x48: {"activate-payload", some, meanings{
 			0x80: "payload already active on another session",
 			0x81: "payload type disabled",
@@ -263,7 +251,6 @@ var standardCommands = [...][]standardCommand{
 		0x57: {"get-system-interface-capabilities", none, nil},
 		0x58: {"set-system-info-parameters", some, setParameterMeanings},
 		0x59: {"get-system-info-parameters", none, getParameterMeanings},
-		// Firmware firewall.
 		0x60: {"set-command-enables", twice, enableMeanings},
 		0x61: {"get-command-enables", none, nil},
 		0x62: {"set-command-sub-function-enables", twice, enableMeanings},
@@ -271,14 +258,12 @@ var standardCommands = [...][]standardCommand{
 		0x64: {"get-oem-netfn-iana-support", none, nil},
 	},
 	NetFnStorage: {
-		// FRU inventory.
 		0x10: {"get-fru-inventory-area-info", none, nil},
 		0x11: {"read-fru-data", none, meanings{0x81: "FRU device busy"}},
 		0x12: {"write-fru-data", some, meanings{
 			0x80: "write-protected offset",
 			0x81: "FRU device busy",
 		}},
-		// Sensor data records.
 		0x20: {"get-sdr-repository-info", none, nil},
 		0x21: {"get-sdr-repository-allocation-info", none, nil},
 		0x22: {"reserve-sdr-repository", takes, nil},
@@ -292,7 +277,6 @@ var standardCommands = [...][]standardCommand{
 		0x2A: {"enter-sdr-repository-update-mode", some, nil},
 		0x2B: {"exit-sdr-repository-update-mode", some, nil},
 		0x2C: {"run-initialization-agent", byData, nil},
-		// System event log.
 		0x40: {"get-sel-info", none, eraseMeanings},
 		0x41: {"get-sel-allocation-info", none, nil},
 		0x42: {"reserve-sel", takes, eraseMeanings},
@@ -312,12 +296,10 @@ var standardCommands = [...][]standardCommand{
 		0x5D: {"set-sel-time-utc-offset", twice, nil},
 	},
 	NetFnTransport: {
-		// LAN.
 		0x01: {"set-lan-configuration-parameters", some, setParameterMeanings},
 		0x02: {"get-lan-configuration-parameters", none, getParameterMeanings},
 		0x03: {"suspend-bmc-arps", twice, nil},
 		0x04: {"get-ip-udp-rmcp-statistics", byData, nil},
-		// Serial and modem.
 		0x10: {"set-serial-modem-configuration", some, setParameterMeanings},
 		0x11: {"get-serial-modem-configuration", none, getParameterMeanings},
 		0x12: {"set-serial-modem-mux", some, nil},
@@ -337,11 +319,9 @@ var standardCommands = [...][]standardCommand{
 		0x1A: {"set-user-callback-options", some, nil},
 		0x1B: {"get-user-callback-options", none, nil},
 		0x1C: {"set-serial-routing-mux", some, nil},
-		// Serial over LAN.
 		0x20: {"sol-activating", some, nil},
 		0x21: {"set-sol-configuration-parameters", some, setParameterMeanings},
 		0x22: {"get-sol-configuration-parameters", none, getParameterMeanings},
-		// Command forwarding.
 		0x30: {"forwarded-command", takes, meanings{0x80: "target controller unavailable"}},
 		0x31: {"set-forwarded-commands", some, nil},
 		0x32: {"get-forwarded-commands", none, nil},
