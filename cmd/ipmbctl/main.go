@@ -60,7 +60,7 @@ type app struct {
 	address string // of the message bus
 	json    bool
 	started bool // the command line was accepted
-	// startNote is printed instead of the first event ServiceStarted.
+	// startNote is printed instead of the first notice ServiceStarted.
 	startNote string
 }
 

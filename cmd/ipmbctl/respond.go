@@ -189,7 +189,7 @@ func (a *app) respond(ctx context.Context, words []string, flags respondFlags) e
 		r.program = newProgram(flags.exec, flags.timeout, a.stderr)
 		r.handler = r.program
 	}
-	return advise(r.run(ctx, patterns), client.ErrNotAllowed, "see the handlers: ipmbctl handlers")
+	return advise(r.serveRequests(ctx, patterns), client.ErrNotAllowed, "see the handlers: ipmbctl handlers")
 }
 
 func patternsText(patterns []ipmi.Pattern) string {
@@ -212,8 +212,8 @@ type responder struct {
 	lost    atomic.Int64
 }
 
-// run serves requests until ctx ends or standard output fails.
-func (r *responder) run(ctx context.Context, patterns []ipmi.Pattern) error {
+// serveRequests serves requests until ctx ends or standard output fails.
+func (r *responder) serveRequests(ctx context.Context, patterns []ipmi.Pattern) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var writer sync.WaitGroup

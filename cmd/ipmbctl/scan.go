@@ -125,8 +125,8 @@ type tally struct {
 	failed         int            // the bus was stuck or busy
 }
 
-// add counts an outcome. It returns the errors after which the next request would fail too.
-func (t *tally) add(o outcome) error {
+// addOutcome counts an outcome. It returns the errors after which the next request would fail too.
+func (t *tally) addOutcome(o outcome) error {
 	switch {
 	// Another program, such as the kernel, may send C3h for a node that is silent.
 	case o.err == nil && o.response.Code == ipmi.CodeTimeout, errors.Is(o.err, ipmb.ErrTimeout):
@@ -184,7 +184,7 @@ func (a *app) probe(
 	defer a.showProgress("")
 	var found tally
 	for range addresses {
-		if err := found.add(<-outcomes); err != nil {
+		if err := found.addOutcome(<-outcomes); err != nil {
 			return found, err
 		}
 		a.showProgress("%s: asked %d of %d addresses, %d answer",

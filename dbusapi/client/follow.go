@@ -24,7 +24,7 @@ import (
 func (c *Client) Events(ctx context.Context, show func(ipmi.Event) error, tell func(Notice)) error {
 	f := newFollower(show, tell)
 	f.register = func(service string) error { return f.callRouter(ctx, service, "Subscribe") }
-	return f.run(ctx, c)
+	return f.followService(ctx, c)
 }
 
 // maxEvents platform events wait to be shown. When there are more, the newest are lost.
@@ -57,8 +57,8 @@ func newFollower(show func(ipmi.Event) error, tell func(Notice)) *follower {
 	return f
 }
 
-// run follows ipmbd until ctx ends.
-func (f *follower) run(ctx context.Context, c *Client) error {
+// followService follows ipmbd until ctx ends.
+func (f *follower) followService(ctx context.Context, c *Client) error {
 	conn, err := connect(ctx, dbuswire.Config{Address: c.address, Call: f.call, Signal: f.receiveSignal})
 	if err != nil {
 		return unlessEnded(ctx, err)

@@ -92,7 +92,7 @@ func (c *Client) Monitor(ctx context.Context, show func(Notice) error) error {
 	if err := show(Notice{Time: time.Now(), Kind: MonitorStarted, Whole: whole}); err != nil {
 		return err
 	}
-	return m.run(ctx)
+	return m.showMessages(ctx)
 }
 
 // ownerRule matches the signal that tells which connection has ipmbd's name.
@@ -148,12 +148,12 @@ type seen struct {
 	msg *dbus.Message
 }
 
-// run shows messages until ctx ends.
-func (m *monitor) run(ctx context.Context) error {
+// showMessages shows messages until ctx ends.
+func (m *monitor) showMessages(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	queue := make(chan seen, maxQueued)
 	var pump sync.WaitGroup
-	pump.Go(func() { m.pump(ctx, queue) })
+	pump.Go(func() { m.fillQueue(ctx, queue) })
 	defer pump.Wait()
 	defer cancel()
 	for s := range queue {
@@ -167,8 +167,8 @@ func (m *monitor) run(ctx context.Context) error {
 	return unlessEnded(ctx, ErrDisconnected)
 }
 
-// pump fills the queue until ctx ends or the connection is lost. Then it closes the queue.
-func (m *monitor) pump(ctx context.Context, queue chan<- seen) {
+// fillQueue fills the queue until ctx ends or the connection is lost. Then it closes the queue.
+func (m *monitor) fillQueue(ctx context.Context, queue chan<- seen) {
 	defer close(queue)
 	for {
 		select {

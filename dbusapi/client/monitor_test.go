@@ -302,7 +302,7 @@ func TestMonitorCountsLostMessages(t *testing.T) {
 			return nil
 		}}
 		ended := make(chan error, 1)
-		go func() { ended <- m.run(t.Context()) }()
+		go func() { ended <- m.showMessages(t.Context()) }()
 		const over = 100
 		m.tap <- broadcastCall()
 		synctest.Wait() // It is being shown.
@@ -313,7 +313,7 @@ func TestMonitorCountsLostMessages(t *testing.T) {
 		close(m.tap)
 		close(resume)
 		if err := <-ended; !errors.Is(err, ErrDisconnected) {
-			t.Errorf("run = %v", err)
+			t.Errorf("showMessages = %v", err)
 		}
 		if lost != over || shown != 1+1+maxQueued {
 			t.Errorf("%d lost, %d shown", lost, shown)

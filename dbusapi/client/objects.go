@@ -154,15 +154,15 @@ func (c *Client) callBus(
 // AddBus adds a bus and returns its name. json is an object as in the list "channels" of the
 // configuration file. An error of ipmbd is a *ServiceError whose text has a line for each fault.
 func (c *Client) AddBus(ctx context.Context, json string) (name string, err error) {
-	return c.add(ctx, "AddBus", json)
+	return c.addEndpoint(ctx, "AddBus", json)
 }
 
 // AddHost adds a host interface, as AddBus adds a bus. json is an object as in the list "hosts".
 func (c *Client) AddHost(ctx context.Context, json string) (name string, err error) {
-	return c.add(ctx, "AddHost", json)
+	return c.addEndpoint(ctx, "AddHost", json)
 }
 
-func (c *Client) add(ctx context.Context, member, json string) (string, error) {
+func (c *Client) addEndpoint(ctx context.Context, member, json string) (string, error) {
 	var path dbus.ObjectPath
 	err := c.call(ctx, xml.BasePath, xml.ManagerInterface, member, []any{&path}, json)
 	return strings.TrimPrefix(string(path), xml.BasePath+"/"), err

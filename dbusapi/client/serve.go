@@ -39,7 +39,7 @@ func (c *Client) Serve(ctx context.Context, patterns []ipmi.Pattern, h ipmi.Hand
 	f.register = func(service string) error {
 		return f.callRouter(ctx, service, "RegisterHandler", servedPath, commandRows(patterns))
 	}
-	return f.run(ctx, c)
+	return f.followService(ctx, c)
 }
 
 // leaveService unregisters, and returns when the requests in progress have their responses. The
@@ -51,7 +51,7 @@ func (f *follower) leaveService(ctx context.Context, s *executeServer) {
 		_ = f.callRouter(ctx, service, "UnregisterHandler", servedPath)
 		cancel()
 	}
-	s.close()
+	s.drain()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
 	f.conn.AwaitReplies(ctx)
@@ -95,11 +95,11 @@ func (s *executeServer) receiveCall(from *dbuswire.Conn, m *dbuswire.Message) bo
 	ok := string(m.Signature) == xml.ExecuteIn && parseExecute(m, &reply.req)
 	switch {
 	case !ok:
-		reply.fail(xml.ErrorInvalidArgs, "execute takes arguments of the types '"+xml.ExecuteIn+"'")
+		reply.sendError(xml.ErrorInvalidArgs, "execute takes arguments of the types '"+xml.ExecuteIn+"'")
 	case !s.isService(reply.to.Destination):
-		reply.fail(xml.ErrorAccessDenied, "only ipmbd may call execute")
+		reply.sendError(xml.ErrorAccessDenied, "only ipmbd may call execute")
 	case !s.startRequest():
-		reply.send(ipmi.Response{Code: ipmi.CodeNodeBusy})
+		reply.sendReturn(ipmi.Response{Code: ipmi.CodeNodeBusy})
 	default:
 		s.handler.ServeIPMI(&reply.req, reply)
 	}
@@ -118,8 +118,8 @@ func (s *executeServer) startRequest() bool {
 
 func (s *executeServer) endRequest() { <-s.places }
 
-// close waits for the requests in progress and leaves no place for others.
-func (s *executeServer) close() {
+// drain waits for the requests in progress and leaves no place for others.
+func (s *executeServer) drain() {
 	for range maxServed {
 		s.places <- struct{}{}
 	}
@@ -141,20 +141,20 @@ func (r *executeReply) Answer(res ipmi.Response, err error) bool {
 	if err != nil {
 		res = ipmi.Response{Code: ipmi.CodeOf(err)}
 	}
-	r.send(res)
+	r.sendReturn(res)
 	r.server.endRequest()
 	return true
 }
 
-// send sends the method return: a struct of netFn, LUN, command, completion code and data.
-func (r *executeReply) send(res ipmi.Response) {
+// sendReturn sends the method return: a struct of netFn, LUN, command, completion code and data.
+func (r *executeReply) sendReturn(res ipmi.Response) {
 	h := r.to.Header(xml.ExecuteOut)
 	b := append(h.Begin(8+len(res.Data)),
 		byte(r.req.NetFn.Response()), byte(r.req.LUN), byte(r.req.Command), byte(res.Code))
 	r.to.Send(dbuswire.Finish(dbuswire.AppendBytes(b, res.Data)), nil)
 }
 
-func (r *executeReply) fail(name, text string) {
+func (r *executeReply) sendError(name, text string) {
 	r.to.Fail(&dbus.Error{Name: name, Body: []any{text}})
 }
 

@@ -243,7 +243,7 @@ func TestServingHasABound(t *testing.T) {
 	for range maxServed {
 		s.endRequest()
 	}
-	if s.close(); s.startRequest() {
+	if s.drain(); s.startRequest() {
 		t.Error("there is room when it is closed")
 	}
 }

@@ -117,7 +117,7 @@ func (t *tracer) traceCall(n Notice, msg *dbus.Message) (Notice, bool) {
 	if !ok {
 		return n, false
 	}
-	t.await(msg, pendingCall{n, read, nil})
+	t.awaitReply(msg, pendingCall{n, read, nil})
 	n.setData(n.NetFn, data)
 	return n, true
 }
@@ -134,7 +134,7 @@ func (t *tracer) sendResponse(n Notice, msg *dbus.Message) {
 	for _, r := range t.received {
 		if r.id == id && r.request.Bus == bus {
 			r.request.Program = n.Program
-			t.await(msg, pendingCall{request: r.request, read: func(n *Notice, _ []any) error {
+			t.awaitReply(msg, pendingCall{request: r.request, read: func(n *Notice, _ []any) error {
 				n.setResponse(code, data)
 				return nil
 			}})
@@ -160,7 +160,7 @@ func (t *tracer) execute(n Notice, msg *dbus.Message) {
 	n.Program = header[string](msg, dbus.FieldDestination)
 	host := property[int32](options, "hostId")
 	read := func(n *Notice, body []any) error { return n.readExecuted(body) }
-	t.await(msg, pendingCall{n, read, func(n Notice) string { return t.busOfExecute(n, data, host) }})
+	t.awaitReply(msg, pendingCall{n, read, func(n Notice) string { return t.busOfExecute(n, data, host) }})
 }
 
 // busOfExecute returns the bus of the host on which a request was received last or, if no signal
@@ -185,8 +185,8 @@ func (t *tracer) busOfExecute(n Notice, data []byte, host int32) string {
 	return ""
 }
 
-// await remembers a call until its reply.
-func (t *tracer) await(msg *dbus.Message, call pendingCall) {
+// awaitReply remembers a call until its reply.
+func (t *tracer) awaitReply(msg *dbus.Message, call pendingCall) {
 	if msg.Flags&dbus.FlagNoReplyExpected != 0 {
 		return
 	}
