@@ -150,7 +150,7 @@ func FuzzEntries(f *testing.F) {
 				t.Errorf("entry %04X of % X", e.ID, e.Records)
 			}
 			for _, text := range []string{e.Text, e.Generator.String(), e.When()} {
-				if text == "" || text != printable([]byte(text)) {
+				if text == "" || text != printable(text) {
 					t.Errorf("%q", text)
 				}
 			}

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// infoLength is that of the answer to Get SEL Info, without completion code.
+// infoLength is the length of the response to Get SEL Info, without completion code.
 const infoLength = 14
 
-// Info is the answer to Get SEL Info (IPMI v2.0, section 31.2), LSB first.
+// Info is the response to Get SEL Info (IPMI v2.0, section 31.2), LSB first.
 //
 //	0     version, BCD with the major digit in bits 3:0
 //	1-2   records
@@ -22,21 +22,22 @@ type Info struct {
 	Version    uint8
 	Records    uint16
 	Free       uint16 // bytes; MaxFree is that and more
-	Added      Time   // NoTime if nothing ever was
+	Added      Time   // NoTime if no record was ever added
 	Erased     Time
 	Operations Operations
-	Overflow   bool // records were lost for want of room
+	Overflow   bool // records were lost because the log was full
 }
 
-// MaxFree is as many free bytes as can be told of.
-const MaxFree = math.MaxUint16
+const (
+	// MaxFree is the largest number of free bytes in an Info.
+	MaxFree = math.MaxUint16
+	// Version is that of the logs of IPMI 1.5 and 2.0.
+	Version = 0x51
 
-// Version of the logs of IPMI 1.5 and 2.0.
-const Version = 0x51
+	overflow = 1 << 7
+)
 
-const overflow = 1 << 7
-
-// Operations are what a log can do beyond what all can.
+// Operations are the optional operations of a log.
 type Operations uint8
 
 // The operations.
@@ -70,11 +71,11 @@ func (o Operations) String() string {
 	return strings.Join(o.Names(), ", ")
 }
 
-// DecodeInfo reads the data of an answer. What is behind them is passed over; too
-// few are ErrNonsense.
+// DecodeInfo reads the data of a response, and ignores further bytes. The error is ErrMalformed if
+// there are too few.
 func DecodeInfo(b []byte) (Info, error) {
 	if len(b) < infoLength {
-		return Info{}, fmt.Errorf("%w: what it says of itself has %d bytes, %d are needed", ErrNonsense, len(b), infoLength)
+		return Info{}, fmt.Errorf("%w: its information has %d bytes, %d are needed", ErrMalformed, len(b), infoLength)
 	}
 	return Info{
 		Version:    b[0],
@@ -87,7 +88,7 @@ func DecodeInfo(b []byte) (Info, error) {
 	}, nil
 }
 
-// Append appends the data of an answer to b.
+// Append appends the data of a response to b.
 func (i Info) Append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint16(append(b, i.Version), i.Records)
 	b = binary.LittleEndian.AppendUint16(b, i.Free)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ipmbd/ipmi"
@@ -19,27 +20,26 @@ const (
 )
 
 const (
-	// maxAgain is how often a step is tried anew because the log has changed or
-	// the controller is busy.
+	// maxAgain is how often a step is repeated because the log has changed or the controller is
+	// busy.
 	maxAgain = 8
-	// pause is between a step and the same step again.
+	// pause is the time between a step and the same step again.
 	pause = 100 * time.Millisecond
 	// maxErase is how long an erasure may take.
 	maxErase = time.Minute
 )
 
-// Errors of what a responder says about its log.
+// Errors of logs.
 var (
-	// ErrNonsense: what it says cannot be.
-	ErrNonsense = errors.New("the log makes no sense")
-	// ErrRestless: the log changes faster than it can be read, or the controller
-	// is busy all the time.
-	ErrRestless = errors.New("the log did not hold still")
+	// ErrMalformed: a response contradicts the standard or itself.
+	ErrMalformed = errors.New("the log is malformed")
+	// ErrChanged: the log changes faster than it can be read, or the controller is always busy.
+	ErrChanged = errors.New("the log keeps changing")
 	// ErrErasing: the erasure did not end in time.
 	ErrErasing = errors.New("the erasure goes on")
 )
 
-// CodeError is a completion code that ends what was to be done.
+// CodeError is a completion code that ends an operation.
 type CodeError struct {
 	Command ipmi.Command
 	Code    ipmi.CompletionCode
@@ -51,19 +51,18 @@ func (e *CodeError) Error() string {
 		uint8(e.Code), e.Code.Meaning(ipmi.NetFnStorage, e.Command))
 }
 
-// Ask has a command of ipmi.NetFnStorage answered by the controller whose log it
-// is. Its errors are returned as they are.
+// Ask sends a request of ipmi.NetFnStorage to a controller and returns its response. Its errors are
+// returned as they are.
 type Ask func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error)
 
-// Log is a log that is somewhere else. It makes one request at a time.
+// Log is the log of another controller. It makes one request at a time.
 type Log struct{ ask Ask }
 
 // New makes a Log of a controller's.
 func New(ask Ask) *Log { return &Log{ask} }
 
-// do has a command answered; one whose controller is busy again. The data are at
-// least min bytes.
-func (l *Log) do(ctx context.Context, cmd ipmi.Command, min int, data ...byte) ([]byte, error) {
+// request sends a request, again while the controller is busy. The response has at least min bytes.
+func (l *Log) request(ctx context.Context, cmd ipmi.Command, min int, data ...byte) ([]byte, error) {
 	for again := 0; ; again++ {
 		response, err := l.ask(ctx, cmd, data)
 		switch {
@@ -77,7 +76,7 @@ func (l *Log) do(ctx context.Context, cmd ipmi.Command, min int, data ...byte) (
 		case response.Code != ipmi.CodeOK:
 			return nil, &CodeError{cmd, response.Code}
 		case len(response.Data) < min:
-			return nil, fmt.Errorf("%w: %s is answered with %d bytes, %d are needed", ErrNonsense,
+			return nil, fmt.Errorf("%w: the response to %s has %d bytes, %d are needed", ErrMalformed,
 				ipmi.CommandName(ipmi.NetFnStorage, cmd), len(response.Data), min)
 		}
 		return response.Data, nil
@@ -96,30 +95,22 @@ func sleep(ctx context.Context) error {
 // isCode reports whether an error is one of the completion codes.
 func isCode(err error, codes ...ipmi.CompletionCode) bool {
 	var refused *CodeError
-	if !errors.As(err, &refused) {
-		return false
-	}
-	for _, code := range codes {
-		if refused.Code == code {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &refused) && slices.Contains(codes, refused.Code)
 }
 
-// Info is what the log says of itself. The errors are a *CodeError, ErrNonsense,
-// and those of asking.
+// Info returns the log's own information. The errors are a *CodeError, ErrMalformed, and those of
+// Ask.
 func (l *Log) Info(ctx context.Context) (Info, error) {
-	data, err := l.do(ctx, getInfo, 0)
+	data, err := l.request(ctx, getInfo, 0)
 	if err != nil {
 		return Info{}, err
 	}
 	return DecodeInfo(data)
 }
 
-// reserve is a new reservation; 0 where the log knows none.
+// reserve returns a new reservation, 0 if the log does not support reservations.
 func (l *Log) reserve(ctx context.Context) (uint16, error) {
-	data, err := l.do(ctx, reserve, 2)
+	data, err := l.request(ctx, reserve, 2)
 	if isCode(err, ipmi.CodeInvalidCommand) {
 		return 0, nil
 	}
@@ -129,9 +120,9 @@ func (l *Log) reserve(ctx context.Context) (uint16, error) {
 	return binary.LittleEndian.Uint16(data), nil
 }
 
-// Clear erases all records and returns how many they were, as soon as the
-// controller says that it is done. A record that is added before the erasure
-// begins is counted. The errors are those of Info, ErrRestless and ErrErasing.
+// Clear erases all records and returns how many there were, when the controller says that the erasure
+// is done. It counts records that are added before the erasure begins. The errors are those of Info,
+// ErrChanged and ErrErasing.
 func (l *Log) Clear(ctx context.Context) (erased int, err error) {
 	for range maxAgain {
 		reservation, err := l.reserve(ctx)
@@ -154,10 +145,10 @@ func (l *Log) Clear(ctx context.Context) (erased int, err error) {
 		}
 		return int(info.Records), nil
 	}
-	return 0, fmt.Errorf("%w: records were added before it could be erased, %d times", ErrRestless, maxAgain)
+	return 0, fmt.Errorf("%w: records were added before it could be erased, %d times", ErrChanged, maxAgain)
 }
 
-// What Clear SEL does, and how far it is (IPMI v2.0, section 31.9).
+// Actions of Clear SEL, and its progress (IPMI v2.0, section 31.9).
 const (
 	eraseInitiate = 0xAA
 	eraseStatus   = 0x00
@@ -167,31 +158,26 @@ const (
 
 func (l *Log) erase(ctx context.Context, reservation uint16, action byte) (done bool, err error) {
 	data := binary.LittleEndian.AppendUint16(nil, reservation)
-	answer, err := l.do(ctx, clearLog, 1, append(data, 'C', 'L', 'R', action)...)
+	progress, err := l.request(ctx, clearLog, 1, append(data, 'C', 'L', 'R', action)...)
 	if err != nil {
 		return false, err
 	}
-	return answer[0]&progressMask == erasureDone, nil
+	return progress[0]&progressMask == erasureDone, nil
 }
 
-// awaitErasure asks until the erasure is done. One that has cancelled its own
-// reservation is asked for with another.
+// awaitErasure waits until the erasure is done. If the erasure has cancelled its own reservation, it
+// makes another one.
 func (l *Log) awaitErasure(ctx context.Context, reservation uint16) error {
 	for range maxErase / pause {
 		if err := sleep(ctx); err != nil {
 			return err
 		}
 		done, err := l.erase(ctx, reservation, eraseStatus)
-		switch {
-		case isCode(err, ipmi.CodeReservationCancelled):
+		if isCode(err, ipmi.CodeReservationCancelled) {
 			reservation, err = l.reserve(ctx)
-			if err != nil {
-				return err
-			}
-		case err != nil:
+		}
+		if done || err != nil {
 			return err
-		case done:
-			return nil
 		}
 	}
 	return fmt.Errorf("%w after %v", ErrErasing, maxErase)

@@ -209,37 +209,37 @@ func TestResponderLies(t *testing.T) {
 		want  string
 	}{
 		{"a record behind itself", func(data []byte) *ipmi.Response { return entry(idOf(data), bytesOf(idOf(data))) },
-			ErrNonsense, "the log makes no sense: record 0001h comes again, after 1 records"},
+			ErrMalformed, "the log is malformed: record 0001h comes again, after 1 records"},
 		{"a ring", func(data []byte) *ipmi.Response { return entry(idOf(data)%5+1, bytesOf(idOf(data))) },
-			ErrNonsense, "the log makes no sense: record 0001h comes again, after 5 records"},
+			ErrMalformed, "the log is malformed: record 0001h comes again, after 5 records"},
 		{"every ID there is", func(data []byte) *ipmi.Response {
 			id := idOf(data)
 			return entry(id%0xFFFE+1, bytesOf(id))
-		}, ErrNonsense, "the log makes no sense: record 0001h comes again, after 65534 records"},
+		}, ErrMalformed, "the log is malformed: record 0001h comes again, after 65534 records"},
 		{"the first one behind the first one", func([]byte) *ipmi.Response { return entry(First, bytesOf(1)) },
-			ErrNonsense, "the log makes no sense: behind record 0001h comes 0000h, which is none"},
+			ErrMalformed, "the log is malformed: the record behind 0001h is 0000h, which is no ID"},
 		{"another record", func([]byte) *ipmi.Response { return entry(9, bytesOf(1)) },
-			ErrNonsense, "the log makes no sense: asked for record 0009h it sent 0001h"},
+			ErrMalformed, "the log is malformed: it sent record 0001h instead of 0009h"},
 		{"no data", func([]byte) *ipmi.Response { return &ipmi.Response{} },
-			ErrNonsense, "the log makes no sense: get-sel-entry is answered with 0 bytes, 2 are needed"},
+			ErrMalformed, "the log is malformed: the response to get-sel-entry has 0 bytes, 2 are needed"},
 		{"an ID and no record", func([]byte) *ipmi.Response { return entry(2, nil) },
-			ErrNonsense, "the log makes no sense: record 0000h ends after 0 bytes, records have 16"},
+			ErrMalformed, "the log is malformed: record 0000h has 0 bytes, records have 16"},
 		{"a record that ends early", func(data []byte) *ipmi.Response { return entry(2, bytesOf(1)[data[4]:9]) },
-			ErrNonsense, "the log makes no sense: record 0000h ends after 9 bytes, records have 16"},
+			ErrMalformed, "the log is malformed: record 0000h has 9 bytes, records have 16"},
 		{"a record too long", func([]byte) *ipmi.Response { return entry(2, make([]byte, 17)) },
-			ErrNonsense, "the log makes no sense: record 0000h has 17 bytes, records have 16"},
+			ErrMalformed, "the log is malformed: record 0000h has 17 bytes, records have 16"},
 		{"parts too long", func([]byte) *ipmi.Response { return entry(2, make([]byte, 12)) },
-			ErrNonsense, "the log makes no sense: record 0000h has 24 bytes, records have 16"},
+			ErrMalformed, "the log is malformed: record 0000h has 24 bytes, records have 16"},
 		{"no number of bytes is right", func([]byte) *ipmi.Response { return &ipmi.Response{Code: ipmi.CodeCannotReturnBytes} },
 			&CodeError{getEntry, ipmi.CodeCannotReturnBytes}, "get-sel-entry: CAh cannot return the number of bytes requested"},
 		{"reservations that end at once", func([]byte) *ipmi.Response { return &ipmi.Response{Code: ipmi.CodeReservationCancelled} },
-			ErrRestless, "the log did not hold still: the reservation for record 0000h was cancelled 8 times"},
+			ErrChanged, "the log keeps changing: the reservation for record 0000h was cancelled 8 times"},
 		{"records that go", func(data []byte) *ipmi.Response {
 			if data[2] == 0 {
 				return entry(2, bytesOf(1))
 			}
 			return &ipmi.Response{Code: ipmi.CodeNotPresent}
-		}, ErrRestless, "the log did not hold still: records went away while it was read, 8 times"},
+		}, ErrChanged, "the log keeps changing: records went away while it was read, 8 times"},
 		{"busy for ever", func([]byte) *ipmi.Response { return &ipmi.Response{Code: ipmi.CodeNodeBusy} },
 			&CodeError{getEntry, ipmi.CodeNodeBusy}, "get-sel-entry: C0h node busy"},
 		{"an erasure", func([]byte) *ipmi.Response { return &ipmi.Response{Code: 0x81} },
@@ -309,7 +309,7 @@ func TestClear(t *testing.T) {
 				return &ipmi.Response{Code: ipmi.CodeReservationCancelled}
 			}
 			return nil
-		}}, 0, "the log did not hold still: records were added before it could be erased, 8 times"},
+		}}, 0, "the log keeps changing: records were added before it could be erased, 8 times"},
 		{"it must not be", controller{instead: func(cmd ipmi.Command, _ []byte) *ipmi.Response {
 			if cmd == clearLog {
 				return &ipmi.Response{Code: ipmi.CodeInsufficientPrivilege}
@@ -321,7 +321,7 @@ func TestClear(t *testing.T) {
 				return &ipmi.Response{}
 			}
 			return nil
-		}}, 0, "the log makes no sense: clear-sel is answered with 0 bytes, 1 are needed"},
+		}}, 0, "the log is malformed: the response to clear-sel has 0 bytes, 1 are needed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -369,7 +369,7 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 
 func TestInfoThatIsNone(t *testing.T) {
 	c := &controller{instead: func(ipmi.Command, []byte) *ipmi.Response { return &ipmi.Response{Data: make([]byte, 13)} }}
-	if _, err := New(c.ask).Info(t.Context()); !errors.Is(err, ErrNonsense) || !strings.Contains(err.Error(), "13 bytes, 14 are needed") {
+	if _, err := New(c.ask).Info(t.Context()); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "13 bytes, 14 are needed") {
 		t.Error(err)
 	}
 }

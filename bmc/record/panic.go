@@ -1,7 +1,7 @@
 package record
 
 import (
-	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,32 +9,81 @@ import (
 	"ipmbd/ipmi"
 )
 
-// A panic of Linux in the log, by send_panic_events of the kernel's
-// drivers/char/ipmi/ipmi_msghandler.c: an event of an operating system that
-// stopped, with the first three characters of the message, and with
-// panic_op=string records of type F0h, each with a part of it. Zeros fill the last
-// part; there are none when it is full.
+// Entry is one record of a log in words or, of a panic of Linux, several records.
+type Entry struct {
+	ID        uint16 // of the first record
+	Time      Time   // NoTime if it is unknown
+	About     bool   // Time is that of the nearest record before that has one
+	Generator Generator
+	Text      string // printable ASCII
+	Panic     bool   // the text is that of a panic of Linux, or a part of it
+	Records   []Record
+}
+
+// When is the time in words, behind "~" if it is About.
+func (e Entry) When() string {
+	if e.About {
+		return "~" + e.Time.String()
+	}
+	return e.Time.String()
+}
+
+// Entries returns the entries of a log, in the order of their first records. It joins records of a
+// panic as far as it is certain that they belong together. A part that does not follow another one, or
+// that may belong to several panics, is an entry of its own: "Linux panic, part 2: ". " ..." stands for
+// missing parts of a text.
+//
+// A record of a text tells the machine by the address of its controller's interface only, which is 20h
+// for nearly all. So the numbers of the parts are all that tells several machines apart. A panic
+// without an event has the time of the nearest record before.
+func Entries(records []Record) []Entry {
+	g := gatherer{panicked: NoTime}
+	for _, r := range records {
+		g.addRecord(r)
+	}
+	// A part that was taken out of a text has its place in the log.
+	slices.SortFunc(g.entries, func(a, b *entry) int { return cmp.Compare(a.places[0], b.places[0]) })
+	entries := make([]Entry, len(g.entries))
+	for i, e := range g.entries {
+		entries[i] = g.export(e)
+	}
+	return entries
+}
+
+// printable replaces bytes that are not printable ASCII.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, text)
+}
+
+// The records of a panic (send_panic_events of drivers/char/ipmi/ipmi_msghandler.c in Linux): an event
+// of an operating system that stopped, with the first three characters of the message; and, with
+// panic_op=string, records of type F0h with a part of the message each. Zeros fill the last part, if
+// it is not full.
 const (
 	panicGenerator   Generator = 0x41 // system software
 	panicSensorType            = 0x20 // OS stop
 	panicRun                   = 0xA1 // run-time stop, data 2 and 3 are OEM's
 	panicStringType  Type      = 0xF0
-	panicStringStart           = 5 // behind ID, type, sender and part number
+	panicStringStart           = 5 // behind ID, type, generator and part number
 )
 
-// isPanicEvent: the revision of the message may be that of IPMI 1.0.
+// isPanicEvent accepts all revisions of event messages.
 func (r Record) isPanicEvent() bool {
 	return r.Type() == SystemEvent && ipmi.Address(r[7]) == panicGenerator.Address() && r[10] == panicSensorType &&
 		r[12] == sensorSpecificType && r[13] == panicRun
 }
 
-// panicStart is what an event has of the message: the sensor number is its first
-// character, event data 2 and 3 the next ones.
+// panicStart is the start of the message in an event: sensor number, event data 2 and 3.
 func (r Record) panicStart() string { return trimEnd(string([]byte{r[11], r[14], r[15]})) }
 
 func (r Record) panicPart() string { return string(r[panicStringStart:]) }
 
-// endsPanic reports whether a part is the last one for certain.
+// endsPanic reports whether a part is certainly the last one.
 func (r Record) endsPanic() bool { return strings.Contains(r.panicPart(), "\x00") }
 
 // trimEnd is a text up to the zero that ends it.
@@ -43,34 +92,42 @@ func trimEnd(s string) string {
 	return text
 }
 
-// isText reports whether a part is printable and has nothing behind its end.
+// isText reports whether a part is printable and has only zeros behind its end.
 func isText(part string) bool {
 	text := trimEnd(part)
-	return text != "" && text == printable([]byte(text)) && strings.Trim(part[len(text):], "\x00") == ""
+	return text != "" && text == printable(text) && strings.Trim(part[len(text):], "\x00") == ""
 }
 
-// gatherer finds what belongs together in a log.
+const (
+	// panicTime is longer than the records of a panic take to come, in seconds.
+	panicTime = 60
+	// maxTexts is how many texts of an address may go on at a time, and how many events may wait for
+	// their texts. It bounds the cost of a log of parts only.
+	maxTexts = 64
+)
+
+// gatherer finds the records that belong together in a log.
 type gatherer struct {
 	records []Record
 	times   []Time // of each record: its own or that of the nearest one before
 	entries []*entry
 
-	// Of the panics that may go on:
-	panicked Time     // when the last of their records came
+	// Panics that may go on.
+	panicked Time     // the time of their last record
 	events   []*entry // without a text yet
 	flows    map[ipmi.Address]*flow
 }
 
-// entry is an Entry in the course of being read.
+// entry is an Entry that is being built.
 type entry struct {
 	kind      entryKind
 	places    []int     // of its records in the log
 	generator Generator // of a text or a loose part
 
-	start string // of the text, by the event
-	parts []int  // of the text: the places of its records, in order from part 0 on
-	ended bool   // the last of them ends the text
-	cut   bool   // there is more of the text
+	start string // of the text, as the event has it
+	parts []int  // places of the records of the text, from part 0 on
+	ended bool   // the last part ends the text
+	cut   bool   // the text has more parts, of which it is not known where they are
 
 	number int // of a loose part
 }
@@ -80,21 +137,17 @@ type entryKind uint8
 const (
 	plain     entryKind = iota
 	panicText           // an event, a text or both
-	loosePart           // a part of a text, nobody knows of which
+	loosePart           // a part of an unknown text
 )
 
 // flow is the texts from one address, of any number of machines.
 type flow struct {
 	texts []*entry // whose parts are known so far
-	// strays is how many texts are going on besides. While there are some, what
-	// comes may be theirs.
+	// strays is how many other texts go on. While there are any, a part may be theirs.
 	strays int
 }
 
-// panicTime is longer than a machine takes to tell of its panic, in seconds.
-const panicTime = 60
-
-func (g *gatherer) take(r Record) {
+func (g *gatherer) addRecord(r Record) {
 	now := NoTime
 	if len(g.times) > 0 {
 		now = g.times[len(g.times)-1]
@@ -108,28 +161,29 @@ func (g *gatherer) take(r Record) {
 	g.records, g.times = append(g.records, r), append(g.times, now)
 	switch {
 	case r.isPanicEvent():
-		e := g.add(panicText)
+		e := g.addEntry(panicText)
 		e.start = r.panicStart()
 		g.events = append(g.events, e)
 		g.events = g.events[max(0, len(g.events)-maxTexts):]
 		g.panicked = now
 	case r.Type() == panicStringType:
-		g.part(r)
+		g.addPart(r)
 	default:
-		g.add(plain)
+		g.addEntry(plain)
 	}
 }
 
-// add makes an entry of the newest record.
-func (g *gatherer) add(kind entryKind) *entry {
+// addEntry makes an entry of the newest record.
+func (g *gatherer) addEntry(kind entryKind) *entry {
 	e := &entry{kind: kind, places: []int{len(g.records) - 1}}
 	g.entries = append(g.entries, e)
 	return e
 }
 
-// part takes a part of a text. What is no text, where none goes on, is an OEM's.
-func (g *gatherer) part(r Record) {
-	from, number := ipmi.Address(r[3]), int(r[4])
+// addPart adds the newest record, a part of a text. A record that is no text while no text goes on is
+// an OEM's.
+func (g *gatherer) addPart(r Record) {
+	from, number, place := ipmi.Address(r[3]), int(r[4]), len(g.records)-1
 	f := g.flows[from]
 	if f == nil {
 		f = new(flow)
@@ -137,14 +191,15 @@ func (g *gatherer) part(r Record) {
 	awaiting := f.awaiting(number)
 	switch {
 	case !isText(r.panicPart()) && (number == 0 || !f.goesOn()):
-		g.add(plain)
+		g.addEntry(plain)
 		return
 	case number == 0:
-		f.add(g.begin(r))
+		f.addText(g.beginText(r))
 	case len(awaiting) == 1 && f.strays == 0:
-		awaiting[0].goOn(len(g.records)-1, r)
+		e := awaiting[0]
+		e.places, e.parts, e.ended = append(e.places, place), append(e.parts, place), r.endsPanic()
 	default:
-		g.addLoose(len(g.records) - 1)
+		g.addLoosePart(place)
 		g.loosen(f, number, awaiting)
 		if r.endsPanic() {
 			f.strays--
@@ -154,14 +209,10 @@ func (g *gatherer) part(r Record) {
 		g.flows = make(map[ipmi.Address]*flow)
 	}
 	g.flows[from] = f
-	g.panicked = g.times[len(g.times)-1]
+	g.panicked = g.times[place]
 }
 
-// maxTexts is how many texts of an address may go on at a time, and how many events
-// may wait for theirs. It bounds what a log of nothing else costs.
-const maxTexts = 64
-
-func (f *flow) add(e *entry) {
+func (f *flow) addText(e *entry) {
 	if f.texts = append(f.texts, e); len(f.texts) <= maxTexts {
 		return
 	}
@@ -178,8 +229,7 @@ func (f *flow) goesOn() bool {
 }
 
 // awaiting are the texts whose next part has a number.
-func (f *flow) awaiting(number int) []*entry {
-	var found []*entry
+func (f *flow) awaiting(number int) (found []*entry) {
 	for _, e := range f.texts {
 		if !e.ended && len(e.parts) == number {
 			found = append(found, e)
@@ -188,46 +238,38 @@ func (f *flow) awaiting(number int) []*entry {
 	return found
 }
 
-// begin is the entry of the newest record, a part 0: the first event that has no
-// text and begins as it does, or a new one.
-func (g *gatherer) begin(r Record) *entry {
+// beginText is the entry of the newest record, a part 0: the first event that has no text and the same
+// start, or a new entry.
+func (g *gatherer) beginText(r Record) *entry {
+	place := len(g.records) - 1
 	var e *entry
 	i := slices.IndexFunc(g.events, func(e *entry) bool { return e.start != "" && strings.HasPrefix(r.panicPart(), e.start) })
 	if i >= 0 {
 		e = g.events[i]
 		g.events = slices.Delete(g.events, i, i+1)
-		e.places = append(e.places, len(g.records)-1)
+		e.places = append(e.places, place)
 	} else {
-		e = g.add(panicText)
+		e = g.addEntry(panicText)
 	}
-	e.generator = Generator(r[3])
-	e.parts = []int{len(g.records) - 1}
-	e.ended = r.endsPanic()
+	e.generator, e.parts, e.ended = Generator(r[3]), []int{place}, r.endsPanic()
 	return e
 }
 
-// goOn adds the next part, which is at a place.
-func (e *entry) goOn(place int, r Record) {
-	e.places, e.parts = append(e.places, place), append(e.parts, place)
-	e.ended = r.endsPanic()
-}
-
-// addLoose makes an entry of a part at a place.
-func (g *gatherer) addLoose(place int) {
+// addLoosePart makes an entry of a part at a place.
+func (g *gatherer) addLoosePart(place int) {
 	r := g.records[place]
 	g.entries = append(g.entries, &entry{kind: loosePart, places: []int{place}, generator: Generator(r[3]), number: int(r[4])})
 }
 
-// loosen lets go of the texts that a part may belong to, of which there is not
-// exactly one.
+// loosen cuts the texts that a part may belong to, of which there is not exactly one.
 func (g *gatherer) loosen(f *flow, number int, awaiting []*entry) {
 	if f.strays > 0 || len(awaiting) > 0 {
-		f.release(awaiting)
+		f.cut(awaiting)
 		f.strays += len(awaiting)
 		return
 	}
-	// The part of a text is missing: of one that goes on, of one that has taken
-	// another's for its own, or of one that is not known at all.
+	// The part of a text is missing: of one that goes on, of one that has taken another's part for its
+	// own, or of an unknown one.
 	var behind, ahead []*entry
 	for _, e := range f.texts {
 		switch {
@@ -239,69 +281,66 @@ func (g *gatherer) loosen(f *flow, number int, awaiting []*entry) {
 	}
 	f.strays = len(behind)
 	for _, e := range ahead {
-		f.strays++ // the one whose part it took
+		f.strays++ // the text whose part it took
 		if !e.ended {
 			f.strays++
 		}
 		for _, place := range e.parts[number:] {
-			g.addLoose(place)
+			g.addLoosePart(place)
 		}
 		e.places = e.places[:len(e.places)-len(e.parts)+number]
 		e.parts = e.parts[:number]
 	}
-	f.release(behind)
-	f.release(ahead)
+	f.cut(behind)
+	f.cut(ahead)
 	f.strays = max(f.strays, 1)
 }
 
-// release marks texts of which there is more, nobody knows where.
-func (f *flow) release(texts []*entry) {
+// cut ends texts of which more parts may come.
+func (f *flow) cut(texts []*entry) {
 	for _, e := range texts {
 		e.cut = true
 	}
 	f.texts = slices.DeleteFunc(f.texts, func(e *entry) bool { return e.cut })
 }
 
-// missing stands for parts that are not shown.
-const missing = " ..."
-
-// show is an entry as others see it.
-func (g *gatherer) show(e *entry) Entry {
+// export is a finished entry.
+func (g *gatherer) export(e *entry) Entry {
 	place := e.places[0]
 	first := g.records[place]
-	shown := Entry{ID: first.ID(), Time: first.Time(), Generator: first.Generator(), Text: first.String()}
+	exported := Entry{ID: first.ID(), Time: first.Time(), Generator: first.Generator(), Text: first.String()}
 	for _, i := range e.places {
-		shown.Records = append(shown.Records, g.records[i])
+		exported.Records = append(exported.Records, g.records[i])
 	}
 	if e.kind == plain {
-		return shown
+		return exported
 	}
-	shown.Panic, shown.Text = true, g.text(e)
+	exported.Panic, exported.Text = true, g.text(e)
 	if e.kind == loosePart || len(e.parts) > 0 {
-		shown.Generator = e.generator
+		exported.Generator = e.generator
 	}
-	if at := g.times[place]; shown.Time == NoTime && at != NoTime {
-		shown.Time, shown.About = at, true
+	if at := g.times[place]; exported.Time == NoTime && at != NoTime {
+		exported.Time, exported.About = at, true
 	}
-	return shown
+	return exported
 }
 
-// text is what an entry of a panic says.
+// text is the text of an entry of a panic.
 func (g *gatherer) text(e *entry) string {
 	if e.kind == loosePart {
 		text := trimEnd(g.records[e.places[0]].panicPart())
-		return strings.TrimSpace(fmt.Sprintf("Linux panic, part %d: %s", e.number+1, printable([]byte(text))))
+		return strings.TrimSpace(fmt.Sprintf("Linux panic, part %d: %s", e.number+1, printable(text)))
 	}
-	text := []byte(e.start)
+	text := e.start
 	if len(e.parts) > 0 {
-		text = nil
+		text = ""
 		for _, i := range e.parts {
-			text = append(text, trimEnd(g.records[i].panicPart())...)
+			text += trimEnd(g.records[i].panicPart())
 		}
 	}
-	text = bytes.TrimSpace(text)
+	text = strings.TrimSpace(text)
 	if e.cut || len(e.parts) == 0 {
-		text = append(text, missing...)
+		text += " ..."
 	}
 	return "Linux panic: " + strings.TrimSpace(printable(text))
 }

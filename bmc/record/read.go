@@ -8,33 +8,32 @@ import (
 	"ipmbd/ipmi"
 )
 
-// chunks are how many bytes are read at a time, the best first: all there are,
-// all that a record has, and parts for those who have no room for more.
-var chunks = [...]int{Whole, RecordLength, 8, 4}
-
-// Whole is a number of bytes to read: all that a record has (IPMI v2.0, section
-// 31.5).
+// Whole is a number of bytes to read: all bytes of a record (IPMI v2.0, section 31.5).
 const Whole = 0xFF
 
-// nextLength is that of the next record's ID, before the data.
+// chunks are the numbers of bytes to read at a time, the best first: all bytes, those of a record, and
+// parts for controllers that cannot send more.
+var chunks = [...]int{Whole, RecordLength, 8, 4}
+
+// nextLength is the length of the ID of the next record, before the data.
 const nextLength = 2
 
-// tooMany are what controllers say of a record that they cannot send at once.
+// tooMany are the codes with which controllers refuse too many bytes.
 var tooMany = []ipmi.CompletionCode{
 	ipmi.CodeCannotReturnBytes, ipmi.CodeLengthInvalid, ipmi.CodeLengthExceeded,
 	ipmi.CodeParameterOutOfRange, ipmi.CodeInvalidField,
 }
 
-// Records are the log's records, the oldest first; progress is told how many
-// have been read. A log that loses records meanwhile is read anew. The errors are
-// those of Info and ErrRestless.
+// Records returns the log's records, the oldest first. It calls progress with the number of records
+// that have been read. It reads a log anew that loses records meanwhile. The errors are those of Info
+// and ErrChanged.
 func (l *Log) Records(ctx context.Context, progress func(int)) ([]Record, error) {
 	info, err := l.Info(ctx)
 	if err != nil || info.Records == 0 {
 		return nil, err
 	}
 	for range maxAgain {
-		records, err := (&reading{log: l, progress: progress}).run(ctx)
+		records, err := (&reading{log: l, progress: progress}).readAll(ctx)
 		switch {
 		case err == nil:
 			return records, nil
@@ -44,7 +43,7 @@ func (l *Log) Records(ctx context.Context, progress func(int)) ([]Record, error)
 			return nil, nil // cleared
 		}
 	}
-	return nil, fmt.Errorf("%w: records went away while it was read, %d times", ErrRestless, maxAgain)
+	return nil, fmt.Errorf("%w: records went away while it was read, %d times", ErrChanged, maxAgain)
 }
 
 // reading is a way through a log.
@@ -56,23 +55,22 @@ type reading struct {
 	reservation uint16
 }
 
-// run reads from the first record to the last. With an error it returns what it
-// has read.
-func (r *reading) run(ctx context.Context) ([]Record, error) {
+// readAll reads from the first record to the last. With an error it returns the records until then.
+func (r *reading) readAll(ctx context.Context) ([]Record, error) {
 	var records []Record
 	seen := make(map[uint16]bool)
 	for id := First; id != Last; {
-		record, next, err := r.record(ctx, id)
+		record, next, err := r.readRecord(ctx, id)
 		if err != nil {
 			return records, err
 		}
 		switch got := record.ID(); {
 		case id != First && got != id:
-			return records, fmt.Errorf("%w: asked for record %04Xh it sent %04Xh", ErrNonsense, id, got)
+			return records, fmt.Errorf("%w: it sent record %04Xh instead of %04Xh", ErrMalformed, got, id)
 		case seen[got]:
-			return records, fmt.Errorf("%w: record %04Xh comes again, after %d records", ErrNonsense, got, len(records))
+			return records, fmt.Errorf("%w: record %04Xh comes again, after %d records", ErrMalformed, got, len(records))
 		case next == First:
-			return records, fmt.Errorf("%w: behind record %04Xh comes 0000h, which is none", ErrNonsense, got)
+			return records, fmt.Errorf("%w: the record behind %04Xh is 0000h, which is no ID", ErrMalformed, got)
 		default:
 			seen[got] = true
 		}
@@ -83,10 +81,10 @@ func (r *reading) run(ctx context.Context) ([]Record, error) {
 	return records, nil
 }
 
-// record reads a record, anew when its reservation is cancelled.
-func (r *reading) record(ctx context.Context, id uint16) (record Record, next uint16, err error) {
+// readRecord reads a record, anew when its reservation is cancelled.
+func (r *reading) readRecord(ctx context.Context, id uint16) (record Record, next uint16, err error) {
 	for range maxAgain {
-		record, next, err = r.parts(ctx, id)
+		record, next, err = r.readParts(ctx, id)
 		if !isCode(err, ipmi.CodeReservationCancelled) {
 			return record, next, err
 		}
@@ -95,33 +93,31 @@ func (r *reading) record(ctx context.Context, id uint16) (record Record, next ui
 			return Record{}, 0, err
 		}
 	}
-	return Record{}, 0, fmt.Errorf("%w: the reservation for record %04Xh was cancelled %d times", ErrRestless, id, maxAgain)
+	return Record{}, 0, fmt.Errorf("%w: the reservation for record %04Xh was cancelled %d times", ErrChanged, id, maxAgain)
 }
 
-// parts reads a record in as many parts as it comes in.
-func (r *reading) parts(ctx context.Context, id uint16) (record Record, next uint16, err error) {
+// readParts reads a record in as many parts as it comes in.
+func (r *reading) readParts(ctx context.Context, id uint16) (record Record, next uint16, err error) {
 	for have := 0; have < RecordLength; {
 		if chunks[r.chunk] < RecordLength {
 			if err := r.reserve(ctx); err != nil {
 				return Record{}, 0, err
 			}
 		}
-		part, follower, err := r.part(ctx, id, have)
+		part, follower, err := r.readPart(ctx, id, have)
 		switch {
 		case isCode(err, tooMany...) && r.chunk+1 < len(chunks):
 			r.chunk++
 			continue
 		case err != nil:
 			return Record{}, 0, err
-		case len(part) == 0:
-			return Record{}, 0, fmt.Errorf("%w: record %04Xh ends after %d bytes, records have %d", ErrNonsense, id, have, RecordLength)
-		case len(part) > RecordLength-have:
-			return Record{}, 0, fmt.Errorf("%w: record %04Xh has %d bytes, records have %d", ErrNonsense, id, have+len(part), RecordLength)
+		case len(part) == 0, have+len(part) > RecordLength:
+			return Record{}, 0, fmt.Errorf("%w: record %04Xh has %d bytes, records have %d", ErrMalformed, id, have+len(part), RecordLength)
 		case have+len(part) < RecordLength && !r.reserved:
 			if err := r.reserve(ctx); err != nil {
 				return Record{}, 0, err
 			}
-			have = 0 // what comes without a reservation may be of another record
+			have = 0 // A part that was read without a reservation may be of another record.
 			continue
 		}
 		have += copy(record[have:], part)
@@ -140,15 +136,15 @@ func (r *reading) reserve(ctx context.Context) (err error) {
 	return err
 }
 
-// part reads what is behind offset, as much as comes at a time.
-func (r *reading) part(ctx context.Context, id uint16, offset int) (part []byte, next uint16, err error) {
+// readPart reads the bytes behind offset, as many as come at a time.
+func (r *reading) readPart(ctx context.Context, id uint16, offset int) (part []byte, next uint16, err error) {
 	count := chunks[r.chunk]
 	if offset > 0 || count != Whole {
 		count = min(count, RecordLength-offset)
 	}
 	request := binary.LittleEndian.AppendUint16(nil, r.reservation)
 	request = binary.LittleEndian.AppendUint16(request, id)
-	data, err := r.log.do(ctx, getEntry, nextLength, append(request, byte(offset), byte(count))...)
+	data, err := r.log.request(ctx, getEntry, nextLength, append(request, byte(offset), byte(count))...)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -3,7 +3,9 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	"ipmbd/ipmi"
 )
@@ -42,7 +44,7 @@ const (
 //	13-15 event data 1 to 3
 type Record [RecordLength]byte
 
-// OffsetOfTime is where the types that have a time have it.
+// OffsetOfTime is the place of the time in types that have one.
 const OffsetOfTime = 3
 
 // ID is the record's ID.
@@ -51,7 +53,7 @@ func (r Record) ID() uint16 { return binary.LittleEndian.Uint16(r[:]) }
 // Type is the record's type.
 func (r Record) Type() Type { return Type(r[2]) }
 
-// Time is when the record was added; NoTime where it does not say.
+// Time is when the record was added; NoTime if its type has none.
 func (r Record) Time() Time {
 	if t := r.Type(); t != SystemEvent && (t < FirstOEM || t >= FirstUntimed) {
 		return NoTime
@@ -59,8 +61,7 @@ func (r Record) Time() Time {
 	return Time(binary.LittleEndian.Uint32(r[OffsetOfTime:]))
 }
 
-// Generator is where an event has come from; NoGenerator where the record does not
-// say.
+// Generator is the generator of an event; NoGenerator if the type has none.
 func (r Record) Generator() Generator {
 	if r.Type() != SystemEvent {
 		return NoGenerator
@@ -68,14 +69,8 @@ func (r Record) Generator() Generator {
 	return Generator(binary.LittleEndian.Uint16(r[7:]))
 }
 
-// manufacturer is that of a type with a time.
-func (r Record) manufacturer() uint32 {
-	return uint32(r[7]) | uint32(r[8])<<8 | uint32(r[9])<<16
-}
-
-// String is what the record says, without its ID, time and sender:
-// "temperature 30h: upper critical going high asserted, reading 60h, threshold
-// 5Fh".
+// String is the record in words, without its ID, time and generator: "temperature 30h: upper critical
+// going high asserted, reading 60h, threshold 5Fh".
 func (r Record) String() string {
 	switch t := r.Type(); {
 	case t == SystemEvent:
@@ -83,33 +78,32 @@ func (r Record) String() string {
 	case t >= FirstUntimed:
 		return fmt.Sprintf("OEM record %02Xh: % x", uint8(t), r[3:])
 	case t >= FirstOEM:
-		return fmt.Sprintf("OEM record %02Xh of manufacturer %d (%06Xh): % x", uint8(t), r.manufacturer(), r.manufacturer(), r[10:])
+		manufacturer := uint32(r[7]) | uint32(r[8])<<8 | uint32(r[9])<<16
+		return fmt.Sprintf("OEM record %02Xh of manufacturer %d (%06Xh): % x", uint8(t), manufacturer, manufacturer, r[10:])
 	}
 	return fmt.Sprintf("record of unknown type %02Xh: % x", r[2], r[3:])
 }
 
-// Generator is a generator ID: the first byte, lower here, is the address of a node
-// or, if it is odd, of software, the second one channel<<4 | LUN (IPMI v2.0,
-// table 32-1).
+// Generator is a generator ID (IPMI v2.0, table 32-1). The lower byte is the address of a controller
+// or, if it is odd, a software ID; the upper one is channel<<4 | LUN.
 type Generator uint16
 
-// NoGenerator is of records that name none: 00h is no node's address.
+// NoGenerator is the generator of records without one: 00h is no address of a controller.
 const NoGenerator Generator = 0
 
-// Address is the node's or the software's.
-func (s Generator) Address() ipmi.Address { return ipmi.Address(s) }
+// Address is the address of the controller, or the software ID.
+func (g Generator) Address() ipmi.Address { return ipmi.Address(g) }
 
-// IsSoftware reports whether the sender is software on the host or elsewhere.
-func (s Generator) IsSoftware() bool { return s&1 == 1 }
+// IsSoftware reports whether the generator is software, on the host or elsewhere.
+func (g Generator) IsSoftware() bool { return g&1 == 1 }
 
-// LUN is the node's.
-func (s Generator) LUN() ipmi.LUN { return ipmi.LUN(s>>8) & ipmi.MaxLUN }
+// LUN is the controller's.
+func (g Generator) LUN() ipmi.LUN { return ipmi.LUN(g>>8) & ipmi.MaxLUN }
 
-// Channel is the one that the event came in on; 0 for software, too.
-func (s Generator) Channel() ipmi.Channel { return ipmi.Channel(s >> 12) }
+// Channel is the channel that the event came from; 0 for software, too.
+func (g Generator) Channel() ipmi.Channel { return ipmi.Channel(g >> 12) }
 
-// software is who has the software IDs up to one, as addresses (IPMI v2.0, table
-// 5-4).
+// software names the owners of the software IDs up to last, as addresses (IPMI v2.0, table 5-4).
 var software = []struct {
 	last ipmi.Address
 	name string
@@ -123,27 +117,58 @@ var software = []struct {
 	{0xFF, "software"},
 }
 
-// String names the sender: "2Ch", "2Ch LUN 1 channel 3" where these are not 0,
-// "system software 41h", "-" for none.
-func (s Generator) String() string {
-	if s == NoGenerator {
+// String names the generator: "2Ch", "2Ch LUN 1 channel 3" if these are not 0, "system software 41h",
+// "-" for none.
+func (g Generator) String() string {
+	if g == NoGenerator {
 		return "-"
 	}
 	var text strings.Builder
-	if s.IsSoftware() {
-		for _, row := range software {
-			if s.Address() <= row.last {
-				text.WriteString(row.name + " ")
-				break
-			}
+	for _, row := range software {
+		if g.IsSoftware() && g.Address() <= row.last {
+			text.WriteString(row.name + " ")
+			break
 		}
 	}
-	text.WriteString(s.Address().String())
-	if lun := s.LUN(); lun != 0 {
+	text.WriteString(g.Address().String())
+	if lun := g.LUN(); lun != 0 {
 		fmt.Fprintf(&text, " LUN %d", lun)
 	}
-	if channel := s.Channel(); channel != 0 {
+	if channel := g.Channel(); channel != 0 {
 		fmt.Fprintf(&text, " channel %d", channel)
 	}
 	return text.String()
+}
+
+// Time is a time in a log: seconds since 1970, or since the controller's start while it did not know
+// the time (IPMI v2.0, section 37).
+type Time uint32
+
+const (
+	// NoTime is an unknown time.
+	NoTime Time = math.MaxUint32
+	// firstAbsolute is the first time that counts from 1970.
+	firstAbsolute Time = 0x2000_0000
+)
+
+// TimeOf is a time in a log.
+func TimeOf(t time.Time) Time { return Time(t.Unix()) }
+
+// UTC is the time; ok is false if there is none, or one since the start only.
+func (t Time) UTC() (at time.Time, ok bool) {
+	if t < firstAbsolute || t == NoTime {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(t), 0).UTC(), true
+}
+
+// String is the time in UTC: "2000-01-01 00:00:00Z", "1m5s since start" or "no time".
+func (t Time) String() string {
+	if t == NoTime {
+		return "no time"
+	}
+	if at, ok := t.UTC(); ok {
+		return at.Format("2006-01-02 15:04:05Z")
+	}
+	return (time.Duration(t) * time.Second).String() + " since start"
 }

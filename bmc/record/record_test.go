@@ -65,7 +65,7 @@ func TestNamesHaveAnOffset(t *testing.T) {
 		}
 	}
 	for kind, s := range sensorTypes {
-		if len(s.events) > 16 || s.name != printable([]byte(s.name)) {
+		if len(s.events) > 16 || s.name != printable(s.name) {
 			t.Errorf("sensor type %02Xh: %q, %d names", kind, s.name, len(s.events))
 		}
 	}

@@ -162,7 +162,7 @@ ipmbctl: the log of ipmbd is empty
 ipmbctl: the log of bus0 74h is empty
 `}},
 	{"list of a log without an end", "sel list bus0 76h", result{code: 1, stderr: `
-ipmbctl: bus0 76h: the log makes no sense: record 0007h comes again, after 1 records
+ipmbctl: bus0 76h: the log is malformed: record 0007h comes again, after 1 records
 `}},
 	{"list of a log that is being erased", "sel list bus0 78h", result{code: 3, stderr: `
 ipmbctl: bus0 78h: get-sel-info: 81h SEL erase in progress
