@@ -24,10 +24,10 @@ type Call struct {
 	placed bool // it has a place
 }
 
-// NewCall makes a call of a client; nil is the daemon itself. done is told how each
-// request ended: its answer, whose data is valid until done returns, or the error. It is
-// called without a lock held, for answers in the order in which the bus delivered them; it
-// must not block. The call may be sent again as soon as done has begun.
+// NewCall makes a call of a client; nil is the daemon itself. done is told how each request ended:
+// the response, whose data is valid until done returns, or the error. It is called without a lock
+// held, for responses in the order in which the bus delivered them; it must not block. The call may
+// be sent again as soon as done has begun.
 func NewCall(client *Client, done func(ipmi.Response, error)) *Call {
 	c := &Call{client: client, done: done}
 	c.wire = ipmb.NewCall(c.End)
@@ -37,13 +37,12 @@ func NewCall(client *Client, done func(ipmi.Response, error)) *Call {
 // SetClient makes the call another client's. It is for a call that is not on its way.
 func (c *Call) SetClient(client *Client) { c.client = client }
 
-// OnAccepted has f called when the bus has taken a request. It is not called for a request
-// that the bus never takes. If the answer comes at the same moment, done may be called
-// first. Set f before the call is sent; a call with f is for one request only.
+// OnAccepted has f called when the bus has taken a request; only an engine tells that. It is not
+// called for a request that the bus never takes. If the response comes at the same moment, done may
+// be called first. Set f before the call is sent; a call with f is for one request only.
 func (c *Call) OnAccepted(f func()) { c.wire.OnAccepted(f) }
 
-// Address is our own address in the request, to which the answer comes; only an engine
-// tells it.
+// Address is our own address in the request, to which the response comes; only an engine tells it.
 func (c *Call) Address() ipmi.Address { return c.wire.Address() }
 
 // Cancel ends the request with context.Canceled, if it has not ended. It is for the
@@ -80,9 +79,8 @@ func (c *Call) hold(req *ipmb.Request) {
 	c.held = true
 }
 
-// Do sends a request of the daemon's own and waits for the answer, which belongs to the
-// caller, at most until ctx ends, whose error it returns then. A responder of 0 is the
-// remote address.
+// Do sends a request of the daemon's own and waits for the response, which belongs to the caller. If
+// ctx ends before, Do returns its error. A responder of 0 is the remote address.
 func (b *Bus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
 	req.Responder = b.Responder(req.Responder)
 	if ctx.Err() != nil {

@@ -9,8 +9,8 @@ type Listed interface {
 	Leaving() bool
 }
 
-// Directory finds buses by their index. Of buses that share one the first has it. The zero
-// value is empty.
+// Directory finds buses by their index. If several buses have the same index, the first is found.
+// The zero value is empty.
 type Directory[B Listed] struct {
 	mu    sync.RWMutex
 	buses [256]B
@@ -23,7 +23,7 @@ func (d *Directory[B]) Find(index uint8) B {
 	return d.buses[index]
 }
 
-// Add gives a bus its index, unless another has it that is not on its way out.
+// Add gives a bus its index, unless another bus has it that is not leaving.
 func (d *Directory[B]) Add(b B) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -33,8 +33,8 @@ func (d *Directory[B]) Add(b B) {
 	}
 }
 
-// Free frees the index of a bus, unless another has it. Until then a bus that has left is
-// found, and refuses, so that one that begins anew is Down and not unknown.
+// Free frees the index of a bus, unless another bus has it. Until then a bus that has left is found,
+// and refuses: clients find a bus that is replaced Down, and not unknown.
 func (d *Directory[B]) Free(b B) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

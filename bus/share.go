@@ -14,7 +14,7 @@ type Process struct {
 const root = 0
 
 var (
-	// Unknown is all programs whose process cannot be found, together. No user has this
+	// Unknown stands for all programs whose process cannot be found, together. No user has this
 	// UID: chown(2) takes it for none.
 	Unknown = Process{PID: 1<<31 - 1, UID: ^uint32(0)}
 
@@ -24,9 +24,9 @@ var (
 	unidentified = Process{PID: -1, UID: ^uint32(0)}
 )
 
-// Client is a connection of a program. Until Identify its requests take places of those
-// that are left if all that are not identified belonged to the program that has most: no
-// program gains by a new connection. Those that find none wait for Identify.
+// Client is a connection of a program. Until Identify its requests take only places that would be
+// left if all clients that are not identified belonged to the program with most places: no program
+// gains by a new connection. Requests that find no such place wait for Identify.
 type Client struct {
 	process atomic.Uint64 // packed; 0 until Identify
 
@@ -37,8 +37,8 @@ type Client struct {
 // identified marks a packed process that Identify has set.
 const identified = 1 << 31
 
-// Identify says which process the client is; what it says first holds. It calls the
-// functions of Await: requests that have waited are sent.
+// Identify says which process the client is; only the first call counts. It calls the functions of
+// Await: requests that have waited are sent.
 func (c *Client) Identify(p Process) {
 	if !c.process.CompareAndSwap(0, uint64(p.UID)<<32|identified|uint64(uint32(p.PID)&^identified)) {
 		return
@@ -64,13 +64,13 @@ func (c *Client) Await(f func()) bool {
 	return true
 }
 
-// Process is which process Identify has said; known is false before.
+// Process is the process that Identify was given; known is false before.
 func (c *Client) Process() (p Process, known bool) {
 	p = c.owner()
 	return p, p != unidentified
 }
 
-// owner is whose places the client's requests take. A nil client is the daemon itself.
+// owner is the process whose places the client's requests take. A nil client is the daemon itself.
 func (c *Client) owner() Process {
 	if c == nil {
 		return daemon
@@ -84,15 +84,15 @@ func (c *Client) owner() Process {
 
 // Limits are how many places clients share. 0 is no limit.
 type Limits struct {
-	All     int // that there are
-	Program int // of one program, whatever number of connections it has
+	All     int // of all clients together
+	Program int // of one program, however many connections it has
 	User    int // of all programs of a user other than root together
-	// Yield lets a program, and such a user, take no more places than it leaves, so that
-	// the next one always finds some.
+	// Yield lets a program, and such a user, take no more places than it leaves free, so that
+	// the next program always finds some.
 	Yield bool
 }
 
-// Halves are limits of which a program has half, and so has a user other than root.
+// Halves are limits of which a program may have half, and so may a user other than root.
 func Halves(all int) Limits {
 	half := max(1, all/2)
 	return Limits{All: all, Program: half, User: half}
@@ -105,12 +105,12 @@ type Admission uint8
 const (
 	Refused Admission = iota
 	Admitted
-	// Unsure: there may be places when the client is identified. It has none yet.
+	// Unsure: there may be places when the client is identified. It has taken none.
 	Unsure
 )
 
-// Shares counts the places that clients have of something they share: those of a bus, for
-// example. It has no lock: a mutex of its owner is to be held.
+// Shares counts the places that clients have of something they share, of a bus for example. It has
+// no lock: callers hold a mutex of their own.
 type Shares struct {
 	limits    Limits
 	used      int
@@ -184,8 +184,8 @@ func (s *Shares) leaves(n, limit int) bool {
 
 func within(n, limit int) bool { return limit == 0 || n <= limit }
 
-// most is how many places a program, and a user other than root, may have that has those
-// of all clients that are not identified.
+// most is how many places a program, and a user other than root, have at most, if they have those of
+// all clients that are not identified.
 func (s *Shares) most() (program, user int) {
 	for p, n := range s.processes {
 		if p != unidentified {

@@ -16,12 +16,11 @@ import (
 	"ipmbd/ipmi"
 )
 
-// bindTime is how long the kernel has to make a node: enough to load the
-// driver's module on a slow controller.
+// bindTime is how long the kernel has to make a node: enough to load the driver's module on a slow
+// controller.
 const bindTime = 2 * time.Second
 
-// device is what the transport of a bus opens. It belongs to the goroutine that
-// runs the bus.
+// device is the device of a bus. It belongs to the goroutine that runs the bus.
 type device struct {
 	system
 	path string
@@ -29,7 +28,7 @@ type device struct {
 	kind string
 	// autoBind: a device that is missing is bound, as ipmbbridge does.
 	autoBind bool
-	// unbound: it was asked to be, and is to stay so.
+	// unbound: Unbind has deleted it, and it stays so until Bind.
 	unbound bool
 	// missing: the last attempt to open it found nothing at path.
 	missing bool
@@ -41,8 +40,8 @@ func newDevice(c Config, on system) *device {
 	return &device{system: on, path: c.Path, kind: c.Transport, autoBind: c.AutoBind}
 }
 
-// connect opens the transport of a bus with an own address, and binds the
-// device before if that is its way.
+// connect opens the transport of a bus with an own address. If the device is missing and autoBind
+// is set, it is bound before.
 func (d *device) connect(ctx context.Context, own ipmi.Address, switches i2c.Switches) (i2c.Transport, error) {
 	t, err := d.try(switches)
 	if !d.missing || !d.autoBind || d.unbound {
@@ -66,13 +65,13 @@ func (d *device) try(switches i2c.Switches) (i2c.Transport, error) {
 		d.kind = kind
 	}
 	if err == nil {
-		d.unbound = false // Somebody else may have bound it.
+		d.unbound = false // Another program may have bound it.
 	}
 	return t, err
 }
 
-// binding is the kernel device at the path or, when nothing is there, the one
-// that would be for an own address.
+// binding is the kernel device at the path or, if there is none, the one that would be there for an
+// own address.
 func (d *device) binding(own ipmi.Address) (i2c.Binding, error) {
 	if present, err := d.bindingOf(d.path); err == nil {
 		d.last = present
@@ -93,8 +92,7 @@ func (d *device) binding(own ipmi.Address) (i2c.Binding, error) {
 	return i2c.Binding{}, bus.NotBindable(d.path)
 }
 
-// driver is what makes the device at the path, "" for a transport without a
-// kernel driver.
+// driver is the driver that makes the device at the path, "" for a transport without a kernel driver.
 func (d *device) driver() string {
 	switch d.kind {
 	case i2c.IPMBDev, i2c.IPMBDevice, i2c.SlaveMqueue:
@@ -116,7 +114,7 @@ type shown struct {
 
 func (d *device) shown() shown { return shown{d.path, d.kind, d.driver() != ""} }
 
-// create binds the device, and moves to where it then is.
+// create binds the device, and takes the path at which it then is.
 func (d *device) create(ctx context.Context, b i2c.Binding) error {
 	ctx, cancel := context.WithTimeout(ctx, bindTime)
 	defer cancel()
@@ -139,8 +137,8 @@ func (d *device) remove(b i2c.Binding) error {
 	return nil
 }
 
-// move binds the device, which must be closed, at another own address. After an
-// error it is where it was, or else the error says so.
+// move binds the device, which must be closed, at another own address. After an error it is where it
+// was, or else the error says so.
 func (d *device) move(ctx context.Context, from i2c.Binding, to ipmi.Address) error {
 	if err := d.remove(from); err != nil {
 		return err
@@ -217,7 +215,7 @@ func openNamed(name, path string, switches i2c.Switches) (i2c.Transport, error) 
 	return i2c.OpenIPMBDev(path)
 }
 
-// deviceError is a failure of the kernel's with what to do about it.
+// deviceError is an error of the kernel, with what to do about it.
 type deviceError struct {
 	kind   error // of package bus
 	err    error
@@ -235,8 +233,8 @@ func (e *deviceError) Error() string {
 // Unwrap gives the kind and the kernel's error.
 func (e *deviceError) Unwrap() []error { return []error{e.kind, e.err} }
 
-// deviceErrors are what the errors of i2c.Bind and i2c.Unbind are to the
-// callers of a bus. The first row that matches is taken.
+// deviceErrors is the table from the errors of i2c.Bind and i2c.Unbind to those of a bus. The first
+// row that matches is taken.
 var deviceErrors = []deviceError{
 	{bus.ErrNoAdapter, i2c.ErrNoAdapter, "check the number in slave-path, or load the adapter's driver"},
 	{bus.ErrInUse, i2c.ErrInUse, "unbind what has it"},
@@ -246,7 +244,7 @@ var deviceErrors = []deviceError{
 	{bus.ErrDevice, unix.EROFS, "ipmbd must be allowed to write below /sys/devices: see ReadWritePaths= of its unit"},
 }
 
-// explain says what to do about an error of the kernel's.
+// explain says what to do about an error of the kernel.
 func explain(err error) error {
 	for _, row := range deviceErrors {
 		if errors.Is(err, row.err) {

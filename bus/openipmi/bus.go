@@ -230,9 +230,6 @@ func (l *link) SetOwnAddress(_ context.Context, a ipmi.Address) error {
 // SetRetryPolicy implements bus.Link.
 func (l *link) SetRetryPolicy(p ipmb.RetryPolicy) { l.Engine.SetRetryPolicy(p.Or(defaultPolicy)) }
 
-// MaxFrame implements bus.Link: each responder has its own.
-func (l *link) MaxFrame() int { return 0 }
-
 // StartBroadcast implements bus.Link: the driver sends nothing without awaiting a response.
 func (l *link) StartBroadcast(func(error), ipmi.NetFn, ipmi.LUN, ipmi.Command, []byte) error {
 	return ipmb.ErrUnsupported
