@@ -33,10 +33,10 @@ type Config struct {
 	// RemoteAddress is the responder of requests that leave it open, see Bus.Responder.
 	RemoteAddress ipmi.Address
 	// Ended is told how each request ended, for logs. req has no data. It must not block
-	// and keep nothing; nil for nobody.
+	// and keep nothing; it may be nil.
 	Ended func(req *ipmb.Request, res ipmi.Response, err error)
 	// StateChanged is told of each change of the state or its reason, without a lock held.
-	// It must not block; nil for nobody.
+	// It must not block; it may be nil.
 	StateChanged func(state State, reason string)
 	// Changed is told, in the same way, that Properties may have changed, the state too.
 	Changed func()

@@ -77,7 +77,7 @@ type Properties struct {
 	Handler       string // "host", "signal", "bmc" or "none"
 	Policy        ipmb.RetryPolicy
 
-	// IgnoreNACK: frames are sent to their end even if nobody takes them.
+	// IgnoreNACK: frames are sent to their end even if no node acknowledges them.
 	IgnoreNACK bool
 	// VerifyChecksum: the driver checks the header checksum of what it receives.
 	VerifyChecksum bool

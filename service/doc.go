@@ -18,12 +18,12 @@
 //     none of it. (test/e2e: TestStopLetsRequestsBeAnswered, TestStopWhileTheMessageBusReadsNoMore)
 //  3. A bus that cannot be opened is Down and tried again; the others run.
 //     (bus/i2cbus: TestBusThatCannotBeOpenedIsTriedEverMoreSeldom)
-//  4. A change is made as a whole or not at all, as far as its faults can be known, and the
-//     other endpoints do not notice it. (test/e2e: TestBadFileChangesNothing,
-//     TestReloadUnderLoad, TestAddOfWhatIsTaken)
+//  4. A change whose faults can be found before it is made is refused as a whole. The endpoints
+//     that stay do not notice a change. (test/e2e: TestBadFileChangesNothing,
+//     TestAddOfWhatIsTaken, TestReloadUnderLoad)
 //  5. ipmbd pings systemd's watchdog only while every bus, every host interface and its D-Bus
 //     connections make progress. (TestWatchdogIsFedWhileEveryPartGoesOn)
 //
-// Who serves a request is decided by handlerFor, after the command filters, the bridge and the
+// handlerFor decides which handler serves a request, after the command filters, the bridge and the
 // programs that are registered for the command.
 package service

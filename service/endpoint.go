@@ -133,7 +133,7 @@ func (s *service) withdraw(e *endpoint) {
 	}
 }
 
-// free makes endpoints that are gone unknown to those who call them by index.
+// free frees the indexes of endpoints that have ended: clients that use them get "unknown channel".
 func (s *service) free(gone ...*endpoint) {
 	for _, e := range gone {
 		if e.isBus {

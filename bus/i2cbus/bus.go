@@ -135,7 +135,7 @@ func (l *link) Serve(ctx context.Context) error {
 	err := l.Run(ctx, watchTransport(t, l.bus))
 	l.closed(t)
 	if errors.Is(err, io.EOF) {
-		return errors.New(l.device.path + ": end of file: the device or whoever serves it has gone")
+		return errors.New(l.device.path + ": end of file: the device, or the program that serves it, has gone")
 	}
 	return err
 }

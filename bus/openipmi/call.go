@@ -37,7 +37,7 @@ type call struct {
 	owner   *bus.Call // for Cancel
 
 	id    int         // 0 while it waits
-	timer *time.Timer // nil while it waits, unless the driver answers nobody
+	timer *time.Timer // nil while it waits, but for the first in line if calls were given up
 	ended bool        // done has been called, or will be
 }
 
