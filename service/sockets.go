@@ -139,16 +139,13 @@ func refuse(listener net.Listener) *refusal {
 }
 
 func (r *refusal) run() {
-	for {
-		if conn, err := r.listener.Accept(); err == nil {
-			conn.Close()
-		}
+	_ = unixsocket.Accept(r.over, r.listener, func(conn net.Conn) {
+		conn.Close()
 		select {
 		case <-r.over:
-			return
 		case <-time.After(refusalPause):
 		}
-	}
+	})
 }
 
 // end returns when no client is disconnected any more.
