@@ -227,37 +227,15 @@ func connectCorked(t testing.TB, address string) (client, *cork) {
 	return client{conn}, c
 }
 
-// unit is the next unit that the machine hears, without escapes: a message or a
-// command.
-func (m *machine) unit() (unit []byte, command bool) {
-	m.t.Helper()
-	for c, escaped := []byte{0}, false; ; {
-		if _, err := io.ReadFull(m.conn, c); err != nil {
-			m.t.Fatalf("heard % X, %v", unit, err)
-		}
-		switch {
-		case c[0] == 0xA0 || c[0] == 0xA1:
-			return unit, c[0] == 0xA1
-		case c[0] == 0xAA:
-			escaped = true
-			continue
-		case escaped:
-			c[0] &^= 0x10
-		}
-		escaped = false
-		unit = append(unit, c[0])
-	}
-}
-
 // response is the next message that the machine hears, commands passed over: the
 // sequence number, and completion code with data.
 func (m *machine) response() (seq byte, data []byte) {
 	m.t.Helper()
-	for {
-		if unit, command := m.unit(); !command {
-			return unit[0], unit[3 : len(unit)-1]
-		}
+	message, err := nextAnswer(m.conn)
+	if err != nil {
+		m.t.Fatalf("heard % X, %v", message, err)
 	}
+	return message[0], message[3 : len(message)-1] // between header and checksum
 }
 
 // answersFrom hears the answers to n requests, which must be good: the order of the

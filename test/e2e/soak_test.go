@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -329,36 +328,6 @@ func (s *soak) machineAsks(ctx context.Context, conn net.Conn) {
 		}
 		s.ended.add("machine: answered")
 	}
-}
-
-// nextAnswer reads the next message of the VM protocol, without escapes.
-func nextAnswer(conn net.Conn) ([]byte, error) {
-	var unit []byte
-	for c := []byte{0}; ; {
-		if _, err := io.ReadFull(conn, c); err != nil {
-			return nil, err
-		}
-		switch c[0] {
-		case 0xA0:
-			return unescape(unit), nil
-		case 0xA1: // a command
-			unit = nil
-		default:
-			unit = append(unit, c[0])
-		}
-	}
-}
-
-func unescape(unit []byte) (b []byte) {
-	for i := 0; i < len(unit); i++ {
-		if unit[i] == 0xAA && i+1 < len(unit) {
-			i++
-			b = append(b, unit[i]&^0x10)
-			continue
-		}
-		b = append(b, unit[i])
-	}
-	return b
 }
 
 // breakThings has one thing after the other go wrong.

@@ -117,21 +117,30 @@ func (m *machine) asks(netFn, cmd byte, data, want string) {
 func (m *machine) answer(netFn, cmd byte, data ...byte) []byte {
 	m.t.Helper()
 	m.sends(netFn, cmd, data...)
-	var escaped []byte
-	for c := []byte{0}; c[0] != 0xA0; escaped = append(escaped, c[0]) {
-		if _, err := io.ReadFull(m.conn, c); err != nil {
-			m.t.Fatalf("%02Xh/%02Xh: heard % X, %v", netFn, cmd, escaped, err)
+	_, answer := m.response()
+	return answer
+}
+
+// nextAnswer reads the next message of the VM protocol, without escapes. It passes over
+// commands.
+func nextAnswer(conn net.Conn) (unit []byte, err error) {
+	for c, escaped := []byte{0}, false; ; {
+		if _, err := io.ReadFull(conn, c); err != nil {
+			return unit, err
+		}
+		switch {
+		case c[0] == 0xA0:
+			return unit, nil
+		case c[0] == 0xA1: // a command
+			unit = nil
+		case c[0] == 0xAA:
+			escaped = true
+		case escaped:
+			unit, escaped = append(unit, c[0]&^0x10), false
+		default:
+			unit = append(unit, c[0])
 		}
 	}
-	var b []byte
-	for i := 0; escaped[i] != 0xA0; i++ {
-		if escaped[i] == 0xAA {
-			i++
-			escaped[i] &^= 0x10
-		}
-		b = append(b, escaped[i])
-	}
-	return b[3 : len(b)-1] // between header and checksum
 }
 
 // escape makes a message of the VM protocol.
