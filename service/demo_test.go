@@ -44,12 +44,6 @@ func startDemo(t *testing.T) (buses map[string]*bus.Bus, stop func()) {
 	}
 }
 
-func TestDemoIsAValidConfiguration(t *testing.T) {
-	if err := DemoConfig().WithDefaults().Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestDemoBuses(t *testing.T) {
 	deviceID := ipmb.Request{NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID}
 	to := func(r ipmi.Address, req ipmb.Request) ipmb.Request {

@@ -192,7 +192,7 @@ func (s *service) readAgain(ctx context.Context, file string) (config.Config, er
 		return config.Config{}, fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
 	for _, warning := range warnings {
-		s.log.Warn("configuration", zap.Stringer("warning", warning))
+		s.log.Warn("configuration", zap.String("warning", warning.Error()))
 	}
 	next := read.WithDefaults()
 	if !reflect.DeepEqual(next.BMC, s.config.BMC) {

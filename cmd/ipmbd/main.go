@@ -149,7 +149,7 @@ func configure(o options, log *zap.Logger) (config.Config, error) {
 		return config.Config{}, err
 	}
 	for _, warning := range warnings {
-		log.Warn("configuration", zap.Stringer("warning", warning))
+		log.Warn("configuration", zap.String("warning", warning.Error()))
 	}
 	return *read, nil
 }

@@ -3,76 +3,70 @@ package config
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 )
 
-// claims are the things of which there is one, such as names, by what they are.
-type claims map[string]claimed
-
-// claimed is a thing that an entry has. Another entry may have it, too, if both share it.
-type claimed struct {
-	owner  string
-	shared bool
-}
-
-// want is what a channel or a host lays claim to, and the key and value that do.
+// want is something that an entry needs and that only one entry can have.
 type want struct {
-	what   string
-	key    string
-	value  any
-	shared bool
-	remedy string // what to do when it is somebody's already, empty where that is plain
+	what   string // "name bus5"
+	key    string // of the entry: names what is wanted
+	value  any    // of the key
+	needs  string // another key that has to be good, empty for none
+	shared bool   // entries that share it may all have it
+	remedy string // what to do if another entry has it, unless that is plain
 }
 
 // wants implements [Entry]: index, device, name and bus name.
-func (c Channel) wants(key string, faults []Fault) []want {
-	sound := func(word string) bool { return !hasFault(faults, key+"."+word) }
-	var wants []want
-	if sound("type") && sound("devIndex") {
-		wants = append(wants, want{what: fmt.Sprintf("index %d", c.Index()), key: key + ".devIndex", value: c.DevIndex})
+func (c Channel) wants() []want {
+	full := c.WithDefaults()
+	name := want{what: "name " + full.Name, key: "name", value: c.Name}
+	if c.Name == "" {
+		name.key, name.value, name.needs = "slave-path", c.SlavePath, "name"
 	}
-	if sound("slave-path") {
-		wants = append(wants, want{what: "slave-path " + filepath.Clean(c.SlavePath), key: key + ".slave-path", value: c.SlavePath})
-	}
-	switch {
-	case c.Name != "" && sound("name"):
-		wants = append(wants, want{what: "name " + c.Name, key: key + ".name", value: c.Name})
-	case c.Name == "" && sound("name") && sound("slave-path"):
-		wants = append(wants, want{what: "name " + c.WithDefaults().Name, key: key + ".slave-path", value: c.SlavePath})
+	wants := []want{
+		{what: fmt.Sprintf("index %d", c.Index()), key: "devIndex", value: c.DevIndex, needs: "type"},
+		{what: "slave-path " + filepath.Clean(c.SlavePath), key: "slave-path", value: c.SlavePath},
+		name,
 	}
 	if c.Handler == HandlerHost {
-		wants = append(wants, want{what: "bus name " + c.WithDefaults().BusName, key: key + ".bus-name", value: c.BusName, shared: true})
+		wants = append(wants, want{what: "bus name " + full.BusName, key: "bus-name", value: c.BusName, shared: true})
 	}
 	return wants
 }
 
 // wants implements [Entry]: path, name, bus name, and btbridge's name. A virtual machine is
 // a host of its own and has a devIndex of its own.
-func (c Host) wants(key string, _ []Fault) []want {
-	name := c.Word()
-	wants := []want{{what: "name " + name, key: key + ".name", value: c.Name}}
+func (c Host) wants() []want {
+	wants := []want{
+		{what: "name " + c.Word(), key: "name", value: c.Name},
+		{what: "bus name " + c.Word(), key: "name", value: c.Name},
+		{what: "path " + c.Path, key: "path", value: c.Path},
+	}
 	if c.Type == HostVM {
-		wants = append(wants, want{what: fmt.Sprintf("the machine of devIndex %d", c.DevIndex), key: key + ".devIndex", value: c.DevIndex,
+		wants = append(wants, want{what: fmt.Sprintf("the machine of devIndex %d", c.DevIndex), key: "devIndex", value: c.DevIndex,
 			remedy: ": give each machine its own devIndex"})
 	}
-	wants = append(wants, want{what: "path " + c.Path, key: key + ".path", value: c.Path})
-	if name != "" {
-		wants = append(wants, want{what: "bus name " + name, key: key + ".name", value: c.Name})
-	}
 	if c.LegacyAPI {
-		wants = append(wants, want{what: "org.openbmc.HostIpmi", key: key + ".legacy-api", value: c.LegacyAPI})
+		wants = append(wants, want{what: "org.openbmc.HostIpmi", key: "legacy-api", value: c.LegacyAPI})
 	}
 	return wants
 }
 
 // wants implements [Entry]: name, a channel of the device, and index.
-func (c OpenIPMI) wants(key string, _ []Fault) []want {
+func (c OpenIPMI) wants() []want {
 	full := c.WithDefaults()
 	return []want{
-		{what: "name " + strings.ReplaceAll(full.Name, "-", "_"), key: key + ".name", value: c.Name},
-		{what: fmt.Sprintf("channel %d of %s", *full.IPMIChannel, c.Path), key: key + ".path", value: c.Path},
-		{what: fmt.Sprintf("index %d", c.Index()), key: key + ".devIndex", value: c.DevIndex},
+		{what: "name " + objectWord(full.Name), key: "name", value: c.Name},
+		{what: fmt.Sprintf("channel %d of %s", *full.IPMIChannel, c.Path), key: "path", value: c.Path},
+		{what: fmt.Sprintf("index %d", c.Index()), key: "devIndex", value: c.DevIndex},
 	}
+}
+
+// claims are what entries have, by what it is, and the title or key of the entry.
+type claims map[string]claim
+
+type claim struct {
+	owner  string
+	shared bool
 }
 
 // Clash is an error with a [Fault] for each thing that e needs and one of others has; nil if
@@ -80,34 +74,30 @@ func (c OpenIPMI) wants(key string, _ []Fault) []want {
 func Clash(key string, e Entry, others []Entry) error {
 	taken := claims{}
 	for _, other := range others {
-		taken.add(other.wants("", nil), other.Title())
+		taken.add(other.Title(), other, nil)
 	}
-	return join(taken.clashes(e.wants(key, nil)))
+	return join(taken.clashes(key, e, nil))
 }
 
-// clashes are the wants that belong to somebody already, one for each key.
-func (t claims) clashes(wants []want) []Fault {
+// clashes are the wants of the entry at key that another one has, one fault for each key. What
+// depends on a key with a fault is left out.
+func (t claims) clashes(key string, e Entry, faults []Fault) []Fault {
 	var check checker
-	for _, w := range wants {
+	for _, w := range e.wants() {
 		had, taken := t[w.what]
-		free := !taken || had.shared && w.shared
-		check.that(free || hasFault(check.faults, w.key), w.key, w.value, w.what+" belongs to "+had.owner+w.remedy)
+		at := key + "." + w.key
+		free := !taken || had.shared && w.shared || hasFault(faults, at) || hasFault(faults, key+"."+w.needs)
+		check.that(free || hasFault(check.faults, at), at, w.value, w.what+" belongs to "+had.owner+w.remedy)
 	}
 	return check.faults
 }
 
-// add gives the wants to an owner, but for those that have one.
-func (t claims) add(wants []want, owner string) {
-	for _, w := range wants {
-		if _, taken := t[w.what]; !taken {
-			t[w.what] = claimed{owner, w.shared}
+// add gives an entry what it wants and nothing else has, except what depends on a key of it
+// with a fault. Its owner's name is that in faults, and the beginning of its keys.
+func (t claims) add(owner string, e Entry, faults []Fault) {
+	for _, w := range e.wants() {
+		if _, taken := t[w.what]; !taken && !hasFault(faults, owner+"."+w.key) && !hasFault(faults, owner+"."+w.needs) {
+			t[w.what] = claim{owner, w.shared}
 		}
 	}
-}
-
-// claim is clashes, and then add.
-func (t claims) claim(owner string, wants []want) []Fault {
-	faults := t.clashes(wants)
-	t.add(wants, owner)
-	return faults
 }

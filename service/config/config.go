@@ -23,8 +23,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Config is what the daemon serves. The zero value of every field is its
-// default; [Config.Validate] says what is wrong with one.
+// Config is what the daemon serves. The zero value of every field is its default.
 type Config struct {
 	// Place of the JSON schema, for editors. ipmbd ignores it.
 	_ struct{} `conf:"$schema"`
@@ -43,7 +42,7 @@ type Config struct {
 	MaxCallsPerSender int `conf:"max-calls-per-sender" range:"1..4096" default:"128"`
 	// Path of the frame socket. Without the key there is one only if systemd has passed
 	// `/run/ipmbd/ipmb.sock`.
-	FrameSocket string `conf:"frame-socket" format:"path"`
+	FrameSocket string `conf:"frame-socket" format:"socket path"`
 	// D-Bus names whose owners may send the signals `sendBroadcast` and `updateBmcSlaveAddr`,
 	// as root may.
 	TrustedNames []string `conf:"trusted-names" format:"bus name"`
@@ -173,14 +172,11 @@ type Property struct {
 
 // Defaults and bounds of a configuration.
 const (
-	DefaultAddress     = ipmi.BMCAddress
 	DefaultBusName     = "Ipmb"
 	DefaultFrameSocket = "/run/ipmbd/ipmb.sock"
 
 	// MaxDevIndex is the largest devIndex whose index fits a byte.
 	MaxDevIndex = 0xFF >> 2
-	// MaxWindow bounds the duplicate window and the handler's time.
-	MaxWindow = time.Minute
 )
 
 // ChannelType is the low two bits of an index, as ipmbbridge has it.
@@ -245,9 +241,8 @@ func word(c choice, i int) string {
 type Entry interface {
 	// Title is what people call it: "channel bus5", "host ipmi_kcs3".
 	Title() string
-	// wants is what it lays claim to. Each want has a key below key; what hangs on a key
-	// with a fault is left out.
-	wants(key string, faults []Fault) []want
+	// wants is what it needs for itself.
+	wants() []want
 }
 
 // Entries are all entries of a configuration: channels, hosts, OpenIPMI devices.
@@ -289,7 +284,7 @@ const maxNumber = 20
 // holds no number.
 func (c Channel) WithDefaults() Channel {
 	if c.BMCAddress == 0 {
-		c.BMCAddress = DefaultAddress
+		c.BMCAddress = ipmi.BMCAddress
 	}
 	if n := bus.Number(c.SlavePath); c.Name == "" && n != "" && len(n) <= maxNumber {
 		c.Name = "bus" + n

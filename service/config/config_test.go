@@ -3,7 +3,6 @@ package config
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -82,41 +81,6 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-func TestValidateOfWhatNoFileHolds(t *testing.T) {
-	config := Config{
-		Channels: []Channel{
-			{Type: 7, SlavePath: "/dev/ipmb-\x00", RemoteAddress: 0x41, Transport: 9, Handler: 9},
-			{SlavePath: "/dev/ipmb-4", RemoteAddress: 0x40, Timeout: -1, Tries: -1, DuplicateWindow: -time.Hour},
-			{SlavePath: "/dev/ipmb-5", RemoteAddress: 0x40, MaxFrame: -1, MaxCalls: -1, Name: strings.Repeat("n", 65)},
-		},
-		MaxCallsPerSender: -1,
-		FrameSocket:       "/" + strings.Repeat("f", 107),
-	}
-	want := strings.Split(`max-calls-per-sender = -1: must be from 1 to 4096
-frame-socket = "/`+strings.Repeat("f", 107)+`": is longer than the address of a socket
-channels[0].type = unknown: must be one of ipmb, me
-channels[0].slave-path = "/dev/ipmb-\x00": must be an absolute path
-channels[0].remote-addr = 0x41: must be even: an address in its 8-bit form
-channels[0].transport = unknown: must be one of auto, ipmb-dev, ipmb-device, slave-mqueue, seqpacket
-channels[0].handler = unknown: must be one of host, bmc, signal, none
-channels[0].name: is missing, and slave-path holds no bus number to make one of
-channels[1].timeout-ms = 0: must be from 10 to 60000 ms
-channels[1].tries = -1: must be from 1 to 64
-channels[2].name = "`+strings.Repeat("n", 65)+`": must be letters, digits and '_', at most 64
-channels[2].max-frame = -1: must be from 32 to 1024
-channels[2].max-calls = -1: must be from 1 to 4096
-channels[2].devIndex = 0: index 0 belongs to channels[1]`, "\n")
-	if diff := cmp.Diff(want, strings.Split(config.Validate().Error(), "\n")); diff != "" {
-		t.Error("faults differ (-want +got):\n" + diff)
-	}
-}
-
-func TestZeroConfigIsValid(t *testing.T) {
-	if err := (Config{}).Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestBusNames(t *testing.T) {
 	for name, want := range map[string]bool{
 		"xyz.openbmc_project.Ipmi":      true,
@@ -133,9 +97,8 @@ func TestBusNames(t *testing.T) {
 		"a." + strings.Repeat("b", 253): true,
 		"a." + strings.Repeat("b", 254): false,
 	} {
-		var check checker
-		if check.text("", name, "bus name"); (len(check.faults) == 0) != want {
-			t.Errorf("%q: %v, want %v", name, check.faults, want)
+		if got := formats["bus name"].problemOf(name) == ""; got != want {
+			t.Errorf("%q: got %v, want %v", name, got, want)
 		}
 	}
 }

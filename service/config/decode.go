@@ -80,46 +80,37 @@ func (f field) in(v reflect.Value) reflect.Value {
 	return v
 }
 
-// outside is what is wrong with a number out of bounds, empty if it is within them.
-func (f field) outside(value int64, unit string) string {
-	if f.low <= value && value <= f.high {
-		return ""
-	}
-	return fmt.Sprintf("must be from %d to %d%s", f.low, f.high, unit)
-}
-
 // object reads the members of n into a struct. Of a key that stands twice the last counts,
 // as in ipmbbridge.
 func (r *reader) object(n node, key string, into reflect.Value) {
 	if !r.want(n, key, kindObject) {
 		return
 	}
-	fields := fieldsOf(into.Type())
+	fields, last := fieldsOf(into.Type()), make(map[string]int)
 	for i, m := range n.members {
-		path := strings.TrimPrefix(key+"."+m.key, ".")
-		same := func(other jsonMember) bool { return other.key == m.key }
 		at := m.value
 		at.start = m.start
-		if slices.ContainsFunc(n.members[:i], same) {
-			r.doubt(r.locate(at, path, "stands twice"))
+		if _, again := last[m.key]; again {
+			r.doubt(at, below(key, m.key), "stands twice")
 		}
-		known := slices.IndexFunc(fields, func(f field) bool { return f.key == m.key })
-		switch {
-		case known < 0:
-			r.doubt(r.locate(m.value, path, "unknown key"+didYouMean(m.key, keysOf(fields))))
-		case !slices.ContainsFunc(n.members[i+1:], same):
-			r.places[path] = m.value
-			r.value(m.value, path, fields[known], fields[known].in(into))
+		last[m.key] = i
+	}
+	var keys []string
+	for _, f := range fields {
+		keys = append(keys, f.key)
+		if i, ok := last[f.key]; ok {
+			value := n.members[i].value
+			r.places[below(key, f.key)] = value
+			r.value(value, below(key, f.key), f, f.in(into))
+		} else if f.required {
+			r.fault(n, below(key, f.key), "is missing")
 		}
 	}
-}
-
-func keysOf(fields []field) []string {
-	keys := make([]string, len(fields))
-	for i, f := range fields {
-		keys[i] = f.key
+	for _, m := range n.members {
+		if !slices.Contains(keys, m.key) {
+			r.doubt(m.value, below(key, m.key), "unknown key"+didYouMean(m.key, keys))
+		}
 	}
-	return keys
 }
 
 // didYouMean ends a problem with the words that are like s, if there are any.
@@ -133,34 +124,33 @@ func didYouMean(s string, words []string) string {
 	return ""
 }
 
-// value reads n into a Go value. Bounds and format are those of the field that holds it.
+// value reads n into a Go value, as the field says that holds the value.
 func (r *reader) value(n node, key string, f field, v reflect.Value) {
 	if v.Type() == reflect.TypeFor[struct{}]() {
-		return // It is for others.
+		return // The key is for other programs.
 	}
+	var problem string
 	switch into := v.Addr().Interface().(type) {
 	case *[]Channel, *[]Host:
 		r.want(n, key, kindArray) // Its entries are read one by one.
-		return
-	case *time.Time:
-		r.date(n, key, into)
-		return
-	case encoding.TextUnmarshaler:
-		text := n.text
-		if n.kind != kindString {
-			text = "" // For the same problem.
-		}
-		if err := into.UnmarshalText([]byte(text)); err != nil {
-			r.fault(n, key, err.Error())
-		}
-		return
 	case choice:
-		r.choose(n, key, into.words(), v)
-		return
+		problem = choose(n, into.words(), v)
+	case *time.Time:
+		problem = date(n, into)
 	case *ipmi.Commands:
-		*into = r.commands(n, key)
-		return
+		problem = commands(n, into)
+	case encoding.TextUnmarshaler:
+		problem = unmarshal(n, into)
+	default:
+		problem = r.kind(n, key, f, v)
 	}
+	if problem != "" {
+		r.fault(n, key, problem)
+	}
+}
+
+// kind reads n into a Go value by its kind, and returns what is wrong with n itself.
+func (r *reader) kind(n node, key string, f field, v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Pointer:
 		value, before := reflect.New(v.Type().Elem()), len(r.faults)
@@ -172,18 +162,25 @@ func (r *reader) value(n node, key string, f field, v reflect.Value) {
 	case reflect.Slice:
 		r.list(n, key, f, v)
 	case reflect.Array:
-		r.octets(n, key, v)
+		return octets(n, v)
 	case reflect.String:
-		r.text(n, key, v)
+		return f.text(n, v)
 	case reflect.Bool:
 		if r.want(n, key, kindBoolean) {
 			v.SetBool(n.text == "true")
 		}
 	case reflect.Float64:
-		r.real(n, key, v)
+		if r.want(n, key, kindNumber) {
+			value, err := strconv.ParseFloat(n.text, 64)
+			if err != nil {
+				return "is too large"
+			}
+			v.SetFloat(value)
+		}
 	default:
-		r.integer(n, key, f, v)
+		return f.integer(n, v)
 	}
+	return ""
 }
 
 // list reads the elements of a list.
@@ -191,68 +188,70 @@ func (r *reader) list(n node, key string, f field, into reflect.Value) {
 	if !r.want(n, key, kindArray) {
 		return
 	}
-	for i, element := range n.items {
-		r.places[item(key, i)] = element
+	for i, m := range n.members {
+		r.places[item(key, i)] = m.value
 		value := reflect.New(into.Type().Elem()).Elem()
-		r.value(element, item(key, i), f, value)
+		r.value(m.value, item(key, i), f, value)
 		into.Set(reflect.Append(into, value))
 	}
 }
 
 // text reads a string. An empty one would look like the default.
-func (r *reader) text(n node, key string, into reflect.Value) {
-	if !r.want(n, key, kindString) {
-		return
-	}
-	if n.text == "" {
-		r.fault(n, key, "must not be empty")
+func (f field) text(n node, into reflect.Value) string {
+	switch {
+	case n.kind != kindString:
+		return "must be " + string(kindString)
+	case n.text == "":
+		return "must not be empty"
 	}
 	into.SetString(n.text)
+	return formats[f.format].problemOf(n.text)
 }
 
-// choose reads one of the words; a word's place is its constant.
-func (r *reader) choose(n node, key string, words []string, into reflect.Value) {
+// choose reads one of the words. The place of a word is its value.
+func choose(n node, words []string, into reflect.Value) string {
 	i := slices.Index(words, n.text)
 	if n.kind != kindString || i < 0 {
-		r.fault(n, key, wanted(words)+didYouMean(n.text, words))
-		return
+		return "must be one of " + strings.Join(words, ", ") + didYouMean(n.text, words)
 	}
 	into.SetUint(uint64(i))
+	return ""
 }
 
-// integer reads a whole number: a JSON number, or a string that holds one in
-// decimal or, after 0x, in hexadecimal, as some platforms' files have it.
-func (r *reader) integer(n node, key string, f field, into reflect.Value) {
+// integer reads a whole number. For a time 0 is what is the default otherwise, so that it
+// becomes -1.
+func (f field) integer(n node, into reflect.Value) string {
 	_, isAddress := into.Interface().(ipmi.Address)
+	_, isTime := into.Interface().(time.Duration)
 	value, ok := wholeNumber(n, isAddress)
 	if !ok {
-		r.fault(n, key, `must be a whole number, or one in a string such as "0x20"`)
-		return
+		return `must be a whole number, or one in a string such as "0x20"`
 	}
-	_, isTime := into.Interface().(time.Duration)
-	unit := ""
-	if isTime {
-		unit = " ms"
-	}
-	switch problem := f.outside(value, unit); {
-	case problem != "":
-		r.fault(n, key, problem)
-		if into.CanInt() && value > f.high && value <= math.MaxInt32 {
-			into.SetInt(value) // ipmbbridge's next entry without devIndex has this one, too.
-		}
-	case isTime && value == 0:
-		into.SetInt(-1) // 0 is the default.
-	case isTime:
+	within := f.low <= value && value <= f.high
+	switch {
+	case isTime && within && value == 0:
+		into.SetInt(-1)
+	case isTime && within:
 		into.SetInt(value * int64(time.Millisecond))
-	case into.CanInt():
-		into.SetInt(value)
-	default:
+	case isTime:
+		return fmt.Sprintf("must be from %d to %d ms", f.low, f.high)
+	case into.CanInt() && 0 <= value && value <= math.MaxInt32:
+		into.SetInt(value) // Also out of bounds: see Channel.faults about devIndex.
+	case within:
 		into.SetUint(uint64(value))
 	}
+	switch {
+	case !within:
+		return fmt.Sprintf("must be from %d to %d", f.low, f.high)
+	case isAddress && !ipmi.Address(value).IsSlave():
+		return "must be even: an address in its 8-bit form"
+	}
+	return ""
 }
 
-// wholeNumber is the number that n holds. An address may be written "2Ch", too, as ipmbctl
-// shows it.
+// wholeNumber is the number that n holds: a JSON number, or a string that holds a number in
+// decimal or, after 0x, in hexadecimal, as files of some platforms have it. An address may also
+// be written "2Ch", as ipmbctl prints it.
 func wholeNumber(n node, isAddress bool) (int64, bool) {
 	base, digits := 10, n.text
 	switch n.kind {
@@ -277,56 +276,56 @@ func wholeNumber(n node, isAddress bool) (int64, bool) {
 	return value, err == nil
 }
 
-func (r *reader) real(n node, key string, into reflect.Value) {
-	if !r.want(n, key, kindNumber) {
-		return
-	}
-	value, err := strconv.ParseFloat(n.text, 64)
-	if err != nil {
-		r.fault(n, key, "is too large")
-		return
-	}
-	into.SetFloat(value)
-}
-
-// date reads a day, as of UTC.
-func (r *reader) date(n node, key string, into *time.Time) {
+// date reads a day, in UTC.
+func date(n node, into *time.Time) string {
 	made, err := time.Parse(time.DateOnly, n.text)
 	if err != nil || n.kind != kindString {
-		r.fault(n, key, `must be a date such as "2026-01-31"`)
-		return
+		return `must be a date such as "2026-01-31"`
 	}
 	*into = made
+	return ""
 }
 
 // octets reads as many bytes as an array has, in hexadecimal.
-func (r *reader) octets(n node, key string, into reflect.Value) {
+func octets(n node, into reflect.Value) string {
 	data, err := hex.DecodeString(n.text)
 	if n.kind != kindString || err != nil || len(data) != into.Len() {
-		r.fault(n, key, fmt.Sprintf("must be a string of %d hexadecimal digits", 2*into.Len()))
-		return
+		return fmt.Sprintf("must be a string of %d hexadecimal digits", 2*into.Len())
 	}
 	reflect.Copy(into, reflect.ValueOf(data))
+	return ""
+}
+
+// unmarshal reads a string whose type knows how it is written.
+func unmarshal(n node, into encoding.TextUnmarshaler) string {
+	text := n.text
+	if n.kind != kindString {
+		text = "" // which has the problem of any other text that is wrong
+	}
+	if err := into.UnmarshalText([]byte(text)); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // commands reads a netFn, or a netFn and a command.
-func (r *reader) commands(n node, key string) ipmi.Commands {
-	if !r.want(n, key, kindString) {
-		return ipmi.Commands{}
-	}
+func commands(n node, into *ipmi.Commands) string {
 	words := strings.Fields(n.text)
-	if len(words) < 1 || len(words) > 2 {
-		r.fault(n, key, `must be a netFn, or a netFn and a command, such as "app cold-reset"`)
-		return ipmi.Commands{}
+	switch {
+	case n.kind != kindString:
+		return "must be " + string(kindString)
+	case len(words) < 1 || len(words) > 2:
+		return `must be a netFn, or a netFn and a command, such as "app cold-reset"`
 	}
 	c, err := ipmi.ParseCommands(words)
 	switch {
 	case err != nil:
-		r.fault(n, key, err.Error())
+		return err.Error()
 	case len(words) == 2 && c.Command == ipmi.AnyCommand:
-		r.fault(n, key, "FFh stands for all commands: leave it out for all, it cannot be named by itself")
+		return "FFh stands for all commands: leave it out for all, it cannot be named by itself"
 	}
-	return c
+	*into = c
+	return ""
 }
 
 var guidText = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)

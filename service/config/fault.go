@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Fault is what is wrong at one place of a configuration.
+// Fault is what is wrong at one place of a configuration. As a warning it is something that
+// the daemon can live with.
 type Fault struct {
 	// File, Line and Column say where, counted from 1 and in characters; they
 	// are zero in a configuration that no file holds.
@@ -44,20 +45,9 @@ func (f Fault) Error() string {
 	return b.String() + f.Problem
 }
 
-// Warning is a fault that the daemon can live with.
-type Warning Fault
-
-// String is as [Fault.Error].
-func (w Warning) String() string { return Fault(w).Error() }
-
 // hasFault reports whether one of the faults is at key.
 func hasFault(faults []Fault, key string) bool {
 	return slices.ContainsFunc(faults, func(f Fault) bool { return f.Key == key })
-}
-
-// hasFaultIn reports whether one of the faults is in the object at key.
-func hasFaultIn(faults []Fault, key string) bool {
-	return slices.ContainsFunc(faults, func(f Fault) bool { return strings.HasPrefix(f.Key, key+".") })
 }
 
 // join is all faults as one error of a line each, nil for none.
@@ -72,14 +62,12 @@ func join(faults []Fault) error {
 // reader turns the nodes of one file into a configuration and gathers what is
 // wrong on the way.
 type reader struct {
-	file string
-	data []byte
-	// lenient is for ipmbbridge's file: see Parse.
-	lenient  bool
+	file     string
+	data     []byte
+	lenient  bool // for ipmbbridge's file: see Parse
 	faults   []Fault
 	warnings []Fault
-	// places is where each key that was read stands.
-	places map[string]node
+	places   map[string]node // of each key that was read
 }
 
 // fault notes that the value n of key is wrong.
@@ -87,12 +75,16 @@ func (r *reader) fault(n node, key, problem string) {
 	r.faults = append(r.faults, r.locate(n, key, problem))
 }
 
-// doubt notes what a lenient reader lives with.
-func (r *reader) doubt(f Fault) {
+func (r *reader) warn(n node, key, problem string) {
+	r.warnings = append(r.warnings, r.locate(n, key, problem))
+}
+
+// doubt is warn for a lenient reader, else fault.
+func (r *reader) doubt(n node, key, problem string) {
 	if r.lenient {
-		r.warnings = append(r.warnings, f)
+		r.warn(n, key, problem)
 	} else {
-		r.faults = append(r.faults, f)
+		r.fault(n, key, problem)
 	}
 }
 
@@ -115,33 +107,40 @@ func (r *reader) locate(n node, key, problem string) Fault {
 func (r *reader) at(offset int) Fault {
 	before := r.data[:min(offset, len(r.data))]
 	line := before[bytes.LastIndexByte(before, '\n')+1:]
-	return Fault{
-		File:   r.file,
-		Line:   bytes.Count(before, []byte{'\n'}) + 1,
-		Column: utf8.RuneCount(line) + 1,
-	}
+	return Fault{File: r.file, Line: bytes.Count(before, []byte{'\n'}) + 1, Column: utf8.RuneCount(line) + 1}
 }
 
 // excerpt is what n says, as the file has it; a list or an object says too
 // much.
 func (r *reader) excerpt(n node) string {
-	if n.kind == kindObject || n.kind == kindArray {
-		return ""
-	}
 	const most = 60
 	text := []rune(string(r.data[n.start:n.end]))
-	if len(text) > most {
+	switch {
+	case n.kind == kindObject || n.kind == kindArray:
+		return ""
+	case len(text) > most:
 		return string(text[:most]) + "…"
 	}
 	return string(text)
 }
 
-// complete gives faults of Validate their places. One whose key, or what holds
-// it, or what it holds, has a fault already is a consequence of that and dropped.
+// judge adds the faults of one stage after the other, with their places. A fault that follows
+// from one of an earlier stage is left out: one whose key, or what holds it, or what it holds,
+// has a fault already.
+func (r *reader) judge(stages ...[]Fault) {
+	for _, faults := range stages {
+		r.faults = append(r.faults, r.complete(faults)...)
+	}
+}
+
+// complete gives faults their places, and leaves out those that follow from others.
 func (r *reader) complete(faults []Fault) []Fault {
 	var completed []Fault
 	for _, f := range faults {
-		if hasFault(r.faults, f.Key) || hasFault(r.faults, parent(f.Key)) || hasFaultIn(r.faults, f.Key) {
+		follows := func(of Fault) bool {
+			return of.Key == f.Key || of.Key == parent(f.Key) || strings.HasPrefix(of.Key, f.Key+".")
+		}
+		if slices.ContainsFunc(r.faults, follows) {
 			continue
 		}
 		if n, ok := r.places[f.Key]; ok {
@@ -157,6 +156,9 @@ func (r *reader) complete(faults []Fault) []Fault {
 
 // parent is the key of the object or list that holds key.
 func parent(key string) string { return key[:max(strings.LastIndexAny(key, ".["), 0)] }
+
+// below is the key of a member of the object at key, which is empty for that of the file.
+func below(key, member string) string { return strings.TrimPrefix(key+"."+member, ".") }
 
 // item is the key of an element of a list.
 func item(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }

@@ -87,30 +87,6 @@ func (e hostEntry) openIPMI() OpenIPMI {
 	return OpenIPMI{e.Name, e.Path, e.DevIndex, e.IPMIChannel, e.Handler, e.Commands}
 }
 
-// setHosts gives c the entries of the list "hosts".
-func (c *Config) setHosts(entries []hostEntry) {
-	for _, e := range entries {
-		if e.Type == typeOpenIPMI {
-			c.OpenIPMI = append(c.OpenIPMI, e.openIPMI())
-		} else {
-			c.Hosts = append(c.Hosts, e.Host)
-		}
-	}
-}
-
-// hostEntries are the entries of a list "hosts" that holds the hosts and OpenIPMI devices.
-func (c Config) hostEntries() []hostEntry {
-	var entries []hostEntry
-	for _, h := range c.Hosts {
-		entries = append(entries, hostEntry{Host: h})
-	}
-	for _, o := range c.OpenIPMI {
-		h := Host{Type: typeOpenIPMI, Name: o.Name, Path: o.Path, DevIndex: o.DevIndex, IPMIChannel: o.IPMIChannel, Handler: o.Handler}
-		entries = append(entries, hostEntry{h, o.Commands})
-	}
-	return entries
-}
-
 // WithDefaults is as [Config.WithDefaults].
 func (c Host) WithDefaults() Host {
 	if c.IPMIChannel == nil {
@@ -122,11 +98,11 @@ func (c Host) WithDefaults() Host {
 		c.Handler = new(HandlerHost)
 	}
 	switch {
-	case c.Name != "" || c.Type == HostVM:
-	case c.Type == HostSSIF && c.Path != "":
+	case c.Name != "" || c.Path == "" || c.Type == HostVM:
+	case c.Type == HostSSIF:
 		c.Name = "ipmi_ssif"
 	default:
-		c.Name = deviceName(c.Path)
+		c.Name = objectWord(filepath.Base(c.Path))
 	}
 	return c
 }
@@ -139,19 +115,14 @@ func (c OpenIPMI) WithDefaults() OpenIPMI {
 	if c.Handler == nil {
 		c.Handler = new(HandlerNone)
 	}
-	if c.Name == "" {
-		c.Name = deviceName(c.Path)
+	if c.Name == "" && c.Path != "" {
+		c.Name = objectWord(filepath.Base(c.Path))
 	}
 	return c
 }
 
-// deviceName is the default name of the device at a path, empty if there is no path.
-func deviceName(path string) string {
-	if path == "" {
-		return ""
-	}
-	return strings.ReplaceAll(filepath.Base(path), "-", "_")
-}
+// objectWord is a name as a part of an object path, which has no "-".
+func objectWord(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
 // Index is the bus's number in org.openbmc.Ipmb. Its type, 2, is that of no channel of
 // ipmbbridge.
@@ -164,12 +135,12 @@ func (c Host) Title() string { return "host " + c.WithDefaults().Name }
 func (c OpenIPMI) Title() string { return "host " + c.WithDefaults().Name }
 
 // Word is the last part of object path and bus name.
-func (c Host) Word() string { return strings.ReplaceAll(c.WithDefaults().Name, "-", "_") }
+func (c Host) Word() string { return objectWord(c.WithDefaults().Name) }
 
 // Bridged reports whether Send Message is served on the interface.
 func (c Host) Bridged() bool { return c.Bridge || *c.WithDefaults().Handler == HandlerBMC }
 
-// faults are the relations of the keys of an entry that are wrong; key is its own.
+// faults is what is wrong with the keys of an entry together; key is its own.
 func (e hostEntry) faults(key string) []Fault {
 	check := checker{prefix: key + "."}
 	if e.Type == typeOpenIPMI {
@@ -180,34 +151,31 @@ func (e hostEntry) faults(key string) []Fault {
 		check.that(*o.Handler == HandlerNone || len(o.Commands) > 0, "commands", "",
 			"is missing: the driver passes on to the handler only what is named here")
 		check.that(!e.Bridge, "bridge", e.Bridge, "is not for hosts of type openipmi")
-	} else {
-		check.host(e.Host.WithDefaults())
-		check.that(len(e.Commands) == 0, "commands", "", "is for hosts of type openipmi only")
+		check.that(!e.LegacyAPI, "legacy-api", e.LegacyAPI, "is for hosts of type bt only")
+		return check.faults
 	}
-	if e.LegacyAPI {
-		check.that(e.Type == HostBT, "legacy-api", e.LegacyAPI, "is for hosts of type bt only")
-		check.that(e.Type != HostBT || *e.Host.WithDefaults().Handler == HandlerHost, "legacy-api", e.LegacyAPI, "needs the handler host")
+	h := e.Host.WithDefaults()
+	check.hostName(h.Name)
+	if h.Type != HostVM {
+		check.text("path", h.Path, "path")
+	} else if _, _, err := host.ParseAddress(h.Path); err != nil {
+		check.that(false, "path", h.Path, err.Error())
+	}
+	check.that(*h.IPMIChannel <= ipmi.ChannelMaxImplemented || *h.IPMIChannel == ipmi.ChannelSystemInterface,
+		"ipmi-channel", int(*h.IPMIChannel), "must be from 0 to 11, or 15")
+	check.that(*h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
+	check.that(len(e.Commands) == 0, "commands", "", "is for hosts of type openipmi only")
+	if h.LegacyAPI {
+		check.that(h.Type == HostBT, "legacy-api", true, "is for hosts of type bt only")
+		check.that(h.Type != HostBT || *h.Handler == HandlerHost, "legacy-api", true, "needs the handler host")
 	}
 	return check.faults
 }
 
-func (c *checker) host(h Host) {
-	c.hostName(h.Name)
-	if h.Type != HostVM {
-		c.text("path", h.Path, "path")
-	} else if _, _, err := host.ParseAddress(h.Path); err != nil {
-		c.that(false, "path", h.Path, err.Error())
-	}
-	c.that(*h.IPMIChannel <= ipmi.ChannelMaxImplemented || *h.IPMIChannel == ipmi.ChannelSystemInterface,
-		"ipmi-channel", int(*h.IPMIChannel), "must be from 0 to 11, or 15")
-	c.that(*h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
-}
-
 func (c *checker) hostName(name string) {
-	if name == "" {
-		c.that(false, "name", "", "is missing")
-		return
+	c.that(name != "", "name", "", "is missing")
+	if name != "" {
+		c.text("name", name, "bus word")
+		c.that(name != reservedName && name != DefaultBusName, "name", name, "must be neither "+reservedName+" nor "+DefaultBusName)
 	}
-	c.text("name", name, "bus word")
-	c.that(name != reservedName && name != DefaultBusName, "name", name, "must be neither "+reservedName+" nor "+DefaultBusName)
 }

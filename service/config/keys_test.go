@@ -227,10 +227,10 @@ func schemaOf(t testing.TB, of reflect.Type, k keyDoc) map[string]any {
 	case reflect.String:
 		text := map[string]any{"type": "string", "minLength": 1}
 		if f, ok := formats[k.format]; ok {
-			text["pattern"] = f.String()
+			text["pattern"] = f.pattern.String()
 		}
-		if k.format == "bus name" {
-			text["maxLength"] = maxBusName
+		if f := formats[k.format]; f.longest > 0 {
+			text["maxLength"] = f.longest
 		}
 		return text
 	case reflect.Bool:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,7 @@ func Find(flag string, paths []string) (string, error) {
 }
 
 // Load reads the configuration at path; see [Parse].
-func Load(path string) (*Config, []Warning, error) {
+func Load(path string) (*Config, []Fault, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err // names the file
@@ -54,16 +55,15 @@ func Load(path string) (*Config, []Warning, error) {
 // A file named ipmb-channels.json is read as ipmbbridge reads it. An entry
 // without devIndex has that of the entry before it, of entries with one index
 // the first is served, and unknown keys are ignored. An entry with a fault, or
-// of a type that is not served, is left out. A Warning tells of each of these;
+// of a type that is not served, is left out. A warning tells of each of these;
 // only a file that is no JSON or has no list "channels" is an error. Devices
 // that are missing are to be bound.
 //
 // Any other file is strict: an unknown key and a bad value are errors, and
 // devIndex is 0 where it is not given.
 //
-// The error has a line for each fault, each a [Fault]. The configuration has
-// passed Validate.
-func Parse(path string, data []byte) (*Config, []Warning, error) {
+// The error has a line for each fault, each a [Fault]; so have the warnings.
+func Parse(path string, data []byte) (*Config, []Fault, error) {
 	r := reader{file: path, data: data, places: map[string]node{}}
 	if filepath.Base(path) == bridgeFile {
 		r.lenient = true
@@ -82,17 +82,13 @@ func Parse(path string, data []byte) (*Config, []Warning, error) {
 		return nil, nil, join(r.faults)
 	}
 	sortByPlace(r.warnings)
-	return &config, asWarnings(r.warnings), nil
+	return &config, r.warnings, nil
 }
 
 // unreadable is the one fault of a text that is no JSON.
-func (r *reader) unreadable(err error) error {
-	f := Fault{File: r.file, Problem: err.Error()}
-	var at *errAt
-	if errors.As(err, &at) {
-		f = r.at(at.offset)
-		f.Problem = at.problem
-	}
+func (r *reader) unreadable(err *syntaxError) error {
+	f := r.at(err.offset)
+	f.Problem = err.problem
 	return f
 }
 
@@ -101,35 +97,22 @@ func (r *reader) config(root node) Config {
 	config := Config{OfIPMBBridge: r.lenient}
 	r.places[""] = root
 	r.object(root, "", reflect.ValueOf(&config).Elem())
-	r.judge(fieldFaults("", config), config.topFaults())
-
 	list, ok := r.places["channels"]
 	if !ok && r.lenient && root.kind == kindObject {
 		r.fault(root, "channels", "is missing")
 	}
-	config.Channels = r.channels(list)
-	var entries []hostEntry
+	if list.kind == kindArray {
+		config.Channels = r.channels(list)
+	}
 	if list := r.places["hosts"]; list.kind == kindArray {
-		r.list(list, "hosts", field{}, reflect.ValueOf(&entries).Elem())
+		r.hosts(list, &config)
 	}
-	for i, e := range entries {
-		r.judge(fieldFaults(item("hosts", i), e))
-	}
-	config.setHosts(entries)
-	r.judge(config.hostFaults(entries), config.filterFaults(), config.bmcFaults())
-	r.warnings = append(r.warnings, r.complete(config.bmcWarnings())...)
-	if len(config.Channels) == 0 && len(entries) == 0 {
+	r.judge(config.faults())
+	r.warnings = append(r.warnings, r.complete(config.warnings())...)
+	if len(config.Entries()) == 0 {
 		r.warn(root, "channels", "none is served")
 	}
 	return config
-}
-
-// judge adds the faults of one stage after the other. Those that follow from a fault of an
-// earlier stage are left out.
-func (r *reader) judge(stages ...[]Fault) {
-	for _, faults := range stages {
-		r.faults = append(r.faults, r.complete(faults)...)
-	}
 }
 
 // channels reads the entries of the list, and leaves out those with faults if
@@ -139,28 +122,26 @@ func (r *reader) channels(list node) []Channel {
 	var keys []string
 	taken := claims{}
 	devIndex := 0
-	for i, n := range list.items {
+	for i, m := range list.members {
 		key := item("channels", i)
-		r.places[key] = n
-
+		r.places[key] = m.value
 		var channel Channel
 		if r.lenient {
 			channel.DevIndex = devIndex
 		}
 		before := len(r.faults)
-		r.object(n, key, reflect.ValueOf(&channel).Elem())
+		r.object(m.value, key, reflect.ValueOf(&channel).Elem())
 		devIndex = channel.DevIndex
-		r.judge(fieldFaults(key, channel), channel.faults(key))
-		wants := channel.wants(key, r.faults[before:])
-		r.judge(taken.clashes(wants))
-
+		r.judge(channel.faults(key))
+		own := r.faults[before:]
+		r.judge(taken.clashes(key, channel, own))
 		if r.lenient && len(r.faults) > before {
 			r.warnings = append(r.warnings, r.faults[before:]...)
 			r.faults = r.faults[:before]
-			r.warn(n, key, "is left out")
+			r.warn(m.value, key, "is left out")
 			continue
 		}
-		taken.add(wants, key)
+		taken.add(key, channel, own)
 		channels, keys = append(channels, channel), append(keys, key)
 		r.warnings = append(r.warnings, r.complete(channel.warnings(key))...)
 	}
@@ -168,25 +149,34 @@ func (r *reader) channels(list node) []Channel {
 	return channels
 }
 
-func (r *reader) warn(n node, key, problem string) {
-	r.warnings = append(r.warnings, r.locate(n, key, problem))
+// hosts reads the entries of the list, beside the channels of the configuration.
+func (r *reader) hosts(list node, c *Config) {
+	taken := claims{}
+	for _, ch := range c.Channels {
+		taken.add(ch.Title(), ch, nil)
+	}
+	for i, m := range list.members {
+		key := item("hosts", i)
+		r.places[key] = m.value
+		var e hostEntry
+		before := len(r.faults)
+		r.object(m.value, key, reflect.ValueOf(&e).Elem())
+		r.judge(e.faults(key))
+		own := r.faults[before:]
+		r.judge(taken.clashes(key, e.entry(), own))
+		taken.add(key, e.entry(), own)
+		if e.Type == typeOpenIPMI {
+			c.OpenIPMI = append(c.OpenIPMI, e.openIPMI())
+		} else {
+			c.Hosts = append(c.Hosts, e.Host)
+		}
+	}
 }
 
 func sortByPlace(faults []Fault) {
 	slices.SortStableFunc(faults, func(a, b Fault) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-}
-
-func asWarnings(faults []Fault) []Warning {
-	warnings := make([]Warning, len(faults))
-	for i, f := range faults {
-		warnings[i] = Warning(f)
-	}
-	return warnings
 }
 
 // ParseChannel reads one object of the list "channels", as strictly as a file. The
@@ -218,7 +208,7 @@ func parseOne[E any](data []byte, key string, faults func(E, string) []Fault) (E
 	}
 	r.places[key] = root
 	r.object(root, key, reflect.ValueOf(&e).Elem())
-	r.judge(fieldFaults(key, e), faults(e, key))
+	r.judge(faults(e, key))
 	if len(r.faults) > 0 {
 		sortByPlace(r.faults)
 		return none, join(r.faults)

@@ -29,8 +29,8 @@ func (c Channel) warnings(key string) []Fault {
 	return check.faults
 }
 
-// bmcWarnings are those about the built-in BMC.
-func (c Config) bmcWarnings() []Fault {
+// warnings are those beside the lists "channels" and "hosts".
+func (c Config) warnings() []Fault {
 	check := checker{prefix: "bmc."}
 	for i, controller := range c.BMC.Controllers {
 		check.not7Bit(item("controllers", i)+".address", controller.Address)
