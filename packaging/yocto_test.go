@@ -23,14 +23,14 @@ import (
 
 const recipe = "yocto/recipes-phosphor/ipmi/ipmbd"
 
-// module is one that is linked into the programs, as go mod download tells of it.
+// module is a module that is linked into the programs, as go mod download describes it.
 type module struct {
 	Path, Version string
 	Zip           string // the file
 	Dir           string // the folder
 }
 
-// modules are those that are linked, by path.
+// modules returns the linked modules by path.
 func modules(t *testing.T) []module {
 	t.Helper()
 	listed := goCommand(t, "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}@{{.Version}}{{end}}{{end}}", "../cmd/...")
@@ -70,7 +70,7 @@ func read(t *testing.T, path string) []byte {
 	return text
 }
 
-// The fetcher wants each module's checksum, and the recipe each module's licence.
+// The fetcher needs the checksum of each module, and the recipe its licence.
 func TestModulesOfTheRecipe(t *testing.T) {
 	const made = "# Made by a test: IPMBD_UPDATE=1 go test ./packaging.\n\n"
 	var sources, checksums strings.Builder
@@ -95,7 +95,7 @@ func TestModulesOfTheRecipe(t *testing.T) {
 		"LICENSE += \"& "+strings.Join(slices.Compact(licences), " & ")+"\"\n\nLIC_FILES_CHKSUM += \"\\\n"+checksums.String()+"\"\n")
 }
 
-// licence is the SPDX name of a text, or nothing.
+// licence returns the SPDX name of a text, or nothing.
 func licence(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	for _, row := range []struct{ words, name string }{
@@ -111,7 +111,7 @@ func licence(text string) string {
 	return ""
 }
 
-// What the recipe says again is what the sources say.
+// The recipe agrees with the sources wherever it repeats them.
 func TestRecipeIsOfTheseSources(t *testing.T) {
 	text := string(read(t, recipe+"_git.bb"))
 	value := func(variable string) string {

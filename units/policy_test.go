@@ -25,7 +25,7 @@ const (
 	accessError = "org.freedesktop.DBus.Error.AccessDenied"
 )
 
-// ours are the interfaces of which nothing is for everybody.
+// ours are the interfaces that the default policy must not open at all.
 var ours = []string{"org.openbmc.Ipmb", Name, router, manager, Name + ".Host", hostIPMI}
 
 const (
@@ -84,9 +84,8 @@ func own(t *testing.T, conn *dbus.Conn, name string) {
 	}
 }
 
-// reaches reports whether a call gets to the owner of the name. Nothing is
-// exported there: what gets there is answered with an error that is not the
-// bus's.
+// reaches reports whether a call gets to the owner of the name. The owner exports nothing, so the
+// reply to such a call is an error that does not come from the message bus.
 func reaches(t *testing.T, conn *dbus.Conn, name, iface, member string) bool {
 	t.Helper()
 	call := conn.Object(name, object).Call(iface+"."+member, 0)
@@ -140,8 +139,8 @@ func TestWhoMayCall(t *testing.T) {
 	}
 }
 
-// To dbus-broker a rule with an interface says nothing of such a call: who may not
-// call everything may call nothing so.
+// On dbus-broker a rule with an interface does not apply to a call without one. A client that may
+// not call every interface may make no such call.
 func TestCallWithoutInterface(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range documents.Names() {
@@ -174,7 +173,7 @@ func reachesBare(t *testing.T, conn *dbus.Conn, member string) bool {
 	return call.Err == nil || errors.As(call.Err, &refused) && refused.Name != accessError
 }
 
-// A call to the unique name of the service's connection is one to its name.
+// A call to the unique name of the service's connection is treated as a call to its name.
 func TestManagerByItsUniqueName(t *testing.T) {
 	w := newWorld(t)
 	unique := w.daemon.Names()[0]
@@ -286,7 +285,7 @@ func TestWhoMayAnswerInTheWayOfBtbridge(t *testing.T) {
 	}
 }
 
-// The name is on a connection of its own, of which no other rule tells.
+// The name belongs to a connection of its own, to which no other rule applies.
 func TestWhoReceivesAHostsRequests(t *testing.T) {
 	w := newWorld(t)
 	for who, client := range map[string]struct {
@@ -344,7 +343,7 @@ func TestEveryoneMaySeeTheHandlers(t *testing.T) {
 	}
 }
 
-// marker ends a sequence of signals that everybody may receive.
+// marker ends a sequence of signals. Every client may receive it.
 const marker = "org.freedesktop.DBus.Properties.PropertiesChanged"
 
 func TestWhoReceivesSignals(t *testing.T) {
@@ -461,8 +460,7 @@ func emit(t *testing.T, conn *dbus.Conn, name string) {
 	}
 }
 
-// untilMarker is the names of the signals before the marker. Signals of the
-// bus itself do not count.
+// untilMarker returns the names of the signals before the marker, without those of the message bus.
 func untilMarker(t *testing.T, signals chan *dbus.Signal) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -514,8 +512,8 @@ func TestPolicyNamesWhatExists(t *testing.T) {
 	}
 }
 
-// knownMembers are the full names of all methods and signals, and what a rule
-// without a member has.
+// knownMembers are the full names of all methods and signals, and the value of a rule without a
+// member.
 func knownMembers(t *testing.T) map[string]bool {
 	t.Helper()
 	known := map[string]bool{

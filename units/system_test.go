@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// tree is an installation below a directory of its own, of which systemd's
-// tools look at nothing else.
+// tree is an installation below a directory of its own. systemd's tools look at nothing else.
 func tree(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -48,7 +47,7 @@ func tree(t *testing.T) string {
 	return root
 }
 
-// tool runs one of systemd's programs and returns what it says.
+// tool runs one of systemd's programs and returns its output.
 func tool(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -69,7 +68,7 @@ func TestUnitsVerify(t *testing.T) {
 	}
 }
 
-// What starts the service in vain must not listen.
+// A socket must not listen where it would start the service in vain.
 func TestConditionsOfAllUnitsAreTheSame(t *testing.T) {
 	conditions := func(unit []byte) string {
 		return strings.Join(regexp.MustCompile(`(?m)^Condition.*$`).FindAllString(string(unit), -1), "\n")
@@ -91,7 +90,7 @@ func TestSandboxIsWorthTheName(t *testing.T) {
 	}
 }
 
-// group is how a unit or a policy names a group.
+// group matches the name of a group in a unit or a policy.
 var group = regexp.MustCompile(`(?:SocketGroup=|<policy group=")([\w-]+)`)
 
 func TestSysusersMakesTheGroupsThatAreNamed(t *testing.T) {

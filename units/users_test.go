@@ -11,14 +11,14 @@ import (
 	"ipmbd/internal/bustest"
 )
 
-// account is who a client is. dbus-daemon looks the groups of a uid up in the
-// system's files; only those that are there can be used.
+// account is the user of a client. dbus-daemon looks up the groups of a uid in the system's files,
+// so only existing users work.
 type account struct {
 	uid, gid int
 	group    string // name of gid
 }
 
-// find is the account of a user that every Debian has.
+// find returns the account of a user that every Debian has.
 func find(t *testing.T, name string) account {
 	t.Helper()
 	found, err := user.Lookup(name)
@@ -39,7 +39,7 @@ func find(t *testing.T, name string) account {
 	return a
 }
 
-// needsRoot skips a test in which clients come as several users.
+// needsRoot skips a test whose clients are several users.
 func needsRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {

@@ -18,7 +18,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// ask has a request of a node answered.
+// ask serves a request of a node and returns the response.
 func (r *rig) ask(t *testing.T, n ipmi.NetFn, cmd ipmi.Command, data ...byte) ipmi.Response {
 	t.Helper()
 	response, err := ipmi.Do(t.Context(), r.mux, &ipmi.Request{
@@ -48,7 +48,7 @@ func (r *rig) owners(t *testing.T) []string {
 	return owners
 }
 
-// wantAnswer compares an answer.
+// wantAnswer compares a response.
 func wantAnswer(t *testing.T, got ipmi.Response, code ipmi.CompletionCode, data ...byte) {
 	t.Helper()
 	if got.Code != code || string(got.Data) != string(data) {
@@ -169,8 +169,7 @@ func TestRespondFailsWithTheMessageBus(t *testing.T) {
 	}
 }
 
-// A terminal that has been stopped holds up no answer. Each line is shown or
-// counted.
+// A terminal that has been stopped delays no response. Each line is shown or counted.
 func TestRespondWhileNobodyReads(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	w := r.begin(t, 1, "respond", "--json", "0x30", "1")
@@ -197,7 +196,7 @@ func TestRespondWhileNobodyReads(t *testing.T) {
 	}
 }
 
-// Nobody will read what is shown: the request is answered, and the program ends.
+// When the reader of standard output leaves, the request has its response, and the program ends.
 func TestRespondEndsWithItsReader(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	ready, stderr := io.Pipe()
@@ -212,7 +211,7 @@ func TestRespondEndsWithItsReader(t *testing.T) {
 	}
 }
 
-// A whole story: a program of the shell answers, well and badly.
+// A program of the shell responds, well and badly.
 func TestRespondWithAProgram(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	script := t.TempDir() + "/answer.sh"

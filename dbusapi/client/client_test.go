@@ -240,8 +240,7 @@ func TestClientsCallEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// sendBlocked has a client send what is never answered, and returns when the
-// bus has it.
+// sendBlocked makes a client send a request that gets no response, and returns when the bus has it.
 func sendBlocked(t *testing.T, ctx context.Context, r *rig) <-chan error {
 	t.Helper()
 	client := openClient(t, r.bus.Address)

@@ -36,10 +36,10 @@ type fakeBus struct {
 	deviceErr  error                   // of what changes the device
 }
 
-// cmdBlock is never answered; it ends with its caller.
+// cmdBlock gets no response; it ends with its caller.
 const cmdBlock ipmi.Command = 0xBB
 
-// deviceID is the Get Device ID answer of a Management Engine.
+// deviceID is the response of a Management Engine to Get Device ID.
 var deviceID = []byte{0x50, 1, 4, 0, 2, 0x21, 0x57, 1, 0, 0x0B, 0x0B}
 
 func newFakeBus(name string, index uint8) *fakeBus {
@@ -102,7 +102,7 @@ func (b *fakeBus) change(f func(*bus.Properties)) { _ = b.set(func() { f(&b.prop
 // fail makes commands end with errors.
 func (b *fakeBus) fail(errs map[ipmi.Command]error) { _ = b.set(func() { b.errs = errs }) }
 
-// answer makes a command be answered with data.
+// answer sets the data of the response to a command.
 func (b *fakeBus) answer(cmd ipmi.Command, data []byte) { _ = b.set(func() { b.data[cmd] = data }) }
 
 // failDevice makes changes of the device end with an error.
@@ -301,7 +301,7 @@ func (r *rig) legacy(t testing.TB, channel, netFn, lun byte, cmd ipmi.Command, d
 // roundTrip returns when the server has read what the message bus had for it.
 func (r *rig) roundTrip(t testing.TB) { r.call(t, "/", xml.PeerInterface, "Ping") }
 
-// register registers a handler of the other program, which answers nothing.
+// register registers a handler of the other program, which does not respond.
 func register(t testing.TB, p *dbuswire.Conn, path dbus.ObjectPath, commands ...commandRow) {
 	t.Helper()
 	method := dbuswire.Method{Destination: xml.ServiceName, Path: xml.BasePath, Interface: xml.RouterInterface, Member: "RegisterHandler"}
@@ -344,7 +344,7 @@ type served struct {
 	err error
 }
 
-// serve has a handler answer a request.
+// serve makes a handler serve a request.
 func serve(h ipmi.Handler, req *ipmi.Request) <-chan served {
 	done := make(chan served, 1)
 	h.ServeIPMI(req, ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
@@ -355,7 +355,7 @@ func serve(h ipmi.Handler, req *ipmi.Request) <-chan served {
 	return done
 }
 
-// answerOf has a handler answer a request, and waits for the answer.
+// answerOf makes a handler serve a request, and waits for the response.
 func answerOf(h ipmi.Handler, req *ipmi.Request) (ipmi.Response, error) {
 	got := <-serve(h, req)
 	return got.res, got.err
@@ -379,7 +379,7 @@ func (s silence) ArgumentValue(int) any                                  { retur
 func (s silence) ReturnValue(int) any                                    { return nil }
 func (s silence) Call(...any) ([]any, error)                             { <-s.end; return nil, nil }
 
-// startHost starts a host IPMI daemon that answers each request with its data.
+// startHost starts a host IPMI daemon that returns the data of each request.
 func startHost(t testing.TB, on *bustest.Bus) {
 	t.Helper()
 	conn := dial(t, on, dbuswire.Config{Call: func(from *dbuswire.Conn, m *dbuswire.Message) bool {

@@ -57,7 +57,7 @@ func appPattern(cmd ipmi.Command) ipmi.Pattern {
 	return ipmi.Pattern{NetFn: 6, Command: cmd, Group: ipmi.AnyGroup, Channels: ipmi.AllChannels}
 }
 
-// serve has a client answer a command, and returns when it is registered.
+// serve makes a client serve a command, and returns when it is registered.
 func (r *rig) serve(t *testing.T, cmd ipmi.Command, h ipmi.Handler) *following {
 	t.Helper()
 	f := r.startServing(t, cmd, h)
@@ -139,7 +139,7 @@ func TestRequestWithTheOptionsOfTheHostDaemonOnly(t *testing.T) {
 	}
 }
 
-// Options of other types stand in nobody's way, as far as they are of basic types.
+// Options of other types are ignored if the types are basic.
 func TestRequestWithUnknownOptions(t *testing.T) {
 	for _, value := range []any{byte(1), true, int16(1), uint16(1), int32(1), uint32(1), int64(1), uint64(1), 1.5, "text",
 		dbus.ObjectPath("/a"), dbus.ParseSignatureMust("ay")} {
@@ -203,8 +203,7 @@ func TestServesNobodyButIPMBD(t *testing.T) {
 	}
 }
 
-// What is in progress at the end is answered, and nobody serves what comes
-// later.
+// A request in progress at the end gets its response, and later requests are not served.
 func TestServingEndsWithItsContext(t *testing.T) {
 	r := newRig(t)
 	began := make(chan ipmi.Reply, 1)
@@ -248,7 +247,7 @@ func TestServingHasABound(t *testing.T) {
 	}
 }
 
-// A burst of requests reaches the program in order, and so do its answers.
+// A burst of requests reaches the program in order, and the responses come in order.
 func TestServedRequestsAreInOrder(t *testing.T) {
 	r := newRig(t)
 	var got []byte
@@ -307,7 +306,7 @@ func TestRestartLetsAnotherServe(t *testing.T) {
 	}
 }
 
-// An ipmbd that has lost its name for a moment still knows who is registered.
+// An ipmbd that has lost its name for a moment still knows the registered programs.
 func TestServesOnWhenTheNameIsBack(t *testing.T) {
 	r := newRig(t)
 	f := r.serve(t, 1, answers(0, 7))
