@@ -46,15 +46,16 @@ type Config struct {
 	// bit 3 of the message flags. The calls for an interface come in the order of the changes.
 	// The function must neither block nor call the BMC.
 	PreTimeout func(iface string, pending bool)
-	// LogEvent logs the events of watchdogs, and reports errors itself; nil logs them in the BMC's
-	// own log.
+	// LogEvent logs the events of watchdogs, and reports errors itself; nil logs them in the
+	// BMC's own log.
 	LogEvent func(ctx context.Context, e ipmi.Event)
 	// WatchdogSensor is the sensor number in the events of watchdogs, 0 to 254 (IPMI v2.0, table
 	// 32-1). No sensor of that number needs to exist.
 	WatchdogSensor uint8
 
 	// Blocking serves the commands that may block, in order with the other requests of an
-	// interface that it serves. Its owner closes it before the BMC. With nil the BMC makes its own.
+	// interface that it serves. Its owner closes it before the BMC. With nil the BMC makes its
+	// own.
 	Blocking *ipmi.Blocking
 
 	// LANChannel and Channels are those of SetChannels.
@@ -82,8 +83,8 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// BMC is a management controller. It implements ipmi.Handler. Its methods may be called from several
-// goroutines at once.
+// BMC is a management controller. It implements ipmi.Handler. Its methods may be called from
+// several goroutines at once.
 type BMC struct {
 	config     Config
 	journal    *journal
@@ -205,8 +206,8 @@ func index(groups ...[]command) map[commandKey]command {
 }
 
 // ServeIPMI implements ipmi.Handler. A command that only reads or changes memory is answered
-// before it returns. The Blocking serves the others; while it has requests of an interface,
-// later requests of that interface wait behind them, so that none overtakes another.
+// before it returns. The Blocking serves the others; while it has requests of an interface, later
+// requests of that interface wait behind them, so that none overtakes another.
 func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	c, known := commands[commandKey{req.NetFn, req.Command}]
 	switch {
@@ -227,9 +228,9 @@ func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// queueAction queues a request for the machine. It waits behind earlier requests of its interface,
-// but later ones do not wait behind it: the host may run again, and send requests, before the
-// machine has answered.
+// queueAction queues a request for the machine. It waits behind earlier requests of its
+// interface, but later ones do not wait behind it: the host may run again, and send requests,
+// before the machine has answered.
 func (b *BMC) queueAction(req *ipmi.Request, reply ipmi.Reply) {
 	act := func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
 		return b.chassisControl(ctx, req), nil
@@ -245,8 +246,8 @@ func (b *BMC) queueAction(req *ipmi.Request, reply ipmi.Reply) {
 }
 
 // Close waits for the requests that are queued or being served, for each at most until its
-// deadline, and closes the journal. The owner of Config.Blocking closes that first. Later requests
-// that may block are not served.
+// deadline, and closes the journal. The owner of Config.Blocking closes that first. Later
+// requests that may block are not served.
 func (b *BMC) Close() error {
 	if b.config.Blocking == nil {
 		b.blocking.Close()

@@ -133,12 +133,12 @@ func getBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(append(head, b.bootOption(req.Host, parameter)...)...)
 }
 
-// Boot flags are for the next boot. They stop being valid after a time without Chassis Control, and
-// when the watchdog resets the host, unless flag clearing says otherwise (table 28-14, parameters 3
-// and 5).
+// Boot flags are for the next boot. They stop being valid after a time without Chassis Control,
+// and when the watchdog resets the host, unless flag clearing says otherwise (table 28-14,
+// parameters 3 and 5).
 
-// limitBootFlags begins the time for which boot flags are valid. For flags that were set before the
-// start it begins when the BMC starts.
+// limitBootFlags begins the time for which boot flags are valid. For flags that were set before
+// the start it begins when the BMC starts.
 func (b *BMC) limitBootFlags(host int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,8 +14,8 @@ var channelCommands = []command{
 	{ipmi.NetFnApp, 0x41, 2, 2, atOnce, getChannelAccess},
 }
 
-// payloadCommands answer that there are no payloads, as there are no sessions that carry them (IPMI
-// v2.0, section 24).
+// payloadCommands answer that there are no payloads, as there are no sessions that carry them
+// (IPMI v2.0, section 24).
 var payloadCommands = []command{
 	{ipmi.NetFnApp, 0x48, 6, 6, atOnce, changePayload}, // Activate Payload
 	{ipmi.NetFnApp, 0x49, 6, 6, atOnce, changePayload}, // Deactivate Payload
@@ -73,8 +73,8 @@ type channels struct {
 	others ipmi.ChannelMask
 }
 
-// SetChannels sets which channels exist beside the one that a request comes from: the one that has
-// LAN configuration parameters, 0 for DefaultLANChannel, and others.
+// SetChannels sets which channels exist beside the one that a request comes from: the one that
+// has LAN configuration parameters, 0 for DefaultLANChannel, and others.
 func (b *BMC) SetChannels(lan ipmi.Channel, others ipmi.ChannelMask) {
 	b.channels.Store(&channels{cmp.Or(lan, DefaultLANChannel), others})
 }
@@ -92,8 +92,8 @@ func (b *BMC) channel(req *ipmi.Request, number byte) (c ipmi.Channel, ok bool) 
 // isLAN reports whether a channel is the one with LAN configuration parameters.
 func (b *BMC) isLAN(c ipmi.Channel) bool { return c == b.channels.Load().lan }
 
-// getAuthenticationCapabilities takes channel and privilege level. It answers with the channel and
-// zeros: authentication types, their state, sessions of IPMI 1.5 and 2.0, OEM ID and data.
+// getAuthenticationCapabilities takes channel and privilege level. It answers with the channel
+// and zeros: authentication types, their state, sessions of IPMI 1.5 and 2.0, OEM ID and data.
 func getAuthenticationCapabilities(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.channel(req, req.Data[0])
 	if level := req.Data[1]; !ok || req.Data[0]&reservedChannelBits != 0 || level < privilegeCallback || level > privilegeOEM {

@@ -117,8 +117,8 @@ const (
 	policiesSupported   = 0x07 // all three
 )
 
-// setPowerRestorePolicy takes what the host does when power comes back: it stays off, does what it
-// did before, or powers up.
+// setPowerRestorePolicy takes what the host does when power comes back: it stays off, does what
+// it did before, or powers up.
 func setPowerRestorePolicy(b *BMC, req *ipmi.Request) ipmi.Response {
 	policy := req.Data[0]
 	if policy > policyNoChange {

@@ -22,7 +22,8 @@ var deviceCommands = []command{
 	{ipmi.NetFnApp, 0x37, 0, 0, atOnce, getGUID}, // of the system
 }
 
-// Identity is the response to Get Device ID but for what the BMC supports (IPMI v2.0, section 20.1).
+// Identity is the response to Get Device ID but for what the BMC supports (IPMI v2.0, section
+// 20.1).
 type Identity struct {
 	// ID of the device. 0 is 32.
 	ID uint8 `conf:"device-id" default:"32"`
@@ -75,9 +76,9 @@ func getDeviceID(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(data...)
 }
 
-// coldReset makes sensors what the configuration says, stops the watchdogs of the host, and forgets
-// its ACPI states and that it identifies itself (IPMI v2.0, sections 20.2 and 27.6). It leaves other
-// hosts and the process alone.
+// coldReset makes sensors what the configuration says, stops the watchdogs of the host, and
+// forgets its ACPI states and that it identifies itself (IPMI v2.0, sections 20.2 and 27.6). It
+// leaves other hosts and the process alone.
 func coldReset(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.stopWatchdogs(func(w *watchdog) bool { return w.host == req.Host })
 	for _, s := range b.sensors {
@@ -136,7 +137,8 @@ func (b *BMC) keptGUID() (guid [16]byte) {
 	return guid
 }
 
-// acpiCommands keep the power states that system software sets (IPMI v2.0, sections 20.6 and 20.7).
+// acpiCommands keep the power states that system software sets (IPMI v2.0, sections 20.6 and
+// 20.7).
 var acpiCommands = []command{
 	{ipmi.NetFnApp, 0x06, 2, 2, atOnce, setACPIPowerState},
 	{ipmi.NetFnApp, 0x07, 0, 0, atOnce, getACPIPowerState},
@@ -148,9 +150,9 @@ const (
 	acpiUnknown  = 0x2A
 )
 
-// setACPIPowerState takes the states of the system and of the device. States of the system are S0 to
-// S5, S4 or S5, mechanical off, sleeping, G1 sleeping and override (0Ah), legacy on (20h) and off, and
-// unknown; those of the device D0 to D3 and unknown.
+// setACPIPowerState takes the states of the system and of the device. States of the system are S0
+// to S5, S4 or S5, mechanical off, sleeping, G1 sleeping and override (0Ah), legacy on (20h) and
+// off, and unknown; those of the device D0 to D3 and unknown.
 func setACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// factors turn the byte x of a reading into a value: (M*x + B*10^bExp)*10^rExp (IPMI v2.0, section
-// 36.3). M and B are signed numbers of 10 bits, the exponents of 4.
+// factors turn the byte x of a reading into a value: (M*x + B*10^bExp)*10^rExp (IPMI v2.0,
+// section 36.3). M and B are signed numbers of 10 bits, the exponents of 4.
 type factors struct{ m, b, bExp, rExp int }
 
 const (
@@ -59,8 +59,8 @@ func (f factors) steps(difference float64) byte {
 	return byte(min(max(x, 0), maxReading))
 }
 
-// bytes are M and tolerance, B and accuracy, and the exponents, as in a record and in the response to
-// Get Sensor Reading Factors.
+// bytes are M and tolerance, B and accuracy, and the exponents, as in a record and in the
+// response to Get Sensor Reading Factors.
 func (f factors) bytes() [6]byte {
 	return [6]byte{byte(f.m), byte(f.m>>8) << 6, byte(f.b), byte(f.b>>8) << 6, 0, byte(f.rExp)<<4 | byte(f.bExp)&0x0F}
 }

@@ -105,8 +105,8 @@ func newFRUs(configs []FRUConfig, j *journal) (all []*fruDevice, err error) {
 	return all, errors.Join(errs...)
 }
 
-// openFRUs opens the devices of the configuration, and reports those whose data in the journal hide a
-// change of the configuration.
+// openFRUs opens the devices of the configuration, and reports those whose data in the journal
+// hide a change of the configuration.
 func (b *BMC) openFRUs() (err error) {
 	b.frus, err = newFRUs(b.config.FRUs, b.journal)
 	for _, d := range b.frus {
@@ -143,8 +143,8 @@ func (d *fruDevice) content(stored []byte) []byte {
 	return stored
 }
 
-// write writes within the device and returns when the journal has stored that. The bytes of a write
-// that fails are neither read nor stored with the next write.
+// write writes within the device and returns when the journal has stored that. The bytes of a
+// write that fails are neither read nor stored with the next write.
 func (d *fruDevice) write(offset int, part []byte) error {
 	part = slices.Clone(part) // The request may end before the journal uses it.
 	return d.journal.write(putValue(d.sumSetting(), d.sum()...), editValue(d.dataName(), func(stored []byte) []byte {
@@ -175,8 +175,8 @@ func ofFRU(serve func(*fruDevice, *ipmi.Request) ipmi.Response) func(*BMC, *ipmi
 
 const (
 	accessByBytes = 0
-	// A response has room for so many bytes behind the count: on IPMB, where it has 32 bytes (IPMB
-	// v1.0, section 2.11), and on the narrowest system interface, BT with 251 bytes.
+	// A response has room for so many bytes behind the count: on IPMB, where it has 32 bytes
+	// (IPMB v1.0, section 2.11), and on the narrowest system interface, BT with 251 bytes.
 	maxFRURead     = 250
 	maxFRUReadIPMB = 23
 )
@@ -186,8 +186,8 @@ func getFRUArea(d *fruDevice, _ *ipmi.Request) ipmi.Response {
 	return answer(append(binary.LittleEndian.AppendUint16(nil, uint16(len(d.bytes()))), accessByBytes)...)
 }
 
-// readFRU takes device, offset and count. It answers with the number of bytes, which may be less than
-// count, and the bytes.
+// readFRU takes device, offset and count. It answers with the number of bytes, which may be less
+// than count, and the bytes.
 func readFRU(d *fruDevice, req *ipmi.Request) ipmi.Response {
 	data, offset := d.bytes(), int(binary.LittleEndian.Uint16(req.Data[1:]))
 	if offset >= len(data) {

@@ -8,8 +8,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Machine is what a BMC controls: the hosts behind its interfaces. Its methods
-// may be called from several goroutines at once.
+// Machine is what a BMC controls: the hosts behind its interfaces. Its methods may be called from
+// several goroutines at once.
 type Machine interface {
 	// Act returns when the machine has accepted the action, not when it has finished it: the
 	// response to the host's own request is still to come. The errors are those of ipmi.CodeOf;

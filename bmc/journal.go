@@ -15,9 +15,9 @@ import (
 // be read as soon as the journal has stored it. The methods may be called from several goroutines
 // at once.
 //
-// Names are paths: "log/17" is a record of the event log, "fru/0" the data of an inventory device.
-// The other values are settings, such as "host/0/boot/5" and "user/2/name". A setting has the
-// bytes that IPMI has on the wire, but of a password there is a hash only.
+// Names are paths: "log/17" is a record of the event log, "fru/0" the data of an inventory
+// device. The other values are settings, such as "host/0/boot/5" and "user/2/name". A setting has
+// the bytes that IPMI has on the wire, but of a password there is a hash only.
 type journal struct {
 	// store makes changes to values on the disk, all or none. The error is ErrNoSpace if nothing
 	// has changed because the disk is full. Calls do not overlap.
@@ -54,8 +54,8 @@ type change struct {
 	kind  changeKind
 	name  string
 	value []byte
-	// edit makes the value of the one that is stored, nil for none, which it must not change.
-	// The journal calls it when all earlier changes are stored or refused.
+	// edit makes the value of the one that is stored, nil for none, which it must not change. The
+	// journal calls it when all earlier changes are stored or refused.
 	edit func(stored []byte) []byte
 }
 
@@ -116,8 +116,8 @@ type journalWrite struct {
 	err     error
 }
 
-// begin queues changes. The journal stores them in the order of the calls of begin. In this order it
-// calls publish, if that is not nil, when it has stored the changes or refused them.
+// begin queues changes. The journal stores them in the order of the calls of begin. In this order
+// it calls publish, if that is not nil, when it has stored the changes or refused them.
 func (j *journal) begin(publish func(error), changes ...change) *journalWrite {
 	w := &journalWrite{journal: j, publish: publish, changes: changes}
 	j.mu.Lock()
@@ -131,8 +131,11 @@ func (j *journal) write(changes ...change) error { return j.begin(nil, changes..
 
 // wait returns when the changes are on the disk. One of the waiting callers stores all that is
 // queued, while the others wait for it: a single writer is not delayed, and several writers share
-// the cost. The error is ErrNoSpace if the disk is full.
+// the cost. The error is ErrNoSpace if the disk is full. A nil write is done.
 func (w *journalWrite) wait() error {
+	if w == nil {
+		return nil
+	}
 	j := w.journal
 	batch, err := j.takeQueue(w)
 	if batch == nil {
@@ -144,19 +147,20 @@ func (w *journalWrite) wait() error {
 		changes = j.resolve(batch)
 		err = j.store(j.values, changes)
 	}
-	breaks := !wasBroken && err != nil && !errors.Is(err, ipmi.ErrNoSpace)
-	j.publish(changes, err, breaks)
 	for _, w := range batch {
 		if w.publish != nil {
 			w.publish(err)
 		}
 	}
-	j.finish(batch, err)
-	if breaks {
+	j.finish(batch, changes, err)
+	if !wasBroken && breaks(err) {
 		j.report(fmt.Errorf("journal: nothing more is kept: %w", err))
 	}
 	return err
 }
+
+// breaks reports whether the journal can store nothing more after an error.
+func breaks(err error) bool { return err != nil && !errors.Is(err, ipmi.ErrNoSpace) }
 
 // takeQueue returns the queue for the caller to store, or nil when the write is done.
 func (j *journal) takeQueue(w *journalWrite) (batch []*journalWrite, broken error) {
@@ -193,23 +197,16 @@ func (j *journal) resolve(batch []*journalWrite) (changes []change) {
 	return changes
 }
 
-// publish makes values readable that have been stored. An error that breaks the journal is the last
-// one that store returns.
-func (j *journal) publish(changes []change, err error, breaks bool) {
+// finish publishes the values of a batch and wakes the callers that wait for it.
+func (j *journal) finish(batch []*journalWrite, changes []change, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err == nil {
 		apply(j.values, changes)
 	}
-	if breaks {
+	if breaks(err) {
 		j.broken = err
 	}
-}
-
-// finish wakes the callers that wait for a batch.
-func (j *journal) finish(batch []*journalWrite, err error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	for _, w := range batch {
 		w.done, w.err = true, err
 	}

@@ -23,8 +23,8 @@ import (
 //	8-    commits, without gaps
 //	then  zeros, up to a multiple of 64 KiB
 //
-// A commit is changes that were stored together. It is written and synchronized before the next one
-// begins, so that only the last one can be incomplete after a power cut.
+// A commit is changes that were stored together. It is written and synchronized before the next
+// one begins, so that only the last one can be incomplete after a power cut.
 //
 //	0-3   length of the changes, at least 1
 //	4-7   CRC-32C of the changes
@@ -59,9 +59,10 @@ const (
 // ErrJournalInUse: another process has the journal open.
 var ErrJournalInUse = errors.New("journal is in use by another process")
 
-// openJournal opens the journal of a folder, which it makes if it does not exist. It sets a damaged
-// file aside, keeps what is whole in it, and calls report. The journal calls report again, once, if
-// it cannot store anything any more. The error is ErrJournalInUse if another process uses the folder.
+// openJournal opens the journal of a folder, which it makes if it does not exist. It sets a
+// damaged file aside, keeps what is whole in it, and calls report. The journal calls report
+// again, once, if it cannot store anything any more. The error is ErrJournalInUse if another
+// process uses the folder.
 func openJournal(folder string, report func(error)) (*journal, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -146,9 +147,9 @@ func (f *journalFile) read() (data []byte, damage []string, err error) {
 	return data, damage, nil
 }
 
-// parseJournal returns the values in a file, the end of the last commit that is whole, and what is
-// damaged. A commit that is not whole is no damage if it is the last one: a power cut has ended it
-// before it was acknowledged.
+// parseJournal returns the values in a file, the end of the last commit that is whole, and what
+// is damaged. A commit that is not whole is no damage if it is the last one: a power cut has
+// ended it before it was acknowledged.
 func parseJournal(data []byte) (values map[string][]byte, end int, damage []string) {
 	values, end = make(map[string][]byte), len(journalMagic)
 	if !bytes.HasPrefix(data, []byte(journalMagic)) {
@@ -191,8 +192,8 @@ func headerSum(place int, header []byte) uint32 {
 	return crc32.Update(sum, castagnoli, header[:8])
 }
 
-// commitAt reads the commit at a place. The length is 0 if its header is not whole; the changes are
-// nil if they are not whole.
+// commitAt reads the commit at a place. The length is 0 if its header is not whole; the changes
+// are nil if they are not whole.
 func commitAt(data []byte, place int) (changes []change, length int) {
 	commit := data[place:]
 	if len(commit) < commitHeader {
@@ -366,8 +367,8 @@ func (f *journalFile) install(file *os.File, end int) error {
 
 func (f *journalFile) close() error { return errors.Join(f.file.Close(), f.unlock()) }
 
-// setAside gives a damaged file a second name, never that of another file. What cannot have two names
-// is renamed.
+// setAside gives a damaged file a second name, never that of another file. What cannot have two
+// names is renamed.
 func setAside(path string) (aside string, err error) {
 	first := path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
 	aside = first

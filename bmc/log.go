@@ -31,9 +31,9 @@ const (
 
 // Log is a system event log. Its methods may be called from several goroutines at once.
 //
-// A change has two steps. The first one prepares it and queues it in the journal, with the lock held
-// over both, so that the journal has the order of the log. The journal takes the second one, which
-// publishes the change, when it has stored it.
+// A change has two steps. The first one prepares the change and queues it in the journal, with
+// the lock held over both, so that the journal has the order of the log. The journal calls the
+// second one, which publishes the change, when it has stored the change.
 type Log struct {
 	capacity int
 	journal  *journal
@@ -56,8 +56,8 @@ type entry struct {
 // name is the name of the record in the journal.
 func (e entry) name() string { return entryPrefix + strconv.FormatUint(e.number, 10) }
 
-// logState is the state of a log beside its records. The journal has the fields in this order, LSB
-// first.
+// logState is the state of a log beside its records. The journal has the fields in this order,
+// LSB first.
 type logState struct {
 	LastNumber    uint64
 	LastID        uint16 // IDs are not used again before all were
@@ -78,8 +78,8 @@ func (s logState) change() change {
 	return putValue(logSetting, value...)
 }
 
-// newLog makes the log that a journal holds. If its state is lost, the records tell the number and ID
-// to go on from.
+// newLog makes the log that a journal holds. If its state is lost, the records tell the number
+// and ID to go on from.
 func newLog(capacity int, j *journal) *Log {
 	l := &Log{capacity: cmp.Or(capacity, defaultCapacity), journal: j}
 	for name, value := range j.values {
@@ -101,8 +101,8 @@ func newLog(capacity int, j *journal) *Log {
 	return l
 }
 
-// Add adds an event and returns when it is stored. The error is ErrNoSpace when the log or the disk
-// is full.
+// Add adds an event and returns when it is stored. The error is ErrNoSpace when the log or the
+// disk is full.
 func (l *Log) Add(_ context.Context, e ipmi.Event) error {
 	_, err := l.add(record.Record(e.Record(0, l.Now())))
 	return err
@@ -118,38 +118,21 @@ func (l *Log) Now() time.Time {
 // add gives a record its ID and adds it.
 func (l *Log) add(r record.Record) (id uint16, err error) {
 	l.mu.Lock()
-	a := l.prepareAddition(r, 0)
+	id, w, err := l.startAddition(r, 0)
 	l.mu.Unlock()
-	return a.wait()
+	return id, cmp.Or(err, w.wait())
 }
 
-// addition is a record that is being stored or, if the log is full, the state that says so.
-type addition struct {
-	id    uint16
-	write *journalWrite // nil for none
-	err   error
-}
-
-// wait returns the ID of the record when it is in the log.
-func (a addition) wait() (id uint16, err error) {
-	if a.write != nil {
-		err = a.write.wait()
-	}
-	if err = cmp.Or(a.err, err); err != nil {
-		return 0, err
-	}
-	return a.id, nil
-}
-
-// prepareAddition queues a record for the journal. An id of 0 is a new one. The caller holds mu.
-func (l *Log) prepareAddition(r record.Record, id uint16) addition {
+// startAddition queues a record for the journal. An id of 0 is a new one. The error is ErrNoSpace
+// if the log is full; then the journal gets the overflow flag. The caller holds mu, and waits
+// without it.
+func (l *Log) startAddition(r record.Record, id uint16) (uint16, *journalWrite, error) {
 	if len(l.entries)+l.pending >= l.capacity {
-		a := addition{err: ipmi.ErrNoSpace}
-		if !l.state.Overflow {
-			l.state.Overflow = true
-			a.write = l.journal.begin(nil, l.state.change())
+		if l.state.Overflow {
+			return 0, nil, ipmi.ErrNoSpace
 		}
-		return a
+		l.state.Overflow = true
+		return 0, l.journal.begin(nil, l.state.change()), ipmi.ErrNoSpace
 	}
 	if id == 0 {
 		id = l.nextID()
@@ -160,7 +143,7 @@ func (l *Log) prepareAddition(r record.Record, id uint16) addition {
 	after.Added = after.time()
 	l.holder.cancel()
 	l.pending++
-	return addition{id: id, write: l.journal.begin(func(err error) {
+	return id, l.journal.begin(func(err error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.pending--
@@ -171,7 +154,7 @@ func (l *Log) prepareAddition(r record.Record, id uint16) addition {
 			l.state.Added = after.Added
 			l.entries = append(l.entries, e)
 		}
-	}, after.change(), putValue(e.name(), r[:]...))}
+	}, after.change(), putValue(e.name(), r[:]...)), nil
 }
 
 // nextID is an ID that no record has; all others come before it comes again. The caller holds mu.
@@ -211,16 +194,8 @@ func (l *Log) find(id uint16) (r record.Record, next uint16, ok bool) {
 	return l.entries[i].record, next, true
 }
 
-// remove deletes a record, if the reservation holds, and returns its ID.
-func (l *Log) remove(reserved, id uint16) (uint16, ipmi.CompletionCode) {
-	id, w, code := l.prepareRemoval(reserved, id)
-	if code == ipmi.CodeOK {
-		code = ipmi.CodeOf(w.wait())
-	}
-	return id, code
-}
-
-func (l *Log) prepareRemoval(reserved, id uint16) (uint16, *journalWrite, ipmi.CompletionCode) {
+// startRemoval queues the deletion of a record, if the reservation holds, and returns its ID.
+func (l *Log) startRemoval(reserved, id uint16) (uint16, *journalWrite, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := l.place(id)
@@ -243,20 +218,12 @@ func (l *Log) prepareRemoval(reserved, id uint16) (uint16, *journalWrite, ipmi.C
 	}, after.change(), removeValue(e.name())), ipmi.CodeOK
 }
 
-// clear erases all records, if the reservation holds.
-func (l *Log) clear(reserved uint16) ipmi.CompletionCode {
-	w := l.prepareClear(reserved)
-	if w == nil {
-		return ipmi.CodeReservationCancelled
-	}
-	return ipmi.CodeOf(w.wait())
-}
-
-func (l *Log) prepareClear(reserved uint16) *journalWrite {
+// startClear queues the erasure of all records, if the reservation holds.
+func (l *Log) startClear(reserved uint16) (*journalWrite, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.holder.holds(reserved) {
-		return nil
+		return nil, ipmi.CodeReservationCancelled
 	}
 	hadOverflow := l.state.Overflow
 	l.state.Overflow = false // A record that is lost from here on sets it again.
@@ -274,7 +241,7 @@ func (l *Log) prepareClear(reserved uint16) *journalWrite {
 		}
 		l.state.Erased = after.Erased
 		l.entries = nil
-	}, after.change(), removeValues(entryPrefix))
+	}, after.change(), removeValues(entryPrefix)), ipmi.CodeOK
 }
 
 // erasure reports whether no clear is in progress, if the reservation is the last one: the clear
@@ -297,7 +264,8 @@ func (l *Log) setState(change func(*logState)) ipmi.CompletionCode {
 	return ipmi.CodeOf(w.wait())
 }
 
-// reservation is the reservation of a log or of a repository (IPMI v2.0, sections 31.4 and 33.11).
+// reservation is the reservation of a log or of a repository (IPMI v2.0, sections 31.4 and
+// 33.11).
 type reservation struct {
 	mu   sync.Mutex
 	id   uint16 // of the last one, 0 for none

@@ -1,6 +1,7 @@
 package bmc
 
 import (
+	"cmp"
 	"encoding/binary"
 	"time"
 
@@ -70,8 +71,8 @@ func getLogAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 
 func reserveLog(b *BMC, _ *ipmi.Request) ipmi.Response { return b.log.holder.reserve() }
 
-// getLogEntry takes reservation, record ID, offset and number of bytes. It needs a reservation if the
-// offset is not 0.
+// getLogEntry takes reservation, record ID, offset and number of bytes. It needs a reservation if
+// the offset is not 0.
 func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	offset, count := int(data[4]), int(data[5])
@@ -94,7 +95,7 @@ func addLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	r := record.Record(req.Data)
 	stamp(&r, record.TimeOf(b.log.Now()))
 	id, err := b.log.add(r)
-	return answerID(id, ipmi.CodeOf(err))
+	return answerID(id, nil, ipmi.CodeOf(err))
 }
 
 // stamp gives a record its time, if its type has one.
@@ -104,29 +105,24 @@ func stamp(r *record.Record, now record.Time) {
 	}
 }
 
-func answerID(id uint16, code ipmi.CompletionCode) ipmi.Response {
-	if code != ipmi.CodeOK {
+// answerID answers with the ID of a record when a change of the log is stored.
+func answerID(id uint16, w *journalWrite, code ipmi.CompletionCode) ipmi.Response {
+	if code = cmp.Or(code, ipmi.CodeOf(w.wait())); code != ipmi.CodeOK {
 		return refuse(code)
 	}
 	return answer(binary.LittleEndian.AppendUint16(nil, id)...)
 }
 
-// addPartOfLogEntry takes reservation, record ID, offset, whether the part is the last one, and the
-// part. The first part has ID and offset 0; the others begin where the one before has ended.
+// addPartOfLogEntry takes reservation, record ID, offset, whether the part is the last one, and
+// the part. The first part has ID and offset 0; the others begin where the one before has ended.
 func addPartOfLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	progress := data[5]
 	if progress != partInProgress && progress != lastPart {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	id, a, code := b.log.takePart(binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:]),
-		int(data[4]), progress == lastPart, data[6:])
-	if a != nil {
-		var err error
-		id, err = a.wait()
-		code = ipmi.CodeOf(err)
-	}
-	return answerID(id, code)
+	return answerID(b.log.addPart(binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:]),
+		int(data[4]), progress == lastPart, data[6:]))
 }
 
 // partialRecord is a record of which parts have come. It ends with its reservation.
@@ -137,8 +133,8 @@ type partialRecord struct {
 	record      record.Record
 }
 
-// takePart returns the ID of the record and, if the record has become whole, its addition.
-func (l *Log) takePart(reserved, id uint16, offset int, last bool, data []byte) (uint16, *addition, ipmi.CompletionCode) {
+// addPart returns the ID of the record and, if the record has become whole, starts its addition.
+func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (uint16, *journalWrite, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.partial
@@ -162,13 +158,13 @@ func (l *Log) takePart(reserved, id uint16, offset int, last bool, data []byte) 
 	whole := *p
 	*p = partialRecord{}
 	stamp(&whole.record, l.state.time())
-	a := l.prepareAddition(whole.record, whole.id)
-	return 0, &a, ipmi.CodeOK
+	id, w, err := l.startAddition(whole.record, whole.id)
+	return id, w, ipmi.CodeOf(err)
 }
 
 // deleteLogEntry takes reservation and record ID.
 func deleteLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
-	return answerID(b.log.remove(binary.LittleEndian.Uint16(req.Data), binary.LittleEndian.Uint16(req.Data[2:])))
+	return answerID(b.log.startRemoval(binary.LittleEndian.Uint16(req.Data), binary.LittleEndian.Uint16(req.Data[2:])))
 }
 
 // clearLog takes reservation, "CLR", and an action: to erase, or to get the progress.
@@ -181,7 +177,9 @@ func clearLog(b *BMC, req *ipmi.Request) ipmi.Response {
 	case string(data[2:5]) != "CLR" || action != eraseInitiate && action != eraseStatus:
 		code = ipmi.CodeInvalidField
 	case action == eraseInitiate:
-		done, code = true, b.log.clear(reservation)
+		var w *journalWrite
+		w, code = b.log.startClear(reservation)
+		done, code = true, cmp.Or(code, ipmi.CodeOf(w.wait()))
 	default:
 		done, code = b.log.erasure(reservation)
 	}

@@ -16,9 +16,9 @@ func (b *BMC) keep(name string, value ...byte) ipmi.Response {
 	return outcome(b.journal.write(putValue(name, value...)))
 }
 
-// States of "set in progress", parameter 0 of each set of parameters (IPMI v2.0,
-// sections 22.14a, 23.1 and 28.12). The third one, commit write, is not supported: a parameter
-// takes effect at once.
+// States of "set in progress", parameter 0 of each set of parameters (IPMI v2.0, sections 22.14a,
+// 23.1 and 28.12). The third one, commit write, is not supported: a parameter takes effect at
+// once.
 const (
 	setComplete   = 0x00
 	setInProgress = 0x01
@@ -39,8 +39,8 @@ const (
 	codeReadOnly    ipmi.CompletionCode = 0x82
 )
 
-// setProgress begins or ends setting a set of parameters. Programs learn of each other by it;
-// it does not keep them from setting parameters.
+// setProgress begins or ends setting a set of parameters. Programs learn of each other by it; it
+// does not keep them from setting parameters.
 func (b *BMC) setProgress(set string, state []byte) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -8,9 +8,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// repositoryCommands are those of the SDR repository (IPMI v2.0, section 33) and of the device's SDRs
-// (section 35), which are the same records. They are made from the configuration: commands that
-// change a repository are not supported, as Get SDR Repository Info says.
+// repositoryCommands are those of the SDR repository (IPMI v2.0, section 33) and of the device's
+// SDRs (section 35), which are the same records. They are made from the configuration: commands
+// that change a repository are not supported, as Get SDR Repository Info says.
 var repositoryCommands = []command{
 	{ipmi.NetFnStorage, 0x20, 0, 0, atOnce, getRepositoryInfo},
 	{ipmi.NetFnStorage, 0x21, 0, 0, atOnce, getRepositoryAllocation},
@@ -114,8 +114,8 @@ func getRepositoryInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append(data, repositorySupport)...)
 }
 
-// getRepositoryAllocation answers with the number of units, bytes of each, free units, the largest
-// free block, and the largest record in units.
+// getRepositoryAllocation answers with the number of units, bytes of each, free units, the
+// largest free block, and the largest record in units.
 func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	data := binary.LittleEndian.AppendUint16(nil, uint16(len(b.repository.records)))
 	data = binary.LittleEndian.AppendUint16(data, record.MaxSDRLength)
@@ -164,8 +164,8 @@ func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(append(binary.LittleEndian.AppendUint16(nil, next), part...)...)
 }
 
-// getDeviceSDRInfo takes what to count: sensors, which is the default, or records. It answers with
-// the number, and that there are sensors on LUN 0, which do not change.
+// getDeviceSDRInfo takes what to count: sensors, which is the default, or records. It answers
+// with the number, and that there are sensors on LUN 0, which do not change.
 func getDeviceSDRInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	const countSensors, countRecords, sensorsOnLUN0 = 0, 1, 1 << 0
 	count := len(b.sensors)

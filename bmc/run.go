@@ -13,14 +13,14 @@ const (
 	idleTime = time.Hour
 	// effectTime is how long the machine and the log have, each, for an expiration.
 	effectTime = 10 * time.Second
-	// maxPendingReports is how many expirations of a watchdog may wait for a slow log. The next one
-	// comes when fewer wait.
+	// maxPendingReports is how many expirations of a watchdog may wait for a slow log. The next
+	// one comes when fewer wait.
 	maxPendingReports = 8
 )
 
-// Run lets watchdogs expire until ctx ends. Each acts in time: it waits neither for the others, nor
-// for the effects of its pre-timeout, nor for the log. The expirations of a watchdog are reported and
-// logged in their order.
+// Run lets watchdogs expire until ctx ends. Each acts in time: it waits neither for the others,
+// nor for the effects of its pre-timeout, nor for the log. The expirations of a watchdog are
+// reported and logged in their order.
 func (b *BMC) Run(ctx context.Context) {
 	var effects sync.WaitGroup
 	defer effects.Wait()
@@ -140,8 +140,8 @@ func (b *BMC) logEvent(ctx context.Context, e ipmi.Event) {
 	_ = b.log.Add(ctx, e)
 }
 
-// ClearPreTimeout ends the pending messaging interrupt of an interface's watchdog, as Clear Message
-// Flags requests. Config.PreTimeout has been called when it returns.
+// ClearPreTimeout ends the pending messaging interrupt of an interface's watchdog, as Clear
+// Message Flags requests. Config.PreTimeout has been called when it returns.
 func (b *BMC) ClearPreTimeout(iface string) {
 	b.mu.Lock()
 	w := b.watchdogs[iface]
@@ -155,8 +155,8 @@ func (b *BMC) ClearPreTimeout(iface string) {
 	}
 }
 
-// reportPreTimeout calls Config.PreTimeout with the present state. The lock is held over the call,
-// so that the last call reports the last state.
+// reportPreTimeout calls Config.PreTimeout with the present state. The lock is held over the
+// call, so that the last call reports the last state.
 func (b *BMC) reportPreTimeout(w *watchdog) {
 	if b.config.PreTimeout == nil {
 		return

@@ -44,9 +44,8 @@ func (t Thresholds) all() [thresholdCount]*float64 {
 		t.UpperNonCritical, t.UpperCritical, t.UpperNonRecoverable}
 }
 
-// SensorConfig describes a sensor: one that measures and may have thresholds, or a discrete
-// one, which has states. The tags are the keys of the configuration file; see package
-// service/config.
+// SensorConfig describes a sensor: one that measures and may have thresholds, or a discrete one,
+// which has states. The tags are the keys of the configuration file; see package service/config.
 type SensorConfig struct {
 	// Name of the sensor, 2 to 16 characters of ASCII.
 	Name string `conf:"name,required"`
@@ -72,8 +71,8 @@ type SensorConfig struct {
 	Hysteresis float64 `conf:"hysteresis"`
 	// States that a discrete sensor can have: bit n stands for state n.
 	States uint16 `conf:"states" range:"0..32767"`
-	// Value of a sensor without a source: a reading, or a mask of states. Set Sensor Reading
-	// can change it.
+	// Value of a sensor without a source: a reading, or a mask of states. Set Sensor Reading can
+	// change it.
 	Value float64 `conf:"value"`
 	// File that holds the value as a number, read once a second.
 	File string `conf:"file" format:"path"`
@@ -136,8 +135,8 @@ func (c SensorConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// validateName reports what is wrong with the name of a record. As a type/length byte of C1h is the
-// end of fields, a name has at least two characters.
+// validateName reports what is wrong with the name of a record. As a type/length byte of C1h is
+// the end of fields, a name has at least two characters.
 func validateName(name string) error {
 	if len(name) < 2 || len(name) > maxName {
 		return fmt.Errorf("a name of %d bytes; 2 to %d are possible", len(name), maxName)

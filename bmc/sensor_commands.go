@@ -46,8 +46,8 @@ func ofThresholds(serve func(*sensor, []byte) ipmi.Response) func(*BMC, *ipmi.Re
 	})
 }
 
-// withReading serves a command with the flags and the reading of a sensor. It reads the sensor before
-// it takes the sensor's lock.
+// withReading serves a command with the flags and the reading of a sensor. It reads the sensor
+// before it takes the sensor's lock.
 func withReading(serve func(s *sensor, flags byte, reading uint16) ipmi.Response) func(*BMC, *ipmi.Request) ipmi.Response {
 	return func(b *BMC, req *ipmi.Request) ipmi.Response {
 		s := b.sensor(req.Data[0])
@@ -65,8 +65,8 @@ func withReading(serve func(s *sensor, flags byte, reading uint16) ipmi.Response
 	}
 }
 
-// getReadingFactors takes a reading, which matters for sensors that are not linear. It answers with
-// the next reading that has other factors, for which there is none, and the factors.
+// getReadingFactors takes a reading, which matters for sensors that are not linear. It answers
+// with the next reading that has other factors, for which there is none, and the factors.
 func getReadingFactors(s *sensor, _ []byte) ipmi.Response {
 	factors := s.factors.bytes()
 	return answer(append([]byte{maxReading}, factors[:]...)...)
@@ -129,7 +129,8 @@ func (e eventEnables) flags() (f byte) {
 	return f
 }
 
-// masks are the masks of assertions and deassertions at the end of a request. Missing bytes are zero.
+// masks are the masks of assertions and deassertions at the end of a request. Missing bytes are
+// zero.
 func masks(data []byte) (assert, deassert uint16) {
 	var all [4]byte
 	copy(all[:], data)
@@ -163,8 +164,8 @@ func getEventEnable(s *sensor, _ []byte) ipmi.Response {
 	return answerMasks(s.events.flags(), s.events.assert, s.events.deassert)
 }
 
-// rearmEvents forgets all events or those of the masks. A condition that still holds is an event again
-// when the sensor is read.
+// rearmEvents forgets all events or those of the masks. A condition that still holds is an event
+// again when the sensor is read.
 func rearmEvents(s *sensor, data []byte) ipmi.Response {
 	assert, deassert := masks(data[1:])
 	if data[0]&rearmSelected == 0 {
@@ -180,8 +181,8 @@ func getEventStatus(s *sensor, flags byte, _ uint16) ipmi.Response {
 	return answerMasks(flags, s.asserted, s.deasserted)
 }
 
-// getReading answers with the reading, flags, and the thresholds that the reading has passed, or the
-// states. Unused bits are 1.
+// getReading answers with the reading, flags, and the thresholds that the reading has passed, or
+// the states. Unused bits are 1.
 func getReading(s *sensor, flags byte, reading uint16) ipmi.Response {
 	switch {
 	case flags&unavailable != 0:
@@ -215,9 +216,10 @@ const (
 	onlyStates = operationBits << assertShift
 )
 
-// setReading takes operations, the reading, and the asserted states. It sets the reading of a sensor
-// with thresholds, or the states of a discrete sensor; a discrete sensor has no reading. Events
-// cannot be set: they follow when the sensor is polled. A sensor with a source cannot be set.
+// setReading takes operations, the reading, and the asserted states. It sets the reading of a
+// sensor with thresholds, or the states of a discrete sensor; a discrete sensor has no reading.
+// Events cannot be set: they follow when the sensor is polled. A sensor with a source cannot be
+// set.
 func setReading(s *sensor, data []byte) ipmi.Response {
 	operation, values, used, needed := data[0], data[1:], byte(operationBits), 1
 	if s.discrete() {

@@ -8,8 +8,8 @@ type eventEnables struct {
 	assert, deassert   uint16
 }
 
-// offsets are the events of thresholds, as bits of masks and in event data: lower thresholds going low,
-// upper ones going high (IPMI v2.0, table 42-2).
+// offsets are the events of thresholds, as bits of masks and in event data: lower thresholds
+// going low, upper ones going high (IPMI v2.0, table 42-2).
 var offsets = [thresholdCount]int{0, 2, 4, 7, 9, 11}
 
 // possible is the mask of the events that a sensor can have.
@@ -27,8 +27,8 @@ func (s *sensor) possible() uint16 {
 }
 
 // isBeyond reports whether a reading is at a threshold or beyond it. If the threshold was passed
-// before, it is until the reading has come back by more than the hysteresis: the positive-going one is
-// that of upper thresholds (IPMI v2.0, section 36.2).
+// before, it is until the reading has come back by more than the hysteresis: the positive-going
+// one is that of upper thresholds (IPMI v2.0, section 36.2).
 func (s *sensor) isBeyond(threshold int, reading byte, wasPassed bool) bool {
 	var hysteresis [2]int
 	if wasPassed {

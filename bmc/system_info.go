@@ -6,7 +6,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// systemInfoCommands keep texts that system software sets (IPMI v2.0, sections 22.14a and 22.14b).
+// systemInfoCommands keep texts that system software sets (IPMI v2.0, sections 22.14a and
+// 22.14b).
 var systemInfoCommands = []command{
 	{ipmi.NetFnApp, 0x58, 2, 2 + infoBlock, waits, setSystemInfo},
 	{ipmi.NetFnApp, 0x59, 4, 4, atOnce, getSystemInfo},
@@ -23,8 +24,8 @@ func infoSetting(host int, parameter, block byte) string {
 	return hostSetting(host, fmt.Sprintf("system-info/%d/%d", parameter, block))
 }
 
-// setSystemInfo takes a parameter and its data: for a text, the number of a block and up to 16 bytes
-// of it. Block 0 begins with encoding and length.
+// setSystemInfo takes a parameter and its data: for a text, the number of a block and up to 16
+// bytes of it. Block 0 begins with encoding and length.
 func setSystemInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	parameter, data := req.Data[0], req.Data[1:]
 	switch {

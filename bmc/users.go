@@ -61,8 +61,8 @@ func isPrivilege(level byte) bool {
 	return level >= privilegeCallback && level <= privilegeOEM || level == privilegeNone
 }
 
-// setUserAccess takes access bits and channel, user, privilege limit, and maybe a limit of sessions,
-// which has no effect.
+// setUserAccess takes access bits and channel, user, privilege limit, and maybe a limit of
+// sessions, which has no effect.
 func setUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, channelOK := b.channel(req, req.Data[0])
 	id, userOK := userID(req.Data[1])
@@ -78,8 +78,8 @@ func setUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	return b.keep(accessSetting(id, c), access|privilege)
 }
 
-// getUserAccess takes channel and user. It answers with the number of users, of enabled ones and of
-// fixed names, and the user's access.
+// getUserAccess takes channel and user. It answers with the number of users, of enabled ones and
+// of fixed names, and the user's access.
 func getUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, channelOK := b.channel(req, req.Data[0])
 	id, userOK := userID(req.Data[1])
@@ -138,8 +138,8 @@ const (
 	codeWrongSize     ipmi.CompletionCode = 0x81
 )
 
-// setUserPassword takes user and size, operation, and a password, which enabling and disabling do not
-// need.
+// setUserPassword takes user and size, operation, and a password, which enabling and disabling do
+// not need.
 func setUserPassword(b *BMC, req *ipmi.Request) ipmi.Response {
 	id, ok := userID(req.Data[0])
 	operation, password := req.Data[1], req.Data[2:]

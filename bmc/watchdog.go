@@ -9,8 +9,12 @@ import (
 // watchdogUnit is the unit of countdowns (IPMI v2.0, section 27.6).
 const watchdogUnit = 100 * time.Millisecond
 
-// TimerUse is the use of a watchdog (IPMI v2.0, section 27.6).
-type TimerUse uint8
+// Fields of Set Watchdog Timer (IPMI v2.0, section 27.6).
+type (
+	TimerUse      uint8 // what the watchdog guards
+	TimeoutAction uint8 // the action at its time-out
+	Interrupt     uint8 // the action at its pre-timeout
+)
 
 // Uses of a watchdog.
 const (
@@ -21,9 +25,6 @@ const (
 	UseOEM
 )
 
-// TimeoutAction is the action of a watchdog at its time-out (IPMI v2.0, section 27.6).
-type TimeoutAction uint8
-
 // Actions of a watchdog.
 const (
 	TimeoutNone TimeoutAction = iota
@@ -31,9 +32,6 @@ const (
 	TimeoutPowerDown
 	TimeoutPowerCycle
 )
-
-// Interrupt is the action of a watchdog at its pre-timeout (IPMI v2.0, section 27.6).
-type Interrupt uint8
 
 // Pre-timeout interrupts.
 const (
@@ -45,8 +43,8 @@ const (
 
 // Expiry is an expiration of a watchdog.
 type Expiry struct {
-	// PreTimeout says that the pre-timeout has come, at which Interrupt was due; else the time-out
-	// has come, at which Action was due.
+	// PreTimeout says that the pre-timeout has come, at which Interrupt was due; else the
+	// time-out has come, at which Action was due.
 	PreTimeout bool
 	Use        TimerUse
 	Action     TimeoutAction
@@ -118,8 +116,8 @@ func (w *watchdog) stop() {
 	}
 }
 
-// next is the time of the next expiration. The watchdog is not ready for it while effects of earlier
-// ones are in its way.
+// next is the time of the next expiration. The watchdog is not ready for it while effects of
+// earlier ones are in its way.
 func (w *watchdog) next() (at time.Time, ready bool) {
 	ready = w.pendingReports < maxPendingReports
 	if w.isPreTimeoutNext() {
@@ -128,8 +126,8 @@ func (w *watchdog) next() (at time.Time, ready bool) {
 	return w.deadline, ready && !w.acting[kindTimeout]
 }
 
-// isPreTimeoutNext reports whether the next expiration is a pre-timeout. There is none while that of
-// an earlier countdown acts.
+// isPreTimeoutNext reports whether the next expiration is a pre-timeout. There is none while that
+// of an earlier countdown acts.
 func (w *watchdog) isPreTimeoutNext() bool {
 	return w.interrupt != InterruptNone && !w.interrupted && !w.acting[kindPreTimeout]
 }
@@ -197,8 +195,8 @@ const (
 	bmcGenerator   = 0x0020 // the BMC's address, channel and LUN 0
 )
 
-// Numbers of the sensor (IPMI v2.0, table 42-3, Watchdog 2). The offset of an event is the action, or
-// 8 for the interrupt; event data 2 is interrupt and use.
+// Numbers of the sensor (IPMI v2.0, table 42-3, Watchdog 2). The offset of an event is the
+// action, or 8 for the interrupt; event data 2 is interrupt and use.
 const (
 	watchdogSensorType   = 0x23
 	dataIsSpecific       = 0xC0 // event data 2 is a sensor-specific extension

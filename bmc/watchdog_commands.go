@@ -7,8 +7,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// watchdogCommands are those of the watchdog of the interface that they come from (IPMI v2.0, section
-// 27).
+// watchdogCommands are those of the watchdog of the interface that they come from (IPMI v2.0,
+// section 27).
 var watchdogCommands = []command{
 	{ipmi.NetFnApp, 0x22, 0, 0, atOnce, resetWatchdog},
 	{ipmi.NetFnApp, 0x24, 6, 6, atOnce, setWatchdog},
@@ -31,8 +31,8 @@ const (
 	expiredBits      = 0x3E // of the uses
 )
 
-// resetWatchdog starts the countdown. It does not between pre-timeout and time-out, which only Set
-// Watchdog Timer can stop (section 27.5).
+// resetWatchdog starts the countdown. It does not between pre-timeout and time-out, which only
+// Set Watchdog Timer can stop (section 27.5).
 func resetWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -48,9 +48,9 @@ func resetWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer()
 }
 
-// setWatchdog takes use and flags, interrupt and action, pre-timeout in seconds, expiration flags to
-// clear, and the countdown. It ends a pending messaging interrupt. No host interface carries an SMI;
-// whether the machine has an NMI shows when the interrupt is due.
+// setWatchdog takes use and flags, interrupt and action, pre-timeout in seconds, expiration flags
+// to clear, and the countdown. It ends a pending messaging interrupt. No host interface carries
+// an SMI; whether the machine has an NMI shows when the interrupt is due.
 func setWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	set := watchdog{
 		origin:     origin{req.Interface, req.Host, req.Channel, causeWatchdog},

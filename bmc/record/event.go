@@ -24,8 +24,8 @@ const (
 	data3Mask        = 0x30
 )
 
-// event is an event in words. Readings and thresholds are raw: the generator's sensor data records say
-// what they are in degrees or volts.
+// event is an event in words. Readings and thresholds are raw: the generator's sensor data
+// records say what they are in degrees or volts.
 func (r Record) event() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %02Xh: %s", sensorType(r[10]), r[11], r.happening())
@@ -118,8 +118,8 @@ var genericEvents = [...][]string{
 	0x0C: {"D0 power state", "D1 power state", "D2 power state", "D3 power state"},
 }
 
-// sensorTypes are the names of the sensor types, and their specific events by offset (IPMI v2.0, table
-// 42-3).
+// sensorTypes are the names of the sensor types, and their specific events by offset (IPMI v2.0,
+// table 42-3).
 var sensorTypes = [...]struct {
 	name   string
 	events []string

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// FRU is what a replaceable unit says of itself: the areas of the Platform
-// Management FRU Information Storage Definition v1.0. A nil area is not there.
+// FRU is what a replaceable unit says of itself: the areas of the Platform Management FRU
+// Information Storage Definition v1.0. A nil area is not there.
 type FRU struct {
 	// Areas that the device holds at first, instead of a file.
 	Chassis *FRUChassis `conf:"chassis"`
@@ -69,7 +69,8 @@ const (
 // fruEpoch is the time from which the minutes of a board's date count.
 var fruEpoch = time.Date(1996, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Encode returns the bytes that a device stores, or all faults. They begin with a header (section 8).
+// Encode returns the bytes that a device stores, or all faults. They begin with a header (section
+// 8).
 //
 //	0    version
 //	2-4  offsets of the chassis, board and product area in units of 8 bytes, 0 for none

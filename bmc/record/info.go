@@ -71,8 +71,8 @@ func (o Operations) String() string {
 	return strings.Join(o.Names(), ", ")
 }
 
-// DecodeInfo reads the data of a response, and ignores further bytes. The error is ErrMalformed if
-// there are too few.
+// DecodeInfo reads the data of a response, and ignores further bytes. The error is ErrMalformed
+// if there are too few.
 func DecodeInfo(b []byte) (Info, error) {
 	if len(b) < infoLength {
 		return Info{}, fmt.Errorf("%w: its information has %d bytes, %d are needed", ErrMalformed, len(b), infoLength)

@@ -51,8 +51,8 @@ func (e *CodeError) Error() string {
 		uint8(e.Code), e.Code.Meaning(ipmi.NetFnStorage, e.Command))
 }
 
-// Ask sends a request of ipmi.NetFnStorage to a controller and returns its response. Its errors are
-// returned as they are.
+// Ask sends a request of ipmi.NetFnStorage to a controller and returns its response. Its errors
+// are returned as they are.
 type Ask func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response, error)
 
 // Log is the log of another controller. It makes one request at a time.
@@ -61,7 +61,8 @@ type Log struct{ ask Ask }
 // New makes a Log of a controller's.
 func New(ask Ask) *Log { return &Log{ask} }
 
-// request sends a request, again while the controller is busy. The response has at least min bytes.
+// request sends a request, again while the controller is busy. The response has at least min
+// bytes.
 func (l *Log) request(ctx context.Context, cmd ipmi.Command, min int, data ...byte) ([]byte, error) {
 	for again := 0; ; again++ {
 		response, err := l.ask(ctx, cmd, data)
@@ -120,9 +121,9 @@ func (l *Log) reserve(ctx context.Context) (uint16, error) {
 	return binary.LittleEndian.Uint16(data), nil
 }
 
-// Clear erases all records and returns how many there were, when the controller says that the erasure
-// is done. It counts records that are added before the erasure begins. The errors are those of Info,
-// ErrChanged and ErrErasing.
+// Clear erases all records and returns how many there were, when the controller says that the
+// erasure is done. It counts records that are added before the erasure begins. The errors are
+// those of Info, ErrChanged and ErrErasing.
 func (l *Log) Clear(ctx context.Context) (erased int, err error) {
 	for range maxAgain {
 		reservation, err := l.reserve(ctx)
@@ -165,8 +166,8 @@ func (l *Log) erase(ctx context.Context, reservation uint16, action byte) (done 
 	return progress[0]&progressMask == erasureDone, nil
 }
 
-// awaitErasure waits until the erasure is done. If the erasure has cancelled its own reservation, it
-// makes another one.
+// awaitErasure waits until the erasure is done. If the erasure has cancelled its own reservation,
+// it makes another one.
 func (l *Log) awaitErasure(ctx context.Context, reservation uint16) error {
 	for range maxErase / pause {
 		if err := sleep(ctx); err != nil {

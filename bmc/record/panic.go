@@ -28,14 +28,14 @@ func (e Entry) When() string {
 	return e.Time.String()
 }
 
-// Entries returns the entries of a log, in the order of their first records. It joins records of a
-// panic as far as it is certain that they belong together. A part that does not follow another one, or
-// that may belong to several panics, is an entry of its own: "Linux panic, part 2: ". " ..." stands for
-// missing parts of a text.
+// Entries returns the entries of a log, in the order of their first records. It joins records of
+// a panic as far as it is certain that they belong together. A part that does not follow another
+// one, or that may belong to several panics, is an entry of its own: "Linux panic, part 2: ". "
+// ..." stands for missing parts of a text.
 //
-// A record of a text tells the machine by the address of its controller's interface only, which is 20h
-// for nearly all. So the numbers of the parts are all that tells several machines apart. A panic
-// without an event has the time of the nearest record before.
+// A record of a text tells the machine by the address of its controller's interface only, which
+// is 20h for nearly all. So the numbers of the parts are all that tells several machines apart. A
+// panic without an event has the time of the nearest record before.
 func Entries(records []Record) []Entry {
 	g := gatherer{panicked: NoTime}
 	for _, r := range records {
@@ -60,10 +60,10 @@ func printable(text string) string {
 	}, text)
 }
 
-// The records of a panic (send_panic_events of drivers/char/ipmi/ipmi_msghandler.c in Linux): an event
-// of an operating system that stopped, with the first three characters of the message; and, with
-// panic_op=string, records of type F0h with a part of the message each. Zeros fill the last part, if
-// it is not full.
+// The records of a panic (send_panic_events of drivers/char/ipmi/ipmi_msghandler.c in Linux): an
+// event of an operating system that stopped, with the first three characters of the message; and,
+// with panic_op=string, records of type F0h with a part of the message each. Zeros fill the last
+// part, if it is not full.
 const (
 	panicGenerator   Generator = 0x41 // system software
 	panicSensorType            = 0x20 // OS stop
@@ -101,8 +101,8 @@ func isText(part string) bool {
 const (
 	// panicTime is longer than the records of a panic take to come, in seconds.
 	panicTime = 60
-	// maxTexts is how many texts of an address may go on at a time, and how many events may wait for
-	// their texts. It bounds the cost of a log of parts only.
+	// maxTexts is how many texts of an address may go on at a time, and how many events may wait
+	// for their texts. It bounds the cost of a log of parts only.
 	maxTexts = 64
 )
 
@@ -180,8 +180,8 @@ func (g *gatherer) addEntry(kind entryKind) *entry {
 	return e
 }
 
-// addPart adds the newest record, a part of a text. A record that is no text while no text goes on is
-// an OEM's.
+// addPart adds the newest record, a part of a text. A record that is no text while no text goes
+// on is an OEM's.
 func (g *gatherer) addPart(r Record) {
 	from, number, place := ipmi.Address(r[3]), int(r[4]), len(g.records)-1
 	f := g.flows[from]
@@ -238,8 +238,8 @@ func (f *flow) awaiting(number int) (found []*entry) {
 	return found
 }
 
-// beginText is the entry of the newest record, a part 0: the first event that has no text and the same
-// start, or a new entry.
+// beginText is the entry of the newest record, a part 0: the first event that has no text and the
+// same start, or a new entry.
 func (g *gatherer) beginText(r Record) *entry {
 	place := len(g.records) - 1
 	var e *entry
@@ -268,8 +268,8 @@ func (g *gatherer) loosen(f *flow, number int, awaiting []*entry) {
 		f.strays += len(awaiting)
 		return
 	}
-	// The part of a text is missing: of one that goes on, of one that has taken another's part for its
-	// own, or of an unknown one.
+	// The part of a text is missing: of one that goes on, of one that has taken another's part
+	// for its own, or of an unknown one.
 	var behind, ahead []*entry
 	for _, e := range f.texts {
 		switch {

@@ -22,8 +22,8 @@ const (
 // Type is the type of a record (IPMI v2.0, section 32).
 type Type uint8
 
-// Types of records. From FirstOEM on they are the manufacturer's, with a time,
-// from FirstUntimed on without one.
+// Types of records. From FirstOEM on they are the manufacturer's, with a time, from FirstUntimed
+// on without one.
 const (
 	SystemEvent  Type = 0x02
 	FirstOEM     Type = 0xC0
@@ -69,8 +69,8 @@ func (r Record) Generator() Generator {
 	return Generator(binary.LittleEndian.Uint16(r[7:]))
 }
 
-// String is the record in words, without its ID, time and generator: "temperature 30h: upper critical
-// going high asserted, reading 60h, threshold 5Fh".
+// String is the record in words, without its ID, time and generator: "temperature 30h: upper
+// critical going high asserted, reading 60h, threshold 5Fh".
 func (r Record) String() string {
 	switch t := r.Type(); {
 	case t == SystemEvent:
@@ -84,8 +84,8 @@ func (r Record) String() string {
 	return fmt.Sprintf("record of unknown type %02Xh: % x", r[2], r[3:])
 }
 
-// Generator is a generator ID (IPMI v2.0, table 32-1). The lower byte is the address of a controller
-// or, if it is odd, a software ID; the upper one is channel<<4 | LUN.
+// Generator is a generator ID (IPMI v2.0, table 32-1). The lower byte is the address of a
+// controller or, if it is odd, a software ID; the upper one is channel<<4 | LUN.
 type Generator uint16
 
 // NoGenerator is the generator of records without one: 00h is no address of a controller.
@@ -117,8 +117,8 @@ var software = []struct {
 	{0xFF, "software"},
 }
 
-// String names the generator: "2Ch", "2Ch LUN 1 channel 3" if these are not 0, "system software 41h",
-// "-" for none.
+// String names the generator: "2Ch", "2Ch LUN 1 channel 3" if these are not 0, "system software
+// 41h", "-" for none.
 func (g Generator) String() string {
 	if g == NoGenerator {
 		return "-"
@@ -140,8 +140,8 @@ func (g Generator) String() string {
 	return text.String()
 }
 
-// Time is a time in a log: seconds since 1970, or since the controller's start while it did not know
-// the time (IPMI v2.0, section 37).
+// Time is a time in a log: seconds since 1970, or since the controller's start while it did not
+// know the time (IPMI v2.0, section 37).
 type Time uint32
 
 const (

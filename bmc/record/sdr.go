@@ -45,8 +45,8 @@ func appendSDR(b []byte, id uint16, kind byte, r []byte, name string) []byte {
 	return append(append(append(b, r[sdrHeader:]...), textLength|byte(len(name))), name...)
 }
 
-// Sensor is the record of a sensor: a full one if it measures, else a compact one (IPMI v2.0, tables
-// 43-1 and 43-2).
+// Sensor is the record of a sensor: a full one if it measures, else a compact one (IPMI v2.0,
+// tables 43-1 and 43-2).
 //
 //	5-6    address of the controller, channel and LUN
 //	7      sensor number
@@ -83,7 +83,8 @@ type Sensor struct {
 // Analog is how a sensor measures.
 type Analog struct {
 	Unit uint8 // IPMI v2.0, table 43-15
-	// Factors are those of Get Sensor Reading Factors: M and tolerance, B and accuracy, exponents.
+	// Factors are those of Get Sensor Reading Factors: M and tolerance, B and accuracy,
+	// exponents.
 	Factors [6]byte
 	// Thresholds are readings, from upper non-recoverable down to upper non-critical, then from
 	// lower non-recoverable up to lower non-critical.
@@ -129,8 +130,8 @@ const (
 	logicalFRUType = 0x10
 )
 
-// FRULocator is the record of a FRU inventory device that FRU commands to its controller reach (IPMI
-// v2.0, table 43-8).
+// FRULocator is the record of a FRU inventory device that FRU commands to its controller reach
+// (IPMI v2.0, table 43-8).
 //
 //	5-6    address of the controller, device ID
 //	7-8    bit 7 logical device, LUN and bus; channel
