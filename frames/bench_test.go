@@ -21,6 +21,6 @@ func BenchmarkPackets(b *testing.B) {
 			b.Fatal(status)
 		}
 		out.reset()
-		out.addAnswer(index, request.Response(answer.Code, answer.Data))
+		out.addResponse(index, request.Response(answer.Code, answer.Data))
 	}
 }

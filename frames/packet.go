@@ -1,22 +1,23 @@
 package frames
 
-import (
-	"ipmbd/ipmb"
-)
+import "ipmbd/ipmb"
 
 const (
-	// MaxFrame is the longest frame in a packet, in bytes: what the longest of
+	// MaxFrame is the length of the longest frame in a packet, in bytes: the longest that any of
 	// ipmbd's transports sends.
 	MaxFrame = 1024
 
 	requestHead = 1 // bytes before the frame
 	answerHead  = 2
-	headBytes   = 6 // of a request's frame, in the message of its failure
+	headBytes   = 6 // of a request's frame, in a packet that says that the request has failed
 	maxRequest  = requestHead + MaxFrame
+
+	// network is what package net calls SOCK_SEQPACKET.
+	network = "unixpacket"
 )
 
-// parseRequest reads a packet of a client. Data of the frame is a view. A status
-// other than StatusOK is what is wrong with it; the index is 0 where there is none.
+// parseRequest parses a packet of a client. The data of the frame are a view. A status other than
+// StatusOK says what is wrong with the packet; the index is 0 if it has none.
 func parseRequest(packet []byte) (index uint8, frame ipmb.Frame, status ipmb.Status) {
 	if len(packet) == 0 {
 		return 0, ipmb.Frame{}, ipmb.StatusInvalid
@@ -32,17 +33,16 @@ func parseRequest(packet []byte) (index uint8, frame ipmb.Frame, status ipmb.Sta
 	return index, frame, ipmb.StatusOK
 }
 
-// headOf is what the message of a failure says of a request: the first bytes of its frame.
+// headOf returns the first bytes of the frame in a request packet, which say what has failed.
 func headOf(packet []byte) []byte {
 	if len(packet) <= requestHead {
 		return nil
 	}
-	frame := packet[requestHead:]
-	return frame[:min(len(frame), headBytes)]
+	return packet[requestHead:min(len(packet), requestHead+headBytes)]
 }
 
-// wireRequest is what is to be sent for a client's frame.
-func wireRequest(f ipmb.Frame) ipmb.Request {
+// busRequest returns the request that a bus is to send for a client's frame.
+func busRequest(f ipmb.Frame) ipmb.Request {
 	return ipmb.Request{
 		Responder:    f.Destination,
 		NetFn:        f.NetFn,
@@ -60,26 +60,26 @@ type packets struct {
 	ends  []int // where each ends
 }
 
-// keptBytes is how much memory packets keep for those to come.
+// keptBytes is how much memory packets keep for later ones.
 const keptBytes = 16 << 10
 
 func (p *packets) len() int { return len(p.ends) }
 
-// addAnswer adds an answer with a response frame.
-func (p *packets) addAnswer(index uint8, frame ipmb.Frame) {
+// addResponse adds the answer to a request that has a response frame.
+func (p *packets) addResponse(index uint8, frame ipmb.Frame) {
 	p.bytes = append(p.bytes, index, uint8(ipmb.StatusOK))
 	p.bytes = frame.Append(p.bytes)
 	p.ends = append(p.ends, len(p.bytes))
 }
 
-// addStatus adds an answer without one, to the request whose frame begins with head.
+// addStatus adds the answer to a request that has failed and whose frame begins with head.
 func (p *packets) addStatus(index uint8, status ipmb.Status, head []byte) {
 	p.bytes = append(p.bytes, index, uint8(status))
 	p.bytes = append(p.bytes, head...)
 	p.ends = append(p.ends, len(p.bytes))
 }
 
-// packet is the i-th one.
+// packet returns the i-th packet.
 func (p *packets) packet(i int) []byte {
 	begin := 0
 	if i > 0 {

@@ -38,12 +38,12 @@ func FuzzRequest(f *testing.F) {
 		if !bytes.Equal(frame.Append([]byte{index}), b) {
 			t.Errorf("% X is read as %+v", b, frame)
 		}
-		req := wireRequest(frame)
+		req := busRequest(frame)
 		if req.Responder != ipmi.Address(b[1]) || req.NetFn.IsResponse() || !bytes.Equal(req.Data, b[7:len(b)-1]) {
 			t.Errorf("% X is sent as %+v", b, req)
 		}
 		p.addStatus(0, ipmb.StatusBusy, nil)
-		p.addAnswer(index, frame.Response(0xC3, frame.Data))
+		p.addResponse(index, frame.Response(0xC3, frame.Data))
 		answer, err := ipmb.Decode(p.packet(1)[answerHead:])
 		if err != nil || answer.Destination != frame.Source || answer.Sequence != frame.Sequence || answer.DestinationLUN != frame.SourceLUN ||
 			answer.Code != 0xC3 || !bytes.Equal(answer.Data, frame.Data) {
@@ -55,7 +55,7 @@ func FuzzRequest(f *testing.F) {
 func TestPacketsGiveBackMemory(t *testing.T) {
 	var p packets
 	for range 100 {
-		p.addAnswer(0, answerTo(request(echoes, 1, make([]byte, 1000)...)))
+		p.addResponse(0, answerTo(request(echoes, 1, make([]byte, 1000)...)))
 	}
 	p.reset()
 	if n := cap(p.bytes); n > keptBytes || p.len() != 0 {

@@ -1,51 +1,50 @@
 package frames
 
 import (
-	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"ipmbd/bus"
+	"ipmbd/internal/socket"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
 
-// maxUnread is how many answers a client may leave unread, in addition to those that its
-// socket holds.
-const maxUnread = 1024
-
-// peer is a client at the other end. One goroutine reads its requests and starts
-// them. The goroutine that brings an answer writes it, as far as the socket has room; a
-// second goroutine of the peer waits for room and writes the rest. Writing at once saves
-// the change to another goroutine, which costs more than all else that is done here.
+// peer is a client at the other end of a connection. One goroutine reads its requests and sends
+// them to their bus. The goroutine that brings a response writes it, as far as the socket has room;
+// a second goroutine of the peer waits for room and writes the rest, see writeToSlowClient. Writing
+// at once saves a change of goroutine, which costs more than everything else that is done here.
 //
-// The mutex is never held while a bus is used or answers are written.
+// The mutex is not held while a bus is used or packets are written.
 type peer struct {
-	server *Server
-	who    Peer
-	client bus.Client // the same client, as the buses know it
-	conn   *net.UnixConn
-	raw    syscall.RawConn
+	server  *Server
+	process bus.Process
+	client  bus.Client // the same client, as the buses know it
+	conn    *net.UnixConn
+	raw     syscall.RawConn
 
-	used     atomic.Uint64 // the server's count of requests at its last one
+	lastUsed atomic.Uint64 // the server's count of requests at the last request of the client
 	replaced atomic.Bool   // another client has got its place
 
-	// Used by the reader alone.
+	// Used by the goroutine that reads.
 	buffer    []byte // one byte longer than the longest packet
 	exchanges []*exchange
 
-	mu      sync.Mutex
-	work    sync.Cond // for the goroutine that waits for room, and for awaitEnds
-	free    []*exchange
-	answers packets // to be written
-	owed    int     // packets that were read and whose answer was not written
-	gone    bool
-	settled chan struct{} // closed when nothing is owed; nil while no drain waits
-	busy    bool          // the writer is in use
-	waiting bool          // the goroutine that waits for room uses it
-	writer  writer        // used by the goroutine that has set busy
+	mu     sync.Mutex
+	work   sync.Cond   // for writeToSlowClient and awaitEnds
+	free   []*exchange // that are not in use
+	gone   bool
+	unsent packets // to be written
+	owed   int     // packets that were read and whose answer is not written
+	// writing: a goroutine uses the writer. It is writeToSlowClient while slow is set.
+	writing, slow bool
+	writer        writer
+	settled       chan struct{} // closed when nothing is owed; nil while no drain waits
 }
 
 func newPeer(s *Server, conn *net.UnixConn) (*peer, error) {
@@ -53,28 +52,41 @@ func newPeer(s *Server, conn *net.UnixConn) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	who, err := credentials(raw)
+	process, err := processOf(raw)
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{server: s, who: who, conn: conn, raw: raw, buffer: make([]byte, maxRequest+1)}
-	p.client.Identify(who)
+	p := &peer{server: s, process: process, conn: conn, raw: raw, buffer: make([]byte, maxRequest+1)}
+	p.client.Identify(process)
 	p.work.L = &p.mu
 	p.writer.init(raw)
 	return p, nil
 }
 
-// serve serves the client until it hangs up, or is hung up on. ErrUnread and ErrReplaced
-// are why it was.
+// processOf returns the process that has connected.
+func processOf(raw syscall.RawConn) (bus.Process, error) {
+	var ucred *unix.Ucred
+	var err error
+	control := raw.Control(func(fd uintptr) {
+		ucred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err = errors.Join(control, err); err != nil {
+		return bus.Process{}, err
+	}
+	return bus.Process{PID: ucred.Pid, UID: ucred.Uid}, nil
+}
+
+// serve serves the client until one side closes the connection. It returns ErrUnread or ErrReplaced
+// if the server has closed it for that.
 func (p *peer) serve() error {
-	var patient sync.WaitGroup
-	patient.Go(p.writePatiently)
-	err := p.read()
+	var writer sync.WaitGroup
+	writer.Go(p.writeToSlowClient)
+	err := p.readRequests()
 	p.hangUp()
 	for _, x := range p.exchanges {
 		x.call.Cancel()
 	}
-	patient.Wait()
+	writer.Wait()
 	p.awaitEnds()
 	if p.replaced.Load() {
 		err = ErrReplaced
@@ -86,13 +98,13 @@ func (p *peer) serve() error {
 func (p *peer) awaitEnds() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.free) < len(p.exchanges) {
+	for p.inProgress() > 0 {
 		p.work.Wait()
 	}
 }
 
-// hangUp makes both goroutines end. It waits until the reader has started the request that
-// it has read.
+// hangUp closes the connection and makes both goroutines end. It waits until the reader has sent
+// the request that it has read.
 func (p *peer) hangUp() {
 	p.mu.Lock()
 	p.gone = true
@@ -102,29 +114,29 @@ func (p *peer) hangUp() {
 	p.conn.Close()
 }
 
-// read takes what the client sends until there is no more.
-func (p *peer) read() error {
-	var cause error
-	ends := func(fd uintptr) bool {
+// readRequests reads packets of the client until there are no more, or until the error of
+// handlePacket.
+func (p *peer) readRequests() (err error) {
+	_ = p.raw.Read(func(fd uintptr) (done bool) {
 		for {
-			n, err := receive(int(fd), p.buffer)
+			n, failed := socket.ReadNow(fd, p.buffer)
 			switch {
-			case err == errNothing:
+			case failed == unix.EAGAIN:
 				return false
-			case err != nil:
+			case failed != nil, n == 0 && socket.PeerGone(int(fd)):
 				return true
 			}
-			if cause = p.take(p.buffer[:n]); cause != nil {
+			if err = p.handlePacket(p.buffer[:n]); err != nil {
 				return true
 			}
 		}
-	}
-	_ = p.raw.Read(ends) // An error is that of a connection that was closed.
-	return cause
+	}) // It fails if the connection was closed.
+	return err
 }
 
-// take starts the request in a packet, or refuses it.
-func (p *peer) take(packet []byte) error {
+// handlePacket sends the request in a packet to its bus, or answers with a status. An error means
+// that the client is disconnected.
+func (p *peer) handlePacket(packet []byte) error {
 	index, frame, status := parseRequest(packet)
 	var to *bus.Bus
 	if status == ipmb.StatusOK {
@@ -132,25 +144,31 @@ func (p *peer) take(packet []byte) error {
 			status = ipmb.StatusInvalid
 		}
 	}
-	x, status, err := p.enter(status)
+	x, status, err := p.admitRequest(status)
 	switch {
 	case err != nil:
 		return err
 	case x != nil:
 		x.send(to, packet, frame)
 	default:
-		p.refuse(index, status, packet)
+		p.mu.Lock()
+		p.unsent.addStatus(index, status, headOf(packet))
+		first := p.startWriting()
+		p.mu.Unlock()
+		if first {
+			p.write()
+		}
 	}
 	return nil
 }
 
-// enter begins a request: with an exchange, unless a status says why not. An error is that
-// of a client that is hung up on.
-func (p *peer) enter(status ipmb.Status) (*exchange, ipmb.Status, error) {
+// admitRequest counts a packet and returns an exchange for its request. If it returns no exchange,
+// the status says why. It returns ErrUnread for a client that does not read.
+func (p *peer) admitRequest(status ipmb.Status) (*exchange, ipmb.Status, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.gone: // Whoever hangs up waits for the reader.
+	case p.gone: // hangUp waits for the reader.
 		return nil, 0, net.ErrClosed
 	case p.owed-p.inProgress() >= maxUnread:
 		return nil, 0, ErrUnread
@@ -158,151 +176,71 @@ func (p *peer) enter(status ipmb.Status) (*exchange, ipmb.Status, error) {
 	p.owed++
 	var x *exchange
 	if status == ipmb.StatusOK {
-		x, status = p.begin()
+		x, status = p.newExchange()
 	}
-	p.used.Store(p.server.counters.request(status))
+	p.lastUsed.Store(p.server.countRequest(status))
 	return x, status, nil
-}
-
-// refuse answers a request that has no exchange.
-func (p *peer) refuse(index uint8, status ipmb.Status, packet []byte) {
-	p.mu.Lock()
-	p.answers.addStatus(index, status, headOf(packet))
-	p.unlockAndWrite()
 }
 
 // inProgress is how many requests have not ended.
 func (p *peer) inProgress() int { return len(p.exchanges) - len(p.free) }
 
-// begin takes an exchange for a request, unless too many are in use.
-func (p *peer) begin() (*exchange, ipmb.Status) {
+// newExchange returns an exchange that is not in use, or a status if too many are.
+func (p *peer) newExchange() (*exchange, ipmb.Status) {
+	last := len(p.free) - 1
 	switch {
 	case p.server.stopping.Load():
 		return nil, ipmb.StatusFailed
 	case int64(p.inProgress()) >= p.server.maxCalls.Load():
 		return nil, ipmb.StatusBusy
-	case len(p.free) == 0:
-		x := newExchange(p)
+	case last < 0:
+		x := &exchange{peer: p}
+		x.call = bus.NewCall(&p.client, x.hasEnded)
 		p.exchanges = append(p.exchanges, x)
 		return x, ipmb.StatusOK
 	}
-	last := len(p.free) - 1
 	x := p.free[last]
 	p.free = p.free[:last]
 	return x, ipmb.StatusOK
 }
 
-// end ends a request: with its answer, or with an error.
-func (p *peer) end(x *exchange, r ipmi.Response, err error) {
-	p.mu.Lock()
-	if err != nil {
-		p.answers.addStatus(x.index, ipmb.StatusOf(err), x.head[:])
-	} else {
-		p.answers.addAnswer(x.index, x.frame.Response(r.Code, r.Data))
-	}
-	p.release(x)
-	p.unlockAndWrite()
+// exchange is a request of a client that has not ended. Later requests use its memory again.
+type exchange struct {
+	peer    *peer
+	call    *bus.Call
+	index   uint8
+	head    [headBytes]byte
+	frame   ipmb.Frame // as the client sent it, without its data
+	request ipmb.Request
 }
 
-// release makes an exchange ready for the next request.
-func (p *peer) release(x *exchange) {
+// send sends a client's frame, which is in a packet, to a bus.
+func (x *exchange) send(to *bus.Bus, packet []byte, frame ipmb.Frame) {
+	x.index, x.frame = packet[0], frame
+	x.frame.Data = nil
+	copy(x.head[:], packet[requestHead:])
+	x.request = busRequest(frame)
+	if err := to.Send(x.call, &x.request); err != nil {
+		x.hasEnded(ipmi.Response{}, err)
+	}
+}
+
+// hasEnded is told how the request ended, and answers the client.
+func (x *exchange) hasEnded(r ipmi.Response, err error) {
+	p := x.peer
+	p.mu.Lock()
+	if err != nil {
+		p.unsent.addStatus(x.index, ipmb.StatusOf(err), x.head[:])
+	} else {
+		p.unsent.addResponse(x.index, x.frame.Response(r.Code, r.Data))
+	}
 	p.free = append(p.free, x)
 	if p.gone {
 		p.work.Broadcast()
 	}
-}
-
-// unlockAndWrite unlocks the mutex and writes the answers, unless another goroutine is
-// writing, which then writes these too.
-func (p *peer) unlockAndWrite() {
-	first := p.begins()
+	first := p.startWriting()
 	p.mu.Unlock()
 	if first {
-		p.writeNow()
-	}
-}
-
-// begins takes the writer and the answers to be written. It returns false if another
-// goroutine has the writer, which then writes these too.
-func (p *peer) begins() bool {
-	if p.busy {
-		return false
-	}
-	p.busy = true
-	p.answers, p.writer.packets = p.writer.packets, p.answers
-	return true
-}
-
-// writeNow writes what the socket has room for.
-func (p *peer) writeNow() {
-	all := p.writer.writeSome()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if all && p.written() {
-		return
-	}
-	p.waiting = true
-	p.work.Signal()
-}
-
-// written notes that the writer has written all it had, and gives it back unless
-// there is more.
-func (p *peer) written() bool {
-	p.owed -= p.writer.packets.len()
-	p.writer.reset()
-	if p.owed == 0 {
-		p.settle()
-	}
-	p.busy = false
-	return p.answers.len() == 0 || !p.begins()
-}
-
-// writePatiently writes the answers for which the socket had no room, until the client has
-// gone.
-func (p *peer) writePatiently() {
-	for p.waits() {
-		if p.writer.writeAll() != nil {
-			p.hangUp() // It has gone, as a rule.
-			return
-		}
-		p.mu.Lock()
-		p.waiting = !p.written()
-		p.mu.Unlock()
-	}
-}
-
-// waits waits for something to be written. It returns false if the client has gone.
-func (p *peer) waits() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for !p.waiting && !p.gone {
-		p.work.Wait()
-	}
-	return !p.gone
-}
-
-// settle ends the wait of drain: nothing is owed to the client any more.
-func (p *peer) settle() {
-	if p.settled != nil {
-		close(p.settled)
-		p.settled = nil
-	}
-}
-
-// drain waits until nothing is owed to the client, at most until ctx ends.
-func (p *peer) drain(ctx context.Context) {
-	p.mu.Lock()
-	if p.owed == 0 || p.gone {
-		p.mu.Unlock()
-		return
-	}
-	if p.settled == nil {
-		p.settled = make(chan struct{})
-	}
-	settled := p.settled
-	p.mu.Unlock()
-	select {
-	case <-settled:
-	case <-ctx.Done():
+		p.write()
 	}
 }

@@ -1,74 +1,76 @@
 package frames
 
+import "ipmbd/bus"
+
 const root = 0
 
-// place finds a place for one more client of a process: a free one (nil), or that of the
-// client it returns. The error is ErrTooMany.
+// findPlace finds a place for one more client of a process: a free one (nil), or that of the client
+// that it returns. The error is ErrTooMany.
 //
-// Clients that do nothing keep nobody out: where a limit is reached, a program or a user
-// that has fewer clients takes the place of the one that has been idle for longest, of the
-// program or user that has most.
-func (s *Server) place(who Peer) (of *peer, err error) {
-	programs, users := make(map[Peer]int), make(map[uint32]int)
+// Idle clients keep no other client out: if a limit is reached, a program or a user that has fewer
+// clients takes the place of the client that has been idle for longest, of the program or user that
+// has most.
+func (s *Server) findPlace(of bus.Process) (place *peer, err error) {
+	programs, users := make(map[bus.Process]int), make(map[uint32]int)
 	for p := range s.peers {
-		programs[p.who]++
-		users[p.who.UID]++
+		programs[p.process]++
+		users[p.process.UID]++
 	}
 	limit := s.config.MaxClients
 	switch {
-	case programs[who] >= s.config.MaxPerProcess:
-	case who.UID != root && users[who.UID] >= max(1, limit/2):
-		of = s.longestIdle(programs[who], func(p *peer) int {
-			if p.who.UID != who.UID {
+	case programs[of] >= s.config.MaxPerProcess:
+	case of.UID != root && users[of.UID] >= max(1, limit/2):
+		place = s.longestIdle(programs[of], func(p *peer) int {
+			if p.process.UID != of.UID {
 				return 0
 			}
-			return programs[p.who]
+			return programs[p.process]
 		})
 	case len(s.peers) < limit:
 		return nil, nil
-	case who.UID == root:
-		of = s.placeForRoot(who, users)
+	case of.UID == root:
+		place = s.placeForRoot(of, users)
 	default:
-		of = s.longestIdle(users[who.UID], func(p *peer) int { return users[p.who.UID] })
+		place = s.longestIdle(users[of.UID], func(p *peer) int { return users[p.process.UID] })
 	}
-	if of == nil {
+	if place == nil {
 		return nil, ErrTooMany
 	}
-	return of, nil
+	return place, nil
 }
 
-// placeForRoot is the place of an idle client of another program, else that of any client
-// of another user; nil when all are root's and busy.
-func (s *Server) placeForRoot(who Peer, users map[uint32]int) *peer {
-	of := s.longestIdle(0, func(p *peer) int {
-		if p.who == who {
+// placeForRoot returns the place of an idle client of another program, else that of any client of
+// another user; nil if all are root's and busy.
+func (s *Server) placeForRoot(of bus.Process, users map[uint32]int) *peer {
+	place := s.longestIdle(0, func(p *peer) int {
+		if p.process == of {
 			return 0
 		}
-		return users[p.who.UID]
+		return users[p.process.UID]
 	})
 	for p := range s.peers {
-		if of == nil && p.who.UID != root {
-			of = p
+		if place == nil && p.process.UID != root {
+			place = p
 		}
 	}
-	return of
+	return place
 }
 
-// longestIdle is, of the idle clients whose weight is above a least one, that of the
-// greatest weight which has been idle for longest; nil for none.
+// longestIdle returns, of the idle clients whose weight is above least, the one that has been idle
+// for longest among those of the greatest weight; nil if there is none.
 func (s *Server) longestIdle(least int, weight func(*peer) int) (found *peer) {
 	most := least
 	for p := range s.peers {
 		switch w := weight(p); {
 		case w <= least || w < most || !p.isIdle():
-		case found == nil || w > most || p.used.Load() < found.used.Load():
+		case found == nil || w > most || p.lastUsed.Load() < found.lastUsed.Load():
 			found, most = p, w
 		}
 	}
 	return found
 }
 
-// isIdle reports whether the client has all answers to what it has sent.
+// isIdle reports whether the client has all answers to its requests.
 func (p *peer) isIdle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -3,11 +3,13 @@ package frames
 import (
 	"net"
 	"testing"
+
+	"ipmbd/bus"
 )
 
 // unconnected is a client that has sent nothing.
 func unconnected(pid int32, uid uint32) *peer {
-	return &peer{who: Peer{PID: pid, UID: uid}, conn: new(net.UnixConn)}
+	return &peer{process: bus.Process{PID: pid, UID: uid}, conn: new(net.UnixConn)}
 }
 
 // come has a program connect until there is no place for it.
@@ -21,7 +23,7 @@ func come(s *Server, pid int32, uid uint32, busy bool) (peers []*peer) {
 			return peers
 		}
 		peers = append(peers, p)
-		s.counters.requests.Add(1) // so that the next one comes later
+		s.counts.Count(requests) // so that the next one comes later
 	}
 }
 
@@ -76,7 +78,7 @@ func TestBusyClientsKeepTheirPlaces(t *testing.T) {
 func TestLongestIdleClientIsReplaced(t *testing.T) {
 	s := NewServer(Config{MaxClients: 4, MaxPerProcess: 4})
 	idle := come(s, 1, 0, false)
-	idle[0].used.Store(100)
+	idle[0].lastUsed.Store(100)
 	if s.admit(unconnected(2, 1000)) != nil {
 		t.Fatal("no place")
 	}

@@ -50,7 +50,7 @@ func (b *testBus) count(name string) uint64 { return b.engine.Statistics()[name]
 
 // hungUpOn is what Config.HungUp was told.
 type hungUpOn struct {
-	who Peer
+	who bus.Process
 	why error
 }
 
@@ -75,7 +75,7 @@ func newRig(t testing.TB, config Config) *rig {
 	if config.Bus == nil {
 		config.Bus = r.bus
 	}
-	config.HungUp = func(who Peer, why error) {
+	config.HungUp = func(who bus.Process, why error) {
 		select {
 		case r.hungUp <- hungUpOn{who, why}:
 		default: // No test asks for so many.

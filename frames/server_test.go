@@ -218,7 +218,7 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 		}
 	}
 	h := awaited(t, "a client to be cut off", r.hungUp)
-	if h.why != ErrUnread || h.who != (Peer{PID: int32(os.Getpid()), UID: uint32(os.Getuid())}) {
+	if h.why != ErrUnread || h.who.PID != int32(os.Getpid()) || h.who.UID != uint32(os.Getuid()) {
 		t.Errorf("hung up on %+v", h)
 	}
 	read := 0
@@ -234,7 +234,7 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 	eventually(t, "its requests to end", func() bool { return bus.InProgress() == 0 })
 }
 
-// A client that sends on and on does not hold up who hangs up on it.
+// A client that goes on sending does not delay the server that disconnects it.
 func TestNothingIsTakenAfterHangingUp(t *testing.T) {
 	var r *rig
 	var taken atomic.Int32
@@ -244,7 +244,7 @@ func TestNothingIsTakenAfterHangingUp(t *testing.T) {
 			return nil
 		}
 		<-sent
-		for _, p := range r.shut(false) {
+		for _, p := range r.refuseClients(false) {
 			go func() {
 				p.hangUp()
 				close(hungUp)

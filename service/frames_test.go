@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"ipmbd/frames"
+	"ipmbd/bus"
 	"ipmbd/service/config"
 )
 
@@ -79,7 +79,7 @@ func TestFrameSocketThatCannotBe(t *testing.T) {
 func TestDisconnectedClientsAreOfAnInterface(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	s := &service{log: zap.New(core)}
-	s.logDisconnect(frames.Peer{PID: 7, UID: 8}, os.ErrInvalid)
+	s.logDisconnect(bus.Process{PID: 7, UID: 8}, os.ErrInvalid)
 	for _, e := range logs.All() {
 		if got := e.ContextMap(); got["interface"] != "frame-socket" || got["pid"] != int32(7) || got["uid"] != uint32(8) {
 			t.Errorf("logged %q %v", e.Message, got)

@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"go.uber.org/zap"
 
+	"ipmbd/bus"
 	"ipmbd/frames"
 	"ipmbd/host"
 	unixsocket "ipmbd/internal/socket"
@@ -178,7 +179,7 @@ func (s *service) newFrames() *frames.Server {
 
 // logDisconnect logs that a client of the frame socket was disconnected. The socket is an interface
 // in the log, so that clients that come again and again are one line in a second.
-func (s *service) logDisconnect(client frames.Peer, why error) {
+func (s *service) logDisconnect(client bus.Process, why error) {
 	s.log.Warn("a client was disconnected", zap.String("interface", "frame-socket"),
 		zap.Int32("pid", client.PID), zap.Uint32("uid", client.UID), zap.Error(why))
 }
