@@ -128,7 +128,9 @@ func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 // StartBroadcast sends a frame to address 0, to which there is no response, for a client (nil is
 // the daemon itself). When it returns nil, done is told whether the bus has taken the frame,
 // without a lock held; it must not block. The errors are those of Send.
-func (b *Bus) StartBroadcast(client *Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+func (b *Bus) StartBroadcast(
+	client *Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte,
+) error {
 	c := &Call{client: client, done: func(_ ipmi.Response, err error) { done(err) }, broadcast: true}
 	return b.Send(c, &ipmb.Request{NetFn: netFn, RequesterLUN: lun, Command: cmd, Data: data})
 }

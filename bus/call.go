@@ -79,8 +79,8 @@ func (c *Call) hold(req *ipmb.Request) {
 	c.held = true
 }
 
-// Do sends a request of the daemon's own and waits for the response, which belongs to the caller. If
-// ctx ends before, Do returns its error. A responder of 0 is the remote address.
+// Do sends a request of the daemon's own and waits for the response, which belongs to the caller.
+// If ctx ends before, Do returns its error. A responder of 0 is the remote address.
 func (b *Bus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
 	req.Responder = b.Responder(req.Responder)
 	if ctx.Err() != nil {

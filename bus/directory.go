@@ -33,8 +33,8 @@ func (d *Directory[B]) Add(b B) {
 	}
 }
 
-// Free frees the index of a bus, unless another bus has it. Until then a bus that has left is found,
-// and refuses: clients find a bus that is replaced Down, and not unknown.
+// Free frees the index of a bus, unless another bus has it. Until then a bus that has left is
+// found, and refuses: clients find a bus that is replaced Down, and not unknown.
 func (d *Directory[B]) Free(b B) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

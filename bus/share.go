@@ -184,8 +184,8 @@ func (s *Shares) leaves(n, limit int) bool {
 
 func within(n, limit int) bool { return limit == 0 || n <= limit }
 
-// most is how many places a program, and a user other than root, have at most, if they have those of
-// all clients that are not identified.
+// most is how many places a program, and a user other than root, have at most, if they have those
+// of all clients that are not identified.
 func (s *Shares) most() (program, user int) {
 	for p, n := range s.processes {
 		if p != unidentified {

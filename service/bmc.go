@@ -103,12 +103,14 @@ func (s *service) watchdogExpired(iface string, number int, e bmc.Expiry) {
 	if e.Err != nil {
 		log = s.log.Error
 	}
-	log("watchdog", zap.String("interface", iface), zap.Int("host", number), zap.Bool("pre-timeout", e.PreTimeout),
-		zap.Uint8("use", uint8(e.Use)), zap.Uint8("action", uint8(e.Action)), zap.Uint8("interrupt", uint8(e.Interrupt)), zap.Error(e.Err))
+	w := dbusapi.WatchdogExpired{
+		PreTimeout: e.PreTimeout, Use: uint8(e.Use), Action: uint8(e.Action), Interrupt: uint8(e.Interrupt),
+	}
+	log("watchdog", zap.String("interface", iface), zap.Int("host", number),
+		zap.Bool("pre-timeout", w.PreTimeout), zap.Uint8("use", w.Use), zap.Uint8("action", w.Action),
+		zap.Uint8("interrupt", w.Interrupt), zap.Error(e.Err))
 	if h := (machines{s}).find(iface, number); h != nil {
-		s.server.WatchdogExpired(h.object, dbusapi.WatchdogExpired{
-			PreTimeout: e.PreTimeout, Use: uint8(e.Use), Action: uint8(e.Action), Interrupt: uint8(e.Interrupt),
-		})
+		s.server.WatchdogExpired(h.object, w)
 	}
 }
 
@@ -160,7 +162,8 @@ func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 		return ipmi.ErrTooSlow
 	}
 	if !errors.Is(err, ipmi.ErrNotPresent) {
-		l.log.Warn("event not taken by the system's log; it is in the built-in one", zap.String("bus", e.Interface), zap.Error(err))
+		l.log.Warn("event not taken by the system's log; it is in the built-in one",
+			zap.String("bus", e.Interface), zap.Error(err))
 	}
 	err = l.own.Add(ctx, e)
 	if full := errors.Is(err, ipmi.ErrNoSpace); l.full.Swap(full) != full && full {

@@ -82,7 +82,9 @@ func (s *service) busConfig(e *endpoint, index uint8, log *zap.Logger) bus.Confi
 }
 
 // channelConfig is what the bus of a channel is made of.
-func (s *service) channelConfig(c config.Channel, e *endpoint, common bus.Config, log *zap.Logger) i2cbus.Config {
+func (s *service) channelConfig(
+	c config.Channel, e *endpoint, common bus.Config, log *zap.Logger,
+) i2cbus.Config {
 	common.MaxCalls, common.RemoteAddress = c.MaxCalls, c.RemoteAddress
 	engine := ipmb.Config{
 		Address: c.BMCAddress, Interface: c.Name, Channel: e.channel, Host: c.DevIndex,

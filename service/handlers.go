@@ -85,8 +85,8 @@ func (s *service) setHandler(ctx context.Context, e *endpoint) error {
 }
 
 // handlerFor decides which handler serves the requests of an endpoint that no program is registered
-// for. Without a handler (nil) they are answered C1h. The built-in BMC follows OpenBMC's view of the
-// power of a host that is no virtual machine.
+// for. Without a handler (nil) they are answered C1h. The built-in BMC follows OpenBMC's view of
+// the power of a host that is no virtual machine.
 func (s *service) handlerFor(ctx context.Context, e *endpoint) (ipmi.Handler, error) {
 	switch {
 	case e.handler == config.HandlerNone:

@@ -237,7 +237,12 @@ type medium struct {
 // what most have.
 var media = map[config.HostType]medium{
 	config.HostVM:   {bridge.ProtocolKCS, host.VMMaxData, nil},
-	config.HostKCS:  {bridge.ProtocolKCS, host.KCSMaxData, func(path string) (host.Port, error) { return host.OpenKCS(path) }},
-	config.HostBT:   {bridge.ProtocolBT, host.BTMaxData, func(path string) (host.Port, error) { return host.OpenBT(path) }},
-	config.HostSSIF: {bridge.ProtocolSSIF, host.SSIFMaxData, func(path string) (host.Port, error) { return host.OpenSSIF(path) }},
+	config.HostKCS:  {bridge.ProtocolKCS, host.KCSMaxData, opening(host.OpenKCS)},
+	config.HostBT:   {bridge.ProtocolBT, host.BTMaxData, opening(host.OpenBT)},
+	config.HostSSIF: {bridge.ProtocolSSIF, host.SSIFMaxData, opening(host.OpenSSIF)},
+}
+
+// opening is an open function of package host for any port.
+func opening[P host.Port](open func(path string) (P, error)) func(path string) (host.Port, error) {
+	return func(path string) (host.Port, error) { return open(path) }
 }

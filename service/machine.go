@@ -54,7 +54,8 @@ func (m machines) find(iface string, number int) *hostInterface {
 // Act implements bmc.Machine.
 func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Action) error {
 	h := m.find(iface, number)
-	m.service.log.Info("machine is told to", zap.Stringer("action", a), zap.String("interface", iface), zap.Int("host", number))
+	where := []zap.Field{zap.String("interface", iface), zap.Int("host", number)}
+	m.service.log.Info("machine is told to", append([]zap.Field{zap.Stringer("action", a)}, where...)...)
 	if h == nil || h.vm == nil {
 		err := m.service.server.System().Request(ctx, number, transitions[a])
 		if errors.Is(err, ipmi.ErrNotPresent) {
@@ -68,7 +69,7 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 	case a == bmc.PowerUp:
 		return nil // It is on.
 	case a == bmc.PowerCycle:
-		m.service.log.Info("machine is reset: QEMU has no power cycle", zap.String("interface", iface), zap.Int("host", number))
+		m.service.log.Info("machine is reset: QEMU has no power cycle", where...)
 	}
 	err := h.vm.Act(ctx, vmActions[a])
 	if errors.Is(err, host.ErrUnsupported) {

@@ -212,7 +212,9 @@ func (s *service) start(ctx context.Context) error {
 
 // serve makes changes until ctx ends or a connection to the message bus is lost. Then it lets
 // calls and requests in progress end.
-func (s *service) serve(ctx context.Context, reloads <-chan os.Signal, lost <-chan error, loops *sync.WaitGroup) error {
+func (s *service) serve(
+	ctx context.Context, reloads <-chan os.Signal, lost <-chan error, loops *sync.WaitGroup,
+) error {
 	changing, stop := context.WithCancel(ctx)
 	loops.Go(func() { s.manage(changing, reloads) })
 	var err error
@@ -270,8 +272,8 @@ var ErrWrongConfig = errors.New("wrong configuration")
 func explainPath(key string, err error) error {
 	switch {
 	case errors.Is(err, unix.EROFS), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w: %s: %w: ipmbd must be allowed to write there: its unit allows /var/lib/ipmbd and /run/ipmbd, "+
-			"by StateDirectory= and ReadWritePaths=", ErrWrongConfig, key, err)
+		return fmt.Errorf("%w: %s: %w: ipmbd must be allowed to write there: its unit allows "+
+			"/var/lib/ipmbd and /run/ipmbd, by StateDirectory= and ReadWritePaths=", ErrWrongConfig, key, err)
 	case errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("%w: %s: %w", ErrWrongConfig, key, err)
 	}

@@ -49,7 +49,8 @@ func listeners(files []*os.File, log *zap.Logger) *passed {
 		listener, err := net.FileListener(file)
 		file.Close()
 		if err != nil {
-			log.Warn("a descriptor from systemd is closed: it is no listening socket", zap.String("name", file.Name()), zap.Error(err))
+			log.Warn("a descriptor from systemd is closed: it is no listening socket",
+				zap.String("name", file.Name()), zap.Error(err))
 			continue
 		}
 		address := listener.Addr().Network() + ":" + listener.Addr().String()
@@ -95,10 +96,12 @@ func (p *passed) refuseOthers(addresses []string) {
 		}
 		listener, err := duplicate(own)
 		if err != nil {
-			p.log.Warn("clients of a socket from systemd wait: nothing is configured for it", zap.String("address", address), zap.Error(err))
+			p.log.Warn("clients of a socket from systemd wait: nothing is configured for it",
+				zap.String("address", address), zap.Error(err))
 			continue
 		}
-		p.log.Warn("clients of a socket from systemd are disconnected: nothing is configured for it", zap.String("address", address))
+		p.log.Warn("clients of a socket from systemd are disconnected: nothing is configured for it",
+			zap.String("address", address))
 		p.refusals[address] = refuse(listener)
 	}
 }

@@ -92,7 +92,7 @@ func (d *device) binding(own ipmi.Address) (i2c.Binding, error) {
 	return i2c.Binding{}, bus.NotBindable(d.path)
 }
 
-// driver is the driver that makes the device at the path, "" for a transport without a kernel driver.
+// driver is the driver that makes the device at the path, "" for a transport without one.
 func (d *device) driver() string {
 	switch d.kind {
 	case i2c.IPMBDev, i2c.IPMBDevice, i2c.SlaveMqueue:
@@ -137,8 +137,8 @@ func (d *device) remove(b i2c.Binding) error {
 	return nil
 }
 
-// move binds the device, which must be closed, at another own address. After an error it is where it
-// was, or else the error says so.
+// move binds the device, which must be closed, at another own address. After an error it is where
+// it was, or else the error says so.
 func (d *device) move(ctx context.Context, from i2c.Binding, to ipmi.Address) error {
 	if err := d.remove(from); err != nil {
 		return err

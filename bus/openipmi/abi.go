@@ -141,9 +141,7 @@ func parseNode(b []byte) (node, bool) {
 
 // kernel is the driver's requests: linux, or those of a test. The errors are the system's.
 type kernel struct {
-	// send sends a message; the data of a response begin with the completion code. A request
-	// without a response is sent again so many times.
-	send func(fd, id int, to node, netFn ipmi.NetFn, command ipmi.Command, data []byte, retries int32, retryTime uint32) error
+	send func(fd int, m outgoing) error
 	// receive takes the oldest message. After EMSGSIZE it is still the oldest.
 	receive func(fd int, address, data []byte) (received, error)
 	// register and unregister are for a command on a set of channels.
@@ -151,6 +149,18 @@ type kernel struct {
 	getsEvents           func(fd int, on bool) error
 	setAddress           func(fd int, channel ipmi.Channel, a ipmi.Address) error
 	getAddress           func(fd int, channel ipmi.Channel) (ipmi.Address, error)
+}
+
+// outgoing is a message to be sent. The data of a response begin with the completion code. A
+// request without a response is sent again so many times.
+type outgoing struct {
+	id        int
+	to        node
+	netFn     ipmi.NetFn
+	command   ipmi.Command
+	data      []byte
+	retries   int32
+	retryTime uint32 // in milliseconds
 }
 
 // received is a message that was received. Address and data are views.
@@ -164,14 +174,14 @@ type received struct {
 }
 
 var linux = kernel{
-	send: func(fd, id int, to node, netFn ipmi.NetFn, command ipmi.Command, data []byte, retries int32, retryTime uint32) error {
-		address := to.bytes()
+	send: func(fd int, m outgoing) error {
+		address := m.to.bytes()
 		send := timedSend{
 			sendArgument: sendArgument{
-				address: &address[0], addressLength: nodeSize, id: id,
-				body: body{uint8(netFn), uint8(command), uint16(len(data)), unsafe.SliceData(data)},
+				address: &address[0], addressLength: nodeSize, id: m.id,
+				body: body{uint8(m.netFn), uint8(m.command), uint16(len(m.data)), unsafe.SliceData(m.data)},
 			},
-			retries: retries, retryTime: retryTime,
+			retries: m.retries, retryTime: m.retryTime,
 		}
 		return ioctl(fd, sendTimed, unsafe.Pointer(&send))
 	},
@@ -184,7 +194,8 @@ var linux = kernel{
 			return received{}, err
 		}
 		return received{
-			kind: in.kind, id: in.id, netFn: ipmi.NetFn(in.body.netFn), command: ipmi.Command(in.body.command),
+			kind: in.kind, id: in.id,
+			netFn: ipmi.NetFn(in.body.netFn), command: ipmi.Command(in.body.command),
 			address: address[:in.addressLength], data: data[:in.body.length],
 		}, nil
 	},

@@ -67,13 +67,14 @@ func unsupported(format string, args ...any) error {
 
 // responder is where a request goes.
 func (d *Device) responder(r *ipmb.Request) node {
-	switch {
-	case r.Responder == 0:
+	if r.Responder == 0 {
 		return node{kind: systemInterface, channel: ipmi.ChannelSystemInterface, lun: r.LUN}
-	case r.GeneralCall:
-		return node{kind: broadcast, channel: d.channel, address: r.Responder, lun: r.LUN}
 	}
-	return node{kind: d.kind(), channel: d.channel, address: r.Responder, lun: r.LUN, requesterLUN: r.RequesterLUN}
+	n := node{kind: d.kind(), channel: d.channel, address: r.Responder, lun: r.LUN, requesterLUN: r.RequesterLUN}
+	if r.GeneralCall {
+		n.kind = broadcast
+	}
+	return n
 }
 
 // limit is how long a call may take. At its end the driver itself answers for a node that has
@@ -128,10 +129,11 @@ func (d *Device) enqueue(c *call) error {
 func (d *Device) sendWaiting() {
 	for c := d.next(); c != nil; c = d.next() {
 		r := &c.request
-		err := d.control("send", func(fd int) error {
-			return d.kernel.send(fd, c.id, d.responder(r), r.NetFn, r.Command, r.Data,
-				int32(r.RetryPolicy.Tries-1), uint32(r.RetryPolicy.Timeout.Milliseconds()))
-		})
+		m := outgoing{
+			id: c.id, to: d.responder(r), netFn: r.NetFn, command: r.Command, data: r.Data,
+			retries: int32(r.RetryPolicy.Tries - 1), retryTime: uint32(r.RetryPolicy.Timeout.Milliseconds()),
+		}
+		err := d.control("send", func(fd int) error { return d.kernel.send(fd, m) })
 		d.sent(c, err)
 	}
 }

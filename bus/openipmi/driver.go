@@ -114,7 +114,9 @@ func (d *Device) isDirect() (bool, error) {
 		return false, nil
 	}
 	err := d.file.Control(func(fd int) error {
-		return d.kernel.send(fd, 0, node{kind: direct}, ipmi.NetFnApp, ipmi.CommandGetDeviceID, make([]byte, maxMessage-2), 0, 0)
+		return d.kernel.send(fd, outgoing{
+			to: node{kind: direct}, netFn: ipmi.NetFnApp, command: ipmi.CommandGetDeviceID, data: make([]byte, maxMessage-2),
+		})
 	})
 	switch err {
 	case io.EOF, os.ErrClosed, unix.ENODEV:
@@ -221,19 +223,25 @@ func (d *Device) Respond(req *ipmi.Request, response []byte) error {
 		to.lun, to.requesterLUN = req.LUN, req.RequesterLUN
 	}
 	return d.control("answer", func(fd int) error {
-		return d.kernel.send(fd, int(req.Sequence), to, req.NetFn.Response(), req.Command, response, 0, 0)
+		return d.kernel.send(fd, outgoing{
+			id: int(req.Sequence), to: to, netFn: req.NetFn.Response(), command: req.Command, data: response,
+		})
 	})
 }
 
 // Register asks for the requests of a command from the channel; unix.EBUSY is that another
 // program has them.
 func (d *Device) Register(netFn ipmi.NetFn, command ipmi.Command) error {
-	return d.control("register on", func(fd int) error { return d.kernel.register(fd, netFn, command, d.channel.Mask()) })
+	return d.control("register on", func(fd int) error {
+		return d.kernel.register(fd, netFn, command, d.channel.Mask())
+	})
 }
 
 // Unregister ends what Register began.
 func (d *Device) Unregister(netFn ipmi.NetFn, command ipmi.Command) error {
-	return d.control("unregister on", func(fd int) error { return d.kernel.unregister(fd, netFn, command, d.channel.Mask()) })
+	return d.control("unregister on", func(fd int) error {
+		return d.kernel.unregister(fd, netFn, command, d.channel.Mask())
+	})
 }
 
 // SetEvents says whether events are to be received. The first program to ask for them gets

@@ -35,18 +35,7 @@ type ipmiDriver struct {
 	own      ipmi.Address
 	commands map[string]bool
 	others   map[string]bool // commands of another program
-	sent     chan ipmiSent
-}
-
-// ipmiSent is a message that was sent.
-type ipmiSent struct {
-	ID        int
-	To        node
-	NetFn     ipmi.NetFn
-	Command   ipmi.Command
-	Data      []byte
-	Retries   int32
-	RetryTime uint32
+	sent     chan outgoing
 }
 
 func newIPMIDriver(t *testing.T) (*ipmiDriver, *chardev.Device) {
@@ -60,7 +49,7 @@ func newIPMIDriver(t *testing.T) (*ipmiDriver, *chardev.Device) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &ipmiDriver{t: t, wake: fds[1], own: 0x20, commands: map[string]bool{}, others: map[string]bool{}, sent: make(chan ipmiSent, 1000)}, file
+	return &ipmiDriver{t: t, wake: fds[1], own: 0x20, commands: map[string]bool{}, others: map[string]bool{}, sent: make(chan outgoing, 1000)}, file
 }
 
 func (k *ipmiDriver) calls() kernel {
@@ -73,18 +62,19 @@ func (k *ipmiDriver) calls() kernel {
 	}
 }
 
-func (k *ipmiDriver) send(_, id int, to node, netFn ipmi.NetFn, command ipmi.Command, data []byte, retries int32, retryTime uint32) error {
+func (k *ipmiDriver) send(_ int, m outgoing) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
 	case k.failure != nil:
 		return k.failure
-	case to.kind == direct && !k.direct:
+	case m.to.kind == direct && !k.direct:
 		return unix.EAFNOSUPPORT
-	case len(data)+4 > maxMessage:
+	case len(m.data)+4 > maxMessage:
 		return unix.EMSGSIZE
 	}
-	k.sent <- ipmiSent{id, to, netFn, command, bytes.Clone(data), retries, retryTime}
+	m.data = bytes.Clone(m.data)
+	k.sent <- m
 	return nil
 }
 
@@ -129,9 +119,9 @@ func (k *ipmiDriver) says(messages ...received) {
 }
 
 // answers answers a request with a completion code and data.
-func (k *ipmiDriver) answers(s ipmiSent, answer ...byte) {
-	address := s.To.bytes()
-	k.says(received{kind: kindResponse, id: s.ID, netFn: s.NetFn.Response(), command: s.Command, address: address[:], data: answer})
+func (k *ipmiDriver) answers(s outgoing, answer ...byte) {
+	address := s.to.bytes()
+	k.says(received{kind: kindResponse, id: s.id, netFn: s.netFn.Response(), command: s.command, address: address[:], data: answer})
 }
 
 // request is a request from IPMB that has come in.
@@ -141,7 +131,7 @@ func (a node) request(seq int, netFn ipmi.NetFn, command ipmi.Command, data ...b
 }
 
 // next is the next message that was sent.
-func (k *ipmiDriver) next() ipmiSent {
+func (k *ipmiDriver) next() outgoing {
 	k.t.Helper()
 	select {
 	case s := <-k.sent:
@@ -269,11 +259,11 @@ func TestNodesOfRequests(t *testing.T) {
 			done := asks(d, t.Context(), c.request)
 			if c.err == nil {
 				s := k.next()
-				if s.To != c.want || s.NetFn != c.request.NetFn || s.Command != c.request.Command || !bytes.Equal(s.Data, []byte{1, 2}) {
+				if s.to != c.want || s.netFn != c.request.NetFn || s.command != c.request.Command || !bytes.Equal(s.data, []byte{1, 2}) {
 					t.Errorf("sent %+v", s)
 				}
-				if s.Retries != 1 || time.Duration(s.RetryTime)*time.Millisecond != patience {
-					t.Errorf("%d retries after %d ms", s.Retries, s.RetryTime)
+				if s.retries != 1 || time.Duration(s.retryTime)*time.Millisecond != patience {
+					t.Errorf("%d retries after %d ms", s.retries, s.retryTime)
 				}
 				k.answers(s, 0)
 			}
@@ -293,11 +283,11 @@ func TestAnswersInAnyOrder(t *testing.T) {
 		r.Data = []byte{i}
 		calls[i] = asks(d, t.Context(), r)
 	}
-	var sent []ipmiSent
+	var sent []outgoing
 	ids := map[int]bool{}
 	for range n {
 		s := k.next()
-		sent, ids[s.ID] = append(sent, s), true
+		sent, ids[s.id] = append(sent, s), true
 	}
 	if len(ids) != n {
 		t.Fatalf("%d numbers for %d calls", len(ids), n)
@@ -310,7 +300,7 @@ func TestAnswersInAnyOrder(t *testing.T) {
 	one := asks(d, t.Context(), getDeviceID) // waits
 	slices.Reverse(sent)
 	for _, s := range sent {
-		k.answers(s, append([]byte{0xC0}, s.Data...)...)
+		k.answers(s, append([]byte{0xC0}, s.data...)...)
 	}
 	for i, call := range calls {
 		if diff := cmp.Diff(ipmi.Response{Code: 0xC0, Data: []byte{i}}, (<-call).response); diff != "" {
@@ -344,8 +334,8 @@ func TestLateAnswer(t *testing.T) {
 	for i := range byte(10) {
 		call := asks(d, t.Context(), getDeviceID)
 		s := k.next()
-		if s.ID == late.ID || s.ID == later.ID || s.ID <= 0 {
-			t.Fatalf("number %d is given again", s.ID)
+		if s.id == late.id || s.id == later.id || s.id <= 0 {
+			t.Fatalf("number %d is given again", s.id)
 		}
 		if i == 5 {
 			k.answers(late, 0, 0xBA, 0xD0)
@@ -368,11 +358,11 @@ func TestAnswersToNoCall(t *testing.T) {
 	d, k, _, _ := openDriver(t, 0, asIs)
 	call := asks(d, t.Context(), getDeviceID)
 	s := k.next()
-	for _, wrong := range []func(s *ipmiSent){
-		func(s *ipmiSent) { s.ID++ },
-		func(s *ipmiSent) { s.ID = -1 },
-		func(s *ipmiSent) { s.Command++ },
-		func(s *ipmiSent) { s.NetFn += 2 },
+	for _, wrong := range []func(s *outgoing){
+		func(s *outgoing) { s.id++ },
+		func(s *outgoing) { s.id = -1 },
+		func(s *outgoing) { s.command++ },
+		func(s *outgoing) { s.netFn += 2 },
 	} {
 		other := s
 		wrong(&other)
@@ -540,8 +530,8 @@ func TestRequestsThatComeIn(t *testing.T) {
 			if err := d.Respond(&got, []byte{0xC1, 0xCA}); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(ipmiSent{ID: 0x3F, To: c.from, NetFn: 0x31, Command: 0x55, Data: []byte{0xC1, 0xCA}}, k.next(),
-				cmp.AllowUnexported(node{})); diff != "" {
+			if diff := cmp.Diff(outgoing{id: 0x3F, to: c.from, netFn: 0x31, command: 0x55, data: []byte{0xC1, 0xCA}}, k.next(),
+				cmp.AllowUnexported(node{}, outgoing{})); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -655,8 +645,8 @@ func TestRequestsKeepTheirOrder(t *testing.T) {
 	}
 	for i := range burst {
 		s := k.next()
-		if want := []byte{byte(i), byte(i >> 8)}; !bytes.Equal(s.Data, want) {
-			t.Fatalf("% X at place %d", s.Data, i)
+		if want := []byte{byte(i), byte(i >> 8)}; !bytes.Equal(s.data, want) {
+			t.Fatalf("% X at place %d", s.data, i)
 		}
 		if n, _ := left(d); n > maxCalls {
 			t.Fatalf("%d requests in the driver", n)
