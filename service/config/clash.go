@@ -28,13 +28,14 @@ func (c Channel) wants() []want {
 		name,
 	}
 	if c.Handler == HandlerHost {
-		wants = append(wants, want{what: "bus name " + full.BusName, key: "bus-name", value: c.BusName, shared: true})
+		name := want{what: "bus name " + full.BusName, key: "bus-name", value: c.BusName, shared: true}
+		wants = append(wants, name)
 	}
 	return wants
 }
 
-// wants implements [Entry]: path, name, bus name, and btbridge's name. A virtual machine is
-// a host of its own and has a devIndex of its own.
+// wants implements [Entry]: path, name, bus name, and btbridge's name. A virtual machine is a
+// host of its own and has a devIndex of its own.
 func (c Host) wants() []want {
 	wants := []want{
 		{what: "name " + c.Word(), key: "name", value: c.Name},
@@ -42,8 +43,8 @@ func (c Host) wants() []want {
 		{what: "path " + c.Path, key: "path", value: c.Path},
 	}
 	if c.Type == HostVM {
-		wants = append(wants, want{what: fmt.Sprintf("the machine of devIndex %d", c.DevIndex), key: "devIndex", value: c.DevIndex,
-			remedy: ": give each machine its own devIndex"})
+		wants = append(wants, want{what: fmt.Sprintf("the machine of devIndex %d", c.DevIndex),
+			key: "devIndex", value: c.DevIndex, remedy: ": give each machine its own devIndex"})
 	}
 	if c.LegacyAPI {
 		wants = append(wants, want{what: "org.openbmc.HostIpmi", key: "legacy-api", value: c.LegacyAPI})
@@ -92,11 +93,12 @@ func (t claims) clashes(key string, e Entry, faults []Fault) []Fault {
 	return check.faults
 }
 
-// add gives an entry what it wants and nothing else has, except what depends on a key of it
-// with a fault. Its owner's name is that in faults, and the beginning of its keys.
+// add gives an entry what it wants and nothing else has, except what depends on a key of it with
+// a fault. Its owner's name is that in faults, and the beginning of its keys.
 func (t claims) add(owner string, e Entry, faults []Fault) {
 	for _, w := range e.wants() {
-		if _, taken := t[w.what]; !taken && !hasFault(faults, owner+"."+w.key) && !hasFault(faults, owner+"."+w.needs) {
+		_, taken := t[w.what]
+		if !taken && !hasFault(faults, owner+"."+w.key) && !hasFault(faults, owner+"."+w.needs) {
 			t[w.what] = claim{owner, w.shared}
 		}
 	}

@@ -1,5 +1,5 @@
-// Package config is the configuration of the daemon: it reads a file, says what is wrong with
-// it, and gives each entry its defaults. Nothing runs here and no device is opened.
+// Package config is the configuration of the daemon: it reads a file, says what is wrong with it,
+// and gives each entry its defaults. Nothing runs here and no device is opened.
 //
 // A key of the file stands once, in the tag of the Go field that it fills:
 //
@@ -43,12 +43,12 @@ type Config struct {
 	// Path of the frame socket. Without the key there is one only if systemd has passed
 	// `/run/ipmbd/ipmb.sock`.
 	FrameSocket string `conf:"frame-socket" format:"socket path"`
-	// D-Bus names whose owners may send the signals `sendBroadcast` and `updateBmcSlaveAddr`,
-	// as root may.
+	// D-Bus names whose owners may send the signals `sendBroadcast` and `updateBmcSlaveAddr`, as
+	// root may.
 	TrustedNames []string `conf:"trusted-names" format:"bus name"`
-	// OfIPMBBridge: the file is ipmbbridge's. Hence the kernel device of a channel
-	// is made at BMCAddress where it is missing, and one whose driver is not known
-	// is taken for ipmb-dev, the only one that ipmbbridge can use.
+	// OfIPMBBridge: the file is ipmbbridge's. Hence the kernel device of a channel is made at
+	// BMCAddress where it is missing, and one whose driver is not known is taken for ipmb-dev,
+	// the only one that ipmbbridge can use.
 	OfIPMBBridge bool
 }
 
@@ -65,21 +65,20 @@ type Channel struct {
 	BMCAddress ipmi.Address `conf:"bmc-addr" default:"32"`
 	// Address of the responder for `org.openbmc.Ipmb`, and for requests to address 0.
 	RemoteAddress ipmi.Address `conf:"remote-addr,required"`
-	// Number of the host that the bus belongs to. Together with the type it makes the index
-	// of the channel.
+	// Number of the host that the bus belongs to. Together with the type it makes the index of
+	// the channel.
 	DevIndex int `conf:"devIndex" range:"0..63" default:"0"`
 
-	// Last part of the object path. By default it is `bus` and the digits behind the first
-	// `-` of `slave-path`: `bus4` for `/dev/ipmb-4`.
+	// Last part of the object path. By default it is `bus` and the digits behind the first `-` of
+	// `slave-path`: `bus4` for `/dev/ipmb-4`.
 	Name string `conf:"name" format:"object word"`
-	// Driver or kind of the device: `ipmb-dev`, `ipmb-device`, `slave-mqueue`, `seqpacket`.
-	// With `auto` ipmbd asks sysfs for the driver when it opens the device.
+	// Driver or kind of the device: `ipmb-dev`, `ipmb-device`, `slave-mqueue`, `seqpacket`. With
+	// `auto` ipmbd asks sysfs for the driver when it opens the device.
 	Transport TransportKind `conf:"transport" default:"auto"`
-	// For `ipmb-device` only: whether a frame is sent to its end even if no node acknowledges
-	// it.
+	// For `ipmb-device` only: whether a frame is sent to its end even if no node acknowledges it.
 	IgnoreNACK bool `conf:"ignore-nack" default:"false"`
-	// For `ipmb-device` only: whether the driver drops frames with a wrong header checksum,
-	// and refuses them where it can.
+	// For `ipmb-device` only: whether the driver drops frames with a wrong header checksum, and
+	// refuses them where it can.
 	VerifyChecksum bool `conf:"verify-header-checksum" default:"false"`
 	// IPMI channel number. The default is 0 for `ipmb` and 1 for `me`.
 	IPMIChannel *ipmi.Channel `conf:"ipmi-channel" range:"0..11"`
@@ -93,23 +92,22 @@ type Channel struct {
 	// Time for which a response is kept for repeats of its request, in milliseconds; 0 keeps
 	// none. A command that changes nothing is served again instead.
 	DuplicateWindow time.Duration `conf:"duplicate-window-ms" range:"0..60000" default:"5000"` // negative keeps none
-	// Time that the handler of a request has, in milliseconds. After it the requester gets
-	// C3h.
+	// Time that the handler of a request has, in milliseconds. After it the requester gets C3h.
 	HandlerTimeout time.Duration `conf:"handler-timeout-ms" range:"1..60000" default:"5000"`
 	// What serves requests that no program is registered for: `host` (the host IPMI daemon),
 	// `bmc` (the built-in BMC), `signal` (the program that responds to `ReceivedMessage`) or
 	// `none`.
 	Handler HandlerKind `conf:"handler" default:"host"`
-	// Whether Send Message and the commands that belong to it are served on the channel. With
-	// the handler `bmc` they always are.
+	// Whether Send Message and the commands that belong to it are served on the channel. With the
+	// handler `bmc` they always are.
 	Bridge bool `conf:"bridge" default:"false"`
 
 	// Bytes of the longest frame, including its first address. The default is the limit of the
 	// transport.
 	MaxFrame int `conf:"max-frame" range:"32..1024"`
-	// Calls in progress on the bus, from D-Bus and the frame socket together; more are
-	// refused. One process may have half of them, and so may all processes of one user other
-	// than root together.
+	// Calls in progress on the bus, from D-Bus and the frame socket together; more are refused.
+	// One process may have half of them, and so may all processes of one user other than root
+	// together.
 	MaxCalls int `conf:"max-calls" range:"1..4096" default:"256"`
 	// Requests from the bus in progress; more get C0h.
 	MaxHandlers int `conf:"max-handlers" range:"1..4096" default:"64"`
@@ -129,8 +127,8 @@ type CommandFilter struct {
 
 // BMC is the built-in BMC: what it says of itself, keeps and measures.
 type BMC struct {
-	// Folder in which the BMC keeps its state. Without it the BMC forgets everything when
-	// ipmbd ends. The unit allows `/var/lib/ipmbd` only.
+	// Folder in which the BMC keeps its state. Without it the BMC forgets everything when ipmbd
+	// ends. The unit allows `/var/lib/ipmbd` only.
 	Folder string `conf:"folder" format:"path"`
 	// GUID of the device and the system, such as `"f81d4fae-7dec-11d0-a765-00a0c91e6bf6"`. By
 	// default it is a random one, which `folder` keeps.
@@ -157,8 +155,7 @@ type Sensor struct {
 	Property Property `conf:"dbus"`
 }
 
-// Property names a property of an object on the message bus, a number or a
-// boolean.
+// Property names a property of an object on the message bus, a number or a boolean.
 type Property struct {
 	// Well-known name of the service.
 	Service string `conf:"service,required" format:"bus name"`
@@ -236,8 +233,8 @@ func word(c choice, i int) string {
 	return "unknown"
 }
 
-// Entry is an entry of the lists "channels" and "hosts": a [Channel], a [Host] or an
-// [OpenIPMI], with its defaults.
+// Entry is an entry of the lists "channels" and "hosts": a [Channel], a [Host] or an [OpenIPMI],
+// with its defaults.
 type Entry interface {
 	// Title is what people call it: "channel bus5", "host ipmi_kcs3".
 	Title() string
@@ -260,8 +257,8 @@ func (c Config) Entries() []Entry {
 	return all
 }
 
-// WithDefaults is c with everything filled in that has a default of this
-// package; what other packages default stays zero.
+// WithDefaults is c with everything filled in that has a default of this package; what other
+// packages default stays zero.
 func (c Config) WithDefaults() Config {
 	c.Channels = withDefaults(c.Channels)
 	c.Hosts = withDefaults(c.Hosts)
@@ -280,8 +277,7 @@ func withDefaults[E interface{ WithDefaults() E }](list []E) []E {
 // maxNumber is how many digits of a bus number are taken for a name.
 const maxNumber = 20
 
-// WithDefaults is as [Config.WithDefaults]. Name stays empty when SlavePath
-// holds no number.
+// WithDefaults is as [Config.WithDefaults]. Name stays empty when SlavePath holds no number.
 func (c Channel) WithDefaults() Channel {
 	if c.BMCAddress == 0 {
 		c.BMCAddress = ipmi.BMCAddress

@@ -42,9 +42,8 @@ func fieldsOf(t reflect.Type) []field {
 				fields = append(fields, f)
 			}
 		case key != "":
-			f := field{key: key, index: []int{i}, required: option == "required", format: of.Tag.Get("format")}
-			f.low, f.high = bounds(of)
-			fields = append(fields, f)
+			low, high := bounds(of)
+			fields = append(fields, field{key, []int{i}, option == "required", low, high, of.Tag.Get("format")})
 		}
 	}
 	return fields
@@ -52,18 +51,16 @@ func fieldsOf(t reflect.Type) []field {
 
 // bounds are those of a field's tag, else those of its type.
 func bounds(of reflect.StructField) (low, high int64) {
-	if tag, ok := of.Tag.Lookup("range"); ok {
-		fmt.Sscanf(tag, "%d..%d", &low, &high)
-		return low, high
+	high = math.MaxInt32
+	switch of.Type.Kind() {
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
+		high = 1<<of.Type.Bits() - 1
 	}
-	t := of.Type
-	switch {
-	case t == reflect.TypeFor[ipmi.Address]():
-		return 1, math.MaxUint8
-	case slices.Contains([]reflect.Kind{reflect.Uint8, reflect.Uint16, reflect.Uint32}, t.Kind()):
-		return 0, 1<<t.Bits() - 1
+	if of.Type == reflect.TypeFor[ipmi.Address]() {
+		low = 1
 	}
-	return 0, math.MaxInt32
+	_, _ = fmt.Sscanf(of.Tag.Get("range"), "%d..%d", &low, &high)
+	return low, high
 }
 
 // in is the Go field in a struct. It makes the structs on the way that a pointer leads to.
@@ -80,8 +77,8 @@ func (f field) in(v reflect.Value) reflect.Value {
 	return v
 }
 
-// object reads the members of n into a struct. Of a key that stands twice the last counts,
-// as in ipmbbridge.
+// object reads the members of n into a struct. Of a key that stands twice the last counts, as in
+// ipmbbridge.
 func (r *reader) object(n node, key string, into reflect.Value) {
 	if !r.want(n, key, kindObject) {
 		return
@@ -134,13 +131,15 @@ func (r *reader) value(n node, key string, f field, v reflect.Value) {
 	case *[]Channel, *[]Host:
 		r.want(n, key, kindArray) // Its entries are read one by one.
 	case choice:
-		problem = choose(n, into.words(), v)
+		problem = choose(n.string(), into.words(), v)
 	case *time.Time:
-		problem = date(n, into)
+		problem = date(n.string(), into)
 	case *ipmi.Commands:
-		problem = commands(n, into)
+		problem = commands(n.string(), into)
 	case encoding.TextUnmarshaler:
-		problem = unmarshal(n, into)
+		if err := into.UnmarshalText([]byte(n.string())); err != nil {
+			problem = err.Error()
+		}
 	default:
 		problem = r.kind(n, key, f, v)
 	}
@@ -162,7 +161,7 @@ func (r *reader) kind(n node, key string, f field, v reflect.Value) string {
 	case reflect.Slice:
 		r.list(n, key, f, v)
 	case reflect.Array:
-		return octets(n, v)
+		return octets(n.string(), v)
 	case reflect.String:
 		return f.text(n, v)
 	case reflect.Bool:
@@ -209,67 +208,60 @@ func (f field) text(n node, into reflect.Value) string {
 }
 
 // choose reads one of the words. The place of a word is its value.
-func choose(n node, words []string, into reflect.Value) string {
-	i := slices.Index(words, n.text)
-	if n.kind != kindString || i < 0 {
-		return "must be one of " + strings.Join(words, ", ") + didYouMean(n.text, words)
+func choose(text string, words []string, into reflect.Value) string {
+	i := slices.Index(words, text)
+	if i < 0 {
+		return "must be one of " + strings.Join(words, ", ") + didYouMean(text, words)
 	}
 	into.SetUint(uint64(i))
 	return ""
 }
 
-// integer reads a whole number. For a time 0 is what is the default otherwise, so that it
-// becomes -1.
+// integer reads a whole number. One that is out of bounds stays so, by one: ipmbbridge's next
+// entry has its devIndex. The zero time is the default, so that 0 is read as -1.
 func (f field) integer(n node, into reflect.Value) string {
 	_, isAddress := into.Interface().(ipmi.Address)
 	_, isTime := into.Interface().(time.Duration)
 	value, ok := wholeNumber(n, isAddress)
-	if !ok {
-		return `must be a whole number, or one in a string such as "0x20"`
+	unit, scale := "", int64(1)
+	if isTime {
+		unit, scale = " ms", int64(time.Millisecond)
 	}
 	within := f.low <= value && value <= f.high
 	switch {
-	case isTime && within && value == 0:
+	case !ok:
+		return `must be a whole number, or one in a string such as "0x20"`
+	case isTime && value == 0:
 		into.SetInt(-1)
-	case isTime && within:
-		into.SetInt(value * int64(time.Millisecond))
-	case isTime:
-		return fmt.Sprintf("must be from %d to %d ms", f.low, f.high)
-	case into.CanInt() && 0 <= value && value <= math.MaxInt32:
-		into.SetInt(value) // Also out of bounds: see Channel.faults about devIndex.
+	case into.CanInt():
+		into.SetInt(min(max(value, f.low-1), f.high+1) * scale)
 	case within:
 		into.SetUint(uint64(value))
 	}
 	switch {
 	case !within:
-		return fmt.Sprintf("must be from %d to %d", f.low, f.high)
+		return fmt.Sprintf("must be from %d to %d%s", f.low, f.high, unit)
 	case isAddress && !ipmi.Address(value).IsSlave():
 		return "must be even: an address in its 8-bit form"
 	}
 	return ""
 }
 
+var (
+	decimal     = regexp.MustCompile(`^(0|[1-9][0-9]*)$`) // 010 is octal to some, decimal to others
+	hexadecimal = regexp.MustCompile(`^0[xX]([0-9A-Fa-f]+)$|^([0-9A-Fa-f]+)[hH]$`)
+)
+
 // wholeNumber is the number that n holds: a JSON number, or a string that holds a number in
 // decimal or, after 0x, in hexadecimal, as files of some platforms have it. An address may also
 // be written "2Ch", as ipmbctl prints it.
 func wholeNumber(n node, isAddress bool) (int64, bool) {
 	base, digits := 10, n.text
-	switch n.kind {
-	case kindNumber:
-	case kindString:
-		lower := strings.ToLower(digits)
-		before, suffixed := strings.CutSuffix(lower, "h")
-		if after, ok := strings.CutPrefix(lower, "0x"); ok {
-			base, digits = 16, after
-		} else if suffixed && isAddress {
-			base, digits = 16, before
-		} else if len(digits) > 1 && digits[0] == '0' {
-			return 0, false // octal to some, decimal to others
-		}
-		if digits == "" || digits[0] == '+' || digits[0] == '-' {
-			return 0, false
-		}
-	default:
+	hex := hexadecimal.FindStringSubmatch(n.string())
+	switch {
+	case hex != nil && (hex[1] != "" || isAddress):
+		base, digits = 16, hex[1]+hex[2]
+	case n.kind != kindNumber && !decimal.MatchString(n.string()):
 		return 0, false
 	}
 	value, err := strconv.ParseInt(digits, base, 64)
@@ -277,9 +269,9 @@ func wholeNumber(n node, isAddress bool) (int64, bool) {
 }
 
 // date reads a day, in UTC.
-func date(n node, into *time.Time) string {
-	made, err := time.Parse(time.DateOnly, n.text)
-	if err != nil || n.kind != kindString {
+func date(text string, into *time.Time) string {
+	made, err := time.Parse(time.DateOnly, text)
+	if err != nil {
 		return `must be a date such as "2026-01-31"`
 	}
 	*into = made
@@ -287,34 +279,19 @@ func date(n node, into *time.Time) string {
 }
 
 // octets reads as many bytes as an array has, in hexadecimal.
-func octets(n node, into reflect.Value) string {
-	data, err := hex.DecodeString(n.text)
-	if n.kind != kindString || err != nil || len(data) != into.Len() {
+func octets(text string, into reflect.Value) string {
+	data, err := hex.DecodeString(text)
+	if err != nil || len(data) != into.Len() {
 		return fmt.Sprintf("must be a string of %d hexadecimal digits", 2*into.Len())
 	}
 	reflect.Copy(into, reflect.ValueOf(data))
 	return ""
 }
 
-// unmarshal reads a string whose type knows how it is written.
-func unmarshal(n node, into encoding.TextUnmarshaler) string {
-	text := n.text
-	if n.kind != kindString {
-		text = "" // which has the problem of any other text that is wrong
-	}
-	if err := into.UnmarshalText([]byte(text)); err != nil {
-		return err.Error()
-	}
-	return ""
-}
-
 // commands reads a netFn, or a netFn and a command.
-func commands(n node, into *ipmi.Commands) string {
-	words := strings.Fields(n.text)
-	switch {
-	case n.kind != kindString:
-		return "must be " + string(kindString)
-	case len(words) < 1 || len(words) > 2:
+func commands(text string, into *ipmi.Commands) string {
+	words := strings.Fields(text)
+	if len(words) < 1 || len(words) > 2 {
 		return `must be a netFn, or a netFn and a command, such as "app cold-reset"`
 	}
 	c, err := ipmi.ParseCommands(words)

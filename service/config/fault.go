@@ -9,15 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// Fault is what is wrong at one place of a configuration. As a warning it is something that
-// the daemon can live with.
+// Fault is what is wrong at one place of a configuration. As a warning it is something that the
+// daemon can live with.
 type Fault struct {
-	// File, Line and Column say where, counted from 1 and in characters; they
-	// are zero in a configuration that no file holds.
+	// File, Line and Column say where, counted from 1 and in characters; they are zero in a
+	// configuration that no file holds.
 	File         string
 	Line, Column int
-	// Key is the way to the place, "channels[1].bmc-addr"; empty for a file as
-	// a whole.
+	// Key is the way to the place, "channels[1].bmc-addr"; empty for a file as a whole.
 	Key string
 	// Value is what stands there, empty when nothing does.
 	Value string
@@ -25,24 +24,19 @@ type Fault struct {
 	Problem string
 }
 
-// Error is one line: "FILE:LINE:COLUMN: KEY = VALUE: PROBLEM", without what
-// is not known.
+// Error is one line: "FILE:LINE:COLUMN: KEY = VALUE: PROBLEM", without what is not known.
 func (f Fault) Error() string {
-	var b strings.Builder
+	text := ""
 	if f.File != "" {
-		b.WriteString(f.File)
-		if f.Line > 0 {
-			fmt.Fprintf(&b, ":%d:%d", f.Line, f.Column)
-		}
-		b.WriteString(": ")
+		text = fmt.Sprintf("%s:%d:%d: ", f.File, f.Line, f.Column)
 	}
 	switch {
 	case f.Key != "" && f.Value != "":
-		b.WriteString(f.Key + " = " + f.Value + ": ")
+		text += f.Key + " = " + f.Value + ": "
 	case f.Key != "" || f.Value != "":
-		b.WriteString(f.Key + f.Value + ": ")
+		text += f.Key + f.Value + ": "
 	}
-	return b.String() + f.Problem
+	return text + f.Problem
 }
 
 // hasFault reports whether one of the faults is at key.
@@ -50,8 +44,9 @@ func hasFault(faults []Fault, key string) bool {
 	return slices.ContainsFunc(faults, func(f Fault) bool { return f.Key == key })
 }
 
-// join is all faults as one error of a line each, nil for none.
+// join is all faults as one error of a line each, in the order of the file; nil for none.
 func join(faults []Fault) error {
+	sortByPlace(faults)
 	errs := make([]error, len(faults))
 	for i, f := range faults {
 		errs[i] = f
@@ -59,8 +54,7 @@ func join(faults []Fault) error {
 	return errors.Join(errs...)
 }
 
-// reader turns the nodes of one file into a configuration and gathers what is
-// wrong on the way.
+// reader turns the nodes of one file into a configuration and gathers what is wrong on the way.
 type reader struct {
 	file     string
 	data     []byte
@@ -110,8 +104,7 @@ func (r *reader) at(offset int) Fault {
 	return Fault{File: r.file, Line: bytes.Count(before, []byte{'\n'}) + 1, Column: utf8.RuneCount(line) + 1}
 }
 
-// excerpt is what n says, as the file has it; a list or an object says too
-// much.
+// excerpt is what n says, as the file has it; a list or an object says too much.
 func (r *reader) excerpt(n node) string {
 	const most = 60
 	text := []rune(string(r.data[n.start:n.end]))

@@ -13,34 +13,34 @@ type Host struct {
 	// Kind of the interface: `vm` (a QEMU with `ipmi-bmc-extern`), `kcs`, `bt` or `ssif` (a
 	// device of Linux), or `openipmi` (a bus behind Linux's IPMI driver).
 	Type HostType `conf:"type" default:"vm"`
-	// Device, or the socket to which QEMU connects: `unix:/PATH` or `tcp:127.0.0.1:PORT`.
-	// If systemd has passed a socket with this address, ipmbd uses that.
+	// Device, or the socket to which QEMU connects: `unix:/PATH` or `tcp:127.0.0.1:PORT`. If
+	// systemd has passed a socket with this address, ipmbd uses that.
 	Path string `conf:"path,required"`
-	// Last part of the object path, and of the D-Bus name by which the host IPMI daemon finds
-	// the channel. Required for `vm`. By default it is `ipmi_kcs3` for `/dev/ipmi-kcs3`,
-	// `ipmi0` for `/dev/ipmi0`, and `ipmi_ssif` for `ssif`.
+	// Last part of the object path, and of the D-Bus name by which the host IPMI daemon finds the
+	// channel. Required for `vm`. By default it is `ipmi_kcs3` for `/dev/ipmi-kcs3`, `ipmi0` for
+	// `/dev/ipmi0`, and `ipmi_ssif` for `ssif`.
 	Name string `conf:"name" format:"bus word"`
-	// Number of the host. The buses with the same number belong to this host, and so does
-	// their LUN 2. Each number has one watchdog, one set of boot options and one chassis
-	// state: each `vm` needs its own, while several interfaces of one host share it.
+	// Number of the host. The buses with the same number belong to this host, and so does their
+	// LUN 2. Each number has one watchdog, one set of boot options and one chassis state: each
+	// `vm` needs its own, while several interfaces of one host share it.
 	DevIndex int `conf:"devIndex" range:"0..63" default:"0"`
-	// IPMI channel number, 0 to 11 or 15. The default is 15. For `openipmi` it is the number
-	// of the IPMB behind the driver, 0 to 11, and the default is 0.
+	// IPMI channel number, 0 to 11 or 15. The default is 15. For `openipmi` it is the number of
+	// the IPMB behind the driver, 0 to 11, and the default is 0.
 	IPMIChannel *ipmi.Channel `conf:"ipmi-channel" range:"0..15"`
 	// What serves requests that no program is registered for, as for a channel. The default is
-	// `bmc` for `vm`, `none` for `openipmi` and `host` for the others. Only `openipmi` can
-	// have `signal`.
+	// `bmc` for `vm`, `none` for `openipmi` and `host` for the others. Only `openipmi` can have
+	// `signal`.
 	Handler *HandlerKind `conf:"handler"`
 	// Whether Send Message is served, as for a channel. It is not for `openipmi`.
 	Bridge bool `conf:"bridge" default:"false"`
-	// Whether ipmbd takes the place of btbridge's `org.openbmc.HostIpmi`, for one `bt` with
-	// the handler `host`. A request that no program is registered for is then the signal
+	// Whether ipmbd takes the place of btbridge's `org.openbmc.HostIpmi`, for one `bt` with the
+	// handler `host`. A request that no program is registered for is then the signal
 	// `ReceivedMessage`, and the host daemon responds with `sendMessage`.
 	LegacyAPI bool `conf:"legacy-api" default:"false"`
 }
 
-// OpenIPMI is a controller behind Linux's IPMI driver, which is a bus to us. A file lists
-// it among the hosts, with the type "openipmi"; the fields are as those of a Host.
+// OpenIPMI is a controller behind Linux's IPMI driver, which is a bus to us. A file lists it
+// among the hosts, with the type "openipmi"; the fields are as those of a Host.
 type OpenIPMI struct {
 	Name        string
 	Path        string // of the device of ipmi_devintf
@@ -147,7 +147,7 @@ func (e hostEntry) faults(key string) []Fault {
 		o := e.openIPMI().WithDefaults()
 		check.hostName(o.Name)
 		check.text("path", o.Path, "path")
-		check.that(*o.IPMIChannel <= ipmi.ChannelMaxImplemented, "ipmi-channel", int(*o.IPMIChannel), "must be from 0 to 11, or 15 for 0")
+		check.that(*o.IPMIChannel <= ipmi.ChannelMaxImplemented, "ipmi-channel", "", "must be from 0 to 11, or 15 for 0")
 		check.that(*o.Handler == HandlerNone || len(o.Commands) > 0, "commands", "",
 			"is missing: the driver passes on to the handler only what is named here")
 		check.that(!e.Bridge, "bridge", e.Bridge, "is not for hosts of type openipmi")
@@ -162,7 +162,7 @@ func (e hostEntry) faults(key string) []Fault {
 		check.that(false, "path", h.Path, err.Error())
 	}
 	check.that(*h.IPMIChannel <= ipmi.ChannelMaxImplemented || *h.IPMIChannel == ipmi.ChannelSystemInterface,
-		"ipmi-channel", int(*h.IPMIChannel), "must be from 0 to 11, or 15")
+		"ipmi-channel", "", "must be from 0 to 11, or 15")
 	check.that(*h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
 	check.that(len(e.Commands) == 0, "commands", "", "is for hosts of type openipmi only")
 	if h.LegacyAPI {
@@ -176,6 +176,7 @@ func (c *checker) hostName(name string) {
 	c.that(name != "", "name", "", "is missing")
 	if name != "" {
 		c.text("name", name, "bus word")
-		c.that(name != reservedName && name != DefaultBusName, "name", name, "must be neither "+reservedName+" nor "+DefaultBusName)
+		c.that(name != reservedName && name != DefaultBusName, "name", name,
+			"must be neither "+reservedName+" nor "+DefaultBusName)
 	}
 }

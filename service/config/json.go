@@ -18,13 +18,21 @@ const (
 	maxConfigDepth = 8       // arrays and objects within one another
 )
 
-// node is a JSON value that knows where it stands: package encoding/json
-// forgets places, takes keys in any case, and the last of equal ones.
+// node is a JSON value that knows where it stands: package encoding/json forgets places, takes
+// keys in any case, and the last of equal ones.
 type node struct {
 	kind       nodeKind
 	start, end int      // bytes from the beginning of the file
 	text       string   // of a string what it says, of a number its digits, "true" or "false"
 	members    []member // of an object or a list, in the file's order
+}
+
+// string is what a string says, empty for other values.
+func (n node) string() string {
+	if n.kind != kindString {
+		return ""
+	}
+	return n.text
 }
 
 // member is an entry of an object or a list.
@@ -90,23 +98,21 @@ func parseJSON(data []byte) (node, *syntaxError) {
 	return root, w.err
 }
 
-var (
-	wordBefore = regexp.MustCompile(`[0-9A-Za-z]*$`)
-	wordAfter  = regexp.MustCompile(`^[0-9A-Za-z]*`)
-	hexNumber  = regexp.MustCompile(`^(0[xX][0-9A-Fa-f]+|[0-9A-F]{1,2}h)$`)
-)
+var hexNumber = regexp.MustCompile(`\b(0[xX][0-9A-Fa-f]+|[0-9A-F]{1,2}h)\b`)
 
 // explainSyntax says of a frequent mistake what to write instead.
 func explainSyntax(err *syntaxError, data []byte) *syntaxError {
-	before, after := data[:err.offset], data[err.offset:]
-	begun := wordBefore.Find(before)
-	word := string(begun) + string(wordAfter.Find(after))
+	for _, at := range hexNumber.FindAllIndex(data, -1) {
+		if at[0] <= err.offset && err.offset < at[1] {
+			const problem = "JSON has no hexadecimal numbers: write %q, with the quotes"
+			return &syntaxError{at[0], fmt.Sprintf(problem, data[at[0]:at[1]])}
+		}
+	}
+	before, after := bytes.TrimSpace(data[:err.offset]), string(data[err.offset:])
 	switch {
-	case hexNumber.MatchString(word):
-		return &syntaxError{err.offset - len(begun), fmt.Sprintf("JSON has no hexadecimal numbers: write %q, with the quotes", word)}
-	case bytes.HasPrefix(after, []byte("//")), bytes.HasPrefix(after, []byte("/*")), bytes.HasPrefix(after, []byte("#")):
+	case strings.HasPrefix(after, "//"), strings.HasPrefix(after, "/*"), strings.HasPrefix(after, "#"):
 		return &syntaxError{err.offset, "JSON has no comments: take it out, and write it into a file beside this one"}
-	case bytes.ContainsAny(after[:min(len(after), 1)], "]}") && bytes.HasSuffix(bytes.TrimSpace(before), []byte(",")):
+	case bytes.HasSuffix(before, []byte(",")) && (after[:1] == "]" || after[:1] == "}"):
 		return &syntaxError{err.offset, fmt.Sprintf("a comma stands before %q: take it out", after[:1])}
 	}
 	return err

@@ -31,7 +31,6 @@ type keyDoc struct {
 // keysWithDocs are the keys of an object that fills a type.
 func keysWithDocs(t testing.TB, of reflect.Type) []keyDoc {
 	t.Helper()
-	comments := commentsOf(t, of)
 	var keys []keyDoc
 	for _, f := range fieldsOf(of) {
 		sf := of.FieldByIndex(f.index)
@@ -41,19 +40,22 @@ func keysWithDocs(t testing.TB, of reflect.Type) []keyDoc {
 			if owner.Kind() == reflect.Pointer {
 				owner = owner.Elem()
 			}
-			comments = commentsOf(t, owner)
-		} else {
-			comments = commentsOf(t, of)
 		}
 		_, ranged := sf.Tag.Lookup("range")
-		keys = append(keys, keyDoc{f, sf.Type, ranged, sf.Tag.Get("default"), comments[sf.Name]})
+		keys = append(keys, keyDoc{f, sf.Type, ranged, sf.Tag.Get("default"), commentsOf(t, owner)[sf.Name]})
 	}
 	return keys
 }
 
+// comments has the results of commentsOf.
+var comments = make(map[reflect.Type]map[string]string)
+
 // commentsOf are the comments of the fields of a struct type, by their names.
 func commentsOf(t testing.TB, of reflect.Type) map[string]string {
 	t.Helper()
+	if known, ok := comments[of]; ok {
+		return known
+	}
 	folder := filepath.Join("../..", strings.TrimPrefix(of.PkgPath(), "ipmbd/"))
 	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
@@ -74,13 +76,13 @@ func commentsOf(t testing.TB, of reflect.Type) map[string]string {
 		if found == nil {
 			continue
 		}
-		comments := make(map[string]string)
+		comments[of] = make(map[string]string)
 		for _, f := range found.Fields.List {
 			for _, name := range f.Names {
-				comments[name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+				comments[of][name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
 			}
 		}
-		return comments
+		return comments[of]
 	}
 	t.Fatalf("no source of %v", of)
 	return nil

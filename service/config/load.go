@@ -21,8 +21,8 @@ func Paths() []string {
 	return []string{"/etc/ipmbd/ipmbd.json", "/usr/share/ipmbbridge/" + bridgeFile}
 }
 
-// Find is the path of the configuration: flag if it is not empty, else the first of paths
-// at which there is a file. The error names the paths.
+// Find is the path of the configuration: flag if it is not empty, else the first of paths at
+// which there is a file. The error names the paths.
 func Find(flag string, paths []string) (string, error) {
 	if flag != "" {
 		return flag, nil
@@ -52,15 +52,14 @@ func Load(path string) (*Config, []Fault, error) {
 
 // Parse reads a configuration; path is its name in errors.
 //
-// A file named ipmb-channels.json is read as ipmbbridge reads it. An entry
-// without devIndex has that of the entry before it, of entries with one index
-// the first is served, and unknown keys are ignored. An entry with a fault, or
-// of a type that is not served, is left out. A warning tells of each of these;
-// only a file that is no JSON or has no list "channels" is an error. Devices
-// that are missing are to be bound.
+// A file named ipmb-channels.json is read as ipmbbridge reads it. An entry without devIndex has
+// that of the entry before it, of entries with one index the first is served, and unknown keys
+// are ignored. An entry with a fault, or of a type that is not served, is left out. A warning
+// tells of each of these; only a file that is no JSON or has no list "channels" is an error.
+// Devices that are missing are to be bound.
 //
-// Any other file is strict: an unknown key and a bad value are errors, and
-// devIndex is 0 where it is not given.
+// Any other file is strict: an unknown key and a bad value are errors, and devIndex is 0 where it
+// is not given.
 //
 // The error has a line for each fault, each a [Fault]; so have the warnings.
 func Parse(path string, data []byte) (*Config, []Fault, error) {
@@ -78,7 +77,6 @@ func Parse(path string, data []byte) (*Config, []Fault, error) {
 	}
 	config := r.config(root)
 	if len(r.faults) > 0 {
-		sortByPlace(r.faults)
 		return nil, nil, join(r.faults)
 	}
 	sortByPlace(r.warnings)
@@ -115,8 +113,8 @@ func (r *reader) config(root node) Config {
 	return config
 }
 
-// channels reads the entries of the list, and leaves out those with faults if
-// the reader is lenient.
+// channels reads the entries of the list, and leaves out those with faults if the reader is
+// lenient.
 func (r *reader) channels(list node) []Channel {
 	var channels []Channel
 	var keys []string
@@ -179,14 +177,14 @@ func sortByPlace(faults []Fault) {
 	})
 }
 
-// ParseChannel reads one object of the list "channels", as strictly as a file. The
-// error has a line for each fault, each a [Fault] whose key begins with "channel".
+// ParseChannel reads one object of the list "channels", as strictly as a file. The error has a
+// line for each fault, each a [Fault] whose key begins with "channel".
 func ParseChannel(data []byte) (Channel, error) {
 	return parseOne(data, "channel", Channel.faults)
 }
 
-// ParseHost is ParseChannel for the list "hosts"; keys begin with "host". The entry is a
-// [Host] or an [OpenIPMI], with its defaults.
+// ParseHost is ParseChannel for the list "hosts"; keys begin with "host". The entry is a [Host]
+// or an [OpenIPMI], with its defaults.
 func ParseHost(data []byte) (Entry, error) {
 	e, err := parseOne(data, "host", hostEntry.faults)
 	if err != nil {
@@ -210,7 +208,6 @@ func parseOne[E any](data []byte, key string, faults func(E, string) []Fault) (E
 	r.object(root, key, reflect.ValueOf(&e).Elem())
 	r.judge(faults(e, key))
 	if len(r.faults) > 0 {
-		sortByPlace(r.faults)
 		return none, join(r.faults)
 	}
 	return e, nil

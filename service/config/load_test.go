@@ -385,7 +385,7 @@ var badConfigs = []struct {
 			`:3:41: policy[0].deny[0] = "chasis": no netFn "chasis"; did you mean chassis?`,
 			`:3:51: policy[0].deny[1] = "app cold reset": must be a netFn, or a netFn and a command, such as "app cold-reset"`,
 			`:3:69: policy[0].deny[2] = "": must be a netFn, or a netFn and a command, such as "app cold-reset"`,
-			`:3:73: policy[0].deny[3] = 6: must be a string`,
+			`:3:73: policy[0].deny[3] = 6: must be a netFn, or a netFn and a command, such as "app cold-reset"`,
 			`:4:1: policy[1].deny: is missing, as is "allow": the entry denies nothing`,
 			`:4:34: policy[2].deny = "app": must be a list`,
 			`:4:70: policy[3].allows: unknown key; did you mean allow?`,

@@ -20,12 +20,13 @@ type format struct {
 	problem string
 }
 
-// formats are those of tags. The words go into D-Bus names and object paths (D-Bus
-// specification, "Valid Names" and "Valid Object Paths"), which have 255 bytes in all. A
-// socket path has sun_path's size without the zero at its end (unix(7)).
+// formats are those of tags. The words go into D-Bus names and object paths (D-Bus specification,
+// "Valid Names" and "Valid Object Paths"), which have 255 bytes in all. A socket path has
+// sun_path's size without the zero at its end (unix(7)).
 var formats = map[string]format{
-	"path":        {regexp.MustCompile(`^/[^\x00]*$`), 0, "must be an absolute path"},
-	"socket path": {regexp.MustCompile(`^/[^\x00]*$`), 107, "must be an absolute path of at most 107 bytes, as the address of a socket"},
+	"path": {regexp.MustCompile(`^/[^\x00]*$`), 0, "must be an absolute path"},
+	"socket path": {regexp.MustCompile(`^/[^\x00]*$`), 107,
+		"must be an absolute path of at most 107 bytes, as the address of a socket"},
 	"object word": {regexp.MustCompile(`^[A-Za-z0-9_]*$`), 64, "must be letters, digits and '_', at most 64"},
 	"bus word": {regexp.MustCompile(`^[A-Za-z_-][A-Za-z0-9_-]*$`), 64,
 		"must be letters, digits, '_' and '-', at most 64, not beginning with a digit"},
@@ -52,19 +53,23 @@ func (c Channel) faults(key string) []Fault {
 	check.that(c.Transport != TransportSlaveMqueue || c.isAttribute(full.BMCAddress), "slave-path", c.SlavePath,
 		fmt.Sprintf("must be the attribute of slave-mqueue at bmc-addr, such as %s",
 			i2c.Binding{Bus: 4, Driver: i2c.SlaveMqueue, Addr: uint8(full.BMCAddress)}.Node()))
-	raw := c.Transport == TransportIPMBDevice
-	check.that(raw || !c.IgnoreNACK, "ignore-nack", c.IgnoreNACK, "is a switch of the transport "+i2c.IPMBDevice)
-	check.that(raw || !c.VerifyChecksum, "verify-header-checksum", c.VerifyChecksum, "is a switch of the transport "+i2c.IPMBDevice)
+	if c.Transport != TransportIPMBDevice {
+		const problem = "is a switch of the transport " + i2c.IPMBDevice
+		check.that(!c.IgnoreNACK, "ignore-nack", true, problem)
+		check.that(!c.VerifyChecksum, "verify-header-checksum", true, problem)
+	}
 	check.that(c.RemoteAddress != full.BMCAddress, "remote-addr", c.RemoteAddress, "is our own address, bmc-addr")
-	check.that(full.Name != "" || c.SlavePath == "", "name", "", "is missing, and slave-path holds no bus number to make one of")
+	check.that(full.Name != "" || c.SlavePath == "", "name", "",
+		"is missing, and slave-path holds no bus number to make one of")
 	check.that(full.Name != reservedName, "name", full.Name, "is where the objects of handlers are")
-	// ipmbbridge's next entries have it, too, if they name none.
-	check.that(c.DevIndex <= MaxDevIndex, "devIndex", c.DevIndex, fmt.Sprintf("must be from 0 to %d", MaxDevIndex))
+	// ipmbbridge's file: it may be that of the entry before.
+	check.that(0 <= c.DevIndex && c.DevIndex <= MaxDevIndex, "devIndex", c.DevIndex,
+		fmt.Sprintf("must be from 0 to %d", MaxDevIndex))
 	return check.faults
 }
 
-// isAttribute reports whether SlavePath is the attribute of slave-mqueue for an
-// own address; which folder it is in is not said.
+// isAttribute reports whether SlavePath is the attribute of slave-mqueue for an own address;
+// which folder it is in is not said.
 func (c Channel) isAttribute(own ipmi.Address) bool {
 	number, err := strconv.Atoi(bus.Number(c.SlavePath))
 	if err != nil {
@@ -114,6 +119,70 @@ func (c Config) faults() []Fault {
 	return check.faults
 }
 
+// wholeBus are the devices of i2c-dev, one for each I2C bus.
+var wholeBus = regexp.MustCompile(`^/dev/i2c-([0-9]{1,4})$`)
+
+// warnings are what the channel can be served with, but seldom can be meant; key is its own.
+func (c Channel) warnings(key string) []Fault {
+	check := checker{prefix: key + "."}
+	check.not7Bit("bmc-addr", c.BMCAddress)
+	check.not7Bit("remote-addr", c.RemoteAddress)
+	if found := wholeBus.FindStringSubmatch(c.SlavePath); found != nil {
+		number, _ := strconv.Atoi(found[1])
+		node := func(driver string) string {
+			return i2c.Binding{Bus: number, Driver: driver, Addr: uint8(c.WithDefaults().BMCAddress)}.Node()
+		}
+		check.that(false, "slave-path", c.SlavePath, fmt.Sprintf("is an I2C bus, on which nothing is received: "+
+			"name the device that a driver makes on it, %s of %s or %s of %s; ipmbctl bind makes either",
+			node(i2c.IPMBDev), i2c.IPMBDev, node(i2c.SlaveMqueue), i2c.SlaveMqueue))
+	}
+	return check.faults
+}
+
+// warnings are those beside the lists "channels" and "hosts".
+func (c Config) warnings() []Fault {
+	check := checker{prefix: "bmc."}
+	for i, controller := range c.BMC.Controllers {
+		check.not7Bit(item("controllers", i)+".address", controller.Address)
+	}
+	return check.faults
+}
+
+// lowestResponder is the lowest address that a controller on an IPMB has in its 8-bit form, the
+// BMC's own. Those below are reserved by I2C (00h to 0Eh) or have a fixed use on SMBus (10h to
+// 18h: host, batteries, alert response; SMBus 2.0, appendix C), so that no file that works names
+// them. As 7-bit addresses they are those of the BMC and of satellites: 10h is 20h, and 16h is
+// the management engine's 2Ch. Higher ones are addresses in either form.
+const lowestResponder ipmi.Address = 0x20
+
+func (c *checker) not7Bit(key string, a ipmi.Address) {
+	c.that(a == 0 || a >= lowestResponder, key, a, fmt.Sprintf(
+		"looks like an address in 7 bits: the 8-bit form, which belongs here, would be 0x%02X", uint8(a<<1)))
+}
+
+// sharedNumbers are the channels that Send Message does not reach, because an earlier one of the
+// same host has their IPMI channel number. That matters if a channel is bridged.
+func sharedNumbers(channels []Channel, keys []string) []Fault {
+	type number struct{ host, channel int }
+	var check checker
+	first := make(map[number]string)
+	bridged := false
+	for i, c := range channels {
+		c = c.WithDefaults()
+		bridged = bridged || c.Bridged()
+		n := number{c.DevIndex, int(*c.IPMIChannel)}
+		check.that(first[n] == "", keys[i]+".ipmi-channel", n.channel,
+			"is that of "+first[n]+", too, which Send Message reaches in its place")
+		if first[n] == "" {
+			first[n] = keys[i]
+		}
+	}
+	if !bridged {
+		return nil
+	}
+	return check.faults
+}
+
 // checker gathers faults. Their keys begin with prefix.
 type checker struct {
 	prefix string
@@ -143,14 +212,8 @@ func (c *checker) errOf(key string, err error) {
 
 // show is a value as a file would have it.
 func show(value any) string {
-	switch v := value.(type) {
-	case string:
-		if v == "" {
-			return ""
-		}
-		return strconv.Quote(v)
-	case ipmi.Address:
-		return fmt.Sprintf("0x%02X", uint8(v))
+	if text, ok := value.(string); ok && text != "" {
+		return strconv.Quote(text)
 	}
 	return fmt.Sprint(value)
 }
