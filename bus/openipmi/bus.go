@@ -74,11 +74,10 @@ type device interface {
 type link struct {
 	bus.EngineLink
 	bus.Fixed
-	config   Config
-	bus      *bus.Bus
-	commands commands
-	events   *events
-	counts   counters.Set[counter] // of all devices
+	config Config
+	bus    *bus.Bus
+	events *events
+	counts counters.Set[counter] // of all devices
 
 	mu     sync.Mutex
 	device device // nil while it is not open
@@ -98,7 +97,6 @@ func New(config Config) *bus.Bus {
 		config.watch = func() (bus.Watch, error) { return chardev.OpenWatch(config.Path) }
 	}
 	l := &link{Fixed: bus.Fixed{Path: config.Path}, config: config, counts: counters.New[counter](counterNames)}
-	l.commands = commands{mux: config.Mux, channel: config.Channel, always: config.Commands}
 	l.events = newEvents(config)
 	l.Engine = ipmb.New(ipmb.Config{
 		Interface:   config.Name,
@@ -146,14 +144,10 @@ func (l *link) Serve(ctx context.Context) error {
 	d := l.opened()
 	running, stop := context.WithCancel(ctx)
 	var loops sync.WaitGroup
-	changed, unwatch := l.config.Mux.Watch()
-	l.commands.have = make(map[ipmi.Commands]bool)
-	again := l.sync(running, d)
-	loops.Go(func() { l.keep(running, d, changed, again) })
+	loops.Go(l.followHandlers(running, d))
 	loops.Go(func() { l.events.run(running, d) })
 	err := l.Run(running, &transport{device: d, link: l})
 	stop()
-	unwatch()
 	loops.Wait()
 	l.setDevice(nil)
 	if errors.Is(err, io.EOF) {

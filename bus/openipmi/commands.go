@@ -14,19 +14,13 @@ import (
 	"ipmbd/ipmi"
 )
 
-// commands are the commands that a device is to pass on, since its driver wants each by itself:
-// those that programs have registered for the channel, and those that the default handler serves.
-type commands struct {
-	mux     *ipmi.Mux
-	channel ipmi.Channel
-	always  []ipmi.Commands
+// commandSet is commands, each by itself, as the driver wants them.
+type commandSet map[ipmi.Commands]bool
 
-	have map[ipmi.Commands]bool // of the device that is open
-}
-
-// wanted is what the driver should pass on now.
-func (c *commands) wanted() map[ipmi.Commands]bool {
-	wanted := make(map[ipmi.Commands]bool)
+// wantedCommands are those that the driver should pass on now: those that the default handler
+// serves, and those that programs have registered for the channel.
+func (l *link) wantedCommands() commandSet {
+	wanted := make(commandSet)
 	add := func(k ipmi.Commands) {
 		if k.Command != ipmi.AnyCommand {
 			wanted[k] = true
@@ -36,22 +30,22 @@ func (c *commands) wanted() map[ipmi.Commands]bool {
 			wanted[ipmi.Commands{NetFn: k.NetFn, Command: ipmi.Command(command)}] = true
 		}
 	}
-	for _, k := range c.always {
+	for _, k := range l.config.Commands {
 		add(k)
 	}
-	for _, r := range c.mux.Registrations() {
-		if !r.Reserved && r.Channels.Has(c.channel) {
+	for _, r := range l.config.Mux.Registrations() {
+		if !r.Reserved && r.Channels.Has(l.config.Channel) {
 			add(ipmi.Commands{NetFn: r.NetFn, Command: r.Command})
 		}
 	}
 	return wanted
 }
 
-// sync registers with the driver what is wanted and unregisters what is not any more, until ctx
-// ends. It returns what other programs have.
-func (c *commands) sync(ctx context.Context, d device) (refused []ipmi.Commands, err error) {
-	wanted := c.wanted()
-	for k := range c.have {
+// registerCommands registers with the driver what is wanted and unregisters what is not any more,
+// until ctx ends. have is what is registered. It returns what other programs have.
+func (l *link) registerCommands(ctx context.Context, d device, have commandSet) (refused []ipmi.Commands, err error) {
+	wanted := l.wantedCommands()
+	for k := range have {
 		if wanted[k] {
 			continue
 		}
@@ -61,15 +55,15 @@ func (c *commands) sync(ctx context.Context, d device) (refused []ipmi.Commands,
 		if err := d.Unregister(k.NetFn, k.Command); err != nil && !errors.Is(err, unix.ENOENT) {
 			return nil, err
 		}
-		delete(c.have, k)
+		delete(have, k)
 	}
 	for k := range wanted {
-		if c.have[k] {
+		if have[k] {
 			continue
 		}
 		switch err := d.Register(k.NetFn, k.Command); {
 		case err == nil:
-			c.have[k] = true
+			have[k] = true
 		case errors.Is(err, unix.EBUSY):
 			refused = append(refused, k)
 		default:
@@ -79,9 +73,10 @@ func (c *commands) sync(ctx context.Context, d device) (refused []ipmi.Commands,
 	return refused, nil
 }
 
-// sync tells the driver what to pass on. What is wrong with that is the warning of the bus.
-func (l *link) sync(ctx context.Context, d device) (again bool) {
-	refused, err := l.commands.sync(ctx, d)
+// updateCommands tells the driver what to pass on, and reports whether to try again. What is wrong
+// is the warning of the bus.
+func (l *link) updateCommands(ctx context.Context, d device, have commandSet) (again bool) {
+	refused, err := l.registerCommands(ctx, d, have)
 	switch {
 	case ctx.Err() != nil:
 		return false
@@ -110,23 +105,29 @@ func someOf(list []ipmi.Commands) string {
 	return strings.Join(names, ", ")
 }
 
-// keep keeps the driver's commands as they should be until ctx ends: when handlers come and go,
-// and now and then while something is wrong.
-func (l *link) keep(ctx context.Context, d device, changed <-chan struct{}, again bool) {
-	timer := time.NewTimer(bus.LastRetry)
-	defer timer.Stop()
-	for {
-		var retry <-chan time.Time
-		if again {
-			timer.Reset(bus.LastRetry)
-			retry = timer.C
+// followHandlers updates the driver's commands. The function that it returns goes on with that until
+// ctx ends: when handlers come and go, and now and then while something is wrong.
+func (l *link) followHandlers(ctx context.Context, d device) (follow func()) {
+	changed, unwatch := l.config.Mux.Watch()
+	have := make(commandSet)
+	again := l.updateCommands(ctx, d, have)
+	return func() {
+		defer unwatch()
+		timer := time.NewTimer(bus.LastRetry)
+		defer timer.Stop()
+		for {
+			var retry <-chan time.Time
+			if again {
+				timer.Reset(bus.LastRetry)
+				retry = timer.C
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			case <-retry:
+			}
+			again = l.updateCommands(ctx, d, have)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		case <-retry:
-		}
-		again = l.sync(ctx, d)
 	}
 }
