@@ -27,7 +27,6 @@ type BlockingFunc func(ctx context.Context, req *Request) (Response, error)
 // deadline, the next request is served beside it, unless 16 such calls go on already.
 type Blocking struct {
 	serve BlockingFunc
-	open  lifetime // of all calls
 
 	mu     sync.Mutex
 	queues map[string][]*blocked // by interface; the first of each is being served
@@ -36,56 +35,66 @@ type Blocking struct {
 	group  sync.WaitGroup // of the queues
 }
 
-// blocked is a request and where its answer goes.
+// blocked is a request in a Blocking. It is the context of its call.
 type blocked struct {
 	serve BlockingFunc
 	req   *Request
 	reply Reply
+	done  chan struct{} // closed at the end of the context
 
 	// Guarded by the Blocking's mutex.
-	served bool // the call has returned
-	left   bool // the call was left behind
+	err    error // why the context has ended; nil before that
+	served bool  // the call has returned
+	left   bool  // the call was left behind
 }
 
-// NewBlocking makes a Blocking, which starts a goroutine for an interface while requests
-// of it wait. serve may be nil if all requests come by Queue.
-func NewBlocking(serve BlockingFunc) *Blocking {
-	return &Blocking{serve: serve, open: make(lifetime), queues: make(map[string][]*blocked)}
+// Deadline, Done, Err and Value implement context.Context.
+func (r *blocked) Deadline() (deadline time.Time, ok bool) {
+	return r.req.Deadline, !r.req.Deadline.IsZero()
 }
 
-// lifetime is a context without values that ends when the channel is closed.
-type lifetime chan struct{}
+func (r *blocked) Done() <-chan struct{} { return r.done }
+func (r *blocked) Value(any) any         { return nil }
 
-func (l lifetime) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
-func (l lifetime) Done() <-chan struct{}                   { return l }
-func (l lifetime) Value(any) any                           { return nil }
-
-func (l lifetime) Err() error {
+func (r *blocked) Err() error {
 	select {
-	case <-l:
-		return context.Canceled
+	case <-r.done:
+		return r.err
 	default:
 		return nil
 	}
 }
 
+// endContext ends the context. The caller holds the Blocking's mutex.
+func (r *blocked) endContext(err error) {
+	if r.err == nil {
+		r.err = err
+		close(r.done)
+	}
+}
+
+// NewBlocking makes a Blocking, which starts a goroutine for an interface while requests of it
+// wait. serve may be nil if all requests come by Queue.
+func NewBlocking(serve BlockingFunc) *Blocking {
+	return &Blocking{serve: serve, queues: make(map[string][]*blocked)}
+}
+
 // ServeIPMI implements Handler.
 func (b *Blocking) ServeIPMI(req *Request, reply Reply) { b.Queue(b.serve, req, reply) }
 
-// Queue has a request served by a function of its own, behind those of its interface
-// that wait. After Close the request is answered ErrNotPresent.
+// Queue has a request served by a function of its own, behind those of its interface that wait.
+// After Close the request is answered ErrNotPresent.
 func (b *Blocking) Queue(serve BlockingFunc, req *Request, reply Reply) {
-	if err := b.add(&blocked{serve: serve, req: req, reply: reply}); err != nil {
+	if err := b.enqueue(&blocked{serve: serve, req: req, reply: reply, done: make(chan struct{})}); err != nil {
 		reply.Answer(Response{}, err)
 	}
 }
 
-// add puts a request at the end of the queue of its interface, or says why not.
-func (b *Blocking) add(request *blocked) error {
-	iface := request.req.Interface
+// enqueue puts a request at the end of the queue of its interface.
+func (b *Blocking) enqueue(r *blocked) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	queue := b.queues[iface]
+	queue := b.queues[r.req.Interface]
 	switch {
 	case b.closed:
 		return ErrNotPresent
@@ -93,9 +102,9 @@ func (b *Blocking) add(request *blocked) error {
 		return ErrBusy
 	case len(queue) == 0:
 		b.group.Add(1)
-		go b.drain(request)
+		go b.serveQueue(r)
 	}
-	b.queues[iface] = append(queue, request)
+	b.queues[r.req.Interface] = append(queue, r)
 	return nil
 }
 
@@ -110,30 +119,32 @@ func (b *Blocking) Idle(iface string) bool {
 // for each call at most until its deadline. Requests that come later are ErrNotPresent.
 func (b *Blocking) Close() {
 	b.mu.Lock()
-	if !b.closed {
-		b.closed = true
-		close(b.open)
+	b.closed = true
+	for _, queue := range b.queues {
+		for _, r := range queue {
+			r.endContext(context.Canceled)
+		}
 	}
 	b.mu.Unlock()
 	b.group.Wait()
 }
 
-// drain serves a request and those behind it, until none waits. It returns early if its
-// call has been left behind: another goroutine serves the rest then.
-func (b *Blocking) drain(request *blocked) {
-	for request != nil {
-		b.answer(request)
-		if b.hasServed(request) {
+// serveQueue serves a request and those behind it, until none waits. It returns early if its call
+// was left behind: then another goroutine serves the rest.
+func (b *Blocking) serveQueue(r *blocked) {
+	for r != nil {
+		b.serveRequest(r)
+		if b.hasServed(r) {
 			return
 		}
-		request = b.next(request.req.Interface)
+		r = b.nextRequest(r.req.Interface)
 	}
 	b.group.Done()
 }
 
-// next takes the request that has been served out of the queue, and returns the one
-// behind it, nil for none.
-func (b *Blocking) next(iface string) *blocked {
+// nextRequest takes the request that has been served out of the queue, and returns the one behind
+// it, nil for none.
+func (b *Blocking) nextRequest(iface string) *blocked {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	queue := b.queues[iface]
@@ -146,44 +157,42 @@ func (b *Blocking) next(iface string) *blocked {
 	return queue[1]
 }
 
-// answer serves the request, unless it is too late for that.
-func (b *Blocking) answer(request *blocked) {
-	ctx, deadline := context.Context(b.open), request.req.Deadline
-	if !deadline.IsZero() {
+// serveRequest serves the request, unless it is too late for that.
+func (b *Blocking) serveRequest(r *blocked) {
+	if deadline, ok := r.Deadline(); ok {
 		if !time.Now().Before(deadline) {
-			request.reply.Answer(Response{}, ErrTooSlow)
+			r.reply.Answer(Response{}, ErrTooSlow)
 			return
 		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
-		defer cancel()
-		defer time.AfterFunc(time.Until(deadline), func() { b.leave(request) }).Stop()
+		defer time.AfterFunc(time.Until(deadline), func() { b.passDeadline(r) }).Stop()
 	}
-	Serve(Immediate(func(req *Request) (Response, error) { return request.serve(ctx, req) }), request.req, request.reply)
+	Serve(Immediate(func(req *Request) (Response, error) { return r.serve(r, req) }), r.req, r.reply)
 }
 
 // hasServed notes that a call has returned, and reports whether it was left behind.
-func (b *Blocking) hasServed(request *blocked) (left bool) {
+func (b *Blocking) hasServed(r *blocked) (left bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	request.served = true
-	if request.left {
+	r.served = true
+	r.endContext(context.Canceled)
+	if r.left {
 		b.stuck--
 	}
-	return request.left
+	return r.left
 }
 
-// leave leaves a call behind that goes on after its deadline, and serves the requests that
-// wait behind it.
-func (b *Blocking) leave(request *blocked) {
+// passDeadline ends the context of a call at its deadline. If the call goes on, it is left behind,
+// and the requests that wait behind it are served.
+func (b *Blocking) passDeadline(r *blocked) {
 	b.mu.Lock()
-	request.left = !request.served && b.stuck < maxStuck
-	if request.left {
+	r.endContext(context.DeadlineExceeded)
+	r.left = !r.served && b.stuck < maxStuck
+	left := r.left
+	if left {
 		b.stuck++
 	}
-	left := request.left
 	b.mu.Unlock()
 	if left {
-		b.drain(b.next(request.req.Interface))
+		b.serveQueue(b.nextRequest(r.req.Interface))
 	}
 }
