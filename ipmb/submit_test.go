@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,8 +21,10 @@ type decoder struct {
 	engine   *ipmb.Engine
 	requests chan ipmi.Request
 	closed   chan struct{}
-	refuse   error // of responses
-	answers  []string
+
+	mu      sync.Mutex
+	refuse  error // of responses
+	answers []string
 }
 
 func (d *decoder) ReadFrames(*i2c.Batch) error {
@@ -29,6 +32,8 @@ func (d *decoder) ReadFrames(*i2c.Batch) error {
 		select {
 		case req := <-d.requests:
 			d.engine.Submit(&req, func(response []byte) error {
+				d.mu.Lock()
+				defer d.mu.Unlock()
 				if d.refuse != nil {
 					return d.refuse
 				}
@@ -48,10 +53,25 @@ func (d *decoder) Close() error            { close(d.closed); return nil }
 
 // asks is a request, and what has been answered meanwhile.
 func (d *decoder) asks(from ipmi.Address, sequence uint8, cmd ipmi.Command, data ...byte) []string {
-	d.answers = nil
+	d.answered()
 	d.requests <- ipmi.Request{Requester: from, Sequence: sequence, NetFn: 0x30, LUN: 1, Command: cmd, Data: data}
+	return d.answered()
+}
+
+// answered is what has been answered since the last call of it.
+func (d *decoder) answered() (answers []string) {
 	synctest.Wait()
-	return d.answers
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	answers, d.answers = d.answers, nil
+	return answers
+}
+
+// refuses has all responses refused with an error, or none with nil.
+func (d *decoder) refuses(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refuse = err
 }
 
 func TestSubmittedRequestsRunOnce(t *testing.T) {
@@ -95,15 +115,13 @@ func TestSubmittedRequestsRunOnce(t *testing.T) {
 		expect(d.asks(0x82, 8, 1, make([]byte, 12)...), fmt.Sprintf("82h 8: %02X", uint8(ipmi.CodeOf(ipmi.ErrResponseTooLong))))
 		expect(d.asks(0x82, 9, 3))
 		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		expect(d.answers, "82h 9: C3")
+		expect(d.answered(), "82h 9: C3")
 
-		d.refuse = fmt.Errorf("%w: no", i2c.ErrStuck)
+		d.refuses(fmt.Errorf("%w: no", i2c.ErrStuck))
 		expect(d.asks(0x82, 10, 1))
-		d.refuse = nil
+		d.refuses(nil)
 		time.Sleep(10 * time.Millisecond) // written again after a pause
-		synctest.Wait()
-		expect(d.answers, "82h 10: 00 07")
+		expect(d.answered(), "82h 10: 00 07")
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
