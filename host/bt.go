@@ -53,13 +53,7 @@ type BTPort struct {
 }
 
 // OpenBT opens a device such as /dev/ipmi-bt-host. The errors are those of OpenKCS.
-func OpenBT(path string) (*BTPort, error) {
-	d, err := openDevice(path, 1+btMaxMessage)
-	if err != nil {
-		return nil, err
-	}
-	return newBTPort(d), nil
-}
+func OpenBT(path string) (*BTPort, error) { return openPort(path, 1+btMaxMessage, newBTPort) }
 
 func newBTPort(d *device) *BTPort { return &BTPort{d, btFetchTimeout} }
 

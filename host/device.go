@@ -29,18 +29,18 @@ type device struct {
 	counts counters.Set[deviceCounter]
 }
 
-// openDevice opens the node at path, whose requests are no longer than room bytes. All three
-// drivers let one program open it.
-func openDevice(path string, room int) (*device, error) {
+// openPort opens the device at path, whose requests are no longer than room bytes, and makes a Port
+// of it.
+func openPort[P Port](path string, room int, newPort func(*device) P) (port P, err error) {
 	file, err := chardev.Open(path)
 	if err != nil {
-		return nil, openError(path, err)
+		return port, openError(path, err)
 	}
-	return newDevice(path, file, room), nil
+	return newPort(newDevice(path, file, room)), nil
 }
 
 func openError(path string, err error) error {
-	if err == unix.EBUSY {
+	if err == unix.EBUSY { // All three drivers let one program open the device.
 		err = fmt.Errorf("%w: another program serves this host", err)
 	}
 	return &os.PathError{Op: "open", Path: path, Err: err}

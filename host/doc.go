@@ -1,53 +1,48 @@
-// Package host serves the system interfaces of hosts: it takes requests from a
-// Port, has a handler answer them, and shows the host when messages wait.
+// Package host serves the system interfaces of hosts: it reads requests from a Port, calls a
+// handler for them, writes the responses, and shows the host whether messages wait.
 //
-// A Port moves requests and responses of one medium and knows no commands; there
-// is a file for each. Loop is what they have in common: one answer for each
-// request, in order and in the host's time, whatever the handler does.
+// A Port moves the requests and responses of one medium and knows no commands; each has a file.
+// Loop is what they have in common: one response to each request, in order and in the host's time,
+// whatever the handler does.
 //
-// The VM protocol is a Port on each connection of QEMU's ipmi-bmc-extern, which
-// Listen waits for. It is also a way to the virtual machine itself: to power it
-// off, reset it and interrupt it.
+// A connection from QEMU's ipmi-bmc-extern, for which Listen waits, is a Port that speaks the VM
+// protocol. It is also a way to the virtual machine itself: to power it off, reset it and interrupt
+// it. KCS, BT and SSIF are Ports at the character devices of the kernel's drivers. A host may give a
+// request up and send another one. KCS and SSIF do not number requests, and their drivers take
+// whatever is written for the response to the last one: these Ports drop a response to an earlier
+// one.
 //
-// KCS, BT and SSIF are Ports at the character devices of the kernel's drivers.
-// A host may give a request up and make another one. KCS and SSIF do not number
-// them, and their drivers take whatever is written for the answer to the last
-// one: there the Port keeps back what answers an earlier one.
-//
-// The goroutine that reads a request calls the handler, which does not block. The
-// goroutine that brings the answer writes it, as far as the Port can do that without a wait
-// (DirectWriter); the rest is left to a goroutine of the loop. So a request that is
-// answered at once needs no change of goroutine, which costs more than most handlers. For
-// the same reason the goroutine that reads a machine's socket waits in read(2).
+// The goroutine that reads a request calls the handler, which does not block. The goroutine in which
+// the handler replies writes the response, as far as the Port can do that without a wait; the rest
+// is left to a goroutine of the loop. So a request that is answered at once needs no change of
+// goroutine, which costs more than most handlers. For the same reason the goroutine that reads a
+// machine's socket waits in read(2).
 //
 // # Promises
 //
 // The names in parentheses are the tests that try to break a promise.
 //
-//  1. Once: each request that a Port delivers has one answer before the Port's deadline:
-//     C3h if the handler has none by then. Config may have another deadline and code. A
-//     late answer reaches nobody. (TestLoop, TestLoopOnADeviceAnswersEachRequestOnce,
-//     TestLoopOnADeviceDropsLateAnswers)
-//  2. Order: answers are written in the order of the requests. The loop calls the handler
-//     for one request after the other: for the next one when the answer to the one before
-//     is written. (TestLoopCallsTheHandlerInOrder)
-//  3. An answer that does not fit the interface becomes CEh. It is never cut off.
+//  1. Once: each request that a Port delivers has one response before the Port's deadline: C3h if
+//     the handler has none by then. A late reply is dropped. (TestLoop,
+//     TestLoopOnADeviceAnswersEachRequestOnce, TestLoopOnADeviceDropsLateAnswers)
+//  2. Order: responses are written in the order of the requests. The loop calls the handler for
+//     one request after the other: for the next one when the response to the one before is
+//     written. (TestLoopCallsTheHandlerInOrder)
+//  3. A response that does not fit the interface becomes CEh. It is never cut off.
 //     (TestDeviceRefusesWhatItWouldCutOff, TestKCSRequestThatDoesNotFitIsCounted)
-//  4. Nothing that a host sends stops, blocks or crashes a Loop, which reads its Port
-//     whatever the handlers do. (TestLoopReadsOnBehindASlowHandler,
-//     TestGarbageFromAMachineDoesNoHarm)
-//  5. The attention that a host is shown before an answer is the one after the
-//     request was served. (TestLoopShowsTheAttention)
-//  6. A host gets only the answer to the request that it waits for.
+//  4. Nothing that a host sends stops, blocks or crashes a Loop, which reads its Port whatever the
+//     handlers do. (TestLoopReadsOnBehindASlowHandler, TestGarbageFromAMachineDoesNoHarm)
+//  5. The attention that a host is shown before a response is the one after the request was served.
+//     (TestLoopShowsTheAttention)
+//  6. A host gets only the response to the request that it waits for.
 //     (TestLoopOnADeviceOfAHostThatStartsAnew)
-//  7. A host that reads no answers holds up its own interface only, and that for 2 s for
-//     each answer: a goroutine that brings an answer does not wait for the host.
+//  7. A host that does not read responses delays its own interface only, and for 2 s for each
+//     response: a goroutine that brings a response does not wait for the host.
 //     (TestMachineThatReadsNothingIsGivenUp, TestMachineThatReadsLate)
-//  8. Only Run starts goroutines; when it has returned none is left. No lock is held while
-//     a Port is used. KCS and SSIF hold a lock of their own, over system calls that wait
-//     for nothing. (TestLoopEndsWhileARequestIsServed, TestEndWhileAMachineReadsNothing)
+//  8. Only Run starts goroutines; when it has returned, none is left. No lock is held while a Port
+//     is used. KCS and SSIF hold a lock of their own, over system calls that do not wait.
+//     (TestLoopEndsWhileARequestIsServed, TestEndWhileAMachineReadsNothing)
 //
-// Sources: OpenIPMI lanserv/README.vm and QEMU hw/ipmi/ipmi_bmc_extern.c for the
-// VM protocol; kcs_bmc_cdev_ipmi.c, bt-bmc.c and ssif_bmc.c of Linux's
-// drivers/char/ipmi for the devices.
+// Sources: OpenIPMI lanserv/README.vm and QEMU hw/ipmi/ipmi_bmc_extern.c for the VM protocol;
+// kcs_bmc_cdev_ipmi.c, bt-bmc.c and ssif_bmc.c of Linux's drivers/char/ipmi for the devices.
 package host

@@ -46,13 +46,7 @@ type KCSPort struct{ unnumbered }
 
 // OpenKCS opens a device such as /dev/ipmi-kcs3. The errors are *fs.PathErrors that unwrap to the
 // system's or to chardev.ErrNotDevice.
-func OpenKCS(path string) (*KCSPort, error) {
-	d, err := openDevice(path, kcsMaxMessage)
-	if err != nil {
-		return nil, err
-	}
-	return newKCSPort(d), nil
-}
+func OpenKCS(path string) (*KCSPort, error) { return openPort(path, kcsMaxMessage, newKCSPort) }
 
 func newKCSPort(d *device) *KCSPort { return &KCSPort{unnumbered{device: d}} }
 

@@ -29,7 +29,6 @@ type Config struct {
 type Loop struct {
 	config  Config
 	changed chan struct{} // the attention may have changed
-	pings   chan struct{}
 	tasks   chan task
 	counts  counters.Set[counter]
 
@@ -39,7 +38,7 @@ type Loop struct {
 	past  map[string]uint64 // counters of the Ports before port
 }
 
-// task is something to be done with the Port between two responses.
+// task is something to be done with the Port between two responses; that of a Ping is nothing.
 type task struct {
 	do   func(Port) error
 	done chan<- error // has room
@@ -55,7 +54,7 @@ func NewLoop(config Config) *Loop {
 	}
 	return &Loop{
 		config:  config,
-		changed: make(chan struct{}, 1), pings: make(chan struct{}), tasks: make(chan task),
+		changed: make(chan struct{}, 1), tasks: make(chan task),
 		counts: counters.New[counter](counterNames), past: make(map[string]uint64),
 	}
 }
@@ -90,7 +89,7 @@ func (l *Loop) Ping(ctx context.Context) {
 		return
 	}
 	select {
-	case l.pings <- struct{}{}:
+	case l.tasks <- task{}:
 	case <-ended:
 	case <-ctx.Done():
 	}

@@ -37,8 +37,7 @@ type run struct {
 	// Config is called.
 	mu      sync.Mutex
 	stopped bool
-	current *pending   // being served, nil for none
-	queue   []*pending // to be served after it
+	queue   []*pending // the first is the current request
 	late    int        // handlers that missed the deadline and have not replied yet
 	armed   bool       // deadline runs
 
@@ -68,7 +67,8 @@ type pending struct {
 	data    [32]byte // of the request, if that is enough
 
 	// Guarded by the run's mutex.
-	handling bool // the handler has not returned
+	begun    bool // it was given to the handler, or refused
+	handled  bool // the handler has returned
 	answered bool // there is a response
 	late     bool // it is C3h, and the handler has not replied yet
 }
@@ -100,9 +100,7 @@ func (r *run) readRequests() error {
 			return err
 		}
 		now := time.Now()
-		if p := r.newPending(req, now); r.enqueue(p) {
-			r.handle(p, now)
-		}
+		r.handle(r.enqueue(r.newPending(req, now)), now)
 		if now.Sub(yielded) > yieldEvery {
 			yielded = now
 			runtime.Gosched()
@@ -120,50 +118,48 @@ func (r *run) newPending(req Request, now time.Time) *pending {
 	return p
 }
 
-// enqueue puts a request into the queue, or makes it the current one and returns true.
-func (r *run) enqueue(p *pending) bool {
+// enqueue puts a request into the queue, unless that is full, and returns the one to be handled now.
+func (r *run) enqueue(p *pending) *pending {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue) >= maxQueued {
+	if len(r.queue) > maxQueued {
 		r.counts.Count(requestsDropped)
-		return false
+		return nil
 	}
 	r.counts.Count(requestsReceived)
-	if r.current != nil || len(r.queue) > 0 {
-		r.queue = append(r.queue, p)
-		return false
-	}
-	r.setCurrent(p)
-	return true
+	r.queue = append(r.queue, p)
+	return r.begin()
 }
 
-// dequeue makes the next request in the queue the current one and returns it. It returns nil if
-// there is none, or if the current one still has to be served.
-func (r *run) dequeue() *pending {
+// next returns the request to be handled now.
+func (r *run) next() *pending {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.current != nil || len(r.queue) == 0 || r.stopped {
+	return r.begin()
+}
+
+// begin returns the current request if it has not begun, else nil. The caller holds the mutex. A
+// timer that runs is left alone: it ends at an earlier deadline and is set anew then, so that
+// steady traffic does not touch it.
+func (r *run) begin() *pending {
+	if len(r.queue) == 0 || r.queue[0].begun || r.stopped {
 		return nil
 	}
 	p := r.queue[0]
-	r.queue = slices.Delete(r.queue, 0, 1)
-	r.setCurrent(p)
-	return p
-}
-
-// setCurrent makes a request the current one. A timer that runs is left alone: it ends at an
-// earlier deadline and is set anew then, so that steady traffic does not touch it.
-func (r *run) setCurrent(p *pending) {
-	r.current, p.handling = p, true
+	p.begun = true
 	if !r.armed {
 		r.armed = true
 		r.deadline.Reset(time.Until(p.request.Deadline))
 	}
+	return p
 }
 
-// handle calls the handler with the current request, unless it is too late for that or too many
-// handlers are late.
+// handle calls the handler with a request, unless it is too late for that or too many handlers are
+// late. p may be nil.
 func (r *run) handle(p *pending, now time.Time) {
+	if p == nil {
+		return
+	}
 	r.mu.Lock()
 	busy := r.late >= maxLate
 	r.mu.Unlock()
@@ -179,7 +175,7 @@ func (r *run) handle(p *pending, now time.Time) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.handling = false
+	p.handled = true
 	r.release()
 }
 
@@ -256,11 +252,10 @@ func (r *run) hasWritten() {
 
 // release ends the current request if its handler has returned and its response is written.
 func (r *run) release() {
-	p := r.current
-	if p == nil || p.handling || !p.answered || r.left != nothing || r.writing {
+	if len(r.queue) == 0 || !r.queue[0].handled || !r.queue[0].answered || r.left != nothing || r.writing {
 		return
 	}
-	r.current = nil
+	r.queue = slices.Delete(r.queue, 0, 1)
 	if len(r.queue) > 0 {
 		r.wake()
 	}
@@ -283,7 +278,6 @@ func (r *run) serve(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.work:
-		case <-r.pings:
 		case <-r.deadline.C:
 			r.expireCurrent()
 		case <-r.changed:
@@ -293,9 +287,7 @@ func (r *run) serve(ctx context.Context) {
 		if err := r.usePort(changed, t); err != nil {
 			r.cancel(err)
 		}
-		if p := r.dequeue(); p != nil {
-			r.handle(p, time.Now())
-		}
+		r.handle(r.next(), time.Now())
 	}
 }
 
@@ -354,21 +346,23 @@ func (r *run) writeWhole() error {
 // the current request, it sets the timer anew.
 func (r *run) expireCurrent() {
 	r.mu.Lock()
-	p := r.current
-	r.armed = p != nil && !p.answered
+	r.armed = len(r.queue) > 0 && r.queue[0].begun && !r.queue[0].answered
 	if !r.armed {
 		r.mu.Unlock()
 		return
 	}
-	if wait := time.Until(p.request.Deadline); wait > 0 {
+	p := r.queue[0]
+	wait := time.Until(p.request.Deadline)
+	if wait > 0 {
 		r.deadline.Reset(wait)
-		r.mu.Unlock()
-		return
+	} else {
+		r.armed, p.late = false, true
+		r.late++
+		r.setResponse(p, ipmi.Response{Code: ipmi.CodeTimeout})
 	}
-	r.armed, p.late = false, true
-	r.late++
-	r.setResponse(p, ipmi.Response{Code: ipmi.CodeTimeout})
 	r.mu.Unlock()
-	r.counts.Count(handlersTooSlow)
-	r.config.Served(&p.request, ipmi.CodeTimeout, ipmi.ErrTooSlow)
+	if wait <= 0 {
+		r.counts.Count(handlersTooSlow)
+		r.config.Served(&p.request, ipmi.CodeTimeout, ipmi.ErrTooSlow)
+	}
 }

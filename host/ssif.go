@@ -43,13 +43,7 @@ const (
 type SSIFPort struct{ unnumbered }
 
 // OpenSSIF opens a device such as /dev/ipmi-ssif-host. The errors are those of OpenKCS.
-func OpenSSIF(path string) (*SSIFPort, error) {
-	d, err := openDevice(path, ssifMessage)
-	if err != nil {
-		return nil, err
-	}
-	return newSSIFPort(d), nil
-}
+func OpenSSIF(path string) (*SSIFPort, error) { return openPort(path, ssifMessage, newSSIFPort) }
 
 func newSSIFPort(d *device) *SSIFPort { return &SSIFPort{unnumbered{device: d}} }
 

@@ -45,7 +45,6 @@ type vmDecoder struct {
 	unit    []byte
 	escaped bool
 	broken  bool // until the end of the unit: too long, or an escape of nothing
-	dropped int  // units that were malformed
 }
 
 // next decodes one byte; ok says that a unit has ended with it. The unit is valid until the next
@@ -54,11 +53,7 @@ func (d *vmDecoder) next(c byte) (u vmUnit, ok bool) {
 	switch {
 	case c == vmEndOfMessage || c == vmEndOfCommand:
 		u = vmUnit{command: c == vmEndOfCommand, bytes: d.unit}
-		broken := d.broken || d.escaped
-		if broken {
-			d.dropped++
-		}
-		ok = !broken && len(d.unit) > 0
+		ok = !d.broken && !d.escaped && len(d.unit) > 0
 		d.unit, d.escaped, d.broken = d.unit[:0], false, false
 		return u, ok
 	case c == vmEscape:
