@@ -3,6 +3,7 @@ package bmc
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ipmbd/ipmi"
@@ -117,6 +118,7 @@ func TestChassisStatus(t *testing.T) {
 	runs(t, "power-on hours go on after a restart", func(t *testing.T, r *rig) {
 		time.Sleep(300*time.Hour + time.Minute)
 		r.is("300", r.chassis(0x0F, ""), "00 3C 2C010000")
+		synctest.Wait() // The hours are in the journal.
 		r.bmc = opened(t, Config{journal: r.bmc.journal})
 		time.Sleep(2 * time.Hour)
 		r.is("302", r.chassis(0x0F, ""), "00 3C 2E010000")

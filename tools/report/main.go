@@ -205,10 +205,10 @@ func withoutResult(output []string) []string {
 	})
 }
 
-// cause shortens the output of a test that failed: it is a panic, or stands last.
+// cause shortens the output of a test that failed: it is a panic or a race, or stands last.
 func cause(output []string) []string {
 	for i, line := range output {
-		if strings.HasPrefix(line, "panic: ") {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "WARNING: DATA RACE") {
 			return output[i:min(len(output), i+most)]
 		}
 	}
