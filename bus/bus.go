@@ -112,7 +112,7 @@ func (b *Bus) SetRemoteAddress(a ipmi.Address) { b.remote.Store(uint32(a)) }
 // A responder of 0 is ipmb.ErrInvalid.
 func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 	c.bus = b
-	if held, err := b.admit(c, req); held || err != nil {
+	if held, err := b.admitCall(c, req); held || err != nil {
 		return err
 	}
 	if b.config.Ended != nil {
@@ -120,7 +120,7 @@ func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 	}
 	err := b.transmit(c, req)
 	if err != nil {
-		b.leave(c.client)
+		b.returnPlace(c.client)
 	}
 	return err
 }
@@ -144,8 +144,8 @@ func (b *Bus) transmit(c *Call, req *ipmb.Request) error {
 	return b.link.Send(c, req)
 }
 
-// leave gives a place of a client back.
-func (b *Bus) leave(client *Client) {
+// returnPlace gives a place of a client back.
+func (b *Bus) returnPlace(client *Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shares.Leave(client, 1)

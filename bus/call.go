@@ -50,7 +50,7 @@ func (c *Call) Address() ipmi.Address { return c.wire.Address() }
 // bus begins, a call that is sent again after Cancel may be cancelled again.
 func (c *Call) Cancel() {
 	if c.bus != nil {
-		c.bus.cancel(c)
+		c.bus.cancelCall(c)
 	}
 }
 
@@ -61,7 +61,7 @@ func (c *Call) End(response ipmi.Response, err error) {
 		b.config.Ended(&c.request, response, err)
 	}
 	if c.placed {
-		b.leave(c.client)
+		b.returnPlace(c.client)
 	}
 	c.done(response, err)
 }

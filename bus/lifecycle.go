@@ -120,20 +120,20 @@ func (l *Lifecycle) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		begin := time.Now()
 		if l.open {
-			l.serve(ctx)
+			l.serveDevice(ctx)
 		}
 		if !l.open && ctx.Err() == nil {
 			l.begin()
-			l.await(ctx, &retry, retry.After(time.Since(begin)))
+			l.awaitDevice(ctx, &retry, retry.After(time.Since(begin)))
 		}
 	}
 	l.device.Close(ctx)
 	l.open = false
-	l.answer()
+	l.endJob()
 }
 
-// serve serves the device until it fails, or there is a job, which it does.
-func (l *Lifecycle) serve(ctx context.Context) {
+// serveDevice serves the device until it fails, or there is a job, which it does.
+func (l *Lifecycle) serveDevice(ctx context.Context) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
@@ -150,15 +150,15 @@ func (l *Lifecycle) serve(ctx context.Context) {
 		stop()
 		<-ended
 		l.open = false
-		l.perform(ctx, j)
+		l.doJob(ctx, j)
 	}
 }
 
-// await waits until the device is open, or ctx ends. It tries to open the device after each
+// awaitDevice waits until the device is open, or ctx ends. It tries to open the device after each
 // change at its place, and after each of the back-off's times, beginning with pause. It does
 // the jobs that come.
-func (l *Lifecycle) await(ctx context.Context, retry *Backoff, pause time.Duration) {
-	changes, stop := l.watch(ctx)
+func (l *Lifecycle) awaitDevice(ctx context.Context, retry *Backoff, pause time.Duration) {
+	changes, stop := l.watchPlace(ctx)
 	defer stop()
 	for {
 		timer := time.NewTimer(pause)
@@ -169,7 +169,7 @@ func (l *Lifecycle) await(ctx context.Context, retry *Backoff, pause time.Durati
 		case <-changes:
 			_ = l.Reopen(ctx)
 		case j := <-l.jobs:
-			l.perform(ctx, j)
+			l.doJob(ctx, j)
 		}
 		timer.Stop()
 		if ctx.Err() != nil || l.open {
@@ -179,9 +179,9 @@ func (l *Lifecycle) await(ctx context.Context, retry *Backoff, pause time.Durati
 	}
 }
 
-// watch tells of changes at the place of the device until stop. It tells of none if there is
+// watchPlace tells of changes at the place of the device until stop. It tells of none if there is
 // no watch.
-func (l *Lifecycle) watch(ctx context.Context) (changes <-chan struct{}, stop func()) {
+func (l *Lifecycle) watchPlace(ctx context.Context) (changes <-chan struct{}, stop func()) {
 	watch, err := l.device.Watch()
 	if err != nil {
 		return nil, func() {}
@@ -212,7 +212,7 @@ func (l *Lifecycle) Begun() <-chan struct{} { return l.begun }
 func (l *Lifecycle) Serving(reason string) {
 	l.update(func(c *condition) { c.opened(reason) })
 	l.begin()
-	l.answer()
+	l.endJob()
 }
 
 // Change has Run do a job with the device closed, and waits for its end, at most until ctx
@@ -236,19 +236,19 @@ func (l *Lifecycle) Change(ctx context.Context, reason string, do func(context.C
 	}
 }
 
-// perform does a job. The caller of Change hears of its end when the device takes requests
+// doJob does a job. The caller of Change hears of its end when the device takes requests
 // again.
-func (l *Lifecycle) perform(ctx context.Context, j job) {
+func (l *Lifecycle) doJob(ctx context.Context, j job) {
 	l.SetDown(j.reason)
 	err := j.do(context.WithoutCancel(ctx))
 	l.performed = func() { j.done <- err }
 	if !l.open {
-		l.answer()
+		l.endJob()
 	}
 }
 
-// answer tells the caller of Change that its job is done, if there is one.
-func (l *Lifecycle) answer() {
+// endJob tells the caller of Change that its job is done, if there is one.
+func (l *Lifecycle) endJob() {
 	if l.performed != nil {
 		l.performed()
 		l.performed = nil

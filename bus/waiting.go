@@ -8,12 +8,12 @@ import (
 	"ipmbd/ipmi"
 )
 
-// admit gives a call its place, or holds it until it may have one, or may be sent.
-func (b *Bus) admit(c *Call, req *ipmb.Request) (held bool, err error) {
+// admitCall gives a call its place, or holds it until it may have one, or may be sent.
+func (b *Bus) admitCall(c *Call, req *ipmb.Request) (held bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c.placed = false
-	wait, err := b.enter(c.client)
+	wait, err := b.takePlace(c.client)
 	if err != nil {
 		return false, err
 	}
@@ -28,7 +28,7 @@ func (b *Bus) admit(c *Call, req *ipmb.Request) (held bool, err error) {
 		return false, err
 	}
 	c.hold(req)
-	b.keep(c, wait)
+	b.keepWaiting(c, wait)
 	return true, nil
 }
 
@@ -41,8 +41,8 @@ const (
 	untilIdentified // it has no place yet
 )
 
-// enter takes a place for a client, with the mutex held.
-func (b *Bus) enter(client *Client) (wait, error) {
+// takePlace takes a place for a client, with the mutex held.
+func (b *Bus) takePlace(client *Client) (wait, error) {
 	if b.leaving && client != nil {
 		return 0, ErrRemoved
 	}
@@ -55,8 +55,8 @@ func (b *Bus) enter(client *Client) (wait, error) {
 			}
 			return untilBegun, nil
 		case Unsure:
-			if !client.Await(func() { b.identified(client) }) { // It was identified just now.
-				return b.enter(client)
+			if !client.Await(func() { b.sendUnsure(client) }) { // It was identified just now.
+				return b.takePlace(client)
 			}
 			behind = true
 		}
@@ -68,8 +68,8 @@ func (b *Bus) enter(client *Client) (wait, error) {
 	return untilIdentified, nil
 }
 
-// keep keeps a call that is to be sent later, with the mutex held.
-func (b *Bus) keep(c *Call, wait wait) {
+// keepWaiting keeps a call that is to be sent later, with the mutex held.
+func (b *Bus) keepWaiting(c *Call, wait wait) {
 	if wait == untilIdentified {
 		b.unsure[c.client] = append(b.unsure[c.client], c)
 		return
@@ -78,20 +78,20 @@ func (b *Bus) keep(c *Call, wait wait) {
 	b.waiting = append(b.waiting, c)
 }
 
-// identified sends the requests that waited until their client was identified, as far as
+// sendUnsure sends the requests that waited until their client was identified, as far as
 // there are places for them.
-func (b *Bus) identified(client *Client) {
+func (b *Bus) sendUnsure(client *Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.unsure[client]) > 0 {
 		next := b.unsure[client][0]
 		b.unsure[client] = b.unsure[client][1:] // Others come behind it until all are sent.
-		err := b.enterLate(client)
+		err := b.takePlaceLate(client)
 		if err == nil && !b.begun {
-			b.keep(next, untilBegun)
+			b.keepWaiting(next, untilBegun)
 			continue
 		}
-		r := b.depart(next)
+		r := b.beginRelease(next)
 		next.placed = err == nil
 		b.mu.Unlock()
 		b.release(r, err)
@@ -100,8 +100,8 @@ func (b *Bus) identified(client *Client) {
 	delete(b.unsure, client)
 }
 
-// enterLate takes a place for a request that waited until its client was identified.
-func (b *Bus) enterLate(client *Client) error {
+// takePlaceLate takes a place for a request that waited until its client was identified.
+func (b *Bus) takePlaceLate(client *Client) error {
 	if b.leaving {
 		return ErrRemoved
 	}
@@ -120,8 +120,8 @@ type releasing struct {
 	unwanted bool // it was cancelled meanwhile
 }
 
-// depart takes the request from a call that has waited, with the mutex held.
-func (b *Bus) depart(c *Call) *releasing {
+// beginRelease takes the request from a call that has waited, with the mutex held.
+func (b *Bus) beginRelease(c *Call) *releasing {
 	r := &releasing{call: c, request: c.request}
 	c.request.Data = nil
 	c.held = false
@@ -129,7 +129,7 @@ func (b *Bus) depart(c *Call) *releasing {
 	return r
 }
 
-// release sends what depart has returned, or ends it with an error.
+// release sends what beginRelease has returned, or ends it with an error.
 func (b *Bus) release(r *releasing, err error) {
 	if err == nil {
 		err = b.transmit(r.call, &r.request)
@@ -159,7 +159,7 @@ func (b *Bus) Begin() {
 	for len(b.waiting) > 0 {
 		next := b.waiting[0]
 		b.waiting = b.waiting[1:]
-		r := b.depart(next)
+		r := b.beginRelease(next)
 		b.mu.Unlock()
 		b.release(r, nil)
 		b.mu.Lock()
@@ -167,12 +167,12 @@ func (b *Bus) Begin() {
 	b.begun, b.waiting = true, nil
 }
 
-// cancel ends a call of Send.
-func (b *Bus) cancel(c *Call) {
+// cancelCall ends a call of Send.
+func (b *Bus) cancelCall(c *Call) {
 	b.mu.Lock()
 	if c.held {
 		c.held = false
-		b.withdraw(c)
+		b.withdrawCall(c)
 		b.mu.Unlock()
 		c.End(ipmi.Response{}, context.Canceled)
 		return
@@ -189,8 +189,8 @@ func (b *Bus) cancel(c *Call) {
 	}
 }
 
-// withdraw takes a call out of what waits, with the mutex held.
-func (b *Bus) withdraw(c *Call) {
+// withdrawCall takes a call out of what waits, with the mutex held.
+func (b *Bus) withdrawCall(c *Call) {
 	isCall := func(other *Call) bool { return other == c }
 	b.waiting = slices.DeleteFunc(b.waiting, isCall)
 	if behind, ok := b.unsure[c.client]; ok {

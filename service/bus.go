@@ -51,8 +51,8 @@ func (s *service) makeBus(ctx context.Context, e *endpoint) error {
 	e.runner = e.bus
 	e.bus.Open(ctx)
 	if err := s.server.AddBus(object, e.bus); err != nil {
-		e.end(ctx)
-		s.forget(ctx, e)
+		e.stopAndWait(ctx)
+		s.forgetEndpoint(ctx, e)
 		return err
 	}
 	s.buses.Add(e.bus)

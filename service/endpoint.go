@@ -86,9 +86,9 @@ type endpoint struct {
 	iface  *bridge.Interface
 	filter *commandFilter
 
-	bus    *bus.Bus           // nil for a host interface
-	object *dbusapi.BusObject // of the bus
-	hostIf *hostInterface     // nil for a bus
+	bus           *bus.Bus           // nil for a host interface
+	object        *dbusapi.BusObject // of the bus
+	hostInterface *hostInterface     // nil for a bus
 
 	left  func(ctx context.Context) // gives back the rest of what making has taken
 	stop  context.CancelFunc        // nil until it runs
@@ -108,8 +108,8 @@ type runner interface {
 	Drain(ctx context.Context)
 }
 
-// make makes an endpoint. After an error nothing of it is left.
-func (s *service) make(ctx context.Context, p plan) (*endpoint, error) {
+// makeEndpoint makes an endpoint. After an error nothing of it is left.
+func (s *service) makeEndpoint(ctx context.Context, p plan) (*endpoint, error) {
 	e := &endpoint{plan: p, left: func(context.Context) {}, ended: make(chan struct{})}
 	var err error
 	switch c := p.entry.(type) {
@@ -124,17 +124,17 @@ func (s *service) make(ctx context.Context, p plan) (*endpoint, error) {
 	return e, nil
 }
 
-// withdraw takes the object of an endpoint away: no more calls come.
-func (s *service) withdraw(e *endpoint) {
+// withdrawObject takes the object of an endpoint away: no more calls come.
+func (s *service) withdrawObject(e *endpoint) {
 	if e.isBus {
 		s.server.RemoveBus(e.object)
 	} else {
-		s.server.WithdrawHost(e.hostIf.object)
+		s.server.WithdrawHost(e.hostInterface.object)
 	}
 }
 
-// free frees the indexes of endpoints that have ended: clients that use them get "unknown channel".
-func (s *service) free(gone ...*endpoint) {
+// freeIndexes frees the indexes of endpoints that have ended: clients that use them get "unknown channel".
+func (s *service) freeIndexes(gone ...*endpoint) {
 	for _, e := range gone {
 		if e.isBus {
 			s.server.FreeIndex(e.object)
@@ -143,17 +143,17 @@ func (s *service) free(gone ...*endpoint) {
 	}
 }
 
-// forget gives back all that making has taken, when Run has returned. The message bus is waited
+// forgetEndpoint gives back all that making has taken, when Run has returned. The message bus is waited
 // for until ctx ends.
-func (s *service) forget(ctx context.Context, e *endpoint) {
+func (s *service) forgetEndpoint(ctx context.Context, e *endpoint) {
 	s.mux.SetDefault(e.name, nil)
 	s.bridge.Remove(e.iface)
 	s.bmc.InterfaceGone(e.name)
 	e.left(ctx)
 }
 
-// begin runs the endpoint.
-func (s *service) begin(ctx context.Context, e *endpoint) {
+// startEndpoint runs an endpoint.
+func (s *service) startEndpoint(ctx context.Context, e *endpoint) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e.stop = stop
 	s.lives.Go(func() {
@@ -162,8 +162,8 @@ func (s *service) begin(ctx context.Context, e *endpoint) {
 	})
 }
 
-// end stops the endpoint and reports whether it has ended before ctx.
-func (e *endpoint) end(ctx context.Context) bool {
+// stopAndWait stops the endpoint and reports whether it has ended before ctx.
+func (e *endpoint) stopAndWait(ctx context.Context) bool {
 	if e.stop == nil {
 		never, stop := context.WithCancel(ctx)
 		stop()
@@ -179,17 +179,17 @@ func (e *endpoint) end(ctx context.Context) bool {
 	}
 }
 
-// add makes endpoints and runs them: all, or none and an error. Their devices are open, but not
+// addEndpoints makes endpoints and runs them: all, or none and an error. Their devices are open, but not
 // read, and their objects are there before their names are taken. When it returns they take
 // calls or are known to be Down: programs that are told of them may call at once.
-func (s *service) add(ctx context.Context, plans ...plan) error {
+func (s *service) addEndpoints(ctx context.Context, plans ...plan) error {
 	var added []*endpoint
 	undo := func() {
-		s.remove(ctx, added...)
-		s.free(added...)
+		s.removeEndpoints(ctx, added...)
+		s.freeIndexes(added...)
 	}
 	for _, p := range plans {
-		e, err := s.make(ctx, p)
+		e, err := s.makeEndpoint(ctx, p)
 		if err != nil {
 			undo()
 			return err
@@ -202,7 +202,7 @@ func (s *service) add(ctx context.Context, plans ...plan) error {
 		return err
 	}
 	for _, e := range added {
-		s.begin(ctx, e)
+		s.startEndpoint(ctx, e)
 	}
 	ctx, cancel := context.WithTimeout(ctx, beginTime)
 	defer cancel()
@@ -215,11 +215,11 @@ func (s *service) add(ctx context.Context, plans ...plan) error {
 	return nil
 }
 
-// remove ends endpoints, which callers by index know until free. Calls and requests in progress
+// removeEndpoints ends endpoints, which callers by index know until freeIndexes. Calls and requests in progress
 // have drainTime to end, or until ctx ends.
-func (s *service) remove(ctx context.Context, gone ...*endpoint) {
-	each(gone, func(e *endpoint) {
-		s.withdraw(e)
+func (s *service) removeEndpoints(ctx context.Context, gone ...*endpoint) {
+	eachEndpoint(gone, func(e *endpoint) {
+		s.withdrawObject(e)
 		if e.stop != nil {
 			draining, cancel := context.WithTimeout(ctx, drainTime)
 			e.Drain(draining)
@@ -227,10 +227,10 @@ func (s *service) remove(ctx context.Context, gone ...*endpoint) {
 		}
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 		defer cancel()
-		if !e.end(ending) {
+		if !e.stopAndWait(ending) {
 			s.log.Warn("has not ended yet: a write is in the kernel", e.field())
 		}
-		s.forget(ending, e)
+		s.forgetEndpoint(ending, e)
 	})
 	s.endpoints.remove(gone...)
 }
@@ -309,14 +309,14 @@ func (l *endpoints) buses() (buses []*bus.Bus) {
 func (l *endpoints) hosts() (hosts []*hostInterface) {
 	for _, e := range l.all() {
 		if !e.isBus {
-			hosts = append(hosts, e.hostIf)
+			hosts = append(hosts, e.hostInterface)
 		}
 	}
 	return hosts
 }
 
-// each does something with endpoints at the same time, and waits.
-func each(list []*endpoint, do func(*endpoint)) {
+// eachEndpoint does something with endpoints at the same time, and waits.
+func eachEndpoint(list []*endpoint, do func(*endpoint)) {
 	var doing sync.WaitGroup
 	for _, e := range list {
 		doing.Go(func() { do(e) })

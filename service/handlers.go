@@ -92,7 +92,7 @@ func (s *service) handlerFor(ctx context.Context, e *endpoint) (ipmi.Handler, er
 	case e.handler == config.HandlerNone:
 		return nil, nil
 	case e.handler == config.HandlerBMC:
-		if e.isBus || e.hostIf.config.Type != config.HostVM {
+		if e.isBus || e.hostInterface.config.Type != config.HostVM {
 			s.server.Power().Follow(e.host)
 		}
 		return s.bmc, nil
@@ -101,9 +101,9 @@ func (s *service) handlerFor(ctx context.Context, e *endpoint) (ipmi.Handler, er
 	case e.isBus:
 		return s.server.HostDaemon(ctx, e.words[0])
 	case e.hostIPMI:
-		return s.server.AddHostIPMI(ctx, e.hostIf.object, e.hostIf.sms())
+		return s.server.AddHostIPMI(ctx, e.hostInterface.object, e.hostInterface.sms())
 	}
-	return e.hostIf.object.Daemon(), nil
+	return e.hostInterface.object.Daemon(), nil
 }
 
 // commandFilter lets through to a handler what the configuration does not deny on an interface,

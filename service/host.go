@@ -44,7 +44,7 @@ func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) erro
 	}
 	h := &hostInterface{config: c, service: s, object: object, log: s.log.With(e.field())}
 	h.Lifecycle = bus.NewLifecycle(h, func() {}, h.stateChanged)
-	e.hostIf, e.runner, e.path = h, h, object.Path()
+	e.hostInterface, e.runner, e.path = h, h, object.Path()
 	e.left = func(ctx context.Context) { s.server.RemoveHost(ctx, object) }
 	h.iface = s.newInterface(bridge.InterfaceConfig{
 		Name: e.name, Channel: e.channel, Host: e.host, Bridged: e.bridged,
@@ -54,7 +54,7 @@ func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) erro
 	})
 	e.iface = h.iface
 	if err := s.setHandler(ctx, e); err != nil {
-		s.forget(ctx, e)
+		s.forgetEndpoint(ctx, e)
 		return err
 	}
 	loop := host.Config{
@@ -71,7 +71,7 @@ func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) erro
 	}
 	s.bridge.Add(h.iface, nil)
 	if err := s.server.AddHost(object, h, h.sms()); err != nil {
-		s.forget(ctx, e)
+		s.forgetEndpoint(ctx, e)
 		return err
 	}
 	return nil

@@ -23,28 +23,28 @@ type change struct {
 	done chan<- error // has room
 }
 
-// manage makes changes, one after the other, until ctx ends. That cuts short what the one in
+// makeChanges makes changes, one after the other, until ctx ends. That cuts short what the one in
 // progress waits for.
-func (s *service) manage(ctx context.Context, reloads <-chan os.Signal) {
+func (s *service) makeChanges(ctx context.Context, reloads <-chan os.Signal) {
 	defer close(s.settled)
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case c := <-s.changes:
-			err := s.logged(c.do(ctx))
+			err := s.logFaults(c.do(ctx))
 			s.refuseOthers()
 			c.done <- err
 		case <-reloads:
-			_ = s.logged(s.reload(ctx))
+			_ = s.logFaults(s.reload(ctx))
 			s.refuseOthers()
 		}
 		s.statusChanged()
 	}
 }
 
-// logged logs why a change was not made, a line for each fault: the client that has asked for it
+// logFaults logs why a change was not made, a line for each fault: the client that has asked for it
 // may be gone.
-func (s *service) logged(err error) error {
+func (s *service) logFaults(err error) error {
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
 			s.log.Warn("not changed", zap.String("reason", strings.TrimSpace(line)))
@@ -100,7 +100,7 @@ func (s *service) addOne(ctx context.Context, key string, p plan) (path dbus.Obj
 		if err := s.setChannels(append(before, p)); err != nil {
 			return err
 		}
-		if err := s.add(ctx, p); err != nil {
+		if err := s.addEndpoints(ctx, p); err != nil {
 			_ = s.setChannels(before) // No program can have registered what was just ours.
 			return err
 		}
@@ -143,8 +143,8 @@ func (s *service) removeOne(ctx context.Context, isBus bool, kind string, path d
 		if e == nil {
 			return fmt.Errorf("%w: no %s at %s", dbusapi.ErrNoMember, kind, path)
 		}
-		s.remove(ctx, e)
-		s.free(e)
+		s.removeEndpoints(ctx, e)
+		s.freeIndexes(e)
 		s.log.Info("removed", e.field())
 		return s.setChannels(s.endpoints.plans())
 	})
@@ -174,12 +174,12 @@ func (s *service) reload(ctx context.Context) error {
 		return err
 	}
 	s.adopt(next)
-	s.remove(ctx, gone...)
+	s.removeEndpoints(ctx, gone...)
 	var errs []error
 	for _, p := range wanted {
-		errs = append(errs, s.add(ctx, p))
+		errs = append(errs, s.addEndpoints(ctx, p))
 	}
-	s.free(gone...)
+	s.freeIndexes(gone...)
 	errs = append(errs, s.setChannels(s.endpoints.plans()))
 	s.log.Info("reloaded", zap.String("file", file), zap.Int("ended", len(gone)), zap.Int("begun", len(wanted)))
 	return errors.Join(errs...)

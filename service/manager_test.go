@@ -201,7 +201,7 @@ func TestChangeOfAServiceThatEnds(t *testing.T) {
 	if err := s.Reload(ended()); !errors.Is(err, context.Canceled) {
 		t.Errorf("before it begins: %v", err)
 	}
-	s.manage(ended(), nil)
+	s.makeChanges(ended(), nil)
 	if err := s.Reload(t.Context()); !errors.Is(err, dbusapi.ErrStopping) {
 		t.Errorf("after its end: %v", err)
 	}

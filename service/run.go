@@ -158,7 +158,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 		loops.Go(func() { s.runFrames(framing) })
 		loops.Go(func() { s.tellStatus(running) })
 		loops.Go(func() { s.feedWatchdog(running) })
-		err = s.serve(ctx, reloads, lost, &loops)
+		err = s.serveUntilStop(ctx, reloads, lost, &loops)
 	}
 	if s.isSettled() {
 		s.stopEndpoints()
@@ -199,7 +199,7 @@ func (s *service) start(ctx context.Context) error {
 	if err := s.setChannels(plans); err != nil {
 		return err
 	}
-	if err := s.add(ctx, plans...); err != nil {
+	if err := s.addEndpoints(ctx, plans...); err != nil {
 		return err
 	}
 	s.refuseOthers()
@@ -210,13 +210,13 @@ func (s *service) start(ctx context.Context) error {
 	return nil
 }
 
-// serve makes changes until ctx ends or a connection to the message bus is lost. Then it lets
+// serveUntilStop makes changes until ctx ends or a connection to the message bus is lost. Then it lets
 // calls and requests in progress end.
-func (s *service) serve(
+func (s *service) serveUntilStop(
 	ctx context.Context, reloads <-chan os.Signal, lost <-chan error, loops *sync.WaitGroup,
 ) error {
 	changing, stop := context.WithCancel(ctx)
-	loops.Go(func() { s.manage(changing, reloads) })
+	loops.Go(func() { s.makeChanges(changing, reloads) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -249,7 +249,7 @@ func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 	var draining sync.WaitGroup
 	draining.Go(func() { s.server.Drain(ctx) })
 	draining.Go(func() { s.frames.Drain(ctx) })
-	each(s.endpoints.all(), func(e *endpoint) { e.Drain(ctx) })
+	eachEndpoint(s.endpoints.all(), func(e *endpoint) { e.Drain(ctx) })
 	draining.Wait()
 	return err
 }

@@ -335,7 +335,7 @@ func TestStatusNamesTheHostInterfacesThatAreNotUp(t *testing.T) {
 			h := &hostInterface{config: config.Host{Name: fmt.Sprint("host", i)}}
 			h.Lifecycle = bus.NewLifecycle(h, func() {}, func(bus.State, string) {})
 			h.SetDown(reason)
-			s.endpoints.add(&endpoint{hostIf: h})
+			s.endpoints.add(&endpoint{hostInterface: h})
 		}
 		if got := s.status(); got != "STATUS="+tt.want {
 			t.Errorf("%q, want %q", got, tt.want)

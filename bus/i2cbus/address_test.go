@@ -45,11 +45,11 @@ func TestOwnAddressOfASocketJustChanges(t *testing.T) {
 }
 
 func TestOwnAddressOfAKernelDeviceMovesIt(t *testing.T) {
-	mqueue := testChannel()
+	mqueue := testConfig()
 	mqueue.Transport = i2c.SlaveMqueue
 	mqueue.Path = "/sys/bus/i2c/devices/5-1010/slave-mqueue"
 	for driver, ch := range map[string]Config{
-		i2c.IPMBDev: testChannel(), i2c.IPMBDevice: testChannel(), i2c.SlaveMqueue: mqueue,
+		i2c.IPMBDev: testConfig(), i2c.IPMBDevice: testConfig(), i2c.SlaveMqueue: mqueue,
 	} {
 		t.Run(driver, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestOwnAddressThatTheKernelDoesNotTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		m.device = ipmbDev5
-		b, _ := newBusOn(m, testChannel(), false)
+		b, _ := newBusOn(m, testConfig(), false)
 		defer runBus(t, b)()
 		for _, a := range []ipmi.Address{0x02, 0x0E, 0xF0, 0xFE} {
 			if err := b.SetOwnAddress(t.Context(), a); !errors.Is(err, ipmb.ErrInvalid) {
@@ -133,7 +133,7 @@ func TestOwnAddressThatCannotChange(t *testing.T) {
 				if tt.bind != nil {
 					m.bindErr = tt.bind
 				}
-				b, _ := newBusOn(m, testChannel(), false)
+				b, _ := newBusOn(m, testConfig(), false)
 				defer runBus(t, b)()
 				err := b.SetOwnAddress(t.Context(), 0x22)
 				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
@@ -155,7 +155,7 @@ func TestOwnAddressOfAMissingDeviceIsThatOfTheNext(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMachine()
 			m.bindErr[0x20] = i2c.ErrNoDriver
-			b, _ := newBusOn(m, testChannel(), autoBind)
+			b, _ := newBusOn(m, testConfig(), autoBind)
 			defer runBus(t, b)()
 			m.did()
 			if err := b.SetOwnAddress(t.Context(), 0x22); err != nil {
@@ -183,7 +183,7 @@ func TestAddressChangesOfSeveralGoOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		m.device = ipmbDev5
-		b, _ := newBusOn(m, testChannel(), false)
+		b, _ := newBusOn(m, testConfig(), false)
 		defer runBus(t, b)()
 		done := make(chan error)
 		for own := ipmi.Address(0x30); own < 0x50; own += 2 {

@@ -18,7 +18,7 @@ import (
 func TestMissingDeviceOfIpmbbridgesFileIsBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
-		ch := testChannel()
+		ch := testConfig()
 		ch.Engine.Address = 0x24
 		b, told := newBusOn(m, ch, true)
 		defer runBus(t, b)()
@@ -42,7 +42,7 @@ func TestBindingIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		m.bindErr[0x20] = i2c.ErrNoDriver
-		b, _ := newBusOn(m, testChannel(), true)
+		b, _ := newBusOn(m, testConfig(), true)
 		defer runBus(t, b)()
 		if p := b.Properties(); p.State != bus.Down || !strings.Contains(p.Reason, "load the driver's module") {
 			t.Errorf("%+v", p)
@@ -59,15 +59,15 @@ func TestBindingIsTriedAgain(t *testing.T) {
 }
 
 func TestNothingElseIsBoundByItself(t *testing.T) {
-	elsewhere := testChannel()
+	elsewhere := testConfig()
 	elsewhere.Path = "/run/ipmb-5"
-	socket := testChannel()
+	socket := testConfig()
 	socket.Transport = i2c.Seqpacket
 	for name, tt := range map[string]struct {
 		channel  Config
 		autoBind bool
 	}{
-		"our own file":  {testChannel(), false},
+		"our own file":  {testConfig(), false},
 		"another path":  {elsewhere, true},
 		"a socket":      {socket, true},
 		"no bus number": {Config{Path: "/dev/ipmb", Transport: Auto}, true},
@@ -92,7 +92,7 @@ func TestUnboundBusStaysSoUntilBind(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMachine()
 			m.device = i2c.Binding{Bus: 5, Driver: i2c.IPMBDevice, Addr: 0x22} // Not where we thought.
-			b, told := newBusOn(m, testChannel(), autoBind)
+			b, told := newBusOn(m, testConfig(), autoBind)
 			defer runBus(t, b)()
 			call := make(chan error, 1)
 			go func() {
@@ -140,7 +140,7 @@ func TestUnboundBusIsOpenedWhenSomebodyElseBindsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		m.device = ipmbDev5
-		b, _ := newBusOn(m, testChannel(), true)
+		b, _ := newBusOn(m, testConfig(), true)
 		defer runBus(t, b)()
 		if err := b.Unbind(t.Context()); err != nil {
 			t.Fatal(err)
@@ -158,7 +158,7 @@ func TestUnbindThatIsRefusedOpensTheDeviceAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		m.device, m.unbind = ipmbDev5, i2c.ErrFirmware
-		b, told := newBusOn(m, testChannel(), false)
+		b, told := newBusOn(m, testConfig(), false)
 		defer runBus(t, b)()
 		told.states()
 		if err := b.Unbind(t.Context()); !errors.Is(err, bus.ErrFixed) || !strings.Contains(err.Error(), "device tree") {
@@ -188,7 +188,7 @@ func TestBindFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMachine()
 				m.bindErr[0x20] = tt.err
-				b, _ := newBusOn(m, testChannel(), false)
+				b, _ := newBusOn(m, testConfig(), false)
 				defer runBus(t, b)()
 				err := b.Bind(t.Context())
 				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
@@ -223,7 +223,7 @@ func TestSocketIsNotBound(t *testing.T) {
 }
 
 func TestChangeOfABusThatIsNotRunEndsWithItsCaller(t *testing.T) {
-	b, _ := newBusOn(newMachine(), testChannel(), false)
+	b, _ := newBusOn(newMachine(), testConfig(), false)
 	if err := b.Bind(ended()); !errors.Is(err, ended().Err()) {
 		t.Errorf("%v", err)
 	}

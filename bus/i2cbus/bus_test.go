@@ -330,7 +330,7 @@ func TestDeviceOfABusThatHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		m.appear(ipmbDev5)
-		b, _ := newBusOn(m, testChannel(), false)
+		b, _ := newBusOn(m, testConfig(), false)
 		runBus(t, b)()
 		for name, change := range map[string]func(context.Context) error{
 			"Bind":          b.Bind,

@@ -19,7 +19,7 @@ var ipmbDev5 = i2c.Binding{Bus: 5, Driver: i2c.IPMBDev, Addr: 0x20}
 func TestDeviceThatComesIsOpenedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
-		b, told := newBusOn(m, testChannel(), false)
+		b, told := newBusOn(m, testConfig(), false)
 		stop := runBus(t, b)
 		time.Sleep(time.Minute) // The back-off is at its longest.
 		for cycle := range 5 {
@@ -65,7 +65,7 @@ func TestDeviceThatComesIsFoundWithoutAWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
 		m.noWatch = true
-		b, _ := newBusOn(m, testChannel(), false)
+		b, _ := newBusOn(m, testConfig(), false)
 		defer runBus(t, b)()
 		m.appear(ipmbDev5)
 		time.Sleep(bus.LastRetry)

@@ -82,8 +82,8 @@ func (c *changes) states() []bus.State {
 	return states
 }
 
-// testChannel is a bus with all defaults.
-func testChannel() Config {
+// testConfig is that of a bus with all defaults.
+func testConfig() Config {
 	return Config{
 		Config: bus.Config{Name: "bus5", Index: 1, Channel: 1, Handler: "host", RemoteAddress: 0x2C},
 		Path:   "/dev/ipmb-5", Transport: Auto,
@@ -97,7 +97,7 @@ type opener func() (t i2c.Transport, kind string, err error)
 func newTestBus(open opener) (*bus.Bus, *changes) {
 	machine := newMachine()
 	machine.opener = open
-	return newBusOn(machine, testChannel(), false)
+	return newBusOn(machine, testConfig(), false)
 }
 
 // newBusOn makes a bus on a machine.

@@ -14,7 +14,7 @@ import (
 func TestSwitchesAreThoseOfTheConfigurationAndThenThoseSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()
-		ch := testChannel()
+		ch := testConfig()
 		ch.Transport, ch.Switches.IgnoreNACK = i2c.IPMBDevice, true
 		b, told := newBusOn(m, ch, false)
 		defer runBus(t, b)()

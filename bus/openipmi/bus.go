@@ -145,7 +145,7 @@ func (l *link) Serve(ctx context.Context) error {
 	running, stop := context.WithCancel(ctx)
 	var loops sync.WaitGroup
 	loops.Go(l.followHandlers(running, d))
-	loops.Go(func() { l.events.run(running, d) })
+	loops.Go(func() { l.events.reportUntilEnd(running, d) })
 	err := l.Run(running, &transport{device: d, link: l})
 	stop()
 	loops.Wait()
@@ -305,7 +305,7 @@ func (t *transport) ReadFrames(*i2c.Batch) error {
 		case err != nil:
 			return err
 		case event != nil:
-			t.link.events.take(event)
+			t.link.events.takeRecord(event)
 		default:
 			to := req
 			to.Data = nil

@@ -45,8 +45,8 @@ type call struct {
 // Message, Read Event Message Buffer.
 var kept = []ipmi.Command{0x33, 0x34, 0x35}
 
-// check returns an error for a request that the driver cannot send.
-func (d *Device) check(r *ipmb.Request) error {
+// checkRequest returns an error for a request that the driver cannot send.
+func (d *Device) checkRequest(r *ipmb.Request) error {
 	own := r.Responder == 0
 	switch {
 	case own && r.NetFn == ipmi.NetFnApp && slices.Contains(kept, r.Command):
@@ -98,7 +98,7 @@ func (d *Device) limit(r *ipmb.Request) time.Duration {
 //
 // A completion code is the responder's or the driver's, which look alike.
 func (d *Device) Send(c *call) error {
-	err := d.check(&c.request)
+	err := d.checkRequest(&c.request)
 	if err == nil {
 		err = d.enqueue(c)
 	}
@@ -127,19 +127,19 @@ func (d *Device) enqueue(c *call) error {
 // sendWaiting sends what waits, as far as the driver has room. One goroutine at a time sends,
 // so that requests keep their order.
 func (d *Device) sendWaiting() {
-	for c := d.next(); c != nil; c = d.next() {
+	for c := d.nextToSend(); c != nil; c = d.nextToSend() {
 		r := &c.request
 		m := outgoing{
 			id: c.id, to: d.responder(r), netFn: r.NetFn, command: r.Command, data: r.Data,
 			retries: int32(r.RetryPolicy.Tries - 1), retryTime: uint32(r.RetryPolicy.Timeout.Milliseconds()),
 		}
 		err := d.control("send", func(fd int) error { return d.kernel.send(fd, m) })
-		d.sent(c, err)
+		d.endSend(c, err)
 	}
 }
 
-// next gives the call that may enter the driver now a number that no other has; nil for none.
-func (d *Device) next() *call {
+// nextToSend gives the call that may enter the driver now a number that no other has; nil for none.
+func (d *Device) nextToSend() *call {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.sending != nil || len(d.waiting) == 0 {
@@ -170,29 +170,29 @@ func (d *Device) startTimer(c *call) {
 		c.timer.Stop()
 	}
 	waits := c.id == 0
-	c.timer = time.AfterFunc(d.limit(&c.request), func() { d.expire(c, waits) })
+	c.timer = time.AfterFunc(d.limit(&c.request), func() { d.expireCall(c, waits) })
 }
 
-// sent takes the outcome of sending a call.
-func (d *Device) sent(c *call, err error) {
+// endSend takes the outcome of sending a call.
+func (d *Device) endSend(c *call, err error) {
 	d.mu.Lock()
 	d.sending = nil
 	if err == nil && d.closed {
 		err = os.ErrClosed
 	}
 	if err != nil {
-		d.forget(c)
+		d.freeNumber(c)
 	} else {
 		d.counts.Count(callsStarted)
 	}
 	d.mu.Unlock()
 	if err != nil {
-		d.tell(c, ipmi.Response{}, err)
+		d.tellEnd(c, ipmi.Response{}, err)
 	}
 }
 
-// forget frees the number of a call, with the mutex held.
-func (d *Device) forget(c *call) {
+// freeNumber frees the number of a call, with the mutex held.
+func (d *Device) freeNumber(c *call) {
 	if d.calls[c.id] != c {
 		return
 	}
@@ -202,15 +202,15 @@ func (d *Device) forget(c *call) {
 	}
 }
 
-// end ends a call, and sends those that wait for its place.
-func (d *Device) end(c *call, response ipmi.Response, err error) {
-	d.tell(c, response, err)
+// endCall ends a call, and sends those that wait for its place.
+func (d *Device) endCall(c *call, response ipmi.Response, err error) {
+	d.tellEnd(c, response, err)
 	d.sendWaiting()
 }
 
-// tell tells a call how it has ended, if it has not been told. If the driver still has it, it
+// tellEnd tells a call how it has ended, if it has not been told. If the driver still has it, it
 // is given up.
-func (d *Device) tell(c *call, response ipmi.Response, err error) {
+func (d *Device) tellEnd(c *call, response ipmi.Response, err error) {
 	d.mu.Lock()
 	if c.ended {
 		d.mu.Unlock()
@@ -229,28 +229,28 @@ func (d *Device) tell(c *call, response ipmi.Response, err error) {
 	c.done(response, err)
 }
 
-// expire ends a call whose time is over: that in line if it waited when the timer was started.
-func (d *Device) expire(c *call, waited bool) {
+// expireCall ends a call whose time is over: that in line if it waited when the timer was started.
+func (d *Device) expireCall(c *call, waited bool) {
 	d.mu.Lock()
 	waits := c.id == 0
 	d.mu.Unlock()
 	switch {
 	case waits:
-		d.end(c, ipmi.Response{}, ipmb.ErrBusy)
+		d.endCall(c, ipmi.Response{}, ipmb.ErrBusy)
 	case !waited:
-		d.end(c, ipmi.Response{}, ipmb.ErrTimeout)
+		d.endCall(c, ipmi.Response{}, ipmb.ErrTimeout)
 	}
 }
 
 // Cancel ends the call of an owner with context.Canceled, if it has not ended.
 func (d *Device) Cancel(owner *bus.Call) {
-	if c := d.find(owner); c != nil {
-		d.end(c, ipmi.Response{}, context.Canceled)
+	if c := d.findCall(owner); c != nil {
+		d.endCall(c, ipmi.Response{}, context.Canceled)
 	}
 }
 
-// find is the call of an owner that has not ended, nil for none.
-func (d *Device) find(owner *bus.Call) *call {
+// findCall is the call of an owner that has not ended, nil for none.
+func (d *Device) findCall(owner *bus.Call) *call {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range d.calls {
@@ -276,7 +276,7 @@ func (d *Device) endAnswered(in received) {
 		return
 	}
 	late := c.ended
-	d.forget(c)
+	d.freeNumber(c)
 	d.mu.Unlock()
 	response := ipmi.Response{Code: ipmi.CodeUnspecified}
 	if len(in.data) > 0 {
@@ -287,7 +287,7 @@ func (d *Device) endAnswered(in received) {
 		d.sendWaiting()
 		return
 	}
-	d.end(c, response, nil)
+	d.endCall(c, response, nil)
 }
 
 // Close ends Receive and all calls.
@@ -296,7 +296,7 @@ func (d *Device) Close() error {
 	d.closed = true
 	all := d.waiting
 	for _, c := range d.calls {
-		if c != d.sending { // which sent ends
+		if c != d.sending { // which endSend ends
 			all = append(all, c)
 			delete(d.calls, c.id)
 		}
@@ -304,7 +304,7 @@ func (d *Device) Close() error {
 	d.waiting, d.givenUp = nil, 0
 	d.mu.Unlock()
 	for _, c := range all {
-		d.end(c, ipmi.Response{}, os.ErrClosed)
+		d.endCall(c, ipmi.Response{}, os.ErrClosed)
 	}
 	return d.file.Close()
 }

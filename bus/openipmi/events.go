@@ -38,9 +38,9 @@ func newEvents(config Config) *events {
 	return &events{config: config, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 }
 
-// take takes a record of the driver's. One of an OEM type is in the controller's log and no
+// takeRecord takes a record of the driver's. One of an OEM type is in the controller's log and no
 // event that could be reported.
-func (q *events) take(record []byte) {
+func (q *events) takeRecord(record []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.received++
@@ -51,18 +51,18 @@ func (q *events) take(record []byte) {
 	}
 	e.Interface, e.Channel, e.Host = q.config.Name, ipmi.ChannelSystemInterface, q.config.Host
 	q.waiting = append(q.waiting, e)
-	q.wakeRun()
+	q.wakeReporter()
 }
 
-func (q *events) wakeRun() {
+func (q *events) wakeReporter() {
 	select {
 	case q.wake <- struct{}{}:
 	default: // It has been woken already.
 	}
 }
 
-// run reports the events in order until ctx ends, each until the log has it.
-func (q *events) run(ctx context.Context, d device) {
+// reportUntilEnd reports the events in order until ctx ends, each until the log has it.
+func (q *events) reportUntilEnd(ctx context.Context, d device) {
 	var retry bus.Backoff
 	wanted := false // by us, as the driver knows
 	for ctx.Err() == nil {
@@ -110,7 +110,7 @@ func (q *events) state() (waiting int, draining bool) {
 func (q *events) drain(ctx context.Context) {
 	q.mu.Lock()
 	q.draining = true
-	q.wakeRun()
+	q.wakeReporter()
 	q.mu.Unlock()
 	var retry bus.Backoff
 	for q.reportAll(ctx) != nil && ctx.Err() == nil {
@@ -123,7 +123,7 @@ func (q *events) drain(ctx context.Context) {
 	}
 }
 
-// end reports what has come since, when run and drain have returned, and tells what the log
+// end reports what has come since, when reportUntilEnd and drain have returned, and tells what the log
 // does not take.
 func (q *events) end(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLogTime)
