@@ -75,7 +75,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("log: a capacity of %d records; 1 to %d are possible", c.LogCapacity, maxCapacity))
 	}
 	_, sensors := newSensors(c.Sensors)
-	_, frus := newFRUs(c.FRUs, newJournal(nil))
+	_, frus := newFRUs(c.FRUs, nil)
 	errs = append(errs, sensors, frus)
 	for _, controller := range c.Controllers {
 		errs = append(errs, controller.Validate())

@@ -100,6 +100,13 @@ func (j *journal) value(name string) []byte {
 	return j.values[name]
 }
 
+// snapshot is all stored values.
+func (j *journal) snapshot() map[string][]byte {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return maps.Clone(j.values)
+}
+
 // isBroken reports whether the journal cannot store anything any more.
 func (j *journal) isBroken() bool {
 	j.mu.Lock()

@@ -82,14 +82,15 @@ func (s logState) change() change {
 // and ID to go on from.
 func newLog(capacity int, j *journal) *Log {
 	l := &Log{capacity: cmp.Or(capacity, defaultCapacity), journal: j}
-	for name, value := range j.values {
+	values := j.snapshot()
+	for name, value := range values {
 		text, isEntry := strings.CutPrefix(name, entryPrefix)
 		if number, err := strconv.ParseUint(text, 10, 64); isEntry && err == nil && len(value) == record.RecordLength {
 			l.entries = append(l.entries, entry{number, record.Record(value)})
 		}
 	}
 	slices.SortFunc(l.entries, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
-	if _, err := binary.Decode(j.values[logSetting], binary.LittleEndian, &l.state); err != nil {
+	if _, err := binary.Decode(values[logSetting], binary.LittleEndian, &l.state); err != nil {
 		l.state = logState{Added: record.NoTime, Erased: record.NoTime, Offset: unspecifiedOffset}
 	}
 	if n := len(l.entries); n > 0 && l.entries[n-1].number > l.state.LastNumber {

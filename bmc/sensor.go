@@ -94,44 +94,30 @@ func (c SensorConfig) discrete() bool { return c.EventType > thresholdEvents }
 // Validate reports all faults.
 func (c SensorConfig) Validate() error {
 	var errs []error
-	fault := func(format string, a ...any) {
-		errs = append(errs, fmt.Errorf("sensor %q: "+format, append([]any{c.Name}, a...)...))
+	check := func(ok bool, format string, a ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("sensor %q: "+format, append([]any{c.Name}, a...)...))
+		}
 	}
-	if err := validateName(c.Name); err != nil {
-		fault("%w", err)
-	}
-	if c.Number == noSensor {
-		fault("number FFh is reserved")
-	}
-	if c.Instance > maxInstance {
-		fault("entity instance %02Xh is above %02Xh", c.Instance, maxInstance)
-	}
-	if c.Read != nil && c.File != "" {
-		fault("both a file and a function give its value")
-	}
+	name := validateName(c.Name)
+	check(name == nil, "%w", name)
+	check(c.Number != noSensor, "number FFh is reserved")
+	check(c.Instance <= maxInstance, "entity instance %02Xh is above %02Xh", c.Instance, maxInstance)
+	check(c.Read == nil || c.File == "", "both a file and a function give its value")
 	if c.discrete() {
-		if c.EventType > 0x7F {
-			fault("event type %02Xh is above 7Fh", c.EventType)
-		}
-		if c.States == 0 || c.States > maxStates {
-			fault("states %04Xh; 1 to 15 states are possible", c.States)
-		}
-		if !(c.Value >= 0 && c.Value <= math.MaxUint16) {
-			fault("a value of %g; it is a mask of states", c.Value)
-		}
+		check(c.EventType <= 0x7F, "event type %02Xh is above 7Fh", c.EventType)
+		check(c.States > 0 && c.States <= maxStates, "states %04Xh; 1 to 15 states are possible", c.States)
+		check(c.Value >= 0 && c.Value <= math.MaxUint16, "a value of %g; it is a mask of states", c.Value)
 		return errors.Join(errs...)
 	}
-	if _, err := newFactors(c.Min, c.Max); err != nil {
-		fault("%w", err)
-	}
+	_, err := newFactors(c.Min, c.Max)
+	check(err == nil, "%w", err)
 	for i, t := range c.Thresholds.all() {
-		if t != nil && !(*t >= c.Min && *t <= c.Max) {
-			fault("threshold %d, %g, is not between %g and %g", i, *t, c.Min, c.Max)
+		if t != nil {
+			check(*t >= c.Min && *t <= c.Max, "threshold %d, %g, is not between %g and %g", i, *t, c.Min, c.Max)
 		}
 	}
-	if !(c.Hysteresis >= 0) || c.Hysteresis > c.Max-c.Min {
-		fault("a hysteresis of %g", c.Hysteresis)
-	}
+	check(c.Hysteresis >= 0 && !(c.Hysteresis > c.Max-c.Min), "a hysteresis of %g", c.Hysteresis)
 	return errors.Join(errs...)
 }
 
