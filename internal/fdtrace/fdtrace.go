@@ -1,4 +1,4 @@
-// Package fdtrace tells tests who has opened a descriptor. In programs it does nothing.
+// Package fdtrace tells tests which code has opened a descriptor. In programs it does nothing.
 package fdtrace
 
 import "syscall"

@@ -137,8 +137,8 @@ func receiveFD(socket int) (int, error) {
 	return fds[0], nil
 }
 
-// beWatched is an outsider that becomes another program, whose writes are decided on
-// by who has the other end of the socket that is descriptor 3.
+// beWatched is an outsider that becomes another program. The process at the other end of the
+// socket that is descriptor 3 decides on its writes.
 func beWatched(args []string, _ func()) error {
 	runtime.LockOSThread() // It alone has the filter, until the program has it.
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {

@@ -38,15 +38,15 @@ var plainProgram = sync.OnceValues(func() (string, error) {
 // names.
 const daemonUID = 1
 
-// looked is a daemon with manyBuses, and somebody who may only look: nobody, on a bus
-// with the policy that is installed, if the test is root's, else the test's own user
-// on a bus without one.
+// looked is a daemon with manyBuses, and a user that may only read: nobody, on a bus with the
+// policy that is installed, if the test runs as root, else the test's own user on a bus without
+// a policy.
 type looked struct {
 	bus    *bustest.Bus
 	daemon *daemon
 	nodes  []*node
 	client client // of the test's own user
-	uid    int    // who looks
+	uid    int    // of the user that may only read
 }
 
 func startLooked(t *testing.T) *looked {
@@ -184,9 +184,8 @@ func manyPatterns(args []string, _ func()) error {
 	return nil
 }
 
-// TestMemoryWhileAnybodyReads: somebody who may only look makes thousands of calls and
-// does not read the answers. The daemon stays small, serves others meanwhile, and
-// stops.
+// TestMemoryWhileAnybodyReads: a user that may only read makes thousands of calls and does not
+// read the replies. The daemon stays small, serves others meanwhile, and stops.
 func TestMemoryWhileAnybodyReads(t *testing.T) {
 	t.Parallel()
 	l := startLooked(t)
@@ -204,7 +203,7 @@ func TestMemoryWhileAnybodyReads(t *testing.T) {
 }
 
 // TestMemoryWhileALongPropertyIsRead: programs that may register handlers have
-// registered thousands of commands, and somebody else reads the list again and again.
+// registered thousands of commands, and another program reads the list again and again.
 func TestMemoryWhileALongPropertyIsRead(t *testing.T) {
 	t.Parallel()
 	l := startLooked(t)

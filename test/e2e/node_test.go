@@ -154,7 +154,7 @@ func (n *node) respond(address byte, f responder) {
 	n.responders[address] = f
 }
 
-// send puts bytes on the bus, when somebody is connected.
+// send puts bytes on the bus, when the daemon is connected.
 func (n *node) send(t testing.TB, b []byte) {
 	t.Helper()
 	eventually(t, "a connection to "+filepath.Base(n.path), func() bool { return n.write(b) })

@@ -267,7 +267,7 @@ func (m *machine) fetch() (message []byte) {
 	return message
 }
 
-// awake gives whoever is at a connection its time anew.
+// awake gives the peer of a connection its time anew.
 func awake(t testing.TB, conn net.Conn) {
 	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {

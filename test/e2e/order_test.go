@@ -99,7 +99,7 @@ func (b *burst) sent() []int {
 // shuffled is another order of the burst's messages.
 func (b *burst) shuffled() []int { return b.random.Perm(b.size) }
 
-// sighting is the order in which somebody saw the messages of a burst.
+// sighting is the order in which an observer saw the messages of a burst.
 type sighting struct {
 	observer   string
 	want, seen []int

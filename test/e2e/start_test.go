@@ -10,8 +10,7 @@ import (
 	"ipmbd/test/hostd"
 )
 
-// TestReadyMeansServed: whoever waits for systemd's word that the service runs
-// finds it.
+// TestReadyMeansServed: the service is there when systemd learns that it runs.
 func TestReadyMeansServed(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
@@ -35,8 +34,7 @@ func TestReadyMeansServed(t *testing.T) {
 	}
 }
 
-// TestObjectsAreThereBeforeTheName: whoever waits for the name finds the
-// objects.
+// TestObjectsAreThereBeforeTheName: a client that waits for the name finds the objects.
 func TestObjectsAreThereBeforeTheName(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t)

@@ -44,8 +44,8 @@ func readWireRequests() (err error) {
 // byteTime is that of a byte with its acknowledgement at 100 kHz.
 const byteTime = 9 * 10 * time.Microsecond
 
-// slowWire is a bus that carries one frame at a time, as fast as one of 100 kHz, to
-// whoever is at a frame's destination.
+// slowWire is a bus that carries one frame at a time, as fast as one of 100 kHz, to the node at
+// the frame's destination.
 type slowWire struct {
 	frames chan []byte // not carried so far
 	end    <-chan struct{}

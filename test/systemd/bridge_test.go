@@ -31,7 +31,7 @@ func TestInPlaceOfIPMBBridge(t *testing.T) {
 	states("inactive", "active")
 }
 
-// Somebody else has the name, who may have the devices, too.
+// Another program has the name, and perhaps the devices.
 func TestNameThatIsTaken(t *testing.T) {
 	for bus, how := range buses {
 		t.Run(bus, func(t *testing.T) {

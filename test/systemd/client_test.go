@@ -202,7 +202,7 @@ func (l *lab) calls(root *dbus.Conn) (started, ended uint64) {
 }
 
 // sendsTheLongest sends the longest messages that dbus-daemon lets pass, several at
-// once, and some as a user who may only look.
+// once, and some as a user that may only read.
 func (l *lab) sendsTheLongest() {
 	l.t.Helper()
 	const longest = 32<<20 - 1024 // beside the header

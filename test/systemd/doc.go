@@ -8,6 +8,6 @@
 // test stands outside: it runs programs inside, and is the client, the controller
 // on the bus or the virtual machine at the far end of the sockets.
 //
-// A test is a story of what somebody does with the service. It prints how long the
-// steps took that somebody waits for; none fails because of that.
+// A test is a story of what an administrator or a client does with the service. It prints how
+// long the steps took that these wait for; it never fails because of that.
 package systemd

@@ -33,8 +33,7 @@ func TestKilledServiceComesBack(t *testing.T) {
 	l.serves("1")
 }
 
-// Who is connected to a message bus that ends cannot stay: the service starts anew,
-// too.
+// A process that is connected to a message bus cannot outlive it: the service starts anew, too.
 func TestMessageBusThatStartsAnew(t *testing.T) {
 	for bus, how := range buses {
 		t.Run(bus, func(t *testing.T) {

@@ -25,7 +25,7 @@ type lab struct {
 // files are texts of files by path, to be laid over the machine's.
 type files map[string]string
 
-// accounts are users of each sort: one who may send, one who may be a machine.
+// accounts are users of each sort: one that may send, one that may be a machine.
 const accounts = "u sender -:ipmbd\nu machine -:ipmbd-vm\n"
 
 // broker makes dbus-broker the system bus, as its package does.

@@ -15,8 +15,8 @@ import (
 	documents "ipmbd/xml"
 )
 
-// onEachBus is a story about who may do what on the message bus of a board that
-// serves, told for each message bus.
+// onEachBus runs a story about the rights of users on the message bus of a board that serves,
+// once for each message bus.
 func onEachBus(t *testing.T, tell func(t *testing.T, l *lab)) {
 	t.Helper()
 	for bus, how := range buses {

@@ -147,7 +147,7 @@ func TestFolderOfTheBMC(t *testing.T) {
 	}
 }
 
-// The rules for devices are the control group's: who is in it is under them.
+// The rules for devices are the control group's: they apply to every process in it.
 func TestDevicesThatMayBeOpened(t *testing.T) {
 	l := startBoard(t)
 	l.run("systemctl", "start", service)

@@ -40,12 +40,12 @@ func (m *machine) hearsOf(t *testing.T, s *satellite, sensor byte) {
 		t.Errorf("the event was answered %v", code)
 	}
 	eventually(t, "the driver to fetch the event", func() bool { return m.statistics(t, "events") > before })
-	// ipmitool, the first who asks the driver for events, hears of this one, too.
+	// ipmitool is the first program that asks the driver for events, and hears of this one, too.
 	m.has(t, command{"ipmitool sel list", 0, fmt.Sprintf("Temperature #0x%02x | Upper Critical going high | Asserted", sensor)})
 }
 
-// maxIdle is how often the driver may ask in 2 s. It does so once in a second where
-// somebody waits for events.
+// maxIdle is how often the driver may ask in 2 s. It does so once in a second while a program
+// waits for events.
 const maxIdle = 20
 
 // isIdle checks that the driver has nothing to ask: a message flag or an attention

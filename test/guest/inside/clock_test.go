@@ -225,8 +225,7 @@ func (w *clockWorld) callsOn(t *testing.T) {
 	}
 }
 
-// repeats checks that a repeated request has its answer again, from who has it
-// already.
+// repeats checks that a repeated request gets its response again, from the one that has sent it.
 func (w *clockWorld) repeats(t *testing.T, request ipmb.Frame) {
 	t.Helper()
 	before := w.count(request.Command)

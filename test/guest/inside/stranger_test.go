@@ -7,8 +7,8 @@ import (
 	"ipmbd/dbusapi"
 )
 
-// Somebody deletes the device while the daemon has it open and uses it. The
-// daemon lets go of it and takes the next one. Kernels use freed memory then
+// Another program deletes the device while the daemon has it open and uses it. The
+// daemon closes it and opens the next one. Kernels use freed memory then
 // (ipmb_dev_int.c keeps its state only as long as the device), so this test is
 // run last, in a guest of its own.
 func TestStrangerDeletesTheDevice(t *testing.T) {
