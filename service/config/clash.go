@@ -62,11 +62,11 @@ func (c OpenIPMI) wants() []want {
 	}
 }
 
-// claims are what entries have, by what it is, and the title or key of the entry.
+// claims are what entries have, by what it is.
 type claims map[string]claim
 
 type claim struct {
-	owner  string
+	owner  string // title or key of the entry
 	shared bool
 }
 
@@ -80,8 +80,8 @@ func Clash(key string, e Entry, others []Entry) error {
 	return join(taken.clashes(key, e, nil))
 }
 
-// clashes are the wants of the entry at key that another one has, one fault for each key. What
-// depends on a key with a fault is left out.
+// clashes are faults about what the entry at key wants and another entry has, one for each key.
+// Wants whose keys are among the faults of the entry are left out.
 func (t claims) clashes(key string, e Entry, faults []Fault) []Fault {
 	var check checker
 	for _, w := range e.wants() {
@@ -93,8 +93,8 @@ func (t claims) clashes(key string, e Entry, faults []Fault) []Fault {
 	return check.faults
 }
 
-// add gives an entry what it wants and nothing else has, except what depends on a key of it with
-// a fault. Its owner's name is that in faults, and the beginning of its keys.
+// add gives an entry what it wants and no other entry has, except wants whose keys are among the
+// faults of the entry. owner names the entry in later faults, and its keys begin with it.
 func (t claims) add(owner string, e Entry, faults []Fault) {
 	for _, w := range e.wants() {
 		_, taken := t[w.what]

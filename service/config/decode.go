@@ -121,7 +121,7 @@ func didYouMean(s string, words []string) string {
 	return ""
 }
 
-// value reads n into a Go value, as the field says that holds the value.
+// value reads n into a Go value. f is the field that holds it, perhaps in a list.
 func (r *reader) value(n node, key string, f field, v reflect.Value) {
 	if v.Type() == reflect.TypeFor[struct{}]() {
 		return // The key is for other programs.
@@ -148,7 +148,7 @@ func (r *reader) value(n node, key string, f field, v reflect.Value) {
 	}
 }
 
-// kind reads n into a Go value by its kind, and returns what is wrong with n itself.
+// kind reads n into a Go value by the kind of the value, and returns the problem of n itself.
 func (r *reader) kind(n node, key string, f field, v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -217,8 +217,9 @@ func choose(text string, words []string, into reflect.Value) string {
 	return ""
 }
 
-// integer reads a whole number. One that is out of bounds stays so, by one: ipmbbridge's next
-// entry has its devIndex. The zero time is the default, so that 0 is read as -1.
+// integer reads a whole number. It stores a number out of bounds as the nearest one that is out
+// of bounds, because the next entry of ipmbbridge's file may inherit it; and a time of 0 as -1,
+// because zero stands for the default.
 func (f field) integer(n node, into reflect.Value) string {
 	_, isAddress := into.Interface().(ipmi.Address)
 	_, isTime := into.Interface().(time.Duration)

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Fault is what is wrong at one place of a configuration. As a warning it is something that the
-// daemon can live with.
+// Fault is what is wrong at one place of a configuration. As a warning it is something with which
+// the daemon can run.
 type Fault struct {
 	// File, Line and Column say where, counted from 1 and in characters; they are zero in a
 	// configuration that no file holds.
@@ -54,7 +54,7 @@ func join(faults []Fault) error {
 	return errors.Join(errs...)
 }
 
-// reader turns the nodes of one file into a configuration and gathers what is wrong on the way.
+// reader turns the nodes of one file into a configuration, and gathers faults and warnings.
 type reader struct {
 	file     string
 	data     []byte
@@ -104,7 +104,7 @@ func (r *reader) at(offset int) Fault {
 	return Fault{File: r.file, Line: bytes.Count(before, []byte{'\n'}) + 1, Column: utf8.RuneCount(line) + 1}
 }
 
-// excerpt is what n says, as the file has it; a list or an object says too much.
+// excerpt is n as the file has it, empty for a list or an object.
 func (r *reader) excerpt(n node) string {
 	const most = 60
 	text := []rune(string(r.data[n.start:n.end]))
@@ -117,16 +117,11 @@ func (r *reader) excerpt(n node) string {
 	return string(text)
 }
 
-// judge adds the faults of one stage after the other, with their places. A fault that follows
-// from one of an earlier stage is left out: one whose key, or what holds it, or what it holds,
-// has a fault already.
-func (r *reader) judge(stages ...[]Fault) {
-	for _, faults := range stages {
-		r.faults = append(r.faults, r.complete(faults)...)
-	}
-}
+// judge adds faults, with their places.
+func (r *reader) judge(faults []Fault) { r.faults = append(r.faults, r.complete(faults)...) }
 
-// complete gives faults their places, and leaves out those that follow from others.
+// complete gives faults their places. It leaves out a fault that follows from an earlier one: one
+// at the same key, at the object that holds the key, or at a key in the object.
 func (r *reader) complete(faults []Fault) []Fault {
 	var completed []Fault
 	for _, f := range faults {

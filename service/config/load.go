@@ -54,14 +54,14 @@ func Load(path string) (*Config, []Fault, error) {
 //
 // A file named ipmb-channels.json is read as ipmbbridge reads it. An entry without devIndex has
 // that of the entry before it, of entries with one index the first is served, and unknown keys
-// are ignored. An entry with a fault, or of a type that is not served, is left out. A warning
-// tells of each of these; only a file that is no JSON or has no list "channels" is an error.
-// Devices that are missing are to be bound.
+// are ignored. An entry with a fault, or of a type that is not served, is left out. There is a
+// warning about each of these. Only a file that is no JSON or has no list "channels" is an error.
 //
 // Any other file is strict: an unknown key and a bad value are errors, and devIndex is 0 where it
 // is not given.
 //
-// The error has a line for each fault, each a [Fault]; so have the warnings.
+// The error has a line for each fault, each a [Fault]. Warnings are faults with which the daemon
+// can run.
 func Parse(path string, data []byte) (*Config, []Fault, error) {
 	r := reader{file: path, data: data, places: map[string]node{}}
 	if filepath.Base(path) == bridgeFile {
@@ -113,25 +113,28 @@ func (r *reader) config(root node) Config {
 	return config
 }
 
-// channels reads the entries of the list, and leaves out those with faults if the reader is
-// lenient.
+// readEntry reads n, the entry at key, and returns the faults of the entry by itself.
+func readEntry[E any](r *reader, n node, key string, e *E, faults func(E, string) []Fault) []Fault {
+	before := len(r.faults)
+	r.places[key] = n
+	r.object(n, key, reflect.ValueOf(e).Elem())
+	r.judge(faults(*e, key))
+	return r.faults[before:]
+}
+
+// channels reads the entries of the list. A lenient reader leaves out those with faults.
 func (r *reader) channels(list node) []Channel {
 	var channels []Channel
 	var keys []string
-	taken := claims{}
-	devIndex := 0
+	taken, devIndex := claims{}, 0
 	for i, m := range list.members {
-		key := item("channels", i)
-		r.places[key] = m.value
+		key, before := item("channels", i), len(r.faults)
 		var channel Channel
 		if r.lenient {
 			channel.DevIndex = devIndex
 		}
-		before := len(r.faults)
-		r.object(m.value, key, reflect.ValueOf(&channel).Elem())
+		own := readEntry(r, m.value, key, &channel, Channel.faults)
 		devIndex = channel.DevIndex
-		r.judge(channel.faults(key))
-		own := r.faults[before:]
 		r.judge(taken.clashes(key, channel, own))
 		if r.lenient && len(r.faults) > before {
 			r.warnings = append(r.warnings, r.faults[before:]...)
@@ -147,20 +150,16 @@ func (r *reader) channels(list node) []Channel {
 	return channels
 }
 
-// hosts reads the entries of the list, beside the channels of the configuration.
+// hosts reads the entries of the list into a configuration that has its channels.
 func (r *reader) hosts(list node, c *Config) {
 	taken := claims{}
 	for _, ch := range c.Channels {
 		taken.add(ch.Title(), ch, nil)
 	}
 	for i, m := range list.members {
-		key := item("hosts", i)
-		r.places[key] = m.value
 		var e hostEntry
-		before := len(r.faults)
-		r.object(m.value, key, reflect.ValueOf(&e).Elem())
-		r.judge(e.faults(key))
-		own := r.faults[before:]
+		key := item("hosts", i)
+		own := readEntry(r, m.value, key, &e, hostEntry.faults)
 		r.judge(taken.clashes(key, e.entry(), own))
 		taken.add(key, e.entry(), own)
 		if e.Type == typeOpenIPMI {
@@ -199,16 +198,11 @@ func ParseHost(data []byte) (Entry, error) {
 // parseOne reads an object that no file holds.
 func parseOne[E any](data []byte, key string, faults func(E, string) []Fault) (E, error) {
 	r := reader{data: data, places: map[string]node{}}
-	var e, none E
+	var e E
 	root, err := parseJSON(r.data)
 	if err != nil {
-		return none, r.unreadable(err)
+		return e, r.unreadable(err)
 	}
-	r.places[key] = root
-	r.object(root, key, reflect.ValueOf(&e).Elem())
-	r.judge(faults(e, key))
-	if len(r.faults) > 0 {
-		return none, join(r.faults)
-	}
-	return e, nil
+	own := readEntry(&r, root, key, &e, faults)
+	return e, join(own)
 }

@@ -43,10 +43,10 @@ func (f format) problemOf(text string) string {
 	return f.problem
 }
 
-// reservedName is no bus's, since D-Bus objects of other kinds are below it.
+// reservedName cannot be the name of a bus: below it are D-Bus objects of another kind.
 const reservedName = "handlers"
 
-// faults is what is wrong with the keys of the channel together; key is its own.
+// faults is what is wrong with keys of the channel in combination. key is that of the channel.
 func (c Channel) faults(key string) []Fault {
 	full := c.WithDefaults()
 	check := checker{prefix: key + "."}
@@ -62,14 +62,14 @@ func (c Channel) faults(key string) []Fault {
 	check.that(full.Name != "" || c.SlavePath == "", "name", "",
 		"is missing, and slave-path holds no bus number to make one of")
 	check.that(full.Name != reservedName, "name", full.Name, "is where the objects of handlers are")
-	// ipmbbridge's file: it may be that of the entry before.
+	// It may come from the entry before, in ipmbbridge's file.
 	check.that(0 <= c.DevIndex && c.DevIndex <= MaxDevIndex, "devIndex", c.DevIndex,
 		fmt.Sprintf("must be from 0 to %d", MaxDevIndex))
 	return check.faults
 }
 
-// isAttribute reports whether SlavePath is the attribute of slave-mqueue for an own address;
-// which folder it is in is not said.
+// isAttribute reports whether SlavePath is the attribute of slave-mqueue for an own address, in
+// any folder.
 func (c Channel) isAttribute(own ipmi.Address) bool {
 	number, err := strconv.Atoi(bus.Number(c.SlavePath))
 	if err != nil {
@@ -80,7 +80,7 @@ func (c Channel) isAttribute(own ipmi.Address) bool {
 	return strings.HasSuffix(filepath.Clean(c.SlavePath), filepath.Join("/", filepath.Base(folder), attribute))
 }
 
-// faults is what is wrong beside the lists "channels" and "hosts".
+// faults is what is wrong with keys in combination, except in channels and hosts.
 func (c Config) faults() []Fault {
 	var check checker
 	for i, name := range c.TrustedNames {
@@ -122,7 +122,7 @@ func (c Config) faults() []Fault {
 // wholeBus are the devices of i2c-dev, one for each I2C bus.
 var wholeBus = regexp.MustCompile(`^/dev/i2c-([0-9]{1,4})$`)
 
-// warnings are what the channel can be served with, but seldom can be meant; key is its own.
+// warnings are about values that are possible, but seldom meant. key is that of the channel.
 func (c Channel) warnings(key string) []Fault {
 	check := checker{prefix: key + "."}
 	check.not7Bit("bmc-addr", c.BMCAddress)
@@ -139,7 +139,7 @@ func (c Channel) warnings(key string) []Fault {
 	return check.faults
 }
 
-// warnings are those beside the lists "channels" and "hosts".
+// warnings are as those of a channel, about all else.
 func (c Config) warnings() []Fault {
 	check := checker{prefix: "bmc."}
 	for i, controller := range c.BMC.Controllers {
