@@ -182,7 +182,8 @@ func (b *Bridge) interfaceOf(from *Interface, channel ipmi.Channel) *Interface {
 	}
 	var found *Interface
 	for _, i := range b.interfaces {
-		if i.config.Channel == channel && (found == nil || i.config.Host == from.config.Host && found.config.Host != from.config.Host) {
+		isBetter := found == nil || i.config.Host == from.config.Host && found.config.Host != from.config.Host
+		if i.config.Channel == channel && isBetter {
 			found = i
 		}
 	}

@@ -40,8 +40,9 @@ func getChannelInfo(i *Interface, req *ipmi.Request) ipmi.Response {
 	if found == nil {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	info := append([]byte{byte(found.config.Channel), byte(found.config.Medium), byte(found.config.Protocol), noSessions}, vendor...)
-	if found.config.Medium == MediumSystemInterface {
+	c := found.config
+	info := append([]byte{byte(c.Channel), byte(c.Medium), byte(c.Protocol), noSessions}, vendor...)
+	if c.Medium == MediumSystemInterface {
 		return answer(append(info, noInterrupt, noInterrupt)...)
 	}
 	return answer(append(info, 0, 0)...)

@@ -20,7 +20,9 @@ type command struct {
 }
 
 // locked serves a command under the bridge's mutex.
-func locked(serve func(*Interface, *ipmi.Request) ipmi.Response) func(*Interface, *ipmi.Request, ipmi.Reply) {
+func locked(
+	serve func(*Interface, *ipmi.Request) ipmi.Response,
+) func(*Interface, *ipmi.Request, ipmi.Reply) {
 	respond := func(i *Interface, req *ipmi.Request) ipmi.Response {
 		i.bridge.mu.Lock()
 		defer i.bridge.mu.Unlock()
@@ -56,7 +58,8 @@ var commands = [...]command{
 func Patterns(channels ipmi.ChannelMask) []ipmi.Pattern {
 	var patterns []ipmi.Pattern
 	for _, c := range commands {
-		patterns = append(patterns, ipmi.Pattern{Channels: channels, NetFn: c.netFn, Command: c.command, Group: ipmi.AnyGroup})
+		p := ipmi.Pattern{Channels: channels, NetFn: c.netFn, Command: c.command, Group: ipmi.AnyGroup}
+		patterns = append(patterns, p)
 	}
 	return patterns
 }
@@ -64,7 +67,8 @@ func Patterns(channels ipmi.ChannelMask) []ipmi.Pattern {
 // serveCommand serves a request whose data have the right length, and refuses others. It returns
 // false if the command is in no row.
 func (i *Interface) serveCommand(req *ipmi.Request, reply ipmi.Reply) bool {
-	row := slices.IndexFunc(commands[:], func(c command) bool { return c.netFn == req.NetFn && c.command == req.Command })
+	isRow := func(c command) bool { return c.netFn == req.NetFn && c.command == req.Command }
+	row := slices.IndexFunc(commands[:], isRow)
 	switch {
 	case row < 0:
 		return false

@@ -53,13 +53,16 @@ func platformEvent(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 // gets no acknowledgement and sends the event again.
 func (i *Interface) offerEvent(req *ipmi.Request, next ipmi.Handler, reply ipmi.Reply) {
 	next.ServeIPMI(req, ipmi.ReplyFunc(func(response ipmi.Response, err error) bool {
-		if errors.Is(err, ipmi.ErrNoHandler) || errors.Is(err, ipmi.ErrNotPresent) || err == nil && response.Code == ipmi.CodeInvalidCommand {
+		unknown := err == nil && response.Code == ipmi.CodeInvalidCommand
+		if unknown || errors.Is(err, ipmi.ErrNoHandler) || errors.Is(err, ipmi.ErrNotPresent) {
 			platformEvent(i, req, reply)
 			return true
 		}
 		taken := reply.Answer(response, err)
-		if e, code := ipmi.ParseEvent(req); taken && err == nil && response.Code == ipmi.CodeOK && code == ipmi.CodeOK {
-			i.acknowledged(e)
+		if taken && err == nil && response.Code == ipmi.CodeOK {
+			if e, code := ipmi.ParseEvent(req); code == ipmi.CodeOK {
+				i.acknowledged(e)
+			}
 		}
 		return taken
 	}))

@@ -40,14 +40,15 @@ func newMessage(from *Interface, f ipmb.Frame) message {
 // isAnsweredBy reports whether a response on the message's bus has the numbers of a response to it.
 func (m message) isAnsweredBy(f ipmb.Frame) bool {
 	q := m.frame
-	return q.NetFn.Response() == f.NetFn && !q.NetFn.IsResponse() && q.Command == f.Command && q.Sequence == f.Sequence &&
-		q.Source == f.Destination && q.SourceLUN == f.DestinationLUN
+	return !q.NetFn.IsResponse() && q.NetFn.Response() == f.NetFn && q.Command == f.Command &&
+		q.Sequence == f.Sequence && q.Source == f.Destination && q.SourceLUN == f.DestinationLUN
 }
 
 // isRepeatedBy reports whether the requester has used the sequence number of the message for f.
 func (m message) isRepeatedBy(f ipmb.Frame) bool {
 	q := m.frame
-	return q.NetFn == f.NetFn && q.Command == f.Command && q.Sequence == f.Sequence && q.Source == f.Source && q.SourceLUN == f.SourceLUN
+	return q.NetFn == f.NetFn && q.Command == f.Command &&
+		q.Sequence == f.Sequence && q.Source == f.Source && q.SourceLUN == f.SourceLUN
 }
 
 // reserve reserves a place, if there is one.
@@ -120,7 +121,7 @@ func (i *Interface) queueRequest(req *ipmi.Request) (ipmi.Response, error) {
 	defer b.mu.Unlock()
 	holder := b.holderOf(i)
 	holder.dropExpired()
-	// The requester does not wait any more for what it has asked before under the number.
+	// The requester does not wait any more for the request to which it gave the number before.
 	holder.queue.drop(func(other message) bool { return other.from == i && other.isRepeatedBy(m.frame) })
 	switch {
 	case holder.disabled.Has(i.config.Channel):
@@ -161,5 +162,6 @@ func (i *Interface) holdsRequestOf(f ipmb.Frame) bool {
 	defer b.mu.Unlock()
 	holder := b.holderOf(i)
 	holder.dropExpired()
-	return slices.ContainsFunc(holder.queue.messages, func(m message) bool { return m.from == i && m.isAnsweredBy(f) })
+	isRequest := func(m message) bool { return m.from == i && m.isAnsweredBy(f) }
+	return slices.ContainsFunc(holder.queue.messages, isRequest)
 }

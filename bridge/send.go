@@ -76,7 +76,8 @@ type outgoing struct {
 	tracked     bool // the response is that of the Send Message
 }
 
-// parseMessage parses the message in a Send Message. The code is CodeOK, or what is wrong with it.
+// parseMessage parses the message in a Send Message. The code is CodeOK, or says
+// what is wrong with it.
 func parseMessage(b []byte) (outgoing, ipmi.CompletionCode) {
 	var m outgoing
 	if len(b) > ipmb.MinRequest && b[0] == generalCallAddress {

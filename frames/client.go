@@ -17,8 +17,8 @@ import (
 const maxLinks = 4
 
 var (
-	// ErrHungUp: the daemon has gone, or has closed the connection. It is not known what has
-	// become of the request.
+	// ErrHungUp: the daemon has gone, or has closed the connection. The daemon may
+	// have sent the request.
 	ErrHungUp = errors.New("the daemon has hung up")
 	// ErrClientClosed: Close was called.
 	ErrClientClosed = errors.New("client closed")
@@ -45,7 +45,8 @@ type Client struct {
 
 // Dial connects to the socket of the daemon at a path.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	c := &Client{path: path, places: make(chan struct{}, maxLinks*ipmb.SequenceNumbers), dialing: make(chan struct{}, 1)}
+	places := make(chan struct{}, maxLinks*ipmb.SequenceNumbers)
+	c := &Client{path: path, places: places, dialing: make(chan struct{}, 1)}
 	if _, err := c.dial(ctx, nil); err != nil {
 		return nil, err
 	}

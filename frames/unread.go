@@ -30,7 +30,7 @@ func (p *peer) startWriting() bool {
 	return true
 }
 
-// write writes what the socket has room for, and leaves the rest to writeToSlowClient.
+// write writes as much as the socket has room for, and leaves the rest to writeToSlowClient.
 func (p *peer) write() {
 	all := p.writer.writeSome()
 	p.mu.Lock()
@@ -126,13 +126,13 @@ func (w *writer) reset() {
 	w.next = 0
 }
 
-// writeSome writes what the socket has room for and reports whether that is all.
+// writeSome writes as much as the socket has room for, and reports whether that is all.
 func (w *writer) writeSome() bool {
 	w.all = false
 	return w.raw.Control(w.once) == nil && w.all
 }
 
-// writeAll writes what is left, as fast as the client reads.
+// writeAll writes the rest, as fast as the client reads.
 func (w *writer) writeAll() error {
 	if err := w.raw.Write(w.some); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (w *writer) writeAll() error {
 	return w.err
 }
 
-// write writes what the socket has room for. It returns false if there is more.
+// write writes as much as the socket has room for. It returns false if there is more.
 func (w *writer) write(fd uintptr) bool {
 	for ; w.next < w.packets.len(); w.next++ {
 		_, err := socket.WriteNow(fd, w.packets.packet(w.next))

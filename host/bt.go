@@ -15,7 +15,7 @@ const (
 	btMaxMessage = 255
 	// btMinRequest: length, netFn and LUN, sequence, command.
 	btMinRequest = 4
-	// BTMaxData is what netFn and LUN, sequence, command and completion code of a response leave.
+	// BTMaxData is for a response, behind its netFn and LUN, sequence, command and completion code.
 	BTMaxData = btMaxMessage - 4
 
 	// btHostTimeout is how long Linux's host driver waits for a response: BT_NORMAL_TIMEOUT of
@@ -42,7 +42,7 @@ const (
 //   - It ignores O_NONBLOCK. A read blocks until there is a request. A write blocks until the host
 //     has fetched the response before, which a host that is switched off never does. So no call
 //     is made before poll reports that it will not block.
-//   - It sends what it gets: the length byte must be right.
+//   - It does not check a message: the length byte must be right.
 //   - A read of 0 bytes is a message of length 0, not the end of the device.
 //   - SMS_ATN can only be set. The host clears it.
 //   - EIO from either call means that the host has changed its mind meanwhile.

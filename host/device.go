@@ -15,8 +15,8 @@ import (
 	"ipmbd/internal/counters"
 )
 
-// device is what the character devices of KCS, BT and SSIF share: each system call carries one
-// message.
+// device is the common part of the Ports at character devices: KCS, BT and SSIF. Each system call
+// carries one message.
 type device struct {
 	path   string
 	file   *chardev.Device

@@ -2,8 +2,8 @@
 // handler for them, writes the responses, and shows the host whether messages wait.
 //
 // A Port moves the requests and responses of one medium and knows no commands; each has a file.
-// Loop is what they have in common: one response to each request, in order and in the host's time,
-// whatever the handler does.
+// Loop is their common part: one response to each request, in order and in the host's time, whatever
+// the handler does.
 //
 // A connection from QEMU's ipmi-bmc-extern, for which Listen waits, is a Port that speaks the VM
 // protocol. It is also a way to the virtual machine itself: to power it off, reset it and interrupt

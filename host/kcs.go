@@ -14,7 +14,7 @@ const (
 	kcsMaxMessage = 1000
 	// kcsMinRequest: netFn and LUN, command.
 	kcsMinRequest = 2
-	// KCSMaxData is what netFn and LUN, command and completion code of a response leave.
+	// KCSMaxData is for a response, behind its netFn and LUN, command and completion code.
 	KCSMaxData = kcsMaxMessage - 3
 
 	// kcsHostTimeout is how long Linux's host driver waits for a response: OBF_RETRY_TIMEOUT

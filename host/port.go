@@ -26,7 +26,7 @@ type Port interface {
 	Close() error
 }
 
-// Counter is a Port that counts what came to nothing.
+// Counter is a Port that counts messages that have failed.
 type Counter interface {
 	// Counters returns a snapshot of the counters by name. They start at 0 with the Port and
 	// only grow.
@@ -70,12 +70,12 @@ func (r *Response) netFnLUN() byte { return byte(r.NetFn)<<2 | byte(r.LUN) }
 // checkLength returns an error for a response that the medium would cut off.
 func (r *Response) checkLength(most int) error {
 	if len(r.Data) > most {
-		return fmt.Errorf("%w: %d bytes, at most %d fit the host's interface", ipmi.ErrResponseTooLong, len(r.Data), most)
+		return fmt.Errorf("%w: %d bytes, at most %d fit", ipmi.ErrResponseTooLong, len(r.Data), most)
 	}
 	return nil
 }
 
-// Limits is what a Port can carry.
+// Limits are the limits of a Port.
 type Limits struct {
 	// MaxData is the number of data bytes that a response may have, behind the completion code.
 	MaxData int

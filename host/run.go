@@ -22,8 +22,8 @@ const (
 	yieldEvery = 5 * time.Millisecond
 )
 
-// run is a Loop on a Port. Two goroutines work for it: one reads requests and calls the handler;
-// the other, in serve, does what has to wait. The goroutine in which the handler replies writes
+// run is a Loop on a Port. Two goroutines work for it: readRequests reads requests and calls the
+// handler; serve does everything that may wait. The goroutine in which the handler replies writes
 // the response if the Port can do that without a wait.
 type run struct {
 	*Loop
@@ -269,7 +269,7 @@ func (r *run) wake() {
 	}
 }
 
-// serve does what has to wait until ctx ends.
+// serve does everything that may wait, until ctx ends.
 func (r *run) serve(ctx context.Context) {
 	for {
 		var changed bool
@@ -291,7 +291,7 @@ func (r *run) serve(ctx context.Context) {
 	}
 }
 
-// usePort does at the Port what may wait: it writes the rest of a response, does the task if there
+// usePort uses the Port, and may wait: it writes the rest of a response, does the task if there
 // is one, shows the attention if that may have changed, and writes a response, behind the
 // attention of that moment.
 func (r *run) usePort(changed bool, t task) (err error) {

@@ -18,7 +18,7 @@ const (
 	ssifMessage = 260
 	// ssifMinPayload of a request: netFn and LUN, command.
 	ssifMinPayload = 2
-	// SSIFMaxData is what netFn and LUN, command and completion code of a response leave.
+	// SSIFMaxData is for a response, behind its netFn and LUN, command and completion code.
 	SSIFMaxData = ssifMaxPayload - 3
 
 	// ssifDriverTimeout is how long the driver waits for a response: RESPONSE_TIMEOUT of

@@ -37,7 +37,7 @@ func ParseAddress(address string) (network, name string, err error) {
 	case "tcp":
 		where, _, err := net.SplitHostPort(name)
 		if ip := net.ParseIP(where); err != nil || ip == nil || !ip.IsLoopback() {
-			return "", "", fmt.Errorf("%q: it must be a loopback address and a port, as in tcp:127.0.0.1:9002", address)
+			return "", "", fmt.Errorf("%q: not a loopback address and a port, as in tcp:127.0.0.1:9002", address)
 		}
 	default:
 		return "", "", fmt.Errorf("%q: it begins with neither unix: nor tcp:", address)

@@ -158,14 +158,12 @@ func (d *Device) Read(f func(fd uintptr) (done bool)) error {
 			return io.EOF
 		case err == nil:
 			return nil
-		case d.isClosed():
-			return os.ErrClosed
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return err
+			return os.ErrClosed // A RawConn has no other error.
 		}
 		d.isGone = d.gone()
-		if err := d.lookLater(); err != nil {
-			return err
+		if d.lookLater() != nil {
+			return os.ErrClosed
 		}
 	}
 }
@@ -216,12 +214,6 @@ func WriteMessage(write func(fd int, b []byte) (int, error), fd int, message []b
 		err = io.ErrShortWrite
 	}
 	return err
-}
-
-func (d *Device) isClosed() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.closed
 }
 
 // Close closes the device. A second Close does nothing.

@@ -39,8 +39,10 @@ func removeStale(ctx context.Context, network, path string) bool {
 		conn.Close()
 		return false
 	}
-	info, statErr := os.Lstat(path)
-	return errors.Is(err, syscall.ECONNREFUSED) && statErr == nil && info.Mode()&fs.ModeSocket != 0 && os.Remove(path) == nil
+	if info, statErr := os.Lstat(path); statErr != nil || info.Mode()&fs.ModeSocket == 0 {
+		return false
+	}
+	return errors.Is(err, syscall.ECONNREFUSED) && os.Remove(path) == nil
 }
 
 // acceptPause is the time after an accept that has failed for the moment.
