@@ -146,7 +146,7 @@ func Open(config Config) (*BMC, error) {
 	}
 	b.repository = b.newRepository()
 	if config.GUID == ([16]byte{}) {
-		b.config.GUID = b.keptGUID()
+		b.config.GUID = b.loadGUID()
 	}
 	b.hours = binary.LittleEndian.Uint32(b.setting(hoursSetting, 0, 0, 0, 0))
 	b.SetChannels(config.LANChannel, config.Channels)

@@ -63,7 +63,7 @@ func setBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 			return r
 		}
 	}
-	return b.keep(lockSetting(req.Host, parameter), req.Data[0]&parameterLocked)
+	return b.storeSetting(lockSetting(req.Host, parameter), req.Data[0]&parameterLocked)
 }
 
 func (b *BMC) setBootOption(host int, parameter byte, data []byte) ipmi.Response {
@@ -82,11 +82,11 @@ func (b *BMC) setBootOption(host int, parameter byte, data []byte) ipmi.Response
 		}
 	case parameter == bootAcknowledge:
 		mask, old := data[0], b.bootOption(host, bootAcknowledge)[1]
-		return b.keep(bootSetting(host, bootAcknowledge), 0, old&^mask|data[1]&mask)
+		return b.storeSetting(bootSetting(host, bootAcknowledge), 0, old&^mask|data[1]&mask)
 	case parameter == bootFlags:
 		b.limitBootFlags(host)
 	}
-	return b.keep(bootSetting(host, parameter), data...)
+	return b.storeSetting(bootSetting(host, parameter), data...)
 }
 
 // setMailbox takes the number of a block and up to 16 bytes of it.
@@ -99,7 +99,7 @@ func (b *BMC) setMailbox(host int, data []byte) ipmi.Response {
 	}
 	var block [mailboxBlock]byte
 	copy(block[:], data[1:])
-	return b.keep(mailboxSetting(host, data[0]), block[:]...)
+	return b.storeSetting(mailboxSetting(host, data[0]), block[:]...)
 }
 
 // bootOption is a parameter as it was set, or zeros.

@@ -125,7 +125,7 @@ func setPowerRestorePolicy(b *BMC, req *ipmi.Request) ipmi.Response {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	if policy != policyNoChange {
-		if r := b.keep(hostSetting(req.Host, powerRestoreSetting), policy); r.Code != ipmi.CodeOK {
+		if r := b.storeSetting(hostSetting(req.Host, powerRestoreSetting), policy); r.Code != ipmi.CodeOK {
 			return r
 		}
 	}
@@ -157,7 +157,7 @@ func (b *BMC) powerOnHours() []byte {
 	return binary.LittleEndian.AppendUint32(nil, b.hours+hours)
 }
 
-// keepHours stores the power-on hours. The journal reports an error itself.
-func (b *BMC) keepHours() {
+// storeHours stores the power-on hours. The journal reports an error itself.
+func (b *BMC) storeHours() {
 	_ = b.journal.write(putValue(hoursSetting, b.powerOnHours()...))
 }

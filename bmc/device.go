@@ -123,9 +123,9 @@ func getGUID(b *BMC, _ *ipmi.Request) ipmi.Response { return answer(slices.Clone
 // guidSetting is the setting with the random GUID of the first start.
 const guidSetting = "guid"
 
-// keptGUID is the GUID in the journal, or a new random one: version 4, with its fields in the
+// loadGUID is the GUID in the journal, or a new random one: version 4, with its fields in the
 // reverse order of RFC 4122 (IPMI v2.0, section 20.8).
-func (b *BMC) keptGUID() (guid [16]byte) {
+func (b *BMC) loadGUID() (guid [16]byte) {
 	if stored := b.journal.value(guidSetting); len(stored) == len(guid) {
 		return [16]byte(stored)
 	}

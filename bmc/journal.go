@@ -123,9 +123,10 @@ type journalWrite struct {
 	err     error
 }
 
-// begin queues changes. The journal stores them in the order of the calls of begin. In this order
-// it calls publish, if that is not nil, when it has stored the changes or refused them.
-func (j *journal) begin(publish func(error), changes ...change) *journalWrite {
+// startWrite queues changes. The journal stores them in the order of the calls of startWrite. In
+// this order it calls publish, if that is not nil, when it has stored the changes or refused
+// them.
+func (j *journal) startWrite(publish func(error), changes ...change) *journalWrite {
 	w := &journalWrite{journal: j, publish: publish, changes: changes}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -134,7 +135,7 @@ func (j *journal) begin(publish func(error), changes ...change) *journalWrite {
 }
 
 // write stores changes and returns when they are on the disk.
-func (j *journal) write(changes ...change) error { return j.begin(nil, changes...).wait() }
+func (j *journal) write(changes ...change) error { return j.startWrite(nil, changes...).wait() }
 
 // wait returns when the changes are on the disk. One of the waiting callers stores all that is
 // queued, while the others wait for it: a single writer is not delayed, and several writers share

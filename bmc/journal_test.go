@@ -318,12 +318,12 @@ func TestEditsOfARefusedWrite(t *testing.T) {
 	add := func(letter byte) change {
 		return editValue("text", func(stored []byte) []byte { return append(slices.Clone(stored), letter) })
 	}
-	first, second := j.begin(nil, add('a')), j.begin(nil, add('b'))
+	first, second := j.startWrite(nil, add('a')), j.startWrite(nil, add('b'))
 	if err := errors.Join(first.wait(), second.wait()); !errors.Is(err, ipmi.ErrNoSpace) || j.value("text") != nil {
 		t.Errorf("%v, %q", err, j.value("text"))
 	}
 	refuse = false
-	first, second = j.begin(nil, add('c')), j.begin(nil, add('d'))
+	first, second = j.startWrite(nil, add('c')), j.startWrite(nil, add('d'))
 	if err := errors.Join(second.wait(), first.wait()); err != nil || string(j.value("text")) != "cd" {
 		t.Errorf("%v, %q", err, j.value("text"))
 	}

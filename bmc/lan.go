@@ -89,7 +89,7 @@ func setLAN(b *BMC, req *ipmi.Request) ipmi.Response {
 	case p.valid != nil && !p.valid(data):
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return b.keep(lanSetting(c, number), data...)
+	return b.storeSetting(lanSetting(c, number), data...)
 }
 
 // getLAN takes channel, parameter, set and block selector. No parameter here has sets or blocks.

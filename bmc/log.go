@@ -133,7 +133,7 @@ func (l *Log) startAddition(r record.Record, id uint16) (uint16, *journalWrite, 
 			return 0, nil, ipmi.ErrNoSpace
 		}
 		l.state.Overflow = true
-		return 0, l.journal.begin(nil, l.state.change()), ipmi.ErrNoSpace
+		return 0, l.journal.startWrite(nil, l.state.change()), ipmi.ErrNoSpace
 	}
 	if id == 0 {
 		id = l.nextID()
@@ -144,7 +144,7 @@ func (l *Log) startAddition(r record.Record, id uint16) (uint16, *journalWrite, 
 	after.Added = after.time()
 	l.holder.cancel()
 	l.pending++
-	return id, l.journal.begin(func(err error) {
+	return id, l.journal.startWrite(func(err error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.pending--
@@ -180,8 +180,8 @@ func (l *Log) place(id uint16) int {
 	return slices.IndexFunc(l.entries, func(e entry) bool { return e.record.ID() == id })
 }
 
-// find is the record of an ID and the ID of the next one.
-func (l *Log) find(id uint16) (r record.Record, next uint16, ok bool) {
+// findRecord is the record of an ID and the ID of the next one.
+func (l *Log) findRecord(id uint16) (r record.Record, next uint16, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := l.place(id)
@@ -209,7 +209,7 @@ func (l *Log) startRemoval(reserved, id uint16) (uint16, *journalWrite, ipmi.Com
 	e, after := l.entries[i], l.state
 	after.Erased = after.time()
 	l.holder.cancel()
-	return e.record.ID(), l.journal.begin(func(err error) {
+	return e.record.ID(), l.journal.startWrite(func(err error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if err == nil {
@@ -232,7 +232,7 @@ func (l *Log) startClear(reserved uint16) (*journalWrite, ipmi.CompletionCode) {
 	after.Erased = after.time()
 	l.holder.cancel()
 	l.erasing++
-	return l.journal.begin(func(err error) {
+	return l.journal.startWrite(func(err error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.erasing--
@@ -260,7 +260,7 @@ func (l *Log) erasure(reserved uint16) (done bool, code ipmi.CompletionCode) {
 func (l *Log) setState(change func(*logState)) ipmi.CompletionCode {
 	l.mu.Lock()
 	change(&l.state)
-	w := l.journal.begin(nil, l.state.change())
+	w := l.journal.startWrite(nil, l.state.change())
 	l.mu.Unlock()
 	return ipmi.CodeOf(w.wait())
 }

@@ -79,7 +79,7 @@ func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	if offset != 0 && !b.log.holder.holds(binary.LittleEndian.Uint16(data)) {
 		return refuse(ipmi.CodeReservationCancelled)
 	}
-	r, next, ok := b.log.find(binary.LittleEndian.Uint16(data[2:]))
+	r, next, ok := b.log.findRecord(binary.LittleEndian.Uint16(data[2:]))
 	switch {
 	case !ok:
 		return refuse(ipmi.CodeNotPresent)

@@ -170,7 +170,7 @@ func TestLogOnBrokenStore(t *testing.T) {
 	if err := w.wait(); !errors.Is(err, errFire) || code != ipmi.CodeOK {
 		t.Error(err, code)
 	}
-	if _, _, ok := l.find(record.First); ok {
+	if _, _, ok := l.findRecord(record.First); ok {
 		t.Error("a record that was not kept")
 	}
 }
@@ -220,7 +220,7 @@ func FuzzLog(f *testing.F) {
 			}
 			count := 0
 			for id := uint16(record.First); ; count++ {
-				r, next, ok := b.log.find(id)
+				r, next, ok := b.log.findRecord(id)
 				if !ok || next == record.Last {
 					break
 				}

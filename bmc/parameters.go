@@ -11,8 +11,8 @@ func (b *BMC) setting(name string, otherwise ...byte) []byte {
 	return otherwise
 }
 
-// keep stores a setting and answers.
-func (b *BMC) keep(name string, value ...byte) ipmi.Response {
+// storeSetting stores a setting and answers.
+func (b *BMC) storeSetting(name string, value ...byte) ipmi.Response {
 	return outcome(b.journal.write(putValue(name, value...)))
 }
 

@@ -124,8 +124,8 @@ func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 
 func reserveRepository(b *BMC, _ *ipmi.Request) ipmi.Response { return b.repository.holder.reserve() }
 
-// find is the record of an ID and the ID of the next one.
-func (r *repository) find(id uint16) (whole []byte, next uint16, ok bool) {
+// findSDR is the record of an ID and the ID of the next one.
+func (r *repository) findSDR(id uint16) (whole []byte, next uint16, ok bool) {
 	last := uint16(len(r.records))
 	switch {
 	case id == record.First:
@@ -150,7 +150,7 @@ func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
 	if offset != 0 && !b.repository.holder.holds(binary.LittleEndian.Uint16(data)) {
 		return refuse(ipmi.CodeReservationCancelled)
 	}
-	whole, next, ok := b.repository.find(binary.LittleEndian.Uint16(data[2:]))
+	whole, next, ok := b.repository.findSDR(binary.LittleEndian.Uint16(data[2:]))
 	switch {
 	case !ok:
 		return refuse(ipmi.CodeNotPresent)

@@ -38,7 +38,7 @@ func (b *BMC) Run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-hours.C:
-			effects.Go(b.keepHours)
+			effects.Go(b.storeHours)
 		case <-b.changed:
 		}
 	}

@@ -40,7 +40,7 @@ func setSystemInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	}
 	var block [infoBlock]byte
 	copy(block[:], data[1:])
-	return b.keep(infoSetting(req.Host, parameter, data[0]), block[:]...)
+	return b.storeSetting(infoSetting(req.Host, parameter, data[0]), block[:]...)
 }
 
 // getSystemInfo takes parameter, number of a block and 00h. A text that was never set is empty.

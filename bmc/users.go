@@ -75,7 +75,7 @@ func setUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	if req.Data[0]&changeAccess != 0 {
 		access = req.Data[0] & accessBits
 	}
-	return b.keep(accessSetting(id, c), access|privilege)
+	return b.storeSetting(accessSetting(id, c), access|privilege)
 }
 
 // getUserAccess takes channel and user. It answers with the number of users, of enabled ones and
@@ -102,7 +102,7 @@ func setUserName(b *BMC, req *ipmi.Request) ipmi.Response {
 	if !ok || req.Data[0]&reservedUser != 0 || id == nullUser {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return b.keep(userSetting(id, "name"), req.Data[1:]...)
+	return b.storeSetting(userSetting(id, "name"), req.Data[1:]...)
 }
 
 // getUserName takes a user. A user without a name has an empty one.
@@ -155,9 +155,9 @@ func setUserPassword(b *BMC, req *ipmi.Request) ipmi.Response {
 	}
 	switch operation {
 	case disableUser:
-		return b.keep(userSetting(id, "state"), userDisabled)
+		return b.storeSetting(userSetting(id, "state"), userDisabled)
 	case enableUser:
-		return b.keep(userSetting(id, "state"), userEnabled)
+		return b.storeSetting(userSetting(id, "state"), userEnabled)
 	case setPassword:
 		var salt [saltLength]byte
 		rand.Read(salt[:])
@@ -165,7 +165,7 @@ func setUserPassword(b *BMC, req *ipmi.Request) ipmi.Response {
 		if err != nil {
 			return outcome(err)
 		}
-		return b.keep(userSetting(id, "password"), hash...)
+		return b.storeSetting(userSetting(id, "password"), hash...)
 	}
 	return b.testPassword(id, password)
 }
