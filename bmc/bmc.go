@@ -264,3 +264,11 @@ func outcome(err error) ipmi.Response { return refuse(ipmi.CodeOf(err)) }
 
 // answer answers with data.
 func answer(data ...byte) ipmi.Response { return ipmi.Response{Data: data} }
+
+// words are the lower 16 bits of numbers, LSB first.
+func words(numbers ...int) (b []byte) {
+	for _, n := range numbers {
+		b = binary.LittleEndian.AppendUint16(b, uint16(n))
+	}
+	return b
+}

@@ -183,7 +183,7 @@ const (
 
 // getFRUArea answers with the size in bytes, and that the device is accessed by bytes.
 func getFRUArea(d *fruDevice, _ *ipmi.Request) ipmi.Response {
-	return answer(append(binary.LittleEndian.AppendUint16(nil, uint16(len(d.bytes()))), accessByBytes)...)
+	return answer(append(words(len(d.bytes())), accessByBytes)...)
 }
 
 // readFRU takes device, offset and count. It answers with the number of bytes, which may be less

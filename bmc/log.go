@@ -281,7 +281,7 @@ func (r *reservation) reserve() ipmi.Response {
 		r.id++
 	}
 	r.held = true
-	return answer(binary.LittleEndian.AppendUint16(nil, r.id)...)
+	return answer(words(int(r.id))...)
 }
 
 func (r *reservation) cancel() {

@@ -62,11 +62,7 @@ func getLogAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	data := binary.LittleEndian.AppendUint16(nil, uint16(l.capacity))
-	data = binary.LittleEndian.AppendUint16(data, record.RecordLength)
-	data = binary.LittleEndian.AppendUint16(data, uint16(l.free()))
-	data = binary.LittleEndian.AppendUint16(data, uint16(l.free()))
-	return answer(append(data, 1)...)
+	return answer(append(words(l.capacity, record.RecordLength, l.free(), l.free()), 1)...)
 }
 
 func reserveLog(b *BMC, _ *ipmi.Request) ipmi.Response { return b.log.holder.reserve() }
@@ -87,7 +83,7 @@ func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
 	end := min(offset+count, record.RecordLength) // A count of record.Whole is beyond it.
-	return answer(append(binary.LittleEndian.AppendUint16(nil, next), r[offset:end]...)...)
+	return answer(append(words(int(next)), r[offset:end]...)...)
 }
 
 // addLogEntry takes a record. The log gives it its ID and, if its type has one, its time.
@@ -110,7 +106,7 @@ func answerID(id uint16, w *journalWrite, code ipmi.CompletionCode) ipmi.Respons
 	if code = cmp.Or(code, ipmi.CodeOf(w.wait())); code != ipmi.CodeOK {
 		return refuse(code)
 	}
-	return answer(binary.LittleEndian.AppendUint16(nil, id)...)
+	return answer(words(int(id))...)
 }
 
 // addPartOfLogEntry takes reservation, record ID, offset, whether the part is the last one, and
@@ -205,7 +201,7 @@ func setLogTime(b *BMC, req *ipmi.Request) ipmi.Response {
 func getLogOffset(b *BMC, _ *ipmi.Request) ipmi.Response {
 	b.log.mu.Lock()
 	defer b.log.mu.Unlock()
-	return answer(binary.LittleEndian.AppendUint16(nil, uint16(b.log.state.Offset))...)
+	return answer(words(int(b.log.state.Offset))...)
 }
 
 // setLogOffset takes minutes, a signed number.

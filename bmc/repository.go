@@ -107,8 +107,7 @@ func (s *sensor) sdr() record.Sensor {
 // last addition and erasure, and the supported operations.
 func getRepositoryInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 	r := b.repository
-	data := binary.LittleEndian.AppendUint16([]byte{record.SDRVersion}, uint16(len(r.records)))
-	data = binary.LittleEndian.AppendUint16(data, 0)
+	data := append([]byte{record.SDRVersion}, words(len(r.records), 0)...)
 	data = binary.LittleEndian.AppendUint32(data, uint32(r.made))
 	data = binary.LittleEndian.AppendUint32(data, uint32(record.NoTime))
 	return answer(append(data, repositorySupport)...)
@@ -117,9 +116,7 @@ func getRepositoryInfo(b *BMC, _ *ipmi.Request) ipmi.Response {
 // getRepositoryAllocation answers with the number of units, bytes of each, free units, the
 // largest free block, and the largest record in units.
 func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
-	data := binary.LittleEndian.AppendUint16(nil, uint16(len(b.repository.records)))
-	data = binary.LittleEndian.AppendUint16(data, record.MaxSDRLength)
-	return answer(append(data, 0, 0, 0, 0, 1)...)
+	return answer(append(words(len(b.repository.records), record.MaxSDRLength, 0, 0), 1)...)
 }
 
 func reserveRepository(b *BMC, _ *ipmi.Request) ipmi.Response { return b.repository.holder.reserve() }
@@ -161,7 +158,7 @@ func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
 	if req.Requester != 0 && len(part) > maxIPMBRead {
 		return refuse(ipmi.CodeCannotReturnBytes)
 	}
-	return answer(append(binary.LittleEndian.AppendUint16(nil, next), part...)...)
+	return answer(append(words(int(next)), part...)...)
 }
 
 // getDeviceSDRInfo takes what to count: sensors, which is the default, or records. It answers

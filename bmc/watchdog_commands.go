@@ -103,6 +103,5 @@ func getWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 		use |= watchdogRunning
 	}
 	data := []byte{use, byte(w.interrupt)<<interruptShift | byte(w.action), byte(w.preTimeout / time.Second), w.expired}
-	data = binary.LittleEndian.AppendUint16(data, w.initial)
-	return answer(binary.LittleEndian.AppendUint16(data, w.countdown(time.Now()))...)
+	return answer(append(data, words(int(w.initial), int(w.countdown(time.Now())))...)...)
 }
