@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long what the tests have stopped may take to end.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // Run is TestMain of a package. It runs the tests and ends the process. The options say which
 // goroutines may stay.
