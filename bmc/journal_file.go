@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"ipmbd/internal/fdtrace"
 	"ipmbd/ipmi"
 )
 
@@ -141,6 +142,7 @@ func (f *journalFile) read() (data []byte, damage []string, err error) {
 	if f.file, err = os.OpenFile(f.path, os.O_RDWR, 0); err != nil {
 		return nil, nil, err
 	}
+	fdtrace.OpenedFile(f.file)
 	if data, err = io.ReadAll(f.file); err != nil {
 		damage = append(damage, err.Error())
 	}
@@ -335,6 +337,7 @@ func (f *journalFile) create(values map[string][]byte) (file *os.File, end int, 
 	if file, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return nil, 0, err
 	}
+	fdtrace.OpenedFile(file)
 	data := encodeJournal(values)
 	if _, err = file.Write(data); err == nil {
 		err = file.Truncate(int64(roundUp(len(data))))

@@ -15,6 +15,7 @@ import (
 	"ipmbd/bus"
 	"ipmbd/frames"
 	"ipmbd/host"
+	"ipmbd/internal/fdtrace"
 	unixsocket "ipmbd/internal/socket"
 	"ipmbd/service/config"
 )
@@ -53,6 +54,7 @@ func listeners(files []*os.File, log *zap.Logger) *passed {
 				zap.String("name", file.Name()), zap.Error(err))
 			continue
 		}
+		fdtrace.OpenedFile(listener)
 		address := listener.Addr().Network() + ":" + listener.Addr().String()
 		if p.has(address) {
 			log.Warn("a socket from systemd is closed: there are two of it", zap.String("address", address))
@@ -83,7 +85,11 @@ func duplicate(s socket) (net.Listener, error) {
 		return nil, err
 	}
 	defer file.Close()
-	return net.FileListener(file)
+	listener, err := net.FileListener(file)
+	if err == nil {
+		fdtrace.OpenedFile(listener)
+	}
+	return listener, err
 }
 
 // refuseOthers disconnects from now on the clients of all sockets but those of the addresses.

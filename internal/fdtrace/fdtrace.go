@@ -14,12 +14,12 @@ func Opened(fd int) {
 	}
 }
 
-// OpenedSocket reports the descriptor of a connection or listener, if it has one.
-func OpenedSocket(socket any) {
+// OpenedFile reports the descriptor of a file, connection or listener, if it has one.
+func OpenedFile(file any) {
 	if OnOpen == nil {
 		return
 	}
-	if conn, ok := socket.(syscall.Conn); ok {
+	if conn, ok := file.(syscall.Conn); ok {
 		if raw, err := conn.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) { OnOpen(int(fd)) })
 		}

@@ -95,13 +95,13 @@ var rules = map[string]rule{
 		why:  "ipmbctl reads records, too, and must not carry a BMC",
 	},
 	"bmc": {
-		ours: []string{"ipmi", "bmc/record"},
+		ours: []string{"ipmi", "bmc/record", "internal/fdtrace"},
 		why:  "the BMC is a handler of requests like any other",
 	},
 	"service": {
 		ours: []string{
 			"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "bus/i2cbus", "bus/openipmi", "bmc", "bridge",
-			"host", "dbusapi", "frames", "service/config", "internal/socket",
+			"host", "dbusapi", "frames", "service/config", "internal/fdtrace", "internal/socket",
 		},
 		others: []string{dbusModule, systemdModule, zapModule, sysModule},
 		why:    "it builds everything, so it alone knows everything",

@@ -26,7 +26,7 @@ func Listen(ctx context.Context, network, path string) (net.Listener, error) {
 		listener, err = config.Listen(ctx, network, path)
 	}
 	if err == nil {
-		fdtrace.OpenedSocket(listener)
+		fdtrace.OpenedFile(listener)
 	}
 	return listener, err
 }
@@ -60,7 +60,7 @@ func Accept(done <-chan struct{}, listener net.Listener, take func(net.Conn)) er
 		conn, err := listener.Accept()
 		switch {
 		case err == nil:
-			fdtrace.OpenedSocket(conn)
+			fdtrace.OpenedFile(conn)
 			take(conn)
 		case slices.ContainsFunc(broken, func(b error) bool { return errors.Is(err, b) }):
 			return err

@@ -25,7 +25,7 @@ func TestDescriptors(t *testing.T) {
 	check := descriptors(0)
 	closed, traced, other := openOne(t), openOne(t), openOne(t)
 	for _, f := range []*os.File{closed, traced} {
-		fdtrace.OpenedSocket(f)
+		fdtrace.OpenedFile(f)
 	}
 	closed.Close()
 	err := check()
