@@ -11,9 +11,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// busCall is a method call that sends to a bus, from when it is read until its reply
-// is written. It is used again for another call. The reading goroutine sends the
-// request, in order of arrival; the goroutine that ends the request sends the reply.
+// busCall is a method call that sends to a bus, from when it is read until its reply is
+// written. Its memory is used again for another call. The goroutine that reads the connection
+// sends the request, in order of arrival; the goroutine that ends the request sends the reply.
 type busCall struct {
 	server  *Server
 	call    *bus.Call
@@ -21,21 +21,21 @@ type busCall struct {
 	object  *BusObject
 	method  *method
 	to      dbuswire.ReplyTo
-	reply   []byte
+	memory  []byte // of the reply
 
 	state atomic.Int32 // callWaits and so on
-	users atomic.Int32 // how many still use it: the goroutine that sends, and the reply
+	users atomic.Int32 // 2: the goroutine that sends, and the reply
 
-	// Of callers.
-	caller         *caller
-	placed         bool     // it has a place
-	earlier, later *busCall // of the caller's
+	// clients.mu is held for the rest.
+	client         *client
+	bytes          int      // that the call takes
+	earlier, later *busCall // of the client
 	over           bool     // the request has ended
-	kept           bool     // another goroutine cancels it: it is not used again
+	cancelling     bool     // another goroutine cancels it: its memory is not used again
 }
 
-// States of a busCall. The goroutine that sends goes from one of the first three to
-// the next; cancel goes to the last from any.
+// States of a busCall. The goroutine that sends goes from one of the first three to the next;
+// cancel goes to the last from any.
 const (
 	callWaits int32 = iota
 	callStarts
@@ -48,8 +48,7 @@ func (s *Server) startCall(from *dbuswire.Conn, m *dbuswire.Message, method *bou
 	x := s.newCall()
 	x.object, x.method, x.to = method.object.bus, &method.method, from.ReplyTo(m)
 	invalid := method.parse(x, m)
-	one, held, err := s.callers.enterCall(m.Sender, x, invalid == nil)
-	if err != nil {
+	if err := s.clients.beginCall(m.Sender, x); err != nil {
 		if invalid != nil {
 			err = invalid
 		}
@@ -57,44 +56,25 @@ func (s *Server) startCall(from *dbuswire.Conn, m *dbuswire.Message, method *bou
 		x.to.Send(x.method.reply(x, ipmi.Response{}, err), nil)
 		return
 	}
-	s.lookups.identify(one)
-	switch {
-	case held: // x is sendHeld's.
-	case invalid != nil:
-		x.fail(invalid)
-	default:
-		x.send()
+	x.to.Destination = x.client.name
+	s.clients.identify(x.client)
+	x.call.SetClient(&x.client.Client)
+	err := invalid
+	if err == nil {
+		err = x.start()
+	}
+	if err != nil {
+		x.end(ipmi.Response{}, err)
+		x.unuse()
 	}
 }
 
-// sendHeld sends the calls of a caller that had no place until it was identified.
-func (s *Server) sendHeld(one *caller) {
-	for {
-		switch x, err := s.callers.nextHeld(one); {
-		case x == nil:
-			return
-		case err != nil:
-			x.fail(err)
-		default:
-			x.send()
-		}
-	}
-}
-
-// send sends a call that has its place.
-func (x *busCall) send() {
-	x.call.SetClient(&x.caller.client)
-	if err := x.object.start(x); err != nil {
-		x.fail(err)
-	}
-}
-
-// newCall is a call of nobody yet.
+// newCall is a call with memory that is not in use.
 func (s *Server) newCall() *busCall {
-	x, _ := s.calls.Get().(*busCall)
+	x, _ := s.unused.Get().(*busCall)
 	if x == nil {
 		x = &busCall{server: s}
-		x.call = bus.NewCall(nil, x.done)
+		x.call = bus.NewCall(nil, x.end)
 	}
 	x.over = false
 	x.request = ipmb.Request{}
@@ -103,50 +83,50 @@ func (s *Server) newCall() *busCall {
 	return x
 }
 
-// fail ends a call that is not sent.
-func (x *busCall) fail(err error) {
-	x.ended(ipmi.Response{}, err)
-	x.unuse()
-}
-
-// begin begins to send a call. The error says that it was cancelled before.
-func (x *busCall) begin() error {
+// start sends the request or broadcast. An error means that it was not sent.
+func (x *busCall) start() error {
 	if !x.state.CompareAndSwap(callWaits, callStarts) {
 		return context.Canceled
 	}
+	if err := x.method.send(x); err != nil {
+		return err
+	}
+	if !x.state.CompareAndSwap(callStarts, callRuns) { // cancel has left that to us.
+		x.call.Cancel()
+		x.end(ipmi.Response{}, context.Canceled)
+	}
+	x.unuse()
 	return nil
 }
 
-// begun ends what begin has begun, when the call is sent.
-func (x *busCall) begun() {
-	if !x.state.CompareAndSwap(callStarts, callRuns) {
-		x.call.Cancel()
-		x.ended(ipmi.Response{}, context.Canceled)
-	}
-	x.unuse()
+// sendRequest sends a request.
+func (x *busCall) sendRequest() error {
+	x.request.Responder = x.object.bus.Responder(x.request.Responder)
+	return x.object.bus.Send(x.call, &x.request)
 }
 
-// cancel ends a call whose caller has left, or the server. A request that was
-// sent ends with the bus. A broadcast cannot be taken back.
+// sendBroadcast sends a broadcast.
+func (x *busCall) sendBroadcast() error {
+	req := &x.request
+	ended := func(err error) { x.end(ipmi.Response{}, err) }
+	return x.object.bus.StartBroadcast(&x.client.Client, ended, req.NetFn, req.RequesterLUN, req.Command, req.Data)
+}
+
+// cancel ends a call whose client has left, or the server's. The bus ends a request that was
+// sent. A broadcast cannot be taken back.
 func (x *busCall) cancel() {
 	switch x.state.Swap(callCancelled) {
 	case callStarts:
-		return // begun finds out.
+		return // start finds out.
 	case callRuns:
 		x.call.Cancel()
 	}
-	x.ended(ipmi.Response{}, context.Canceled)
+	x.end(ipmi.Response{}, context.Canceled)
 }
 
-// done is told by the bus how the request has ended.
-func (x *busCall) done(r ipmi.Response, err error) { x.ended(r, err) }
-
-// broadcastDone is told by the bus how a broadcast has ended.
-func (x *busCall) broadcastDone(err error) { x.done(ipmi.Response{}, err) }
-
-// ended sends the reply, unless that is done.
-func (x *busCall) ended(r ipmi.Response, err error) {
-	if !x.server.callers.ended(x) {
+// end sends the reply, unless that is done. The bus calls it when the request has ended.
+func (x *busCall) end(r ipmi.Response, err error) {
+	if !x.server.clients.endCall(x) {
 		return
 	}
 	if errors.Is(err, bus.ErrLimit) {
@@ -157,19 +137,19 @@ func (x *busCall) ended(r ipmi.Response, err error) {
 		x.Left()
 		return
 	}
-	x.reply = x.method.reply(x, r, err)
-	x.to.Send(x.reply, x)
+	x.memory = x.method.reply(x, r, err)
+	x.to.Send(x.memory, x)
 }
 
-// Leaving implements dbuswire.Receipt: the caller may have the reply, and make another call.
-func (x *busCall) Leaving() { x.server.callers.release(x) }
+// Leaving implements dbuswire.Receipt: the client may have the reply, and make another call.
+func (x *busCall) Leaving() { x.server.clients.release(x) }
 
 // Left implements dbuswire.Receipt.
 func (x *busCall) Left() { x.unuse() }
 
-// unuse lets another call have the memory when nobody uses it any more.
+// unuse lets another call have the memory when both users have ended.
 func (x *busCall) unuse() {
-	if x.users.Add(-1) == 0 && !x.kept {
-		x.server.calls.Put(x)
+	if x.users.Add(-1) == 0 && !x.cancelling {
+		x.server.unused.Put(x)
 	}
 }

@@ -3,6 +3,8 @@ package dbusapi
 import (
 	"context"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/godbus/dbus/v5"
 
@@ -11,118 +13,144 @@ import (
 	"ipmbd/xml"
 )
 
-// how says how the calls of a method are served.
-type how uint8
-
-const (
-	// acts: one after the other for each sender. It may block.
-	acts how = iota
-	// reads: the same, and it changes nothing, does not block, and does not ask who
-	// calls: calls that wait may share a reply.
-	reads
-	// quick: it does not block, and is served by the reading goroutine while no
-	// other call of its sender waits.
-	quick
-	// sends: the reading goroutine sends a request or a broadcast to a bus.
-	sends
-)
-
-// method is one row of the table of methods. The types of a call's arguments
-// are those of in before it is served.
+// method is one row of the table of methods. It is of one of four kinds:
+//
+//   - A method that sends has the functions parse, send and reply. The goroutine that reads the
+//     connection sends the request or broadcast to a bus.
+//   - One that is quick does not block. The goroutine that reads the connection serves it while
+//     no other call of the client waits.
+//   - One that reads changes nothing, does not block, and does not depend on the client: calls
+//     that wait may share a reply.
+//   - Any other is an act, which may block. The acts of a client are served one after the other.
 type method struct {
 	iface, member string
-	in, out       string // signatures
-	how           how
+	in, out       string // signatures; the arguments of a call are of these types when it is served
 
-	serve func(context.Context, *call) ([]any, error)
-	// fail makes an error of serve, or a limit of the caller, the answer.
-	fail func(error) ([]any, error)
-
-	// Of a method that sends: parse reads the arguments, of which the request's data
-	// are valid until it is sent, send sends it, and reply makes the reply.
+	// parse reads the arguments, send sends the request, whose data is valid until send
+	// returns, and reply makes the reply.
 	parse func(*busCall, *dbuswire.Message) error
 	send  func(*busCall) error
 	reply func(*busCall, ipmi.Response, error) []byte
+
+	quick func(*call) ([]any, error)
+
+	// serve serves a read or an act. Its context ends when the client leaves.
+	serve func(context.Context, *call) ([]any, error)
+	reads bool
+
+	// fail makes results of an error; nil for a D-Bus error by name.
+	fail func(error) ([]any, error)
 }
 
-// call is a method call being served.
+// call is a method call that is being served.
 type call struct {
 	server *Server
 	object *object
-	sender string
-	caller *caller // the same; in use while the call is served
+	client *client // of an act
+	sender string  // of an act or a quick call
 	args   []any
 }
 
 // methods is the table of all methods of all interfaces.
 func methods() []method {
+	rows := []method{
+		{iface: xml.LegacyInterface, member: "sendRequest", in: requestSignature, out: responseSignature,
+			parse: parseLegacy, send: (*busCall).sendRequest, reply: (*busCall).statusReply},
+		{iface: xml.BusInterface, member: "sendRequest", in: requestSignature, out: "yay",
+			parse: parseRequest, send: (*busCall).sendRequest, reply: (*busCall).answerReply},
+		{iface: xml.BusInterface, member: "sendRequestWithOptions", in: optionsSignature, out: "yay",
+			parse: parseRequestWithOptions, send: (*busCall).sendRequest, reply: (*busCall).answerReply},
+		{iface: xml.BusInterface, member: "sendBroadcast", in: broadcastSignature, out: "",
+			parse: parseBroadcast, send: (*busCall).sendBroadcast, reply: (*busCall).emptyReply},
+		{iface: xml.BusInterface, member: "sendResponse", in: "tyay", quick: sendResponse},
+		{iface: xml.BusInterface, member: "bind", serve: bindBus},
+		{iface: xml.BusInterface, member: "unbind", serve: unbindBus},
+
+		{iface: xml.IntrospectableInterface, member: "Introspect", out: "s", reads: true, serve: introspect},
+		{iface: xml.PropertiesInterface, member: "Get", in: "ss", out: "v", reads: true, serve: getProperty},
+		{iface: xml.PropertiesInterface, member: "GetAll", in: "s", out: "a{sv}", reads: true, serve: getAllProperties},
+		{iface: xml.PropertiesInterface, member: "Set", in: "ssv", serve: setProperty},
+		{iface: xml.ObjectManagerInterface, member: "GetManagedObjects", out: "a{oa{sa{sv}}}", reads: true, serve: getManagedObjects},
+
+		{iface: xml.SMSInterface, member: "setAttention", serve: setAttention, fail: smsFailure},
+		{iface: xml.SMSInterface, member: "clearAttention", serve: clearAttention, fail: smsFailure},
+		{iface: xml.SMSInterface, member: "forceAbort", serve: forceAbort, fail: smsFailure},
+		{iface: xml.HostIPMIInterface, member: "sendMessage", in: "yyyyyay", out: "x", quick: sendMessage, fail: errnoResult},
+		{iface: xml.HostIPMIInterface, member: "setAttention", out: "x", serve: hostIPMISetAttention, fail: errnoResult},
+
+		{iface: xml.RouterInterface, member: "RegisterHandler", in: "oa(yyuu)", serve: registerHandler},
+		{iface: xml.RouterInterface, member: "UnregisterHandler", in: "o", serve: unregisterHandler},
+		{iface: xml.RouterInterface, member: "Subscribe", serve: subscribe},
+		{iface: xml.RouterInterface, member: "Unsubscribe", serve: unsubscribe},
+		{iface: xml.RouterInterface, member: "SendStorageRequest", in: "yay", out: "yay", serve: sendStorageRequest},
+
+		{iface: xml.ManagerInterface, member: "AddBus", in: "s", out: "o", serve: managerAdd(Manager.AddBus)},
+		{iface: xml.ManagerInterface, member: "AddHost", in: "s", out: "o", serve: managerAdd(Manager.AddHost)},
+		{iface: xml.ManagerInterface, member: "RemoveBus", in: "o", serve: managerRemove(Manager.RemoveBus)},
+		{iface: xml.ManagerInterface, member: "RemoveHost", in: "o", serve: managerRemove(Manager.RemoveHost)},
+		{iface: xml.ManagerInterface, member: "Reload", serve: managerReload},
+	}
+	return append(rows, peerMethods()...)
+}
+
+// peerMethods are the methods that every path has, whether there is an object or not.
+func peerMethods() []method {
 	return []method{
-		{iface: xml.LegacyInterface, member: "sendRequest", in: requestSignature, out: responseSignature, how: sends,
-			parse: parseLegacy, send: sendRequestOf, reply: (*busCall).replyStatus},
-		{iface: xml.BusInterface, member: "sendRequest", in: requestSignature, out: "yay", how: sends,
-			parse: parseRequest, send: sendRequestOf, reply: (*busCall).replyAnswer},
-		{iface: xml.BusInterface, member: "sendRequestWithOptions", in: optionsSignature, out: "yay", how: sends,
-			parse: parseRequestWithOptions, send: sendRequestOf, reply: (*busCall).replyAnswer},
-		{iface: xml.BusInterface, member: "sendBroadcast", in: broadcastSignature, out: "", how: sends,
-			parse: parseBroadcast, send: sendBroadcastOf, reply: (*busCall).replyNothing},
-
-		plain(xml.PeerInterface, "Ping", "", "", quick, ping, errorReply),
-		plain(xml.PeerInterface, "GetMachineId", "", "s", quick, machineID, errorReply),
-		plain(xml.IntrospectableInterface, "Introspect", "", "s", reads, introspect, errorReply),
-		plain(xml.PropertiesInterface, "Get", "ss", "v", reads, getProperty, errorReply),
-		plain(xml.PropertiesInterface, "GetAll", "s", "a{sv}", reads, getAllProperties, errorReply),
-		plain(xml.PropertiesInterface, "Set", "ssv", "", acts, setProperty, errorReply),
-		plain(xml.ObjectManagerInterface, "GetManagedObjects", "", "a{oa{sa{sv}}}", reads, getManagedObjects, errorReply),
-
-		plain(xml.BusInterface, "sendResponse", "tyay", "", quick, sendResponse, errorReply),
-		plain(xml.BusInterface, "bind", "", "", acts, bindBus, errorReply),
-		plain(xml.BusInterface, "unbind", "", "", acts, unbindBus, errorReply),
-
-		plain(xml.SMSInterface, "setAttention", "", "", acts, setAttention, smsReply),
-		plain(xml.SMSInterface, "clearAttention", "", "", acts, clearAttention, smsReply),
-		plain(xml.SMSInterface, "forceAbort", "", "", acts, forceAbort, smsReply),
-
-		plain(xml.HostIPMIInterface, "sendMessage", "yyyyyay", "x", quick, sendMessage, errnoReply),
-		plain(xml.HostIPMIInterface, "setAttention", "", "x", acts, hostIPMISetAttention, errnoReply),
-
-		plain(xml.RouterInterface, "RegisterHandler", "oa(yyuu)", "", acts, registerHandler, errorReply),
-		plain(xml.RouterInterface, "UnregisterHandler", "o", "", acts, unregisterHandler, errorReply),
-		plain(xml.RouterInterface, "Subscribe", "", "", acts, subscribe, errorReply),
-		plain(xml.RouterInterface, "Unsubscribe", "", "", acts, unsubscribe, errorReply),
-		plain(xml.RouterInterface, "SendStorageRequest", "yay", "yay", acts, sendStorageRequest, errorReply),
-
-		plain(xml.ManagerInterface, "AddBus", "s", "o", acts, managerAddBus, errorReply),
-		plain(xml.ManagerInterface, "AddHost", "s", "o", acts, managerAddHost, errorReply),
-		plain(xml.ManagerInterface, "RemoveBus", "o", "", acts, managerRemoveBus, errorReply),
-		plain(xml.ManagerInterface, "RemoveHost", "o", "", acts, managerRemoveHost, errorReply),
-		plain(xml.ManagerInterface, "Reload", "", "", acts, managerReload, errorReply),
+		{iface: xml.PeerInterface, member: "Ping", quick: func(*call) ([]any, error) { return nil, nil }},
+		{iface: xml.PeerInterface, member: "GetMachineId", out: "s", quick: machineID},
 	}
 }
 
-// plain is a row of a method that does not send.
-func plain(iface, member, in, out string, how how, serve func(context.Context, *call) ([]any, error),
-	fail func(error) ([]any, error)) method {
-	return method{iface: iface, member: member, in: in, out: out, how: how, serve: serve, fail: fail}
-}
-
-// errorReply answers with an error by name.
-func errorReply(err error) ([]any, error) { return nil, asDBusError(err) }
-
-// boundMethod is a method of one object, or of all: that of a peer has none.
+// boundMethod is a method of one object; those of a peer have none.
 type boundMethod struct {
 	method
 	object *object
 }
 
-// ping serves org.freedesktop.DBus.Peer.Ping.
-func ping(context.Context, *call) ([]any, error) { return nil, nil }
+// method finds the method that is called. The error is for the caller.
+func (o *objects) method(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
+	found, failed := o.named(m)
+	if failed == nil && string(m.Signature) != found.in {
+		return nil, &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{
+			found.member + " takes arguments of the types '" + found.in + "', not '" + string(m.Signature) + "'"}}
+	}
+	return found, failed
+}
 
-// machineIDFiles is where the machine's id is (machine-id(5); D-Bus specification,
+// named finds a method by path, interface and member.
+func (o *objects) named(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
+	set, found := o.peer, true
+	if string(m.Interface) != xml.PeerInterface {
+		object := o.at(m.Path)
+		if object == nil {
+			failed := dbus.MakeNoObjectError(dbus.ObjectPath(m.Path))
+			return nil, &failed
+		}
+		if len(m.Interface) == 0 {
+			if method := object.anyMethod(m.Member); method != nil {
+				return method, nil
+			}
+		}
+		set, found = object.sets[string(m.Interface)]
+	}
+	if len(m.Interface) > 0 && !found {
+		failed := dbus.MakeUnknownInterfaceError(string(m.Interface))
+		return nil, &failed
+	}
+	method := set[string(m.Member)]
+	if method == nil {
+		failed := dbus.MakeUnknownMethodError(string(m.Member))
+		return nil, &failed
+	}
+	return method, nil
+}
+
+// machineIDFiles are the files with the machine's ID (machine-id(5); D-Bus specification,
 // "UUIDs").
 var machineIDFiles = []string{"/etc/machine-id", "/var/lib/dbus/machine-id"}
 
 // machineID serves org.freedesktop.DBus.Peer.GetMachineId.
-func machineID(context.Context, *call) ([]any, error) {
+func machineID(*call) ([]any, error) {
 	const length = 32 // hexadecimal digits
 	for _, name := range machineIDFiles {
 		if text, err := os.ReadFile(name); err == nil && len(text) >= length {
@@ -130,4 +158,99 @@ func machineID(context.Context, *call) ([]any, error) {
 		}
 	}
 	return nil, &dbus.Error{Name: "org.freedesktop.DBus.Error.FileNotFound", Body: []any{"this machine has no id"}}
+}
+
+// introspect serves org.freedesktop.DBus.Introspectable.Introspect.
+func introspect(_ context.Context, c *call) ([]any, error) {
+	prefix := strings.TrimSuffix(string(c.object.path), "/") + "/"
+	var children []string
+	for _, one := range c.object.within.below(c.object.path) {
+		if child := string(one.path[len(prefix):]); !strings.Contains(child, "/") {
+			children = append(children, child)
+		}
+	}
+	text, err := xml.Node(c.object.interfaces, children)
+	return []any{text}, err
+}
+
+// getManagedObjects serves org.freedesktop.DBus.ObjectManager.
+func getManagedObjects(_ context.Context, c *call) ([]any, error) {
+	managed := make(map[dbus.ObjectPath]propertyMaps)
+	for _, one := range c.object.within.below(c.object.path) {
+		if maps := one.propertyMaps(); len(maps) > 0 {
+			managed[one.path] = maps
+		}
+	}
+	return []any{managed}, nil
+}
+
+// getProperty serves org.freedesktop.DBus.Properties.Get.
+func getProperty(_ context.Context, c *call) ([]any, error) {
+	p, err := c.property()
+	if err != nil {
+		return nil, err
+	}
+	return []any{dbus.MakeVariant(p.get(c.object.view()))}, nil
+}
+
+// getAllProperties serves org.freedesktop.DBus.Properties.GetAll. The empty interface name
+// stands for all interfaces.
+func getAllProperties(_ context.Context, c *call) ([]any, error) {
+	iface := c.args[0].(string)
+	if err := c.checkInterface(iface); err != nil {
+		return nil, err
+	}
+	all, v := make(map[string]dbus.Variant), c.object.view()
+	for _, name := range c.object.interfaces {
+		if iface == "" || iface == name {
+			v.addVariants(all, name)
+		}
+	}
+	return []any{all}, nil
+}
+
+// setProperty serves org.freedesktop.DBus.Properties.Set.
+func setProperty(ctx context.Context, c *call) ([]any, error) {
+	p, err := c.property()
+	if err != nil {
+		return nil, err
+	}
+	if p.set == nil {
+		return nil, &dbus.Error{Name: "org.freedesktop.DBus.Error.PropertyReadOnly", Body: []any{p.name + " cannot be written"}}
+	}
+	value := c.args[2].(dbus.Variant)
+	if signature := value.Signature().String(); signature != p.signature {
+		return nil, &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{p.name + " is of type '" + p.signature + "', not '" + signature + "'"}}
+	}
+	o := c.object.bus
+	if err := p.set(ctx, o, value.Value()); err != nil {
+		return nil, err
+	}
+	o.server.Changed(o)
+	return nil, nil
+}
+
+// property finds the property that the first two arguments name.
+func (c *call) property() (property, error) {
+	iface, name := c.args[0].(string), c.args[1].(string)
+	if err := c.checkInterface(iface); err != nil {
+		return property{}, err
+	}
+	for _, has := range c.object.interfaces {
+		if iface != "" && iface != has {
+			continue
+		}
+		table := properties(has)
+		if i := slices.IndexFunc(table, func(p property) bool { return p.name == name }); i >= 0 {
+			return table[i], nil
+		}
+	}
+	return property{}, &dbus.Error{Name: "org.freedesktop.DBus.Error.UnknownProperty", Body: []any{"there is no property " + name}}
+}
+
+func (c *call) checkInterface(name string) error {
+	if name == "" || slices.Contains(c.object.interfaces, name) {
+		return nil
+	}
+	return &dbus.Error{Name: "org.freedesktop.DBus.Error.UnknownInterface", Body: []any{string(c.object.path) + " has no interface " + name}}
 }

@@ -2,11 +2,12 @@ package dbusapi
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
 
@@ -17,7 +18,7 @@ type property struct {
 	// set takes a value of the signature's type; nil: read-only. Only buses have
 	// properties that can be written.
 	set func(context.Context, *BusObject, any) error
-	// silent: a change is told by no signal.
+	// silent: no signal tells of a change.
 	silent bool
 }
 
@@ -26,21 +27,94 @@ func properties(iface string) []property {
 	switch iface {
 	case xml.BusInterface:
 		return busProperties()
-	case xml.RouterInterface:
-		return routerProperties()
-	case xml.HandlerInterface:
-		return handlerProperties()
 	case xml.HostInterface:
 		return hostProperties()
+	case xml.RouterInterface:
+		return []property{
+			{name: "Handlers", signature: "a(soyyuu)", get: func(v view) any { return handlerRows(v.object.server.router.list()) }},
+			{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.server.Statistics() }, silent: true},
+		}
+	case xml.HandlerInterface:
+		return []property{
+			{name: "Owner", signature: "s", get: func(v view) any { return v.object.handler.destination }, silent: true},
+			{name: "Path", signature: "o", get: func(v view) any { return dbus.ObjectPath(v.object.handler.path) }, silent: true},
+			{name: "Commands", signature: "a(yyuu)", get: func(v view) any { return commandRows(v.object.handler.patterns) }, silent: true},
+		}
 	}
 	return nil
+}
+
+func busProperties() []property {
+	return []property{
+		{name: "Bus", signature: "s", get: func(v view) any { return v.bus.Name }},
+		{name: "Device", signature: "s", get: func(v view) any { return v.bus.Device }},
+		{name: "Transport", signature: "s", get: func(v view) any { return v.bus.Transport }},
+		{name: "Channel", signature: "y", get: func(v view) any { return byte(v.bus.Channel) }},
+		{name: "Index", signature: "y", get: func(v view) any { return v.bus.Index }},
+		{name: "OwnAddress", signature: "y", get: func(v view) any { return byte(v.bus.OwnAddress) }, set: setOwnAddress},
+		{name: "RemoteAddress", signature: "y", get: func(v view) any { return byte(v.bus.RemoteAddress) }},
+		{name: "State", signature: "s", get: func(v view) any { return string(v.bus.State) }},
+		{name: "StateReason", signature: "s", get: func(v view) any { return v.bus.Reason }},
+		{name: "Handler", signature: "s", get: func(v view) any { return v.bus.Handler }},
+		{name: "TimeoutMs", signature: "u", get: getTimeout, set: ofPolicy(setTimeout)},
+		{name: "Tries", signature: "u", get: getTries, set: ofPolicy(setTries)},
+		{name: "IgnoreNack", signature: "b", get: func(v view) any { return v.bus.IgnoreNACK }, set: setIgnoreNACK},
+		{name: "VerifyHeaderChecksum", signature: "b", get: func(v view) any { return v.bus.VerifyChecksum }, set: setVerifyChecksum},
+		{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.bus.statistics() }, silent: true},
+	}
+}
+
+func hostProperties() []property {
+	return []property{
+		{name: "Name", signature: "s", get: func(v view) any { return v.host.Name }},
+		{name: "Type", signature: "s", get: func(v view) any { return v.host.Type }},
+		{name: "Path", signature: "s", get: func(v view) any { return v.host.Path }},
+		{name: "Channel", signature: "y", get: func(v view) any { return byte(v.host.Channel) }},
+		{name: "Handler", signature: "s", get: func(v view) any { return v.host.Handler }},
+		{name: "State", signature: "s", get: func(v view) any { return string(v.host.State) }},
+		{name: "StateReason", signature: "s", get: func(v view) any { return v.host.Reason }},
+		{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.host.statistics() }, silent: true},
+	}
+}
+
+func getTimeout(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Timeout.Milliseconds()) }
+
+func getTries(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Tries) }
+
+// ofPolicy is the setter of a part of the retry policy.
+func ofPolicy(set func(*ipmb.RetryPolicy, uint32) error) func(context.Context, *BusObject, any) error {
+	return func(_ context.Context, o *BusObject, value any) error {
+		o.policy.Lock()
+		defer o.policy.Unlock()
+		policy := o.bus.Properties().Policy
+		if err := set(&policy, value.(uint32)); err != nil {
+			return err
+		}
+		if err := checkRequest(ipmb.Request{RetryPolicy: policy}); err != nil {
+			return err
+		}
+		return o.bus.SetPolicy(policy)
+	}
+}
+
+// setOwnAddress takes an 8-bit address.
+func setOwnAddress(ctx context.Context, o *BusObject, value any) error {
+	return o.bus.SetOwnAddress(ctx, ipmi.Address(value.(byte)))
+}
+
+func setIgnoreNACK(_ context.Context, o *BusObject, value any) error {
+	return o.bus.SetIgnoreNACK(value.(bool))
+}
+
+func setVerifyChecksum(_ context.Context, o *BusObject, value any) error {
+	return o.bus.SetVerifyChecksum(value.(bool))
 }
 
 // view is an object at one moment: what is read from one view fits together.
 type view struct {
 	object *object
-	bus    Properties     // of the object of a bus
-	host   HostProperties // of that of a host interface
+	bus    bus.Properties // of the object of a bus
+	host   HostProperties // of the object of a host interface
 }
 
 func (o *object) view() view {
@@ -54,99 +128,54 @@ func (o *object) view() view {
 	return v
 }
 
-// variants is all properties of an interface.
-func (v view) variants(iface string) map[string]dbus.Variant {
-	all := make(map[string]dbus.Variant)
+// addVariants adds all properties of an interface.
+func (v view) addVariants(all map[string]dbus.Variant, iface string) {
 	for _, p := range properties(iface) {
 		all[p.name] = dbus.MakeVariant(p.get(v))
 	}
-	return all
 }
 
-// changedProperties is the properties of a table that differ and are told of.
-func changedProperties(table []property, before, now view) map[string]dbus.Variant {
-	changed := make(map[string]dbus.Variant)
-	for _, p := range table {
-		if p.silent {
-			continue
-		}
-		if value := p.get(now); value != p.get(before) {
-			changed[p.name] = dbus.MakeVariant(value)
-		}
+// propertyMaps is the properties of an object by interface, as ObjectManager gives them.
+type propertyMaps = map[string]map[string]dbus.Variant
+
+// propertyMaps is empty for an object that only leads to others.
+func (o *object) propertyMaps() propertyMaps {
+	maps, v := make(propertyMaps), o.view()
+	for _, name := range o.managed() {
+		maps[name] = make(map[string]dbus.Variant)
+		v.addVariants(maps[name], name)
 	}
-	return changed
+	return maps
 }
 
-// getProperty serves org.freedesktop.DBus.Properties.Get.
-func getProperty(_ context.Context, c *call) ([]any, error) {
-	p, err := c.property()
-	if err != nil {
-		return nil, err
-	}
-	return []any{dbus.MakeVariant(p.get(c.object.view()))}, nil
+// handlerRow is (soyyuu), an element of the property Handlers.
+type handlerRow struct {
+	Owner           string
+	Path            dbus.ObjectPath
+	NetFn, Command  byte
+	Group, Channels uint32
 }
 
-// getAllProperties serves org.freedesktop.DBus.Properties.GetAll. The empty
-// interface name means all interfaces.
-func getAllProperties(_ context.Context, c *call) ([]any, error) {
-	iface := c.args[0].(string)
-	if err := c.checkInterface(iface); err != nil {
-		return nil, err
-	}
-	all, v := make(map[string]dbus.Variant), c.object.view()
-	for _, of := range c.object.interfaces {
-		if iface == "" || iface == of {
-			maps.Copy(all, v.variants(of))
+func handlerRows(handlers []*remoteHandler) []handlerRow {
+	rows := []handlerRow{}
+	for _, h := range handlers {
+		for _, c := range commandRows(h.patterns) {
+			rows = append(rows, handlerRow{h.destination, dbus.ObjectPath(h.path), c.NetFn, c.Command, c.Group, c.Channels})
 		}
 	}
-	return []any{all}, nil
+	return rows
 }
 
-// setProperty serves org.freedesktop.DBus.Properties.Set.
-func setProperty(ctx context.Context, c *call) ([]any, error) {
-	p, err := c.property()
-	if err != nil {
-		return nil, err
-	}
-	if p.set == nil {
-		return nil, &dbus.Error{Name: "org.freedesktop.DBus.Error.PropertyReadOnly", Body: []any{p.name + " cannot be written"}}
-	}
-	value := c.args[2].(dbus.Variant)
-	if value.Signature().String() != p.signature {
-		return nil, &dbus.Error{
-			Name: "org.freedesktop.DBus.Error.InvalidArgs",
-			Body: []any{p.name + " is of type '" + p.signature + "', not '" + value.Signature().String() + "'"},
-		}
-	}
-	o := c.object.bus
-	if err := p.set(ctx, o, value.Value()); err != nil {
-		return nil, err
-	}
-	o.server.Changed(o)
-	return nil, nil
+// commandRow is (yyuu), a pattern of commands as it is registered.
+type commandRow struct {
+	NetFn, Command  byte
+	Group, Channels uint32
 }
 
-// property finds what the first two arguments name.
-func (c *call) property() (property, error) {
-	iface, name := c.args[0].(string), c.args[1].(string)
-	if err := c.checkInterface(iface); err != nil {
-		return property{}, err
+func commandRows(patterns []ipmi.Pattern) []commandRow {
+	rows := []commandRow{}
+	for _, p := range patterns {
+		rows = append(rows, commandRow{byte(p.NetFn), byte(p.Command), p.Group, uint32(p.Channels)})
 	}
-	for _, of := range c.object.interfaces {
-		if iface != "" && iface != of {
-			continue
-		}
-		table := properties(of)
-		if i := slices.IndexFunc(table, func(p property) bool { return p.name == name }); i >= 0 {
-			return table[i], nil
-		}
-	}
-	return property{}, &dbus.Error{Name: "org.freedesktop.DBus.Error.UnknownProperty", Body: []any{"there is no property " + name}}
-}
-
-func (c *call) checkInterface(name string) error {
-	if name == "" || slices.Contains(c.object.interfaces, name) {
-		return nil
-	}
-	return &dbus.Error{Name: "org.freedesktop.DBus.Error.UnknownInterface", Body: []any{string(c.object.path) + " has no interface " + name}}
+	return rows
 }

@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -19,49 +20,48 @@ const (
 	responseSignature  = "(iyyyyay)"
 )
 
-// errArgs: the body of a message is not of the types that its header says, which no
-// message bus lets pass.
+// errArgs: the body of a message does not have the types that its header says. No message bus
+// lets such a message pass.
 var errArgs = &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{"the message cannot be read"}}
 
-// parseRequest reads the arguments of sendRequest of a bus.
+// parseLegacy reads the arguments of org.openbmc.Ipmb.sendRequest: channel, netFn, requester's
+// LUN, cmd and data. The responder is the channel's remote address at LUN 0, as ipmbbridge has
+// it.
+func parseLegacy(x *busCall, m *dbuswire.Message) error {
+	args := m.Arguments()
+	channel := args.Byte()
+	x.request = ipmb.Request{
+		NetFn:        ipmi.NetFn(args.Byte()),
+		RequesterLUN: ipmi.LUN(args.Byte()),
+		Command:      ipmi.Command(args.Byte()),
+		Data:         args.Bytes(),
+		NoWait:       true,
+	}
+	if !args.AtEnd() {
+		return ipmb.ErrInvalid
+	}
+	if x.object = x.server.objects.channels.Find(channel); x.object == nil {
+		return errUnknownChannel
+	}
+	return checkRequest(x.request)
+}
+
+// parseRequest reads the arguments of sendRequest: responder, netFn, LUN, cmd and data.
 func parseRequest(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
-	if err := x.parseRequest(&args); err != nil {
-		return err
-	}
+	x.parseRequest(&args)
 	if !args.AtEnd() {
 		return errArgs
 	}
-	return checkRequest(x.request.NetFn, x.request.LUN, 0)
-}
-
-// parseRequest reads responder, netFn, lun, cmd and data.
-func (x *busCall) parseRequest(args *dbuswire.Reader) error {
-	responder := ipmi.Address(args.Byte())
-	x.request = ipmb.Request{
-		Responder: responder,
-		NetFn:     ipmi.NetFn(args.Byte()),
-		LUN:       ipmi.LUN(args.Byte()),
-		Command:   ipmi.Command(args.Byte()),
-		Data:      args.Bytes(),
-	}
-	if !args.OK() {
-		return errArgs
-	}
-	if responder != 0 && !responder.IsSlave() {
-		return fmt.Errorf("%w: responder %v: an 8-bit address is even", ipmb.ErrInvalid, responder)
-	}
-	return nil
+	return checkRequest(x.request)
 }
 
 // parseRequestWithOptions reads the same and options, a{sv}.
 func parseRequestWithOptions(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
-	if err := x.parseRequest(&args); err != nil {
-		return err
-	}
-	if err := checkRequest(x.request.NetFn, x.request.LUN, 0); err != nil {
-		return err
+	x.parseRequest(&args)
+	if !args.OK() {
+		return errArgs
 	}
 	err := args.Dictionary(func(name, signature string) error { return setOption(&x.request, name, signature, &args) })
 	if err == nil && !args.OK() {
@@ -70,20 +70,20 @@ func parseRequestWithOptions(x *busCall, m *dbuswire.Message) error {
 	if err != nil {
 		return err
 	}
-	return checkRequest(x.request.NetFn, x.request.LUN, x.request.RequesterLUN)
+	return checkRequest(x.request)
 }
 
-// replyAnswer makes the reply to sendRequest: yay or an error.
-func (x *busCall) replyAnswer(r ipmi.Response, err error) []byte {
-	if err != nil {
-		return x.to.ErrorIn(x.reply, asDBusError(err))
+func (x *busCall) parseRequest(args *dbuswire.Reader) {
+	x.request = ipmb.Request{
+		Responder: ipmi.Address(args.Byte()),
+		NetFn:     ipmi.NetFn(args.Byte()),
+		LUN:       ipmi.LUN(args.Byte()),
+		Command:   ipmi.Command(args.Byte()),
+		Data:      args.Bytes(),
 	}
-	h := x.to.Header("yay")
-	b := append(h.BeginIn(x.reply), byte(r.Code))
-	return dbuswire.Finish(dbuswire.AppendBytes(b, r.Data))
 }
 
-// parseBroadcast reads netFn, lun, cmd and data.
+// parseBroadcast reads netFn, LUN, cmd and data.
 func parseBroadcast(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
 	x.request = ipmb.Request{
@@ -95,68 +95,95 @@ func parseBroadcast(x *busCall, m *dbuswire.Message) error {
 	if !args.AtEnd() {
 		return errArgs
 	}
-	return checkBroadcast(&x.request)
+	return checkRequest(x.request)
 }
 
-// checkBroadcast is checkRequest for a broadcast, which has one LUN.
-func checkBroadcast(req *ipmb.Request) error { return checkRequest(req.NetFn, req.RequesterLUN, 0) }
-
-// replyNothing makes the reply to sendBroadcast.
-func (x *busCall) replyNothing(_ ipmi.Response, err error) []byte {
-	if err != nil {
-		return x.to.ErrorIn(x.reply, asDBusError(err))
+// checkRequest finds what is wrong with a request, before it takes a place on the bus. A
+// responder of 0 is the remote address, and a broadcast has none.
+func checkRequest(req ipmb.Request) error {
+	if req.Responder == 0 {
+		req.Responder = ipmi.BMCAddress
 	}
-	h := x.to.Header("")
-	return dbuswire.Finish(h.BeginIn(x.reply))
+	return req.Check()
 }
 
-// options is the table of options of a request. The value that set gets is of
-// the signature's type.
-func options() map[string]option {
-	return map[string]option{
-		"timeout-ms": {"u", func(r *ipmb.Request, v any) error { return setTimeout(&r.RetryPolicy, v) }},
-		"tries":      {"u", func(r *ipmb.Request, v any) error { return setTries(&r.RetryPolicy, v) }},
-		"requester-lun": {"y", func(r *ipmb.Request, v any) error {
-			r.RequesterLUN = ipmi.LUN(v.(byte))
-			return nil
-		}},
-		"fail-fast": {"b", func(r *ipmb.Request, v any) error {
-			r.FailFast = v.(bool)
-			return nil
-		}},
-		"broadcast": {"b", func(r *ipmb.Request, v any) error {
-			r.GeneralCall = v.(bool)
-			return nil
-		}},
-	}
-}
-
-type option struct {
-	signature string
-	set       func(*ipmb.Request, any) error
-}
-
-// setOption reads the value of an option.
+// setOption reads the value of an option of a request.
 func setOption(req *ipmb.Request, name, signature string, r *dbuswire.Reader) error {
-	o, known := options()[name]
-	if !known {
+	wanted, known := options[name]
+	switch {
+	case !known:
 		return fmt.Errorf("%w: option %q is not known", ipmb.ErrInvalid, name)
+	case signature != wanted:
+		return fmt.Errorf("%w: option %q is of type '%s', not '%s'", ipmb.ErrInvalid, name, wanted, signature)
 	}
-	if signature != o.signature {
-		return fmt.Errorf("%w: option %q is of type '%s', not '%s'", ipmb.ErrInvalid, name, o.signature, signature)
-	}
-	n := r.Number(signature)
+	n := uint32(r.Number(signature))
 	if !r.OK() {
 		return errArgs
 	}
-	var value any
-	switch signature {
-	case "y":
-		value = byte(n)
-	case "b":
-		value = n != 0
-	default:
-		value = uint32(n)
+	switch name {
+	case "timeout-ms":
+		return setTimeout(&req.RetryPolicy, n)
+	case "tries":
+		return setTries(&req.RetryPolicy, n)
+	case "requester-lun":
+		req.RequesterLUN = ipmi.LUN(n)
+	case "fail-fast":
+		req.FailFast = n != 0
+	case "broadcast":
+		req.GeneralCall = n != 0
 	}
-	return o.set(req, value)
+	return nil
+}
+
+// options are the options of a request, and their types.
+var options = map[string]string{"timeout-ms": "u", "tries": "u", "requester-lun": "y", "fail-fast": "b", "broadcast": "b"}
+
+// setTimeout takes milliseconds. Only checkRequest knows the largest value. 0 would be the
+// default.
+func setTimeout(p *ipmb.RetryPolicy, milliseconds uint32) error {
+	p.Timeout = time.Duration(milliseconds) * time.Millisecond
+	if p.Timeout == 0 {
+		return fmt.Errorf("%w: time-out of 0", ipmb.ErrInvalid)
+	}
+	return nil
+}
+
+// setTries takes a number of tries, as setTimeout does.
+func setTries(p *ipmb.RetryPolicy, tries uint32) error {
+	p.Tries = int(tries)
+	if p.Tries == 0 {
+		return fmt.Errorf("%w: 0 tries", ipmb.ErrInvalid)
+	}
+	return nil
+}
+
+// statusReply makes the reply to org.openbmc.Ipmb.sendRequest: one struct of the types
+// (iyyyyay) with status, netFn, responder's LUN, command, completion code and data. Clients
+// decode a tuple.
+func (x *busCall) statusReply(r ipmi.Response, err error) []byte {
+	h := x.to.Header(responseSignature)
+	b := dbuswire.AppendUint32(h.BeginIn(x.memory), uint32(statusOf(err)))
+	if err != nil {
+		return dbuswire.Finish(dbuswire.AppendBytes(append(b, 0, 0, 0, 0), nil))
+	}
+	b = append(b, byte(x.request.NetFn.Response()), 0, byte(x.request.Command), byte(r.Code))
+	return dbuswire.Finish(dbuswire.AppendBytes(b, r.Data))
+}
+
+// answerReply makes the reply to sendRequest of a bus: yay or an error.
+func (x *busCall) answerReply(r ipmi.Response, err error) []byte {
+	if err != nil {
+		return x.to.ErrorIn(x.memory, asDBusError(err))
+	}
+	h := x.to.Header("yay")
+	return dbuswire.Finish(dbuswire.AppendBytes(append(h.BeginIn(x.memory), byte(r.Code)), r.Data))
+}
+
+// emptyReply makes the reply to sendBroadcast.
+func (x *busCall) emptyReply(_ ipmi.Response, err error) []byte {
+	if err != nil {
+		return x.to.ErrorIn(x.memory, asDBusError(err))
+	}
+	h := x.to.Header("")
+	return dbuswire.Finish(h.BeginIn(x.memory))
 }
