@@ -104,10 +104,10 @@ func TestBacklogsAreBounded(t *testing.T) {
 			t.Errorf("%v", msg)
 		}
 	}
-	bytes, unsure := r.server.backlogs.waitingBytes()
+	bytes, unsure := r.server.clients.waitingBytes()
 	for unsure > 0 { // until their senders are identified
 		r.roundTrip(t)
-		bytes, unsure = r.server.backlogs.waitingBytes()
+		bytes, unsure = r.server.clients.waitingBytes()
 	}
 	if bytes > maxBacklogs || bytes < maxBacklogs*3/4 {
 		t.Errorf("%d bytes wait", bytes)
@@ -119,10 +119,10 @@ func TestBacklogsAreBounded(t *testing.T) {
 }
 
 // waitingBytes is how many bytes of calls wait that have places, and that have none yet.
-func (b *backlogs) waitingBytes() (placed, unsure int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.Used(), b.unsure
+func (c *clients) waitingBytes() (placed, unsure int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes.Used(), c.unknown
 }
 
 func TestCallsOfASenderThatLeftAreDropped(t *testing.T) {
@@ -138,10 +138,7 @@ func TestCallsOfASenderThatLeftAreDropped(t *testing.T) {
 	c.leave()
 	for {
 		_, _ = r.call(t, "/", xml.PeerInterface, "Ping")
-		r.server.backlogs.mu.Lock()
-		left := len(r.server.backlogs.senders)
-		r.server.backlogs.mu.Unlock()
-		if left == 0 {
+		if placed, unsure := r.server.clients.waitingBytes(); placed+unsure == 0 {
 			break
 		}
 	}
@@ -244,21 +241,21 @@ func TestEachCallHasOneReply(t *testing.T) {
 // A reply is shared by the calls that had arrived when it was begun, and by no other.
 func TestRepliesAreSharedByTheCallsBeforeThem(t *testing.T) {
 	count := 0
-	m := &boundMethod{object: &object{}, method: method{iface: "a.b", member: "C", out: "s", how: reads,
+	m := &boundMethod{object: &object{}, method: method{iface: "a.b", member: "C", out: "s", reads: true,
 		serve: func(context.Context, *call) ([]any, error) {
 			count++
 			return []any{strings.Repeat(string(rune('a'+count)), minShared)}, nil
-		}, fail: errorReply}}
-	s := &Server{callers: newCallers(t.Context(), 10), backlogs: &backlogs{arrived: 3}}
-	defer s.callers.close()
+		}}}
+	s := &Server{clients: newClients(10, func(string) {})}
+	one := s.clients.find([]byte(":1.5"))
 	raw := encodeCall(t, binary.LittleEndian, ":1.5")
 	shared := make(sharedReplies)
 	for _, tt := range []struct {
 		number, arrived uint64
 		made            int
 	}{{1, 3, 1}, {2, 4, 1}, {3, 5, 1}, {4, 5, 2}, {5, 9, 2}, {6, 9, 3}} {
-		s.backlogs.arrived = tt.arrived
-		body, err := shared.body(s, &waitingCall{raw: raw, number: tt.number}, ":1.5", m)
+		s.clients.arrived = tt.arrived
+		body, err := shared.read(t.Context(), s, one, &waitingCall{raw: raw, number: tt.number, method: m})
 		if err != nil || count != tt.made || body[4] != byte('a'+count) {
 			t.Errorf("call %d: made %d times, want %d; %v", tt.number, count, tt.made, err)
 		}
@@ -266,42 +263,15 @@ func TestRepliesAreSharedByTheCallsBeforeThem(t *testing.T) {
 }
 
 func TestSharedRepliesAreFew(t *testing.T) {
-	m := &boundMethod{object: &object{}, method: method{how: reads, fail: errorReply,
+	m := &boundMethod{object: &object{}, method: method{reads: true,
 		serve: func(context.Context, *call) ([]any, error) { return []any{strings.Repeat("x", minShared)}, nil }}}
-	s := &Server{callers: newCallers(t.Context(), 10), backlogs: new(backlogs)}
-	defer s.callers.close()
+	s := &Server{clients: newClients(10, func(string) {})}
+	one := s.clients.find([]byte(":1.5"))
 	shared := make(sharedReplies)
 	for n := range 5 * maxShared {
 		raw := encodeCall(t, binary.LittleEndian, ":1.5", fmt.Sprint(n))
-		if _, err := shared.body(s, &waitingCall{raw: raw, number: 1}, ":1.5", m); err != nil || len(shared) > maxShared {
+		if _, err := shared.read(t.Context(), s, one, &waitingCall{raw: raw, number: 1, method: m}); err != nil || len(shared) > maxShared {
 			t.Errorf("%d are kept, %v", len(shared), err)
-		}
-	}
-}
-
-// The bodies that we make are what the library reads.
-func TestValuesAreWhatTheLibraryReads(t *testing.T) {
-	for _, value := range []any{
-		byte(1), true, false, int32(-5), uint32(5), int64(-6), uint64(6), "text", dbus.ObjectPath("/a"), []byte{1, 2, 3}, []byte{},
-		dbus.MakeVariant(byte(1)), dbus.MakeVariant("text"), dbus.MakeVariant(map[string]uint64{"a": 1, "bcd": 2}),
-		map[string]uint64{}, map[string]dbus.Variant{"a": dbus.MakeVariant(true), "b": dbus.MakeVariant(uint64(1))},
-		propertyMaps{"a": {"b": dbus.MakeVariant("c")}, "d": {}},
-		map[dbus.ObjectPath]propertyMaps{"/a": {"b": {"c": dbus.MakeVariant(uint64(1))}}, "/bcd": {}},
-		[]handlerRow{{":1.5", "/a", 1, 2, 3, 4}, {":1.55", "/ab", 1, 2, 3, 4}}, []handlerRow{}, []commandRow{{1, 2, 3, 4}, {5, 6, 7, 8}},
-	} {
-		for offset := range 9 { // of the value in the body
-			values := []any{}
-			for range offset {
-				values = append(values, byte(9))
-			}
-			values = append(values, value)
-			h := dbuswire.Header{Type: dbuswire.TypeReturn, Serial: 1, ReplySerial: 2, Signature: dbus.SignatureOf(values...).String()}
-			got := decode(t, dbuswire.Finish(appendValues(h.Begin(0), values)))
-			want := decode(t, encode(t, binary.LittleEndian, &dbus.Message{Type: dbus.TypeMethodReply,
-				Headers: map[dbus.HeaderField]dbus.Variant{dbus.FieldReplySerial: dbus.MakeVariant(uint32(2))}, Body: values}))
-			if g, w := fmt.Sprintf("%#v", got.Body), fmt.Sprintf("%#v", want.Body); g != w {
-				t.Errorf("%T at %d: %s, want %s", value, offset, g, w)
-			}
 		}
 	}
 }
@@ -316,7 +286,7 @@ func TestReadsHaveTheirTypes(t *testing.T) {
 				t.Errorf("GetAll %q of %s: %v", iface, path, err)
 			} else if err == nil {
 				for name, value := range got[0].(map[string]dbus.Variant) {
-					if i := slices.IndexFunc(slices.Concat(busProperties(), routerProperties()), func(p property) bool {
+					if i := slices.IndexFunc(slices.Concat(properties(xml.BusInterface), properties(xml.RouterInterface)), func(p property) bool {
 						return p.name == name && p.signature == value.Signature().String()
 					}); i < 0 {
 						t.Errorf("%s of %s is %s", name, path, value.Signature())

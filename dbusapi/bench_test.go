@@ -27,7 +27,8 @@ func BenchmarkWire(b *testing.B) {
 		{"call of execute", func() bool { return len(host.marshal(77, request)) > 0 }},
 		{"reply to execute", func() bool {
 			m, ok := dbuswire.Parse(reply)
-			return ok && parseExecuted(&m).err == nil
+			_, _, _, err := parseExecuted(&m)
+			return ok && err == nil
 		}},
 	} {
 		b.Run(bench.name, func(b *testing.B) {

@@ -1,66 +1,73 @@
 package dbusapi
 
 import (
-	"fmt"
-	"strings"
+	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/godbus/dbus/v5"
+	"time"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
 
-// Properties is what a bus shows of itself.
-type Properties = bus.Properties
-
-// State is whether a bus, or a host interface, works.
-type State = bus.State
-
-// States of a bus.
+// Signals of buses.
 const (
-	Up       = bus.Up
-	Degraded = bus.Degraded
-	Down     = bus.Down
+	receiveBroadcast = xml.LegacyInterface + ".receiveBroadcast"
+	receivedMessage  = xml.BusInterface + ".ReceivedMessage"
 )
 
-// Unbound is the Reason of a bus that is Down since Unbind.
-const Unbound = bus.Unbound
-
-// Types of channels, the lower two bits of an index (ipmbbridge's
-// ipmb-channels.json).
+// Types of channels, the lower two bits of an index (ipmbbridge's ipmb-channels.json).
 const (
 	channelTypeMask = 3
 	channelTypeIPMB = 0
 )
 
-// BusObject is a bus on D-Bus. Server.NewBus makes it before the bus exists, so
-// that the bus can be given its observer and its handler; Server.AddBus exports
-// it.
+// BusObject is a bus on D-Bus. Server.NewBus makes it before the bus exists, so that the bus
+// can be given its observer and its handler.
 type BusObject struct {
-	server *Server
-	name   string
-	index  uint8
-	path   dbus.ObjectPath
-	bus    *bus.Bus // from AddBus on
-	places int      // of the bus
+	endpoint
+	index uint8
+	bus   *bus.Bus // from Export on
 
 	refused atomic.Uint64 // calls beyond the limits of the bus
-	unsent  atomic.Uint64
+	policy  sync.Mutex    // one change of the policy at a time
 
-	policy sync.Mutex  // one change of the policy at a time
-	dirty  atomic.Bool // properties may have changed since they were told
-	told   Properties  // of the emitting loop, once exported
-
-	answered atomic.Bool // by way of signals
-	waiting  waiting     // for sendResponse
+	bySignal atomic.Bool // clients answer requests by sendResponse
+	waiting  waiting     // the requests
 }
 
-// Path is where the object is exported: BasePath and the name of the bus, "-"
-// replaced by "_", which D-Bus allows.
-func (o *BusObject) Path() dbus.ObjectPath { return o.path }
+// NewBus makes the object of a bus with a name and a channel index. No client sees it until
+// Export.
+func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
+	o := &BusObject{index: index}
+	return o, o.init(s, "bus", name)
+}
+
+// Export exports the object. A path that is taken is an error. Of buses with one index
+// org.openbmc.Ipmb reaches the first.
+func (o *BusObject) Export(b *bus.Bus) error {
+	o.bus = b
+	exported := newObject(o.server, o.path, xml.BusInterface)
+	exported.bus = o
+	return o.export(exported)
+}
+
+// Withdraw takes the object away, and the bus refuses further calls. Those in progress end as
+// the bus ends them. The index is not free until FreeIndex, so that org.openbmc.Ipmb finds a bus
+// that is made anew Down, and not unknown.
+func (o *BusObject) Withdraw() {
+	if o.bus != nil {
+		o.bus.Leave()
+	}
+	o.withdraw()
+}
+
+// FreeIndex frees the index of a bus that was withdrawn, unless another has it already.
+func (o *BusObject) FreeIndex() { o.server.objects.channels.Free(o) }
 
 // Index is that of the bus, devIndex<<2 | type.
 func (o *BusObject) Index() uint8 { return o.index }
@@ -68,72 +75,188 @@ func (o *BusObject) Index() uint8 { return o.index }
 // Leaving reports whether the bus is on its way out.
 func (o *BusObject) Leaving() bool { return o.bus.Leaving() }
 
-// childPath is where what has a name in the configuration is exported.
-func childPath(kind, name string) (dbus.ObjectPath, error) {
-	path := BasePath + "/" + dbus.ObjectPath(strings.ReplaceAll(name, "-", "_"))
-	if name == "" || strings.Contains(name, "/") || !path.IsValid() {
-		return "", fmt.Errorf("%s name %q: only letters, digits, - and _ can be in an object path", kind, name)
-	}
-	if path == handlersPath {
-		return "", fmt.Errorf("%s name %q: its object path is the parent of registered handlers", kind, name)
-	}
-	return path, nil
-}
-
-// start sends the request or broadcast of a D-Bus client.
-func (o *BusObject) start(x *busCall) error {
-	err := x.begin()
-	if err == nil {
-		err = x.method.send(x)
-	}
-	if err != nil {
-		return err
-	}
-	x.begun()
-	return nil
-}
-
-// sendRequestOf and sendBroadcastOf send what a call asks for.
-func sendRequestOf(x *busCall) error {
-	x.request.Responder = x.object.bus.Responder(x.request.Responder)
-	return x.object.bus.Send(x.call, &x.request)
-}
-
-func sendBroadcastOf(x *busCall) error {
-	req := &x.request
-	return x.object.bus.StartBroadcast(&x.caller.client, x.broadcastDone, req.NetFn, req.RequesterLUN, req.Command, req.Data)
-}
-
-// checkRequest refuses what does not fit its bits in a frame, before it is
-// cut off there.
-func checkRequest(netFn ipmi.NetFn, responder, requester ipmi.LUN) error {
-	switch {
-	case netFn > ipmi.MaxNetFn || netFn.IsResponse():
-		return fmt.Errorf("%w: network function %02Xh: it must be even and at most 3Eh", ipmb.ErrInvalid, uint8(netFn))
-	case responder > ipmi.MaxLUN:
-		return fmt.Errorf("%w: LUN %d: it must be 0 to 3", ipmb.ErrInvalid, responder)
-	case requester > ipmi.MaxLUN:
-		return fmt.Errorf("%w: requester LUN %d: it must be 0 to 3", ipmb.ErrInvalid, requester)
-	}
-	return nil
-}
-
-// changePolicy changes the policy of the bus.
-func (o *BusObject) changePolicy(change func(*ipmb.RetryPolicy) error) error {
-	o.policy.Lock()
-	defer o.policy.Unlock()
-	policy := o.bus.RetryPolicy()
-	if err := change(&policy); err != nil {
-		return err
-	}
-	o.bus.SetRetryPolicy(policy)
-	return nil
-}
-
 // statistics is the counters of the bus and of its object.
 func (o *BusObject) statistics() map[string]uint64 {
 	all := o.bus.Statistics()
 	all["dbus-calls-refused"] = o.refused.Load()
 	all["dbus-signals-dropped"] = o.unsent.Load()
 	return all
+}
+
+// Received emits receiveBroadcast for a valid frame, on buses of type ipmb; see
+// ipmb.Config.Received. It does not block, and does not keep f.Data.
+func (o *BusObject) Received(f ipmb.Frame) {
+	if o.index&channelTypeMask != channelTypeIPMB || ipmi.CarriesSecret(f.NetFn, f.Command, f.Data) {
+		return
+	}
+	b := beginSignal(o.server.conn, "", BasePath, receiveBroadcast, "yyay", 9+len(f.Data))
+	b = append(b, byte(f.NetFn), byte(f.Command))
+	if f.NetFn.IsResponse() { // The completion code comes before the data.
+		b = append(dbuswire.AppendUint32(b, uint32(1+len(f.Data))), byte(f.Code))
+	} else {
+		b = dbuswire.AppendUint32(b, uint32(len(f.Data)))
+	}
+	o.emit(append(b, f.Data...))
+}
+
+// Together does work. What the service sends meanwhile leaves in one write.
+func (o *BusObject) Together(work func()) { o.server.conn.Together(work) }
+
+// Announce is a handler that emits ReceivedMessage for each request and lets next answer it. One
+// write sends the signal and what next sends by the connection.
+func (o *BusObject) Announce(next ipmi.Handler) ipmi.Handler {
+	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+		o.Together(func() {
+			if !ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
+				o.announce(o.server.nextID(), req)
+			}
+			next.ServeIPMI(req, reply)
+		})
+	})
+}
+
+// announce emits ReceivedMessage and reports whether it will be sent.
+func (o *BusObject) announce(id uint64, req *ipmi.Request) bool {
+	b := beginSignal(o.server.conn, "", o.path, receivedMessage, "tyyyyay", 16+len(req.Data))
+	b = dbuswire.AppendUint64(b, id)
+	b = append(b, byte(req.Requester), byte(req.NetFn), byte(req.LUN), byte(req.Command))
+	return o.emit(dbuswire.AppendBytes(b, req.Data))
+}
+
+// SignalHandler is the handler of a bus whose requests clients answer by sendResponse: it emits
+// ReceivedMessage. A request without an answer ends with ipmi.ErrNoHandler, a little before its
+// deadline, unless a client that has ever answered is on the message bus. A command that carries
+// a secret is in no signal, and so no client serves it.
+func (o *BusObject) SignalHandler() ipmi.Handler {
+	o.bySignal.Store(true)
+	return ipmi.HandlerFunc(o.serveBySignal)
+}
+
+func (o *BusObject) serveBySignal(req *ipmi.Request, reply ipmi.Reply) {
+	if ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
+		reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
+		return
+	}
+	id := o.server.nextID()
+	o.waiting.add(id, req, reply, o.server.clients.haveAnswerer)
+	if !o.announce(id, req) {
+		o.waiting.remove(id)
+		reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
+	}
+}
+
+// sendResponse serves xyz.openbmc_project.Ipmi.Channel.Ipmb.sendResponse.
+func sendResponse(c *call) ([]any, error) {
+	o := c.object.bus
+	if !o.bySignal.Load() {
+		return nil, errNotBySignal
+	}
+	c.server.clients.noteAnswerer(c.sender)
+	r := o.waiting.remove(c.args[0].(uint64))
+	res := ipmi.Response{Code: ipmi.CompletionCode(c.args[1].(byte)), Data: c.args[2].([]byte)}
+	if r == nil || !r.reply.Answer(res, nil) {
+		return nil, errUnknownID
+	}
+	return nil, nil
+}
+
+// bindBus serves xyz.openbmc_project.Ipmi.Channel.Ipmb.bind.
+func bindBus(ctx context.Context, c *call) ([]any, error) { return nil, c.object.bus.bus.Bind(ctx) }
+
+// unbindBus serves xyz.openbmc_project.Ipmi.Channel.Ipmb.unbind.
+func unbindBus(ctx context.Context, c *call) ([]any, error) {
+	return nil, c.object.bus.bus.Unbind(ctx)
+}
+
+// waiting is the requests that wait for a sendResponse, in the order in which they came. One
+// timer ends those that no client answers. The zero value is ready.
+type waiting struct {
+	mu       sync.Mutex
+	requests []*waitingRequest
+	timer    *time.Timer // nil before the first request
+	fires    time.Time   // when the timer does; zero: it does not
+	ending   bool        // the timer has fired, and requests are being ended
+}
+
+type waitingRequest struct {
+	id       uint64
+	reply    ipmi.Reply
+	deadline time.Time // at which the request's owner answers it; zero: never
+	// ends is when the request ends, a twentieth of its time before the deadline. If a client
+	// may answer then, it is the deadline.
+	ends time.Time
+}
+
+// add has a request wait. mayBeAnswered is asked when it is about to end.
+func (w *waiting) add(id uint64, req *ipmi.Request, reply ipmi.Reply, mayBeAnswered func() bool) {
+	r := &waitingRequest{id: id, reply: reply, deadline: req.Deadline}
+	if !r.deadline.IsZero() {
+		r.ends = r.deadline.Add(-time.Until(r.deadline) / 20)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer == nil {
+		w.timer = time.AfterFunc(time.Hour, func() { w.endUnanswered(mayBeAnswered) })
+		w.timer.Stop()
+	}
+	w.requests = append(w.requests, r)
+	w.setTimer(r.ends)
+}
+
+// setTimer makes the timer fire at a time, unless it fires before.
+func (w *waiting) setTimer(t time.Time) {
+	if w.ending || t.IsZero() || !w.fires.IsZero() && !t.Before(w.fires) {
+		return
+	}
+	w.fires = t
+	w.timer.Reset(time.Until(t))
+}
+
+// remove takes a request out, nil if it is not there.
+func (w *waiting) remove(id uint64) *waitingRequest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.requests, func(r *waitingRequest) bool { return r.id == id })
+	if i < 0 {
+		return nil
+	}
+	r := w.requests[i]
+	w.requests = slices.Delete(w.requests, i, i+1)
+	return r
+}
+
+// endUnanswered ends the requests whose time has come, in their order. Requests that a client
+// may answer stay until their deadline. Meanwhile the timer does not fire again.
+func (w *waiting) endUnanswered(mayBeAnswered func() bool) {
+	for _, r := range w.takeUnanswered(time.Now(), mayBeAnswered()) {
+		r.reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ending = false
+	for _, r := range w.requests {
+		w.setTimer(r.ends)
+	}
+}
+
+func (w *waiting) takeUnanswered(now time.Time, mayBeAnswered bool) (ended []*waitingRequest) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fires, w.ending = time.Time{}, true
+	kept := w.requests[:0]
+	for _, r := range w.requests {
+		switch {
+		case r.ends.IsZero() || now.Before(r.ends):
+			kept = append(kept, r)
+		case r.ends.Equal(r.deadline): // The owner answers it.
+		case mayBeAnswered:
+			r.ends = r.deadline
+			kept = append(kept, r)
+		default:
+			ended = append(ended, r)
+		}
+	}
+	clear(w.requests[len(kept):])
+	w.requests = kept
+	return ended
 }

@@ -9,15 +9,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/internal/dbuswire"
+	"ipmbd/ipmb"
+	"ipmbd/ipmi"
 )
 
 func TestResponsesAreWhatTheLibraryReads(t *testing.T) {
 	for length := range 20 {
 		to := new(dbuswire.Conn).ReplyTo(&dbuswire.Message{Serial: 77})
 		to.Destination = ":1." + strings.Repeat("9", length+1)
-		response := legacyResponse{Status: 0, NetFn: 7, LUN: 0, Command: 1, Code: 0xC1, Data: bytes.Repeat([]byte{0xEE}, length)}
-		msg := decode(t, response.marshalIn(nil, &to))
-		want := []any{[]any{int32(0), byte(7), byte(0), byte(1), byte(0xC1), response.Data}}
+		x := &busCall{to: to, request: ipmb.Request{NetFn: 6, Command: 1}}
+		data := bytes.Repeat([]byte{0xEE}, length)
+		msg := decode(t, x.statusReply(ipmi.Response{Code: 0xC1, Data: data}, nil))
+		want := []any{[]any{int32(0), byte(7), byte(0), byte(1), byte(0xC1), data}}
 		if diff := cmp.Diff(want, msg.Body); diff != "" {
 			t.Error(diff)
 		}

@@ -10,22 +10,22 @@ import (
 	"ipmbd/xml"
 )
 
-// How many calls of registered handlers have no reply yet, on the connection that the
-// host daemon shares. A call counts until its reply comes, also when its deadline has
-// passed: the message bus counts it too.
+// Limits of calls to registered handlers that have no reply yet, on the connection that the host
+// daemon shares. A call counts until its reply comes, even when its deadline has passed: the
+// message bus counts it too.
 const (
 	maxCallsOfHandlers = 64
 	maxCallsOfProgram  = xml.MaxExecutes // of all handlers of all connections of a program
-	// maxCallsBeforeSeconds is up to how many of all calls a program that has one gets
+	// maxCallsBeforeSeconds: while there are so many calls, no program that has one gets
 	// another. The places beyond are for programs that have none.
 	maxCallsBeforeSeconds = 44
-	// maxCallsBeforeRetries is up to how many calls of programs that hang one of them gets
-	// another, to find out whether it answers again.
+	// maxCallsBeforeRetries: while programs that hang have so many calls, none of them gets
+	// another, which would show whether it answers again.
 	maxCallsBeforeRetries = 24
 )
 
-// How many requests wait for their turn. A bus or host interface has no more than 64
-// requests with handlers.
+// Limits of requests that wait for their turn. A bus or host interface has no more than 64 requests
+// with handlers.
 const (
 	maxWaitingOfProgram = 256
 	maxWaiting          = 2048
@@ -35,15 +35,14 @@ const (
 // has, 32 per user other than root, 64 in all. A call over a limit waits its turn, FIFO per
 // program. The calls of a program reach it in the order of the requests.
 //
-// A program has one call at a time at first. Each answer gives it one more, up to 16. A
-// call whose deadline passes without a reply takes it back to one. A program hangs from
-// then on until it answers in time, or replies to all that it was asked. The limits above
-// keep places free for programs that do not hang, whatever those do that hang: if three
-// of them grow to 16 calls before they hang, they have 44 calls together, and each other
-// one has one.
+// A program has one call at a time at first. Each answer in time gives it one more, up to 16. A
+// call whose deadline passes without a reply takes it back to one. From then on a program hangs,
+// until it answers in time or has replied to all calls. The limits above keep places free for
+// programs that do not hang: if three programs grow to 16 calls before they hang, they have 44
+// calls together, and each other program has one.
 //
-// A request that waits is dropped when its deadline has passed: its owner has answered it.
-// It is ipmi.ErrBusy when nothing will make room but replies that are overdue.
+// A request that waits is dropped when its deadline has passed: its owner has answered it. It ends
+// with ipmi.ErrBusy when only replies that are overdue would make room for it.
 type callQueue struct {
 	now func() time.Time // nil is time.Now
 
@@ -87,8 +86,8 @@ func newCallQueue() *callQueue {
 	}
 }
 
-// add has a request answered in its turn by a handler of a program, of which client is an
-// identified connection.
+// add has a handler of a program answer a request in its turn. client is an identified connection
+// of the program.
 func (q *callQueue) add(client *bus.Client, x execution) {
 	c := &handlerCall{execution: x, queue: q}
 	c.execution.handler = c
@@ -149,38 +148,36 @@ func (q *callQueue) enqueue(client *bus.Client, c *handlerCall) bool {
 	return true
 }
 
-// start makes the calls for which there is room, and refuses those for which there will
-// be none. One goroutine does so at a time, since calls are to be written in their order.
-// Before it ends it finds the requests that another goroutine has added meanwhile.
+// start makes the calls for which there is room, and refuses those for which there will be none.
+// One goroutine at a time does so, since calls are to be written in their order. Before it ends it
+// finds the requests that others have added meanwhile.
 func (q *callQueue) start() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.starting {
+	if !q.claimStart() {
 		return
 	}
-	q.starting = true
-	for {
-		c, refused := q.next()
-		if c == nil {
-			break
-		}
-		q.mu.Unlock()
+	for c, refused := q.next(); c != nil; c, refused = q.next() {
 		if refused {
 			c.reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
 		} else {
 			c.execution.start()
 		}
-		q.mu.Lock()
 	}
-	q.starting = false
 }
 
-// next takes the call that came first of those that can begin, or must be refused, out of
-// its line. It is nil if there is none.
+// claimStart reports whether no other goroutine is in start.
+func (q *callQueue) claimStart() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	claimed := !q.starting
+	q.starting = true
+	return claimed
+}
+
+// next takes the oldest call that can begin, or must be refused, out of its line. It is nil if
+// there is none, which ends start.
 func (q *callQueue) next() (c *handlerCall, refused bool) {
-	if len(q.lines) == 0 {
-		return nil, false
-	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.dropLate()
 	var decision verdict
 	for _, p := range q.lines {
@@ -190,6 +187,7 @@ func (q *callQueue) next() (c *handlerCall, refused bool) {
 		}
 	}
 	if c == nil {
+		q.starting = false
 		return nil, false
 	}
 	p := c.program
@@ -202,7 +200,7 @@ func (q *callQueue) next() (c *handlerCall, refused bool) {
 	return c, decision == refuse
 }
 
-// verdict is what becomes of the first call in a program's line.
+// verdict is what happens to the first call in a program's line.
 type verdict int
 
 const (
@@ -220,7 +218,7 @@ func (q *callQueue) verdict(p *program) verdict {
 		return begin
 	case inTime > 0:
 		return wait
-	case givenUp, calls >= xml.MaxExecutes, q.allOverdue(q.inTheWayOf(p)):
+	case givenUp, calls >= xml.MaxExecutes, q.allOverdue(p):
 		return refuse
 	}
 	return wait
@@ -241,27 +239,19 @@ func (q *callQueue) callsThatHang() (n int) {
 	return n
 }
 
-// inTheWayOf is whose calls keep a program from having one more: all programs', or those
-// of its user, if that has its share.
-func (q *callQueue) inTheWayOf(p *program) func(*program) bool {
-	calls, same := 0, func(other *program) bool { return other.process.UID == p.process.UID }
+// allOverdue reports whether the deadline has passed of all calls that keep a program from having
+// one more: those of all programs, or those of its user, if that has its share.
+func (q *callQueue) allOverdue(p *program) bool {
+	now, ofUser := q.time(), 0
 	for _, other := range q.programs {
-		if same(other) {
-			calls += len(other.calls)
+		if other.process.UID == p.process.UID {
+			ofUser += len(other.calls)
 		}
 	}
-	if p.process.UID != 0 && calls >= maxCallsOfHandlers/2 {
-		return same
-	}
-	return func(*program) bool { return true }
-}
-
-// allOverdue reports whether the deadline of all calls of some programs has passed.
-func (q *callQueue) allOverdue(which func(*program) bool) bool {
-	now := q.time()
-	for _, p := range q.programs {
-		p.noteOverdue(now)
-		if which(p) && p.overdue < len(p.calls) {
+	userIsFull := p.process.UID != 0 && ofUser >= maxCallsOfHandlers/2
+	for _, other := range q.programs {
+		other.noteOverdue(now)
+		if other.overdue < len(other.calls) && (!userIsFull || other.process.UID == p.process.UID) {
 			return false
 		}
 	}
@@ -311,8 +301,8 @@ func (q *callQueue) tidy(p *program) {
 	}
 }
 
-// leave is the end of a call, and reports whether no other is in progress. replied says that
-// the program has replied. It makes room for others, which start looks for.
+// leave ends a call, and reports whether no other is in progress. replied says that the program has
+// replied. The call leaves room for others, which start looks for.
 func (c *handlerCall) leave(replied bool) (last bool) {
 	q, p := c.queue, c.program
 	q.mu.Lock()

@@ -5,17 +5,23 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
+	"ipmbd/internal/counters"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
+
+// testCounters are counters of a server that a test does not have.
+func testCounters() *counters.Set[counter] {
+	set := counters.New[counter](counterNames)
+	return &set
+}
 
 // clock is a clock that is set.
 type clock struct {
@@ -79,7 +85,7 @@ func (r *queueRig) ask(name string, data ...byte) *owner {
 	reply := ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
 		return !isLate(req, r.clock.now()) && o.Answer(res, err)
 	})
-	r.add(r.client(name), execution{conn: r.conn, to: &target{destination: name, path: "/"}, req: req, reply: reply, late: new(atomic.Uint64)})
+	r.add(r.client(name), execution{conn: r.conn, to: &target{destination: name, path: "/"}, req: req, reply: reply, counts: testCounters()})
 	return o
 }
 
@@ -258,7 +264,7 @@ func TestLineEndsWithTheMessageBus(t *testing.T) {
 	r := newQueueRig(t)
 	var ended owned
 	h := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
-		r.add(r.client("a"), execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply, late: new(atomic.Uint64)})
+		r.add(r.client("a"), execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply, counts: testCounters()})
 	})
 	r.grow("a")
 	for i := range byte(100) {
@@ -385,8 +391,8 @@ func (r *queueRig) replyToOldest(name string) bool {
 // Answers are views of the message that the handler need not copy.
 func TestExecuteResponseIsAView(t *testing.T) {
 	b := []byte{7, 2, 1, 0, 3, 0, 0, 0, 1, 2, 3}
-	x := parseExecuted(&dbuswire.Message{Type: dbuswire.TypeReturn, Signature: []byte(xml.ExecuteOut), Body: b})
-	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, x.response); diff != "" || &x.response.Data[0] != &b[8] {
+	_, _, res, _ := parseExecuted(&dbuswire.Message{Type: dbuswire.TypeReturn, Signature: []byte(xml.ExecuteOut), Body: b})
+	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, res); diff != "" || &res.Data[0] != &b[8] {
 		t.Error(diff)
 	}
 }

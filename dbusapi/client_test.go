@@ -3,13 +3,13 @@ package dbusapi
 import (
 	"testing"
 
-	"ipmbd/dbusapi/client"
+	dbusclient "ipmbd/dbusapi/client"
 )
 
 // openClient is a client of a message bus, until the test ends.
-func openClient(t *testing.T, address string) *client.Client {
+func openClient(t *testing.T, address string) *dbusclient.Client {
 	t.Helper()
-	c, err := client.Open(t.Context(), address)
+	c, err := dbusclient.Open(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"testing"
 
+	"ipmbd/bus"
 	"ipmbd/xml"
 )
 
 func TestBindAndUnbind(t *testing.T) {
 	r := newRig(t, Config{})
-	for member, want := range map[string]State{"unbind": Down, "bind": Up} {
+	for member, want := range map[string]bus.State{"unbind": bus.Down, "bind": bus.Up} {
 		if _, err := r.call(t, bus4, xml.BusInterface, member); err != nil {
 			t.Errorf("%s: %v", member, err)
 		}
@@ -22,10 +23,10 @@ func TestBindAndUnbind(t *testing.T) {
 func TestBindAndUnbindFailByName(t *testing.T) {
 	r := newRig(t, Config{})
 	for want, err := range map[string]error{
-		xml.ErrorNotFound:    ErrNoAdapter,
-		xml.ErrorNotAllowed:  ErrInUse,
-		xml.ErrorUnsupported: ErrFixed,
-		xml.ErrorUnavailable: ErrDevice,
+		xml.ErrorNotFound:    bus.ErrNoAdapter,
+		xml.ErrorNotAllowed:  bus.ErrInUse,
+		xml.ErrorUnsupported: bus.ErrFixed,
+		xml.ErrorUnavailable: bus.ErrDevice,
 	} {
 		err = fmt.Errorf("%w: what to do", err)
 		r.fake.failDevice(err)

@@ -18,10 +18,10 @@ var causes = []struct {
 	err   error
 	cause string
 }{
-	{ErrNoAdapter, "`bind` on an I2C bus that does not exist"},
-	{ErrInUse, "an address or a node that is in use"},
-	{ErrFixed, "the device is a socket, or declared by the firmware"},
-	{ErrDevice, "the driver did not take the device"},
+	{bus.ErrNoAdapter, "`bind` on an I2C bus that does not exist"},
+	{bus.ErrInUse, "an address or a node that is in use"},
+	{bus.ErrFixed, "the device is a socket, or declared by the firmware"},
+	{bus.ErrDevice, "the driver did not take the device"},
 
 	{ipmb.ErrTimeout, "took the request and the responder stayed silent"},
 	{ipmb.ErrNotAcknowledged, "no node acknowledged the request"},
@@ -38,7 +38,7 @@ var causes = []struct {
 	{bus.ErrLimit, "a limit of calls"},
 	{errUnknownChannel, "No channel has the index"},
 	{errUnknownID, "`sendResponse`: no request waits under the id"},
-	{errNotAnswered, "on a bus whose handler is not `signal`"},
+	{errNotBySignal, "on a bus whose handler is not `signal`"},
 	{errGone, "the service is stopping"},
 	{dbuswire.ErrDisconnected, "has lost the message bus"},
 	{bus.ErrRemoved, "has been removed"},

@@ -11,23 +11,20 @@ import (
 	"ipmbd/xml"
 )
 
-// maxSignals is how many signals, or rows of them, wait to be written; what comes then is
-// dropped and counted.
+// Signals of the standard interfaces.
+const (
+	propertiesChanged = xml.PropertiesInterface + ".PropertiesChanged"
+	interfacesAdded   = xml.ObjectManagerInterface + ".InterfacesAdded"
+	interfacesRemoved = xml.ObjectManagerInterface + ".InterfacesRemoved"
+)
+
+// maxSignals is how many signals, or rows of them, wait to be written. Further ones are dropped
+// and counted.
 const maxSignals = 1024
 
-// signal begins a signal, named by interface and member. Its body is to be
-// appended: room is about how many bytes that is.
-func (s *Server) signal(path dbus.ObjectPath, name, signature string, room int) []byte {
-	return s.signalTo("", path, name, signature, room)
-}
-
-// signalTo begins a signal that goes to one connection, by its unique name, and
-// to nobody else.
-func (s *Server) signalTo(destination string, path dbus.ObjectPath, name, signature string, room int) []byte {
-	return signalTo(s.conn, destination, path, name, signature, room)
-}
-
-func signalTo(c *dbuswire.Conn, destination string, path dbus.ObjectPath, name, signature string, room int) []byte {
+// beginSignal begins a signal, named by interface and member. It goes to a connection, or to all
+// that ask for it. The caller appends the body, of about so many bytes as room says.
+func beginSignal(c *dbuswire.Conn, to string, path dbus.ObjectPath, name, signature string, room int) []byte {
 	dot := strings.LastIndexByte(name, '.')
 	h := dbuswire.Header{
 		Type:        dbuswire.TypeSignal,
@@ -36,7 +33,7 @@ func signalTo(c *dbuswire.Conn, destination string, path dbus.ObjectPath, name, 
 		Path:        string(path),
 		Interface:   name[:dot],
 		Member:      name[dot+1:],
-		Destination: destination,
+		Destination: to,
 		Signature:   signature,
 	}
 	return h.Begin(room)
@@ -67,34 +64,17 @@ func (s *signals) Left() {
 	}
 }
 
-// queue sends signals, one or several in a row, and does not block. It reports
-// whether there was room.
+// queue sends signals, one or several in a row, and does not block. It reports whether there was
+// room.
 func (s *Server) queue(signals []byte) bool {
 	if !s.signals.enter() {
 		return false
 	}
-	// An error is that of a lost connection, which ends Run.
-	_ = s.conn.Send(signals, &s.signals)
+	_ = s.conn.Send(signals, &s.signals) // An error is that of a lost connection, which ends Run.
 	return true
 }
 
-// emit queues a signal of a bus, or counts that there was no room.
-func (o *BusObject) emit(signal []byte) bool {
-	if o.server.queue(dbuswire.Finish(signal)) {
-		return true
-	}
-	o.unsent.Add(1)
-	return false
-}
-
-// Changed says that properties of a bus may have changed; what did is told by
-// a signal. It does not block. Changes in quick succession may be told as one.
-func (s *Server) Changed(o *BusObject) {
-	o.dirty.Store(true)
-	s.wake()
-}
-
-// wake makes the emitting loop look for what has changed.
+// wake makes the emitting loop look for changes.
 func (s *Server) wake() {
 	select {
 	case s.changed <- struct{}{}:
@@ -102,7 +82,7 @@ func (s *Server) wake() {
 	}
 }
 
-// emitAllChanges tells of what has changed, until ctx ends.
+// emitAllChanges tells of changes until ctx ends.
 func (s *Server) emitAllChanges(ctx context.Context) {
 	for {
 		select {
@@ -110,24 +90,54 @@ func (s *Server) emitAllChanges(ctx context.Context) {
 			return
 		case <-s.changed:
 			s.emitChanges()
-			s.emitHostChanges()
 			s.emitHandlers()
 			s.sendKeptEvents()
 		}
 	}
 }
 
-// emitChanges tells of the properties that differ from what was told last.
+// emitChanges tells of the properties of buses and host interfaces that differ from those told
+// last.
 func (s *Server) emitChanges() {
-	for _, o := range s.objects.buses() {
-		if !o.dirty.Swap(false) {
+	for _, o := range s.objects.below(BasePath) {
+		e := o.endpoint
+		if e == nil || !e.dirty.Swap(false) {
 			continue
 		}
-		now := o.bus.Properties()
-		changed := changedProperties(busProperties(), view{bus: o.told}, view{bus: now})
-		o.told = now
-		if len(changed) > 0 {
-			_ = s.conn.Emit(o.path, propertiesChanged, xml.BusInterface, changed, []string{})
+		changed, now := make(map[string]dbus.Variant), o.view()
+		for _, p := range properties(o.interfaces[0]) {
+			if p.silent {
+				continue
+			}
+			if value := p.get(now); value != p.get(e.told) {
+				changed[p.name] = dbus.MakeVariant(value)
+			}
 		}
+		e.told = now
+		s.emitPropertiesChanged(o.path, o.interfaces[0], changed)
+	}
+}
+
+func (s *Server) emitPropertiesChanged(path dbus.ObjectPath, iface string, changed map[string]dbus.Variant) {
+	if len(changed) > 0 {
+		_ = s.conn.Emit(path, propertiesChanged, iface, changed, []string{})
+	}
+}
+
+// managers is the paths of the objects that tell of added and removed objects.
+func managers() []dbus.ObjectPath { return []dbus.ObjectPath{rootPath, BasePath} }
+
+// emitAdded says that an object has come.
+func (s *Server) emitAdded(o *object) {
+	maps := o.propertyMaps()
+	for _, manager := range managers() {
+		_ = s.conn.Emit(manager, interfacesAdded, o.path, maps)
+	}
+}
+
+// emitRemoved says that an object has gone.
+func (s *Server) emitRemoved(o *object) {
+	for _, manager := range managers() {
+		_ = s.conn.Emit(manager, interfacesRemoved, o.path, o.managed())
 	}
 }

@@ -18,8 +18,8 @@ var (
 	errUnknownChannel = errors.New("unknown channel")
 	// errUnknownID: no request waits for an answer under the id.
 	errUnknownID = errors.New("no request waits for an answer under this id: it is unknown, answered or too late")
-	// errNotAnswered: the bus is not answered by way of signals.
-	errNotAnswered = errors.New("the handler of this bus is not \"signal\"")
+	// errNotBySignal: no client answers the requests of the bus by sendResponse.
+	errNotBySignal = errors.New("the handler of this bus is not \"signal\"")
 )
 
 // errorNames is the one table from error to D-Bus error. The first row that
@@ -29,10 +29,10 @@ var errorNames = []struct {
 	name    string
 	text    string
 }{
-	{is(ErrNoAdapter), xml.ErrorNotFound, ""},
-	{is(ErrInUse), xml.ErrorNotAllowed, ""},
-	{is(ErrFixed), xml.ErrorUnsupported, ""},
-	{is(ErrDevice), xml.ErrorUnavailable, ""},
+	{is(bus.ErrNoAdapter), xml.ErrorNotFound, ""},
+	{is(bus.ErrInUse), xml.ErrorNotAllowed, ""},
+	{is(bus.ErrFixed), xml.ErrorUnsupported, ""},
+	{is(bus.ErrDevice), xml.ErrorUnavailable, ""},
 
 	// These are also ipmb.ErrBusy and ipmb.ErrClosed.
 	{is(ErrLimit), xml.ErrorTooMany, "too many calls are in progress: wait for some of them to end"},
@@ -52,7 +52,7 @@ var errorNames = []struct {
 
 	{is(errUnknownChannel), xml.ErrorInvalidArgument, ""},
 	{is(errUnknownID), xml.ErrorInvalidArgument, ""},
-	{is(errNotAnswered), xml.ErrorNotAllowed, ""},
+	{is(errNotBySignal), xml.ErrorNotAllowed, ""},
 	{is(errGone), xml.ErrorUnavailable, "the service is stopping"},
 	{is(dbuswire.ErrDisconnected), xml.ErrorUnavailable, "the service has lost the message bus"},
 

@@ -2,20 +2,53 @@ package dbusapi
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
 
+	"ipmbd/internal/counters"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
+	"ipmbd/xml"
 )
+
+// target is an object that serves execute.
+type target struct {
+	title       string // for people: "host daemon"
+	destination string
+	path        string
+	bare        bool // it gets no options
+	wide        bool // it gets options that the host daemon does not know
+}
+
+var (
+	hostDaemon = target{title: "host daemon", destination: xml.HostDaemonName, path: xml.HostDaemonPath}
+	// systemInterfaceDaemon is the host daemon to a channel whose requesters have no address.
+	systemInterfaceDaemon = target{title: "host daemon", destination: xml.HostDaemonName, path: xml.HostDaemonPath, bare: true}
+)
+
+// HostDaemon hands requests to the host IPMI daemon, which finds the IPMI channel by the name
+// that the connection owns. It implements ipmi.Handler.
+type HostDaemon struct {
+	conn   *dbuswire.Conn
+	to     *target
+	counts *counters.Set[counter]
+}
+
+// ServeIPMI calls execute: calls reach the daemon in the order of the requests. A daemon that is
+// not running is ipmi.ErrNotPresent, one that stops during the request ipmi.ErrAbandoned; too many
+// calls in progress, of all interfaces or of this one, are ipmi.ErrBusy. A reply that does not fit
+// the request is an error, as is every other failure.
+func (h *HostDaemon) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
+	x := &execution{conn: h.conn, to: h.to, req: req, reply: reply, counts: h.counts}
+	x.start()
+}
 
 // execution is a request on its way to a target and back.
 type execution struct {
-	conn  callConn
-	to    *target
-	req   *ipmi.Request
-	reply ipmi.Reply
-	late  *atomic.Uint64 // counts replies that came when nobody waited for them
+	conn   callConn
+	to     *target
+	req    *ipmi.Request
+	reply  ipmi.Reply
+	counts *counters.Set[counter]
 
 	handler *handlerCall // of a call to a registered handler, else nil
 }
@@ -26,34 +59,34 @@ type callConn interface {
 	StartCall(serial uint32, message []byte, call dbuswire.Call, place dbuswire.Place) error
 }
 
-// start makes the call. Its reply, or what went wrong, answers the request; the errors
-// are those of HostDaemon.ServeIPMI.
+// handlerPlaces is how many more calls of registered handlers a connection may have, so that a
+// host daemon that hangs leaves room for them.
+const handlerPlaces = 20
+
+// start makes the call. Its reply, or its failure, answers the request; the errors are those of
+// HostDaemon.ServeIPMI.
 func (x *execution) start() {
 	serial := x.conn.NewSerial()
 	place := dbuswire.Place{Share: x.req.Interface}
 	if x.handler != nil {
-		place = dbuswire.Place{Extra: reserved} // The queue has given it a place.
+		place = dbuswire.Place{Extra: handlerPlaces} // The queue has given it a place.
 	}
-	switch err := x.conn.StartCall(serial, x.to.marshal(serial, x.req), x, place); err {
+	switch err := callError(x.conn.StartCall(serial, x.to.marshal(serial, x.req), x, place)); err {
 	case nil:
-	case dbuswire.ErrBusy:
-		x.end(ipmi.Response{}, ipmi.ErrBusy, false)
-	default:
+	case errBusLost:
 		x.Lost()
+	default:
+		x.end(ipmi.Response{}, err, false)
 	}
 }
 
-// reserved is how many more calls of registered handlers there may be, so that a host
-// daemon that hangs leaves room for them.
-const reserved = 20
-
-// Replied implements dbuswire.Call. An answer that the owner of the request does not take
-// came after the deadline.
+// Replied implements dbuswire.Call. An answer that the owner of the request does not take came
+// after the deadline.
 func (x *execution) Replied(m *dbuswire.Message) {
 	fromTarget := string(m.Sender) != dbuswire.BusName // the message bus replies for a program that has left
-	res, err := parseExecuted(m).answer(x.to, x.req)
+	res, err := x.to.response(m, x.req)
 	if !x.end(res, err, fromTarget) && fromTarget {
-		x.late.Add(1)
+		x.counts.Count(repliesLate)
 	}
 }
 
@@ -66,20 +99,112 @@ func (x *execution) Lost() {
 	}
 }
 
-// end answers the request, and reports whether the answer was taken. replied says that
-// the target has replied.
+// end answers the request, and reports whether the answer was taken. replied says that the target
+// has replied.
 func (x *execution) end(res ipmi.Response, err error, replied bool) bool {
 	if x.handler != nil {
 		x.handler.leave(replied)
-		defer x.handler.queue.start() // which the answer does not wait for
+		defer x.handler.queue.start() // The answer does not wait for it.
 	}
 	return x.reply.Answer(res, err)
+}
+
+// isLate reports whether the owner of a request has answered it, at its deadline.
+func isLate(req *ipmi.Request, now time.Time) bool {
+	return !req.Deadline.IsZero() && !now.Before(req.Deadline)
 }
 
 // errBusLost: the connection is lost, so no answer will come.
 var errBusLost = fmt.Errorf("%w: %w", ipmi.ErrAbandoned, dbuswire.ErrDisconnected)
 
-// isLate reports whether a request was answered by its owner, at its deadline.
-func isLate(req *ipmi.Request, now time.Time) bool {
-	return !req.Deadline.IsZero() && !now.Before(req.Deadline)
+// callError is what an error of dbuswire.Conn.StartCall means to the requester.
+func callError(err error) error {
+	switch err {
+	case nil:
+		return nil
+	case dbuswire.ErrBusy:
+		return ipmi.ErrBusy
+	}
+	return errBusLost
 }
+
+// marshal makes a call of execute: netFn, LUN, command, data and options. The host daemon wants the
+// requester's address in its 7-bit form, and takes int32 only.
+func (to *target) marshal(serial uint32, req *ipmi.Request) []byte {
+	const room = 128 // bytes, more than the options with the name of a bus are
+	h := dbuswire.Header{
+		Type:        dbuswire.TypeCall,
+		Flags:       dbuswire.FlagNoAutoStart,
+		Serial:      serial,
+		Path:        to.path,
+		Interface:   xml.ExecuteInterface,
+		Member:      xml.ExecuteMember,
+		Destination: to.destination,
+		Signature:   xml.ExecuteIn,
+	}
+	b := append(h.Begin(len(req.Data)+room), byte(req.NetFn), byte(req.LUN), byte(req.Command))
+	b, options := dbuswire.BeginArray(dbuswire.AppendBytes(b, req.Data))
+	if !to.bare {
+		b = dbuswire.AppendUint32(dbuswire.AppendKey(b, "rqSA", "i"), uint32(req.Requester>>1))
+		b = dbuswire.AppendUint32(dbuswire.AppendKey(b, "hostId", "i"), uint32(int32(req.Host)))
+	}
+	if to.wide {
+		b = append(dbuswire.AppendKey(b, "channel", "y"), byte(req.Channel))
+		b = dbuswire.AppendString(dbuswire.AppendKey(b, "interface", "s"), req.Interface)
+		b = append(dbuswire.AppendKey(b, "requester", "y"), byte(req.Requester))
+	}
+	return dbuswire.Finish(dbuswire.EndArray(b, options))
+}
+
+// response reads the reply to a request. Its data are a view of the message.
+func (to *target) response(m *dbuswire.Message, req *ipmi.Request) (ipmi.Response, error) {
+	netFn, cmd, res, err := parseExecuted(m)
+	switch {
+	case err != nil:
+		return ipmi.Response{}, fmt.Errorf("%s: %w", to.title, err)
+	case netFn != req.NetFn.Response() || cmd != req.Command:
+		return ipmi.Response{}, fmt.Errorf("%s: reply to %02Xh/%02Xh has netFn %02Xh and command %02Xh",
+			to.title, uint8(req.NetFn), uint8(req.Command), uint8(netFn), uint8(cmd))
+	}
+	return res, nil
+}
+
+// parseExecuted reads the reply to a call of execute: one struct of netFn, LUN, command, completion
+// code and data; or an error.
+func parseExecuted(m *dbuswire.Message) (netFn ipmi.NetFn, cmd ipmi.Command, res ipmi.Response, err error) {
+	switch {
+	case m.Type == dbuswire.TypeError && string(m.Sender) == dbuswire.BusName:
+		return 0, 0, res, busError(string(m.ErrorName), m.ErrorText())
+	case m.Type == dbuswire.TypeError:
+		return 0, 0, res, peerError(string(m.ErrorName), m.ErrorText())
+	case string(m.Signature) != xml.ExecuteOut:
+		return 0, 0, res, dbuswire.ErrReply
+	}
+	r := m.Arguments()
+	netFn = ipmi.NetFn(r.Byte())
+	r.Byte() // LUN
+	cmd, res.Code = ipmi.Command(r.Byte()), ipmi.CompletionCode(r.Byte())
+	if res.Data = r.Bytes(); !r.AtEnd() {
+		return 0, 0, ipmi.Response{}, dbuswire.ErrReply
+	}
+	return netFn, cmd, res, nil
+}
+
+// busErrors is the table from errors of the message bus to those of a handler. From a program these
+// names say nothing: it may have executed the request, and may pass on an error that it got.
+var busErrors = map[string]error{
+	"org.freedesktop.DBus.Error.ServiceUnknown": ipmi.ErrNotPresent,
+	"org.freedesktop.DBus.Error.NameHasNoOwner": ipmi.ErrNotPresent,
+	"org.freedesktop.DBus.Error.NoReply":        ipmi.ErrAbandoned,
+	"org.freedesktop.DBus.Error.Disconnected":   ipmi.ErrAbandoned,
+	"org.freedesktop.DBus.Error.LimitsExceeded": ipmi.ErrBusy,
+}
+
+func busError(name, text string) error {
+	if known, ok := busErrors[name]; ok {
+		return known
+	}
+	return peerError(name, text)
+}
+
+func peerError(name, text string) error { return fmt.Errorf("%s: %s", name, text) }

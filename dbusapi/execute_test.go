@@ -64,8 +64,8 @@ func TestExecuteRepliesThatAreNotAsTheyShouldBe(t *testing.T) {
 		if !ok {
 			t.Errorf("%s is no message", name)
 		}
-		if x := parseExecuted(&m); !errors.Is(x.err, dbuswire.ErrReply) {
-			t.Errorf("%s: %+v", name, x)
+		if _, _, _, err := parseExecuted(&m); !errors.Is(err, dbuswire.ErrReply) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

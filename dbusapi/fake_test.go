@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"bytes"
 	"context"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -26,7 +27,7 @@ import (
 type fakeBus struct {
 	*bus.Bus
 	mu         sync.Mutex
-	properties Properties
+	properties bus.Properties
 	requests   []ipmb.Request
 	broadcasts []ipmb.Request
 	told       chan struct{} // of each broadcast and new address
@@ -36,7 +37,8 @@ type fakeBus struct {
 	errs  map[ipmi.Command]error  // commands that fail
 	data  map[ipmi.Command][]byte // and those that are answered
 
-	deviceErr error // of what changes the device
+	deviceErr error  // of what changes the device
+	binding   func() // called by Bind; nil for nothing
 }
 
 // cmdBlock is never answered; it ends with its context.
@@ -50,9 +52,9 @@ func newFakeBus(name string, index uint8) *fakeBus { return newLimitedFakeBus(na
 // newLimitedFakeBus is a bus with so many places, of which one program has half.
 func newLimitedFakeBus(name string, index uint8, limit int) *fakeBus {
 	b := &fakeBus{
-		properties: Properties{
+		properties: bus.Properties{
 			Name: name, Device: "/dev/ipmb-4", Transport: "ipmb-dev", Channel: 0, Index: index,
-			OwnAddress: 0x20, RemoteAddress: 0x2C, State: Up, Handler: "host",
+			OwnAddress: 0x20, RemoteAddress: 0x2C, State: bus.Up, Handler: "host",
 		},
 		told:  make(chan struct{}, 100),
 		began: make(chan struct{}, 1000),
@@ -114,13 +116,13 @@ func (l *fakeLink) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.L
 
 func (l *fakeLink) Drain(context.Context) {}
 
-func (l *fakeLink) Describe(p *Properties) {
+func (l *fakeLink) Describe(p *bus.Properties) {
 	l.fake.mu.Lock()
 	defer l.fake.mu.Unlock()
 	*p = l.fake.properties
 }
 
-func (b *fakeBus) change(f func(*Properties)) {
+func (b *fakeBus) change(f func(*bus.Properties)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f(&b.properties)
@@ -129,18 +131,27 @@ func (b *fakeBus) change(f func(*Properties)) {
 func (l *fakeLink) RetryPolicy() ipmb.RetryPolicy { return l.fake.Properties().Policy }
 
 func (l *fakeLink) SetRetryPolicy(p ipmb.RetryPolicy) {
-	l.fake.change(func(now *Properties) { now.Policy = p })
+	l.fake.change(func(now *bus.Properties) { now.Policy = p })
 }
 
 func (l *fakeLink) SetOwnAddress(_ context.Context, a ipmi.Address) error {
-	if err := l.fake.set(func(now *Properties) { now.OwnAddress = a }); err != nil {
+	if !a.IsSlave() {
+		return ipmb.ErrInvalid
+	}
+	if err := l.fake.set(func(now *bus.Properties) { now.OwnAddress = a }); err != nil {
 		return err
 	}
 	l.fake.told <- struct{}{}
 	return nil
 }
 
-func (l *fakeLink) Bind(context.Context) error   { return l.fake.bound(true) }
+func (l *fakeLink) Bind(context.Context) error {
+	if l.fake.binding != nil {
+		l.fake.binding()
+	}
+	return l.fake.bound(true)
+}
+
 func (l *fakeLink) Unbind(context.Context) error { return l.fake.bound(false) }
 
 // bound is the end of Bind and Unbind.
@@ -150,22 +161,22 @@ func (b *fakeBus) bound(up bool) error {
 	if b.deviceErr != nil {
 		return b.deviceErr
 	}
-	b.properties.State = Down
+	b.properties.State = bus.Down
 	if up {
-		b.properties.State = Up
+		b.properties.State = bus.Up
 	}
 	return nil
 }
 
 func (l *fakeLink) SetIgnoreNACK(on bool) error {
-	return l.fake.set(func(p *Properties) { p.IgnoreNACK = on })
+	return l.fake.set(func(p *bus.Properties) { p.IgnoreNACK = on })
 }
 
 func (l *fakeLink) SetVerifyChecksum(on bool) error {
-	return l.fake.set(func(p *Properties) { p.VerifyChecksum = on })
+	return l.fake.set(func(p *bus.Properties) { p.VerifyChecksum = on })
 }
 
-func (b *fakeBus) set(change func(*Properties)) error {
+func (b *fakeBus) set(change func(*bus.Properties)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.deviceErr == nil {
@@ -226,7 +237,12 @@ func newRig(t *testing.T, config Config) *rig {
 // newStoppedRig is a rig whose server does not run yet.
 func newStoppedRig(t *testing.T, config Config) *rig {
 	t.Helper()
-	r := &rig{bus: bustest.Start(t), fake: newFakeBus("bus4", 0), heard: make(chan *dbus.Signal, 10000)}
+	return newStoppedRigOf(t, config, newFakeBus("bus4", 0))
+}
+
+func newStoppedRigOf(t *testing.T, config Config, fake *fakeBus) *rig {
+	t.Helper()
+	r := &rig{bus: bustest.Start(t), fake: fake, heard: make(chan *dbus.Signal, 10000)}
 	r.server = openServer(t, r.bus, config)
 	r.object = addBus(t, r.server, r.fake)
 	if err := r.server.TakeNames(t.Context()); err != nil {
@@ -265,10 +281,14 @@ func openServer(t *testing.T, bus *bustest.Bus, config Config) *Server {
 	return s
 }
 
-// ownProgram takes each connection for a program of its own, of root.
-func ownProgram(name string, _ bus.Process) bus.Process {
+// ownProgram takes each connection for a program of its own, of root if it is of our user.
+func ownProgram(name string, found bus.Process) bus.Process {
 	number, _ := strconv.Atoi(strings.TrimPrefix(name, ":1."))
-	return bus.Process{PID: int32(number + 1)}
+	own := bus.Process{PID: int32(number + 1), UID: found.UID}
+	if int(found.UID) == os.Geteuid() {
+		own.UID = 0
+	}
+	return own
 }
 
 // realProgram takes each connection for what it is.
@@ -280,7 +300,7 @@ func addBus(t *testing.T, s *Server, fake *fakeBus) *BusObject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddBus(o, fake.Bus); err != nil {
+	if err := o.Export(fake.Bus); err != nil {
 		t.Fatal(err)
 	}
 	return o

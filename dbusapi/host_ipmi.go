@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -20,82 +23,252 @@ const (
 	hostIPMIMessage = xml.HostIPMIInterface + ".ReceivedMessage"
 )
 
-// HostIPMI is btbridge's interface to the requests of one host, on a connection
-// and with a bus name of its own. It implements ipmi.Handler.
+// numberHold is how long after its deadline the number of a request without an answer is not
+// given to another request: a late answer would be taken for that request's. If each request
+// takes 4.5 s, 133 numbers are held.
+const numberHold = 10 * time.Minute
+
+var (
+	// errOtherRequest: an answer's number is that of a request which it does not fit.
+	errOtherRequest = errors.New("the request that waits under this number is another one")
+	// errNoReceiver: no program may see the request.
+	errNoReceiver = fmt.Errorf("%w: it may carry a secret, and no program is known that answers", ipmi.ErrDenied)
+)
+
+// HostIPMI is btbridge's interface to the requests of one host, on a connection and with a bus
+// name of its own. It implements ipmi.Handler.
 type HostIPMI struct {
-	conn     *dbuswire.Conn
-	objects  objects // on that connection
-	requests hostRequests
-	line     hostLine
-	sms      SMS
+	own     *ownName
+	objects objects // on that connection
+	sms     SMS
+
+	mu       sync.Mutex
+	last     uint8             // number given
+	numbers  [256]*hostRequest // that wait for sendMessage, and those whose number is held
+	answerer string            // unique name of the program that answered last
+	closed   bool
+	// line keeps the order of requests while the receiver of the first one, which carries a
+	// secret, is looked up. It is no longer than there are numbers.
+	line []*hostRequest
 }
 
-// AddHostIPMI makes a host interface also what btbridge serves; RemoveHost takes
-// that away with it. TakeNames takes the bus name, of which there is one: so there
-// is one such host.
+// hostRequest is a request that waits for sendMessage.
+type hostRequest struct {
+	*ipmi.Request
+	number uint8
+	reply  ipmi.Reply
+}
+
+// AddHostIPMI makes a host interface also what btbridge serves; HostObject.Close ends that.
+// TakeNames takes the bus name. The error is ErrTaken if another host has it.
 func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*HostIPMI, error) {
 	h := &HostIPMI{objects: newObjects(), sms: sms}
-	h.objects.add(newObject(s, rootPath))
-	for _, path := range ancestors(hostIPMIPath) {
-		h.objects.add(newObject(s, path))
-	}
 	exported := newObject(s, hostIPMIPath, xml.HostIPMIInterface)
 	exported.hostIPMI = h
-	h.objects.add(exported)
-	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: s.names.address, Call: s.take(&h.objects)})
+	h.objects.addWithAncestors(exported)
+	own, err := s.names.open(ctx, hostIPMIName, false, s.calls(&h.objects))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("host name %q: %w", o.name, err)
 	}
-	h.conn, h.line.host = conn, h
-	context.AfterFunc(conn.Context(), h.requests.close)
-	if !s.names.add(hostIPMIName, conn, 0) {
-		_ = conn.Close()
-		return nil, fmt.Errorf("%w: host name %q: another host has the bus name %s", ErrTaken, o.name, hostIPMIName)
-	}
+	h.own = own
+	context.AfterFunc(own.conn.Context(), h.close)
 	o.hostIPMI = h
 	return h, nil
 }
 
-// ServeIPMI emits ReceivedMessage and has sendMessage answer. A request that carries a
-// secret is emitted to one receiver only; without one it is ipmi.ErrDenied. Too many
-// without an answer are ipmi.ErrBusy.
+// ServeIPMI emits ReceivedMessage and has sendMessage answer. A request that carries a secret goes
+// to one receiver only; without a receiver it is ipmi.ErrDenied. Too many requests without an
+// answer are ipmi.ErrBusy.
 func (h *HostIPMI) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
-	r, err := h.requests.add(req, reply)
-	if err != nil {
+	r, first, err := h.add(req, reply)
+	switch {
+	case err != nil:
 		reply.Answer(ipmi.Response{}, err)
-		return
+	case first:
+		h.showLine(r)
 	}
-	if h.line.enter(r, ipmi.CarriesSecret(req.NetFn, req.Command, req.Data)) {
-		return
-	}
-	h.emit("", r)
 }
 
-// emit shows a request to a connection, or to everybody.
-func (h *HostIPMI) emit(receiver string, r *hostRequest) {
-	b := signalTo(h.conn, receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(r.Data))
-	b = append(b, r.seq, byte(r.NetFn), byte(r.LUN), byte(r.Command))
-	if err := h.conn.Send(dbuswire.Finish(dbuswire.AppendBytes(b, r.Data)), nil); err != nil {
-		h.requests.end(r, errBusLost)
+// add numbers a request and puts it in the line; first says that it is the first there. The errors
+// are ipmi.ErrBusy, when no number is free, and errBusLost.
+func (h *HostIPMI) add(req *ipmi.Request, reply ipmi.Reply) (r *hostRequest, first bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, false, errBusLost
+	}
+	now := time.Now()
+	for range h.numbers {
+		h.last++
+		if r := h.numbers[h.last]; r != nil && !isLate(r.Request, now.Add(-numberHold)) {
+			continue
+		}
+		r := &hostRequest{req, h.last, reply}
+		h.numbers[r.number] = r
+		h.line = append(h.line, r)
+		return r, len(h.line) == 1, nil
+	}
+	return nil, false, ipmi.ErrBusy
+}
+
+// showLine shows the requests in line, of which r is the first, up to one whose receiver has to be
+// looked up.
+func (h *HostIPMI) showLine(r *hostRequest) {
+	for ; r != nil; r = h.leaveLine() {
+		if isLate(r.Request, time.Now()) {
+			h.remove(r) // Its owner has answered it, and no program saw it.
+			continue
+		}
+		if !ipmi.CarriesSecret(r.NetFn, r.Command, r.Data) {
+			h.emit("", r)
+			continue
+		}
+		look := &receiverLookup{host: h, request: r, names: []string{h.lastAnswerer(), xml.HostDaemonName}}
+		if look.start() {
+			return
+		}
 	}
 }
+
+// leaveLine takes the first request out of the line, and gives the next one.
+func (h *HostIPMI) leaveLine() *hostRequest {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.line = slices.Delete(h.line, 0, 1)
+	if len(h.line) == 0 {
+		return nil
+	}
+	return h.line[0]
+}
+
+// emit shows a request to a connection, or to all that ask for the signal.
+func (h *HostIPMI) emit(receiver string, r *hostRequest) {
+	b := beginSignal(h.own.conn, receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(r.Data))
+	b = append(b, r.number, byte(r.NetFn), byte(r.LUN), byte(r.Command))
+	if err := h.own.conn.Send(dbuswire.Finish(dbuswire.AppendBytes(b, r.Data)), nil); err != nil {
+		h.end(r, errBusLost)
+	}
+}
+
+// remove frees the number of a request, and reports whether the request had it still.
+func (h *HostIPMI) remove(r *hostRequest) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.numbers[r.number] != r {
+		return false
+	}
+	h.numbers[r.number] = nil
+	return true
+}
+
+// end answers a request that no program is to answer.
+func (h *HostIPMI) end(r *hostRequest, err error) {
+	if h.remove(r) {
+		r.reply.Answer(ipmi.Response{}, err)
+	}
+}
+
+// answer answers a request, once and in time. The errors are errUnknownID and errOtherRequest.
+func (h *HostIPMI) answer(sender string, number uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, res ipmi.Response) error {
+	r, err := h.findAnswered(sender, number, netFn, lun, cmd)
+	if err != nil {
+		return err
+	}
+	if !r.reply.Answer(res, nil) {
+		return errUnknownID // Its number is held.
+	}
+	h.remove(r)
+	return nil
+}
+
+// findAnswered finds the request that a program's answer is for.
+func (h *HostIPMI) findAnswered(sender string, number uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command) (*hostRequest, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.numbers[number]
+	switch {
+	case r == nil:
+		return nil, errUnknownID
+	case netFn.Request() != r.NetFn || lun != r.LUN || cmd != r.Command:
+		return nil, errOtherRequest
+	}
+	h.answerer = sender
+	return r, nil
+}
+
+func (h *HostIPMI) lastAnswerer() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.answerer
+}
+
+// close ends all requests, in the order in which they came, and refuses further ones: the
+// connection is lost.
+func (h *HostIPMI) close() {
+	h.mu.Lock()
+	h.closed = true
+	requests, number := h.numbers, h.last
+	h.mu.Unlock()
+	for range requests {
+		number++
+		if r := requests[number]; r != nil {
+			h.end(r, errBusLost)
+		}
+	}
+}
+
+// receiverLookup finds the connection that is shown a request with a secret. It is the call that
+// asks the message bus for the owner of a name.
+type receiverLookup struct {
+	host    *HostIPMI
+	request *hostRequest
+	names   []string // to be looked up, in this order; "" for none
+}
+
+// start asks the message bus. It is false if there is nothing to wait for: the request has ended.
+func (l *receiverLookup) start() bool {
+	for len(l.names) > 0 && l.names[0] == "" {
+		l.names = l.names[1:]
+	}
+	err := errNoReceiver
+	if len(l.names) > 0 {
+		err = callError(l.host.own.conn.StartBusCall("GetNameOwner", l.names[0], l, dbuswire.Place{Extra: handlerPlaces}))
+	}
+	if err != nil {
+		l.host.end(l.request, err)
+	}
+	return err == nil
+}
+
+// Replied implements dbuswire.Call. A name without an owner has left, or never came.
+func (l *receiverLookup) Replied(m *dbuswire.Message) {
+	args := m.Arguments()
+	owner := args.String()
+	if m.Type == dbuswire.TypeReturn && string(m.Signature) == "s" && args.OK() {
+		l.host.emit(string(owner), l.request)
+	} else {
+		l.names = l.names[1:]
+		if l.start() {
+			return
+		}
+	}
+	l.host.showLine(l.host.leaveLine())
+}
+
+// Lost implements dbuswire.Call. The requests end with the connection, too.
+func (l *receiverLookup) Lost() {}
 
 // sendMessage serves org.openbmc.HostIpmi.sendMessage.
-func sendMessage(_ context.Context, c *call) ([]any, error) {
+func sendMessage(c *call) ([]any, error) {
 	netFn, lun, cmd := ipmi.NetFn(c.args[1].(byte)), ipmi.LUN(c.args[2].(byte)), ipmi.Command(c.args[3].(byte))
 	res := ipmi.Response{Code: ipmi.CompletionCode(c.args[4].(byte)), Data: c.args[5].([]byte)}
-	if err := c.object.hostIPMI.requests.answer(c.sender, c.args[0].(byte), netFn, lun, cmd, res); err != nil {
-		return nil, err
-	}
-	return []any{int64(0)}, nil
+	err := c.object.hostIPMI.answer(c.sender, c.args[0].(byte), netFn, lun, cmd, res)
+	return []any{int64(0)}, err
 }
 
 // hostIPMISetAttention serves org.openbmc.HostIpmi.setAttention.
 func hostIPMISetAttention(ctx context.Context, c *call) ([]any, error) {
-	if err := c.object.hostIPMI.sms.SetAttention(ctx, true); err != nil {
-		return nil, err
-	}
-	return []any{int64(0)}, nil
+	return []any{int64(0)}, c.object.hostIPMI.sms.SetAttention(ctx, true)
 }
 
 // errnos is the one table from error to result of org.openbmc.HostIpmi.
@@ -109,8 +282,8 @@ var errnos = []struct {
 	{ipmi.ErrNotPresent, syscall.ENODEV},
 }
 
-// errnoReply answers with -errno instead of an error, -EIO for what is in no row.
-func errnoReply(err error) ([]any, error) {
+// errnoResult makes the result -errno of an error, -EIO for one that is in no row.
+func errnoResult(err error) ([]any, error) {
 	for _, row := range errnos {
 		if errors.Is(err, row.err) {
 			return []any{-int64(row.errno)}, nil

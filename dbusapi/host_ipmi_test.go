@@ -40,7 +40,7 @@ func (of *rig) hostIPMI(t *testing.T) *hostIPMIRig {
 	if r.served, err = r.server.AddHostIPMI(t.Context(), o, r.sms); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddHost(o, &fakeInterface{}, r.sms); err != nil {
+	if err := o.Export(&fakeInterface{}, r.sms); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.server.TakeNames(t.Context()); err != nil {
@@ -91,7 +91,7 @@ func TestHostIPMIIsServedAsBtbridgeDoes(t *testing.T) {
 	done := r.asks(t.Context(), fromHost(0x22, 1, 2, 3))
 	heard := <-client.heard
 	seq := heard.Body[0].(byte)
-	if diff := cmp.Diff([]any{seq, byte(6), byte(1), byte(0x22), []byte{1, 2, 3}}, heard.Body); diff != "" || heard.Sender != r.served.conn.Name() {
+	if diff := cmp.Diff([]any{seq, byte(6), byte(1), byte(0x22), []byte{1, 2, 3}}, heard.Body); diff != "" || heard.Sender != r.served.own.conn.Name() {
 		t.Errorf("from %s: %s", heard.Sender, diff)
 	}
 	enoent, einval := -int64(syscall.ENOENT), -int64(syscall.EINVAL)
@@ -154,7 +154,7 @@ func TestHostIPMISetAttention(t *testing.T) {
 	if diff := cmp.Diff([]string{"set", "set", "set"}, r.sms.done); diff != "" {
 		t.Error(diff)
 	}
-	if results, err := errnoReply(ErrLimit); err != nil || results[0] != -int64(syscall.EBUSY) {
+	if results, err := errnoResult(ErrLimit); err != nil || results[0] != -int64(syscall.EBUSY) {
 		t.Errorf("too many calls: %v, %v", results, err)
 	}
 }
@@ -245,7 +245,7 @@ func TestHostIPMIRequestsEndWithTheMessageBus(t *testing.T) {
 			return true
 		}))
 	}
-	_ = r.served.conn.Close()
+	_ = r.served.own.conn.Close()
 	done.Wait()
 	if diff := cmp.Diff([]byte{0, 1, 2, 3, 4}, ended); diff != "" {
 		t.Error(diff)
@@ -264,8 +264,8 @@ func TestHostIPMIIsOneHosts(t *testing.T) {
 	if _, err := r.server.AddHostIPMI(t.Context(), o, r.sms); err == nil {
 		t.Error("two hosts have it")
 	}
-	r.server.RemoveHost(t.Context(), o)
-	r.server.RemoveHost(t.Context(), r.object)
+	o.Close(t.Context())
+	r.object.Close(t.Context())
 	if got := <-r.asks(t.Context(), fromHost(1)); !errors.Is(got.err, ipmi.ErrAbandoned) {
 		t.Errorf("a request of one that is removed: %v", got)
 	}

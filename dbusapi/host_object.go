@@ -4,17 +4,17 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync/atomic"
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
 
-// Host is what a Server needs of a host interface. Its methods may be called
-// from several goroutines at once.
+// Host is what a Server needs of a host interface. Its methods may be called from several
+// goroutines at once.
 type Host interface {
 	// Properties is how the interface is now. It does not block.
 	Properties() HostProperties
@@ -29,114 +29,131 @@ type HostProperties struct {
 	Path    string // of the device or socket
 	Channel ipmi.Channel
 	Handler string // "host", "bmc" or "none"
-	State   State
+	State   bus.State
 	Reason  string // of State, a sentence; "" when Up
 }
 
-// HostObject is a host interface on D-Bus. It has a connection and a bus name of
-// its own, by which the host IPMI daemon finds its channel. Server.NewHost makes
-// it before the interface exists, so that this can be given its handler;
-// Server.AddHost exports it.
-type HostObject struct {
-	name    string
-	word    string          // the last of the bus name
-	path    dbus.ObjectPath // on the service's own connection
-	daemon  *HostDaemon
-	objects objects // on the interface's connection
-	host    Host    // from AddHost on
-	// hostIPMI is what btbridge serves; nil without it.
-	hostIPMI *HostIPMI
-	unsent   atomic.Uint64 // signals
-	added    bool          // by AddHost
-
-	dirty atomic.Bool    // properties may have changed since they were told
-	told  HostProperties // of the emitting loop, once exported
+// SMS is what other programs may do at a host interface (openbmc/kcsbridge).
+type SMS interface {
+	// SetAttention shows the host whether messages wait for it.
+	SetAttention(ctx context.Context, raised bool) error
+	// ForceAbort ends the host's request; the host starts anew.
+	ForceAbort(ctx context.Context) error
 }
 
-// Path is where the object of the service is exported: BasePath and the name of
-// the interface, "-" replaced by "_".
-func (o *HostObject) Path() dbus.ObjectPath { return o.path }
+// HostObject is a host interface on D-Bus. It has a connection and a bus name of its own, by
+// which the host IPMI daemon finds its channel. Server.NewHost makes it before the interface
+// exists, so that the interface can be given its handler.
+type HostObject struct {
+	endpoint
+	word     string // the last of the bus name
+	own      *ownName
+	objects  objects // on the interface's connection
+	host     Host    // from Export on
+	hostIPMI *HostIPMI
+}
 
-// Daemon is the handler that gives the host's requests to the host IPMI daemon,
-// as openbmc/kcsbridge does: from the interface's connection and without
-// options.
-func (o *HostObject) Daemon() *HostDaemon { return o.daemon }
-
-// NewHost makes the object of a host interface and its connection. Nobody sees
-// it until AddHost.
+// NewHost makes the object of a host interface and its connection. No client sees it until
+// Export. The error is ErrTaken if a channel has the bus name.
 func (s *Server) NewHost(ctx context.Context, name string) (*HostObject, error) {
-	path, err := childPath("host", name)
-	if err != nil {
+	o := &HostObject{word: strings.ReplaceAll(name, "-", "_"), objects: newObjects()}
+	if err := o.init(s, "host", name); err != nil {
 		return nil, err
 	}
-	o := &HostObject{name: name, word: strings.ReplaceAll(name, "-", "_"), path: path, objects: newObjects()}
-	if !isNameElement(o.word) {
+	if !xml.IsNameElement(o.word) {
 		return nil, fmt.Errorf("host name %q: it cannot be the last word of a D-Bus name", name)
 	}
-	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: s.names.address, Call: s.take(&o.objects)})
+	own, err := s.names.open(ctx, xml.ChannelNames+o.word, false, s.calls(&o.objects))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("host name %q: %w", name, err)
 	}
-	if !s.names.add(xml.ChannelNames+o.word, conn, 0) {
-		_ = conn.Close()
-		return nil, fmt.Errorf("%w: host name %q: there is a channel of the bus name %s", ErrTaken, name, xml.ChannelNames+o.word)
-	}
-	o.daemon = &HostDaemon{conn, &systemInterfaceDaemon, &s.names.late}
+	o.own = own
 	return o, nil
 }
 
-// AddHost exports a host interface. A path that is taken is an error. TakeNames
-// takes the bus name, again for one that is added later. Without an SMS the
-// interface of that name is not there.
-func (s *Server) AddHost(o *HostObject, host Host, sms SMS) error {
+// Daemon is the handler that gives the host's requests to the host IPMI daemon, as
+// openbmc/kcsbridge does: from the interface's connection and without options.
+func (o *HostObject) Daemon() *HostDaemon {
+	return &HostDaemon{o.own.conn, &systemInterfaceDaemon, &o.server.counters}
+}
+
+// Export exports the object. A path that is taken is an error. TakeNames takes the bus name,
+// again for one that is added later. Without an SMS its D-Bus interface is not there.
+func (o *HostObject) Export(host Host, sms SMS) error {
 	o.host = host
-	o.told = host.Properties()
-	exported := newObject(s, o.path, xml.HostInterface)
+	exported := newObject(o.server, o.path, xml.HostInterface)
 	exported.host = o
-	if !s.objects.add(exported) {
-		return fmt.Errorf("host %s: there is an object at %s already", o.name, o.path)
+	if err := o.export(exported); err != nil {
+		return err
 	}
-	o.added = true
-	o.exportSMS(s, sms)
-	s.emitAdded(exported)
+	var interfaces []string
+	if sms != nil {
+		interfaces = []string{xml.SMSInterface}
+	}
+	own := newObject(o.server, "/xyz/openbmc_project/Ipmi/Channel/"+dbus.ObjectPath(o.word), interfaces...)
+	own.sms = sms
+	o.objects.addWithAncestors(own)
 	return nil
 }
 
-// WithdrawHost takes the object of the service away, if there is one yet.
-func (s *Server) WithdrawHost(o *HostObject) {
-	if o.added {
-		o.added = false
-		s.emitRemoved(s.objects.remove(o.path))
-	}
-}
+// Withdraw takes the object of the service away, if it is exported.
+func (o *HostObject) Withdraw() { o.withdraw() }
 
-// RemoveHost takes a host interface away, with its connections and bus names, when
-// the calls there have been replied to, or ctx ends. It may not have been added.
-func (s *Server) RemoveHost(ctx context.Context, o *HostObject) {
-	s.WithdrawHost(o)
-	s.names.remove(ctx, xml.ChannelNames+o.word, o.daemon.conn)
+// Close withdraws the object, and ends the connections and bus names of the interface when their
+// calls have been replied to, or ctx ends.
+func (o *HostObject) Close(ctx context.Context) {
+	o.withdraw()
+	o.server.names.leave(ctx, o.own)
 	if o.hostIPMI != nil {
-		s.names.remove(ctx, hostIPMIName, o.hostIPMI.conn)
+		o.server.names.leave(ctx, o.hostIPMI.own)
 	}
 }
 
-// HostChanged is Changed for a host interface.
-func (s *Server) HostChanged(o *HostObject) {
-	o.dirty.Store(true)
-	s.wake()
+// statistics is the counters of the interface and of its object.
+func (o *HostObject) statistics() map[string]uint64 {
+	all := o.host.Statistics()
+	if all == nil {
+		all = make(map[string]uint64)
+	}
+	all["dbus-signals-dropped"] = o.unsent.Load()
+	return all
 }
 
-// emitHostChanges tells of the properties that differ from what was told last.
-func (s *Server) emitHostChanges() {
-	for _, o := range s.objects.hosts() {
-		if !o.dirty.Swap(false) {
-			continue
-		}
-		now := o.host.Properties()
-		changed := changedProperties(hostProperties(), view{host: o.told}, view{host: now})
-		o.told = now
-		if len(changed) > 0 {
-			_ = s.conn.Emit(o.path, propertiesChanged, xml.HostInterface, changed, []string{})
-		}
+// watchdogExpired is a signal of a host interface's object.
+const watchdogExpired = xml.HostInterface + ".WatchdogExpired"
+
+// WatchdogExpired is an expiration of the watchdog of a host. The numbers are those of Set
+// Watchdog Timer (IPMI v2.0, section 27.6).
+type WatchdogExpired struct {
+	// PreTimeout: Interrupt was due; otherwise, Action was.
+	PreTimeout             bool
+	Use, Action, Interrupt uint8
+}
+
+// WatchdogExpired tells of an expiration of the watchdog. It does not block.
+func (o *HostObject) WatchdogExpired(w WatchdogExpired) {
+	var preTimeout uint32
+	if w.PreTimeout {
+		preTimeout = 1
 	}
+	b := dbuswire.AppendUint32(beginSignal(o.server.conn, "", o.path, watchdogExpired, "byyy", 8), preTimeout)
+	o.emit(append(b, w.Use, w.Action, w.Interrupt))
+}
+
+// setAttention, clearAttention and forceAbort serve xyz.openbmc_project.Ipmi.Channel.SMS.
+func setAttention(ctx context.Context, c *call) ([]any, error) {
+	return nil, c.object.sms.SetAttention(ctx, true)
+}
+
+func clearAttention(ctx context.Context, c *call) ([]any, error) {
+	return nil, c.object.sms.SetAttention(ctx, false)
+}
+
+func forceAbort(ctx context.Context, c *call) ([]any, error) {
+	return nil, c.object.sms.ForceAbort(ctx)
+}
+
+// smsFailure is the one error that kcsbridge has.
+func smsFailure(error) ([]any, error) {
+	return nil, &dbus.Error{Name: xml.ErrorInternal, Body: []any{"the host interface did not do it: see its State, and the journal of ipmbd"}}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bus"
 	"ipmbd/internal/bustest"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
@@ -75,13 +76,13 @@ const (
 func (r *rig) addKCS(t *testing.T, sms SMS) (*HostObject, *fakeInterface) {
 	t.Helper()
 	fake := &fakeInterface{properties: HostProperties{
-		Name: "ipmi-kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: Up,
+		Name: "ipmi-kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: bus.Up,
 	}}
 	o, err := r.server.NewHost(t.Context(), "ipmi-kcs3")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddHost(o, fake, sms); err != nil {
+	if err := o.Export(fake, sms); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.server.TakeNames(t.Context()); err != nil {
@@ -199,9 +200,9 @@ func TestPropertiesOfAHostInterface(t *testing.T) {
 	}
 
 	r.listen(t)
-	r.server.HostChanged(o) // nothing has
-	fake.change(func(p *HostProperties) { p.State, p.Reason = Down, "the device is gone" })
-	r.server.HostChanged(o)
+	o.Changed() // nothing has
+	fake.change(func(p *HostProperties) { p.State, p.Reason = bus.Down, "the device is gone" })
+	o.Changed()
 	got := <-r.heard
 	changed := map[string]dbus.Variant{"State": dbus.MakeVariant("Down"), "StateReason": dbus.MakeVariant("the device is gone")}
 	if diff := cmp.Diff([]any{xml.HostInterface, changed, []string{}}, got.Body, cmp.Comparer(sameVariant)); diff != "" || got.Name != propertiesChanged || got.Path != kcs3 {
@@ -229,8 +230,8 @@ func TestHostInterfacesComeAndGo(t *testing.T) {
 		if diff := cmp.Diff([]dbus.ObjectPath{bus4, kcs3}, paths); diff != "" {
 			t.Error(diff)
 		}
-		r.server.RemoveHost(t.Context(), o)
-		r.server.RemoveHost(t.Context(), o)
+		o.Close(t.Context())
+		o.Close(t.Context())
 		for range managers() {
 			if got := <-r.heard; got.Name != interfacesRemoved || got.Body[0] != kcs3 {
 				t.Errorf("signal %v", got)
@@ -266,10 +267,10 @@ func TestHostInterfaceThatCannotBe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddHost(o, &fakeInterface{}, nil); err == nil || !strings.Contains(err.Error(), string(bus4)) {
+	if err := o.Export(&fakeInterface{}, nil); err == nil || !strings.Contains(err.Error(), string(bus4)) {
 		t.Errorf("a bus's path: %v", err)
 	}
-	r.server.RemoveHost(t.Context(), o)
+	o.Close(t.Context())
 	if _, err := r.call(t, bus4, xml.PropertiesInterface, "Get", xml.BusInterface, "Bus"); err != nil {
 		t.Error(err)
 	}

@@ -79,6 +79,11 @@ func startHost(t *testing.T, bus *bustest.Bus, reply func([]any) ([]any, error))
 	return h
 }
 
+// newHostDaemon is the host daemon to a connection.
+func newHostDaemon(conn *dbuswire.Conn) *HostDaemon {
+	return &HostDaemon{conn, &hostDaemon, testCounters()}
+}
+
 // fromME is a request of the Management Engine of host 3.
 func fromME(data ...byte) *ipmi.Request {
 	return &ipmi.Request{Interface: "bus4", Host: 3, Requester: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: data}
@@ -88,7 +93,7 @@ func TestHostDaemonGetsTheRequestAsPhosphorHostIpmidHasIt(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startHost(t, bus, answerOK)
 	conn := dial(t, bus, dbuswire.Config{})
-	res, err := answerOf(t.Context(), NewHostDaemon(conn), fromME(1, 2, 3))
+	res, err := answerOf(t.Context(), newHostDaemon(conn), fromME(1, 2, 3))
 	if diff := cmp.Diff(ipmi.Response{Data: []byte{1, 2, 3}}, res); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -103,7 +108,7 @@ func TestHostDaemonGetsTheRequestAsPhosphorHostIpmidHasIt(t *testing.T) {
 func TestHostDaemonsCompletionCodeIsAResult(t *testing.T) {
 	bus := bustest.Start(t)
 	startHost(t, bus, func([]any) ([]any, error) { return []any{hostResult{7, 0, 1, 0xD4, nil}}, nil })
-	res, err := answerOf(t.Context(), NewHostDaemon(dial(t, bus, dbuswire.Config{})), fromME())
+	res, err := answerOf(t.Context(), newHostDaemon(dial(t, bus, dbuswire.Config{})), fromME())
 	if err != nil || res.Code != ipmi.CodeInsufficientPrivilege || len(res.Data) != 0 {
 		t.Errorf("%v, %v", res, err)
 	}
@@ -112,7 +117,7 @@ func TestHostDaemonsCompletionCodeIsAResult(t *testing.T) {
 func TestHostDaemonRepliesThatDoNotFit(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startHost(t, bus, nil)
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	for name, reply := range map[string][]any{
 		"nothing":      {},
 		"not a struct": {byte(7), byte(0), byte(1), byte(0), []byte{}},
@@ -139,7 +144,7 @@ func TestHostDaemonRepliesThatDoNotFit(t *testing.T) {
 
 func TestHostDaemonErrors(t *testing.T) {
 	bus := bustest.Start(t)
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrNotPresent) {
 		t.Errorf("absent: %v", err)
 	}
@@ -157,9 +162,9 @@ func TestHostDaemonErrors(t *testing.T) {
 		if _, err := answerOf(t.Context(), h, fromME()); ipmi.CodeOf(err) != ipmi.CodeUnspecified {
 			t.Errorf("%s of the host daemon: %v", name, err)
 		}
-		x := parseExecuted(&dbuswire.Message{Type: dbuswire.TypeError, ErrorName: []byte(name), Sender: []byte(dbuswire.BusName)})
-		if want != nil && !errors.Is(x.err, want) || want == nil && ipmi.CodeOf(x.err) != ipmi.CodeUnspecified {
-			t.Errorf("%s of the message bus: %v", name, x.err)
+		_, _, _, err := parseExecuted(&dbuswire.Message{Type: dbuswire.TypeError, ErrorName: []byte(name), Sender: []byte(dbuswire.BusName)})
+		if want != nil && !errors.Is(err, want) || want == nil && ipmi.CodeOf(err) != ipmi.CodeUnspecified {
+			t.Errorf("%s of the message bus: %v", name, err)
 		}
 	}
 }
@@ -167,7 +172,7 @@ func TestHostDaemonErrors(t *testing.T) {
 func TestHostDaemonsOwnErrorIsNamed(t *testing.T) {
 	bus := bustest.Start(t)
 	startHost(t, bus, func([]any) ([]any, error) { return nil, dbus.NewError("a.b.C", []any{"as told"}) })
-	_, err := answerOf(t.Context(), NewHostDaemon(dial(t, bus, dbuswire.Config{})), fromME())
+	_, err := answerOf(t.Context(), newHostDaemon(dial(t, bus, dbuswire.Config{})), fromME())
 	if err == nil || err.Error() != "host daemon: a.b.C: as told" {
 		t.Errorf("error = %v", err)
 	}
@@ -176,7 +181,7 @@ func TestHostDaemonsOwnErrorIsNamed(t *testing.T) {
 func TestHostDaemonAnswerOfManyBytes(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startHost(t, bus, answerOK)
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	data := bytes.Repeat([]byte{0xEE}, 8<<10)
 	if res, err := answerOf(t.Context(), h, fromME(data...)); err != nil || !bytes.Equal(res.Data, data) {
 		t.Errorf("%d bytes, %v", len(res.Data), err)
@@ -196,7 +201,7 @@ func TestHostDaemonThatStopsInTheMiddleIsGone(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startHost(t, bus, nil)
 	host.reply = func([]any) ([]any, error) { <-host.end; return nil, nil }
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	ended := make(chan error, 1)
 	go func() {
 		_, err := answerOf(t.Context(), h, fromME())
@@ -211,7 +216,7 @@ func TestHostDaemonThatStopsInTheMiddleIsGone(t *testing.T) {
 
 func TestLostMessageBusIsGone(t *testing.T) {
 	bus := bustest.Start(t)
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	bus.Stop()
 	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrAbandoned) {
 		t.Errorf("error = %v", err)
@@ -229,7 +234,7 @@ func TestSlowHostDaemonAnswersNobodyElse(t *testing.T) {
 		<-release
 		return answerOK(args)
 	}
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 
 	expired, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
@@ -248,7 +253,7 @@ func TestSlowHostDaemonAnswersNobodyElse(t *testing.T) {
 			t.Fatalf("answer of another request: %v, %v", res, err)
 		}
 	}
-	for h.late.Load() < 2 {
+	for h.counts.Value(repliesLate) < 2 {
 		// The late replies may be on their way still.
 		if _, err := answerOf(t.Context(), h, fromME()); err != nil {
 			t.Fatal(err)
@@ -261,7 +266,7 @@ func TestAtMostAHundredExecutesOnAConnection(t *testing.T) {
 	release := make(chan struct{})
 	host := startHost(t, bus, nil)
 	host.reply = func(args []any) ([]any, error) { <-release; return answerOK(args) }
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 
 	// Half of them are given up: the message bus counts those too. An interface alone
 	// would not get as many.
@@ -340,7 +345,7 @@ func (o *owned) wantOrder(t *testing.T) {
 func TestHostDaemonGetsRequestsInOrder(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startDirect(t, bus)
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	var answered owned
 	for i := range byte(100 / 2) {
 		answered.request(t, h, fromME(i), nil)
@@ -354,7 +359,7 @@ func TestLostMessageBusEndsRequestsInOrder(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startHost(t, bus, nil)
 	host.reply = func([]any) ([]any, error) { <-host.end; return nil, nil }
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	var ended owned
 	for i := range byte(100 / 2) {
 		ended.request(t, h, fromME(i), ipmi.ErrAbandoned)
@@ -374,7 +379,7 @@ func TestSecondReplyAnswersNothing(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startDirect(t, bus)
 	host.times = 2
-	h := NewHostDaemon(dial(t, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	for i := range byte(200) {
 		res, err := answerOf(t.Context(), h, fromME(i))
 		if err != nil || !bytes.Equal(res.Data, []byte{i}) {
@@ -421,7 +426,7 @@ func (h *directHost) take(from *dbuswire.Conn, m *dbuswire.Message) bool {
 func BenchmarkHostDaemon(b *testing.B) {
 	bus := bustest.Start(b)
 	startDirect(b, bus)
-	h := NewHostDaemon(dial(b, bus, dbuswire.Config{}))
+	h := newHostDaemon(dial(b, bus, dbuswire.Config{}))
 	req := fromME(1, 2, 3)
 	done := make(chan error, 1)
 	reply := ipmi.ReplyFunc(func(_ ipmi.Response, err error) bool { done <- err; return true })

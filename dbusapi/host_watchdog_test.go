@@ -11,7 +11,7 @@ func TestWatchdogExpired(t *testing.T) {
 	o, _ := r.addKCS(t, nil)
 	r.listen(t)
 	for _, w := range []WatchdogExpired{{true, 4, 1, 3}, {false, 4, 1, 3}} {
-		r.server.WatchdogExpired(o, w)
+		o.WatchdogExpired(w)
 		got := <-r.heard
 		if diff := cmp.Diff([]any{w.PreTimeout, w.Use, w.Action, w.Interrupt}, got.Body); diff != "" || got.Path != kcs3 ||
 			got.Name != "xyz.openbmc_project.Ipmi.Channel.Ipmb.Host.WatchdogExpired" {
@@ -25,7 +25,7 @@ func TestWatchdogExpiredWithoutRoomIsCounted(t *testing.T) {
 	o, _ := r.addKCS(t, nil)
 	r.stall(t)
 	for range maxSignals + 3 {
-		r.server.WatchdogExpired(o, WatchdogExpired{})
+		o.WatchdogExpired(WatchdogExpired{})
 	}
 	if got := o.statistics()["dbus-signals-dropped"]; got < 3 {
 		t.Errorf("%d dropped", got)

@@ -2,8 +2,12 @@ package dbusapi
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/godbus/dbus/v5"
 
@@ -20,8 +24,7 @@ const (
 	ownAddressPath   = dbus.ObjectPath("/xyz/openbmc_project/MultiNode/Status")
 )
 
-// matchRules is which signals are asked for: names that lose their owner, and
-// the commands.
+// matchRules is the signals that are asked for: names that lose their owner, and commands.
 func matchRules() []string {
 	return []string{
 		"type='signal',sender='" + dbuswire.BusName + "',interface='" + dbuswire.BusInterface + "',member='NameOwnerChanged',arg2=''",
@@ -37,59 +40,48 @@ const (
 	maxRunning = 16
 )
 
-// command is what a signal asks for. run carries it out, and calls done at the end or
-// later. It does not block.
+// command is what a signal asks for. run carries it out, and calls done at the end or later.
 type command struct {
 	sender string
 	run    func(ctx context.Context, done func())
+	blocks bool
 }
 
-// receiveSignal takes a signal from the reading goroutine and does not block.
+// receiveSignal takes a signal from the goroutine that reads the connection, and does not block.
 func (s *Server) receiveSignal(in *dbus.Signal) {
 	member := in.Name[strings.LastIndexByte(in.Name, '.')+1:]
 	switch {
 	case in.Sender == dbuswire.BusName:
-		if name, ok := lostName(member, in.Body); ok {
-			s.left(name)
+		var name, before, after string
+		if member == "NameOwnerChanged" && dbus.Store(in.Body, &name, &before, &after) == nil && after == "" && strings.HasPrefix(name, ":") {
+			s.clientLeft(name)
 		}
 	case member == broadcastMember:
-		s.command(in.Sender, s.broadcastCommand(in.Body))
+		s.queueCommand(command{in.Sender, s.broadcastCommand(in.Body), false})
 	case member == ownAddressMember && in.Path == ownAddressPath:
-		s.command(in.Sender, s.ownAddressCommand(in.Body))
+		s.queueCommand(command{in.Sender, s.ownAddressCommand(in.Body), true})
 	}
 }
 
-// left ends what a connection had that has left the message bus. Its calls come
-// first: what they ask for after it is refused.
-func (s *Server) left(name string) {
-	s.backlogs.left(name)
-	s.callers.left(name)
-	s.dropHandlers(name)
+// clientLeft ends what a client had that has left the message bus. Its calls come first: what
+// they ask for after that is refused.
+func (s *Server) clientLeft(name string) {
+	s.clients.remove(name)
+	s.removeHandlers(func(h *remoteHandler) bool { return h.destination == name })
 	s.events.unsubscribe(name)
-	s.answerers.left(name)
 }
 
-// command queues a command; nil is a malformed one.
-func (s *Server) command(sender string, run func(context.Context, func())) {
-	if run == nil {
-		s.counters.signalsMalformed.Add(1)
+// queueCommand queues a command. One that is malformed has no run.
+func (s *Server) queueCommand(c command) {
+	if c.run == nil {
+		s.counters.Count(signalsMalformed)
 		return
 	}
 	select {
-	case s.commands <- command{sender, run}:
+	case s.commands <- c:
 	default:
-		s.counters.signalsDropped.Add(1)
+		s.counters.Count(signalsDropped)
 	}
-}
-
-// lostName reads NameOwnerChanged (name, old owner, new owner).
-func lostName(member string, body []any) (string, bool) {
-	if member != "NameOwnerChanged" || len(body) != 3 {
-		return "", false
-	}
-	name, _ := body[0].(string)
-	owner, isString := body[2].(string)
-	return name, isString && owner == "" && strings.HasPrefix(name, ":")
 }
 
 // broadcastCommand reads channel, netFn, requester LUN, command and data.
@@ -99,14 +91,14 @@ func (s *Server) broadcastCommand(body []any) func(context.Context, func()) {
 		return nil
 	}
 	data, ok := body[4].([]byte)
-	req := &ipmb.Request{NetFn: ipmi.NetFn(head[1]), RequesterLUN: ipmi.LUN(head[2]), Command: ipmi.Command(head[3]), Data: data}
-	if !ok || checkBroadcast(req) != nil {
+	req := ipmb.Request{NetFn: ipmi.NetFn(head[1]), RequesterLUN: ipmi.LUN(head[2]), Command: ipmi.Command(head[3]), Data: data}
+	if !ok || checkRequest(req) != nil {
 		return nil
 	}
 	return func(_ context.Context, done func()) {
 		ended := func(err error) {
 			if err != nil {
-				s.counters.signalsFailed.Add(1)
+				s.counters.Count(signalsFailed)
 			}
 			done()
 		}
@@ -121,25 +113,32 @@ func (s *Server) broadcastCommand(body []any) func(context.Context, func()) {
 // ownAddressCommand reads channel, number of the I2C bus and new 8-bit address.
 func (s *Server) ownAddressCommand(body []any) func(context.Context, func()) {
 	args, ok := leadingBytes(body, 3)
-	if !ok || len(body) != 3 {
-		return nil
-	}
 	address := ipmi.Address(args[2])
-	if !address.IsSlave() {
+	if !ok || len(body) != 3 || !address.IsSlave() {
 		return nil
 	}
 	return func(ctx context.Context, done func()) {
-		s.waits.Go(func() { // It may have to wait for the kernel.
-			defer done()
-			if o := s.objects.channels.Find(args[0]); o == nil || !o.changeAddress(ctx, int(args[1]), address) {
-				s.counters.signalsFailed.Add(1)
-			}
-		})
+		defer done()
+		if o := s.objects.channels.Find(args[0]); o == nil || !o.changeAddress(ctx, int(args[1]), address) {
+			s.counters.Count(signalsFailed)
+		}
 	}
 }
 
-// changeAddress changes our own address, if the bus is of type ipmb and has
-// this number.
+// leadingBytes is the first n arguments, if they are bytes.
+func leadingBytes(body []any, n int) (head [4]byte, ok bool) {
+	if len(body) < n {
+		return head, false
+	}
+	for i := range n {
+		if head[i], ok = body[i].(byte); !ok {
+			return head, false
+		}
+	}
+	return head, true
+}
+
+// changeAddress changes our own address, if the bus is of type ipmb and has this number.
 func (o *BusObject) changeAddress(ctx context.Context, number int, address ipmi.Address) bool {
 	p := o.bus.Properties()
 	has, err := strconv.Atoi(bus.Number(p.Device))
@@ -152,30 +151,16 @@ func (o *BusObject) changeAddress(ctx context.Context, number int, address ipmi.
 	if err := o.bus.SetOwnAddress(ctx, address); err != nil {
 		return false
 	}
-	o.server.Changed(o)
+	o.Changed()
 	return true
 }
 
-// leadingBytes is the first n arguments, if they are bytes.
-func leadingBytes(body []any, n int) ([4]byte, bool) {
-	var head [4]byte
-	if len(body) < n {
-		return head, false
-	}
-	for i := range n {
-		b, ok := body[i].(byte)
-		if !ok {
-			return head, false
-		}
-		head[i] = b
-	}
-	return head, true
-}
-
-// runCommands carries out commands of those who may give them, in order, until ctx
-// ends. A bus that is slow to take one holds up no other.
+// runCommands carries out the commands of senders that may give them, in order, until ctx ends.
+// A bus that is slow to take one delays no other.
 func (s *Server) runCommands(ctx context.Context) {
 	slots := make(chan struct{}, maxRunning)
+	var waits sync.WaitGroup // for commands that wait for the kernel
+	defer waits.Wait()
 	for {
 		var next command
 		select {
@@ -183,16 +168,58 @@ func (s *Server) runCommands(ctx context.Context) {
 			return
 		case next = <-s.commands:
 		}
-		if !s.trusted(ctx, next.sender) {
-			s.counters.signalsRefused.Add(1)
+		if !s.mayCommand(ctx, next.sender) {
+			s.counters.Count(signalsRefused)
 			continue
 		}
 		select {
 		case slots <- struct{}{}:
 		default:
-			s.counters.signalsDropped.Add(1)
+			s.counters.Count(signalsDropped)
 			continue
 		}
-		next.run(ctx, func() { <-slots })
+		done := func() { <-slots }
+		if next.blocks {
+			waits.Go(func() { next.run(ctx, done) })
+		} else {
+			next.run(ctx, done)
+		}
 	}
+}
+
+// mayCommand reports whether a sender's signals are commands: it is the trusted user, or owns one
+// of the configured names. A sender that cannot be looked up is not trusted.
+func (s *Server) mayCommand(ctx context.Context, sender string) bool {
+	if s.userOf(ctx, sender) == s.trustedUser {
+		return true
+	}
+	for _, name := range *s.signalNames.Load() {
+		if owner, err := s.conn.OwnerOf(ctx, name); err == nil && owner == sender {
+			return true
+		}
+	}
+	return false
+}
+
+// errNotRoot: the caller may not change what is served.
+var errNotRoot = errors.New("only root may change what ipmbd serves")
+
+// checkManager is nil for root, and for the user that the service runs as: root, but on a session
+// bus. The message bus's policy says so too; this does not depend on it.
+func (s *Server) checkManager(ctx context.Context, sender string) error {
+	if uid := s.userOf(ctx, sender); uid != 0 && int(uid) != os.Geteuid() {
+		return fmt.Errorf("%w: user %d", errNotRoot, uid)
+	}
+	return nil
+}
+
+// userOf is the UID of a sender. No user has that of bus.Unknown.
+func (s *Server) userOf(ctx context.Context, sender string) uint32 {
+	one := s.clients.find([]byte(sender))
+	s.clients.await(ctx, one)
+	process, known := one.Process()
+	if !known {
+		return bus.Unknown.UID
+	}
+	return process.UID
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/counters"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -182,7 +183,7 @@ func TestForgedNameOwnerChangedEndsNothing(t *testing.T) {
 }
 
 func TestCommandsThatDoNotFitTheQueueAreCounted(t *testing.T) {
-	s := &Server{commands: make(chan command, 1), names: newNames("")}
+	s := &Server{commands: make(chan command, 1), counters: counters.New[counter](counterNames)}
 	body := []any{byte(0), byte(6), byte(0), byte(1), []byte{}}
 	for range 3 {
 		s.receiveSignal(&dbus.Signal{Sender: ":1.1", Path: anyPath, Name: anyBroadcast, Body: body})

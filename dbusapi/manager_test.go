@@ -10,7 +10,6 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
-	"ipmbd/bus"
 	"ipmbd/internal/bustest"
 	"ipmbd/xml"
 )
@@ -195,7 +194,7 @@ func TestNameOfAHostIsNoChannels(t *testing.T) {
 	if _, err := r.server.HostDaemon(t.Context(), "ipmi_kcs3"); !errors.Is(err, ErrTaken) {
 		t.Errorf("shared: %v", err)
 	}
-	r.server.RemoveHost(t.Context(), o)
+	o.Close(t.Context())
 	if _, err := r.server.HostDaemon(t.Context(), "ipmi_kcs3"); err != nil {
 		t.Error(err)
 	}
@@ -216,7 +215,7 @@ func TestNamesAreChecked(t *testing.T) {
 		t.Error(err)
 	}
 	for _, name := range []string{xml.ChannelNames + "Theirs", hostIPMIName} {
-		if err := takeName(t.Context(), r.client, name); err != nil {
+		if _, err := r.client.RequestName(name, dbus.NameFlagDoNotQueue); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -231,19 +230,18 @@ func TestNamesAreChecked(t *testing.T) {
 func TestLimitOfASenderCanBeChanged(t *testing.T) {
 	r := newRig(t, Config{})
 	r.server.SetMaxCallsPerSender(1)
-	one := r.server.callers.use([]byte(":1.77"))
-	one.client.Identify(bus.Process{PID: 77})
-	if err := r.server.callers.enter(one); err != nil {
+	c := r.server.clients
+	one := c.find([]byte(":1.77"))
+	if err := c.beginAct(one, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.callers.enter(one); !errors.Is(err, ErrLimit) {
+	if err := c.beginAct(one, nil); !errors.Is(err, ErrLimit) {
 		t.Errorf("a second call: %v", err)
 	}
 	r.server.SetMaxCallsPerSender(0)
-	if err := r.server.callers.enter(one); err != nil {
+	if err := c.beginAct(one, nil); err != nil {
 		t.Fatal(err)
 	}
-	r.server.callers.leave(one)
-	r.server.callers.leave(one)
-	r.server.callers.unuse(one)
+	c.finishAct(one)
+	c.finishAct(one)
 }

@@ -226,7 +226,7 @@ func setProperty(ctx context.Context, c *call) ([]any, error) {
 	if err := p.set(ctx, o, value.Value()); err != nil {
 		return nil, err
 	}
-	o.server.Changed(o)
+	o.Changed()
 	return nil, nil
 }
 

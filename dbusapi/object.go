@@ -1,13 +1,16 @@
 package dbusapi
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/bus"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/xml"
 )
 
@@ -20,22 +23,23 @@ const (
 	handlersPath = BasePath + "/handlers"
 )
 
-// object is what lives at a path.
+// object is what a path has.
 type object struct {
 	server     *Server
 	within     *objects // from objects.add on
 	path       dbus.ObjectPath
 	interfaces []string // in the order of introspection
 	sets       map[string]methodSet
-	bus        *BusObject     // of the object of a bus
-	handler    *remoteHandler // of that of a registered handler
-	host       *HostObject    // of that of a host interface
-	sms        SMS            // of that on a connection of its own
-	hostIPMI   *HostIPMI      // of that of org.openbmc.HostIpmi
+
+	endpoint *endpoint      // of a bus or a host interface
+	bus      *BusObject     // of a bus
+	host     *HostObject    // of a host interface
+	handler  *remoteHandler // of a registered handler
+	sms      SMS            // of the object on the connection of a host interface
+	hostIPMI *HostIPMI      // of org.openbmc.HostIpmi
 }
 
-// newObject makes an object with these interfaces and those that every object
-// has.
+// newObject makes an object with these interfaces and those that every object has.
 func newObject(s *Server, path dbus.ObjectPath, interfaces ...string) *object {
 	o := &object{
 		server:     s,
@@ -57,9 +61,9 @@ func newObject(s *Server, path dbus.ObjectPath, interfaces ...string) *object {
 // methodSet is the methods of an interface by member.
 type methodSet map[string]*boundMethod
 
-// anyMethod finds a member for a call that names no interface, in the first of the
-// object's interfaces that has it. Manager must be named: the rules that a message bus
-// has for an interface do not hold for such a call.
+// anyMethod finds a member for a call that names no interface, in the first of the object's
+// interfaces that has it. Manager must be named: the rules of a message bus for an interface do
+// not hold for such a call.
 func (o *object) anyMethod(member []byte) *boundMethod {
 	for _, name := range o.interfaces {
 		if m := o.sets[name][string(member)]; m != nil && name != xml.ManagerInterface {
@@ -69,8 +73,18 @@ func (o *object) anyMethod(member []byte) *boundMethod {
 	return nil
 }
 
-// objects is all objects of a connection by path, and its buses by channel
-// index.
+// managed is the interfaces that ObjectManager tells of: those that say what the object is.
+func (o *object) managed() []string {
+	var names []string
+	for _, name := range o.interfaces {
+		if !strings.HasPrefix(name, dbuswire.BusInterface+".") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// objects is all objects of a connection by path, and its buses by channel index.
 type objects struct {
 	mu       sync.RWMutex
 	paths    map[dbus.ObjectPath]*object
@@ -80,17 +94,11 @@ type objects struct {
 }
 
 func newObjects() objects {
-	return objects{paths: make(map[dbus.ObjectPath]*object), peer: newPeer()}
-}
-
-func newPeer() methodSet {
 	peer := make(methodSet)
-	for _, m := range methods() {
-		if m.iface == xml.PeerInterface {
-			peer[m.member] = &boundMethod{method: m}
-		}
+	for _, m := range peerMethods() {
+		peer[m.member] = &boundMethod{method: m}
 	}
-	return peer
+	return objects{paths: make(map[dbus.ObjectPath]*object), peer: peer}
 }
 
 // at is the object at a path, nil when there is none.
@@ -100,8 +108,8 @@ func (o *objects) at(path []byte) *object {
 	return o.paths[dbus.ObjectPath(path)]
 }
 
-// add puts an object at its path, if that is free. Of buses that share an
-// index the first has it.
+// add puts an object at its path, if that is free. Of buses that share an index the first has
+// it.
 func (o *objects) add(added *object) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -116,12 +124,21 @@ func (o *objects) add(added *object) bool {
 	return true
 }
 
-func (o *objects) remove(path dbus.ObjectPath) *object {
+// addWithAncestors adds an object, and those on the paths that lead to it.
+func (o *objects) addWithAncestors(added *object) {
+	for i := 1; i < len(added.path); i++ {
+		if added.path[i] == '/' {
+			o.add(newObject(added.server, added.path[:i]))
+		}
+	}
+	o.add(newObject(added.server, rootPath))
+	o.add(added)
+}
+
+func (o *objects) remove(path dbus.ObjectPath) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	removed := o.paths[path]
 	delete(o.paths, path)
-	return removed
 }
 
 // below is the objects under a path, without the one at it, in order.
@@ -139,35 +156,68 @@ func (o *objects) below(path dbus.ObjectPath) []*object {
 	return found
 }
 
-// buses is all buses in order of their paths.
-func (o *objects) buses() []*BusObject {
-	var buses []*BusObject
-	for _, one := range o.below(BasePath) {
-		if one.bus != nil {
-			buses = append(buses, one.bus)
-		}
-	}
-	return buses
+// endpoint is a bus or a host interface, as an object of the service.
+type endpoint struct {
+	server *Server
+	name   string
+	path   dbus.ObjectPath
+	object *object // while it is exported
+
+	dirty  atomic.Bool   // properties may have changed since they were told
+	told   view          // of the emitting loop, once exported
+	unsent atomic.Uint64 // signals for which there was no room
 }
 
-// hosts is all host interfaces in order of their paths.
-func (o *objects) hosts() []*HostObject {
-	var hosts []*HostObject
-	for _, one := range o.below(BasePath) {
-		if one.host != nil {
-			hosts = append(hosts, one.host)
-		}
+// init makes the endpoint one of a kind with a name.
+func (e *endpoint) init(s *Server, kind, name string) error {
+	path := dbus.ObjectPath(xml.ObjectPath(name))
+	switch {
+	case name == "" || strings.Contains(name, "/") || !path.IsValid():
+		return fmt.Errorf("%s name %q: only letters, digits, - and _ can be in an object path", kind, name)
+	case path == handlersPath:
+		return fmt.Errorf("%s name %q: its object path is the parent of registered handlers", kind, name)
 	}
-	return hosts
+	e.server, e.name, e.path = s, name, path
+	return nil
 }
 
-// ancestors is the paths between the root and path, both left out.
-func ancestors(path dbus.ObjectPath) []dbus.ObjectPath {
-	var paths []dbus.ObjectPath
-	for i := 1; i < len(path); i++ {
-		if path[i] == '/' {
-			paths = append(paths, path[:i])
-		}
+// Path is where the object is exported: BasePath and the name in the configuration, "-"
+// replaced by "_".
+func (e *endpoint) Path() dbus.ObjectPath { return e.path }
+
+// Changed says that properties may have changed; a signal tells which did. It does not block.
+// Changes in quick succession may be told as one.
+func (e *endpoint) Changed() {
+	e.dirty.Store(true)
+	e.server.wake()
+}
+
+// export exports the object. A path that is taken is an error.
+func (e *endpoint) export(o *object) error {
+	o.endpoint = e
+	e.told = o.view()
+	if !e.server.objects.add(o) {
+		return fmt.Errorf("%s: there is an object at %s already", e.name, e.path)
 	}
-	return paths
+	e.object = o
+	e.server.emitAdded(o)
+	return nil
+}
+
+// withdraw takes the object away, if it is exported.
+func (e *endpoint) withdraw() {
+	if e.object != nil {
+		e.server.objects.remove(e.path)
+		e.server.emitRemoved(e.object)
+		e.object = nil
+	}
+}
+
+// emit queues a signal of the endpoint, or counts that there was no room.
+func (e *endpoint) emit(signal []byte) bool {
+	if e.server.queue(dbuswire.Finish(signal)) {
+		return true
+	}
+	e.unsent.Add(1)
+	return false
 }

@@ -137,8 +137,8 @@ func TestObjectsComeAndGo(t *testing.T) {
 			t.Errorf("added %v", added)
 		}
 	}
-	r.server.RemoveBus(o)
-	r.server.RemoveBus(o)
+	o.Withdraw()
+	o.Withdraw()
 	for _, manager := range managers() {
 		got := <-r.heard
 		if got.Name != interfacesRemoved || got.Path != manager || got.Body[0] != o.Path() {
@@ -149,12 +149,12 @@ func TestObjectsComeAndGo(t *testing.T) {
 		t.Errorf("the channel of a removed bus answers %v", got)
 	}
 	again := addBus(t, r.server, newFakeBus("bus9", 8))
-	r.server.FreeIndex(o)
+	o.FreeIndex()
 	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("the channel of the next bus answers %v", got)
 	}
-	r.server.RemoveBus(again)
-	r.server.FreeIndex(again)
+	again.Withdraw()
+	again.FreeIndex()
 	if got := r.legacy(t, 8, 6, 0, 1); got[0] != int32(ipmb.StatusInvalid) {
 		t.Errorf("a channel of nobody answers %v", got)
 	}
@@ -171,7 +171,7 @@ func TestFirstBusHasASharedIndex(t *testing.T) {
 	if len(r.fake.requests) != 1 || len(second.requests) != 0 {
 		t.Error("the second bus was reached")
 	}
-	r.server.RemoveBus(o)
+	o.Withdraw()
 	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("after the second has gone: %v", got)
 	}
@@ -188,7 +188,7 @@ func TestNamesOfBuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddBus(o, newFakeBus("bus4", 12).Bus); err == nil {
+	if err := o.Export(newFakeBus("bus4", 12).Bus); err == nil {
 		t.Error("two buses have one path")
 	}
 }

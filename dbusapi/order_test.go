@@ -102,14 +102,14 @@ func (b *engineBus) written() []byte {
 func newEngineRig(t *testing.T, bus *engineBus) *rig {
 	t.Helper()
 	r := newStoppedRig(t, Config{})
-	r.server.RemoveBus(r.object)
-	r.server.FreeIndex(r.object)
+	r.object.Withdraw()
+	r.object.FreeIndex()
 	r.fake = bus.fakeBus
 	o, err := r.server.NewBus("bus4", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddBus(o, bus.Bus); err != nil {
+	if err := o.Export(bus.Bus); err != nil {
 		t.Fatal(err)
 	}
 	r.object = o
@@ -311,9 +311,9 @@ func TestCallsWaitUntilTheirBusHasBegun(t *testing.T) {
 	c.send()
 	for gone := false; !gone; {
 		_, _ = r.call(t, "/", xml.PeerInterface, "Ping")
-		r.server.callers.mu.Lock()
-		gone = r.server.callers.gone.hasName(leaver.conn.Name())
-		r.server.callers.mu.Unlock()
+		r.server.clients.mu.Lock()
+		gone = r.server.clients.known[leaver.conn.Name()] == nil
+		r.server.clients.mu.Unlock()
 	}
 	for r.fake.InProgress() != each {
 		_, _ = r.call(t, "/", xml.PeerInterface, "Ping")

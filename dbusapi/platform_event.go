@@ -24,13 +24,12 @@ const (
 	maxKeptEvents = 25
 )
 
-// events is who hears of events, and those that nobody was sent yet.
+// events is the subscribers, and the events that no subscriber was sent yet.
 type events struct {
 	mu          sync.Mutex
 	shares      *bus.Shares // of subscribers
 	subscribers []subscriber
 	kept        []ipmi.Event
-	notKept     uint64
 }
 
 // subscriber is a connection that hears of events.
@@ -39,31 +38,31 @@ type subscriber struct {
 	client *bus.Client
 }
 
-// PlatformEvent tells the subscribers of an event, in the order of the calls,
-// and does not block. While there is none, or no room in the queue of signals,
-// up to 25 events are kept; what comes then is counted, and nobody hears of it.
-// Kept events go to those who are subscribers when they can be sent.
+// PlatformEvent tells the subscribers of an event, in the order of the calls, and does not block.
+// While there is no subscriber, or no room in the queue of signals, up to 25 events are kept.
+// Further ones are counted and dropped. Kept events go to those that are subscribers when they can
+// be sent.
 func (s *Server) PlatformEvent(e ipmi.Event) {
 	s.events.mu.Lock()
 	defer s.events.mu.Unlock()
 	s.events.kept = append(s.events.kept, e)
-	s.sendKept()
+	s.sendKeptLocked()
 	if len(s.events.kept) > maxKeptEvents {
 		s.events.kept = s.events.kept[:maxKeptEvents]
-		s.events.notKept++
+		s.counters.Count(eventsNotKept)
 	}
 }
 
-// sendKeptEvents sends what has waited for room in the queue of signals.
+// sendKeptEvents sends the events that have waited for room in the queue of signals.
 func (s *Server) sendKeptEvents() {
 	s.events.mu.Lock()
 	defer s.events.mu.Unlock()
-	s.sendKept()
+	s.sendKeptLocked()
 }
 
-// sendKept queues kept events, the oldest first; events.mu is held. All signals
+// sendKeptLocked queues kept events, the oldest first; events.mu is held. All signals
 // of an event are queued together, or none.
-func (s *Server) sendKept() {
+func (s *Server) sendKeptLocked() {
 	for len(s.events.kept) > 0 && len(s.events.subscribers) > 0 {
 		var signals []byte
 		for _, to := range s.events.subscribers {
@@ -78,29 +77,22 @@ func (s *Server) sendKept() {
 
 // eventSignal is PlatformEvent for one subscriber.
 func (s *Server) eventSignal(name string, e ipmi.Event) []byte {
-	b := s.signalTo(name, BasePath, platformEvent, "ysqay", 20+len(e.Interface)+len(e.Message))
+	b := beginSignal(s.conn, name, BasePath, platformEvent, "ysqay", 20+len(e.Interface)+len(e.Message))
 	b = append(b, byte(e.Channel))
 	b = dbuswire.AppendString(b, e.Interface)
 	b = dbuswire.AppendUint16(b, e.Generator)
 	return dbuswire.Finish(dbuswire.AppendBytes(b, e.Message[:]))
 }
 
-// countNotKept is how many events nobody will hear of.
-func (e *events) countNotKept() uint64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.notKept
-}
-
 // subscribe serves Subscribe of the router.
 func subscribe(ctx context.Context, c *call) ([]any, error) {
 	s := c.server
-	s.lookups.await(ctx, c.caller)
+	s.clients.await(ctx, c.client)
 	s.events.mu.Lock()
 	defer s.events.mu.Unlock()
-	client := &c.caller.client
+	client := &c.client.Client
 	switch {
-	case ctx.Err() != nil: // Who leaves after this is found among the subscribers.
+	case ctx.Err() != nil: // A client that leaves after this is found among the subscribers.
 		return nil, errGone
 	case slices.ContainsFunc(s.events.subscribers, func(o subscriber) bool { return o.name == c.sender }):
 		return nil, nil
@@ -108,7 +100,7 @@ func subscribe(ctx context.Context, c *call) ([]any, error) {
 		return nil, fmt.Errorf("%w subscribers: at most %d, half of them of one program", errTooMany, maxSubscribers)
 	}
 	s.events.subscribers = append(s.events.subscribers, subscriber{c.sender, client})
-	s.sendKept()
+	s.sendKeptLocked()
 	return nil, nil
 }
 

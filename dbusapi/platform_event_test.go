@@ -7,6 +7,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bus"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
@@ -90,8 +91,8 @@ func TestEventsGoToSubscribersOnly(t *testing.T) {
 		}
 	}
 	// What the client hears first is what came next.
-	r.fake.change(func(p *Properties) { p.State = Down })
-	r.server.Changed(r.object)
+	r.fake.change(func(p *bus.Properties) { p.State = bus.Down })
+	r.object.Changed()
 	if got := <-r.heard; got.Name != propertiesChanged {
 		t.Errorf("the client heard %+v", got)
 	}
@@ -114,7 +115,7 @@ func TestBacklogGoesToTheFirstSubscriber(t *testing.T) {
 }
 
 func TestEventsWaitForRoomInTheQueue(t *testing.T) {
-	r := newStoppedRig(t, Config{})
+	r := newRig(t, Config{})
 	l := r.subscriber(t)
 	flush := r.stall(t)
 	for range maxSignals {
@@ -124,7 +125,6 @@ func TestEventsWaitForRoomInTheQueue(t *testing.T) {
 	if n := r.server.Statistics()["events-not-kept"]; n != 5 {
 		t.Errorf("%d events were not kept", n)
 	}
-	run(t, r.server)
 	flush()
 	l.hears(t, upTo(maxKeptEvents)...)
 	r.happen(100)

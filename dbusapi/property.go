@@ -77,7 +77,9 @@ func hostProperties() []property {
 	}
 }
 
-func getTimeout(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Timeout.Milliseconds()) }
+func getTimeout(v view) any {
+	return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Timeout.Milliseconds())
+}
 
 func getTries(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Tries) }
 
@@ -86,14 +88,15 @@ func ofPolicy(set func(*ipmb.RetryPolicy, uint32) error) func(context.Context, *
 	return func(_ context.Context, o *BusObject, value any) error {
 		o.policy.Lock()
 		defer o.policy.Unlock()
-		policy := o.bus.Properties().Policy
+		policy := o.bus.RetryPolicy()
 		if err := set(&policy, value.(uint32)); err != nil {
 			return err
 		}
 		if err := checkRequest(ipmb.Request{RetryPolicy: policy}); err != nil {
 			return err
 		}
-		return o.bus.SetPolicy(policy)
+		o.bus.SetRetryPolicy(policy)
+		return nil
 	}
 }
 

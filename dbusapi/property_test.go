@@ -7,6 +7,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bus"
 	"ipmbd/ipmb"
 	"ipmbd/xml"
 )
@@ -44,7 +45,8 @@ func TestTypesOfPropertiesAreTheTables(t *testing.T) {
 	r := newRig(t, Config{})
 	for _, o := range r.server.objects.below("/") {
 		for _, iface := range o.interfaces {
-			variants := o.view().variants(iface)
+			variants := make(map[string]dbus.Variant)
+			o.view().addVariants(variants, iface)
 			for _, p := range properties(iface) {
 				if got := variants[p.name].Signature().String(); got != p.signature {
 					t.Errorf("%s.%s is of type %s, not %s", iface, p.name, got, p.signature)
@@ -156,9 +158,9 @@ func TestSetRefused(t *testing.T) {
 func TestChangesAreTold(t *testing.T) {
 	r := newRig(t, Config{})
 	r.listen(t)
-	r.server.Changed(r.object) // nothing has
-	r.fake.change(func(p *Properties) { p.State, p.Reason = Down, "the device is gone" })
-	r.server.Changed(r.object)
+	r.object.Changed() // nothing has
+	r.fake.change(func(p *bus.Properties) { p.State, p.Reason = bus.Down, "the device is gone" })
+	r.object.Changed()
 	want := map[string]dbus.Variant{"State": dbus.MakeVariant("Down"), "StateReason": dbus.MakeVariant("the device is gone")}
 	if diff := cmp.Diff(want, r.changes(t), cmp.Comparer(sameVariant)); diff != "" {
 		t.Error(diff)

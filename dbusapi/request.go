@@ -102,7 +102,7 @@ func parseBroadcast(x *busCall, m *dbuswire.Message) error {
 // responder of 0 is the remote address, and a broadcast has none.
 func checkRequest(req ipmb.Request) error {
 	if req.Responder == 0 {
-		req.Responder = ipmi.BMCAddress
+		req.Responder = 0x20 // as good as any
 	}
 	return req.Check()
 }
@@ -138,12 +138,11 @@ func setOption(req *ipmb.Request, name, signature string, r *dbuswire.Reader) er
 // options are the options of a request, and their types.
 var options = map[string]string{"timeout-ms": "u", "tries": "u", "requester-lun": "y", "fail-fast": "b", "broadcast": "b"}
 
-// setTimeout takes milliseconds. Only checkRequest knows the largest value. 0 would be the
-// default.
+// setTimeout takes milliseconds. 0 would be the default; checkRequest knows the other bounds.
 func setTimeout(p *ipmb.RetryPolicy, milliseconds uint32) error {
 	p.Timeout = time.Duration(milliseconds) * time.Millisecond
 	if p.Timeout == 0 {
-		return fmt.Errorf("%w: time-out of 0", ipmb.ErrInvalid)
+		return fmt.Errorf("%w: time-out of 0: %v to %v are possible", ipmb.ErrInvalid, ipmb.MinTimeout, ipmb.MaxTimeout)
 	}
 	return nil
 }
@@ -152,7 +151,7 @@ func setTimeout(p *ipmb.RetryPolicy, milliseconds uint32) error {
 func setTries(p *ipmb.RetryPolicy, tries uint32) error {
 	p.Tries = int(tries)
 	if p.Tries == 0 {
-		return fmt.Errorf("%w: 0 tries", ipmb.ErrInvalid)
+		return fmt.Errorf("%w: 0 tries: 1 to %d are possible", ipmb.ErrInvalid, ipmb.MaxTries)
 	}
 	return nil
 }

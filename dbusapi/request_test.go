@@ -82,9 +82,9 @@ func TestArgumentsOutOfRangeAreNamed(t *testing.T) {
 		args []any
 		says string
 	}{
-		"odd responder": {[]any{byte(0x21), byte(6), byte(0), byte(1), []byte{}}, "responder 21h"},
-		"odd netFn":     {[]any{byte(0), byte(7), byte(0), byte(1), []byte{}}, "network function 07h"},
-		"large netFn":   {[]any{byte(0), byte(0x40), byte(0), byte(1), []byte{}}, "network function 40h"},
+		"odd responder": {[]any{byte(0x21), byte(6), byte(0), byte(1), []byte{}}, "responder address 21h"},
+		"odd netFn":     {[]any{byte(0), byte(7), byte(0), byte(1), []byte{}}, "netFn 07h"},
+		"large netFn":   {[]any{byte(0), byte(0x40), byte(0), byte(1), []byte{}}, "netFn 40h"},
 		"large LUN":     {[]any{byte(0), byte(6), byte(4), byte(1), []byte{}}, "LUN 4"},
 	} {
 		_, err := r.call(t, bus4, xml.BusInterface, "sendRequest", tt.args...)

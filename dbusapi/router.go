@@ -11,13 +11,15 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/bus"
+	"ipmbd/internal/counters"
+	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
 
-// Limits of what programs register. That of all patterns keeps the mux quick to
-// change and the property Handlers short; a program has at most half of them. A user other
-// than root has at most half of either.
+// Limits of what programs register. The limit of all patterns keeps the mux quick to change and
+// the property Handlers short; a program has at most half of them. A user other than root has at
+// most half of either.
 const (
 	maxHandlersOfOne = 64 // of one program
 	maxHandlers      = 512
@@ -26,8 +28,7 @@ const (
 	maxPath          = 255 // bytes: the property has it once for each pattern
 )
 
-// Why a handler is not registered or unregistered, beside the errors of
-// ipmi.Mux.Register.
+// Why a handler is not registered or unregistered, beside the errors of ipmi.Mux.Register.
 var (
 	errRegistered    = errors.New("this path is registered already: unregister it first")
 	errNotRegistered = errors.New("no handler of this connection is registered with this path")
@@ -36,10 +37,11 @@ var (
 	errTooMany       = errors.New("too many")
 )
 
-// router is the handlers that programs have registered. A lock of it is held
-// when that of the objects is taken, never the other way round.
+// router is the handlers that programs have registered. Its lock is held when that of the objects
+// is taken, never the other way round.
 type router struct {
-	mux *ipmi.Mux
+	mux   *ipmi.Mux
+	calls *callQueue
 
 	mu       sync.Mutex
 	handlers []*remoteHandler // in the order they were registered
@@ -48,36 +50,103 @@ type router struct {
 	last     uint64           // number of the last one's object
 
 	told []*remoteHandler // of the emitting loop
-
-	calls *callQueue
 }
 
 func newRouter(mux *ipmi.Mux) *router {
 	if mux == nil {
 		mux = new(ipmi.Mux)
 	}
+	limits := bus.Halves(maxHandlers)
+	limits.Program = maxHandlersOfOne
 	return &router{
 		mux:      mux,
-		shares:   bus.NewShares(handlerLimits()),
-		patterns: bus.NewShares(bus.Halves(maxPatterns)),
 		calls:    newCallQueue(),
+		shares:   bus.NewShares(limits),
+		patterns: bus.NewShares(bus.Halves(maxPatterns)),
 	}
 }
 
-func handlerLimits() bus.Limits {
-	limits := bus.Halves(maxHandlers)
-	limits.Program = maxHandlersOfOne
-	return limits
+// remoteHandler is an object of another program that answers requests. It implements
+// ipmi.Handler.
+type remoteHandler struct {
+	target
+	client       *bus.Client // its program
+	conn         *dbuswire.Conn
+	calls        *callQueue
+	counts       *counters.Set[counter]
+	patterns     []ipmi.Pattern
+	registration *ipmi.Registration
+	object       *object
 }
 
-// addHandler registers a handler in the name of an owner, with whose connection
-// ctx ends.
+// ServeIPMI calls execute of the object, when it is the turn of the request. The errors are those
+// of HostDaemon.ServeIPMI.
+func (h *remoteHandler) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
+	h.calls.add(h.client, execution{conn: h.conn, to: &h.target, req: req, reply: reply, counts: h.counts})
+}
+
+// registerHandler serves RegisterHandler of the router.
+func registerHandler(ctx context.Context, c *call) ([]any, error) {
+	patterns, err := patternsOf(c.args[1].([][]any))
+	if err != nil {
+		return nil, err
+	}
+	path := c.args[0].(dbus.ObjectPath)
+	if len(path) > maxPath {
+		return nil, errLongPath
+	}
+	c.server.clients.await(ctx, c.client)
+	owner := c.client.describe()
+	return nil, c.server.addHandler(ctx, owner, &remoteHandler{
+		client:   &c.client.Client,
+		conn:     c.server.conn,
+		calls:    c.server.router.calls,
+		counts:   &c.server.counters,
+		patterns: patterns,
+		target: target{
+			title:       fmt.Sprintf("handler %s of %s", path, owner),
+			destination: c.sender,
+			path:        string(path),
+			wide:        true,
+		},
+	})
+}
+
+// patternsOf reads an argument a(yyuu).
+func patternsOf(commands [][]any) ([]ipmi.Pattern, error) {
+	switch n := len(commands); {
+	case n == 0:
+		return nil, errNoCommands
+	case n > maxPatternsOfOne:
+		return nil, fmt.Errorf("%w commands: %d, at most %d of one handler", errTooMany, n, maxPatternsOfOne)
+	}
+	patterns := make([]ipmi.Pattern, len(commands))
+	for i, command := range commands {
+		patterns[i] = ipmi.Pattern{
+			NetFn:    ipmi.NetFn(command[0].(byte)),
+			Command:  ipmi.Command(command[1].(byte)),
+			Group:    command[2].(uint32),
+			Channels: ipmi.ChannelMask(command[3].(uint32)),
+		}
+	}
+	return patterns, nil
+}
+
+// unregisterHandler serves UnregisterHandler of the router.
+func unregisterHandler(_ context.Context, c *call) ([]any, error) {
+	path := string(c.args[0].(dbus.ObjectPath))
+	if !c.server.removeHandlers(func(h *remoteHandler) bool { return h.destination == c.sender && h.path == path }) {
+		return nil, errNotRegistered
+	}
+	return nil, nil
+}
+
+// addHandler registers a handler in the name of an owner, with whose connection ctx ends.
 func (s *Server) addHandler(ctx context.Context, owner string, h *remoteHandler) error {
 	r := s.router
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// If the owner leaves after this, dropHandlers finds the handler.
-	if ctx.Err() != nil {
+	if ctx.Err() != nil { // If the owner leaves after this, clientLeft finds the handler.
 		return errGone
 	}
 	if err := r.admit(h); err != nil {
@@ -99,8 +168,7 @@ func (s *Server) addHandler(ctx context.Context, owner string, h *remoteHandler)
 	return nil
 }
 
-// admit takes the places of a handler, or says why it cannot join the others, whatever it
-// serves.
+// admit takes the places of a handler. The error does not depend on the commands that it serves.
 func (r *router) admit(h *remoteHandler) error {
 	if slices.ContainsFunc(r.handlers, func(o *remoteHandler) bool { return o.destination == h.destination && o.path == h.path }) {
 		return errRegistered
@@ -144,11 +212,6 @@ func (s *Server) removeHandlers(which func(*remoteHandler) bool) bool {
 	return true
 }
 
-// dropHandlers ends the registrations of a connection that has ended.
-func (s *Server) dropHandlers(owner string) {
-	s.removeHandlers(func(h *remoteHandler) bool { return h.destination == owner })
-}
-
 // list is the handlers registered now.
 func (r *router) list() []*remoteHandler {
 	r.mu.Lock()
@@ -173,6 +236,31 @@ func (s *Server) emitHandlers() {
 			s.emitAdded(h.object)
 		}
 	}
-	changed := map[string]dbus.Variant{"Handlers": dbus.MakeVariant(handlerRows(now))}
-	_ = s.conn.Emit(BasePath, propertiesChanged, xml.RouterInterface, changed, []string{})
+	s.emitPropertiesChanged(BasePath, xml.RouterInterface, map[string]dbus.Variant{"Handlers": dbus.MakeVariant(handlerRows(now))})
+}
+
+// ServeStorage makes a handler answer SendStorageRequest. Until then there is none. Its requests
+// come from no interface, on the channel of the system interface.
+func (s *Server) ServeStorage(h ipmi.Handler) {
+	mux := new(ipmi.Mux)
+	mux.SetDefault("", h)
+	s.storage.Store(mux)
+}
+
+// sendStorageRequest serves SendStorageRequest of the router.
+func sendStorageRequest(ctx context.Context, c *call) ([]any, error) {
+	storage := c.server.storage.Load()
+	if storage == nil {
+		return nil, ipmi.ErrNotPresent
+	}
+	res, err := ipmi.Do(ctx, storage, &ipmi.Request{
+		Channel: ipmi.ChannelSystemInterface,
+		NetFn:   ipmi.NetFnStorage,
+		Command: ipmi.Command(c.args[0].(byte)),
+		Data:    c.args[1].([]byte),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []any{byte(res.Code), res.Data}, nil
 }

@@ -286,7 +286,7 @@ func TestProgramThatHasLeftRegistersNothing(t *testing.T) {
 	p := r.program(t, answerOK)
 	name := p.conn.Name()
 	r.leave(t, p.conn)
-	c := &call{server: r.server, sender: name, caller: r.server.callers.use([]byte(name)),
+	c := &call{server: r.server, sender: name, client: r.server.clients.find([]byte(name)),
 		args: []any{dbus.ObjectPath("/handler"), [][]any{{byte(6), byte(1), ipmi.AnyGroup, everyChannel}}}}
 	ended, end := context.WithCancel(t.Context())
 	end()

@@ -85,12 +85,12 @@ func (s *Server) queueCall(from *dbuswire.Conn, objects *objects, m *dbuswire.Me
 	w.to.Destination = string(m.Sender)
 	one := s.clients.find(m.Sender)
 	if !s.clients.queue(one, w, m.Owned) {
-		refuse(w)
+		w.refuse()
 	}
 	s.clients.identify(one)
 }
 
-func refuse(w *waitingCall) {
+func (w *waitingCall) refuse() {
 	w.to.Fail(&dbus.Error{Name: xml.ErrorLimits, Body: []any{"too many calls wait to be served: wait for replies"}})
 }
 
@@ -172,7 +172,7 @@ func (c *clients) place(one *client) {
 	}
 	c.mu.Unlock()
 	for _, w := range refused {
-		refuse(w)
+		w.refuse()
 	}
 }
 
@@ -319,7 +319,7 @@ func reply(to *dbuswire.ReplyTo, method *boundMethod, results []any, err error) 
 		to.Fail(asDBusError(err))
 		return
 	}
-	to.Return(method.out, encode(results))
+	to.Return(method.out, encodeBody(results))
 }
 
 // arguments reads the arguments of a call.
@@ -334,8 +334,8 @@ func arguments(raw []byte, method *boundMethod) ([]any, error) {
 	return msg.Body, nil
 }
 
-// encode is the body of a message with these values.
-func encode(values []any) []byte {
+// encodeBody is the body of a message with these values.
+func encodeBody(values []any) []byte {
 	if len(values) == 0 {
 		return nil
 	}
@@ -414,7 +414,7 @@ func (r sharedReplies) read(ctx context.Context, s *Server, one *client, w *wait
 	if err != nil {
 		return nil, err
 	}
-	body := encode(results)
+	body := encodeBody(results)
 	if len(body) >= minShared {
 		if len(r) >= maxShared {
 			clear(r)

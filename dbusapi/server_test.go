@@ -78,7 +78,7 @@ func TestEachBusNameHasItsConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := r.server.HostDaemon(t.Context(), "IPMB"); again != other {
+	if again, _ := r.server.HostDaemon(t.Context(), "IPMB"); again.conn != other.conn {
 		t.Error("one name has two connections")
 	}
 	if err := r.server.TakeNames(t.Context()); err != nil {

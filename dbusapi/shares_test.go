@@ -17,7 +17,7 @@ import (
 )
 
 // place takes one place for a connection, or reports that there is none.
-type place func(one *caller) bool
+type place func(one *client) bool
 
 // limited is something of which programs have shares.
 type limited struct {
@@ -32,8 +32,6 @@ type limited struct {
 func limits() map[string]limited {
 	const programs = 20
 	return map[string]limited{
-		"calls to two buses":              {openCalls(2 * 256), 128, 256, 256, 256, programs * 256},
-		"calls to a bus of few":           {openCalls(4), 128, 128, 128, 128, programs * 128},
 		"handlers":                        {openHandlers(1), 64, 64, 256, 64, 512},
 		"commands, 256 for each handler":  {openHandlers(256), 8, 8, 8, 8, 16},
 		"subscribers":                     {openSubscribers, 1, 32, 32, 32, 64},
@@ -56,8 +54,8 @@ func TestSharesOfPrograms(t *testing.T) {
 			fill := func(pid int32, uid uint32, connections int) (taken int) {
 				for range connections {
 					last++
-					one := &caller{name: fmt.Sprint(":1.", last)}
-					one.client.Identify(bus.Process{PID: pid, UID: uid})
+					one := &client{name: fmt.Sprint(":1.", last)}
+					one.Identify(bus.Process{PID: pid, UID: uid})
 					for take(one) {
 						taken++
 					}
@@ -90,29 +88,13 @@ func TestSharesOfPrograms(t *testing.T) {
 	}
 }
 
-// openCalls is calls to buses that have so many places.
-func openCalls(places int) func(*testing.T) place {
-	return func(t *testing.T) place {
-		s := &Server{callers: newCallers(t.Context(), defaultMaxCallsPerSender)}
-		s.callers.addPlaces(places)
-		return func(one *caller) bool {
-			if one.uses == 0 {
-				s.callers.names[one.name] = one
-				s.callers.idlers++
-			}
-			_, _, err := s.callers.enterCall([]byte(one.name), &busCall{server: s}, true)
-			return err == nil
-		}
-	}
-}
-
 // openHandlers is handlers of so many commands.
 func openHandlers(commands int) func(*testing.T) place {
 	return func(*testing.T) place {
 		r, last := newRouter(nil), 0
-		return func(one *caller) bool {
+		return func(one *client) bool {
 			last++
-			h := &remoteHandler{client: &one.client, target: target{destination: one.name, path: fmt.Sprint("/", last)},
+			h := &remoteHandler{client: &one.Client, target: target{destination: one.name, path: fmt.Sprint("/", last)},
 				patterns: make([]ipmi.Pattern, commands)}
 			if r.admit(h) != nil {
 				return false
@@ -126,9 +108,9 @@ func openHandlers(commands int) func(*testing.T) place {
 func openSubscribers(t *testing.T) place {
 	s := new(Server)
 	s.events.shares = bus.NewShares(bus.Halves(maxSubscribers))
-	return func(one *caller) bool {
+	return func(one *client) bool {
 		before := len(s.events.subscribers)
-		_, err := subscribe(t.Context(), &call{server: s, sender: one.name, caller: one})
+		_, err := subscribe(t.Context(), &call{server: s, sender: one.name, client: one})
 		return err == nil && len(s.events.subscribers) > before
 	}
 }
@@ -136,27 +118,25 @@ func openSubscribers(t *testing.T) place {
 // openBacklog is calls that wait, of so many bytes, which nobody serves.
 func openBacklog(bytes int) func(*testing.T) place {
 	return func(t *testing.T) place {
-		return openBacklogOf(t, newBacklogs(&Server{callers: newCallers(t.Context(), 1)}), bytes)
+		return openBacklogOf(t, newClients(1, func(string) {}), bytes)
 	}
 }
 
-func openBacklogOf(t *testing.T, b *backlogs, bytes int) place {
-	b.actors.limit, b.readers.limit = 0, 0
+func openBacklogOf(t *testing.T, c *clients, bytes int) place {
 	raw := encodeCall(t, binary.LittleEndian, ":1.5")
 	m, _ := dbuswire.Parse(raw)
 	if bytes > 0 {
 		m.Raw = append(raw, make([]byte, bytes-callOverhead-len(raw))...)
 	}
-	m.Owned = true
 	objects := newObjects()
-	return func(one *caller) bool { return b.queue(one, dbuswire.ReplyTo{}, &objects, &m) }
+	return func(one *client) bool { return c.queue(one, &waitingCall{objects: &objects, raw: m.Raw}, true) }
 }
 
 // openLine is requests in line for handlers, which are not called.
 func openLine(*testing.T) place {
 	q := newCallQueue()
-	return func(one *caller) bool {
-		return q.enqueue(&one.client, &handlerCall{execution: execution{req: fromME()}, queue: q})
+	return func(one *client) bool {
+		return q.enqueue(&one.Client, &handlerCall{execution: execution{req: fromME()}, queue: q})
 	}
 }
 
@@ -164,14 +144,14 @@ func openLine(*testing.T) place {
 // many as there are, and answer no more.
 func openHandlerCalls(t *testing.T) place {
 	r := newQueueRig(t)
-	return func(one *caller) bool {
-		process, _ := one.client.Process()
+	return func(one *client) bool {
+		process, _ := one.Process()
 		if r.programs[process] == nil {
-			r.joined(&one.client)
+			r.joined(&one.Client)
 			r.programs[process].window = xml.MaxExecutes
 		}
 		before := r.calls.Used()
-		r.clients[one.name] = &one.client
+		r.clients[one.name] = &one.Client
 		r.ask(one.name)
 		return r.calls.Used() > before
 	}
@@ -179,55 +159,52 @@ func openHandlerCalls(t *testing.T) place {
 
 // fillWith gives a program all places that it gets.
 func fillWith(take place, p bus.Process) {
-	one := &caller{name: fmt.Sprint(":2.", p.PID)}
-	one.client.Identify(p)
+	one := &client{name: fmt.Sprint(":2.", p.PID)}
+	one.Identify(p)
 	for take(one) {
 	}
 }
 
-// Calls that wait until their sender is known are bounded, and leave room to the next.
+// Calls of clients that are not identified are bounded, and leave room to the next.
 func TestUnknownSendersAreBounded(t *testing.T) {
-	s := &Server{callers: newCallers(t.Context(), 10000)}
 	data := make([]byte, 1<<10)
-	call := func(one *caller) bool {
-		s.callers.names[one.name] = one
-		_, _, err := s.callers.enterCall([]byte(one.name), &busCall{server: s, request: ipmb.Request{Data: data}}, true)
-		return err == nil
-	}
-	b := newBacklogs(s)
-	wait := openBacklogOf(t, b, 1<<10)
-	for name, tt := range map[string]struct {
-		take  place
-		held  *int
-		limit int
-	}{"calls to buses": {call, &s.callers.held, maxHeld}, "other calls": {wait, &b.unsure, maxUnsure}} {
-		fillWith(tt.take, bus.Process{PID: 1})
-		if *tt.held > 0 {
-			t.Errorf("%s: %d bytes of a known sender are held", name, *tt.held)
-		}
+	for name, open := range map[string]func(*clients) place{
+		"calls to buses": func(c *clients) place {
+			return func(one *client) bool {
+				c.known[one.name] = one
+				return c.beginCall([]byte(one.name), &busCall{request: ipmb.Request{Data: data}}) == nil
+			}
+		},
+		"other calls": func(c *clients) place {
+			take := openBacklogOf(t, c, 1<<10)
+			fillWith(take, bus.Process{PID: 1}) // so that the others are not sure of a place
+			return take
+		},
+	} {
+		c := newClients(10000, func(string) {})
+		take := open(c)
 		var taken []int
 		for i := range 100 {
-			one := &caller{name: fmt.Sprint(":1.", i)}
-			n := 0
-			for tt.take(one) {
+			one, n := &client{name: fmt.Sprint(":1.", i)}, 0
+			for n < maxBacklog && take(one) {
 				n++
 			}
 			taken = append(taken, n)
 		}
-		if *tt.held > tt.limit || *tt.held < tt.limit*9/10 || taken[0] < 100 || taken[1] < 50 || taken[5] == 0 {
-			t.Errorf("%s: %d bytes are held, calls of each: %v", name, *tt.held, taken)
+		if c.unknown > maxUnknown || c.unknown < maxUnknown*9/10 || taken[0] < 100 || taken[1] < 50 || taken[5] == 0 {
+			t.Errorf("%s: %d bytes of unknown clients, calls of each: %v", name, c.unknown, taken)
 		}
 	}
 }
 
 // hideSenders has nobody identified until show is called.
 func (r *rig) hideSenders() (show func()) {
-	l := &r.server.lookups
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	conn := l.conn
-	l.conn = nil
-	return func() { l.start(conn) }
+	c := r.server.clients
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn := c.conn
+	c.conn = nil
+	return func() { c.use(conn) }
 }
 
 // programs is which programs connections are of, by their names; others are each one of
@@ -266,25 +243,48 @@ func (c *crowd) wantStatus(serials []uint32, want ipmb.Status) {
 	}
 }
 
+// newHogRig is a rig whose bus gives a program so many places, all of which one program has. Its
+// senders are hidden until show is called.
+func newHogRig(t *testing.T, config Config, places int) (r *rig, hog *dbuswire.Conn, show func()) {
+	t.Helper()
+	r = newStoppedRigOf(t, config, newLimitedFakeBus("bus4", 0, 2*places))
+	hog = dial(t, r.bus, dbuswire.Config{})
+	for range places {
+		r.block(t, hog)
+	}
+	r.soon(t, func() bool { return r.server.clients.countUnknown() == 0 })
+	return r, hog, r.hideSenders()
+}
+
+// countUnknown is how many clients are not identified.
+func (c *clients) countUnknown() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range c.known {
+		if !one.identified {
+			n++
+		}
+	}
+	return n
+}
+
+// countServed is how many calls are in progress.
+func (c *clients) countServed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.served
+}
+
 // Beside a program that has all the calls it gets, those of new connections wait until it is
 // known whose they are: they are sent, or refused if it is that program's.
 func TestCallsOfUnknownSendersWait(t *testing.T) {
 	p := new(programs)
-	r := newRig(t, Config{MaxCallsPerSender: 4, programOf: p.of})
-	r.server.callers.addPlaces(-r.object.places) // A program has four calls then.
-	hog := dial(t, r.bus, dbuswire.Config{})
-	for range 4 {
-		r.block(t, hog)
-	}
-	show := r.hideSenders()
+	r, hog, show := newHogRig(t, Config{programOf: p.of}, 4)
 	other, again, leaver := newCrowd(t, r), newCrowd(t, r), newCrowd(t, r)
 	p.same(hog, again.conn)
 	toOther, toAgain := other.sendThree(), again.sendThree()
 	leaver.sendThree()
-	for held := 0; held < 9; {
-		r.roundTrip(t)
-		held = r.server.callers.countHeld()
-	}
+	r.soon(t, func() bool { return r.server.clients.countServed() == 4+9 })
 	leaver.leave()
 	r.leave(t, leaver.conn)
 	before := r.fake.countRequests()
@@ -295,33 +295,17 @@ func TestCallsOfUnknownSendersWait(t *testing.T) {
 	if n := r.fake.countRequests() - before; n != 6 {
 		t.Errorf("%d requests were sent", n)
 	}
-	r.soon(t, func() bool { return r.server.callers.countHeld() == 0 })
+	r.soon(t, func() bool { return r.server.clients.countServed() == 4 })
 }
 
 func TestCloseEndsCallsOfUnknownSenders(t *testing.T) {
-	r := newStoppedRig(t, Config{MaxCallsPerSender: 4})
-	r.server.callers.addPlaces(-r.object.places)
-	hog := dial(t, r.bus, dbuswire.Config{})
-	for range 4 {
-		r.block(t, hog)
-	}
-	r.hideSenders()
+	r, _, _ := newHogRig(t, Config{}, 4)
 	newCrowd(t, r).sendThree()
-	r.soon(t, func() bool { return r.server.callers.countHeld() == 3 })
+	r.soon(t, func() bool { return r.server.clients.countServed() == 4+3 })
 	_ = r.server.Close()
 	if n := r.fake.countRequests(); n != 4 {
 		t.Errorf("%d requests were sent", n)
 	}
-}
-
-// countHeld is how many calls wait for their sender to be identified.
-func (c *callers) countHeld() (n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, one := range c.names {
-		n += len(one.held)
-	}
-	return n
 }
 
 // countRequests is how many requests the bus was sent.
@@ -332,17 +316,9 @@ func (b *fakeBus) countRequests() int {
 }
 
 func TestCallsOfUnknownSendersKeepTheirOrder(t *testing.T) {
-	engine := newEngineBus(t, answer)
-	r := newEngineRig(t, engine)
-	hog := new(bus.Client)
-	hog.Identify(bus.Process{PID: 1 << 20})
-	r.server.callers.mu.Lock()
-	for r.server.callers.shares.Enter(hog, 1) == bus.Admitted {
-	}
-	r.server.callers.mu.Unlock()
-	show := r.hideSenders()
+	const each, hogs = 30, 80
+	r, _, show := newHogRig(t, Config{}, hogs)
 	c := newCrowd(t, r)
-	const each = 30 // There are 64 numbers.
 	var want []byte
 	send := func(first byte) {
 		for n := range byte(each) {
@@ -352,7 +328,7 @@ func TestCallsOfUnknownSendersKeepTheirOrder(t *testing.T) {
 		c.send()
 	}
 	send(0)
-	r.soon(t, func() bool { return r.server.callers.countHeld() == each })
+	r.soon(t, func() bool { return r.server.clients.countServed() == hogs+each })
 	show()
 	send(each) // while the others are being sent, or after
 	for range 2 * each {
@@ -360,7 +336,11 @@ func TestCallsOfUnknownSendersKeepTheirOrder(t *testing.T) {
 			t.Fatalf("%v", msg)
 		}
 	}
-	if got := engine.written(); !slices.Equal(got, want) {
+	var got []byte
+	for _, req := range r.fake.requests[hogs:] {
+		got = append(got, req.Data...)
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("they went out as %v", got)
 	}
 }
@@ -368,23 +348,28 @@ func TestCallsOfUnknownSendersKeepTheirOrder(t *testing.T) {
 // A program that has all the calls that may wait gets no more by new connections. Another
 // one is served before it is known that it is another.
 func TestBacklogOfUnknownSenders(t *testing.T) {
-	m, p := newSlowManager(), new(programs)
-	r := newRig(t, Config{Manager: m, programOf: p.of})
+	p := new(programs)
+	r := newRig(t, Config{programOf: p.of})
+	began, free := make(chan struct{}), make(chan struct{})
+	r.fake.binding = func() {
+		began <- struct{}{}
+		<-free
+	}
 	hog, again := newCrowd(t, r), newCrowd(t, r)
 	p.same(hog.conn, again.conn)
-	reload := func(c *crowd, more int) {
-		c.add(0, BasePath, xml.ManagerInterface, "Reload")
+	bind := func(c *crowd, more int) {
+		c.add(0, bus4, xml.BusInterface, "bind")
 		for range more {
 			c.add(0, bus4, xml.IntrospectableInterface, "Introspect")
 		}
 		c.send()
-		<-m.began
+		<-began
 	}
-	reload(hog, maxBacklog-1)
-	r.soon(t, func() bool { return r.server.backlogs.countArrived() == maxBacklog })
+	bind(hog, maxBacklog-1)
+	r.soon(t, func() bool { return r.server.clients.countArrived() == maxBacklog })
 	show := r.hideSenders()
 	const more = 10
-	reload(again, more)
+	bind(again, more)
 	if _, err := dial(t, r.bus, dbuswire.Config{}).Call(t.Context(), dbuswire.Method{Destination: xml.ServiceName, Path: bus4, Interface: xml.IntrospectableInterface, Member: "Introspect"}); err != nil {
 		t.Errorf("another program: %v", err)
 	}
@@ -394,7 +379,7 @@ func TestBacklogOfUnknownSenders(t *testing.T) {
 			t.Fatalf("%v", msg)
 		}
 	}
-	close(m.free)
+	close(free)
 	for c, replies := range map[*crowd]int{hog: maxBacklog, again: 1} {
 		for range replies {
 			if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply {
@@ -403,10 +388,10 @@ func TestBacklogOfUnknownSenders(t *testing.T) {
 		}
 	}
 	r.soon(t, func() bool {
-		placed, unsure := r.server.backlogs.waitingBytes()
+		placed, unsure := r.server.clients.waitingBytes()
 		return placed+unsure == 0
 	})
-	reload(again, more)
+	bind(again, more)
 	for range more + 1 {
 		if _, msg := again.reply(); msg.Type != dbus.TypeMethodReply {
 			t.Errorf("%v", msg)
@@ -425,7 +410,7 @@ func TestRegistrationWaitsForItsSender(t *testing.T) {
 	}
 	router(p.conn, "RegisterHandler", dbus.ObjectPath("/handler"), []commandRow{appCommand(1)})
 	router(l.conn, "Subscribe")
-	r.soon(t, func() bool { return r.server.backlogs.countArrived() == 2 })
+	r.soon(t, func() bool { return r.server.clients.countArrived() == 2 })
 	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("another call: %v", got)
 	}

@@ -3,7 +3,6 @@ package dbusapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -98,40 +97,39 @@ func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 // deafRig is a bus answered by signals without a message bus, whose time can be
 // that of a bubble.
 func deafRig() *BusObject {
-	s := &Server{conn: dbuswire.Detached()}
-	return &BusObject{server: s, path: bus4}
+	s := &Server{conn: dbuswire.Detached(), clients: newClients(1, func(string) {})}
+	o := new(BusObject)
+	o.server, o.path = s, bus4
+	return o
 }
 
 func TestUnansweredRequests(t *testing.T) {
 	const limit = 5 * time.Second
 	for name, tt := range map[string]struct {
-		history func(context.Context, *answerers)
+		history func(*clients)
 		want    error
 		after   time.Duration
 	}{
-		"nobody has ever answered": {func(context.Context, *answerers) {}, ipmi.ErrNoHandler, limit * 95 / 100},
-		"a client that answers is there": {func(ctx context.Context, a *answerers) {
-			a.add(ctx, ":1.5")
+		"no client has ever answered": {func(*clients) {}, ipmi.ErrNoHandler, limit * 95 / 100},
+		"a client that answers is there": {func(c *clients) {
+			c.noteAnswerer(":1.5")
+			c.noteAnswerer(":1.5")
 		}, ipmi.ErrTooSlow, limit},
-		"it has left": {func(ctx context.Context, a *answerers) {
-			a.add(ctx, ":1.5")
-			a.left(":1.5")
+		"it has left": {func(c *clients) {
+			c.noteAnswerer(":1.5")
+			c.remove(":1.5")
 		}, ipmi.ErrNoHandler, limit * 95 / 100},
-		"one of two has left": {func(ctx context.Context, a *answerers) {
-			a.add(ctx, ":1.5")
-			a.add(ctx, ":1.6")
-			a.left(":1.5")
+		"one of two has left": {func(c *clients) {
+			c.noteAnswerer(":1.5")
+			c.noteAnswerer(":1.6")
+			c.remove(":1.5")
+			c.remove(":1.5")
 		}, ipmi.ErrTooSlow, limit},
-		"it left while it answered": {func(ctx context.Context, a *answerers) {
-			ctx, cancel := context.WithCancel(ctx)
-			cancel()
-			a.add(ctx, ":1.5")
-		}, ipmi.ErrNoHandler, limit * 95 / 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := deafRig()
-				tt.history(t.Context(), &o.server.answerers)
+				tt.history(o.server.clients)
 				ctx, cancel := context.WithTimeout(t.Context(), limit)
 				defer cancel()
 				begun := time.Now()
@@ -158,13 +156,13 @@ func TestAnswerNearTheDeadline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := deafRig()
-				o.server.answerers.add(t.Context(), ":1.5")
+				o.server.clients.noteAnswerer(":1.5")
 				ctx, cancel := context.WithTimeout(t.Context(), limit)
 				defer cancel()
 				done := serve(ctx, o.SignalHandler(), fromME())
 				time.Sleep(tt.after)
 				synctest.Wait()
-				taken := o.waiting.answer(o.server.ids.Load(), ipmi.Response{})
+				taken := o.answerLast(ipmi.Response{})
 				if got := <-done; taken != tt.taken || (got.err == nil) != taken {
 					t.Errorf("taken: %v, and the requester has %+v", taken, got)
 				}
@@ -211,7 +209,7 @@ func TestUnansweredRequestsEndInOrder(t *testing.T) {
 func TestRequestsAreNotKeptForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := deafRig()
-		o.server.answerers.add(t.Context(), ":1.5")
+		o.server.clients.noteAnswerer(":1.5")
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		_, err := answerOf(ctx, o.SignalHandler(), fromME())
@@ -228,11 +226,11 @@ func TestAnswerIsNotLostAtTheEndOfARequest(t *testing.T) {
 	for range 100 {
 		synctest.Test(t, func(t *testing.T) {
 			o := deafRig()
-			o.server.answerers.add(t.Context(), ":1.5")
+			o.server.clients.noteAnswerer(":1.5")
 			ctx, cancel := context.WithCancel(t.Context())
 			done := serve(ctx, o.SignalHandler(), fromME())
 			synctest.Wait()
-			taken := o.waiting.answer(o.server.ids.Load(), ipmi.Response{Code: 0xC9})
+			taken := o.answerLast(ipmi.Response{Code: 0xC9})
 			cancel()
 			if got := <-done; !taken || got.err != nil || got.res.Code != 0xC9 {
 				t.Fatalf("taken: %v, and the requester has %+v", taken, got)
@@ -241,20 +239,11 @@ func TestAnswerIsNotLostAtTheEndOfARequest(t *testing.T) {
 	}
 }
 
-func TestAnswerersAreBounded(t *testing.T) {
-	var a answerers
-	for i := range 2 * maxAnswerers {
-		a.add(t.Context(), fmt.Sprint(":1.", i))
-	}
-	if n := len(a.names); n != maxAnswerers {
-		t.Errorf("%d are remembered", n)
-	}
-	for i := range maxAnswerers {
-		a.left(fmt.Sprint(":1.", i))
-	}
-	if a.any() {
-		t.Error("one is remembered that was not to be")
-	}
+// answerLast answers the last request, and reports whether that was taken.
+func (o *BusObject) answerLast(res ipmi.Response) bool {
+	_, err := sendResponse(&call{server: o.server, object: &object{bus: o}, sender: ":1.5",
+		args: []any{o.server.ids.Load(), byte(res.Code), []byte{}}})
+	return err == nil
 }
 
 func TestClientThatAnswersComesAndGoes(t *testing.T) {

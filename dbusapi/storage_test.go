@@ -6,14 +6,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ipmbd/dbusapi/client"
+	dbusclient "ipmbd/dbusapi/client"
 	"ipmbd/ipmi"
 )
 
 func TestStorageRequests(t *testing.T) {
 	r := newRouterRig(t)
 	c := openClient(t, r.bus.Address)
-	if _, err := c.SendStorage(t.Context(), 0x40, nil); !errors.Is(err, client.ErrUnavailable) {
+	if _, err := c.SendStorage(t.Context(), 0x40, nil); !errors.Is(err, dbusclient.ErrUnavailable) {
 		t.Errorf("before there is a handler: %v", err)
 	}
 	var got ipmi.Request

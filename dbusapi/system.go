@@ -167,7 +167,7 @@ func ask(ctx context.Context, conn *dbuswire.Conn, m dbuswire.Method, args ...an
 // systemError is what the error of a call means.
 func systemError(err error) error {
 	if peer, ok := errors.AsType[dbus.Error](err); ok {
-		return executeError(peer.Name, peer.Error())
+		return busError(peer.Name, peer.Error())
 	}
 	return err
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
-	"ipmbd/dbusapi/client"
+	dbusclient "ipmbd/dbusapi/client"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -98,14 +98,14 @@ var errorCases = map[string]struct {
 	"ipmi.ErrResponseTooLong": {ipmi.ErrResponseTooLong, xml.ErrorInvalidArgument, 4},
 	"ipmi.ErrUnsupported":     {ipmi.ErrUnsupported, xml.ErrorUnsupported, 4},
 	"ipmi.ErrPanic":           {ipmi.ErrPanic, xml.ErrorInternal, 4},
-	"no adapter":              {ErrNoAdapter, xml.ErrorNotFound, 4},
-	"in use":                  {ErrInUse, xml.ErrorNotAllowed, 4},
-	"fixed device":            {ErrFixed, xml.ErrorUnsupported, 4},
-	"device":                  {ErrDevice, xml.ErrorUnavailable, 4},
+	"no adapter":              {bus.ErrNoAdapter, xml.ErrorNotFound, 4},
+	"in use":                  {bus.ErrInUse, xml.ErrorNotAllowed, 4},
+	"fixed device":            {bus.ErrFixed, xml.ErrorUnsupported, 4},
+	"device":                  {bus.ErrDevice, xml.ErrorUnavailable, 4},
 	"limit":                   {ErrLimit, xml.ErrorTooMany, 3},
 	"unknown channel":         {errUnknownChannel, xml.ErrorInvalidArgument, 2},
 	"unknown id":              {errUnknownID, xml.ErrorInvalidArgument, 4},
-	"not answered by signals": {errNotAnswered, xml.ErrorNotAllowed, 4},
+	"not answered by signals": {errNotBySignal, xml.ErrorNotAllowed, 4},
 	"caller gone":             {errGone, xml.ErrorUnavailable, 4},
 	"disconnected":            {dbuswire.ErrDisconnected, xml.ErrorUnavailable, 4},
 	"removed":                 {bus.ErrRemoved, xml.ErrorUnavailable, 4},
@@ -200,7 +200,7 @@ func TestClientKnowsTheServersErrors(t *testing.T) {
 	for name, tt := range errorCases {
 		r.fake.fail(map[ipmi.Command]error{1: tt.err})
 		_, err := c.Send(t.Context(), "bus4", ipmb.Request{NetFn: 6, Command: 1})
-		var service *client.ServiceError
+		var service *dbusclient.ServiceError
 		if !errors.As(err, &service) || service.Name != tt.name || (service.Err == nil) != (tt.name == xml.ErrorInternal) {
 			t.Errorf("%s: %+v", name, err)
 		}

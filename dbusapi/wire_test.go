@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
@@ -165,9 +166,9 @@ func TestRepliesAreReadAsTheLibraryWroteThem(t *testing.T) {
 	for name, order := range byteOrders {
 		for length := range 20 {
 			data := bytes.Repeat([]byte{0xEE}, length)
-			x := parseExecuted(parseMessage(t, encodeReturn(t, order, 99, hostResult{7, 1, 2, 0xC1, data})))
-			if x.err != nil || x.netFn != 7 || x.command != 2 || x.response.Code != 0xC1 || !bytes.Equal(x.response.Data, data) {
-				t.Fatalf("%s: %+v", name, x)
+			netFn, cmd, res, err := parseExecuted(parseMessage(t, encodeReturn(t, order, 99, hostResult{7, 1, 2, 0xC1, data})))
+			if err != nil || netFn != 7 || cmd != 2 || res.Code != 0xC1 || !bytes.Equal(res.Data, data) {
+				t.Fatalf("%s: %v, %v, %v, %v", name, netFn, cmd, res, err)
 			}
 		}
 	}
@@ -190,7 +191,7 @@ func FuzzArguments(f *testing.F) {
 		var request, withOptions, broadcast busCall
 		requestErr := parseRequest(&request, &m)
 		optionsErr, broadcastErr := parseRequestWithOptions(&withOptions, &m), parseBroadcast(&broadcast, &m)
-		result := parseExecuted(&m)
+		netFn, cmd, res, executedErr := parseExecuted(&m)
 		// What the library reads as well must read the same.
 		msg, err := dbus.DecodeMessage(bytes.NewReader(b))
 		if err != nil || m.Body == nil {
@@ -214,9 +215,9 @@ func FuzzArguments(f *testing.F) {
 			if diff := cmp.Diff(want, msg.Body); diff != "" {
 				t.Error(diff)
 			}
-		case result.err == nil:
+		case executedErr == nil:
 			fields := msg.Body[0].([]any)
-			want := []any{byte(result.netFn), fields[1], byte(result.command), byte(result.response.Code), result.response.Data}
+			want := []any{byte(netFn), fields[1], byte(cmd), byte(res.Code), res.Data}
 			if diff := cmp.Diff(want, fields); diff != "" {
 				t.Error(diff)
 			}
@@ -235,8 +236,17 @@ func libraryRequest(t *testing.T, args []any) ipmb.Request {
 		Data:      args[4].([]byte),
 	}
 	for name, value := range args[5].(map[string]dbus.Variant) {
-		if err := options()[name].set(&req, value.Value()); err != nil {
-			t.Errorf("%s: %v", name, err)
+		switch v := value.Value(); name {
+		case "timeout-ms":
+			req.RetryPolicy.Timeout = time.Duration(v.(uint32)) * time.Millisecond
+		case "tries":
+			req.RetryPolicy.Tries = int(v.(uint32))
+		case "requester-lun":
+			req.RequesterLUN = ipmi.LUN(v.(byte))
+		case "fail-fast":
+			req.FailFast = v.(bool)
+		case "broadcast":
+			req.GeneralCall = v.(bool)
 		}
 	}
 	return req

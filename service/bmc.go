@@ -110,7 +110,7 @@ func (s *service) watchdogExpired(iface string, number int, e bmc.Expiry) {
 		zap.Bool("pre-timeout", w.PreTimeout), zap.Uint8("use", w.Use), zap.Uint8("action", w.Action),
 		zap.Uint8("interrupt", w.Interrupt), zap.Error(e.Err))
 	if h := (machines{s}).find(iface, number); h != nil {
-		s.server.WatchdogExpired(h.object, w)
+		h.object.WatchdogExpired(w)
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *service) makeBus(ctx context.Context, e *endpoint) error {
 	}
 	e.runner = e.bus
 	e.bus.Open(ctx)
-	if err := s.server.AddBus(object, e.bus); err != nil {
+	if err := object.Export(e.bus); err != nil {
 		e.stopAndWait(ctx)
 		s.forgetEndpoint(ctx, e)
 		return err
@@ -66,7 +66,7 @@ func indexOf(e config.Entry) uint8 { return e.(interface{ Index() uint8 }).Index
 func (s *service) busConfig(e *endpoint, index uint8, log *zap.Logger) bus.Config {
 	c := bus.Config{
 		Name: e.name, Index: index, Channel: e.channel, Handler: e.handler.String(),
-		Changed: func() { s.server.Changed(e.object); s.statusChanged() },
+		Changed: func() { e.object.Changed(); s.statusChanged() },
 		StateChanged: func(state bus.State, reason string) {
 			level := zap.InfoLevel
 			if state != bus.Up {

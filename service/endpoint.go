@@ -127,9 +127,9 @@ func (s *service) makeEndpoint(ctx context.Context, p plan) (*endpoint, error) {
 // withdrawObject takes the object of an endpoint away: no more calls come.
 func (s *service) withdrawObject(e *endpoint) {
 	if e.isBus {
-		s.server.RemoveBus(e.object)
+		e.object.Withdraw()
 	} else {
-		s.server.WithdrawHost(e.hostInterface.object)
+		e.hostInterface.object.Withdraw()
 	}
 }
 
@@ -137,7 +137,7 @@ func (s *service) withdrawObject(e *endpoint) {
 func (s *service) freeIndexes(gone ...*endpoint) {
 	for _, e := range gone {
 		if e.isBus {
-			s.server.FreeIndex(e.object)
+			e.object.FreeIndex()
 			s.buses.Free(e.bus)
 		}
 	}

@@ -45,7 +45,7 @@ func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) erro
 	h := &hostInterface{config: c, service: s, object: object, log: s.log.With(e.field())}
 	h.Lifecycle = bus.NewLifecycle(h, func() {}, h.stateChanged)
 	e.hostInterface, e.runner, e.path = h, h, object.Path()
-	e.left = func(ctx context.Context) { s.server.RemoveHost(ctx, object) }
+	e.left = func(ctx context.Context) { object.Close(ctx) }
 	h.iface = s.newInterface(bridge.InterfaceConfig{
 		Name: e.name, Channel: e.channel, Host: e.host, Bridged: e.bridged,
 		Medium: bridge.MediumSystemInterface, Protocol: media[c.Type].protocol,
@@ -70,7 +70,7 @@ func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) erro
 		h.loop = host.NewLoop(loop)
 	}
 	s.bridge.Add(h.iface, nil)
-	if err := s.server.AddHost(object, h, h.sms()); err != nil {
+	if err := object.Export(h, h.sms()); err != nil {
 		s.forgetEndpoint(ctx, e)
 		return err
 	}
@@ -158,7 +158,7 @@ func (h *hostInterface) isUp() bool {
 
 func (h *hostInterface) stateChanged(state bus.State, reason string) {
 	h.log.Info("host state", zap.String("state", string(state)), zap.String("reason", reason))
-	h.service.server.HostChanged(h.object)
+	h.object.Changed()
 	h.service.statusChanged()
 }
 

@@ -30,7 +30,7 @@ func TestOpenIPMIOnDBus(t *testing.T) {
 	}
 	defer ipmbd.Close()
 	info, err := ipmbd.Bus(t.Context(), "ipmi0")
-	if err != nil || info.Transport != "openipmi" || info.Index != 6 || info.Handler != "signal" || info.State != dbusapi.Down {
+	if err != nil || info.Transport != "openipmi" || info.Index != 6 || info.Handler != "signal" || info.State != client.Down {
 		t.Errorf("%+v, %v", info, err)
 	}
 	if _, err := ipmbd.Send(t.Context(), "ipmi0", ipmb.Request{NetFn: ipmi.NetFnApp, Command: 1}); !errors.Is(err, client.ErrUnavailable) {

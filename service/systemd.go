@@ -108,7 +108,7 @@ type loops struct {
 
 // loops are those that must make progress now.
 func (s *service) loops() []loops {
-	all := []loops{{"D-Bus", s.server.Pulse}}
+	all := []loops{{"D-Bus", s.server.Ping}}
 	for _, e := range s.endpoints.all() {
 		all = append(all, loops{e.entry.Title(), e.Ping})
 	}

@@ -62,3 +62,17 @@ const (
 	ErrorLimits          = "org.freedesktop.DBus.Error.LimitsExceeded"
 	ErrorNoOwner         = "org.freedesktop.DBus.Error.NameHasNoOwner"
 )
+
+// IsNameElement reports whether s can be the last element of a bus name that begins with
+// ChannelNames (D-Bus specification, "Bus names").
+func IsNameElement(s string) bool {
+	for i, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_', c == '-':
+		case c >= '0' && c <= '9' && i > 0:
+		default:
+			return false
+		}
+	}
+	return s != "" && len(ChannelNames)+len(s) <= 255
+}

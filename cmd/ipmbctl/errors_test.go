@@ -12,7 +12,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"ipmbd/dbusapi"
+	"ipmbd/bus"
 	"ipmbd/dbusapi/client"
 	"ipmbd/internal/bustest"
 	"ipmbd/internal/dbuswire"
@@ -155,7 +155,7 @@ func TestEveryErrorOfTheClientHasAdvice(t *testing.T) {
 		client.ErrNoMessageBus, client.ErrNotRunning, client.ErrNotStarted, client.ErrLeft,
 		client.ErrOtherService, client.ErrAccessDenied, &client.NotFoundError{}, &client.NotFoundError{OnlyBuses: true},
 		requestError(client.Bus{}, 0x2C, client.ErrUnavailable), requestError(client.Bus{}, 0x2C, client.ErrWriteFailure),
-		requestError(client.Bus{Properties: dbusapi.Properties{State: client.Down}}, 0x2C, client.ErrUnavailable),
+		requestError(client.Bus{Properties: bus.Properties{State: client.Down}}, 0x2C, client.ErrUnavailable),
 		client.ErrDisconnected,
 	} {
 		if len(a.advice(errors.Join(err))) == 0 {

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 type fakeBus struct {
 	*bus.Bus
 	mu         sync.Mutex
-	properties dbusapi.Properties
+	properties bus.Properties
 	requests   []ipmb.Request
 	logs       map[ipmi.Address]ipmi.Handler // nodes that have one
 }
@@ -63,7 +63,7 @@ var deviceIDs = map[ipmi.Address][]byte{
 }
 
 // newFakeBus makes a bus with properties.
-func newFakeBus(p dbusapi.Properties) *fakeBus {
+func newFakeBus(p bus.Properties) *fakeBus {
 	b := &fakeBus{properties: p}
 	b.Bus = bus.New(bus.Config{Name: p.Name, Index: p.Index, RemoteAddress: p.RemoteAddress}, fakeLink{&fakelink.Link{Answer: b.exchange}, b})
 	b.Begin()
@@ -80,7 +80,7 @@ func (b *fakeBus) exchange(_ <-chan struct{}, r ipmb.Request) (ipmi.Response, er
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.requests = append(b.requests, r)
-	if b.properties.State == dbusapi.Down {
+	if b.properties.State == bus.Down {
 		return ipmi.Response{}, ipmb.ErrClosed
 	}
 	if log := b.logs[r.Responder]; log != nil {
@@ -105,7 +105,7 @@ func (b *fakeBus) exchange(_ <-chan struct{}, r ipmb.Request) (ipmi.Response, er
 	return ipmi.Response{}, ipmb.ErrNotAcknowledged
 }
 
-func (l fakeLink) Describe(p *dbusapi.Properties) {
+func (l fakeLink) Describe(p *bus.Properties) {
 	l.fake.mu.Lock()
 	defer l.fake.mu.Unlock()
 	*p = l.fake.properties
@@ -118,17 +118,17 @@ func (l fakeLink) SetOwnAddress(context.Context, ipmi.Address) error { return ni
 func (l fakeLink) SetIgnoreNACK(bool) error                          { return nil }
 func (l fakeLink) SetVerifyChecksum(bool) error                      { return nil }
 
-func (l fakeLink) Bind(context.Context) error { return l.fake.bound(dbusapi.Up, "") }
+func (l fakeLink) Bind(context.Context) error { return l.fake.bound(bus.Up, "") }
 func (l fakeLink) Unbind(context.Context) error {
-	return l.fake.bound(dbusapi.Down, dbusapi.Unbound)
+	return l.fake.bound(bus.Down, bus.Unbound)
 }
 
 // bound is the end of Bind and Unbind: of a socket it is an error.
-func (b *fakeBus) bound(state dbusapi.State, reason string) error {
+func (b *fakeBus) bound(state bus.State, reason string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.properties.Transport == "seqpacket" {
-		return fmt.Errorf("%w: it is a socket", dbusapi.ErrFixed)
+		return fmt.Errorf("%w: it is a socket", bus.ErrFixed)
 	}
 	b.properties.State, b.properties.Reason = state, reason
 	return nil
@@ -169,15 +169,15 @@ func newRig(t *testing.T, config bustest.Config) *rig {
 func (r *rig) start(t *testing.T) {
 	t.Helper()
 	r.open(t)
-	r.bus0 = newFakeBus(dbusapi.Properties{
+	r.bus0 = newFakeBus(bus.Properties{
 		Name: "bus0", Device: "/dev/ipmb-0", Transport: "ipmb-dev", Channel: 0, Index: 0,
-		OwnAddress: 0x20, RemoteAddress: managementEngine, State: dbusapi.Up, Handler: "host",
+		OwnAddress: 0x20, RemoteAddress: managementEngine, State: bus.Up, Handler: "host",
 		Policy: ipmb.RetryPolicy{Tries: 6, Timeout: 250 * time.Millisecond},
 	})
 	r.object = r.add(t, r.bus0)
-	r.add(t, newFakeBus(dbusapi.Properties{
+	r.add(t, newFakeBus(bus.Properties{
 		Name: "me1", Device: "/run/me1.sock", Transport: "seqpacket", Channel: 1, Index: 1,
-		OwnAddress: 0x20, RemoteAddress: sensor, State: dbusapi.Down, Reason: "/run/me1.sock: no such file or directory",
+		OwnAddress: 0x20, RemoteAddress: sensor, State: bus.Down, Reason: "/run/me1.sock: no such file or directory",
 		Handler: "none",
 	}))
 	r.serve(t)
@@ -217,7 +217,7 @@ func (r *rig) add(t *testing.T, bus *fakeBus) *dbusapi.BusObject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddBus(object, bus.Bus); err != nil {
+	if err := object.Export(bus.Bus); err != nil {
 		t.Fatal(err)
 	}
 	return object
@@ -227,8 +227,8 @@ func (r *rig) add(t *testing.T, bus *fakeBus) *dbusapi.BusObject {
 func (r *rig) addHosts(t *testing.T) {
 	t.Helper()
 	for _, p := range []dbusapi.HostProperties{
-		{Name: "kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: dbusapi.Up},
-		{Name: "host0", Type: "vm", Path: "unix:/run/ipmbd/host0.sock", Channel: 14, Handler: "bmc", State: dbusapi.Down, Reason: "no machine is connected"},
+		{Name: "kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: bus.Up},
+		{Name: "host0", Type: "vm", Path: "unix:/run/ipmbd/host0.sock", Channel: 14, Handler: "bmc", State: bus.Down, Reason: "no machine is connected"},
 	} {
 		r.addHost(t, p)
 	}
@@ -240,7 +240,7 @@ func (r *rig) addHost(t *testing.T, p dbusapi.HostProperties) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddHost(o, fakeHost{p}, nil); err != nil {
+	if err := o.Export(fakeHost{p}, nil); err != nil {
 		t.Fatal(err)
 	}
 	r.hosts[o.Path()] = o
@@ -257,8 +257,8 @@ func (r *rig) AddBus(_ context.Context, text string) (dbus.ObjectPath, error) {
 		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
 	r.added[o.Path()] = o
-	return o.Path(), r.server.AddBus(o, newFakeBus(dbusapi.Properties{
-		Name: c.Name, Device: "/dev/ipmb-7", Transport: "ipmb-dev", Index: 8, OwnAddress: 0x20, RemoteAddress: 0x2C, State: dbusapi.Up,
+	return o.Path(), o.Export(newFakeBus(bus.Properties{
+		Name: c.Name, Device: "/dev/ipmb-7", Transport: "ipmb-dev", Index: 8, OwnAddress: 0x20, RemoteAddress: 0x2C, State: bus.Up,
 	}).Bus)
 }
 
@@ -273,7 +273,7 @@ func (r *rig) AddHost(ctx context.Context, text string) (dbus.ObjectPath, error)
 		return "", err
 	}
 	r.hosts[o.Path()] = o
-	return o.Path(), r.server.AddHost(o, fakeHost{dbusapi.HostProperties{Name: c.Name, Path: c.Path}}, nil)
+	return o.Path(), o.Export(fakeHost{dbusapi.HostProperties{Name: c.Name, Path: c.Path}}, nil)
 }
 
 // RemoveBus implements dbusapi.Manager.
@@ -282,13 +282,13 @@ func (r *rig) RemoveBus(_ context.Context, path dbus.ObjectPath) error {
 	if o == nil {
 		return fmt.Errorf("%w: no bus at %s", dbusapi.ErrNoMember, path)
 	}
-	r.server.RemoveBus(o)
+	o.Withdraw()
 	return nil
 }
 
 // RemoveHost implements dbusapi.Manager.
 func (r *rig) RemoveHost(ctx context.Context, path dbus.ObjectPath) error {
-	r.server.RemoveHost(ctx, r.hosts[path])
+	r.hosts[path].Close(ctx)
 	return nil
 }
 

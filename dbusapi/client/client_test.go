@@ -222,7 +222,7 @@ func TestClientsCallEndsWithTheService(t *testing.T) {
 }
 
 func TestClientsCallEndsWithTheMessageBus(t *testing.T) {
-	r := newStoppedRig(t)
+	r := newRig(t)
 	ended := sendBlocked(t, t.Context(), r)
 	r.bus.Stop()
 	if err := <-ended; !errors.Is(err, ErrDisconnected) {
@@ -302,10 +302,10 @@ func TestClientBindsAndUnbinds(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ err, want error }{
-		{dbusapi.ErrNoAdapter, ErrNoAdapter},
-		{dbusapi.ErrInUse, ErrNotAllowed},
-		{dbusapi.ErrFixed, ipmb.ErrUnsupported},
-		{dbusapi.ErrDevice, ErrUnavailable},
+		{bus.ErrNoAdapter, ErrNoAdapter},
+		{bus.ErrInUse, ErrNotAllowed},
+		{bus.ErrFixed, ipmb.ErrUnsupported},
+		{bus.ErrDevice, ErrUnavailable},
 	} {
 		r.fake.failDevice(fmt.Errorf("%w: what to do", tt.err))
 		err := client.Bind(t.Context(), "bus4")

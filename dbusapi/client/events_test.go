@@ -45,7 +45,7 @@ func TestClientHearsOfEvents(t *testing.T) {
 }
 
 func TestClientHearsOfEventsAfterARestart(t *testing.T) {
-	r := newStoppedRig(t)
+	r := newRig(t)
 	f, shown := r.hearEvents(t)
 	_ = r.server.Close()
 	f.tells(t, ServiceStopped)
@@ -67,7 +67,7 @@ func TestEventsEndWhenShowFails(t *testing.T) {
 }
 
 func TestEventsEndWithTheMessageBus(t *testing.T) {
-	r := newStoppedRig(t)
+	r := newRig(t)
 	f, _ := r.hearEvents(t)
 	r.bus.Stop()
 	if err := <-f.ended; !errors.Is(err, ErrDisconnected) {

@@ -224,7 +224,7 @@ func TestMonitorKeepsSecrets(t *testing.T) {
 }
 
 func TestMonitorSaysWhenTheServiceStopsAndStarts(t *testing.T) {
-	r := newStoppedRig(t)
+	r := newRig(t)
 	w := watchBus(t, r)
 	_ = r.server.Close()
 	w.next(t, Notice{Kind: ServiceStopped})
@@ -269,7 +269,7 @@ func TestMonitorEndsWithItsContext(t *testing.T) {
 }
 
 func TestMonitorEndsWithTheMessageBus(t *testing.T) {
-	w := watchBus(t, newStoppedRig(t))
+	w := watchBus(t, newRig(t))
 	w.bus.Stop()
 	if err := <-w.ended; !errors.Is(err, ErrDisconnected) {
 		t.Errorf("Monitor = %v", err)

@@ -170,19 +170,6 @@ func newRig(t testing.TB) *rig {
 // newRigOn is newRig on a message bus of the test's own.
 func newRigOn(t testing.TB, on *bustest.Bus) *rig {
 	t.Helper()
-	r := newStoppedRigOn(t, on)
-	run(t, r.server)
-	return r
-}
-
-// newStoppedRig is a rig whose server does not run.
-func newStoppedRig(t testing.TB) *rig {
-	t.Helper()
-	return newStoppedRigOn(t, bustest.Start(t))
-}
-
-func newStoppedRigOn(t testing.TB, on *bustest.Bus) *rig {
-	t.Helper()
 	r := &rig{bus: on, mux: new(ipmi.Mux), fake: newFakeBus("bus4", 0), heard: make(chan *dbus.Signal, 1000)}
 	r.server = openServer(t, on, dbusapi.Config{Mux: r.mux})
 	r.object = addBus(t, r.server, r.fake)
@@ -219,6 +206,7 @@ func openClient(t testing.TB, address string) *Client {
 	return c
 }
 
+// openServer opens a server that runs until the test ends.
 func openServer(t testing.TB, on *bustest.Bus, config dbusapi.Config) *dbusapi.Server {
 	t.Helper()
 	config.Address = on.Address
@@ -227,6 +215,7 @@ func openServer(t testing.TB, on *bustest.Bus, config dbusapi.Config) *dbusapi.S
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
+	run(t, s)
 	return s
 }
 
@@ -236,7 +225,7 @@ func addBus(t testing.TB, s *dbusapi.Server, fake *fakeBus) *dbusapi.BusObject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddBus(o, fake.Bus); err != nil {
+	if err := o.Export(fake.Bus); err != nil {
 		t.Fatal(err)
 	}
 	return o
@@ -249,7 +238,7 @@ func run(t testing.TB, s *dbusapi.Server) {
 	go func() { done <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, ErrDisconnected) {
 			t.Errorf("Run = %v", err)
 		}
 	})
@@ -262,7 +251,6 @@ func (r *rig) successor(t testing.TB, mux *ipmi.Mux) *dbusapi.Server {
 	if err := server.TakeNames(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	run(t, server)
 	return server
 }
 
@@ -276,7 +264,7 @@ func (r *rig) addKCS(t testing.TB) *fakeHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.AddHost(o, fake, nil); err != nil {
+	if err := o.Export(fake, nil); err != nil {
 		t.Fatal(err)
 	}
 	return fake

@@ -279,7 +279,7 @@ func TestServedRequestsAreInOrder(t *testing.T) {
 }
 
 func TestServesAgainAfterARestart(t *testing.T) {
-	r := newStoppedRig(t)
+	r := newRig(t)
 	f := r.serve(t, 1, answers(0, 7))
 	_ = r.server.Close()
 	f.tells(t, ServiceStopped)
@@ -292,7 +292,7 @@ func TestServesAgainAfterARestart(t *testing.T) {
 }
 
 func TestRestartLetsAnotherServe(t *testing.T) {
-	r := newStoppedRig(t)
+	r := newRig(t)
 	f := r.serve(t, 1, answers(0))
 	_ = r.server.Close()
 	f.tells(t, ServiceStopped)
@@ -326,7 +326,7 @@ func TestServesOnWhenTheNameIsBack(t *testing.T) {
 }
 
 func TestServingEndsWithTheMessageBus(t *testing.T) {
-	r := newStoppedRig(t)
+	r := newRig(t)
 	f := r.serve(t, 1, answers(0))
 	r.bus.Stop()
 	if err := <-f.ended; !errors.Is(err, ErrDisconnected) {

@@ -3,7 +3,7 @@ package inside
 import (
 	"testing"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/i2c"
 )
 
@@ -17,7 +17,7 @@ func TestControllersOfTheBoard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bus.State != dbusapi.Up || bus.Transport != ipmbDev.name {
+	if bus.State != client.Up || bus.Transport != ipmbDev.name {
 		t.Errorf("%+v", bus.Properties)
 	}
 	for path, right := range map[string]bool{"/dev/ipmb-3": true, "/dev/ipmb-4": false} {

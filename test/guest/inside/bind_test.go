@@ -6,7 +6,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
@@ -20,7 +20,7 @@ func TestUnbindAndBindUnderLoad(t *testing.T) {
 
 	for range 3 {
 		a.ipmbctl(t, "unbind", "bus")
-		a.tells(t, "not up: bus "+string(dbusapi.Down))
+		a.tells(t, "not up: bus "+string(client.Down))
 		if a.echoes(t, 0) == nil {
 			t.Error("a call on a bus without a device was answered")
 		}
@@ -56,7 +56,7 @@ func TestOwnAddressChanges(t *testing.T) {
 	byProperty := func(to ipmi.Address) error {
 		_, err := conn.Call(t.Context(), dbuswire.Method{
 			Destination: xml.ServiceName,
-			Path:        dbusapi.BasePath + "/bus",
+			Path:        dbus.ObjectPath(xml.BasePath) + "/bus",
 			Interface:   "org.freedesktop.DBus.Properties",
 			Member:      "Set",
 		}, "xyz.openbmc_project.Ipmi.Channel.Ipmb", "OwnAddress", dbus.MakeVariant(byte(to)))
@@ -75,7 +75,7 @@ func TestOwnAddressChanges(t *testing.T) {
 			if err != nil {
 				return err.Error()
 			}
-			if bus.OwnAddress != to || bus.State != dbusapi.Up {
+			if bus.OwnAddress != to || bus.State != client.Up {
 				return "own address " + bus.OwnAddress.String() + ", not " + to.String() + "; " + string(bus.State) + ": " + bus.Reason
 			}
 			return ""

@@ -3,7 +3,7 @@ package inside
 import (
 	"testing"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 )
 
 // A device that comes after the daemon has started is opened by itself.
@@ -24,7 +24,7 @@ func TestDeviceThatComesLate(t *testing.T) {
 		}
 	}
 	bus, err := d.Bus(t.Context(), "bus")
-	if err != nil || bus.State != dbusapi.Up {
+	if err != nil || bus.State != client.Up {
 		t.Errorf("%+v, %v", bus.Properties, err)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"testing"
 
-	"ipmbd/dbusapi"
+	"ipmbd/dbusapi/client"
 )
 
 // Another program deletes the device while the daemon has it open and uses it. The
@@ -29,7 +29,7 @@ func TestStrangerDeletesTheDevice(t *testing.T) {
 
 	for range 3 {
 		l.remove(t, 0, bmcAddress)
-		a.tells(t, "not up: bus "+string(dbusapi.Down))
+		a.tells(t, "not up: bus "+string(client.Down))
 		l.create(t, 0, ipmbDev.name, bmcAddress)
 		a.tells(t, "1 buses up")
 	}

@@ -3,7 +3,6 @@ package dbusapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"testing"
 
@@ -46,33 +45,32 @@ func TestCallsEndWhenTheirCallerLeaves(t *testing.T) {
 	}
 }
 
-func TestCallThatStartsAfterItsCallerLeftIsEnded(t *testing.T) {
-	c := newCallers(t.Context(), 10)
-	c.left(":1.5")
-	one, two := c.use([]byte(":1.5")), c.use([]byte(":1.6"))
-	if err := c.enter(one); !errors.Is(err, errGone) {
+func TestActThatStartsAfterItsClientLeftIsRefused(t *testing.T) {
+	c := newClients(10, func(string) {})
+	one, two := c.find([]byte(":1.5")), c.find([]byte(":1.6"))
+	c.remove(":1.5")
+	if err := c.beginAct(one, nil); !errors.Is(err, errGone) {
 		t.Errorf("error = %v", err)
 	}
-	if err := c.enter(two); err != nil {
+	if err := c.beginAct(two, nil); err != nil {
 		t.Fatal(err)
 	}
-	c.leave(two)
+	c.finishAct(two)
 	c.close()
+	if err := c.beginAct(two, nil); !errors.Is(err, errGone) {
+		t.Errorf("after the end: %v", err)
+	}
 }
 
-func TestNamesThatLeftAreForgottenInOrder(t *testing.T) {
-	c := newCallers(t.Context(), 10)
-	for i := range maxGone + 1 {
-		c.left(fmt.Sprintf(":1.%d", i))
-		c.left(fmt.Sprintf(":1.%d", i)) // twice is once
-	}
-	if c.gone.hasName(":1.0") || !c.gone.hasName(":1.1") || !c.gone.hasName(fmt.Sprintf(":1.%d", maxGone)) {
-		t.Error("not the oldest was forgotten")
-	}
-	if len(c.gone.set) > maxGone+1 {
-		t.Errorf("%d names are remembered", len(c.gone.set))
-	}
-	c.close()
+// A call may come, on another connection, after its client was seen to leave.
+func TestClientsThatHaveLeftAreForgotten(t *testing.T) {
+	r := newRig(t, Config{})
+	r.server.clients.identify(r.server.clients.find([]byte(":1.99999")))
+	r.soon(t, func() bool {
+		r.server.clients.mu.Lock()
+		defer r.server.clients.mu.Unlock()
+		return r.server.clients.known[":1.99999"] == nil
+	})
 }
 
 func TestLimitOfASender(t *testing.T) {
