@@ -126,7 +126,7 @@ func (c *Client) addToLink(s *sent) (*link, error) {
 	}
 	for _, l := range c.links {
 		if number := slices.Index(l.requests[:], nil); number >= 0 {
-			l.add(number, s)
+			l.assignNumber(number, s)
 			return l, nil
 		}
 	}
@@ -148,7 +148,7 @@ func (c *Client) dial(ctx context.Context, s *sent) (*link, error) {
 	}
 	l := &link{client: c, conn: conn}
 	if s != nil {
-		l.add(0, s)
+		l.assignNumber(0, s)
 	}
 	c.links = append(c.links, l)
 	c.readers.Go(l.readAnswers)
@@ -192,7 +192,7 @@ func (l *link) readAnswers() {
 	c.links = slices.DeleteFunc(c.links, func(other *link) bool { return other == l })
 	for _, s := range l.requests {
 		if s != nil {
-			l.end(s, result{err: ErrHungUp})
+			l.endRequest(s, result{err: ErrHungUp})
 		}
 	}
 }
@@ -219,7 +219,7 @@ func (l *link) handleAnswer(packet []byte) bool {
 		return false
 	}
 	f.Data = slices.Clone(f.Data)
-	l.end(s, result{response: f})
+	l.endRequest(s, result{response: f})
 	return true
 }
 
@@ -232,18 +232,18 @@ func (l *link) handleFailure(index uint8, status ipmb.Status, head []byte) bool 
 	if s == nil || s.index != index || !bytes.Equal(s.frame.Append(nil)[:headBytes], head) {
 		return false
 	}
-	l.end(s, result{err: &StatusError{status}})
+	l.endRequest(s, result{err: &StatusError{status}})
 	return true
 }
 
-// add gives a request a number.
-func (l *link) add(number int, s *sent) {
+// assignNumber gives a request a number.
+func (l *link) assignNumber(number int, s *sent) {
 	l.requests[number] = s
 	s.frame.Sequence = uint8(number)
 }
 
-// end gives a request its result, and gives its number and its place back.
-func (l *link) end(s *sent, r result) {
+// endRequest gives a request its result, and gives its number and its place back.
+func (l *link) endRequest(s *sent, r result) {
 	l.requests[s.frame.Sequence] = nil
 	<-l.client.places
 	s.result <- r

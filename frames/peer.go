@@ -156,7 +156,7 @@ func (p *peer) handlePacket(packet []byte) error {
 		first := p.startWriting()
 		p.mu.Unlock()
 		if first {
-			p.write()
+			p.writeUnsent()
 		}
 	}
 	return nil
@@ -241,6 +241,6 @@ func (x *exchange) hasEnded(r ipmi.Response, err error) {
 	first := p.startWriting()
 	p.mu.Unlock()
 	if first {
-		p.write()
+		p.writeUnsent()
 	}
 }

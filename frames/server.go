@@ -34,13 +34,6 @@ type Config struct {
 	HungUp func(client bus.Process, why error)
 }
 
-// Defaults of a Config.
-const (
-	defaultMaxClients    = 64
-	defaultMaxPerProcess = 16
-	defaultMaxCalls      = 128
-)
-
 // Reasons to disconnect a client.
 var (
 	// ErrTooMany: there are as many clients as there may be.
@@ -67,8 +60,8 @@ type Server struct {
 
 // NewServer makes a server.
 func NewServer(config Config) *Server {
-	config.MaxClients = cmp.Or(config.MaxClients, defaultMaxClients)
-	config.MaxPerProcess = cmp.Or(config.MaxPerProcess, defaultMaxPerProcess)
+	config.MaxClients = cmp.Or(config.MaxClients, 64)
+	config.MaxPerProcess = cmp.Or(config.MaxPerProcess, 16)
 	if config.HungUp == nil {
 		config.HungUp = func(bus.Process, error) {}
 	}
@@ -78,7 +71,7 @@ func NewServer(config Config) *Server {
 }
 
 // SetMaxCalls changes Config.MaxCalls. Requests that are in progress go on.
-func (s *Server) SetMaxCalls(n int) { s.maxCalls.Store(int64(cmp.Or(n, defaultMaxCalls))) }
+func (s *Server) SetMaxCalls(n int) { s.maxCalls.Store(int64(cmp.Or(n, 128))) }
 
 // Run serves the clients that connect to a SOCK_SEQPACKET socket until ctx ends, then disconnects
 // them and closes the socket. It is called once.

@@ -30,8 +30,8 @@ func (p *peer) startWriting() bool {
 	return true
 }
 
-// write writes as much as the socket has room for, and leaves the rest to writeToSlowClient.
-func (p *peer) write() {
+// writeUnsent writes as much as the socket has room for, and leaves the rest to writeToSlowClient.
+func (p *peer) writeUnsent() {
 	all := p.writer.writeSome()
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -100,7 +100,7 @@ func (r *run) readRequests() error {
 			return err
 		}
 		now := time.Now()
-		r.handle(r.enqueue(r.newPending(req, now)), now)
+		r.handleRequest(r.enqueue(r.newPending(req, now)), now)
 		if now.Sub(yielded) > yieldEvery {
 			yielded = now
 			runtime.Gosched()
@@ -128,20 +128,20 @@ func (r *run) enqueue(p *pending) *pending {
 	}
 	r.counts.Count(requestsReceived)
 	r.queue = append(r.queue, p)
-	return r.begin()
+	return r.beginCurrent()
 }
 
-// next returns the request to be handled now.
-func (r *run) next() *pending {
+// nextRequest returns the request to be handled now.
+func (r *run) nextRequest() *pending {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.begin()
+	return r.beginCurrent()
 }
 
-// begin returns the current request if it has not begun, else nil. The caller holds the mutex. A
+// beginCurrent returns the current request if it has not begun, else nil. The caller holds the mutex. A
 // timer that runs is left alone: it ends at an earlier deadline and is set anew then, so that
 // steady traffic does not touch it.
-func (r *run) begin() *pending {
+func (r *run) beginCurrent() *pending {
 	if len(r.queue) == 0 || r.queue[0].begun || r.stopped {
 		return nil
 	}
@@ -154,9 +154,9 @@ func (r *run) begin() *pending {
 	return p
 }
 
-// handle calls the handler with a request, unless it is too late for that or too many handlers are
+// handleRequest calls the handler with a request, unless it is too late for that or too many handlers are
 // late. p may be nil.
-func (r *run) handle(p *pending, now time.Time) {
+func (r *run) handleRequest(p *pending, now time.Time) {
 	if p == nil {
 		return
 	}
@@ -176,7 +176,7 @@ func (r *run) handle(p *pending, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.handled = true
-	r.release()
+	r.releaseCurrent()
 }
 
 // Answer implements ipmi.Reply.
@@ -247,11 +247,11 @@ func (r *run) setResponse(p *pending, response ipmi.Response) {
 func (r *run) hasWritten() {
 	r.writing = false
 	r.written.Signal()
-	r.release()
+	r.releaseCurrent()
 }
 
-// release ends the current request if its handler has returned and its response is written.
-func (r *run) release() {
+// releaseCurrent ends the current request if its handler has returned and its response is written.
+func (r *run) releaseCurrent() {
 	if len(r.queue) == 0 || !r.queue[0].handled || !r.queue[0].answered || r.left != nothing || r.writing {
 		return
 	}
@@ -287,7 +287,7 @@ func (r *run) serve(ctx context.Context) {
 		if err := r.usePort(changed, t); err != nil {
 			r.cancel(err)
 		}
-		r.handle(r.next(), time.Now())
+		r.handleRequest(r.nextRequest(), time.Now())
 	}
 }
 
@@ -309,7 +309,7 @@ func (r *run) usePort(changed bool, t task) (err error) {
 		t.done <- t.do(r.port)
 	}
 	if err == nil && (changed || left == allOfIt) {
-		err = r.show(r.config.Attention())
+		err = r.showAttention(r.config.Attention())
 	}
 	if err == nil && left == allOfIt {
 		err = r.writeWhole()
@@ -323,8 +323,8 @@ func (r *run) usePort(changed bool, t task) (err error) {
 	return err
 }
 
-// show shows the host an attention, if that has changed.
-func (r *run) show(a ipmi.Attention) error {
+// showAttention shows the host an attention, if that has changed.
+func (r *run) showAttention(a ipmi.Attention) error {
 	if a == r.shown {
 		return nil
 	}

@@ -129,19 +129,19 @@ func (d *Device) openSet(events uint32) error {
 	fdtrace.Opened(set)
 	err = unix.SetNonblock(set, true)
 	if err == nil {
-		err = add(set, d.fd, events)
+		err = addToSet(set, d.fd, events)
 	}
 	if err == unix.EPERM {
 		err = os.ErrNoDeadline
 	}
 	if err == nil && d.watch != unwatched {
-		err = add(set, d.watch, unix.EPOLLIN)
+		err = addToSet(set, d.watch, unix.EPOLLIN)
 	}
 	d.set = os.NewFile(uintptr(set), "epoll")
 	return err
 }
 
-func add(set, fd int, events uint32) error {
+func addToSet(set, fd int, events uint32) error {
 	return unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
