@@ -99,6 +99,8 @@ type endpoint struct {
 type runner interface {
 	// Run serves until ctx ends, and closes what making has opened.
 	Run(ctx context.Context)
+	// State is the state, and the reason for it.
+	State() (bus.State, string)
 	// Begun is closed when requests are taken, or the device is known to be Down.
 	Begun() <-chan struct{}
 	// Ping returns when each loop waits. If one hangs, Ping does not return.
@@ -294,25 +296,6 @@ func (l *endpoints) plans() []plan {
 		plans = append(plans, e.plan)
 	}
 	return plans
-}
-
-// buses and hosts are those endpoints.
-func (l *endpoints) buses() (buses []*bus.Bus) {
-	for _, e := range l.all() {
-		if e.isBus {
-			buses = append(buses, e.bus)
-		}
-	}
-	return buses
-}
-
-func (l *endpoints) hosts() (hosts []*hostInterface) {
-	for _, e := range l.all() {
-		if !e.isBus {
-			hosts = append(hosts, e.hostInterface)
-		}
-	}
-	return hosts
 }
 
 // eachEndpoint does something with endpoints at the same time, and waits.

@@ -37,18 +37,16 @@ var transitions = map[bmc.Action]dbusapi.Transition{
 	bmc.SoftShutdown:             dbusapi.HostShutDown,
 }
 
-// find is the machine of an interface or, for a bus, of a host number.
+// find is the machine of an interface or, for a bus, of a host number; nil for none.
 func (m machines) find(iface string, number int) *hostInterface {
-	var found *hostInterface
-	for _, h := range m.service.endpoints.hosts() {
-		if h.config.Name == iface {
-			return h
-		}
-		if h.config.DevIndex == number && found == nil {
-			found = h
-		}
+	e := m.service.endpoints.named(iface)
+	if e == nil || e.isBus {
+		e = m.service.endpoints.find(func(e *endpoint) bool { return !e.isBus && e.host == number })
 	}
-	return found
+	if e == nil {
+		return nil
+	}
+	return e.hostInterface
 }
 
 // Act implements bmc.Machine.

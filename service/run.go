@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -206,7 +207,8 @@ func (s *service) start(ctx context.Context) error {
 	if err := notify("READY=1", s.status()); err != nil {
 		return err
 	}
-	s.log.Info("serving", zap.Int("buses", len(s.endpoints.buses())))
+	buses := slices.DeleteFunc(plans, func(p plan) bool { return !p.isBus })
+	s.log.Info("serving", zap.Int("buses", len(buses)))
 	return nil
 }
 

@@ -298,7 +298,7 @@ func TestStatusNamesTheBusesThatAreNotUp(t *testing.T) {
 	for i := range 3 {
 		b := bus.New(bus.Config{Name: fmt.Sprint("bus", 2-i)}, new(fakelink.Link))
 		buses = append(buses, b)
-		s.endpoints.add(&endpoint{plan: plan{isBus: true}, bus: b})
+		s.endpoints.add(&endpoint{plan: plan{name: b.Name(), isBus: true}, runner: b})
 	}
 	buses[0].SetDown("")
 	if got, want := s.status(), "STATUS=3 buses, not up: bus0 Down, bus1 Down"; got != want {
@@ -329,13 +329,13 @@ func TestStatusNamesTheHostInterfacesThatAreNotUp(t *testing.T) {
 		for range tt.buses {
 			b := bus.New(bus.Config{}, new(fakelink.Link))
 			b.SetDown("")
-			s.endpoints.add(&endpoint{plan: plan{isBus: true}, bus: b})
+			s.endpoints.add(&endpoint{plan: plan{isBus: true}, runner: b})
 		}
 		for i, reason := range tt.hosts {
 			h := &hostInterface{config: config.Host{Name: fmt.Sprint("host", i)}}
 			h.Lifecycle = bus.NewLifecycle(h, func() {}, func(bus.State, string) {})
 			h.SetDown(reason)
-			s.endpoints.add(&endpoint{hostInterface: h})
+			s.endpoints.add(&endpoint{plan: plan{name: h.config.Name}, runner: h})
 		}
 		if got := s.status(); got != "STATUS="+tt.want {
 			t.Errorf("%q, want %q", got, tt.want)

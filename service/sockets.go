@@ -168,8 +168,10 @@ func (r *refusal) end() {
 // refuseOthers disconnects the clients of systemd's sockets that nothing is configured for.
 func (s *service) refuseOthers() {
 	addresses := []string{frameAddress(s.config)}
-	for _, h := range s.endpoints.hosts() {
-		addresses = append(addresses, h.config.Path)
+	for _, e := range s.endpoints.all() {
+		if !e.isBus {
+			addresses = append(addresses, e.hostInterface.config.Path)
+		}
 	}
 	s.sockets.refuseOthers(addresses)
 }

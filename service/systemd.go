@@ -48,25 +48,22 @@ func (s *service) statusChanged() {
 // status is a line for systemctl status: how many buses and host interfaces there are, and which
 // are not up. That no machine is connected yet is no fault.
 func (s *service) status() string {
-	buses, hosts := s.endpoints.buses(), s.endpoints.hosts()
+	var buses, hosts int
 	var down, waiting []string
-	add := func(name string, state bus.State, reason string) {
-		switch {
+	for _, e := range s.endpoints.all() {
+		if e.isBus {
+			buses++
+		} else {
+			hosts++
+		}
+		switch state, reason := e.State(); {
 		case reason == notConnected:
-			waiting = append(waiting, name)
+			waiting = append(waiting, e.name)
 		case state != bus.Up:
-			down = append(down, name+" "+string(state))
+			down = append(down, e.name+" "+string(state))
 		}
 	}
-	for _, b := range buses {
-		state, reason := b.State()
-		add(b.Name(), state, reason)
-	}
-	for _, h := range hosts {
-		state, reason := h.State()
-		add(h.config.Name, state, reason)
-	}
-	text := "STATUS=" + counted(len(buses), len(hosts))
+	text := "STATUS=" + counted(buses, hosts)
 	if len(down) == 0 && len(waiting) == 0 {
 		return text + " up"
 	}
