@@ -161,17 +161,15 @@ func (l *Lifecycle) awaitDevice(ctx context.Context, retry *Backoff, pause time.
 	changes, stop := l.watchPlace(ctx)
 	defer stop()
 	for {
-		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
+		case <-time.After(pause):
 			_ = l.Reopen(ctx)
 		case <-changes:
 			_ = l.Reopen(ctx)
 		case j := <-l.jobs:
 			l.doJob(ctx, j)
 		}
-		timer.Stop()
 		if ctx.Err() != nil || l.open {
 			return
 		}

@@ -113,13 +113,10 @@ func (l *link) followHandlers(ctx context.Context, d device) (follow func()) {
 	again := l.updateCommands(ctx, d, have)
 	return func() {
 		defer unwatch()
-		timer := time.NewTimer(bus.LastRetry)
-		defer timer.Stop()
 		for {
 			var retry <-chan time.Time
 			if again {
-				timer.Reset(bus.LastRetry)
-				retry = timer.C
+				retry = time.After(bus.LastRetry)
 			}
 			select {
 			case <-ctx.Done():

@@ -74,28 +74,23 @@ func (q *events) reportUntilEnd(ctx context.Context, d device) {
 			}
 			wanted = want
 		}
-		if n == 0 {
-			q.wait(ctx, nil)
-			continue
+		var later <-chan time.Time
+		if n > 0 {
+			err := q.reportFirst(ctx)
+			if err == nil {
+				retry = bus.Backoff{}
+				continue
+			}
+			if ctx.Err() == nil {
+				q.config.Trouble("event is not in the log yet", 0, err)
+				later = time.After(retry.After(0))
+			}
 		}
-		switch err := q.reportFirst(ctx); {
-		case err == nil:
-			retry = bus.Backoff{}
-		case ctx.Err() == nil:
-			q.config.Trouble("event is not in the log yet", 0, err)
-			timer := time.NewTimer(retry.After(0))
-			q.wait(ctx, timer.C)
-			timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-q.wake:
+		case <-later:
 		}
-	}
-}
-
-// wait waits for something to do, at most until later.
-func (q *events) wait(ctx context.Context, later <-chan time.Time) {
-	select {
-	case <-ctx.Done():
-	case <-q.wake:
-	case <-later:
 	}
 }
 
@@ -114,12 +109,10 @@ func (q *events) drain(ctx context.Context) {
 	q.mu.Unlock()
 	var retry bus.Backoff
 	for q.reportAll(ctx) != nil && ctx.Err() == nil {
-		timer := time.NewTimer(retry.After(0))
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
+		case <-time.After(retry.After(0)):
 		}
-		timer.Stop()
 	}
 }
 
