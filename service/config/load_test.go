@@ -134,7 +134,7 @@ const fourHosts = `{"channels": [
   {"type": "ipmb", "slave-path": "/dev/ipmb-4", "bmc-addr": 32, "remote-addr": 64, "devIndex": 2}
 ]}`
 
-func TestParseConfig(t *testing.T) {
+func TestParse(t *testing.T) {
 	tests := []struct {
 		name     string
 		path     string
@@ -401,7 +401,7 @@ var badConfigs = []struct {
 	},
 }
 
-func TestParseConfigRefuses(t *testing.T) {
+func TestParseRefuses(t *testing.T) {
 	for _, test := range badConfigs {
 		t.Run(test.name, func(t *testing.T) {
 			path := test.path
@@ -420,7 +420,7 @@ func TestParseConfigRefuses(t *testing.T) {
 	}
 }
 
-func TestLoadConfig(t *testing.T) {
+func TestLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ipmbd.json")
 	if err := os.WriteFile(path, []byte(everything), 0o600); err != nil {
 		t.Fatal(err)
@@ -434,7 +434,7 @@ func TestLoadConfig(t *testing.T) {
 	}
 }
 
-func TestLoadConfigNamesTheFile(t *testing.T) {
+func TestLoadNamesTheFile(t *testing.T) {
 	dir := t.TempDir()
 	for name, path := range map[string]string{
 		"no such file": filepath.Join(dir, "absent.json"),
@@ -450,7 +450,7 @@ func TestLoadConfigNamesTheFile(t *testing.T) {
 	}
 }
 
-func TestFindConfig(t *testing.T) {
+func TestFind(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first.json"), filepath.Join(dir, "second.json")
 	write := func(path string) {
@@ -478,7 +478,7 @@ func TestFindConfig(t *testing.T) {
 	expect("given.json", "given.json")
 }
 
-func TestConfigPathsAreThoseOfTheManual(t *testing.T) {
+func TestPathsAreThoseOfTheManual(t *testing.T) {
 	if diff := cmp.Diff([]string{strictFile, bridgePath}, Paths()); diff != "" {
 		t.Error(diff)
 	}
@@ -519,5 +519,49 @@ func TestPolicyOfCommandFF(t *testing.T) {
 "policy": [{"allow": ["0x30 0xFF"]}]}`))
 	if err == nil || !strings.Contains(err.Error(), "FFh stands for all commands") {
 		t.Error(err)
+	}
+}
+
+func TestOneChannelAndOneHost(t *testing.T) {
+	c, err := ParseChannel([]byte(`{"type": "me", "slave-path": "/dev/ipmb-4", "remote-addr": "0x2C", "devIndex": 2}`))
+	if err != nil || c.RemoteAddress != 0x2C || c.Index() != 9 || c.WithDefaults().Name != "bus4" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	e, err := ParseHost([]byte(`{"type": "kcs", "path": "/dev/ipmi-kcs3"}`))
+	if h, ok := e.(Host); err != nil || !ok || h.Type != HostKCS || h.Name != "ipmi_kcs3" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	e, err = ParseHost([]byte(`{"type": "openipmi", "path": "/dev/ipmi0", "devIndex": 1}`))
+	if o, ok := e.(OpenIPMI); err != nil || !ok || o.Name != "ipmi0" || o.Index() != 6 {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// badOnes are objects and what is said of them, a line for each fault.
+var badOnes = []struct{ name, text, channel, host string }{
+	{"nothing", ``, "is empty", "is empty"},
+	{"no JSON", `{"type": `, "unexpected end of JSON input", "unexpected end of JSON input"},
+	{"not UTF-8", "{\"name\": \"\xff\"}", "is not UTF-8", "is not UTF-8"},
+	{"a list", `[]`, "channel: must be an object", "host: must be an object"},
+	{"two objects", `{} {}`, "invalid character '{' after top-level value", "invalid character '{' after top-level value"},
+	{"empty", `{}`,
+		"channel.slave-path: is missing\nchannel.remote-addr: is missing", "host.path: is missing\nhost.name: is missing"},
+	{"a key twice", `{"type": "me", "type": "me", "slave-path": "/dev/ipmb-1", "remote-addr": 44}`, "stands twice", ""},
+	{"a number that is none", `{"slave-path": "/dev/ipmb-1", "remote-addr": 1e99}`,
+		"channel.remote-addr = 1e99: must be a whole number, or one in a string such as \"0x20\"", ""},
+	{"deep", `{"name": ` + strings.Repeat("[", 9) + strings.Repeat("]", 9) + `}`, "nests deeper than 8 levels", "nests deeper than 8 levels"},
+	{"names with control characters", `{"name": "a\u0000b", "path": "unix:/x", "slave-path": "/x\u0000", "remote-addr": 44}`, "channel.path = ", "host.name = "},
+}
+
+func TestBadOnes(t *testing.T) {
+	for _, tt := range badOnes {
+		_, err := ParseChannel([]byte(tt.text))
+		if tt.channel != "" && (err == nil || !strings.Contains(err.Error(), tt.channel)) {
+			t.Errorf("%s as a channel: %v", tt.name, err)
+		}
+		_, err = ParseHost([]byte(tt.text))
+		if tt.host != "" && (err == nil || !strings.Contains(err.Error(), tt.host)) {
+			t.Errorf("%s as a host: %v", tt.name, err)
+		}
 	}
 }

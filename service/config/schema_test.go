@@ -1,15 +1,19 @@
 package config
 
 import (
+	"encoding"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"ipmbd/bmc"
 	"ipmbd/internal/manual"
 )
 
@@ -35,6 +39,100 @@ var relations = map[reflect.Type]json.RawMessage{
 	reflect.TypeFor[CommandFilter](): json.RawMessage(`[
 		{"anyOf": [{"properties": {"allow": {"minItems": 1}}, "required": ["allow"]}, {"properties": {"deny": {"minItems": 1}}, "required": ["deny"]}]}
 	]`),
+}
+
+// schemaOf is the JSON schema of the values that fill a type.
+func schemaOf(t testing.TB, of reflect.Type, k keyDoc) map[string]any {
+	if of.Kind() == reflect.Pointer {
+		return schemaOf(t, of.Elem(), k)
+	}
+	value := reflect.New(of).Elem()
+	number := map[string]any{"type": "integer", "minimum": k.low, "maximum": k.high}
+	ref := func(name string) map[string]any { return map[string]any{"$ref": "#/$defs/" + name} }
+	switch of.String() {
+	case "struct {}":
+		return map[string]any{}
+	case "[]config.Host":
+		of = reflect.TypeFor[[]hostEntry]()
+	case "ipmi.Address":
+		number["multipleOf"] = 2
+		return map[string]any{"anyOf": []any{number, ref("address")}}
+	case "ipmi.Commands":
+		return map[string]any{"type": "string", "pattern": `^\s*\S+(\s+\S+)?\s*$`}
+	case "time.Time":
+		return map[string]any{"type": "string", "pattern": `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`}
+	case "config.GUID":
+		return map[string]any{"type": "string", "pattern": guidText.String(), "not": map[string]any{"const": "00000000-0000-0000-0000-000000000000"}}
+	case "bmc.Firmware":
+		return map[string]any{"type": "string", "pattern": `^(0?[0-9]{1,2}|1[01][0-9]|12[0-7])\.[0-9]{2}$`}
+	}
+	if c, ok := value.Interface().(choice); ok {
+		return map[string]any{"enum": c.words()}
+	}
+	if _, ok := value.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		t.Fatalf("no schema for %v", of)
+	}
+	switch of.Kind() {
+	case reflect.Struct:
+		return objectSchema(t, of)
+	case reflect.Slice:
+		return map[string]any{"type": "array", "items": schemaOf(t, of.Elem(), keyDoc{field: k.field})}
+	case reflect.Array:
+		return map[string]any{"type": "string", "pattern": fmt.Sprintf("^[0-9A-Fa-f]{%d}$", 2*of.Len())}
+	case reflect.String:
+		text := map[string]any{"type": "string", "minLength": 1}
+		if f, ok := formats[k.format]; ok {
+			text["pattern"] = f.pattern.String()
+		}
+		if f := formats[k.format]; f.longest > 0 {
+			text["maxLength"] = f.longest
+		}
+		return text
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
+	}
+	return map[string]any{"anyOf": []any{number, ref("number")}}
+}
+
+func objectSchema(t testing.TB, of reflect.Type) map[string]any {
+	properties := make(map[string]any)
+	var required []string
+	doc := ""
+	for _, k := range keysWithDocs(t, of) {
+		if k.doc != "" {
+			doc = k.doc
+		}
+		property := schemaOf(t, k.t, k)
+		property["description"] = strings.ReplaceAll(doc, "`", "")
+		if k.value != "" {
+			property["default"] = k.jsonDefault(t)
+		}
+		properties[k.key] = property
+		if k.required {
+			required = append(required, k.key)
+		}
+	}
+	schema := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+	if required != nil {
+		schema["required"] = required
+	}
+	if rules, ok := relations[of]; ok {
+		schema["allOf"] = rules
+	}
+	return schema
+}
+
+// jsonDefault is the default of a key as JSON.
+func (k keyDoc) jsonDefault(t testing.TB) any {
+	if number, err := strconv.ParseInt(k.value, 10, 64); err == nil {
+		return number
+	}
+	if truth, err := strconv.ParseBool(k.value); err == nil {
+		return truth
+	}
+	return strings.Trim(k.value, `"`)
 }
 
 // An address is even, from 02h to FEh.
