@@ -1,8 +1,8 @@
 package config
 
 import (
-	"encoding"
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -13,7 +13,6 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"ipmbd/bmc"
 	"ipmbd/internal/manual"
 )
 
