@@ -1,5 +1,5 @@
 // Package testmain runs the tests of a package and fails if they leave a goroutine or an open
-// descriptor.
+// descriptor. It does not see a file that the garbage collector has closed.
 package testmain
 
 import (

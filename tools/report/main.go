@@ -205,10 +205,13 @@ func withoutResult(output []string) []string {
 	})
 }
 
-// cause shortens the output of a test that failed: it is a panic or a race, or stands last.
+// reports begin what is not said by a test but about it.
+var reports = []string{"panic: ", "WARNING: DATA RACE", "found unexpected goroutines", "descriptors are left open"}
+
+// cause shortens the output of a test that failed. The cause is one of reports, or stands last.
 func cause(output []string) []string {
 	for i, line := range output {
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "WARNING: DATA RACE") {
+		if slices.ContainsFunc(reports, func(begin string) bool { return strings.Contains(line, begin) }) {
 			return output[i:min(len(output), i+most)]
 		}
 	}
