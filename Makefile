@@ -70,7 +70,7 @@ fuzz:
 
 bench: build
 	@tools/deps test
-	@$(GO) run ./test/bench -broker "$$(test/systemd/build)/usr/bin/dbus-broker" -guest "$$(test/guest/x86/build)"
+	@$(GO) run ./test/bench $(if $(BEFORE),-before "$(BEFORE)") -broker "$$(test/systemd/build)/usr/bin/dbus-broker" -guest "$$(test/guest/x86/build)"
 
 install: build completions
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/ipmbd $(BIN)/ipmbctl
@@ -105,7 +105,8 @@ help:
 	@echo 'make test-systemd tests under a real systemd with a real system bus; needs root'
 	@echo 'make lint       gofmt, go vet, staticcheck and the rules of internal/imports'
 	@echo 'make fuzz       each fuzz target for FUZZTIME=5s'
-	@echo 'make bench      speed and order beside bare D-Bus services in Go and C, and of virtual machines beside ipmi_sim; ten minutes'
+	@echo 'make bench      speed and order beside bare D-Bus services in Go and C, and of virtual machines beside ipmi_sim;'
+	@echo '                ten minutes; BEFORE=PROGRAM is another build of ipmbd to compare with'
 	@echo 'make build      bin/ipmbd and bin/ipmbctl'
 	@echo 'make release    dist/: amd64, arm64, armv7 (AST2600), armv5 (AST2400, AST2500), without symbols'
 	@echo 'make deb        dist/: packages of Debian for amd64, arm64 and armhf'

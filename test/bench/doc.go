@@ -45,6 +45,9 @@
 // but in the times. A busy peer asks again at once here, as no real one would. "slowest" is the
 // requests of the bus that was served least, by the mean.
 //
+// With -before another build of ipmbd takes part, on a message bus of its own: the main rows of
+// both are measured in turns, and each has the ratio of the two.
+//
 // A write to a driver returns when the frame has been sent, about 2 ms later, and the
 // thread is in the kernel meanwhile. To have that on a socket, bench holds the writes
 // of ipmbd on 15 of 16 buses by seccomp_unotify(2): it knows them by their length.

@@ -22,6 +22,7 @@ func main() {
 // options are the command line.
 type options struct {
 	ipmbd  string
+	before string         // another build of the daemon, "" for none
 	broker string         // dbus-broker, "" for none
 	guest  string         // the folder that test/guest/x86/build has made, "" for none
 	only   *regexp.Regexp // the parts that are measured
@@ -56,9 +57,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.ipmbd, "ipmbd", "bin/ipmbd", "the daemon's `program`")
+	flags.StringVar(&o.before, "before", "", "another build of the daemon, a `program`: measures both side by side")
 	flags.StringVar(&o.broker, "broker", "", "the `program` dbus-broker: measures the main rows on it, too")
 	flags.StringVar(&o.guest, "guest", "", "the `folder` that test/guest/x86/build prints: measures in virtual machines, too")
-	flags.Func("run", "only the parts that match a `regexp`, of code, vm, guests, main, variants, many, slow", func(s string) (err error) {
+	flags.Func("run", "only the parts that match a `regexp`, of code, vm, guests, main, before, variants, many, slow", func(s string) (err error) {
 		o.only, err = regexp.Compile(s)
 		return err
 	})

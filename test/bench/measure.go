@@ -25,6 +25,9 @@ func measureAll(ctx context.Context, o options, out io.Writer) (err error) {
 	if _, err := os.Stat(o.ipmbd); err != nil {
 		return fmt.Errorf("%w; build it with: make build", err)
 	}
+	if _, err := os.Stat(o.before); err != nil && o.before != "" {
+		return err
+	}
 	if _, err := os.Stat(o.broker); err != nil && o.broker != "" {
 		return fmt.Errorf("%w; test/systemd/build gets it", err)
 	}
@@ -57,6 +60,7 @@ var measuredParts = []struct {
 	{"vm", measureVM},
 	{"guests", measureGuests},
 	{"main", measureLab},
+	{"before", measureBefore},
 	{"variants", measureVariants},
 	{"many", onTwoAndOne(measureMany)},
 	{"slow", onTwoAndOne(measureSlow)},
@@ -144,6 +148,39 @@ func measureIncoming(ctx context.Context, l *lab, out io.Writer, g *goals) error
 	bridged := measured[len(measured)-1][incomingBridge]
 	g.atLeast("bridged requests of one command with 63 in flight, requests/s", middle(bridged, roundRate), goalBridged)
 	return nil
+}
+
+// measureBefore measures the daemon beside another build of it, which has a stage of its own.
+func measureBefore(ctx context.Context, o options, out io.Writer, _ *goals) error {
+	if o.before == "" {
+		return nil
+	}
+	other := o
+	other.ipmbd = o.before
+	named := variant{title: "beside " + o.before} // no times of starts
+	return onLab(ctx, o, named, func(now *lab) error {
+		return onLab(ctx, other, named, func(before *lab) error {
+			return measureBoth(ctx, now, before, out)
+		})
+	})
+}
+
+// measureBoth measures two builds in turns.
+func measureBoth(ctx context.Context, now, before *lab, out io.Writer) error {
+	var rows []*contender
+	var ratios []comparison
+	for i, c := range append(slices.Clone(now.calls), now.incoming...) {
+		earlier := append(slices.Clone(before.calls), before.incoming...)[i]
+		if c.service != now.ipmbd.pid() {
+			continue // It is the same program.
+		}
+		earlier.name = "before: " + c.name
+		ratios = append(ratios, comparison{"now / before: " + c.name, len(rows), len(rows) + 1})
+		rows = append(rows, c, earlier)
+	}
+	t := newCallTable(out, now.variant.titled("sendRequest, and Get Device ID from a bus"))
+	_, err := t.measureRows(ctx, now.options, rows, callsInFlight, ratios...)
+	return err
 }
 
 // measureVariants measures the main rows on one processor, and on dbus-broker.
