@@ -162,19 +162,19 @@ func TestSettings(t *testing.T) {
 		b.is("password", b.app(0x47, "02 03 41000000000000000000000000000000"), "80")
 	})
 
-	runs(t, "a store that fails when the host has been reset", func(t *testing.T, r *rig) {
+	runs(t, "a disk that fails when the host has been reset", func(t *testing.T, r *rig) {
 		r.is("name of the system", r.app(0x58, "04 00 00"), "00")
 		r.bmc.onDisk(func() error { return errFire })
 		r.is("reset", r.chassis(0x02, "03"), "FF")
 		r.done("machine", "host0 0: hard reset")
 	})
 
-	runs(t, "a store that fails when boot flags expire", func(t *testing.T, r *rig) {
+	runs(t, "a disk that fails when boot flags expire", func(t *testing.T, r *rig) {
 		r.is("set", r.chassis(0x08, "05 80 04 00 00 00"), "00")
 		r.bmc.onDisk(func() error { return errFire })
 		r.is("watchdog", r.app(setTimer, "04 01 00 00 0000"), "00")
 		r.is("expires", r.app(resetTimer, ""), "00")
-		r.saw("expired", &r.expired, "host0 0: time-out, use 4, action 1, interrupt 0, disk on fire")
+		r.expired.expect(r.t, "expired", "host0 0: time-out, use 4, action 1, interrupt 0, disk on fire")
 		time.Sleep(time.Minute)
 		r.is("get", r.chassis(0x09, "05 00 00"), "FF")
 	})

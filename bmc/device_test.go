@@ -24,7 +24,7 @@ func TestDevice(t *testing.T) {
 		b.is("system GUID", b.app(0x37, ""), "00 A00000000000000000000000000000AF")
 	})
 
-	story(t, "its self test fails once the store has, which is told once", func(t *testing.T, b *bench) {
+	story(t, "its self test fails once the disk has, which is reported once", func(t *testing.T, b *bench) {
 		var told []error
 		b.bmc = opened(t, Config{Folder: t.TempDir(), Report: func(err error) { told = append(told, err) }})
 		b.is("before", b.app(0x04, ""), "00 55 00")

@@ -157,7 +157,7 @@ func TestIDsOfRecordsComeAgain(t *testing.T) {
 	}
 }
 
-// A log that cannot write has not kept what it was given.
+// A log that cannot store a record does not have it.
 func TestLogOnBrokenStore(t *testing.T) {
 	b := opened(t, Config{})
 	b.onDisk(func() error { return errFire })

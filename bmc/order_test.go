@@ -2,9 +2,7 @@ package bmc
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,9 +14,7 @@ import (
 type asker struct {
 	t   *testing.T
 	bmc *BMC
-
-	mu    sync.Mutex
-	notes []string
+	notes
 }
 
 func (c *asker) asks(iface string, n ipmi.NetFn, cmd ipmi.Command, data string) {
@@ -26,25 +22,17 @@ func (c *asker) asks(iface string, n ipmi.NetFn, cmd ipmi.Command, data string) 
 		Interface: iface, Channel: channel, NetFn: n, Command: cmd, Data: octets(data), Deadline: time.Now().Add(5 * time.Second),
 	}
 	c.bmc.ServeIPMI(req, ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
 		if err != nil {
 			res.Code = ipmi.CodeOf(err)
 		}
-		c.notes = append(c.notes, fmt.Sprintf("%s %02X: %02X", iface, uint8(cmd), uint8(res.Code)))
+		c.notes.add(fmt.Sprintf("%s %02X: %02X", iface, uint8(cmd), uint8(res.Code)))
 		return true
 	}))
 }
 
 func (c *asker) expect(what string, want ...string) {
 	c.t.Helper()
-	synctest.Wait()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !slices.Equal(c.notes, want) {
-		c.t.Errorf("%s: %q, want %q", what, c.notes, want)
-	}
-	c.notes = nil
+	c.notes.expect(c.t, what, want...)
 }
 
 // slowStory runs tell with a BMC whose disk is slow, until the channel is closed, as is its machine.
@@ -98,11 +86,7 @@ func TestRequestsKeepTheirOrder(t *testing.T) {
 		c.expect("meanwhile", "host0 01: 00", "host1 02: 00")
 		close(machine.slow)
 		c.expect("then", "host0 02: 00", "host0 02: 00")
-		machine.mu.Lock()
-		defer machine.mu.Unlock()
-		if want := []string{"host1 0: diagnostic interrupt", "host0 0: hard reset", "host0 0: diagnostic interrupt"}; !slices.Equal(machine.did, want) {
-			c.t.Errorf("the machine did %q", machine.did)
-		}
+		machine.did.expect(c.t, "the machine", "host1 0: diagnostic interrupt", "host0 0: hard reset", "host0 0: diagnostic interrupt")
 	})
 
 	slowStory(t, "an action comes behind what was set before, and does not wait in the way", func(c *asker, disk chan struct{}, machine *fakeMachine) {

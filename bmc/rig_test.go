@@ -17,10 +17,31 @@ type rig struct {
 	bench
 	machine *fakeMachine
 
-	mu      sync.Mutex
-	expired []string
-	pending []string
-	events  []ipmi.Event
+	expired, pending, events notes
+}
+
+// notes are what has happened since they were last looked at.
+type notes struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (n *notes) add(what string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = append(n.list, what)
+}
+
+// expect waits until nothing happens any more, and compares and forgets the notes.
+func (n *notes) expect(t *testing.T, what string, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !slices.Equal(n.list, want) {
+		t.Errorf("%s: %q, want %q", what, n.list, want)
+	}
+	n.list = nil
 }
 
 // host0 is the interface that a rig's requests come in on.
@@ -54,50 +75,21 @@ func newRig(t *testing.T) *rig {
 			if e.PreTimeout {
 				what = "pre-timeout"
 			}
-			r.note(&r.expired, fmt.Sprintf("%s %d: %s, use %d, action %d, interrupt %d, %v", iface, host, what, e.Use, e.Action, e.Interrupt, e.Err))
+			r.expired.add(fmt.Sprintf("%s %d: %s, use %d, action %d, interrupt %d, %v", iface, host, what, e.Use, e.Action, e.Interrupt, e.Err))
 		},
-		PreTimeout: func(iface string, pending bool) { r.note(&r.pending, fmt.Sprint(iface, " ", pending)) },
+		PreTimeout: func(iface string, pending bool) { r.pending.add(fmt.Sprint(iface, " ", pending)) },
 		LogEvent: func(_ context.Context, e ipmi.Event) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.events = append(r.events, e)
+			r.events.add(fmt.Sprintf("%s %04X % X", e.Interface, e.Generator, e.Message))
 		},
 	})}
 	return r
 }
 
-func (r *rig) note(list *[]string, what string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	*list = append(*list, what)
-}
-
-// saw is what has been noted since it was last asked.
-func (r *rig) saw(what string, list *[]string, want ...string) {
+// logged compares the events, done what the machine has done.
+func (r *rig) logged(what string, want ...string) { r.t.Helper(); r.events.expect(r.t, what, want...) }
+func (r *rig) done(what string, want ...string) {
 	r.t.Helper()
-	synctest.Wait()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !slices.Equal(*list, want) {
-		r.t.Errorf("%s: %q, want %q", what, *list, want)
-	}
-	*list = nil
-}
-
-// logged are the messages of the events since it was last asked.
-func (r *rig) logged(what string, want ...string) {
-	r.t.Helper()
-	synctest.Wait()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var got []string
-	for _, e := range r.events {
-		got = append(got, fmt.Sprintf("%s %04X % X", e.Interface, e.Generator, e.Message))
-	}
-	if !slices.Equal(got, want) {
-		r.t.Errorf("%s: %q, want %q", what, got, want)
-	}
-	r.events = nil
+	r.machine.did.expect(r.t, what, want...)
 }
 
 // on is the answer to a request on an interface, whose host has the number.
@@ -128,7 +120,7 @@ func (b *bench) transport(cmd ipmi.Command, data string) []byte {
 // fakeMachine does what it is told, or fails.
 type fakeMachine struct {
 	mu   sync.Mutex
-	did  []string
+	did  notes
 	off  bool
 	fail error
 	slow chan struct{} // closed when a slow one may go on
@@ -145,7 +137,7 @@ func (m *fakeMachine) Act(_ context.Context, iface string, host int, a Action) e
 	if m.fail != nil {
 		return m.fail
 	}
-	m.did = append(m.did, fmt.Sprintf("%s %d: %v", iface, host, a))
+	m.did.add(fmt.Sprintf("%s %d: %v", iface, host, a))
 	switch a {
 	case PowerDown, SoftShutdown:
 		m.off = true
@@ -162,16 +154,4 @@ func (m *fakeMachine) Power(string, int) PowerState {
 		return PowerOff
 	}
 	return PowerOn
-}
-
-// done is what the machine has done since it was last asked.
-func (r *rig) done(what string, want ...string) {
-	r.t.Helper()
-	synctest.Wait()
-	r.machine.mu.Lock()
-	defer r.machine.mu.Unlock()
-	if !slices.Equal(r.machine.did, want) {
-		r.t.Errorf("%s: %q, want %q", what, r.machine.did, want)
-	}
-	r.machine.did = nil
 }

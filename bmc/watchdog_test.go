@@ -27,7 +27,7 @@ func TestWatchdog(t *testing.T) {
 		r.is("set", r.app(setTimer, "04 01 00 00 6400"), "00")
 		time.Sleep(time.Hour)
 		r.is("get", r.app(getTimer, ""), "00 04 01 00 00 6400 6400")
-		r.saw("expiries", &r.expired)
+		r.expired.expect(r.t, "expiries")
 	})
 
 	runs(t, "it counts down, and a reset starts again", func(t *testing.T, r *rig) {
@@ -40,7 +40,7 @@ func TestWatchdog(t *testing.T) {
 			r.is("reset", r.app(resetTimer, ""), "00")
 			time.Sleep(9 * time.Second)
 		}
-		r.saw("expiries", &r.expired)
+		r.expired.expect(r.t, "expiries")
 		r.done("machine")
 	})
 
@@ -51,7 +51,7 @@ func TestWatchdog(t *testing.T) {
 		r.is("get", r.app(getTimer, ""), "00 00 00 00 00 0000 0000")
 		r.is("reset", r.app(resetTimer, ""), "80")
 		time.Sleep(time.Hour)
-		r.saw("expiries", &r.expired)
+		r.expired.expect(r.t, "expiries")
 	})
 
 	for _, tt := range []struct{ name, set, did, event, expired, flag string }{
@@ -64,9 +64,9 @@ func TestWatchdog(t *testing.T) {
 			r.is("set", r.app(setTimer, tt.set), "00")
 			r.is("reset", r.app(resetTimer, ""), "00")
 			time.Sleep(999 * time.Millisecond)
-			r.saw("too early", &r.expired)
+			r.expired.expect(r.t, "too early")
 			time.Sleep(time.Millisecond)
-			r.saw("expired", &r.expired, "host0 0: time-out, "+tt.expired+", interrupt 0, <nil>")
+			r.expired.expect(r.t, "expired", "host0 0: time-out, "+tt.expired+", interrupt 0, <nil>")
 			r.logged("log", "host0 0020 04 23 00 6F "+tt.event)
 			if tt.did == "" {
 				r.done("machine")
@@ -75,7 +75,7 @@ func TestWatchdog(t *testing.T) {
 			}
 			r.is("get", r.app(getTimer, ""), "00"+tt.set[:5]+"00"+tt.flag+"0A00 0000")
 			time.Sleep(time.Hour)
-			r.saw("only once", &r.expired)
+			r.expired.expect(r.t, "only once")
 		})
 	}
 
@@ -84,7 +84,7 @@ func TestWatchdog(t *testing.T) {
 		r.is("reset", r.app(resetTimer, ""), "00")
 		r.is("get", r.app(getTimer, ""), "00 C4 20 01 00 1400 1400")
 		time.Sleep(2 * time.Second)
-		r.saw("expired", &r.expired,
+		r.expired.expect(r.t, "expired",
 			"host0 0: pre-timeout, use 4, action 0, interrupt 2, <nil>",
 			"host0 0: time-out, use 4, action 0, interrupt 2, <nil>")
 		r.logged("log")
@@ -114,14 +114,14 @@ func TestWatchdog(t *testing.T) {
 		r.is("don't stop what stands", r.app(setTimer, "44 01 00 00 6400"), "00")
 		r.is("it stands", r.app(getTimer, ""), "00 04 01 00 00 6400 6400")
 		time.Sleep(time.Hour)
-		r.saw("expiries", &r.expired)
+		r.expired.expect(r.t, "expiries")
 	})
 
 	runs(t, "a countdown of zero expires at once", func(t *testing.T, r *rig) {
 		r.is("set", r.app(setTimer, "04 01 00 00 0000"), "00")
-		r.saw("not by set", &r.expired)
+		r.expired.expect(r.t, "not by set")
 		r.is("reset", r.app(resetTimer, ""), "00")
-		r.saw("by reset", &r.expired, "host0 0: time-out, use 4, action 1, interrupt 0, <nil>")
+		r.expired.expect(r.t, "by reset", "host0 0: time-out, use 4, action 1, interrupt 0, <nil>")
 	})
 
 	runs(t, "each interface has its own", func(t *testing.T, r *rig) {
@@ -149,10 +149,10 @@ func TestWatchdog(t *testing.T) {
 		r.is("set again", r.app(setTimer, "04 01 00 00 0000"), "00")
 		r.is("reset again", r.app(resetTimer, ""), "00")
 		time.Sleep(time.Second)
-		r.saw("the other", &r.expired, "host1 1: time-out, use 4, action 0, interrupt 0, <nil>")
+		r.expired.expect(r.t, "the other", "host1 1: time-out, use 4, action 0, interrupt 0, <nil>")
 		close(r.machine.slow)
 		r.done("one after the other", "host0 0: hard reset")
-		r.saw("the first", &r.expired, "host0 0: time-out, use 4, action 1, interrupt 0, <nil>")
+		r.expired.expect(r.t, "the first", "host0 0: time-out, use 4, action 1, interrupt 0, <nil>")
 	})
 
 	runs(t, "its action is in time while its interrupt hangs", func(t *testing.T, r *rig) {
@@ -161,7 +161,7 @@ func TestWatchdog(t *testing.T) {
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(2 * time.Second)
 		r.done("in time", "host0 0: hard reset")
-		r.saw("it is told of after the interrupt", &r.expired)
+		r.expired.expect(r.t, "it is told of after the interrupt")
 		r.logged("logged after it")
 		// The host runs again, and hangs again.
 		r.is("reset", r.app(resetTimer, ""), "00")
@@ -169,7 +169,7 @@ func TestWatchdog(t *testing.T) {
 		r.done("in time", "host0 0: hard reset")
 		close(r.machine.slow)
 		r.done("the interrupt", "host0 0: diagnostic interrupt")
-		r.saw("in order", &r.expired,
+		r.expired.expect(r.t, "in order",
 			"host0 0: pre-timeout, use 4, action 1, interrupt 2, <nil>",
 			"host0 0: time-out, use 4, action 1, interrupt 2, <nil>",
 			"host0 0: time-out, use 4, action 1, interrupt 2, <nil>")
@@ -192,7 +192,7 @@ func TestWatchdog(t *testing.T) {
 			}
 		}
 		r.done("one too many")
-		r.saw("the first", &r.expired, "host0 0: time-out, use 1, action 1, interrupt 0, <nil>")
+		r.expired.expect(r.t, "the first", "host0 0: time-out, use 1, action 1, interrupt 0, <nil>")
 		close(slow)
 		r.done("there is room", "host0 0: hard reset")
 		var events []string
@@ -207,7 +207,7 @@ func TestWatchdog(t *testing.T) {
 		r.is("set", r.app(setTimer, "04 01 00 00 0A00"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(time.Second)
-		r.saw("expired", &r.expired, "host0 0: time-out, use 4, action 1, interrupt 0, no way to do that")
+		r.expired.expect(r.t, "expired", "host0 0: time-out, use 4, action 1, interrupt 0, no way to do that")
 		r.logged("log", "host0 0020 04 23 00 6F C1 04 FF")
 	})
 
@@ -250,18 +250,18 @@ func TestPreTimeout(t *testing.T) {
 		r.is("set", r.app(setTimer, "44 31 03 00 3C00"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(3 * time.Second)
-		r.saw("pending", &r.pending, "host0 true")
-		r.saw("expired", &r.expired, "host0 0: pre-timeout, use 4, action 1, interrupt 3, <nil>")
+		r.pending.expect(r.t, "pending", "host0 true")
+		r.expired.expect(r.t, "expired", "host0 0: pre-timeout, use 4, action 1, interrupt 3, <nil>")
 		r.logged("log", "host0 0020 04 23 00 6F C8 34 FF")
 		r.is("it runs on", r.app(getTimer, ""), "00 44 31 03 00 3C00 1E00")
 		r.bmc.ClearPreTimeout(host0)
 		r.bmc.ClearPreTimeout(host0)
 		r.bmc.ClearPreTimeout("nobody")
-		r.saw("cleared once", &r.pending, "host0 false")
+		r.pending.expect(r.t, "cleared once", "host0 false")
 		time.Sleep(3 * time.Second)
-		r.saw("expired", &r.expired, "host0 0: time-out, use 4, action 1, interrupt 3, <nil>")
+		r.expired.expect(r.t, "expired", "host0 0: time-out, use 4, action 1, interrupt 3, <nil>")
 		r.logged("log", "host0 0020 04 23 00 6F C1 34 FF")
-		r.saw("not again", &r.pending)
+		r.pending.expect(r.t, "not again")
 	})
 
 	runs(t, "only a set ends the countdown once it has come", func(t *testing.T, r *rig) {
@@ -270,11 +270,11 @@ func TestPreTimeout(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		r.is("reset", r.app(resetTimer, ""), "D5")
 		r.is("set", r.app(setTimer, "44 31 03 00 3C00"), "00")
-		r.saw("pending, and cleared by the set", &r.pending, "host0 true", "host0 false")
+		r.pending.expect(r.t, "pending, and cleared by the set", "host0 true", "host0 false")
 		r.is("it runs from the new value", r.app(getTimer, ""), "00 44 31 03 00 3C00 3C00")
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(3 * time.Second)
-		r.saw("pending again", &r.pending, "host0 true")
+		r.pending.expect(r.t, "pending again", "host0 true")
 	})
 
 	runs(t, "an NMI goes to the machine", func(t *testing.T, r *rig) {
@@ -282,16 +282,16 @@ func TestPreTimeout(t *testing.T) {
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(time.Second)
 		r.done("machine", "host0 0: diagnostic interrupt")
-		r.saw("expired", &r.expired, "host0 0: pre-timeout, use 4, action 1, interrupt 2, <nil>")
+		r.expired.expect(r.t, "expired", "host0 0: pre-timeout, use 4, action 1, interrupt 2, <nil>")
 		r.logged("log", "host0 0020 04 23 00 6F C8 24 FF")
-		r.saw("not a message", &r.pending)
+		r.pending.expect(r.t, "not a message")
 	})
 
 	runs(t, "one of no seconds comes with the time-out", func(t *testing.T, r *rig) {
 		r.is("set", r.app(setTimer, "04 32 00 00 0A00"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(time.Second)
-		r.saw("expired", &r.expired,
+		r.expired.expect(r.t, "expired",
 			"host0 0: pre-timeout, use 4, action 2, interrupt 3, <nil>",
 			"host0 0: time-out, use 4, action 2, interrupt 3, <nil>")
 	})
@@ -299,9 +299,9 @@ func TestPreTimeout(t *testing.T) {
 	runs(t, "one longer than the countdown comes at once", func(t *testing.T, r *rig) {
 		r.is("set", r.app(setTimer, "04 30 0A 00 0A00"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
-		r.saw("expired", &r.expired, "host0 0: pre-timeout, use 4, action 0, interrupt 3, <nil>")
+		r.expired.expect(r.t, "expired", "host0 0: pre-timeout, use 4, action 0, interrupt 3, <nil>")
 		time.Sleep(time.Second)
-		r.saw("expired", &r.expired, "host0 0: time-out, use 4, action 0, interrupt 3, <nil>")
+		r.expired.expect(r.t, "expired", "host0 0: time-out, use 4, action 0, interrupt 3, <nil>")
 	})
 
 	runs(t, "a reset of the host ends it", func(t *testing.T, r *rig) {
@@ -309,18 +309,18 @@ func TestPreTimeout(t *testing.T) {
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(6 * time.Second)
 		r.done("machine", "host0 0: hard reset")
-		r.saw("pending, and no more", &r.pending, "host0 true", "host0 false")
+		r.pending.expect(r.t, "pending, and no more", "host0 true", "host0 false")
 	})
 
 	runs(t, "a cold reset of the BMC ends it, but a warm one does not", func(t *testing.T, r *rig) {
 		r.is("set", r.app(setTimer, "44 31 03 00 3C00"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(3 * time.Second)
-		r.saw("pending", &r.pending, "host0 true")
+		r.pending.expect(r.t, "pending", "host0 true")
 		r.is("warm", r.app(0x03, ""), "00")
 		r.is("it runs", r.app(getTimer, ""), "00 44 31 03 00 3C00 1E00")
 		r.is("cold", r.app(0x02, ""), "00")
-		r.saw("no more", &r.pending, "host0 false")
+		r.pending.expect(r.t, "no more", "host0 false")
 		r.is("it stands", r.app(getTimer, ""), "00 04 31 03 00 3C00 3C00")
 	})
 
