@@ -28,7 +28,7 @@ func (s *sensor) possible() uint16 {
 
 // isBeyond reports whether a reading is at a threshold or beyond it. If the threshold was passed
 // before, it is until the reading has come back by more than the hysteresis: the positive-going
-// one is that of upper thresholds (IPMI v2.0, section 36.2).
+// one is that of upper thresholds (IPMI v2.0, sections 35.6 and 35.13.2).
 func (s *sensor) isBeyond(threshold int, reading byte, wasPassed bool) bool {
 	var hysteresis [2]int
 	if wasPassed {
