@@ -35,8 +35,8 @@ func (p *lamp) SetAttention(a ipmi.Attention) error {
 	return nil
 }
 
-// TestAttentionThatFailsIsNotRaisedLater: who was told that it failed does not count on
-// it, and the host finds nothing.
+// TestAttentionThatFailsIsNotRaisedLater: a client that was told of the failure does not expect
+// the attention, and the host would find nothing.
 func TestAttentionThatFailsIsNotRaisedLater(t *testing.T) {
 	h := &hostInterface{config: config.Host{Type: config.HostKCS, Path: "/dev/ipmi-kcs3"}.WithDefaults(), log: zap.NewNop()}
 	h.Lifecycle = bus.NewLifecycle(h, func() {}, func(bus.State, string) {})

@@ -16,7 +16,7 @@ import (
 	"ipmbd/xml"
 )
 
-// Who has the name may be about to end. Nothing of the machine is touched before.
+// The program that has the name may be about to end. Nothing of the machine is touched before.
 func TestStartAwaitsTheBusNames(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	for _, name := range []string{xml.ServiceName, "xyz.openbmc_project.Ipmi.Channel.Other"} {

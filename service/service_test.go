@@ -234,7 +234,7 @@ func TestDemoRuns(t *testing.T) {
 	}
 }
 
-// TestHandlerOfAChannel: who answers what nobody has registered.
+// TestHandlerOfAChannel: the handler of commands that no program has registered.
 func TestHandlerOfAChannel(t *testing.T) {
 	bus := bustest.Start(t)
 	server, err := dbusapi.Open(t.Context(), dbusapi.Config{Address: bus.Address})
@@ -246,7 +246,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 		config.HandlerNone:   ipmi.CodeInvalidCommand,
 		config.HandlerHost:   ipmi.CodeNoResponse, // it is absent
 		config.HandlerBMC:    ipmi.CodeInvalidCommand,
-		config.HandlerSignal: ipmi.CodeInvalidCommand, // nobody answers
+		config.HandlerSignal: ipmi.CodeInvalidCommand, // no client answers
 	} {
 		t.Run(kind.String(), func(t *testing.T) {
 			s := &service{log: zap.NewNop(), server: server}

@@ -50,7 +50,7 @@ func (m *machine) open(path string, switches i2c.Switches) (i2c.Transport, strin
 	return l, m.device.Driver, nil
 }
 
-// appear makes a device, as somebody else would, and tells of it.
+// appear makes a device, as another program would, and tells of it.
 func (m *machine) appear(b i2c.Binding) {
 	m.mu.Lock()
 	m.device = b
@@ -58,7 +58,7 @@ func (m *machine) appear(b i2c.Binding) {
 	m.tell()
 }
 
-// vanish deletes the device, as somebody else would, and tells of it.
+// vanish deletes the device, as another program would, and tells of it.
 func (m *machine) vanish() {
 	m.mu.Lock()
 	m.device = i2c.Binding{}

@@ -455,7 +455,7 @@ func TestCommandsOfAnotherProgram(t *testing.T) {
 	}
 }
 
-// TestRequestsAreAnsweredOnce, whatever the handler does and whoever asks.
+// TestRequestsAreAnsweredOnce, whatever the handler does, for every requester.
 func TestRequestsAreAnsweredOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver()

@@ -313,8 +313,8 @@ func TestAnswersInAnyOrder(t *testing.T) {
 	}
 }
 
-// TestLateAnswer: it reaches nobody, and until it comes no other call has
-// its number.
+// TestLateAnswer: a late response ends no other call, and until it comes no other call has its
+// number.
 func TestLateAnswer(t *testing.T) {
 	d, k, _, _ := openDriver(t, 0, asIs)
 	short := getDeviceID
