@@ -5,4 +5,8 @@
 //
 // Frames are put together and taken apart here without package ipmb, so that a
 // mistake in the one shows in the other.
+//
+// A test that fails prints, before its cause, the file with what each daemon has written to
+// stderr, and IPMBD_SEED if it leaves something to chance: with the same number in the
+// environment it makes the same choices.
 package e2e
