@@ -21,8 +21,8 @@ type Config struct {
 	// Publish is told of each event that was acknowledged. It must not block and may be nil.
 	Publish func(ipmi.Event)
 	// Blocking serves the events that wait for the log, in order with the other requests of
-	// their interface that it serves. These must not call ReceiveEvent. The owner of a Blocking
-	// closes it, after Run. If it is nil, the bridge makes its own.
+	// their interface that it serves. These must not call ReceiveEvent. Its owner closes it,
+	// after Run. It may be nil if there are no events.
 	Blocking *ipmi.Blocking
 }
 
@@ -39,10 +39,8 @@ type Log interface {
 // log or a function of a Config is called, except InterfaceConfig.MaxData.
 type Bridge struct {
 	config  Config
-	changed chan struct{}  // wakes Run
-	events  *ipmi.Blocking // takes events one after the other to the log
-	ours    bool           // the bridge has made events, and closes it
-	tracked sync.Pool      // of *call, for tracked messages
+	changed chan struct{} // wakes Run
+	tracked sync.Pool     // of *call, for tracked messages
 
 	mu          sync.Mutex
 	interfaces  []*Interface
@@ -61,17 +59,12 @@ func New(config Config) *Bridge {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	b := &Bridge{
+	return &Bridge{
 		config:    config,
 		changed:   make(chan struct{}, 1),
-		events:    config.Blocking,
 		tracked:   sync.Pool{New: func() any { return newCall() }},
 		receivers: make(map[int]eventReceiver),
 	}
-	if b.events == nil {
-		b.events, b.ours = ipmi.NewBlocking(nil), true
-	}
-	return b
 }
 
 // Add makes an interface one that messages come from. With a bus, they can also be sent there; a
@@ -102,8 +95,7 @@ func (b *Bridge) Remove(i *Interface) {
 
 // Run cancels calls at their deadlines and tells interfaces of their attention until ctx ends. It
 // is called once; Send Message is refused while it does not run. When ctx ends, it cancels the
-// requests that are on the buses and, if no Blocking was given, the events that wait for the log,
-// and waits until they have ended.
+// requests that are on the buses and waits until they have ended.
 func (b *Bridge) Run(ctx context.Context) {
 	b.mu.Lock()
 	b.running = true
@@ -127,9 +119,6 @@ func (b *Bridge) Run(ctx context.Context) {
 	b.mu.Unlock()
 	cancelCalls(calls)
 	b.ending.Wait()
-	if b.ours {
-		b.events.Close()
-	}
 }
 
 // wake makes Run look at the interfaces.

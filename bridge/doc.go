@@ -37,8 +37,8 @@
 //  6. A handler does not block. At the deadline of a Send Message the bridge cancels its request if
 //     the bus has not taken it, and if it is tracked and has no response.
 //     (TestACallEndsWithItsRequestersTimeout)
-//  7. The bridge starts goroutines for events on their way to the log only, one for each interface.
-//     When Run has returned, none is left, and no request is on a bus. (TestTheBridgeEnds)
+//  7. The bridge starts no goroutines. When Run has returned, no request is on a bus. Events that
+//     wait for the log end when the owner of Config.Blocking closes it. (TestTheBridgeEnds)
 //
 // There are no channels with sessions, so Send Message never has code 80h, invalid session handle.
 //

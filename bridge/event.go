@@ -43,7 +43,7 @@ func platformEvent(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 		reply.Answer(refuse(code), nil)
 		return
 	}
-	i.bridge.events.Queue(func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
+	i.bridge.config.Blocking.Queue(func(ctx context.Context, _ *ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{}, i.logEvent(ctx, e)
 	}, req, reply)
 }
@@ -88,7 +88,7 @@ func (i *Interface) Report(ctx context.Context, e ipmi.Event) error {
 func (i *Interface) ReceiveEvent(ctx context.Context, e ipmi.Event) error {
 	begun := false
 	queued := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
-		i.bridge.events.Queue(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
+		i.bridge.config.Blocking.Queue(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
 			begun = true
 			return ipmi.Response{}, i.logEvent(ctx, e)
 		}, req, reply)

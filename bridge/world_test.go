@@ -63,7 +63,8 @@ func story(t *testing.T, name string, tell func(t *testing.T, w *world)) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &world{t: t, log: &fakeLog{}}
-			w.bridge = New(Config{Log: w.log, Now: func() time.Time { return time.Now().Add(w.ahead) }, Publish: func(e ipmi.Event) { w.published = append(w.published, e) }})
+			events := ipmi.NewBlocking(nil)
+			w.bridge = New(Config{Blocking: events, Log: w.log, Now: func() time.Time { return time.Now().Add(w.ahead) }, Publish: func(e ipmi.Event) { w.published = append(w.published, e) }})
 			ctx, stop := context.WithCancel(t.Context())
 			var loops sync.WaitGroup
 			defer loops.Wait()
@@ -85,7 +86,7 @@ func story(t *testing.T, name string, tell func(t *testing.T, w *world)) {
 			running, end := context.WithCancel(ctx)
 			ended := make(chan struct{})
 			go func() { defer close(ended); w.bridge.Run(running) }()
-			w.end = func() { end(); <-ended }
+			w.end = func() { end(); <-ended; events.Close() }
 			defer w.end()
 			synctest.Wait()
 			tell(t, w)

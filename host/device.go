@@ -119,8 +119,8 @@ func (d *device) malformed() (Request, error) {
 // Close ends Read and the methods that write, and waits for a call that is in the kernel.
 func (d *device) Close() error { return d.file.Close() }
 
-// Counters implements Counter.
-func (d *device) Counters() map[string]uint64 { return d.counts.Statistics() }
+// countIn sets the counters, which outlive the device.
+func (d *device) countIn(counts counters.Set[deviceCounter]) { d.counts = counts }
 
 // unnumbered is a device of a medium that does not number requests. Its driver takes each write
 // for the response to the request that was read last. So a response to a request that the host

@@ -224,7 +224,16 @@ func answerTo(r Request, code ipmi.CompletionCode, data ...byte) Response {
 
 func counted(t *testing.T, p Port, name string) uint64 {
 	t.Helper()
-	n, ok := p.(Counter).Counters()[name]
+	var d *device
+	switch p := p.(type) {
+	case *KCSPort:
+		d = p.device
+	case *SSIFPort:
+		d = p.device
+	case *BTPort:
+		d = p.device
+	}
+	n, ok := d.counts.Statistics()[name]
 	if !ok {
 		t.Fatalf("there is no counter %s", name)
 	}

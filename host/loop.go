@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"ipmbd/internal/counters"
 	"ipmbd/ipmi"
@@ -30,12 +31,13 @@ type Loop struct {
 	config  Config
 	changed chan struct{} // the attention may have changed
 	tasks   chan task
-	counts  counters.Set[counter]
+
+	counts       counters.Set[counter]
+	deviceCounts counters.Set[deviceCounter]
+	hasDevice    atomic.Bool // a Port at a device was served
 
 	mu    sync.Mutex
-	port  Port              // being served, nil for none
-	ended chan struct{}     // closed when port is no longer served
-	past  map[string]uint64 // counters of the Ports before port
+	ended chan struct{} // closed when no Port is served
 }
 
 // task is something to be done with the Port between two responses; that of a Ping is nothing.
@@ -52,11 +54,12 @@ func NewLoop(config Config) *Loop {
 	if config.Served == nil {
 		config.Served = func(*ipmi.Request, ipmi.CompletionCode, error) {}
 	}
-	return &Loop{
-		config:  config,
-		changed: make(chan struct{}, 1), tasks: make(chan task),
-		counts: counters.New[counter](counterNames), past: make(map[string]uint64),
+	l := &Loop{
+		config: config, changed: make(chan struct{}, 1), tasks: make(chan task), ended: make(chan struct{}),
+		counts: counters.New[counter](counterNames), deviceCounts: counters.New[deviceCounter](deviceCounterNames),
 	}
+	close(l.ended)
+	return l
 }
 
 // AttentionChanged makes a Loop that runs look at Config.Attention. It does not block.
@@ -83,11 +86,8 @@ func (l *Loop) Do(ctx context.Context, do func(Port) error) error {
 // Without a Port there is nothing that could hang.
 func (l *Loop) Ping(ctx context.Context) {
 	l.mu.Lock()
-	port, ended := l.port, l.ended
+	ended := l.ended
 	l.mu.Unlock()
-	if port == nil {
-		return
-	}
 	select {
 	case l.tasks <- task{}:
 	case <-ended:
@@ -101,8 +101,17 @@ func (l *Loop) Run(ctx context.Context, p Port) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	r := newRun(l, p, cancel)
 	defer r.dropReplies()
-	l.setPort(p)
-	defer l.setPort(nil)
+	ended := make(chan struct{})
+	defer close(ended)
+	l.mu.Lock()
+	l.ended = ended
+	l.mu.Unlock()
+	if d, ok := p.(interface {
+		countIn(counters.Set[deviceCounter])
+	}); ok {
+		d.countIn(l.deviceCounts)
+		l.hasDevice.Store(true)
+	}
 	var loops sync.WaitGroup
 	loops.Go(func() {
 		<-ctx.Done()
@@ -117,17 +126,4 @@ func (l *Loop) Run(ctx context.Context, p Port) error {
 	r.serve(ctx)
 	loops.Wait()
 	return context.Cause(ctx)
-}
-
-// setPort sets the Port that is served, nil for none, and keeps the counters of the one before.
-func (l *Loop) setPort(p Port) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	addCounters(l.past, l.port)
-	l.port = p
-	if p != nil {
-		l.ended = make(chan struct{})
-	} else {
-		close(l.ended)
-	}
 }

@@ -26,13 +26,6 @@ type Port interface {
 	Close() error
 }
 
-// Counter is a Port that counts messages that have failed.
-type Counter interface {
-	// Counters returns a snapshot of the counters by name. They start at 0 with the Port and
-	// only grow.
-	Counters() map[string]uint64
-}
-
 // Request is a request of the host.
 type Request struct {
 	Tag     uint8 // comes back in the response

@@ -1,7 +1,5 @@
 package host
 
-import "maps"
-
 // counter names a counter of a Loop.
 type counter int
 
@@ -42,21 +40,12 @@ var deviceCounterNames = []string{
 	responsesUnfetched:  "answers-unfetched",
 }
 
-// Statistics returns a snapshot of the counters of the loop and of all Ports that it has served,
-// by name. They start at 0 and only grow.
+// Statistics returns a snapshot of the counters of the loop by name, and of its devices if it has
+// served one. They start at 0 and only grow.
 func (l *Loop) Statistics() map[string]uint64 {
 	statistics := l.counts.Statistics()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	maps.Copy(statistics, l.past)
-	addCounters(statistics, l.port)
-	return statistics
-}
-
-func addCounters(sum map[string]uint64, p Port) {
-	if counter, ok := p.(Counter); ok {
-		for name, n := range counter.Counters() {
-			sum[name] += n
-		}
+	if l.hasDevice.Load() {
+		l.deviceCounts.AddTo(statistics)
 	}
+	return statistics
 }
