@@ -84,7 +84,8 @@ func (d *ipmbDev) Limits() Limits {
 func (d *ipmbDev) Warning() string {
 	if d.protocol == protocolSMBus {
 		return "the device has no property i2c-protocol, so the driver puts a byte count into each frame, " +
-			"cuts it at 34 bytes, and IPMB peers understand nothing: declare the device in the device tree, with i2c-protocol"
+			"cuts it at 34 bytes, and IPMB peers understand nothing: declare the device in the device " +
+			"tree, with i2c-protocol"
 	}
 	return ""
 }

@@ -68,7 +68,8 @@ func NewSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
 		return nil, systemError("open", path, err)
 	}
 	s := &seqpacket{path: path, conn: own, slowTime: firstSlowTime}
-	s.counts = counters.New[counter]([]string{droppedPackets: "dropped-oversized", droppedEmpty: "dropped-empty"})
+	names := []string{droppedPackets: "dropped-oversized", droppedEmpty: "dropped-empty"}
+	s.counts = counters.New[counter](names)
 	s.drain = newDrain(readPacket, s.frameOf)
 	s.write = func(fd uintptr) bool {
 		for {

@@ -27,7 +27,7 @@ const mqueueMaxFrame = batchRoom
 //     it reads as empty.
 //   - It reports a message to read as an urgent condition.
 //   - Its queue is in order, 31 deep as a rule. When it is full, the oldest message is dropped. It
-//     refuses on the bus what is too long for it.
+//     refuses messages on the bus that are too long for it.
 type slaveMqueue struct {
 	*device
 	adapter *os.File
@@ -62,7 +62,8 @@ func (s system) openSlaveMqueue(path string) (Transport, error) {
 	return m, nil
 }
 
-func newSlaveMqueue(path string, attribute *chardev.Device, adapterPath string, adapter *os.File) *slaveMqueue {
+func newSlaveMqueue(path string, attribute *chardev.Device,
+	adapterPath string, adapter *os.File) *slaveMqueue {
 	m := &slaveMqueue{adapter: adapter, pread: unix.Pread, write: writeI2C}
 	m.device = &device{path: path, writePath: adapterPath, file: attribute}
 	m.counts = counters.New[counter]([]string{droppedPackets: "dropped-oversized"})

@@ -135,7 +135,8 @@ func (s system) checkDriver(path, transport string) error {
 	if err != nil || serving == transport {
 		return nil
 	}
-	return &OpError{Op: "open", Device: path, Err: fmt.Errorf("%w: %s, not %s", ErrOtherDriver, serving, transport)}
+	err = fmt.Errorf("%w: %s, not %s", ErrOtherDriver, serving, transport)
+	return &OpError{Op: "open", Device: path, Err: err}
 }
 
 // addressNACKDrivers are the drivers of adapters that report a NACK of the address byte as ENXIO,

@@ -51,7 +51,7 @@ type OpError struct {
 	Op     string // "open", "read", "write", "bind", ...
 	Device string // path of the device or socket, or a Binding
 	Kind   error  // one of the package's errors, or nil
-	Err    error  // what the system said, a syscall.Errno as a rule
+	Err    error  // of the system, a syscall.Errno as a rule
 }
 
 // Error is operation, device and cause: "write /dev/ipmb-4: not acknowledged (ENXIO...)".
@@ -86,7 +86,7 @@ func cause(err error) error {
 	return err
 }
 
-// Limits is what a transport can carry.
+// Limits are the bounds of what a transport carries.
 type Limits struct {
 	// MaxFrame is the longest frame it sends, in bytes, the destination address included.
 	MaxFrame int

@@ -10,7 +10,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// callState says what a call waits for.
+// callState is the event for which a call waits.
 type callState uint8
 
 const (

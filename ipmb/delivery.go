@@ -162,7 +162,8 @@ func (e *Engine) StartRespond(frame []byte, done func(error)) error {
 //
 // StartBroadcast returns at once. If it returns nil, the engine calls done when the bus has taken
 // the frame or not, without a lock held. done must not block.
-func (e *Engine) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error {
+func (e *Engine) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command,
+	data []byte) error {
 	if netFn > ipmi.MaxNetFn || netFn.IsResponse() {
 		return invalid("netFn %02Xh", uint8(netFn))
 	}
@@ -171,7 +172,9 @@ func (e *Engine) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN
 	}
 	e.mu.Lock()
 	defer e.unlock()
-	f := Frame{Destination: broadcastAddress, NetFn: netFn, Source: e.address, SourceLUN: lun, Command: cmd, Data: data}
+	f := Frame{
+		Destination: broadcastAddress, NetFn: netFn, Source: e.address, SourceLUN: lun, Command: cmd, Data: data,
+	}
 	if err := e.deliveryRefusal(f.Len()); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ type outbox struct {
 	failing       bool          // for StallTime: the bus carries nothing
 }
 
-// sending says what a frame in a write belongs to: a delivery, or a call by its sequence number.
+// sending is the owner of a frame in a write: a delivery, or a call by its sequence number.
 type sending struct {
 	delivery  *delivery
 	responder *responder

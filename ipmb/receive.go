@@ -116,6 +116,7 @@ func (e *Engine) receiveResponse(f Frame) (isUnsolicited bool) {
 // Config.UnsolicitedResponse. A response that may be a copy of one to a request of ours is not:
 // with the number that we gave the request it would be taken for another request's response.
 func (e *Engine) isUnsolicited(r *responder, f Frame) bool {
-	return e.config.UnsolicitedResponse != nil && f.DestinationLUN == ipmi.SMSLUN && f.Destination == e.address &&
-		f.Source.IsSlave() && (r == nil || !r.hadSMS || e.now()-r.lastSMS >= holdTime)
+	return e.config.UnsolicitedResponse != nil &&
+		f.DestinationLUN == ipmi.SMSLUN && f.Destination == e.address && f.Source.IsSlave() &&
+		(r == nil || !r.hadSMS || e.now()-r.lastSMS >= holdTime)
 }

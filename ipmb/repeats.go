@@ -76,7 +76,7 @@ type requestTable struct {
 	swept      uint8           // the requester whose old responses were dropped last
 }
 
-// requester is what is remembered of an address that sends requests. It has room of its own, so
+// requester is the memory of an address that sends requests. It has room of its own, so
 // that others cannot crowd its responses out.
 type requester struct {
 	numbers   [SequenceNumbers]*entry // the newest request with each number
@@ -88,7 +88,7 @@ type requester struct {
 
 func (t *requestTable) init() { t.seed = maphash.MakeSeed() }
 
-// requesterAt is what is remembered of an address, made at its first request.
+// requesterAt is the memory of an address, made at its first request.
 func (t *requestTable) requesterAt(a ipmi.Address) *requester {
 	r := t.requesters[a>>1]
 	if r == nil {
@@ -142,7 +142,8 @@ func (t *requestTable) deferredRequests() (all []*entry) {
 
 // findRepeat is the entry of which raw is a repeat, nil for a request to serve. writing is the
 // entry whose response is being written.
-func (t *requestTable) findRepeat(f Frame, raw []byte, effect ipmi.Effect, writing *entry, now time.Duration) *entry {
+func (t *requestTable) findRepeat(f Frame, raw []byte, effect ipmi.Effect, writing *entry,
+	now time.Duration) *entry {
 	r := t.requesterAt(f.Source)
 	n := r.newest(requestKeyOf(f))
 	if n != nil && !bytes.Equal(n.frame, raw) {

@@ -14,7 +14,7 @@ var netFnNames = [...]string{
 	NetFnOEM:       "oem",
 }
 
-// standardCommand is what the package knows of a command.
+// standardCommand is a command of the standard.
 type standardCommand struct {
 	name     string
 	effect   Effect   // or byData
@@ -329,7 +329,7 @@ var standardCommands = [...][]standardCommand{
 	},
 }
 
-// commandOf is what the package knows of a command, nil for nothing. n may be the netFn of the
+// commandOf is a command of the standard, or nil. n may be the netFn of the
 // request or of the response.
 func commandOf(n NetFn, cmd Command) *standardCommand {
 	if n = n.Request(); int(n) < len(standardCommands) && int(cmd) < len(standardCommands[n]) {

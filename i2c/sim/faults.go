@@ -74,7 +74,9 @@ var fields = [noFault]string{
 
 // probabilities are those of the faults.
 func (f *Faults) probabilities() [noFault]float64 {
-	return [noFault]float64{f.Drop, f.Duplicate, f.Corrupt, f.NotAcknowledge, f.LoseArbitration, f.Delay, f.Reorder}
+	return [noFault]float64{
+		f.Drop, f.Duplicate, f.Corrupt, f.NotAcknowledge, f.LoseArbitration, f.Delay, f.Reorder,
+	}
 }
 
 // Validate reports every probability and delay that is wrong, joined in one error.
