@@ -57,7 +57,7 @@ var incomingGoals = []goal{
 	{"request to the host daemon against the C bridge, CPU with 63", incomingHost, incomingFloor, 1, roundCPU, 1.15},
 }
 
-// add compares what was measured with goals: a rate is to be at least that, all else at most.
+// add compares what was measured with goals: a rate must be at least that, all else at most.
 func (g *goals) add(wanted []goal, measured [][]series) {
 	for _, w := range wanted {
 		all, compare := measured[w.inFlight], g.atMost

@@ -58,7 +58,7 @@ func TestBMCRemembers(t *testing.T) {
 	}
 }
 
-// What a host reads of an event has the time that Set SEL Time has set.
+// Events that a host reads have the time that Set SEL Time has set.
 func TestEventBufferGoesByTheClockOfTheLog(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t)

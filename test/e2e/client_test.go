@@ -13,7 +13,7 @@ import (
 	"ipmbd/internal/bustest"
 )
 
-// What the daemon is on D-Bus.
+// Names of the daemon on D-Bus.
 const (
 	service     = "xyz.openbmc_project.Ipmi.Channel.Ipmb"
 	basePath    = "/xyz/openbmc_project/Ipmi/Channel/Ipmb"

@@ -63,7 +63,7 @@ func TestDocumentOfTheAPI(t *testing.T) {
 	}
 }
 
-// What differs each time.
+// These parts differ each time.
 var (
 	uniqueName = regexp.MustCompile(`:1\.\d+`)
 	processID  = regexp.MustCompile(`process \d+`)

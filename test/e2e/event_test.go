@@ -120,7 +120,7 @@ func TestEventsOfAHostsChannelAreTheHostDaemons(t *testing.T) {
 	if got := log.events(); len(got) != 2 {
 		t.Errorf("logged %+v", got)
 	}
-	// What it acknowledges is its own to log, and heard all the same.
+	// A handler that acknowledges an event has to log it; clients hear of it all the same.
 	newProgram(t, bus.Address, func(x execution) (executed, *dbus.Error) { return x.answer(0) }).mustRegister(t, command(4, 2))
 	n.code(t, fan(3, 0x32))
 	if s := receive(t, "the event", heard); s.Body[3].([]byte)[2] != 0x32 {

@@ -289,7 +289,7 @@ func TestBusNameOfTwo(t *testing.T) {
 	asks(two, 3)
 }
 
-// Who hears that a bus has come may call at once.
+// A client that hears of a new bus may call it at once.
 func TestCallAtTheMomentABusComes(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
@@ -343,7 +343,7 @@ func TestStopDuringAChangeWhileTheMessageBusReadsNoMore(t *testing.T) {
 	}
 }
 
-// What is behind an OpenIPMI device is a bus, which is Down without it.
+// A bus on an OpenIPMI device is Down without the device.
 func TestBusOnAnOpenIPMIDeviceIsAddedAndRemoved(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")

@@ -9,7 +9,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// What programs that serve commands deal with.
+// Names and limits for programs that serve commands.
 const (
 	router      = service + ".Router"
 	serverIface = "xyz.openbmc_project.Ipmi.Server"

@@ -121,7 +121,8 @@ func TestMachineWhoseHostIsRemoved(t *testing.T) {
 	}
 }
 
-// What a bus had reserved can be had when it is gone, and the other way round.
+// A program cannot have the commands of a bus's bridge until the bus is removed, and no bus that
+// bridges can be added while a program has them.
 func TestCommandsOfTheBridgeComeAndGo(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
@@ -137,7 +138,7 @@ func TestCommandsOfTheBridgeComeAndGo(t *testing.T) {
 	c.removed(t, "RemoveBus", "bus5")
 	p.mustRegister(t, onThree)
 	if name, text := refused(t, c.manager("AddBus", inJSON(t, bridging))); name != "NotAllowed" || !strings.Contains(text, p.Names()[0]) {
-		t.Errorf("what somebody has registered: %s, %s", name, text)
+		t.Errorf("while a program has the command: %s, %s", name, text)
 	}
 	c.leaves(t, p)
 	eventually(t, "the bus", func() bool { return end(t, c.manager("AddBus", inJSON(t, bridging))).Err == nil })

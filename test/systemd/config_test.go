@@ -17,7 +17,7 @@ func TestNoConfiguration(t *testing.T) {
 	}
 }
 
-// dbus-daemon does not hear of a start in vain, and waits 25 s as a rule.
+// dbus-daemon does not hear of a failed start, and waits 25 s as a rule.
 func TestCallOnAServiceThatCannotStart(t *testing.T) {
 	impatient := files{"etc/dbus-1/system.d/story.conf": `<busconfig><limit name="service_start_timeout">500</limit></busconfig>`}
 	for bus, want := range map[string]string{"dbus-daemon": "TimedOut", "dbus-broker": "NameHasNoOwner"} {

@@ -232,7 +232,7 @@ func TestKilledUnderLoad(t *testing.T) {
 				if p.tally.foreign.Load() > 0 {
 					t.Errorf("%s: answers to other requests", p.name)
 				}
-				// What is in progress when the service dies fails.
+				// Calls that are in progress when the service dies fail.
 				if p.tally.failed.Load() > kills*p.clients {
 					t.Errorf("%s: more have failed than were in progress", p.name)
 				}

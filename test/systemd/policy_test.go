@@ -112,7 +112,7 @@ func TestWhoMayCallWithoutAnInterface(t *testing.T) {
 				}
 			}
 		}
-		// What changes the service does nothing for root either.
+		// Methods that change the service do nothing for root either.
 		var unknown dbus.Error
 		if err := root.Object(name, base).Call("Reload", 0).Err; !errors.As(err, &unknown) || unknown.Name != "org.freedesktop.DBus.Error.UnknownMethod" {
 			t.Errorf("Reload by root: %v", err)

@@ -138,7 +138,7 @@ func usesAll(t *testing.T, l *lab) {
 	}
 }
 
-// What is kept outlives the process, in a folder that nobody else may look into.
+// The BMC's state outlives the process, in a folder that no other user may read.
 func TestFolderOfTheBMC(t *testing.T) {
 	l := startBoard(t)
 	l.run("systemctl", "start", service)
@@ -165,7 +165,7 @@ func TestDevicesThatMayBeOpened(t *testing.T) {
 		path := "/dev/" + device.name
 		l.run("mknod", path, "c", fmt.Sprint(device.major), fmt.Sprint(device.minor))
 		said, status := l.try("sh", "-c", "echo $$ >/sys/fs/cgroup/system.slice/ipmbd.service/cgroup.procs && exec 3<>"+path)
-		// What is allowed has no driver here.
+		// The allowed devices have no driver here.
 		if refused := strings.Contains(said, "not permitted"); refused == device.allowed || status == 0 {
 			t.Errorf("%s: %s", device.name, said)
 		}

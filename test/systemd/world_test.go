@@ -169,7 +169,7 @@ func (m *machine) asks() {
 
 func (m *machine) says(b ...byte) {
 	m.t.Helper()
-	// What is said is answered in time.
+	// The peer answers in time.
 	if err := m.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		m.t.Fatal(err)
 	}

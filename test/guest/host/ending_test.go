@@ -176,7 +176,7 @@ func TestFedWatchdog(t *testing.T) {
 		t.Errorf("it has expired: %q", events)
 	}
 
-	// Who reads is told that it is time, and after he has fed it again.
+	// The program that reads is told of the time-out, and again after it has reset the watchdog.
 	m.prints(t, "rmmod ipmi_watchdog")
 	m.prints(t, "modprobe ipmi_watchdog timeout=62 pretimeout=60 preaction=pre_int preop=preop_give_data action=reset")
 	m.has(t, command{"exec 3<>/dev/watchdog; for i in 1 2; do echo >&3; head -c 1 <&3 | wc -c; done; printf V >&3", 0, "1 1"})

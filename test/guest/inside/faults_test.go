@@ -11,7 +11,7 @@ import (
 	"ipmbd/ipmb"
 )
 
-// What a bad bus does to calls.
+// Calls on a bad bus.
 const (
 	faultyCalls = 50 // of each sender
 	senders     = 4  // on each side
