@@ -58,10 +58,6 @@ type Config struct {
 	// own.
 	Blocking *ipmi.Blocking
 
-	// LANChannel and Channels are those of SetChannels.
-	LANChannel ipmi.Channel
-	Channels   ipmi.ChannelMask
-
 	journal *journal // for tests: instead of that of Folder
 }
 
@@ -149,7 +145,7 @@ func Open(config Config) (*BMC, error) {
 		b.config.GUID = b.loadGUID()
 	}
 	b.hours = binary.LittleEndian.Uint32(b.setting(hoursSetting, 0, 0, 0, 0))
-	b.SetChannels(config.LANChannel, config.Channels)
+	b.SetChannels(0, 0)
 	return b, nil
 }
 

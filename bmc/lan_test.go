@@ -60,7 +60,7 @@ func TestLAN(t *testing.T) {
 		b.is("set of this one", b.transport(0x01, "0E 03 C0A80102"), "CC")
 		b.is("unknown parameter", b.transport(0x02, "01 12 00 00"), "80")
 		b.is("its revision", b.transport(0x02, "81 12 00 00"), "00 11")
-		b.bmc = opened(t, Config{LANChannel: 6})
+		b.bmc.SetChannels(6, 0)
 		b.is("another number", b.transport(0x02, "06 03 00 00"), "00 11 00000000")
 		b.is("not the default", b.transport(0x02, "01 03 00 00"), "CC")
 		b.bmc.SetChannels(7, 0)

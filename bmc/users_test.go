@@ -36,7 +36,7 @@ func TestUsers(t *testing.T) {
 	})
 
 	story(t, "channels that exist", func(t *testing.T, b *bench) {
-		b.bmc = opened(t, Config{LANChannel: 3, Channels: ipmi.Channel(7).Mask()})
+		b.bmc.SetChannels(3, ipmi.Channel(7).Mask())
 		for channel, want := range map[string]string{"03": "00 0A 00 01 0F", "07": "00 0A 00 01 0F", "0E": "00 0A 00 01 0F", "0F": "00 0A 00 01 0F", "01": "CC", "08": "CC"} {
 			b.is("channel "+channel, b.app(0x44, channel+"02"), want)
 		}
