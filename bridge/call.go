@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"ipmbd/bus"
@@ -25,11 +26,12 @@ type call struct {
 
 	response []byte // memory for a tracked response
 
+	answered atomic.Bool // the Send Message is answered, or is about to be
+
 	// Guarded by the bridge's mutex.
-	sent     bool
-	answered bool // the Send Message is answered, or is about to be
-	ended    bool
-	cause    error // why the bridge has cancelled the call, nil if it has not
+	sent  bool
+	ended bool
+	cause error // why the bridge has cancelled the call, nil if it has not
 }
 
 func newCall() *call {
@@ -78,10 +80,11 @@ func (i *Interface) startCall(tracked bool) error {
 		return ipmb.ErrClosed
 	case tracked:
 		i.counts.Count(bridgedTracked)
-	case !i.queue.reserve():
+	case i.queue.full():
 		i.counts.Count(messagesRefused)
 		return ipmb.ErrBusy
 	default:
+		i.queue.reserved++
 		i.counts.Count(bridgedUntracked)
 	}
 	b.ending.Add(1)
@@ -114,19 +117,9 @@ func (b *Bridge) hasSent(c *call) {
 // hasBeenAccepted replies to the Send Message: the bus has taken the request. If the owner of the
 // Send Message has answered it at its deadline, nothing waits for the response either.
 func (c *call) hasBeenAccepted() {
-	if c.mayReply() && !c.reply.Answer(answer(), nil) {
+	if !c.answered.Swap(true) && !c.reply.Answer(answer(), nil) {
 		c.bus.Cancel()
 	}
-}
-
-// mayReply reports whether the caller is the one that has to reply to the Send Message.
-func (c *call) mayReply() bool {
-	b := c.from.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	first := !c.answered
-	c.answered = true
-	return first
 }
 
 // hasEnded is told how the request has ended: with its response, or with an error.
@@ -150,7 +143,7 @@ func (c *call) hasEnded(r ipmi.Response, err error) {
 
 // endTracked replies to the Send Message with the response, as a whole message.
 func (c *call) endTracked(r ipmi.Response, err error) {
-	c.mayReply()
+	c.answered.Store(true)
 	if err != nil {
 		replyError(c.reply, err)
 		return
@@ -162,25 +155,21 @@ func (c *call) endTracked(r ipmi.Response, err error) {
 // endUntracked puts the response into its place in the queue, and replies to the Send Message if
 // the bus has not told of the acceptance before.
 func (c *call) endUntracked(r ipmi.Response, err error) {
-	first := c.mayReply()
-	switch {
-	case first && err != nil:
-		c.from.unreserve()
-		replyError(c.reply, err)
-	case first && !c.reply.Answer(answer(), nil):
-		c.from.unreserve()
-	case err != nil:
-		c.from.unreserve()
-		c.from.counts.Count(bridgedUnanswered)
-	default:
+	first := !c.answered.Swap(true)
+	if err == nil && (!first || c.reply.Answer(answer(), nil)) {
 		c.from.queueResponse(c.message.responseFrame(c.bus.Address(), r), c.to)
+		return
 	}
-}
-
-func (i *Interface) unreserve() {
-	i.bridge.mu.Lock()
-	defer i.bridge.mu.Unlock()
-	i.queue.reserved--
+	c.from.bridge.mu.Lock()
+	c.from.queue.reserved--
+	c.from.bridge.mu.Unlock()
+	switch {
+	case err == nil: // The owner of the Send Message has answered it.
+	case first:
+		replyError(c.reply, err)
+	default:
+		c.from.counts.Count(bridgedUnanswered)
+	}
 }
 
 // queueResponse puts a response into the place that was reserved for it. A response that is too
@@ -224,7 +213,7 @@ func (b *Bridge) overdueCalls(now time.Time) (calls []*call, next time.Duration)
 	next = idleTime
 	for _, c := range b.calls {
 		switch {
-		case c.answered || c.cause != nil || c.deadline.IsZero():
+		case c.answered.Load() || c.cause != nil || c.deadline.IsZero():
 		case now.Before(c.deadline):
 			next = min(next, c.deadline.Sub(now))
 		default:

@@ -51,15 +51,6 @@ func (m message) isRepeatedBy(f ipmb.Frame) bool {
 		q.Sequence == f.Sequence && q.Source == f.Source && q.SourceLUN == f.SourceLUN
 }
 
-// reserve reserves a place, if there is one.
-func (q *queue) reserve() bool {
-	if q.full() {
-		return false
-	}
-	q.reserved++
-	return true
-}
-
 func (q *queue) full() bool { return len(q.messages)+q.reserved >= maxMessages }
 
 // drop drops the messages for which which returns true, and returns how many.
