@@ -144,11 +144,11 @@ type kernel struct {
 	send func(fd int, m outgoing) error
 	// receive takes the oldest message. After EMSGSIZE it is still the oldest.
 	receive func(fd int, address, data []byte) (received, error)
-	// register and unregister are for a command on a set of channels.
-	register, unregister func(fd int, netFn ipmi.NetFn, command ipmi.Command, channels ipmi.ChannelMask) error
-	getsEvents           func(fd int, on bool) error
-	setAddress           func(fd int, channel ipmi.Channel, a ipmi.Address) error
-	getAddress           func(fd int, channel ipmi.Channel) (ipmi.Address, error)
+	// register registers or unregisters a command on a set of channels.
+	register   func(fd int, c ipmi.Commands, channels ipmi.ChannelMask, on bool) error
+	getsEvents func(fd int, on bool) error
+	setAddress func(fd int, channel ipmi.Channel, a ipmi.Address) error
+	getAddress func(fd int, channel ipmi.Channel) (ipmi.Address, error)
 }
 
 // outgoing is a message to be sent. The data of a response begin with the completion code. A
@@ -199,13 +199,13 @@ var linux = kernel{
 			address: address[:in.addressLength], data: data[:in.body.length],
 		}, nil
 	},
-	register: func(fd int, netFn ipmi.NetFn, command ipmi.Command, channels ipmi.ChannelMask) error {
-		argument := commandArgument{uint32(netFn), uint32(command), uint32(channels)}
-		return ioctl(fd, registerCommand, unsafe.Pointer(&argument))
-	},
-	unregister: func(fd int, netFn ipmi.NetFn, command ipmi.Command, channels ipmi.ChannelMask) error {
-		argument := commandArgument{uint32(netFn), uint32(command), uint32(channels)}
-		return ioctl(fd, unregisterCommand, unsafe.Pointer(&argument))
+	register: func(fd int, c ipmi.Commands, channels ipmi.ChannelMask, on bool) error {
+		request := unregisterCommand
+		if on {
+			request = registerCommand
+		}
+		argument := commandArgument{uint32(c.NetFn), uint32(c.Command), uint32(channels)}
+		return ioctl(fd, request, unsafe.Pointer(&argument))
 	},
 	getsEvents: func(fd int, on bool) error {
 		var argument int32

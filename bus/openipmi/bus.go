@@ -57,8 +57,7 @@ type device interface {
 	Cancel(owner *bus.Call)
 	Receive() (req ipmi.Request, event []byte, err error)
 	Respond(req *ipmi.Request, response []byte) error
-	Register(netFn ipmi.NetFn, command ipmi.Command) error
-	Unregister(netFn ipmi.NetFn, command ipmi.Command) error
+	Register(c ipmi.Commands, on bool) error
 	SetEvents(on bool) error
 	Address() (ipmi.Address, error)
 	SetAddress(a ipmi.Address) error

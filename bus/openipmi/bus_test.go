@@ -93,25 +93,19 @@ func (d *driver) Respond(to *ipmi.Request, response []byte) error {
 	return nil
 }
 
-func (d *driver) Register(netFn ipmi.NetFn, command ipmi.Command) error {
+func (d *driver) Register(k ipmi.Commands, on bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	k := ipmi.Commands{NetFn: netFn, Command: command}
-	if d.others[k] {
+	switch {
+	case on && d.others[k]:
 		return unix.EBUSY
-	}
-	d.registered[k] = true
-	return nil
-}
-
-func (d *driver) Unregister(netFn ipmi.NetFn, command ipmi.Command) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	k := ipmi.Commands{NetFn: netFn, Command: command}
-	if !d.registered[k] {
+	case !on && !d.registered[k]:
 		return unix.ENOENT
+	case on:
+		d.registered[k] = true
+	default:
+		delete(d.registered, k)
 	}
-	delete(d.registered, k)
 	return nil
 }
 

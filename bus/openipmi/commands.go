@@ -52,7 +52,7 @@ func (l *link) registerCommands(ctx context.Context, d device, have commandSet) 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if err := d.Unregister(k.NetFn, k.Command); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := d.Register(k, false); err != nil && !errors.Is(err, unix.ENOENT) {
 			return nil, err
 		}
 		delete(have, k)
@@ -61,7 +61,7 @@ func (l *link) registerCommands(ctx context.Context, d device, have commandSet) 
 		if have[k] {
 			continue
 		}
-		switch err := d.Register(k.NetFn, k.Command); {
+		switch err := d.Register(k, true); {
 		case err == nil:
 			have[k] = true
 		case errors.Is(err, unix.EBUSY):

@@ -229,18 +229,11 @@ func (d *Device) Respond(req *ipmi.Request, response []byte) error {
 	})
 }
 
-// Register asks for the requests of a command from the channel; unix.EBUSY is that another
-// program has them.
-func (d *Device) Register(netFn ipmi.NetFn, command ipmi.Command) error {
+// Register says whether requests of a command from the channel are to be received. The error
+// unix.EBUSY is that another program receives them, and unix.ENOENT that we do not.
+func (d *Device) Register(c ipmi.Commands, on bool) error {
 	return d.control("register on", func(fd int) error {
-		return d.kernel.register(fd, netFn, command, d.channel.Mask())
-	})
-}
-
-// Unregister ends what Register began.
-func (d *Device) Unregister(netFn ipmi.NetFn, command ipmi.Command) error {
-	return d.control("unregister on", func(fd int) error {
-		return d.kernel.unregister(fd, netFn, command, d.channel.Mask())
+		return d.kernel.register(fd, c, d.channel.Mask(), on)
 	})
 }
 

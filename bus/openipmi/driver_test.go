@@ -55,7 +55,7 @@ func newIPMIDriver(t *testing.T) (*ipmiDriver, *chardev.Device) {
 func (k *ipmiDriver) calls() kernel {
 	return kernel{
 		send: k.send, receive: k.receive,
-		register: k.register, unregister: k.unregister,
+		register:   k.register,
 		getsEvents: func(int, bool) error { return nil },
 		setAddress: func(_ int, _ ipmi.Channel, a ipmi.Address) error { k.own = a; return nil },
 		getAddress: func(int, ipmi.Channel) (ipmi.Address, error) { return k.own, nil },
@@ -94,17 +94,14 @@ func (k *ipmiDriver) receive(fd int, address, data []byte) (received, error) {
 	return in, nil
 }
 
-func (k *ipmiDriver) register(_ int, netFn ipmi.NetFn, command ipmi.Command, channels ipmi.ChannelMask) error {
-	key := fmt.Sprintf("%02X %02X %X", uint8(netFn), uint8(command), uint32(channels))
-	if k.others[key] {
+func (k *ipmiDriver) register(_ int, c ipmi.Commands, channels ipmi.ChannelMask, on bool) error {
+	key := fmt.Sprintf("%02X %02X %X", uint8(c.NetFn), uint8(c.Command), uint32(channels))
+	if on && k.others[key] {
 		return unix.EBUSY
 	}
-	k.commands[key] = true
-	return nil
-}
-
-func (k *ipmiDriver) unregister(_ int, netFn ipmi.NetFn, command ipmi.Command, channels ipmi.ChannelMask) error {
-	delete(k.commands, fmt.Sprintf("%02X %02X %X", uint8(netFn), uint8(command), uint32(channels)))
+	if k.commands[key] = on; !on {
+		delete(k.commands, key)
+	}
 	return nil
 }
 
@@ -479,7 +476,7 @@ func TestClose(t *testing.T) {
 	if err := <-ended; !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Receive: %v", err)
 	}
-	if err := d.Register(0x30, 1); !errors.Is(err, os.ErrClosed) {
+	if err := d.Register(ipmi.Commands{NetFn: 0x30, Command: 1}, true); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Register: %v", err)
 	}
 }
@@ -591,13 +588,13 @@ func TestFlood(t *testing.T) {
 func TestCommandsAndAddress(t *testing.T) {
 	d, k, _, _ := openDriver(t, 7, asIs)
 	k.others["30 02 80"] = true
-	if err := d.Register(0x30, 1); err != nil || !k.commands["30 01 80"] {
+	if err := d.Register(ipmi.Commands{NetFn: 0x30, Command: 1}, true); err != nil || !k.commands["30 01 80"] {
 		t.Errorf("%v, %v", err, k.commands)
 	}
-	if err := d.Register(0x30, 2); !errors.Is(err, unix.EBUSY) {
+	if err := d.Register(ipmi.Commands{NetFn: 0x30, Command: 2}, true); !errors.Is(err, unix.EBUSY) {
 		t.Error(err)
 	}
-	if err := d.Unregister(0x30, 1); err != nil || len(k.commands) > 0 {
+	if err := d.Register(ipmi.Commands{NetFn: 0x30, Command: 1}, false); err != nil || len(k.commands) > 0 {
 		t.Errorf("%v, %v", err, k.commands)
 	}
 	if a, err := d.Address(); a != 0x20 || err != nil {
