@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -15,14 +14,12 @@ import (
 
 // client is a link whose requests are calls of a sendRequest.
 type client struct {
-	connection
+	stream
 	order        // the number of a call is in its serial
 	call  []byte // marshalled; its serial is put in
 	want  []byte // the body of an answer, but for the arrival behind it: that of the first one
 
-	out   []byte
-	in    []byte // what was read
-	begin int    // where the first message in it begins that was not looked at
+	begin int // where the first message in it begins that was not looked at
 	slots []int
 }
 
@@ -62,7 +59,7 @@ func (s *stage) dialService(m method) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{connection: conn, call: call, in: make([]byte, 0, 64<<10)}
+	c := &client{stream: newStream(conn, 64<<10), call: call}
 	return c, c.introduce()
 }
 
@@ -121,19 +118,13 @@ func (c *client) ask(slot int) {
 	binary.LittleEndian.PutUint32(c.out[at+serialOffset:], number<<slotBits|uint32(slot))
 }
 
-// send implements link.
-func (c *client) send() error {
-	err := write(c.fd, c.out)
-	c.out = c.out[:0]
-	return err
-}
-
 // answers implements link.
 func (c *client) answers() ([]int, error) {
 	c.slots = c.slots[:0]
 	for len(c.slots) == 0 {
+		c.in, c.begin = c.in[:copy(c.in, c.in[c.begin:])], 0
 		if err := c.fill(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("message bus: %w", err)
 		}
 		for {
 			m, body, size := cutMessage(c.in[c.begin:])
@@ -147,18 +138,6 @@ func (c *client) answers() ([]int, error) {
 		}
 	}
 	return c.slots, nil
-}
-
-// fill reads what there is behind what is left.
-func (c *client) fill() error {
-	left := copy(c.in, c.in[c.begin:])
-	c.begin = 0
-	n, err := read(c.fd, c.in[left:cap(c.in)])
-	if err == nil && n == 0 {
-		err = errors.New("the message bus hung up")
-	}
-	c.in = c.in[:left+max(n, 0)]
-	return err
 }
 
 // take checks an answer. What concerns the Hello is passed over.

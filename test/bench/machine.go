@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -22,17 +21,15 @@ var vmGreeting = []byte{0xFF, 0x01, vmEndOfCommand, 0x08, 0x3F, vmEndOfCommand}
 // machine is a link whose requests are a virtual machine's, as QEMU's
 // ipmi-bmc-extern sends them: Get Device ID, one at a time.
 type machine struct {
-	connection
+	stream
 	uncounted
-	sequence uint8 // of the request in flight
-	out      []byte
-	in       []byte // has come in
+	sequence uint8  // of the request in flight
 	unit     []byte // the last one, without escapes
 }
 
 // newMachine greets at the other end of a connection.
 func newMachine(conn connection) (*machine, error) {
-	return &machine{connection: conn, in: make([]byte, 0, 512)}, write(conn.fd, vmGreeting)
+	return &machine{stream: newStream(conn, 512)}, write(conn.fd, vmGreeting)
 }
 
 // ask implements link.
@@ -48,13 +45,6 @@ func (m *machine) ask(int) {
 		m.out = append(m.out, c)
 	}
 	m.out = append(m.out, vmEndOfMessage)
-}
-
-// send implements link.
-func (m *machine) send() error {
-	err := write(m.fd, m.out)
-	m.out = m.out[:0]
-	return err
 }
 
 var onlySlot = []int{0}
@@ -76,21 +66,6 @@ func (m *machine) answers() ([]int, error) {
 			return nil, err
 		}
 	}
-}
-
-var errHungUp = errors.New("hung up")
-
-func (m *machine) fill() error {
-	have := len(m.in)
-	if have == cap(m.in) {
-		return fmt.Errorf("no end in % X", m.in)
-	}
-	n, err := read(m.fd, m.in[have:cap(m.in)])
-	if err == nil && n == 0 {
-		err = errHungUp
-	}
-	m.in = m.in[:have+max(n, 0)]
-	return err
 }
 
 // check looks whether a message is the device ID that was asked for last.

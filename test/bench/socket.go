@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -17,6 +18,40 @@ const patience = 5 * time.Second
 type connection struct{ fd int }
 
 func (c connection) descriptor() int { return c.fd }
+
+// stream is a connection without packets, and what was prepared to be sent or has come.
+type stream struct {
+	connection
+	out, in []byte
+}
+
+// newStream has room for so many bytes that have come and are not all of a message.
+func newStream(conn connection, room int) stream {
+	return stream{connection: conn, in: make([]byte, 0, room)}
+}
+
+// send implements link.
+func (s *stream) send() error {
+	err := write(s.fd, s.out)
+	s.out = s.out[:0]
+	return err
+}
+
+var errHungUp = errors.New("hung up")
+
+// fill waits for more bytes.
+func (s *stream) fill() error {
+	have := len(s.in)
+	if have == cap(s.in) {
+		return fmt.Errorf("no end in % X", s.in)
+	}
+	n, err := read(s.fd, s.in[have:cap(s.in)])
+	if err == nil && n == 0 {
+		err = errHungUp
+	}
+	s.in = s.in[:have+max(n, 0)]
+	return err
+}
 
 // dial connects to an address until the stage ends. An address of TCP is a port here.
 func (s *stage) dial(kind int, address unix.Sockaddr) (connection, error) {
