@@ -219,9 +219,13 @@ func (e *Engine) unlock() {
 // Config.Stalled. An engine at rest cannot hang.
 func (e *Engine) Ping() {
 	for _, busy := range []sync.Locker{&e.reading, &e.writing, &e.watching, &e.mu} {
-		busy.Lock()
-		busy.Unlock() //nolint:staticcheck // It waits until the lock can be had.
+		waitForLock(busy)
 	}
+}
+
+func waitForLock(l sync.Locker) {
+	l.Lock()
+	defer l.Unlock()
 }
 
 // Drain accepts no more requests from the bus and waits until those accepted are answered, at most

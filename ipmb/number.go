@@ -24,8 +24,8 @@ type responder struct {
 	hasSign  bool          // it has acknowledged or answered a request
 	lastSign time.Duration // when it did so last
 
-	hadSMS  bool          // a call to it had our SMS LUN
-	lastSMS time.Duration // when the last of these ended, or now begins
+	hadSMS bool          // a call to it had our SMS LUN
+	smsAt  time.Duration // when the last of these ended, or now begins
 }
 
 // noteSign notes a sign of life.
@@ -37,7 +37,7 @@ func (r *responder) isPresent(now time.Duration) bool { return r.hasSign && now-
 // noteSMS notes that a call with our SMS LUN begins or ends.
 func (r *responder) noteSMS(c *Call, now time.Duration) {
 	if c.requesterLUN == ipmi.SMSLUN {
-		r.hadSMS, r.lastSMS = true, now
+		r.hadSMS, r.smsAt = true, now
 	}
 }
 

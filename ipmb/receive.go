@@ -118,5 +118,5 @@ func (e *Engine) receiveResponse(f Frame) (isUnsolicited bool) {
 func (e *Engine) isUnsolicited(r *responder, f Frame) bool {
 	return e.config.UnsolicitedResponse != nil &&
 		f.DestinationLUN == ipmi.SMSLUN && f.Destination == e.address && f.Source.IsSlave() &&
-		(r == nil || !r.hadSMS || e.now()-r.lastSMS >= holdTime)
+		(r == nil || !r.hadSMS || e.now()-r.smsAt >= holdTime)
 }
