@@ -1,11 +1,12 @@
 package dbuswire
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
-	"strconv"
 	"strings"
 )
 
@@ -24,41 +25,32 @@ const (
 // otherwise (D-Bus specification, "Well-known Message Bus Instances").
 const systemBusSocket = "unix:path=/var/run/dbus/system_bus_socket"
 
-// resolve turns the names of the well-known buses into addresses; other text
-// is an address already.
-func resolve(address string) (string, error) {
+// addresses are the sockets of an address, or of SystemBus or SessionBus, to be tried in order
+// (D-Bus specification, "Server Addresses"). Only unix sockets are supported, by path or by abstract
+// name.
+func addresses(address string) ([]*net.UnixAddr, error) {
 	switch address {
 	case SystemBus:
-		if set := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); set != "" {
-			return set, nil
-		}
-		return systemBusSocket, nil
+		address = cmp.Or(os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"), systemBusSocket)
 	case SessionBus:
-		if set := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); set != "" {
-			return set, nil
+		dir := os.Getenv("XDG_RUNTIME_DIR")
+		if address = os.Getenv("DBUS_SESSION_BUS_ADDRESS"); address == "" && dir != "" {
+			return []*net.UnixAddr{{Net: "unix", Name: dir + "/bus"}}, nil
 		}
-		if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-			return "unix:path=" + escape(dir+"/bus"), nil
+		if address == "" {
+			return nil, fmt.Errorf("%w: there is no session bus: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set", ErrAddress)
 		}
-		return "", fmt.Errorf("%w: there is no session bus: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set", ErrAddress)
 	}
-	return address, nil
-}
-
-// parseAddress reads a list of addresses separated by semicolons, to be tried
-// in order (D-Bus specification, "Server Addresses"). Only unix sockets are
-// supported, by path or by abstract name.
-func parseAddress(list string) ([]*net.UnixAddr, error) {
 	var addrs []*net.UnixAddr
-	for _, one := range strings.Split(list, ";") {
+	for one := range strings.SplitSeq(address, ";") {
 		if one == "" {
 			continue
 		}
-		addr, err := parseUnix(one)
+		name, err := parseUnix(one)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %q: %w", ErrAddress, one, err)
 		}
-		addrs = append(addrs, addr)
+		addrs = append(addrs, &net.UnixAddr{Net: "unix", Name: name})
 	}
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", ErrAddress)
@@ -66,73 +58,34 @@ func parseAddress(list string) ([]*net.UnixAddr, error) {
 	return addrs, nil
 }
 
-func parseUnix(one string) (*net.UnixAddr, error) {
-	transport, pairs, found := strings.Cut(one, ":")
+var errNeedsOne = errors.New("needs one of path and abstract")
+
+// parseUnix is the socket of one address; the name of an abstract one begins with "@".
+func parseUnix(address string) (name string, err error) {
+	transport, pairs, found := strings.Cut(address, ":")
 	if !found || transport != "unix" {
-		return nil, fmt.Errorf("%w: %q: only unix: addresses are supported", ErrAddress, one)
+		return "", errors.New("only unix: addresses are supported")
 	}
-	name := ""
-	for _, pair := range strings.Split(pairs, ",") {
+	for pair := range strings.SplitSeq(pairs, ",") {
 		key, escaped, found := strings.Cut(pair, "=")
 		if !found {
-			return nil, fmt.Errorf("%w: %q: no value for %q", ErrAddress, one, key)
+			return "", fmt.Errorf("no value for %q", key)
 		}
-		value, err := unescape(escaped)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %q: bad escape in %q", ErrAddress, one, escaped)
-		}
+		value, err := url.PathUnescape(escaped) // %XX is one byte here, too.
 		switch {
+		case err != nil:
+			return "", fmt.Errorf("bad escape in %q", escaped)
 		case key != "path" && key != "abstract":
 			continue
 		case name != "" || value == "":
-			return nil, fmt.Errorf("%w: %q: needs one of path and abstract", ErrAddress, one)
+			return "", errNeedsOne
 		case key == "abstract":
 			value = "@" + value
 		}
 		name = value
 	}
 	if name == "" {
-		return nil, fmt.Errorf("%w: %q: needs one of path and abstract", ErrAddress, one)
+		return "", errNeedsOne
 	}
-	return &net.UnixAddr{Net: "unix", Name: name}, nil
-}
-
-// unescape replaces each %XX by its byte.
-func unescape(s string) (string, error) {
-	if !strings.Contains(s, "%") {
-		return s, nil
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '%' {
-			b.WriteByte(s[i])
-			continue
-		}
-		if i+2 >= len(s) {
-			return "", ErrAddress
-		}
-		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-		if err != nil {
-			return "", err
-		}
-		b.WriteByte(byte(c))
-		i += 2
-	}
-	return b.String(), nil
-}
-
-// escape makes s a value of an address: what is not optionally escaped becomes
-// %XX.
-func escape(s string) string {
-	const plain = "-_/\\*."
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte(plain, c) >= 0 {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02x", c)
-		}
-	}
-	return b.String()
+	return name, nil
 }

@@ -39,10 +39,8 @@ func (h *Header) BeginIn(b []byte) []byte {
 }
 
 // Finish sets the length of the body in a message that is complete.
-func Finish(b []byte) []byte { return setBodyLength(b, len(b)-int(bodyOffset(b))) }
-
-func setBodyLength(b []byte, length int) []byte {
-	binary.LittleEndian.PutUint32(b[4:], uint32(length))
+func Finish(b []byte) []byte {
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-int(bodyOffset(b))))
 	return b
 }
 

@@ -59,11 +59,7 @@ type Conn struct {
 // Dial connects, authenticates with the EXTERNAL mechanism and says Hello. ctx limits the
 // time of that, and not the life of the connection.
 func Dial(ctx context.Context, config Config) (*Conn, error) {
-	address, err := resolve(config.Address)
-	if err != nil {
-		return nil, err
-	}
-	addrs, err := parseAddress(address)
+	addrs, err := addresses(config.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +160,7 @@ func (c *Conn) Ping(ctx context.Context) {
 // Send sends one message or several, none of which is a reply. It does not block, and the
 // memory belongs to the connection from then on. receipt may be nil.
 func (c *Conn) Send(messages []byte, receipt Receipt) error {
-	return c.out.send(outgoing{head: messages, receipt: receipt})
+	return c.out.send(outgoing{bytes: messages, receipt: receipt})
 }
 
 // Hold keeps what the connection sends from being written until Flush. It reports false,

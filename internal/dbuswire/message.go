@@ -18,35 +18,23 @@ const (
 
 const (
 	version   = 1
-	fixed     = 16 // bytes of a header before its fields
-	maxLength = 1 << 27
+	fixed     = 16      // bytes of a header before its fields
+	maxLength = 1 << 27 // of a message
 )
 
-// Codes of the header fields.
+// Codes of the header fields, and the type that each must have.
 const (
-	fieldPath        = 1
-	fieldInterface   = 2
-	fieldMember      = 3
-	fieldErrorName   = 4
-	fieldReplySerial = 5
-	fieldDestination = 6
-	fieldSender      = 7
-	fieldSignature   = 8
-	fieldUnixFDs     = 9
-)
+	fieldPath = iota + 1
+	fieldInterface
+	fieldMember
+	fieldErrorName
+	fieldReplySerial
+	fieldDestination
+	fieldSender
+	fieldSignature
 
-// fieldTypes is the type that each header field must have.
-var fieldTypes = [...]byte{
-	fieldPath:        'o',
-	fieldInterface:   's',
-	fieldMember:      's',
-	fieldErrorName:   's',
-	fieldReplySerial: 'u',
-	fieldDestination: 's',
-	fieldSender:      's',
-	fieldSignature:   'g',
-	fieldUnixFDs:     'u',
-}
+	fieldTypes = "\x00osssussgu" // the last is a number of file descriptors
+)
 
 // byteOrder is the first byte of a message, the order of its numbers. The package writes
 // little-endian messages.
@@ -133,41 +121,29 @@ func (m *Message) parseFields(b []byte) bool {
 	for r.More() {
 		r.Align(8)
 		head := r.take(4) // the code, and a signature of one type
-		if head == nil || head[1] != 1 || head[3] != 0 {
+		if head == nil || head[1] != 1 || head[3] != 0 || int(head[0]) >= len(fieldTypes) || head[2] != fieldTypes[head[0]] || head[2] == 0 {
 			return false
 		}
-		code := head[0]
-		if int(code) >= len(fieldTypes) || head[2] != fieldTypes[code] {
-			return false
+		switch head[0] {
+		case fieldPath:
+			m.Path = r.String()
+		case fieldInterface:
+			m.Interface = r.String()
+		case fieldMember:
+			m.Member = r.String()
+		case fieldErrorName:
+			m.ErrorName = r.String()
+		case fieldReplySerial:
+			m.ReplySerial = r.Uint32()
+		case fieldSender:
+			m.Sender = r.String()
+		case fieldSignature:
+			m.Signature = r.Signature()
+		default:
+			r.Skip(fieldTypes[head[0] : head[0]+1])
 		}
-		m.parseField(code, &r)
 	}
 	return r.OK()
-}
-
-func (m *Message) parseField(code byte, r *Reader) {
-	switch code {
-	case fieldPath:
-		m.Path = r.String()
-	case fieldInterface:
-		m.Interface = r.String()
-	case fieldMember:
-		m.Member = r.String()
-	case fieldErrorName:
-		m.ErrorName = r.String()
-	case fieldReplySerial:
-		m.ReplySerial = r.Uint32()
-	case fieldSender:
-		m.Sender = r.String()
-	case fieldDestination:
-		r.String()
-	case fieldSignature:
-		m.Signature = r.Signature()
-	case fieldUnixFDs:
-		r.Uint32()
-	default:
-		r.failed = true
-	}
 }
 
 // WantsReply reports whether the sender of a call wants a reply.

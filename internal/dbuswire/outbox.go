@@ -21,13 +21,10 @@ const (
 
 // outgoing is a message, or several whole ones in a row.
 type outgoing struct {
-	head    []byte
-	body    []byte // follows the head; other messages may share it; may be nil
-	reply   bool   // it is the reply to a call
+	bytes   []byte
+	reply   bool // it is the reply to a call
 	receipt Receipt
 }
-
-func (m *outgoing) length() int { return len(m.head) + len(m.body) }
 
 // Receipt is told what becomes of a message. Its methods must not block.
 type Receipt interface {
@@ -102,7 +99,7 @@ func (o *outbox) enqueue(m outgoing) (writes, ok bool) {
 		return false, false
 	}
 	o.queue = append(o.queue, m)
-	o.queued += m.length()
+	o.queued += len(m.bytes)
 	writes = !o.busy
 	o.busy = true
 	return writes, true
@@ -158,14 +155,13 @@ func (o *outbox) runWriter() {
 }
 
 // takeOver waits until a sender hands over. It is false when the writer is to end.
-func (o *outbox) takeOver() bool {
+func (o *outbox) takeOver() (handed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for !o.handed && !o.closed {
 		o.work.Wait()
 	}
-	handed := o.handed
-	o.handed = false
+	handed, o.handed = o.handed, false
 	return handed
 }
 
@@ -195,7 +191,7 @@ func (o *outbox) remove(count int) {
 	}
 	for i := range count {
 		m := &o.queue[o.first+i]
-		o.queued -= m.length()
+		o.queued -= len(m.bytes)
 		*m = outgoing{}
 	}
 	o.first += count
@@ -233,28 +229,22 @@ func (o *outbox) write(queue []outgoing) (written int) {
 	return written
 }
 
-// fill sets next to what is to be written of a queue: as many messages as fit together, or
-// the rest of one that is large.
+// fill sets next to the bytes to be written: as many messages of the queue as fit together, or the
+// rest of one.
 func (o *outbox) fill(queue []outgoing) {
-	m := &queue[0]
-	o.noteLeaving(m, 0)
-	if m.length() > maxGather || len(queue) == 1 && m.body == nil {
-		o.next = m.head
-		at := o.offset
-		if at >= len(m.head) {
-			o.next, at = m.body, at-len(m.head)
-		}
-		o.next = o.next[at:]
+	o.noteLeaving(&queue[0], 0)
+	if len(queue) == 1 || len(queue[0].bytes) > maxGather {
+		o.next = queue[0].bytes[o.offset:]
 		return
 	}
 	o.gather = o.gather[:0]
 	for i := range queue {
 		m := &queue[i]
-		if i > 0 && len(o.gather)+m.length() > maxGather {
+		if i > 0 && len(o.gather)+len(m.bytes) > maxGather {
 			break
 		}
 		o.noteLeaving(m, i)
-		o.gather = append(append(o.gather, m.head...), m.body...)
+		o.gather = append(o.gather, m.bytes...)
 	}
 	o.next = o.gather[o.offset:]
 }
@@ -279,9 +269,9 @@ func (o *outbox) writeNext(fd uintptr) bool {
 // countWritten is how many messages are written to their ends.
 func (o *outbox) countWritten(queue []outgoing) (count int) {
 	o.offset += max(o.n, 0)
-	for count < len(queue) && o.offset >= queue[count].length() {
+	for count < len(queue) && o.offset >= len(queue[count].bytes) {
 		m := &queue[count]
-		o.offset -= m.length()
+		o.offset -= len(m.bytes)
 		if m.reply {
 			o.replies.done()
 		}

@@ -40,8 +40,7 @@ func (c *tally) Left() {
 	}
 }
 
-// testMessage is a message: its length, sender and number, and any text. Of a large one
-// most is the body.
+// testMessage is a message: its length, sender and number, and any text.
 func testMessage(sender, number, length int) outgoing {
 	b := make([]byte, 12+length)
 	binary.LittleEndian.PutUint32(b, uint32(length))
@@ -50,10 +49,7 @@ func testMessage(sender, number, length int) outgoing {
 	for i := range length {
 		b[12+i] = byte(sender + number + i)
 	}
-	if length > 100 {
-		return outgoing{head: b[:50:50], body: b[50:]}
-	}
-	return outgoing{head: b}
+	return outgoing{bytes: b}
 }
 
 // readNumbered reads a message whole, as testMessage has made it.
@@ -70,7 +66,7 @@ func readNumbered(t *testing.T, r io.Reader) (sender, number int) {
 		t.Fatal(err)
 	}
 	want := testMessage(sender, number, length)
-	if got := append(head, text...); !bytes.Equal(got, append(want.head[:len(want.head):len(want.head)], want.body...)) {
+	if got := append(head, text...); !bytes.Equal(got, want.bytes) {
 		t.Fatalf("message %d of sender %d is torn", number, sender)
 	}
 	return sender, number
@@ -145,7 +141,7 @@ func TestNobodyWaitsForAMessageBusThatDoesNotRead(t *testing.T) {
 	if leaves, lefts := counted.leaves.Load(), counted.lefts.Load(); leaves != count || lefts != count {
 		t.Errorf("%d leave, %d have left, of %d", leaves, lefts, count)
 	}
-	if err := o.send(outgoing{head: []byte{1}, receipt: counted}); !errors.Is(err, ErrDisconnected) {
+	if err := o.send(outgoing{bytes: []byte{1}, receipt: counted}); !errors.Is(err, ErrDisconnected) {
 		t.Errorf("after the end: %v", err)
 	}
 	o.await(0)
@@ -164,7 +160,7 @@ func TestOutboxEndsWithItsMessageBus(t *testing.T) {
 	_ = reader.Close()
 	o.await(0)
 	<-o.ended
-	if err := o.send(outgoing{head: []byte{1}}); !errors.Is(err, ErrDisconnected) {
+	if err := o.send(outgoing{bytes: []byte{1}}); !errors.Is(err, ErrDisconnected) {
 		t.Errorf("%v", err)
 	}
 }
@@ -178,7 +174,7 @@ func TestHeldMessagesLeaveTogether(t *testing.T) {
 	var want []byte
 	for number := range 3 {
 		m := testMessage(1, number, 10)
-		want = append(want, m.head...)
+		want = append(want, m.bytes...)
 		if err := o.send(m); err != nil {
 			t.Fatal(err)
 		}

@@ -40,17 +40,16 @@ func (to *ReplyTo) Header(signature string) Header {
 // receipt may be nil.
 func (to *ReplyTo) Send(reply []byte, receipt Receipt) {
 	if !to.Unwanted {
-		_ = to.Conn.out.send(outgoing{head: reply, reply: true, receipt: receipt})
+		_ = to.Conn.out.send(outgoing{bytes: reply, reply: true, receipt: receipt})
 	}
 }
 
-// Return sends a method return, the body of which other messages may share.
+// Return sends a method return with this body.
 func (to *ReplyTo) Return(signature string, body []byte) {
-	if to.Unwanted {
-		return
+	if !to.Unwanted {
+		h := to.Header(signature)
+		to.Send(Finish(append(h.Begin(len(body)), body...)), nil)
 	}
-	h := to.Header(signature)
-	_ = to.Conn.out.send(outgoing{head: setBodyLength(h.Begin(0), len(body)), body: body, reply: true})
 }
 
 // Fail sends an error.

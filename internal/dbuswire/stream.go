@@ -211,7 +211,7 @@ func (s *stream) awaitRoom() {
 // Write sends messages of godbus: a reply alone, others in any number. It does not block.
 func (s *stream) Write(b []byte) (int, error) {
 	reply := len(b) > fixed && (b[1] == TypeReturn || b[1] == TypeError)
-	if err := s.conn.out.send(outgoing{head: bytes.Clone(b), reply: reply}); err != nil {
+	if err := s.conn.out.send(outgoing{bytes: bytes.Clone(b), reply: reply}); err != nil {
 		return 0, err
 	}
 	return len(b), nil
