@@ -119,8 +119,7 @@ func asDBusError(err error) *dbus.Error {
 	return &dbus.Error{Name: xml.ErrorInternal, Body: []any{"see the journal of ipmbd"}}
 }
 
-// statusOf is the status of org.openbmc.Ipmb: that of the engine's error, or of one
-// of our own.
+// statusOf is the status of org.openbmc.Ipmb: that of the engine's error, or of one of our own.
 func statusOf(err error) int32 {
 	switch {
 	case errors.Is(err, errUnknownChannel):

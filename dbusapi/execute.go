@@ -83,7 +83,7 @@ func (x *execution) start() {
 // Replied implements dbuswire.Call. An answer that the owner of the request does not take came
 // after the deadline.
 func (x *execution) Replied(m *dbuswire.Message) {
-	fromTarget := string(m.Sender) != dbuswire.BusName // the message bus replies for a program that has left
+	fromTarget := string(m.Sender) != dbuswire.BusName // which replies for a program that has left
 	res, err := x.to.response(m, x.req)
 	if !x.end(res, err, fromTarget) && fromTarget {
 		x.counts.Count(repliesLate)

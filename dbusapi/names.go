@@ -200,8 +200,7 @@ func (s *Server) TakeNames(ctx context.Context) error {
 	})
 }
 
-// ReleaseNames gives the names back, so that new clients find no service while the last calls
-// end.
+// ReleaseNames gives the names back, so that new clients find no service while the last calls end.
 func (s *Server) ReleaseNames(ctx context.Context) error {
 	return s.names.each(func(own *ownName) error {
 		_, err := own.conn.CallBus(ctx, "ReleaseName", own.name)

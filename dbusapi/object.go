@@ -108,8 +108,7 @@ func (o *objects) at(path []byte) *object {
 	return o.paths[dbus.ObjectPath(path)]
 }
 
-// add puts an object at its path, if that is free. Of buses that share an index the first has
-// it.
+// add puts an object at its path, if that is free. Of buses that share an index the first has it.
 func (o *objects) add(added *object) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -19,8 +19,7 @@ const (
 	// maxSubscribers is how many connections hear of events. A program has at most half of
 	// them, and so has a user other than root.
 	maxSubscribers = 64
-	// maxKeptEvents is how many events wait for a subscriber or for room in the
-	// queue of signals.
+	// maxKeptEvents is how many events wait for a subscriber or for room in the queue of signals.
 	maxKeptEvents = 25
 )
 

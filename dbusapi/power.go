@@ -16,15 +16,15 @@ import (
 	"ipmbd/xml"
 )
 
-// Power follows whether hosts have power, as OpenBMC's state management has it:
-// CurrentPowerState of xyz.openbmc_project.State.Chassis. Its methods may be called
-// from several goroutines at once.
+// Power follows whether hosts have power, as OpenBMC's state management knows it:
+// CurrentPowerState of xyz.openbmc_project.State.Chassis. Its methods may be called from several
+// goroutines at once.
 type Power struct {
 	address string
-	wake    chan struct{} // what is known may be no longer true
+	wake    chan struct{} // the known states may have changed
 
 	mu  sync.Mutex
-	off map[int]bool // of each host that is followed
+	off map[int]bool // by host
 }
 
 // Power is the power of hosts on the server's message bus.
@@ -44,15 +44,15 @@ func (p *Power) Follow(host int) {
 	}
 }
 
-// IsOff reports whether a host is followed and has no power. One of which nothing
-// is known is not off.
+// IsOff reports whether a host is followed and has no power. A host whose state is unknown is not
+// off.
 func (p *Power) IsOff(host int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.off[host]
 }
 
-// changed wakes who follows.
+// changed wakes Run.
 func (p *Power) changed() {
 	select {
 	case p.wake <- struct{}{}:
@@ -114,8 +114,8 @@ func (p *Power) hosts() []int {
 	return slices.Sorted(maps.Keys(p.off))
 }
 
-// look reads the state of a host, once it will be told of changes. The error is
-// that of the connection.
+// look reads the state of a host, after it has asked for the signals of changes. The error is that
+// of the connection.
 func (p *Power) look(ctx context.Context, conn *dbuswire.Conn, host int, matched map[int]bool) error {
 	if !matched[host] {
 		for _, rule := range powerRules(host) {
@@ -135,8 +135,7 @@ func (p *Power) look(ctx context.Context, conn *dbuswire.Conn, host int, matched
 	return nil
 }
 
-// powerRules are the rules of what may change the state: the property, and the
-// service that has it.
+// powerRules match the signals of changes: of the property, and of the service that has it.
 func powerRules(host int) []string {
 	rules := []string{"type='signal',interface='" + xml.PropertiesInterface + "',member='PropertiesChanged',arg0='" + stateChassis +
 		"',path='" + fmt.Sprint(chassisState, host) + "'"}

@@ -25,8 +25,7 @@ const (
 var errArgs = &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{"the message cannot be read"}}
 
 // parseLegacy reads the arguments of org.openbmc.Ipmb.sendRequest: channel, netFn, requester's
-// LUN, cmd and data. The responder is the channel's remote address at LUN 0, as ipmbbridge has
-// it.
+// LUN, cmd and data. The responder is the channel's remote address at LUN 0, as ipmbbridge has it.
 func parseLegacy(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
 	channel := args.Byte()
@@ -156,9 +155,8 @@ func setTries(p *ipmb.RetryPolicy, tries uint32) error {
 	return nil
 }
 
-// statusReply makes the reply to org.openbmc.Ipmb.sendRequest: one struct of the types
-// (iyyyyay) with status, netFn, responder's LUN, command, completion code and data. Clients
-// decode a tuple.
+// statusReply makes the reply to org.openbmc.Ipmb.sendRequest: one struct of the types (iyyyyay)
+// with status, netFn, responder's LUN, command, completion code and data. Clients decode a tuple.
 func (x *busCall) statusReply(r ipmi.Response, err error) []byte {
 	h := x.to.Header(responseSignature)
 	b := dbuswire.AppendUint32(h.BeginIn(x.memory), uint32(statusOf(err)))

@@ -66,8 +66,7 @@ func newRouter(mux *ipmi.Mux) *router {
 	}
 }
 
-// remoteHandler is an object of another program that answers requests. It implements
-// ipmi.Handler.
+// remoteHandler is an object of another program that answers requests. It implements ipmi.Handler.
 type remoteHandler struct {
 	target
 	client       *bus.Client // its program

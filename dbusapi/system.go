@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"sync"
 
 	"github.com/godbus/dbus/v5"
 
@@ -12,15 +14,65 @@ import (
 	"ipmbd/xml"
 )
 
-// System is what other services on the message bus know of the system, and do.
-// Its methods may be called from several goroutines at once.
-//
-// It has a connection of its own: the message bus lets a connection wait for so
-// many replies, and a service that hangs must not use up those of the handlers.
+// ownConn is a connection for calls to other services, made when it is first needed and anew when
+// it was lost. Each user has one: the message bus lets a connection wait for so many replies, and a
+// service that hangs must not use up those of the handlers.
+type ownConn struct {
+	address string
+
+	connMu sync.Mutex
+	conn   *dbuswire.Conn // nil while there is none
+	closed bool
+}
+
+// connect is the connection.
+func (o *ownConn) connect(ctx context.Context) (*dbuswire.Conn, error) {
+	if conn := o.connected(nil); conn != nil {
+		return conn, nil
+	}
+	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: o.address})
+	if err != nil {
+		return nil, err
+	}
+	used := o.connected(conn)
+	if used != conn {
+		_ = conn.Close() // Another goroutine was faster, or close.
+	}
+	if used == nil {
+		return nil, dbuswire.ErrDisconnected
+	}
+	return used, nil
+}
+
+// connected is the connection that is there, or else a fresh one.
+func (o *ownConn) connected(fresh *dbuswire.Conn) *dbuswire.Conn {
+	o.connMu.Lock()
+	defer o.connMu.Unlock()
+	if o.conn != nil && o.conn.Context().Err() != nil {
+		o.conn = nil
+	}
+	if o.conn == nil && !o.closed {
+		o.conn = fresh
+	}
+	return o.conn
+}
+
+func (o *ownConn) close() error {
+	o.connMu.Lock()
+	conn := o.conn
+	o.conn, o.closed = nil, true
+	o.connMu.Unlock()
+	if conn == nil {
+		return nil
+	}
+	return conn.Close()
+}
+
+// System is the state of the system that other services on the message bus know and change. Its
+// methods may be called from several goroutines at once.
 type System struct{ ownConn }
 
-// System is the system on the server's message bus, for as long as the server is
-// open.
+// System is the system on the server's message bus, for as long as the server is open.
 func (s *Server) System() *System { return s.system }
 
 // Property is a property of an object of another service.
@@ -39,9 +91,8 @@ func (p Property) method(member string) dbuswire.Method {
 	return dbuswire.Method{Destination: p.Service, Path: dbus.ObjectPath(p.Path), Interface: xml.PropertiesInterface, Member: member, NoAutoStart: true}
 }
 
-// Number is the value of a property that is a number, or a boolean: 0 or 1. The
-// error is ipmi.ErrNotPresent where the service does not run, else its own, or that
-// of ctx.
+// Number is the value of a property that is a number, or a boolean: 0 or 1. The error is
+// ipmi.ErrNotPresent if the service does not run, else that of the service or of ctx.
 func (s *System) Number(ctx context.Context, p Property) (float64, error) {
 	conn, err := s.connect(ctx)
 	if err != nil {
@@ -71,33 +122,23 @@ func (p Property) get(ctx context.Context, conn *dbuswire.Conn) (value dbus.Vari
 }
 
 func asNumber(value any) (float64, bool) {
-	switch v := value.(type) {
-	case float64:
-		return v, true
-	case int64:
-		return float64(v), true
-	case uint64:
-		return float64(v), true
-	case int32:
-		return float64(v), true
-	case uint32:
-		return float64(v), true
-	case int16:
-		return float64(v), true
-	case uint16:
-		return float64(v), true
-	case byte:
-		return float64(v), true
-	case bool:
-		if v {
-			return 1, true
-		}
-		return 0, true
+	switch v := reflect.ValueOf(value); {
+	case !v.IsValid():
+		return 0, false
+	case v.CanFloat():
+		return v.Float(), true
+	case v.CanInt():
+		return float64(v.Int()), true
+	case v.CanUint():
+		return float64(v.Uint()), true
+	case v.Kind() == reflect.Bool && v.Bool():
+		return 1, true
+	default:
+		return 0, v.Kind() == reflect.Bool
 	}
-	return 0, false
 }
 
-// Transition is what a host or its chassis can be asked for.
+// Transition is a change of a host or its chassis that can be requested.
 type Transition uint8
 
 // Transitions of xyz.openbmc_project.State.Chassis and .Host.
@@ -110,9 +151,8 @@ const (
 	HostNMI
 )
 
-// Names of OpenBMC's state management (phosphor-dbus-interfaces, State/Chassis,
-// State/Host, Control/Host/NMI). Of a name that may end in the number of the host
-// the older form has none.
+// Names of OpenBMC's state management (phosphor-dbus-interfaces, State/Chassis, State/Host,
+// Control/Host/NMI). A service may have the number of the host at the end of its name.
 const (
 	stateChassis = "xyz.openbmc_project.State.Chassis"
 	stateHost    = "xyz.openbmc_project.State.Host"
@@ -122,7 +162,7 @@ const (
 	hostControl  = "/xyz/openbmc_project/control/host"
 )
 
-// transitions are the properties to set, and what to.
+// transitions are the properties to set, and their values.
 var transitions = map[Transition]struct{ iface, path, property, value string }{
 	ChassisOff:   {stateChassis, chassisState, "RequestedPowerTransition", stateChassis + ".Transition.Off"},
 	ChassisCycle: {stateChassis, chassisState, "RequestedPowerTransition", stateChassis + ".Transition.PowerCycle"},
@@ -131,8 +171,8 @@ var transitions = map[Transition]struct{ iface, path, property, value string }{
 	HostShutDown: {stateHost, hostState, "RequestedHostTransition", stateHost + ".Transition.Off"},
 }
 
-// Request asks for a transition of the host with a number, and returns when the
-// request has been taken. The error is ipmi.ErrNotPresent where nobody can be asked.
+// Request requests a transition of the host with a number, and returns when the service has
+// accepted it. The error is ipmi.ErrNotPresent if there is no such service.
 func (s *System) Request(ctx context.Context, host int, t Transition) error {
 	conn, err := s.connect(ctx)
 	if err != nil {
@@ -156,7 +196,7 @@ func (s *System) Request(ctx context.Context, host int, t Transition) error {
 // stateServices are the names that a service of a host may have.
 func stateServices(name string, host int) []string { return []string{fmt.Sprint(name, host), name} }
 
-// ask calls a method that answers nothing.
+// ask calls a method without results.
 func ask(ctx context.Context, conn *dbuswire.Conn, m dbuswire.Method, args ...any) error {
 	if _, err := conn.Call(ctx, m, args...); err != nil {
 		return fmt.Errorf("%s: %w", m.Destination, systemError(err))
@@ -164,7 +204,7 @@ func ask(ctx context.Context, conn *dbuswire.Conn, m dbuswire.Method, args ...an
 	return nil
 }
 
-// systemError is what the error of a call means.
+// systemError is the meaning of an error of a call.
 func systemError(err error) error {
 	if peer, ok := errors.AsType[dbus.Error](err); ok {
 		return busError(peer.Name, peer.Error())

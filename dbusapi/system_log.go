@@ -14,8 +14,7 @@ import (
 	"ipmbd/xml"
 )
 
-// Where the system event log is written. The name is that of its interface,
-// too.
+// Where the system event log is written. The name is that of its interface, too.
 const (
 	logName = "xyz.openbmc_project.Logging.IPMI"
 	logPath = dbus.ObjectPath("/xyz/openbmc_project/Logging/IPMI")
@@ -24,11 +23,11 @@ const (
 // logMethod adds a record of an event to the system event log.
 type logMethod struct{ member, in string }
 
-// logMethods are the methods that are used, the best first: those that take all
-// of an event. Their arguments are message, sensor's path, event data, and then
-// generator, event type, sensor type and sensor number, or whether the event is
-// asserted and generator. phosphor-sel-logger takes the path as a string;
-// phosphor-dbus-interfaces declares it as an object path (Logging/IPMI).
+// logMethods are the methods that are used, the best first: those that take all of an event. Their
+// arguments are message, sensor's path, event data, and then either generator, event type, sensor
+// type and sensor number, or whether the event is asserted and generator. phosphor-sel-logger
+// takes the path as a string; phosphor-dbus-interfaces declares it as an object path
+// (Logging/IPMI).
 var logMethods = []logMethod{
 	{"AddExtended", "soayqyyy"},
 	{"AddExtended", "ssayqyyy"},
@@ -39,18 +38,13 @@ var logMethods = []logMethod{
 }
 
 var (
-	// errLogLeft: who had the log's name has left the message bus, and was not
-	// asked to add anything.
+	// errLogLeft: the owner of the log's name has left the message bus, and has added nothing.
 	errLogLeft = fmt.Errorf("%w: %s has left the message bus", ipmi.ErrNotPresent, logName)
 	errLogNone = fmt.Errorf("%s has no method that takes an event: neither IpmiSelAdd nor AddExtended with the arguments they should have", logName)
 )
 
-// SystemLog writes events to the system event log of another service. Its
-// method may be called from several goroutines at once.
-//
-// It has a connection of its own, made when it is first needed: the message bus
-// lets a connection wait for so many replies, and a log that hangs must not use
-// up those of the handlers.
+// SystemLog writes events to the system event log of another service. Its method may be called
+// from several goroutines at once.
 type SystemLog struct {
 	ownConn
 
@@ -59,18 +53,17 @@ type SystemLog struct {
 	method logMethod
 }
 
-// SystemLog is the system event log on the server's message bus, for as long as
-// the server is open.
+// SystemLog is the system event log on the server's message bus, for as long as the server is
+// open.
 func (s *Server) SystemLog() *SystemLog { return s.log }
 
-// Add adds a record of an event. The service is not started for it: one that is
-// not running is ipmi.ErrNotPresent, and one that stops in the middle ipmi.ErrAbandoned.
-// Other errors are the service's own, that it has no method for events, and
-// that of ctx.
+// Add adds a record of an event. It does not start the service: one that is not running is
+// ipmi.ErrNotPresent, and one that stops during the call ipmi.ErrAbandoned. Other errors are those
+// of the service, of ctx, and that the service has no method for events.
 func (l *SystemLog) Add(ctx context.Context, e ipmi.Event) error {
 	err := l.add(ctx, e)
 	if errors.Is(err, errLogLeft) {
-		err = l.add(ctx, e) // Another one may have its place.
+		err = l.add(ctx, e) // Another service may have its place.
 	}
 	return err
 }
@@ -91,7 +84,7 @@ func (l *SystemLog) add(ctx context.Context, e ipmi.Event) error {
 	return method.write(ctx, conn, owner, e)
 }
 
-// methodOf is the method that an owner of the log's name has.
+// methodOf is the best method of an owner of the log's name.
 func (l *SystemLog) methodOf(ctx context.Context, conn *dbuswire.Conn, owner string) (logMethod, error) {
 	l.mu.Lock()
 	known, method := l.owner == owner, l.method
@@ -128,7 +121,7 @@ func introspectLog(ctx context.Context, conn *dbuswire.Conn, owner string) (logM
 	return chooseLogMethod(interfaces)
 }
 
-// chooseLogMethod is the best method there is.
+// chooseLogMethod chooses the best method.
 func chooseLogMethod(interfaces []xml.Interface) (logMethod, error) {
 	has := make(map[logMethod]bool)
 	for _, i := range interfaces {
@@ -168,9 +161,8 @@ func (m logMethod) args(e ipmi.Event) []any {
 	return append(args, e.Generator, e.Message[3], e.Message[1], e.Message[2])
 }
 
-// sensorPath names the sensor of an event by the interface the event came in
-// on, the address or ID it came from, and the sensor's number:
-// ".../bus4_2c_30".
+// sensorPath names the sensor of an event by the interface that the event came from, the address
+// or ID of its generator, and the sensor's number: ".../bus4_2c_30".
 func sensorPath(e ipmi.Event) string {
 	iface := strings.Map(func(r rune) rune {
 		switch {
@@ -182,7 +174,7 @@ func sensorPath(e ipmi.Event) string {
 	return fmt.Sprintf("/xyz/openbmc_project/sensors/ipmb/%s_%02x_%02x", iface, byte(e.Generator), e.Message[2])
 }
 
-// logError is what the error of a call means.
+// logError is the meaning of an error of a call.
 func logError(err error) error {
 	if err == nil {
 		return nil

@@ -32,10 +32,9 @@ const (
 type Config struct {
 	// Address is a D-Bus address, SystemBus or SessionBus.
 	Address string
-	// Call gets each method call in order of arrival, and reports whether it has taken it.
-	// The others go to Objects. The reading goroutine calls it, maybe before Dial has
-	// returned: it must not block. The message is valid until it returns, except as
-	// Message.Owned says.
+	// Call gets each method call in order of arrival, and reports whether it has taken it. The
+	// others go to Objects. The reading goroutine calls it, maybe before Dial has returned: it
+	// must not block. The message is valid until it returns, except as Message.Owned says.
 	Call func(from *Conn, call *Message) bool
 	// Objects serves the other method calls by means of godbus.
 	Objects dbus.Handler

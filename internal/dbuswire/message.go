@@ -68,8 +68,7 @@ func bodyOffset(b []byte) uint64 {
 // aligned is the next multiple of n, a power of 2.
 func aligned[T int | uint64](at, n T) T { return (at + n - 1) &^ (n - 1) }
 
-// Message is a message as it was received. Its slices are views of the memory it was read
-// from.
+// Message is a message as it was received. Its slices are views of the memory it was read from.
 //
 //	0 'l' or 'B'   1 type   2 flags   3 version   4 length of the body   8 serial
 //	12 length of the fields   16 fields, a(yv), padded to 8   then the body

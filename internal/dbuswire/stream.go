@@ -194,8 +194,7 @@ func (s *stream) flush() {
 	}
 }
 
-// awaitRoom waits while more than maxUnsent bytes wait to be written: each call may add a
-// reply.
+// awaitRoom waits while more than maxUnsent bytes wait to be written: each call may add a reply.
 func (s *stream) awaitRoom() {
 	out := s.conn.out
 	if out.hasMore(maxGather) {
