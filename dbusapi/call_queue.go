@@ -50,7 +50,6 @@ type callQueue struct {
 	programs map[bus.Process]*program
 	calls    *bus.Shares // of all programs
 	waiting  *bus.Shares // requests of all programs
-	lines    []*program  // those that have requests waiting
 	arrivals uint64      // requests so far
 	starting bool        // a goroutine is in start
 }
@@ -78,7 +77,7 @@ type handlerCall struct {
 
 func newCallQueue() *callQueue {
 	calls, waiting := bus.Halves(maxCallsOfHandlers), bus.Halves(maxWaiting)
-	calls.Program, waiting.Program = xml.MaxExecutes, maxWaitingOfProgram
+	calls.Program, waiting.Program = maxCallsOfProgram, maxWaitingOfProgram
 	return &callQueue{
 		programs: make(map[bus.Process]*program),
 		calls:    bus.NewShares(calls),
@@ -132,7 +131,7 @@ func (q *callQueue) left(client *bus.Client) {
 func (q *callQueue) enqueue(client *bus.Client, c *handlerCall) bool {
 	admission := q.waiting.Enter(client, 1)
 	if admission != bus.Admitted {
-		q.dropLate()
+		q.update()
 		admission = q.waiting.Enter(client, 1)
 	}
 	if admission != bus.Admitted {
@@ -141,9 +140,6 @@ func (q *callQueue) enqueue(client *bus.Client, c *handlerCall) bool {
 	p := q.of(client)
 	q.arrivals++
 	c.program, c.arrival = p, q.arrivals
-	if len(p.line) == 0 {
-		q.lines = append(q.lines, p)
-	}
 	p.line = append(p.line, c)
 	return true
 }
@@ -178,11 +174,13 @@ func (q *callQueue) claimStart() bool {
 func (q *callQueue) next() (c *handlerCall, refused bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.dropLate()
+	q.update()
 	var decision verdict
-	for _, p := range q.lines {
-		p.noteOverdue(q.time())
-		if v := q.verdict(p); v != wait && (c == nil || p.line[0].arrival < c.arrival) {
+	for _, p := range q.programs {
+		if len(p.line) == 0 || c != nil && p.line[0].arrival > c.arrival {
+			continue
+		}
+		if v := q.verdict(p); v != wait {
 			c, decision = p.line[0], v
 		}
 	}
@@ -218,7 +216,7 @@ func (q *callQueue) verdict(p *program) verdict {
 		return begin
 	case inTime > 0:
 		return wait
-	case givenUp, calls >= xml.MaxExecutes, q.allOverdue(p):
+	case givenUp, calls >= maxCallsOfProgram, q.allOverdue(p):
 		return refuse
 	}
 	return wait
@@ -229,9 +227,7 @@ func (p *program) hangs() bool { return p.overdue > 0 && p.window == 1 }
 
 // callsThatHang is how many calls the programs have that hang.
 func (q *callQueue) callsThatHang() (n int) {
-	now := q.time()
 	for _, p := range q.programs {
-		p.noteOverdue(now)
 		if p.hangs() {
 			n += len(p.calls)
 		}
@@ -242,38 +238,35 @@ func (q *callQueue) callsThatHang() (n int) {
 // allOverdue reports whether the deadline has passed of all calls that keep a program from having
 // one more: those of all programs, or those of its user, if that has its share.
 func (q *callQueue) allOverdue(p *program) bool {
-	now, ofUser := q.time(), 0
+	all, ofUser := true, true
+	calls := 0 // of the user
 	for _, other := range q.programs {
+		overdue := other.overdue == len(other.calls)
+		all = all && overdue
 		if other.process.UID == p.process.UID {
-			ofUser += len(other.calls)
+			ofUser = ofUser && overdue
+			calls += len(other.calls)
 		}
 	}
-	userIsFull := p.process.UID != 0 && ofUser >= maxCallsOfHandlers/2
-	for _, other := range q.programs {
-		other.noteOverdue(now)
-		if other.overdue < len(other.calls) && (!userIsFull || other.process.UID == p.process.UID) {
-			return false
-		}
+	if p.process.UID != 0 && calls >= maxCallsOfHandlers/2 {
+		return ofUser
 	}
-	return true
+	return all
 }
 
-// noteOverdue finds the calls whose deadline has passed.
-func (p *program) noteOverdue(now time.Time) {
-	for _, c := range p.calls {
-		if !c.overdue && isLate(c.req, now) {
-			c.overdue = true
-			p.overdue++
-			p.window = 1
-		}
-	}
-}
-
-// dropLate drops the requests in line that their owners have answered.
-func (q *callQueue) dropLate() {
+// update notes the calls whose deadline has passed, and drops the requests in line that their owners
+// have answered.
+func (q *callQueue) update() {
 	now := q.time()
-	for i := len(q.lines) - 1; i >= 0; i-- { // Lines that end leave the list.
-		p, late := q.lines[i], 0
+	for _, p := range q.programs {
+		for _, c := range p.calls {
+			if !c.overdue && isLate(c.req, now) {
+				c.overdue = true
+				p.overdue++
+				p.window = 1
+			}
+		}
+		late := 0
 		for late < len(p.line) && isLate(p.line[late].req, now) {
 			late++
 		}
@@ -284,14 +277,8 @@ func (q *callQueue) dropLate() {
 
 // leaveLine takes the first n calls out of a program's line.
 func (q *callQueue) leaveLine(p *program, n int) {
-	if n == 0 {
-		return
-	}
 	p.line = slices.Delete(p.line, 0, n)
 	q.waiting.Leave(p.client, n)
-	if len(p.line) == 0 {
-		q.lines = slices.DeleteFunc(q.lines, func(other *program) bool { return other == p })
-	}
 }
 
 // tidy forgets a program that has nothing.
@@ -312,7 +299,7 @@ func (c *handlerCall) leave(replied bool) (last bool) {
 	if c.overdue {
 		p.overdue--
 	}
-	if replied && p.window < xml.MaxExecutes && !isLate(c.req, q.time()) {
+	if replied && p.window < maxCallsOfProgram && !isLate(c.req, q.time()) {
 		p.window++
 	}
 	q.tidy(p)
