@@ -213,21 +213,34 @@ func (c *clients) enterLine(one *client) {
 	}
 }
 
-// nextInLine takes the first client out of a line, nil when there is none.
-func (c *clients) nextInLine(l *line) (*client, *waitingCall) {
+// nextInLine takes the first client out of a line, and calls idle before it waits for one. It is nil
+// when ctx ends.
+func (c *clients) nextInLine(ctx context.Context, l *line, idle func()) (*client, *waitingCall) {
+	for ctx.Err() == nil {
+		if one, w := c.firstInLine(l); one != nil {
+			return one, w
+		}
+		idle()
+		select {
+		case <-ctx.Done():
+		case <-l.ready:
+		}
+	}
+	return nil, nil
+}
+
+func (c *clients) firstInLine(l *line) (*client, *waitingCall) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(l.clients) == 0 {
-		l.clients = nil
 		return nil, nil
 	}
 	one := l.clients[0]
-	l.clients[0] = nil
-	l.clients = l.clients[1:]
+	l.clients = slices.Delete(l.clients, 0, 1)
 	return one, one.waiting[0]
 }
 
-// served ends the first call of a client. The client goes to the end of the line for its next.
+// finishWaiting ends the first call of a client. The client goes to the end of the line for its next.
 func (c *clients) finishWaiting(one *client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -243,14 +256,9 @@ func (s *Server) serveActs(ctx context.Context) {
 	defer acts.Wait()
 	room := make(chan struct{}, maxActs)
 	for {
-		one, w := s.clients.nextInLine(&s.clients.acts)
+		one, w := s.clients.nextInLine(ctx, &s.clients.acts, func() {})
 		if one == nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-s.clients.acts.ready:
-			}
-			continue
+			return
 		}
 		room <- struct{}{}
 		acts.Go(func() {
@@ -372,15 +380,9 @@ type sharedReply struct {
 func (s *Server) serveReads(ctx context.Context) {
 	shared := make(sharedReplies)
 	for {
-		one, w := s.clients.nextInLine(&s.clients.reads)
+		one, w := s.clients.nextInLine(ctx, &s.clients.reads, func() { clear(shared) })
 		if one == nil {
-			clear(shared)
-			select {
-			case <-ctx.Done():
-				return
-			case <-s.clients.reads.ready:
-			}
-			continue
+			return
 		}
 		if !s.clients.isShut() {
 			w.to.Conn.AwaitRead(maxUnread)
