@@ -67,7 +67,8 @@ type pending struct {
 	data    [32]byte // of the request, if that is enough
 
 	// Guarded by the run's mutex.
-	begun    bool // it was given to the handler, or refused
+	begun    bool // handleRequest has it, or had it
+	busy     bool // it is to be refused: too many handlers are late
 	handled  bool // the handler has returned
 	answered bool // there is a response
 	late     bool // it is C3h, and the handler has not replied yet
@@ -131,22 +132,15 @@ func (r *run) enqueue(p *pending) *pending {
 	return r.beginCurrent()
 }
 
-// nextRequest returns the request to be handled now.
-func (r *run) nextRequest() *pending {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.beginCurrent()
-}
-
-// beginCurrent returns the current request if it has not begun, else nil. The caller holds the mutex. A
-// timer that runs is left alone: it ends at an earlier deadline and is set anew then, so that
-// steady traffic does not touch it.
+// beginCurrent returns the current request if it has not begun, else nil. The caller holds the
+// mutex. A timer that runs is left alone: it ends at an earlier deadline and is set anew then, so
+// that steady traffic does not touch it.
 func (r *run) beginCurrent() *pending {
 	if len(r.queue) == 0 || r.queue[0].begun || r.stopped {
 		return nil
 	}
 	p := r.queue[0]
-	p.begun = true
+	p.begun, p.busy = true, r.late >= maxLate
 	if !r.armed {
 		r.armed = true
 		r.deadline.Reset(time.Until(p.request.Deadline))
@@ -154,20 +148,16 @@ func (r *run) beginCurrent() *pending {
 	return p
 }
 
-// handleRequest calls the handler with a request, unless it is too late for that or too many handlers are
-// late. p may be nil.
+// handleRequest calls the handler with a request that has begun, nil for none, unless it is too late
+// for that or too many handlers are late.
 func (r *run) handleRequest(p *pending, now time.Time) {
-	if p == nil {
-		return
-	}
-	r.mu.Lock()
-	busy := r.late >= maxLate
-	r.mu.Unlock()
 	switch {
+	case p == nil:
+		return
 	case !now.Before(p.request.Deadline):
 		r.counts.Count(handlersTooSlow)
 		r.respond(p, ipmi.Response{Code: ipmi.CodeTimeout})
-	case busy:
+	case p.busy:
 		r.counts.Count(handlersBusy)
 		r.respond(p, ipmi.Response{Code: ipmi.CodeNodeBusy})
 	default:
@@ -284,17 +274,18 @@ func (r *run) serve(ctx context.Context) {
 			changed = true
 		case t = <-r.tasks:
 		}
-		if err := r.usePort(changed, t); err != nil {
+		next, err := r.usePort(changed, t)
+		if err != nil {
 			r.cancel(err)
 		}
-		r.handleRequest(r.nextRequest(), time.Now())
+		r.handleRequest(next, time.Now())
 	}
 }
 
 // usePort uses the Port, and may wait: it writes the rest of a response, does the task if there
 // is one, shows the attention if that may have changed, and writes a response, behind the
-// attention of that moment.
-func (r *run) usePort(changed bool, t task) (err error) {
+// attention of that moment. It returns the request to be handled then, nil for none.
+func (r *run) usePort(changed bool, t task) (next *pending, err error) {
 	r.mu.Lock()
 	for r.writing { // This takes no time: a goroutine that brings a response does not wait.
 		r.written.Wait()
@@ -320,7 +311,7 @@ func (r *run) usePort(changed bool, t task) (err error) {
 		r.left = nothing
 	}
 	r.hasWritten()
-	return err
+	return r.beginCurrent(), err
 }
 
 // showAttention shows the host an attention, if that has changed.
