@@ -64,16 +64,9 @@ func (w *Watch) watchFolder() {
 // the watch was opened. If a file has come, Wait returns 100 ms later, so that its driver can get
 // ready. The errors are ctx's and, after Close, os.ErrClosed. Wait is called from one goroutine.
 func (w *Watch) Wait(ctx context.Context) error {
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		w.file.SetReadDeadline(time.Unix(0, 1))
-		close(ended)
-	})
-	defer func() {
-		if !stop() {
-			<-ended
-		}
-	}()
+	// A function that runs late wakes a later Wait, which looks once more.
+	stop := context.AfterFunc(ctx, func() { w.file.SetReadDeadline(time.Unix(0, 1)) })
+	defer stop()
 	for {
 		w.watchFolder()
 		if w.changed() {

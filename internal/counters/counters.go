@@ -1,19 +1,8 @@
 // Package counters counts what happens, under the names that statistics show. To count
 // allocates nothing and takes no lock.
 //
-// A package has a type of index with a constant for each counter, and a table of names:
-//
-//	type counter int
-//
-//	const (
-//		requestsReceived counter = iota
-//		requestsDropped
-//	)
-//
-//	var counterNames = []string{
-//		requestsReceived: "requests-received",
-//		requestsDropped:  "requests-dropped",
-//	}
+// A package has a type of index, a constant of this type for each counter, and a table of names,
+// such as []string{requestsReceived: "requests-received", requestsDropped: "requests-dropped"}.
 package counters
 
 import (
