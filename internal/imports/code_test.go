@@ -9,17 +9,10 @@ import (
 	"testing"
 )
 
-// unmended names, for each rule, the packages that still break it.
-var unmended = map[string][]string{
-	"stored context": {"dbusapi"},
-}
-
 // breaks reports a place that breaks a rule.
-func breaks(t *testing.T, rule string, s source, place token.Pos, problem string) {
+func breaks(t *testing.T, place token.Pos, problem string) {
 	t.Helper()
-	if !slices.Contains(unmended[rule], s.folder) {
-		t.Errorf("%s: %s", positions.Position(place), problem)
-	}
+	t.Errorf("%s: %s", positions.Position(place), problem)
 }
 
 // isName reports whether an expression is a name of another package, "time.Sleep".
@@ -60,7 +53,7 @@ func TestNoStoredContext(t *testing.T) {
 			if structure, ok := n.(*ast.StructType); ok {
 				for _, field := range structure.Fields.List {
 					if isName(field.Type, "context.Context") {
-						breaks(t, "stored context", s, field.Pos(), "a struct has a field of type context.Context")
+						breaks(t, field.Pos(), "a struct has a field of type context.Context")
 					}
 				}
 			}
@@ -77,7 +70,7 @@ func TestContextsStartInMain(t *testing.T) {
 		}
 		ast.Inspect(s.syntax, func(n ast.Node) bool {
 			if isName(n, "context.Background") || isName(n, "context.TODO") {
-				breaks(t, "started context", s, n.Pos(), "a context starts below main")
+				breaks(t, n.Pos(), "a context starts below main")
 			}
 			return true
 		})
@@ -93,7 +86,7 @@ func TestRecoverKeepsTheStack(t *testing.T) {
 				return true
 			}
 			if !contains(body, func(n ast.Node) bool { return isCall(n, "debug.Stack", "panic") }) {
-				breaks(t, "recover", s, n.Pos(), "recover without debug.Stack")
+				breaks(t, n.Pos(), "recover without debug.Stack")
 			}
 			return false
 		})
@@ -114,7 +107,6 @@ func bodyOf(n ast.Node) *ast.BlockStmt {
 // declaration is a function, a type or a variable of a package's tests, or a function that
 // another one gives a name to.
 type declaration struct {
-	source   source
 	name     string
 	receiver string          // of a method
 	sleeps   []token.Pos     // outside of bubbles
@@ -128,7 +120,7 @@ func declarations(files []source) []*declaration {
 	for _, s := range files {
 		var add func(n ast.Node, name, receiver string)
 		add = func(n ast.Node, name, receiver string) {
-			d := &declaration{source: s, name: name, receiver: receiver, uses: make(map[string]bool)}
+			d := &declaration{name: name, receiver: receiver, uses: make(map[string]bool)}
 			found = append(found, d)
 			d.read(n, bubbles, func(name string, local *ast.FuncLit) { add(local, name, receiver) })
 		}
@@ -252,7 +244,7 @@ func TestNoSleepOutsideOfBubbles(t *testing.T) {
 	for _, files := range packages {
 		for _, d := range outsideOfBubbles(declarations(files)) {
 			for _, place := range d.sleeps {
-				breaks(t, "sleep", d.source, place, "time.Sleep outside of a synctest bubble")
+				breaks(t, place, "time.Sleep outside of a synctest bubble")
 			}
 		}
 	}
