@@ -178,61 +178,69 @@ func (r *Reader) More() bool { return r.at < len(r.b) && !r.failed }
 // AtEnd reports whether all has been read, and no read has failed.
 func (r *Reader) AtEnd() bool { return r.at == len(r.b) && !r.failed }
 
+func (r *Reader) fail() {
+	r.failed = true
+	r.at = len(r.b)
+}
+
 // take reads n bytes, nil if there are fewer.
 func (r *Reader) take(n int) []byte {
-	if uint(n) > uint(len(r.b)-r.at) {
-		r.failed = true
-		r.at = len(r.b)
+	at := r.at
+	if n > len(r.b)-at {
+		r.fail()
 		return nil
 	}
-	r.at += n
-	return r.b[r.at-n : r.at]
+	r.at = at + n
+	return r.b[at:r.at]
 }
 
 // Align skips the padding before a value that begins at a multiple of n bytes.
 func (r *Reader) Align(n int) {
 	if r.at = aligned(r.at, n); r.at > len(r.b) {
-		r.failed = true
-		r.at = len(r.b)
+		r.fail()
 	}
 }
 
 // Byte reads a y.
 func (r *Reader) Byte() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
+	at := r.at
+	if at >= len(r.b) {
+		r.failed = true
+		return 0
 	}
-	return 0
+	r.at = at + 1
+	return r.b[at]
 }
 
 // Uint32 reads a u, or a value of another type of that size.
 func (r *Reader) Uint32() uint32 {
-	r.Align(4)
-	if b := r.take(4); b != nil {
-		return r.order.uint32(b)
+	at := aligned(r.at, 4)
+	if at+4 > len(r.b) {
+		r.fail()
+		return 0
 	}
-	return 0
+	r.at = at + 4
+	return r.order.uint32(r.b[at:])
 }
 
 // Bytes reads an ay.
-func (r *Reader) Bytes() []byte { return r.take(r.length()) }
-
-// length reads the length of an array or a text.
-func (r *Reader) length() int { return int(min(r.Uint32(), maxLength)) }
+func (r *Reader) Bytes() []byte { return r.take(int(min(r.Uint32(), maxLength))) }
 
 // String reads an s or an o.
-func (r *Reader) String() []byte { return r.text(r.length()) }
+func (r *Reader) String() []byte { return r.text(int(min(r.Uint32(), maxLength))) }
 
 // Signature reads a g.
 func (r *Reader) Signature() []byte { return r.text(int(r.Byte())) }
 
 // text reads a text and the zero behind it.
 func (r *Reader) text(length int) []byte {
-	b := r.take(length + 1)
-	if b == nil {
+	at := r.at
+	if length >= len(r.b)-at {
+		r.fail()
 		return nil
 	}
-	return b[:length]
+	r.at = at + length + 1
+	return r.b[at : at+length]
 }
 
 // sizes are the bytes that a value of a type of fixed size takes.
@@ -275,7 +283,7 @@ func (r *Reader) Skip(signature string) {
 // the signature of its value; entry reads or skips the value. An error of entry ends the
 // reading. A dictionary that is malformed sets OK.
 func (r *Reader) Dictionary(entry func(key, signature string) error) error {
-	length := r.length()
+	length := int(min(r.Uint32(), maxLength))
 	if r.AtEnd() && length == 0 {
 		return nil // An empty array may come without its padding.
 	}
