@@ -247,7 +247,7 @@ func TestRepliesAreSharedByTheCallsBeforeThem(t *testing.T) {
 			return []any{strings.Repeat(string(rune('a'+count)), minShared)}, nil
 		}}}
 	s := &Server{clients: newClients(10, func(string) {})}
-	one := s.clients.find([]byte(":1.5"))
+	one := s.clients.findClient([]byte(":1.5"))
 	raw := encodeCall(t, binary.LittleEndian, ":1.5")
 	shared := make(sharedReplies)
 	for _, tt := range []struct {
@@ -255,7 +255,7 @@ func TestRepliesAreSharedByTheCallsBeforeThem(t *testing.T) {
 		made            int
 	}{{1, 3, 1}, {2, 4, 1}, {3, 5, 1}, {4, 5, 2}, {5, 9, 2}, {6, 9, 3}} {
 		s.clients.arrived = tt.arrived
-		body, err := shared.read(t.Context(), s, one, &waitingCall{raw: raw, number: tt.number, method: m})
+		body, err := shared.replyTo(t.Context(), s, one, &waitingCall{raw: raw, number: tt.number, method: m})
 		if err != nil || count != tt.made || body[4] != byte('a'+count) {
 			t.Errorf("call %d: made %d times, want %d; %v", tt.number, count, tt.made, err)
 		}
@@ -266,11 +266,11 @@ func TestSharedRepliesAreFew(t *testing.T) {
 	m := &boundMethod{object: &object{}, method: method{reads: true,
 		serve: func(context.Context, *call) ([]any, error) { return []any{strings.Repeat("x", minShared)}, nil }}}
 	s := &Server{clients: newClients(10, func(string) {})}
-	one := s.clients.find([]byte(":1.5"))
+	one := s.clients.findClient([]byte(":1.5"))
 	shared := make(sharedReplies)
 	for n := range 5 * maxShared {
 		raw := encodeCall(t, binary.LittleEndian, ":1.5", fmt.Sprint(n))
-		if _, err := shared.read(t.Context(), s, one, &waitingCall{raw: raw, number: 1, method: m}); err != nil || len(shared) > maxShared {
+		if _, err := shared.replyTo(t.Context(), s, one, &waitingCall{raw: raw, number: 1, method: m}); err != nil || len(shared) > maxShared {
 			t.Errorf("%d are kept, %v", len(shared), err)
 		}
 	}

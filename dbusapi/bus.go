@@ -44,7 +44,7 @@ type BusObject struct {
 // Export.
 func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
 	o := &BusObject{index: index}
-	return o, o.init(s, "bus", name)
+	return o, o.initEndpoint(s, "bus", name)
 }
 
 // Export exports the object. A path that is taken is an error. Of buses with one index
@@ -53,7 +53,7 @@ func (o *BusObject) Export(b *bus.Bus) error {
 	o.bus = b
 	exported := newObject(o.server, o.path, xml.BusInterface)
 	exported.bus = o
-	return o.export(exported)
+	return o.exportObject(exported)
 }
 
 // Withdraw takes the object away, and the bus refuses further calls. Those in progress end as
@@ -63,7 +63,7 @@ func (o *BusObject) Withdraw() {
 	if o.bus != nil {
 		o.bus.Leave()
 	}
-	o.withdraw()
+	o.withdrawObject()
 }
 
 // FreeIndex frees the index of a bus that was withdrawn, unless another has it already.
@@ -96,7 +96,7 @@ func (o *BusObject) Received(f ipmb.Frame) {
 	} else {
 		b = dbuswire.AppendUint32(b, uint32(len(f.Data)))
 	}
-	o.emit(append(b, f.Data...))
+	o.emitSignal(append(b, f.Data...))
 }
 
 // Together does work. What the service sends meanwhile leaves in one write.
@@ -120,7 +120,7 @@ func (o *BusObject) announce(id uint64, req *ipmi.Request) bool {
 	b := beginSignal(o.server.conn, "", o.path, receivedMessage, "tyyyyay", 16+len(req.Data))
 	b = dbuswire.AppendUint64(b, id)
 	b = append(b, byte(req.Requester), byte(req.NetFn), byte(req.LUN), byte(req.Command))
-	return o.emit(dbuswire.AppendBytes(b, req.Data))
+	return o.emitSignal(dbuswire.AppendBytes(b, req.Data))
 }
 
 // SignalHandler is the handler of a bus whose requests clients answer by sendResponse: it emits
@@ -138,9 +138,9 @@ func (o *BusObject) serveBySignal(req *ipmi.Request, reply ipmi.Reply) {
 		return
 	}
 	id := o.server.nextID()
-	o.waiting.add(id, req, reply, o.server.clients.haveAnswerer)
+	o.waiting.addRequest(id, req, reply, o.server.clients.haveAnswerer)
 	if !o.announce(id, req) {
-		o.waiting.remove(id)
+		o.waiting.removeRequest(id)
 		reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
 	}
 }
@@ -152,7 +152,7 @@ func sendResponse(c *call) ([]any, error) {
 		return nil, errNotBySignal
 	}
 	c.server.clients.noteAnswerer(c.sender)
-	r := o.waiting.remove(c.args[0].(uint64))
+	r := o.waiting.removeRequest(c.args[0].(uint64))
 	res := ipmi.Response{Code: ipmi.CompletionCode(c.args[1].(byte)), Data: c.args[2].([]byte)}
 	if r == nil || !r.reply.Answer(res, nil) {
 		return nil, errUnknownID
@@ -187,8 +187,8 @@ type waitingRequest struct {
 	ends time.Time
 }
 
-// add has a request wait. mayBeAnswered is asked when it is about to end.
-func (w *waiting) add(id uint64, req *ipmi.Request, reply ipmi.Reply, mayBeAnswered func() bool) {
+// addRequest has a request wait. mayBeAnswered is asked when it is about to end.
+func (w *waiting) addRequest(id uint64, req *ipmi.Request, reply ipmi.Reply, mayBeAnswered func() bool) {
 	r := &waitingRequest{id: id, reply: reply, deadline: req.Deadline}
 	if !r.deadline.IsZero() {
 		r.ends = r.deadline.Add(-time.Until(r.deadline) / 20)
@@ -212,8 +212,8 @@ func (w *waiting) setTimer(t time.Time) {
 	w.timer.Reset(time.Until(t))
 }
 
-// remove takes a request out, nil if it is not there.
-func (w *waiting) remove(id uint64) *waitingRequest {
+// removeRequest takes a request out, nil if it is not there.
+func (w *waiting) removeRequest(id uint64) *waitingRequest {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := slices.IndexFunc(w.requests, func(r *waitingRequest) bool { return r.id == id })

@@ -61,11 +61,11 @@ func (s *Server) startCall(from *dbuswire.Conn, m *dbuswire.Message, method *bou
 	x.call.SetClient(&x.client.Client)
 	err := invalid
 	if err == nil {
-		err = x.start()
+		err = x.startSending()
 	}
 	if err != nil {
-		x.end(ipmi.Response{}, err)
-		x.unuse()
+		x.endRequest(ipmi.Response{}, err)
+		x.releaseMemory()
 	}
 }
 
@@ -74,7 +74,7 @@ func (s *Server) newCall() *busCall {
 	x, _ := s.unused.Get().(*busCall)
 	if x == nil {
 		x = &busCall{server: s}
-		x.call = bus.NewCall(nil, x.end)
+		x.call = bus.NewCall(nil, x.endRequest)
 	}
 	x.over = false
 	x.request = ipmb.Request{}
@@ -83,8 +83,8 @@ func (s *Server) newCall() *busCall {
 	return x
 }
 
-// start sends the request or broadcast. An error means that it was not sent.
-func (x *busCall) start() error {
+// startSending sends the request or broadcast. An error means that it was not sent.
+func (x *busCall) startSending() error {
 	if !x.state.CompareAndSwap(callWaits, callStarts) {
 		return context.Canceled
 	}
@@ -93,9 +93,9 @@ func (x *busCall) start() error {
 	}
 	if !x.state.CompareAndSwap(callStarts, callRuns) { // cancel has left that to us.
 		x.call.Cancel()
-		x.end(ipmi.Response{}, context.Canceled)
+		x.endRequest(ipmi.Response{}, context.Canceled)
 	}
-	x.unuse()
+	x.releaseMemory()
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (x *busCall) sendRequest() error {
 // sendBroadcast sends a broadcast.
 func (x *busCall) sendBroadcast() error {
 	req := &x.request
-	ended := func(err error) { x.end(ipmi.Response{}, err) }
+	ended := func(err error) { x.endRequest(ipmi.Response{}, err) }
 	return x.object.bus.StartBroadcast(&x.client.Client, ended, req.NetFn, req.RequesterLUN, req.Command, req.Data)
 }
 
@@ -121,11 +121,11 @@ func (x *busCall) cancel() {
 	case callRuns:
 		x.call.Cancel()
 	}
-	x.end(ipmi.Response{}, context.Canceled)
+	x.endRequest(ipmi.Response{}, context.Canceled)
 }
 
-// end sends the reply, unless that is done. The bus calls it when the request has ended.
-func (x *busCall) end(r ipmi.Response, err error) {
+// endRequest sends the reply, unless that is done. The bus calls it when the request has ended.
+func (x *busCall) endRequest(r ipmi.Response, err error) {
 	if !x.server.clients.endCall(x) {
 		return
 	}
@@ -145,10 +145,10 @@ func (x *busCall) end(r ipmi.Response, err error) {
 func (x *busCall) Leaving() { x.server.clients.release(x) }
 
 // Left implements dbuswire.Receipt.
-func (x *busCall) Left() { x.unuse() }
+func (x *busCall) Left() { x.releaseMemory() }
 
-// unuse lets another call have the memory when both users have ended.
-func (x *busCall) unuse() {
+// releaseMemory lets another call have the memory when both users have ended.
+func (x *busCall) releaseMemory() {
 	if x.users.Add(-1) == 0 && !x.cancelling {
 		x.server.unused.Put(x)
 	}

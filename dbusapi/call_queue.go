@@ -85,23 +85,23 @@ func newCallQueue() *callQueue {
 	}
 }
 
-// add has a handler of a program answer a request in its turn. client is an identified connection
+// enqueueRequest has a handler of a program answer a request in its turn. client is an identified connection
 // of the program.
-func (q *callQueue) add(client *bus.Client, x execution) {
+func (q *callQueue) enqueueRequest(client *bus.Client, x execution) {
 	c := &handlerCall{execution: x, queue: q}
 	c.execution.handler = c
 	q.mu.Lock()
-	ok := q.enqueue(client, c)
+	ok := q.enterLine(client, c)
 	q.mu.Unlock()
 	if !ok {
 		c.reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
 		return
 	}
-	q.start()
+	q.startCalls()
 }
 
-// of is the program of a client.
-func (q *callQueue) of(client *bus.Client) *program {
+// findProgram is the program of a client.
+func (q *callQueue) findProgram(client *bus.Client) *program {
 	process, _ := client.Process()
 	p := q.programs[process]
 	if p == nil {
@@ -111,51 +111,51 @@ func (q *callQueue) of(client *bus.Client) *program {
 	return p
 }
 
-// joined says that a program has one handler more.
-func (q *callQueue) joined(client *bus.Client) {
+// countHandler says that a program has one handler more.
+func (q *callQueue) countHandler(client *bus.Client) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.of(client).handlers++
+	q.findProgram(client).handlers++
 }
 
-// left says that a program has one handler less.
-func (q *callQueue) left(client *bus.Client) {
+// uncountHandler says that a program has one handler less.
+func (q *callQueue) uncountHandler(client *bus.Client) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	p := q.of(client)
+	p := q.findProgram(client)
 	p.handlers--
-	q.tidy(p)
+	q.forgetIfIdle(p)
 }
 
-// enqueue puts a call into the line of a program, if there is room.
-func (q *callQueue) enqueue(client *bus.Client, c *handlerCall) bool {
+// enterLine puts a call into the line of a program, if there is room.
+func (q *callQueue) enterLine(client *bus.Client, c *handlerCall) bool {
 	admission := q.waiting.Enter(client, 1)
 	if admission != bus.Admitted {
-		q.update()
+		q.noteDeadlines()
 		admission = q.waiting.Enter(client, 1)
 	}
 	if admission != bus.Admitted {
 		return false
 	}
-	p := q.of(client)
+	p := q.findProgram(client)
 	q.arrivals++
 	c.program, c.arrival = p, q.arrivals
 	p.line = append(p.line, c)
 	return true
 }
 
-// start makes the calls for which there is room, and refuses those for which there will be none.
+// startCalls makes the calls for which there is room, and refuses those for which there will be none.
 // One goroutine at a time does so, since calls are to be written in their order. Before it ends it
 // finds the requests that others have added meanwhile.
-func (q *callQueue) start() {
+func (q *callQueue) startCalls() {
 	if !q.claimStart() {
 		return
 	}
-	for c, refused := q.next(); c != nil; c, refused = q.next() {
+	for c, refused := q.nextCall(); c != nil; c, refused = q.nextCall() {
 		if refused {
 			c.reply.Answer(ipmi.Response{}, ipmi.ErrBusy)
 		} else {
-			c.execution.start()
+			c.execution.startExecute()
 		}
 	}
 }
@@ -169,12 +169,12 @@ func (q *callQueue) claimStart() bool {
 	return claimed
 }
 
-// next takes the oldest call that can begin, or must be refused, out of its line. It is nil if
+// nextCall takes the oldest call that can begin, or must be refused, out of its line. It is nil if
 // there is none, which ends start.
-func (q *callQueue) next() (c *handlerCall, refused bool) {
+func (q *callQueue) nextCall() (c *handlerCall, refused bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.update()
+	q.noteDeadlines()
 	var decision verdict
 	for _, p := range q.programs {
 		if len(p.line) == 0 || c != nil && p.line[0].arrival > c.arrival {
@@ -194,7 +194,7 @@ func (q *callQueue) next() (c *handlerCall, refused bool) {
 		p.calls = append(p.calls, c)
 		q.calls.Enter(p.client, 1)
 	}
-	q.tidy(p)
+	q.forgetIfIdle(p)
 	return c, decision == refuse
 }
 
@@ -254,10 +254,10 @@ func (q *callQueue) allOverdue(p *program) bool {
 	return all
 }
 
-// update notes the calls whose deadline has passed, and drops the requests in line that their owners
+// noteDeadlines notes the calls whose deadline has passed, and drops the requests in line that their owners
 // have answered.
-func (q *callQueue) update() {
-	now := q.time()
+func (q *callQueue) noteDeadlines() {
+	now := q.currentTime()
 	for _, p := range q.programs {
 		for _, c := range p.calls {
 			if !c.overdue && isLate(c.req, now) {
@@ -271,7 +271,7 @@ func (q *callQueue) update() {
 			late++
 		}
 		q.leaveLine(p, late)
-		q.tidy(p)
+		q.forgetIfIdle(p)
 	}
 }
 
@@ -281,16 +281,16 @@ func (q *callQueue) leaveLine(p *program, n int) {
 	q.waiting.Leave(p.client, n)
 }
 
-// tidy forgets a program that has nothing.
-func (q *callQueue) tidy(p *program) {
+// forgetIfIdle forgets a program that has nothing.
+func (q *callQueue) forgetIfIdle(p *program) {
 	if len(p.calls) == 0 && len(p.line) == 0 && p.handlers == 0 {
 		delete(q.programs, p.process)
 	}
 }
 
-// leave ends a call, and reports whether no other is in progress. replied says that the program has
+// endCall ends a call, and reports whether no other is in progress. replied says that the program has
 // replied. The call leaves room for others, which start looks for.
-func (c *handlerCall) leave(replied bool) (last bool) {
+func (c *handlerCall) endCall(replied bool) (last bool) {
 	q, p := c.queue, c.program
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -299,14 +299,14 @@ func (c *handlerCall) leave(replied bool) (last bool) {
 	if c.overdue {
 		p.overdue--
 	}
-	if replied && p.window < maxCallsOfProgram && !isLate(c.req, q.time()) {
+	if replied && p.window < maxCallsOfProgram && !isLate(c.req, q.currentTime()) {
 		p.window++
 	}
-	q.tidy(p)
+	q.forgetIfIdle(p)
 	return q.calls.Used() == 0
 }
 
-func (q *callQueue) time() time.Time {
+func (q *callQueue) currentTime() time.Time {
 	if q.now != nil {
 		return q.now()
 	}

@@ -69,7 +69,7 @@ func (r *queueRig) client(name string) *bus.Client {
 func (r *queueRig) join(name string, p bus.Process) {
 	r.clients[name] = new(bus.Client)
 	r.clients[name].Identify(p)
-	r.joined(r.clients[name])
+	r.countHandler(r.clients[name])
 }
 
 // program is nil for one that has left.
@@ -85,7 +85,7 @@ func (r *queueRig) ask(name string, data ...byte) *owner {
 	reply := ipmi.ReplyFunc(func(res ipmi.Response, err error) bool {
 		return !isLate(req, r.clock.now()) && o.Answer(res, err)
 	})
-	r.add(r.client(name), execution{conn: r.conn, to: &target{destination: name, path: "/"}, req: req, reply: reply, counts: testCounters()})
+	r.enqueueRequest(r.client(name), execution{conn: r.conn, to: &target{destination: name, path: "/"}, req: req, reply: reply, counts: testCounters()})
 	return o
 }
 
@@ -264,7 +264,7 @@ func TestLineEndsWithTheMessageBus(t *testing.T) {
 	r := newQueueRig(t)
 	var ended owned
 	h := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
-		r.add(r.client("a"), execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply, counts: testCounters()})
+		r.enqueueRequest(r.client("a"), execution{conn: r.conn, to: &target{destination: "a", path: "/"}, req: req, reply: reply, counts: testCounters()})
 	})
 	r.grow("a")
 	for i := range byte(100) {
@@ -298,7 +298,7 @@ func TestProgramThatLostOneReplyIsCalledAgain(t *testing.T) {
 	r.reply("a", 2*xml.MaxExecutes)
 	r.wantCalls("forgetful", 2)
 	newest := r.program("forgetful").calls[1]
-	newest.execution.end(ipmi.Response{}, nil, true)
+	newest.execution.answerRequest(ipmi.Response{}, nil, true)
 	if got := <-waiting.done; got.err != nil {
 		t.Error(got.err)
 	}

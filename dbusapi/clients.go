@@ -95,14 +95,14 @@ func (c *clients) setLimit(limit int) {
 	c.limit = limit
 }
 
-// find finds a client, or notes a new one. The caller identifies it.
-func (c *clients) find(name []byte) *client {
+// findClient finds a client, or notes a new one. The caller identifies it.
+func (c *clients) findClient(name []byte) *client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.findLocked(name)
+	return c.findClientLocked(name)
 }
 
-func (c *clients) findLocked(name []byte) *client {
+func (c *clients) findClientLocked(name []byte) *client {
 	one := c.known[string(name)]
 	if one == nil {
 		one = &client{name: string(name)}
@@ -141,8 +141,8 @@ func (c *clients) unreserve(one *client, bytes int) {
 	}
 }
 
-// check is why a call of a client is not served that ends before another one begins.
-func (c *clients) check(name string) error {
+// checkLimit is why a call of a client is not served that ends before another one begins.
+func (c *clients) checkLimit(name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch one := c.known[name]; {
@@ -185,7 +185,7 @@ func (c *clients) beginCall(name []byte, x *busCall) error {
 	if c.idle != nil {
 		return errGone
 	}
-	one := c.findLocked(name)
+	one := c.findClientLocked(name)
 	x.bytes = len(x.request.Data) + callOverhead
 	if one.calls >= c.limit || !c.reserve(one, x.bytes) {
 		return ErrLimit
@@ -237,8 +237,8 @@ func (c *clients) endOne() {
 	}
 }
 
-// remove forgets a client that has left the message bus, and ends its calls.
-func (c *clients) remove(name string) {
+// removeClient forgets a client that has left the message bus, and ends its calls.
+func (c *clients) removeClient(name string) {
 	c.mu.Lock()
 	var calls []*busCall
 	if one := c.known[name]; one != nil {
@@ -248,15 +248,15 @@ func (c *clients) remove(name string) {
 			c.answerers--
 		}
 		c.dropWaiting(one)
-		calls = one.end()
+		calls = one.endCalls()
 	}
 	c.mu.Unlock()
 	cancelAll(calls)
 }
 
-// end ends the act of a client, and gives its calls to buses, which are to be cancelled
+// endCalls ends the act of a client, and gives its calls to buses, which are to be cancelled
 // without the lock.
-func (c *client) end() (calls []*busCall) {
+func (c *client) endCalls() (calls []*busCall) {
 	if c.endAct != nil {
 		c.endAct()
 	}
@@ -276,7 +276,7 @@ func cancelAll(calls []*busCall) {
 // noteAnswerer notes that a client answers by sendResponse, in time or not.
 func (c *clients) noteAnswerer(name string) {
 	c.mu.Lock()
-	one := c.findLocked([]byte(name))
+	one := c.findClientLocked([]byte(name))
 	if !one.answers {
 		one.answers = true
 		c.answerers++
@@ -307,7 +307,7 @@ func (c *clients) close() {
 	c.mu.Lock()
 	var calls []*busCall
 	for _, one := range c.known {
-		calls = append(calls, one.end()...)
+		calls = append(calls, one.endCalls()...)
 	}
 	c.mu.Unlock()
 	cancelAll(calls)
@@ -353,8 +353,8 @@ func (c *clients) identify(one *client) {
 	c.startLookups()
 }
 
-// use has lookups made by a connection. Calls may come before it is there.
-func (c *clients) use(conn *dbuswire.Conn) {
+// lookUpBy has lookups made by a connection. Calls may come before it is there.
+func (c *clients) lookUpBy(conn *dbuswire.Conn) {
 	c.mu.Lock()
 	c.conn = conn
 	c.mu.Unlock()
@@ -365,7 +365,7 @@ func (c *clients) use(conn *dbuswire.Conn) {
 func (c *clients) startLookups() {
 	for look, conn := c.nextLookup(); look != nil; look, conn = c.nextLookup() {
 		if conn.StartBusCall("GetConnectionCredentials", look.client.name, look, dbuswire.Place{Extra: lookupPlaces}) != nil {
-			look.end(bus.Unknown)
+			look.identifyClient(bus.Unknown)
 		}
 	}
 }
@@ -388,7 +388,7 @@ func (l *lookup) Replied(m *dbuswire.Message) {
 	if !ok {
 		process = bus.Unknown
 	}
-	l.end(process)
+	l.identifyClient(process)
 	if string(m.ErrorName) == xml.ErrorNoOwner {
 		l.clients.left(l.client.name)
 	}
@@ -397,12 +397,12 @@ func (l *lookup) Replied(m *dbuswire.Message) {
 
 // Lost implements dbuswire.Call.
 func (l *lookup) Lost() {
-	l.end(bus.Unknown)
+	l.identifyClient(bus.Unknown)
 	l.clients.startLookups()
 }
 
-// end identifies the client.
-func (l *lookup) end(process bus.Process) {
+// identifyClient identifies the client.
+func (l *lookup) identifyClient(process bus.Process) {
 	c, one := l.clients, l.client
 	if c.programOf != nil {
 		process = c.programOf(one.name, process)
@@ -416,9 +416,9 @@ func (l *lookup) end(process bus.Process) {
 	c.lookingUp--
 }
 
-// await returns when a client is identified, or ctx ends. The goroutine that reads a
+// awaitIdentity returns when a client is identified, or ctx ends. The goroutine that reads a
 // connection must not call it.
-func (c *clients) await(ctx context.Context, one *client) {
+func (c *clients) awaitIdentity(ctx context.Context, one *client) {
 	identified := make(chan struct{})
 	if !one.Await(func() { close(identified) }) {
 		return

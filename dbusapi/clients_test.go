@@ -47,8 +47,8 @@ func TestCallsEndWhenTheirCallerLeaves(t *testing.T) {
 
 func TestActThatStartsAfterItsClientLeftIsRefused(t *testing.T) {
 	c := newClients(10, func(string) {})
-	one, two := c.find([]byte(":1.5")), c.find([]byte(":1.6"))
-	c.remove(":1.5")
+	one, two := c.findClient([]byte(":1.5")), c.findClient([]byte(":1.6"))
+	c.removeClient(":1.5")
 	if err := c.beginAct(one, nil); !errors.Is(err, errGone) {
 		t.Errorf("error = %v", err)
 	}
@@ -65,7 +65,7 @@ func TestActThatStartsAfterItsClientLeftIsRefused(t *testing.T) {
 // A call may come, on another connection, after its client was seen to leave.
 func TestClientsThatHaveLeftAreForgotten(t *testing.T) {
 	r := newRig(t, Config{})
-	r.server.clients.identify(r.server.clients.find([]byte(":1.99999")))
+	r.server.clients.identify(r.server.clients.findClient([]byte(":1.99999")))
 	r.soon(t, func() bool {
 		r.server.clients.mu.Lock()
 		defer r.server.clients.mu.Unlock()

@@ -64,9 +64,9 @@ func (s *signals) Left() {
 	}
 }
 
-// queue sends signals, one or several in a row, and does not block. It reports whether there was
+// queueSignals sends signals, one or several in a row, and does not block. It reports whether there was
 // room.
-func (s *Server) queue(signals []byte) bool {
+func (s *Server) queueSignals(signals []byte) bool {
 	if !s.signals.enter() {
 		return false
 	}
@@ -74,8 +74,8 @@ func (s *Server) queue(signals []byte) bool {
 	return true
 }
 
-// wake makes the emitting loop look for changes.
-func (s *Server) wake() {
+// wakeEmitter makes the emitting loop look for changes.
+func (s *Server) wakeEmitter() {
 	select {
 	case s.changed <- struct{}{}:
 	default: // It has been woken already.

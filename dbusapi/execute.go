@@ -39,7 +39,7 @@ type HostDaemon struct {
 // the request is an error, as is every other failure.
 func (h *HostDaemon) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	x := &execution{conn: h.conn, to: h.to, req: req, reply: reply, counts: h.counts}
-	x.start()
+	x.startExecute()
 }
 
 // execution is a request on its way to a target and back.
@@ -63,9 +63,9 @@ type callConn interface {
 // host daemon that hangs leaves room for them.
 const handlerPlaces = 20
 
-// start makes the call. Its reply, or its failure, answers the request; the errors are those of
+// startExecute makes the call. Its reply, or its failure, answers the request; the errors are those of
 // HostDaemon.ServeIPMI.
-func (x *execution) start() {
+func (x *execution) startExecute() {
 	serial := x.conn.NewSerial()
 	place := dbuswire.Place{Share: x.req.Interface}
 	if x.handler != nil {
@@ -76,7 +76,7 @@ func (x *execution) start() {
 	case errBusLost:
 		x.Lost()
 	default:
-		x.end(ipmi.Response{}, err, false)
+		x.answerRequest(ipmi.Response{}, err, false)
 	}
 }
 
@@ -85,26 +85,26 @@ func (x *execution) start() {
 func (x *execution) Replied(m *dbuswire.Message) {
 	fromTarget := string(m.Sender) != dbuswire.BusName // which replies for a program that has left
 	res, err := x.to.response(m, x.req)
-	if !x.end(res, err, fromTarget) && fromTarget {
+	if !x.answerRequest(res, err, fromTarget) && fromTarget {
 		x.counts.Count(repliesLate)
 	}
 }
 
 // Lost implements dbuswire.Call. Requests in line end after those in progress.
 func (x *execution) Lost() {
-	last := x.handler != nil && x.handler.leave(false)
+	last := x.handler != nil && x.handler.endCall(false)
 	x.reply.Answer(ipmi.Response{}, errBusLost)
 	if last {
-		x.handler.queue.start()
+		x.handler.queue.startCalls()
 	}
 }
 
-// end answers the request, and reports whether the answer was taken. replied says that the target
+// answerRequest answers the request, and reports whether the answer was taken. replied says that the target
 // has replied.
-func (x *execution) end(res ipmi.Response, err error, replied bool) bool {
+func (x *execution) answerRequest(res ipmi.Response, err error, replied bool) bool {
 	if x.handler != nil {
-		x.handler.leave(replied)
-		defer x.handler.queue.start() // The answer does not wait for it.
+		x.handler.endCall(replied)
+		defer x.handler.queue.startCalls() // The answer does not wait for it.
 	}
 	return x.reply.Answer(res, err)
 }

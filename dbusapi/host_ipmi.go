@@ -66,12 +66,12 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 	exported := newObject(s, hostIPMIPath, xml.HostIPMIInterface)
 	exported.hostIPMI = h
 	h.objects.addWithAncestors(exported)
-	own, err := s.names.open(ctx, hostIPMIName, false, s.calls(&h.objects))
+	own, err := s.names.openName(ctx, hostIPMIName, false, s.calls(&h.objects))
 	if err != nil {
 		return nil, fmt.Errorf("host name %q: %w", o.name, err)
 	}
 	h.own = own
-	context.AfterFunc(own.conn.Context(), h.close)
+	context.AfterFunc(own.conn.Context(), h.endRequests)
 	o.hostIPMI = h
 	return h, nil
 }
@@ -80,7 +80,7 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 // to one receiver only; without a receiver it is ipmi.ErrDenied. Too many requests without an
 // answer are ipmi.ErrBusy.
 func (h *HostIPMI) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
-	r, first, err := h.add(req, reply)
+	r, first, err := h.numberRequest(req, reply)
 	switch {
 	case err != nil:
 		reply.Answer(ipmi.Response{}, err)
@@ -89,9 +89,9 @@ func (h *HostIPMI) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// add numbers a request and puts it in the line; first says that it is the first there. The errors
-// are ipmi.ErrBusy, when no number is free, and errBusLost.
-func (h *HostIPMI) add(req *ipmi.Request, reply ipmi.Reply) (r *hostRequest, first bool, err error) {
+// numberRequest numbers a request and puts it in the line; first says that it is the first there.
+// The errors are ipmi.ErrBusy, when no number is free, and errBusLost.
+func (h *HostIPMI) numberRequest(req *ipmi.Request, reply ipmi.Reply) (r *hostRequest, first bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -116,15 +116,15 @@ func (h *HostIPMI) add(req *ipmi.Request, reply ipmi.Reply) (r *hostRequest, fir
 func (h *HostIPMI) showLine(r *hostRequest) {
 	for ; r != nil; r = h.leaveLine() {
 		if isLate(r.Request, time.Now()) {
-			h.remove(r) // Its owner has answered it, and no program saw it.
+			h.freeNumber(r) // Its owner has answered it, and no program saw it.
 			continue
 		}
 		if !ipmi.CarriesSecret(r.NetFn, r.Command, r.Data) {
-			h.emit("", r)
+			h.emitRequest("", r)
 			continue
 		}
 		look := &receiverLookup{host: h, request: r, names: []string{h.lastAnswerer(), xml.HostDaemonName}}
-		if look.start() {
+		if look.startLookup() {
 			return
 		}
 	}
@@ -141,17 +141,17 @@ func (h *HostIPMI) leaveLine() *hostRequest {
 	return h.line[0]
 }
 
-// emit shows a request to a connection, or to all that ask for the signal.
-func (h *HostIPMI) emit(receiver string, r *hostRequest) {
+// emitRequest shows a request to a connection, or to all that ask for the signal.
+func (h *HostIPMI) emitRequest(receiver string, r *hostRequest) {
 	b := beginSignal(h.own.conn, receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(r.Data))
 	b = append(b, r.number, byte(r.NetFn), byte(r.LUN), byte(r.Command))
 	if err := h.own.conn.Send(dbuswire.Finish(dbuswire.AppendBytes(b, r.Data)), nil); err != nil {
-		h.end(r, errBusLost)
+		h.endRequest(r, errBusLost)
 	}
 }
 
-// remove frees the number of a request, and reports whether the request had it still.
-func (h *HostIPMI) remove(r *hostRequest) bool {
+// freeNumber frees the number of a request, and reports whether the request had it still.
+func (h *HostIPMI) freeNumber(r *hostRequest) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.numbers[r.number] != r {
@@ -161,15 +161,16 @@ func (h *HostIPMI) remove(r *hostRequest) bool {
 	return true
 }
 
-// end answers a request that no program is to answer.
-func (h *HostIPMI) end(r *hostRequest, err error) {
-	if h.remove(r) {
+// endRequest answers a request that no program is to answer.
+func (h *HostIPMI) endRequest(r *hostRequest, err error) {
+	if h.freeNumber(r) {
 		r.reply.Answer(ipmi.Response{}, err)
 	}
 }
 
-// answer answers a request, once and in time. The errors are errUnknownID and errOtherRequest.
-func (h *HostIPMI) answer(sender string, number uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, res ipmi.Response) error {
+// answerRequest answers a request, once and in time. The errors are errUnknownID and
+// errOtherRequest.
+func (h *HostIPMI) answerRequest(sender string, number uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, res ipmi.Response) error {
 	r, err := h.findAnswered(sender, number, netFn, lun, cmd)
 	if err != nil {
 		return err
@@ -177,7 +178,7 @@ func (h *HostIPMI) answer(sender string, number uint8, netFn ipmi.NetFn, lun ipm
 	if !r.reply.Answer(res, nil) {
 		return errUnknownID // Its number is held.
 	}
-	h.remove(r)
+	h.freeNumber(r)
 	return nil
 }
 
@@ -202,9 +203,9 @@ func (h *HostIPMI) lastAnswerer() string {
 	return h.answerer
 }
 
-// close ends all requests, in the order in which they came, and refuses further ones: the
+// endRequests ends all requests, in the order in which they came, and refuses further ones: the
 // connection is lost.
-func (h *HostIPMI) close() {
+func (h *HostIPMI) endRequests() {
 	h.mu.Lock()
 	h.closed = true
 	requests, number := h.numbers, h.last
@@ -212,7 +213,7 @@ func (h *HostIPMI) close() {
 	for range requests {
 		number++
 		if r := requests[number]; r != nil {
-			h.end(r, errBusLost)
+			h.endRequest(r, errBusLost)
 		}
 	}
 }
@@ -225,8 +226,9 @@ type receiverLookup struct {
 	names   []string // to be looked up, in this order; "" for none
 }
 
-// start asks the message bus. It is false if there is nothing to wait for: the request has ended.
-func (l *receiverLookup) start() bool {
+// startLookup asks the message bus. It is false if there is nothing to wait for: the request has
+// ended.
+func (l *receiverLookup) startLookup() bool {
 	for len(l.names) > 0 && l.names[0] == "" {
 		l.names = l.names[1:]
 	}
@@ -235,7 +237,7 @@ func (l *receiverLookup) start() bool {
 		err = callError(l.host.own.conn.StartBusCall("GetNameOwner", l.names[0], l, dbuswire.Place{Extra: handlerPlaces}))
 	}
 	if err != nil {
-		l.host.end(l.request, err)
+		l.host.endRequest(l.request, err)
 	}
 	return err == nil
 }
@@ -245,10 +247,10 @@ func (l *receiverLookup) Replied(m *dbuswire.Message) {
 	args := m.Arguments()
 	owner := args.String()
 	if m.Type == dbuswire.TypeReturn && string(m.Signature) == "s" && args.OK() {
-		l.host.emit(string(owner), l.request)
+		l.host.emitRequest(string(owner), l.request)
 	} else {
 		l.names = l.names[1:]
-		if l.start() {
+		if l.startLookup() {
 			return
 		}
 	}
@@ -262,7 +264,7 @@ func (l *receiverLookup) Lost() {}
 func sendMessage(c *call) ([]any, error) {
 	netFn, lun, cmd := ipmi.NetFn(c.args[1].(byte)), ipmi.LUN(c.args[2].(byte)), ipmi.Command(c.args[3].(byte))
 	res := ipmi.Response{Code: ipmi.CompletionCode(c.args[4].(byte)), Data: c.args[5].([]byte)}
-	err := c.object.hostIPMI.answer(c.sender, c.args[0].(byte), netFn, lun, cmd, res)
+	err := c.object.hostIPMI.answerRequest(c.sender, c.args[0].(byte), netFn, lun, cmd, res)
 	return []any{int64(0)}, err
 }
 

@@ -57,13 +57,13 @@ type HostObject struct {
 // Export. The error is ErrTaken if a channel has the bus name.
 func (s *Server) NewHost(ctx context.Context, name string) (*HostObject, error) {
 	o := &HostObject{word: strings.ReplaceAll(name, "-", "_"), objects: newObjects()}
-	if err := o.init(s, "host", name); err != nil {
+	if err := o.initEndpoint(s, "host", name); err != nil {
 		return nil, err
 	}
 	if !xml.IsNameElement(o.word) {
 		return nil, fmt.Errorf("host name %q: it cannot be the last word of a D-Bus name", name)
 	}
-	own, err := s.names.open(ctx, xml.ChannelNames+o.word, false, s.calls(&o.objects))
+	own, err := s.names.openName(ctx, xml.ChannelNames+o.word, false, s.calls(&o.objects))
 	if err != nil {
 		return nil, fmt.Errorf("host name %q: %w", name, err)
 	}
@@ -83,7 +83,7 @@ func (o *HostObject) Export(host Host, sms SMS) error {
 	o.host = host
 	exported := newObject(o.server, o.path, xml.HostInterface)
 	exported.host = o
-	if err := o.export(exported); err != nil {
+	if err := o.exportObject(exported); err != nil {
 		return err
 	}
 	var interfaces []string
@@ -97,15 +97,15 @@ func (o *HostObject) Export(host Host, sms SMS) error {
 }
 
 // Withdraw takes the object of the service away, if it is exported.
-func (o *HostObject) Withdraw() { o.withdraw() }
+func (o *HostObject) Withdraw() { o.withdrawObject() }
 
 // Close withdraws the object, and ends the connections and bus names of the interface when their
 // calls have been replied to, or ctx ends.
 func (o *HostObject) Close(ctx context.Context) {
-	o.withdraw()
-	o.server.names.leave(ctx, o.own)
+	o.withdrawObject()
+	o.server.names.leaveName(ctx, o.own)
 	if o.hostIPMI != nil {
-		o.server.names.leave(ctx, o.hostIPMI.own)
+		o.server.names.leaveName(ctx, o.hostIPMI.own)
 	}
 }
 
@@ -137,7 +137,7 @@ func (o *HostObject) WatchdogExpired(w WatchdogExpired) {
 		preTimeout = 1
 	}
 	b := dbuswire.AppendUint32(beginSignal(o.server.conn, "", o.path, watchdogExpired, "byyy", 8), preTimeout)
-	o.emit(append(b, w.Use, w.Action, w.Interrupt))
+	o.emitSignal(append(b, w.Use, w.Action, w.Interrupt))
 }
 
 // setAttention, clearAttention and forceAbort serve xyz.openbmc_project.Ipmi.Channel.SMS.

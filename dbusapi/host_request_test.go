@@ -18,7 +18,7 @@ func fromHost(cmd ipmi.Command, data ...byte) *ipmi.Request {
 func (h *HostIPMI) wait(t *testing.T, req *ipmi.Request) (*hostRequest, *owner) {
 	t.Helper()
 	o := newOwner()
-	r, _, err := h.add(req, o)
+	r, _, err := h.numberRequest(req, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,24 +30,24 @@ func TestHostRequestHasOneAnswer(t *testing.T) {
 	var h HostIPMI
 	r, owner := h.wait(t, fromHost(1))
 	for name, answer := range map[string]func() error{
-		"another netFn":   func() error { return h.answer(":1.1", r.number, 8, 1, 1, ipmi.Response{}) },
-		"another LUN":     func() error { return h.answer(":1.1", r.number, 6, 0, 1, ipmi.Response{}) },
-		"another command": func() error { return h.answer(":1.1", r.number, 6, 1, 2, ipmi.Response{}) },
+		"another netFn":   func() error { return h.answerRequest(":1.1", r.number, 8, 1, 1, ipmi.Response{}) },
+		"another LUN":     func() error { return h.answerRequest(":1.1", r.number, 6, 0, 1, ipmi.Response{}) },
+		"another command": func() error { return h.answerRequest(":1.1", r.number, 6, 1, 2, ipmi.Response{}) },
 	} {
 		if err := answer(); !errors.Is(err, errOtherRequest) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := h.answer(":1.1", r.number+1, 6, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
+	if err := h.answerRequest(":1.1", r.number+1, 6, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
 		t.Errorf("unknown number: %v", err)
 	}
 	if who := h.lastAnswerer(); who != "" {
 		t.Errorf("%s has answered nothing", who)
 	}
-	if err := h.answer(":1.1", r.number, 7, 1, 1, ipmi.Response{Code: 0xC9}); err != nil || (<-owner.done).res.Code != 0xC9 {
+	if err := h.answerRequest(":1.1", r.number, 7, 1, 1, ipmi.Response{Code: 0xC9}); err != nil || (<-owner.done).res.Code != 0xC9 {
 		t.Errorf("the answer: %v", err)
 	}
-	if err := h.answer(":1.2", r.number, 7, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
+	if err := h.answerRequest(":1.2", r.number, 7, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
 		t.Errorf("a second answer: %v", err)
 	}
 	if who := h.lastAnswerer(); who != ":1.1" {
@@ -63,7 +63,7 @@ func TestNumberOfARequestWithoutAnAnswerRests(t *testing.T) {
 			req, o := fromHost(1), newOwner()
 			req.Deadline = time.Now()
 			o.Answer(ipmi.Response{}, ipmi.ErrTooSlow)
-			r, _, err := h.add(req, o)
+			r, _, err := h.numberRequest(req, o)
 			if err == nil {
 				h.leaveLine()
 			}
@@ -78,10 +78,10 @@ func TestNumberOfARequestWithoutAnAnswerRests(t *testing.T) {
 			if r.number == late.number {
 				t.Fatal("its number is another one's")
 			}
-			if err := h.answer(":1.1", late.number, 7, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
+			if err := h.answerRequest(":1.1", late.number, 7, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
 				t.Fatalf("the late answer: %v", err)
 			}
-			if err := h.answer(":1.1", r.number, 7, 1, 1, ipmi.Response{}); err != nil {
+			if err := h.answerRequest(":1.1", r.number, 7, 1, 1, ipmi.Response{}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -458,7 +458,7 @@ func executeOnce() func() {
 	reply := ipmi.ReplyFunc(func(ipmi.Response, error) bool { return true })
 	return func() {
 		x := &execution{conn: conn, to: &hostDaemon, req: req, reply: reply}
-		x.start()
+		x.startExecute()
 	}
 }
 

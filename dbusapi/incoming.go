@@ -66,7 +66,7 @@ func (s *Server) receiveSignal(in *dbus.Signal) {
 // clientLeft ends what a client had that has left the message bus. Its calls come first: what
 // they ask for after that is refused.
 func (s *Server) clientLeft(name string) {
-	s.clients.remove(name)
+	s.clients.removeClient(name)
 	s.removeHandlers(func(h *remoteHandler) bool { return h.destination == name })
 	s.events.unsubscribe(name)
 }
@@ -215,8 +215,8 @@ func (s *Server) checkManager(ctx context.Context, sender string) error {
 
 // userOf is the UID of a sender. No user has that of bus.Unknown.
 func (s *Server) userOf(ctx context.Context, sender string) uint32 {
-	one := s.clients.find([]byte(sender))
-	s.clients.await(ctx, one)
+	one := s.clients.findClient([]byte(sender))
+	s.clients.awaitIdentity(ctx, one)
 	process, known := one.Process()
 	if !known {
 		return bus.Unknown.UID

@@ -231,7 +231,7 @@ func TestLimitOfASenderCanBeChanged(t *testing.T) {
 	r := newRig(t, Config{})
 	r.server.SetMaxCallsPerSender(1)
 	c := r.server.clients
-	one := c.find([]byte(":1.77"))
+	one := c.findClient([]byte(":1.77"))
 	if err := c.beginAct(one, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -107,9 +107,9 @@ type boundMethod struct {
 	object *object
 }
 
-// method finds the method that is called. The error is for the caller.
-func (o *objects) method(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
-	found, failed := o.named(m)
+// findMethod finds the method that is called. The error is for the caller.
+func (o *objects) findMethod(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
+	found, failed := o.findNamed(m)
 	if failed == nil && string(m.Signature) != found.in {
 		return nil, &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{
 			found.member + " takes arguments of the types '" + found.in + "', not '" + string(m.Signature) + "'"}}
@@ -117,11 +117,11 @@ func (o *objects) method(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
 	return found, failed
 }
 
-// named finds a method by path, interface and member.
-func (o *objects) named(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
+// findNamed finds a method by path, interface and member.
+func (o *objects) findNamed(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
 	set, found := o.peer, true
 	if string(m.Interface) != xml.PeerInterface {
-		object := o.at(m.Path)
+		object := o.objectAt(m.Path)
 		if object == nil {
 			failed := dbus.MakeNoObjectError(dbus.ObjectPath(m.Path))
 			return nil, &failed

@@ -40,28 +40,28 @@ func newNames(address string) *names {
 	return &names{address: address, lost: make(chan struct{}), owned: make(map[string]*ownName)}
 }
 
-// open makes the connection for a name, or shares the one that there is. The error is ErrTaken if
+// openName makes the connection for a name, or shares the one that there is. The error is ErrTaken if
 // that cannot be shared.
-func (n *names) open(ctx context.Context, name string, shared bool, calls func(*dbuswire.Conn, *dbuswire.Message) bool) (*ownName, error) {
-	if own := n.share(name, shared); own != nil {
+func (n *names) openName(ctx context.Context, name string, shared bool, calls func(*dbuswire.Conn, *dbuswire.Message) bool) (*ownName, error) {
+	if own := n.shareName(name, shared); own != nil {
 		return own, nil
 	}
 	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: n.address, Call: calls})
 	if err != nil {
 		return nil, err
 	}
-	if own := n.add(name, shared, conn); own != nil {
+	if own := n.addName(name, shared, conn); own != nil {
 		return own, nil
 	}
 	_ = conn.Close() // The name has a connection.
-	if own := n.share(name, shared); own != nil {
+	if own := n.shareName(name, shared); own != nil {
 		return own, nil
 	}
 	return nil, fmt.Errorf("%w: a bus or a host interface has the bus name %s", ErrTaken, name)
 }
 
-// share finds the connection of a name for one user more; nil if there is none to share.
-func (n *names) share(name string, shared bool) *ownName {
+// shareName finds the connection of a name for one user more; nil if there is none to share.
+func (n *names) shareName(name string, shared bool) *ownName {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	own := n.owned[name]
@@ -72,8 +72,8 @@ func (n *names) share(name string, shared bool) *ownName {
 	return own
 }
 
-// add keeps a connection for a name, and watches it; nil if the name has one.
-func (n *names) add(name string, shared bool, conn *dbuswire.Conn) *ownName {
+// addName keeps a connection for a name, and watches it; nil if the name has one.
+func (n *names) addName(name string, shared bool, conn *dbuswire.Conn) *ownName {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.owned[name] != nil {
@@ -84,9 +84,9 @@ func (n *names) add(name string, shared bool, conn *dbuswire.Conn) *ownName {
 	return n.owned[name]
 }
 
-// leave ends the use of a name. The last user's end is the connection's, when its calls have been
+// leaveName ends the use of a name. The last user's end is the connection's, when its calls have been
 // replied to and the name is free, or when ctx ends. That is no loss of a connection.
-func (n *names) leave(ctx context.Context, own *ownName) {
+func (n *names) leaveName(ctx context.Context, own *ownName) {
 	n.mu.Lock()
 	last := n.owned[own.name] == own
 	if last {
@@ -107,14 +107,14 @@ func (n *names) leave(ctx context.Context, own *ownName) {
 	_ = own.conn.Close()
 }
 
-func (n *names) find(name string) *ownName {
+func (n *names) findName(name string) *ownName {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.owned[name]
 }
 
-// each calls f for each name, until an error.
-func (n *names) each(f func(*ownName) error) error {
+// eachName calls f for each name, until an error.
+func (n *names) eachName(f func(*ownName) error) error {
 	n.mu.Lock()
 	all := maps.Clone(n.owned)
 	n.mu.Unlock()
@@ -126,10 +126,10 @@ func (n *names) each(f func(*ownName) error) error {
 	return nil
 }
 
-// close closes all connections.
-func (n *names) close() error {
+// closeAll closes all connections.
+func (n *names) closeAll() error {
 	var errs []error
-	_ = n.each(func(own *ownName) error {
+	_ = n.eachName(func(own *ownName) error {
 		errs = append(errs, own.conn.Close())
 		return nil
 	})
@@ -144,7 +144,7 @@ func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, e
 		return nil, fmt.Errorf("bus-name %q: it cannot be the last word of a D-Bus name", busName)
 	}
 	objects := newObjects()
-	own, err := s.names.open(ctx, xml.ChannelNames+busName, true, s.calls(&objects))
+	own, err := s.names.openName(ctx, xml.ChannelNames+busName, true, s.calls(&objects))
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +154,8 @@ func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, e
 // ReleaseHostDaemon ends a use of the bus-name. After the last one, its name and connection are
 // given back before ReleaseHostDaemon returns, at most when ctx ends.
 func (s *Server) ReleaseHostDaemon(ctx context.Context, busName string) {
-	if own := s.names.find(xml.ChannelNames + busName); own != nil {
-		s.names.leave(ctx, own)
+	if own := s.names.findName(xml.ChannelNames + busName); own != nil {
+		s.names.leaveName(ctx, own)
 	}
 }
 
@@ -173,7 +173,7 @@ func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) 
 	for _, name := range wanted {
 		owner, err := s.conn.OwnerOf(ctx, name)
 		var refused dbus.Error
-		switch own := s.names.find(name); {
+		switch own := s.names.findName(name); {
 		case errors.As(err, &refused) && refused.Name == xml.ErrorNoOwner:
 		case err != nil:
 			return fmt.Errorf("bus name %s: %w", name, err)
@@ -187,7 +187,7 @@ func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) 
 // TakeNames takes all names of the service. One that is taken already is ErrNameTaken: two
 // instances must not share the buses.
 func (s *Server) TakeNames(ctx context.Context) error {
-	return s.names.each(func(own *ownName) error {
+	return s.names.eachName(func(own *ownName) error {
 		reply, err := own.conn.CallBusForNumber(ctx, "RequestName", own.name, uint32(dbus.NameFlagDoNotQueue))
 		if err != nil {
 			return fmt.Errorf("bus name %s: %w", own.name, err)
@@ -202,7 +202,7 @@ func (s *Server) TakeNames(ctx context.Context) error {
 
 // ReleaseNames gives the names back, so that new clients find no service while the last calls end.
 func (s *Server) ReleaseNames(ctx context.Context) error {
-	return s.names.each(func(own *ownName) error {
+	return s.names.eachName(func(own *ownName) error {
 		_, err := own.conn.CallBus(ctx, "ReleaseName", own.name)
 		return err
 	})

@@ -101,15 +101,16 @@ func newObjects() objects {
 	return objects{paths: make(map[dbus.ObjectPath]*object), peer: peer}
 }
 
-// at is the object at a path, nil when there is none.
-func (o *objects) at(path []byte) *object {
+// objectAt is the object at a path, nil when there is none.
+func (o *objects) objectAt(path []byte) *object {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.paths[dbus.ObjectPath(path)]
 }
 
-// add puts an object at its path, if that is free. Of buses that share an index the first has it.
-func (o *objects) add(added *object) bool {
+// addObject puts an object at its path, if that is free. Of buses that share an index the first
+// has it.
+func (o *objects) addObject(added *object) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, taken := o.paths[added.path]; taken {
@@ -127,14 +128,14 @@ func (o *objects) add(added *object) bool {
 func (o *objects) addWithAncestors(added *object) {
 	for i := 1; i < len(added.path); i++ {
 		if added.path[i] == '/' {
-			o.add(newObject(added.server, added.path[:i]))
+			o.addObject(newObject(added.server, added.path[:i]))
 		}
 	}
-	o.add(newObject(added.server, rootPath))
-	o.add(added)
+	o.addObject(newObject(added.server, rootPath))
+	o.addObject(added)
 }
 
-func (o *objects) remove(path dbus.ObjectPath) {
+func (o *objects) removeObject(path dbus.ObjectPath) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.paths, path)
@@ -167,8 +168,8 @@ type endpoint struct {
 	unsent atomic.Uint64 // signals for which there was no room
 }
 
-// init makes the endpoint one of a kind with a name.
-func (e *endpoint) init(s *Server, kind, name string) error {
+// initEndpoint makes the endpoint one of a kind with a name.
+func (e *endpoint) initEndpoint(s *Server, kind, name string) error {
 	path := dbus.ObjectPath(xml.ObjectPath(name))
 	switch {
 	case name == "" || strings.Contains(name, "/") || !path.IsValid():
@@ -188,14 +189,14 @@ func (e *endpoint) Path() dbus.ObjectPath { return e.path }
 // Changes in quick succession may be told as one.
 func (e *endpoint) Changed() {
 	e.dirty.Store(true)
-	e.server.wake()
+	e.server.wakeEmitter()
 }
 
-// export exports the object. A path that is taken is an error.
-func (e *endpoint) export(o *object) error {
+// exportObject exports the object. A path that is taken is an error.
+func (e *endpoint) exportObject(o *object) error {
 	o.endpoint = e
 	e.told = o.view()
-	if !e.server.objects.add(o) {
+	if !e.server.objects.addObject(o) {
 		return fmt.Errorf("%s: there is an object at %s already", e.name, e.path)
 	}
 	e.object = o
@@ -203,18 +204,18 @@ func (e *endpoint) export(o *object) error {
 	return nil
 }
 
-// withdraw takes the object away, if it is exported.
-func (e *endpoint) withdraw() {
+// withdrawObject takes the object away, if it is exported.
+func (e *endpoint) withdrawObject() {
 	if e.object != nil {
-		e.server.objects.remove(e.path)
+		e.server.objects.removeObject(e.path)
 		e.server.emitRemoved(e.object)
 		e.object = nil
 	}
 }
 
-// emit queues a signal of the endpoint, or counts that there was no room.
-func (e *endpoint) emit(signal []byte) bool {
-	if e.server.queue(dbuswire.Finish(signal)) {
+// emitSignal queues a signal of the endpoint, or counts that there was no room.
+func (e *endpoint) emitSignal(signal []byte) bool {
+	if e.server.queueSignals(dbuswire.Finish(signal)) {
 		return true
 	}
 	e.unsent.Add(1)

@@ -67,7 +67,7 @@ func (s *Server) sendKeptLocked() {
 		for _, to := range s.events.subscribers {
 			signals = append(signals, s.eventSignal(to.name, s.events.kept[0])...)
 		}
-		if !s.queue(signals) {
+		if !s.queueSignals(signals) {
 			return
 		}
 		s.events.kept = slices.Delete(s.events.kept, 0, 1)
@@ -86,7 +86,7 @@ func (s *Server) eventSignal(name string, e ipmi.Event) []byte {
 // subscribe serves Subscribe of the router.
 func subscribe(ctx context.Context, c *call) ([]any, error) {
 	s := c.server
-	s.clients.await(ctx, c.client)
+	s.clients.awaitIdentity(ctx, c.client)
 	s.events.mu.Lock()
 	defer s.events.mu.Unlock()
 	client := &c.client.Client

@@ -75,7 +75,7 @@ func (p *Power) Run(ctx context.Context) {
 			return
 		case <-p.wake:
 		}
-		p.follow(ctx)
+		p.followHosts(ctx)
 		p.changed() // to begin anew
 		select {
 		case <-ctx.Done():
@@ -84,8 +84,8 @@ func (p *Power) Run(ctx context.Context) {
 	}
 }
 
-// follow follows on one connection until that or ctx ends.
-func (p *Power) follow(ctx context.Context) {
+// followHosts follows on one connection until that or ctx ends.
+func (p *Power) followHosts(ctx context.Context) {
 	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: p.address, Signal: func(*dbus.Signal) { p.changed() }})
 	if err != nil {
 		return
@@ -94,7 +94,7 @@ func (p *Power) follow(ctx context.Context) {
 	matched := make(map[int]bool)
 	for {
 		for _, host := range p.hosts() {
-			if err := p.look(ctx, conn, host, matched); err != nil {
+			if err := p.readState(ctx, conn, host, matched); err != nil {
 				return
 			}
 		}
@@ -114,9 +114,9 @@ func (p *Power) hosts() []int {
 	return slices.Sorted(maps.Keys(p.off))
 }
 
-// look reads the state of a host, after it has asked for the signals of changes. The error is that
+// readState reads the state of a host, after it has asked for the signals of changes. The error is that
 // of the connection.
-func (p *Power) look(ctx context.Context, conn *dbuswire.Conn, host int, matched map[int]bool) error {
+func (p *Power) readState(ctx context.Context, conn *dbuswire.Conn, host int, matched map[int]bool) error {
 	if !matched[host] {
 		for _, rule := range powerRules(host) {
 			if err := conn.AddMatch(ctx, rule); err != nil {

@@ -31,7 +31,7 @@ func properties(iface string) []property {
 		return hostProperties()
 	case xml.RouterInterface:
 		return []property{
-			{name: "Handlers", signature: "a(soyyuu)", get: func(v view) any { return handlerRows(v.object.server.router.list()) }},
+			{name: "Handlers", signature: "a(soyyuu)", get: func(v view) any { return handlerRows(v.object.server.router.listHandlers()) }},
 			{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.server.Statistics() }, silent: true},
 		}
 	case xml.HandlerInterface:

@@ -117,7 +117,7 @@ func TestHandlerThatIsNotThere(t *testing.T) {
 	r := newRouterRig(t)
 	p := r.program(t, answerOK)
 	p.mustRegister(t, "/handler", appCommand(1))
-	h := r.server.router.list()[0]
+	h := r.server.router.listHandlers()[0]
 	r.leave(t, p.conn)
 	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, ipmi.ErrNotPresent) {
 		t.Errorf("error = %v", err)
@@ -325,9 +325,8 @@ func (h *fakeHost) hangs(t *testing.T, cmd byte) {
 	h.mustRegister(t, "/handler", appCommand(cmd))
 }
 
-// Programs that hang, from the beginning or after a good time, leave a healthy one's
-// handler working: while their requests have time, after that, and when they are asked
-// time and again.
+// Programs that hang, from the beginning or after a good time, leave a healthy one's handler
+// working: while their requests have time, after that, and when they are asked time and again.
 func TestHangingProgramsLeaveAHealthyOneUnharmed(t *testing.T) {
 	const healthy = 99
 	for _, hung := range []byte{5, 20} {

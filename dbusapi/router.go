@@ -81,7 +81,7 @@ type remoteHandler struct {
 // ServeIPMI calls execute of the object, when it is the turn of the request. The errors are those
 // of HostDaemon.ServeIPMI.
 func (h *remoteHandler) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
-	h.calls.add(h.client, execution{conn: h.conn, to: &h.target, req: req, reply: reply, counts: h.counts})
+	h.calls.enqueueRequest(h.client, execution{conn: h.conn, to: &h.target, req: req, reply: reply, counts: h.counts})
 }
 
 // registerHandler serves RegisterHandler of the router.
@@ -94,7 +94,7 @@ func registerHandler(ctx context.Context, c *call) ([]any, error) {
 	if len(path) > maxPath {
 		return nil, errLongPath
 	}
-	c.server.clients.await(ctx, c.client)
+	c.server.clients.awaitIdentity(ctx, c.client)
 	owner := c.client.describe()
 	return nil, c.server.addHandler(ctx, owner, &remoteHandler{
 		client:   &c.client.Client,
@@ -148,27 +148,28 @@ func (s *Server) addHandler(ctx context.Context, owner string, h *remoteHandler)
 	if ctx.Err() != nil { // If the owner leaves after this, clientLeft finds the handler.
 		return errGone
 	}
-	if err := r.admit(h); err != nil {
+	if err := r.admitHandler(h); err != nil {
 		return err
 	}
 	registration, err := r.mux.Register(owner, h, h.patterns...)
 	if err != nil {
-		r.giveBack(h)
+		r.releaseHandler(h)
 		return err
 	}
-	r.calls.joined(h.client)
+	r.calls.countHandler(h.client)
 	r.last++
 	h.registration = registration
 	h.object = newObject(s, handlersPath+"/"+dbus.ObjectPath(strconv.FormatUint(r.last, 10)), xml.HandlerInterface)
 	h.object.handler = h
-	s.objects.add(h.object)
+	s.objects.addObject(h.object)
 	r.handlers = append(r.handlers, h)
-	s.wake()
+	s.wakeEmitter()
 	return nil
 }
 
-// admit takes the places of a handler. The error does not depend on the commands that it serves.
-func (r *router) admit(h *remoteHandler) error {
+// admitHandler takes the places of a handler. The error does not depend on the commands that it
+// serves.
+func (r *router) admitHandler(h *remoteHandler) error {
 	if slices.ContainsFunc(r.handlers, func(o *remoteHandler) bool { return o.destination == h.destination && o.path == h.path }) {
 		return errRegistered
 	}
@@ -182,8 +183,8 @@ func (r *router) admit(h *remoteHandler) error {
 	return nil
 }
 
-// giveBack gives the places of a handler back.
-func (r *router) giveBack(h *remoteHandler) {
+// releaseHandler gives the places of a handler back.
+func (r *router) releaseHandler(h *remoteHandler) {
 	r.shares.Leave(h.client, 1)
 	r.patterns.Leave(h.client, len(h.patterns))
 }
@@ -199,20 +200,20 @@ func (s *Server) removeHandlers(which func(*remoteHandler) bool) bool {
 			return false
 		}
 		h.registration.Close()
-		r.giveBack(h)
-		r.calls.left(h.client)
-		s.objects.remove(h.object.path)
+		r.releaseHandler(h)
+		r.calls.uncountHandler(h.client)
+		s.objects.removeObject(h.object.path)
 		return true
 	})
 	if len(r.handlers) == before {
 		return false
 	}
-	s.wake()
+	s.wakeEmitter()
 	return true
 }
 
-// list is the handlers registered now.
-func (r *router) list() []*remoteHandler {
+// listHandlers is the handlers registered now.
+func (r *router) listHandlers() []*remoteHandler {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.handlers)
@@ -220,7 +221,7 @@ func (r *router) list() []*remoteHandler {
 
 // emitHandlers tells of the handlers that have come and gone since it did last.
 func (s *Server) emitHandlers() {
-	before, now := s.router.told, s.router.list()
+	before, now := s.router.told, s.router.listHandlers()
 	s.router.told = now
 	if slices.Equal(before, now) {
 		return

@@ -286,7 +286,7 @@ func TestProgramThatHasLeftRegistersNothing(t *testing.T) {
 	p := r.program(t, answerOK)
 	name := p.conn.Name()
 	r.leave(t, p.conn)
-	c := &call{server: r.server, sender: name, client: r.server.clients.find([]byte(name)),
+	c := &call{server: r.server, sender: name, client: r.server.clients.findClient([]byte(name)),
 		args: []any{dbus.ObjectPath("/handler"), [][]any{{byte(6), byte(1), ipmi.AnyGroup, everyChannel}}}}
 	ended, end := context.WithCancel(t.Context())
 	end()
@@ -422,9 +422,8 @@ func TestHandlersComeAndGo(t *testing.T) {
 	r.told(t, interfacesAdded, handlersPath+"/3", handlerRowOf(second, "/b", 1))
 }
 
-// The property Handlers has the path once for each command. A signal or a reply
-// that is longer than the message bus takes (32 MiB) costs the service its
-// connection, and with it its life.
+// The property Handlers has the path once for each command. A signal or a reply that is longer
+// than the message bus takes (32 MiB) costs the service its connection, and with it its life.
 func TestHandlerWithALongPath(t *testing.T) {
 	r := newRouterRig(t)
 	p := r.program(t, answerOK)

@@ -62,7 +62,7 @@ func (s *Server) calls(objects *objects) func(*dbuswire.Conn, *dbuswire.Message)
 		if len(m.Sender) == 0 {
 			return false
 		}
-		method, failed := objects.method(m)
+		method, failed := objects.findMethod(m)
 		switch {
 		case failed == nil && method.send != nil:
 			s.startCall(from, m, method)
@@ -83,8 +83,8 @@ func (s *Server) calls(objects *objects) func(*dbuswire.Conn, *dbuswire.Message)
 func (s *Server) queueCall(from *dbuswire.Conn, objects *objects, m *dbuswire.Message) {
 	w := &waitingCall{to: from.ReplyTo(m), objects: objects, raw: m.Raw}
 	w.to.Destination = string(m.Sender)
-	one := s.clients.find(m.Sender)
-	if !s.clients.queue(one, w, m.Owned) {
+	one := s.clients.findClient(m.Sender)
+	if !s.clients.queueWaiting(one, w, m.Owned) {
 		w.refuse()
 	}
 	s.clients.identify(one)
@@ -102,12 +102,12 @@ func (c *clients) hasWaiting(name []byte) bool {
 	return one != nil && len(one.waiting) > 0
 }
 
-// queue has a call wait, and reports whether there is room. owned says that the call's memory
-// may be kept.
-func (c *clients) queue(one *client, w *waitingCall, owned bool) bool {
+// queueWaiting has a call wait, and reports whether there is room. owned says that the call's
+// memory may be kept.
+func (c *clients) queueWaiting(one *client, w *waitingCall, owned bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.idle != nil || one.gone || !c.admit(one, w) {
+	if c.idle != nil || one.gone || !c.admitWaiting(one, w) {
 		return false
 	}
 	c.arrived++
@@ -122,8 +122,8 @@ func (c *clients) queue(one *client, w *waitingCall, owned bool) bool {
 	return true
 }
 
-// admit gives a call its place, or room until its client is identified, with c.mu held.
-func (c *clients) admit(one *client, w *waitingCall) bool {
+// admitWaiting gives a call its place, or room until its client is identified, with c.mu held.
+func (c *clients) admitWaiting(one *client, w *waitingCall) bool {
 	admission := c.takePlace(one, w)
 	if admission != bus.Unsure {
 		return admission == bus.Admitted
@@ -131,9 +131,9 @@ func (c *clients) admit(one *client, w *waitingCall) bool {
 	if len(one.waiting) >= maxBacklog || !c.reserve(one, w.length()) {
 		return false
 	}
-	if !one.placing && !one.Await(func() { c.place(one) }) { // It was identified just now.
+	if !one.placing && !one.Await(func() { c.placeWaiting(one) }) { // It was identified just now.
 		c.unreserve(one, w.length())
-		return c.admit(one, w)
+		return c.admitWaiting(one, w)
 	}
 	one.placing = true
 	return true
@@ -152,9 +152,9 @@ func (c *clients) takePlace(one *client, w *waitingCall) bus.Admission {
 	return admission
 }
 
-// place gives the calls of a client that has been identified their places, and refuses those
-// that find none. The first one may be in progress.
-func (c *clients) place(one *client) {
+// placeWaiting gives the calls of a client that has been identified their places, and refuses
+// those that find none. The first one may be in progress.
+func (c *clients) placeWaiting(one *client) {
 	c.mu.Lock()
 	one.placing = false
 	var refused []*waitingCall
@@ -201,7 +201,7 @@ func (c *clients) dropWaiting(one *client) {
 // enterLine puts a client in the line for its first call, with c.mu held.
 func (c *clients) enterLine(one *client) {
 	w := one.waiting[0]
-	w.method, w.failed = w.objects.method(w.message())
+	w.method, w.failed = w.objects.findMethod(w.message())
 	l := &c.acts
 	if w.failed == nil && w.method.reads {
 		l = &c.reads
@@ -213,8 +213,8 @@ func (c *clients) enterLine(one *client) {
 	}
 }
 
-// nextInLine takes the first client out of a line, and calls idle before it waits for one. It is nil
-// when ctx ends.
+// nextInLine takes the first client out of a line, and calls idle before it waits for one. It is
+// nil when ctx ends.
 func (c *clients) nextInLine(ctx context.Context, l *line, idle func()) (*client, *waitingCall) {
 	for ctx.Err() == nil {
 		if one, w := c.firstInLine(l); one != nil {
@@ -240,7 +240,8 @@ func (c *clients) firstInLine(l *line) (*client, *waitingCall) {
 	return one, one.waiting[0]
 }
 
-// finishWaiting ends the first call of a client. The client goes to the end of the line for its next.
+// finishWaiting ends the first call of a client. The client goes to the end of the line for its
+// next.
 func (c *clients) finishWaiting(one *client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -279,13 +280,13 @@ func (s *Server) serveAct(ctx context.Context, one *client, w *waitingCall) {
 	default:
 		ctx, end := context.WithCancel(ctx)
 		defer end()
-		results, err := s.act(ctx, end, one, w)
-		reply(&w.to, w.method, results, err)
+		results, err := s.callAct(ctx, end, one, w)
+		sendResults(&w.to, w.method, results, err)
 	}
 }
 
-// act calls the method of an act, within the limit of the client.
-func (s *Server) act(ctx context.Context, end context.CancelFunc, one *client, w *waitingCall) ([]any, error) {
+// callAct calls the method of an act, within the limit of the client.
+func (s *Server) callAct(ctx context.Context, end context.CancelFunc, one *client, w *waitingCall) ([]any, error) {
 	args, err := arguments(w.raw, w.method)
 	if err != nil {
 		return nil, err
@@ -304,13 +305,13 @@ func (s *Server) serveQuick(to *dbuswire.ReplyTo, raw []byte, method *boundMetho
 		return
 	}
 	results, err := s.callQuick(to.Destination, raw, method)
-	reply(to, method, results, err)
+	sendResults(to, method, results, err)
 }
 
 func (s *Server) callQuick(sender string, raw []byte, method *boundMethod) ([]any, error) {
 	args, err := arguments(raw, method)
 	if err == nil && method.object != nil {
-		err = s.clients.check(sender)
+		err = s.clients.checkLimit(sender)
 	}
 	if err != nil {
 		return nil, err
@@ -318,8 +319,8 @@ func (s *Server) callQuick(sender string, raw []byte, method *boundMethod) ([]an
 	return method.quick(&call{server: s, object: method.object, sender: sender, args: args})
 }
 
-// reply sends the results of a method, or its error.
-func reply(to *dbuswire.ReplyTo, method *boundMethod, results []any, err error) {
+// sendResults sends the results of a method, or its error.
+func sendResults(to *dbuswire.ReplyTo, method *boundMethod, results []any, err error) {
 	if err != nil && method.fail != nil {
 		results, err = method.fail(err)
 	}
@@ -387,7 +388,7 @@ func (s *Server) serveReads(ctx context.Context) {
 		if !s.clients.isShut() {
 			w.to.Conn.AwaitRead(maxUnread)
 		}
-		body, err := shared.read(ctx, s, one, w)
+		body, err := shared.replyTo(ctx, s, one, w)
 		if err != nil {
 			w.to.Fail(asDBusError(err))
 		} else {
@@ -397,11 +398,11 @@ func (s *Server) serveReads(ctx context.Context) {
 	}
 }
 
-// read is the reply to a read.
-func (r sharedReplies) read(ctx context.Context, s *Server, one *client, w *waitingCall) ([]byte, error) {
+// replyTo is the reply to a read.
+func (r sharedReplies) replyTo(ctx context.Context, s *Server, one *client, w *waitingCall) ([]byte, error) {
 	m := w.message()
 	key := w.method.iface + " " + w.method.member + " " + string(m.Path) + " " + string(m.Body)
-	if err := s.clients.check(one.name); err != nil {
+	if err := s.clients.checkLimit(one.name); err != nil {
 		return nil, err
 	}
 	if known := r[key]; known.last >= w.number {

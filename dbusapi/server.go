@@ -107,20 +107,20 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	s.clients = newClients(cmp.Or(config.MaxCallsPerSender, defaultMaxCallsPerSender), s.clientLeft)
 	s.clients.programOf = config.programOf
 	s.events.shares = bus.NewShares(bus.Halves(maxSubscribers))
-	s.signals.hasRoom = s.wake
+	s.signals.hasRoom = s.wakeEmitter
 	s.SetSignalNames(config.SignalNames)
 	// Ids are not used again after a restart either.
 	s.ids.Store(uint64(time.Now().UnixNano()))
-	s.objects.add(newObject(s, rootPath, xml.ObjectManagerInterface))
+	s.objects.addObject(newObject(s, rootPath, xml.ObjectManagerInterface))
 	s.objects.addWithAncestors(newObject(s, BasePath, xml.LegacyInterface, xml.RouterInterface, xml.ManagerInterface, xml.ObjectManagerInterface))
-	s.objects.add(newObject(s, handlersPath))
+	s.objects.addObject(newObject(s, handlersPath))
 	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: config.Address, Signal: s.receiveSignal, Call: s.calls(&s.objects)})
 	if err != nil {
 		return nil, err
 	}
 	s.conn = conn
-	s.clients.use(conn)
-	s.names.add(xml.ServiceName, true, conn)
+	s.clients.lookUpBy(conn)
+	s.names.addName(xml.ServiceName, true, conn)
 	for _, rule := range matchRules() {
 		if err := conn.AddMatch(ctx, rule); err != nil {
 			_ = s.Close()
@@ -160,7 +160,7 @@ func (s *Server) Run(ctx context.Context) error {
 // Ping returns when ctx or the connection ends. A message bus that does not read or write makes
 // none of them hang.
 func (s *Server) Ping(ctx context.Context) {
-	_ = s.names.each(func(own *ownName) error {
+	_ = s.names.eachName(func(own *ownName) error {
 		own.conn.Ping(ctx)
 		return nil
 	})
@@ -170,7 +170,7 @@ func (s *Server) Ping(ctx context.Context) {
 // ctx ends.
 func (s *Server) Drain(ctx context.Context) {
 	s.clients.drain(ctx)
-	_ = s.names.each(func(own *ownName) error {
+	_ = s.names.eachName(func(own *ownName) error {
 		own.conn.AwaitReplies(ctx)
 		return nil
 	})
@@ -181,7 +181,7 @@ func (s *Server) Close() error {
 	var err error
 	s.closeOnce.Do(func() {
 		s.clients.close()
-		err = errors.Join(s.log.close(), s.system.close(), s.names.close())
+		err = errors.Join(s.log.close(), s.system.close(), s.names.closeAll())
 	})
 	return err
 }

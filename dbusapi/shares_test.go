@@ -96,7 +96,7 @@ func openHandlers(commands int) func(*testing.T) place {
 			last++
 			h := &remoteHandler{client: &one.Client, target: target{destination: one.name, path: fmt.Sprint("/", last)},
 				patterns: make([]ipmi.Pattern, commands)}
-			if r.admit(h) != nil {
+			if r.admitHandler(h) != nil {
 				return false
 			}
 			r.handlers = append(r.handlers, h)
@@ -129,14 +129,14 @@ func openBacklogOf(t *testing.T, c *clients, bytes int) place {
 		m.Raw = append(raw, make([]byte, bytes-callOverhead-len(raw))...)
 	}
 	objects := newObjects()
-	return func(one *client) bool { return c.queue(one, &waitingCall{objects: &objects, raw: m.Raw}, true) }
+	return func(one *client) bool { return c.queueWaiting(one, &waitingCall{objects: &objects, raw: m.Raw}, true) }
 }
 
 // openLine is requests in line for handlers, which are not called.
 func openLine(*testing.T) place {
 	q := newCallQueue()
 	return func(one *client) bool {
-		return q.enqueue(&one.Client, &handlerCall{execution: execution{req: fromME()}, queue: q})
+		return q.enterLine(&one.Client, &handlerCall{execution: execution{req: fromME()}, queue: q})
 	}
 }
 
@@ -147,7 +147,7 @@ func openHandlerCalls(t *testing.T) place {
 	return func(one *client) bool {
 		process, _ := one.Process()
 		if r.programs[process] == nil {
-			r.joined(&one.Client)
+			r.countHandler(&one.Client)
 			r.programs[process].window = xml.MaxExecutes
 		}
 		before := r.calls.Used()
@@ -204,11 +204,10 @@ func (r *rig) hideSenders() (show func()) {
 	defer c.mu.Unlock()
 	conn := c.conn
 	c.conn = nil
-	return func() { c.use(conn) }
+	return func() { c.lookUpBy(conn) }
 }
 
-// programs is which programs connections are of, by their names; others are each one of
-// its own.
+// programs is which programs connections are of, by their names; others are each one of its own.
 type programs struct{ known sync.Map }
 
 func (p *programs) of(name string, found bus.Process) bus.Process {

@@ -94,8 +94,7 @@ func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 	}
 }
 
-// deafRig is a bus answered by signals without a message bus, whose time can be
-// that of a bubble.
+// deafRig is a bus answered by signals without a message bus, whose time can be that of a bubble.
 func deafRig() *BusObject {
 	s := &Server{conn: dbuswire.Detached(), clients: newClients(1, func(string) {})}
 	o := new(BusObject)
@@ -117,13 +116,13 @@ func TestUnansweredRequests(t *testing.T) {
 		}, ipmi.ErrTooSlow, limit},
 		"it has left": {func(c *clients) {
 			c.noteAnswerer(":1.5")
-			c.remove(":1.5")
+			c.removeClient(":1.5")
 		}, ipmi.ErrNoHandler, limit * 95 / 100},
 		"one of two has left": {func(c *clients) {
 			c.noteAnswerer(":1.5")
 			c.noteAnswerer(":1.6")
-			c.remove(":1.5")
-			c.remove(":1.5")
+			c.removeClient(":1.5")
+			c.removeClient(":1.5")
 		}, ipmi.ErrTooSlow, limit},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,8 +219,7 @@ func TestRequestsAreNotKeptForEver(t *testing.T) {
 	})
 }
 
-// Between the end of the time and the handler's noticing, an answer that was taken
-// is given.
+// Between the end of the time and the handler's noticing, an answer that was taken is given.
 func TestAnswerIsNotLostAtTheEndOfARequest(t *testing.T) {
 	for range 100 {
 		synctest.Test(t, func(t *testing.T) {

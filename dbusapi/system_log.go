@@ -61,14 +61,14 @@ func (s *Server) SystemLog() *SystemLog { return s.log }
 // ipmi.ErrNotPresent, and one that stops during the call ipmi.ErrAbandoned. Other errors are those
 // of the service, of ctx, and that the service has no method for events.
 func (l *SystemLog) Add(ctx context.Context, e ipmi.Event) error {
-	err := l.add(ctx, e)
+	err := l.addRecord(ctx, e)
 	if errors.Is(err, errLogLeft) {
-		err = l.add(ctx, e) // Another service may have its place.
+		err = l.addRecord(ctx, e) // Another service may have its place.
 	}
 	return err
 }
 
-func (l *SystemLog) add(ctx context.Context, e ipmi.Event) error {
+func (l *SystemLog) addRecord(ctx context.Context, e ipmi.Event) error {
 	conn, err := l.connect(ctx)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (l *SystemLog) add(ctx context.Context, e ipmi.Event) error {
 	if err != nil {
 		return err
 	}
-	return method.write(ctx, conn, owner, e)
+	return method.callMethod(ctx, conn, owner, e)
 }
 
 // methodOf is the best method of an owner of the log's name.
@@ -140,8 +140,8 @@ func chooseLogMethod(interfaces []xml.Interface) (logMethod, error) {
 	return logMethod{}, errLogNone
 }
 
-// write calls the method of an owner.
-func (m logMethod) write(ctx context.Context, conn *dbuswire.Conn, owner string, e ipmi.Event) error {
+// callMethod calls the method of an owner.
+func (m logMethod) callMethod(ctx context.Context, conn *dbuswire.Conn, owner string, e ipmi.Event) error {
 	_, err := conn.Call(ctx, dbuswire.Method{Destination: owner, Path: logPath, Interface: logName, Member: m.member}, m.args(e)...)
 	if err = logError(err); errors.Is(err, ipmi.ErrNotPresent) {
 		return errLogLeft

@@ -212,7 +212,7 @@ func TestSystemLogThatLeavesWhenItIsLookedAt(t *testing.T) {
 		t.Errorf("the second has %v", second.calls)
 	}
 	// One that left later was not asked either.
-	if err := logMethods[0].write(t.Context(), l.connected(nil), first.conn.Name(), upperCritical()); !errors.Is(err, errLogLeft) {
+	if err := logMethods[0].callMethod(t.Context(), l.connected(nil), first.conn.Name(), upperCritical()); !errors.Is(err, errLogLeft) {
 		t.Errorf("error = %v", err)
 	}
 }

@@ -107,7 +107,7 @@ func BeginArray(b []byte) (_ []byte, at int) {
 
 // EndArray sets the length of an array that BeginArray began.
 func EndArray(b []byte, at int) []byte {
-	binary.LittleEndian.PutUint32(b[at-4:], uint32(len(b)-aligned(at, 8)))
+	binary.LittleEndian.PutUint32(b[at-4:], uint32(len(b)-alignUp(at, 8)))
 	return b
 }
 

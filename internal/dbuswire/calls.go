@@ -44,10 +44,10 @@ type Call interface {
 // StartCall sends a method call and returns. The message is a call with this serial. When
 // an error is returned, ErrBusy or ErrDisconnected, the call hears of no end.
 func (c *Conn) StartCall(serial uint32, message []byte, call Call, place Place) error {
-	if err := c.calls.add(serial, call, place); err != nil {
+	if err := c.calls.addCall(serial, call, place); err != nil {
 		return err
 	}
-	if err := c.Send(message, nil); err != nil && c.calls.remove(serial) != nil {
+	if err := c.Send(message, nil); err != nil && c.calls.removeCall(serial) != nil {
 		return err
 	}
 	return nil
@@ -81,8 +81,8 @@ type pendingCall struct {
 	share string
 }
 
-// add gives a call its place. The errors are ErrBusy and ErrDisconnected.
-func (c *calls) add(serial uint32, call Call, place Place) error {
+// addCall gives a call its place. The errors are ErrBusy and ErrDisconnected.
+func (c *calls) addCall(serial uint32, call Call, place Place) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	free := maxCalls - len(c.pending)
@@ -105,8 +105,8 @@ func (c *calls) add(serial uint32, call Call, place Place) error {
 	return nil
 }
 
-// remove takes a call out. It is nil if the call has ended, or is about to.
-func (c *calls) remove(serial uint32) Call {
+// removeCall takes a call out. It is nil if the call has ended, or is about to.
+func (c *calls) removeCall(serial uint32) Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, ok := c.pending[serial]
@@ -122,9 +122,9 @@ func (c *calls) remove(serial uint32) Call {
 	return p.call
 }
 
-// end ends the call that a message is the reply to, and reports whether there is one.
-func (c *calls) end(reply *Message) bool {
-	call := c.remove(reply.ReplySerial)
+// endCall ends the call that a message is the reply to, and reports whether there is one.
+func (c *calls) endCall(reply *Message) bool {
+	call := c.removeCall(reply.ReplySerial)
 	if call == nil {
 		return false
 	}
@@ -132,9 +132,9 @@ func (c *calls) end(reply *Message) bool {
 	return true
 }
 
-// close ends all calls in the order in which they were made, and refuses further ones: the
+// endCalls ends all calls in the order in which they were made, and refuses further ones: the
 // connection is lost.
-func (c *calls) close() {
+func (c *calls) endCalls() {
 	c.mu.Lock()
 	c.closed = true
 	pending := c.pending

@@ -13,7 +13,7 @@ func TestSharesOfAConnection(t *testing.T) {
 	serial := uint32(0)
 	begin := func(place Place) error {
 		serial++
-		return c.add(serial, nil, place)
+		return c.addCall(serial, nil, place)
 	}
 	for range 80 {
 		if err := begin(Place{Share: "bus1"}); err != nil {
@@ -45,7 +45,7 @@ func TestSharesOfAConnection(t *testing.T) {
 		t.Errorf("calls over the extra places: %v", err)
 	}
 	for i := uint32(1); i <= serial; i++ {
-		c.remove(i)
+		c.removeCall(i)
 	}
 	if len(c.pending) != 0 || len(c.shares) != 0 {
 		t.Errorf("left: %v, %v", c.pending, c.shares)
@@ -73,9 +73,9 @@ func TestCallsEndOnceAndInOrder(t *testing.T) {
 		}
 	}
 	for range 2 {
-		c.calls.end(&Message{ReplySerial: 3})
+		c.calls.endCall(&Message{ReplySerial: 3})
 	}
-	c.calls.close()
+	c.calls.endCalls()
 	if got, want := fmt.Sprint(ends), "[2 replied 3 0 lost 1 lost 3 lost 4 lost]"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -98,7 +98,7 @@ func TestStartCallAllocations(t *testing.T) {
 	reply := new(Message)
 	if n := testing.AllocsPerRun(1000, func() {
 		reply.ReplySerial = c.NewSerial()
-		if err := c.StartCall(reply.ReplySerial, message, call, Place{Share: "a"}); err != nil || !c.calls.end(reply) {
+		if err := c.StartCall(reply.ReplySerial, message, call, Place{Share: "a"}); err != nil || !c.calls.endCall(reply) {
 			t.Fatal(err)
 		}
 	}); n > 0 {

@@ -120,7 +120,7 @@ func (c *Conn) handshake(config Config) error {
 		return err
 	}
 	c.Conn = conn
-	context.AfterFunc(conn.Context(), c.calls.close)
+	context.AfterFunc(conn.Context(), c.calls.endCalls)
 	// The message bus learns the uid from the socket; the text must agree.
 	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err != nil {
 		return err
@@ -159,15 +159,15 @@ func (c *Conn) Ping(ctx context.Context) {
 // Send sends one message or several, none of which is a reply. It does not block, and the
 // memory belongs to the connection from then on. receipt may be nil.
 func (c *Conn) Send(messages []byte, receipt Receipt) error {
-	return c.out.send(outgoing{bytes: messages, receipt: receipt})
+	return c.out.sendMessage(outgoing{bytes: messages, receipt: receipt})
 }
 
 // Hold keeps what the connection sends from being written until Flush. It reports false,
 // and does not, if another goroutine is writing.
-func (c *Conn) Hold() bool { return c.out.hold() }
+func (c *Conn) Hold() bool { return c.out.holdBack() }
 
 // Flush ends Hold.
-func (c *Conn) Flush() { c.out.flush() }
+func (c *Conn) Flush() { c.out.flushQueue() }
 
 // Together calls work. What the connection sends meanwhile leaves in one write, if Hold can
 // keep it.
@@ -182,7 +182,7 @@ func (c *Conn) Together(work func()) {
 func (c *Conn) AwaitRead(bytes int) { c.out.awaitRead(bytes) }
 
 // AwaitReplies returns when each call that was read has got its reply, or when ctx ends.
-func (c *Conn) AwaitReplies(ctx context.Context) { c.replies.wait(ctx) }
+func (c *Conn) AwaitReplies(ctx context.Context) { c.replies.awaitNone(ctx) }
 
 // Method is a method of an object of another connection.
 type Method struct {

@@ -62,11 +62,11 @@ func messageLength(b []byte) (int, bool) {
 // bodyOffset is where the body of the message that begins with b starts: behind the header
 // fields and their padding.
 func bodyOffset(b []byte) uint64 {
-	return aligned(fixed+uint64(byteOrder(b[0]).uint32(b[12:])), 8)
+	return alignUp(fixed+uint64(byteOrder(b[0]).uint32(b[12:])), 8)
 }
 
 // aligned is the next multiple of n, a power of 2.
-func aligned[T int | uint64](at, n T) T { return (at + n - 1) &^ (n - 1) }
+func alignUp[T int | uint64](at, n T) T { return (at + n - 1) &^ (n - 1) }
 
 // Message is a message as it was received. Its slices are views of the memory it was read from.
 //
@@ -89,11 +89,11 @@ type Message struct {
 // Parse reads the message that is all of b, or that b begins: then it has no body. It is
 // false for a message that is wrong, or has header fields that the package does not know.
 func Parse(b []byte) (m Message, ok bool) {
-	ok = m.parse(b)
+	ok = m.parseHeader(b)
 	return m, ok
 }
 
-func (m *Message) parse(b []byte) bool {
+func (m *Message) parseHeader(b []byte) bool {
 	*m = Message{Raw: b}
 	if len(b) < fixed || b[3] != version {
 		return false
@@ -119,7 +119,7 @@ func (m *Message) parseFields(b []byte) bool {
 	r := Reader{order: m.order, b: b, at: fixed}
 	for r.More() {
 		r.Align(8)
-		head := r.take(4) // the code, and a signature of one type
+		head := r.readBytes(4) // the code, and a signature of one type
 		if head == nil || head[1] != 1 || head[3] != 0 || int(head[0]) >= len(fieldTypes) || head[2] != fieldTypes[head[0]] || head[2] == 0 {
 			return false
 		}
@@ -183,8 +183,8 @@ func (r *Reader) fail() {
 	r.at = len(r.b)
 }
 
-// take reads n bytes, nil if there are fewer.
-func (r *Reader) take(n int) []byte {
+// readBytes reads n bytes, nil if there are fewer.
+func (r *Reader) readBytes(n int) []byte {
 	at := r.at
 	if n > len(r.b)-at {
 		r.fail()
@@ -196,7 +196,7 @@ func (r *Reader) take(n int) []byte {
 
 // Align skips the padding before a value that begins at a multiple of n bytes.
 func (r *Reader) Align(n int) {
-	if r.at = aligned(r.at, n); r.at > len(r.b) {
+	if r.at = alignUp(r.at, n); r.at > len(r.b) {
 		r.fail()
 	}
 }
@@ -214,7 +214,7 @@ func (r *Reader) Byte() byte {
 
 // Uint32 reads a u, or a value of another type of that size.
 func (r *Reader) Uint32() uint32 {
-	at := aligned(r.at, 4)
+	at := alignUp(r.at, 4)
 	if at+4 > len(r.b) {
 		r.fail()
 		return 0
@@ -224,16 +224,16 @@ func (r *Reader) Uint32() uint32 {
 }
 
 // Bytes reads an ay.
-func (r *Reader) Bytes() []byte { return r.take(int(min(r.Uint32(), maxLength))) }
+func (r *Reader) Bytes() []byte { return r.readBytes(int(min(r.Uint32(), maxLength))) }
 
 // String reads an s or an o.
-func (r *Reader) String() []byte { return r.text(int(min(r.Uint32(), maxLength))) }
+func (r *Reader) String() []byte { return r.readText(int(min(r.Uint32(), maxLength))) }
 
 // Signature reads a g.
-func (r *Reader) Signature() []byte { return r.text(int(r.Byte())) }
+func (r *Reader) Signature() []byte { return r.readText(int(r.Byte())) }
 
-// text reads a text and the zero behind it.
-func (r *Reader) text(length int) []byte {
+// readText reads a text and the zero behind it.
+func (r *Reader) readText(length int) []byte {
 	at := r.at
 	if length >= len(r.b)-at {
 		r.fail()
@@ -254,7 +254,7 @@ func (r *Reader) Number(signature string) (n uint64) {
 	}
 	size := sizes[signature[0]]
 	r.Align(size)
-	for i, b := range r.take(size) {
+	for i, b := range r.readBytes(size) {
 		if r.order == bigEndian {
 			n = n<<8 | uint64(b)
 		} else {

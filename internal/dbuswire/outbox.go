@@ -77,22 +77,22 @@ func newOutbox(sock *socket.Conn, replies *replies) *outbox {
 	return o
 }
 
-// send sends a message and does not block. The message belongs to the outbox from then on.
+// sendMessage sends a message and does not block. The message belongs to the outbox from then on.
 // ErrDisconnected means that it will never be written.
-func (o *outbox) send(m outgoing) error {
-	switch writes, ok := o.enqueue(m); {
+func (o *outbox) sendMessage(m outgoing) error {
+	switch writes, ok := o.enqueueMessage(m); {
 	case !ok:
-		o.lose(m, false)
+		o.dropMessage(m, false)
 		return ErrDisconnected
 	case writes:
-		o.flush()
+		o.flushQueue()
 	}
 	return nil
 }
 
-// enqueue queues a message. writes says that the sender is to write it. It is not ok when
+// enqueueMessage queues a message. writes says that the sender is to write it. It is not ok when
 // the outbox is closed.
-func (o *outbox) enqueue(m outgoing) (writes, ok bool) {
+func (o *outbox) enqueueMessage(m outgoing) (writes, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
@@ -105,9 +105,9 @@ func (o *outbox) enqueue(m outgoing) (writes, ok bool) {
 	return writes, true
 }
 
-// hold keeps what is sent from being written until flush. It reports false, and does not,
+// holdBack keeps what is sent from being written until flush. It reports false, and does not,
 // if a goroutine is writing.
-func (o *outbox) hold() bool {
+func (o *outbox) holdBack() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.busy || o.closed {
@@ -117,17 +117,17 @@ func (o *outbox) hold() bool {
 	return true
 }
 
-// flush writes what the socket takes at once, and leaves the rest to the writer. The caller
+// flushQueue writes what the socket takes at once, and leaves the rest to the writer. The caller
 // is the goroutine that writes.
-func (o *outbox) flush() {
+func (o *outbox) flushQueue() {
 	o.wait = false
-	queue := o.proceed(0)
+	queue := o.nextQueue(0)
 	for turn := 0; len(queue) > 0; turn++ {
 		if turn == maxTurns || turn > 0 && o.err == unix.EAGAIN {
 			o.handOver()
 			return
 		}
-		queue = o.proceed(o.write(queue))
+		queue = o.nextQueue(o.writeOnce(queue))
 	}
 }
 
@@ -139,7 +139,7 @@ func (o *outbox) handOver() {
 	o.work.Signal()
 	o.mu.Unlock()
 	if closed {
-		o.proceed(0)
+		o.nextQueue(0)
 	}
 }
 
@@ -148,8 +148,8 @@ func (o *outbox) runWriter() {
 	defer close(o.ended)
 	for o.takeOver() {
 		o.wait = true
-		for queue := o.proceed(0); len(queue) > 0; {
-			queue = o.proceed(o.write(queue))
+		for queue := o.nextQueue(0); len(queue) > 0; {
+			queue = o.nextQueue(o.writeOnce(queue))
 		}
 	}
 }
@@ -165,27 +165,27 @@ func (o *outbox) takeOver() (handed bool) {
 	return handed
 }
 
-// proceed removes messages that are written from the queue, and gives the rest. When there
+// nextQueue removes messages that are written from the queue, and gives the rest. When there
 // is none, or the outbox is closed, the goroutine no longer writes.
-func (o *outbox) proceed(written int) (queue []outgoing) {
+func (o *outbox) nextQueue(written int) (queue []outgoing) {
 	o.mu.Lock()
-	o.remove(written)
+	o.removeWritten(written)
 	queue = o.queue[o.first:]
 	if !o.closed && len(queue) > 0 {
 		o.mu.Unlock()
 		return queue
 	}
 	tried := o.tried
-	o.reset()
+	o.endWriting()
 	o.mu.Unlock()
 	for i, m := range queue {
-		o.lose(m, i < tried)
+		o.dropMessage(m, i < tried)
 	}
 	return nil
 }
 
-// remove removes messages from the queue, with o.mu held.
-func (o *outbox) remove(count int) {
+// removeWritten removes messages from the queue, with o.mu held.
+func (o *outbox) removeWritten(count int) {
 	if count == 0 {
 		return
 	}
@@ -203,8 +203,8 @@ func (o *outbox) remove(count int) {
 	o.room.Broadcast()
 }
 
-// reset empties the queue and ends the writing, with o.mu held.
-func (o *outbox) reset() {
+// endWriting empties the queue and ends the writing, with o.mu held.
+func (o *outbox) endWriting() {
 	if len(o.queue) > o.first || cap(o.queue) > maxIdle {
 		o.queue = nil
 	}
@@ -214,9 +214,9 @@ func (o *outbox) reset() {
 	o.room.Broadcast()
 }
 
-// write writes once, and gives how many messages of the queue are written to their ends.
-func (o *outbox) write(queue []outgoing) (written int) {
-	o.fill(queue)
+// writeOnce writes once, and gives how many messages of the queue are written to their ends.
+func (o *outbox) writeOnce(queue []outgoing) (written int) {
+	o.fillNext(queue)
 	o.n = 0
 	if err := o.sock.WriteWhenReady(o.try); err != nil {
 		o.err = err
@@ -229,9 +229,9 @@ func (o *outbox) write(queue []outgoing) (written int) {
 	return written
 }
 
-// fill sets next to the bytes to be written: as many messages of the queue as fit together, or the
+// fillNext sets next to the bytes to be written: as many messages of the queue as fit together, or the
 // rest of one.
-func (o *outbox) fill(queue []outgoing) {
+func (o *outbox) fillNext(queue []outgoing) {
 	o.noteLeaving(&queue[0], 0)
 	if len(queue) == 1 || len(queue[0].bytes) > maxGather {
 		o.next = queue[0].bytes[o.offset:]
@@ -273,7 +273,7 @@ func (o *outbox) countWritten(queue []outgoing) (count int) {
 		m := &queue[count]
 		o.offset -= len(m.bytes)
 		if m.reply {
-			o.replies.done()
+			o.replies.countReply()
 		}
 		if m.receipt != nil {
 			m.receipt.Left()
@@ -284,10 +284,10 @@ func (o *outbox) countWritten(queue []outgoing) (count int) {
 	return count
 }
 
-// lose ends a message that is never written.
-func (o *outbox) lose(m outgoing, tried bool) {
+// dropMessage ends a message that is never written.
+func (o *outbox) dropMessage(m outgoing, tried bool) {
 	if m.reply {
-		o.replies.done()
+		o.replies.countReply()
 	}
 	if m.receipt == nil {
 		return
@@ -298,8 +298,8 @@ func (o *outbox) lose(m outgoing, tried bool) {
 	m.receipt.Left()
 }
 
-// await returns when at most so many bytes wait to be written, or the outbox is closed.
-func (o *outbox) await(bytes int) {
+// awaitRoom returns when at most so many bytes wait to be written, or the outbox is closed.
+func (o *outbox) awaitRoom(bytes int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.queued > bytes && !o.closed {
@@ -310,7 +310,7 @@ func (o *outbox) await(bytes int) {
 // awaitRead returns when the message bus has read all but so many bytes. The kernel does
 // not report that, so that it is asked once in a millisecond.
 func (o *outbox) awaitRead(bytes int) {
-	for o.await(bytes); o.unread() > bytes; o.await(bytes) {
+	for o.awaitRoom(bytes); o.unread() > bytes; o.awaitRoom(bytes) {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -88,8 +88,8 @@ func TestMessagesLeaveWholeAndInOrder(t *testing.T) {
 				}
 				m := testMessage(sender, number, length)
 				m.reply, m.receipt = true, counted
-				owed.add()
-				if err := o.send(m); err != nil {
+				owed.countOwed()
+				if err := o.sendMessage(m); err != nil {
 					t.Error(err)
 				}
 			}
@@ -104,8 +104,8 @@ func TestMessagesLeaveWholeAndInOrder(t *testing.T) {
 		next[sender]++
 	}
 	sending.Wait()
-	owed.wait(t.Context())
-	o.await(0)
+	owed.awaitNone(t.Context())
+	o.awaitRoom(0)
 	if leaves, lefts := counted.leaves.Load(), counted.lefts.Load(); leaves != senders*each || lefts != senders*each {
 		t.Errorf("%d leave, %d have left, of %d", leaves, lefts, senders*each)
 	}
@@ -120,8 +120,8 @@ func TestNobodyWaitsForAMessageBusThatDoesNotRead(t *testing.T) {
 	for number := range count {
 		m := testMessage(0, number, 10_000)
 		m.reply, m.receipt = true, counted
-		owed.add()
-		if err := o.send(m); err != nil {
+		owed.countOwed()
+		if err := o.sendMessage(m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,14 +137,14 @@ func TestNobodyWaitsForAMessageBusThatDoesNotRead(t *testing.T) {
 	_ = o.sock.Close()
 	o.close()
 	<-o.ended
-	owed.wait(t.Context())
+	owed.awaitNone(t.Context())
 	if leaves, lefts := counted.leaves.Load(), counted.lefts.Load(); leaves != count || lefts != count {
 		t.Errorf("%d leave, %d have left, of %d", leaves, lefts, count)
 	}
-	if err := o.send(outgoing{bytes: []byte{1}, receipt: counted}); !errors.Is(err, ErrDisconnected) {
+	if err := o.sendMessage(outgoing{bytes: []byte{1}, receipt: counted}); !errors.Is(err, ErrDisconnected) {
 		t.Errorf("after the end: %v", err)
 	}
-	o.await(0)
+	o.awaitRoom(0)
 	if o.hasMore(0) || counted.lefts.Load() != count+1 {
 		t.Error("something waits after the end")
 	}
@@ -153,14 +153,14 @@ func TestNobodyWaitsForAMessageBusThatDoesNotRead(t *testing.T) {
 func TestOutboxEndsWithItsMessageBus(t *testing.T) {
 	o, reader, _ := newTestOutbox(t)
 	for number := range 100 {
-		if err := o.send(testMessage(0, number, 10_000)); err != nil {
+		if err := o.sendMessage(testMessage(0, number, 10_000)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	_ = reader.Close()
-	o.await(0)
+	o.awaitRoom(0)
 	<-o.ended
-	if err := o.send(outgoing{bytes: []byte{1}}); !errors.Is(err, ErrDisconnected) {
+	if err := o.sendMessage(outgoing{bytes: []byte{1}}); !errors.Is(err, ErrDisconnected) {
 		t.Errorf("%v", err)
 	}
 }
@@ -168,31 +168,31 @@ func TestOutboxEndsWithItsMessageBus(t *testing.T) {
 // Messages that are sent while the outbox is held leave in one write.
 func TestHeldMessagesLeaveTogether(t *testing.T) {
 	o, reader, _ := newTestOutbox(t)
-	if !o.hold() || o.hold() {
+	if !o.holdBack() || o.holdBack() {
 		t.Fatal("hold")
 	}
 	var want []byte
 	for number := range 3 {
 		m := testMessage(1, number, 10)
 		want = append(want, m.bytes...)
-		if err := o.send(m); err != nil {
+		if err := o.sendMessage(m); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if !o.hasMore(len(want) - 1) {
 		t.Error("it was written")
 	}
-	o.flush()
+	o.flushQueue()
 	got := make([]byte, 1000)
 	n, err := reader.Read(got)
 	if err != nil || !bytes.Equal(got[:n], want) {
 		t.Errorf("% X, %v", got[:n], err)
 	}
-	if !o.hold() {
+	if !o.holdBack() {
 		t.Error("hold after it was flushed")
 	}
-	o.flush()
-	if err := o.send(testMessage(1, 3, 1)); err != nil {
+	o.flushQueue()
+	if err := o.sendMessage(testMessage(1, 3, 1)); err != nil {
 		t.Fatal(err)
 	}
 	readNumbered(t, reader)

@@ -40,7 +40,7 @@ func (to *ReplyTo) Header(signature string) Header {
 // receipt may be nil.
 func (to *ReplyTo) Send(reply []byte, receipt Receipt) {
 	if !to.Unwanted {
-		_ = to.Conn.out.send(outgoing{bytes: reply, reply: true, receipt: receipt})
+		_ = to.Conn.out.sendMessage(outgoing{bytes: reply, reply: true, receipt: receipt})
 	}
 }
 
@@ -62,7 +62,7 @@ func (to *ReplyTo) Fail(err *dbus.Error) {
 // Drop ends a call that gets no reply, because its caller has left the message bus.
 func (to *ReplyTo) Drop() {
 	if !to.Unwanted {
-		to.Conn.replies.done()
+		to.Conn.replies.countReply()
 	}
 }
 
@@ -88,14 +88,14 @@ type replies struct {
 	none chan struct{} // closed when none is owed; nil while no wait is in progress
 }
 
-func (r *replies) add() {
+func (r *replies) countOwed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.owed++
 }
 
-// done counts a reply. godbus sends an error to a call that wants no reply, too.
-func (r *replies) done() {
+// countReply counts a reply. godbus sends an error to a call that wants no reply, too.
+func (r *replies) countReply() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.owed == 0 {
@@ -108,8 +108,8 @@ func (r *replies) done() {
 	}
 }
 
-// wait returns when no reply is owed, or when ctx ends.
-func (r *replies) wait(ctx context.Context) {
+// awaitNone returns when no reply is owed, or when ctx ends.
+func (r *replies) awaitNone(ctx context.Context) {
 	r.mu.Lock()
 	if r.owed == 0 {
 		r.mu.Unlock()

@@ -52,8 +52,7 @@ func TestRefusalIsWhatTheLibraryReads(t *testing.T) {
 	}
 }
 
-// An error may repeat what its caller has sent, and is a message still when that is
-// long.
+// An error may repeat what its caller has sent, and is a message still when that is long.
 func TestTextOfAnErrorIsBounded(t *testing.T) {
 	to := ReplyTo{Conn: &Conn{}, serial: 77, Destination: ":1.5"}
 	for _, before := range []string{"", "x", "xx", "xxx"} { // where a character is cut

@@ -59,7 +59,7 @@ type fetcher struct{ stream *stream }
 
 // Read implements io.Reader.
 func (f fetcher) Read(p []byte) (int, error) {
-	f.stream.flush()
+	f.stream.flushHeld()
 	<-f.stream.working
 	defer func() { f.stream.working <- struct{}{} }()
 	return f.stream.sock.Read(p)
@@ -78,7 +78,7 @@ func (s *stream) ping(over <-chan struct{}) {
 func (s *stream) Read(p []byte) (int, error) {
 	for s.unread == 0 && len(s.copied) == 0 {
 		if err := s.nextMessage(); err != nil {
-			s.flush() // No further read does it.
+			s.flushHeld() // No further read does it.
 			return 0, err
 		}
 	}
@@ -116,7 +116,7 @@ func (s *stream) nextMessage() error {
 	if kind == TypeCall {
 		s.awaitRoom()
 		if head[2]&FlagNoReply == 0 {
-			s.conn.replies.add()
+			s.conn.replies.countOwed()
 		}
 	}
 	message, err := s.buffer.Peek(min(length, readBuffer))
@@ -124,11 +124,11 @@ func (s *stream) nextMessage() error {
 	case err != nil:
 		return err
 	case length > maxMessage && (kind == TypeCall || kind == TypeSignal):
-		return s.skip(message, length)
+		return s.skipMessage(message, length)
 	case kind == TypeCall && s.call != nil:
 		return s.nextCall(message, length)
 	case kind == TypeReturn || kind == TypeError:
-		if s.message.parse(message) && s.conn.calls.end(&s.message) {
+		if s.message.parseHeader(message) && s.conn.calls.endCall(&s.message) {
 			_, err := s.buffer.Discard(length)
 			return err
 		}
@@ -146,10 +146,10 @@ func (s *stream) nextCall(message []byte, length int) error {
 			return err
 		}
 	}
-	ok := s.message.parse(message)
+	ok := s.message.parseHeader(message)
 	s.message.Owned = !fits
 	if fits && s.buffer.Buffered() > length && !s.holds {
-		s.holds = s.conn.out.hold()
+		s.holds = s.conn.out.holdBack()
 	}
 	taken := ok && s.call(s.conn, &s.message)
 	switch {
@@ -164,15 +164,15 @@ func (s *stream) nextCall(message []byte, length int) error {
 	return nil
 }
 
-// skip reads over a message that is too long. A call that names its sender gets an error.
-func (s *stream) skip(begin []byte, length int) error {
+// skipMessage reads over a message that is too long. A call that names its sender gets an error.
+func (s *stream) skipMessage(begin []byte, length int) error {
 	if begin[1] == TypeCall {
 		if m, ok := Parse(begin); ok && len(m.Sender) > 0 {
 			to := s.conn.ReplyTo(&m)
 			to.Destination = string(m.Sender)
 			to.Fail(tooLongError(length))
 		} else if begin[2]&FlagNoReply == 0 {
-			s.conn.replies.done()
+			s.conn.replies.countReply()
 		}
 	}
 	_, err := s.buffer.Discard(length)
@@ -186,11 +186,11 @@ func tooLongError(length int) *dbus.Error {
 
 const errorLimits = "org.freedesktop.DBus.Error.LimitsExceeded"
 
-// flush sends what was held back.
-func (s *stream) flush() {
+// flushHeld sends what was held back.
+func (s *stream) flushHeld() {
 	if s.holds {
 		s.holds = false
-		s.conn.out.flush()
+		s.conn.out.flushQueue()
 	}
 }
 
@@ -198,11 +198,11 @@ func (s *stream) flush() {
 func (s *stream) awaitRoom() {
 	out := s.conn.out
 	if out.hasMore(maxGather) {
-		s.flush()
+		s.flushHeld()
 	}
 	if out.hasMore(maxUnsent) {
 		<-s.working
-		out.await(maxUnsent)
+		out.awaitRoom(maxUnsent)
 		s.working <- struct{}{}
 	}
 }
@@ -210,7 +210,7 @@ func (s *stream) awaitRoom() {
 // Write sends messages of godbus: a reply alone, others in any number. It does not block.
 func (s *stream) Write(b []byte) (int, error) {
 	reply := len(b) > fixed && (b[1] == TypeReturn || b[1] == TypeError)
-	if err := s.conn.out.send(outgoing{bytes: bytes.Clone(b), reply: reply}); err != nil {
+	if err := s.conn.out.sendMessage(outgoing{bytes: bytes.Clone(b), reply: reply}); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -141,7 +141,7 @@ func TestStreamTakesTheReplyToACallOfOursOnce(t *testing.T) {
 		}, nil)))
 		var taken []Message
 		for _, serial := range []uint32{99, long, failed} {
-			if err := s.conn.calls.add(serial, repliedFunc(func(m *Message) { taken = append(taken, *m) }), Place{}); err != nil {
+			if err := s.conn.calls.addCall(serial, repliedFunc(func(m *Message) { taken = append(taken, *m) }), Place{}); err != nil {
 				t.Fatal(err)
 			}
 		}
