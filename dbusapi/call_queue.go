@@ -289,7 +289,7 @@ func (q *callQueue) forgetIfIdle(p *program) {
 }
 
 // endCall ends a call, and reports whether no other is in progress. replied says that the program has
-// replied. The call leaves room for others, which start looks for.
+// replied. The call leaves room for others, which startCalls looks for.
 func (c *handlerCall) endCall(replied bool) (last bool) {
 	q, p := c.queue, c.program
 	q.mu.Lock()

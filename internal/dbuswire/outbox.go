@@ -105,7 +105,7 @@ func (o *outbox) enqueueMessage(m outgoing) (writes, ok bool) {
 	return writes, true
 }
 
-// holdBack keeps what is sent from being written until flush. It reports false, and does not,
+// holdBack keeps what is sent from being written until flushQueue. It reports false, and does not,
 // if a goroutine is writing.
 func (o *outbox) holdBack() bool {
 	o.mu.Lock()
