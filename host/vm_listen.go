@@ -40,7 +40,7 @@ func ParseAddress(address string) (network, name string, err error) {
 			return "", "", fmt.Errorf("%q: not a loopback address and a port, as in tcp:127.0.0.1:9002", address)
 		}
 	default:
-		return "", "", fmt.Errorf("%q: it begins with neither unix: nor tcp:", address)
+		return "", "", fmt.Errorf("%q: neither unix:PATH nor tcp:HOST:PORT", address)
 	}
 	return network, name, nil
 }
