@@ -45,12 +45,11 @@ var ours = regexp.MustCompile(`(?m)^ipmbd/[^{\n]*\(`)
 // each call or mishap of a kind is more.
 const passing = 2
 
-// allowed is how many goroutines more an old daemon may have: those that read the
-// connections and write to them, and workers that wait for the next request of a bus.
+// allowed is how many goroutines more an old daemon may have: those that read its connections
+// and write to them.
 var allowed = map[string]int{
 	"ipmbd/internal/dbuswire.(*stream).Read(":      lazyConns,
 	"ipmbd/internal/dbuswire.(*outbox).runWriter(": lazyConns,
-	"ipmbd/ipmb.(*Engine).dispatch.func1(":         16,
 }
 
 // noneIsLeft fails a test whose daemon has more goroutines than a new one.
