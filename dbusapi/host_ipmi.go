@@ -168,21 +168,8 @@ func (h *HostIPMI) endRequest(r *hostRequest, err error) {
 	}
 }
 
-// answerRequest answers a request, once and in time. The errors are errUnknownID and
-// errOtherRequest.
-func (h *HostIPMI) answerRequest(sender string, number uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, res ipmi.Response) error {
-	r, err := h.findAnswered(sender, number, netFn, lun, cmd)
-	if err != nil {
-		return err
-	}
-	if !r.reply.Answer(res, nil) {
-		return errUnknownID // Its number is held.
-	}
-	h.freeNumber(r)
-	return nil
-}
-
-// findAnswered finds the request that a program's answer is for.
+// findAnswered finds the request with the number of a program's answer. The errors are errUnknownID
+// and errOtherRequest.
 func (h *HostIPMI) findAnswered(sender string, number uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command) (*hostRequest, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -260,12 +247,19 @@ func (l *receiverLookup) Replied(m *dbuswire.Message) {
 // Lost implements dbuswire.Call. The requests end with the connection, too.
 func (l *receiverLookup) Lost() {}
 
-// sendMessage serves org.openbmc.HostIpmi.sendMessage.
+// sendMessage serves org.openbmc.HostIpmi.sendMessage: it answers a request, once and in time.
 func sendMessage(c *call) ([]any, error) {
+	h := c.object.hostIPMI
 	netFn, lun, cmd := ipmi.NetFn(c.args[1].(byte)), ipmi.LUN(c.args[2].(byte)), ipmi.Command(c.args[3].(byte))
-	res := ipmi.Response{Code: ipmi.CompletionCode(c.args[4].(byte)), Data: c.args[5].([]byte)}
-	err := c.object.hostIPMI.answerRequest(c.sender, c.args[0].(byte), netFn, lun, cmd, res)
-	return []any{int64(0)}, err
+	r, err := h.findAnswered(c.sender, c.args[0].(byte), netFn, lun, cmd)
+	if err != nil {
+		return nil, err
+	}
+	if !r.reply.Answer(ipmi.Response{Code: ipmi.CompletionCode(c.args[4].(byte)), Data: c.args[5].([]byte)}, nil) {
+		return nil, errUnknownID // Its number is held.
+	}
+	h.freeNumber(r)
+	return []any{int64(0)}, nil
 }
 
 // hostIPMISetAttention serves org.openbmc.HostIpmi.setAttention.

@@ -26,28 +26,35 @@ func (h *HostIPMI) wait(t *testing.T, req *ipmi.Request) (*hostRequest, *owner) 
 	return r, o
 }
 
+// answer answers a request by sendMessage.
+func (h *HostIPMI) answer(sender string, number uint8, netFn, lun, cmd byte, res ipmi.Response) error {
+	_, err := sendMessage(&call{object: &object{hostIPMI: h}, sender: sender,
+		args: []any{number, netFn, lun, cmd, byte(res.Code), []byte{}}})
+	return err
+}
+
 func TestHostRequestHasOneAnswer(t *testing.T) {
 	var h HostIPMI
 	r, owner := h.wait(t, fromHost(1))
 	for name, answer := range map[string]func() error{
-		"another netFn":   func() error { return h.answerRequest(":1.1", r.number, 8, 1, 1, ipmi.Response{}) },
-		"another LUN":     func() error { return h.answerRequest(":1.1", r.number, 6, 0, 1, ipmi.Response{}) },
-		"another command": func() error { return h.answerRequest(":1.1", r.number, 6, 1, 2, ipmi.Response{}) },
+		"another netFn":   func() error { return h.answer(":1.1", r.number, 8, 1, 1, ipmi.Response{}) },
+		"another LUN":     func() error { return h.answer(":1.1", r.number, 6, 0, 1, ipmi.Response{}) },
+		"another command": func() error { return h.answer(":1.1", r.number, 6, 1, 2, ipmi.Response{}) },
 	} {
 		if err := answer(); !errors.Is(err, errOtherRequest) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := h.answerRequest(":1.1", r.number+1, 6, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
+	if err := h.answer(":1.1", r.number+1, 6, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
 		t.Errorf("unknown number: %v", err)
 	}
 	if who := h.lastAnswerer(); who != "" {
 		t.Errorf("%s has answered nothing", who)
 	}
-	if err := h.answerRequest(":1.1", r.number, 7, 1, 1, ipmi.Response{Code: 0xC9}); err != nil || (<-owner.done).res.Code != 0xC9 {
+	if err := h.answer(":1.1", r.number, 7, 1, 1, ipmi.Response{Code: 0xC9}); err != nil || (<-owner.done).res.Code != 0xC9 {
 		t.Errorf("the answer: %v", err)
 	}
-	if err := h.answerRequest(":1.2", r.number, 7, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
+	if err := h.answer(":1.2", r.number, 7, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
 		t.Errorf("a second answer: %v", err)
 	}
 	if who := h.lastAnswerer(); who != ":1.1" {
@@ -78,10 +85,10 @@ func TestNumberOfARequestWithoutAnAnswerRests(t *testing.T) {
 			if r.number == late.number {
 				t.Fatal("its number is another one's")
 			}
-			if err := h.answerRequest(":1.1", late.number, 7, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
+			if err := h.answer(":1.1", late.number, 7, 1, 1, ipmi.Response{}); !errors.Is(err, errUnknownID) {
 				t.Fatalf("the late answer: %v", err)
 			}
-			if err := h.answerRequest(":1.1", r.number, 7, 1, 1, ipmi.Response{}); err != nil {
+			if err := h.answer(":1.1", r.number, 7, 1, 1, ipmi.Response{}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -93,10 +93,21 @@ func (p *Power) followHosts(ctx context.Context) {
 	defer conn.Close()
 	matched := make(map[int]bool)
 	for {
-		for _, host := range p.hosts() {
-			if err := p.readState(ctx, conn, host, matched); err != nil {
+		p.mu.Lock()
+		hosts := slices.Sorted(maps.Keys(p.off))
+		p.mu.Unlock()
+		for _, host := range hosts {
+			if !matched[host] && addPowerMatches(ctx, conn, host) != nil {
 				return
 			}
+			matched[host] = true
+			state, err := currentPowerState(ctx, conn, host)
+			if errors.Is(err, dbuswire.ErrDisconnected) {
+				return
+			}
+			p.mu.Lock()
+			p.off[host] = err == nil && isOff(state)
+			p.mu.Unlock()
 		}
 		select {
 		case <-ctx.Done():
@@ -108,41 +119,19 @@ func (p *Power) followHosts(ctx context.Context) {
 	}
 }
 
-func (p *Power) hosts() []int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Sorted(maps.Keys(p.off))
-}
-
-// readState reads the state of a host, after it has asked for the signals of changes. The error is that
-// of the connection.
-func (p *Power) readState(ctx context.Context, conn *dbuswire.Conn, host int, matched map[int]bool) error {
-	if !matched[host] {
-		for _, rule := range powerRules(host) {
-			if err := conn.AddMatch(ctx, rule); err != nil {
-				return err
-			}
-		}
-		matched[host] = true
-	}
-	state, err := currentPowerState(ctx, conn, host)
-	if errors.Is(err, dbuswire.ErrDisconnected) {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.off[host] = err == nil && isOff(state)
-	return nil
-}
-
-// powerRules match the signals of changes: of the property, and of the service that has it.
-func powerRules(host int) []string {
+// addPowerMatches asks for the signals of changes: of the property, and of the service that has it.
+func addPowerMatches(ctx context.Context, conn *dbuswire.Conn, host int) error {
 	rules := []string{"type='signal',interface='" + xml.PropertiesInterface + "',member='PropertiesChanged',arg0='" + stateChassis +
 		"',path='" + fmt.Sprint(chassisState, host) + "'"}
 	for _, service := range stateServices(stateChassis, host) {
 		rules = append(rules, "type='signal',sender='"+dbuswire.BusName+"',member='NameOwnerChanged',arg0='"+service+"'")
 	}
-	return rules
+	for _, rule := range rules {
+		if err := conn.AddMatch(ctx, rule); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // States of a chassis, after stateChassis (phosphor-dbus-interfaces, State/Chassis).

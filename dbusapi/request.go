@@ -24,28 +24,33 @@ const (
 // lets such a message pass.
 var errArgs = &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{"the message cannot be read"}}
 
+// readRequest reads an address, unless the request is a broadcast, netFn, LUN, cmd and data.
+func readRequest(args *dbuswire.Reader, broadcast bool) (address byte, lun ipmi.LUN, req ipmb.Request) {
+	if !broadcast {
+		address = args.Byte()
+	}
+	req.NetFn, lun, req.Command = ipmi.NetFn(args.Byte()), ipmi.LUN(args.Byte()), ipmi.Command(args.Byte())
+	req.Data = args.Bytes()
+	return address, lun, req
+}
+
 // parseLegacy reads the arguments of org.openbmc.Ipmb.sendRequest: channel, netFn, requester's
 // LUN, cmd and data. The responder is the channel's remote address at LUN 0, as ipmbbridge has it.
 func parseLegacy(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
-	channel := args.Byte()
-	x.request = ipmb.Request{
-		NetFn:        ipmi.NetFn(args.Byte()),
-		RequesterLUN: ipmi.LUN(args.Byte()),
-		Command:      ipmi.Command(args.Byte()),
-		Data:         args.Bytes(),
-		NoWait:       true,
-	}
+	channel, lun, req := readRequest(&args, false)
+	req.RequesterLUN, req.NoWait = lun, true
+	x.request = req
 	if !args.AtEnd() {
 		return ipmb.ErrInvalid
 	}
 	if x.object = x.server.objects.channels.Find(channel); x.object == nil {
 		return errUnknownChannel
 	}
-	return checkRequest(x.request)
+	return checkRequest(req)
 }
 
-// parseRequest reads the arguments of sendRequest: responder, netFn, LUN, cmd and data.
+// parseRequest reads the arguments of sendRequest.
 func parseRequest(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
 	x.parseRequest(&args)
@@ -59,42 +64,32 @@ func parseRequest(x *busCall, m *dbuswire.Message) error {
 func parseRequestWithOptions(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
 	x.parseRequest(&args)
-	if !args.OK() {
-		return errArgs
-	}
 	err := args.Dictionary(func(name, signature string) error { return setOption(&x.request, name, signature, &args) })
-	if err == nil && !args.OK() {
-		err = errArgs
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !args.OK():
+		return errArgs
 	}
 	return checkRequest(x.request)
 }
 
 func (x *busCall) parseRequest(args *dbuswire.Reader) {
-	x.request = ipmb.Request{
-		Responder: ipmi.Address(args.Byte()),
-		NetFn:     ipmi.NetFn(args.Byte()),
-		LUN:       ipmi.LUN(args.Byte()),
-		Command:   ipmi.Command(args.Byte()),
-		Data:      args.Bytes(),
-	}
+	address, lun, req := readRequest(args, false)
+	req.Responder, req.LUN = ipmi.Address(address), lun
+	x.request = req
 }
 
-// parseBroadcast reads netFn, LUN, cmd and data.
+// parseBroadcast reads the arguments of sendBroadcast.
 func parseBroadcast(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
-	x.request = ipmb.Request{
-		NetFn:        ipmi.NetFn(args.Byte()),
-		RequesterLUN: ipmi.LUN(args.Byte()),
-		Command:      ipmi.Command(args.Byte()),
-		Data:         args.Bytes(),
-	}
+	_, lun, req := readRequest(&args, true)
+	req.RequesterLUN = lun
+	x.request = req
 	if !args.AtEnd() {
 		return errArgs
 	}
-	return checkRequest(x.request)
+	return checkRequest(req)
 }
 
 // checkRequest finds what is wrong with a request, before it takes a place on the bus. A
