@@ -241,7 +241,7 @@ func TestEachCallHasOneReply(t *testing.T) {
 // A reply is shared by the calls that had arrived when it was begun, and by no other.
 func TestRepliesAreSharedByTheCallsBeforeThem(t *testing.T) {
 	count := 0
-	m := &boundMethod{object: &object{}, method: method{iface: "a.b", member: "C", out: "s", reads: true,
+	m := boundMethod{object: &object{}, method: &method{iface: "a.b", member: "C", out: "s", reads: true,
 		serve: func(context.Context, *call) ([]any, error) {
 			count++
 			return []any{strings.Repeat(string(rune('a'+count)), minShared)}, nil
@@ -263,7 +263,7 @@ func TestRepliesAreSharedByTheCallsBeforeThem(t *testing.T) {
 }
 
 func TestSharedRepliesAreFew(t *testing.T) {
-	m := &boundMethod{object: &object{}, method: method{reads: true,
+	m := boundMethod{object: &object{}, method: &method{reads: true,
 		serve: func(context.Context, *call) ([]any, error) { return []any{strings.Repeat("x", minShared)}, nil }}}
 	s := &Server{clients: newClients(10, func(string) {})}
 	one := s.clients.findClient([]byte(":1.5"))

@@ -44,9 +44,9 @@ const (
 )
 
 // startCall serves a call of a method that sends. It does not block.
-func (s *Server) startCall(from *dbuswire.Conn, m *dbuswire.Message, method *boundMethod) {
+func (s *Server) startCall(from *dbuswire.Conn, m *dbuswire.Message, method boundMethod) {
 	x := s.newCall()
-	x.object, x.method, x.to = method.object.bus, &method.method, from.ReplyTo(m)
+	x.object, x.method, x.to = method.object.bus, method.method, from.ReplyTo(m)
 	invalid := method.parse(x, m)
 	if err := s.clients.beginCall(m.Sender, x); err != nil {
 		if invalid != nil {

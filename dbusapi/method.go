@@ -53,7 +53,7 @@ type call struct {
 
 // methods is the table of all methods of all interfaces.
 func methods() []method {
-	rows := []method{
+	return []method{
 		{iface: xml.LegacyInterface, member: "sendRequest", in: requestSignature, out: responseSignature,
 			parse: parseLegacy, send: (*busCall).sendRequest, reply: (*busCall).statusReply},
 		{iface: xml.BusInterface, member: "sendRequest", in: requestSignature, out: "yay",
@@ -89,60 +89,69 @@ func methods() []method {
 		{iface: xml.ManagerInterface, member: "RemoveBus", in: "o", serve: managerRemove(Manager.RemoveBus)},
 		{iface: xml.ManagerInterface, member: "RemoveHost", in: "o", serve: managerRemove(Manager.RemoveHost)},
 		{iface: xml.ManagerInterface, member: "Reload", serve: managerReload},
-	}
-	return append(rows, peerMethods()...)
-}
 
-// peerMethods are the methods that every path has, whether there is an object or not.
-func peerMethods() []method {
-	return []method{
+		// Every path has these, whether there is an object or not.
 		{iface: xml.PeerInterface, member: "Ping", quick: func(*call) ([]any, error) { return nil, nil }},
 		{iface: xml.PeerInterface, member: "GetMachineId", out: "s", quick: machineID},
 	}
 }
 
+// methodsByName makes the table of methods by interface and member.
+func methodsByName() map[string]map[string]*method {
+	table := make(map[string]map[string]*method)
+	for _, m := range methods() {
+		if table[m.iface] == nil {
+			table[m.iface] = make(map[string]*method)
+		}
+		table[m.iface][m.member] = &m
+	}
+	return table
+}
+
 // boundMethod is a method of one object; those of a peer have none.
 type boundMethod struct {
-	method
+	*method
 	object *object
 }
 
 // findMethod finds the method that is called. The error is for the caller.
-func (o *objects) findMethod(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
+func (o *objects) findMethod(m *dbuswire.Message) (boundMethod, *dbus.Error) {
 	found, failed := o.findNamed(m)
 	if failed == nil && string(m.Signature) != found.in {
-		return nil, &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{
+		return found, &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{
 			found.member + " takes arguments of the types '" + found.in + "', not '" + string(m.Signature) + "'"}}
 	}
 	return found, failed
 }
 
-// findNamed finds a method by path, interface and member.
-func (o *objects) findNamed(m *dbuswire.Message) (*boundMethod, *dbus.Error) {
-	set, found := o.peer, true
+// findNamed finds a method by path, interface and member. A call that names no interface gets the
+// method of the first of the object's interfaces that has it. Manager must be named: the rules of a
+// message bus for an interface do not hold for such a call.
+func (o *objects) findNamed(m *dbuswire.Message) (boundMethod, *dbus.Error) {
+	var on *object
 	if string(m.Interface) != xml.PeerInterface {
-		object := o.objectAt(m.Path)
-		if object == nil {
+		if on = o.objectAt(m.Path); on == nil {
 			failed := dbus.MakeNoObjectError(dbus.ObjectPath(m.Path))
-			return nil, &failed
+			return boundMethod{}, &failed
 		}
-		if len(m.Interface) == 0 {
-			if method := object.anyMethod(m.Member); method != nil {
-				return method, nil
+		named := len(m.Interface) == 0
+		for _, iface := range on.interfaces {
+			found := o.methods[iface][string(m.Member)]
+			if len(m.Interface) == 0 && found != nil && iface != xml.ManagerInterface {
+				return boundMethod{found, on}, nil
 			}
+			named = named || iface == string(m.Interface)
 		}
-		set, found = object.sets[string(m.Interface)]
+		if !named {
+			failed := dbus.MakeUnknownInterfaceError(string(m.Interface))
+			return boundMethod{}, &failed
+		}
 	}
-	if len(m.Interface) > 0 && !found {
-		failed := dbus.MakeUnknownInterfaceError(string(m.Interface))
-		return nil, &failed
+	if found := o.methods[string(m.Interface)][string(m.Member)]; found != nil {
+		return boundMethod{found, on}, nil
 	}
-	method := set[string(m.Member)]
-	if method == nil {
-		failed := dbus.MakeUnknownMethodError(string(m.Member))
-		return nil, &failed
-	}
-	return method, nil
+	failed := dbus.MakeUnknownMethodError(string(m.Member))
+	return boundMethod{}, &failed
 }
 
 // machineIDFiles are the files with the machine's ID (machine-id(5); D-Bus specification,

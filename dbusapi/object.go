@@ -29,7 +29,6 @@ type object struct {
 	within     *objects // from objects.add on
 	path       dbus.ObjectPath
 	interfaces []string // in the order of introspection
-	sets       map[string]methodSet
 
 	endpoint *endpoint      // of a bus or a host interface
 	bus      *BusObject     // of a bus
@@ -41,36 +40,11 @@ type object struct {
 
 // newObject makes an object with these interfaces and those that every object has.
 func newObject(s *Server, path dbus.ObjectPath, interfaces ...string) *object {
-	o := &object{
+	return &object{
 		server:     s,
 		path:       path,
 		interfaces: append(interfaces, xml.IntrospectableInterface, xml.PeerInterface, xml.PropertiesInterface),
-		sets:       make(map[string]methodSet),
 	}
-	for _, name := range o.interfaces {
-		o.sets[name] = make(methodSet)
-	}
-	for _, m := range methods() {
-		if set, ok := o.sets[m.iface]; ok {
-			set[m.member] = &boundMethod{method: m, object: o}
-		}
-	}
-	return o
-}
-
-// methodSet is the methods of an interface by member.
-type methodSet map[string]*boundMethod
-
-// anyMethod finds a member for a call that names no interface, in the first of the object's
-// interfaces that has it. Manager must be named: the rules of a message bus for an interface do
-// not hold for such a call.
-func (o *object) anyMethod(member []byte) *boundMethod {
-	for _, name := range o.interfaces {
-		if m := o.sets[name][string(member)]; m != nil && name != xml.ManagerInterface {
-			return m
-		}
-	}
-	return nil
 }
 
 // managed is the interfaces that ObjectManager tells of: those that say what the object is.
@@ -90,15 +64,11 @@ type objects struct {
 	paths    map[dbus.ObjectPath]*object
 	channels bus.Directory[*BusObject]
 
-	peer methodSet // of all paths
+	methods map[string]map[string]*method // of all interfaces
 }
 
 func newObjects() objects {
-	peer := make(methodSet)
-	for _, m := range peerMethods() {
-		peer[m.member] = &boundMethod{method: m}
-	}
-	return objects{paths: make(map[dbus.ObjectPath]*object), peer: peer}
+	return objects{paths: make(map[dbus.ObjectPath]*object), methods: methodsByName()}
 }
 
 // objectAt is the object at a path, nil when there is none.

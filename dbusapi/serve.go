@@ -43,7 +43,7 @@ type waitingCall struct {
 	number  uint64   // in order of arrival
 	placed  bool     // it has its place in the program's share
 
-	method *boundMethod // of the first call of a client; nil when failed
+	method boundMethod // of the first call of a client
 	failed *dbus.Error
 }
 
@@ -299,7 +299,7 @@ func (s *Server) callAct(ctx context.Context, end context.CancelFunc, one *clien
 }
 
 // serveQuick serves a call of a method that is quick, or that is not there.
-func (s *Server) serveQuick(to *dbuswire.ReplyTo, raw []byte, method *boundMethod, failed *dbus.Error) {
+func (s *Server) serveQuick(to *dbuswire.ReplyTo, raw []byte, method boundMethod, failed *dbus.Error) {
 	if failed != nil {
 		to.Fail(failed)
 		return
@@ -308,7 +308,7 @@ func (s *Server) serveQuick(to *dbuswire.ReplyTo, raw []byte, method *boundMetho
 	sendResults(to, method, results, err)
 }
 
-func (s *Server) callQuick(sender string, raw []byte, method *boundMethod) ([]any, error) {
+func (s *Server) callQuick(sender string, raw []byte, method boundMethod) ([]any, error) {
 	args, err := arguments(raw, method)
 	if err == nil && method.object != nil {
 		err = s.clients.checkLimit(sender)
@@ -320,7 +320,7 @@ func (s *Server) callQuick(sender string, raw []byte, method *boundMethod) ([]an
 }
 
 // sendResults sends the results of a method, or its error.
-func sendResults(to *dbuswire.ReplyTo, method *boundMethod, results []any, err error) {
+func sendResults(to *dbuswire.ReplyTo, method boundMethod, results []any, err error) {
 	if err != nil && method.fail != nil {
 		results, err = method.fail(err)
 	}
@@ -332,7 +332,7 @@ func sendResults(to *dbuswire.ReplyTo, method *boundMethod, results []any, err e
 }
 
 // arguments reads the arguments of a call.
-func arguments(raw []byte, method *boundMethod) ([]any, error) {
+func arguments(raw []byte, method boundMethod) ([]any, error) {
 	if method.in == "" {
 		return nil, nil
 	}
