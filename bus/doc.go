@@ -23,14 +23,13 @@
 //     allocates nothing. (TestSendAllocatesNothing)
 //  4. The bus holds no lock while a link, a function of a Call or of Config runs.
 //     (TestCallbacksMayUseTheBus)
-//  5. Memory and shares: no more than Config.MaxCalls requests and broadcasts of clients
-//     are in progress; the bus refuses more with ErrLimit. One program has at most half of
-//     these places, however many connections it has, and so have all programs of one user
-//     other than root together. Requests of a connection whose process is not known yet are
-//     sent at once, unless they could take more than the half that the program with most
-//     places may have; these wait until the process is known. Requests of the
-//     daemon itself, such as those of its bridge, take no place.
-//     (TestShares, TestPlacesAreGivenBack, TestNewConnectionsGainNothing,
+//  5. Memory and shares: no more than Config.MaxCalls requests and broadcasts of clients are in
+//     progress; the bus refuses more with ErrLimit. One program has at most half of these places,
+//     however many connections it has, and so have all programs of one user other than root
+//     together. Requests of a connection whose process is not known yet are sent at once, unless
+//     they could take more than the half that the program with most places may have; these wait
+//     until the process is known. Requests of the daemon itself, such as those of its bridge, take
+//     no place. (TestShares, TestPlacesAreGivenBack, TestNewConnectionsGainNothing,
 //     TestIdentifiedWhileItsRequestIsOnItsWay)
 //  6. After Drain or Leave clients cannot send any more: ErrRemoved. Drain returns when
 //     all that they had sent before has ended. (TestDrain)

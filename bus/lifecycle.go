@@ -19,9 +19,8 @@ const (
 )
 
 const (
-	// FirstRetry and LastRetry bound the time between two attempts to open a device. It
-	// doubles with each: a device that comes and goes is back soon, and an absent one costs
-	// nothing.
+	// FirstRetry and LastRetry bound the time between two attempts to open a device. It doubles
+	// with each: a device that comes and goes is back soon, and an absent one costs nothing.
 	FirstRetry = 100 * time.Millisecond
 	LastRetry  = 5 * time.Second
 	// settleTime is how long a device must have been served for its next failure to count
@@ -213,10 +212,9 @@ func (l *Lifecycle) Serving(reason string) {
 	l.endJob()
 }
 
-// Change has Run do a job with the device closed, and waits for its end, at most until ctx
-// ends; the job goes on then. reason is why the device is Down meanwhile. The job is not cut
-// short when Run is to end: it must take a few seconds at most. After Run the error is
-// ipmb.ErrClosed.
+// Change has Run do a job with the device closed, and waits for its end, at most until ctx ends;
+// the job goes on then. reason is why the device is Down meanwhile. The job is not cut short when
+// Run is to end: it must take a few seconds at most. After Run the error is ipmb.ErrClosed.
 func (l *Lifecycle) Change(ctx context.Context, reason string, do func(context.Context) error) error {
 	done := make(chan error, 1)
 	select {
@@ -234,8 +232,7 @@ func (l *Lifecycle) Change(ctx context.Context, reason string, do func(context.C
 	}
 }
 
-// doJob does a job. The caller of Change hears of its end when the device takes requests
-// again.
+// doJob does a job. The caller of Change hears of its end when the device takes requests again.
 func (l *Lifecycle) doJob(ctx context.Context, j job) {
 	l.SetDown(j.reason)
 	err := j.do(context.WithoutCancel(ctx))

@@ -135,8 +135,7 @@ func (s *service) reportEvent(ctx context.Context, e ipmi.Event) {
 // that there is.
 const systemLogTime = 2 * time.Second
 
-// eventLog keeps events in the system's log where there is one, and else in the
-// built-in one.
+// eventLog keeps events in the system's log where there is one, and else in the built-in one.
 type eventLog struct {
 	system logOfEvents
 	own    logOfEvents

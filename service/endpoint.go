@@ -19,8 +19,7 @@ import (
 const (
 	// drainTime is how long calls and requests in progress may take to end.
 	drainTime = 2 * time.Second
-	// endTime is how long a device may take to be closed, and the message bus to take
-	// a name back.
+	// endTime is how long a device may take to be closed, and the message bus to take a name back.
 	endTime = 2 * time.Second
 	// beginTime is how long an endpoint may take until it serves.
 	beginTime = 10 * time.Second
@@ -105,8 +104,7 @@ type runner interface {
 	Begun() <-chan struct{}
 	// Ping returns when each loop waits. If one hangs, Ping does not return.
 	Ping(ctx context.Context)
-	// Drain takes no more requests and waits until those taken have ended, at most until ctx
-	// ends.
+	// Drain takes no more requests and waits until those taken have ended, at most until ctx ends.
 	Drain(ctx context.Context)
 }
 

@@ -53,8 +53,7 @@ func (s *service) logFaults(err error) error {
 	return err
 }
 
-// change has a change made and waits for its end, at most until ctx ends; the change goes on
-// then.
+// change has a change made and waits for its end, at most until ctx ends; the change goes on then.
 func (s *service) change(ctx context.Context, do func(context.Context) error) error {
 	done := make(chan error, 1)
 	select {

@@ -87,14 +87,13 @@ func (d *Device) limit(r *ipmb.Request) time.Duration {
 	return limit
 }
 
-// Send sends the request of a call and returns at once. Requests enter the driver in the order
-// of Send; those for which it has no room wait, or are ipmb.ErrBusy with NoWait. Without an
-// error, the call's done is told once how the request has ended, without a lock held: the
-// response, whose data is valid until done returns, or ipmb.ErrTimeout, ipmb.ErrUnsupported,
-// ipmb.ErrBusy while the driver has no room, context.Canceled, os.ErrClosed and io.EOF when the
-// device is closed or has gone, and *fs.PathErrors for what the driver refuses: EINVAL or
-// EAFNOSUPPORT for an address that it does not know, EMSGSIZE, EAGAIN and EBUSY for too much at
-// once, ENODEV.
+// Send sends the request of a call and returns at once. Requests enter the driver in the order of
+// Send; those for which it has no room wait, or are ipmb.ErrBusy with NoWait. Without an error,
+// the call's done is told once how the request has ended, without a lock held: the response, whose
+// data is valid until done returns, or ipmb.ErrTimeout, ipmb.ErrUnsupported, ipmb.ErrBusy while
+// the driver has no room, context.Canceled, os.ErrClosed and io.EOF when the device is closed or
+// has gone, and *fs.PathErrors for what the driver refuses: EINVAL or EAFNOSUPPORT for an address
+// that it does not know, EMSGSIZE, EAGAIN and EBUSY for too much at once, ENODEV.
 //
 // A completion code is the responder's or the driver's, which look alike.
 func (d *Device) Send(c *call) error {
