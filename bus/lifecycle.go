@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -64,6 +65,10 @@ type Lifecycle struct {
 	open      bool   // the device is open
 	performed func() // tells the caller of Change that its job is done; nil for none
 
+	// Of Wrote.
+	stuck      int       // failed writes in a row
+	stuckSince time.Time // when the first of them ended
+
 	mu        sync.Mutex
 	condition condition
 }
@@ -98,7 +103,7 @@ func (l *Lifecycle) Open(ctx context.Context) {
 // Reopen opens the device. It is for jobs, with the device closed. An error is the reason of
 // the state, too.
 func (l *Lifecycle) Reopen(ctx context.Context) error {
-	l.tried = true
+	l.tried, l.stuck = true, 0
 	err := l.device.Connect(ctx)
 	l.open = err == nil
 	if err != nil {
@@ -307,9 +312,39 @@ func (l *Lifecycle) SetWarning(reason string) {
 	l.update(func(c *condition) { c.warning = reason })
 }
 
-// SetFailing says that the device is Degraded because writes fail; "" that they do not.
-func (l *Lifecycle) SetFailing(reason string) {
-	l.updateUnlessEnding(func(c *condition) { c.failing = reason })
+// Reading is that of ipmb.Config. A device that is read no more will carry no more: what its writes
+// do says nothing of the state until it is closed.
+func (l *Lifecycle) Reading(on bool) {
+	if on {
+		l.Serving("")
+	} else {
+		l.update(func(c *condition) { c.ending = true })
+	}
+}
+
+// A device is Degraded when stuckWrites writes in a row have failed, or all of them for stuckTime.
+// A write that is not acknowledged is not counted: it tells of the responder and not of the bus.
+const (
+	stuckWrites = 4
+	stuckTime   = time.Second // after the end of the first, which takes about 1 s itself
+)
+
+// Wrote is that of ipmb.Config.
+func (l *Lifecycle) Wrote(err error) {
+	switch {
+	case errors.Is(err, ipmb.ErrClosed):
+		l.Reading(false)
+	case errors.Is(err, ipmb.ErrStuck):
+		if l.stuck == 0 {
+			l.stuckSince = time.Now()
+		}
+		if l.stuck++; l.stuck >= stuckWrites || time.Since(l.stuckSince) >= stuckTime {
+			l.updateUnlessEnding(func(c *condition) { c.failing = err.Error() })
+		}
+	case l.stuck > 0:
+		l.stuck = 0
+		l.updateUnlessEnding(func(c *condition) { c.failing = "" })
+	}
 }
 
 // Stalled is that of ipmb.Config. The device is Down while a write hangs in the kernel.
@@ -320,10 +355,6 @@ func (l *Lifecycle) Stalled(stalled bool) {
 	}
 	l.updateUnlessEnding(func(c *condition) { c.stalled = reason })
 }
-
-// SetEnding says that the device will carry no more: what its writes do says nothing of the
-// state until it is closed.
-func (l *Lifecycle) SetEnding() { l.update(func(c *condition) { c.ending = true }) }
 
 func (l *Lifecycle) updateUnlessEnding(change func(*condition)) {
 	l.update(func(c *condition) {

@@ -51,6 +51,11 @@ type Config struct {
 
 	// Received is given each valid frame, before anything is done about it.
 	Received func(f Frame)
+	// Reading is given true when the engine begins to read, and takes calls, and false when the
+	// transport can be read no more.
+	Reading func(on bool)
+	// Wrote is given the outcome of each write of a frame, from one goroutine at a time.
+	Wrote func(err error)
 	// Stalled is given true when a write has been in the kernel for StallTime, and false when
 	// that write has returned.
 	Stalled func(stalled bool)
@@ -88,6 +93,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Received == nil {
 		c.Received = func(Frame) {}
+	}
+	if c.Reading == nil {
+		c.Reading = func(bool) {}
+	}
+	if c.Wrote == nil {
+		c.Wrote = func(error) {}
 	}
 	if c.Stalled == nil {
 		c.Stalled = func(bool) {}

@@ -203,6 +203,9 @@ func (e *Engine) unlock() {
 			direct, frame := e.outbox.direct, e.outbox.frame
 			e.mu.Unlock()
 			done, err := direct.TryWriteFrame(frame)
+			if done {
+				e.config.Wrote(err)
+			}
 			e.mu.Lock()
 			e.endDirectWrite(done, err)
 		case len(e.callbacks) == 0: // beginDirectWrite may have added some

@@ -10,8 +10,10 @@ import (
 // readFrames is the loop that reads. It returns the reason why the transport has ended.
 func (e *Engine) readFrames(t i2c.Transport) error {
 	var batch i2c.Batch
+	e.config.Reading(true)
 	for {
 		if err := t.ReadFrames(&batch); err != nil {
+			e.config.Reading(false)
 			return err
 		}
 		e.reading.Lock()

@@ -42,6 +42,7 @@ func (e *Engine) writeFrames(t i2c.Transport) {
 		}
 		e.unlock()
 		err := write(o.frame)
+		e.config.Wrote(err)
 		e.writing.Lock()
 		e.mu.Lock()
 		e.endWrite(err)

@@ -18,7 +18,7 @@ import (
 // Config describes a bus on a transport.
 type Config struct {
 	bus.Config
-	// Engine is the configuration of the engine, but for Stalled.
+	// Engine is the configuration of the engine, but for what it tells the bus.
 	Engine ipmb.Config
 	// Path is the character device, the driver's attribute in sysfs or the socket.
 	Path string
@@ -63,9 +63,9 @@ func New(c Config, engines *Engines) (b *bus.Bus, keep func()) {
 
 func newLink(c Config, d *device, engines *Engines) *link {
 	l := &link{device: d, others: c.Statistics, shown: d.shown(), switches: c.Switches, past: make(map[string]uint64)}
-	c.Engine.Stalled = func(stalled bool) { l.bus.Stalled(stalled) }
-	l.Engine = engines.engine(c.Path, c.Engine)
 	l.bus = bus.New(c.Config, l)
+	c.Engine.Reading, c.Engine.Wrote, c.Engine.Stalled = l.bus.Reading, l.bus.Wrote, l.bus.Stalled
+	l.Engine = engines.engine(c.Path, c.Engine)
 	return l
 }
 
@@ -132,7 +132,7 @@ func (l *link) Connect(ctx context.Context) error {
 // Serve implements bus.Device.
 func (l *link) Serve(ctx context.Context) error {
 	t := l.opened()
-	err := l.Run(ctx, watchTransport(t, l.bus))
+	err := l.Run(ctx, t)
 	l.closed(t)
 	if errors.Is(err, io.EOF) {
 		return errors.New(l.device.path + ": end of file: the device, or the program that serves it, has gone")

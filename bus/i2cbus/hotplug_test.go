@@ -104,7 +104,7 @@ func TestWarningOfATransportIsItsState(t *testing.T) {
 				_, _ = b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp, FailFast: true, RetryPolicy: ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MinTimeout}})
 			}
 		}
-		send(stuckWrites, i2c.ErrStuck)
+		send(4, i2c.ErrStuck)
 		expect(health{bus.Degraded, i2c.ErrStuck.Error()})
 		send(1, i2c.ErrNotAcknowledged)
 		expect(warning)

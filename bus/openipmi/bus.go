@@ -97,17 +97,18 @@ func New(config Config) *bus.Bus {
 	}
 	l := &link{Fixed: bus.Fixed{Path: config.Path}, config: config, counts: counters.New[counter](counterNames)}
 	l.events = newEvents(config)
+	l.bus = bus.New(config.Config, l)
 	l.Engine = ipmb.New(ipmb.Config{
 		Interface:   config.Name,
 		Channel:     config.Channel,
 		Host:        config.Host,
 		RetryPolicy: defaultPolicy,
 		Handler:     config.Handler,
-		Stalled:     func(stalled bool) { l.bus.Stalled(stalled) },
+		Reading:     l.bus.Reading,
+		Stalled:     l.bus.Stalled,
 		Served:      config.Served,
 	})
-	config.RemoteAddress = l.Address()
-	l.bus = bus.New(config.Config, l)
+	l.bus.SetRemoteAddress(l.Address())
 	return l.bus
 }
 
@@ -288,16 +289,11 @@ func asBusError(err error) error {
 // frames: ReadFrames submits the requests, which the driver has decoded.
 type transport struct {
 	device
-	link    *link
-	reading bool
+	link *link
 }
 
 // ReadFrames implements i2c.Transport.
 func (t *transport) ReadFrames(*i2c.Batch) error {
-	if !t.reading {
-		t.reading = true
-		t.link.bus.Serving("")
-	}
 	for {
 		req, event, err := t.Receive()
 		switch {

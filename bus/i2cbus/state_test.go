@@ -33,12 +33,8 @@ func TestWritesTellTheState(t *testing.T) {
 			b, told := onLine(l)
 			b.Open(t.Context())
 			told.states()
-			w := &watched{Transport: l, bus: b}
-			for i, result := range test.writes {
-				l.write = func([]byte) error { return result }
-				if err := w.WriteFrame([]byte{0x2C}); err != result {
-					t.Errorf("write %d: %v, want %v", i, err, result)
-				}
+			for _, result := range test.writes {
+				b.Wrote(result)
 			}
 			if diff := cmp.Diff(test.want, told.states()); diff != "" {
 				t.Error(diff)
