@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"ipmbd/ipmb"
@@ -83,36 +82,11 @@ func (c *Call) hold(req *ipmb.Request) {
 // If ctx ends before, Do returns its error. A responder of 0 is the remote address.
 func (b *Bus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
 	req.Responder = b.Responder(req.Responder)
-	if ctx.Err() != nil {
-		err := req.Check()
-		if err == nil {
-			err = ctx.Err()
-		}
+	if err := req.Check(); err != nil {
 		return ipmi.Response{}, err
 	}
-	ended := make(chan outcome, 1)
-	c := NewCall(nil, func(res ipmi.Response, err error) {
-		res.Data = append([]byte(nil), res.Data...)
-		ended <- outcome{res, err}
+	return ipmb.Await(ctx, func(done func(ipmi.Response, error)) (cancel func(), err error) {
+		c := NewCall(nil, done)
+		return c.Cancel, b.Send(c, &req)
 	})
-	if err := b.Send(c, &req); err != nil {
-		return ipmi.Response{}, err
-	}
-	select {
-	case o := <-ended:
-		return o.response, o.err
-	case <-ctx.Done():
-	}
-	c.Cancel()
-	o := <-ended
-	if errors.Is(o.err, context.Canceled) {
-		o.err = ctx.Err()
-	}
-	return o.response, o.err
-}
-
-// outcome is how a request ended.
-type outcome struct {
-	response ipmi.Response
-	err      error
 }

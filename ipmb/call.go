@@ -115,46 +115,41 @@ func (c *Call) Cancel() {
 	}
 }
 
-// waiter is a Call whose end Do waits for.
-type waiter struct {
-	call     *Call
-	ended    chan struct{} // has room for one
-	response ipmi.Response
-	err      error
-}
-
-func newWaiter() *waiter {
-	w := &waiter{ended: make(chan struct{}, 1)}
-	w.call = NewCall(func(response ipmi.Response, err error) {
-		response.Data = slices.Clone(response.Data)
-		w.response, w.err = response, err
-		w.ended <- struct{}{}
-	})
-	return w
-}
-
 // Do sends a request and waits for the response, whose data belong to the caller. When ctx ends,
 // Do cancels the request and returns the error of ctx. See errors.go for other errors.
 func (e *Engine) Do(ctx context.Context, req Request) (ipmi.Response, error) {
-	if err := ctx.Err(); err != nil {
-		return ipmi.Response{}, err
+	return Await(ctx, func(done func(ipmi.Response, error)) (cancel func(), err error) {
+		c := NewCall(done)
+		return c.Cancel, e.Send(c, &req)
+	})
+}
+
+// Await starts a request and waits for the response, whose data belong to the caller. After start
+// has returned no error, it calls done once. When ctx ends, Await cancels the request and returns
+// the error of ctx.
+func Await(ctx context.Context, start func(done func(ipmi.Response, error)) (cancel func(), err error)) (
+	response ipmi.Response, err error) {
+	if ctx.Err() != nil {
+		return ipmi.Response{}, ctx.Err()
 	}
-	w := e.waiters.Get().(*waiter)
-	defer e.waiters.Put(w)
-	if err := e.Send(w.call, &req); err != nil {
-		return ipmi.Response{}, err
+	ended := make(chan struct{})
+	cancel, refusal := start(func(r ipmi.Response, failure error) {
+		r.Data = slices.Clone(r.Data)
+		response, err = r, failure
+		close(ended)
+	})
+	if refusal != nil {
+		return ipmi.Response{}, refusal
 	}
 	select {
-	case <-w.ended:
+	case <-ended:
 	case <-ctx.Done():
-		w.call.Cancel()
-		<-w.ended
-		if errors.Is(w.err, context.Canceled) {
-			w.err = ctx.Err()
+		cancel()
+		<-ended
+		if errors.Is(err, context.Canceled) {
+			err = ctx.Err()
 		}
 	}
-	response, err := w.response, w.err
-	w.response, w.err = ipmi.Response{}, nil
 	return response, err
 }
 

@@ -22,7 +22,6 @@ type Engine struct {
 	config  Config
 	epoch   time.Time
 	counts  counters.Set[counter]
-	waiters sync.Pool     // of *waiter, for Do
 	earlier chan struct{} // wakes watchDeadlines before the deadline that it sleeps for
 
 	// Each loop holds its lock, except while it waits for the transport, for something to do, or
@@ -73,7 +72,6 @@ func New(config Config) *Engine {
 		sleepsUntil: math.MaxInt64,
 	}
 	e.handleFrames = e.receiveFrames
-	e.waiters.New = func() any { return newWaiter() }
 	e.outbox.init(&e.mu)
 	e.requests.init()
 	e.applyConfig()
