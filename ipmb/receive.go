@@ -1,7 +1,10 @@
 package ipmb
 
 import (
+	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"ipmbd/i2c"
 	"ipmbd/ipmi"
@@ -121,4 +124,275 @@ func (e *Engine) isUnsolicited(r *responder, f Frame) bool {
 	return e.config.UnsolicitedResponse != nil &&
 		f.DestinationLUN == ipmi.SMSLUN && f.Destination == e.address && f.Source.IsSlave() &&
 		(r == nil || !r.hadSMS || e.now()-r.smsAt >= holdTime)
+}
+
+// slots limits how many requests may be in handlers.
+type slots struct{ limit, used int }
+
+// Submit serves a request that came without a frame, because a driver has decoded it. The request
+// is served once, as one from the bus; a repeat gets the response again. The engine fills in
+// Interface, Channel, Host and Deadline. It does not keep req or its Data.
+//
+// The goroutine that writes calls respond with the response: the completion code and the data,
+// valid until respond returns. It calls respond again if that fails, and for repeats. The errors
+// of respond are those of i2c.Transport.WriteFrame. The transport must not be an i2c.DirectWriter.
+//
+// The goroutine that reads calls Submit, in the transport's ReadFrames.
+func (e *Engine) Submit(req *ipmi.Request, respond func(response []byte) error) {
+	e.reading.Lock()
+	defer e.reading.Unlock()
+	e.counts.Count(framesReceived)
+	f := Frame{
+		Source: req.Requester, SourceLUN: req.RequesterLUN, Sequence: req.Sequence,
+		NetFn: req.NetFn, DestinationLUN: req.LUN, Command: req.Command, Data: req.Data,
+	}
+	e.receiveRequest(f, f.Append(make([]byte, 0, f.Len())), respond)
+}
+
+// receiveRequest has a request that is meant for us served, or drops it. raw is the frame. respond
+// is the function of Submit, nil for a request from the bus.
+func (e *Engine) receiveRequest(f Frame, raw []byte, respond func([]byte) error) {
+	e.asked = e.requestOf(f)
+	effect, bridgeTimeout := e.config.Effect(&e.asked), e.config.BridgeTimeout(f)
+	var admitted *entry
+	e.mu.Lock()
+	switch {
+	case respond == nil && f.Destination != e.address:
+		e.counts.Count(droppedForeign)
+	case !f.Source.IsSlave(), respond == nil && f.Source == e.address:
+		e.counts.Count(droppedRequester)
+	default:
+		admitted = e.admitRequest(f, raw, effect, bridgeTimeout, respond)
+	}
+	e.unlock()
+	if admitted != nil {
+		ipmi.Serve(e.config.Handler, &admitted.request, admitted)
+	}
+}
+
+// requestOf is the request in a frame.
+func (e *Engine) requestOf(f Frame) ipmi.Request {
+	return ipmi.Request{
+		Interface: e.config.Interface, Channel: e.config.Channel, Host: e.config.Host,
+		Requester: f.Source, RequesterLUN: f.SourceLUN, Sequence: f.Sequence,
+		NetFn: f.NetFn, LUN: f.DestinationLUN, Command: f.Command, Data: f.Data,
+	}
+}
+
+// admitRequest drops a request, answers it as a repeat or for lack of room, or returns the entry
+// that the handler serves.
+func (e *Engine) admitRequest(f Frame, raw []byte, effect ipmi.Effect, bridgeTimeout time.Duration,
+	respond func([]byte) error) *entry {
+	if !e.running {
+		e.counts.Count(droppedStopping)
+		return nil
+	}
+	now := e.now()
+	if n := e.requests.findRepeat(f, raw, effect, e.beingWritten(), now); n != nil {
+		e.answerRepeat(n)
+		return nil
+	}
+	switch {
+	case e.drained != nil:
+		e.counts.Count(droppedStopping)
+		return nil
+	case e.outbox.pending >= e.config.MaxResponses:
+		e.counts.Count(droppedResponsesFull)
+		return nil
+	}
+	e.counts.Count(requestsReceived)
+	n := &entry{engine: e, key: requestKeyOf(f), effect: effect, request: e.requestOf(f), respond: respond}
+	n.owner = n
+	n.frame = append(n.frameRoom[:0], raw...)
+	n.request.Data = slices.Clip(n.frame[MinRequest-1 : len(n.frame)-1])
+	timeout := e.config.HandlerTimeout
+	n.slots = &e.handlers
+	if bridgeTimeout > 0 {
+		n.slots, timeout = &e.bridging, bridgeTimeout
+	}
+	if n.slots.used >= n.slots.limit {
+		e.counts.Count(handlersBusy)
+		e.sendResponse(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrBusy)})
+		return nil
+	}
+	e.requests.addEntry(n)
+	e.setDeadline(&n.deadline, now+timeout)
+	n.request.Deadline = e.epoch.Add(now + timeout)
+	n.slots.used++
+	e.unanswered++
+	return n
+}
+
+// Answer implements ipmi.Reply. It answers the request, unless the deadline has done so.
+func (n *entry) Answer(response ipmi.Response, err error) bool {
+	e := n.engine
+	e.mu.Lock()
+	accepted := e.acceptAnswer(n, response, err)
+	served := e.config.Served
+	e.unlock()
+	switch {
+	case !accepted, errors.Is(err, ipmi.ErrDeferred):
+	case err != nil:
+		served(&n.request, ipmi.CodeOf(err), err)
+	default:
+		served(&n.request, response.Code, nil)
+	}
+	return accepted
+}
+
+// acceptAnswer takes the answer of a handler, and reports whether it counts.
+func (e *Engine) acceptAnswer(n *entry, response ipmi.Response, err error) bool {
+	switch isDeferred := errors.Is(err, ipmi.ErrDeferred); {
+	case isDeferred && (n.answered || n.deferred): // by StartRespond already
+		return false
+	case n.answered || n.deferred:
+		e.counts.Count(handlerResponsesLate)
+		return false
+	case isDeferred:
+		e.deferRequest(n)
+		return true
+	}
+	e.clearDeadline(&n.deadline)
+	e.freeSlot(n)
+	if err != nil {
+		e.countFailure(err)
+		response = ipmi.Response{Code: ipmi.CodeOf(err)}
+	}
+	if ipmi.NotServed(err) {
+		e.requests.removeEntry(n)
+		e.sendResponse(n, response)
+	} else {
+		e.keepAndSendResponse(n, response)
+	}
+	e.checkDrained()
+	return true
+}
+
+// freeSlot gives back the place of a request in the handlers.
+func (e *Engine) freeSlot(n *entry) {
+	n.slots.used--
+	e.unanswered--
+}
+
+func (e *Engine) countFailure(err error) {
+	switch {
+	case errors.Is(err, ipmi.ErrDenied):
+		e.counts.Count(requestsDenied)
+	case ipmi.NotServed(err):
+	case errors.Is(err, ipmi.ErrTooSlow), errors.Is(err, context.DeadlineExceeded):
+		e.counts.Count(handlersTooSlow)
+	default:
+		e.counts.Count(handlersFailed)
+	}
+}
+
+// expire answers for a handler that has missed its deadline. Its own answer is dropped later.
+func (n *entry) expire(e *Engine, now time.Duration) {
+	e.counts.Count(handlersTooSlow)
+	if n.deferred {
+		e.deferrals--
+	} else {
+		e.freeSlot(n)
+	}
+	if n.isStale(now) {
+		e.forgetRequest(n)
+	} else {
+		e.keepAndSendResponse(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrTooSlow)})
+	}
+	served := e.config.Served
+	e.callLater(func() { served(&n.request, ipmi.CodeOf(ipmi.ErrTooSlow), ipmi.ErrTooSlow) })
+	e.checkDrained()
+}
+
+// keepAndSendResponse answers a request that was served, and keeps the response for repeats.
+func (e *Engine) keepAndSendResponse(n *entry, response ipmi.Response) {
+	if !n.superseded {
+		e.requests.keepResponse(n, e.now())
+	}
+	e.sendResponse(n, response)
+}
+
+// sendResponse sends the response to a request, unless its requester has used the number for
+// another request meanwhile.
+func (e *Engine) sendResponse(n *entry, response ipmi.Response) {
+	n.answered = true
+	if n.superseded {
+		e.counts.Count(requestsSuperseded)
+		return
+	}
+	if e.limits.MaxFrame < MinResponse+len(response.Data) {
+		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrResponseTooLong)}
+	}
+	if n.respond != nil {
+		n.response = append(append(n.responseRoom[:0], byte(response.Code)), response.Data...)
+	} else {
+		request, _ := Decode(n.frame) // It was decoded before.
+		f := request.Response(response.Code, response.Data)
+		n.response = f.Append(slices.Grow(n.responseRoom[:0], f.Len()))
+	}
+	if e.running {
+		e.deliverResponse(n)
+	} else {
+		n.lost = true
+		e.requests.dropUnkept(n)
+	}
+}
+
+// deferRequest leaves a request to StartRespond, until its deadline.
+func (e *Engine) deferRequest(n *entry) {
+	e.freeSlot(n)
+	if e.deferrals >= e.config.MaxResponses {
+		e.clearDeadline(&n.deadline)
+		e.requests.removeEntry(n)
+		e.counts.Count(handlersBusy)
+		e.sendResponse(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrBusy)})
+		return
+	}
+	n.deferred = true
+	e.deferrals++
+	e.counts.Count(requestsDeferred)
+	if e.drained != nil {
+		e.abandonRequest(n)
+	}
+	e.checkDrained()
+}
+
+// answerWith makes a response of StartRespond the one to a request, whether the handler has
+// deferred the request already or is about to.
+func (e *Engine) answerWith(n *entry, d *delivery) {
+	e.clearDeadline(&n.deadline)
+	if n.deferred {
+		e.deferrals--
+	} else {
+		e.freeSlot(n)
+	}
+	n.deferred = true
+	n.response, n.delivering = d.frame, true
+	d.entry = n
+	e.requests.keepResponse(n, e.now())
+}
+
+// abandonRequest answers a deferred request to which StartRespond will not respond any more.
+func (e *Engine) abandonRequest(n *entry) {
+	e.clearDeadline(&n.deadline)
+	e.deferrals--
+	if n.isStale(e.now()) {
+		e.forgetRequest(n)
+	} else {
+		e.keepAndSendResponse(n, ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrAbandoned)})
+	}
+}
+
+// staleTime is how long after its deadline a request may still be answered.
+const staleTime = time.Second
+
+// isStale reports whether the deadline has passed long ago, while the engine did not run. The
+// requester may have used its number again since.
+func (n *entry) isStale(now time.Duration) bool { return now-n.at >= staleTime }
+
+// forgetRequest drops a request without a response.
+func (e *Engine) forgetRequest(n *entry) {
+	n.answered = true
+	e.counts.Count(responsesLost)
+	e.requests.removeEntry(n)
 }

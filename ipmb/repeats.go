@@ -3,6 +3,7 @@ package ipmb
 import (
 	"bytes"
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"ipmbd/ipmi"
@@ -62,9 +63,8 @@ type entry struct {
 	// Room for frames as long as most are, so that an entry is one allocation.
 	frameRoom, responseRoom [inlineFrame]byte
 
-	older      *entry     // of the requester, with the same sequence number
-	list       *entryList // of responses kept; nil while there is none
-	prev, next *entry     // in list
+	older *entry     // of the requester, with the same sequence number
+	list  *entryList // of responses kept; nil while there is none
 }
 
 // requestTable knows the requests of the last seconds, so that a repeat is answered again and not
@@ -218,12 +218,12 @@ func (t *requestTable) keepResponse(n *entry, now time.Duration) {
 	t.dropExpired(r, now)
 	t.swept = (t.swept + 1) % uint8(len(t.requesters))
 	t.dropExpired(t.requesters[t.swept], now)
-	for r.current.len+r.past.len > maxKept {
-		if oldest := r.past.front; oldest != nil {
-			t.removeEntry(oldest)
-		} else {
-			t.removeEntry(r.current.front)
+	for len(r.current)+len(r.past) > maxKept {
+		oldest := &r.current
+		if len(r.past) > 0 {
+			oldest = &r.past
 		}
+		t.removeEntry((*oldest)[0])
 	}
 }
 
@@ -233,8 +233,8 @@ func (t *requestTable) dropExpired(r *requester, now time.Duration) {
 		return
 	}
 	for _, list := range [...]*entryList{&r.current, &r.past} {
-		for n := list.front; n != nil && now-n.givenAt >= max(t.window, SequenceExpiration); n = list.front {
-			t.removeEntry(n)
+		for len(*list) > 0 && now-(*list)[0].givenAt >= max(t.window, SequenceExpiration) {
+			t.removeEntry((*list)[0])
 		}
 	}
 }
@@ -261,37 +261,18 @@ func (t *requestTable) removeEntry(n *entry) {
 	}
 }
 
-// entryList is a list of responses that are kept, the one that was given first in front.
-type entryList struct {
-	front, back *entry
-	len         int
-}
+// entryList is the responses that are kept, the one that was given first in front.
+type entryList []*entry
 
 func (l *entryList) add(n *entry) {
 	n.list = l
-	n.prev, n.next = l.back, nil
-	if l.back != nil {
-		l.back.next = n
-	} else {
-		l.front = n
-	}
-	l.back = n
-	l.len++
+	*l = append(*l, n)
 }
 
 func (l *entryList) remove(n *entry) {
-	if n.prev != nil {
-		n.prev.next = n.next
-	} else {
-		l.front = n.next
-	}
-	if n.next != nil {
-		n.next.prev = n.prev
-	} else {
-		l.back = n.prev
-	}
-	n.list, n.prev, n.next = nil, nil, nil
-	l.len--
+	i := slices.Index(*l, n)
+	*l = slices.Delete(*l, i, i+1)
+	n.list = nil
 }
 
 // answerRepeat answers a repeat of a request. If the request is in a handler, or its response
