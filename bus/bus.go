@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -32,6 +33,8 @@ type Config struct {
 	MaxCalls int
 	// RemoteAddress is the responder of requests that leave it open, see Bus.Responder.
 	RemoteAddress ipmi.Address
+	// Statistics is counters of others that the bus shows with its own; nil for none.
+	Statistics func() map[string]uint64
 	// Ended is told how each request ended, for logs. req has no data. It must not block
 	// and keep nothing; it may be nil.
 	Ended func(req *ipmb.Request, res ipmi.Response, err error)
@@ -169,10 +172,13 @@ func (b *Bus) Properties() Properties {
 // Changed is called by the link when its part of Properties has changed.
 func (b *Bus) Changed() { b.config.Changed() }
 
-// Statistics is the counters of the link and of the bus itself, by name: requests and
+// Statistics is the counters of the link, of Config and of the bus itself, by name: requests and
 // broadcasts that were refused with ErrLimit. The caller may change the map.
 func (b *Bus) Statistics() map[string]uint64 {
 	statistics := b.link.Statistics()
+	if b.config.Statistics != nil {
+		maps.Copy(statistics, b.config.Statistics())
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	statistics["refused-over-limit"] = b.refused

@@ -134,7 +134,7 @@ func Await(ctx context.Context, start func(done func(ipmi.Response, error)) (can
 	}
 	ended := make(chan struct{})
 	cancel, refusal := start(func(r ipmi.Response, failure error) {
-		r.Data = slices.Clone(r.Data)
+		r.Data = append([]byte(nil), r.Data...)
 		response, err = r, failure
 		close(ended)
 	})

@@ -56,23 +56,18 @@ func (s *service) openBMC() error {
 // moveLAN gives a channel to the interface of the BMC's LAN, which its own events come from.
 func (s *service) moveLAN(channel ipmi.Channel) {
 	before := s.own.Load()
-	if before != nil && before.channel == channel {
+	if before != nil && s.lan == channel {
 		return
 	}
-	now := &ownInterface{channel, s.bridge.NewInterface(bridge.InterfaceConfig{
+	now := s.bridge.NewInterface(bridge.InterfaceConfig{
 		Name: "lan", Channel: channel, Medium: bridge.MediumLAN, Protocol: bridge.ProtocolIPMB,
-	})}
+	})
+	s.lan = channel
 	s.own.Store(now)
 	if before != nil {
-		s.bridge.Remove(before.iface)
+		s.bridge.Remove(before)
 	}
-	s.bridge.Add(now.iface, nil)
-}
-
-// ownInterface is the interface of the BMC's own events.
-type ownInterface struct {
-	channel ipmi.Channel
-	iface   *bridge.Interface
+	s.bridge.Add(now, nil)
 }
 
 // pollTime is how often sensors are read.
@@ -124,7 +119,7 @@ func (s *service) preTimeout(iface string, pending bool) {
 
 // reportEvent has an event of the BMC's own logged. An event of a sensor has no interface.
 func (s *service) reportEvent(ctx context.Context, e ipmi.Event) {
-	i := s.own.Load().iface
+	i := s.own.Load()
 	if from := s.endpoints.named(e.Interface); from != nil {
 		i = from.iface
 	}
@@ -139,15 +134,10 @@ const systemLogTime = 2 * time.Second
 
 // eventLog keeps events in the system's log where there is one, and else in the built-in one.
 type eventLog struct {
-	system logOfEvents
-	own    logOfEvents
+	system bridge.Log
+	own    bridge.Log
 	log    *zap.Logger
 	full   atomic.Bool // it was logged that the built-in one is full
-}
-
-// logOfEvents is as bridge.Log.
-type logOfEvents interface {
-	Add(ctx context.Context, e ipmi.Event) error
 }
 
 // Add implements bridge.Log. If it is not known whether the system's log has the event, the

@@ -15,12 +15,11 @@ import (
 
 // makeBus makes an endpoint of a bus.
 func (s *service) makeBus(ctx context.Context, e *endpoint) error {
-	index := indexOf(e.entry)
-	object, err := s.server.NewBus(e.name, index)
+	object, err := s.server.NewBus(e.name, e.index)
 	if err != nil {
 		return err
 	}
-	e.object, e.path = object, object.Path()
+	e.object, e.path, e.withdraw = object, object.Path(), object.Withdraw
 	e.iface = s.newInterface(bridge.InterfaceConfig{
 		Name: e.name, Channel: e.channel, Host: e.host, Bridged: e.bridged,
 		Medium: bridge.MediumIPMB, Protocol: bridge.ProtocolIPMB,
@@ -28,27 +27,34 @@ func (s *service) makeBus(ctx context.Context, e *endpoint) error {
 	if err := s.setHandler(ctx, e); err != nil {
 		return err
 	}
-	log := s.log.With(e.field())
-	common := s.busConfig(e, index, log)
-	release := func(ctx context.Context) {
+	log, keep := s.log.With(e.field()), func() {}
+	engine := ipmb.Config{
+		Interface: e.name, Channel: e.channel, Host: e.host, Handler: e.filter, Served: requestLog{log}.served,
+	}
+	switch c := e.entry.(type) {
+	case config.Channel:
+		e.bus, keep = i2cbus.New(s.channelConfig(c, e, s.busConfig(e, log), engine), &s.engines)
+		s.bridge.Add(e.iface, e.bus)
+	case config.OpenIPMI:
+		e.bus = openipmi.New(openipmi.Config{
+			Config: s.busConfig(e, log), Engine: engine, Path: c.Path, Mux: &s.mux, Commands: c.Commands,
+			Report: e.iface.ReceiveEvent,
+			Trouble: func(what string, lost int, err error) {
+				level := zap.WarnLevel
+				if lost > 0 {
+					level = zap.ErrorLevel
+				}
+				log.Log(level, what, zap.Int("lost", lost), zap.Error(err))
+			},
+		})
+	}
+	e.runner = e.bus
+	e.left = func(ctx context.Context) {
 		if len(e.words) > 0 {
 			s.server.ReleaseHostDaemon(ctx, e.words[0])
 		}
+		keep()
 	}
-	e.left = release
-	switch c := e.entry.(type) {
-	case config.Channel:
-		b, keep := i2cbus.New(s.channelConfig(c, e, common, log), &s.engines)
-		e.bus = b
-		e.left = func(ctx context.Context) {
-			release(ctx)
-			keep()
-		}
-		s.bridge.Add(e.iface, e.bus)
-	case config.OpenIPMI:
-		e.bus = s.newOpenIPMI(c, e, common, log)
-	}
-	e.runner = e.bus
 	e.bus.Open(ctx)
 	if err := object.Export(e.bus); err != nil {
 		e.stopAndWait(ctx)
@@ -59,14 +65,12 @@ func (s *service) makeBus(ctx context.Context, e *endpoint) error {
 	return nil
 }
 
-// indexOf is the index of a bus in org.openbmc.Ipmb.
-func indexOf(e config.Entry) uint8 { return e.(interface{ Index() uint8 }).Index() }
-
 // busConfig is what every bus is made of.
-func (s *service) busConfig(e *endpoint, index uint8, log *zap.Logger) bus.Config {
+func (s *service) busConfig(e *endpoint, log *zap.Logger) bus.Config {
 	c := bus.Config{
-		Name: e.name, Index: index, Channel: e.channel, Handler: e.handler.String(),
-		Changed: func() { e.object.Changed(); s.statusChanged() },
+		Name: e.name, Index: e.index, Channel: e.channel, Handler: e.handler.String(),
+		Statistics: e.iface.Statistics,
+		Changed:    func() { e.object.Changed(); s.statusChanged() },
 		StateChanged: func(state bus.State, reason string) {
 			level := zap.InfoLevel
 			if state != bus.Up {
@@ -82,47 +86,24 @@ func (s *service) busConfig(e *endpoint, index uint8, log *zap.Logger) bus.Confi
 }
 
 // channelConfig is what the bus of a channel is made of.
-func (s *service) channelConfig(
-	c config.Channel, e *endpoint, common bus.Config, log *zap.Logger,
-) i2cbus.Config {
-	common.MaxCalls, common.RemoteAddress = c.MaxCalls, c.RemoteAddress
-	engine := ipmb.Config{
-		Address: c.BMCAddress, Interface: c.Name, Channel: e.channel, Host: c.DevIndex,
-		RetryPolicy: ipmb.RetryPolicy{Tries: c.Tries, Timeout: c.Timeout},
-		MaxFrame:    c.MaxFrame, MaxHandlers: c.MaxHandlers,
-		Handler: e.filter, HandlerTimeout: c.HandlerTimeout, DuplicateWindow: c.DuplicateWindow,
-		Received: e.object.Received, Together: e.object.Together,
-		Served: requestLog{log}.served,
-	}
+func (s *service) channelConfig(c config.Channel, e *endpoint, b bus.Config, engine ipmb.Config) i2cbus.Config {
+	b.MaxCalls, b.RemoteAddress = c.MaxCalls, c.RemoteAddress
+	engine.Address, engine.RetryPolicy = c.BMCAddress, ipmb.RetryPolicy{Tries: c.Tries, Timeout: c.Timeout}
+	engine.MaxFrame, engine.MaxHandlers = c.MaxFrame, c.MaxHandlers
+	engine.HandlerTimeout, engine.DuplicateWindow = c.HandlerTimeout, c.DuplicateWindow
+	engine.Received, engine.Together = e.object.Received, e.object.Together
 	if e.bridged {
 		engine.BridgeTimeout, engine.UnsolicitedResponse = e.iface.BridgeTimeout, e.iface.UnsolicitedResponse
 	}
-	bus := i2cbus.Config{
-		Config: common, Engine: engine, Path: c.SlavePath,
-		Transport: c.Transport.String(), Unknown: i2cbus.Auto, AutoBind: s.config.OfIPMBBridge,
-		Switches: c.Switches(), Statistics: e.iface.Statistics,
+	all := i2cbus.Config{
+		Config: b, Engine: engine, Path: c.SlavePath, Transport: c.Transport.String(), Unknown: i2cbus.Auto,
+		AutoBind: s.config.OfIPMBBridge, Switches: c.Switches(),
 	}
 	if s.config.OfIPMBBridge {
-		bus.Unknown = config.TransportIPMBDev.String()
+		all.Unknown = config.TransportIPMBDev.String()
 	}
 	if s.demo != nil && s.demo.has(c) {
-		bus.Transport, bus.Open = "simulated", s.demo.open(c)
+		all.Transport, all.Open = "simulated", s.demo.open(c)
 	}
-	return bus
-}
-
-// newOpenIPMI makes the bus of an OpenIPMI device.
-func (s *service) newOpenIPMI(c config.OpenIPMI, e *endpoint, common bus.Config, log *zap.Logger) *bus.Bus {
-	return openipmi.New(openipmi.Config{
-		Config: common, Path: c.Path, Host: c.DevIndex,
-		Handler: e.filter, Mux: &s.mux, Commands: c.Commands,
-		Served: requestLog{log}.served, Report: e.iface.ReceiveEvent, Statistics: e.iface.Statistics,
-		Trouble: func(what string, lost int, err error) {
-			if lost > 0 {
-				log.Error(what, zap.Int("events", lost), zap.Error(err))
-			} else {
-				log.Warn(what, zap.Error(err))
-			}
-		},
-	})
+	return all
 }

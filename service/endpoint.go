@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ type plan struct {
 	words    []string // the last words of the bus names that it needs
 	hostIPMI bool     // it needs btbridge's bus name
 	isBus    bool
+	index    uint8 // of a bus in org.openbmc.Ipmb
 }
 
 // plansOf are the plans of all entries of a configuration with its defaults.
@@ -52,10 +54,10 @@ func planOf(e config.Entry) plan {
 	switch c := e.(type) {
 	case config.Channel:
 		p.name, p.host, p.channel, p.bridged, p.handler = c.Name, c.DevIndex, *c.IPMIChannel, c.Bridged(), c.Handler
-		p.isBus, p.words = true, []string{c.BusName}
+		p.isBus, p.index, p.words = true, c.Index(), []string{c.BusName}
 	case config.OpenIPMI: // Messages are not bridged to it: its controller is not ours.
 		p.name, p.host, p.channel, p.handler = c.Name, c.DevIndex, *c.IPMIChannel, *c.Handler
-		p.isBus, p.words = true, []string{config.DefaultBusName}
+		p.isBus, p.index, p.words = true, c.Index(), []string{config.DefaultBusName}
 	case config.Host:
 		p.name, p.host, p.channel, p.bridged, p.handler = c.Name, c.DevIndex, *c.IPMIChannel, c.Bridged(), *c.Handler
 		p.words, p.hostIPMI = []string{c.Word()}, c.LegacyAPI
@@ -89,6 +91,8 @@ type endpoint struct {
 	object        *dbusapi.BusObject // of the bus
 	hostInterface *hostInterface     // nil for a bus
 
+	withdraw func() // takes its object away: no more calls come
+
 	left  func(ctx context.Context) // gives back the rest of what making has taken
 	stop  context.CancelFunc        // nil until it runs
 	ended chan struct{}             // closed when Run has returned
@@ -111,26 +115,14 @@ type runner interface {
 // makeEndpoint makes an endpoint. After an error nothing of it is left.
 func (s *service) makeEndpoint(ctx context.Context, p plan) (*endpoint, error) {
 	e := &endpoint{plan: p, left: func(context.Context) {}, ended: make(chan struct{})}
-	var err error
-	switch c := p.entry.(type) {
-	case config.Host:
-		err = s.makeHost(ctx, e, c)
-	default:
-		err = s.makeBus(ctx, e)
+	made := s.makeHost
+	if p.isBus {
+		made = s.makeBus
 	}
-	if err != nil {
-		return nil, &endpointError{p.entry.Title(), err}
+	if err := made(ctx, e); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.entry.Title(), err)
 	}
 	return e, nil
-}
-
-// withdrawObject takes the object of an endpoint away: no more calls come.
-func (s *service) withdrawObject(e *endpoint) {
-	if e.isBus {
-		e.object.Withdraw()
-	} else {
-		e.hostInterface.object.Withdraw()
-	}
 }
 
 // freeIndexes frees the indexes of endpoints that have ended: clients that use them get "unknown channel".
@@ -219,7 +211,7 @@ func (s *service) addEndpoints(ctx context.Context, plans ...plan) error {
 // have drainTime to end, or until ctx ends.
 func (s *service) removeEndpoints(ctx context.Context, gone ...*endpoint) {
 	eachEndpoint(gone, func(e *endpoint) {
-		s.withdrawObject(e)
+		e.withdraw()
 		if e.stop != nil {
 			draining, cancel := context.WithTimeout(ctx, drainTime)
 			e.Drain(draining)
@@ -234,18 +226,6 @@ func (s *service) removeEndpoints(ctx context.Context, gone ...*endpoint) {
 	})
 	s.endpoints.remove(gone...)
 }
-
-// endpointError is an error of an endpoint.
-type endpointError struct {
-	title string
-	err   error
-}
-
-// Error implements error.
-func (e *endpointError) Error() string { return e.title + ": " + e.err.Error() }
-
-// Unwrap is the cause.
-func (e *endpointError) Unwrap() error { return e.err }
 
 // endpoints are the buses and host interfaces that there are, in the order they came. One
 // goroutine at a time changes them; others look at any time.

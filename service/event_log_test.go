@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"ipmbd/bmc"
+	"ipmbd/bridge"
 	"ipmbd/ipmi"
 )
 
@@ -73,7 +74,7 @@ func TestThatTheBuiltInLogIsFullIsSaidOnce(t *testing.T) {
 }
 
 func TestEventsGoToTheBuiltInLogWhereTheOtherFails(t *testing.T) {
-	for name, system := range map[string]logOfEvents{"absent": absent{}, "full": full{}} {
+	for name, system := range map[string]bridge.Log{"absent": absent{}, "full": full{}} {
 		b := newBMC(t)
 		l := &eventLog{system: system, own: b.Log(), log: zap.NewNop()}
 		if err := l.Add(t.Context(), ipmi.Event{}); err != nil {

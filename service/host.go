@@ -37,14 +37,15 @@ type hostInterface struct {
 }
 
 // makeHost makes an endpoint of a host interface.
-func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) error {
+func (s *service) makeHost(ctx context.Context, e *endpoint) error {
+	c := e.entry.(config.Host)
 	object, err := s.server.NewHost(ctx, c.Name)
 	if err != nil {
 		return err
 	}
 	h := &hostInterface{config: c, service: s, object: object, log: s.log.With(e.field())}
 	h.Lifecycle = bus.NewLifecycle(h, func() {}, h.stateChanged)
-	e.hostInterface, e.runner, e.path = h, h, object.Path()
+	e.hostInterface, e.runner, e.path, e.withdraw = h, h, object.Path(), object.Withdraw
 	e.left = func(ctx context.Context) { object.Close(ctx) }
 	h.iface = s.newInterface(bridge.InterfaceConfig{
 		Name: e.name, Channel: e.channel, Host: e.host, Bridged: e.bridged,
@@ -80,14 +81,12 @@ func (s *service) makeHost(ctx context.Context, e *endpoint, c config.Host) erro
 // Connect implements bus.Device.
 func (h *hostInterface) Connect(ctx context.Context) error {
 	if h.vm != nil {
-		listener, err := h.service.sockets.listen(ctx, h.config.Path)
-		if err == nil {
-			h.listener = listener
-		}
+		var err error
+		h.listener, err = h.service.sockets.listen(ctx, h.config.Path)
 		return err
 	}
 	port, err := media[h.config.Type].open(h.config.Path)
-	if err == nil {
+	if err == nil { // else port may be a nil pointer
 		h.port = port
 	}
 	return err
@@ -181,23 +180,20 @@ func (h *hostInterface) Statistics() map[string]uint64 {
 
 // sms is what D-Bus clients may do at the interface; nil for that of a virtual machine.
 func (h *hostInterface) sms() dbusapi.SMS {
-	if h.config.Type == config.HostVM {
+	if h.vm != nil {
 		return nil
 	}
-	return hostSMS{h}
+	return h
 }
 
 // turnTime is how long an action of a D-Bus client at the interface waits for its turn, which may
 // not come when the host goes.
 const turnTime = 2 * time.Second
 
-// hostSMS implements dbusapi.SMS.
-type hostSMS struct{ *hostInterface }
-
 // SetAttention implements dbusapi.SMS. An attention that cannot be set now is not set later.
-func (h hostSMS) SetAttention(ctx context.Context, raised bool) error {
+func (h *hostInterface) SetAttention(ctx context.Context, raised bool) error {
 	// At its turn the host is shown the attention of that moment.
-	return h.do(ctx, func(p host.Port) error {
+	return h.act(ctx, func(p host.Port) error {
 		before := h.forced.Swap(raised)
 		err := p.SetAttention(h.attention())
 		if err != nil {
@@ -208,8 +204,8 @@ func (h hostSMS) SetAttention(ctx context.Context, raised bool) error {
 }
 
 // ForceAbort implements dbusapi.SMS.
-func (h hostSMS) ForceAbort(ctx context.Context) error {
-	return h.do(ctx, func(p host.Port) error {
+func (h *hostInterface) ForceAbort(ctx context.Context) error {
+	return h.act(ctx, func(p host.Port) error {
 		if abortable, ok := p.(interface{ ForceAbort() error }); ok {
 			return abortable.ForceAbort()
 		}
@@ -217,13 +213,13 @@ func (h hostSMS) ForceAbort(ctx context.Context) error {
 	})
 }
 
-func (h hostSMS) do(ctx context.Context, do func(host.Port) error) error {
+func (h *hostInterface) act(ctx context.Context, act func(host.Port) error) error {
 	if !h.isUp() {
 		return ipmi.ErrNotPresent
 	}
 	ctx, cancel := context.WithTimeout(ctx, turnTime)
 	defer cancel()
-	return h.loop.Do(ctx, do)
+	return h.loop.Do(ctx, act)
 }
 
 // medium is what differs between the types of host interfaces.

@@ -42,7 +42,7 @@ func TestAttentionThatFailsIsNotRaisedLater(t *testing.T) {
 	h.Lifecycle = bus.NewLifecycle(h, func() {}, func(bus.State, string) {})
 	h.iface = bridge.New(bridge.Config{}).NewInterface(bridge.InterfaceConfig{})
 	h.loop = host.NewLoop(host.Config{Attention: h.attention})
-	sms := hostSMS{h}
+	sms := h
 	if err := sms.SetAttention(t.Context(), true); !errors.Is(err, ipmi.ErrNotPresent) || h.attention().Raised {
 		t.Errorf("of a device that is Down: %v; raised: %v", err, h.attention().Raised)
 	}

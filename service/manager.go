@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
 
@@ -31,25 +32,24 @@ func (s *service) makeChanges(ctx context.Context, reloads <-chan os.Signal) {
 		select {
 		case <-ctx.Done():
 		case c := <-s.changes:
-			err := s.logFaults(c.do(ctx))
-			s.refuseOthers()
-			c.done <- err
+			c.done <- s.makeChange(ctx, c.do)
 		case <-reloads:
-			_ = s.logFaults(s.reload(ctx))
-			s.refuseOthers()
+			_ = s.makeChange(ctx, s.reload)
 		}
 		s.statusChanged()
 	}
 }
 
-// logFaults logs why a change was not made, a line for each fault: the client that has asked for it
-// may be gone.
-func (s *service) logFaults(err error) error {
+// makeChange makes a change. It logs why a change was not made, a line for each fault: the client
+// that has asked for it may be gone.
+func (s *service) makeChange(ctx context.Context, do func(context.Context) error) error {
+	err := do(ctx)
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
 			s.log.Warn("not changed", zap.String("reason", strings.TrimSpace(line)))
 		}
 	}
+	s.refuseOthers()
 	return err
 }
 
@@ -158,7 +158,9 @@ func (s *service) reload(ctx context.Context) error {
 	if s.find == nil {
 		return dbusapi.ErrNoFile
 	}
-	_ = notifyReloading() // A failure of READY=1 at the start would have ended that.
+	// The time lets systemd tell a reload from others (sd_notify(3), Type=notify-reload). READY=1
+	// says that it is over.
+	_ = notify(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec()) // A failure of READY=1 at the start would have ended that.
 	defer func() { _ = notify("READY=1", s.status()) }()
 	file, err := s.find()
 	if err != nil {
@@ -273,7 +275,7 @@ func (s *service) checkNames(ctx context.Context, plans []plan) error {
 	}
 	for _, p := range plans {
 		if err := s.server.CheckNames(ctx, p.words, p.hostIPMI); err != nil {
-			return &endpointError{p.entry.Title(), err}
+			return fmt.Errorf("%s: %w", p.entry.Title(), err)
 		}
 	}
 	return nil

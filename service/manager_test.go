@@ -239,7 +239,7 @@ func TestChannelsFollowTheEndpoints(t *testing.T) {
 		if err := s.setChannels(tt.plans); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.own.Load().channel; got != tt.lan {
+		if got := s.lan; got != tt.lan {
 			t.Errorf("%s: the LAN is on channel %d", tt.name, got)
 		}
 		if got := len(s.mux.Registrations()) > 0; got != tt.reserved {
@@ -250,7 +250,7 @@ func TestChannelsFollowTheEndpoints(t *testing.T) {
 	if _, err := s.mux.Register("somebody", s.bmc, pattern); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.setChannels([]plan{planOf(bridging)}); err == nil || s.own.Load().channel != 1 {
+	if err := s.setChannels([]plan{planOf(bridging)}); err == nil || s.lan != 1 {
 		t.Errorf("what somebody has: %v", err)
 	}
 }

@@ -51,8 +51,9 @@ type service struct {
 	bmc      *bmc.BMC
 	// blocking serves what may block: the BMC's journal, and the event log.
 	blocking   *ipmi.Blocking
-	properties []*sensorProperty // of the BMC's sensors whose values are on D-Bus
-	own        atomic.Pointer[ownInterface]
+	properties []*sensorProperty                // of the BMC's sensors whose values are on D-Bus
+	own        atomic.Pointer[bridge.Interface] // of the BMC's own events
+	lan        ipmi.Channel                     // of own
 	frames     *frames.Server
 	buses      bus.Directory[*bus.Bus]
 	demo       *demo   // nil for real buses

@@ -28,7 +28,7 @@ type passed struct {
 	sockets map[string]socket // by their addresses as host.Listen takes them
 
 	mu       sync.Mutex
-	refusals map[string]*refusal // of sockets that no host is configured for
+	refusals map[string]func() // end those of sockets that no host is configured for
 }
 
 // socket is a listening socket that can be had twice.
@@ -45,7 +45,7 @@ func takeSockets(log *zap.Logger) *passed {
 }
 
 func listeners(files []*os.File, log *zap.Logger) *passed {
-	p := &passed{log: log, sockets: make(map[string]socket), refusals: make(map[string]*refusal)}
+	p := &passed{log: log, sockets: make(map[string]socket), refusals: make(map[string]func())}
 	for _, file := range files {
 		listener, err := net.FileListener(file)
 		file.Close()
@@ -115,11 +115,11 @@ func (p *passed) refuseOthers(addresses []string) {
 // admit ends the refusal at an address, if there is one.
 func (p *passed) admit(address string) {
 	p.mu.Lock()
-	refusal := p.refusals[address]
+	end := p.refusals[address]
 	delete(p.refusals, address)
 	p.mu.Unlock()
-	if refusal != nil {
-		refusal.end()
+	if end != nil {
+		end()
 	}
 }
 
@@ -135,34 +135,25 @@ func (p *passed) close() {
 // again cost next to nothing.
 const refusalPause = 100 * time.Millisecond
 
-// refusal disconnects the clients of a socket, one after the other.
-type refusal struct {
-	listener net.Listener
-	over     chan struct{} // closed by end
-	ended    sync.WaitGroup
-}
-
-func refuse(listener net.Listener) *refusal {
-	r := &refusal{listener: listener, over: make(chan struct{})}
-	r.ended.Go(r.run)
-	return r
-}
-
-func (r *refusal) run() {
-	_ = unixsocket.Accept(r.over, r.listener, func(conn net.Conn) {
-		conn.Close()
-		select {
-		case <-r.over:
-		case <-time.After(refusalPause):
-		}
+// refuse disconnects the clients of a socket, one after the other. end returns when it disconnects
+// no more.
+func refuse(listener net.Listener) (end func()) {
+	over := make(chan struct{})
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		_ = unixsocket.Accept(over, listener, func(conn net.Conn) {
+			conn.Close()
+			select {
+			case <-over:
+			case <-time.After(refusalPause):
+			}
+		})
 	})
-}
-
-// end returns when no client is disconnected any more.
-func (r *refusal) end() {
-	close(r.over)
-	r.listener.Close()
-	r.ended.Wait()
+	return func() {
+		close(over)
+		listener.Close()
+		ended.Wait()
+	}
 }
 
 // refuseOthers disconnects the clients of systemd's sockets that nothing is configured for.

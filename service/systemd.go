@@ -19,12 +19,6 @@ func notify(states ...string) error {
 	return err
 }
 
-// notifyReloading says that a reload begins; its time lets systemd tell it from others
-// (sd_notify(3), Type=notify-reload). READY=1 says that it is over.
-func notifyReloading() error {
-	return notify(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec())
-}
-
 // tellStatus keeps systemd's status line true until ctx ends.
 func (s *service) tellStatus(ctx context.Context) {
 	for {
@@ -136,7 +130,11 @@ func feed(ctx context.Context, every time.Duration, all func() []loops, log *zap
 	defer timer.Stop()
 	for {
 		for _, l := range all() {
-			l.check(ctx, every, log)
+			late := time.AfterFunc(every, func() {
+				log.Error("no progress: systemd's watchdog is not fed", zap.String("part", l.name))
+			})
+			l.ping(ctx)
+			late.Stop()
 		}
 		if ctx.Err() != nil {
 			return
@@ -148,13 +146,4 @@ func feed(ctx context.Context, every time.Duration, all func() []loops, log *zap
 			return
 		}
 	}
-}
-
-// check pings the loops, and says so if that takes long.
-func (l loops) check(ctx context.Context, long time.Duration, log *zap.Logger) {
-	late := time.AfterFunc(long, func() {
-		log.Error("no progress: systemd's watchdog is not fed", zap.String("part", l.name))
-	})
-	defer late.Stop()
-	l.ping(ctx)
 }

@@ -33,8 +33,6 @@ type Config struct {
 	Switches i2c.Switches
 	// Open opens the transport instead of all that; nil for real ones.
 	Open func() (i2c.Transport, error)
-	// Statistics is counters of others that the bus shows with its own.
-	Statistics func() map[string]uint64
 }
 
 // Auto is the transport that is found out.
@@ -45,7 +43,6 @@ type link struct {
 	bus.EngineLink
 	bus    *bus.Bus
 	device *device // of the goroutine that runs the bus
-	others func() map[string]uint64
 
 	mu        sync.Mutex
 	transport i2c.Transport // open, nil while it is not
@@ -62,7 +59,7 @@ func New(c Config, engines *Engines) (b *bus.Bus, keep func()) {
 }
 
 func newLink(c Config, d *device, engines *Engines) *link {
-	l := &link{device: d, others: c.Statistics, shown: d.shown(), switches: c.Switches, past: make(map[string]uint64)}
+	l := &link{device: d, shown: d.shown(), switches: c.Switches, past: make(map[string]uint64)}
 	l.bus = bus.New(c.Config, l)
 	c.Engine.Reading, c.Engine.Wrote, c.Engine.Stalled = l.bus.Reading, l.bus.Wrote, l.bus.Stalled
 	l.Engine = engines.engine(c.Path, c.Engine)
@@ -173,13 +170,9 @@ func addCounters(sum map[string]uint64, t i2c.Transport) {
 	}
 }
 
-// Statistics implements bus.Link: the counters of the engine, of others, and of the transports
-// so far.
+// Statistics implements bus.Link: the counters of the engine, and of the transports so far.
 func (l *link) Statistics() map[string]uint64 {
 	statistics := l.Engine.Statistics()
-	if l.others != nil {
-		maps.Copy(statistics, l.others())
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, n := range l.past {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"sync"
 	"time"
@@ -29,23 +28,18 @@ var defaultPolicy = ipmb.RetryPolicy{Tries: 3, Timeout: 2 * time.Second}
 
 // Config describes a bus on a device of the driver.
 type Config struct {
-	bus.Config        // but for RemoteAddress, which is the controller's
-	Path       string // of the device
-	Host       int    // of requests and events
-
-	// Handler serves the requests from the channel: those of Commands, which the driver
-	// passes on in any case, and those that programs have registered at Mux.
-	Handler  ipmi.Handler
+	bus.Config // but for RemoteAddress, which is the controller's
+	// Engine is the configuration of the engine that serves the requests from the channel: those
+	// of Commands, which the driver passes on in any case, and those that programs have registered
+	// at Mux. Its policy, and what it tells the bus, are set here.
+	Engine   ipmb.Config
 	Mux      *ipmi.Mux
 	Commands []ipmi.Commands
-	// Served is that of ipmb.Config.
-	Served func(req *ipmi.Request, code ipmi.CompletionCode, err error)
+	Path     string // of the device
 	// Report returns when the log has an event of the controller.
 	Report func(ctx context.Context, e ipmi.Event) error
 	// Trouble is told, for logs, what is wrong with events, and how many are lost for good.
 	Trouble func(what string, lost int, err error)
-	// Statistics is counters of others that the bus shows with its own; nil for none.
-	Statistics func() map[string]uint64
 
 	open  func(counters.Set[counter]) (device, error)
 	watch func() (bus.Watch, error)
@@ -98,16 +92,9 @@ func New(config Config) *bus.Bus {
 	l := &link{Fixed: bus.Fixed{Path: config.Path}, config: config, counts: counters.New[counter](counterNames)}
 	l.events = newEvents(config)
 	l.bus = bus.New(config.Config, l)
-	l.Engine = ipmb.New(ipmb.Config{
-		Interface:   config.Name,
-		Channel:     config.Channel,
-		Host:        config.Host,
-		RetryPolicy: defaultPolicy,
-		Handler:     config.Handler,
-		Reading:     l.bus.Reading,
-		Stalled:     l.bus.Stalled,
-		Served:      config.Served,
-	})
+	config.Engine.RetryPolicy = defaultPolicy
+	config.Engine.Reading, config.Engine.Stalled = l.bus.Reading, l.bus.Stalled
+	l.Engine = ipmb.New(config.Engine)
 	l.bus.SetRemoteAddress(l.Address())
 	return l.bus
 }
@@ -192,9 +179,6 @@ func (l *link) Describe(p *bus.Properties) {
 // Statistics implements bus.Link: the calls are the driver's, the requests the engine's.
 func (l *link) Statistics() map[string]uint64 {
 	statistics := l.Engine.Statistics()
-	if l.config.Statistics != nil {
-		maps.Copy(statistics, l.config.Statistics())
-	}
 	l.events.addTo(statistics)
 	l.counts.AddTo(statistics)
 	return statistics

@@ -190,8 +190,8 @@ func (l *lab) run(t *testing.T) (stop func()) {
 	t.Helper()
 	c := &l.config
 	c.Path, c.Name, c.Mux = "/dev/ipmi0", "ipmi0", &l.mux
-	c.Index, c.Config.Handler = uint8(c.Host<<2)|2, "none"
-	c.Statistics = func() map[string]uint64 { return nil }
+	c.Index, c.Handler = uint8(c.Engine.Host<<2)|2, "none"
+	c.Engine.Interface, c.Engine.Channel = c.Name, c.Channel
 	c.open = func(counts counters.Set[counter]) (device, error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -203,8 +203,8 @@ func (l *lab) run(t *testing.T) (stop func()) {
 	}
 	l.changed = make(chan struct{}, 1)
 	c.watch = func() (bus.Watch, error) { return l, nil }
-	if c.Handler == nil {
-		c.Handler = &l.mux
+	if c.Engine.Handler == nil {
+		c.Engine.Handler = &l.mux
 	}
 	if c.Report == nil {
 		c.Report = func(context.Context, ipmi.Event) error { return nil }
@@ -455,7 +455,7 @@ func TestRequestsAreAnsweredOnce(t *testing.T) {
 		d := newDriver()
 		runs := 0
 		var last ipmi.Request
-		l := &lab{devices: []*driver{d}, config: Config{Handler: ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+		l := &lab{devices: []*driver{d}, config: Config{Engine: ipmb.Config{Handler: ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 			runs++
 			last = *req
 			switch req.Command {
@@ -468,7 +468,7 @@ func TestRequestsAreAnsweredOnce(t *testing.T) {
 			default:
 				reply.Answer(ipmi.Response{Data: []byte{byte(runs)}}, nil)
 			}
-		})}}
+		})}}}
 		defer l.run(t)()
 		expect := func(want ...string) {
 			t.Helper()
@@ -510,7 +510,7 @@ func TestRequestsAreAnsweredOnce(t *testing.T) {
 func TestFloodOfRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver()
-		l := &lab{devices: []*driver{d}, config: Config{Handler: noBody}}
+		l := &lab{devices: []*driver{d}, config: Config{Engine: ipmb.Config{Handler: noBody}}}
 		defer l.run(t)()
 		asked := 0
 		for i := range 1000 {
@@ -659,7 +659,7 @@ func TestEventsAtTheEnd(t *testing.T) {
 
 func TestProperties(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lab{devices: []*driver{newDriver()}, config: Config{Host: 3}}
+		l := &lab{devices: []*driver{newDriver()}, config: Config{Engine: ipmb.Config{Host: 3}}}
 		defer l.run(t)()
 		want := bus.Properties{
 			Name: "ipmi0", Device: "/dev/ipmi0", Transport: "openipmi", Channel: 0, Index: 3<<2 | 2,

@@ -49,7 +49,7 @@ func (q *events) takeRecord(record []byte) {
 		q.others++
 		return
 	}
-	e.Interface, e.Channel, e.Host = q.config.Name, ipmi.ChannelSystemInterface, q.config.Host
+	e.Interface, e.Channel, e.Host = q.config.Name, ipmi.ChannelSystemInterface, q.config.Engine.Host
 	q.waiting = append(q.waiting, e)
 	q.wakeReporter()
 }
