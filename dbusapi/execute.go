@@ -174,7 +174,7 @@ func (to *target) response(m *dbuswire.Message, req *ipmi.Request) (ipmi.Respons
 func parseExecuted(m *dbuswire.Message) (netFn ipmi.NetFn, cmd ipmi.Command, res ipmi.Response, err error) {
 	switch {
 	case m.Type == dbuswire.TypeError && string(m.Sender) == dbuswire.BusName:
-		return 0, 0, res, busError(string(m.ErrorName), m.ErrorText())
+		return 0, 0, res, BusError(string(m.ErrorName), m.ErrorText())
 	case m.Type == dbuswire.TypeError:
 		return 0, 0, res, peerError(string(m.ErrorName), m.ErrorText())
 	case string(m.Signature) != xml.ExecuteOut:
@@ -200,7 +200,8 @@ var busErrors = map[string]error{
 	"org.freedesktop.DBus.Error.LimitsExceeded": ipmi.ErrBusy,
 }
 
-func busError(name, text string) error {
+// BusError is the error of a handler that an error of the message bus means.
+func BusError(name, text string) error {
 	if known, ok := busErrors[name]; ok {
 		return known
 	}

@@ -3,7 +3,6 @@ package dbusapi
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -47,9 +46,6 @@ type Server struct {
 	clients *clients
 	unused  sync.Pool // of *busCall
 	names   *names
-	log     *SystemLog
-	system  *System
-	power   *Power
 	router  *router
 	events  events
 	storage atomic.Pointer[ipmi.Mux] // nil until ServeStorage
@@ -94,9 +90,6 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
 		objects:  newObjects(),
 		names:    newNames(config.Address),
-		log:      &SystemLog{ownConn: ownConn{address: config.Address}},
-		system:   &System{ownConn{address: config.Address}},
-		power:    newPower(config.Address),
 		router:   newRouter(config.Mux),
 		manager:  config.Manager,
 		others:   config.Statistics,
@@ -181,7 +174,7 @@ func (s *Server) Close() error {
 	var err error
 	s.closeOnce.Do(func() {
 		s.clients.close()
-		err = errors.Join(s.log.close(), s.system.close(), s.names.closeAll())
+		err = s.names.closeAll()
 	})
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"ipmbd/bridge"
 	"ipmbd/dbusapi"
 	"ipmbd/host"
+	"ipmbd/internal/openbmc"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 )
@@ -77,7 +78,7 @@ const pollTime = time.Second
 func (s *service) pollSensors(ctx context.Context) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	asking.Go(func() { askForProperties(ctx, s.server.System(), s.properties) })
+	asking.Go(func() { askForProperties(ctx, &s.platform.System, s.properties) })
 	eachTick(ctx, pollTime, func() {
 		s.bmc.PollSensors(func(e ipmi.Event) { s.reportEvent(ctx, e) })
 	})
@@ -188,13 +189,13 @@ var vmActions = map[bmc.Action]host.VMAction{
 }
 
 // transitions are the requests to OpenBMC's state management.
-var transitions = map[bmc.Action]dbusapi.Transition{
-	bmc.PowerDown:                dbusapi.ChassisOff,
-	bmc.PowerUp:                  dbusapi.HostOn,
-	bmc.PowerCycle:               dbusapi.ChassisCycle,
-	bmc.HardReset:                dbusapi.HostReset,
-	bmc.PulseDiagnosticInterrupt: dbusapi.HostNMI,
-	bmc.SoftShutdown:             dbusapi.HostShutDown,
+var transitions = map[bmc.Action]openbmc.Transition{
+	bmc.PowerDown:                openbmc.ChassisOff,
+	bmc.PowerUp:                  openbmc.HostOn,
+	bmc.PowerCycle:               openbmc.ChassisCycle,
+	bmc.HardReset:                openbmc.HostReset,
+	bmc.PulseDiagnosticInterrupt: openbmc.HostNMI,
+	bmc.SoftShutdown:             openbmc.HostShutDown,
 }
 
 // find is the machine of an interface or, for a bus, of a host number; nil for none.
@@ -215,7 +216,7 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 	where := []zap.Field{zap.String("interface", iface), zap.Int("host", number)}
 	m.service.log.Info("machine is told to", append([]zap.Field{zap.Stringer("action", a)}, where...)...)
 	if h == nil || h.vm == nil {
-		err := m.service.server.System().Request(ctx, number, transitions[a])
+		err := m.service.platform.System.Request(ctx, number, transitions[a])
 		if errors.Is(err, ipmi.ErrNotPresent) {
 			return fmt.Errorf("%w: %v", ipmi.ErrUnsupported, err)
 		}
@@ -238,7 +239,7 @@ func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Actio
 
 // Power implements bmc.Machine: a virtual machine is on while it is connected.
 func (m machines) Power(iface string, number int) bmc.PowerState {
-	off := m.service.server.Power().IsOff(number)
+	off := m.service.platform.Power.IsOff(number)
 	if h := m.find(iface, number); h != nil && h.vm != nil {
 		off = !h.isUp()
 	}

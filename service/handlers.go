@@ -20,7 +20,7 @@ import (
 func (s *service) openHandlers() error {
 	s.bridge = bridge.New(bridge.Config{
 		Blocking: s.blocking,
-		Log:      &eventLog{system: s.server.SystemLog(), own: s.bmc.Log(), log: s.log},
+		Log:      &eventLog{system: &s.platform.Log, own: s.bmc.Log(), log: s.log},
 		Now:      s.bmc.Log().Now,
 		Publish:  s.server.PlatformEvent,
 	})
@@ -93,7 +93,7 @@ func (s *service) handlerFor(ctx context.Context, e *endpoint) (ipmi.Handler, er
 		return nil, nil
 	case e.handler == config.HandlerBMC:
 		if e.isBus || e.hostInterface.config.Type != config.HostVM {
-			s.server.Power().Follow(e.host)
+			s.platform.Power.Follow(e.host)
 		}
 		return s.bmc, nil
 	case e.handler == config.HandlerSignal: // of a bus

@@ -22,6 +22,7 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/i2c/sim"
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/openbmc"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 	"ipmbd/xml"
@@ -214,7 +215,7 @@ func TestChannelsFollowTheEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	s := &service{log: zap.NewNop(), server: server}
+	s := &service{log: zap.NewNop(), server: server, platform: openbmc.New(bus.Address)}
 	if err := s.openBMC(); err != nil {
 		t.Fatal(err)
 	}

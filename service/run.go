@@ -20,6 +20,7 @@ import (
 	"ipmbd/bus/i2cbus"
 	"ipmbd/dbusapi"
 	"ipmbd/frames"
+	"ipmbd/internal/openbmc"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 )
@@ -45,6 +46,7 @@ type service struct {
 	// that changes the endpoints uses it.
 	config   config.Config
 	server   *dbusapi.Server
+	platform *openbmc.Services
 	mux      ipmi.Mux
 	reserved *ipmi.Registration // what the bridge serves
 	bridge   *bridge.Bridge
@@ -106,7 +108,8 @@ func run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer server.Close()
-	s.server = server
+	s.server, s.platform = server, openbmc.New(o.Bus)
+	defer s.platform.Close()
 	if err := s.awaitNames(ctx); err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	if len(s.config.BMC.Sensors) > 0 {
 		loops.Go(func() { s.pollSensors(running) })
 	}
-	loops.Go(func() { s.server.Power().Run(running) })
+	loops.Go(func() { s.platform.Power.Run(running) })
 	if s.demo != nil {
 		loops.Go(func() { s.demo.run(running) })
 	}
@@ -172,7 +175,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	hangUp()
 	// This comes before the endpoints and the loops end: a message bus that reads no more may
 	// hold up one of their writes.
-	err = errors.Join(err, s.server.Close())
+	err = errors.Join(err, s.server.Close(), s.platform.Close())
 	loops.Wait()
 	s.stopEndpoints() // also those of a change that was held up
 	s.lives.Wait()

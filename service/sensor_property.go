@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"ipmbd/dbusapi"
+	"ipmbd/internal/openbmc"
 	"ipmbd/service/config"
 )
 
@@ -21,7 +21,7 @@ const (
 // that a request of a host does not wait for another service. Its methods may be called from
 // several goroutines at once.
 type sensorProperty struct {
-	property dbusapi.Property
+	property openbmc.Property
 
 	mu    sync.Mutex
 	value float64
@@ -33,7 +33,7 @@ var errNotAsked = errors.New("has not been asked for yet")
 
 func newSensorProperty(p config.Property) *sensorProperty {
 	return &sensorProperty{
-		property: dbusapi.Property{Service: p.Service, Path: p.Path, Interface: p.Interface, Name: p.Property},
+		property: openbmc.Property{Service: p.Service, Path: p.Path, Interface: p.Interface, Name: p.Property},
 		err:      errNotAsked,
 	}
 }
@@ -48,9 +48,9 @@ func (p *sensorProperty) last() (float64, error) {
 	return p.value, p.err
 }
 
-// numberReader is dbusapi.System, or what a test puts in its place.
+// numberReader is openbmc.System, or what a test puts in its place.
 type numberReader interface {
-	Number(ctx context.Context, p dbusapi.Property) (float64, error)
+	Number(ctx context.Context, p openbmc.Property) (float64, error)
 }
 
 // ask reads the value. The last value stays while the service does not reply.

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ipmbd/dbusapi"
+	"ipmbd/internal/openbmc"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 )
@@ -22,7 +22,7 @@ type numbers struct {
 	asking map[string]int // how many calls of a service are in progress
 }
 
-func (n *numbers) Number(ctx context.Context, p dbusapi.Property) (float64, error) {
+func (n *numbers) Number(ctx context.Context, p openbmc.Property) (float64, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.asking[p.Service]++

@@ -22,6 +22,7 @@ import (
 	"ipmbd/internal/bustest"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/internal/fakelink"
+	"ipmbd/internal/openbmc"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 	"ipmbd/xml"
@@ -249,7 +250,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 		config.HandlerSignal: ipmi.CodeInvalidCommand, // no client answers
 	} {
 		t.Run(kind.String(), func(t *testing.T) {
-			s := &service{log: zap.NewNop(), server: server}
+			s := &service{log: zap.NewNop(), server: server, platform: openbmc.New(bus.Address)}
 			if err := s.openBMC(); err != nil {
 				t.Fatal(err)
 			}

@@ -101,7 +101,7 @@ var rules = map[string]rule{
 	"service": {
 		ours: []string{
 			"ipmi", "i2c", "i2c/sim", "ipmb", "bus", "bus/i2cbus", "bus/openipmi", "bmc", "bridge",
-			"host", "dbusapi", "frames", "service/config", "internal/fdtrace", "internal/socket",
+			"host", "dbusapi", "frames", "service/config", "internal/openbmc", "internal/fdtrace", "internal/socket",
 		},
 		others: []string{dbusModule, systemdModule, zapModule, sysModule},
 		why:    "it builds everything, so it alone knows everything",
@@ -136,6 +136,11 @@ var rules = map[string]rule{
 		ours:   []string{"internal/socket"},
 		others: []string{dbusModule, sysModule},
 		why:    "the server and the client share it, and it knows of no IPMI",
+	},
+	"internal/openbmc": {
+		ours:   []string{"dbusapi", "internal/dbuswire", "ipmi", "xml"},
+		others: []string{dbusModule},
+		why:    "it calls services of OpenBMC, as the daemon's own service on D-Bus does",
 	},
 	"internal/imports":  {why: "it reads the sources, and needs none of them"},
 	"internal/manual":   {why: "it makes pages of text from text"},

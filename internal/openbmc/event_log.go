@@ -1,4 +1,4 @@
-package dbusapi
+package openbmc
 
 import (
 	"context"
@@ -43,9 +43,9 @@ var (
 	errLogNone = fmt.Errorf("%s has no method that takes an event: neither IpmiSelAdd nor AddExtended with the arguments they should have", logName)
 )
 
-// SystemLog writes events to the system event log of another service. Its method may be called
+// EventLog writes events to the system event log of another service. Its method may be called
 // from several goroutines at once.
-type SystemLog struct {
+type EventLog struct {
 	ownConn
 
 	mu     sync.Mutex
@@ -53,14 +53,10 @@ type SystemLog struct {
 	method logMethod
 }
 
-// SystemLog is the system event log on the server's message bus, for as long as the server is
-// open.
-func (s *Server) SystemLog() *SystemLog { return s.log }
-
 // Add adds a record of an event. It does not start the service: one that is not running is
 // ipmi.ErrNotPresent, and one that stops during the call ipmi.ErrAbandoned. Other errors are those
 // of the service, of ctx, and that the service has no method for events.
-func (l *SystemLog) Add(ctx context.Context, e ipmi.Event) error {
+func (l *EventLog) Add(ctx context.Context, e ipmi.Event) error {
 	err := l.addRecord(ctx, e)
 	if errors.Is(err, errLogLeft) {
 		err = l.addRecord(ctx, e) // Another service may have its place.
@@ -68,7 +64,7 @@ func (l *SystemLog) Add(ctx context.Context, e ipmi.Event) error {
 	return err
 }
 
-func (l *SystemLog) addRecord(ctx context.Context, e ipmi.Event) error {
+func (l *EventLog) addRecord(ctx context.Context, e ipmi.Event) error {
 	conn, err := l.connect(ctx)
 	if err != nil {
 		return err
@@ -85,7 +81,7 @@ func (l *SystemLog) addRecord(ctx context.Context, e ipmi.Event) error {
 }
 
 // methodOf is the best method of an owner of the log's name.
-func (l *SystemLog) methodOf(ctx context.Context, conn *dbuswire.Conn, owner string) (logMethod, error) {
+func (l *EventLog) methodOf(ctx context.Context, conn *dbuswire.Conn, owner string) (logMethod, error) {
 	l.mu.Lock()
 	known, method := l.owner == owner, l.method
 	l.mu.Unlock()

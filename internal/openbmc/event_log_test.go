@@ -1,4 +1,4 @@
-package dbusapi
+package openbmc
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 // fakeLog is a program that serves the system event log.
 type fakeLog struct {
 	conn *dbuswire.Conn
-	silence
+	end  chan struct{} // closed at the end of the test
 
 	mu       sync.Mutex
 	looks    int // how often it was introspected
@@ -34,10 +34,11 @@ type fakeLog struct {
 // arguments, and takes the name of the log, or waits for it.
 func startLog(t *testing.T, bus *bustest.Bus, methods ...string) *fakeLog {
 	t.Helper()
-	l := &fakeLog{silence: newSilence(t)}
+	l := &fakeLog{end: make(chan struct{})}
+	t.Cleanup(func() { close(l.end) })
 	l.document = func() string { return logDocument(methods) }
 	l.reply = func() ([]any, error) { return []any{uint16(1)}, nil }
-	l.conn = dial(t, bus, dbuswire.Config{Objects: l})
+	l.conn = dial(t, bus, l)
 	if _, err := l.conn.RequestName(logName, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +69,14 @@ func (l *fakeLog) LookupInterface(name string) (dbus.Interface, bool) {
 }
 
 func (l *fakeLog) LookupMethod(string) (dbus.Method, bool) { return l, true }
+func (l *fakeLog) NumArguments() int                       { return 0 }
+func (l *fakeLog) NumReturns() int                         { return 0 }
+func (l *fakeLog) ArgumentValue(int) any                   { return nil }
+func (l *fakeLog) ReturnValue(int) any                     { return nil }
 
 func (l *fakeLog) DecodeArguments(_ *dbus.Conn, _ string, msg *dbus.Message, args []any) ([]any, error) {
-	h := headerOf(msg)
-	return append([]any{h.Member, h.Signature}, args...), nil
+	signature, _ := msg.Headers[dbus.FieldSignature].Value().(dbus.Signature)
+	return append([]any{msg.Headers[dbus.FieldMember].Value(), signature.String()}, args...), nil
 }
 
 func (l *fakeLog) Call(args ...any) ([]any, error) {
@@ -95,6 +100,24 @@ func (l *fakeLog) has(t *testing.T, want ...[]any) {
 	}
 }
 
+func open(t *testing.T, bus *bustest.Bus) *Services {
+	s := New(bus.Address)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func logOf(t *testing.T, bus *bustest.Bus) *EventLog { return &open(t, bus).Log }
+
+func dial(t *testing.T, bus *bustest.Bus, objects dbus.Handler) *dbuswire.Conn {
+	t.Helper()
+	conn, err := dbuswire.Dial(t.Context(), dbuswire.Config{Address: bus.Address, Objects: objects})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
 // upperCritical is an event of sensor 30h of the node at 2Ch.
 func upperCritical() ipmi.Event {
 	return ipmi.Event{Interface: "ipmi-bus.4", Channel: 7, Generator: 0x702C, Message: [7]byte{4, 1, 0x30, 0x81, 0x57, 0x60, 0x5F}}
@@ -105,7 +128,7 @@ const (
 	upperCriticalPath = "/xyz/openbmc_project/sensors/ipmb/ipmi_bus_4_2c_30"
 )
 
-func TestSystemLogsOfAllKinds(t *testing.T) {
+func TestEventLogsOfAllKinds(t *testing.T) {
 	text, path, data := upperCriticalText, upperCriticalPath, []byte{0x57, 0x60, 0x5F}
 	object := dbus.ObjectPath(path)
 	extended := []any{uint16(0x702C), byte(0x81), byte(1), byte(0x30)}
@@ -145,7 +168,7 @@ func TestSystemLogsOfAllKinds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bus := bustest.Start(t)
 			log := startLog(t, bus, tt.methods...)
-			l := openServer(t, bus, Config{}).SystemLog()
+			l := logOf(t, bus)
 			for range 2 {
 				if err := l.Add(t.Context(), upperCritical()); err != nil {
 					t.Fatal(err)
@@ -159,9 +182,9 @@ func TestSystemLogsOfAllKinds(t *testing.T) {
 	}
 }
 
-func TestSystemLogThatIsAbsent(t *testing.T) {
+func TestEventLogThatIsAbsent(t *testing.T) {
 	bus := bustest.Start(t)
-	l := openServer(t, bus, Config{}).SystemLog()
+	l := logOf(t, bus)
 	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrNotPresent) || !strings.Contains(err.Error(), logName) {
 		t.Errorf("error = %v", err)
 	}
@@ -177,11 +200,11 @@ func TestSystemLogThatIsAbsent(t *testing.T) {
 	}
 }
 
-func TestSystemLogOfAnotherOwner(t *testing.T) {
+func TestEventLogOfAnotherOwner(t *testing.T) {
 	bus := bustest.Start(t)
 	first := startLog(t, bus, "IpmiSelAdd s s ay b q")
 	second := startLog(t, bus, "IpmiSelAdd s o ay b q") // in the queue for the name
-	l := openServer(t, bus, Config{}).SystemLog()
+	l := logOf(t, bus)
 	add := func() {
 		t.Helper()
 		if err := l.Add(t.Context(), upperCritical()); err != nil {
@@ -199,12 +222,12 @@ func TestSystemLogOfAnotherOwner(t *testing.T) {
 	}
 }
 
-func TestSystemLogThatLeavesWhenItIsLookedAt(t *testing.T) {
+func TestEventLogThatLeavesWhenItIsLookedAt(t *testing.T) {
 	bus := bustest.Start(t)
 	first := startLog(t, bus)
 	first.document = func() string { _ = first.conn.Close(); return "" }
 	second := startLog(t, bus, "IpmiSelAdd s s ay b q") // in the queue for the name
-	l := openServer(t, bus, Config{}).SystemLog()
+	l := logOf(t, bus)
 	if err := l.Add(t.Context(), upperCritical()); err != nil {
 		t.Fatal(err)
 	}
@@ -217,10 +240,10 @@ func TestSystemLogThatLeavesWhenItIsLookedAt(t *testing.T) {
 	}
 }
 
-func TestSystemLogsThatDoNotTakeAnEvent(t *testing.T) {
+func TestEventLogsThatDoNotTakeAnEvent(t *testing.T) {
 	bus := bustest.Start(t)
 	log := startLog(t, bus)
-	l := openServer(t, bus, Config{}).SystemLog()
+	l := logOf(t, bus)
 	for name, tt := range map[string]struct {
 		document string
 		want     string
@@ -244,10 +267,10 @@ func TestSystemLogsThatDoNotTakeAnEvent(t *testing.T) {
 	}
 }
 
-func TestSystemLogThatFails(t *testing.T) {
+func TestEventLogThatFails(t *testing.T) {
 	bus := bustest.Start(t)
 	log := startLog(t, bus, "IpmiSelAdd s s ay b q")
-	l := openServer(t, bus, Config{}).SystemLog()
+	l := logOf(t, bus)
 	log.reply = func() ([]any, error) { return nil, dbus.NewError("a.b.Full", []any{"no space"}) }
 	if err := l.Add(t.Context(), upperCritical()); err == nil || err.Error() != logName+": a.b.Full: no space" {
 		t.Errorf("error = %v", err)
@@ -257,22 +280,22 @@ func TestSystemLogThatFails(t *testing.T) {
 	}
 }
 
-func TestSystemLogThatDiesInTheMiddle(t *testing.T) {
+func TestEventLogThatDiesInTheMiddle(t *testing.T) {
 	bus := bustest.Start(t)
 	log := startLog(t, bus, "IpmiSelAdd s s ay b q")
 	other := startLog(t, bus, "IpmiSelAdd s s ay b q") // in the queue for the name
 	log.reply = func() ([]any, error) { _ = log.conn.Close(); return nil, nil }
-	l := openServer(t, bus, Config{}).SystemLog()
+	l := logOf(t, bus)
 	// Whether it has the event is unknown: it is not added once more.
 	if err := l.Add(t.Context(), upperCritical()); !errors.Is(err, ipmi.ErrAbandoned) || len(other.calls) != 0 {
 		t.Errorf("error = %v, and the next one has %v", err, other.calls)
 	}
 }
 
-func TestSystemLogThatIsSilent(t *testing.T) {
+func TestEventLogThatIsSilent(t *testing.T) {
 	bus := bustest.Start(t)
 	log := startLog(t, bus, "IpmiSelAdd s s ay b q")
-	l := openServer(t, bus, Config{}).SystemLog()
+	l := logOf(t, bus)
 	log.reply = func() ([]any, error) { <-log.end; return nil, nil }
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -281,36 +304,26 @@ func TestSystemLogThatIsSilent(t *testing.T) {
 	}
 }
 
-// The system bus lets a connection wait for 128 replies. A log that hangs must
-// not use them up: the host daemon and the handlers share the connection.
-func TestASystemLogThatHangsLeavesRoomForOthers(t *testing.T) {
+// The system bus lets a connection wait for 128 replies. A log that hangs must not use them up for
+// users of other services.
+func TestEventLogThatHangsLeavesRoomForOthers(t *testing.T) {
 	bus := bustest.StartConfig(t, bustest.Config{Limits: map[string]int{"max_replies_per_connection": 128}})
-	s := openServer(t, bus, Config{})
-	if err := s.TakeNames(t.Context()); err != nil {
+	services := open(t, bus)
+	log := startLog(t, bus, "IpmiSelAdd s s ay b q")
+	if err := services.Log.Add(t.Context(), upperCritical()); err != nil {
 		t.Fatal(err)
 	}
-	run(t, s)
-	l := startLog(t, bus, "IpmiSelAdd s s ay b q")
-	end := make(chan struct{})
-	defer close(end)
-	system := s.SystemLog()
-	if err := system.Add(t.Context(), upperCritical()); err != nil {
-		t.Fatal(err)
-	}
-	l.mu.Lock()
-	l.reply = func() ([]any, error) { <-end; return []any{uint16(1)}, nil }
-	l.mu.Unlock()
+	log.mu.Lock()
+	log.reply = func() ([]any, error) { <-log.end; return nil, nil }
+	log.mu.Unlock()
 	for range 200 { // events, one after the other
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
-		_ = system.Add(ctx, upperCritical())
+		_ = services.Log.Add(ctx, upperCritical())
 		cancel()
 	}
-	startHost(t, bus, answerOK)
-	host, err := s.HostDaemon(t.Context(), "Ipmb")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := answerOf(t.Context(), host, fromME(1)); err != nil {
-		t.Errorf("the host daemon, which is well: %v", err)
+	// The message bus itself is the service of this property.
+	features := Property{dbuswire.BusName, "/org/freedesktop/DBus", dbuswire.BusName, "Features"}
+	if _, err := services.System.Number(t.Context(), features); err == nil || !strings.Contains(err.Error(), "is no number") {
+		t.Errorf("a service that is well: %v", err)
 	}
 }

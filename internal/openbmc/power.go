@@ -1,4 +1,4 @@
-package dbusapi
+package openbmc
 
 import (
 	"context"
@@ -25,13 +25,6 @@ type Power struct {
 
 	mu  sync.Mutex
 	off map[int]bool // by host
-}
-
-// Power is the power of hosts on the server's message bus.
-func (s *Server) Power() *Power { return s.power }
-
-func newPower(address string) *Power {
-	return &Power{address: address, wake: make(chan struct{}, 1), off: make(map[int]bool)}
 }
 
 // Follow follows a host from now on.

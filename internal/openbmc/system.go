@@ -1,79 +1,22 @@
-package dbusapi
+package openbmc
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
-	"sync"
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/dbusapi"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
 
-// ownConn is a connection for calls to other services, made when it is first needed and anew when
-// it was lost. Each user has one: the message bus lets a connection wait for so many replies, and a
-// service that hangs must not use up those of the handlers.
-type ownConn struct {
-	address string
-
-	connMu sync.Mutex
-	conn   *dbuswire.Conn // nil while there is none
-	closed bool
-}
-
-// connect is the connection.
-func (o *ownConn) connect(ctx context.Context) (*dbuswire.Conn, error) {
-	if conn := o.connected(nil); conn != nil {
-		return conn, nil
-	}
-	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: o.address})
-	if err != nil {
-		return nil, err
-	}
-	used := o.connected(conn)
-	if used != conn {
-		_ = conn.Close() // Another goroutine was faster, or close.
-	}
-	if used == nil {
-		return nil, dbuswire.ErrDisconnected
-	}
-	return used, nil
-}
-
-// connected is the connection that is there, or else a fresh one.
-func (o *ownConn) connected(fresh *dbuswire.Conn) *dbuswire.Conn {
-	o.connMu.Lock()
-	defer o.connMu.Unlock()
-	if o.conn != nil && o.conn.Context().Err() != nil {
-		o.conn = nil
-	}
-	if o.conn == nil && !o.closed {
-		o.conn = fresh
-	}
-	return o.conn
-}
-
-func (o *ownConn) close() error {
-	o.connMu.Lock()
-	conn := o.conn
-	o.conn, o.closed = nil, true
-	o.connMu.Unlock()
-	if conn == nil {
-		return nil
-	}
-	return conn.Close()
-}
-
 // System is the state of the system that other services on the message bus know and change. Its
 // methods may be called from several goroutines at once.
 type System struct{ ownConn }
-
-// System is the system on the server's message bus, for as long as the server is open.
-func (s *Server) System() *System { return s.system }
 
 // Property is a property of an object of another service.
 type Property struct {
@@ -207,7 +150,7 @@ func ask(ctx context.Context, conn *dbuswire.Conn, m dbuswire.Method, args ...an
 // systemError is the meaning of an error of a call.
 func systemError(err error) error {
 	if peer, ok := errors.AsType[dbus.Error](err); ok {
-		return busError(peer.Name, peer.Error())
+		return dbusapi.BusError(peer.Name, peer.Error())
 	}
 	return err
 }
