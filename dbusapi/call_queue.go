@@ -24,8 +24,8 @@ const (
 	maxCallsBeforeRetries = 24
 )
 
-// Limits of requests that wait for their turn. A bus or host interface has no more than 64 requests
-// with handlers.
+// Limits of requests that wait for their turn. A bus or host interface has no more than 64
+// requests with handlers.
 const (
 	maxWaitingOfProgram = 256
 	maxWaiting          = 2048
@@ -85,8 +85,8 @@ func newCallQueue() *callQueue {
 	}
 }
 
-// enqueueRequest has a handler of a program answer a request in its turn. client is an identified connection
-// of the program.
+// enqueueRequest has a handler of a program answer a request in its turn. client is an identified
+// connection of the program.
 func (q *callQueue) enqueueRequest(client *bus.Client, x execution) {
 	c := &handlerCall{execution: x, queue: q}
 	c.execution.handler = c
@@ -144,9 +144,9 @@ func (q *callQueue) enterLine(client *bus.Client, c *handlerCall) bool {
 	return true
 }
 
-// startCalls makes the calls for which there is room, and refuses those for which there will be none.
-// One goroutine at a time does so, since calls are to be written in their order. Before it ends it
-// finds the requests that others have added meanwhile.
+// startCalls makes the calls for which there is room, and refuses those for which there will be
+// none. One goroutine at a time does so, since calls are to be written in their order. Before it
+// ends it finds the requests that others have added meanwhile.
 func (q *callQueue) startCalls() {
 	if !q.claimStart() {
 		return
@@ -254,8 +254,8 @@ func (q *callQueue) allOverdue(p *program) bool {
 	return all
 }
 
-// noteDeadlines notes the calls whose deadline has passed, and drops the requests in line that their owners
-// have answered.
+// noteDeadlines notes the calls whose deadline has passed, and drops the requests in line that
+// their owners have answered.
 func (q *callQueue) noteDeadlines() {
 	now := q.currentTime()
 	for _, p := range q.programs {
@@ -288,8 +288,8 @@ func (q *callQueue) forgetIfIdle(p *program) {
 	}
 }
 
-// endCall ends a call, and reports whether no other is in progress. replied says that the program has
-// replied. The call leaves room for others, which startCalls looks for.
+// endCall ends a call, and reports whether no other is in progress. replied says that the program
+// has replied. The call leaves room for others, which startCalls looks for.
 func (c *handlerCall) endCall(replied bool) (last bool) {
 	q, p := c.queue, c.program
 	q.mu.Lock()

@@ -64,8 +64,8 @@ func (s *signals) Left() {
 	}
 }
 
-// queueSignals sends signals, one or several in a row, and does not block. It reports whether there was
-// room.
+// queueSignals sends signals, one or several in a row, and does not block. It reports whether
+// there was room.
 func (s *Server) queueSignals(signals []byte) bool {
 	if !s.signals.enter() {
 		return false

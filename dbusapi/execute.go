@@ -63,8 +63,8 @@ type callConn interface {
 // host daemon that hangs leaves room for them.
 const handlerPlaces = 20
 
-// startExecute makes the call. Its reply, or its failure, answers the request; the errors are those of
-// HostDaemon.ServeIPMI.
+// startExecute makes the call. Its reply, or its failure, answers the request; the errors are
+// those of HostDaemon.ServeIPMI.
 func (x *execution) startExecute() {
 	serial := x.conn.NewSerial()
 	place := dbuswire.Place{Share: x.req.Interface}
@@ -99,8 +99,8 @@ func (x *execution) Lost() {
 	}
 }
 
-// answerRequest answers the request, and reports whether the answer was taken. replied says that the target
-// has replied.
+// answerRequest answers the request, and reports whether the answer was taken. replied says that
+// the target has replied.
 func (x *execution) answerRequest(res ipmi.Response, err error, replied bool) bool {
 	if x.handler != nil {
 		x.handler.endCall(replied)
@@ -128,8 +128,8 @@ func callError(err error) error {
 	return errBusLost
 }
 
-// marshal makes a call of execute: netFn, LUN, command, data and options. The host daemon wants the
-// requester's address in its 7-bit form, and takes int32 only.
+// marshal makes a call of execute: netFn, LUN, command, data and options. The host daemon wants
+// the requester's address in its 7-bit form, and takes int32 only.
 func (to *target) marshal(serial uint32, req *ipmi.Request) []byte {
 	const room = 128 // bytes, more than the options with the name of a bus are
 	h := dbuswire.Header{
@@ -169,8 +169,8 @@ func (to *target) response(m *dbuswire.Message, req *ipmi.Request) (ipmi.Respons
 	return res, nil
 }
 
-// parseExecuted reads the reply to a call of execute: one struct of netFn, LUN, command, completion
-// code and data; or an error.
+// parseExecuted reads the reply to a call of execute: one struct of netFn, LUN, command,
+// completion code and data; or an error.
 func parseExecuted(m *dbuswire.Message) (netFn ipmi.NetFn, cmd ipmi.Command, res ipmi.Response, err error) {
 	switch {
 	case m.Type == dbuswire.TypeError && string(m.Sender) == dbuswire.BusName:
@@ -190,8 +190,8 @@ func parseExecuted(m *dbuswire.Message) (netFn ipmi.NetFn, cmd ipmi.Command, res
 	return netFn, cmd, res, nil
 }
 
-// busErrors is the table from errors of the message bus to those of a handler. From a program these
-// names say nothing: it may have executed the request, and may pass on an error that it got.
+// busErrors is the table from errors of the message bus to those of a handler. From a program
+// these names say nothing: it may have executed the request, and may pass on an error that it got.
 var busErrors = map[string]error{
 	"org.freedesktop.DBus.Error.ServiceUnknown": ipmi.ErrNotPresent,
 	"org.freedesktop.DBus.Error.NameHasNoOwner": ipmi.ErrNotPresent,

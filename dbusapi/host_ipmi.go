@@ -168,8 +168,8 @@ func (h *HostIPMI) endRequest(r *hostRequest, err error) {
 	}
 }
 
-// findAnswered finds the request with the number of a program's answer. The errors are errUnknownID
-// and errOtherRequest.
+// findAnswered finds the request with the number of a program's answer. The errors are
+// errUnknownID and errOtherRequest.
 func (h *HostIPMI) findAnswered(sender string, number uint8, netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command) (*hostRequest, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

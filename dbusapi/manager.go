@@ -9,8 +9,8 @@ import (
 )
 
 // Manager changes which buses and host interfaces are served. Its methods return when the change
-// is made, or earlier when ctx ends: then the change goes on. Their errors are ErrConfig, ErrTaken,
-// ErrNameTaken, *ipmi.OverlapError, ErrNoMember, ErrRestart, ErrNoFile and ErrStopping.
+// is made, or earlier when ctx ends: then the change goes on. Their errors are ErrConfig,
+// ErrTaken, ErrNameTaken, *ipmi.OverlapError, ErrNoMember, ErrRestart, ErrNoFile and ErrStopping.
 type Manager interface {
 	// AddBus and AddHost add the bus or host interface that a JSON object describes, and
 	// return the path of its object.

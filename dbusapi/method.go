@@ -125,8 +125,8 @@ func (o *objects) findMethod(m *dbuswire.Message) (boundMethod, *dbus.Error) {
 }
 
 // findNamed finds a method by path, interface and member. A call that names no interface gets the
-// method of the first of the object's interfaces that has it. Manager must be named: the rules of a
-// message bus for an interface do not hold for such a call.
+// method of the first of the object's interfaces that has it. Manager must be named: the rules of
+// a message bus for an interface do not hold for such a call.
 func (o *objects) findNamed(m *dbuswire.Message) (boundMethod, *dbus.Error) {
 	var on *object
 	if string(m.Interface) != xml.PeerInterface {

@@ -40,8 +40,8 @@ func newNames(address string) *names {
 	return &names{address: address, lost: make(chan struct{}), owned: make(map[string]*ownName)}
 }
 
-// openName makes the connection for a name, or shares the one that there is. The error is ErrTaken if
-// that cannot be shared.
+// openName makes the connection for a name, or shares the one that there is. The error is ErrTaken
+// if that cannot be shared.
 func (n *names) openName(ctx context.Context, name string, shared bool, calls func(*dbuswire.Conn, *dbuswire.Message) bool) (*ownName, error) {
 	if own := n.shareName(name, shared); own != nil {
 		return own, nil
@@ -84,8 +84,8 @@ func (n *names) addName(name string, shared bool, conn *dbuswire.Conn) *ownName 
 	return n.owned[name]
 }
 
-// leaveName ends the use of a name. The last user's end is the connection's, when its calls have been
-// replied to and the name is free, or when ctx ends. That is no loss of a connection.
+// leaveName ends the use of a name. The last user's end is the connection's, when its calls have
+// been replied to and the name is free, or when ctx ends. That is no loss of a connection.
 func (n *names) leaveName(ctx context.Context, own *ownName) {
 	n.mu.Lock()
 	last := n.owned[own.name] == own

@@ -149,9 +149,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// Ping returns when each goroutine that reads a connection waits for the message bus. If one hangs,
-// Ping returns when ctx or the connection ends. A message bus that does not read or write makes
-// none of them hang.
+// Ping returns when each goroutine that reads a connection waits for the message bus. If one
+// hangs, Ping returns when ctx or the connection ends. A message bus that does not read or write
+// makes none of them hang.
 func (s *Server) Ping(ctx context.Context) {
 	_ = s.names.eachName(func(own *ownName) error {
 		own.conn.Ping(ctx)
@@ -159,8 +159,8 @@ func (s *Server) Ping(ctx context.Context) {
 	})
 }
 
-// Drain refuses further calls and waits until those in progress have been replied to, at most until
-// ctx ends.
+// Drain refuses further calls and waits until those in progress have been replied to, at most
+// until ctx ends.
 func (s *Server) Drain(ctx context.Context) {
 	s.clients.drain(ctx)
 	_ = s.names.eachName(func(own *ownName) error {

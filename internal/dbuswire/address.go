@@ -26,8 +26,8 @@ const (
 const systemBusSocket = "unix:path=/var/run/dbus/system_bus_socket"
 
 // addresses are the sockets of an address, or of SystemBus or SessionBus, to be tried in order
-// (D-Bus specification, "Server Addresses"). Only unix sockets are supported, by path or by abstract
-// name.
+// (D-Bus specification, "Server Addresses"). Only unix sockets are supported, by path or by
+// abstract name.
 func addresses(address string) ([]*net.UnixAddr, error) {
 	switch address {
 	case SystemBus:

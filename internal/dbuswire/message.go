@@ -65,7 +65,7 @@ func bodyOffset(b []byte) uint64 {
 	return alignUp(fixed+uint64(byteOrder(b[0]).uint32(b[12:])), 8)
 }
 
-// aligned is the next multiple of n, a power of 2.
+// alignUp is the next multiple of n, a power of 2.
 func alignUp[T int | uint64](at, n T) T { return (at + n - 1) &^ (n - 1) }
 
 // Message is a message as it was received. Its slices are views of the memory it was read from.
@@ -281,7 +281,7 @@ func (r *Reader) Skip(signature string) {
 
 // Dictionary reads an a{sv} that ends where the body ends. It calls entry with each key and
 // the signature of its value; entry reads or skips the value. An error of entry ends the
-// reading. A dictionary that is malformed sets OK.
+// reading. OK is false after a dictionary that is malformed.
 func (r *Reader) Dictionary(entry func(key, signature string) error) error {
 	length := int(min(r.Uint32(), maxLength))
 	if r.AtEnd() && length == 0 {

@@ -229,8 +229,8 @@ func (o *outbox) writeOnce(queue []outgoing) (written int) {
 	return written
 }
 
-// fillNext sets next to the bytes to be written: as many messages of the queue as fit together, or the
-// rest of one.
+// fillNext sets next to the bytes to be written: as many messages of the queue as fit together, or
+// the rest of one.
 func (o *outbox) fillNext(queue []outgoing) {
 	o.noteLeaving(&queue[0], 0)
 	if len(queue) == 1 || len(queue[0].bytes) > maxGather {

@@ -112,7 +112,8 @@ func (p *Power) followHosts(ctx context.Context) {
 	}
 }
 
-// addPowerMatches asks for the signals of changes: of the property, and of the service that has it.
+// addPowerMatches asks for the signals of changes: of the property, and of the service that has
+// it.
 func addPowerMatches(ctx context.Context, conn *dbuswire.Conn, host int) error {
 	rules := []string{"type='signal',interface='" + xml.PropertiesInterface + "',member='PropertiesChanged',arg0='" + stateChassis +
 		"',path='" + fmt.Sprint(chassisState, host) + "'"}

@@ -28,8 +28,8 @@ func New(address string) *Services {
 func (s *Services) Close() error { return errors.Join(s.Log.close(), s.System.close()) }
 
 // ownConn is a connection for calls to other services, made when it is first needed and anew when
-// it was lost. Each user has one: the message bus lets a connection wait for so many replies, and a
-// service that hangs must not use up those of the handlers.
+// it was lost. Each user has one: the message bus lets a connection wait for so many replies, and
+// a service that hangs must not use up those of the handlers.
 type ownConn struct {
 	address string
 
