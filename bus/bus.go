@@ -119,7 +119,8 @@ func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 		return err
 	}
 	if b.config.Ended != nil {
-		c.note(req)
+		c.request = *req
+		c.request.Data = nil
 	}
 	err := b.transmit(c, req)
 	if err != nil {

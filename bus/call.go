@@ -65,19 +65,6 @@ func (c *Call) End(response ipmi.Response, err error) {
 	c.done(response, err)
 }
 
-// note keeps the part of a request that Config.Ended is told.
-func (c *Call) note(req *ipmb.Request) {
-	c.request = *req
-	c.request.Data = nil
-}
-
-// hold keeps a request that is sent later.
-func (c *Call) hold(req *ipmb.Request) {
-	c.request = *req
-	c.request.Data = slices.Clone(req.Data)
-	c.held = true
-}
-
 // Do sends a request of the daemon's own and waits for the response, which belongs to the caller.
 // If ctx ends before, Do returns its error. A responder of 0 is the remote address.
 func (b *Bus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
@@ -110,7 +97,8 @@ func (b *Bus) admitCall(c *Call, req *ipmb.Request) (held bool, err error) {
 		}
 		return false, err
 	}
-	c.hold(req)
+	c.request, c.held = *req, true
+	c.request.Data = slices.Clone(req.Data)
 	b.keepWaiting(c, wait)
 	return true, nil
 }
@@ -255,7 +243,11 @@ func (b *Bus) cancelCall(c *Call) {
 	b.mu.Lock()
 	if c.held {
 		c.held = false
-		b.withdrawCall(c)
+		isCall := func(other *Call) bool { return other == c }
+		b.waiting = slices.DeleteFunc(b.waiting, isCall)
+		if behind, ok := b.unsure[c.client]; ok {
+			b.unsure[c.client] = slices.DeleteFunc(behind, isCall)
+		}
 		b.mu.Unlock()
 		c.End(ipmi.Response{}, context.Canceled)
 		return
@@ -269,14 +261,5 @@ func (b *Bus) cancelCall(c *Call) {
 	b.mu.Unlock()
 	if !onItsWay { // else release cancels it
 		b.link.Cancel(c)
-	}
-}
-
-// withdrawCall takes a call out of what waits, with the mutex held.
-func (b *Bus) withdrawCall(c *Call) {
-	isCall := func(other *Call) bool { return other == c }
-	b.waiting = slices.DeleteFunc(b.waiting, isCall)
-	if behind, ok := b.unsure[c.client]; ok {
-		b.unsure[c.client] = slices.DeleteFunc(behind, isCall)
 	}
 }

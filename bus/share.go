@@ -129,9 +129,6 @@ func NewShares(limits Limits) *Shares {
 	}
 }
 
-// SetLimits changes the limits. A program that has more places keeps them.
-func (s *Shares) SetLimits(limits Limits) { s.limits = limits }
-
 // Used is how many places are taken.
 func (s *Shares) Used() int { return s.used }
 

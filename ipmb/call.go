@@ -336,7 +336,7 @@ func (e *Engine) finishCall(c *Call, response ipmi.Response, err error, now time
 	r, state := c.responder, c.state
 	c.state = stateEnded
 	r.noteSMS(c, now)
-	e.countEnd(err)
+	e.countOutcome(callOutcomes, err)
 	e.clearDeadline(&c.deadline)
 	e.dropDoubt(c.doubt)
 	if state == stateWaiting {
@@ -371,29 +371,6 @@ func (e *Engine) endCalls(matches func(*Call) bool, err error) {
 			if c := r.numbers[i].call; c != nil && matches(c) {
 				e.endCall(c, err, now)
 			}
-		}
-	}
-}
-
-// endCounters are the counters of the errors with which a call ends.
-var endCounters = []struct {
-	err     error
-	counter counter
-}{
-	{ErrTimeout, callsTimeout}, {ErrNotAcknowledged, callsNotAcknowledged},
-	{ErrArbitrationLost, callsArbitrationLost}, {ErrStuck, callsStuck},
-	{ErrClosed, callsClosed}, {ErrBusy, callsBusy}, {context.Canceled, callsCancelled},
-}
-
-// countEnd counts the end of a call.
-func (e *Engine) countEnd(err error) {
-	if err == nil {
-		e.counts.Count(callsAnswered)
-		return
-	}
-	for _, row := range endCounters {
-		if err == row.err {
-			e.counts.Count(row.counter)
 		}
 	}
 }

@@ -1,5 +1,10 @@
 package ipmb
 
+import (
+	"context"
+	"errors"
+)
+
 // counter is one of the engine's counters.
 type counter int
 
@@ -70,6 +75,38 @@ var counterNames = []string{
 	responsesLost: "answers-lost", handlersBusy: "handlers-busy",
 	handlersTooSlow: "handlers-too-slow", handlersFailed: "handlers-failed",
 	handlerResponsesLate: "handler-answers-late",
+}
+
+// outcomes are the counters of the errors with which something may end.
+type outcomes []struct {
+	err     error
+	counter counter
+}
+
+var (
+	callOutcomes = outcomes{
+		{nil, callsAnswered}, {ErrTimeout, callsTimeout}, {ErrNotAcknowledged, callsNotAcknowledged},
+		{ErrArbitrationLost, callsArbitrationLost}, {ErrStuck, callsStuck}, {ErrClosed, callsClosed},
+		{ErrBusy, callsBusy}, {context.Canceled, callsCancelled},
+	}
+	writeOutcomes = outcomes{ // by failureOf
+		{nil, framesSent}, {ErrNotAcknowledged, writesNotAcknowledged},
+		{ErrArbitrationLost, writesArbitrationLost}, {ErrStuck, writesFailed}, {ErrClosed, writesFailed},
+	}
+	decodeOutcomes = outcomes{
+		{ErrHeaderChecksum, droppedHeaderChecksum}, {ErrBodyChecksum, droppedBodyChecksum},
+		{ErrShortFrame, droppedShort},
+	}
+)
+
+// countOutcome counts the end of something, with an error or with nil.
+func (e *Engine) countOutcome(all outcomes, err error) {
+	for i := range all {
+		if errors.Is(err, all[i].err) {
+			e.counts.Count(all[i].counter)
+			return
+		}
+	}
 }
 
 // Statistics is a snapshot of the counters by their names: what was received and sent, how each

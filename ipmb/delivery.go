@@ -89,7 +89,9 @@ func (e *Engine) finishDelivery(d *delivery, err error) {
 	e.outbox.pending--
 	e.tellEnd(d, err)
 	if d.broadcast != nil {
-		e.broadcastWritten(d.broadcast)
+		if d.broadcast.pending--; d.broadcast.pending == 0 {
+			e.setDeadline(&d.broadcast.deadline, e.now()+holdTime)
+		}
 	}
 	if d.entry != nil {
 		e.responseWritten(d.entry, err)
@@ -207,13 +209,6 @@ func (e *Engine) holdForBroadcast(key commandKey) *broadcast {
 	}
 	e.clearDeadline(&b.deadline)
 	return b
-}
-
-// broadcastWritten notes that a frame was written or given up.
-func (e *Engine) broadcastWritten(b *broadcast) {
-	if b.pending--; b.pending == 0 {
-		e.setDeadline(&b.deadline, e.now()+holdTime)
-	}
 }
 
 // expire lets calls have number 0 again.

@@ -110,12 +110,6 @@ func (g *numbering) mayRetry(interval time.Duration) bool {
 	return false
 }
 
-// expectsRepeat reports whether a frame with this number is due that repeats the last one.
-func (g *numbering) expectsRepeat(sequence uint8, hash uint64, now time.Duration) bool {
-	u := &g.numbers[sequence]
-	return u.hash == hash && g.retries.known() && g.retries.has(now-u.lastAt)
-}
-
 // turn is the place of a requester that uses its numbers in the same order time and again: the
 // place that the number of its newest request had the time before.
 type turn struct {

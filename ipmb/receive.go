@@ -48,7 +48,7 @@ func (e *Engine) receiveFrame(b []byte) {
 	}
 	f, err := Decode(b)
 	if err != nil {
-		e.counts.Count(dropCounter(err))
+		e.countOutcome(decodeOutcomes, err)
 		return
 	}
 	e.config.Received(f)
@@ -75,16 +75,6 @@ func generalCall(b []byte) (f Frame, ok bool) {
 	}
 	f, err := Decode(b[1:])
 	return f, err == nil && f.NetFn == ipmi.NetFnApp && f.Command == ipmi.CommandGetDeviceID
-}
-
-func dropCounter(err error) counter {
-	switch {
-	case errors.Is(err, ErrHeaderChecksum):
-		return droppedHeaderChecksum
-	case errors.Is(err, ErrBodyChecksum):
-		return droppedBodyChecksum
-	}
-	return droppedShort
 }
 
 // receiveResponse gives a response to the call that waits for it. That call has the response's

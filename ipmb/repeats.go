@@ -171,8 +171,9 @@ func (t *requestTable) findRepeat(f Frame, raw []byte, effect ipmi.Effect, writi
 // requester with a long retry time: the requester has repeated the request before, and its next
 // repeat is due.
 func (t *requestTable) isLateRepeat(n *entry, numbers *numbering, hash uint64, now time.Duration) bool {
+	u := &numbers.numbers[n.key.sequence]
 	return 0 < n.repeats && n.repeats < maxRepeats && now-n.givenAt < t.window &&
-		numbers.expectsRepeat(n.key.sequence, hash, now)
+		u.hash == hash && numbers.retries.known() && numbers.retries.has(now-u.lastAt)
 }
 
 // addEntry enters a new request in place of the one that had its key.

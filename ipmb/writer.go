@@ -291,16 +291,7 @@ func (e *Engine) endWrite(err error) {
 		o.stalled = false
 		e.wakeWatcher()
 	}
-	switch failureOf(err) {
-	case nil:
-		e.counts.Count(framesSent)
-	case ErrNotAcknowledged:
-		e.counts.Count(writesNotAcknowledged)
-	case ErrArbitrationLost:
-		e.counts.Count(writesArbitrationLost)
-	default:
-		e.counts.Count(writesFailed)
-	}
+	e.countOutcome(writeOutcomes, failureOf(err))
 	if d := current.delivery; d != nil {
 		e.deliveryWritten(d, err)
 	} else {

@@ -44,8 +44,12 @@ func (s *service) openBMC() error {
 		Blocking:    s.blocking,
 		Machine:     machines{s},
 		Watchdog:    s.watchdogExpired,
-		PreTimeout:  s.preTimeout,
-		LogEvent:    s.reportEvent,
+		PreTimeout: func(iface string, pending bool) {
+			if e := s.endpoints.named(iface); e != nil {
+				e.iface.SetPreTimeout(pending)
+			}
+		},
+		LogEvent: s.reportEvent,
 	})
 	if err != nil {
 		return explainPath("bmc.folder", err)
@@ -109,12 +113,6 @@ func (s *service) watchdogExpired(iface string, number int, e bmc.Expiry) {
 		zap.Uint8("interrupt", w.Interrupt), zap.Error(e.Err))
 	if h := (machines{s}).find(iface, number); h != nil {
 		h.object.WatchdogExpired(w)
-	}
-}
-
-func (s *service) preTimeout(iface string, pending bool) {
-	if e := s.endpoints.named(iface); e != nil {
-		e.iface.SetPreTimeout(pending)
 	}
 }
 

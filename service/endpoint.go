@@ -144,16 +144,6 @@ func (s *service) forgetEndpoint(ctx context.Context, e *endpoint) {
 	e.left(ctx)
 }
 
-// startEndpoint runs an endpoint.
-func (s *service) startEndpoint(ctx context.Context, e *endpoint) {
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e.stop = stop
-	s.lives.Go(func() {
-		defer close(e.ended)
-		e.Run(running)
-	})
-}
-
 // stopAndWait stops the endpoint and reports whether it has ended before ctx.
 func (e *endpoint) stopAndWait(ctx context.Context) bool {
 	if e.stop == nil {
@@ -194,7 +184,12 @@ func (s *service) addEndpoints(ctx context.Context, plans ...plan) error {
 		return err
 	}
 	for _, e := range added {
-		s.startEndpoint(ctx, e)
+		running, stop := context.WithCancel(context.WithoutCancel(ctx))
+		e.stop = stop
+		s.lives.Go(func() {
+			defer close(e.ended)
+			e.Run(running)
+		})
 	}
 	ctx, cancel := context.WithTimeout(ctx, beginTime)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
@@ -116,25 +117,23 @@ func run(ctx context.Context, o Options) error {
 	if err := s.openBMC(); err != nil {
 		return err
 	}
-	defer s.closeBMC()
+	defer func() {
+		s.blocking.Close()
+		if err := s.bmc.Close(); err != nil {
+			s.log.Error("what the BMC keeps may not be whole", zap.Error(err))
+		}
+	}()
 	if err := s.openHandlers(); err != nil {
 		return err
 	}
-	s.sockets = takeSockets(s.log)
+	const unsetEnvironment = true
+	s.sockets = takeSockets(activation.Files(unsetEnvironment), s.log)
 	defer s.sockets.close()
 	if err := s.listenFrames(ctx); err != nil {
 		return err
 	}
 	defer s.closeFrames()
 	return s.run(ctx, o.Reload)
-}
-
-// closeBMC closes the built-in BMC when nothing uses it any more.
-func (s *service) closeBMC() {
-	s.blocking.Close()
-	if err := s.bmc.Close(); err != nil {
-		s.log.Error("what the BMC keeps may not be whole", zap.Error(err))
-	}
 }
 
 // run serves until ctx ends or a connection to the message bus is lost.
@@ -160,7 +159,9 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	defer hangUp()
 	err := s.start(ctx)
 	if err == nil {
-		loops.Go(func() { s.runFrames(framing) })
+		if s.frameListener != nil {
+			loops.Go(func() { s.frames.Run(framing, s.frameListener) })
+		}
 		loops.Go(func() { s.tellStatus(running) })
 		loops.Go(func() { s.feedWatchdog(running) })
 		err = s.serveUntilStop(ctx, reloads, lost, &loops)

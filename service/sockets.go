@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
 	"go.uber.org/zap"
 
 	"ipmbd/bus"
@@ -37,14 +36,9 @@ type socket interface {
 	File() (*os.File, error)
 }
 
-// takeSockets takes the sockets that systemd has passed. A descriptor that is no listening socket
-// is closed.
-func takeSockets(log *zap.Logger) *passed {
-	const unsetEnvironment = true
-	return listeners(activation.Files(unsetEnvironment), log)
-}
-
-func listeners(files []*os.File, log *zap.Logger) *passed {
+// takeSockets takes the sockets that systemd has passed as files. A descriptor that is no listening
+// socket is closed.
+func takeSockets(files []*os.File, log *zap.Logger) *passed {
 	p := &passed{log: log, sockets: make(map[string]socket), refusals: make(map[string]func())}
 	for _, file := range files {
 		listener, err := net.FileListener(file)
@@ -209,13 +203,6 @@ func (s *service) listenFrames(ctx context.Context) error {
 	}
 	s.frameListener = listener.(*net.UnixListener)
 	return nil
-}
-
-// runFrames serves the frame socket, if there is one, until ctx ends.
-func (s *service) runFrames(ctx context.Context) {
-	if s.frameListener != nil {
-		s.frames.Run(ctx, s.frameListener)
-	}
 }
 
 // closeFrames closes the frame socket of a start that did not end well.

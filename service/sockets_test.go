@@ -57,7 +57,7 @@ func TestSocketsOfSystemdAreKnownByTheirAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := listeners([]*os.File{file(net.Listen("unix", unixPath)), noSocket, file(tcp, nil), file(net.Listen("unix", other))}, zap.NewNop())
+	p := takeSockets([]*os.File{file(net.Listen("unix", unixPath)), noSocket, file(tcp, nil), file(net.Listen("unix", other))}, zap.NewNop())
 	for _, address := range []string{"unix:" + unixPath, tcpAddress} {
 		for range 2 { // a host that is removed and comes again
 			p.refuseOthers([]string{"unix:" + unixPath, tcpAddress})

@@ -288,17 +288,9 @@ func (t *transport) ReadFrames(*i2c.Batch) error {
 		default:
 			to := req
 			to.Data = nil
-			t.link.Submit(&req, func(response []byte) error { return t.respond(&to, response) })
+			t.link.Submit(&req, func(response []byte) error { return asBusError(t.Respond(&to, response)) })
 		}
 	}
-}
-
-func (t *transport) respond(to *ipmi.Request, response []byte) error {
-	err := asBusError(t.Respond(to, response))
-	if err == nil || errors.Is(err, i2c.ErrClosed) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", i2c.ErrStuck, err)
 }
 
 // WriteFrame implements i2c.Transport. It is not called.
