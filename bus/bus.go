@@ -12,8 +12,7 @@ import (
 )
 
 var (
-	// ErrLimit: the bus has as many calls in progress as it may have, or the program that
-	// calls has its share of them.
+	// ErrLimit: the bus, or the program that calls, has as many calls in progress as it may have.
 	ErrLimit = fmt.Errorf("%w: too many calls in progress", ipmb.ErrBusy)
 	// ErrRemoved: the bus is being removed.
 	ErrRemoved = fmt.Errorf("%w: the bus has been removed", ipmb.ErrClosed)
@@ -35,11 +34,9 @@ type Config struct {
 	RemoteAddress ipmi.Address
 	// Statistics is counters of others that the bus shows with its own; nil for none.
 	Statistics func() map[string]uint64
-	// Ended is told how each request ended, for logs. req has no data. It must not block
-	// and keep nothing; it may be nil.
+	// Ended is told, for logs, how each request ended. It must not block. It may be nil.
 	Ended func(req *ipmb.Request, res ipmi.Response, err error)
-	// StateChanged is told of each change of the state or its reason, without a lock held.
-	// It must not block; it may be nil.
+	// StateChanged is told of the state, without a lock held. It must not block; nil for none.
 	StateChanged func(state State, reason string)
 	// Changed is told, in the same way, that Properties may have changed, the state too.
 	Changed func()
@@ -241,8 +238,7 @@ type Listed interface {
 	Leaving() bool
 }
 
-// Directory finds buses by their index. If several buses have the same index, the first is found.
-// The zero value is empty.
+// Directory finds buses by index, the first of several. The zero value is empty.
 type Directory[B Listed] struct {
 	mu    sync.RWMutex
 	buses [256]B

@@ -149,8 +149,7 @@ func (b *Bus) keepWaiting(c *Call, wait wait) {
 	b.waiting = append(b.waiting, c)
 }
 
-// sendUnsure sends the requests that waited until their client was identified, as far as
-// there are places for them.
+// sendUnsure sends the requests that waited for their client, as far as there are places.
 func (b *Bus) sendUnsure(client *Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -24,8 +24,7 @@ const (
 	// with each: a device that comes and goes is back soon, and an absent one costs nothing.
 	FirstRetry = 100 * time.Millisecond
 	LastRetry  = 5 * time.Second
-	// settleTime is how long a device must have been served for its next failure to count
-	// as the first.
+	// settleTime is how long a device must have been served to be retried as at first.
 	settleTime = 10 * time.Second
 )
 
@@ -92,16 +91,14 @@ func NewLifecycle(device Device, begin func(), changed func(state State, reason 
 	return l
 }
 
-// Open opens the device before Run, so that a fault of it shows before it is read. The error
-// is in the state.
+// Open opens the device before Run: a fault shows before it is read, in the state.
 func (l *Lifecycle) Open(ctx context.Context) {
 	if l.Reopen(ctx) == nil {
 		l.update(func(c *condition) { c.opened("") })
 	}
 }
 
-// Reopen opens the device. It is for jobs, with the device closed. An error is the reason of
-// the state, too.
+// Reopen opens the device, for jobs. An error is the reason of the state, too.
 func (l *Lifecycle) Reopen(ctx context.Context) error {
 	l.tried, l.stuck = true, 0
 	err := l.device.Connect(ctx)
@@ -112,8 +109,7 @@ func (l *Lifecycle) Reopen(ctx context.Context) error {
 	return err
 }
 
-// Run serves the device, and opens it again whenever it fails, until ctx ends. Then the device
-// is closed. Run is called once.
+// Run serves the device, and opens it again whenever it fails, until ctx ends. It is called once.
 func (l *Lifecycle) Run(ctx context.Context) {
 	defer close(l.over)
 	defer l.begin() // Requests that still wait are refused then.
@@ -158,9 +154,8 @@ func (l *Lifecycle) serveDevice(ctx context.Context) {
 	}
 }
 
-// awaitDevice waits until the device is open, or ctx ends. It tries to open the device after each
-// change at its place, and after each of the back-off's times, beginning with pause. It does
-// the jobs that come.
+// awaitDevice waits until the device is open, or ctx ends. It tries after each change at its
+// place, and after each time of the back-off, beginning with pause. It does the jobs that come.
 func (l *Lifecycle) awaitDevice(ctx context.Context, retry *Backoff, pause time.Duration) {
 	changes, stop := l.watchPlace(ctx)
 	defer stop()
@@ -181,8 +176,7 @@ func (l *Lifecycle) awaitDevice(ctx context.Context, retry *Backoff, pause time.
 	}
 }
 
-// watchPlace tells of changes at the place of the device until stop. It tells of none if there is
-// no watch.
+// watchPlace tells of changes at the place of the device, if they can be watched, until stop.
 func (l *Lifecycle) watchPlace(ctx context.Context) (changes <-chan struct{}, stop func()) {
 	watch, err := l.device.Watch()
 	if err != nil {
@@ -301,8 +295,7 @@ func (l *Lifecycle) State() (State, string) {
 	return l.condition.state()
 }
 
-// SetDown says that the device is Down for a reason, whatever was known of it before. "" ends
-// the reason.
+// SetDown says that the device is Down for a reason, or with "" that it is not.
 func (l *Lifecycle) SetDown(reason string) {
 	l.update(func(c *condition) { *c = condition{down: reason} })
 }

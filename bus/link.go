@@ -29,8 +29,7 @@ type Link interface {
 	Statistics() map[string]uint64
 	// Ping returns when each loop of the link waits. If one hangs, Ping does not return.
 	Ping()
-	// Drain takes no more requests from the bus, and waits until those taken are answered,
-	// at most until ctx ends.
+	// Drain takes no more requests from the bus, and waits until all are answered, or ctx ends.
 	Drain(ctx context.Context)
 }
 

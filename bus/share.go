@@ -14,8 +14,7 @@ type Process struct {
 const root = 0
 
 var (
-	// Unknown stands for all programs whose process cannot be found, together. No user has this
-	// UID: chown(2) takes it for none.
+	// Unknown stands for all programs that cannot be found. No user has this UID (chown(2)).
 	Unknown = Process{PID: 1<<31 - 1, UID: ^uint32(0)}
 
 	// daemon is ourselves: a Call without a client.

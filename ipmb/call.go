@@ -124,9 +124,8 @@ func (e *Engine) Do(ctx context.Context, req Request) (ipmi.Response, error) {
 	})
 }
 
-// Await starts a request and waits for the response, whose data belong to the caller. After start
-// has returned no error, it calls done once. When ctx ends, Await cancels the request and returns
-// the error of ctx.
+// Await starts a request and waits for the response, whose data belong to the caller. start has
+// done called once, unless it fails. When ctx ends, Await cancels and returns the error of ctx.
 func Await(ctx context.Context, start func(done func(ipmi.Response, error)) (cancel func(), err error)) (
 	response ipmi.Response, err error) {
 	if ctx.Err() != nil {
@@ -248,8 +247,7 @@ func (c *Call) noResponseError() error {
 	return c.failure
 }
 
-// noteTransmission notes that a call is about to be written. Its time begins with the first
-// transmission.
+// noteTransmission notes that a call is about to be written, and starts its time at the first.
 func (e *Engine) noteTransmission(c *Call) {
 	c.state = stateWriting
 	n := &c.responder.numbers[c.sequence]
@@ -306,8 +304,7 @@ func (e *Engine) acceptCall(c *Call) {
 	}
 }
 
-// isAnsweredBy reports whether f, which has the call's sequence number and comes from its
-// responder, is its response.
+// isAnsweredBy reports whether f, from the call's responder and with its number, is its response.
 func (c *Call) isAnsweredBy(f Frame) bool {
 	return c.isTransmitted() &&
 		c.key == keyOf(f.NetFn.Request(), f.Command) &&

@@ -21,8 +21,7 @@ type Config struct {
 	RetryPolicy RetryPolicy
 	// MaxFrame limits the frames sent, in bytes. 0 leaves the limit to the transport.
 	MaxFrame int
-	// MaxWaiting is how many calls may wait for a number of one responder, network function
-	// and command. 0 is 256.
+	// MaxWaiting is how many calls of a responder and command may wait for a number. 0 is 256.
 	MaxWaiting int
 
 	// Handler answers requests. nil answers them all C1h.
@@ -36,8 +35,7 @@ type Config struct {
 	// Served is given the end of each request that a handler had: the completion code of the
 	// response, and the error that the code stands for.
 	Served func(req *ipmi.Request, code ipmi.CompletionCode, err error)
-	// MaxHandlers is how many requests may be in handlers at a time. Further ones are answered
-	// C0h. 0 is 64.
+	// MaxHandlers is how many requests may be in handlers. Others are answered C0h. 0 is 64.
 	MaxHandlers int
 	// MaxResponses is how many responses may wait to be written. When so many wait, requests
 	// are dropped before a handler runs. 0 is 256.
@@ -51,19 +49,17 @@ type Config struct {
 
 	// Received is given each valid frame, before anything is done about it.
 	Received func(f Frame)
-	// Reading is given true when the engine begins to read, and takes calls, and false when the
-	// transport can be read no more.
+	// Reading is given true when the engine begins to read, and false when the transport has
+	// ended.
 	Reading func(on bool)
 	// Wrote is given the outcome of each write of a frame, from one goroutine at a time.
 	Wrote func(err error)
-	// Stalled is given true when a write has been in the kernel for StallTime, and false when
-	// that write has returned.
+	// Stalled is given true when a write has taken StallTime, and false when it has returned.
 	Stalled func(stalled bool)
 	// Together is given the work on the frames of a read that brought several, and calls it
 	// once. It may collect in one write what the work sends to clients. nil calls the work.
 	Together func(work func())
-	// UnsolicitedResponse is given the responses to our SMS LUN that no call waits for. nil
-	// drops them like all others.
+	// UnsolicitedResponse is given responses to our SMS LUN that no call waits for; nil: none is.
 	UnsolicitedResponse func(f Frame)
 }
 

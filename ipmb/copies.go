@@ -22,8 +22,7 @@ const (
 	pastLength = 16
 	// doubtTime is how long after a response an equal one may be its copy.
 	doubtTime = 100 * time.Millisecond
-	// keepTime is how long the engine waits for another response after one in doubt, at most until
-	// the call would be sent again.
+	// keepTime is how long a response is in doubt, at most until the call would be sent again.
 	keepTime = 250 * time.Millisecond
 	// enoughEqual is how many responses of a command have to equal the one before them, without
 	// being copies, before such responses are believed at once.
@@ -67,8 +66,7 @@ func (r *responder) pastResponses() *pastResponses {
 	return r.past
 }
 
-// exchangeOf is the exchange of f and the data of the request that it may answer, which are nil if
-// they are not known any more.
+// exchangeOf is the exchange of f and the data of the request, nil if they are not known any more.
 func (p *pastResponses) exchangeOf(request []byte, f Frame, at time.Duration) exchange {
 	x := exchange{at: at, key: keyOf(f.NetFn.Request(), f.Command)}
 	if request != nil {
@@ -121,8 +119,7 @@ func (p *pastResponses) mayBeCopy(sequence uint8, x exchange) bool {
 	return false
 }
 
-// believeResponse reports whether f is the response to a call without a doubt. It keeps one in
-// doubt.
+// believeResponse reports whether f is surely the response to a call. It keeps one in doubt.
 func (e *Engine) believeResponse(c *Call, f Frame) bool {
 	p, d := c.responder.pastResponses(), c.doubt
 	x := p.exchangeOf(c.frame[c.header+MinRequest-2:len(c.frame)-1], f, e.readAt)
@@ -152,8 +149,7 @@ func (e *Engine) keepInDoubt(c *Call, x exchange, f Frame) {
 	e.setDeadline(&d.deadline, min(x.at+keepTime, c.slotEnd-time.Millisecond))
 }
 
-// expire is the end of the doubt: no other response came. A call with several responses in doubt
-// is sent again, or times out.
+// expire ends the doubt. A call with several responses in doubt is sent again, or times out.
 func (d *doubt) expire(e *Engine, _ time.Duration) {
 	if d.several {
 		e.dropDoubt(d)

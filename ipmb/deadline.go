@@ -15,8 +15,7 @@ type deadline struct {
 	owner expirer
 }
 
-// expirer has a deadline. The engine calls expire with its mutex held, at or after the deadline,
-// which is no longer set then.
+// expirer has a deadline. The engine calls expire after it, with its mutex held.
 type expirer interface {
 	expire(e *Engine, now time.Duration)
 }

@@ -15,9 +15,8 @@ const (
 	// repeatTime is how long after a write by which the node may have got a frame the frame is
 	// written again. A later copy could be taken for another response.
 	repeatTime = 25 * time.Millisecond
-	// longestWrite is how long the bus carries the longest frame, at 100 kHz, with a margin for a
-	// node that holds the clock. When a longer write fails, the node may have received the frame
-	// long ago.
+	// longestWrite is how long the bus carries the longest frame, at 100 kHz, with a margin. When
+	// a longer write fails, the node may have received the frame long ago.
 	longestWrite = 35 * time.Millisecond
 )
 
@@ -186,8 +185,7 @@ func (e *Engine) StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN
 	return nil
 }
 
-// broadcast holds number 0 of all responders for a command, since any of them may answer a
-// broadcast.
+// broadcast holds number 0 of all responders for a command: any of them may answer a broadcast.
 type broadcast struct {
 	deadline // when the last response may have come
 	key      commandKey

@@ -24,8 +24,7 @@ type Engine struct {
 	counts  counters.Set[counter]
 	earlier chan struct{} // wakes watchDeadlines before the deadline that it sleeps for
 
-	// Each loop holds its lock, except while it waits for the transport, for something to do, or
-	// for the next deadline. See Ping.
+	// Each loop holds its lock, except while it waits for the transport, work or a deadline.
 	reading, writing, watching sync.Mutex
 
 	// Used by readFrames alone.
@@ -100,8 +99,7 @@ func (e *Engine) applyConfig() {
 	e.requests.window = e.config.DuplicateWindow
 }
 
-// now is the time since the engine was made, on the monotonic clock: a jump of the wall clock
-// moves no deadline.
+// now is the time since the engine was made, on the monotonic clock.
 func (e *Engine) now() time.Duration { return time.Since(e.epoch) }
 
 var errRunning = errors.New("ipmb: engine is running already")
@@ -151,8 +149,7 @@ func (e *Engine) open(t i2c.Transport) error {
 	return nil
 }
 
-// close ends everything that waits. Then the transport's Close waits for a write that is in the
-// kernel.
+// close ends everything that waits. The transport's Close then waits for a write in the kernel.
 func (e *Engine) close() {
 	e.mu.Lock()
 	defer e.unlock()
@@ -248,8 +245,7 @@ func (e *Engine) Drain(ctx context.Context) {
 	}
 }
 
-// checkDrained ends Drain if no request lacks its response. It is called when a response was
-// written or given up.
+// checkDrained ends Drain if no request lacks its response. Each response that ends calls it.
 func (e *Engine) checkDrained() {
 	if e.drained == nil || e.running && (e.unanswered > 0 || e.outbox.pending > 0) {
 		return
@@ -282,8 +278,7 @@ func (e *Engine) RetryPolicy() RetryPolicy {
 	return e.retryPolicy
 }
 
-// SetRetryPolicy changes the policy of calls that bring none, from the next call on. Zero fields
-// get their defaults.
+// SetRetryPolicy changes the policy of further calls that bring none. Zero fields get defaults.
 func (e *Engine) SetRetryPolicy(p RetryPolicy) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -22,8 +22,7 @@ var (
 	ErrTooLong = i2c.ErrTooLong
 	// ErrClosed: the engine has no transport, or stopped while the call was in progress.
 	ErrClosed = i2c.ErrClosed
-	// ErrBusy: no sequence number was free in time, or a limit was reached. The request was
-	// not sent.
+	// ErrBusy: no sequence number was free in time, or a limit was reached. Nothing was sent.
 	ErrBusy = errors.New("no sequence number free")
 	// ErrInvalid: an argument is out of range. The error's text names it.
 	ErrInvalid = errors.New("invalid argument")

@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	// holdTime keeps a number from reuse while its response may come: the expiration of sequence
-	// numbers, and a margin.
+	// holdTime is how long a response may come: the expiration of sequence numbers, and a margin.
 	holdTime = SequenceExpiration + time.Second
 	// copyWindow is the time in which two responses count as one: how long after a response its
 	// copy may come on I2C (i2c.DefaultCopyTime), and a margin.
@@ -22,9 +21,8 @@ const (
 	tidyTime = time.Second
 )
 
-// hold keeps a number from being given to the same command again, because a response to its
-// former use may come. A command has at most one hold for each number. The holds of one command
-// take no numbers from another.
+// hold keeps a number from being given to the same command again, because a response to its former
+// use may come. A command has at most one hold for each number.
 type hold struct {
 	sequence     uint8
 	lun          ipmi.LUN
@@ -119,8 +117,7 @@ func (s *commandState) endHolds(now time.Duration) {
 	s.holds = kept
 }
 
-// extendHolds prolongs the holds that had not ended when the engine stopped reading: what came
-// meanwhile is still to be read.
+// extendHolds prolongs the holds that lasted when the engine stopped to read.
 func (e *Engine) extendHolds(stopped, now time.Duration) {
 	for _, r := range e.responders {
 		if r == nil {

@@ -173,8 +173,7 @@ func (e *Engine) forgetUnused(s *commandState) {
 	}
 }
 
-// reserveNumber reserves the longest unused number under which no response to a former call of the
-// command can come.
+// reserveNumber reserves the longest unused number to which no response of the command may come.
 func (e *Engine) reserveNumber(r *responder, key commandKey, now time.Duration) (sequence uint8, ok bool) {
 	held := e.heldByBroadcast(key)
 	if s := r.commands[key]; s != nil {
@@ -217,8 +216,7 @@ func (e *Engine) releaseNumber(r *responder, sequence uint8, now time.Duration) 
 }
 
 // waitForNumber puts c in line for a number. A call with noWait waits only if a number in
-// quarantine will be free for it, and only for twice the time of a quarantine, which begins anew
-// with each copy.
+// quarantine will be free for it, and for two quarantines: each copy prolongs them.
 func (e *Engine) waitForNumber(c *Call, noWait bool) error {
 	r, timeout := c.responder, c.policy.Duration()
 	if noWait {
@@ -250,8 +248,7 @@ func (e *Engine) leaveLine(c *Call) {
 	e.clearDeadline(&c.deadline)
 }
 
-// assignToWaiters gives numbers to calls that wait, in order of arrival. A call waits behind an
-// earlier one of its command.
+// assignToWaiters gives numbers to calls that wait, those of a command in order of arrival.
 func (e *Engine) assignToWaiters(r *responder, now time.Duration) {
 	if len(r.waiting) == 0 {
 		return

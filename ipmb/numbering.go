@@ -44,8 +44,7 @@ type numberUse struct {
 	lastAt time.Duration // when the frame came last
 }
 
-// noteRequest takes note of a request and reports whether it seems to be a repeat. certain says
-// that it is one.
+// noteRequest notes a request and reports whether it seems, or for certain is, a repeat.
 func (g *numbering) noteRequest(sequence uint8, hash uint64, certain bool, now time.Duration) (repeat bool) {
 	u := &g.numbers[sequence]
 	equal := u.order != 0 && u.hash == hash
@@ -96,8 +95,7 @@ func (g *numbering) isRepeat(sequence uint8, now time.Duration) bool {
 	return true
 }
 
-// mayRetry reports whether the requester repeats after such a time. Up to three of its repeats may
-// have been lost.
+// mayRetry reports whether the requester repeats after such a time. Three repeats may be lost.
 func (g *numbering) mayRetry(interval time.Duration) bool {
 	if !g.retries.known() {
 		return true

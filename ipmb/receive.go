@@ -67,8 +67,7 @@ func (e *Engine) receiveFrame(b []byte) {
 // broadcastAddress is the I2C general call address.
 const broadcastAddress ipmi.Address = 0x00
 
-// generalCall decodes a request to all nodes: address 00h, then a complete frame. Get Device ID is
-// the one command that may come so.
+// generalCall decodes address 00h and a frame: Get Device ID, the one command for all nodes.
 func generalCall(b []byte) (f Frame, ok bool) {
 	if len(b) <= MinRequest || b[0] != uint8(broadcastAddress) {
 		return Frame{}, false
@@ -77,10 +76,9 @@ func generalCall(b []byte) (f Frame, ok bool) {
 	return f, err == nil && f.NetFn == ipmi.NetFnApp && f.Command == ipmi.CommandGetDeviceID
 }
 
-// receiveResponse gives a response to the call that waits for it. That call has the response's
-// responder, network function, LUNs, command and sequence number, and was sent from the address to
-// which the response comes. Any other response is dropped, unless it is for
-// Config.UnsolicitedResponse.
+// receiveResponse gives a response to the call that waits for it: of its responder, network
+// function, LUNs, command and sequence number, sent from the address to which the response comes.
+// Others are dropped, or are for Config.UnsolicitedResponse.
 func (e *Engine) receiveResponse(f Frame) (isUnsolicited bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -169,8 +167,7 @@ func (e *Engine) requestOf(f Frame) ipmi.Request {
 	}
 }
 
-// admitRequest drops a request, answers it as a repeat or for lack of room, or returns the entry
-// that the handler serves.
+// admitRequest drops or answers a request, or returns the entry that the handler serves.
 func (e *Engine) admitRequest(f Frame, raw []byte, effect ipmi.Effect, bridgeTimeout time.Duration,
 	respond func([]byte) error) *entry {
 	if !e.running {
@@ -302,8 +299,7 @@ func (e *Engine) keepAndSendResponse(n *entry, response ipmi.Response) {
 	e.sendResponse(n, response)
 }
 
-// sendResponse sends the response to a request, unless its requester has used the number for
-// another request meanwhile.
+// sendResponse sends the response to a request, unless another request has its number meanwhile.
 func (e *Engine) sendResponse(n *entry, response ipmi.Response) {
 	n.answered = true
 	if n.superseded {

@@ -13,8 +13,7 @@ const (
 	// SequenceExpiration is how long a responder may take a request with the same sequence number
 	// for a repeat (IPMB v1.0, table 4-1).
 	SequenceExpiration = 5 * time.Second
-	// maxKept bounds the responses that are kept for one requester address: one for each sequence
-	// number and LUN of the requester.
+	// maxKept bounds the responses kept for a requester: one for each of its numbers and LUNs.
 	maxKept = (int(ipmi.MaxLUN) + 1) * SequenceNumbers
 	// maxRepeats is how many repeats of a requester with a long retry time count as such after
 	// SequenceExpiration: six transmissions are usual.
@@ -67,8 +66,7 @@ type entry struct {
 	list  *entryList // of responses kept; nil while there is none
 }
 
-// requestTable knows the requests of the last seconds, so that a repeat is answered again and not
-// served again.
+// requestTable knows the requests of the last seconds, so that none is served twice.
 type requestTable struct {
 	window     time.Duration
 	seed       maphash.Seed
@@ -168,8 +166,7 @@ func (t *requestTable) findRepeat(f Frame, raw []byte, effect ipmi.Effect, writi
 }
 
 // isLateRepeat reports whether a frame that comes after the window is one more repeat of a
-// requester with a long retry time: the requester has repeated the request before, and its next
-// repeat is due.
+// requester that has repeated the request before, and whose next repeat is due.
 func (t *requestTable) isLateRepeat(n *entry, numbers *numbering, hash uint64, now time.Duration) bool {
 	u := &numbers.numbers[n.key.sequence]
 	return 0 < n.repeats && n.repeats < maxRepeats && now-n.givenAt < t.window &&

@@ -29,8 +29,7 @@ type Request struct {
 	GeneralCall bool
 }
 
-// RetryPolicy says how long and how often a request is sent. The zero value is ipmbbridge's:
-// 6 times, 250 ms apart.
+// RetryPolicy says how long and how often a request is sent. Zero is 6 times, 250 ms apart.
 type RetryPolicy struct {
 	// Tries is how many slots of Timeout a call has. In each slot the request is written, and
 	// once more if the first write was not acknowledged or lost arbitration. 0 is 6.

@@ -59,8 +59,7 @@ func (o *outbox) open(t i2c.Transport) {
 	o.failures, o.failing = false, false
 }
 
-// signalWork wakes writeFrames, if it writes. On a transport with direct writes the goroutine that
-// has the mutex writes in unlock.
+// signalWork wakes writeFrames, unless the transport has direct writes, which unlock makes.
 func (o *outbox) signalWork() {
 	if o.direct == nil {
 		o.work.Signal()
@@ -177,14 +176,12 @@ const (
 	maxDirectWrites = 64
 )
 
-// retryPause is the time before a write is tried again. It is random, so that two masters that
-// collided do not collide again.
+// retryPause is the time before a write is tried again, random so that two masters part.
 func retryPause() time.Duration {
 	return time.Millisecond + rand.N(4*time.Millisecond)
 }
 
-// writeFrames is the loop that writes, and waits until the transport takes each frame. When it
-// returns no write is in progress.
+// writeFrames is the loop that writes. When it returns no write is in progress.
 func (e *Engine) writeFrames(t i2c.Transport) {
 	o, writeFrame := &e.outbox, t.WriteFrame
 	e.mu.Lock()
@@ -250,9 +247,8 @@ func (e *Engine) endDirectWrite(done bool, err error) {
 	}
 }
 
-// beginWrite makes the next frame the one that is being written, or returns false if there is
-// none. It drops a delivery that a stall has made so old that it could be taken for the response
-// to another request.
+// beginWrite makes the next frame the one being written; false if there is none. It drops a
+// delivery so old, after a stall, that it could be taken for the response to another request.
 func (e *Engine) beginWrite() bool {
 	o := &e.outbox
 	for o.hasWork() {

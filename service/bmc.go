@@ -127,8 +127,7 @@ func (s *service) reportEvent(ctx context.Context, e ipmi.Event) {
 	}
 }
 
-// systemLogTime is how long the system's log has to take an event, but at most half of the time
-// that there is.
+// systemLogTime is how long the system's log has for an event, at most half of the time left.
 const systemLogTime = 2 * time.Second
 
 // eventLog keeps events in the system's log where there is one, and else in the built-in one.
@@ -139,8 +138,7 @@ type eventLog struct {
 	full   atomic.Bool // it was logged that the built-in one is full
 }
 
-// Add implements bridge.Log. If it is not known whether the system's log has the event, the
-// built-in one keeps it, too.
+// Add implements bridge.Log. The built-in log keeps an event if the system's log may not have it.
 func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 	l.log.Debug("event", zap.String("bus", e.Interface), zap.Stringer("event", e))
 	err := l.addToSystem(ctx, e)

@@ -19,9 +19,8 @@ const (
 	demoSilent    ipmi.Address = 0x42 // takes requests and never answers
 )
 
-// demoAsk is the OEM command that makes a satellite send a request to the BMC and respond with the
-// response that it got. Its data are netFn, command and data of the request; without data the
-// request is Get Device ID.
+// demoAsk is the OEM command that makes a satellite send a request to the BMC and return its
+// response. Its data are netFn, command and data of the request; none is Get Device ID.
 const demoAsk ipmi.Command = 0x01
 
 // demoFaults is what goes wrong with the responses on the faulty bus.
@@ -44,10 +43,9 @@ type demo struct {
 	satellites []*satellite
 }
 
-// DemoConfig is the configuration of the demonstration: bus0, a healthy bus with a satellite at 2Ch
-// and a silent responder at 42h, and bus1, where many responses of the satellite at 2Ch are lost,
-// late, doubled or corrupted. The built-in BMC serves the requests from both, and bridges between
-// them.
+// DemoConfig is the configuration of the demonstration: bus0, a healthy bus with a satellite at
+// 2Ch and a silent responder at 42h, and bus1, where the satellite at 2Ch has faults. The built-in
+// BMC serves the requests from both, and bridges between them.
 func DemoConfig() config.Config {
 	channel := func(name string, host int) config.Channel {
 		return config.Channel{

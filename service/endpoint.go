@@ -78,8 +78,7 @@ func (p plan) field() zap.Field {
 
 // endpoint is a bus or a host interface in the service. It is made, with its device open where
 // that can be seen before it is read, and on D-Bus. Then it runs. At its end it leaves D-Bus, is
-// drained, ends, and is forgotten. Starting, stopping and changing the service are these steps
-// for some or for all endpoints.
+// drained, ends, and is forgotten. The service does these steps for some or all endpoints.
 type endpoint struct {
 	plan
 	runner
@@ -135,8 +134,7 @@ func (s *service) freeIndexes(gone ...*endpoint) {
 	}
 }
 
-// forgetEndpoint gives back all that making has taken, when Run has returned. The message bus is waited
-// for until ctx ends.
+// forgetEndpoint gives back what making has taken. ctx limits the wait for the message bus.
 func (s *service) forgetEndpoint(ctx context.Context, e *endpoint) {
 	s.mux.SetDefault(e.name, nil)
 	s.bridge.Remove(e.iface)

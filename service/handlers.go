@@ -106,8 +106,7 @@ func (s *service) handlerFor(ctx context.Context, e *endpoint) (ipmi.Handler, er
 	return e.hostInterface.object.Daemon(), nil
 }
 
-// commandFilter lets through to a handler what the configuration does not deny on an interface,
-// which may change at any time.
+// commandFilter lets through what the configuration does not deny on an interface now.
 type commandFilter struct {
 	ipmi.EffectTeller // programs that are registered know the effect of their commands
 

@@ -18,8 +18,7 @@ import (
 	"ipmbd/service/config"
 )
 
-// hostInterface is the system interface of a host. Its life cycle opens the port of a device or
-// the listener of a virtual machine.
+// hostInterface is the system interface of a host: the port of a device, or a virtual machine's.
 type hostInterface struct {
 	*bus.Lifecycle
 	config  config.Host
@@ -186,8 +185,7 @@ func (h *hostInterface) sms() dbusapi.SMS {
 	return h
 }
 
-// turnTime is how long an action of a D-Bus client at the interface waits for its turn, which may
-// not come when the host goes.
+// turnTime is how long an action of a D-Bus client waits for its turn, which may not come.
 const turnTime = 2 * time.Second
 
 // SetAttention implements dbusapi.SMS. An attention that cannot be set now is not set later.
@@ -229,8 +227,7 @@ type medium struct {
 	open     func(path string) (host.Port, error) // nil for virtual machines
 }
 
-// media are the types of host interfaces. The protocol of a virtual machine is not known; KCS is
-// what most have.
+// media are the types of host interfaces. For virtual machines KCS is assumed.
 var media = map[config.HostType]medium{
 	config.HostVM:   {bridge.ProtocolKCS, host.VMMaxData, nil},
 	config.HostKCS:  {bridge.ProtocolKCS, host.KCSMaxData, opening(host.OpenKCS)},

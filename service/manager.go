@@ -24,8 +24,7 @@ type change struct {
 	done chan<- error // has room
 }
 
-// makeChanges makes changes, one after the other, until ctx ends. That cuts short what the one in
-// progress waits for.
+// makeChanges makes changes, one after the other, until ctx ends, which cuts one short.
 func (s *service) makeChanges(ctx context.Context, reloads <-chan os.Signal) {
 	defer close(s.settled)
 	for ctx.Err() == nil {
@@ -40,8 +39,7 @@ func (s *service) makeChanges(ctx context.Context, reloads <-chan os.Signal) {
 	}
 }
 
-// makeChange makes a change. It logs why a change was not made, a line for each fault: the client
-// that has asked for it may be gone.
+// makeChange makes a change, and logs each fault: the client that asked may be gone.
 func (s *service) makeChange(ctx context.Context, do func(context.Context) error) error {
 	err := do(ctx)
 	if err != nil {
@@ -158,8 +156,7 @@ func (s *service) reload(ctx context.Context) error {
 	if s.find == nil {
 		return dbusapi.ErrNoFile
 	}
-	// The time lets systemd tell a reload from others (sd_notify(3), Type=notify-reload). READY=1
-	// says that it is over.
+	// Time and READY=1 tell systemd of begin and end (sd_notify(3), Type=notify-reload).
 	_ = notify(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec()) // A failure of READY=1 at the start would have ended that.
 	defer func() { _ = notify("READY=1", s.status()) }()
 	file, err := s.find()

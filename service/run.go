@@ -174,8 +174,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	}
 	stop()
 	hangUp()
-	// This comes before the endpoints and the loops end: a message bus that reads no more may
-	// hold up one of their writes.
+	// The endpoints and loops may hang in a write to a message bus that reads no more.
 	err = errors.Join(err, s.server.Close(), s.platform.Close())
 	loops.Wait()
 	s.stopEndpoints() // also those of a change that was held up
@@ -271,8 +270,7 @@ func (s *service) tellTheRest(ctx context.Context) {
 	telling.Wait()
 }
 
-// ErrWrongConfig: a key of the configuration asks for what is not possible on this system.
-// Another start would not help.
+// ErrWrongConfig: the configuration asks for what this system cannot do, now or later.
 var ErrWrongConfig = errors.New("wrong configuration")
 
 // explainPath says what to do about an error in making something at the path under a key.

@@ -17,9 +17,8 @@ const (
 	freshTime = 5 * time.Second
 )
 
-// sensorProperty is the value of a sensor that is a property on D-Bus. It is read in advance, so
-// that a request of a host does not wait for another service. Its methods may be called from
-// several goroutines at once.
+// sensorProperty is the value of a sensor that is a property on D-Bus, read in advance so that no
+// request waits for another service. Its methods may be called from several goroutines.
 type sensorProperty struct {
 	property openbmc.Property
 

@@ -36,8 +36,7 @@ type socket interface {
 	File() (*os.File, error)
 }
 
-// takeSockets takes the sockets that systemd has passed as files. A descriptor that is no listening
-// socket is closed.
+// takeSockets takes systemd's sockets, and closes other descriptors.
 func takeSockets(files []*os.File, log *zap.Logger) *passed {
 	p := &passed{log: log, sockets: make(map[string]socket), refusals: make(map[string]func())}
 	for _, file := range files {
@@ -125,12 +124,10 @@ func (p *passed) close() {
 	}
 }
 
-// refusalPause is how long the next client waits to be disconnected: clients that try again and
-// again cost next to nothing.
+// refusalPause is the time between disconnects: clients that try again cost next to nothing.
 const refusalPause = 100 * time.Millisecond
 
-// refuse disconnects the clients of a socket, one after the other. end returns when it disconnects
-// no more.
+// refuse disconnects the clients of a socket, one after the other, until end has returned.
 func refuse(listener net.Listener) (end func()) {
 	over := make(chan struct{})
 	var ended sync.WaitGroup
@@ -185,8 +182,7 @@ func frameAddress(c config.Config) string {
 	return seqpacket + ":" + cmp.Or(c.FrameSocket, config.DefaultFrameSocket)
 }
 
-// listenFrames opens the frame socket: that of systemd, or the one that the configuration names.
-// Without both there is none.
+// listenFrames opens the frame socket, of systemd or of the configuration, if there is one.
 func (s *service) listenFrames(ctx context.Context) error {
 	var listener net.Listener
 	var err error

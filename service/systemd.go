@@ -64,8 +64,7 @@ func (s *service) status() string {
 	return text + listed(", not up: ", down) + listed(", waiting for a machine: ", waiting)
 }
 
-// counted is how many buses and host interfaces there are. A kind of which there is none is not
-// named beside the other.
+// counted is how many buses and host interfaces there are, without a kind of which there is none.
 func counted(buses, hosts int) string {
 	var kinds []string
 	if buses > 0 || hosts == 0 {

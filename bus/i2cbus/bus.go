@@ -211,8 +211,7 @@ func (l *link) SetVerifyChecksum(on bool) error {
 		func(wanted *i2c.Switches) { wanted.VerifyChecksum = on })
 }
 
-// setSwitch sets a switch of the driver, and when that has worked, what is wanted of the next
-// device, too.
+// setSwitch sets a switch of the driver and then, if that worked, of the next device, too.
 func (l *link) setSwitch(set func(i2c.Switcher) error, want func(*i2c.Switches)) error {
 	t := l.opened()
 	if t == nil {
@@ -263,8 +262,7 @@ func (l *link) SetOwnAddress(ctx context.Context, a ipmi.Address) error {
 	})
 }
 
-// moveTo moves the device to another own address. A device that is not there is bound at that
-// address when it is bound.
+// moveTo moves the device to another own address. One that is missing is bound there later.
 func (l *link) moveTo(ctx context.Context, a ipmi.Address) error {
 	d := l.device
 	if d.unbound || d.missing {
@@ -282,8 +280,7 @@ func (l *link) moveTo(ctx context.Context, a ipmi.Address) error {
 	return l.bus.Reopen(ctx)
 }
 
-// reopen opens the device after a change that made no difference to it, and returns the error of
-// that change.
+// reopen opens the device after a change that failed or changed nothing, and returns err.
 func (l *link) reopen(ctx context.Context, err error) error {
 	_ = l.bus.Reopen(ctx) // A failure is in the state.
 	return err

@@ -16,8 +16,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// bindTime is how long the kernel has to make a node: enough to load the driver's module on a slow
-// controller.
+// bindTime is how long the kernel has to make a node and to load the driver's module.
 const bindTime = 2 * time.Second
 
 // device is the device of a bus. It belongs to the goroutine that runs the bus.
@@ -40,8 +39,7 @@ func newDevice(c Config, on system) *device {
 	return &device{system: on, path: c.Path, kind: c.Transport, autoBind: c.AutoBind}
 }
 
-// connect opens the transport of a bus with an own address. If the device is missing and autoBind
-// is set, it is bound before.
+// connect opens the transport of a bus. With autoBind, it first binds a device that is missing.
 func (d *device) connect(ctx context.Context, own ipmi.Address, switches i2c.Switches) (i2c.Transport, error) {
 	t, err := d.try(switches)
 	if !d.missing || !d.autoBind || d.unbound {
@@ -70,8 +68,7 @@ func (d *device) try(switches i2c.Switches) (i2c.Transport, error) {
 	return t, err
 }
 
-// binding is the kernel device at the path or, if there is none, the one that would be there for an
-// own address.
+// binding is the kernel device at the path, or the one that would be there for an own address.
 func (d *device) binding(own ipmi.Address) (i2c.Binding, error) {
 	if present, err := d.bindingOf(d.path); err == nil {
 		d.last = present
@@ -137,8 +134,7 @@ func (d *device) remove(b i2c.Binding) error {
 	return nil
 }
 
-// move binds the device, which must be closed, at another own address. After an error it is where
-// it was, or else the error says so.
+// move binds the closed device at another own address. An error says if it is not back.
 func (d *device) move(ctx context.Context, from i2c.Binding, to ipmi.Address) error {
 	if err := d.remove(from); err != nil {
 		return err
@@ -156,8 +152,7 @@ func (d *device) move(ctx context.Context, from i2c.Binding, to ipmi.Address) er
 	return fmt.Errorf("%w; it is bound at %v again", err, ipmi.Address(from.Addr))
 }
 
-// system is what a bus needs of the machine it runs on: thisSystem, or what a test puts in its
-// place.
+// system is what a bus needs of the machine it runs on. Tests replace it.
 type system struct {
 	// open opens the transport at a path and says which it is, Auto if that did not show.
 	open func(path string, switches i2c.Switches) (t i2c.Transport, kind string, err error)
@@ -233,8 +228,7 @@ func (e *deviceError) Error() string {
 // Unwrap gives the kind and the kernel's error.
 func (e *deviceError) Unwrap() []error { return []error{e.kind, e.err} }
 
-// deviceErrors is the table from the errors of i2c.Bind and i2c.Unbind to those of a bus. The first
-// row that matches is taken.
+// deviceErrors is the table from the errors of i2c.Bind and i2c.Unbind to those of a bus.
 var deviceErrors = []deviceError{
 	{bus.ErrNoAdapter, i2c.ErrNoAdapter, "check the number in slave-path, or load the adapter's driver"},
 	{bus.ErrInUse, i2c.ErrInUse, "unbind what has it"},

@@ -11,8 +11,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// The structures of include/uapi/linux/ipmi.h. A Go int is as wide as a C long on every Linux
-// port.
+// The structures of include/uapi/linux/ipmi.h. A Go int is as wide as a C long on Linux.
 type (
 	body struct { // struct ipmi_msg
 		netFn, command uint8
@@ -225,8 +224,7 @@ var linux = kernel{
 	},
 }
 
-// ioctl makes a request. What its argument points to stays where it is meanwhile, as the
-// argument does.
+// ioctl makes a request. What its argument points to stays where it is meanwhile.
 func ioctl(fd int, request uintptr, argument unsafe.Pointer) error {
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(argument))
 	runtime.KeepAlive(argument)

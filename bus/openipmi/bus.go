@@ -143,8 +143,7 @@ func (l *link) Serve(ctx context.Context) error {
 	return err
 }
 
-// Close implements bus.Device. Events that are still here are reported before it returns, if
-// the log takes them.
+// Close implements bus.Device. It first reports the events that the log takes.
 func (l *link) Close(ctx context.Context) {
 	if d := l.opened(); d != nil {
 		d.Close()
@@ -184,8 +183,7 @@ func (l *link) Statistics() map[string]uint64 {
 	return statistics
 }
 
-// SetOwnAddress implements bus.Link: it is the address from which the controller sends for all
-// programs that use the driver.
+// SetOwnAddress implements bus.Link: the controller's address, for all programs of the driver.
 func (l *link) SetOwnAddress(_ context.Context, a ipmi.Address) error {
 	if !a.IsSlave() {
 		return fmt.Errorf("%w: own address %v: it must be even, and not 00h", ipmb.ErrInvalid, a)
@@ -296,8 +294,7 @@ func (t *transport) ReadFrames(*i2c.Batch) error {
 // WriteFrame implements i2c.Transport. It is not called.
 func (t *transport) WriteFrame([]byte) error { return i2c.ErrStuck }
 
-// Limits implements i2c.Transport: those of responses, whose data the device counts with the
-// completion code.
+// Limits implements i2c.Transport. The device counts the completion code as data.
 func (t *transport) Limits() i2c.Limits {
 	return i2c.Limits{MaxFrame: ipmb.MinRequest + t.MaxData()}
 }

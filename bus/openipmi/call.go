@@ -77,8 +77,7 @@ func (d *Device) responder(r *ipmb.Request) node {
 	return n
 }
 
-// limit is how long a call may take. At its end the driver itself answers for a node that has
-// not, but not for the controller.
+// limit is how long a call may take. The driver ends it for a silent node, not for the controller.
 func (d *Device) limit(r *ipmb.Request) time.Duration {
 	limit := time.Duration(r.RetryPolicy.Tries) * r.RetryPolicy.Timeout
 	if r.Responder != 0 && !d.direct {
@@ -123,8 +122,7 @@ func (d *Device) enqueue(c *call) error {
 	return nil
 }
 
-// sendWaiting sends what waits, as far as the driver has room. One goroutine at a time sends,
-// so that requests keep their order.
+// sendWaiting sends what waits, in order, as far as the driver has room.
 func (d *Device) sendWaiting() {
 	for c := d.nextToSend(); c != nil; c = d.nextToSend() {
 		r := &c.request
@@ -207,8 +205,7 @@ func (d *Device) endCall(c *call, response ipmi.Response, err error) {
 	d.sendWaiting()
 }
 
-// tellEnd tells a call how it has ended, if it has not been told. If the driver still has it, it
-// is given up.
+// tellEnd tells a call once how it has ended. One that the driver still has is given up.
 func (d *Device) tellEnd(c *call, response ipmi.Response, err error) {
 	d.mu.Lock()
 	if c.ended {

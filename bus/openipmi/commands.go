@@ -73,8 +73,7 @@ func (l *link) registerCommands(ctx context.Context, d device, have commandSet) 
 	return refused, nil
 }
 
-// updateCommands tells the driver what to pass on, and reports whether to try again. What is wrong
-// is the warning of the bus.
+// updateCommands tells the driver what to pass on, warns of faults, and reports whether to retry.
 func (l *link) updateCommands(ctx context.Context, d device, have commandSet) (again bool) {
 	refused, err := l.registerCommands(ctx, d, have)
 	switch {

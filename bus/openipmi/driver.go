@@ -128,8 +128,7 @@ func (d *Device) isDirect() (bool, error) {
 // Direct reports whether the driver sends on IPMB itself, and not by way of the controller.
 func (d *Device) Direct() bool { return d.direct }
 
-// MaxData is how many bytes of data a request on the channel may have, and a response with its
-// completion code.
+// MaxData is the most data of a request, and of a response with its completion code, in bytes.
 func (d *Device) MaxData() int {
 	if d.direct {
 		return maxDirectData
@@ -215,8 +214,7 @@ func (d *Device) kind() int32 {
 	return viaController
 }
 
-// Respond answers a request with a completion code and data. That the bus does not carry the
-// response is only counted.
+// Respond answers a request. A response that the bus does not carry is only counted.
 func (d *Device) Respond(req *ipmi.Request, response []byte) error {
 	to := node{kind: d.kind(), channel: d.channel, address: req.Requester, lun: req.RequesterLUN}
 	if d.direct {

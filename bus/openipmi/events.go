@@ -38,8 +38,7 @@ func newEvents(config Config) *events {
 	return &events{config: config, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 }
 
-// takeRecord takes a record of the driver's. One of an OEM type is in the controller's log and no
-// event that could be reported.
+// takeRecord takes a record of the driver's. One of an OEM type is no event to report.
 func (q *events) takeRecord(record []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -100,8 +99,7 @@ func (q *events) state() (waiting int, draining bool) {
 	return len(q.waiting), q.draining
 }
 
-// drain leaves to the driver what it has, and reports what is here until ctx ends, with or
-// without a device.
+// drain leaves to the driver what it has, and reports what is here until ctx ends.
 func (q *events) drain(ctx context.Context) {
 	q.mu.Lock()
 	q.draining = true
@@ -116,8 +114,7 @@ func (q *events) drain(ctx context.Context) {
 	}
 }
 
-// end reports what has come since, when reportUntilEnd and drain have returned, and tells what the log
-// does not take.
+// end reports what has come since the others returned, and tells what the log does not take.
 func (q *events) end(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLogTime)
 	defer cancel()
