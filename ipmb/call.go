@@ -88,7 +88,7 @@ func (e *Engine) Send(c *Call, req *Request) error {
 	r := c.responder
 	r.noteSMS(c, e.now())
 	e.counts.Count(callsStarted)
-	if !r.commands[c.key].hasWaiters() {
+	if s := r.commands[c.key]; s == nil || s.waiting == 0 {
 		if sequence, ok := e.reserveNumber(r, c.key, e.now()); ok {
 			e.assignNumber(c, sequence)
 			return nil
@@ -306,11 +306,8 @@ func (e *Engine) acceptCall(c *Call) {
 
 // isAnsweredBy reports whether f, from the call's responder and with its number, is its response.
 func (c *Call) isAnsweredBy(f Frame) bool {
-	return c.isTransmitted() &&
-		c.key == keyOf(f.NetFn.Request(), f.Command) &&
-		c.lun == f.SourceLUN &&
-		c.requesterLUN == f.DestinationLUN &&
-		c.source == f.Destination
+	return c.isTransmitted() && c.key == keyOf(f.NetFn.Request(), f.Command) &&
+		c.lun == f.SourceLUN && c.requesterLUN == f.DestinationLUN && c.source == f.Destination
 }
 
 // answerCall ends a call with its response, which came at a given time.

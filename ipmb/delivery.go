@@ -80,8 +80,12 @@ func (e *Engine) mayRetry(d *delivery, next time.Duration, err error) bool {
 	return next < d.expires
 }
 
-// expire is the end of the pause before the next write.
-func (d *delivery) expire(e *Engine, _ time.Duration) { e.outbox.addRetry(d) }
+// expire ends the pause before the next write, which comes before all others: if the node has the
+// frame already, a copy that comes soon counts as one.
+func (d *delivery) expire(e *Engine, _ time.Duration) {
+	e.outbox.deliveries = slices.Insert(e.outbox.deliveries, 0, d)
+	e.outbox.signalWork()
+}
 
 // finishDelivery ends a delivery that is not in the outbox any more.
 func (e *Engine) finishDelivery(d *delivery, err error) {

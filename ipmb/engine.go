@@ -63,12 +63,8 @@ type Engine struct {
 func New(config Config) *Engine {
 	config = config.withDefaults()
 	e := &Engine{
-		config:      config,
-		epoch:       time.Now(),
-		counts:      counters.New[counter](counterNames),
-		earlier:     make(chan struct{}, 1),
-		broadcasts:  make(map[commandKey]*broadcast),
-		sleepsUntil: math.MaxInt64,
+		config: config, epoch: time.Now(), counts: counters.New[counter](counterNames),
+		earlier: make(chan struct{}, 1), broadcasts: make(map[commandKey]*broadcast), sleepsUntil: math.MaxInt64,
 	}
 	e.handleFrames = e.receiveFrames
 	e.outbox.init(&e.mu)

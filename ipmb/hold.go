@@ -42,12 +42,8 @@ func (e *Engine) holdNumber(r *responder, sequence uint8, expected int, until ti
 	s := e.commandStateOf(r, n.key)
 	s.held |= 1 << sequence
 	s.holds = append(s.holds, hold{
-		sequence:     sequence,
-		lun:          n.lun,
-		requesterLUN: n.requesterLUN,
-		expected:     uint8(min(expected, math.MaxUint8)),
-		responses:    n.responses,
-		until:        until,
+		sequence: sequence, lun: n.lun, requesterLUN: n.requesterLUN,
+		expected: uint8(min(expected, math.MaxUint8)), responses: n.responses, until: until,
 	})
 	if n.responses.count == 0 {
 		s.silent++

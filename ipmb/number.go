@@ -134,9 +134,6 @@ type commandState struct {
 	pass      uint64        // the last pass of assignToWaiters that found no number for it
 }
 
-// hasWaiters reports whether calls wait for a number. s may be nil.
-func (s *commandState) hasWaiters() bool { return s != nil && s.waiting > 0 }
-
 // maxSpare bounds the commandStates that are kept for reuse.
 const maxSpare = 64
 

@@ -96,13 +96,6 @@ func (o *outbox) addDelivery(d *delivery) {
 	o.signalWork()
 }
 
-// addRetry puts a delivery that was written before in front of the others: if the node has it
-// already, a copy that comes soon counts as one.
-func (o *outbox) addRetry(d *delivery) {
-	o.deliveries = slices.Insert(o.deliveries, 0, d)
-	o.signalWork()
-}
-
 // addCall queues a transmission of a call.
 func (o *outbox) addCall(c *Call) {
 	c.state = stateQueued

@@ -33,23 +33,15 @@ func (s *service) openBMC() error {
 	}
 	s.blocking = ipmi.NewBlocking(nil) // each request brings its function
 	b, err := bmc.Open(bmc.Config{
-		Identity:    c.Identity,
-		GUID:        c.GUID,
-		Folder:      c.Folder,
-		Report:      func(err error) { s.log.Error("the BMC's journal", zap.Error(err)) },
-		LogCapacity: c.LogCapacity,
-		Sensors:     sensors,
-		Controllers: c.Controllers,
-		FRUs:        c.FRUs,
-		Blocking:    s.blocking,
-		Machine:     machines{s},
-		Watchdog:    s.watchdogExpired,
+		Identity: c.Identity, GUID: c.GUID, Folder: c.Folder, LogCapacity: c.LogCapacity,
+		Sensors: sensors, Controllers: c.Controllers, FRUs: c.FRUs,
+		Blocking: s.blocking, Machine: machines{s}, Watchdog: s.watchdogExpired, LogEvent: s.reportEvent,
+		Report: func(err error) { s.log.Error("the BMC's journal", zap.Error(err)) },
 		PreTimeout: func(iface string, pending bool) {
 			if e := s.endpoints.named(iface); e != nil {
 				e.iface.SetPreTimeout(pending)
 			}
 		},
-		LogEvent: s.reportEvent,
 	})
 	if err != nil {
 		return explainPath("bmc.folder", err)
@@ -206,7 +198,6 @@ func (m machines) find(iface string, number int) *hostInterface {
 	return e.hostInterface
 }
 
-// Act implements bmc.Machine.
 func (m machines) Act(ctx context.Context, iface string, number int, a bmc.Action) error {
 	h := m.find(iface, number)
 	where := []zap.Field{zap.String("interface", iface), zap.Int("host", number)}

@@ -102,8 +102,8 @@ func (s *service) channelConfig(c config.Channel, e *endpoint, b bus.Config, eng
 	if s.config.OfIPMBBridge {
 		all.Unknown = config.TransportIPMBDev.String()
 	}
-	if s.demo != nil && s.demo.has(c) {
-		all.Transport, all.Open = "simulated", s.demo.open(c)
+	if all.Open = s.demo.opener(c); all.Open != nil {
+		all.Transport = "simulated"
 	}
 	return all
 }

@@ -25,15 +25,8 @@ const demoAsk ipmi.Command = 0x01
 
 // demoFaults is what goes wrong with the responses on the faulty bus.
 var demoFaults = sim.Faults{
-	Seed:            1,
-	Drop:            0.20,
-	Duplicate:       0.10,
-	Corrupt:         0.10,
-	NotAcknowledge:  0.05,
-	LoseArbitration: 0.05,
-	Delay:           0.10,
-	DelayMin:        10 * time.Millisecond,
-	DelayMax:        300 * time.Millisecond,
+	Seed: 1, Drop: 0.20, Duplicate: 0.10, Corrupt: 0.10, NotAcknowledge: 0.05, LoseArbitration: 0.05,
+	Delay: 0.10, DelayMin: 10 * time.Millisecond, DelayMax: 300 * time.Millisecond,
 }
 
 // demo is the demonstration for machines without hardware: two simulated buses in the process, with
@@ -49,13 +42,8 @@ type demo struct {
 func DemoConfig() config.Config {
 	channel := func(name string, host int) config.Channel {
 		return config.Channel{
-			Type:          config.TypeME,
-			SlavePath:     simulated + name,
-			RemoteAddress: demoSatellite,
-			DevIndex:      host,
-			Name:          name,
-			IPMIChannel:   new(ipmi.Channel(host)),
-			Handler:       config.HandlerBMC,
+			Type: config.TypeME, SlavePath: simulated + name, RemoteAddress: demoSatellite, DevIndex: host,
+			Name: name, IPMIChannel: new(ipmi.Channel(host)), Handler: config.HandlerBMC,
 		}
 	}
 	return config.Config{Channels: []config.Channel{channel("bus0", 0), channel("bus1", 1)}}
@@ -87,16 +75,14 @@ func newDemo() (*demo, error) {
 	return d, nil
 }
 
-// has reports whether a channel is one of the simulated buses.
-func (d *demo) has(ch config.Channel) bool {
-	return d.buses[ch.Name] != nil && ch.SlavePath == simulated+ch.Name
-}
-
 // simulated begins the path of a simulated bus.
 const simulated = "/simulated/"
 
-// open opens a simulated bus.
-func (d *demo) open(ch config.Channel) func() (i2c.Transport, error) {
+// opener opens the bus of a channel if that is a simulated one, and else is nil.
+func (d *demo) opener(ch config.Channel) func() (i2c.Transport, error) {
+	if d == nil || d.buses[ch.Name] == nil || ch.SlavePath != simulated+ch.Name {
+		return nil
+	}
 	return func() (i2c.Transport, error) { return d.buses[ch.Name].Attach(uint8(ch.BMCAddress)) }
 }
 
@@ -109,7 +95,6 @@ func (d *demo) run(ctx context.Context) {
 	loops.Wait()
 }
 
-// ServeIPMI implements ipmi.Handler.
 func (s *satellite) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	switch {
 	case req.NetFn == ipmi.NetFnApp && req.Command == ipmi.CommandGetDeviceID:
@@ -121,22 +106,16 @@ func (s *satellite) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// ask responds with the response of the requester.
+// ask sends the request that demoAsk asks for, and responds with the response of the requester.
 func (s *satellite) ask(req *ipmi.Request, reply ipmi.Reply) {
-	ask := asked(req)
-	answer := func(res ipmi.Response, err error) { reply.Answer(res, err) }
-	if err := s.engine.Send(ipmb.NewCall(answer), &ask); err != nil {
-		reply.Answer(ipmi.Response{}, err)
-	}
-}
-
-// asked is the request that demoAsk asks for.
-func asked(req *ipmi.Request) ipmb.Request {
 	ask := ipmb.Request{Responder: req.Requester, NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID}
 	if d := req.Data; len(d) >= 2 {
 		ask.NetFn, ask.Command, ask.Data = ipmi.NetFn(d[0]), ipmi.Command(d[1]), d[2:]
 	}
-	return ask
+	answer := func(res ipmi.Response, err error) { reply.Answer(res, err) }
+	if err := s.engine.Send(ipmb.NewCall(answer), &ask); err != nil {
+		reply.Answer(ipmi.Response{}, err)
+	}
 }
 
 // demoNetFn is the first of the controllers' own network functions.

@@ -30,7 +30,7 @@ func startDemo(t *testing.T) (buses map[string]*bus.Bus, stop func()) {
 		b, _ := i2cbus.New(i2cbus.Config{
 			Config: bus.Config{Name: ch.Name, RemoteAddress: ch.RemoteAddress},
 			Engine: ipmb.Config{Interface: ch.Name, Channel: *ch.IPMIChannel, Host: ch.DevIndex, Handler: newBMC(t)},
-			Path:   ch.SlavePath, Transport: "simulated", Open: d.open(ch),
+			Path:   ch.SlavePath, Transport: "simulated", Open: d.opener(ch),
 		}, new(i2cbus.Engines))
 		b.Open(ctx)
 		buses[ch.Name] = b

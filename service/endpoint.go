@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -222,28 +223,24 @@ func (s *service) removeEndpoints(ctx context.Context, gone ...*endpoint) {
 
 // endpoints are the buses and host interfaces that there are, in the order they came. One
 // goroutine at a time changes them; others look at any time.
-type endpoints struct {
-	mu   sync.RWMutex
-	list []*endpoint
-}
+type endpoints struct{ list atomic.Pointer[[]*endpoint] }
 
 func (l *endpoints) add(e *endpoint) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, e)
+	list := append(slices.Clone(l.all()), e)
+	l.list.Store(&list)
 }
 
 func (l *endpoints) remove(gone ...*endpoint) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = slices.DeleteFunc(l.list, func(e *endpoint) bool { return slices.Contains(gone, e) })
+	list := slices.DeleteFunc(slices.Clone(l.all()), func(e *endpoint) bool { return slices.Contains(gone, e) })
+	l.list.Store(&list)
 }
 
-// all is a copy of the list.
+// all is the list, which does not change.
 func (l *endpoints) all() []*endpoint {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return slices.Clone(l.list)
+	if list := l.list.Load(); list != nil {
+		return *list
+	}
+	return nil
 }
 
 // find is the first endpoint that fits, nil for none.

@@ -19,10 +19,8 @@ import (
 // openHandlers makes the bridge, and what the BMC needs to serve requests.
 func (s *service) openHandlers() error {
 	s.bridge = bridge.New(bridge.Config{
-		Blocking: s.blocking,
-		Log:      &eventLog{system: &s.platform.Log, own: s.bmc.Log(), log: s.log},
-		Now:      s.bmc.Log().Now,
-		Publish:  s.server.PlatformEvent,
+		Blocking: s.blocking, Now: s.bmc.Log().Now, Publish: s.server.PlatformEvent,
+		Log: &eventLog{system: &s.platform.Log, own: s.bmc.Log(), log: s.log},
 	})
 	s.server.ServeStorage(s.bmc)
 	s.moveLAN(bmc.DefaultLANChannel)
@@ -126,7 +124,6 @@ func (f *commandFilter) set(filters []config.CommandFilter) {
 	f.now.Store(&h)
 }
 
-// ServeIPMI implements ipmi.Handler.
 func (f *commandFilter) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	(*f.now.Load()).ServeIPMI(req, reply)
 }
@@ -138,42 +135,27 @@ type requestLog struct{ log *zap.Logger }
 
 // served is told how each request ended, see ipmb.Config.
 func (l requestLog) served(req *ipmi.Request, code ipmi.CompletionCode, err error) {
-	switch {
-	case err != nil:
-		l.failed(req, err)
-	case l.log.Core().Enabled(zap.DebugLevel):
-		l.log.Debug("request served", requestFields(req, code)...)
+	level, text := zap.DebugLevel, "request served"
+	var fault []zap.Field
+	if err != nil {
+		text, fault = "request not served", []zap.Field{zap.Error(err)}
+		if panicked := (*ipmi.PanicError)(nil); errors.As(err, &panicked) {
+			level, fault = zap.ErrorLevel, append(fault, zap.ByteString("stack", panicked.Stack))
+		} else if !ipmi.NotServed(err) {
+			level = zap.WarnLevel
+		}
 	}
-}
-
-func (l requestLog) failed(req *ipmi.Request, err error) {
-	log := l.log.Warn
-	if ipmi.NotServed(err) {
-		log = l.log.Debug
+	if entry := l.log.Check(level, text); entry != nil {
+		entry.Write(append(fault, zap.Stringer("addr", req.Requester), zap.String("netfn", hexByte(req.NetFn)),
+			zap.String("cmd", hexByte(req.Command)), zap.String("seq", hexByte(req.Sequence)),
+			zap.Stringer("cc", code))...)
 	}
-	fields := append(requestFields(req, ipmi.CodeOf(err)), zap.Error(err))
-	if panicked := (*ipmi.PanicError)(nil); errors.As(err, &panicked) {
-		log = l.log.Error
-		fields = append(fields, zap.ByteString("stack", panicked.Stack))
-	}
-	log("request not served", fields...)
 }
 
 // sent is told how each request to a bus ended, see bus.Config.
 func (l requestLog) sent(req *ipmb.Request, res ipmi.Response, err error) {
 	l.log.Debug("request sent", zap.Stringer("addr", req.Responder), zap.String("netfn", hexByte(req.NetFn)),
 		zap.String("cmd", hexByte(req.Command)), zap.Stringer("cc", res.Code), zap.Error(err))
-}
-
-// requestFields are what a request was, and its completion code, but for its data.
-func requestFields(req *ipmi.Request, code ipmi.CompletionCode) []zap.Field {
-	return []zap.Field{
-		zap.Stringer("addr", req.Requester),
-		zap.String("netfn", hexByte(req.NetFn)),
-		zap.String("cmd", hexByte(req.Command)),
-		zap.String("seq", hexByte(req.Sequence)),
-		zap.Stringer("cc", code),
-	}
 }
 
 // hexByte is a number as the field writes it: "2Ch".

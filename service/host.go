@@ -18,7 +18,8 @@ import (
 	"ipmbd/service/config"
 )
 
-// hostInterface is the system interface of a host: the port of a device, or a virtual machine's.
+// hostInterface is the system interface of a host. It implements bus.Device, dbusapi.Host and
+// dbusapi.SMS.
 type hostInterface struct {
 	*bus.Lifecycle
 	config  config.Host
@@ -77,7 +78,6 @@ func (s *service) makeHost(ctx context.Context, e *endpoint) error {
 	return nil
 }
 
-// Connect implements bus.Device.
 func (h *hostInterface) Connect(ctx context.Context) error {
 	if h.vm != nil {
 		var err error
@@ -91,7 +91,6 @@ func (h *hostInterface) Connect(ctx context.Context) error {
 	return err
 }
 
-// Serve implements bus.Device.
 func (h *hostInterface) Serve(ctx context.Context) error {
 	port, listener := h.port, h.listener
 	h.port, h.listener = nil, nil
@@ -103,7 +102,6 @@ func (h *hostInterface) Serve(ctx context.Context) error {
 	return h.loop.Run(ctx, port)
 }
 
-// Close implements bus.Device.
 func (h *hostInterface) Close(context.Context) {
 	switch {
 	case h.listener != nil:
@@ -117,7 +115,6 @@ func (h *hostInterface) Close(context.Context) {
 // Watch implements bus.Device: the place of the device is not watched.
 func (h *hostInterface) Watch() (bus.Watch, error) { return nil, ipmi.ErrNotPresent }
 
-// Ping implements runner.
 func (h *hostInterface) Ping(ctx context.Context) { h.loop.Ping(ctx) }
 
 // Drain implements runner: a host sends its request again.
@@ -160,7 +157,6 @@ func (h *hostInterface) stateChanged(state bus.State, reason string) {
 	h.service.statusChanged()
 }
 
-// Properties implements dbusapi.Host.
 func (h *hostInterface) Properties() dbusapi.HostProperties {
 	state, reason := h.State()
 	return dbusapi.HostProperties{
@@ -170,7 +166,6 @@ func (h *hostInterface) Properties() dbusapi.HostProperties {
 	}
 }
 
-// Statistics implements dbusapi.Host.
 func (h *hostInterface) Statistics() map[string]uint64 {
 	statistics := h.loop.Statistics()
 	maps.Copy(statistics, h.iface.Statistics())
@@ -201,7 +196,6 @@ func (h *hostInterface) SetAttention(ctx context.Context, raised bool) error {
 	})
 }
 
-// ForceAbort implements dbusapi.SMS.
 func (h *hostInterface) ForceAbort(ctx context.Context) error {
 	return h.act(ctx, func(p host.Port) error {
 		if abortable, ok := p.(interface{ ForceAbort() error }); ok {

@@ -69,7 +69,6 @@ func (s *service) change(ctx context.Context, do func(context.Context) error) er
 	}
 }
 
-// AddBus implements dbusapi.Manager.
 func (s *service) AddBus(ctx context.Context, json string) (dbus.ObjectPath, error) {
 	c, err := config.ParseChannel([]byte(json))
 	if err != nil {
@@ -78,7 +77,6 @@ func (s *service) AddBus(ctx context.Context, json string) (dbus.ObjectPath, err
 	return s.addOne(ctx, "channel", planOf(c.WithDefaults()))
 }
 
-// AddHost implements dbusapi.Manager.
 func (s *service) AddHost(ctx context.Context, json string) (dbus.ObjectPath, error) {
 	e, err := config.ParseHost([]byte(json))
 	if err != nil {
@@ -123,12 +121,10 @@ func (s *service) admit(ctx context.Context, key string, p plan, others []plan) 
 	return s.server.CheckNames(ctx, p.words, p.hostIPMI)
 }
 
-// RemoveBus implements dbusapi.Manager.
 func (s *service) RemoveBus(ctx context.Context, path dbus.ObjectPath) error {
 	return s.removeOne(ctx, true, "bus", path)
 }
 
-// RemoveHost implements dbusapi.Manager.
 func (s *service) RemoveHost(ctx context.Context, path dbus.ObjectPath) error {
 	return s.removeOne(ctx, false, "host interface", path)
 }
@@ -147,7 +143,6 @@ func (s *service) removeOne(ctx context.Context, isBus bool, kind string, path d
 	})
 }
 
-// Reload implements dbusapi.Manager.
 func (s *service) Reload(ctx context.Context) error { return s.change(ctx, s.reload) }
 
 // reload makes all as the configuration file has it that a start would read now. What can be

@@ -39,7 +39,7 @@ type Options struct {
 	Log    *zap.Logger
 }
 
-// service is the graph.
+// service is the graph. It implements dbusapi.Manager.
 type service struct {
 	log  *zap.Logger
 	find func() (file string, err error) // of Options
@@ -83,12 +83,8 @@ func Run(ctx context.Context, o Options) error {
 
 func run(ctx context.Context, o Options) error {
 	s := &service{
-		log:     o.Log,
-		find:    o.Find,
-		config:  o.Config.WithDefaults(),
-		changes: make(chan change),
-		settled: make(chan struct{}),
-		changed: make(chan struct{}, 1),
+		log: o.Log, find: o.Find, config: o.Config.WithDefaults(),
+		changes: make(chan change), settled: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	if o.Demo {
 		var err error
@@ -98,12 +94,8 @@ func run(ctx context.Context, o Options) error {
 	}
 	s.frames = s.newFrames()
 	server, err := dbusapi.Open(ctx, dbusapi.Config{
-		Address:           o.Bus,
-		SignalNames:       s.config.TrustedNames,
-		MaxCallsPerSender: s.config.MaxCallsPerSender,
-		Mux:               &s.mux,
-		Manager:           s,
-		Statistics:        s.frames.Statistics,
+		Address: o.Bus, SignalNames: s.config.TrustedNames, MaxCallsPerSender: s.config.MaxCallsPerSender,
+		Mux: &s.mux, Manager: s, Statistics: s.frames.Statistics,
 	})
 	if err != nil {
 		return err

@@ -164,9 +164,7 @@ const seqpacket = "unixpacket"
 // newFrames makes the server of the frame socket.
 func (s *service) newFrames() *frames.Server {
 	return frames.NewServer(frames.Config{
-		Bus:      s.buses.Find,
-		MaxCalls: s.config.MaxCallsPerSender,
-		HungUp:   s.logDisconnect,
+		Bus: s.buses.Find, MaxCalls: s.config.MaxCallsPerSender, HungUp: s.logDisconnect,
 	})
 }
 

@@ -126,7 +126,6 @@ func (l *link) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Serve implements bus.Device.
 func (l *link) Serve(ctx context.Context) error {
 	t := l.opened()
 	err := l.Run(ctx, t)
@@ -137,7 +136,6 @@ func (l *link) Serve(ctx context.Context) error {
 	return err
 }
 
-// Close implements bus.Device.
 func (l *link) Close(context.Context) {
 	if t := l.opened(); t != nil {
 		t.Close()
@@ -145,7 +143,6 @@ func (l *link) Close(context.Context) {
 	}
 }
 
-// Watch implements bus.Device.
 func (l *link) Watch() (bus.Watch, error) { return l.device.watch(l.device.path) }
 
 func (l *link) opened() i2c.Transport {
@@ -184,7 +181,6 @@ func (l *link) Statistics() map[string]uint64 {
 	return statistics
 }
 
-// Describe implements bus.Link.
 func (l *link) Describe(p *bus.Properties) {
 	l.EngineLink.Describe(p)
 	l.mu.Lock()
@@ -197,14 +193,12 @@ func (l *link) Describe(p *bus.Properties) {
 	p.IgnoreNACK, p.VerifyChecksum = switches.IgnoreNACK, switches.VerifyChecksum
 }
 
-// SetIgnoreNACK implements bus.Link.
 func (l *link) SetIgnoreNACK(on bool) error {
 	return l.setSwitch(
 		func(s i2c.Switcher) error { return s.SetIgnoreNACK(on) },
 		func(wanted *i2c.Switches) { wanted.IgnoreNACK = on })
 }
 
-// SetVerifyChecksum implements bus.Link.
 func (l *link) SetVerifyChecksum(on bool) error {
 	return l.setSwitch(
 		func(s i2c.Switcher) error { return s.SetVerifyChecksum(on) },
@@ -243,7 +237,6 @@ const (
 	highestKernelAddress ipmi.Address = 0xEE
 )
 
-// SetOwnAddress implements bus.Link.
 func (l *link) SetOwnAddress(ctx context.Context, a ipmi.Address) error {
 	switch {
 	case !a.IsSlave():
@@ -291,7 +284,6 @@ func (l *link) setAddress(a ipmi.Address) {
 	l.bus.Changed()
 }
 
-// Bind implements bus.Link.
 func (l *link) Bind(ctx context.Context) error {
 	if err := l.bindable(); err != nil || l.opened() != nil {
 		return err
@@ -310,7 +302,6 @@ func (l *link) Bind(ctx context.Context) error {
 	})
 }
 
-// Unbind implements bus.Link.
 func (l *link) Unbind(ctx context.Context) error {
 	if err := l.bindable(); err != nil {
 		return err

@@ -217,7 +217,6 @@ type deviceError struct {
 	advice string
 }
 
-// Error implements error.
 func (e *deviceError) Error() string {
 	if e.advice == "" {
 		return e.err.Error()

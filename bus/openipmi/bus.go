@@ -80,12 +80,7 @@ type link struct {
 func New(config Config) *bus.Bus {
 	if config.open == nil {
 		config.open = func(counts counters.Set[counter]) (device, error) {
-			d, err := Open(config.Path, config.Channel)
-			if err != nil {
-				return nil, err
-			}
-			d.counts = counts
-			return d, nil
+			return Open(config.Path, config.Channel, counts)
 		}
 		config.watch = func() (bus.Watch, error) { return chardev.OpenWatch(config.Path) }
 	}
@@ -99,7 +94,6 @@ func New(config Config) *bus.Bus {
 	return l.bus
 }
 
-// Connect implements bus.Device.
 func (l *link) Connect(context.Context) error {
 	d, err := l.config.open(l.counts)
 	if err != nil {
@@ -126,7 +120,6 @@ func (l *link) setDevice(d device) {
 	l.device = d
 }
 
-// Serve implements bus.Device.
 func (l *link) Serve(ctx context.Context) error {
 	d := l.opened()
 	running, stop := context.WithCancel(ctx)
@@ -152,7 +145,6 @@ func (l *link) Close(ctx context.Context) {
 	l.events.end(ctx)
 }
 
-// Watch implements bus.Device.
 func (l *link) Watch() (bus.Watch, error) { return l.config.watch() }
 
 func (l *link) opened() device {
@@ -169,7 +161,6 @@ func (l *link) Drain(ctx context.Context) {
 	draining.Wait()
 }
 
-// Describe implements bus.Link.
 func (l *link) Describe(p *bus.Properties) {
 	l.EngineLink.Describe(p)
 	p.Device, p.Transport = l.config.Path, Transport
@@ -203,7 +194,6 @@ func (l *link) SetOwnAddress(_ context.Context, a ipmi.Address) error {
 	return nil
 }
 
-// SetRetryPolicy implements bus.Link.
 func (l *link) SetRetryPolicy(p ipmb.RetryPolicy) { l.Engine.SetRetryPolicy(p.Or(defaultPolicy)) }
 
 // StartBroadcast implements bus.Link: the driver sends nothing without awaiting a response.
@@ -237,7 +227,6 @@ func (l *link) Send(b *bus.Call, req *ipmb.Request) error {
 	return asBusError(d.Send(c))
 }
 
-// Cancel implements bus.Link.
 func (l *link) Cancel(b *bus.Call) {
 	if d := l.opened(); d != nil {
 		d.Cancel(b)

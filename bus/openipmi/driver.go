@@ -86,17 +86,19 @@ var counterNames = []string{
 
 // Open opens a device for an IPMB channel, 0 to 11. The errors are *fs.PathErrors that unwrap
 // to the system's or to chardev.ErrNotDevice.
-func Open(path string, channel ipmi.Channel) (*Device, error) {
+func Open(path string, channel ipmi.Channel, counts counters.Set[counter]) (*Device, error) {
 	file, err := chardev.Open(path)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return newDevice(path, channel, file, linux)
+	return newDevice(path, channel, file, linux, counts)
 }
 
-func newDevice(path string, channel ipmi.Channel, file *chardev.Device, k kernel) (*Device, error) {
+func newDevice(
+	path string, channel ipmi.Channel, file *chardev.Device, k kernel, counts counters.Set[counter],
+) (*Device, error) {
 	d := &Device{
-		path: path, channel: channel, file: file, kernel: k, counts: counters.New[counter](counterNames),
+		path: path, channel: channel, file: file, kernel: k, counts: counts,
 		address: make([]byte, nodeRoom), data: make([]byte, receiveRoom), calls: make(map[int]*call),
 	}
 	var err error

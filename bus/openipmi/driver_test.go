@@ -18,6 +18,7 @@ import (
 
 	"ipmbd/bus"
 	"ipmbd/internal/chardev"
+	"ipmbd/internal/counters"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -151,7 +152,7 @@ func openDriver(t *testing.T, channel ipmi.Channel, change func(k *ipmiDriver)) 
 	t.Helper()
 	k, file := newIPMIDriver(t)
 	change(k)
-	d, err := newDevice("/dev/ipmi0", channel, file, k.calls())
+	d, err := newDevice("/dev/ipmi0", channel, file, k.calls(), counters.New[counter](counterNames))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -482,12 +483,12 @@ func TestClose(t *testing.T) {
 }
 
 func TestOpen(t *testing.T) {
-	if _, err := Open(t.TempDir()+"/ipmi0", 0); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Open(t.TempDir()+"/ipmi0", 0, counters.New[counter](counterNames)); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 	k, file := newIPMIDriver(t)
 	k.failure = unix.ENODEV
-	if _, err := newDevice("/dev/ipmi0", 0, file, k.calls()); !errors.Is(err, unix.ENODEV) {
+	if _, err := newDevice("/dev/ipmi0", 0, file, k.calls(), counters.New[counter](counterNames)); !errors.Is(err, unix.ENODEV) {
 		t.Error(err)
 	}
 	if err := file.Control(func(int) error { return nil }); err != os.ErrClosed {
@@ -611,7 +612,7 @@ func TestCommandsAndAddress(t *testing.T) {
 // TestNodeGone: nothing tells a reader but the node.
 func TestNodeGone(t *testing.T) {
 	k, file := newIPMIDriver(t)
-	d, err := newDevice("/dev/ipmi0", 0, file, k.calls())
+	d, err := newDevice("/dev/ipmi0", 0, file, k.calls(), counters.New[counter](counterNames))
 	if err != nil {
 		t.Fatal(err)
 	}
