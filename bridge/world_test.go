@@ -13,6 +13,7 @@ import (
 	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/i2c/sim"
+	"ipmbd/internal/fakelink"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -279,7 +280,7 @@ func (l *fakeLog) Add(ctx context.Context, e ipmi.Event) error {
 
 // busOf is a bus on an engine.
 func busOf(e *ipmb.Engine) *bus.Bus {
-	b := bus.New(bus.Config{}, bus.Engine(e))
+	b := bus.New(bus.Config{}, fakelink.Engine(e))
 	b.Begin()
 	return b
 }

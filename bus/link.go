@@ -94,7 +94,7 @@ func Number(device string) string {
 	return digits[:len(digits)-len(strings.TrimLeft(digits, "0123456789"))]
 }
 
-// mqueueAttribute is the last part of the paths of the driver i2c-slave-mqueue.
+// mqueueAttribute is i2c.SlaveMqueue, the last part of the paths of that driver.
 const mqueueAttribute = "slave-mqueue"
 
 // Unbound is the Reason of a bus that is Down since Unbind has deleted its device, and the text
@@ -150,12 +150,3 @@ func (Fixed) SetIgnoreNACK(bool) error { return ipmb.ErrUnsupported }
 
 // SetVerifyChecksum implements Controls: ipmb.ErrUnsupported.
 func (Fixed) SetVerifyChecksum(bool) error { return ipmb.ErrUnsupported }
-
-// Engine makes the Link of an engine that its caller runs. The Link has no device.
-func Engine(e *ipmb.Engine) Link {
-	return struct {
-		EngineLink
-		Fixed
-		Device
-	}{EngineLink: EngineLink{e}}
-}

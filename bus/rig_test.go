@@ -36,7 +36,11 @@ func newWorld(t testing.TB, config Config) *world {
 	w := &world{wire: sim.NewBus()}
 	w.engine = ipmb.New(ipmb.Config{Address: own, RetryPolicy: ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MaxTimeout}})
 	config.RemoteAddress = remote
-	w.Bus = New(config, Engine(w.engine))
+	w.Bus = New(config, struct {
+		EngineLink
+		Fixed
+		Device
+	}{EngineLink: EngineLink{w.engine}})
 	for _, address := range []ipmi.Address{0, remote, quiet} {
 		err := w.wire.Respond(uint8(address), func(b []byte, reply func([]byte)) {
 			f, err := ipmb.Decode(b)

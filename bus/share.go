@@ -121,10 +121,8 @@ type Shares struct {
 // NewShares makes shares whose places are all free.
 func NewShares(limits Limits) *Shares {
 	return &Shares{
-		limits:    limits,
-		processes: make(map[Process]int),
-		users:     make(map[uint32]int),
-		unknown:   make(map[*Client]int),
+		limits: limits, processes: make(map[Process]int), users: make(map[uint32]int),
+		unknown: make(map[*Client]int),
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"ipmbd/i2c"
 	"ipmbd/i2c/sim"
 	"ipmbd/internal/dbuswire"
+	"ipmbd/internal/fakelink"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
@@ -63,7 +64,7 @@ func newEngineBus(t testing.TB, respond func(request ipmb.Frame, reply func([]by
 
 // renew makes it a bus that has not begun.
 func (b *engineBus) renew() {
-	b.fakeBus.Bus = bus.New(bus.Config{Name: "bus4", MaxCalls: 1000, RemoteAddress: 0x2C}, bus.Engine(b.engine))
+	b.fakeBus.Bus = bus.New(bus.Config{Name: "bus4", MaxCalls: 1000, RemoteAddress: 0x2C}, fakelink.Engine(b.engine))
 }
 
 // answer answers a request with its data.

@@ -13,6 +13,7 @@ import (
 	"ipmbd/bus"
 	"ipmbd/frames"
 	"ipmbd/i2c/sim"
+	"ipmbd/internal/fakelink"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -61,7 +62,7 @@ func serveExample() (path string, stop func()) {
 	}))
 	transport, err := wire.Attach(0x20)
 	must(err)
-	b := bus.New(bus.Config{Index: 4}, bus.Engine(engine))
+	b := bus.New(bus.Config{Index: 4}, fakelink.Engine(engine))
 	server := frames.NewServer(frames.Config{Bus: func(index uint8) *bus.Bus {
 		if index != b.Index() {
 			return nil

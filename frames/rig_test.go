@@ -16,6 +16,7 @@ import (
 	"ipmbd/bus"
 	"ipmbd/i2c/sim"
 	"ipmbd/internal/await"
+	"ipmbd/internal/fakelink"
 	"ipmbd/internal/socket"
 	"ipmbd/internal/testmain"
 	"ipmbd/ipmb"
@@ -138,7 +139,7 @@ func (r *rig) addLimitedBus(t testing.TB, index uint8, limit int) *testBus {
 func newTestBus(t testing.TB, limit int) *testBus {
 	t.Helper()
 	engine := ipmb.New(ipmb.Config{Address: own, RetryPolicy: ipmb.RetryPolicy{Tries: 1, Timeout: time.Second}})
-	bus := &testBus{bus.New(bus.Config{MaxCalls: limit}, bus.Engine(engine)), sim.NewBus(), engine}
+	bus := &testBus{bus.New(bus.Config{MaxCalls: limit}, fakelink.Engine(engine)), sim.NewBus(), engine}
 	bus.Begin()
 	for address, respond := range map[ipmi.Address]func(request ipmb.Frame, reply func(ipmb.Frame)){
 		echoes: echo,

@@ -98,17 +98,13 @@ type endpoint struct {
 	ended chan struct{}             // closed when Run has returned
 }
 
-// runner is what an endpoint runs: a *bus.Bus or a *hostInterface.
+// runner is what an endpoint runs: a *bus.Bus, whose documentation says what the methods do, or a
+// *hostInterface.
 type runner interface {
-	// Run serves until ctx ends, and closes what making has opened.
 	Run(ctx context.Context)
-	// State is the state, and the reason for it.
 	State() (bus.State, string)
-	// Begun is closed when requests are taken, or the device is known to be Down.
 	Begun() <-chan struct{}
-	// Ping returns when each loop waits. If one hangs, Ping does not return.
 	Ping(ctx context.Context)
-	// Drain takes no more requests and waits until those taken have ended, at most until ctx ends.
 	Drain(ctx context.Context)
 }
 

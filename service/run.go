@@ -158,11 +158,13 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 		loops.Go(func() { s.feedWatchdog(running) })
 		err = s.serveUntilStop(ctx, reloads, lost, &loops)
 	}
-	if s.isSettled() {
+	select {
+	case <-s.settled: // No more changes are made.
 		s.stopEndpoints()
 		if err == nil {
 			s.tellTheRest(ctx)
 		}
+	default:
 	}
 	stop()
 	hangUp()
@@ -172,16 +174,6 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	s.stopEndpoints() // also those of a change that was held up
 	s.lives.Wait()
 	return err
-}
-
-// isSettled reports whether no more changes are made.
-func (s *service) isSettled() bool {
-	select {
-	case <-s.settled:
-		return true
-	default:
-		return false
-	}
 }
 
 func (s *service) stopEndpoints() {

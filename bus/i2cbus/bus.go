@@ -194,19 +194,15 @@ func (l *link) Describe(p *bus.Properties) {
 }
 
 func (l *link) SetIgnoreNACK(on bool) error {
-	return l.setSwitch(
-		func(s i2c.Switcher) error { return s.SetIgnoreNACK(on) },
-		func(wanted *i2c.Switches) { wanted.IgnoreNACK = on })
+	return l.setSwitch(i2c.Switcher.SetIgnoreNACK, &l.switches.IgnoreNACK, on)
 }
 
 func (l *link) SetVerifyChecksum(on bool) error {
-	return l.setSwitch(
-		func(s i2c.Switcher) error { return s.SetVerifyChecksum(on) },
-		func(wanted *i2c.Switches) { wanted.VerifyChecksum = on })
+	return l.setSwitch(i2c.Switcher.SetVerifyChecksum, &l.switches.VerifyChecksum, on)
 }
 
 // setSwitch sets a switch of the driver and then, if that worked, of the next device, too.
-func (l *link) setSwitch(set func(i2c.Switcher) error, want func(*i2c.Switches)) error {
+func (l *link) setSwitch(set func(i2c.Switcher, bool) error, next *bool, on bool) error {
 	t := l.opened()
 	if t == nil {
 		return ipmb.ErrClosed
@@ -215,7 +211,7 @@ func (l *link) setSwitch(set func(i2c.Switcher) error, want func(*i2c.Switches))
 	if !ok {
 		return ipmb.ErrUnsupported
 	}
-	switch err := set(switcher); {
+	switch err := set(switcher, on); {
 	case errors.Is(err, errors.ErrUnsupported):
 		return fmt.Errorf("%w: %w", ipmb.ErrUnsupported, err)
 	case errors.Is(err, i2c.ErrClosed):
@@ -224,7 +220,7 @@ func (l *link) setSwitch(set func(i2c.Switcher) error, want func(*i2c.Switches))
 		return &deviceError{bus.ErrDevice, err, ""}
 	}
 	l.mu.Lock()
-	want(&l.switches)
+	*next = on
 	l.mu.Unlock()
 	l.bus.Changed()
 	return nil

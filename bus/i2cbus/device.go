@@ -172,10 +172,8 @@ func thisSystem(c Config) system {
 			}
 			return openTransport(c.Transport, c.Unknown, path, switches)
 		},
-		watch:     func(path string) (bus.Watch, error) { return i2c.OpenWatch(path) },
-		bind:      i2c.Bind,
-		unbind:    i2c.Unbind,
-		bindingOf: i2c.BindingOf,
+		watch: func(path string) (bus.Watch, error) { return i2c.OpenWatch(path) },
+		bind:  i2c.Bind, unbind: i2c.Unbind, bindingOf: i2c.BindingOf,
 	}
 }
 

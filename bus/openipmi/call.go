@@ -161,13 +161,24 @@ func (d *Device) nextToSend() *call {
 	return c
 }
 
-// startTimer gives a call its limit, with the mutex held.
+// startTimer gives a call its limit, with the mutex held: for its number, or with that for the
+// response.
 func (d *Device) startTimer(c *call) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	waits := c.id == 0
-	c.timer = time.AfterFunc(d.limit(&c.request), func() { d.expireCall(c, waits) })
+	id, err := c.id, ipmb.ErrTimeout
+	if id == 0 {
+		err = ipmb.ErrBusy
+	}
+	c.timer = time.AfterFunc(d.limit(&c.request), func() {
+		d.mu.Lock()
+		passed := c.id == id
+		d.mu.Unlock()
+		if passed {
+			d.endCall(c, ipmi.Response{}, err)
+		}
+	})
 }
 
 // endSend takes the outcome of sending a call.
@@ -223,19 +234,6 @@ func (d *Device) tellEnd(c *call, response ipmi.Response, err error) {
 	d.mu.Unlock()
 	d.countEnd(err)
 	c.done(response, err)
-}
-
-// expireCall ends a call whose time is over: that in line if it waited when the timer was started.
-func (d *Device) expireCall(c *call, waited bool) {
-	d.mu.Lock()
-	waits := c.id == 0
-	d.mu.Unlock()
-	switch {
-	case waits:
-		d.endCall(c, ipmi.Response{}, ipmb.ErrBusy)
-	case !waited:
-		d.endCall(c, ipmi.Response{}, ipmb.ErrTimeout)
-	}
 }
 
 // Cancel ends the call of an owner with context.Canceled, if it has not ended.

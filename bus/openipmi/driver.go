@@ -70,18 +70,11 @@ const (
 )
 
 var counterNames = []string{
-	callsStarted:        "calls-started",
-	callsAnswered:       "calls-answered",
-	callsTimeout:        "calls-timeout",
-	callsCancelled:      "calls-cancelled",
-	callsBusy:           "calls-busy",
-	callsRefused:        "calls-refused",
-	callsClosed:         "calls-closed",
-	responsesLate:       "responses-late",
-	responsesUnexpected: "responses-unexpected",
-	messagesUnread:      "messages-unread",
-	messagesMalformed:   "messages-malformed",
-	answersRefused:      "answers-refused",
+	callsStarted: "calls-started", callsAnswered: "calls-answered",
+	callsTimeout: "calls-timeout", callsCancelled: "calls-cancelled", callsBusy: "calls-busy",
+	callsRefused: "calls-refused", callsClosed: "calls-closed", responsesLate: "responses-late",
+	responsesUnexpected: "responses-unexpected", messagesUnread: "messages-unread",
+	messagesMalformed: "messages-malformed", answersRefused: "answers-refused",
 }
 
 // Open opens a device for an IPMB channel, 0 to 11. The errors are *fs.PathErrors that unwrap

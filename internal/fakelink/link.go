@@ -49,3 +49,12 @@ func (l *Link) StartBroadcast(done func(error), _ ipmi.NetFn, _ ipmi.LUN, _ ipmi
 	done(nil)
 	return nil
 }
+
+// Engine makes the Link of an engine that its caller runs. The Link has no device.
+func Engine(e *ipmb.Engine) bus.Link {
+	return struct {
+		bus.EngineLink
+		bus.Fixed
+		bus.Device
+	}{EngineLink: bus.EngineLink{Engine: e}}
+}
