@@ -42,8 +42,7 @@ type Config struct {
 	Changed func()
 }
 
-// Bus sends the requests and broadcasts of its clients. Until Begin it keeps them waiting,
-// in order. Its life cycle calls Begin.
+// Bus sends the requests and broadcasts of its clients. Until Begin they wait, in order.
 type Bus struct {
 	*Lifecycle
 	Controls // of the link
@@ -107,9 +106,8 @@ func (b *Bus) Responder(a ipmi.Address) ipmi.Address {
 // SetRemoteAddress changes the address of requests that leave the responder open.
 func (b *Bus) SetRemoteAddress(a ipmi.Address) { b.remote.Store(uint32(a)) }
 
-// Send sends a request and returns at once. After an error the request was never sent, and the
+// Send sends a request and returns at once. After an error the request was not sent, and the
 // call's done is not called: ErrLimit, ErrRemoved, and those of the link, as of ipmb.Engine.Send.
-// A responder of 0 is ipmb.ErrInvalid.
 func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 	c.bus = b
 	if held, err := b.admitCall(c, req); held || err != nil {
@@ -208,8 +206,7 @@ func (b *Bus) Leaving() bool {
 }
 
 // Drain takes no more requests from the bus, and refuses those of clients. It waits until those
-// that were taken have ended, at most until ctx ends. The daemon itself may still send: requests
-// that are being drained may need that.
+// that were taken have ended, or ctx ends. The daemon itself may still send.
 func (b *Bus) Drain(ctx context.Context) {
 	var draining sync.WaitGroup
 	draining.Go(func() { b.link.Drain(ctx) })

@@ -8,8 +8,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Call is a request of a client on its way through a bus. It can be sent again and again,
-// on any bus, but only when it is not on its way.
+// Call is a request of a client on its way through a bus. It can be sent again when it has ended.
 type Call struct {
 	client    *Client
 	done      func(ipmi.Response, error)
@@ -82,49 +81,40 @@ func (b *Bus) Do(ctx context.Context, req ipmb.Request) (ipmi.Response, error) {
 func (b *Bus) admitCall(c *Call, req *ipmb.Request) (held bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c.placed = false
-	wait, err := b.takePlace(c.client)
+	admission, err := b.takePlace(c.client)
 	if err != nil {
 		return false, err
 	}
-	if wait == sendNow {
-		c.placed = true
+	c.placed = admission == Admitted
+	if c.placed && b.begun {
 		return false, nil
 	}
 	if err := req.Check(); err != nil && !c.broadcast {
-		if wait == untilBegun {
+		if c.placed {
 			b.shares.Leave(c.client, 1)
 		}
 		return false, err
 	}
 	c.request, c.held = *req, true
 	c.request.Data = slices.Clone(req.Data)
-	b.keepWaiting(c, wait)
+	if c.placed {
+		b.waiting = append(b.waiting, c)
+	} else {
+		b.unsure[c.client] = append(b.unsure[c.client], c)
+	}
 	return true, nil
 }
 
-// wait says what a request has to wait for.
-type wait uint8
-
-const (
-	sendNow wait = iota
-	untilBegun
-	untilIdentified // it has no place yet
-)
-
-// takePlace takes a place for a client, with the mutex held.
-func (b *Bus) takePlace(client *Client) (wait, error) {
+// takePlace takes a place for a client, with the mutex held, unless it is Unsure.
+func (b *Bus) takePlace(client *Client) (Admission, error) {
 	if b.leaving && client != nil {
-		return 0, ErrRemoved
+		return Refused, ErrRemoved
 	}
 	earlier, behind := b.unsure[client]
 	if !behind {
 		switch b.shares.Enter(client, 1) {
 		case Admitted:
-			if b.begun {
-				return sendNow, nil
-			}
-			return untilBegun, nil
+			return Admitted, nil
 		case Unsure:
 			if !client.Await(func() { b.sendUnsure(client) }) { // It was identified just now.
 				return b.takePlace(client)
@@ -134,19 +124,9 @@ func (b *Bus) takePlace(client *Client) (wait, error) {
 	}
 	if !behind || len(earlier) >= b.shares.limits.Program {
 		b.refused++
-		return 0, ErrLimit
+		return Refused, ErrLimit
 	}
-	return untilIdentified, nil
-}
-
-// keepWaiting keeps a call that is to be sent later, with the mutex held.
-func (b *Bus) keepWaiting(c *Call, wait wait) {
-	if wait == untilIdentified {
-		b.unsure[c.client] = append(b.unsure[c.client], c)
-		return
-	}
-	c.placed = true
-	b.waiting = append(b.waiting, c)
+	return Unsure, nil
 }
 
 // sendUnsure sends the requests that waited for their client, as far as there are places.
@@ -156,13 +136,19 @@ func (b *Bus) sendUnsure(client *Client) {
 	for len(b.unsure[client]) > 0 {
 		next := b.unsure[client][0]
 		b.unsure[client] = b.unsure[client][1:] // Others come behind it until all are sent.
-		err := b.takePlaceLate(client)
-		if err == nil && !b.begun {
-			b.keepWaiting(next, untilBegun)
+		var err error
+		if b.leaving {
+			err = ErrRemoved
+		} else if b.shares.Enter(client, 1) != Admitted {
+			b.refused++
+			err = ErrLimit
+		}
+		next.placed = err == nil
+		if next.placed && !b.begun {
+			b.waiting = append(b.waiting, next)
 			continue
 		}
 		r := b.beginRelease(next)
-		next.placed = err == nil
 		b.mu.Unlock()
 		b.release(r, err)
 		b.mu.Lock()
@@ -170,20 +156,7 @@ func (b *Bus) sendUnsure(client *Client) {
 	delete(b.unsure, client)
 }
 
-// takePlaceLate takes a place for a request that waited until its client was identified.
-func (b *Bus) takePlaceLate(client *Client) error {
-	if b.leaving {
-		return ErrRemoved
-	}
-	if b.shares.Enter(client, 1) != Admitted {
-		b.refused++
-		return ErrLimit
-	}
-	return nil
-}
-
-// releasing is a call on its way to the link, from those that have waited. When the link has the
-// call, its client may send it again, on another bus, too.
+// releasing is a call on its way to the link, of which the client may send it again.
 type releasing struct {
 	call     *Call
 	request  ipmb.Request

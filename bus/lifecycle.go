@@ -79,9 +79,9 @@ type job struct {
 	done   chan<- error // has room
 }
 
-// NewLifecycle makes the life cycle of a device that is not open. begin is called once, when
-// the device takes requests or is known to be Down. changed is told of each change of the
-// state or its reason, without a lock held. It must not block.
+// NewLifecycle makes the life cycle of a device that is not open. begin is called once, when the
+// device takes requests or is known to be Down, changed after each change of state or reason.
+// Neither is called with a lock held, and changed must not block.
 func NewLifecycle(device Device, begin func(), changed func(state State, reason string)) *Lifecycle {
 	l := &Lifecycle{
 		device: device, changed: changed, begun: make(chan struct{}), jobs: make(chan job), over: make(chan struct{}),
@@ -305,8 +305,7 @@ func (l *Lifecycle) SetWarning(reason string) {
 	l.update(func(c *condition) { c.warning = reason })
 }
 
-// Reading is that of ipmb.Config. A device that is read no more will carry no more: what its writes
-// do says nothing of the state until it is closed.
+// Reading is that of ipmb.Config. After the end, writes say nothing of the state.
 func (l *Lifecycle) Reading(on bool) {
 	if on {
 		l.Serving("")

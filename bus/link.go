@@ -97,8 +97,7 @@ func Number(device string) string {
 // mqueueAttribute is i2c.SlaveMqueue, the last part of the paths of that driver.
 const mqueueAttribute = "slave-mqueue"
 
-// Unbound is the Reason of a bus that is Down since Unbind has deleted its device, and the text
-// of ErrUnbound, which Connect returns then.
+// Unbound is the Reason of a bus whose device Unbind has deleted, and the text of ErrUnbound.
 const Unbound = "unbound"
 
 // ErrUnbound: see Unbound.

@@ -178,8 +178,7 @@ func (s *Shares) leaves(n, limit int) bool {
 
 func within(n, limit int) bool { return limit == 0 || n <= limit }
 
-// most is how many places a program, and a user other than root, have at most, if they have those
-// of all clients that are not identified.
+// most is the most places of a program and a user, if one has those of all unidentified clients.
 func (s *Shares) most() (program, user int) {
 	for p, n := range s.processes {
 		if p != unidentified {

@@ -219,8 +219,7 @@ func (c *Call) expire(e *Engine, now time.Duration) {
 	}
 }
 
-// endSlot begins the next slot, or ends the call after the last one. A frame that is still queued
-// or being written counts for the next slot, too.
+// endSlot begins the next slot, for which a frame in a queue counts too, or ends the call.
 func (e *Engine) endSlot(c *Call, now time.Duration) {
 	c.slot++
 	if c.slot >= c.policy.Tries {
@@ -324,8 +323,7 @@ func (e *Engine) endCall(c *Call, err error, now time.Duration) {
 	e.finishCall(c, ipmi.Response{}, err, now)
 }
 
-// finishCall takes a call out of the line in which it waits, and tells its end. Its number is
-// released now, or when its write returns.
+// finishCall tells the end of a call. Its number is released now, or when its write returns.
 func (e *Engine) finishCall(c *Call, response ipmi.Response, err error, now time.Duration) {
 	r, state := c.responder, c.state
 	c.state = stateEnded

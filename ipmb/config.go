@@ -33,13 +33,11 @@ type Config struct {
 	// for example. For 0 the time is HandlerTimeout. Requests with a time of their own have a
 	// MaxHandlers of their own, so that they do not hold up others. nil is 0 for all.
 	BridgeTimeout func(f Frame) time.Duration
-	// Served is given the end of each request that a handler had: the completion code of the
-	// response, and the error that the code stands for.
+	// Served is given the completion code of each request that a handler had, and its error.
 	Served func(req *ipmi.Request, code ipmi.CompletionCode, err error)
 	// MaxHandlers is how many requests may be in handlers. Others are answered C0h. 0 is 64.
 	MaxHandlers int
-	// MaxResponses is how many responses may wait to be written. When so many wait, requests
-	// are dropped before a handler runs. 0 is 256.
+	// MaxResponses is how many responses may wait before requests are dropped. 0 is 256.
 	MaxResponses int
 	// DuplicateWindow is how long a response is kept for repeats of its request; see Repeats in
 	// the package's documentation. 0 is 5 s. A negative time keeps none.
@@ -50,8 +48,7 @@ type Config struct {
 
 	// Received is given each valid frame, before anything is done about it.
 	Received func(f Frame)
-	// Reading is given true when the engine begins to read, and false when the transport has
-	// ended.
+	// Reading is given true when the engine begins to read, and false when the transport ends.
 	Reading func(on bool)
 	// Wrote is given the outcome of each write of a frame, from one goroutine at a time.
 	Wrote func(err error)

@@ -24,8 +24,7 @@ const (
 	doubtTime = 100 * time.Millisecond
 	// keepTime is how long a response is in doubt, at most until the call would be sent again.
 	keepTime = 250 * time.Millisecond
-	// enoughEqual is how many responses of a command have to equal the one before them, without
-	// being copies, before such responses are believed at once.
+	// enoughEqual is how many equal responses of a command, none a copy, are believed at once.
 	enoughEqual = 32
 )
 

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// deadline is the moment at which an object of the engine expires. It is part of the object, so
-// that setting a deadline allocates nothing.
+// deadline is when the object that it is part of expires. To set it allocates nothing.
 type deadline struct {
 	at    time.Duration // on the engine's clock
 	place int           // in the heap, counted from 1; 0 when not set

@@ -20,8 +20,7 @@ const (
 	longestWrite = 35 * time.Millisecond
 )
 
-// delivery is a frame to which no response comes: a response, or a broadcast. It is written until
-// the bus takes it, four times at most.
+// delivery is a frame without a response: a response, or a broadcast. It is written up to 4 times.
 type delivery struct {
 	deadline  // of the pause between two writes
 	frame     []byte

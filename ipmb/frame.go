@@ -8,8 +8,7 @@ import (
 
 // Sizes of frames in bytes, the destination address included.
 const (
-	// MinRequest: two addresses, netFn/LUN, sequence/LUN, command and two
-	// checksums (IPMB v1.0, section 2.11).
+	// MinRequest: addresses, netFn/LUN, sequence/LUN, command, two checksums (IPMB v1.0, 2.11).
 	MinRequest = 7
 	// MinResponse: a request's, and the completion code.
 	MinResponse = 8
@@ -44,8 +43,7 @@ type Frame struct {
 	Data           []byte
 }
 
-// Decode reads a whole frame, the destination address first. Data is a view
-// into b. The errors are those of this file.
+// Decode reads a whole frame, the destination address first. Data is a view into b.
 func Decode(b []byte) (Frame, error) {
 	if len(b) < MinRequest {
 		return Frame{}, ErrShortFrame
@@ -93,8 +91,7 @@ func (f Frame) Append(b []byte) []byte {
 	return append(b, -sum(b[body:]))
 }
 
-// Response is the response frame to the request frame f: to its source, from its destination,
-// with its sequence number. Data is not copied.
+// Response is the response frame to the request frame f. Data is not copied.
 func (f Frame) Response(code ipmi.CompletionCode, data []byte) Frame {
 	return Frame{
 		Destination: f.Source, DestinationLUN: f.SourceLUN, Source: f.Destination, SourceLUN: f.DestinationLUN,

@@ -35,8 +35,7 @@ type hold struct {
 // isQuarantine reports whether nothing but copies of responses may come.
 func (h *hold) isQuarantine() bool { return h.expected == 0 }
 
-// holdNumber holds a number for its command until the expected responses have come, and then in
-// quarantine, at most until the given time.
+// holdNumber holds a number for its command until the given time, or what is expected has come.
 func (e *Engine) holdNumber(r *responder, sequence uint8, expected int, until time.Duration) {
 	n := &r.numbers[sequence]
 	s := e.commandStateOf(r, n.key)
@@ -130,8 +129,7 @@ func (e *Engine) extendHolds(stopped, now time.Duration) {
 	}
 }
 
-// dropLateResponse drops f if it is a response to a call that has ended, and reports whether it
-// is one. It counts for the hold of its number.
+// dropLateResponse drops f, and counts it for its hold, if it is for a call that has ended.
 func (e *Engine) dropLateResponse(r *responder, f Frame) bool {
 	key := keyOf(f.NetFn.Request(), f.Command)
 	n := &r.numbers[f.Sequence]

@@ -59,8 +59,7 @@ type commandKey uint16
 
 func keyOf(n ipmi.NetFn, c ipmi.Command) commandKey { return commandKey(n)<<8 | commandKey(c) }
 
-// number is one sequence number of a responder. It is in use from the call that reserves it until
-// that call has ended and the kernel has no write with it.
+// number is one sequence number of a responder, in use until its call and its write have ended.
 type number struct {
 	call    *Call // the call that waits for the response
 	writing bool  // a frame with this number is being written

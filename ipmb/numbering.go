@@ -9,8 +9,7 @@ const (
 	// latestRetry is the time after which a requester of which nothing else is known has repeated
 	// its request: IPMB allows 250 ms at most.
 	latestRetry = 300 * time.Millisecond
-	// turnSlack is by how many places a number may come before or after its turn: those of calls
-	// that are in progress together change places.
+	// turnSlack is by how many places a number may miss its turn: concurrent calls change places.
 	turnSlack = 4
 	// turnFound is how many numbers that follow each other show where the turn is, after it was
 	// lost. As many requests of calls in progress may repeat in a row.
@@ -115,8 +114,7 @@ type turn struct {
 	inRow         int    // how many places followed each other up to before
 }
 
-// move takes the place that a number had. A few numbers may be repeats that come out of turn,
-// several that follow each other are not.
+// move takes the place that a number had. Several that follow each other are no repeats.
 func (t *turn) move(place, count uint64) {
 	if isNear(place, t.before) {
 		t.inRow++

@@ -343,8 +343,7 @@ func (e *Engine) deferRequest(n *entry) {
 	e.checkDrained()
 }
 
-// answerWith makes a response of StartRespond the one to a request, whether the handler has
-// deferred the request already or is about to.
+// answerWith makes a response of StartRespond the one to a request, deferred or about to be.
 func (e *Engine) answerWith(n *entry, d *delivery) {
 	e.clearDeadline(&n.deadline)
 	if n.deferred {
@@ -372,8 +371,7 @@ func (e *Engine) abandonRequest(n *entry) {
 // staleTime is how long after its deadline a request may still be answered.
 const staleTime = time.Second
 
-// isStale reports whether the deadline has passed long ago, while the engine did not run. The
-// requester may have used its number again since.
+// isStale reports whether the deadline has passed long ago: the number may be in use again.
 func (n *entry) isStale(now time.Duration) bool { return now-n.at >= staleTime }
 
 // forgetRequest drops a request without a response.

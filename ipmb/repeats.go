@@ -74,8 +74,7 @@ type requestTable struct {
 	swept      uint8           // the requester whose old responses were dropped last
 }
 
-// requester is the memory of an address that sends requests. It has room of its own, so
-// that others cannot crowd its responses out.
+// requester is the memory of an address that sends requests. Others cannot crowd it out.
 type requester struct {
 	numbers   [SequenceNumbers]*entry // the newest request with each number
 	numbering [ipmi.MaxLUN + 1]*numbering
@@ -190,8 +189,7 @@ func (t *requestTable) addEntry(n *entry) {
 	r.numbers[n.key.sequence] = n
 }
 
-// keepResponse keeps an entry that is about to be answered, for repeats. That of a request without
-// effect is kept until the response is written.
+// keepResponse keeps an answered entry for repeats; without effect, until the response is written.
 func (t *requestTable) keepResponse(n *entry, now time.Duration) {
 	n.answered = true
 	n.answeredAt, n.givenAt = now, now

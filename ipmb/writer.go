@@ -159,13 +159,11 @@ func (o *outbox) nextCall() *Call {
 }
 
 const (
-	// StallTime is how long a write may be in the kernel before the bus counts as stalled: twice
-	// what adapters give a transfer as a rule.
+	// StallTime is how long a write may be in the kernel: twice what adapters give it as a rule.
 	StallTime = 2 * time.Second
 	// probeTime is how long after a write that failed the engine tries a bus that carries nothing.
 	probeTime = time.Second
-	// maxDirectWrites is how many frames a goroutine writes in unlock before writeFrames goes on:
-	// the goroutine may be another client's reader.
+	// maxDirectWrites is how many frames unlock writes: the goroutine may be a client's reader.
 	maxDirectWrites = 64
 )
 

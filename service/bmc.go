@@ -166,8 +166,7 @@ func (l *eventLog) addToSystem(ctx context.Context, e ipmi.Event) error {
 // the machine of its host number. OpenBMC acts on machines that are not virtual.
 type machines struct{ service *service }
 
-// vmActions are the actions of a virtual machine. QEMU can switch a machine neither on nor off and
-// on: a reset has the host start again.
+// vmActions are the actions of a virtual machine, which QEMU can switch neither on nor off and on.
 var vmActions = map[bmc.Action]host.VMAction{
 	bmc.PowerDown:                host.VMPowerOff,
 	bmc.PowerCycle:               host.VMReset,

@@ -29,8 +29,7 @@ var demoFaults = sim.Faults{
 	Delay: 0.10, DelayMin: 10 * time.Millisecond, DelayMax: 300 * time.Millisecond,
 }
 
-// demo is the demonstration for machines without hardware: two simulated buses in the process, with
-// responders that use an engine of the daemon.
+// demo is the demonstration: two simulated buses, and satellites that use the daemon's engine.
 type demo struct {
 	buses      map[string]*sim.Bus // by the names of DemoConfig
 	satellites []*satellite
@@ -49,8 +48,7 @@ func DemoConfig() config.Config {
 	return config.Config{Channels: []config.Channel{channel("bus0", 0), channel("bus1", 1)}}
 }
 
-// satellite is a management controller on a simulated bus: an engine that serves Get Device ID, and
-// sends a request of its own when it is asked to.
+// satellite is a controller on a simulated bus: an engine that serves and sends Get Device ID.
 type satellite struct {
 	engine    *ipmb.Engine
 	transport i2c.Transport

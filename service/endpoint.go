@@ -197,8 +197,7 @@ func (s *service) addEndpoints(ctx context.Context, plans ...plan) error {
 	return nil
 }
 
-// removeEndpoints ends endpoints, which callers by index know until freeIndexes. Calls and requests in progress
-// have drainTime to end, or until ctx ends.
+// removeEndpoints ends endpoints. Calls and requests in progress have drainTime to end.
 func (s *service) removeEndpoints(ctx context.Context, gone ...*endpoint) {
 	eachEndpoint(gone, func(e *endpoint) {
 		e.withdraw()
@@ -217,8 +216,7 @@ func (s *service) removeEndpoints(ctx context.Context, gone ...*endpoint) {
 	s.endpoints.remove(gone...)
 }
 
-// endpoints are the buses and host interfaces that there are, in the order they came. One
-// goroutine at a time changes them; others look at any time.
+// endpoints are the buses and host interfaces, in order. One goroutine changes them, others look.
 type endpoints struct{ list atomic.Pointer[[]*endpoint] }
 
 func (l *endpoints) add(e *endpoint) {

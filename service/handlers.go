@@ -32,9 +32,9 @@ func (s *service) openHandlers() error {
 // bridgeOwner names the owner of the bridge's commands to programs that want to register them.
 const bridgeOwner = "the message bridge of ipmbd"
 
-// setChannels says which channels there are: to the bridge, whose commands programs cannot
-// register on those it serves, and to the BMC. If a program has registered one, the error is an
-// *ipmi.OverlapError, and nothing has changed.
+// setChannels tells the BMC and the bridge, whose commands programs cannot register, which
+// channels there are. If a program has registered one, the error is an *ipmi.OverlapError, and
+// nothing has changed.
 func (s *service) setChannels(plans []plan) error {
 	var all, bridged ipmi.ChannelMask
 	for _, p := range plans {

@@ -145,8 +145,7 @@ func (s *service) removeOne(ctx context.Context, isBus bool, kind string, path d
 
 func (s *service) Reload(ctx context.Context) error { return s.change(ctx, s.reload) }
 
-// reload makes all as the configuration file has it that a start would read now. What can be
-// known to go wrong is looked for before anything is changed.
+// reload makes all as the configuration file now has it. It changes nothing if it finds a fault.
 func (s *service) reload(ctx context.Context) error {
 	if s.find == nil {
 		return dbusapi.ErrNoFile

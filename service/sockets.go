@@ -19,9 +19,8 @@ import (
 	"ipmbd/service/config"
 )
 
-// passed are the listening sockets that systemd has passed us. systemd would not pass them again
-// while we run, so a socket that no host is configured for is kept open, and its clients are
-// disconnected at once, until a host has its address.
+// passed are the listening sockets that systemd has passed us, once. One that no host is
+// configured for is kept open, and its clients are disconnected, until a host has its address.
 type passed struct {
 	log     *zap.Logger
 	sockets map[string]socket // by their addresses as host.Listen takes them

@@ -39,8 +39,7 @@ func (s *service) statusChanged() {
 	}
 }
 
-// status is a line for systemctl status: how many buses and host interfaces there are, and which
-// are not up. That no machine is connected yet is no fault.
+// status is a line for systemctl status. That no machine is connected yet is no fault.
 func (s *service) status() string {
 	var buses, hosts int
 	var down, waiting []string

@@ -60,8 +60,7 @@ type device interface {
 	Close() error
 }
 
-// link is the driver as the link of a bus: the driver numbers and retries what is sent, and an
-// engine serves what comes in, each request once.
+// link is the driver as the link of a bus. An engine serves what comes in, each request once.
 //
 // The engine's address is the one from which the controller sends, and requests come to.
 type link struct {
@@ -85,7 +84,7 @@ func New(config Config) *bus.Bus {
 		config.watch = func() (bus.Watch, error) { return chardev.OpenWatch(config.Path) }
 	}
 	l := &link{Fixed: bus.Fixed{Path: config.Path}, config: config, counts: counters.New[counter](counterNames)}
-	l.events = newEvents(config)
+	l.events = newEvents(config, l.counts)
 	l.bus = bus.New(config.Config, l)
 	config.Engine.RetryPolicy = defaultPolicy
 	config.Engine.Reading, config.Engine.Stalled = l.bus.Reading, l.bus.Stalled
@@ -169,7 +168,6 @@ func (l *link) Describe(p *bus.Properties) {
 // Statistics implements bus.Link: the calls are the driver's, the requests the engine's.
 func (l *link) Statistics() map[string]uint64 {
 	statistics := l.Engine.Statistics()
-	l.events.addTo(statistics)
 	l.counts.AddTo(statistics)
 	return statistics
 }

@@ -24,8 +24,7 @@ const (
 	clockTick = time.Second
 )
 
-// call is a request on its way through the driver. It keeps its number until the driver has
-// answered it, also if it was given up.
+// call is a request on its way. It keeps its number until the driver has answered it.
 type call struct {
 	// request has the responder, 0 for the controller itself by its system interface; a
 	// policy without defaults; and a RequesterLUN other than 0 only where the device is
@@ -161,8 +160,7 @@ func (d *Device) nextToSend() *call {
 	return c
 }
 
-// startTimer gives a call its limit, with the mutex held: for its number, or with that for the
-// response.
+// startTimer gives a call its limit, with the mutex held: for its number, or for its response.
 func (d *Device) startTimer(c *call) {
 	if c.timer != nil {
 		c.timer.Stop()

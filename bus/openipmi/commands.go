@@ -76,18 +76,17 @@ func (l *link) registerCommands(ctx context.Context, d device, have commandSet) 
 // updateCommands tells the driver what to pass on, warns of faults, and reports whether to retry.
 func (l *link) updateCommands(ctx context.Context, d device, have commandSet) (again bool) {
 	refused, err := l.registerCommands(ctx, d, have)
+	warning := ""
 	switch {
 	case ctx.Err() != nil:
 		return false
 	case err != nil:
-		l.bus.SetWarning("commands are not passed on: " + err.Error())
-		return true
+		warning = "commands are not passed on: " + err.Error()
 	case len(refused) > 0:
-		l.bus.SetWarning("another program has " + someOf(refused))
-		return true
+		warning = "another program has " + someOf(refused)
 	}
-	l.bus.SetWarning("")
-	return false
+	l.bus.SetWarning(warning)
+	return warning != ""
 }
 
 // someOf names commands, as many as people want to read.

@@ -67,6 +67,8 @@ const (
 	messagesUnread      // of kinds that cannot be answered
 	messagesMalformed
 	answersRefused // answers of ours that were not carried
+	driverEvents
+	driverEventsOther // records that are no events
 )
 
 var counterNames = []string{
@@ -75,6 +77,7 @@ var counterNames = []string{
 	callsRefused: "calls-refused", callsClosed: "calls-closed", responsesLate: "responses-late",
 	responsesUnexpected: "responses-unexpected", messagesUnread: "messages-unread",
 	messagesMalformed: "messages-malformed", answersRefused: "answers-refused",
+	driverEvents: "driver-events", driverEventsOther: "driver-events-other",
 }
 
 // Open opens a device for an IPMB channel, 0 to 11. The errors are *fs.PathErrors that unwrap

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ipmbd/bus"
+	"ipmbd/internal/counters"
 	"ipmbd/ipmi"
 )
 
@@ -24,28 +25,27 @@ const (
 // device that they came from: once the driver has given them away it has them no more.
 type events struct {
 	config Config
+	counts counters.Set[counter]
 	wake   chan struct{}
 	turn   chan struct{} // full while a goroutine reports
 
 	mu       sync.Mutex
 	waiting  []ipmi.Event
 	draining bool // no more are wanted
-	received uint64
-	others   uint64 // records that are no events
 }
 
-func newEvents(config Config) *events {
-	return &events{config: config, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
+func newEvents(config Config, counts counters.Set[counter]) *events {
+	return &events{config: config, counts: counts, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 }
 
 // takeRecord takes a record of the driver's. One of an OEM type is no event to report.
 func (q *events) takeRecord(record []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.received++
+	q.counts.Count(driverEvents)
 	e, ok := ipmi.EventOf(record)
 	if !ok {
-		q.others++
+		q.counts.Count(driverEventsOther)
 		return
 	}
 	e.Interface, e.Channel, e.Host = q.config.Name, ipmi.ChannelSystemInterface, q.config.Engine.Host
@@ -158,12 +158,4 @@ func (q *events) reportFirst(ctx context.Context) error {
 	defer q.mu.Unlock()
 	q.waiting = q.waiting[1:]
 	return nil
-}
-
-// addTo adds the counters to a sum.
-func (q *events) addTo(sum map[string]uint64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	sum["driver-events"] += q.received
-	sum["driver-events-other"] += q.others
 }
