@@ -3,7 +3,10 @@ package ipmb_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -406,6 +409,36 @@ func TestDrain(t *testing.T) {
 		w.engine.Drain(ctx)
 		if at := w.now(); at != time.Second {
 			t.Errorf("drained at %v", at)
+		}
+	})
+}
+
+func TestOwnerIsToldOfReadsAndWrites(t *testing.T) {
+	var mu sync.Mutex
+	var told []string
+	note := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, fmt.Sprintf(format, args...))
+	}
+	config := ipmb.Config{
+		Reading: func(on bool) { note("reading %v", on) },
+		Wrote:   func(err error) { note("wrote %v", err != nil) },
+	}
+	story(t, "a request, one that is not acknowledged, and the end", config, func(t *testing.T, w *world) {
+		w.place(me, prompt)
+		w.place(other, nack)
+		w.do(ask(me, cmdA)).answered()
+		req := ask(other, cmdA)
+		req.RetryPolicy = ipmb.RetryPolicy{Tries: 1}
+		w.do(req).failed(ipmb.ErrNotAcknowledged)
+		w.stop()
+		mu.Lock()
+		all := slices.Clone(told)
+		mu.Unlock()
+		want := []string{"reading true", "wrote false", "wrote true", "wrote true", "reading false"}
+		if !slices.Equal(all, want) {
+			t.Errorf("told %q, want %q", all, want)
 		}
 	})
 }

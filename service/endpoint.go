@@ -91,11 +91,10 @@ type endpoint struct {
 	object        *dbusapi.BusObject // of the bus
 	hostInterface *hostInterface     // nil for a bus
 
-	withdraw func() // takes its object away: no more calls come
-
-	left  func(ctx context.Context) // gives back the rest of what making has taken
-	stop  context.CancelFunc        // nil until it runs
-	ended chan struct{}             // closed when Run has returned
+	withdraw func()                    // takes its object away: no more calls come
+	left     func(ctx context.Context) // gives back the rest of what making has taken
+	stop     context.CancelFunc        // nil until it runs
+	ended    chan struct{}             // closed when Run has returned
 }
 
 // runner is what an endpoint runs: a *bus.Bus, whose documentation says what the methods do, or a

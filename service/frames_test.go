@@ -42,7 +42,7 @@ func TestWhichFrameSocket(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &service{log: zap.NewNop(), config: config.Config{FrameSocket: tt.key}, sockets: &passed{sockets: tt.passed}}
+			s := &service{log: zap.NewNop(), config: config.Config{FrameSocket: tt.key}, sockets: &passedSockets{sockets: tt.passed}}
 			if err := s.listenFrames(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +67,7 @@ func TestFrameSocketThatCannotBe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "frames")
 	listenAt(t, path)
 	for name, path := range map[string]string{"in use": path, "no such folder": "/nonexistent/frames"} {
-		s := &service{log: zap.NewNop(), config: config.Config{FrameSocket: path}, sockets: new(passed)}
+		s := &service{log: zap.NewNop(), config: config.Config{FrameSocket: path}, sockets: new(passedSockets)}
 		if err := s.listenFrames(t.Context()); err == nil {
 			t.Errorf("%s: no error", name)
 		}

@@ -60,9 +60,7 @@ func (s *service) makeHost(ctx context.Context, e *endpoint) error {
 	}
 	loop := host.Config{
 		Interface: e.name, Channel: e.channel, Host: e.host,
-		Handler:   e.filter,
-		Served:    requestLog{h.log}.served,
-		Attention: h.attention,
+		Handler: e.filter, Served: requestLog{h.log}.served, Attention: h.attention,
 	}
 	if c.Type == config.HostVM {
 		h.vm = host.NewVM(loop, h.happened)
@@ -174,7 +172,7 @@ func (h *hostInterface) Statistics() map[string]uint64 {
 
 // sms is what D-Bus clients may do at the interface; nil for that of a virtual machine.
 func (h *hostInterface) sms() dbusapi.SMS {
-	if h.vm != nil {
+	if h.config.Type == config.HostVM {
 		return nil
 	}
 	return h
@@ -186,7 +184,7 @@ const turnTime = 2 * time.Second
 // SetAttention implements dbusapi.SMS. An attention that cannot be set now is not set later.
 func (h *hostInterface) SetAttention(ctx context.Context, raised bool) error {
 	// At its turn the host is shown the attention of that moment.
-	return h.act(ctx, func(p host.Port) error {
+	return h.atTurn(ctx, func(p host.Port) error {
 		before := h.forced.Swap(raised)
 		err := p.SetAttention(h.attention())
 		if err != nil {
@@ -197,7 +195,7 @@ func (h *hostInterface) SetAttention(ctx context.Context, raised bool) error {
 }
 
 func (h *hostInterface) ForceAbort(ctx context.Context) error {
-	return h.act(ctx, func(p host.Port) error {
+	return h.atTurn(ctx, func(p host.Port) error {
 		if abortable, ok := p.(interface{ ForceAbort() error }); ok {
 			return abortable.ForceAbort()
 		}
@@ -205,13 +203,13 @@ func (h *hostInterface) ForceAbort(ctx context.Context) error {
 	})
 }
 
-func (h *hostInterface) act(ctx context.Context, act func(host.Port) error) error {
+func (h *hostInterface) atTurn(ctx context.Context, do func(host.Port) error) error {
 	if !h.isUp() {
 		return ipmi.ErrNotPresent
 	}
 	ctx, cancel := context.WithTimeout(ctx, turnTime)
 	defer cancel()
-	return h.loop.Do(ctx, act)
+	return h.loop.Do(ctx, do)
 }
 
 // medium is what differs between the types of host interfaces.

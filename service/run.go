@@ -59,8 +59,8 @@ type service struct {
 	lan        ipmi.Channel                     // of own
 	frames     *frames.Server
 	buses      bus.Directory[*bus.Bus]
-	demo       *demo   // nil for real buses
-	sockets    *passed // by systemd
+	demo       *demo          // nil for real buses
+	sockets    *passedSockets // by systemd
 	// frameListener is the frame socket; nil when there is none.
 	frameListener *net.UnixListener
 
@@ -162,7 +162,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	case <-s.settled: // No more changes are made.
 		s.stopEndpoints()
 		if err == nil {
-			s.tellTheRest(ctx)
+			s.awaitReplies(ctx)
 		}
 	default:
 	}
@@ -244,8 +244,8 @@ func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 	return err
 }
 
-// tellTheRest waits until the calls that ended with the buses have been replied to.
-func (s *service) tellTheRest(ctx context.Context) {
+// awaitReplies waits until the calls that ended with the buses have been replied to.
+func (s *service) awaitReplies(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTime)
 	defer cancel()
 	var telling sync.WaitGroup

@@ -19,9 +19,9 @@ import (
 	"ipmbd/service/config"
 )
 
-// passed are the listening sockets that systemd has passed us, once. One that no host is
+// passedSockets are the listening sockets that systemd has passed us, once. One that no host is
 // configured for is kept open, and its clients are disconnected, until a host has its address.
-type passed struct {
+type passedSockets struct {
 	log     *zap.Logger
 	sockets map[string]socket // by their addresses as host.Listen takes them
 
@@ -36,8 +36,8 @@ type socket interface {
 }
 
 // takeSockets takes systemd's sockets, and closes other descriptors.
-func takeSockets(files []*os.File, log *zap.Logger) *passed {
-	p := &passed{log: log, sockets: make(map[string]socket), refusals: make(map[string]func())}
+func takeSockets(files []*os.File, log *zap.Logger) *passedSockets {
+	p := &passedSockets{log: log, sockets: make(map[string]socket), refusals: make(map[string]func())}
 	for _, file := range files {
 		listener, err := net.FileListener(file)
 		file.Close()
@@ -59,10 +59,10 @@ func takeSockets(files []*os.File, log *zap.Logger) *passed {
 }
 
 // has reports whether there is a socket of an address.
-func (p *passed) has(address string) bool { return p.sockets[address] != nil }
+func (p *passedSockets) has(address string) bool { return p.sockets[address] != nil }
 
 // listen is host.Listen, but at an address of systemd's socket it is that one.
-func (p *passed) listen(ctx context.Context, address string) (net.Listener, error) {
+func (p *passedSockets) listen(ctx context.Context, address string) (net.Listener, error) {
 	if !p.has(address) {
 		return host.Listen(ctx, address)
 	}
@@ -85,7 +85,7 @@ func duplicate(s socket) (net.Listener, error) {
 }
 
 // refuseOthers disconnects from now on the clients of all sockets but those of the addresses.
-func (p *passed) refuseOthers(addresses []string) {
+func (p *passedSockets) refuseOthers(addresses []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for address, own := range p.sockets {
@@ -105,7 +105,7 @@ func (p *passed) refuseOthers(addresses []string) {
 }
 
 // admit ends the refusal at an address, if there is one.
-func (p *passed) admit(address string) {
+func (p *passedSockets) admit(address string) {
 	p.mu.Lock()
 	end := p.refusals[address]
 	delete(p.refusals, address)
@@ -116,7 +116,7 @@ func (p *passed) admit(address string) {
 }
 
 // close closes all.
-func (p *passed) close() {
+func (p *passedSockets) close() {
 	for address, listener := range p.sockets {
 		p.admit(address)
 		listener.Close()
