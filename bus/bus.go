@@ -36,7 +36,7 @@ type Config struct {
 	Statistics func() map[string]uint64
 	// Ended is told, for logs, how each request ended. It must not block. It may be nil.
 	Ended func(req *ipmb.Request, res ipmi.Response, err error)
-	// StateChanged is told of the state, without a lock held. It must not block; nil for none.
+	// StateChanged is told each new state or reason, without a lock held. It must not block.
 	StateChanged func(state State, reason string)
 	// Changed is told, in the same way, that Properties may have changed, the state too.
 	Changed func()

@@ -156,7 +156,7 @@ func (b *Bus) sendUnsure(client *Client) {
 	delete(b.unsure, client)
 }
 
-// releasing is a call on its way to the link, of which the client may send it again.
+// releasing is a held call on its way to the link. Its client may send it again when done begins.
 type releasing struct {
 	call     *Call
 	request  ipmb.Request

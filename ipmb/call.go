@@ -124,8 +124,9 @@ func (e *Engine) Do(ctx context.Context, req Request) (ipmi.Response, error) {
 	})
 }
 
-// Await starts a request and waits for the response, whose data belong to the caller. start has
-// done called once, unless it fails. When ctx ends, Await cancels and returns the error of ctx.
+// Await starts a request and waits for the response, whose data belong to the caller. If start
+// returns no error, it must have done called once. When ctx ends, Await cancels the request and
+// returns the error of ctx.
 func Await(ctx context.Context, start func(done func(ipmi.Response, error)) (cancel func(), err error)) (
 	response ipmi.Response, err error) {
 	if ctx.Err() != nil {
@@ -246,7 +247,7 @@ func (c *Call) noResponseError() error {
 	return c.failure
 }
 
-// noteTransmission notes that a call is about to be written, and starts its time at the first.
+// noteTransmission notes that a call is about to be written. The first time starts its slots.
 func (e *Engine) noteTransmission(c *Call) {
 	c.state = stateWriting
 	n := &c.responder.numbers[c.sequence]

@@ -57,7 +57,8 @@ type Config struct {
 	// Together is given the work on the frames of a read that brought several, and calls it
 	// once. It may collect in one write what the work sends to clients. nil calls the work.
 	Together func(work func())
-	// UnsolicitedResponse is given responses to our SMS LUN that no call waits for; nil: none is.
+	// UnsolicitedResponse is given the responses to our SMS LUN that no call waits for. nil drops
+	// them like all others.
 	UnsolicitedResponse func(f Frame)
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// deadline is when the object that it is part of expires. To set it allocates nothing.
+// deadline is when the object that contains it expires. To set it allocates nothing.
 type deadline struct {
 	at    time.Duration // on the engine's clock
 	place int           // in the heap, counted from 1; 0 when not set

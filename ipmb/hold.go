@@ -35,7 +35,8 @@ type hold struct {
 // isQuarantine reports whether nothing but copies of responses may come.
 func (h *hold) isQuarantine() bool { return h.expected == 0 }
 
-// holdNumber holds a number for its command until the given time, or what is expected has come.
+// holdNumber holds a number for its command until the expected responses have come, and then in
+// quarantine, at most until the given time.
 func (e *Engine) holdNumber(r *responder, sequence uint8, expected int, until time.Duration) {
 	n := &r.numbers[sequence]
 	s := e.commandStateOf(r, n.key)
@@ -129,7 +130,7 @@ func (e *Engine) extendHolds(stopped, now time.Duration) {
 	}
 }
 
-// dropLateResponse drops f, and counts it for its hold, if it is for a call that has ended.
+// dropLateResponse drops f, counts it for its hold, and reports that, if its call has ended.
 func (e *Engine) dropLateResponse(r *responder, f Frame) bool {
 	key := keyOf(f.NetFn.Request(), f.Command)
 	n := &r.numbers[f.Sequence]

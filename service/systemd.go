@@ -65,18 +65,17 @@ func (s *service) status() string {
 
 // counted is how many buses and host interfaces there are, without a kind of which there is none.
 func counted(buses, hosts int) string {
-	var kinds []string
-	if buses > 0 || hosts == 0 {
-		kinds = append(kinds, fmt.Sprintf("%d buses", buses))
+	ofHosts := fmt.Sprintf("%d host interfaces", hosts)
+	if hosts == 1 {
+		ofHosts = "1 host interface"
 	}
-	switch hosts {
-	case 0:
-	case 1:
-		kinds = append(kinds, "1 host interface")
-	default:
-		kinds = append(kinds, fmt.Sprintf("%d host interfaces", hosts))
+	switch {
+	case hosts == 0:
+		return fmt.Sprintf("%d buses", buses)
+	case buses == 0:
+		return ofHosts
 	}
-	return strings.Join(kinds, ", ")
+	return fmt.Sprintf("%d buses, %s", buses, ofHosts)
 }
 
 // listed is a list in order behind its title, or nothing.

@@ -11,7 +11,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// The structures of include/uapi/linux/ipmi.h. A Go int is as wide as a C long on Linux.
+// The structures of include/uapi/linux/ipmi.h. A Go int is as wide as a C long on every Linux
+// port.
 type (
 	body struct { // struct ipmi_msg
 		netFn, command uint8

@@ -84,7 +84,7 @@ func New(config Config) *bus.Bus {
 		config.watch = func() (bus.Watch, error) { return chardev.OpenWatch(config.Path) }
 	}
 	l := &link{Fixed: bus.Fixed{Path: config.Path}, config: config, counts: counters.New[counter](counterNames)}
-	l.events = newEvents(config, l.counts)
+	l.events = &events{config: config, counts: l.counts, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 	l.bus = bus.New(config.Config, l)
 	config.Engine.RetryPolicy = defaultPolicy
 	config.Engine.Reading, config.Engine.Stalled = l.bus.Reading, l.bus.Stalled

@@ -34,10 +34,6 @@ type events struct {
 	draining bool // no more are wanted
 }
 
-func newEvents(config Config, counts counters.Set[counter]) *events {
-	return &events{config: config, counts: counts, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
-}
-
 // takeRecord takes a record of the driver's. One of an OEM type is no event to report.
 func (q *events) takeRecord(record []byte) {
 	q.mu.Lock()
