@@ -92,7 +92,9 @@ func run(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	s.frames = s.newFrames()
+	s.frames = frames.NewServer(frames.Config{
+		Bus: s.buses.Find, MaxCalls: s.config.MaxCallsPerSender, HungUp: s.logDisconnect,
+	})
 	server, err := dbusapi.Open(ctx, dbusapi.Config{
 		Address: o.Bus, SignalNames: s.config.TrustedNames, MaxCallsPerSender: s.config.MaxCallsPerSender,
 		Mux: &s.mux, Manager: s, Statistics: s.frames.Statistics,

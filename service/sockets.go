@@ -12,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"ipmbd/bus"
-	"ipmbd/frames"
 	"ipmbd/host"
 	"ipmbd/internal/fdtrace"
 	unixsocket "ipmbd/internal/socket"
@@ -159,13 +158,6 @@ func (s *service) refuseOthers() {
 
 // seqpacket is what package net calls SOCK_SEQPACKET.
 const seqpacket = "unixpacket"
-
-// newFrames makes the server of the frame socket.
-func (s *service) newFrames() *frames.Server {
-	return frames.NewServer(frames.Config{
-		Bus: s.buses.Find, MaxCalls: s.config.MaxCallsPerSender, HungUp: s.logDisconnect,
-	})
-}
 
 // logDisconnect logs that a client of the frame socket was disconnected. The socket is an interface
 // in the log, so that clients that come again and again are one line in a second.
