@@ -254,6 +254,15 @@ func asBusError(err error) error {
 	return err
 }
 
+// respond answers a request on the device that is open now: it may have come back meanwhile.
+func (l *link) respond(to *ipmi.Request, response []byte) error {
+	d := l.opened()
+	if d == nil {
+		return ipmb.ErrClosed
+	}
+	return asBusError(d.Respond(to, response))
+}
+
 // transport is a device as the transport of the engine that serves its requests. It brings no
 // frames: ReadFrames submits the requests, which the driver has decoded.
 type transport struct {
@@ -273,7 +282,7 @@ func (t *transport) ReadFrames(*i2c.Batch) error {
 		default:
 			to := req
 			to.Data = nil
-			t.link.Submit(&req, func(response []byte) error { return asBusError(t.Respond(&to, response)) })
+			t.link.Submit(&req, func(response []byte) error { return t.link.respond(&to, response) })
 		}
 	}
 }

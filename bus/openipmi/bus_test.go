@@ -281,6 +281,37 @@ func TestDeviceGoesAndComesBack(t *testing.T) {
 	})
 }
 
+// A request that came before its device went away is answered on the device that comes back: late,
+// and again when the requester repeats it.
+func TestRequestsOutliveTheirDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var late ipmi.Reply
+		handler := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
+			if late == nil {
+				late = reply
+				return
+			}
+			t.Error("a repeat was served anew")
+		})
+		first, second := newDriver(), newDriver()
+		l := &lab{devices: []*driver{first}, config: Config{Engine: ipmb.Config{Handler: handler}}}
+		defer l.run(t)()
+		first.asks(0x82, 1, 1, 0xAA)
+		synctest.Wait()
+		l.has(second)
+		close(first.over)
+		l.state(t, bus.Up, "")
+		late.Answer(ipmi.Response{Data: []byte{7}}, nil)
+		if diff := cmp.Diff([]string{"82h 1 01: 00 07"}, second.answered()); diff != "" {
+			t.Errorf("late: %s", diff)
+		}
+		second.asks(0x82, 1, 1, 0xAA)
+		if diff := cmp.Diff([]string{"82h 1 01: 00 07"}, second.answered()); diff != "" {
+			t.Errorf("repeated: %s", diff)
+		}
+	})
+}
+
 func TestDeviceThatIsNeverRunIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver()
