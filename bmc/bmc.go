@@ -26,9 +26,9 @@ type Config struct {
 	// Folder is the folder of the journal, in which the event log, FRU data and settings are
 	// stored; empty keeps them in memory.
 	Folder string
-	// Report is called with what is wrong with the journal: while Open runs, a damaged file, and
-	// each FRU device whose configuration has changed since it was written to; later, once, an
-	// error after which nothing more is kept. It is needed with a Folder.
+	// Report is called with each fault of the journal: while Open runs, with a damaged file, and
+	// with each FRU device whose configuration has changed since it was written to; later, once,
+	// with the error after which the journal stores nothing more. A BMC with a Folder needs it.
 	Report func(error)
 	// LogCapacity is how many records the event log holds, at most 32768; 0 is 4096.
 	LogCapacity int
@@ -53,8 +53,8 @@ type Config struct {
 	// 32-1). No sensor of that number needs to exist.
 	WatchdogSensor uint8
 
-	// Blocking serves the commands that may block, in order with the other requests of an
-	// interface that it serves. Its owner closes it before the BMC. With nil the BMC makes its
+	// Blocking serves the commands that may block, in order with the other requests that it serves
+	// for the same interface. Its owner closes it before the BMC. If it is nil, the BMC makes its
 	// own.
 	Blocking *ipmi.Blocking
 
@@ -105,8 +105,8 @@ type BMC struct {
 	inProgress map[string]bool      // sets of parameters that are being set
 }
 
-// Open opens a BMC and its journal. Its watchdogs expire while Run runs. The errors are those of
-// Validate, of the system, and ErrJournalInUse.
+// Open opens a BMC and its journal. Its watchdogs expire while Run runs. Open returns the errors
+// of Validate and of the system, and ErrJournalInUse.
 func Open(config Config) (*BMC, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ type commandKey struct {
 	command ipmi.Command
 }
 
-// commands are those of all groups; each file has its own.
+// commands has the commands of all groups; each file has one group.
 var commands = index(deviceCommands, acpiCommands, systemInfoCommands, watchdogCommands, channelCommands,
 	payloadCommands, pefCommands, userCommands, lanCommands, chassisCommands, bootCommands, logCommands,
 	sensorCommands, repositoryCommands, fruCommands)
@@ -201,9 +201,9 @@ func index(groups ...[]command) map[commandKey]command {
 	return all
 }
 
-// ServeIPMI implements ipmi.Handler. A command that only reads or changes memory is answered
-// before it returns. The Blocking serves the others; while it has requests of an interface, later
-// requests of that interface wait behind them, so that none overtakes another.
+// ServeIPMI implements ipmi.Handler. The BMC answers a command that only reads or changes memory
+// before ServeIPMI returns. The Blocking serves the others; while it has requests of an interface,
+// later requests of that interface wait behind them, so that no request overtakes another.
 func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	c, known := commands[commandKey{req.NetFn, req.Command}]
 	switch {
@@ -255,7 +255,7 @@ func (b *BMC) Close() error {
 // refuse answers with a completion code and no data.
 func refuse(c ipmi.CompletionCode) ipmi.Response { return ipmi.Response{Code: c} }
 
-// outcome answers with the completion code of an error, or of none.
+// outcome answers with the completion code of an error, CodeOK for nil.
 func outcome(err error) ipmi.Response { return refuse(ipmi.CodeOf(err)) }
 
 // answer answers with data.

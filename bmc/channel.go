@@ -7,7 +7,7 @@ import (
 )
 
 // channelCommands control the access to channels (IPMI v2.0, sections 22.13, 22.22 and 22.23). No
-// channel has sessions: that of the LAN is configured here, but the BMC does not serve it.
+// channel has sessions: the BMC keeps the configuration of the LAN channel, but does not serve it.
 var channelCommands = []command{
 	{ipmi.NetFnApp, 0x38, 2, 2, atOnce, getAuthenticationCapabilities},
 	{ipmi.NetFnApp, 0x40, 3, 3, atOnce, setChannelAccess},
@@ -141,7 +141,7 @@ func changePayload(_ *BMC, req *ipmi.Request) ipmi.Response {
 	return refuse(codePayloadDisabled)
 }
 
-// noPayload takes a payload type, of which none exists.
+// noPayload takes a payload type and refuses it: there are no payload types.
 func noPayload(*BMC, *ipmi.Request) ipmi.Response { return refuse(ipmi.CodeInvalidField) }
 
 // getPayloadSupport takes a channel. It answers with masks of the payload types of the channel:

@@ -19,8 +19,8 @@ var chassisCommands = []command{
 	{ipmi.NetFnChassis, 0x0F, 0, 0, atOnce, getPOHCounter},
 }
 
-// getChassisCapabilities answers with flags, of which none is set, and the addresses of the FRU,
-// SDR, SEL, system management and bridge device (section 28.1).
+// getChassisCapabilities answers with flags, which are all 0, and the addresses of the FRU, SDR,
+// SEL, system management and bridge device (section 28.1).
 func getChassisCapabilities(*BMC, *ipmi.Request) ipmi.Response {
 	const all = byte(ipmi.BMCAddress) // The devices of the chassis are all there.
 	return answer(0, all, all, all, all, all)
@@ -151,7 +151,7 @@ func getPOHCounter(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append([]byte{minutesPerCount}, b.powerOnHours()...)...)
 }
 
-// powerOnHours are whole hours since this start, and those of earlier starts.
+// powerOnHours returns the whole hours since this start plus the hours of earlier starts.
 func (b *BMC) powerOnHours() []byte {
 	hours := uint32(time.Since(b.started) / (minutesPerCount * time.Minute))
 	return binary.LittleEndian.AppendUint32(nil, b.hours+hours)

@@ -60,8 +60,8 @@ func (f *Firmware) UnmarshalText(text []byte) error {
 
 const ipmiVersion = 0x02 // 2.0, BCD with the major digit in bits 3:0
 
-// support is what the commands of the BMC support, and what the bridge in front of it adds: it
-// receives events and carries messages.
+// support has the bits of what the BMC supports itself, and of what the bridge in front of it
+// adds: the bridge receives events and carries messages.
 const support = ipmi.SupportsSensors | ipmi.SupportsSDRRepository | ipmi.SupportsSEL | ipmi.SupportsFRU |
 	ipmi.SupportsChassis | ipmi.SupportsEventReceiver | ipmi.SupportsBridge
 
@@ -123,7 +123,7 @@ func getGUID(b *BMC, _ *ipmi.Request) ipmi.Response { return answer(slices.Clone
 // guidSetting is the setting with the random GUID of the first start.
 const guidSetting = "guid"
 
-// loadGUID is the GUID in the journal, or a new random one: version 4, with its fields in the
+// loadGUID returns the GUID in the journal, or a new random one: version 4, with its fields in the
 // reverse order of RFC 4122 (IPMI v2.0, section 20.8).
 func (b *BMC) loadGUID() (guid [16]byte) {
 	if stored := b.journal.value(guidSetting); len(stored) == len(guid) {
@@ -145,14 +145,14 @@ var acpiCommands = []command{
 }
 
 const (
-	acpiSet      = 1 << 7 // the state is to be set
+	acpiSet      = 1 << 7 // the request sets the state
 	acpiNoChange = 0x7F
 	acpiUnknown  = 0x2A
 )
 
-// setACPIPowerState takes the states of the system and of the device. States of the system are S0
+// setACPIPowerState takes the states of the system and of the device. The system has the states S0
 // to S5, S4 or S5, mechanical off, sleeping, G1 sleeping and override (0Ah), legacy on (20h) and
-// off, and unknown; those of the device D0 to D3 and unknown.
+// off, and unknown; the device has D0 to D3 and unknown.
 func setACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()

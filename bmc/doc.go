@@ -22,12 +22,12 @@
 //     identify, set in progress and the settings of sensors end with the process; sensors begin
 //     with the values of their records. Power-on hours are stored each hour, passwords as salted
 //     hashes only. Data that are written to a FRU inventory device are stored as the log is. They
-//     replace those of the configuration, except the size; if that hides a change of the
+//     replace the data of the configuration, but the size stays; if they hide a change of the
 //     configuration, the log of ipmbd says so. The bytes of a write that was refused are neither
 //     read nor stored later. (TestKilledWriter, TestSettings, TestUsers, TestFRUCommands)
 //  4. A watchdog belongs to an interface, all other state of a host to the number of the host.
-//     Watchdogs expire while Run runs. A watchdog acts in time, whatever its pre-timeout and the
-//     log do. A cold reset resets the sensors and the state of the host that it comes from; the
+//     Watchdogs expire while Run runs. A watchdog acts in time, even if its pre-timeout or the
+//     log is slow. A cold reset resets the sensors and the state of the host that sent it; the
 //     process goes on. (TestWatchdog, TestPreTimeout)
 //  5. Requests of one interface are acted on in the order in which they came. A command that only
 //     reads or changes memory is answered before ServeIPMI returns; the table of commands says

@@ -131,8 +131,8 @@ func (d *fruDevice) sum() []byte {
 // bytes are the data that the device holds. The caller must not change them.
 func (d *fruDevice) bytes() []byte { return d.content(d.journal.value(d.dataName())) }
 
-// content is what the device holds if the journal has stored. The device is as large as the
-// configuration says, and at least as large as what was written to it.
+// content returns what the device holds when the journal has stored these bytes. The device is as
+// large as the configuration says, and at least as large as the bytes that were written to it.
 func (d *fruDevice) content(stored []byte) []byte {
 	switch missing := len(d.initial) - len(stored); {
 	case stored == nil:
@@ -175,7 +175,7 @@ func ofFRU(serve func(*fruDevice, *ipmi.Request) ipmi.Response) func(*BMC, *ipmi
 
 const (
 	accessByBytes = 0
-	// A response has room for so many bytes behind the count: on IPMB, where it has 32 bytes
+	// Limits of the bytes behind the count in a response: on IPMB, where a message has 32 bytes
 	// (IPMB v1.0, section 2.11), and on the narrowest system interface, BT with 251 bytes.
 	maxFRURead     = 250
 	maxFRUReadIPMB = 23

@@ -11,9 +11,9 @@ import (
 // Machine is what a BMC controls: the hosts behind its interfaces. Its methods may be called from
 // several goroutines at once.
 type Machine interface {
-	// Act returns when the machine has accepted the action, not when it has finished it: the
-	// response to the host's own request is still to come. The errors are those of ipmi.CodeOf;
-	// ipmi.ErrUnsupported (D5h) says that the machine has no way to do it.
+	// Act returns when the machine has accepted the action, not when it has finished it: the host
+	// still waits for the response to its request. ipmi.CodeOf turns the errors into completion
+	// codes; ipmi.ErrUnsupported (D5h) says that the machine has no way to do it.
 	Act(ctx context.Context, iface string, host int, a Action) error
 	// Power is the present state of a host. It must not block.
 	Power(iface string, host int) PowerState

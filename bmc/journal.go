@@ -54,8 +54,8 @@ type change struct {
 	kind  changeKind
 	name  string
 	value []byte
-	// edit makes the value of the one that is stored, nil for none, which it must not change. The
-	// journal calls it when all earlier changes are stored or refused.
+	// edit makes a new value from the stored one, which is nil if there is none and which edit
+	// must not change. The journal calls edit when all earlier changes are stored or refused.
 	edit func(stored []byte) []byte
 }
 

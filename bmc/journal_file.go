@@ -52,16 +52,16 @@ const (
 	// journalGrowth is the unit of the file's size. Another size shows that the end is missing.
 	journalGrowth = 64 << 10
 	minCompaction = 256 << 10
-	// maxJournalSize bounds what is read. It is several times the size of the largest log and 255
-	// inventory devices.
+	// maxJournalSize bounds the size of a file that is read. It is several times the size of the
+	// largest log and 255 inventory devices.
 	maxJournalSize = 64 << 20
 )
 
 // ErrJournalInUse: another process has the journal open.
 var ErrJournalInUse = errors.New("journal is in use by another process")
 
-// openJournal opens the journal of a folder, which it makes if it does not exist. It sets a
-// damaged file aside, keeps what is whole in it, and calls report. The journal calls report
+// openJournal opens the journal of a folder, and makes the folder if it does not exist. It sets a
+// damaged file aside, keeps the whole commits in it, and calls report. The journal calls report
 // again, once, if it cannot store anything any more. The error is ErrJournalInUse if another
 // process uses the folder.
 func openJournal(folder string, report func(error)) (*journal, error) {
@@ -149,9 +149,9 @@ func (f *journalFile) read() (data []byte, damage []string, err error) {
 	return data, damage, nil
 }
 
-// parseJournal returns the values in a file, the end of the last commit that is whole, and what
-// is damaged. A commit that is not whole is no damage if it is the last one: a power cut has
-// ended it before it was acknowledged.
+// parseJournal returns the values in a file, the end of the last whole commit, and a description
+// of the damage. An incomplete commit at the end of the file is no damage: a power cut interrupted
+// it before it was acknowledged.
 func parseJournal(data []byte) (values map[string][]byte, end int, damage []string) {
 	values, end = make(map[string][]byte), len(journalMagic)
 	if !bytes.HasPrefix(data, []byte(journalMagic)) {
@@ -254,7 +254,7 @@ func encodeJournal(values map[string][]byte) []byte {
 	return b
 }
 
-// compactAt is where a file is compacted whose values need so many bytes.
+// compactAt returns the size at which a file with so many bytes of values is compacted.
 func compactAt(live int) int { return max(2*live, minCompaction) }
 
 // roundUp is the size of a file that ends at a place.
@@ -316,8 +316,8 @@ func syncData(file *os.File) error {
 	}
 }
 
-// compact replaces the file by one of the values after changes. It is not done if the disk has no
-// room for two files.
+// compact replaces the file by a new one, which has only the values after the changes. It does
+// nothing if the disk has no room for two files.
 func (f *journalFile) compact(values map[string][]byte, changes []change) (done bool, err error) {
 	values = maps.Clone(values)
 	apply(values, changes)
@@ -352,8 +352,8 @@ func (f *journalFile) create(values map[string][]byte) (file *os.File, end int, 
 	return file, len(data), err
 }
 
-// install puts the file of create in the place of the journal's. After an error a power cut may
-// leave either of them.
+// install puts a file of create in the place of the journal's file. After an error and a power cut
+// either of them may be there.
 func (f *journalFile) install(file *os.File, end int) error {
 	f.file.Close()
 	f.file, f.end, f.size, f.compactAt = file, end, roundUp(end), compactAt(end)
@@ -370,8 +370,8 @@ func (f *journalFile) install(file *os.File, end int) error {
 
 func (f *journalFile) close() error { return errors.Join(f.file.Close(), f.unlock()) }
 
-// setAside gives a damaged file a second name, never that of another file. What cannot have two
-// names is renamed.
+// setAside gives a damaged file a second name, and never the name of another file. Where a file
+// cannot have two names, setAside renames it.
 func setAside(path string) (aside string, err error) {
 	first := path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
 	aside = first

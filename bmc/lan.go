@@ -24,8 +24,8 @@ type lanParameter struct {
 	valid    func(data []byte) bool // nil if all data are valid
 }
 
-// lanParameters are those of table 23-4 that make sense without sessions and alerts. There are no
-// authentication types and no cipher suites.
+// lanParameters has the parameters of table 23-4 that make sense without sessions and alerts.
+// There are no authentication types and no cipher suites.
 var lanParameters = map[byte]lanParameter{
 	1:  {initial: []byte{0}, readOnly: true},                   // authentication types supported
 	2:  {initial: make([]byte, 5), valid: isZero},              // enabled, for each privilege level

@@ -78,8 +78,8 @@ func (s logState) change() change {
 	return putValue(logSetting, value...)
 }
 
-// newLog makes the log that a journal holds. If its state is lost, the records tell the number
-// and ID to go on from.
+// newLog makes the log that a journal holds. If its state is lost, newLog derives the number of
+// records and the last ID from the records.
 func newLog(capacity int, j *journal) *Log {
 	l := &Log{capacity: cmp.Or(capacity, defaultCapacity), journal: j}
 	values := j.snapshot()
@@ -169,7 +169,7 @@ func (l *Log) nextID() uint16 {
 	}
 }
 
-// place is the place of the record of an ID, -1 for none. The caller holds mu.
+// place returns the index of the record with an ID, or -1. The caller holds mu.
 func (l *Log) place(id uint16) int {
 	switch {
 	case id == record.First && len(l.entries) > 0:
@@ -245,8 +245,8 @@ func (l *Log) startClear(reserved uint16) (*journalWrite, ipmi.CompletionCode) {
 	}, after.change(), removeValues(entryPrefix)), ipmi.CodeOK
 }
 
-// erasure reports whether no clear is in progress, if the reservation is the last one: the clear
-// that it was made for has cancelled it.
+// erasure reports whether no clear is in progress. It accepts the last reservation, although the
+// clear that it was made for has cancelled it.
 func (l *Log) erasure(reserved uint16) (done bool, code ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// logCommands are those of the system event log (IPMI v2.0, section 31).
+// logCommands are the commands of the system event log (IPMI v2.0, section 31).
 var logCommands = []command{
 	{ipmi.NetFnStorage, 0x40, 0, 0, atOnce, getLogInfo},
 	{ipmi.NetFnStorage, 0x41, 0, 0, atOnce, getLogAllocation},
@@ -110,7 +110,8 @@ func answerID(id uint16, w *journalWrite, code ipmi.CompletionCode) ipmi.Respons
 }
 
 // addPartOfLogEntry takes reservation, record ID, offset, whether the part is the last one, and
-// the part. The first part has ID and offset 0; the others begin where the one before has ended.
+// the part. The first part has ID and offset 0; each later part begins where the part before it
+// ended.
 func addPartOfLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	data := req.Data
 	progress := data[5]
@@ -121,7 +122,7 @@ func addPartOfLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 		int(data[4]), progress == lastPart, data[6:]))
 }
 
-// partialRecord is a record of which parts have come. It ends with its reservation.
+// partialRecord is a record that is added in parts. It is dropped with its reservation.
 type partialRecord struct {
 	reservation uint16
 	id          uint16

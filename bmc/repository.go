@@ -8,9 +8,9 @@ import (
 	"ipmbd/ipmi"
 )
 
-// repositoryCommands are those of the SDR repository (IPMI v2.0, section 33) and of the device's
-// SDRs (section 35), which are the same records. They are made from the configuration: commands
-// that change a repository are not supported, as Get SDR Repository Info says.
+// repositoryCommands serve the SDR repository (IPMI v2.0, section 33) and the device's SDRs
+// (section 35), which are the same records. The BMC makes the records from the configuration: it
+// does not support commands that change a repository, as Get SDR Repository Info says.
 var repositoryCommands = []command{
 	{ipmi.NetFnStorage, 0x20, 0, 0, atOnce, getRepositoryInfo},
 	{ipmi.NetFnStorage, 0x21, 0, 0, atOnce, getRepositoryAllocation},
@@ -60,11 +60,11 @@ type repository struct {
 }
 
 const (
-	// repositorySupport: allocation information and reservations; no deletion, no addition in
-	// parts, no update mode.
+	// repositorySupport says that there are allocation information and reservations, but no
+	// deletion, no addition in parts and no update mode.
 	repositorySupport = 1<<0 | 1<<1
-	// maxIPMBRead is what a response of 32 bytes on IPMB has room for behind the ID of the next
-	// record (IPMB v1.0, section 2.11).
+	// maxIPMBRead is how many bytes fit into a response of 32 bytes on IPMB, behind the ID of the
+	// next record (IPMB v1.0, section 2.11).
 	maxIPMBRead = 22
 )
 

@@ -6,7 +6,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// sensorCommands are those of sensors (IPMI v2.0, section 35).
+// sensorCommands are the commands of sensors (IPMI v2.0, section 35).
 var sensorCommands = []command{
 	{ipmi.NetFnSensor, 0x23, 2, 2, atOnce, ofThresholds(getReadingFactors)},
 	{ipmi.NetFnSensor, 0x24, 4, 4, atOnce, ofThresholds(setHysteresis)},
@@ -65,8 +65,8 @@ func withReading(serve func(s *sensor, flags byte, reading uint16) ipmi.Response
 	}
 }
 
-// getReadingFactors takes a reading, which matters for sensors that are not linear. It answers
-// with the next reading that has other factors, for which there is none, and the factors.
+// getReadingFactors takes a reading, which matters only for sensors that are not linear. It
+// answers with the largest reading, since no further reading has other factors, and the factors.
 func getReadingFactors(s *sensor, _ []byte) ipmi.Response {
 	factors := s.factors.bytes()
 	return answer(append([]byte{maxReading}, factors[:]...)...)
@@ -164,8 +164,8 @@ func getEventEnable(s *sensor, _ []byte) ipmi.Response {
 	return answerMasks(s.events.flags(), s.events.assert, s.events.deassert)
 }
 
-// rearmEvents forgets all events or those of the masks. A condition that still holds is an event
-// again when the sensor is read.
+// rearmEvents forgets all events, or the events in the masks. A condition that still holds causes
+// an event again when the sensor is read.
 func rearmEvents(s *sensor, data []byte) ipmi.Response {
 	assert, deassert := masks(data[1:])
 	if data[0]&rearmSelected == 0 {
@@ -193,7 +193,7 @@ func getReading(s *sensor, flags byte, reading uint16) ipmi.Response {
 	return answer(byte(reading), flags, s.passed(byte(reading))|0xC0)
 }
 
-// setSensorType takes sensor type and event type. Only those of the configuration can be set.
+// setSensorType takes sensor type and event type. It accepts the configured types only.
 func setSensorType(s *sensor, data []byte) ipmi.Response {
 	if data[0] != s.Type || data[1] != s.EventType {
 		return refuse(ipmi.CodeIllegalForType)
@@ -207,11 +207,11 @@ func getSensorType(s *sensor, _ []byte) ipmi.Response { return answer(s.Type, s.
 // 35.17).
 const (
 	operationBits = 3
-	assertShift   = 4 // assertions; those of deassertions are at 2, of event data at 6
+	assertShift   = 4 // assertions; deassertions are at 2, event data at 6
 
 	leavePart  = 0
 	writePart  = 1
-	setBits    = 2 // those of the mask
+	setBits    = 2 // set the bits of the mask
 	clearBits  = 3 // those that are not in the mask
 	onlyStates = operationBits << assertShift
 )

@@ -26,9 +26,9 @@ func (s *sensor) possible() uint16 {
 	return mask
 }
 
-// isBeyond reports whether a reading is at a threshold or beyond it. If the threshold was passed
-// before, it is until the reading has come back by more than the hysteresis: the positive-going
-// one is that of upper thresholds (IPMI v2.0, sections 35.6 and 35.13.2).
+// isBeyond reports whether a reading is at a threshold or beyond it. A threshold that was passed
+// before counts as passed until the reading has come back by more than the hysteresis (IPMI v2.0,
+// sections 35.6 and 35.13.2: the positive-going hysteresis is for upper thresholds).
 func (s *sensor) isBeyond(threshold int, reading byte, wasPassed bool) bool {
 	var hysteresis [2]int
 	if wasPassed {
@@ -67,8 +67,8 @@ func (s *sensor) next(reading uint16) (state uint16) {
 	return state
 }
 
-// PollSensors reads all sensors and calls raise with the events of what has changed since they
-// were last read.
+// PollSensors reads all sensors. It calls raise with the events of the changes since the last time
+// that the sensors were read.
 func (b *BMC) PollSensors(raise func(ipmi.Event)) {
 	for _, s := range b.sensors {
 		reading, ok := s.read()

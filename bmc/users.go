@@ -28,7 +28,7 @@ const (
 	userIDBits   = 0x3F
 	reservedUser = 0xC0
 
-	changeAccess     = 1 << 7 // bits 6 to 4 are to be set
+	changeAccess     = 1 << 7 // the request sets bits 6 to 4
 	accessBits       = 0x70   // callback only, link authentication, messaging
 	sessionLimitBits = 0x0F
 )

@@ -43,8 +43,8 @@ const (
 
 // Expiry is an expiration of a watchdog.
 type Expiry struct {
-	// PreTimeout says that the pre-timeout has come, at which Interrupt was due; else the
-	// time-out has come, at which Action was due.
+	// PreTimeout reports that this is the pre-timeout, at which Interrupt was due; otherwise it is
+	// the time-out, at which Action was due.
 	PreTimeout bool
 	Use        TimerUse
 	Action     TimeoutAction
@@ -83,13 +83,13 @@ type watchdog struct {
 	started     time.Time
 	deadline    time.Time // while it runs
 	left        uint16    // in watchdogUnit, while it does not run
-	interrupted bool      // the pre-timeout of this countdown has come
+	interrupted bool      // the pre-timeout of this countdown has expired
 	pending     bool      // the messaging interrupt is pending
 
 	expirations
 }
 
-// expirations are those of a watchdog whose effects go on.
+// expirations are the expirations of a watchdog whose effects are in progress.
 type expirations struct {
 	acting         [expirationKinds]bool // the machine acts
 	pendingReports int
@@ -116,8 +116,8 @@ func (w *watchdog) stop() {
 	}
 }
 
-// next is the time of the next expiration. The watchdog is not ready for it while effects of
-// earlier ones are in its way.
+// next returns the time of the next expiration. ready is false while effects of earlier
+// expirations must end first.
 func (w *watchdog) next() (at time.Time, ready bool) {
 	ready = w.pendingReports < maxPendingReports
 	if w.isPreTimeoutNext() {
@@ -126,13 +126,13 @@ func (w *watchdog) next() (at time.Time, ready bool) {
 	return w.deadline, ready && !w.acting[kindTimeout]
 }
 
-// isPreTimeoutNext reports whether the next expiration is a pre-timeout. There is none while that
-// of an earlier countdown acts.
+// isPreTimeoutNext reports whether the next expiration is a pre-timeout. A countdown has no
+// pre-timeout while the pre-timeout of an earlier countdown still acts.
 func (w *watchdog) isPreTimeoutNext() bool {
 	return w.interrupt != InterruptNone && !w.interrupted && !w.acting[kindPreTimeout]
 }
 
-// expire is the expiration whose time has come: the pre-timeout, then the time-out.
+// expire returns the expiration that is due: the pre-timeout, then the time-out.
 func (w *watchdog) expire() expiration {
 	e := expiration{
 		Expiry:   Expiry{PreTimeout: w.isPreTimeoutNext(), Use: w.use, Action: w.action, Interrupt: w.interrupt},

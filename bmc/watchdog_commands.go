@@ -7,7 +7,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// watchdogCommands are those of the watchdog of the interface that they come from (IPMI v2.0,
+// watchdogCommands act on the watchdog of the interface that a request comes from (IPMI v2.0,
 // section 27).
 var watchdogCommands = []command{
 	{ipmi.NetFnApp, 0x22, 0, 0, atOnce, resetWatchdog},
@@ -31,8 +31,8 @@ const (
 	expiredBits      = 0x3E // of the uses
 )
 
-// resetWatchdog starts the countdown. It does not between pre-timeout and time-out, which only
-// Set Watchdog Timer can stop (section 27.5).
+// resetWatchdog starts the countdown, except between pre-timeout and time-out: then only Set
+// Watchdog Timer can stop it (section 27.5).
 func resetWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -18,17 +18,17 @@ type Config struct {
 	// Now is the log's clock, which gives the events in the event message buffers their time; nil
 	// stands for time.Now. It must not block.
 	Now func() time.Time
-	// Publish is told of each event that was acknowledged. It must not block and may be nil.
+	// Publish is called with each event that was acknowledged. It must not block and may be nil.
 	Publish func(ipmi.Event)
-	// Blocking serves the events that wait for the log, in order with the other requests of
-	// their interface that it serves. These must not call ReceiveEvent. Its owner closes it,
-	// after Run. It may be nil if there are no events.
+	// Blocking serves the events that wait for the log, in order with the other requests that it
+	// serves for their interface. These must not call ReceiveEvent. Its owner closes it, after
+	// Run. It may be nil if there are no events.
 	Blocking *ipmi.Blocking
 }
 
 // Log is a system event log.
 type Log interface {
-	// Add returns when the log has the event. Its errors are those of a handler.
+	// Add returns when the log has the event. It returns errors like a handler's, see ipmi.CodeOf.
 	Add(ctx context.Context, e ipmi.Event) error
 }
 
@@ -67,8 +67,8 @@ func New(config Config) *Bridge {
 	}
 }
 
-// Add makes an interface one that messages come from. With a bus, they can also be sent there; a
-// system interface has none.
+// Add makes an interface one that messages come from. With a bus, messages can also be sent there;
+// a system interface has no bus.
 func (b *Bridge) Add(i *Interface, bus *bus.Bus) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

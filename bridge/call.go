@@ -12,8 +12,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// call is the request of a Send Message on a bus. The bus tells it of the acceptance and of the
-// end, maybe from two goroutines at the same time.
+// call is the request of a Send Message on a bus. The bus reports the acceptance and the end to
+// it, maybe from two goroutines at the same time.
 type call struct {
 	bus *bus.Call
 
@@ -41,7 +41,7 @@ func newCall() *call {
 }
 
 // callFor returns a call for a message. A call that is not tracked is used once, because its bus
-// may tell of the acceptance after the end.
+// may report the acceptance after the end.
 func (b *Bridge) callFor(m outgoing) *call {
 	if m.tracked {
 		return b.tracked.Get().(*call)
@@ -122,7 +122,7 @@ func (c *call) hasBeenAccepted() {
 	}
 }
 
-// hasEnded is told how the request has ended: with its response, or with an error.
+// hasEnded handles the end of the request: its response, or an error.
 func (c *call) hasEnded(r ipmi.Response, err error) {
 	b := c.from.bridge
 	b.mu.Lock()
@@ -153,7 +153,7 @@ func (c *call) endTracked(r ipmi.Response, err error) {
 }
 
 // endUntracked puts the response into its place in the queue, and replies to the Send Message if
-// the bus has not told of the acceptance before.
+// the bus has not reported the acceptance before.
 func (c *call) endUntracked(r ipmi.Response, err error) {
 	first := !c.answered.Swap(true)
 	if err == nil && (!first || c.reply.Answer(answer(), nil)) {

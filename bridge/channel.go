@@ -24,7 +24,7 @@ const (
 )
 
 const (
-	// noSessions: the channel is session-less, and none is active.
+	// noSessions: the channel is session-less, and no session is active.
 	noSessions = 0x00
 	// noInterrupt: the interrupt of the system interface is not specified.
 	noInterrupt = 0xFF

@@ -35,8 +35,8 @@ func locked(
 // noMax: the command checks the length itself.
 const noMax = 1 << 16
 
-// commands are those that the bridge serves on a bridged interface, on LUN 0 (IPMI v2.0, sections
-// 22 and 29; numbers of appendix G).
+// commands are the commands that the bridge serves on a bridged interface, on LUN 0 (IPMI v2.0,
+// sections 22 and 29; numbers of appendix G).
 var commands = [...]command{
 	{ipmi.NetFnSensor, 0x00, 2, 2, locked(setEventReceiver)},
 	{ipmi.NetFnSensor, 0x01, 0, 0, locked(getEventReceiver)},
@@ -114,7 +114,7 @@ var codes = []struct {
 }
 
 // codeOf returns the completion code of a Send Message that ended with err: CodeOK for nil, and
-// that of a handler's error for an error that is in no row.
+// ipmi.CodeOf for an error that is in no row.
 func codeOf(err error) ipmi.CompletionCode {
 	for _, row := range codes {
 		if errors.Is(err, row.err) {

@@ -8,8 +8,8 @@ import (
 )
 
 // eventReceiver is where a host wants this controller's own events (IPMI v2.0, sections 29.1 and
-// 29.2). This controller is its own event receiver: the events go to its log, whatever the address
-// is, but noEventReceiver turns them off.
+// 29.2). This controller is its own event receiver: the events go to its log at any address except
+// noEventReceiver, which turns them off.
 type eventReceiver struct {
 	address ipmi.Address
 	lun     ipmi.LUN

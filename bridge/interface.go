@@ -21,9 +21,11 @@ type InterfaceConfig struct {
 	// MaxData returns how many bytes of data a response on the interface may have, 0 for any
 	// number. It may be nil if the interface has a bus, whose limit counts then.
 	MaxData func() int
-	// Attention is told when the attention has changed, in order. It must not block and may be nil.
+	// Attention is called when the attention has changed, in order. It must not block and may be
+	// nil.
 	Attention func(ipmi.Attention)
-	// ClearPreTimeout is told that the host has seen the pre-timeout of its watchdog; it may be nil.
+	// ClearPreTimeout is called when the host has seen the pre-timeout of its watchdog; it may be
+	// nil.
 	ClearPreTimeout func()
 }
 

@@ -73,7 +73,7 @@ func (i *Interface) sendResponse(frame []byte, reply ipmi.Reply) {
 type outgoing struct {
 	ipmb.Frame
 	generalCall bool
-	tracked     bool // the response is that of the Send Message
+	tracked     bool // the response answers the Send Message
 }
 
 // parseMessage parses the message in a Send Message. The code is CodeOK, or says

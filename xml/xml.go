@@ -61,7 +61,7 @@ func (m Member) Signature(direction string) string {
 	return b.String()
 }
 
-// EmitsChange reports whether a change of the property is told by a signal.
+// EmitsChange reports whether a signal announces changes of the property.
 func (p Property) EmitsChange() bool {
 	for _, a := range p.Annotations {
 		if a.Name == "org.freedesktop.DBus.Property.EmitsChangedSignal" {

@@ -31,7 +31,7 @@ type Info struct {
 const (
 	// MaxFree is the largest number of free bytes in an Info.
 	MaxFree = math.MaxUint16
-	// Version is that of the logs of IPMI 1.5 and 2.0.
+	// Version is the version of logs in IPMI 1.5 and 2.0.
 	Version = 0x51
 
 	overflow = 1 << 7

@@ -58,7 +58,7 @@ type Ask func(ctx context.Context, cmd ipmi.Command, data []byte) (ipmi.Response
 // Log is the log of another controller. It makes one request at a time.
 type Log struct{ ask Ask }
 
-// New makes a Log of a controller's.
+// New makes a Log that asks a controller with ask.
 func New(ask Ask) *Log { return &Log{ask} }
 
 // request sends a request, again while the controller is busy. The response has at least min
@@ -99,7 +99,7 @@ func isCode(err error, codes ...ipmi.CompletionCode) bool {
 	return errors.As(err, &refused) && slices.Contains(codes, refused.Code)
 }
 
-// Info returns the log's own information. The errors are a *CodeError, ErrMalformed, and those of
+// Info returns the log's own information. It returns a *CodeError, ErrMalformed, and the errors of
 // Ask.
 func (l *Log) Info(ctx context.Context) (Info, error) {
 	data, err := l.request(ctx, getInfo, 0)
@@ -122,8 +122,8 @@ func (l *Log) reserve(ctx context.Context) (uint16, error) {
 }
 
 // Clear erases all records and returns how many there were, when the controller says that the
-// erasure is done. It counts records that are added before the erasure begins. The errors are
-// those of Info, ErrChanged and ErrErasing.
+// erasure is done. It counts records that are added before the erasure begins. It returns the
+// errors of Info, ErrChanged and ErrErasing.
 func (l *Log) Clear(ctx context.Context) (erased int, err error) {
 	for range maxAgain {
 		reservation, err := l.reserve(ctx)

@@ -13,10 +13,10 @@ import (
 type Entry struct {
 	ID        uint16 // of the first record
 	Time      Time   // NoTime if it is unknown
-	About     bool   // Time is that of the nearest record before that has one
+	About     bool   // Time is the time of the nearest record before that has one
 	Generator Generator
 	Text      string // printable ASCII
-	Panic     bool   // the text is that of a panic of Linux, or a part of it
+	Panic     bool   // the text is the message of a panic of Linux, or a part of it
 	Records   []Record
 }
 
@@ -28,14 +28,14 @@ func (e Entry) When() string {
 	return e.Time.String()
 }
 
-// Entries returns the entries of a log, in the order of their first records. It joins records of
-// a panic as far as it is certain that they belong together. A part that does not follow another
-// one, or that may belong to several panics, is an entry of its own: "Linux panic, part 2: ". "
-// ..." stands for missing parts of a text.
+// Entries returns the entries of a log, in the order of their first records. It joins records of a
+// panic only if they certainly belong together. A part that does not follow another one, or that
+// may belong to several panics, is an entry of its own: "Linux panic, part 2: ". "..." stands for
+// missing parts of a text.
 //
-// A record of a text tells the machine by the address of its controller's interface only, which
-// is 20h for nearly all. So the numbers of the parts are all that tells several machines apart. A
-// panic without an event has the time of the nearest record before.
+// A record of a text identifies the machine only by the address of its controller's interface,
+// which is 20h for nearly all machines. So only the numbers of the parts tell several machines
+// apart. A panic without an event has the time of the nearest record before it.
 func Entries(records []Record) []Entry {
 	g := gatherer{panicked: NoTime}
 	for _, r := range records {
@@ -109,7 +109,7 @@ const (
 // gatherer finds the records that belong together in a log.
 type gatherer struct {
 	records []Record
-	times   []Time // of each record: its own or that of the nearest one before
+	times   []Time // of each record: its own or that of the nearest record before
 	entries []*entry
 
 	// Panics that may go on.
@@ -180,8 +180,8 @@ func (g *gatherer) addEntry(kind entryKind) *entry {
 	return e
 }
 
-// addPart adds the newest record, a part of a text. A record that is no text while no text goes
-// on is an OEM's.
+// addPart adds the newest record, a part of a text. A record whose part is not text, while no text
+// is in progress, is an OEM's.
 func (g *gatherer) addPart(r Record) {
 	from, number, place := ipmi.Address(r[3]), int(r[4]), len(g.records)-1
 	f := g.flows[from]
@@ -238,8 +238,8 @@ func (f *flow) awaiting(number int) (found []*entry) {
 	return found
 }
 
-// beginText is the entry of the newest record, a part 0: the first event that has no text and the
-// same start, or a new entry.
+// beginText returns the entry of the newest record, a part 0: the entry of the first event that
+// has no text and the same start, or a new entry.
 func (g *gatherer) beginText(r Record) *entry {
 	place := len(g.records) - 1
 	var e *entry
@@ -268,8 +268,8 @@ func (g *gatherer) loosen(f *flow, number int, awaiting []*entry) {
 		f.strays += len(awaiting)
 		return
 	}
-	// The part of a text is missing: of one that goes on, of one that has taken another's part
-	// for its own, or of an unknown one.
+	// The part belongs to a text that goes on, to a text that has taken another text's part for
+	// its own, or to an unknown text.
 	var behind, ahead []*entry
 	for _, e := range f.texts {
 		switch {

@@ -11,8 +11,8 @@ import (
 // Whole is a number of bytes to read: all bytes of a record (IPMI v2.0, section 31.5).
 const Whole = 0xFF
 
-// chunks are the numbers of bytes to read at a time, the best first: all bytes, those of a
-// record, and parts for controllers that cannot send more.
+// chunks are the numbers of bytes to read at a time, the best first: all bytes, the bytes of a
+// record, and parts of a record for controllers that cannot send more.
 var chunks = [...]int{Whole, RecordLength, 8, 4}
 
 // nextLength is the length of the ID of the next record, before the data.
@@ -25,8 +25,8 @@ var tooMany = []ipmi.CompletionCode{
 }
 
 // Records returns the log's records, the oldest first. It calls progress with the number of
-// records that have been read. It reads a log anew that loses records meanwhile. The errors are
-// those of Info and ErrChanged.
+// records that have been read. If the log loses records meanwhile, Records reads it again. It
+// returns the errors of Info and ErrChanged.
 func (l *Log) Records(ctx context.Context, progress func(int)) ([]Record, error) {
 	info, err := l.Info(ctx)
 	if err != nil || info.Records == 0 {
@@ -55,8 +55,8 @@ type reading struct {
 	reservation uint16
 }
 
-// readAll reads from the first record to the last. With an error it returns the records until
-// then.
+// readAll reads from the first record to the last. After an error it returns the records that it
+// has read.
 func (r *reading) readAll(ctx context.Context) ([]Record, error) {
 	var records []Record
 	seen := make(map[uint16]bool)
@@ -82,7 +82,7 @@ func (r *reading) readAll(ctx context.Context) ([]Record, error) {
 	return records, nil
 }
 
-// readRecord reads a record, anew when its reservation is cancelled.
+// readRecord reads a record, and again when its reservation is cancelled.
 func (r *reading) readRecord(ctx context.Context, id uint16) (record Record, next uint16, err error) {
 	for range maxAgain {
 		record, next, err = r.readParts(ctx, id)

@@ -38,7 +38,7 @@ const (
 	textLength = 0xC0 // type/length byte: 8-bit ASCII, and the number of characters
 )
 
-// appendSDR appends a record whose bytes from 5 up to the name are those of r.
+// appendSDR appends a record: a header, r as the bytes from 5 up to the name, and the name.
 func appendSDR(b []byte, id uint16, kind byte, r []byte, name string) []byte {
 	b = binary.LittleEndian.AppendUint16(b, id)
 	b = append(b, SDRVersion, kind, byte(len(r)-sdrHeader+1+len(name)))
@@ -83,7 +83,7 @@ type Sensor struct {
 // Analog is how a sensor measures.
 type Analog struct {
 	Unit uint8 // IPMI v2.0, table 43-15
-	// Factors are those of Get Sensor Reading Factors: M and tolerance, B and accuracy,
+	// Factors are the bytes of Get Sensor Reading Factors: M and tolerance, B and accuracy,
 	// exponents.
 	Factors [6]byte
 	// Thresholds are readings, from upper non-recoverable down to upper non-critical, then from

@@ -72,7 +72,7 @@ type report struct {
 	printed              bool                // since the last tick
 }
 
-// results are those of a package. The test "" is the package itself.
+// results are the results of a package. The test "" is the package itself.
 type results struct {
 	output map[string][]string // of tests
 	failed []string
