@@ -30,15 +30,17 @@ type Config struct {
 	// MaxCalls is how many requests and broadcasts of clients may be in progress; one
 	// program may have half of them, and so may a user other than root. 0 is 256.
 	MaxCalls int
-	// RemoteAddress is the responder of requests that leave it open, see Bus.Responder.
+	// RemoteAddress is the responder of requests that name no responder, see Bus.Responder.
 	RemoteAddress ipmi.Address
-	// Statistics is counters of others that the bus shows with its own; nil for none.
+	// Statistics returns counters of other packages that the bus shows with its own. It may be
+	// nil.
 	Statistics func() map[string]uint64
-	// Ended is told, for logs, how each request ended. It must not block. It may be nil.
+	// Ended is called, for logs, when a request has ended. It must not block. It may be nil.
 	Ended func(req *ipmb.Request, res ipmi.Response, err error)
-	// StateChanged is told each new state or reason, without a lock held. It must not block.
+	// StateChanged is called with each new state or reason, without a lock held. It must not
+	// block.
 	StateChanged func(state State, reason string)
-	// Changed is told, in the same way, that Properties may have changed, the state too.
+	// Changed is called, in the same way, when Properties may have changed, the state too.
 	Changed func()
 }
 
@@ -63,7 +65,7 @@ type Bus struct {
 	drained   chan struct{} // closed when clients have nothing in progress; nil while no Drain waits
 }
 
-// New makes a bus, which has not begun.
+// New makes a bus. It sends nothing before Begin.
 func New(config Config, link Link) *Bus {
 	if config.MaxCalls == 0 {
 		config.MaxCalls = defaultMaxCalls
@@ -86,7 +88,7 @@ func New(config Config, link Link) *Bus {
 	return b
 }
 
-// Name is the one in the configuration.
+// Name is the name in the configuration.
 func (b *Bus) Name() string { return b.config.Name }
 
 // Index is devIndex<<2 | type.
@@ -95,7 +97,8 @@ func (b *Bus) Index() uint8 { return b.config.Index }
 // MaxCalls is how many requests and broadcasts of clients may be in progress.
 func (b *Bus) MaxCalls() int { return b.config.MaxCalls }
 
-// Responder is a responder for clients that may leave it open: 0 is the remote address.
+// Responder returns the responder for an address that a client may leave 0: then it is the remote
+// address.
 func (b *Bus) Responder(a ipmi.Address) ipmi.Address {
 	if a == 0 {
 		return ipmi.Address(b.remote.Load())
@@ -103,11 +106,11 @@ func (b *Bus) Responder(a ipmi.Address) ipmi.Address {
 	return a
 }
 
-// SetRemoteAddress changes the address of requests that leave the responder open.
+// SetRemoteAddress changes the responder of requests that name no responder.
 func (b *Bus) SetRemoteAddress(a ipmi.Address) { b.remote.Store(uint32(a)) }
 
 // Send sends a request and returns at once. After an error the request was not sent, and the
-// call's done is not called: ErrLimit, ErrRemoved, and those of the link, as of ipmb.Engine.Send.
+// call's done is not called. The errors are ErrLimit, ErrRemoved and those of ipmb.Engine.Send.
 func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 	c.bus = b
 	if held, err := b.admitCall(c, req); held || err != nil {
@@ -125,8 +128,8 @@ func (b *Bus) Send(c *Call, req *ipmb.Request) error {
 }
 
 // StartBroadcast sends a frame to address 0, to which there is no response, for a client (nil is
-// the daemon itself). When it returns nil, done is told whether the bus has taken the frame,
-// without a lock held; it must not block. The errors are those of Send.
+// the daemon itself). If it returns nil, it calls done when the bus has taken the frame or not,
+// without a lock held; done must not block. It returns the errors of Send.
 func (b *Bus) StartBroadcast(
 	client *Client, done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte,
 ) error {
@@ -154,7 +157,7 @@ func (b *Bus) returnPlace(client *Client) {
 	}
 }
 
-// Properties is how the bus is now. It does not block.
+// Properties returns the present properties of the bus. It does not block.
 func (b *Bus) Properties() Properties {
 	p := Properties{
 		Name: b.config.Name, Index: b.config.Index, Channel: b.config.Channel, Handler: b.config.Handler,
@@ -165,11 +168,11 @@ func (b *Bus) Properties() Properties {
 	return p
 }
 
-// Changed is called by the link when its part of Properties has changed.
+// Changed handles a change of the link's part of Properties. The link calls it.
 func (b *Bus) Changed() { b.config.Changed() }
 
-// Statistics is the counters of the link, of Config and of the bus itself, by name: requests and
-// broadcasts that were refused with ErrLimit. The caller may change the map.
+// Statistics returns the counters of the link, of Config and of the bus itself, by name: requests
+// and broadcasts that the bus refused with ErrLimit. The caller may change the map.
 func (b *Bus) Statistics() map[string]uint64 {
 	statistics := b.link.Statistics()
 	if b.config.Statistics != nil {
@@ -184,14 +187,14 @@ func (b *Bus) Statistics() map[string]uint64 {
 // Ping returns when each loop of the bus waits. If one hangs, Ping does not return.
 func (b *Bus) Ping(context.Context) { b.link.Ping() }
 
-// InProgress is how many requests and broadcasts of clients have not ended.
+// InProgress returns how many requests and broadcasts of clients have not ended.
 func (b *Bus) InProgress() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.shares.Used()
 }
 
-// Leave refuses further requests of clients: ErrRemoved.
+// Leave makes the bus refuse further requests of clients with ErrRemoved.
 func (b *Bus) Leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -205,8 +208,9 @@ func (b *Bus) Leaving() bool {
 	return b.leaving
 }
 
-// Drain takes no more requests from the bus, and refuses those of clients. It waits until those
-// that were taken have ended, or ctx ends. The daemon itself may still send.
+// Drain makes the link take no more requests from the bus, and refuses the requests of clients. It
+// waits until the requests that were taken have ended, or ctx ends. The daemon itself may still
+// send.
 func (b *Bus) Drain(ctx context.Context) {
 	var draining sync.WaitGroup
 	draining.Go(func() { b.link.Drain(ctx) })
@@ -235,20 +239,21 @@ type Listed interface {
 	Leaving() bool
 }
 
-// Directory finds buses by index, the first of several. The zero value is empty.
+// Directory finds buses by index. If several have the same, it finds the first. The zero value is
+// empty.
 type Directory[B Listed] struct {
 	mu    sync.RWMutex
 	buses [256]B
 }
 
-// Find is the bus with an index, the zero value when there is none.
+// Find returns the bus with an index, or the zero value.
 func (d *Directory[B]) Find(index uint8) B {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.buses[index]
 }
 
-// Add gives a bus its index, unless another bus has it that is not leaving.
+// Add gives a bus its index, unless another bus has the index and is not leaving.
 func (d *Directory[B]) Add(b B) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -258,8 +263,8 @@ func (d *Directory[B]) Add(b B) {
 	}
 }
 
-// Free frees the index of a bus, unless another bus has it. Until then a bus that has left is
-// found, and refuses: clients find a bus that is replaced Down, and not unknown.
+// Free frees the index of a bus, unless another bus has it. Until then clients find a bus that has
+// left, and it refuses their requests: they see a bus that is replaced as Down, not as unknown.
 func (d *Directory[B]) Free(b B) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

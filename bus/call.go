@@ -22,37 +22,37 @@ type Call struct {
 	placed bool // it has a place
 }
 
-// NewCall makes a call of a client; nil is the daemon itself. done is told how each request ended:
-// the response, whose data is valid until done returns, or the error. It is called without a lock
-// held, for responses in the order in which the bus delivered them; it must not block. The call may
-// be sent again as soon as done has begun.
+// NewCall makes a call of a client; nil is the daemon itself. The bus calls done when a request
+// has ended, with the response, whose data is valid until done returns, or with the error. It
+// calls done without a lock held, for responses in the order in which the link delivered them;
+// done must not block. The call may be sent again as soon as done has begun.
 func NewCall(client *Client, done func(ipmi.Response, error)) *Call {
 	c := &Call{client: client, done: done}
 	c.wire = ipmb.NewCall(c.End)
 	return c
 }
 
-// SetClient makes the call another client's. It is for a call that is not on its way.
+// SetClient gives the call to another client. The call must not be in progress.
 func (c *Call) SetClient(client *Client) { c.client = client }
 
-// OnAccepted has f called when the bus has taken a request; only an engine tells that. It is not
-// called for a request that the bus never takes. If the response comes at the same moment, done may
-// be called first. Set f before the call is sent; a call with f is for one request only.
+// OnAccepted has f called when the bus has taken a request; only an engine reports that. f is not
+// called for a request that the bus never takes. If the response comes at the same moment, done
+// may be called first. Set f before the call is sent; a call with f is for one request only.
 func (c *Call) OnAccepted(f func()) { c.wire.OnAccepted(f) }
 
-// Address is our own address in the request, to which the response comes; only an engine tells it.
+// Address is our own address in the request, to which the response comes; only an engine sets it.
 func (c *Call) Address() ipmi.Address { return c.wire.Address() }
 
-// Cancel ends the request with context.Canceled, if it has not ended. It is for the
-// goroutine that sends. done may be told of the end after Cancel has returned. While the
-// bus begins, a call that is sent again after Cancel may be cancelled again.
+// Cancel ends the request with context.Canceled, if it has not ended. Only the goroutine that
+// sends may call it. done may be called after Cancel has returned. If the call is sent again after
+// Cancel while the bus begins, it may be cancelled again.
 func (c *Call) Cancel() {
 	if c.bus != nil {
 		c.bus.cancelCall(c)
 	}
 }
 
-// End is called by the link when the request has ended.
+// End ends the call with the result of its request. The link calls it.
 func (c *Call) End(response ipmi.Response, err error) {
 	b := c.bus
 	if b.config.Ended != nil && !c.broadcast {
@@ -189,9 +189,9 @@ func (b *Bus) release(r *releasing, err error) {
 	}
 }
 
-// Begin sends the requests that wait; later ones are sent at once. The owner of the bus
-// calls it when the link takes requests, and also when it knows that the link does not:
-// then the link refuses them. It may be called again.
+// Begin sends the requests that wait; later ones are sent at once. The owner of the bus calls it
+// when the link takes requests, and also when the link is known not to take any: then the link
+// refuses them. It may be called again.
 func (b *Bus) Begin() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -37,12 +37,12 @@ type Device interface {
 	Serve(ctx context.Context) error
 	// Close is called at the end of Run: it closes the device, if that is open.
 	Close(ctx context.Context)
-	// Watch watches the place of the device, where a change may mean that it can be opened.
-	// Without a watch the error only has the device tried less often.
+	// Watch watches the place of the device, where a change may mean that the device can be
+	// opened. If it returns an error, the Lifecycle tries to open the device less often.
 	Watch() (Watch, error)
 }
 
-// Watch is what is needed of an i2c.Watch.
+// Watch has the methods of i2c.Watch that a Lifecycle needs.
 type Watch interface {
 	// Wait waits for the next change.
 	Wait(ctx context.Context) error
@@ -50,7 +50,7 @@ type Watch interface {
 }
 
 // Lifecycle opens a device, serves it until it fails, and opens it again: when something changes
-// at its place, and less and less often. It keeps the state of the device and the reason for it.
+// at its place, and at growing intervals. It keeps the state of the device and the reason for it.
 type Lifecycle struct {
 	device  Device
 	changed func(State, string)
@@ -62,7 +62,7 @@ type Lifecycle struct {
 	// Of Open and, from then on, of Run.
 	tried     bool   // to open the device
 	open      bool   // the device is open
-	performed func() // tells the caller of Change that its job is done; nil for none
+	performed func() // wakes the caller of Change when its job is done; may be nil
 
 	// Of Wrote.
 	stuck      int       // failed writes in a row
@@ -79,9 +79,9 @@ type job struct {
 	done   chan<- error // has room
 }
 
-// NewLifecycle makes the life cycle of a device that is not open. begin is called once, when the
-// device takes requests or is known to be Down, changed after each change of state or reason.
-// Neither is called with a lock held, and changed must not block.
+// NewLifecycle makes the life cycle of a device that is not open. It calls begin once, when the
+// device takes requests or is known to be Down, and changed after each change of state or reason.
+// It calls neither with a lock held, and changed must not block.
 func NewLifecycle(device Device, begin func(), changed func(state State, reason string)) *Lifecycle {
 	l := &Lifecycle{
 		device: device, changed: changed, begun: make(chan struct{}), jobs: make(chan job), over: make(chan struct{}),
@@ -91,14 +91,14 @@ func NewLifecycle(device Device, begin func(), changed func(state State, reason 
 	return l
 }
 
-// Open opens the device before Run: a fault shows before it is read, in the state.
+// Open opens the device before Run, so that the state shows a fault before Run reads the device.
 func (l *Lifecycle) Open(ctx context.Context) {
 	if l.Reopen(ctx) == nil {
 		l.update(func(c *condition) { c.opened("") })
 	}
 }
 
-// Reopen opens the device, for jobs. An error is the reason of the state, too.
+// Reopen opens the device, for jobs. An error also becomes the reason of the state.
 func (l *Lifecycle) Reopen(ctx context.Context) error {
 	l.tried, l.stuck = true, 0
 	err := l.device.Connect(ctx)
@@ -154,8 +154,9 @@ func (l *Lifecycle) serveDevice(ctx context.Context) {
 	}
 }
 
-// awaitDevice waits until the device is open, or ctx ends. It tries after each change at its
-// place, and after each time of the back-off, beginning with pause. It does the jobs that come.
+// awaitDevice waits until the device is open, or ctx ends. It tries after each change at the
+// device's place, and after each time of the back-off, beginning with pause. Meanwhile it does the
+// jobs.
 func (l *Lifecycle) awaitDevice(ctx context.Context, retry *Backoff, pause time.Duration) {
 	changes, stop := l.watchPlace(ctx)
 	defer stop()
@@ -203,8 +204,8 @@ func (l *Lifecycle) watchPlace(ctx context.Context) (changes <-chan struct{}, st
 // Begun is closed when the device takes requests for the first time, or is known to be Down.
 func (l *Lifecycle) Begun() <-chan struct{} { return l.begun }
 
-// Serving is called by Device.Serve when it takes requests. The device is Up then, unless
-// there is a reason for which it is Down all the same, as no machine is connected.
+// Serving makes the device Up, unless a reason is given for which it is still Down, for example
+// that no machine is connected. Device.Serve calls it when it takes requests.
 func (l *Lifecycle) Serving(reason string) {
 	l.update(func(c *condition) { c.opened(reason) })
 	l.begin()
@@ -212,8 +213,8 @@ func (l *Lifecycle) Serving(reason string) {
 }
 
 // Change has Run do a job with the device closed, and waits for its end, at most until ctx ends;
-// the job goes on then. reason is why the device is Down meanwhile. The job is not cut short when
-// Run is to end: it must take a few seconds at most. After Run the error is ipmb.ErrClosed.
+// then the job goes on. reason is why the device is Down meanwhile. The end of Run does not
+// interrupt the job, which must take a few seconds at most. After Run the error is ipmb.ErrClosed.
 func (l *Lifecycle) Change(ctx context.Context, reason string, do func(context.Context) error) error {
 	done := make(chan error, 1)
 	select {
@@ -249,9 +250,9 @@ func (l *Lifecycle) endJob() {
 	}
 }
 
-// condition is what is known of a device. Each part is a reason, "" when there is none. The
-// state is that of the worst: a device that is closed or stalled carries nothing, and writes
-// that fail say more than a warning, which holds as long as the device is open.
+// condition is the knowledge about a device. Each field is a reason, "" for no such problem. The
+// state follows from the worst: a device that is closed or stalled carries nothing, and failing
+// writes say more than a warning, which lasts as long as the device is open.
 type condition struct {
 	down    string // it is not open, or carries nothing
 	stalled string // a write does not return from the kernel
@@ -288,24 +289,24 @@ func (l *Lifecycle) update(change func(*condition)) {
 	}
 }
 
-// State is the state, and the reason for it: a sentence, "" when Up.
+// State returns the state and the reason for it: a sentence, "" when Up.
 func (l *Lifecycle) State() (State, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.condition.state()
 }
 
-// SetDown says that the device is Down for a reason, or with "" that it is not.
+// SetDown makes the device Down for a reason; "" ends that.
 func (l *Lifecycle) SetDown(reason string) {
 	l.update(func(c *condition) { *c = condition{down: reason} })
 }
 
-// SetWarning says that the device is Degraded for a reason, "" for none, while it is open.
+// SetWarning makes the device Degraded for a reason while it is open; "" ends that.
 func (l *Lifecycle) SetWarning(reason string) {
 	l.update(func(c *condition) { c.warning = reason })
 }
 
-// Reading is that of ipmb.Config. After the end, writes say nothing of the state.
+// Reading is for ipmb.Config.Reading. After false, writes do not change the state.
 func (l *Lifecycle) Reading(on bool) {
 	if on {
 		l.Serving("")
@@ -315,13 +316,13 @@ func (l *Lifecycle) Reading(on bool) {
 }
 
 // A device is Degraded when stuckWrites writes in a row have failed, or all of them for stuckTime.
-// A write that is not acknowledged is not counted: it tells of the responder and not of the bus.
+// A write that is not acknowledged does not count: it shows a missing responder, not a bad bus.
 const (
 	stuckWrites = 4
 	stuckTime   = time.Second // after the end of the first, which takes about 1 s itself
 )
 
-// Wrote is that of ipmb.Config.
+// Wrote is for ipmb.Config.Wrote.
 func (l *Lifecycle) Wrote(err error) {
 	switch {
 	case errors.Is(err, ipmb.ErrClosed):
@@ -339,7 +340,7 @@ func (l *Lifecycle) Wrote(err error) {
 	}
 }
 
-// Stalled is that of ipmb.Config. The device is Down while a write hangs in the kernel.
+// Stalled is for ipmb.Config.Stalled. The device is Down while a write hangs in the kernel.
 func (l *Lifecycle) Stalled(stalled bool) {
 	reason := ""
 	if stalled {
@@ -359,7 +360,7 @@ func (l *Lifecycle) updateUnlessEnding(change func(*condition)) {
 // Backoff is the time between attempts, from FirstRetry to LastRetry.
 type Backoff struct{ next time.Duration }
 
-// After is how long to wait after an attempt that lasted the given time.
+// After returns how long to wait after an attempt that lasted the given time.
 func (b *Backoff) After(lasted time.Duration) time.Duration {
 	if b.next == 0 || lasted >= settleTime {
 		b.next = FirstRetry

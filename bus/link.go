@@ -11,8 +11,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Link carries what a bus sends. Its methods may be called from several goroutines at once,
-// also while the bus is down; those of Device by the bus's Lifecycle only.
+// Link carries the requests of a bus. Its methods may be called from several goroutines at once,
+// also while the bus is down. Only the bus's Lifecycle calls the methods of Device.
 type Link interface {
 	Device
 	Controls
@@ -21,47 +21,48 @@ type Link interface {
 	Send(c *Call, req *ipmb.Request) error
 	// Cancel ends a request of Send with context.Canceled, if it has not ended.
 	Cancel(c *Call)
-	// StartBroadcast is that of ipmb.Engine.
+	// StartBroadcast does the same as ipmb.Engine.StartBroadcast.
 	StartBroadcast(done func(error), netFn ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command, data []byte) error
-	// Describe fills in those Properties that the link knows. It does not block.
+	// Describe fills in the Properties that the link knows. It does not block.
 	Describe(p *Properties)
-	// Statistics is the counters by name; the caller may change the map.
+	// Statistics returns the counters by name; the caller may change the map.
 	Statistics() map[string]uint64
 	// Ping returns when each loop of the link waits. If one hangs, Ping does not return.
 	Ping()
-	// Drain takes no more requests from the bus, and waits until all are answered, or ctx ends.
+	// Drain takes no more requests from the bus, and waits until those taken are answered, or ctx
+	// ends.
 	Drain(ctx context.Context)
 }
 
-// Controls are what a link knows and lets others change, apart from sending.
+// Controls are the settings of a link that others may read and change.
 type Controls interface {
 	// Address is our own address on the bus.
 	Address() ipmi.Address
-	// RetryPolicy is the policy of requests that bring none.
+	// RetryPolicy is the policy of requests without a policy of their own.
 	RetryPolicy() ipmb.RetryPolicy
-	// SetRetryPolicy changes it. What p leaves open gets its default.
+	// SetRetryPolicy changes that policy. Zero fields of p get their defaults.
 	SetRetryPolicy(p ipmb.RetryPolicy)
-	// MaxFrame is the longest frame that can be sent, in bytes; 0 when it is not known.
+	// MaxFrame is the longest frame that the link sends, in bytes; 0 if it is not known.
 	MaxFrame() int
 	// StartRespond writes a response that was made elsewhere, see ipmb.Engine.StartRespond.
 	StartRespond(frame []byte, done func(error)) error
-	// SetOwnAddress changes our own address on the bus. Where a kernel driver answers at it,
-	// that moves along, and requests in progress end with ipmb.ErrClosed. The errors are
-	// also ErrNoAdapter, ErrInUse, ErrFixed and ErrDevice.
+	// SetOwnAddress changes our own address on the bus. A kernel driver that answers at the old
+	// address moves to the new one, and requests in progress end with ipmb.ErrClosed. Other errors
+	// are ErrNoAdapter, ErrInUse, ErrFixed and ErrDevice.
 	SetOwnAddress(ctx context.Context, a ipmi.Address) error
-	// Bind makes the kernel device of the bus and opens it. If it is open, Bind does nothing.
-	// The errors are those of SetOwnAddress.
+	// Bind makes the kernel device of the bus and opens it. If it is open, Bind does nothing. It
+	// returns the errors of SetOwnAddress.
 	Bind(ctx context.Context) error
-	// Unbind closes and deletes the kernel device of the bus, which is Down then until Bind.
-	// The errors are those of SetOwnAddress.
+	// Unbind closes and deletes the kernel device of the bus, which is then Down until Bind. It
+	// returns the errors of SetOwnAddress.
 	Unbind(ctx context.Context) error
 	// SetIgnoreNACK and SetVerifyChecksum set the switches of Properties. The errors are
-	// ipmb.ErrUnsupported where the driver has none, ipmb.ErrClosed and ErrDevice.
+	// ipmb.ErrUnsupported where the driver has no switches, ipmb.ErrClosed and ErrDevice.
 	SetIgnoreNACK(on bool) error
 	SetVerifyChecksum(on bool) error
 }
 
-// Properties is what a bus shows of itself. It is comparable.
+// Properties are the properties that a bus shows. They are comparable.
 type Properties struct {
 	Name      string // as in the configuration
 	Device    string // path of the device or socket
@@ -76,9 +77,9 @@ type Properties struct {
 	Handler       string // "host", "signal", "bmc" or "none"
 	Policy        ipmb.RetryPolicy
 
-	// IgnoreNACK: frames are sent to their end even if no node acknowledges them.
+	// IgnoreNACK: the driver sends frames to their end even if no node acknowledges them.
 	IgnoreNACK bool
-	// VerifyChecksum: the driver checks the header checksum of what it receives.
+	// VerifyChecksum: the driver checks the header checksum of the frames that it receives.
 	VerifyChecksum bool
 }
 
@@ -105,17 +106,17 @@ var ErrUnbound = errors.New(Unbound)
 
 // Errors of changes of the device of a bus.
 var (
-	// ErrNoAdapter: there is no I2C bus of that number.
+	// ErrNoAdapter: there is no I2C bus with that number.
 	ErrNoAdapter = errors.New("there is no such I2C adapter")
 	// ErrInUse: something else has the address or the node.
 	ErrInUse = errors.New("the device is in use")
-	// ErrFixed: the device is none that can be bound, unbound or moved.
+	// ErrFixed: nothing can bind, unbind or move this device.
 	ErrFixed = errors.New("the device cannot be changed")
 	// ErrDevice: the kernel did not make, delete or change the device.
 	ErrDevice = errors.New("the kernel did not change the device")
 )
 
-// EngineLink is what an engine does of a Link.
+// EngineLink implements the part of Link that every engine does in the same way.
 type EngineLink struct{ *ipmb.Engine }
 
 // Send implements Link.
@@ -127,7 +128,7 @@ func (l EngineLink) Cancel(c *Call) { c.wire.Cancel() }
 // Describe implements Link: our own address, and the policy.
 func (l EngineLink) Describe(p *Properties) { p.OwnAddress, p.Policy = l.Address(), l.RetryPolicy() }
 
-// NotBindable is the error of a change of a device that no driver makes.
+// NotBindable returns the error for a change of a device that no driver makes.
 func NotBindable(path string) error {
 	return fmt.Errorf("%w: %s is no node that a driver makes of an I2C bus and an address", ErrFixed, path)
 }

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// Process is a program that has connected. Two processes of one user are two.
+// Process is a program that has connected. Two processes of one user are two programs.
 type Process struct {
-	PID int32 // 0 when it has none in our namespace
+	PID int32 // 0 if it has no ID in our namespace
 	UID uint32
 }
 
@@ -36,8 +36,8 @@ type Client struct {
 // identified marks a packed process that Identify has set.
 const identified = 1 << 31
 
-// Identify says which process the client is; only the first call counts. It calls the functions of
-// Await: requests that have waited are sent.
+// Identify sets the process of the client; only the first call counts. It calls the functions of
+// Await, which send the requests that have waited.
 func (c *Client) Identify(p Process) {
 	if !c.process.CompareAndSwap(0, uint64(p.UID)<<32|identified|uint64(uint32(p.PID)&^identified)) {
 		return
@@ -51,8 +51,8 @@ func (c *Client) Identify(p Process) {
 	}
 }
 
-// Await has f called when the client is identified, by Identify and without a lock held. It
-// is false if the client is identified already; then f is not called.
+// Await has f called when Identify identifies the client, without a lock held. It returns false if
+// the client is identified already; then f is not called.
 func (c *Client) Await(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,7 +63,7 @@ func (c *Client) Await(f func()) bool {
 	return true
 }
 
-// Process is the process that Identify was given; known is false before.
+// Process returns the process that Identify was given; known is false before that.
 func (c *Client) Process() (p Process, known bool) {
 	p = c.owner()
 	return p, p != unidentified
@@ -81,13 +81,13 @@ func (c *Client) owner() Process {
 	return Process{PID: int32(uint32(packed) &^ identified), UID: uint32(packed >> 32)}
 }
 
-// Limits are how many places clients share. 0 is no limit.
+// Limits are the numbers of places that clients share. 0 is no limit.
 type Limits struct {
 	All     int // of all clients together
 	Program int // of one program, however many connections it has
 	User    int // of all programs of a user other than root together
-	// Yield lets a program, and such a user, take no more places than it leaves free, so that
-	// the next program always finds some.
+	// Yield lets a program, and a user other than root, take no more places than it leaves free,
+	// so that the next program always finds some.
 	Yield bool
 }
 
@@ -104,7 +104,7 @@ type Admission uint8
 const (
 	Refused Admission = iota
 	Admitted
-	// Unsure: there may be places when the client is identified. It has taken none.
+	// Unsure: there may be places when the client is identified. The client has taken none.
 	Unsure
 )
 
@@ -126,10 +126,10 @@ func NewShares(limits Limits) *Shares {
 	}
 }
 
-// Used is how many places are taken.
+// Used returns how many places are taken.
 func (s *Shares) Used() int { return s.used }
 
-// Enter takes n places for a client if it is Admitted. Each needs one Leave.
+// Enter takes n places for a client if the result is Admitted. Each place needs one Leave.
 func (s *Shares) Enter(c *Client, n int) Admission {
 	p := c.owner()
 	admission := s.admission(p, n)
@@ -144,7 +144,7 @@ func (s *Shares) Enter(c *Client, n int) Admission {
 	return Admitted
 }
 
-// Check is what Enter would return.
+// Check returns the result that Enter would have.
 func (s *Shares) Check(c *Client, n int) Admission { return s.admission(c.owner(), n) }
 
 func (s *Shares) admission(p Process, n int) Admission {
@@ -171,14 +171,14 @@ func (s *Shares) admission(p Process, n int) Admission {
 	return Admitted
 }
 
-// leaves reports whether a program or user may have so many places.
+// leaves reports whether a program or user may take this many places.
 func (s *Shares) leaves(n, limit int) bool {
 	return within(n, limit) && (!s.limits.Yield || n <= s.limits.All-s.used)
 }
 
 func within(n, limit int) bool { return limit == 0 || n <= limit }
 
-// most is the most places of a program and a user, if one has those of all unidentified clients.
+// most returns the most places of a program and of a user, if one has all unidentified clients.
 func (s *Shares) most() (program, user int) {
 	for p, n := range s.processes {
 		if p != unidentified {
@@ -207,7 +207,7 @@ func (s *Shares) Leave(c *Client, n int) {
 	s.add(p, -n)
 }
 
-// identify makes the places of a client those of its process, if that is known now.
+// identify gives the places of a client to its process, if that is known now.
 func (s *Shares) identify(c *Client) {
 	p, n := c.owner(), s.unknown[c]
 	if p != unidentified && n > 0 {

@@ -68,8 +68,8 @@ func (c *Client) Close() {
 
 // Do sends a request to the bus with an index, which is devIndex<<2 | type, and waits for the
 // response until ctx ends; the request itself goes on. The Client chooses the sequence number. The
-// data of the response belong to the caller. The errors are StatusError, ErrHungUp, ErrClientClosed,
-// and those of ctx and of connecting.
+// data of the response belong to the caller. It returns StatusError, ErrHungUp, ErrClientClosed,
+// and errors of ctx and of connecting.
 func (c *Client) Do(ctx context.Context, index uint8, request ipmb.Frame) (ipmb.Frame, error) {
 	switch {
 	case request.NetFn > ipmi.MaxNetFn || request.NetFn.IsResponse():
@@ -133,7 +133,7 @@ func (c *Client) addToLink(s *sent) (*link, error) {
 	return nil, nil
 }
 
-// dial makes a link, and gives a request a number on it; nil for none.
+// dial makes a link, and gives a request, if any, a number on it.
 func (c *Client) dial(ctx context.Context, s *sent) (*link, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, network, c.path)
@@ -197,8 +197,8 @@ func (l *link) readAnswers() {
 	}
 }
 
-// handleAnswer ends the request that an answer is for. It returns false for a packet that answers
-// none, such as the empty packet at the end of the connection.
+// handleAnswer ends the request that an answer is for. It returns false for a packet that is no
+// answer to a request, such as the empty packet at the end of the connection.
 func (l *link) handleAnswer(packet []byte) bool {
 	if len(packet) < answerHead {
 		return false
@@ -223,7 +223,7 @@ func (l *link) handleAnswer(packet []byte) bool {
 	return true
 }
 
-// handleFailure ends the request whose frame begins with head. It returns false if there is none.
+// handleFailure ends the request whose frame begins with head. It returns false for no request.
 func (l *link) handleFailure(index uint8, status ipmb.Status, head []byte) bool {
 	if len(head) != headBytes {
 		return false

@@ -13,10 +13,10 @@
 // only the number tells requests apart. If two requests have the same number, both are answered.
 // On the bus the daemon uses its own address and a number of its own, and retries what is lost.
 //
-// The status is that of sendRequest of org.openbmc.Ipmb, ipmb.Status: 0 answered, 1 frame too long,
-// 2 no valid request or no bus with the index, 3 no sequence number free or over a limit, 4 anything
-// else. The six bytes of a failure, of which the fifth has the number, are as the client sent them;
-// they are fewer if its packet had fewer.
+// The status is the one of sendRequest of org.openbmc.Ipmb, ipmb.Status: 0 answered, 1 frame too
+// long, 2 no valid request or no bus with the index, 3 no sequence number free or over a limit, 4
+// all other failures. The six bytes of a failure, the fifth of which has the number, are as the
+// client sent them; they are fewer if its packet had fewer.
 //
 // # Promises
 //
@@ -42,6 +42,6 @@
 //  7. Run has two goroutines for each client; when it has returned, none is left. A Client has one
 //     for each of its connections, 4 at most, until Close. (TestMain looks for goroutines that
 //     are left.)
-//  8. A Client never takes the answer or failure of one request for that of another. (TestClient,
-//     TestClientTellsFailuresApart)
+//  8. A Client never takes the answer to one request, or its failure, for the answer to another.
+//     (TestClient, TestClientTellsFailuresApart)
 package frames

@@ -17,7 +17,7 @@ const (
 )
 
 // parseRequest parses a packet of a client. The data of the frame are a view. A status other than
-// StatusOK says what is wrong with the packet; the index is 0 if it has none.
+// StatusOK says what is wrong with the packet; the index is 0 if the packet has none.
 func parseRequest(packet []byte) (index uint8, frame ipmb.Frame, status ipmb.Status) {
 	if len(packet) == 0 {
 		return 0, ipmb.Frame{}, ipmb.StatusInvalid

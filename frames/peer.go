@@ -225,7 +225,7 @@ func (x *exchange) send(to *bus.Bus, packet []byte, frame ipmb.Frame) {
 	}
 }
 
-// hasEnded is told how the request ended, and answers the client.
+// hasEnded answers the client when the request has ended.
 func (x *exchange) hasEnded(r ipmi.Response, err error) {
 	p := x.peer
 	p.mu.Lock()

@@ -4,8 +4,8 @@ import "ipmbd/bus"
 
 const root = 0
 
-// findPlace finds a place for one more client of a process: a free one (nil), or that of the client
-// that it returns. The error is ErrTooMany.
+// findPlace finds a place for one more client of a process: a free one (nil), or the place of the
+// client that it returns. The error is ErrTooMany.
 //
 // Idle clients keep no other client out: if a limit is reached, a program or a user that has fewer
 // clients takes the place of the client that has been idle for longest, of the program or user that
@@ -39,8 +39,8 @@ func (s *Server) findPlace(of bus.Process) (place *peer, err error) {
 	return place, nil
 }
 
-// placeForRoot returns the place of an idle client of another program, else that of any client of
-// another user; nil if all are root's and busy.
+// placeForRoot returns the place of an idle client of another program, or else the place of any
+// client of another user; nil if all are root's and busy.
 func (s *Server) placeForRoot(of bus.Process, users map[uint32]int) *peer {
 	place := s.longestIdle(0, func(p *peer) int {
 		if p.process == of {
@@ -56,8 +56,9 @@ func (s *Server) placeForRoot(of bus.Process, users map[uint32]int) *peer {
 	return place
 }
 
-// longestIdle returns, of the idle clients whose weight is above least, the one that has been idle
-// for longest among those of the greatest weight; nil if there is none.
+// longestIdle returns the client with the greatest weight among the idle clients whose weight is
+// above least; if several have it, the one that has been idle for longest. It returns nil if there
+// is none.
 func (s *Server) longestIdle(least int, weight func(*peer) int) (found *peer) {
 	most := least
 	for p := range s.peers {

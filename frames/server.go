@@ -18,7 +18,8 @@ import (
 
 // Config describes a Server. The zero value of every field but Bus is its default.
 type Config struct {
-	// Bus finds a bus by its index, for each request anew. It returns nil for none.
+	// Bus finds a bus by its index. It is called for each request. It returns nil if there is no
+	// such bus.
 	Bus func(index uint8) *bus.Bus
 	// MaxClients is how many clients there may be, 0 is 64, and MaxPerProcess how many of one
 	// process, 0 is 16. A user other than root may have half of MaxClients. Beyond MaxClients,
@@ -29,8 +30,8 @@ type Config struct {
 	// MaxCalls is how many requests of a client may be in progress; others fail with
 	// ipmb.StatusBusy. 0 is 128.
 	MaxCalls int
-	// HungUp is told of each client that the Server has disconnected, and why: ErrTooMany,
-	// ErrReplaced or ErrUnread. It must not block and may be nil.
+	// HungUp is called for each client that the Server has disconnected, with the reason:
+	// ErrTooMany, ErrReplaced or ErrUnread. It must not block and may be nil.
 	HungUp func(client bus.Process, why error)
 }
 

@@ -18,9 +18,8 @@ import (
 // holds.
 const maxUnread = 1024
 
-// startWriting takes the writer and the packets that are to be written. It returns false if another
-// goroutine has the writer; that goroutine then writes these packets, too. The caller holds the
-// mutex.
+// startWriting takes the writer and the packets that wait. It returns false if another goroutine
+// has the writer; that goroutine then writes these packets, too. The caller holds the mutex.
 func (p *peer) startWriting() bool {
 	if p.writing {
 		return false

@@ -15,7 +15,8 @@ const (
 	btMaxMessage = 255
 	// btMinRequest: length, netFn and LUN, sequence, command.
 	btMinRequest = 4
-	// BTMaxData is for a response, behind its netFn and LUN, sequence, command and completion code.
+	// BTMaxData is the most data of a response, behind its netFn and LUN, sequence, command and
+	// completion code.
 	BTMaxData = btMaxMessage - 4
 
 	// btHostTimeout is how long Linux's host driver waits for a response: BT_NORMAL_TIMEOUT of
@@ -52,12 +53,13 @@ type BTPort struct {
 	fetchTimeout time.Duration
 }
 
-// OpenBT opens a device such as /dev/ipmi-bt-host. The errors are those of OpenKCS.
+// OpenBT opens a device such as /dev/ipmi-bt-host. It returns the errors of OpenKCS.
 func OpenBT(path string) (*BTPort, error) { return openPort(path, 1+btMaxMessage, newBTPort) }
 
 func newBTPort(d *device) *BTPort { return &BTPort{d, btFetchTimeout} }
 
-// Read implements Port. The tag is the host's sequence number. Errors are those of KCSPort.Read.
+// Read implements Port. The tag is the host's sequence number. Read returns the errors of
+// KCSPort.Read.
 func (p *BTPort) Read() (Request, error) { return p.receive(p.readRequest) }
 
 func (p *BTPort) readRequest(fd int) (Request, error) {

@@ -101,8 +101,7 @@ func (d *device) request(op string, number uint8) error {
 // include/uapi/linux/bt-bmc.h.
 const bmcGroup = 0xB1
 
-// named adds the operation and the device to an error, but not to the end of the device and to
-// Close.
+// named adds the operation and the device to an error, but not to io.EOF and the error of Close.
 func (d *device) named(op string, err error) error {
 	if err == nil || err == io.EOF || err == os.ErrClosed {
 		return err

@@ -2,15 +2,16 @@
 // handler for them, writes the responses, and shows the host whether messages wait.
 //
 // A Port moves the requests and responses of one medium and knows no commands; each has a file.
-// Loop is their common part: one response to each request, in order and in the host's time, whatever
-// the handler does.
+// Loop is their common part: one response to each request, in order and in the host's time, even
+// if the handler is late.
 //
 // A connection from QEMU's ipmi-bmc-extern, for which Listen waits, is a Port that speaks the VM
 // protocol. It is also a way to the virtual machine itself: to power it off, reset it and interrupt
-// it. KCS, BT and SSIF are Ports at the character devices of the kernel's drivers. A host may give a
-// request up and send another one. KCS and SSIF do not number requests, and their drivers take
-// whatever is written for the response to the last one: these Ports drop a response to an earlier
-// one.
+// protocol. It is also a way to the virtual machine itself: to power it off, reset it and
+// interrupt it. KCS, BT and SSIF are Ports at the character devices of the kernel's drivers. A
+// host may give a request up and send another one. KCS and SSIF do not number requests, and their
+// drivers take every write for the response to the last request: these Ports drop a response to an
+// earlier one.
 //
 // The goroutine that reads a request calls the handler, which does not block. The goroutine in which
 // the handler replies writes the response, as far as the Port can do that without a wait; the rest
@@ -30,8 +31,8 @@
 //     written. (TestLoopCallsTheHandlerInOrder)
 //  3. A response that does not fit the interface becomes CEh. It is never cut off.
 //     (TestDeviceRefusesWhatItWouldCutOff, TestKCSRequestThatDoesNotFitIsCounted)
-//  4. Nothing that a host sends stops, blocks or crashes a Loop, which reads its Port whatever the
-//     handlers do. (TestLoopReadsOnBehindASlowHandler, TestGarbageFromAMachineDoesNoHarm)
+//  4. Nothing that a host sends stops, blocks or crashes a Loop. The Loop reads its Port even while
+//     handlers are late. (TestLoopReadsOnBehindASlowHandler, TestGarbageFromAMachineDoesNoHarm)
 //  5. The attention that a host is shown before a response is the one after the request was served.
 //     (TestLoopShowsTheAttention)
 //  6. A host gets only the response to the request that it waits for.

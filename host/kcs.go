@@ -14,7 +14,8 @@ const (
 	kcsMaxMessage = 1000
 	// kcsMinRequest: netFn and LUN, command.
 	kcsMinRequest = 2
-	// KCSMaxData is for a response, behind its netFn and LUN, command and completion code.
+	// KCSMaxData is the most data of a response, behind its netFn and LUN, command and completion
+	// code.
 	KCSMaxData = kcsMaxMessage - 3
 
 	// kcsHostTimeout is how long Linux's host driver waits for a response: OBF_RETRY_TIMEOUT
@@ -36,8 +37,8 @@ const (
 // of a response, and data. The result of the system call is its length.
 //
 // Quirks of the driver:
-//   - It takes one write for each read. If the host starts anew, the driver reports no error,
-//     and sends the next write to the host as the response to the new request.
+//   - It takes one write for each read. If the host starts a new request, the driver reports no
+//     error, and sends the next write to the host as the response to the new request.
 //   - After a read without a response the host waits until it gives up, unless it is shown
 //     an error.
 //   - It throws away a request that does not fit the buffer of a read, returns EOVERFLOW, and
@@ -74,7 +75,7 @@ func parseKCSRequest(tag uint8, b []byte) (Request, bool) {
 	return parseRequest(tag, b[0], b[1], b[2:])
 }
 
-// kcsRefusals are the errors of a write after the host has started anew.
+// kcsRefusals are the errors of a write after the host has started another request.
 var kcsRefusals = []error{unix.EINVAL}
 
 // Write implements Port. A response to a request that the host has given up is counted; this is
@@ -104,8 +105,8 @@ func (p *KCSPort) SetAttention(a ipmi.Attention) error {
 	return p.request("clear SMS_ATN on", kcsClearAttention)
 }
 
-// ForceAbort shows the host an error, after which it starts anew. The request that is being served
-// gets no response.
+// ForceAbort shows the host an error, after which it starts again. The request that is being
+// served gets no response.
 func (p *KCSPort) ForceAbort() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -18,11 +18,11 @@ type Config struct {
 	Host      int
 
 	Handler ipmi.Handler
-	// Served is told how each request ended that the handler had: the completion code of the
-	// response, and the error that the code stands for. It must not block and may be nil.
+	// Served is called when a request that the handler had has ended, with the completion code of
+	// the response, and the error that the code stands for. It must not block and may be nil.
 	Served func(req *ipmi.Request, code ipmi.CompletionCode, err error)
-	// Attention returns what the host is to be shown now. It must not block; nil stands for
-	// no attention.
+	// Attention returns the attention that the host should see now. It must not block; nil stands
+	// for no attention.
 	Attention func() ipmi.Attention
 }
 
@@ -40,7 +40,7 @@ type Loop struct {
 	ended chan struct{} // closed when no Port is served
 }
 
-// task is something to be done with the Port between two responses; that of a Ping is nothing.
+// task is something to be done with the Port between two responses; a Ping does nothing.
 type task struct {
 	do   func(Port) error
 	done chan<- error // has room
@@ -83,7 +83,7 @@ func (l *Loop) Do(ctx context.Context, do func(Port) error) error {
 }
 
 // Ping returns when the loop has had a turn. If the loop hangs, Ping returns when ctx ends.
-// Without a Port there is nothing that could hang.
+// Without a Port nothing can hang.
 func (l *Loop) Ping(ctx context.Context) {
 	l.mu.Lock()
 	ended := l.ended

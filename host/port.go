@@ -13,8 +13,8 @@ import (
 type Port interface {
 	// Read waits for the next request. Its data are valid until the next Read.
 	Read() (Request, error)
-	// Write writes a response as far as that needs no wait. It returns false if the rest is
-	// left to Finish, which is called before anything else is written.
+	// Write writes a response as far as that needs no wait. It returns false if Finish must write
+	// the rest. Finish is called before anything else is written.
 	Write(Response) (done bool, err error)
 	// Finish writes the rest of a response, and may wait for a bounded time.
 	Finish() error

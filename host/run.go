@@ -68,7 +68,7 @@ type pending struct {
 
 	// Guarded by the run's mutex.
 	begun    bool // handleRequest has it, or had it
-	busy     bool // it is to be refused: too many handlers are late
+	busy     bool // it will be refused: too many handlers are late
 	handled  bool // the handler has returned
 	answered bool // there is a response
 	late     bool // it is C3h, and the handler has not replied yet
@@ -133,8 +133,8 @@ func (r *run) enqueue(p *pending) *pending {
 }
 
 // beginCurrent returns the current request if it has not begun, else nil. The caller holds the
-// mutex. A timer that runs is left alone: it ends at an earlier deadline and is set anew then, so
-// that steady traffic does not touch it.
+// mutex. It leaves a running timer alone: the timer fires at an earlier deadline and is then set
+// again, so that steady traffic does not touch it.
 func (r *run) beginCurrent() *pending {
 	if len(r.queue) == 0 || r.queue[0].begun || r.stopped {
 		return nil
@@ -148,8 +148,8 @@ func (r *run) beginCurrent() *pending {
 	return p
 }
 
-// handleRequest calls the handler with a request that has begun, nil for none, unless it is too late
-// for that or too many handlers are late.
+// handleRequest calls the handler with a request that has begun, if it is not nil, unless it is
+// too late for that or too many handlers are late.
 func (r *run) handleRequest(p *pending, now time.Time) {
 	switch {
 	case p == nil:
@@ -186,7 +186,7 @@ func (p *pending) Answer(response ipmi.Response, err error) bool {
 	return true
 }
 
-// respond makes a response that of the current request, and writes it if that needs no wait. It
+// respond sets the response of the current request, and writes it if that needs no wait. It
 // returns false if the request has a response already.
 func (r *run) respond(p *pending, response ipmi.Response) bool {
 	attention := r.config.Attention()
@@ -220,7 +220,7 @@ func (r *run) respond(p *pending, response ipmi.Response) bool {
 	return true
 }
 
-// setResponse sets the response to the current request, which is to be written.
+// setResponse sets the response to the current request, for the writer.
 func (r *run) setResponse(p *pending, response ipmi.Response) {
 	if len(response.Data) > r.limits.MaxData {
 		response = ipmi.Response{Code: ipmi.CodeOf(ipmi.ErrResponseTooLong)}
@@ -282,9 +282,9 @@ func (r *run) serve(ctx context.Context) {
 	}
 }
 
-// usePort uses the Port, and may wait: it writes the rest of a response, does the task if there
-// is one, shows the attention if that may have changed, and writes a response, behind the
-// attention of that moment. It returns the request to be handled then, nil for none.
+// usePort uses the Port, and may wait: it writes the rest of a response, does the task if there is
+// one, shows the attention if it may have changed, and writes a response, after the attention of
+// that moment. It returns the next request for the handler, or nil.
 func (r *run) usePort(changed bool, t task) (next *pending, err error) {
 	r.mu.Lock()
 	for r.writing { // This takes no time: a goroutine that brings a response does not wait.
@@ -334,7 +334,7 @@ func (r *run) writeWhole() error {
 }
 
 // expireCurrent responds C3h for a handler that has missed the deadline. If it is too early for
-// the current request, it sets the timer anew.
+// the current request, it sets the timer again.
 func (r *run) expireCurrent() {
 	r.mu.Lock()
 	r.armed = len(r.queue) > 0 && r.queue[0].begun && !r.queue[0].answered

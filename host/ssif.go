@@ -18,7 +18,8 @@ const (
 	ssifMessage = 260
 	// ssifMinPayload of a request: netFn and LUN, command.
 	ssifMinPayload = 2
-	// SSIFMaxData is for a response, behind its netFn and LUN, command and completion code.
+	// SSIFMaxData is the most data of a response, behind its netFn and LUN, command and completion
+	// code.
 	SSIFMaxData = ssifMaxPayload - 3
 
 	// ssifDriverTimeout is how long the driver waits for a response: RESPONSE_TIMEOUT of
@@ -35,19 +36,19 @@ const (
 //
 // Quirks of the driver:
 //   - A read returns as many bytes as the length says. A write may be as short.
-//   - It takes a response for that to the request the host sent last, read or not. Without a
-//     request, or after 500 ms, a write fails with EINVAL. A second one fails with EAGAIN, and
-//     waiting would not help.
+//   - It takes each write for the response to the request that the host sent last, whether or not
+//     that was read. Without a request, or after 500 ms, a write fails with EINVAL. A second
+//     response fails with EAGAIN, and waiting would not help.
 //   - After a response to a request that was not read, an empty request can be read.
 //   - There is no attention.
 type SSIFPort struct{ unnumbered }
 
-// OpenSSIF opens a device such as /dev/ipmi-ssif-host. The errors are those of OpenKCS.
+// OpenSSIF opens a device such as /dev/ipmi-ssif-host. It returns the errors of OpenKCS.
 func OpenSSIF(path string) (*SSIFPort, error) { return openPort(path, ssifMessage, newSSIFPort) }
 
 func newSSIFPort(d *device) *SSIFPort { return &SSIFPort{unnumbered{device: d}} }
 
-// Read implements Port. Errors are those of KCSPort.Read.
+// Read implements Port. It returns the errors of KCSPort.Read.
 func (p *SSIFPort) Read() (Request, error) { return p.receive(p.readRequest) }
 
 func (p *SSIFPort) readRequest(fd int) (Request, error) {

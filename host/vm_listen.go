@@ -62,8 +62,8 @@ const (
 	VMGone
 )
 
-// NewVM makes the interface of a machine. happened is told what happens to it, in order: of a
-// reset before the machine's next request is handled. happened may be nil.
+// NewVM makes the interface of a machine. It calls happened with each event of the machine, in
+// order, and with a reset before it handles the machine's next request. happened may be nil.
 func NewVM(config Config, happened func(VMEvent)) *VM {
 	if happened == nil {
 		happened = func(VMEvent) {}
@@ -99,8 +99,8 @@ func (v *VM) Run(ctx context.Context, listener net.Listener) error {
 	return context.Cause(ctx)
 }
 
-// handOverTimeout is how long a connection waits for the end of the one before it: QEMU that was
-// started anew may connect before that.
+// handOverTimeout is how long a connection waits for the end of the one before it: a QEMU that has
+// restarted may connect before that end.
 const handOverTimeout = 500 * time.Millisecond
 
 // handOver hands a connection to Run, or closes it if Run does not take it in time.

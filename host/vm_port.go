@@ -30,7 +30,7 @@ const (
 	vmWriteTimeout = 2 * time.Second
 )
 
-// VMAction is something that is done to a virtual machine.
+// VMAction is an action on a virtual machine.
 type VMAction byte
 
 // Actions on a virtual machine.

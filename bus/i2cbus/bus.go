@@ -18,20 +18,21 @@ import (
 // Config describes a bus on a transport.
 type Config struct {
 	bus.Config
-	// Engine is the configuration of the engine, but for what it tells the bus.
+	// Engine is the configuration of the engine. New sets the functions by which the engine
+	// reports to the bus.
 	Engine ipmb.Config
 	// Path is the character device, the driver's attribute in sysfs or the socket.
 	Path string
-	// Transport is a transport of package i2c, or Auto: by what is at the path.
+	// Transport is a transport of package i2c, or Auto: then the file at the path decides.
 	Transport string
-	// Unknown is the transport of a character device whose driver is not known. With Auto the
+	// Unknown is the transport of a character device whose driver is not known. With Auto such a
 	// device is not opened.
 	Unknown string
-	// AutoBind: a device that is missing is bound, as ipmbbridge does.
+	// AutoBind: if the device is missing, the bus binds it, as ipmbbridge does.
 	AutoBind bool
-	// Switches are what the driver is told, if it has switches.
+	// Switches are set on the driver, if it has switches.
 	Switches i2c.Switches
-	// Open opens the transport instead of all that; nil for real ones.
+	// Open opens another transport instead of the one at Path; nil opens the real one.
 	Open func() (i2c.Transport, error)
 }
 
@@ -51,7 +52,7 @@ type link struct {
 	past      map[string]uint64 // counters of the transports that have ended
 }
 
-// New makes a bus. Its engine is that of the bus that was on the path before, if engines has it.
+// New makes a bus. It uses the engine of the bus that was on the path before, if engines has it.
 // When the bus has ended, keep leaves the engine to the next one.
 func New(c Config, engines *Engines) (b *bus.Bus, keep func()) {
 	l := newLink(c, newDevice(c, thisSystem(c)), engines)
@@ -66,8 +67,8 @@ func newLink(c Config, d *device, engines *Engines) *link {
 	return l
 }
 
-// Engines keeps the engines of buses that have ended, by path: what an engine remembers of its
-// bus also holds when the bus is served again. The zero value is ready.
+// Engines keeps the engines of buses that have ended, by path: the knowledge of an engine about
+// its bus also holds when the bus is served again. The zero value is ready.
 type Engines struct {
 	mu   sync.Mutex
 	idle map[string]idleEngine
@@ -79,8 +80,8 @@ type idleEngine struct {
 	since  time.Time
 }
 
-// keepTime is how long an engine is kept. Then no response is kept in it, and no number held,
-// since no duplicate window and no handler's time is longer (MaxWindow of service/config).
+// keepTime is how long an engine is kept. After that the engine keeps no response and holds no
+// number, since no duplicate window and no handler's time is longer (MaxWindow of service/config).
 const keepTime = time.Minute
 
 func (e *Engines) keep(path string, engine *ipmb.Engine) {

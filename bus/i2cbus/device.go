@@ -31,7 +31,7 @@ type device struct {
 	unbound bool
 	// missing: the last attempt to open it found nothing at path.
 	missing bool
-	// last is the binding that was there last, zero while none has been seen.
+	// last is the newest binding that was seen, zero at first.
 	last i2c.Binding
 }
 
@@ -225,7 +225,7 @@ func (e *deviceError) Error() string {
 // Unwrap gives the kind and the kernel's error.
 func (e *deviceError) Unwrap() []error { return []error{e.kind, e.err} }
 
-// deviceErrors is the table from the errors of i2c.Bind and i2c.Unbind to those of a bus.
+// deviceErrors maps the errors of i2c.Bind and i2c.Unbind to errors of a bus.
 var deviceErrors = []deviceError{
 	{bus.ErrNoAdapter, i2c.ErrNoAdapter, "check the number in slave-path, or load the adapter's driver"},
 	{bus.ErrInUse, i2c.ErrInUse, "unbind what has it"},

@@ -5,14 +5,15 @@
 //
 // The names in parentheses are the tests that try to break a promise.
 //
-//  1. A device that comes is opened at once where its path can be watched, and else within 5 s. A
-//     bus whose device has gone is Down, and its requests end.
+//  1. If a device appears, the bus opens it at once where its path can be watched, and otherwise
+//     within 5 s. A bus whose device has gone is Down, and its requests end.
 //     (TestDeviceThatComesIsOpenedAtOnce, TestBusThatEndsIsDownAndOpenedAgain)
-//  2. The state tells what the bus does: Down while a write hangs in the kernel, Degraded while
-//     writes fail, whoever answers or does not. (TestStalledWriteTakesTheBusDown,
+//  2. The state says whether the bus works: Down while a write hangs in the kernel, Degraded while
+//     writes fail, whether or not nodes respond. (TestStalledWriteTakesTheBusDown,
 //     TestWritesTellTheState)
-//  3. After a change of the device that fails, the device is as it was, or the error says that it
-//     is not. (TestOwnAddressThatCannotChange, TestUnbindThatIsRefusedOpensTheDeviceAgain)
-//  4. An engine outlives its bus by [Engines]: what it holds back and remembers also holds for
-//     the next bus on the path. (test/e2e: TestLateAnswerOfAChangedBusReachesNobody)
+//  3. If a change of the device fails, the device is as before, or the error says that it is not.
+//     (TestOwnAddressThatCannotChange, TestUnbindThatIsRefusedOpensTheDeviceAgain)
+//  4. An engine outlives its bus by [Engines]: the numbers that it holds and the responses that it
+//     keeps also hold for the next bus on the path.
+//     (test/e2e: TestLateAnswerOfAChangedBusReachesNobody)
 package i2cbus

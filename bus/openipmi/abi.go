@@ -79,9 +79,9 @@ const (
 	direct          = 0x81 // on IPMB without a controller between, as ipmi_ipmb.c has it
 )
 
-// node is one of the structures that begin as struct ipmi_addr: an int for the kind and a
-// short for the channel. Then come the LUN for the controller, the address and the LUN on IPMB,
-// and for direct IPMB the address and the LUNs of the responder and the requester.
+// node is a structure that begins as struct ipmi_addr: an int for the kind and a short for the
+// channel. The rest is the LUN for the controller, the address and the LUN on IPMB, and the
+// address and the LUNs of the responder and the requester on direct IPMB.
 type node struct {
 	kind         int32
 	channel      ipmi.Channel
@@ -113,7 +113,7 @@ func (n node) bytes() [nodeSize]byte {
 	return b
 }
 
-// parseNode reads a structure that was received; false: it is of no kind above.
+// parseNode reads a structure that was received. It returns false for an unknown kind.
 func parseNode(b []byte) (node, bool) {
 	if len(b) < 8 {
 		return node{}, false
@@ -139,7 +139,7 @@ func parseNode(b []byte) (node, bool) {
 	return n, true
 }
 
-// kernel is the driver's requests: linux, or those of a test. The errors are the system's.
+// kernel makes the driver's requests: linux, or a fake in tests. The errors are the system's.
 type kernel struct {
 	send func(fd int, m outgoing) error
 	// receive takes the oldest message. After EMSGSIZE it is still the oldest.
@@ -151,8 +151,8 @@ type kernel struct {
 	getAddress func(fd int, channel ipmi.Channel) (ipmi.Address, error)
 }
 
-// outgoing is a message to be sent. The data of a response begin with the completion code. A
-// request without a response is sent again so many times.
+// outgoing is a message to be sent. The data of a response begin with the completion code. retries
+// is how many times the driver sends a request again that has no response.
 type outgoing struct {
 	id        int
 	to        node

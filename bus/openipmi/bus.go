@@ -22,23 +22,25 @@ import (
 // Transport is what Properties call the transport.
 const Transport = "openipmi"
 
-// defaultPolicy is that of requests that bring none: more than the 5 s after which the driver
-// gives its own controller up, and no less than its clock can tell, which ticks once a second.
+// defaultPolicy is the policy of requests without a policy of their own. It is longer than the 5 s
+// after which the driver gives its own controller up, and the driver's clock, which ticks once a
+// second, can measure it.
 var defaultPolicy = ipmb.RetryPolicy{Tries: 3, Timeout: 2 * time.Second}
 
 // Config describes a bus on a device of the driver.
 type Config struct {
 	bus.Config // but for RemoteAddress, which is the controller's
-	// Engine is the configuration of the engine that serves the requests from the channel: those
-	// of Commands, which the driver passes on in any case, and those that programs have registered
-	// at Mux. Its policy, and what it tells the bus, are set here.
+	// Engine is the configuration of the engine that serves the requests from the channel: the
+	// driver passes on the Commands in any case, and those that programs have registered at Mux.
+	// New sets the engine's policy and the functions by which it reports to the bus.
 	Engine   ipmb.Config
 	Mux      *ipmi.Mux
 	Commands []ipmi.Commands
 	Path     string // of the device
-	// Report returns when the log has an event of the controller.
+	// Report logs an event of the controller, and returns when the log has it.
 	Report func(ctx context.Context, e ipmi.Event) error
-	// Trouble is told, for logs, what is wrong with events, and how many are lost for good.
+	// Trouble is called, for logs, with a problem with events and how many events are lost for
+	// good.
 	Trouble func(what string, lost int, err error)
 
 	open  func(counters.Set[counter]) (device, error)
@@ -60,9 +62,10 @@ type device interface {
 	Close() error
 }
 
-// link is the driver as the link of a bus. An engine serves what comes in, each request once.
+// link is the driver as the link of a bus. An engine serves the requests from the channel, each
+// once.
 //
-// The engine's address is the one from which the controller sends, and requests come to.
+// The engine's address is the one from which the controller sends and at which it receives.
 type link struct {
 	bus.EngineLink
 	bus.Fixed
@@ -75,7 +78,7 @@ type link struct {
 	device device // nil while it is not open
 }
 
-// New makes a bus. It opens the device, again whenever there is something new at its path.
+// New makes a bus. It opens the device, and again whenever a new device appears at its path.
 func New(config Config) *bus.Bus {
 	if config.open == nil {
 		config.open = func(counts counters.Set[counter]) (device, error) {
@@ -135,7 +138,7 @@ func (l *link) Serve(ctx context.Context) error {
 	return err
 }
 
-// Close implements bus.Device. It first reports the events that the log takes.
+// Close implements bus.Device. It first reports the events for which the log has room.
 func (l *link) Close(ctx context.Context) {
 	if d := l.opened(); d != nil {
 		d.Close()
@@ -231,7 +234,7 @@ func (l *link) Cancel(b *bus.Call) {
 	}
 }
 
-// busErrors is the table from the errors of a device to those of a bus.
+// busErrors maps the errors of a device to errors of a bus.
 var busErrors = []struct{ err, is error }{
 	{unix.EAGAIN, ipmb.ErrBusy}, // no number is free
 	{unix.EBUSY, ipmb.ErrBusy},  // a program has too many requests
@@ -263,8 +266,8 @@ func (l *link) respond(to *ipmi.Request, response []byte) error {
 	return asBusError(d.Respond(to, response))
 }
 
-// transport is a device as the transport of the engine that serves its requests. It brings no
-// frames: ReadFrames submits the requests, which the driver has decoded.
+// transport is a device as the transport of the engine that serves its requests. It has no frames:
+// ReadFrames submits the requests, which the driver has decoded.
 type transport struct {
 	device
 	link *link

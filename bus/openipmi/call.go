@@ -26,11 +26,11 @@ const (
 
 // call is a request on its way. It keeps its number until the driver has answered it.
 type call struct {
-	// request has the responder, 0 for the controller itself by its system interface; a
-	// policy without defaults; and a RequesterLUN other than 0 only where the device is
-	// Direct. The driver itself retries on IPMB, and waits each time to the full second of
-	// its clock. Tries and time-out together are the time that the controller itself has,
-	// and on direct IPMB every node.
+	// request has the responder, 0 for the controller itself by its system interface; a policy
+	// without defaults; and a RequesterLUN other than 0 only where the device is Direct. The
+	// driver itself retries on IPMB, and waits each time to the full second of its clock. The
+	// controller itself, and every node on direct IPMB, has as long as Tries and time-out make
+	// together.
 	request ipmb.Request
 	done    func(ipmi.Response, error)
 	owner   *bus.Call // for Cancel
@@ -40,7 +40,7 @@ type call struct {
 	ended bool        // done has been called, or will be
 }
 
-// kept are commands to the controller that the driver keeps to itself: Get Message, Send
+// kept are the commands to the controller that the driver does not pass on: Get Message, Send
 // Message, Read Event Message Buffer.
 var kept = []ipmi.Command{0x33, 0x34, 0x35}
 
@@ -86,14 +86,15 @@ func (d *Device) limit(r *ipmb.Request) time.Duration {
 }
 
 // Send sends the request of a call and returns at once. Requests enter the driver in the order of
-// Send; those for which it has no room wait, or are ipmb.ErrBusy with NoWait. Without an error,
-// the call's done is told once how the request has ended, without a lock held: the response, whose
-// data is valid until done returns, or ipmb.ErrTimeout, ipmb.ErrUnsupported, ipmb.ErrBusy while
-// the driver has no room, context.Canceled, os.ErrClosed and io.EOF when the device is closed or
-// has gone, and *fs.PathErrors for what the driver refuses: EINVAL or EAFNOSUPPORT for an address
-// that it does not know, EMSGSIZE, EAGAIN and EBUSY for too much at once, ENODEV.
+// Send. Those for which it has no room wait, or end with ipmb.ErrBusy with NoWait. If Send returns
+// no error, the device calls the call's done once, without a lock held: with the response, whose
+// data is valid until done returns, or with an error. The errors are ipmb.ErrTimeout,
+// ipmb.ErrUnsupported, ipmb.ErrBusy while the driver has no room, context.Canceled, os.ErrClosed
+// and io.EOF when the device is closed or has gone, and *fs.PathErrors when the driver refuses:
+// EINVAL or EAFNOSUPPORT for an unknown address, EMSGSIZE, EAGAIN and EBUSY for too much at once,
+// ENODEV.
 //
-// A completion code is the responder's or the driver's, which look alike.
+// A completion code comes from the responder or from the driver; nothing tells the two apart.
 func (d *Device) Send(c *call) error {
 	err := d.checkRequest(&c.request)
 	if err == nil {
@@ -134,7 +135,7 @@ func (d *Device) sendWaiting() {
 	}
 }
 
-// nextToSend gives the call that may enter the driver now a number that no other has; nil for none.
+// nextToSend returns the call that may enter the driver now, with a number of its own, or nil.
 func (d *Device) nextToSend() *call {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -241,7 +242,7 @@ func (d *Device) Cancel(owner *bus.Call) {
 	}
 }
 
-// findCall is the call of an owner that has not ended, nil for none.
+// findCall returns the call of an owner that has not ended, or nil.
 func (d *Device) findCall(owner *bus.Call) *call {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -256,9 +257,9 @@ func (d *Device) findCall(owner *bus.Call) *call {
 	return nil
 }
 
-// endAnswered gives a response to its call. One that is no response to the call of its number
-// is dropped, and the call waits on. A response without a completion code is FFh, which the
-// driver makes of those that are even shorter.
+// endAnswered gives a response to its call. It drops a response that does not fit the call of its
+// number, and the call goes on waiting. A response without a completion code becomes FFh, which
+// the driver makes of responses that are even shorter.
 func (d *Device) endAnswered(in received) {
 	d.mu.Lock()
 	c := d.calls[in.id]

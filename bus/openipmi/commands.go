@@ -17,8 +17,8 @@ import (
 // commandSet is commands, each by itself, as the driver wants them.
 type commandSet map[ipmi.Commands]bool
 
-// wantedCommands are those that the driver should pass on now: those that the default handler
-// serves, and those that programs have registered for the channel.
+// wantedCommands returns the commands that the driver should pass on now: those that the default
+// handler serves, and those that programs have registered for the channel.
 func (l *link) wantedCommands() commandSet {
 	wanted := make(commandSet)
 	add := func(k ipmi.Commands) {
@@ -41,8 +41,9 @@ func (l *link) wantedCommands() commandSet {
 	return wanted
 }
 
-// registerCommands registers with the driver what is wanted and unregisters what is not any more,
-// until ctx ends. have is what is registered. It returns what other programs have.
+// registerCommands registers wanted commands with the driver and unregisters the others, until ctx
+// ends. have is the set that is registered. It returns the commands that other programs have
+// registered.
 func (l *link) registerCommands(ctx context.Context, d device, have commandSet) (refused []ipmi.Commands, err error) {
 	wanted := l.wantedCommands()
 	for k := range have {
@@ -103,8 +104,9 @@ func someOf(list []ipmi.Commands) string {
 	return strings.Join(names, ", ")
 }
 
-// followHandlers updates the driver's commands. The function that it returns goes on with that until
-// ctx ends: when handlers come and go, and now and then while something is wrong.
+// followHandlers updates the driver's commands. The function that it returns goes on with that
+// until ctx ends: when handlers come and go, and now and then while a command cannot be
+// registered.
 func (l *link) followHandlers(ctx context.Context, d device) (follow func()) {
 	changed, unwatch := l.config.Mux.Watch()
 	have := make(commandSet)

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// receiveRoom is what most messages fit in. Receive makes more room when the driver has
-	// a longer one, up to maxReceiveRoom: its length field tells no more.
+	// receiveRoom is enough for most messages. Receive makes more room when the driver has a
+	// longer one, up to maxReceiveRoom, the largest value of its length field.
 	receiveRoom    = 64
 	maxReceiveRoom = 0xFFFF
 )
@@ -27,9 +27,9 @@ const (
 	maxDirectData = 32 - 6
 )
 
-// Device is a device of Linux's IPMI driver, /dev/ipmiN, by which a management controller is
-// reached, and one IPMB channel behind it. Other programs may have it open, too. Receive is
-// called from one goroutine, all other methods from any.
+// Device is a device of Linux's IPMI driver, /dev/ipmiN. It leads to a management controller, and
+// to one IPMB channel behind that. Other programs may have it open, too. Receive is called from
+// one goroutine, all other methods from any.
 type Device struct {
 	path    string
 	channel ipmi.Channel
@@ -105,8 +105,8 @@ func newDevice(
 	return d, nil
 }
 
-// isDirect finds out whether the driver sends on IPMB itself, by a message that is too long to
-// be sent: EMSGSIZE says that the driver would, EAFNOSUPPORT and EINVAL that it does not.
+// isDirect finds out whether the driver sends on IPMB itself, with a message that is too long:
+// EMSGSIZE says that the driver sends itself, EAFNOSUPPORT and EINVAL that it does not.
 func (d *Device) isDirect() (bool, error) {
 	if d.channel != ipmi.ChannelPrimaryIPMB {
 		return false, nil
@@ -123,10 +123,11 @@ func (d *Device) isDirect() (bool, error) {
 	return err == unix.EMSGSIZE, nil
 }
 
-// Direct reports whether the driver sends on IPMB itself, and not by way of the controller.
+// Direct reports whether the driver sends on IPMB itself, and not through the controller.
 func (d *Device) Direct() bool { return d.direct }
 
-// MaxData is the most data of a request, and of a response with its completion code, in bytes.
+// MaxData is the largest number of bytes in the data of a request, and of a response with its
+// completion code.
 func (d *Device) MaxData() int {
 	if d.direct {
 		return maxDirectData
@@ -135,8 +136,8 @@ func (d *Device) MaxData() int {
 }
 
 // Receive waits for a request from the channel, or for the record of an event of the controller,
-// 16 bytes as a rule: then event is not nil. Meanwhile it ends the calls whose responses come.
-// What it returns is valid until the next Receive. The error is io.EOF when the device has gone,
+// usually 16 bytes: then event is not nil. Meanwhile it ends the calls whose responses come. The
+// results are valid until the next Receive. The error is io.EOF when the device has gone,
 // os.ErrClosed after Close, and otherwise a *fs.PathError. After an error the device is closed.
 func (d *Device) Receive() (req ipmi.Request, event []byte, err error) {
 	for {
@@ -204,7 +205,7 @@ func (d *Device) request(in received) (ipmi.Request, bool) {
 	return req, true
 }
 
-// kind is that of nodes on the channel.
+// kind is the kind of nodes on the channel.
 func (d *Device) kind() int32 {
 	if d.direct {
 		return direct
@@ -212,7 +213,7 @@ func (d *Device) kind() int32 {
 	return viaController
 }
 
-// Respond answers a request. A response that the bus does not carry is only counted.
+// Respond answers a request. If the bus does not carry the response, Respond only counts that.
 func (d *Device) Respond(req *ipmi.Request, response []byte) error {
 	to := node{kind: d.kind(), channel: d.channel, address: req.Requester, lun: req.RequesterLUN}
 	if d.direct {
@@ -225,21 +226,21 @@ func (d *Device) Respond(req *ipmi.Request, response []byte) error {
 	})
 }
 
-// Register says whether requests of a command from the channel are to be received. The error
-// unix.EBUSY is that another program receives them, and unix.ENOENT that we do not.
+// Register makes the driver pass on requests of a command from the channel, or ends that. The
+// error unix.EBUSY says that another program receives them, and unix.ENOENT that we do not.
 func (d *Device) Register(c ipmi.Commands, on bool) error {
 	return d.control("register on", func(fd int) error {
 		return d.kernel.register(fd, c, d.channel.Mask(), on)
 	})
 }
 
-// SetEvents says whether events are to be received. The first program to ask for them gets
-// those that wait in the driver. Those in our queue come in any case.
+// SetEvents makes the driver pass on events, or ends that. The first program that asks gets the
+// events that wait in the driver. Events in our own queue come in any case.
 func (d *Device) SetEvents(on bool) error {
 	return d.control("ask for events on", func(fd int) error { return d.kernel.getsEvents(fd, on) })
 }
 
-// Address is the controller's own on the channel, from which requests are sent.
+// Address returns the controller's own address on the channel, from which it sends requests.
 func (d *Device) Address() (a ipmi.Address, err error) {
 	err = d.control("get the address of", func(fd int) (err error) {
 		a, err = d.kernel.getAddress(fd, d.channel)
@@ -248,7 +249,7 @@ func (d *Device) Address() (a ipmi.Address, err error) {
 	return a, err
 }
 
-// SetAddress changes the address, for all programs that use the driver.
+// SetAddress changes the address for all programs that use the driver.
 func (d *Device) SetAddress(a ipmi.Address) error {
 	return d.control("set the address of", func(fd int) error { return d.kernel.setAddress(fd, d.channel, a) })
 }
@@ -278,7 +279,7 @@ func (d *Device) fail(err error) error {
 	return err
 }
 
-// wrap names the device of an error, unless it is that of its end or of Close.
+// wrap adds the device's name to an error, except io.EOF and the error of Close.
 func (d *Device) wrap(op string, err error) error {
 	if err == nil || err == io.EOF || errors.Is(err, os.ErrClosed) {
 		return err

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// maxEvents is how many events are taken off the driver before they are in the log. With
-	// more the driver is told to keep its own; it gives out those that it has ready anyway, no
-	// more than its max_msgs_per_user of 100.
+	// maxEvents is how many events are taken from the driver before they are in the log. With that
+	// many, SetEvents tells the driver to keep further ones; it still passes on the events that it
+	// has ready, at most its max_msgs_per_user of 100.
 	maxEvents = 16
 	// logTime is how long the log has for an event.
 	logTime = 5 * time.Second
@@ -22,7 +22,7 @@ const (
 )
 
 // events are the events of a management controller on their way into the log. They outlive the
-// device that they came from: once the driver has given them away it has them no more.
+// device that they came from, because the driver keeps no copy of an event.
 type events struct {
 	config Config
 	counts counters.Set[counter]
@@ -110,7 +110,7 @@ func (q *events) drain(ctx context.Context) {
 	}
 }
 
-// end reports what has come since the others returned, and tells what the log does not take.
+// end reports the events that came last, and warns of the events that the log refuses.
 func (q *events) end(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLogTime)
 	defer cancel()

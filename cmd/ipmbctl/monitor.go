@@ -144,7 +144,7 @@ var noticeKinds = [...]string{
 	client.MessagesLost:   "lost",
 }
 
-// noticeJSON is one line of monitor. Notices that are not about a message have none.
+// noticeJSON is one line of monitor. Notices that are not about a message have no message.
 type noticeJSON struct {
 	Time string `json:"time"`
 	Kind string `json:"kind"`

@@ -103,7 +103,7 @@ type namedLog struct {
 	name  string // "ipmbd", "bus0 2Ch"
 }
 
-// selPlaceJSON tells whose log a document describes: without a bus, that of ipmbd.
+// selPlaceJSON names the log of a document: without a bus, the log of ipmbd.
 type selPlaceJSON struct {
 	Bus       string `json:"bus,omitempty"`
 	Responder uint8  `json:"responder,omitempty"`
@@ -157,7 +157,7 @@ type selListJSON struct {
 	Entries []selEntryJSON `json:"entries"`
 }
 
-// selEntryJSON is an entry. With about, the time stamp is that of the nearest earlier record that
+// selEntryJSON is an entry. With about, the time stamp comes from the nearest earlier record that
 // has one. Without a time in UTC there is no time.
 type selEntryJSON struct {
 	ID            uint16     `json:"id"`
