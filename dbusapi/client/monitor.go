@@ -71,12 +71,7 @@ func (c *Client) Monitor(ctx context.Context, show func(Notice) error) error {
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	// Before Eavesdrop, the library would reply to calls. A monitor that sends is disconnected.
-	var tapped atomic.Bool
-	conn, err := connect(ctx, dbuswire.Config{
-		Address: c.address,
-		Call:    func(*dbuswire.Conn, *dbuswire.Message) bool { return !tapped.Load() },
-	})
+	conn, err := connect(ctx, dbuswire.Config{Address: c.address, Monitor: true})
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
@@ -87,7 +82,6 @@ func (c *Client) Monitor(ctx context.Context, show func(Notice) error) error {
 	}
 	m := &monitor{client: c, tracer: newTracer(buses), show: show, tap: make(chan *dbus.Message, maxTapped)}
 	conn.Eavesdrop(m.tap)
-	tapped.Store(true)
 	defer conn.Eavesdrop(nil) // At its end, the connection would close the channel.
 	if err := show(Notice{Time: time.Now(), Kind: MonitorStarted, Whole: whole}); err != nil {
 		return err

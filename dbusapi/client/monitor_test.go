@@ -133,6 +133,19 @@ func TestMonitorShowsABroadcast(t *testing.T) {
 	w.next(t, Notice{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{}})
 }
 
+// The message bus would end a monitor that replied to a call which is longer than the connection reads.
+func TestMonitorRepliesToNoCall(t *testing.T) {
+	r := newRig(t)
+	w := watchBus(t, r)
+	call := r.program.Object(xml.ServiceName, bus4).CallWithContext(t.Context(), xml.BusInterface+".sendRequest", 0,
+		byte(0x2C), byte(6), byte(0), byte(1), make([]byte, 257<<10))
+	if errorName(call.Err) != xml.ErrorLimits {
+		t.Fatal(call.Err)
+	}
+	r.legacy(t, 0, 6, 0, 1)
+	w.next(t, Notice{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{}})
+}
+
 // incoming is a request from a node, as the handler of a bus gets it.
 func incoming() *ipmi.Request {
 	return &ipmi.Request{Interface: "bus4", Host: 0, Requester: 0x2C, NetFn: 6, LUN: 2, Command: 1, Data: []byte{3}}

@@ -38,6 +38,8 @@ type Config struct {
 	Call func(from *Conn, call *Message) bool
 	// Objects serves the other method calls by means of godbus.
 	Objects dbus.Handler
+	// Monitor: the connection sends no replies. The message bus disconnects a monitor that does.
+	Monitor bool
 	// Signal gets each signal in order of arrival. The reading goroutine calls it: it must
 	// not block, and must not wait for a call.
 	Signal func(*dbus.Signal)
@@ -84,6 +86,7 @@ func dialOne(ctx context.Context, addr *net.UnixAddr, config Config) (*Conn, err
 		return nil, err
 	}
 	c := newConn(sock, config.Call)
+	c.stream.monitor = config.Monitor
 	unbind := context.AfterFunc(ctx, func() { _ = c.stream.Close() })
 	err = c.handshake(config)
 	if !unbind() && err == nil {
