@@ -64,16 +64,6 @@ func (s *signals) Left() {
 	}
 }
 
-// queueSignals sends signals, one or several in a row, and does not block. It reports whether
-// there was room.
-func (s *Server) queueSignals(signals []byte) bool {
-	if !s.signals.enter() {
-		return false
-	}
-	_ = s.conn.Send(signals, &s.signals) // An error is that of a lost connection, which ends Run.
-	return true
-}
-
 // wakeEmitter makes the emitting loop look for changes.
 func (s *Server) wakeEmitter() {
 	select {
@@ -91,7 +81,7 @@ func (s *Server) emitAllChanges(ctx context.Context) {
 		case <-s.changed:
 			s.emitChanges()
 			s.emitHandlers()
-			s.sendKeptEvents()
+			s.changeEvents(func() {})
 		}
 	}
 }

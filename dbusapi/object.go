@@ -183,11 +183,13 @@ func (e *endpoint) withdrawObject() {
 	}
 }
 
-// emitSignal queues a signal of the endpoint, or counts that there was no room.
+// emitSignal sends a signal of the endpoint, or counts that there was no room. It does not block.
 func (e *endpoint) emitSignal(signal []byte) bool {
-	if e.server.queueSignals(dbuswire.Finish(signal)) {
-		return true
+	s := e.server
+	if !s.signals.enter() {
+		e.unsent.Add(1)
+		return false
 	}
-	e.unsent.Add(1)
-	return false
+	_ = s.conn.Send(dbuswire.Finish(signal), &s.signals) // If the connection is lost, Run ends.
+	return true
 }

@@ -42,36 +42,37 @@ type subscriber struct {
 // Further ones are counted and dropped. Kept events go to those that are subscribers when they can
 // be sent.
 func (s *Server) PlatformEvent(e ipmi.Event) {
+	s.changeEvents(func() { s.events.kept = append(s.events.kept, e) })
+}
+
+// changeEvents changes the events, and sends those that can be sent. The lock, which keeps their
+// order, is not held over the write.
+func (s *Server) changeEvents(change func()) {
 	s.events.mu.Lock()
-	defer s.events.mu.Unlock()
-	s.events.kept = append(s.events.kept, e)
-	s.sendKeptLocked()
+	change()
+	flush := s.queueKeptEvents()
 	if len(s.events.kept) > maxKeptEvents {
 		s.events.kept = s.events.kept[:maxKeptEvents]
 		s.counters.Count(eventsNotKept)
 	}
+	s.events.mu.Unlock()
+	if flush {
+		s.conn.Flush()
+	}
 }
 
-// sendKeptEvents sends the events that have waited for room in the queue of signals.
-func (s *Server) sendKeptEvents() {
-	s.events.mu.Lock()
-	defer s.events.mu.Unlock()
-	s.sendKeptLocked()
-}
-
-// sendKeptLocked queues kept events, the oldest first; events.mu is held. All signals
-// of an event are queued together, or none.
-func (s *Server) sendKeptLocked() {
-	for len(s.events.kept) > 0 && len(s.events.subscribers) > 0 {
+// queueKeptEvents queues kept events, the oldest first, with events.mu held. All signals of an
+// event are queued together, or none.
+func (s *Server) queueKeptEvents() (flush bool) {
+	for len(s.events.kept) > 0 && len(s.events.subscribers) > 0 && s.signals.enter() {
 		var signals []byte
 		for _, to := range s.events.subscribers {
 			signals = append(signals, s.eventSignal(to.name, s.events.kept[0])...)
 		}
-		if !s.queueSignals(signals) {
-			return
-		}
+		flush = s.conn.Queue(signals, &s.signals) || flush
 		s.events.kept = slices.Delete(s.events.kept, 0, 1)
 	}
+	return flush
 }
 
 // eventSignal is PlatformEvent for one subscriber.
@@ -85,22 +86,24 @@ func (s *Server) eventSignal(name string, e ipmi.Event) []byte {
 
 // subscribe serves Subscribe of the router.
 func subscribe(ctx context.Context, c *call) ([]any, error) {
-	s := c.server
-	s.clients.awaitIdentity(ctx, c.client)
-	s.events.mu.Lock()
-	defer s.events.mu.Unlock()
-	client := &c.client.Client
+	c.server.clients.awaitIdentity(ctx, c.client)
+	var err error
+	c.server.changeEvents(func() { err = c.server.events.subscribe(ctx, c.sender, &c.client.Client) })
+	return nil, err
+}
+
+// subscribe adds a subscriber, with e.mu held.
+func (e *events) subscribe(ctx context.Context, name string, client *bus.Client) error {
 	switch {
 	case ctx.Err() != nil: // A client that leaves after this is found among the subscribers.
-		return nil, errGone
-	case slices.ContainsFunc(s.events.subscribers, func(o subscriber) bool { return o.name == c.sender }):
-		return nil, nil
-	case s.events.shares.Enter(client, 1) != bus.Admitted:
-		return nil, fmt.Errorf("%w subscribers: at most %d, half of them of one program", errTooMany, maxSubscribers)
+		return errGone
+	case slices.ContainsFunc(e.subscribers, func(o subscriber) bool { return o.name == name }):
+		return nil
+	case e.shares.Enter(client, 1) != bus.Admitted:
+		return fmt.Errorf("%w subscribers: at most %d, half of them of one program", errTooMany, maxSubscribers)
 	}
-	s.events.subscribers = append(s.events.subscribers, subscriber{c.sender, client})
-	s.sendKeptLocked()
-	return nil, nil
+	e.subscribers = append(e.subscribers, subscriber{name, client})
+	return nil
 }
 
 // unsubscribe serves Unsubscribe of the router.

@@ -165,11 +165,17 @@ func (c *Conn) Send(messages []byte, receipt Receipt) error {
 	return c.out.sendMessage(outgoing{bytes: messages, receipt: receipt})
 }
 
+// Queue is Send without the write. If it reports true, the caller must call Flush, which writes.
+func (c *Conn) Queue(messages []byte, receipt Receipt) (flush bool) {
+	flush, _ = c.out.enqueueMessage(outgoing{bytes: messages, receipt: receipt})
+	return flush
+}
+
 // Hold keeps what the connection sends from being written until Flush. It reports false,
 // and does not, if another goroutine is writing.
 func (c *Conn) Hold() bool { return c.out.holdBack() }
 
-// Flush ends Hold.
+// Flush ends Hold, and writes what Queue has queued.
 func (c *Conn) Flush() { c.out.flushQueue() }
 
 // Together calls work. What the connection sends meanwhile leaves in one write, if Hold can

@@ -82,7 +82,6 @@ func newOutbox(sock *socket.Conn, replies *replies) *outbox {
 func (o *outbox) sendMessage(m outgoing) error {
 	switch writes, ok := o.enqueueMessage(m); {
 	case !ok:
-		o.dropMessage(m, false)
 		return ErrDisconnected
 	case writes:
 		o.flushQueue()
@@ -90,18 +89,20 @@ func (o *outbox) sendMessage(m outgoing) error {
 	return nil
 }
 
-// enqueueMessage queues a message. writes says that the sender is to write it. It is not ok when
-// the outbox is closed.
+// enqueueMessage queues a message. writes says that the caller must call flushQueue. It is not ok
+// when the outbox is closed: the message is dropped.
 func (o *outbox) enqueueMessage(m outgoing) (writes, ok bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if o.closed {
+		o.mu.Unlock()
+		o.dropMessage(m, false)
 		return false, false
 	}
 	o.queue = append(o.queue, m)
 	o.queued += len(m.bytes)
 	writes = !o.busy
 	o.busy = true
+	o.mu.Unlock()
 	return writes, true
 }
 
