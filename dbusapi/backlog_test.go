@@ -254,7 +254,7 @@ func TestRepliesAreSharedByTheCallsBeforeThem(t *testing.T) {
 		number, arrived uint64
 		made            int
 	}{{1, 3, 1}, {2, 4, 1}, {3, 5, 1}, {4, 5, 2}, {5, 9, 2}, {6, 9, 3}} {
-		s.clients.arrived = tt.arrived
+		s.clients.arrived.Store(tt.arrived)
 		body, err := shared.replyTo(t.Context(), s, one, &waitingCall{raw: raw, number: tt.number, method: m})
 		if err != nil || count != tt.made || body[4] != byte('a'+count) {
 			t.Errorf("call %d: made %d times, want %d; %v", tt.number, count, tt.made, err)

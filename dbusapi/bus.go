@@ -14,12 +14,6 @@ import (
 	"ipmbd/xml"
 )
 
-// Signals of buses.
-const (
-	receiveBroadcast = xml.LegacyInterface + ".receiveBroadcast"
-	receivedMessage  = xml.BusInterface + ".ReceivedMessage"
-)
-
 // Types of channels, the lower two bits of an index (ipmbbridge's ipmb-channels.json).
 const (
 	channelTypeMask = 3
@@ -63,7 +57,7 @@ func (o *BusObject) Withdraw() {
 	if o.bus != nil {
 		o.bus.Leave()
 	}
-	o.withdrawObject()
+	o.endpoint.Withdraw()
 }
 
 // FreeIndex frees the index of a bus that was withdrawn, unless another has it already.
@@ -108,7 +102,7 @@ func (o *BusObject) Announce(next ipmi.Handler) ipmi.Handler {
 	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 		o.Together(func() {
 			if !ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
-				o.announce(o.server.nextID(), req)
+				o.announce(o.server.ids.Add(1), req)
 			}
 			next.ServeIPMI(req, reply)
 		})
@@ -137,7 +131,7 @@ func (o *BusObject) serveBySignal(req *ipmi.Request, reply ipmi.Reply) {
 		reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
 		return
 	}
-	id := o.server.nextID()
+	id := o.server.ids.Add(1)
 	o.waiting.addRequest(id, req, reply, o.server.clients.haveAnswerer)
 	if !o.announce(id, req) {
 		o.waiting.removeRequest(id)
@@ -145,7 +139,6 @@ func (o *BusObject) serveBySignal(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// sendResponse serves xyz.openbmc_project.Ipmi.Channel.Ipmb.sendResponse.
 func sendResponse(c *call) ([]any, error) {
 	o := c.object.bus
 	if !o.bySignal.Load() {
@@ -160,12 +153,9 @@ func sendResponse(c *call) ([]any, error) {
 	return nil, nil
 }
 
-// bindBus serves xyz.openbmc_project.Ipmi.Channel.Ipmb.bind.
-func bindBus(ctx context.Context, c *call) ([]any, error) { return nil, c.object.bus.bus.Bind(ctx) }
-
-// unbindBus serves xyz.openbmc_project.Ipmi.Channel.Ipmb.unbind.
-func unbindBus(ctx context.Context, c *call) ([]any, error) {
-	return nil, c.object.bus.bus.Unbind(ctx)
+// ofBus makes a method that does something with the bus.
+func ofBus(do func(*bus.Bus, context.Context) error) func(context.Context, *call) ([]any, error) {
+	return func(ctx context.Context, c *call) ([]any, error) { return nil, do(c.object.bus.bus, ctx) }
 }
 
 // waiting is the requests that wait for a sendResponse, in the order in which they came. One

@@ -141,10 +141,9 @@ func (x *busCall) endRequest(r ipmi.Response, err error) {
 	x.to.Send(x.memory, x)
 }
 
-// Leaving implements dbuswire.Receipt: the client may have the reply, and make another call.
+// Leaving: the client may have the reply, and make another call.
 func (x *busCall) Leaving() { x.server.clients.release(x) }
 
-// Left implements dbuswire.Receipt.
 func (x *busCall) Left() { x.releaseMemory() }
 
 // releaseMemory lets another call have the memory when both users have ended.

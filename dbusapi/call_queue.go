@@ -44,7 +44,7 @@ const (
 // A request that waits is dropped when its deadline has passed: its owner has answered it. It ends
 // with ipmi.ErrBusy when only replies that are overdue would make room for it.
 type callQueue struct {
-	now func() time.Time // nil is time.Now
+	now func() time.Time // time.Now but in tests
 
 	mu       sync.Mutex
 	programs map[bus.Process]*program
@@ -79,6 +79,7 @@ func newCallQueue() *callQueue {
 	calls, waiting := bus.Halves(maxCallsOfHandlers), bus.Halves(maxWaiting)
 	calls.Program, waiting.Program = maxCallsOfProgram, maxWaitingOfProgram
 	return &callQueue{
+		now:      time.Now,
 		programs: make(map[bus.Process]*program),
 		calls:    bus.NewShares(calls),
 		waiting:  bus.NewShares(waiting),
@@ -111,19 +112,12 @@ func (q *callQueue) findProgram(client *bus.Client) *program {
 	return p
 }
 
-// countHandler says that a program has one handler more.
-func (q *callQueue) countHandler(client *bus.Client) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.findProgram(client).handlers++
-}
-
-// uncountHandler says that a program has one handler less.
-func (q *callQueue) uncountHandler(client *bus.Client) {
+// countHandlers says that a program has n handlers more.
+func (q *callQueue) countHandlers(client *bus.Client, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p := q.findProgram(client)
-	p.handlers--
+	p.handlers += n
 	q.forgetIfIdle(p)
 }
 
@@ -257,7 +251,7 @@ func (q *callQueue) allOverdue(p *program) bool {
 // noteDeadlines notes the calls whose deadline has passed, and drops the requests in line that
 // their owners have answered.
 func (q *callQueue) noteDeadlines() {
-	now := q.currentTime()
+	now := q.now()
 	for _, p := range q.programs {
 		for _, c := range p.calls {
 			if !c.overdue && isLate(c.req, now) {
@@ -299,16 +293,9 @@ func (c *handlerCall) endCall(replied bool) (last bool) {
 	if c.overdue {
 		p.overdue--
 	}
-	if replied && p.window < maxCallsOfProgram && !isLate(c.req, q.currentTime()) {
+	if replied && p.window < maxCallsOfProgram && !isLate(c.req, q.now()) {
 		p.window++
 	}
 	q.forgetIfIdle(p)
 	return q.calls.Used() == 0
-}
-
-func (q *callQueue) currentTime() time.Time {
-	if q.now != nil {
-		return q.now()
-	}
-	return time.Now()
 }

@@ -69,7 +69,7 @@ func (r *queueRig) client(name string) *bus.Client {
 func (r *queueRig) join(name string, p bus.Process) {
 	r.clients[name] = new(bus.Client)
 	r.clients[name].Identify(p)
-	r.countHandler(r.clients[name])
+	r.countHandlers(r.clients[name], 1)
 }
 
 // program is nil for one that has left.

@@ -45,15 +45,16 @@ type clients struct {
 	idle    chan struct{} // closed when no call is in progress; nil while calls are let in
 	unknown int           // bytes of calls of clients that are not identified
 
-	answerers int // clients that have answered by sendResponse
+	answerers atomic.Int32 // clients that have answered by sendResponse
 
 	conn      *dbuswire.Conn // for lookups; nil before it is there
 	lookingUp int
 	lookups   []*client // to be looked up
 
 	counts, bytes *bus.Shares // of calls that wait to be served
-	arrived       uint64      // how many calls ever have waited
 	reads, acts   line
+
+	arrived atomic.Uint64 // how many calls ever have waited
 }
 
 // client is a connection of a program. Its calls end when it leaves.
@@ -245,7 +246,7 @@ func (c *clients) removeClient(name string) {
 		delete(c.known, name)
 		one.gone = true
 		if one.answers {
-			c.answerers--
+			c.answerers.Add(-1)
 		}
 		c.dropWaiting(one)
 		calls = one.endCalls()
@@ -279,18 +280,14 @@ func (c *clients) noteAnswerer(name string) {
 	one := c.findClientLocked([]byte(name))
 	if !one.answers {
 		one.answers = true
-		c.answerers++
+		c.answerers.Add(1)
 	}
 	c.mu.Unlock()
 	c.identify(one) // so that one that has left is forgotten
 }
 
 // haveAnswerer reports whether a client that has answered by sendResponse is there.
-func (c *clients) haveAnswerer() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.answerers > 0
-}
+func (c *clients) haveAnswerer() bool { return c.answerers.Load() > 0 }
 
 // drain refuses further calls and waits for those in progress, at most until ctx ends.
 func (c *clients) drain(ctx context.Context) {
@@ -382,7 +379,6 @@ func (c *clients) nextLookup() (*lookup, *dbuswire.Conn) {
 	return &lookup{c, one}, c.conn
 }
 
-// Replied implements dbuswire.Call.
 func (l *lookup) Replied(m *dbuswire.Message) {
 	process, ok := parseCredentials(m)
 	if !ok {
@@ -395,7 +391,6 @@ func (l *lookup) Replied(m *dbuswire.Message) {
 	l.clients.startLookups()
 }
 
-// Lost implements dbuswire.Call.
 func (l *lookup) Lost() {
 	l.identifyClient(bus.Unknown)
 	l.clients.startLookups()

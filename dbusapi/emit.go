@@ -11,8 +11,13 @@ import (
 	"ipmbd/xml"
 )
 
-// Signals of the standard interfaces.
+// The signals, by interface and member.
 const (
+	receiveBroadcast  = xml.LegacyInterface + ".receiveBroadcast"
+	receivedMessage   = xml.BusInterface + ".ReceivedMessage"
+	watchdogExpired   = xml.HostInterface + ".WatchdogExpired"
+	platformEvent     = xml.RouterInterface + ".PlatformEvent"
+	hostIPMIMessage   = xml.HostIPMIInterface + ".ReceivedMessage"
 	propertiesChanged = xml.PropertiesInterface + ".PropertiesChanged"
 	interfacesAdded   = xml.ObjectManagerInterface + ".InterfacesAdded"
 	interfacesRemoved = xml.ObjectManagerInterface + ".InterfacesRemoved"
@@ -54,10 +59,8 @@ func (s *signals) enter() bool {
 	return true
 }
 
-// Leaving implements dbuswire.Receipt.
 func (s *signals) Leaving() {}
 
-// Left implements dbuswire.Receipt.
 func (s *signals) Left() {
 	if s.waiting.Add(-1) == maxSignals-1 {
 		s.hasRoom()
@@ -114,20 +117,14 @@ func (s *Server) emitPropertiesChanged(path dbus.ObjectPath, iface string, chang
 	}
 }
 
-// managers is the paths of the objects that tell of added and removed objects.
-func managers() []dbus.ObjectPath { return []dbus.ObjectPath{rootPath, BasePath} }
+// emitByManagers emits a signal of each object that tells of added and removed objects.
+func (s *Server) emitByManagers(signal string, values ...any) {
+	_ = s.conn.Emit(rootPath, signal, values...)
+	_ = s.conn.Emit(BasePath, signal, values...)
+}
 
 // emitAdded says that an object has come.
-func (s *Server) emitAdded(o *object) {
-	maps := o.propertyMaps()
-	for _, manager := range managers() {
-		_ = s.conn.Emit(manager, interfacesAdded, o.path, maps)
-	}
-}
+func (s *Server) emitAdded(o *object) { s.emitByManagers(interfacesAdded, o.path, o.propertyMaps()) }
 
 // emitRemoved says that an object has gone.
-func (s *Server) emitRemoved(o *object) {
-	for _, manager := range managers() {
-		_ = s.conn.Emit(manager, interfacesRemoved, o.path, o.managed())
-	}
-}
+func (s *Server) emitRemoved(o *object) { s.emitByManagers(interfacesRemoved, o.path, o.managed()) }

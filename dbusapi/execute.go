@@ -80,7 +80,7 @@ func (x *execution) startExecute() {
 	}
 }
 
-// Replied implements dbuswire.Call. An answer that the owner of the request does not take came
+// Replied: an answer that the owner of the request does not take came
 // after the deadline.
 func (x *execution) Replied(m *dbuswire.Message) {
 	fromTarget := string(m.Sender) != dbuswire.BusName // which replies for a program that has left
@@ -90,7 +90,7 @@ func (x *execution) Replied(m *dbuswire.Message) {
 	}
 }
 
-// Lost implements dbuswire.Call. Requests in line end after those in progress.
+// Lost: requests in line end after those in progress.
 func (x *execution) Lost() {
 	last := x.handler != nil && x.handler.endCall(false)
 	x.reply.Answer(ipmi.Response{}, errBusLost)

@@ -18,9 +18,8 @@ import (
 
 // Where openbmc/btbridge serves org.openbmc.HostIpmi (btbridged.c).
 const (
-	hostIPMIName    = "org.openbmc.HostIpmi"
-	hostIPMIPath    = dbus.ObjectPath("/org/openbmc/HostIpmi/1")
-	hostIPMIMessage = xml.HostIPMIInterface + ".ReceivedMessage"
+	hostIPMIName = "org.openbmc.HostIpmi"
+	hostIPMIPath = dbus.ObjectPath("/org/openbmc/HostIpmi/1")
 )
 
 // numberHold is how long after its deadline the number of a request without an answer is not
@@ -229,7 +228,7 @@ func (l *receiverLookup) startLookup() bool {
 	return err == nil
 }
 
-// Replied implements dbuswire.Call. A name without an owner has left, or never came.
+// Replied: a name without an owner has left, or never came.
 func (l *receiverLookup) Replied(m *dbuswire.Message) {
 	args := m.Arguments()
 	owner := args.String()
@@ -244,10 +243,10 @@ func (l *receiverLookup) Replied(m *dbuswire.Message) {
 	l.host.showLine(l.host.leaveLine())
 }
 
-// Lost implements dbuswire.Call. The requests end with the connection, too.
+// Lost: the requests end with the connection, too.
 func (l *receiverLookup) Lost() {}
 
-// sendMessage serves org.openbmc.HostIpmi.sendMessage: it answers a request, once and in time.
+// sendMessage answers a request, once and in time.
 func sendMessage(c *call) ([]any, error) {
 	h := c.object.hostIPMI
 	netFn, lun, cmd := ipmi.NetFn(c.args[1].(byte)), ipmi.LUN(c.args[2].(byte)), ipmi.Command(c.args[3].(byte))
@@ -262,7 +261,6 @@ func sendMessage(c *call) ([]any, error) {
 	return []any{int64(0)}, nil
 }
 
-// hostIPMISetAttention serves org.openbmc.HostIpmi.setAttention.
 func hostIPMISetAttention(ctx context.Context, c *call) ([]any, error) {
 	return []any{int64(0)}, c.object.hostIPMI.sms.SetAttention(ctx, true)
 }

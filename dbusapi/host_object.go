@@ -96,13 +96,10 @@ func (o *HostObject) Export(host Host, sms SMS) error {
 	return nil
 }
 
-// Withdraw takes the object of the service away, if it is exported.
-func (o *HostObject) Withdraw() { o.withdrawObject() }
-
 // Close withdraws the object, and ends the connections and bus names of the interface when their
 // calls have been replied to, or ctx ends.
 func (o *HostObject) Close(ctx context.Context) {
-	o.withdrawObject()
+	o.Withdraw()
 	o.server.names.leaveName(ctx, o.own)
 	if o.hostIPMI != nil {
 		o.server.names.leaveName(ctx, o.hostIPMI.own)
@@ -118,9 +115,6 @@ func (o *HostObject) statistics() map[string]uint64 {
 	all["dbus-signals-dropped"] = o.unsent.Load()
 	return all
 }
-
-// watchdogExpired is a signal of a host interface's object.
-const watchdogExpired = xml.HostInterface + ".WatchdogExpired"
 
 // WatchdogExpired is an expiration of the watchdog of a host. The numbers are those of Set
 // Watchdog Timer (IPMI v2.0, section 27.6).
@@ -140,13 +134,10 @@ func (o *HostObject) WatchdogExpired(w WatchdogExpired) {
 	o.emitSignal(append(b, w.Use, w.Action, w.Interrupt))
 }
 
-// setAttention, clearAttention and forceAbort serve xyz.openbmc_project.Ipmi.Channel.SMS.
-func setAttention(ctx context.Context, c *call) ([]any, error) {
-	return nil, c.object.sms.SetAttention(ctx, true)
-}
-
-func clearAttention(ctx context.Context, c *call) ([]any, error) {
-	return nil, c.object.sms.SetAttention(ctx, false)
+func setAttention(raised bool) func(context.Context, *call) ([]any, error) {
+	return func(ctx context.Context, c *call) ([]any, error) {
+		return nil, c.object.sms.SetAttention(ctx, raised)
+	}
 }
 
 func forceAbort(ctx context.Context, c *call) ([]any, error) {

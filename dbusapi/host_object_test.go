@@ -215,7 +215,7 @@ func TestHostInterfacesComeAndGo(t *testing.T) {
 	r.listen(t)
 	for range 2 {
 		o, _ := r.addKCS(t, &fakeSMS{})
-		for range managers() {
+		for range []dbus.ObjectPath{rootPath, BasePath} {
 			got := <-r.heard
 			added, _ := got.Body[1].(map[string]map[string]dbus.Variant)
 			if got.Name != interfacesAdded || got.Body[0] != kcs3 || added[xml.HostInterface]["Type"].Value() != "kcs" {
@@ -232,7 +232,7 @@ func TestHostInterfacesComeAndGo(t *testing.T) {
 		}
 		o.Close(t.Context())
 		o.Close(t.Context())
-		for range managers() {
+		for range []dbus.ObjectPath{rootPath, BasePath} {
 			if got := <-r.heard; got.Name != interfacesRemoved || got.Body[0] != kcs3 {
 				t.Errorf("signal %v", got)
 			}

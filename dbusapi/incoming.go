@@ -24,13 +24,11 @@ const (
 	ownAddressPath   = dbus.ObjectPath("/xyz/openbmc_project/MultiNode/Status")
 )
 
-// matchRules is the signals that are asked for: names that lose their owner, and commands.
-func matchRules() []string {
-	return []string{
-		"type='signal',sender='" + dbuswire.BusName + "',interface='" + dbuswire.BusInterface + "',member='NameOwnerChanged',arg2=''",
-		"type='signal',member='" + broadcastMember + "'",
-		"type='signal',member='" + ownAddressMember + "',path='" + string(ownAddressPath) + "'",
-	}
+// matchRules are the signals that are asked for: names that lose their owner, and commands.
+var matchRules = []string{
+	"type='signal',sender='" + dbuswire.BusName + "',interface='" + dbuswire.BusInterface + "',member='NameOwnerChanged',arg2=''",
+	"type='signal',member='" + broadcastMember + "'",
+	"type='signal',member='" + ownAddressMember + "',path='" + string(ownAddressPath) + "'",
 }
 
 const (

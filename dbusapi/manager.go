@@ -39,45 +39,30 @@ var (
 	ErrStopping = errors.New("the service is stopping")
 )
 
-// managerAdd serves AddBus and AddHost of xyz.openbmc_project.Ipmi.Channel.Ipmb.Manager.
+// managed makes a method of the Manager that changes something, if the caller may.
+func managed(change func(context.Context, Manager, []any) ([]any, error)) func(context.Context, *call) ([]any, error) {
+	return func(ctx context.Context, c *call) ([]any, error) {
+		if err := c.server.checkManager(ctx, c.sender); err != nil {
+			return nil, err
+		}
+		if c.server.config.Manager == nil {
+			return nil, fmt.Errorf("%w: nothing can be changed", ErrNoFile)
+		}
+		return change(ctx, c.server.config.Manager, c.args)
+	}
+}
+
 func managerAdd(add func(Manager, context.Context, string) (dbus.ObjectPath, error)) func(context.Context, *call) ([]any, error) {
-	return func(ctx context.Context, c *call) ([]any, error) {
-		m, err := c.manager(ctx)
-		if err != nil {
-			return nil, err
-		}
-		path, err := add(m, ctx, c.args[0].(string))
+	return managed(func(ctx context.Context, m Manager, args []any) ([]any, error) {
+		path, err := add(m, ctx, args[0].(string))
 		return []any{path}, err
-	}
+	})
 }
 
-// managerRemove serves RemoveBus and RemoveHost.
 func managerRemove(remove func(Manager, context.Context, dbus.ObjectPath) error) func(context.Context, *call) ([]any, error) {
-	return func(ctx context.Context, c *call) ([]any, error) {
-		m, err := c.manager(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return nil, remove(m, ctx, c.args[0].(dbus.ObjectPath))
-	}
+	return managed(func(ctx context.Context, m Manager, args []any) ([]any, error) {
+		return nil, remove(m, ctx, args[0].(dbus.ObjectPath))
+	})
 }
 
-// managerReload serves Reload.
-func managerReload(ctx context.Context, c *call) ([]any, error) {
-	m, err := c.manager(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return nil, m.Reload(ctx)
-}
-
-// manager is the Manager, if the caller may use it.
-func (c *call) manager(ctx context.Context) (Manager, error) {
-	if err := c.server.checkManager(ctx, c.sender); err != nil {
-		return nil, err
-	}
-	if c.server.manager == nil {
-		return nil, fmt.Errorf("%w: nothing can be changed", ErrNoFile)
-	}
-	return c.server.manager, nil
-}
+func managerReload(ctx context.Context, m Manager, _ []any) ([]any, error) { return nil, m.Reload(ctx) }

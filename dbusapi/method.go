@@ -8,6 +8,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
@@ -63,8 +64,8 @@ func methods() []method {
 		{iface: xml.BusInterface, member: "sendBroadcast", in: broadcastSignature, out: "",
 			parse: parseBroadcast, send: (*busCall).sendBroadcast, reply: (*busCall).emptyReply},
 		{iface: xml.BusInterface, member: "sendResponse", in: "tyay", quick: sendResponse},
-		{iface: xml.BusInterface, member: "bind", serve: bindBus},
-		{iface: xml.BusInterface, member: "unbind", serve: unbindBus},
+		{iface: xml.BusInterface, member: "bind", serve: ofBus((*bus.Bus).Bind)},
+		{iface: xml.BusInterface, member: "unbind", serve: ofBus((*bus.Bus).Unbind)},
 
 		{iface: xml.IntrospectableInterface, member: "Introspect", out: "s", reads: true, serve: introspect},
 		{iface: xml.PropertiesInterface, member: "Get", in: "ss", out: "v", reads: true, serve: getProperty},
@@ -72,8 +73,8 @@ func methods() []method {
 		{iface: xml.PropertiesInterface, member: "Set", in: "ssv", serve: setProperty},
 		{iface: xml.ObjectManagerInterface, member: "GetManagedObjects", out: "a{oa{sa{sv}}}", reads: true, serve: getManagedObjects},
 
-		{iface: xml.SMSInterface, member: "setAttention", serve: setAttention, fail: smsFailure},
-		{iface: xml.SMSInterface, member: "clearAttention", serve: clearAttention, fail: smsFailure},
+		{iface: xml.SMSInterface, member: "setAttention", serve: setAttention(true), fail: smsFailure},
+		{iface: xml.SMSInterface, member: "clearAttention", serve: setAttention(false), fail: smsFailure},
 		{iface: xml.SMSInterface, member: "forceAbort", serve: forceAbort, fail: smsFailure},
 		{iface: xml.HostIPMIInterface, member: "sendMessage", in: "yyyyyay", out: "x", quick: sendMessage, fail: errnoResult},
 		{iface: xml.HostIPMIInterface, member: "setAttention", out: "x", serve: hostIPMISetAttention, fail: errnoResult},
@@ -88,7 +89,7 @@ func methods() []method {
 		{iface: xml.ManagerInterface, member: "AddHost", in: "s", out: "o", serve: managerAdd(Manager.AddHost)},
 		{iface: xml.ManagerInterface, member: "RemoveBus", in: "o", serve: managerRemove(Manager.RemoveBus)},
 		{iface: xml.ManagerInterface, member: "RemoveHost", in: "o", serve: managerRemove(Manager.RemoveHost)},
-		{iface: xml.ManagerInterface, member: "Reload", serve: managerReload},
+		{iface: xml.ManagerInterface, member: "Reload", serve: managed(managerReload)},
 
 		// Every path has these, whether there is an object or not.
 		{iface: xml.PeerInterface, member: "Ping", quick: func(*call) ([]any, error) { return nil, nil }},
@@ -158,7 +159,6 @@ func (o *objects) findNamed(m *dbuswire.Message) (boundMethod, *dbus.Error) {
 // "UUIDs").
 var machineIDFiles = []string{"/etc/machine-id", "/var/lib/dbus/machine-id"}
 
-// machineID serves org.freedesktop.DBus.Peer.GetMachineId.
 func machineID(*call) ([]any, error) {
 	const length = 32 // hexadecimal digits
 	for _, name := range machineIDFiles {
@@ -169,7 +169,6 @@ func machineID(*call) ([]any, error) {
 	return nil, &dbus.Error{Name: "org.freedesktop.DBus.Error.FileNotFound", Body: []any{"this machine has no id"}}
 }
 
-// introspect serves org.freedesktop.DBus.Introspectable.Introspect.
 func introspect(_ context.Context, c *call) ([]any, error) {
 	prefix := strings.TrimSuffix(string(c.object.path), "/") + "/"
 	var children []string
@@ -182,7 +181,6 @@ func introspect(_ context.Context, c *call) ([]any, error) {
 	return []any{text}, err
 }
 
-// getManagedObjects serves org.freedesktop.DBus.ObjectManager.
 func getManagedObjects(_ context.Context, c *call) ([]any, error) {
 	managed := make(map[dbus.ObjectPath]propertyMaps)
 	for _, one := range c.object.within.below(c.object.path) {
@@ -193,7 +191,6 @@ func getManagedObjects(_ context.Context, c *call) ([]any, error) {
 	return []any{managed}, nil
 }
 
-// getProperty serves org.freedesktop.DBus.Properties.Get.
 func getProperty(_ context.Context, c *call) ([]any, error) {
 	p, err := c.property()
 	if err != nil {
@@ -202,8 +199,7 @@ func getProperty(_ context.Context, c *call) ([]any, error) {
 	return []any{dbus.MakeVariant(p.get(c.object.view()))}, nil
 }
 
-// getAllProperties serves org.freedesktop.DBus.Properties.GetAll. The empty interface name
-// stands for all interfaces.
+// getAllProperties takes the empty interface name for all interfaces.
 func getAllProperties(_ context.Context, c *call) ([]any, error) {
 	iface := c.args[0].(string)
 	if err := c.checkInterface(iface); err != nil {
@@ -218,7 +214,6 @@ func getAllProperties(_ context.Context, c *call) ([]any, error) {
 	return []any{all}, nil
 }
 
-// setProperty serves org.freedesktop.DBus.Properties.Set.
 func setProperty(ctx context.Context, c *call) ([]any, error) {
 	p, err := c.property()
 	if err != nil {
@@ -231,11 +226,10 @@ func setProperty(ctx context.Context, c *call) ([]any, error) {
 	if signature := value.Signature().String(); signature != p.signature {
 		return nil, &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{p.name + " is of type '" + p.signature + "', not '" + signature + "'"}}
 	}
-	o := c.object.bus
-	if err := p.set(ctx, o, value.Value()); err != nil {
+	if err := p.set(ctx, c.object.bus, value.Value()); err != nil {
 		return nil, err
 	}
-	o.Changed()
+	c.object.bus.Changed()
 	return nil, nil
 }
 

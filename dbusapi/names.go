@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/godbus/dbus/v5"
@@ -113,27 +114,11 @@ func (n *names) findName(name string) *ownName {
 	return n.owned[name]
 }
 
-// eachName calls f for each name, until an error.
-func (n *names) eachName(f func(*ownName) error) error {
+// list is the names that there are now.
+func (n *names) list() []*ownName {
 	n.mu.Lock()
-	all := maps.Clone(n.owned)
-	n.mu.Unlock()
-	for _, own := range all {
-		if err := f(own); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// closeAll closes all connections.
-func (n *names) closeAll() error {
-	var errs []error
-	_ = n.eachName(func(own *ownName) error {
-		errs = append(errs, own.conn.Close())
-		return nil
-	})
-	return errors.Join(errs...)
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Values(n.owned))
 }
 
 // HostDaemon is the handler that gives requests to the host IPMI daemon, for all buses of one
@@ -187,25 +172,28 @@ func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) 
 // TakeNames takes all names of the service. One that is taken already is ErrNameTaken: two
 // instances must not share the buses.
 func (s *Server) TakeNames(ctx context.Context) error {
-	return s.names.eachName(func(own *ownName) error {
+	for _, own := range s.names.list() {
 		reply, err := own.conn.CallBusForNumber(ctx, "RequestName", own.name, uint32(dbus.NameFlagDoNotQueue))
 		if err != nil {
 			return fmt.Errorf("bus name %s: %w", own.name, err)
 		}
 		switch dbus.RequestNameReply(reply) {
 		case dbus.RequestNameReplyPrimaryOwner, dbus.RequestNameReplyAlreadyOwner:
-			return nil
+		default:
+			return nameTaken(ctx, own.conn, own.name)
 		}
-		return nameTaken(ctx, own.conn, own.name)
-	})
+	}
+	return nil
 }
 
 // ReleaseNames gives the names back, so that new clients find no service while the last calls end.
 func (s *Server) ReleaseNames(ctx context.Context) error {
-	return s.names.eachName(func(own *ownName) error {
-		_, err := own.conn.CallBus(ctx, "ReleaseName", own.name)
-		return err
-	})
+	for _, own := range s.names.list() {
+		if _, err := own.conn.CallBus(ctx, "ReleaseName", own.name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nameTaken is the error for a name that another program owns.

@@ -174,8 +174,8 @@ func (e *endpoint) exportObject(o *object) error {
 	return nil
 }
 
-// withdrawObject takes the object away, if it is exported.
-func (e *endpoint) withdrawObject() {
+// Withdraw takes the object of the service away, if it is exported.
+func (e *endpoint) Withdraw() {
 	if e.object != nil {
 		e.server.objects.removeObject(e.path)
 		e.server.emitRemoved(e.object)

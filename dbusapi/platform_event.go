@@ -9,11 +9,7 @@ import (
 	"ipmbd/bus"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
-	"ipmbd/xml"
 )
-
-// platformEvent is a signal of the router.
-const platformEvent = xml.RouterInterface + ".PlatformEvent"
 
 const (
 	// maxSubscribers is how many connections hear of events. A program has at most half of
@@ -84,7 +80,6 @@ func (s *Server) eventSignal(name string, e ipmi.Event) []byte {
 	return dbuswire.Finish(dbuswire.AppendBytes(b, e.Message[:]))
 }
 
-// subscribe serves Subscribe of the router.
 func subscribe(ctx context.Context, c *call) ([]any, error) {
 	c.server.clients.awaitIdentity(ctx, c.client)
 	var err error
@@ -106,7 +101,6 @@ func (e *events) subscribe(ctx context.Context, name string, client *bus.Client)
 	return nil
 }
 
-// unsubscribe serves Unsubscribe of the router.
 func unsubscribe(_ context.Context, c *call) ([]any, error) {
 	c.server.events.unsubscribe(c.sender)
 	return nil, nil

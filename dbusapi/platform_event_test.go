@@ -119,7 +119,7 @@ func TestEventsWaitForRoomInTheQueue(t *testing.T) {
 	l := r.subscriber(t)
 	flush := r.stall(t)
 	for range maxSignals {
-		r.object.announce(r.server.nextID(), fromME())
+		r.object.announce(r.server.ids.Add(1), fromME())
 	}
 	r.happen(upTo(maxKeptEvents + 5)...)
 	if n := r.server.Statistics()["events-not-kept"]; n != 5 {

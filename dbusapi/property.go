@@ -51,15 +51,22 @@ func busProperties() []property {
 		{name: "Transport", signature: "s", get: func(v view) any { return v.bus.Transport }},
 		{name: "Channel", signature: "y", get: func(v view) any { return byte(v.bus.Channel) }},
 		{name: "Index", signature: "y", get: func(v view) any { return v.bus.Index }},
-		{name: "OwnAddress", signature: "y", get: func(v view) any { return byte(v.bus.OwnAddress) }, set: setOwnAddress},
+		{name: "OwnAddress", signature: "y", get: func(v view) any { return byte(v.bus.OwnAddress) },
+			set: func(ctx context.Context, o *BusObject, value any) error {
+				return o.bus.SetOwnAddress(ctx, ipmi.Address(value.(byte)))
+			}},
 		{name: "RemoteAddress", signature: "y", get: func(v view) any { return byte(v.bus.RemoteAddress) }},
 		{name: "State", signature: "s", get: func(v view) any { return string(v.bus.State) }},
 		{name: "StateReason", signature: "s", get: func(v view) any { return v.bus.Reason }},
 		{name: "Handler", signature: "s", get: func(v view) any { return v.bus.Handler }},
-		{name: "TimeoutMs", signature: "u", get: getTimeout, set: ofPolicy(setTimeout)},
-		{name: "Tries", signature: "u", get: getTries, set: ofPolicy(setTries)},
-		{name: "IgnoreNack", signature: "b", get: func(v view) any { return v.bus.IgnoreNACK }, set: setIgnoreNACK},
-		{name: "VerifyHeaderChecksum", signature: "b", get: func(v view) any { return v.bus.VerifyChecksum }, set: setVerifyChecksum},
+		{name: "TimeoutMs", signature: "u", set: ofPolicy(setTimeout),
+			get: func(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Timeout.Milliseconds()) }},
+		{name: "Tries", signature: "u", set: ofPolicy(setTries),
+			get: func(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Tries) }},
+		{name: "IgnoreNack", signature: "b", get: func(v view) any { return v.bus.IgnoreNACK },
+			set: func(_ context.Context, o *BusObject, value any) error { return o.bus.SetIgnoreNACK(value.(bool)) }},
+		{name: "VerifyHeaderChecksum", signature: "b", get: func(v view) any { return v.bus.VerifyChecksum },
+			set: func(_ context.Context, o *BusObject, value any) error { return o.bus.SetVerifyChecksum(value.(bool)) }},
 		{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.bus.statistics() }, silent: true},
 	}
 }
@@ -77,12 +84,6 @@ func hostProperties() []property {
 	}
 }
 
-func getTimeout(v view) any {
-	return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Timeout.Milliseconds())
-}
-
-func getTries(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Tries) }
-
 // ofPolicy is the setter of a part of the retry policy.
 func ofPolicy(set func(*ipmb.RetryPolicy, uint32) error) func(context.Context, *BusObject, any) error {
 	return func(_ context.Context, o *BusObject, value any) error {
@@ -98,19 +99,6 @@ func ofPolicy(set func(*ipmb.RetryPolicy, uint32) error) func(context.Context, *
 		o.bus.SetRetryPolicy(policy)
 		return nil
 	}
-}
-
-// setOwnAddress takes an 8-bit address.
-func setOwnAddress(ctx context.Context, o *BusObject, value any) error {
-	return o.bus.SetOwnAddress(ctx, ipmi.Address(value.(byte)))
-}
-
-func setIgnoreNACK(_ context.Context, o *BusObject, value any) error {
-	return o.bus.SetIgnoreNACK(value.(bool))
-}
-
-func setVerifyChecksum(_ context.Context, o *BusObject, value any) error {
-	return o.bus.SetVerifyChecksum(value.(bool))
 }
 
 // view is an object at one moment: what is read from one view fits together.

@@ -53,9 +53,6 @@ type router struct {
 }
 
 func newRouter(mux *ipmi.Mux) *router {
-	if mux == nil {
-		mux = new(ipmi.Mux)
-	}
 	limits := bus.Halves(maxHandlers)
 	limits.Program = maxHandlersOfOne
 	return &router{
@@ -84,7 +81,6 @@ func (h *remoteHandler) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	h.calls.enqueueRequest(h.client, execution{conn: h.conn, to: &h.target, req: req, reply: reply, counts: h.counts})
 }
 
-// registerHandler serves RegisterHandler of the router.
 func registerHandler(ctx context.Context, c *call) ([]any, error) {
 	patterns, err := patternsOf(c.args[1].([][]any))
 	if err != nil {
@@ -131,7 +127,6 @@ func patternsOf(commands [][]any) ([]ipmi.Pattern, error) {
 	return patterns, nil
 }
 
-// unregisterHandler serves UnregisterHandler of the router.
 func unregisterHandler(_ context.Context, c *call) ([]any, error) {
 	path := string(c.args[0].(dbus.ObjectPath))
 	if !c.server.removeHandlers(func(h *remoteHandler) bool { return h.destination == c.sender && h.path == path }) {
@@ -156,7 +151,7 @@ func (s *Server) addHandler(ctx context.Context, owner string, h *remoteHandler)
 		r.releaseHandler(h)
 		return err
 	}
-	r.calls.countHandler(h.client)
+	r.calls.countHandlers(h.client, 1)
 	r.last++
 	h.registration = registration
 	h.object = newObject(s, handlersPath+"/"+dbus.ObjectPath(strconv.FormatUint(r.last, 10)), xml.HandlerInterface)
@@ -201,7 +196,7 @@ func (s *Server) removeHandlers(which func(*remoteHandler) bool) bool {
 		}
 		h.registration.Close()
 		r.releaseHandler(h)
-		r.calls.uncountHandler(h.client)
+		r.calls.countHandlers(h.client, -1)
 		s.objects.removeObject(h.object.path)
 		return true
 	})
@@ -247,7 +242,6 @@ func (s *Server) ServeStorage(h ipmi.Handler) {
 	s.storage.Store(mux)
 }
 
-// sendStorageRequest serves SendStorageRequest of the router.
 func sendStorageRequest(ctx context.Context, c *call) ([]any, error) {
 	storage := c.server.storage.Load()
 	if storage == nil {

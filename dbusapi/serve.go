@@ -110,8 +110,7 @@ func (c *clients) queueWaiting(one *client, w *waitingCall, owned bool) bool {
 	if c.idle != nil || one.gone || !c.admitWaiting(one, w) {
 		return false
 	}
-	c.arrived++
-	w.number = c.arrived
+	w.number = c.arrived.Add(1)
 	if !owned {
 		w.raw = bytes.Clone(w.raw)
 	}
@@ -408,7 +407,7 @@ func (r sharedReplies) replyTo(ctx context.Context, s *Server, one *client, w *w
 	if known := r[key]; known.last >= w.number {
 		return known.body, nil
 	}
-	last := s.clients.countArrived()
+	last := s.clients.arrived.Load()
 	args, err := arguments(w.raw, w.method)
 	if err != nil {
 		return nil, err
@@ -425,11 +424,4 @@ func (r sharedReplies) replyTo(ctx context.Context, s *Server, one *client, w *w
 		r[key] = sharedReply{body, last}
 	}
 	return body, nil
-}
-
-// countArrived is how many calls have ever waited.
-func (c *clients) countArrived() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.arrived
 }

@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -50,8 +51,7 @@ type Server struct {
 	events  events
 	storage atomic.Pointer[ipmi.Mux] // nil until ServeStorage
 
-	others      func() map[string]uint64 // more statistics, or nil
-	manager     Manager
+	config      Config
 	signalNames atomic.Pointer[[]string]
 	trustedUser uint32        // 0 but in tests
 	ids         atomic.Uint64 // of ReceivedMessage
@@ -90,9 +90,8 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
 		objects:  newObjects(),
 		names:    newNames(config.Address),
-		router:   newRouter(config.Mux),
-		manager:  config.Manager,
-		others:   config.Statistics,
+		router:   newRouter(cmp.Or(config.Mux, new(ipmi.Mux))),
+		config:   config,
 		changed:  make(chan struct{}, 1),
 		commands: make(chan command, maxCommands),
 		counters: counters.New[counter](counterNames),
@@ -114,7 +113,7 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	s.conn = conn
 	s.clients.lookUpBy(conn)
 	s.names.addName(xml.ServiceName, true, conn)
-	for _, rule := range matchRules() {
+	for _, rule := range matchRules {
 		if err := conn.AddMatch(ctx, rule); err != nil {
 			_ = s.Close()
 			return nil, err
@@ -153,20 +152,18 @@ func (s *Server) Run(ctx context.Context) error {
 // hangs, Ping returns when ctx or the connection ends. A message bus that does not read or write
 // makes none of them hang.
 func (s *Server) Ping(ctx context.Context) {
-	_ = s.names.eachName(func(own *ownName) error {
+	for _, own := range s.names.list() {
 		own.conn.Ping(ctx)
-		return nil
-	})
+	}
 }
 
 // Drain refuses further calls and waits until those in progress have been replied to, at most
 // until ctx ends.
 func (s *Server) Drain(ctx context.Context) {
 	s.clients.drain(ctx)
-	_ = s.names.eachName(func(own *ownName) error {
+	for _, own := range s.names.list() {
 		own.conn.AwaitReplies(ctx)
-		return nil
-	})
+	}
 }
 
 // Close ends all calls, waits for them and closes all connections.
@@ -174,7 +171,9 @@ func (s *Server) Close() error {
 	var err error
 	s.closeOnce.Do(func() {
 		s.clients.close()
-		err = s.names.closeAll()
+		for _, own := range s.names.list() {
+			err = errors.Join(err, own.conn.Close())
+		}
 	})
 	return err
 }
@@ -183,11 +182,8 @@ func (s *Server) Close() error {
 // handlers that came too late, events that were dropped, and those of Config.Statistics.
 func (s *Server) Statistics() map[string]uint64 {
 	statistics := s.counters.Statistics()
-	if s.others != nil {
-		maps.Copy(statistics, s.others())
+	if s.config.Statistics != nil {
+		maps.Copy(statistics, s.config.Statistics())
 	}
 	return statistics
 }
-
-// nextID is an id for a ReceivedMessage.
-func (s *Server) nextID() uint64 { return s.ids.Add(1) }

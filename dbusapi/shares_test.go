@@ -91,7 +91,7 @@ func TestSharesOfPrograms(t *testing.T) {
 // openHandlers is handlers of so many commands.
 func openHandlers(commands int) func(*testing.T) place {
 	return func(*testing.T) place {
-		r, last := newRouter(nil), 0
+		r, last := newRouter(new(ipmi.Mux)), 0
 		return func(one *client) bool {
 			last++
 			h := &remoteHandler{client: &one.Client, target: target{destination: one.name, path: fmt.Sprint("/", last)},
@@ -147,7 +147,7 @@ func openHandlerCalls(t *testing.T) place {
 	return func(one *client) bool {
 		process, _ := one.Process()
 		if r.programs[process] == nil {
-			r.countHandler(&one.Client)
+			r.countHandlers(&one.Client, 1)
 			r.programs[process].window = xml.MaxExecutes
 		}
 		before := r.calls.Used()
@@ -365,7 +365,7 @@ func TestBacklogOfUnknownSenders(t *testing.T) {
 		<-began
 	}
 	bind(hog, maxBacklog-1)
-	r.soon(t, func() bool { return r.server.clients.countArrived() == maxBacklog })
+	r.soon(t, func() bool { return r.server.clients.arrived.Load() == maxBacklog })
 	show := r.hideSenders()
 	const more = 10
 	bind(again, more)
@@ -409,7 +409,7 @@ func TestRegistrationWaitsForItsSender(t *testing.T) {
 	}
 	router(p.conn, "RegisterHandler", dbus.ObjectPath("/handler"), []commandRow{appCommand(1)})
 	router(l.conn, "Subscribe")
-	r.soon(t, func() bool { return r.server.clients.countArrived() == 2 })
+	r.soon(t, func() bool { return r.server.clients.arrived.Load() == 2 })
 	if got := r.legacy(t, 0, 6, 0, 1); got[0] != int32(ipmb.StatusOK) {
 		t.Errorf("another call: %v", got)
 	}

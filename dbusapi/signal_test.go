@@ -54,7 +54,7 @@ func TestIDsAreNotUsedAgain(t *testing.T) {
 	r := newRig(t, Config{})
 	r.listen(t)
 	handler := r.object.SignalHandler()
-	last := r.server.nextID()
+	last := r.server.ids.Add(1)
 	for range 10 {
 		done := serve(t.Context(), handler, fromME())
 		id := r.received(t, byte(0x2C), byte(6), byte(2), byte(1), []byte{})
@@ -67,7 +67,7 @@ func TestIDsAreNotUsedAgain(t *testing.T) {
 		}
 		<-done
 	}
-	if next := openServer(t, r.bus, Config{}).nextID(); next <= last {
+	if next := openServer(t, r.bus, Config{}).ids.Add(1); next <= last {
 		t.Errorf("after a restart: id %d after %d", next, last)
 	}
 }
@@ -308,7 +308,7 @@ func TestFullSignalQueueHoldsNobodyUp(t *testing.T) {
 	r.stall(t)
 	handler := r.object.SignalHandler()
 	for range maxSignals {
-		r.object.announce(r.server.nextID(), fromME())
+		r.object.announce(r.server.ids.Add(1), fromME())
 	}
 	if _, err := answerOf(t.Context(), handler, fromME()); !errors.Is(err, ipmi.ErrBusy) {
 		t.Errorf("error = %v", err)
