@@ -20,8 +20,8 @@ const (
 	channelTypeIPMB = 0
 )
 
-// BusObject is a bus on D-Bus. Server.NewBus makes it before the bus exists, so that the bus
-// can be given its observer and its handler.
+// BusObject is a bus on D-Bus. Server.NewBus makes it before the bus exists, so that the bus can
+// get its observer and its handler from it.
 type BusObject struct {
 	endpoint
 	index uint8
@@ -41,8 +41,8 @@ func (s *Server) NewBus(name string, index uint8) (*BusObject, error) {
 	return o, o.initEndpoint(s, "bus", name)
 }
 
-// Export exports the object. A path that is taken is an error. Of buses with one index
-// org.openbmc.Ipmb reaches the first.
+// Export exports the object. It returns an error if the path is taken. If several buses have one
+// index, org.openbmc.Ipmb reaches the first.
 func (o *BusObject) Export(b *bus.Bus) error {
 	o.bus = b
 	exported := newObject(o.server, o.path, xml.BusInterface)
@@ -50,9 +50,9 @@ func (o *BusObject) Export(b *bus.Bus) error {
 	return o.exportObject(exported)
 }
 
-// Withdraw takes the object away, and the bus refuses further calls. Those in progress end as
-// the bus ends them. The index is not free until FreeIndex, so that org.openbmc.Ipmb finds a bus
-// that is made anew Down, and not unknown.
+// Withdraw takes the object away, and the bus refuses further calls. Calls in progress end when
+// the bus ends them. The index stays taken until FreeIndex, so that org.openbmc.Ipmb finds a bus
+// that is replaced as Down, not as unknown.
 func (o *BusObject) Withdraw() {
 	if o.bus != nil {
 		o.bus.Leave()
@@ -60,13 +60,13 @@ func (o *BusObject) Withdraw() {
 	o.endpoint.Withdraw()
 }
 
-// FreeIndex frees the index of a bus that was withdrawn, unless another has it already.
+// FreeIndex frees the index of a bus that was withdrawn, unless another bus has it already.
 func (o *BusObject) FreeIndex() { o.server.objects.channels.Free(o) }
 
-// Index is that of the bus, devIndex<<2 | type.
+// Index is the index of the bus, devIndex<<2 | type.
 func (o *BusObject) Index() uint8 { return o.index }
 
-// Leaving reports whether the bus is on its way out.
+// Leaving reports whether the bus is being removed.
 func (o *BusObject) Leaving() bool { return o.bus.Leaving() }
 
 // statistics is the counters of the bus and of its object.
@@ -93,11 +93,12 @@ func (o *BusObject) Received(f ipmb.Frame) {
 	o.emitSignal(append(b, f.Data...))
 }
 
-// Together does work. What the service sends meanwhile leaves in one write.
+// Together calls work. The signals and replies that the service sends meanwhile leave in one
+// write.
 func (o *BusObject) Together(work func()) { o.server.conn.Together(work) }
 
-// Announce is a handler that emits ReceivedMessage for each request and lets next answer it. One
-// write sends the signal and what next sends by the connection.
+// Announce is a handler that emits ReceivedMessage for each request and lets next answer it. The
+// signal leaves in one write with the messages that next sends on the connection.
 func (o *BusObject) Announce(next ipmi.Handler) ipmi.Handler {
 	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 		o.Together(func() {
@@ -119,8 +120,8 @@ func (o *BusObject) announce(id uint64, req *ipmi.Request) bool {
 
 // SignalHandler is the handler of a bus whose requests clients answer by sendResponse: it emits
 // ReceivedMessage. A request without an answer ends with ipmi.ErrNoHandler, a little before its
-// deadline, unless a client that has ever answered is on the message bus. A command that carries
-// a secret is in no signal, and so no client serves it.
+// deadline, unless a client that has ever answered is on the message bus. A command that carries a
+// secret is in no signal, so no client serves it.
 func (o *BusObject) SignalHandler() ipmi.Handler {
 	o.bySignal.Store(true)
 	return ipmi.HandlerFunc(o.serveBySignal)
@@ -158,7 +159,7 @@ func ofBus(do func(*bus.Bus, context.Context) error) func(context.Context, *call
 	return func(ctx context.Context, c *call) ([]any, error) { return nil, do(c.object.bus.bus, ctx) }
 }
 
-// waiting is the requests that wait for a sendResponse, in the order in which they came. One
+// waiting has the requests that wait for a sendResponse, in the order in which they came. One
 // timer ends those that no client answers. The zero value is ready.
 type waiting struct {
 	mu       sync.Mutex
@@ -215,8 +216,8 @@ func (w *waiting) removeRequest(id uint64) *waitingRequest {
 	return r
 }
 
-// endUnanswered ends the requests whose time has come, in their order. Requests that a client
-// may answer stay until their deadline. Meanwhile the timer does not fire again.
+// endUnanswered ends the requests that are due, in their order. Requests that a client may answer
+// stay until their deadline. Meanwhile the timer does not fire again.
 func (w *waiting) endUnanswered(mayBeAnswered func() bool) {
 	for _, r := range w.takeUnanswered(time.Now(), mayBeAnswered()) {
 		r.reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)

@@ -35,7 +35,7 @@ type busCall struct {
 }
 
 // States of a busCall. The goroutine that sends goes from one of the first three to the next;
-// cancel goes to the last from any.
+// cancel goes to the last state from any other.
 const (
 	callWaits int32 = iota
 	callStarts
@@ -112,8 +112,8 @@ func (x *busCall) sendBroadcast() error {
 	return x.object.bus.StartBroadcast(&x.client.Client, ended, req.NetFn, req.RequesterLUN, req.Command, req.Data)
 }
 
-// cancel ends a call whose client has left, or the server's. The bus ends a request that was
-// sent. A broadcast cannot be taken back.
+// cancel ends a call because its client has left or the server closes. The bus ends a request that
+// was sent. A broadcast cannot be taken back.
 func (x *busCall) cancel() {
 	switch x.state.Swap(callCancelled) {
 	case callStarts:
@@ -141,7 +141,7 @@ func (x *busCall) endRequest(r ipmi.Response, err error) {
 	x.to.Send(x.memory, x)
 }
 
-// Leaving: the client may have the reply, and make another call.
+// Leaving: from now on the client may have the reply and make another call.
 func (x *busCall) Leaving() { x.server.clients.release(x) }
 
 func (x *busCall) Left() { x.releaseMemory() }

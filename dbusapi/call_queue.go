@@ -16,11 +16,11 @@ import (
 const (
 	maxCallsOfHandlers = 64
 	maxCallsOfProgram  = xml.MaxExecutes // of all handlers of all connections of a program
-	// maxCallsBeforeSeconds: while there are so many calls, no program that has one gets
-	// another. The places beyond are for programs that have none.
+	// maxCallsBeforeSeconds: while there are this many calls, no program that has a call gets
+	// another. Only programs without a call get the places beyond.
 	maxCallsBeforeSeconds = 44
-	// maxCallsBeforeRetries: while programs that hang have so many calls, none of them gets
-	// another, which would show whether it answers again.
+	// maxCallsBeforeRetries: while hanging programs have this many calls, none of them gets
+	// another call, which would show whether it answers again.
 	maxCallsBeforeRetries = 24
 )
 
@@ -36,13 +36,13 @@ const (
 // program. The calls of a program reach it in the order of the requests.
 //
 // A program has one call at a time at first. Each answer in time gives it one more, up to 16. A
-// call whose deadline passes without a reply takes it back to one. From then on a program hangs,
-// until it answers in time or has replied to all calls. The limits above keep places free for
-// programs that do not hang: if three programs grow to 16 calls before they hang, they have 44
-// calls together, and each other program has one.
+// call whose deadline passes without a reply takes it back to one. From then on the program counts
+// as hanging, until it answers in time or has replied to all calls. The limits above keep places
+// free for other programs: if three programs grow to 16 calls before they hang, they have 44 calls
+// together, and each other program has one.
 //
-// A request that waits is dropped when its deadline has passed: its owner has answered it. It ends
-// with ipmi.ErrBusy when only replies that are overdue would make room for it.
+// A request that waits is dropped when its deadline has passed, because its owner has answered it.
+// It ends with ipmi.ErrBusy when only overdue replies would make room for it.
 type callQueue struct {
 	now func() time.Time // time.Now but in tests
 
@@ -86,8 +86,8 @@ func newCallQueue() *callQueue {
 	}
 }
 
-// enqueueRequest has a handler of a program answer a request in its turn. client is an identified
-// connection of the program.
+// enqueueRequest has a handler of a program answer a request when it is the request's turn. client
+// is an identified connection of the program.
 func (q *callQueue) enqueueRequest(client *bus.Client, x execution) {
 	c := &handlerCall{execution: x, queue: q}
 	c.execution.handler = c
@@ -138,9 +138,9 @@ func (q *callQueue) enterLine(client *bus.Client, c *handlerCall) bool {
 	return true
 }
 
-// startCalls makes the calls for which there is room, and refuses those for which there will be
-// none. One goroutine at a time does so, since calls are to be written in their order. Before it
-// ends it finds the requests that others have added meanwhile.
+// startCalls makes the calls for which there is room, and refuses those for which there will be no
+// room. Only one goroutine at a time makes calls, so that they are written in their order. Before
+// it ends it serves the requests that other goroutines have added meanwhile.
 func (q *callQueue) startCalls() {
 	if !q.claimStart() {
 		return
@@ -163,8 +163,8 @@ func (q *callQueue) claimStart() bool {
 	return claimed
 }
 
-// nextCall takes the oldest call that can begin, or must be refused, out of its line. It is nil if
-// there is none, which ends start.
+// nextCall takes the oldest call that can begin, or must be refused, out of its line. It returns
+// nil if there is no such call, which ends startCalls.
 func (q *callQueue) nextCall() (c *handlerCall, refused bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -229,8 +229,8 @@ func (q *callQueue) callsThatHang() (n int) {
 	return n
 }
 
-// allOverdue reports whether the deadline has passed of all calls that keep a program from having
-// one more: those of all programs, or those of its user, if that has its share.
+// allOverdue reports whether all calls that keep a program from having one more are overdue: the
+// calls of all programs, or the calls of its user, if that user has its share.
 func (q *callQueue) allOverdue(p *program) bool {
 	all, ofUser := true, true
 	calls := 0 // of the user
@@ -248,7 +248,7 @@ func (q *callQueue) allOverdue(p *program) bool {
 	return all
 }
 
-// noteDeadlines notes the calls whose deadline has passed, and drops the requests in line that
+// noteDeadlines notes the calls whose deadline has passed, and drops the waiting requests that
 // their owners have answered.
 func (q *callQueue) noteDeadlines() {
 	now := q.now()
@@ -283,7 +283,7 @@ func (q *callQueue) forgetIfIdle(p *program) {
 }
 
 // endCall ends a call, and reports whether no other is in progress. replied says that the program
-// has replied. The call leaves room for others, which startCalls looks for.
+// has replied. startCalls then gives the call's place to another one.
 func (c *handlerCall) endCall(replied bool) (last bool) {
 	q, p := c.queue, c.program
 	q.mu.Lock()

@@ -20,8 +20,8 @@ var (
 )
 
 const (
-	// maxUnknown limits the bytes of calls of clients that are not identified yet. Such a
-	// client has at most as many as are left to others.
+	// maxUnknown limits the bytes of calls of clients that are not identified yet. Such a client
+	// has at most as many as it leaves to others.
 	maxUnknown = 1 << 20
 	// callOverhead is about what a call takes beside its bytes.
 	callOverhead = 160
@@ -34,8 +34,8 @@ const (
 // calls of a program.
 type clients struct {
 	left func(name string) // ends what a client has that is no longer there
-	// programOf is which program a process is taken for; nil but in tests, whose connections
-	// would all belong to one.
+	// programOf says which program a process belongs to. Only tests set it: all their connections
+	// would belong to one program.
 	programOf func(name string, found bus.Process) bus.Process
 
 	mu      sync.Mutex
@@ -73,7 +73,7 @@ type client struct {
 	endAct     context.CancelFunc // ends the act that is being served; nil without one
 
 	waiting []*waitingCall // the first is being served, or the client is in a line for it
-	placing bool           // place is to be called when it is identified
+	placing bool           // place is called when it is identified
 }
 
 func newClients(limit int, left func(name string)) *clients {
@@ -201,8 +201,8 @@ func (c *clients) beginCall(name []byte, x *busCall) error {
 	return nil
 }
 
-// endCall ends a call to a bus, which counts until release. It reports false if the call has
-// ended before.
+// endCall ends a call to a bus. The call counts until release. endCall returns false if the call
+// has ended before.
 func (c *clients) endCall(x *busCall) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -255,7 +255,7 @@ func (c *clients) removeClient(name string) {
 	cancelAll(calls)
 }
 
-// endCalls ends the act of a client, and gives its calls to buses, which are to be cancelled
+// endCalls ends the act of a client, and returns its calls to buses, which the caller cancels
 // without the lock.
 func (c *client) endCalls() (calls []*busCall) {
 	if c.endAct != nil {

@@ -6,12 +6,12 @@
 // package xml are the source of truth, and a test compares the two.
 //
 // A host interface is on D-Bus twice: among the objects of the service, with its state, and on a
-// connection with a bus name of its own, by which the host IPMI daemon tells its requests from
-// those of other channels. One host interface may be there a third time, as openbmc/btbridge had
-// it: see HostIPMI.
+// connection with a bus name of its own, by which the host IPMI daemon distinguishes its requests
+// from those of other channels. One host interface may be there a third time, as in
+// openbmc/btbridge: see HostIPMI.
 //
 // Package internal/dbuswire has the connections. The goroutine that reads one hands over each
-// method call in order of arrival. A call that sends to a bus it gives to that bus at once, and
+// method call in order of arrival. It gives a call that sends to a bus to that bus at once, and
 // the goroutine that ends the request writes the reply (bus_call.go). Other calls wait in a line
 // for the goroutines of Run (serve.go), unless they are quick.
 //
@@ -24,9 +24,9 @@
 //
 // Order:
 //
-//  1. The requests and broadcasts of one client go to a bus in the order of its calls, whichever
-//     methods it uses, and also if they wait until the bus has begun. All other calls of a client
-//     are served in order, one at a time. Between the two kinds there is no order.
+//  1. The requests and broadcasts of one client go to a bus in the order of its calls, also if it
+//     uses several methods, and if the calls wait until the bus has begun. All other calls of a
+//     client are served in order, one at a time. Between the two kinds there is no order.
 //     (TestCallsOfAClientAreSentInOrder, TestBroadcastsOfAClientAreSentInOrder,
 //     TestCallsWaitUntilTheirBusHasBegun, TestOtherCallsOfAClientAreServedInOrder, e2e TestOrder)
 //  2. Requests of one interface reach the host daemon, each program with handlers, and the clients
@@ -43,32 +43,32 @@
 //
 // Once:
 //
-//  5. A call gets exactly one reply. A call that wants no reply gets none of any kind.
+//  5. A call gets exactly one reply. A call that wants no reply gets no reply and no error.
 //     (TestEachCallHasOneReply, TestNoReplyIsNone)
 //  6. Each request that comes in is answered once. Its owner answers it at the deadline; a reply
 //     that comes later is counted and reaches no requester. (TestSecondReplyAnswersNothing,
 //     TestHostRequestHasOneAnswer, TestSlowHostDaemonAnswersNobodyElse)
 //  7. A call ends when its client leaves the message bus. A broadcast cannot be taken back.
 //     (TestCallsEndWhenTheirCallerLeaves, TestCallsToAnEngineEndWithTheirCaller)
-//  8. When Close has returned, no call to a bus is in progress, and no act.
+//  8. When Close has returned, no call to a bus is in progress, and no other call that may block.
 //     (TestCloseEndsCallsAndWaitsForThem, TestCloseEndsCallsThatWaitForTheirBus)
-//  9. Registrations and subscriptions of a program end when it leaves the message bus. A program
-//     that asks for the same after that gets it. (TestProgramThatLeavesDuringItsRegistration,
+//  9. Registrations and subscriptions of a program end when it leaves the message bus. Another
+//     program can then make the same. (TestProgramThatLeavesDuringItsRegistration,
 //     TestWhoNoLongerHearsOfEvents)
 //
 // Memory and shares:
 //
-//  10. Memory is bounded, whatever clients do. A reply counts as its call until it is being written.
-//     At most 128 calls of one program and 2 MiB of all clients wait to be served. Further calls
-//     are refused with LimitsExceeded at once, and no program takes more than it leaves. Clients
-//     whose program is not known yet have 1 MiB more. Replies to reads are made one after the
-//     other, each when the message bus has read most of the one before; calls that wait for the
-//     same reply share it. (TestBacklogOfASenderIsBounded, TestBacklogsAreBounded,
+//  10. Memory is bounded for any behaviour of clients. A reply counts as its call until it is being
+//     written. At most 128 calls of one program and 2 MiB of all clients wait to be served. Further
+//     calls are refused with LimitsExceeded at once, and no program takes more than it leaves.
+//     Clients whose program is not known yet have 1 MiB more. Replies to reads are made one after
+//     the other, each when the message bus has read most of the one before; calls that wait for
+//     the same reply share it. (TestBacklogOfASenderIsBounded, TestBacklogsAreBounded,
 //     TestUnknownSendersAreBounded, TestRepliesAreSharedByTheCallsBeforeThem,
 //     TestSharedRepliesAreFew, dbuswire TestStreamSkipsWhatIsTooLong, e2e
 //     TestMemoryWhileAnybodyReads)
-//  11. No goroutine but the one that serves reads waits for the message bus to read, and no lock is
-//     held over a write. (dbuswire TestNobodyWaitsForAMessageBusThatDoesNotRead)
+//  11. Only the goroutine that serves reads waits for the message bus to read, and no lock is held
+//     over a write. (dbuswire TestNobodyWaitsForAMessageBusThatDoesNotRead)
 //  12. No message of a client stops or blocks the server: arguments of a wrong type are an error,
 //     malformed signals are counted and dropped, and calls beyond the limits of a client or a bus
 //     are refused, at once if the client's program is known. (TestWrongArgumentTypes,
@@ -76,18 +76,18 @@
 //  13. Programs that hang delay neither the handlers of other programs nor the host daemon. A
 //     program, with all its connections, has one call of its handlers in progress at first, one
 //     more with each answer, up to 16, and one again when a deadline passes without a reply. All
-//     programs have 64, those of a user other than root 32. A program that has a call gets another
-//     only while there are fewer than 44, and one that hangs only while those that hang have fewer
-//     than 24. So 20 programs that hang take at most 61 places, however they came to hang, and 20
-//     that never answered take 24: another program is called, one call at a time in the first
-//     case. Of the 100 calls to the host daemon, one interface has at most four times as many as
-//     are free. (TestPlacesThatHungProgramsTake, TestHangingProgramsLeaveAHealthyOneUnharmed,
-//     dbuswire TestSharesOfAConnection)
+//     programs together have 64 calls, and the programs of a user other than root have 32. A program
+//     that has a call gets another only while there are fewer than 44 calls, and a hanging program
+//     only while all hanging programs have fewer than 24. So 20 programs that hang take at most 61
+//     places, and 20 that never answered take 24: another program is called, one call at a time in
+//     the first case. Of the 100 calls to the host daemon, one interface has at most four times as
+//     many as are free. (TestPlacesThatHungProgramsTake,
+//     TestHangingProgramsLeaveAHealthyOneUnharmed, dbuswire TestSharesOfAConnection)
 //  14. Calls, handlers, their commands, subscribers, calls of handlers and waiting calls are limited
 //     by program, which is a process, and by user: no program gets more by new connections, no
 //     user other than root by new programs, and each leaves at least half to others. A client that
-//     is not identified yet has a place if it would have one as part of the program that has most.
-//     Otherwise a call to a bus waits until the client is identified, in its order; other calls
+//     is not identified yet gets a place if it would get one as part of the program that has most.
+//     Otherwise a call to a bus waits, in its order, until the client is identified; other calls
 //     are served, or refused if they still wait then. A client that registers or subscribes is
 //     identified first. (TestSharesOfPrograms, TestCallsOfUnknownSendersWait,
 //     TestCallsOfUnknownSendersKeepTheirOrder, TestBacklogOfUnknownSenders,
@@ -101,7 +101,7 @@
 //  16. Commands that carry secrets are in no signal, except the one to the program that answers the
 //     host's requests. (TestSecretsAreInNoSignal, TestHostIPMISecretsAreNotForEverybody)
 //
-// Only Run starts goroutines, besides those of the connections that Open and NewHost make.
+// Only Run, Open and NewHost start goroutines. Those of Open and NewHost belong to connections.
 //
 // Sources: D-Bus specification 0.42; openbmc/ipmbbridge for org.openbmc.Ipmb,
 // openbmc/phosphor-host-ipmid for xyz.openbmc_project.Ipmi.Server, openbmc/kcsbridge for

@@ -27,8 +27,8 @@ const (
 // and counted.
 const maxSignals = 1024
 
-// beginSignal begins a signal, named by interface and member. It goes to a connection, or to all
-// that ask for it. The caller appends the body, of about so many bytes as room says.
+// beginSignal begins a signal, named by interface and member, to one connection, or to all that
+// ask for it. The caller appends the body, of about room bytes.
 func beginSignal(c *dbuswire.Conn, to string, path dbus.ObjectPath, name, signature string, room int) []byte {
 	dot := strings.LastIndexByte(name, '.')
 	h := dbuswire.Header{
@@ -89,8 +89,8 @@ func (s *Server) emitAllChanges(ctx context.Context) {
 	}
 }
 
-// emitChanges tells of the properties of buses and host interfaces that differ from those told
-// last.
+// emitChanges announces the properties of buses and host interfaces that have changed since they
+// were announced last.
 func (s *Server) emitChanges() {
 	for _, o := range s.objects.below(BasePath) {
 		e := o.endpoint
@@ -123,7 +123,7 @@ func (s *Server) emitByManagers(signal string, values ...any) {
 	_ = s.conn.Emit(BasePath, signal, values...)
 }
 
-// emitAdded says that an object has come.
+// emitAdded announces a new object.
 func (s *Server) emitAdded(o *object) { s.emitByManagers(interfacesAdded, o.path, o.propertyMaps()) }
 
 // emitRemoved says that an object has gone.

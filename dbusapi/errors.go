@@ -22,8 +22,8 @@ var (
 	errNotBySignal = errors.New("the handler of this bus is not \"signal\"")
 )
 
-// errorNames is the one table from error to D-Bus error. The first row that
-// matches is taken; without a text the error speaks for itself.
+// errorNames is the one table from error to D-Bus error. The first row that matches counts. If a
+// row has no text, the text is the error's.
 var errorNames = []struct {
 	matches func(error) bool
 	name    string
@@ -99,8 +99,8 @@ func isA[E error](err error) bool {
 	return ok
 }
 
-// asDBusError is the error that a caller is told. What is in no row is
-// InternalFailure, and its text stays here.
+// asDBusError returns the error that a caller gets. An error in no row becomes InternalFailure,
+// and its text stays here.
 func asDBusError(err error) *dbus.Error {
 	var already *dbus.Error
 	if errors.As(err, &already) {
@@ -119,7 +119,7 @@ func asDBusError(err error) *dbus.Error {
 	return &dbus.Error{Name: xml.ErrorInternal, Body: []any{"see the journal of ipmbd"}}
 }
 
-// statusOf is the status of org.openbmc.Ipmb: that of the engine's error, or of one of our own.
+// statusOf returns the status in org.openbmc.Ipmb of an error of the engine or of this package.
 func statusOf(err error) int32 {
 	switch {
 	case errors.Is(err, errUnknownChannel):

@@ -33,10 +33,10 @@ type HostDaemon struct {
 	counts *counters.Set[counter]
 }
 
-// ServeIPMI calls execute: calls reach the daemon in the order of the requests. A daemon that is
-// not running is ipmi.ErrNotPresent, one that stops during the request ipmi.ErrAbandoned; too many
-// calls in progress, of all interfaces or of this one, are ipmi.ErrBusy. A reply that does not fit
-// the request is an error, as is every other failure.
+// ServeIPMI calls execute: calls reach the daemon in the order of the requests. The errors are
+// ipmi.ErrNotPresent if the daemon is not running, ipmi.ErrAbandoned if it stops during the
+// request, and ipmi.ErrBusy if too many calls of all interfaces or of this one are in progress. A
+// reply that does not fit the request is an error, as is every other failure.
 func (h *HostDaemon) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	x := &execution{conn: h.conn, to: h.to, req: req, reply: reply, counts: h.counts}
 	x.startExecute()
@@ -59,12 +59,12 @@ type callConn interface {
 	StartCall(serial uint32, message []byte, call dbuswire.Call, place dbuswire.Place) error
 }
 
-// handlerPlaces is how many more calls of registered handlers a connection may have, so that a
+// handlerPlaces is how many more calls a connection may make to registered handlers, so that a
 // host daemon that hangs leaves room for them.
 const handlerPlaces = 20
 
-// startExecute makes the call. Its reply, or its failure, answers the request; the errors are
-// those of HostDaemon.ServeIPMI.
+// startExecute makes the call. Its reply, or its failure, answers the request, with the errors of
+// HostDaemon.ServeIPMI.
 func (x *execution) startExecute() {
 	serial := x.conn.NewSerial()
 	place := dbuswire.Place{Share: x.req.Interface}
@@ -80,8 +80,7 @@ func (x *execution) startExecute() {
 	}
 }
 
-// Replied: an answer that the owner of the request does not take came
-// after the deadline.
+// Replied counts an answer that the owner of the request did not take: it came after the deadline.
 func (x *execution) Replied(m *dbuswire.Message) {
 	fromTarget := string(m.Sender) != dbuswire.BusName // which replies for a program that has left
 	res, err := x.to.response(m, x.req)
@@ -90,7 +89,7 @@ func (x *execution) Replied(m *dbuswire.Message) {
 	}
 }
 
-// Lost: requests in line end after those in progress.
+// Lost: waiting requests end after those in progress.
 func (x *execution) Lost() {
 	last := x.handler != nil && x.handler.endCall(false)
 	x.reply.Answer(ipmi.Response{}, errBusLost)
@@ -190,8 +189,9 @@ func parseExecuted(m *dbuswire.Message) (netFn ipmi.NetFn, cmd ipmi.Command, res
 	return netFn, cmd, res, nil
 }
 
-// busErrors is the table from errors of the message bus to those of a handler. From a program
-// these names say nothing: it may have executed the request, and may pass on an error that it got.
+// busErrors is the table from errors of the message bus to errors of a handler. If the program
+// itself returns such a name, the name means nothing: the program may have executed the request,
+// and may pass on an error that it got.
 var busErrors = map[string]error{
 	"org.freedesktop.DBus.Error.ServiceUnknown": ipmi.ErrNotPresent,
 	"org.freedesktop.DBus.Error.NameHasNoOwner": ipmi.ErrNotPresent,
@@ -200,7 +200,7 @@ var busErrors = map[string]error{
 	"org.freedesktop.DBus.Error.LimitsExceeded": ipmi.ErrBusy,
 }
 
-// BusError is the error of a handler that an error of the message bus means.
+// BusError returns the handler's error for an error of the message bus.
 func BusError(name, text string) error {
 	if known, ok := busErrors[name]; ok {
 		return known

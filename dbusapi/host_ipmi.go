@@ -23,8 +23,8 @@ const (
 )
 
 // numberHold is how long after its deadline the number of a request without an answer is not
-// given to another request: a late answer would be taken for that request's. If each request
-// takes 4.5 s, 133 numbers are held.
+// given to another request: a late answer would count for that request. If each request takes
+// 4.5 s, 133 numbers are held.
 const numberHold = 10 * time.Minute
 
 var (
@@ -46,8 +46,8 @@ type HostIPMI struct {
 	numbers  [256]*hostRequest // that wait for sendMessage, and those whose number is held
 	answerer string            // unique name of the program that answered last
 	closed   bool
-	// line keeps the order of requests while the receiver of the first one, which carries a
-	// secret, is looked up. It is no longer than there are numbers.
+	// line keeps the order of requests during the search for the receiver of the first one, which
+	// carries a secret. It has at most as many requests as there are numbers.
 	line []*hostRequest
 }
 
@@ -58,7 +58,7 @@ type hostRequest struct {
 	reply  ipmi.Reply
 }
 
-// AddHostIPMI makes a host interface also what btbridge serves; HostObject.Close ends that.
+// AddHostIPMI gives a host interface btbridge's D-Bus interface, too, until HostObject.Close.
 // TakeNames takes the bus name. The error is ErrTaken if another host has it.
 func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*HostIPMI, error) {
 	h := &HostIPMI{objects: newObjects(), sms: sms}
@@ -75,9 +75,9 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 	return h, nil
 }
 
-// ServeIPMI emits ReceivedMessage and has sendMessage answer. A request that carries a secret goes
-// to one receiver only; without a receiver it is ipmi.ErrDenied. Too many requests without an
-// answer are ipmi.ErrBusy.
+// ServeIPMI emits ReceivedMessage; sendMessage answers. A request that carries a secret goes to
+// one receiver only; without a receiver the error is ipmi.ErrDenied. If too many requests have no
+// answer, the error is ipmi.ErrBusy.
 func (h *HostIPMI) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	r, first, err := h.numberRequest(req, reply)
 	switch {
@@ -88,8 +88,8 @@ func (h *HostIPMI) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// numberRequest numbers a request and puts it in the line; first says that it is the first there.
-// The errors are ipmi.ErrBusy, when no number is free, and errBusLost.
+// numberRequest numbers a request and puts it in the line; first says that the line was empty. The
+// errors are ipmi.ErrBusy, when no number is free, and errBusLost.
 func (h *HostIPMI) numberRequest(req *ipmi.Request, reply ipmi.Reply) (r *hostRequest, first bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -110,8 +110,8 @@ func (h *HostIPMI) numberRequest(req *ipmi.Request, reply ipmi.Reply) (r *hostRe
 	return nil, false, ipmi.ErrBusy
 }
 
-// showLine shows the requests in line, of which r is the first, up to one whose receiver has to be
-// looked up.
+// showLine shows the requests in the line, of which r is the first, up to one whose receiver must
+// be looked up.
 func (h *HostIPMI) showLine(r *hostRequest) {
 	for ; r != nil; r = h.leaveLine() {
 		if isLate(r.Request, time.Now()) {
@@ -204,16 +204,16 @@ func (h *HostIPMI) endRequests() {
 	}
 }
 
-// receiverLookup finds the connection that is shown a request with a secret. It is the call that
-// asks the message bus for the owner of a name.
+// receiverLookup finds the connection to which a request with a secret is shown. It is the call
+// that asks the message bus for the owner of a name.
 type receiverLookup struct {
 	host    *HostIPMI
 	request *hostRequest
 	names   []string // to be looked up, in this order; "" for none
 }
 
-// startLookup asks the message bus. It is false if there is nothing to wait for: the request has
-// ended.
+// startLookup asks the message bus. It returns false if the request has ended, so that there is
+// nothing to wait for.
 func (l *receiverLookup) startLookup() bool {
 	for len(l.names) > 0 && l.names[0] == "" {
 		l.names = l.names[1:]
@@ -228,7 +228,7 @@ func (l *receiverLookup) startLookup() bool {
 	return err == nil
 }
 
-// Replied: a name without an owner has left, or never came.
+// Replied: if the name has no owner, the program has left or never came.
 func (l *receiverLookup) Replied(m *dbuswire.Message) {
 	args := m.Arguments()
 	owner := args.String()

@@ -13,16 +13,16 @@ import (
 	"ipmbd/xml"
 )
 
-// Host is what a Server needs of a host interface. Its methods may be called from several
+// Host has the methods of a host interface that a Server needs. They may be called from several
 // goroutines at once.
 type Host interface {
-	// Properties is how the interface is now. It does not block.
+	// Properties returns the present properties of the interface. It does not block.
 	Properties() HostProperties
-	// Statistics is the counters by name; the caller may change the map.
+	// Statistics returns the counters by name; the caller may change the map.
 	Statistics() map[string]uint64
 }
 
-// HostProperties is what a host interface shows of itself. It is comparable.
+// HostProperties are the properties that a host interface shows. They are comparable.
 type HostProperties struct {
 	Name    string // as in the configuration
 	Type    string // "vm", "bt", "kcs" or "ssif"
@@ -33,17 +33,17 @@ type HostProperties struct {
 	Reason  string // of State, a sentence; "" when Up
 }
 
-// SMS is what other programs may do at a host interface (openbmc/kcsbridge).
+// SMS has the actions of other programs on a host interface (openbmc/kcsbridge).
 type SMS interface {
 	// SetAttention shows the host whether messages wait for it.
 	SetAttention(ctx context.Context, raised bool) error
-	// ForceAbort ends the host's request; the host starts anew.
+	// ForceAbort ends the host's request; the host starts again.
 	ForceAbort(ctx context.Context) error
 }
 
-// HostObject is a host interface on D-Bus. It has a connection and a bus name of its own, by
-// which the host IPMI daemon finds its channel. Server.NewHost makes it before the interface
-// exists, so that the interface can be given its handler.
+// HostObject is a host interface on D-Bus. It has a connection and a bus name of its own, by which
+// the host IPMI daemon finds its channel. Server.NewHost makes it before the interface exists, so
+// that the interface can get its handler from it.
 type HostObject struct {
 	endpoint
 	word     string // the last of the bus name
@@ -77,8 +77,9 @@ func (o *HostObject) Daemon() *HostDaemon {
 	return &HostDaemon{o.own.conn, &systemInterfaceDaemon, &o.server.counters}
 }
 
-// Export exports the object. A path that is taken is an error. TakeNames takes the bus name,
-// again for one that is added later. Without an SMS its D-Bus interface is not there.
+// Export exports the object. It returns an error if the path is taken. TakeNames takes the bus
+// name, and is called again for an object that is added later. Without an SMS the object lacks its
+// D-Bus interface.
 func (o *HostObject) Export(host Host, sms SMS) error {
 	o.host = host
 	exported := newObject(o.server, o.path, xml.HostInterface)
@@ -116,7 +117,7 @@ func (o *HostObject) statistics() map[string]uint64 {
 	return all
 }
 
-// WatchdogExpired is an expiration of the watchdog of a host. The numbers are those of Set
+// WatchdogExpired is an expiration of the watchdog of a host. The numbers are as in Set
 // Watchdog Timer (IPMI v2.0, section 27.6).
 type WatchdogExpired struct {
 	// PreTimeout: Interrupt was due; otherwise, Action was.
@@ -124,7 +125,7 @@ type WatchdogExpired struct {
 	Use, Action, Interrupt uint8
 }
 
-// WatchdogExpired tells of an expiration of the watchdog. It does not block.
+// WatchdogExpired emits a signal for an expiration of the watchdog. It does not block.
 func (o *HostObject) WatchdogExpired(w WatchdogExpired) {
 	var preTimeout uint32
 	if w.PreTimeout {

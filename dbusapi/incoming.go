@@ -61,8 +61,8 @@ func (s *Server) receiveSignal(in *dbus.Signal) {
 	}
 }
 
-// clientLeft ends what a client had that has left the message bus. Its calls come first: what
-// they ask for after that is refused.
+// clientLeft ends the calls, registrations and subscriptions of a client that has left the message
+// bus. It ends the calls first: their further registrations are refused.
 func (s *Server) clientLeft(name string) {
 	s.clients.removeClient(name)
 	s.removeHandlers(func(h *remoteHandler) bool { return h.destination == name })
@@ -153,8 +153,8 @@ func (o *BusObject) changeAddress(ctx context.Context, number int, address ipmi.
 	return true
 }
 
-// runCommands carries out the commands of senders that may give them, in order, until ctx ends.
-// A bus that is slow to take one delays no other.
+// runCommands carries out the commands of authorized senders, in order, until ctx ends. A bus that
+// is slow with one delays no other bus.
 func (s *Server) runCommands(ctx context.Context) {
 	slots := make(chan struct{}, maxRunning)
 	var waits sync.WaitGroup // for commands that wait for the kernel
@@ -185,8 +185,8 @@ func (s *Server) runCommands(ctx context.Context) {
 	}
 }
 
-// mayCommand reports whether a sender's signals are commands: it is the trusted user, or owns one
-// of the configured names. A sender that cannot be looked up is not trusted.
+// mayCommand reports whether a sender's signals are commands: the sender is the trusted user, or
+// owns one of the configured names. A sender that cannot be looked up is not trusted.
 func (s *Server) mayCommand(ctx context.Context, sender string) bool {
 	if s.userOf(ctx, sender) == s.trustedUser {
 		return true
@@ -202,8 +202,8 @@ func (s *Server) mayCommand(ctx context.Context, sender string) bool {
 // errNotRoot: the caller may not change what is served.
 var errNotRoot = errors.New("only root may change what ipmbd serves")
 
-// checkManager is nil for root, and for the user that the service runs as: root, but on a session
-// bus. The message bus's policy says so too; this does not depend on it.
+// checkManager returns nil for root, and for the user of the service, which is root except on a
+// session bus. The message bus's policy says so too; checkManager does not depend on it.
 func (s *Server) checkManager(ctx context.Context, sender string) error {
 	if uid := s.userOf(ctx, sender); uid != 0 && int(uid) != os.Geteuid() {
 		return fmt.Errorf("%w: user %d", errNotRoot, uid)

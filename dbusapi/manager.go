@@ -9,14 +9,14 @@ import (
 )
 
 // Manager changes which buses and host interfaces are served. Its methods return when the change
-// is made, or earlier when ctx ends: then the change goes on. Their errors are ErrConfig,
-// ErrTaken, ErrNameTaken, *ipmi.OverlapError, ErrNoMember, ErrRestart, ErrNoFile and ErrStopping.
+// is made, or earlier when ctx ends: then the change goes on. They return ErrConfig, ErrTaken,
+// ErrNameTaken, *ipmi.OverlapError, ErrNoMember, ErrRestart, ErrNoFile and ErrStopping.
 type Manager interface {
 	// AddBus and AddHost add the bus or host interface that a JSON object describes, and
 	// return the path of its object.
 	AddBus(ctx context.Context, json string) (path dbus.ObjectPath, err error)
 	AddHost(ctx context.Context, json string) (path dbus.ObjectPath, err error)
-	// RemoveBus and RemoveHost remove the one with the path.
+	// RemoveBus and RemoveHost remove the bus or host interface with the path.
 	RemoveBus(ctx context.Context, path dbus.ObjectPath) error
 	RemoveHost(ctx context.Context, path dbus.ObjectPath) error
 	// Reload reads the configuration file again, and makes the changes.
@@ -31,7 +31,7 @@ var (
 	ErrTaken = errors.New("taken already")
 	// ErrNoMember: there is no such bus or host interface.
 	ErrNoMember = errors.New("there is none")
-	// ErrRestart: the change can be made by a restart only.
+	// ErrRestart: only a restart can make the change.
 	ErrRestart = errors.New("only a restart can change that")
 	// ErrNoFile: the configuration was not read from a file.
 	ErrNoFile = errors.New("the configuration is from no file")

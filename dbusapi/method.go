@@ -14,15 +14,15 @@ import (
 	"ipmbd/xml"
 )
 
-// method is one row of the table of methods. It is of one of four kinds:
+// method is one row of the table of methods. There are four kinds of methods:
 //
 //   - A method that sends has the functions parse, send and reply. The goroutine that reads the
 //     connection sends the request or broadcast to a bus.
-//   - One that is quick does not block. The goroutine that reads the connection serves it while
+//   - A quick method does not block. The goroutine that reads the connection serves it while
 //     no other call of the client waits.
-//   - One that reads changes nothing, does not block, and does not depend on the client: calls
+//   - A method that reads changes nothing, does not block, and does not depend on the client: calls
 //     that wait may share a reply.
-//   - Any other is an act, which may block. The acts of a client are served one after the other.
+//   - Every other method is an act, which may block. The acts of a client are served in turn.
 type method struct {
 	iface, member string
 	in, out       string // signatures; the arguments of a call are of these types when it is served
@@ -109,7 +109,7 @@ func methodsByName() map[string]map[string]*method {
 	return table
 }
 
-// boundMethod is a method of one object; those of a peer have none.
+// boundMethod is a method of one object. Methods of org.freedesktop.DBus.Peer have no object.
 type boundMethod struct {
 	*method
 	object *object
@@ -126,8 +126,8 @@ func (o *objects) findMethod(m *dbuswire.Message) (boundMethod, *dbus.Error) {
 }
 
 // findNamed finds a method by path, interface and member. A call that names no interface gets the
-// method of the first of the object's interfaces that has it. Manager must be named: the rules of
-// a message bus for an interface do not hold for such a call.
+// method of the first of the object's interfaces that has it. A call of Manager must name it: the
+// rules of a message bus for an interface do not hold for a call that names no interface.
 func (o *objects) findNamed(m *dbuswire.Message) (boundMethod, *dbus.Error) {
 	var on *object
 	if string(m.Interface) != xml.PeerInterface {

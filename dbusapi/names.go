@@ -17,8 +17,8 @@ import (
 // ErrNameTaken: a bus name that the service needs has an owner.
 var ErrNameTaken = errors.New("bus name is taken")
 
-// names is the connections of a server by the bus name that each owns. The host daemon takes a
-// connection for one channel only, so that each name needs a connection.
+// names has the connections of a server by the bus name that each owns. The host daemon takes a
+// connection for one channel only, so each name needs a connection.
 type names struct {
 	address string
 	lost    chan struct{} // closed when a connection is lost or closed
@@ -41,8 +41,8 @@ func newNames(address string) *names {
 	return &names{address: address, lost: make(chan struct{}), owned: make(map[string]*ownName)}
 }
 
-// openName makes the connection for a name, or shares the one that there is. The error is ErrTaken
-// if that cannot be shared.
+// openName makes the connection for a name, or shares the existing one. The error is ErrTaken if
+// that cannot be shared.
 func (n *names) openName(ctx context.Context, name string, shared bool, calls func(*dbuswire.Conn, *dbuswire.Message) bool) (*ownName, error) {
 	if own := n.shareName(name, shared); own != nil {
 		return own, nil
@@ -85,8 +85,9 @@ func (n *names) addName(name string, shared bool, conn *dbuswire.Conn) *ownName 
 	return n.owned[name]
 }
 
-// leaveName ends the use of a name. The last user's end is the connection's, when its calls have
-// been replied to and the name is free, or when ctx ends. That is no loss of a connection.
+// leaveName ends the use of a name. After the last use it closes the connection, when its calls
+// have been replied to and the name is free, or when ctx ends. That does not count as the loss of
+// a connection.
 func (n *names) leaveName(ctx context.Context, own *ownName) {
 	n.mu.Lock()
 	last := n.owned[own.name] == own
@@ -121,9 +122,9 @@ func (n *names) list() []*ownName {
 	return slices.Collect(maps.Values(n.owned))
 }
 
-// HostDaemon is the handler that gives requests to the host IPMI daemon, for all buses of one
+// HostDaemon returns the handler that gives requests to the host IPMI daemon, for all buses of one
 // bus-name. A name other than the service's own has a connection of its own; TakeNames takes the
-// name. Each call needs one of ReleaseHostDaemon.
+// name. Each call needs one call of ReleaseHostDaemon.
 func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, error) {
 	if !xml.IsNameElement(busName) {
 		return nil, fmt.Errorf("bus-name %q: it cannot be the last word of a D-Bus name", busName)
@@ -136,8 +137,8 @@ func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, e
 	return &HostDaemon{own.conn, &hostDaemon, &s.counters}, nil
 }
 
-// ReleaseHostDaemon ends a use of the bus-name. After the last one, its name and connection are
-// given back before ReleaseHostDaemon returns, at most when ctx ends.
+// ReleaseHostDaemon ends a use of the bus-name. After the last use it gives the name and its
+// connection back before it returns, at the latest when ctx ends.
 func (s *Server) ReleaseHostDaemon(ctx context.Context, busName string) {
 	if own := s.names.findName(xml.ChannelNames + busName); own != nil {
 		s.names.leaveName(ctx, own)
@@ -145,8 +146,8 @@ func (s *Server) ReleaseHostDaemon(ctx context.Context, busName string) {
 }
 
 // CheckNames reports whether TakeNames can take the names that buses and host interfaces would
-// need, by their last words, and the service's own: the error is ErrNameTaken. hostIPMI asks for
-// the name of AddHostIPMI, too.
+// need, by their last words, and the service's own. If it cannot, the error is ErrNameTaken.
+// hostIPMI includes the name of AddHostIPMI.
 func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) error {
 	wanted := []string{xml.ServiceName}
 	for _, word := range words {
@@ -169,8 +170,8 @@ func (s *Server) CheckNames(ctx context.Context, words []string, hostIPMI bool) 
 	return nil
 }
 
-// TakeNames takes all names of the service. One that is taken already is ErrNameTaken: two
-// instances must not share the buses.
+// TakeNames takes all names of the service. If another program has one, the error is ErrNameTaken:
+// two instances must not share the buses.
 func (s *Server) TakeNames(ctx context.Context) error {
 	for _, own := range s.names.list() {
 		reply, err := own.conn.CallBusForNumber(ctx, "RequestName", own.name, uint32(dbus.NameFlagDoNotQueue))

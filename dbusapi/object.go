@@ -78,8 +78,8 @@ func (o *objects) objectAt(path []byte) *object {
 	return o.paths[dbus.ObjectPath(path)]
 }
 
-// addObject puts an object at its path, if that is free. Of buses that share an index the first
-// has it.
+// addObject puts an object at its path, if the path is free. If several buses share an index, the
+// first one has it.
 func (o *objects) addObject(added *object) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -155,8 +155,8 @@ func (e *endpoint) initEndpoint(s *Server, kind, name string) error {
 // replaced by "_".
 func (e *endpoint) Path() dbus.ObjectPath { return e.path }
 
-// Changed says that properties may have changed; a signal tells which did. It does not block.
-// Changes in quick succession may be told as one.
+// Changed says that properties may have changed; a signal names those that did. It does not block.
+// One signal may stand for several quick changes.
 func (e *endpoint) Changed() {
 	e.dirty.Store(true)
 	e.server.wakeEmitter()

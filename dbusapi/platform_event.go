@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxSubscribers is how many connections hear of events. A program has at most half of
-	// them, and so has a user other than root.
+	// maxSubscribers is how many connections may subscribe to events. A program has at most half
+	// of them, and so has a user other than root.
 	maxSubscribers = 64
 	// maxKeptEvents is how many events wait for a subscriber or for room in the queue of signals.
 	maxKeptEvents = 25
@@ -33,10 +33,10 @@ type subscriber struct {
 	client *bus.Client
 }
 
-// PlatformEvent tells the subscribers of an event, in the order of the calls, and does not block.
-// While there is no subscriber, or no room in the queue of signals, up to 25 events are kept.
-// Further ones are counted and dropped. Kept events go to those that are subscribers when they can
-// be sent.
+// PlatformEvent sends an event to the subscribers, in the order of the calls, and does not block.
+// While there is no subscriber, or no room in the queue of signals, it keeps up to 25 events, and
+// counts and drops further ones. It sends kept events to the connections that are subscribers at
+// that time.
 func (s *Server) PlatformEvent(e ipmi.Event) {
 	s.changeEvents(func() { s.events.kept = append(s.events.kept, e) })
 }
@@ -57,8 +57,8 @@ func (s *Server) changeEvents(change func()) {
 	}
 }
 
-// queueKeptEvents queues kept events, the oldest first, with events.mu held. All signals of an
-// event are queued together, or none.
+// queueKeptEvents queues kept events, the oldest first; the caller holds events.mu. It queues
+// either all signals of an event or none.
 func (s *Server) queueKeptEvents() (flush bool) {
 	for len(s.events.kept) > 0 && len(s.events.subscribers) > 0 && s.signals.enter() {
 		var signals []byte

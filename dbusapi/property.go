@@ -15,7 +15,7 @@ import (
 type property struct {
 	name, signature string
 	get             func(view) any
-	// set takes a value of the signature's type; nil: read-only. Only buses have
+	// set takes a value of the signature's type; nil makes the property read-only. Only buses have
 	// properties that can be written.
 	set func(context.Context, *BusObject, any) error
 	// silent: no signal tells of a change.

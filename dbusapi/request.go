@@ -92,8 +92,8 @@ func parseBroadcast(x *busCall, m *dbuswire.Message) error {
 	return checkRequest(req)
 }
 
-// checkRequest finds what is wrong with a request, before it takes a place on the bus. A
-// responder of 0 is the remote address, and a broadcast has none.
+// checkRequest returns an error for a wrong request, before the request takes a place on the bus.
+// A responder of 0 is the remote address, and a broadcast has no responder.
 func checkRequest(req ipmb.Request) error {
 	if req.Responder == 0 {
 		req.Responder = 0x20 // as good as any

@@ -17,9 +17,9 @@ import (
 	"ipmbd/xml"
 )
 
-// Limits of what programs register. The limit of all patterns keeps the mux quick to change and
-// the property Handlers short; a program has at most half of them. A user other than root has at
-// most half of either.
+// Limits of registrations. The limit of all patterns keeps the mux quick to change and the
+// property Handlers short; a program has at most half of them. A user other than root has at most
+// half of either.
 const (
 	maxHandlersOfOne = 64 // of one program
 	maxHandlers      = 512
@@ -37,8 +37,8 @@ var (
 	errTooMany       = errors.New("too many")
 )
 
-// router is the handlers that programs have registered. Its lock is held when that of the objects
-// is taken, never the other way round.
+// router has the handlers that programs have registered. A goroutine that holds its lock may take
+// the lock of the objects, never the other way round.
 type router struct {
 	mux   *ipmi.Mux
 	calls *callQueue
@@ -75,8 +75,8 @@ type remoteHandler struct {
 	object       *object
 }
 
-// ServeIPMI calls execute of the object, when it is the turn of the request. The errors are those
-// of HostDaemon.ServeIPMI.
+// ServeIPMI calls execute of the object when it is the request's turn. It returns the errors of
+// HostDaemon.ServeIPMI.
 func (h *remoteHandler) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	h.calls.enqueueRequest(h.client, execution{conn: h.conn, to: &h.target, req: req, reply: reply, counts: h.counts})
 }
@@ -162,8 +162,7 @@ func (s *Server) addHandler(ctx context.Context, owner string, h *remoteHandler)
 	return nil
 }
 
-// admitHandler takes the places of a handler. The error does not depend on the commands that it
-// serves.
+// admitHandler takes the places of a handler. The error does not depend on its commands.
 func (r *router) admitHandler(h *remoteHandler) error {
 	if slices.ContainsFunc(r.handlers, func(o *remoteHandler) bool { return o.destination == h.destination && o.path == h.path }) {
 		return errRegistered
@@ -234,8 +233,8 @@ func (s *Server) emitHandlers() {
 	s.emitPropertiesChanged(BasePath, xml.RouterInterface, map[string]dbus.Variant{"Handlers": dbus.MakeVariant(handlerRows(now))})
 }
 
-// ServeStorage makes a handler answer SendStorageRequest. Until then there is none. Its requests
-// come from no interface, on the channel of the system interface.
+// ServeStorage makes a handler answer SendStorageRequest. Before that, no handler does. Its
+// requests have no interface, and the channel of the system interface.
 func (s *Server) ServeStorage(h ipmi.Handler) {
 	mux := new(ipmi.Mux)
 	mux.SetDefault("", h)

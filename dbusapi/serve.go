@@ -17,8 +17,8 @@ import (
 const (
 	// maxBacklog is how many calls of one program wait to be served.
 	maxBacklog = 128
-	// maxBacklogs is how many bytes of calls of all clients wait. A program, and a user other
-	// than root, has at most as many as are left to others, so that these find some.
+	// maxBacklogs is how many bytes of calls of all clients may wait. A program, and a user other
+	// than root, has at most as many as it leaves to others, so that these find some.
 	maxBacklogs = 2 << 20
 
 	// maxActs is how many acts are served at a time, one of each client.
@@ -54,9 +54,9 @@ func (w *waitingCall) message() *dbuswire.Message {
 	return &m
 }
 
-// calls is the dbuswire.Config.Call of a connection with these objects. It serves calls that
-// send at once, as well as those that are quick, if no other call of the client waits. Other
-// calls wait. Only a call without a sender is left to godbus.
+// calls returns the dbuswire.Config.Call of a connection with these objects. It serves calls that
+// send at once, and also quick calls, if no other call of the client waits. Other calls wait. It
+// leaves only calls without a sender to godbus.
 func (s *Server) calls(objects *objects) func(*dbuswire.Conn, *dbuswire.Message) bool {
 	return func(from *dbuswire.Conn, m *dbuswire.Message) bool {
 		if len(m.Sender) == 0 {
@@ -102,7 +102,7 @@ func (c *clients) hasWaiting(name []byte) bool {
 	return one != nil && len(one.waiting) > 0
 }
 
-// queueWaiting has a call wait, and reports whether there is room. owned says that the call's
+// queueWaiting makes a call wait, and reports whether there is room. owned says that the call's
 // memory may be kept.
 func (c *clients) queueWaiting(one *client, w *waitingCall, owned bool) bool {
 	c.mu.Lock()
@@ -151,8 +151,8 @@ func (c *clients) takePlace(one *client, w *waitingCall) bus.Admission {
 	return admission
 }
 
-// placeWaiting gives the calls of a client that has been identified their places, and refuses
-// those that find none. The first one may be in progress.
+// placeWaiting gives the calls of a client that has been identified their places, and refuses the
+// calls that find no place. The first one may be in progress.
 func (c *clients) placeWaiting(one *client) {
 	c.mu.Lock()
 	one.placing = false
@@ -212,8 +212,8 @@ func (c *clients) enterLine(one *client) {
 	}
 }
 
-// nextInLine takes the first client out of a line, and calls idle before it waits for one. It is
-// nil when ctx ends.
+// nextInLine takes the first client out of a line, and calls idle before it waits for one. It
+// returns nil when ctx ends.
 func (c *clients) nextInLine(ctx context.Context, l *line, idle func()) (*client, *waitingCall) {
 	for ctx.Err() == nil {
 		if one, w := c.firstInLine(l); one != nil {
@@ -239,8 +239,8 @@ func (c *clients) firstInLine(l *line) (*client, *waitingCall) {
 	return one, one.waiting[0]
 }
 
-// finishWaiting ends the first call of a client. The client goes to the end of the line for its
-// next.
+// finishWaiting ends the first call of a client. If more of its calls wait, the client goes to the
+// end of the line.
 func (c *clients) finishWaiting(one *client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -359,15 +359,15 @@ func encodeBody(values []any) []byte {
 	return m.Body
 }
 
-// Replies of at least so many bytes are shared, and so many of them at a time.
+// Replies of at least minShared bytes are shared, at most maxShared of them at a time.
 const (
 	minShared = 4 << 10
 	maxShared = 8
 )
 
-// sharedReplies are replies to reads. A reply serves each call for the same that had arrived
-// when the reply was begun: all that the caller may know of had happened by then. So the reply
-// is right also for values that change all the time, such as statistics.
+// sharedReplies are replies to reads. A reply serves each equal call that had arrived when the
+// reply was begun: all that the caller may know of had happened by then. So the reply is right
+// also for values that change all the time, such as statistics.
 type sharedReplies map[string]sharedReply // by what was asked for
 
 type sharedReply struct {

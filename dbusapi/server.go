@@ -23,18 +23,18 @@ const defaultMaxCallsPerSender = 128
 type Config struct {
 	// Address is a D-Bus address, dbuswire.SystemBus or dbuswire.SessionBus.
 	Address string
-	// SignalNames are well-known names. The signals sendBroadcast and updateBmcSlaveAddr of
-	// their owners are obeyed, as are those of uid 0.
+	// SignalNames are well-known names. The server obeys the signals sendBroadcast and
+	// updateBmcSlaveAddr of their owners, and of uid 0.
 	SignalNames []string
-	// MaxCallsPerSender limits the calls in progress of one connection. 0 is 128. A bus limits
-	// those of all connections of a process, and of all processes of a user other than root.
+	// MaxCallsPerSender limits the calls in progress of one connection. 0 is 128. A bus limits the
+	// calls of all connections of a process, and of all processes of a user other than root.
 	MaxCallsPerSender int
-	// Mux is where RegisterHandler registers; nil is one of the server's own.
+	// Mux is the mux in which RegisterHandler registers; nil makes the server use its own.
 	Mux *ipmi.Mux
-	// Statistics is counters of other packages that belong to no bus. They are shown beside those
-	// of the server; nil for none.
+	// Statistics returns counters of other packages that belong to no bus. They are shown beside
+	// the server's; nil stands for no such counters.
 	Statistics func() map[string]uint64
-	// Manager changes what is served; nil if nothing can be changed.
+	// Manager changes the buses and host interfaces; nil if nothing can be changed.
 	Manager Manager
 
 	programOf func(name string, found bus.Process) bus.Process // see clients
@@ -84,8 +84,8 @@ var counterNames = []string{
 	eventsNotKept:    "events-not-kept",
 }
 
-// Open connects to the message bus and exports the objects of the service. It takes no name yet:
-// TakeNames does, when the buses are there. ctx limits the time of that.
+// Open connects to the message bus and exports the objects of the service. It takes no name:
+// TakeNames does, when the buses are there. ctx limits the time of Open.
 func Open(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
 		objects:  newObjects(),
@@ -122,16 +122,16 @@ func Open(ctx context.Context, config Config) (*Server, error) {
 	return s, nil
 }
 
-// SetSignalNames is Config.SignalNames from now on.
+// SetSignalNames replaces Config.SignalNames.
 func (s *Server) SetSignalNames(names []string) { s.signalNames.Store(&names) }
 
-// SetMaxCallsPerSender is Config.MaxCallsPerSender from now on. Calls in progress go on.
+// SetMaxCallsPerSender replaces Config.MaxCallsPerSender. Calls in progress go on.
 func (s *Server) SetMaxCallsPerSender(n int) {
 	s.clients.setLimit(cmp.Or(n, defaultMaxCallsPerSender))
 }
 
-// Run serves calls that do not send to a bus, sends signals and obeys those of others, until ctx
-// ends (nil) or a connection to the message bus is lost (ErrDisconnected).
+// Run serves calls that do not send to a bus, sends signals and obeys signals of authorized
+// senders, until ctx ends (nil) or a connection to the message bus is lost (ErrDisconnected).
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
@@ -178,8 +178,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Statistics is the counters that belong to no bus, by name: commands by signals, answers of
-// handlers that came too late, events that were dropped, and those of Config.Statistics.
+// Statistics returns the counters that belong to no bus, by name: commands by signals, answers of
+// handlers that came too late, events that were dropped, and the counters of Config.Statistics.
 func (s *Server) Statistics() map[string]uint64 {
 	statistics := s.counters.Statistics()
 	if s.config.Statistics != nil {

@@ -80,8 +80,8 @@ func (s *service) pollSensors(ctx context.Context) {
 	})
 }
 
-// lanChannel is the first channel number that is free for the BMC's LAN parameters: the BMC has no
-// LAN, but programs ask for the parameters all the same.
+// lanChannel returns the first channel number that is free for the BMC's LAN parameters: the BMC
+// has no LAN, but programs ask for the parameters anyway.
 func lanChannel(taken ipmi.ChannelMask) ipmi.Channel {
 	for c := bmc.DefaultLANChannel; c <= ipmi.ChannelMaxImplemented; c++ {
 		if !taken.Has(c) {
@@ -130,7 +130,8 @@ type eventLog struct {
 	full   atomic.Bool // it was logged that the built-in one is full
 }
 
-// Add implements bridge.Log. The built-in log keeps an event if the system's log may not have it.
+// Add implements bridge.Log. The built-in log keeps an event if the system's log may have missed
+// it.
 func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 	l.log.Debug("event", zap.String("bus", e.Interface), zap.Stringer("event", e))
 	err := l.addToSystem(ctx, e)
@@ -162,8 +163,8 @@ func (l *eventLog) addToSystem(ctx context.Context, e ipmi.Event) error {
 	return l.system.Add(ctx, e)
 }
 
-// machines are the machines behind the host interfaces, for the BMC. A request from a bus is about
-// the machine of its host number. OpenBMC acts on machines that are not virtual.
+// machines are the machines behind the host interfaces, for the BMC. A request from a bus concerns
+// the machine with the host number of the bus. OpenBMC acts on machines that are not virtual.
 type machines struct{ service *service }
 
 // vmActions are the actions of a virtual machine, which QEMU can switch neither on nor off and on.

@@ -20,7 +20,8 @@ const (
 )
 
 // demoAsk is the OEM command that makes a satellite send a request to the BMC and return its
-// response. Its data are netFn, command and data of the request; none is Get Device ID.
+// response. Its data are netFn, command and data of the request; without data it sends Get Device
+// ID.
 const demoAsk ipmi.Command = 0x01
 
 // demoFaults is what goes wrong with the responses on the faulty bus.

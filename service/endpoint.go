@@ -77,8 +77,8 @@ func (p plan) field() zap.Field {
 	return zap.String("host", p.name)
 }
 
-// endpoint is a bus or a host interface in the service. It is made, with its device open where
-// that can be seen before it is read, and on D-Bus. Then it runs. At its end it leaves D-Bus, is
+// endpoint is a bus or a host interface in the service. It is made, with its device open if that
+// is possible before it is read, and put on D-Bus. Then it runs. At its end it leaves D-Bus, is
 // drained, ends, and is forgotten. The service does these steps for some or all endpoints.
 type endpoint struct {
 	plan
@@ -97,8 +97,8 @@ type endpoint struct {
 	ended    chan struct{}             // closed when Run has returned
 }
 
-// runner is what an endpoint runs: a *bus.Bus, whose documentation says what the methods do, or a
-// *hostInterface.
+// runner is the object that an endpoint runs: a *bus.Bus, whose documentation describes the
+// methods, or a *hostInterface.
 type runner interface {
 	Run(ctx context.Context)
 	State() (bus.State, string)
@@ -155,9 +155,9 @@ func (e *endpoint) stopAndWait(ctx context.Context) bool {
 	}
 }
 
-// addEndpoints makes endpoints and runs them: all, or none and an error. Their devices are open, but not
-// read, and their objects are there before their names are taken. When it returns they take
-// calls or are known to be Down: programs that are told of them may call at once.
+// addEndpoints makes endpoints and runs them: all, or none and an error. It opens their devices,
+// without reading, and exports their objects before it takes their names. When it returns they
+// take calls or are known to be Down: programs that learn of them may call at once.
 func (s *service) addEndpoints(ctx context.Context, plans ...plan) error {
 	var added []*endpoint
 	undo := func() {

@@ -196,8 +196,9 @@ func (s *service) readAgain(ctx context.Context, file string) (config.Config, er
 	return next, s.checkNames(ctx, plansOf(next))
 }
 
-// compare is what is not in the next configuration, and what is only there. What differs is both,
-// as are all channels if the file is ipmbbridge's now, or was: that says how a device is opened.
+// compare returns the entries that are not in the next configuration, and those that are only
+// there. An entry that differs is in both lists, and so are all channels if the file is or was
+// ipmbbridge's: that decides how a device is opened.
 func (s *service) compare(next config.Config) (gone []*endpoint, wanted []plan) {
 	wanted = plansOf(next)
 	otherKind := next.OfIPMBBridge != s.config.OfIPMBBridge
@@ -227,15 +228,15 @@ func (s *service) adopt(next config.Config) {
 }
 
 const (
-	// nameTime is how long a start waits for bus names that a program has, which may be about
-	// to end. It is also how often systemd tries again in vain.
+	// nameTime is how long a start waits for bus names that another program has, which may be
+	// about to end. It is also how often systemd starts the service again.
 	nameTime = 5 * time.Second
 	// namePause is how often the start looks.
 	namePause = 200 * time.Millisecond
 )
 
-// awaitNames waits until the bus names that the configuration needs are free. It comes before
-// anything is opened: the program that has the names may have the devices.
+// awaitNames waits until the bus names that the configuration needs are free. The service calls it
+// before it opens anything: the program that has the names may have the devices.
 func (s *service) awaitNames(ctx context.Context) error {
 	plans := plansOf(s.config)
 	err := s.checkNames(ctx, plans)

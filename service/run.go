@@ -29,7 +29,7 @@ import (
 // replyTime is how long the message bus may take to read the last replies.
 const replyTime = 500 * time.Millisecond
 
-// Options is what Run needs.
+// Options are the arguments of Run.
 type Options struct {
 	Config config.Config
 	Find   func() (file string, err error) // the file from which Config is read again; nil for none
@@ -43,8 +43,8 @@ type Options struct {
 type service struct {
 	log  *zap.Logger
 	find func() (file string, err error) // of Options
-	// config has all but the channels and hosts, which the endpoints have. Only the goroutine
-	// that changes the endpoints uses it.
+	// config has everything except the channels and hosts, which the endpoints have. Only the
+	// goroutine that changes the endpoints uses it.
 	config   config.Config
 	server   *dbusapi.Server
 	platform *openbmc.Services

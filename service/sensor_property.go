@@ -17,8 +17,9 @@ const (
 	freshTime = 5 * time.Second
 )
 
-// sensorProperty is the value of a sensor that is a property on D-Bus, read in advance so that no
-// request waits for another service. Its methods may be called from several goroutines.
+// sensorProperty is the value of a sensor that is a property on D-Bus. The service reads it in
+// advance so that no request waits for another service. Its methods may be called from several
+// goroutines.
 type sensorProperty struct {
 	property openbmc.Property
 
@@ -66,7 +67,7 @@ func (p *sensorProperty) ask(ctx context.Context, from numberReader) {
 	p.value, p.asked, p.err = value, now, err
 }
 
-// askForProperties reads the values of sensors until ctx ends. Each service is asked for one value
+// askForProperties reads the values of sensors until ctx ends. It asks each service for one value
 // after the other, so that a service that hangs delays no other.
 func askForProperties(ctx context.Context, from numberReader, all []*sensorProperty) {
 	services := make(map[string][]*sensorProperty)

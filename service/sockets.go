@@ -18,8 +18,9 @@ import (
 	"ipmbd/service/config"
 )
 
-// passedSockets are the listening sockets that systemd has passed us, once. One that no host is
-// configured for is kept open, and its clients are disconnected, until a host has its address.
+// passedSockets are the listening sockets that systemd has passed us, once. The service keeps a
+// socket open that no configured host uses, and disconnects its clients, until a host has its
+// address.
 type passedSockets struct {
 	log     *zap.Logger
 	sockets map[string]socket // by their addresses as host.Listen takes them

@@ -117,11 +117,11 @@ func (s *service) feedWatchdog(ctx context.Context) {
 }
 
 // feed calls fed at intervals, each time after all loops have answered a ping. When one of them
-// hangs, fed is called no more, and systemd starts the service anew.
+// hangs, feed no longer calls fed, and systemd restarts the service.
 //
-// A loop that waits for the kernel does not hang. A device that takes a write and does not end it
-// makes its bus Down, and the other buses are served. A new process could do no more, and this
-// one could not even end before the write.
+// A loop that waits for the kernel does not hang. If a device takes a write and does not end it,
+// its bus is Down, and the other buses are served. A new process could do no more, and this
+// process could not even end before the write.
 func feed(ctx context.Context, every time.Duration, all func() []loops, log *zap.Logger, fed func()) {
 	timer := time.NewTicker(every)
 	defer timer.Stop()

@@ -27,8 +27,8 @@ type Client struct {
 	address string
 }
 
-// Open connects to the message bus at address: a D-Bus address, SystemBus or SessionBus. The error
-// is ErrNoMessageBus or that of ctx. Open does not need ipmbd.
+// Open connects to the message bus at address: a D-Bus address, SystemBus or SessionBus. It
+// returns ErrNoMessageBus or the error of ctx. Open does not need ipmbd.
 func Open(ctx context.Context, address string) (*Client, error) {
 	conn, err := connect(ctx, dbuswire.Config{Address: address})
 	if err != nil {

@@ -1,8 +1,8 @@
 // Package client calls ipmbd over D-Bus. It lists buses and host interfaces, sends requests on
-// buses, serves requests from nodes and hosts, hears platform events, and watches the messages
+// buses, serves requests from nodes and hosts, receives platform events, and watches the messages
 // between the buses and D-Bus. ipmbctl is built on it.
 //
-// Open connects to a message bus; whether ipmbd is there shows at the first call. Serve, Events and
+// Open connects to a message bus; the first call shows whether ipmbd runs. Serve, Events and
 // Monitor run until their context ends. Every other method is one call, or a few.
 //
 // # Promises
@@ -15,7 +15,7 @@
 //     when it is lost. (TestServingEndsWithTheMessageBus, TestEventsEndWithTheMessageBus,
 //     TestMonitorEndsWithTheMessageBus)
 //  3. When ipmbd leaves the message bus, Serve and Events wait until an ipmbd is there and register
-//     again; Monitor goes on. All three tell of both. (TestServesAgainAfterARestart,
+//     again; Monitor goes on. All three report the stop and the start. (TestServesAgainAfterARestart,
 //     TestClientHearsOfEventsAfterARestart, TestMonitorSaysWhenTheServiceStopsAndStarts)
 //  4. Requests, platform events and messages arrive in the order in which ipmbd or the message bus
 //     sends them. (TestServedRequestsAreInOrder, TestClientHearsOfEvents,

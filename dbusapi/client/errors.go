@@ -34,13 +34,13 @@ var (
 	ErrUnavailable = errors.New("not acknowledged or bus down")
 	// ErrWriteFailure: the bus did not carry the request.
 	ErrWriteFailure = errors.New("bus did not carry the request")
-	// ErrNoAdapter: there is no I2C adapter of that number.
+	// ErrNoAdapter: there is no I2C adapter with that number.
 	ErrNoAdapter = errors.New("there is no such I2C adapter")
 	// ErrNotAllowed: ipmbd refuses the call.
 	ErrNotAllowed = errors.New("not allowed")
 )
 
-// NotFoundError reports that there is no bus, or no bus and no host interface, of a name.
+// NotFoundError reports that no bus, or no bus and no host interface, has a name.
 type NotFoundError struct {
 	Name      string
 	OnlyBuses bool     // the name is not one of a bus, but may be one of a host interface

@@ -31,7 +31,7 @@ func (c *Client) Events(ctx context.Context, show func(ipmi.Event) error, tell f
 const maxEvents = 1024
 
 // follower keeps a program registered with ipmbd, on a connection of its own. When another ipmbd
-// replaces the one it knows, it registers there.
+// replaces the one that it knows, it registers there.
 type follower struct {
 	show     func(ipmi.Event) error
 	tell     func(Notice)
@@ -140,8 +140,8 @@ func (f *follower) showEvent(e *ipmi.Event) error {
 	return f.show(*e)
 }
 
-// isService reports whether a unique name is that of the ipmbd with which we are registered. It
-// may call or send signals before the call that registers has returned.
+// isService reports whether a unique name belongs to the ipmbd with which we are registered. That
+// ipmbd may call or send signals before the call that registers has returned.
 func (f *follower) isService(name string) bool { return name != "" && name == *f.service.Load() }
 
 // followOwner registers with the ipmbd that has the name now.
@@ -153,8 +153,8 @@ func (f *follower) followOwner(ctx context.Context) error {
 	return f.keepRegistered(owner)
 }
 
-// keepRegistered registers with an owner of ipmbd's name, unless that has been done. An ipmbd that
-// has lost its name and got it back still knows us.
+// keepRegistered registers with an owner of ipmbd's name, unless it has done that before. An ipmbd
+// that has lost its name and got it back still knows us.
 func (f *follower) keepRegistered(owner string) error {
 	known := owner == *f.service.Load()
 	if f.present && !known {

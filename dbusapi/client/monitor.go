@@ -29,8 +29,8 @@ const (
 	MonitorStarted                   // Monitor begins to watch
 )
 
-// Notice is something that a client has learned: a message between a bus and D-Bus, or a change of
-// ipmbd.
+// Notice is one thing that a client has observed: a message between a bus and D-Bus, or a change
+// of ipmbd.
 type Notice struct {
 	Time time.Time
 	Kind NoticeKind
@@ -62,10 +62,10 @@ const maxTapped, maxQueued = 1024, 8192
 // ends (nil), show returns an error, or the message bus is lost (ErrDisconnected). The first
 // notice is MonitorStarted.
 //
-// Where the message bus allows monitors (on a system bus, to root only), all messages are seen.
-// Elsewhere Whole is false in the first notice, and only requests from nodes are seen, if the
-// message bus lets their signals pass. The response to a node's request can come before the signal
-// that tells of the request.
+// Where the message bus allows monitors (on a system bus, to root only), Monitor sees all
+// messages. Elsewhere Whole is false in the first notice, and Monitor sees only requests from
+// nodes, if the message bus lets their signals pass. The response to a node's request can come
+// before the signal that announces the request.
 func (c *Client) Monitor(ctx context.Context, show func(Notice) error) error {
 	buses, err := c.Buses(ctx)
 	if err != nil {

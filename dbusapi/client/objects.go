@@ -118,7 +118,7 @@ func (c *Client) Bind(ctx context.Context, bus string) error {
 	return err
 }
 
-// Unbind closes the kernel device of a bus and deletes it. The errors are those of Bind.
+// Unbind closes the kernel device of a bus and deletes it. It returns the errors of Bind.
 func (c *Client) Unbind(ctx context.Context, bus string) error {
 	_, err := c.callBus(ctx, bus, xml.BusInterface, "unbind", nil)
 	return err
@@ -168,7 +168,7 @@ func (c *Client) addEndpoint(ctx context.Context, member, json string) (string, 
 	return strings.TrimPrefix(string(path), xml.BasePath+"/"), err
 }
 
-// Remove removes the bus or the host interface of a name. If there is none, the error is a
+// Remove removes the bus or the host interface with a name. If there is none, the error is a
 // *NotFoundError.
 func (c *Client) Remove(ctx context.Context, name string) error {
 	e, err := c.Endpoint(ctx, name)
@@ -181,7 +181,7 @@ func (c *Client) Remove(ctx context.Context, name string) error {
 	return c.call(ctx, xml.BasePath, xml.ManagerInterface, "RemoveBus", nil, e.Bus.Path)
 }
 
-// Reload makes ipmbd read its configuration file again. The errors are those of AddBus.
+// Reload makes ipmbd read its configuration file again. It returns the errors of AddBus.
 func (c *Client) Reload(ctx context.Context) error {
 	return c.call(ctx, xml.BasePath, xml.ManagerInterface, "Reload", nil)
 }

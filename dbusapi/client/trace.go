@@ -144,8 +144,8 @@ func (t *tracer) sendResponse(n Notice, msg *dbus.Message) {
 }
 
 // execute traces ipmbd's calls to the host IPMI daemon. Only calls with a requester's address come
-// from an IPMB. The signal that tells of the request may come after the call, so the bus is looked
-// up when the reply comes.
+// from an IPMB. The signal that announces the request may come after the call, so execute looks
+// the bus up when the reply comes.
 func (t *tracer) execute(n Notice, msg *dbus.Message) {
 	var options map[string]dbus.Variant
 	data, ok := n.readRequest(msg.Body[:min(4, len(msg.Body))])
@@ -164,7 +164,7 @@ func (t *tracer) execute(n Notice, msg *dbus.Message) {
 }
 
 // busOfExecute returns the bus of the host on which a request was received last or, if no signal
-// told of the request, the only bus of the host.
+// announced the request, the only bus of the host.
 func (t *tracer) busOfExecute(n Notice, data []byte, host int32) string {
 	var ofHost []string
 	for _, bus := range t.buses {
@@ -219,8 +219,8 @@ func (t *tracer) traceReply(n Notice, msg *dbus.Message) (Notice, bool) {
 	return n, n.Kind != RequestSeen
 }
 
-// readRequest reads the arguments of a call or a signal: those of before, then netFn, LUN, command
-// and data.
+// readRequest reads the arguments of a call or a signal: the arguments in before, then netFn, LUN,
+// command and data.
 func (n *Notice) readRequest(body []any, before ...any) (data []byte, ok bool) {
 	var netFn, lun, command uint8
 	ok = dbus.Store(body, append(before, &netFn, &lun, &command, &data)...) == nil
@@ -277,7 +277,7 @@ func (n *Notice) setData(netFn ipmi.NetFn, data []byte) {
 	}
 }
 
-// busAt returns the bus that has the object of a message. Of an unknown bus it returns only the
+// busAt returns the bus that has the object of a message. For an unknown bus it returns only the
 // name.
 func (t *tracer) busAt(msg *dbus.Message) Bus {
 	path := header[dbus.ObjectPath](msg, dbus.FieldPath)

@@ -34,8 +34,8 @@ func (c Channel) wants() []want {
 	return wants
 }
 
-// wants implements [Entry]: path, name, bus name, and btbridge's name. A virtual machine is a
-// host of its own and has a devIndex of its own.
+// wants implements [Entry]: path, name, bus name, and btbridge's name. A virtual machine is a host
+// by itself and needs a devIndex that no other host has.
 func (c Host) wants() []want {
 	wants := []want{
 		{what: "name " + c.Word(), key: "name", value: c.Name},
@@ -70,8 +70,8 @@ type claim struct {
 	shared bool
 }
 
-// Clash is an error with a [Fault] for each thing that e needs and one of others has; nil if
-// there is none. The faults' keys begin with key.
+// Clash returns an error with a [Fault] for each thing that e needs and another entry has, or nil.
+// The faults' keys begin with key.
 func Clash(key string, e Entry, others []Entry) error {
 	taken := claims{}
 	for _, other := range others {
@@ -80,8 +80,8 @@ func Clash(key string, e Entry, others []Entry) error {
 	return join(taken.clashes(key, e, nil))
 }
 
-// clashes are faults about what the entry at key wants and another entry has, one for each key.
-// Wants whose keys are among the faults of the entry are left out.
+// clashes returns a fault for each thing that the entry at key wants and another entry has, at
+// most one for each key. It leaves out wants whose keys are among the faults of the entry.
 func (t claims) clashes(key string, e Entry, faults []Fault) []Fault {
 	var check checker
 	for _, w := range e.wants() {
@@ -93,8 +93,9 @@ func (t claims) clashes(key string, e Entry, faults []Fault) []Fault {
 	return check.faults
 }
 
-// add gives an entry what it wants and no other entry has, except wants whose keys are among the
-// faults of the entry. owner names the entry in later faults, and its keys begin with it.
+// add gives an entry everything that it wants and no other entry has, except wants whose keys are
+// among the faults of the entry. owner names the entry in later faults, and its keys begin with
+// it.
 func (t claims) add(owner string, e Entry, faults []Fault) {
 	for _, w := range e.wants() {
 		_, taken := t[w.what]

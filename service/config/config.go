@@ -1,7 +1,7 @@
-// Package config is the configuration of the daemon: it reads a file, says what is wrong with it,
-// and gives each entry its defaults. Nothing runs here and no device is opened.
+// Package config is the configuration of the daemon: it reads a file, reports its faults, and
+// gives each entry its defaults. Nothing runs here and no device is opened.
 //
-// A key of the file stands once, in the tag of the Go field that it fills:
+// The tag of a Go field has the key of the file that fills the field:
 //
 //	conf:"KEY"            the key; "KEY,required" must be there; ",inline" is a struct whose
 //	                      keys belong to the object around it
@@ -9,8 +9,8 @@
 //	default:"VALUE"       what the zero value stands for
 //	format:"NAME"         what a string must look like; see formats
 //
-// The comment of the field is what the documents and the JSON schema say of the key; a field
-// without a comment shares that of the field before it. A test makes the lists of keys in
+// The documents and the JSON schema describe a key by the comment of its field; a field without a
+// comment shares the comment of the field before it. A test makes the lists of keys in
 // docs/configuration.md and the schema in packaging from them.
 package config
 
@@ -236,13 +236,13 @@ func word(c choice, i int) string {
 // Entry is an entry of the lists "channels" and "hosts": a [Channel], a [Host] or an [OpenIPMI],
 // with its defaults.
 type Entry interface {
-	// Title is what people call it: "channel bus5", "host ipmi_kcs3".
+	// Title is the name of the entry in messages: "channel bus5", "host ipmi_kcs3".
 	Title() string
 	// wants is what it needs for itself.
 	wants() []want
 }
 
-// Entries are all entries of a configuration: channels, hosts, OpenIPMI devices.
+// Entries returns all entries of a configuration: channels, hosts, OpenIPMI devices.
 func (c Config) Entries() []Entry {
 	var all []Entry
 	for _, ch := range c.Channels {
@@ -257,8 +257,8 @@ func (c Config) Entries() []Entry {
 	return all
 }
 
-// WithDefaults is c with everything filled in that has a default of this package; what other
-// packages default stays zero.
+// WithDefaults returns c with all defaults of this package filled in; fields whose default another
+// package knows stay zero.
 func (c Config) WithDefaults() Config {
 	c.Channels = withDefaults(c.Channels)
 	c.Hosts = withDefaults(c.Hosts)
@@ -303,7 +303,7 @@ func (c Channel) Title() string { return "channel " + c.WithDefaults().Name }
 // Bridged reports whether Send Message is served on the channel.
 func (c Channel) Bridged() bool { return c.Bridge || c.Handler == HandlerBMC }
 
-// Switches are what the driver of TransportIPMBDevice is told.
+// Switches are the switches for the driver of TransportIPMBDevice.
 func (c Channel) Switches() i2c.Switches {
 	return i2c.Switches{IgnoreNACK: c.IgnoreNACK, VerifyChecksum: c.VerifyChecksum}
 }

@@ -77,7 +77,7 @@ func (f field) in(v reflect.Value) reflect.Value {
 	return v
 }
 
-// object reads the members of n into a struct. Of a key that stands twice the last counts, as in
+// object reads the pairs of n into a struct. If a key stands twice, the last one counts, as in
 // ipmbbridge.
 func (r *reader) object(n node, key string, into reflect.Value) {
 	if !r.want(n, key, kindObject) {
@@ -217,8 +217,8 @@ func choose(text string, words []string, into reflect.Value) string {
 	return ""
 }
 
-// integer reads a whole number. It stores a number out of bounds as the nearest one that is out
-// of bounds, because the next entry of ipmbbridge's file may inherit it; and a time of 0 as -1,
+// integer reads a whole number. It stores a number out of bounds as the nearest one that is out of
+// bounds, because the next entry of ipmbbridge's file may inherit it; and a time of 0 as -1,
 // because zero stands for the default.
 func (f field) integer(n node, into reflect.Value) string {
 	_, isAddress := into.Interface().(ipmi.Address)

@@ -9,22 +9,22 @@ import (
 	"unicode/utf8"
 )
 
-// Fault is what is wrong at one place of a configuration. As a warning it is something with which
-// the daemon can run.
+// Fault describes a fault at one place of a configuration. If it is a warning, the daemon can run
+// with it.
 type Fault struct {
-	// File, Line and Column say where, counted from 1 and in characters; they are zero in a
+	// File, Line and Column are the place, counted from 1 and in characters; they are zero in a
 	// configuration that no file holds.
 	File         string
 	Line, Column int
-	// Key is the way to the place, "channels[1].bmc-addr"; empty for a file as a whole.
+	// Key is the path to the place, "channels[1].bmc-addr"; empty for a file as a whole.
 	Key string
-	// Value is what stands there, empty when nothing does.
+	// Value is the value there, empty if there is none.
 	Value string
-	// Problem is what is wrong with it.
+	// Problem says why the value is wrong.
 	Problem string
 }
 
-// Error is one line: "FILE:LINE:COLUMN: KEY = VALUE: PROBLEM", without what is not known.
+// Error is one line: "FILE:LINE:COLUMN: KEY = VALUE: PROBLEM", without unknown parts.
 func (f Fault) Error() string {
 	text := ""
 	if f.File != "" {
@@ -120,8 +120,8 @@ func (r *reader) excerpt(n node) string {
 // judge adds faults, with their places.
 func (r *reader) judge(faults []Fault) { r.faults = append(r.faults, r.complete(faults)...) }
 
-// complete gives faults their places. It leaves out a fault that follows from an earlier one: one
-// at the same key, at the object that holds the key, or at a key in the object.
+// complete gives faults their places. It leaves out a fault that follows from an earlier one: a
+// fault at the same key, at the object that holds the key, or at a key in the object.
 func (r *reader) complete(faults []Fault) []Fault {
 	var completed []Fault
 	for _, f := range faults {

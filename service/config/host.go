@@ -124,8 +124,8 @@ func (c OpenIPMI) WithDefaults() OpenIPMI {
 // objectWord is a name as a part of an object path, which has no "-".
 func objectWord(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// Index is the bus's number in org.openbmc.Ipmb. Its type, 2, is that of no channel of
-// ipmbbridge.
+// Index is the bus's number in org.openbmc.Ipmb. Its type is 2, which no channel of ipmbbridge
+// has.
 func (c OpenIPMI) Index() uint8 { return uint8(c.DevIndex<<2) | 2 }
 
 // Title implements [Entry].

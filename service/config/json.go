@@ -54,7 +54,7 @@ const (
 	kindNull    nodeKind = "null"
 )
 
-// syntaxError is what is wrong at a place of a text that is no JSON, or not the JSON of a
+// syntaxError is a fault at a place of a text that is not JSON, or not the JSON of a
 // configuration.
 type syntaxError struct {
 	offset  int

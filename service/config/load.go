@@ -21,7 +21,7 @@ func Paths() []string {
 	return []string{"/etc/ipmbd/ipmbd.json", "/usr/share/ipmbbridge/" + bridgeFile}
 }
 
-// Find is the path of the configuration: flag if it is not empty, else the first of paths at
+// Find returns the path of the configuration: flag if it is not empty, else the first of paths at
 // which there is a file. The error names the paths.
 func Find(flag string, paths []string) (string, error) {
 	if flag != "" {
@@ -53,9 +53,10 @@ func Load(path string) (*Config, []Fault, error) {
 // Parse reads a configuration; path is its name in errors.
 //
 // A file named ipmb-channels.json is read as ipmbbridge reads it. An entry without devIndex has
-// that of the entry before it, of entries with one index the first is served, and unknown keys
-// are ignored. An entry with a fault, or of a type that is not served, is left out. There is a
-// warning about each of these. Only a file that is no JSON or has no list "channels" is an error.
+// the devIndex of the entry before it, the first of several entries with one index is served, and
+// unknown keys are ignored. An entry with a fault, or of a type that is not served, is left out.
+// There is a warning about each of these. Only a file that is not JSON or has no list "channels"
+// is an error.
 //
 // Any other file is strict: an unknown key and a bad value are errors, and devIndex is 0 where it
 // is not given.

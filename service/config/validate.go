@@ -20,9 +20,9 @@ type format struct {
 	problem string
 }
 
-// formats are those of tags. The words go into D-Bus names and object paths (D-Bus specification,
-// "Valid Names" and "Valid Object Paths"), which have 255 bytes in all. A socket path has
-// sun_path's size without the zero at its end (unix(7)).
+// formats are the formats in tags. The words go into D-Bus names and object paths (D-Bus
+// specification, "Valid Names" and "Valid Object Paths"), which have 255 bytes in all. A socket
+// path has sun_path's size without the zero at its end (unix(7)).
 var formats = map[string]format{
 	"path": {regexp.MustCompile(`^/[^\x00]*$`), 0, "must be an absolute path"},
 	"socket path": {regexp.MustCompile(`^/[^\x00]*$`), 107,
@@ -149,10 +149,10 @@ func (c Config) warnings() []Fault {
 }
 
 // lowestResponder is the lowest address that a controller on an IPMB has in its 8-bit form, the
-// BMC's own. Those below are reserved by I2C (00h to 0Eh) or have a fixed use on SMBus (10h to
-// 18h: host, batteries, alert response; SMBus 2.0, appendix C), so that no file that works names
-// them. As 7-bit addresses they are those of the BMC and of satellites: 10h is 20h, and 16h is
-// the management engine's 2Ch. Higher ones are addresses in either form.
+// BMC's own. I2C reserves the addresses from 00h to 0Eh, and SMBus gives those from 10h to 18h a
+// fixed use (host, batteries, alert response; SMBus 2.0, appendix C), so no file that works names
+// them. Read as 7-bit addresses they are the BMC and satellites: 10h is 20h, and 16h is the
+// management engine's 2Ch. Higher numbers are addresses in either form.
 const lowestResponder ipmi.Address = 0x20
 
 func (c *checker) not7Bit(key string, a ipmi.Address) {
@@ -160,8 +160,8 @@ func (c *checker) not7Bit(key string, a ipmi.Address) {
 		"looks like an address in 7 bits: the 8-bit form, which belongs here, would be 0x%02X", uint8(a<<1)))
 }
 
-// sharedNumbers are the channels that Send Message does not reach, because an earlier one of the
-// same host has their IPMI channel number. That matters if a channel is bridged.
+// sharedNumbers returns the channels that Send Message does not reach, because an earlier channel
+// of the same host has their IPMI channel number. That matters if a channel is bridged.
 func sharedNumbers(channels []Channel, keys []string) []Fault {
 	type number struct{ host, channel int }
 	var check checker
