@@ -76,9 +76,9 @@
 //  13. Programs that hang delay neither the handlers of other programs nor the host daemon. A
 //     program, with all its connections, has one call of its handlers in progress at first, one
 //     more with each answer, up to 16, and one again when a deadline passes without a reply. All
-//     programs together have 64 calls, and the programs of a user other than root have 32. A program
-//     that has a call gets another only while there are fewer than 44 calls, and a hanging program
-//     only while all hanging programs have fewer than 24. So 20 programs that hang take at most 61
+//     programs together have 64 calls, and those of a user other than root 32. A program that has
+//     a call gets another only while there are fewer than 44 calls, and a hanging program only
+//     while all hanging programs have fewer than 24. So 20 programs that hang take at most 61
 //     places, and 20 that never answered take 24: another program is called, one call at a time in
 //     the first case. Of the 100 calls to the host daemon, one interface has at most four times as
 //     many as are free. (TestPlacesThatHungProgramsTake,

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// MaxBatch is the most frames that one ReadFrames delivers: the length of the deepest kernel
-	// queue (256 in drivers/char/ipmi/ipmb_dev_int.c).
+	// MaxBatch is the largest number of frames that one ReadFrames delivers: the length of the
+	// deepest kernel queue (256 in drivers/char/ipmi/ipmb_dev_int.c).
 	MaxBatch = 256
 	// batchRoom is kept free for one read: no driver delivers more.
 	batchRoom = 1024
@@ -26,7 +26,7 @@ type Batch struct {
 	frames [][]byte
 }
 
-// Frames are the frames in order of arrival, valid until the next Reset.
+// Frames returns the frames in order of arrival, valid until the next Reset.
 func (b *Batch) Frames() [][]byte { return b.frames }
 
 // Reset empties the batch.
@@ -35,7 +35,7 @@ func (b *Batch) Reset() {
 	b.frames = b.frames[:0]
 }
 
-// Room is the memory for the next frame, nil when the batch is full.
+// Room returns the memory for the next frame, nil when the batch is full.
 func (b *Batch) Room() []byte {
 	if b.slab == nil {
 		b.slab = make([]byte, batchSlab)
@@ -47,7 +47,7 @@ func (b *Batch) Room() []byte {
 	return b.slab[b.used : b.used+batchRoom]
 }
 
-// Add makes the bytes from the offset skip to n of the last Room a frame.
+// Add makes a frame of the bytes from skip to n of the last Room.
 func (b *Batch) Add(skip, n int) {
 	b.frames = append(b.frames, b.slab[b.used+skip:b.used+n:b.used+n])
 	b.used += n
@@ -71,10 +71,10 @@ var errDropped = errors.New("packet dropped")
 // drain reads the packets that a non-blocking descriptor has ready, one for each system call, into
 // a batch.
 type drain struct {
-	// read reads a packet. EAGAIN means that none is left, errDropped that one was lost.
+	// read reads a packet. EAGAIN means that no packet is left, errDropped that one was lost.
 	read func(fd int, b []byte) (int, error)
-	// frame tells at which byte of a packet its frame begins. It is called for an empty read, too.
-	// Its error is errDropped or ends the drain.
+	// frame returns at which byte of a packet its frame begins. It is called for an empty read,
+	// too. Its error is errDropped or ends the drain.
 	frame func(fd int, packet []byte) (skip int, err error)
 	// onReady is readReady as a value, made once.
 	onReady func(fd uintptr) (done bool)
@@ -91,11 +91,10 @@ func newDrain(read func(int, []byte) (int, error), frame func(int, []byte) (int,
 }
 
 // fill waits until there is a frame, and reads all others that are ready. wait calls a function
-// with the descriptor until the function says that it is done, as the Read of a syscall.RawConn
-// does.
+// with the descriptor until the function returns true, as the Read of a syscall.RawConn does.
 //
-// An error that comes after a frame is left to the next call, which meets it again: the system
-// repeats the end of a file.
+// If an error comes after a frame, fill leaves it to the next call, which gets it again: the
+// system repeats the end of a file.
 func (d *drain) fill(b *Batch, wait func(ready func(fd uintptr) (done bool)) error) error {
 	b.Reset()
 	d.batch, d.err, d.waited = b, nil, false
@@ -110,10 +109,10 @@ func (d *drain) fill(b *Batch, wait func(ready func(fd uintptr) (done bool)) err
 	return nil
 }
 
-// readReady reads until nothing is left or the batch is full. A frame that was waited for is alone
-// as a rule: to look for others is left to the next call, which saves a system call for each
-// frame. It makes at most MaxBatch reads, so that a flood of packets that are dropped cannot hold
-// off Close.
+// readReady reads until nothing is left or the batch is full. A frame that was waited for is
+// usually alone: readReady leaves the look for others to the next call, which saves a system call
+// for each frame. It makes at most MaxBatch reads, so that a flood of packets that are dropped
+// cannot delay Close.
 func (d *drain) readReady(fd uintptr) (done bool) {
 	for range MaxBatch {
 		room := d.batch.Room()

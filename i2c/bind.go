@@ -16,7 +16,7 @@ import (
 
 // Errors of Bind and Unbind, beside the system's.
 var (
-	// ErrNoAdapter: there is no I2C adapter of that number.
+	// ErrNoAdapter: there is no I2C adapter with that number.
 	ErrNoAdapter = errors.New("no such I2C adapter")
 	// ErrNoDriver: the driver did not take the device, because its module is not loaded or its
 	// probe failed. The kernel's log has more.
@@ -27,8 +27,8 @@ var (
 	ErrFirmware = errors.New("declared by the firmware")
 )
 
-// Binding is a kernel device that makes an adapter answer at an address of our own. The adapter's
-// new_device makes it.
+// Binding is a kernel device that makes an adapter answer at an address of our own. A write to the
+// adapter's new_device makes it.
 type Binding struct {
 	Bus    int    // the adapter's number
 	Driver string // IPMBDev, IPMBDevice or SlaveMqueue
@@ -40,7 +40,7 @@ func (b Binding) String() string {
 	return fmt.Sprintf("%s at %02Xh on i2c-%d", b.Driver, b.Addr, b.Bus)
 }
 
-// Node is the path at which a transport opens the device.
+// Node returns the path at which a transport opens the device.
 func (b Binding) Node() string {
 	if b.Driver == SlaveMqueue {
 		return filepath.Join(devices, b.client(), SlaveMqueue)
@@ -71,8 +71,8 @@ func parseClient(name string) (Binding, error) {
 	return Binding{}, fmt.Errorf("%q is not an address of our own on an I2C bus", name)
 }
 
-// validate refuses a binding that cannot exist. The addresses are those for which the kernel's
-// i2c_slave_register accepts a slave, 08h to 77h in its form.
+// validate refuses a binding that cannot exist. Valid addresses are those for which the kernel's
+// i2c_slave_register accepts a slave, 08h to 77h in 7-bit form.
 func (b Binding) validate() error {
 	if _, ok := drivers[b.Driver]; !ok {
 		return fmt.Errorf("driver %q is not one that can be bound", b.Driver)
@@ -86,7 +86,7 @@ func (b Binding) validate() error {
 	return nil
 }
 
-// BindingOf is the binding of the character device at path. The errors are those of Detect.
+// BindingOf returns the binding of the character device at path. It returns the errors of Detect.
 func BindingOf(path string) (Binding, error) { return thisSystem().bindingOf(path) }
 
 func (s system) bindingOf(path string) (Binding, error) {
@@ -106,18 +106,18 @@ func (s system) bindingOf(path string) (Binding, error) {
 }
 
 // Bind creates the kernel device of a binding and returns when its node can be opened, at the
-// latest when ctx ends. It leaves a device as it is that is there already, with the same driver at
-// the same address. It deletes a device again that no driver took.
+// latest when ctx ends. If the device exists already, with the same driver at the same address,
+// Bind changes nothing. If no driver takes the device, Bind deletes it again.
 //
-// The errors are OpErrors that unwrap to ErrNoAdapter, ErrNoDriver, ErrInUse, ctx's or the
-// system's.
+// The errors are OpErrors that unwrap to ErrNoAdapter, ErrNoDriver, ErrInUse, or an error of ctx
+// or of the system.
 func Bind(ctx context.Context, b Binding) error { return thisSystem().bind(ctx, b) }
 
-// Unbind deletes the kernel device of a binding. Its node must have been closed before: the driver
-// frees memory that an open one uses. It is no error that there is no such device.
+// Unbind deletes the kernel device of a binding. Its node must be closed before: the driver frees
+// memory that an open node uses. A device that does not exist is no error.
 //
 // The errors are OpErrors that unwrap to ErrInUse when another driver has the device, to
-// ErrFirmware, or to the system's.
+// ErrFirmware, or to an error of the system.
 func Unbind(b Binding) error { return thisSystem().unbind(b) }
 
 // asBindError makes an error of an operation on a binding an OpError.
@@ -203,7 +203,7 @@ func (s system) isBound(b Binding) (bool, error) {
 	}
 }
 
-// nodeOwner is the name of the I2C device that has the node of the binding, "" for none. There is
+// nodeOwner returns the name of the I2C device that has the node of the binding, or "". There is
 // one node for each adapter.
 func (s system) nodeOwner(b Binding) string {
 	link, err := os.Readlink(filepath.Join(s.root, "/sys/class/misc", filepath.Base(b.Node()), "device"))

@@ -12,18 +12,18 @@ import (
 	"ipmbd/internal/counters"
 )
 
-// device is what the kernel's drivers share. Both directions carry one frame for each system call,
-// in the driver's framing: a packet.
+// device is the common part of the kernel's drivers. In both directions one system call carries
+// one frame, in the driver's framing: a packet.
 //
 // Quirks of ipmb-dev and ipmb-device:
 //   - The queue of received frames is a stack: frames that wait come out newest first. A batch is
 //     reversed, which restores the order of all frames but those that arrive during the read.
 //   - When 256 frames wait, the driver drops further ones and reports nothing.
-//   - A read transfer from the bus makes the driver queue the frame before it once more: the end
-//     of any transfer does.
+//   - At the end of each transfer, also of one that reads, the driver queues a frame. After a read
+//     transfer that is the frame before it once more.
 //   - A write returns the adapter's error, EAGAIN for lost arbitration among them, and blocks for
-//     the whole transfer in spite of O_NONBLOCK. Only some adapters tell a NACK of the address
-//     byte from others.
+//     the whole transfer in spite of O_NONBLOCK. Only some adapters distinguish a NACK of the
+//     address byte from other NACKs.
 type device struct {
 	path      string
 	writePath string // of the device that is written to
@@ -73,7 +73,7 @@ func (d *device) dropPacket() (skip int, err error) {
 }
 
 // ReadFrames implements Transport. It returns io.EOF when the device has ended: after an empty
-// read, and when the node has gone or its driver has let go of it.
+// read, and when the node or its driver has gone.
 func (d *device) ReadFrames(b *Batch) error {
 	if err := d.drain.fill(b, d.file.Read); err != nil {
 		return readError(d.path, err)
@@ -104,8 +104,8 @@ func (d *device) writePacket() error {
 	return controlError("write", d.writePath, transferError(err, d.tellsAddress), err)
 }
 
-// controlError is the error of an operation for one of chardev.Device.Control. kind is the Kind of
-// an error that the system returned.
+// controlError is the error of an operation for an error of chardev.Device.Control. kind is the
+// Kind of an error that the system returned.
 func controlError(op, path string, kind, err error) error {
 	switch err {
 	case nil:
@@ -118,10 +118,9 @@ func controlError(op, path string, kind, err error) error {
 	return &OpError{Op: op, Device: path, Kind: kind, Err: err}
 }
 
-// transferError is the meaning of an adapter's error. The errnos are those of
-// Documentation/i2c/fault-codes.rst and of the adapters' drivers. An adapter that does not tell
-// the address byte from others returns ENXIO for any byte. EREMOTEIO may mean any byte on every
-// adapter.
+// transferError returns the meaning of an adapter's error. Documentation/i2c/fault-codes.rst and
+// the adapters' drivers define the errnos. An adapter that does not distinguish the address byte
+// returns ENXIO for any byte. EREMOTEIO may mean any byte on every adapter.
 func transferError(err error, tellsAddress bool) error {
 	switch err {
 	case unix.EAGAIN:

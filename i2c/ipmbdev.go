@@ -12,26 +12,26 @@ const (
 	// ipmbDevMaxFrame is the longest frame the driver sends: its limit is 240 bytes with the
 	// length byte (MAX_MSG_LEN in drivers/char/ipmi/ipmb_dev_int.c).
 	ipmbDevMaxFrame = 239
-	// ipmbDevOldMaxFrame is that of the driver's first versions, with 128 in the place of 240.
+	// ipmbDevOldMaxFrame is the same for the driver's first versions, whose limit is 128 bytes.
 	ipmbDevOldMaxFrame = 127
 )
 
 // ipmbDev is the character device of Linux's ipmb-dev driver, drivers/char/ipmi/ipmb_dev_int.c. A
 // packet is a byte that gives the length of the frame, and the frame.
 //
-// Its quirks, beside those of device:
+// It has the quirks of device, and these:
 //   - It drops frames shorter than 7 bytes or with a wrong first checksum, and reports nothing. It
 //     does not check the second checksum.
 //   - It cuts a received frame at 238 bytes, one less than it sends.
-//   - Without the property i2c-protocol it sends SMBus blocks. Writes succeed, and only peers that
-//     expect the byte count in them understand.
+//   - Without the property i2c-protocol it sends SMBus blocks. Writes succeed, but only nodes that
+//     expect the byte count in them understand the frames.
 type ipmbDev struct {
 	*device
 	protocol protocol
 }
 
 // OpenIPMBDev opens the device of Linux's ipmb-dev driver, such as /dev/ipmb-4. The errors are
-// OpErrors that unwrap to the system's, to chardev.ErrNotDevice, or to ErrOtherDriver.
+// OpErrors that unwrap to chardev.ErrNotDevice, ErrOtherDriver, or an error of the system.
 func OpenIPMBDev(path string) (Transport, error) { return thisSystem().openIPMBDev(path) }
 
 func (s system) openIPMBDev(path string) (Transport, error) {
@@ -51,9 +51,9 @@ func newIPMBDev(path string, file *chardev.Device, protocol protocol) *ipmbDev {
 	return d
 }
 
-// frame drops a packet whose length byte is not its length. The driver's own are always right,
-// whatever the bus carried. So these bytes are of another driver with another framing, for
-// example, and hold no frame.
+// frame drops a packet whose length byte is not its length. The length bytes of the driver are
+// always right. A wrong one comes from another driver with another framing, for example, and the
+// packet holds no frame.
 func (d *ipmbDev) frame(packet []byte) (int, error) {
 	if len(packet) == 1 || int(packet[0]) != len(packet)-1 {
 		return d.dropPacket()
@@ -74,8 +74,8 @@ func (d *ipmbDev) WriteFrame(frame []byte) error {
 	return err
 }
 
-// Limits implements Transport. Address 00h is a general call only on the wire of a driver that
-// sends frames as they are.
+// Limits implements Transport. Address 00h is a general call on the wire only if the driver sends
+// frames as they are.
 func (d *ipmbDev) Limits() Limits {
 	return Limits{MaxFrame: ipmbDevMaxFrame, GeneralCall: d.protocol == protocolI2C}
 }

@@ -37,11 +37,11 @@ var errHeader = errors.New("wrong header checksum, which the driver does not sen
 // ipmbDevice is the character device of the raw driver ipmb-device
 // (github.com/enndubyu/ipmb_device). A packet is the frame.
 //
-// Its quirks, beside those of device:
-//   - It checks the header checksum of frames that it sends, whatever its switches say. The form
-//     of a general call has none in that place.
-//   - It delivers any write transfer. For one of less than 3 bytes it miscounts the length, by
-//     256, and fills up with zeros. A scan for I2C devices leaves such transfers behind.
+// It has the quirks of device, and these:
+//   - It checks the header checksum of frames that it sends, with any switches. A general call has
+//     no checksum in that place.
+//   - It delivers any write transfer. For a transfer of less than 3 bytes the length that it counts
+//     is wrong by 256, and it fills up with zeros. A scan for I2C devices makes such transfers.
 //   - An ioctl may fail with a positive number, and returns 0 for a request that the driver does
 //     not know: success does not prove that a switch exists.
 type ipmbDevice struct {
@@ -54,8 +54,8 @@ type ipmbDevice struct {
 }
 
 // OpenIPMBDevice opens the device of the ipmb-device driver, such as /dev/ipmb-4, and sets its
-// switches. A switch that cannot be set is left off, and the Warning tells. The errors are those
-// of OpenIPMBDev.
+// switches. A switch that cannot be set is left off, and Warning says so. It returns the errors of
+// OpenIPMBDev.
 func OpenIPMBDevice(path string, switches Switches) (Transport, error) {
 	return thisSystem().openIPMBDevice(path, switches)
 }
@@ -77,8 +77,8 @@ func newIPMBDevice(path string, file *chardev.Device) *ipmbDevice {
 	return d
 }
 
-// frame drops packets that are no transfer of the bus's: those whose length wrapped. It leaves all
-// others to the codec.
+// frame drops packets that are no transfer of the bus, because their length has wrapped. It leaves
+// all others to the codec.
 func (d *ipmbDevice) frame(packet []byte) (int, error) {
 	wrapped := len(packet) >= ipmbDeviceWrap && isZero(packet[len(packet)-ipmbDeviceWrap:])
 	if wrapped || len(packet) < ipmbDeviceMinFrame {

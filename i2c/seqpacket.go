@@ -12,25 +12,25 @@ import (
 	"ipmbd/internal/socket"
 )
 
-// SeqpacketMaxFrame is the longest frame on a seqpacket bus, in bytes: what fits ipmbbridge's
-// frame buffer without its length byte, so that every frame of ipmbbridge's passes.
+// SeqpacketMaxFrame is the longest frame on a seqpacket bus, in bytes: ipmbbridge's frame buffer
+// without its length byte, so that every frame of ipmbbridge passes.
 const SeqpacketMaxFrame = 264
 
 const (
-	// longWrite is longer than a write to a socket takes, unless the kernel holds it up, as a wire
-	// holds up that to a device, or the machine is busy.
+	// longWrite is the time after which a write to a socket counts as long: the kernel delays it,
+	// as a wire delays a write to a device, or the machine is busy.
 	longWrite = time.Millisecond
-	// After a long write, WriteFrame writes, whose caller may wait: for firstSlowTime, and for
-	// twice as long each time that the next write is long, too.
+	// After a long write, WriteFrame writes, because its caller may wait: for firstSlowTime, and
+	// for twice as long each time that the next write is long, too.
 	firstSlowTime = 100 * time.Millisecond
 	lastSlowTime  = 10 * time.Second
-	// enoughQuick is the number of quick writes after which Go's scheduler is not told of writes
-	// any more: it could do nothing about a long one.
+	// enoughQuick is the number of quick writes after which Go's scheduler is no longer told of
+	// writes: the scheduler could do nothing about a long one.
 	enoughQuick = 16
 )
 
 // seqpacket is a bus behind a SOCK_SEQPACKET socket. One packet is one frame, its destination
-// address first, without a length byte. A peer that does not read holds WriteFrame up as a held
+// address first, without a length byte. A peer that does not read delays WriteFrame as a held
 // clock line would.
 type seqpacket struct {
 	path   string
@@ -43,8 +43,8 @@ type seqpacket struct {
 	writeErr error
 	write    func(fd uintptr) bool // false: there is no room
 	tryWrite func(fd uintptr)
-	// Until slowUntil nothing is written directly, since a write was long. slowTime is more than
-	// firstSlowTime if several in a row were.
+	// Until slowUntil nothing is written directly, because a write was long. slowTime is more than
+	// firstSlowTime if several writes in a row were long.
 	slowUntil time.Time
 	slowTime  time.Duration
 	quick     int // direct writes in a row that were not long
@@ -60,8 +60,8 @@ func OpenSeqpacket(path string) (Transport, error) {
 	return NewSeqpacket(path, conn)
 }
 
-// NewSeqpacket makes a transport of a SOCK_SEQPACKET connection, which belongs to it from now on.
-// Errors name the path. The errors are OpErrors.
+// NewSeqpacket makes a transport of a SOCK_SEQPACKET connection, and owns it from then on. The
+// errors are OpErrors, which name the path.
 func NewSeqpacket(path string, conn *net.UnixConn) (Transport, error) {
 	own, err := socket.NewConn(conn)
 	if err != nil {
@@ -97,9 +97,9 @@ func (s *seqpacket) ReadFrames(b *Batch) error {
 	return nil
 }
 
-// readPacket reads one packet. The system reports a peer that closed with packets unread once,
-// ahead of the packets that the peer had sent. Those come first here, and the end of the file
-// after them.
+// readPacket reads one packet. If a peer closes with packets unread, the system reports that once,
+// ahead of the packets that the peer had sent. readPacket returns those packets first, and the end
+// of the file after them.
 func readPacket(fd int, b []byte) (int, error) {
 	n, err := socket.ReadNow(uintptr(fd), b)
 	if err == unix.ECONNRESET {
@@ -187,8 +187,8 @@ func hungUp(err error) bool {
 	return false
 }
 
-// Limits implements Transport. The socket carries a general call as any frame, and the peer
-// decides what it reaches. The socket loses and doubles no frame.
+// Limits implements Transport. The socket carries a general call like any frame, and the peer
+// decides which nodes it reaches. The socket loses and doubles no frame.
 func (s *seqpacket) Limits() Limits {
 	return Limits{MaxFrame: SeqpacketMaxFrame, GeneralCall: true, CopyTime: NoCopies}
 }

@@ -15,19 +15,19 @@ import (
 )
 
 // mqueueMaxFrame is the longest frame with room in a Batch, in bytes. The kernel accepts 8192
-// (i2cdev_ioctl_rdwr in drivers/i2c/i2c-dev.c). A peer's frame is at most as long as the driver
-// was built for, 120 as a rule.
+// (i2cdev_ioctl_rdwr in drivers/i2c/i2c-dev.c). The driver's build limits received frames, usually
+// to 120 bytes.
 const mqueueMaxFrame = batchRoom
 
 // slaveMqueue is the driver i2c-slave-mqueue of OpenBMC's kernels, which receives, and the
-// adapter's i2c-dev, which sends. A message of the driver's is a frame, without a length.
+// adapter's i2c-dev, which sends. A message of the driver is a frame, without a length.
 //
 // Its quirks:
-//   - Each read of its attribute takes one message, whole, and only from offset 0. With none left
-//     it reads as empty.
+//   - Each read of its attribute takes one message, whole, and only from offset 0. If no message is
+//     left, the read returns 0 bytes.
 //   - It reports a message to read as an urgent condition.
-//   - Its queue is in order, 31 deep as a rule. When it is full, the oldest message is dropped. It
-//     refuses messages on the bus that are too long for it.
+//   - Its queue is in order, and usually 31 messages deep. When it is full, the oldest message is
+//     dropped. It refuses messages on the bus that are too long for it.
 type slaveMqueue struct {
 	*device
 	adapter *os.File
@@ -38,8 +38,8 @@ type slaveMqueue struct {
 
 // OpenSlaveMqueue opens the attribute of the i2c-slave-mqueue driver, such as
 // /sys/bus/i2c/devices/4-1010/slave-mqueue, and /dev/i2c-4 to send through. Binding.Node makes the
-// path of a bus and an address. The errors are OpErrors that unwrap to the system's or to
-// chardev.ErrNotAttribute.
+// path of a bus and an address. The errors are OpErrors that unwrap to chardev.ErrNotAttribute or
+// an error of the system.
 func OpenSlaveMqueue(path string) (Transport, error) { return thisSystem().openSlaveMqueue(path) }
 
 func (s system) openSlaveMqueue(path string) (Transport, error) {

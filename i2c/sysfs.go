@@ -64,8 +64,8 @@ func (s system) adapterFolder(bus int) string {
 	return filepath.Join(s.root, devices, fmt.Sprintf("i2c-%d", bus))
 }
 
-// clientFolder is the folder of sysfs of the I2C device whose driver made the character device at
-// path. The device is found by its number, so that the path may be a link that udev made.
+// clientFolder returns the sysfs folder of the I2C device whose driver made the character device
+// at path. It finds the device by its number, so that the path may be a link that udev made.
 func (s system) clientFolder(path string) (folder string, err error) {
 	var node unix.Stat_t
 	if err := unix.Stat(path, &node); err != nil {
@@ -79,7 +79,7 @@ func (s system) clientFolder(path string) (folder string, err error) {
 	return folder, cause(err)
 }
 
-// driverOf is the name of the driver that serves the device with a folder of sysfs, "" for none.
+// driverOf returns the name of the driver of the device with a sysfs folder, or "".
 func driverOf(folder string) string {
 	link, err := os.Readlink(filepath.Join(folder, "driver"))
 	if err != nil {
@@ -94,9 +94,9 @@ func exists(path string) bool {
 }
 
 // Detect names the transport for path: Seqpacket for a socket, SlaveMqueue for its driver's
-// attribute, and for a character device that of its driver, which sysfs tells. It opens and writes
-// nothing. The errors are OpErrors that unwrap to the system's, to ErrUnknownDriver, or to
-// chardev.ErrNotDevice.
+// attribute, and for a character device the transport of its driver, which sysfs shows. It opens
+// and writes nothing. The errors are OpErrors that unwrap to ErrUnknownDriver,
+// chardev.ErrNotDevice, or an error of the system.
 func Detect(path string) (transport string, err error) { return thisSystem().detect(path) }
 
 func (s system) detect(path string) (string, error) {
@@ -140,13 +140,13 @@ func (s system) checkDriver(path, transport string) error {
 }
 
 // addressNACKDrivers are the drivers of adapters that report a NACK of the address byte as ENXIO,
-// as Documentation/i2c/fault-codes.rst has it, and one of a later byte as EIO:
+// as Documentation/i2c/fault-codes.rst says, and a NACK of a later byte as EIO:
 // drivers/i2c/busses/i2c-aspeed.c and i2c-gpio.c (on i2c-algo-bit.c). Many others, i2c-imx.c and
 // i2c-npcm7xx.c among them, have one errno for both.
 var addressNACKDrivers = []string{"aspeed-i2c-bus", "i2c-gpio"}
 
-// tellsAddressNACK reports whether an adapter, whose folder of sysfs is given, is known to tell a
-// NACK of the address byte from one of a later byte. A channel of a multiplexer does as the
+// tellsAddressNACK reports whether the adapter with this sysfs folder is known to distinguish a
+// NACK of the address byte from a NACK of a later byte. A channel of a multiplexer does as the
 // adapter before it, in whose folder it is.
 func tellsAddressNACK(adapter string) bool {
 	for isAdapter(adapter) {
@@ -183,9 +183,9 @@ const (
 	protocolSMBus            // as an SMBus block
 )
 
-// protocolOf is the protocol of the ipmb-dev at path. The descriptor does not tell it. sysfs shows
-// the properties of a device of the device tree, and that a device can have no properties. It does
-// not show those of ACPI and of software nodes.
+// protocolOf returns the protocol of the ipmb-dev at path. The descriptor does not show it. sysfs
+// shows the properties of a device of the device tree, and that a device can have no properties.
+// It does not show the properties of ACPI and of software nodes.
 func (s system) protocolOf(path string) protocol {
 	folder, err := s.clientFolder(path)
 	switch {

@@ -10,13 +10,13 @@ import (
 	"ipmbd/internal/chardev"
 )
 
-// Errors of a transfer, as the bus saw it. NotDelivered tells which of them prove that nothing was
-// delivered.
+// Errors of a transfer, as the bus saw it. NotDelivered returns true for those that prove that
+// nothing was delivered.
 var (
 	// ErrNotAcknowledged: a byte was not acknowledged. If it was the last one, the node has the
 	// frame all the same.
 	ErrNotAcknowledged = errors.New("not acknowledged")
-	// ErrAddressNotAcknowledged is the ErrNotAcknowledged of a driver that tells the byte: the
+	// ErrAddressNotAcknowledged is the ErrNotAcknowledged of a driver that names the byte: the
 	// address byte, so no node is there. Nothing was delivered.
 	ErrAddressNotAcknowledged = fmt.Errorf("address %w", ErrNotAcknowledged)
 	// ErrArbitrationLost: another master won the bus. Nothing was delivered.
@@ -32,7 +32,7 @@ var (
 
 // errEmpty is the error of a frame of no bytes. Drivers answer it with EINVAL, and some sent
 // kernel memory to the bus instead (drivers/char/ipmi/ipmb_dev_int.c before Linux 6.1.192), so no
-// driver gets one.
+// driver gets such a frame.
 var errEmpty = errors.New("empty frame")
 
 // NotDelivered reports whether an error of WriteFrame proves that no node has received the frame.
@@ -66,18 +66,18 @@ func (e *OpError) Error() string {
 	return text + e.Kind.Error() + " (" + e.Err.Error() + ")"
 }
 
-// Unwrap is the kind and the system's error.
+// Unwrap returns the kind and the system's error.
 func (e *OpError) Unwrap() []error {
 	return slices.DeleteFunc([]error{e.Kind, e.Err}, func(err error) bool { return err == nil })
 }
 
-// systemError makes an OpError of an error of the standard library, of which it keeps the errno
-// alone, so that the text does not name device and operation twice.
+// systemError makes an OpError of an error of the standard library. It keeps only the errno of the
+// error, so that the text does not name device and operation twice.
 func systemError(op, device string, err error) error {
 	return &OpError{Op: op, Device: device, Err: cause(err)}
 }
 
-// cause is the errno in an error, or the error itself if it has none.
+// cause is the errno in an error, or the error itself if it has no errno.
 func cause(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -86,15 +86,15 @@ func cause(err error) error {
 	return err
 }
 
-// Limits are the bounds of what a transport carries.
+// Limits are the limits of a transport.
 type Limits struct {
-	// MaxFrame is the longest frame it sends, in bytes, the destination address included.
+	// MaxFrame is the longest frame that it sends, in bytes, the destination address included.
 	MaxFrame int
 	// GeneralCall: a frame to address 00h reaches every node on the bus.
 	GeneralCall bool
 	// CopyTime is how long after a frame a copy of it may arrive: a node on I2C that has missed
-	// the acknowledgement of its frame writes it again. 0 is DefaultCopyTime. NoCopies means that
-	// each frame arrives once.
+	// the acknowledgement of its frame writes the frame again. 0 is DefaultCopyTime. NoCopies
+	// means that each frame arrives once.
 	CopyTime time.Duration
 }
 
@@ -106,7 +106,7 @@ const (
 	NoCopies time.Duration = -1
 )
 
-// Copies is CopyTime with its default, 0 for no copies.
+// Copies returns CopyTime with its default, and 0 for NoCopies.
 func (l Limits) Copies() time.Duration {
 	if l.CopyTime == 0 {
 		return DefaultCopyTime
@@ -114,8 +114,8 @@ func (l Limits) Copies() time.Duration {
 	return max(l.CopyTime, 0)
 }
 
-// Check is the error of a frame that no transport of these limits sends: an empty frame, or one
-// longer than MaxFrame, which is ErrTooLong.
+// Check returns the error of a frame that no transport with these limits sends: an empty frame, or
+// a frame longer than MaxFrame, which is ErrTooLong.
 func (l Limits) Check(frame []byte) error {
 	switch {
 	case len(frame) == 0:
@@ -131,8 +131,8 @@ type Transport interface {
 	// ReadFrames waits for at least one frame, then takes all others that have arrived, up to the
 	// room in b. The frames in b are valid until the next call with the same batch.
 	ReadFrames(b *Batch) error
-	// WriteFrame sends one frame and returns when the bus has taken it (nil) or not. The frame is
-	// not kept.
+	// WriteFrame sends one frame and returns when the bus has taken it (nil) or not. It does not
+	// keep the frame.
 	WriteFrame(frame []byte) error
 	// Limits is constant.
 	Limits() Limits
@@ -140,32 +140,32 @@ type Transport interface {
 	Close() error
 }
 
-// DirectWriter is a Transport whose writes need no wait as a rule: a socket, for example.
+// DirectWriter is a Transport whose writes usually need no wait: a socket, for example.
 type DirectWriter interface {
 	// TryWriteFrame sends one frame if that needs no wait. It returns true when the frame was sent
-	// or has failed. Else the caller sends it by WriteFrame before all others.
+	// or has failed. Otherwise the caller sends the frame with WriteFrame before all others.
 	TryWriteFrame(frame []byte) (done bool, err error)
 }
 
 // Counter is a Transport that counts the frames that it dropped.
 type Counter interface {
-	// Counters is a snapshot of the counters by name, "dropped-..." as a rule. They start at 0
+	// Counters returns a snapshot of the counters by name, usually "dropped-...". They start at 0
 	// with the transport and only grow.
 	Counters() map[string]uint64
 }
 
-// Warner is a Transport that can tell that it works, but not as it should.
+// Warner is a Transport that can report that it works, but not as it should.
 type Warner interface {
-	// Warning says what is wrong and how to mend it, "" when nothing is. It does not change while
-	// the transport is open.
+	// Warning says what is wrong and how to correct it, or is "". It does not change while the
+	// transport is open.
 	Warning() string
 }
 
 // Switches are settings of the ipmb-device driver. They belong to the device: they outlive the
-// program that set them, and hold for all that have the device open.
+// program that set them, and apply to all programs that have the device open.
 type Switches struct {
-	// IgnoreNACK: a frame is sent to its end even if no node takes it. Then no write is
-	// ErrNotAcknowledged.
+	// IgnoreNACK: the driver sends a frame to its end even if no node acknowledges it. Then no
+	// write is ErrNotAcknowledged.
 	IgnoreNACK bool
 	// VerifyChecksum: the driver drops frames with a wrong header checksum, and refuses them on
 	// the bus where the adapter can.
@@ -174,7 +174,7 @@ type Switches struct {
 
 // Switcher is a Transport whose driver has Switches. Its methods may be called from any goroutine.
 type Switcher interface {
-	// Switches are those that were set with success.
+	// Switches returns the switches that were set with success.
 	Switches() Switches
 	// SetIgnoreNACK returns an OpError that unwraps to errors.ErrUnsupported when the adapter
 	// cannot, or ErrClosed.
@@ -183,12 +183,12 @@ type Switcher interface {
 	SetVerifyChecksum(on bool) error
 }
 
-// Watch tells when the device or socket of a transport comes or goes.
+// Watch reports when the device or socket of a transport appears or goes.
 type Watch = chardev.Watch
 
 // OpenWatch begins to watch the path of a device or a socket, which need not exist. Wait returns
-// when it has come, gone or been replaced since. The errors are OpErrors that unwrap to the
-// system's.
+// when it has appeared, gone or been replaced since. The errors are OpErrors that unwrap to an
+// error of the system.
 func OpenWatch(path string) (*Watch, error) {
 	watch, err := chardev.OpenWatch(path)
 	if err != nil {

@@ -348,7 +348,7 @@ func (e *Engine) finishCall(c *Call, response ipmi.Response, err error, now time
 }
 
 // endCalls ends the calls that match. Of each responder, calls that wait for a number end first,
-// so that none of them gets a number that another one releases.
+// so that no call gets a number that another one releases.
 func (e *Engine) endCalls(matches func(*Call) bool, err error) {
 	now := e.now()
 	for _, r := range e.responders {

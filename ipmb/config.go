@@ -18,7 +18,7 @@ type Config struct {
 	Interface string
 	Channel   ipmi.Channel
 	Host      int
-	// RetryPolicy is that of calls that bring none.
+	// RetryPolicy is the policy of calls without a policy of their own.
 	RetryPolicy RetryPolicy
 	// MaxFrame limits the frames sent, in bytes. 0 leaves the limit to the transport.
 	MaxFrame int
@@ -29,36 +29,37 @@ type Config struct {
 	Handler ipmi.Handler
 	// HandlerTimeout is how long a handler has before the engine answers C3h. 0 is 5 s.
 	HandlerTimeout time.Duration
-	// BridgeTimeout is how long the handler has for a request that it sends on to another bus,
-	// for example. For 0 the time is HandlerTimeout. Requests with a time of their own have a
-	// MaxHandlers of their own, so that they do not hold up others. nil is 0 for all.
+	// BridgeTimeout returns how long the handler has for a request that takes another time, for
+	// example because the handler sends it on to another bus. 0 stands for HandlerTimeout.
+	// Requests with a time of their own have a MaxHandlers of their own, so that they do not delay
+	// others. nil is 0 for all requests.
 	BridgeTimeout func(f Frame) time.Duration
-	// Served is given the completion code of each request that a handler had, and its error.
+	// Served gets the completion code of each request that a handler had, and its error.
 	Served func(req *ipmi.Request, code ipmi.CompletionCode, err error)
 	// MaxHandlers is how many requests may be in handlers. Others are answered C0h. 0 is 64.
 	MaxHandlers int
 	// MaxResponses is how many responses may wait before requests are dropped. 0 is 256.
 	MaxResponses int
 	// DuplicateWindow is how long a response is kept for repeats of its request; see Repeats in
-	// the package's documentation. 0 is 5 s. A negative time keeps none.
+	// the package's documentation. 0 is 5 s. With a negative time no response is kept.
 	DuplicateWindow time.Duration
 	// Effect is the effect of serving a request twice, which decides which frames count as
 	// repeats. nil asks Handler if it is an ipmi.EffectTeller, and else ipmi.EffectOf.
 	Effect func(*ipmi.Request) ipmi.Effect
 
-	// Received is given each valid frame, before anything is done about it.
+	// Received gets each valid frame, before the engine acts on it.
 	Received func(f Frame)
-	// Reading is given true when the engine begins to read, and false when the transport ends.
+	// Reading gets true when the engine begins to read, and false when the transport ends.
 	Reading func(on bool)
-	// Wrote is given the outcome of each write of a frame, from one goroutine at a time.
+	// Wrote gets the outcome of each write of a frame, from one goroutine at a time.
 	Wrote func(err error)
-	// Stalled is given true when a write has taken StallTime, and false when it has returned.
+	// Stalled gets true when a write has taken StallTime, and false when it has returned.
 	Stalled func(stalled bool)
-	// Together is given the work on the frames of a read that brought several, and calls it
-	// once. It may collect in one write what the work sends to clients. nil calls the work.
+	// Together gets the work on the frames of a read that brought several, and calls it once. It
+	// may collect in one write the messages that the work sends to clients. nil calls the work.
 	Together func(work func())
-	// UnsolicitedResponse is given the responses to our SMS LUN that no call waits for. nil drops
-	// them like all others.
+	// UnsolicitedResponse gets the responses to our SMS LUN that no call waits for. nil drops them
+	// like all others.
 	UnsolicitedResponse func(f Frame)
 }
 
@@ -117,8 +118,8 @@ type Request struct {
 	RetryPolicy RetryPolicy
 	// FailFast ends the call when a slot's writes were not acknowledged.
 	FailFast bool
-	// NoWait ends the call with ErrBusy if no sequence number is free. It still waits for a
-	// number in quarantine, which is free within 40 ms on I2C as a rule.
+	// NoWait ends the call with ErrBusy if no sequence number is free. The call still waits for a
+	// number in quarantine, which on I2C is usually free within 40 ms.
 	NoWait bool
 	// GeneralCall sends the request to all nodes, and Responder answers it (IPMI v2.0, section
 	// 20.9). It is possible for Get Device ID only, with one try.

@@ -14,17 +14,17 @@ import (
 // request with the number. But the call's own response may equal that one too: many commands
 // answer only "done". So the engine keeps a response in doubt for a while, and drops it if another
 // response comes and shows that it was a copy. When enough responses of a command were alike and
-// none was a copy, the engine believes them at once.
+// no response was a copy, the engine believes them at once.
 
 const (
-	// pastLength is how many responses are remembered of a number: those of the time in which a
+	// pastLength is how many responses of a number are remembered: those of the time in which a
 	// copy comes, if each call takes 3 ms.
 	pastLength = 16
 	// doubtTime is how long after a response an equal one may be its copy.
 	doubtTime = 100 * time.Millisecond
 	// keepTime is how long a response is in doubt, at most until the call would be sent again.
 	keepTime = 250 * time.Millisecond
-	// enoughEqual is how many equal responses of a command, none a copy, are believed at once.
+	// enoughEqual is how many equal responses without a copy make a command's responses trusted.
 	enoughEqual = 32
 )
 
@@ -37,7 +37,7 @@ type pastResponses struct {
 	equal     map[commandKey]int     // responses that were alike and no copies, or hasCopies
 }
 
-// hasCopies marks a command of which a copy has come.
+// hasCopies marks a command whose response was copied.
 const hasCopies = -1
 
 // exchange is a request and its response, as far as they need to be told from others.

@@ -74,9 +74,9 @@ func (e *Engine) wakeWatcher() {
 	}
 }
 
-// watchDeadlines is the loop that expires deadlines. It also calls Config.Stalled, so that the
-// calls of it are in order. Under steady traffic it wakes once in a slot and not once in a call,
-// since a call that ends leaves the timer as it is.
+// watchDeadlines is the loop that expires deadlines. It also calls Config.Stalled, so that these
+// calls are in order. Under steady traffic it wakes once in a slot and not once in a call, since a
+// call that ends leaves the timer as it is.
 func (e *Engine) watchDeadlines(ctx context.Context) {
 	timer := time.NewTimer(math.MaxInt64)
 	defer timer.Stop()

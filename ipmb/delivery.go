@@ -12,8 +12,8 @@ import (
 const (
 	// deliveryTries is how often a delivery is written at most.
 	deliveryTries = 4
-	// repeatTime is how long after a write by which the node may have got a frame the frame is
-	// written again. A later copy could be taken for another response.
+	// repeatTime is how long a frame may be written again after a write that may have delivered
+	// it. A later copy could be taken for another response.
 	repeatTime = 25 * time.Millisecond
 	// longestWrite is how long the bus carries the longest frame, at 100 kHz, with a margin. When
 	// a longer write fails, the node may have received the frame long ago.

@@ -1,5 +1,5 @@
-// Package ipmb speaks IPMB: the frame codec, and the Engine that tracks every request on one bus
-// to its one response.
+// Package ipmb speaks IPMB: the frame codec, and the Engine, which finds for every request on one
+// bus its one response.
 //
 // An Engine does not open devices. Run gives it a transport and lasts as long as the transport.
 // Sequence numbers, holds and the table of requests outlive Run, so that a response which arrives
@@ -17,16 +17,16 @@
 //     TestBroadcastAnswer)
 //  2. A request with an effect runs once, however often its frame comes; see Repeats.
 //     (TestRepeatsRunOnce, TestStormOfRequesters)
-//  3. Each request that the engine gives to the handler has one response: the handler's, that of
-//     StartRespond if the handler has deferred the request, or C3h at the deadline. A later one is
-//     counted and dropped. While the engine has no transport, it keeps responses for the
-//     requester's repeat. (TestServeSlowHandler, TestDeferred, TestDeferredOverALongOutage,
+//  3. Each request that the engine gives to the handler has one response: the handler's response,
+//     the response of StartRespond if the handler has deferred the request, or C3h at the deadline.
+//     A later response is counted and dropped. While the engine has no transport, it keeps
+//     responses for the requester's repeat. (TestServeSlowHandler, TestDeferred, TestDeferredOverALongOutage,
 //     TestOneAnswerWithoutAWindow)
 //  4. The handler gets requests in the order in which the bus delivered them. The goroutine that
 //     reads the bus calls it, for one request after the other, so the handler must not block. It
 //     may answer later, from any goroutine. (TestRequestsAreServedInOrder)
-//  5. Calls to one responder are written in the order in which they were sent, as far as none
-//     waits for a number. Calls that end reach their callers in the order in which the bus
+//  5. Calls to one responder are written in the order in which they were sent, unless some of them
+//     wait for a number. Calls that end reach their callers in the order in which the bus
 //     delivered the responses. The engine holds no lock while it calls a handler or a callback, so
 //     that each of them may use the engine. (TestDirectWrites, TestAnswersReachCallsInOrder,
 //     TestCallbacks, TestWaiting)
@@ -35,7 +35,7 @@
 //     before all others. (TestWriter, TestRepeatOfAnAnswer)
 //  7. No frame stops, blocks or crashes the engine. Frames that are not valid are dropped and
 //     counted. (FuzzEngineInput, TestNoiseDoesNoHarm, TestFramesThatAreNotValid)
-//  8. A bus that carries nothing holds up no call for long; see A bus that is held low.
+//  8. A bus that carries nothing delays no call for long; see A bus that is held low.
 //     (TestHeldLow, TestStall, TestStallHoldsNobody)
 //  9. Run has four goroutines, its caller's among them, and none is left when it has returned. A
 //     message costs no goroutine, timer or context. Engine.Send allocates nothing. (TestRun,
@@ -49,28 +49,28 @@
 //
 // # Goroutines and writes
 //
-// Of the goroutines of Run one reads and calls the handler, one writes, one watches the deadlines,
+// Run has four goroutines: one reads and calls the handler, one writes, one watches the deadlines,
 // and one waits for the end of the context. The goroutine that reads a response calls the callback
 // of its call.
 //
 // On a transport that is an i2c.DirectWriter, a socket for example, the goroutine that brings a
-// request or a response also writes it, unless another goroutine is writing. A write that would
-// have to wait is left to the goroutine that writes, and so are further ones when one goroutine
-// has written 64 frames in a row. The goroutine that writes always writes to a kernel's device.
+// request or a response also writes it, unless another goroutine is writing. It leaves a write
+// that would have to wait to the goroutine that writes, and also further writes when it has
+// written 64 frames in a row. The goroutine that writes makes all writes to a kernel's device.
 //
-// Ping does not return while one of the goroutines hangs, in a handler or in a callback for
-// example (TestPing). A write that takes long in the kernel is no hang; see Config.Stalled.
+// If one of the goroutines hangs, in a handler or in a callback for example, Ping does not return
+// (TestPing). A write that takes long in the kernel is no hang; see Config.Stalled.
 //
 // # A bus that is held low
 //
-// Each write to such a bus takes the adapter's time, 1 s as a rule, and fails. When all writes
-// have failed for 2 s (StallTime):
+// Each write to such a bus takes the adapter's time, usually 1 s, and fails. When all writes have
+// failed for 2 s (StallTime):
 //
 //   - Calls that were never transmitted end with ErrStuck. Calls that were transmitted go on: the
 //     responder may have the request.
 //   - New calls, broadcasts and responses of StartRespond are refused with ErrStuck, except for
 //     one a second, which is written to probe the bus.
-//   - The first write that succeeds ends that. A write that is not acknowledged, and one that
+//   - The first write that succeeds ends this state. A write that is not acknowledged, and one that
 //     loses the arbitration, show that the bus works and count as a success.
 //
 // The same holds while a single write is in the kernel for longer than 2 s, but no other write can
@@ -84,17 +84,17 @@
 //
 //   - The number is held until each transmission that the responder may have received has been
 //     answered, at most for 6 s. A write that failed counts as such a transmission, unless
-//     i2c.NotDelivered says otherwise. A NACK of which the driver does not tell the byte counts if
+//     i2c.NotDelivered says otherwise. A NACK whose byte the driver does not name counts if
 //     the responder has acknowledged or answered anything in the last 6 s, so a scan of absent
 //     addresses holds nothing.
 //   - Responses that come within 50 ms of each other count as one: the second may be a copy.
-//   - After the last response the number is in quarantine for i2c.Limits.CopyTime, 40 ms on I2C,
-//     which begins anew after each copy. At 100 kHz that costs nothing while a command has fewer
-//     than 50 calls in progress. A call with NoWait waits for a number in quarantine only.
+//   - After the last response the number is in quarantine for i2c.Limits.CopyTime, 40 ms on I2C.
+//     The quarantine begins again after each copy. At 100 kHz it costs nothing while a command has
+//     fewer than 50 calls in progress. A call with NoWait waits for a number in quarantine only.
 //   - Number 0 is held for the command of a broadcast until 6 s after it. A call that has number 0
 //     when a broadcast of its command is sent accepts no response any more.
 //
-// Each command has its own holds: however many calls of one command time out, another command has
+// Each command has its own holds: even if many calls of one command time out, another command has
 // all numbers.
 //
 // # Bounds
@@ -107,13 +107,13 @@
 //     first, one in 19 of these became another call's response with 8 and with 64 calls of a
 //     command in progress, none with 1;
 //   - a response more than 6 s after the end of its call;
-//   - a response to a frame of which the driver has proved that it was not delivered.
+//   - a response to a frame, if the driver has proved that the frame was not delivered.
 //
 // On a transport with i2c.NoCopies, which is a socket, there is no quarantine. There the engine
-// knows a copy by its content. If a response equals one of the last 16 with the number, within
-// 100 ms and to a different request, the engine keeps it for 250 ms, at most until the call would be
+// knows a copy by its content. If a response equals one of the last 16 with the number, within 100
+// ms and to a different request, the engine keeps it for 250 ms, at most until the call would be
 // sent again, and drops it if another response comes. When 32 responses of a command were alike
-// and none was a copy, the engine believes such responses at once.
+// and no response was a copy, the engine believes such responses at once.
 //
 // # Repeats
 //
@@ -122,18 +122,18 @@
 // calls in progress, a number that comes out of its turn is either a repeat, or new because the
 // response to an older request was lost. The effect of the command decides (ipmi.Effect):
 //
-//   - A command that changes nothing, or is harmless twice, is served anew each time, so that its
+//   - A command that changes nothing, or is harmless twice, is served again each time, so that its
 //     response is never old. A repeat of one that is still in a handler, or whose response still
-//     waits for the bus, is dropped: that response is for it too.
+//     waits for the bus, is dropped: that response is for the repeat, too.
 //   - A command with an effect is a repeat when its frame is equal to the last one with its
-//     number, LUNs and command, from its arrival until 5 s after its response, whatever came
-//     between. It gets the same response again.
+//     number, LUNs and command, from its arrival until 5 s after its response, even if other
+//     frames came between. It gets the same response again.
 //   - The effect of other commands (OEM, groups, commands that take something out of a queue) is
 //     not known. Such a command is a repeat in the same time, unless the requester has used the
 //     number for another request since, or seems to use it in its turn (in the first turn: after
 //     48 others), or comes back sooner than it repeats its requests.
 //
-// A response that could not be written is given again, whatever the command. A repeat that comes
+// A response that could not be written is given again, for every command. A repeat that comes
 // while its response is being written gets the response once more after it. A requester that
 // repeats every 2 s may go on for five repeats: each that comes when it is due is one, though the
 // 5 s are over.
@@ -156,8 +156,8 @@
 // requesters are misjudged: one whose retry time is also the time between its requests, and one
 // that picks its numbers at random.
 //
-// The bound of all this: an effect that its requester wants twice within 5 s, by equal frames with
-// one number, happens once. A handler that knows better says so (ipmi.EffectTeller,
+// The bound of these rules: an effect that its requester wants twice within 5 s, by equal frames
+// with one number, happens once. A handler that knows better says so (ipmi.EffectTeller,
 // ipmi.ChangesNothing).
 //
 // Each requester address has room of its own for the responses to 256 requests, so that forged

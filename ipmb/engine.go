@@ -17,7 +17,7 @@ import (
 // One mutex guards the state below it. It is never held over I/O, a handler or a callback. Three
 // loops work on the state while Run lasts: readFrames reads and calls the handler, writeFrames
 // writes, and watchDeadlines expires deadlines. If the transport can write without a wait, the
-// goroutine that has something to write writes it itself; see unlock.
+// goroutine that has a frame to write writes it itself; see unlock.
 type Engine struct {
 	config  Config
 	epoch   time.Time
@@ -59,7 +59,7 @@ type Engine struct {
 	drained     chan struct{} // closed when no request lacks its response; nil before Drain
 }
 
-// New makes an engine, which is at rest until Run.
+// New makes an engine. It does nothing until Run.
 func New(config Config) *Engine {
 	config = config.withDefaults()
 	e := &Engine{
@@ -73,8 +73,8 @@ func New(config Config) *Engine {
 	return e
 }
 
-// Renew gives an engine other settings, as New does, between two Runs. The engine keeps what it
-// knows of the bus: the sequence numbers that are held, and the responses kept for repeats.
+// Renew gives an engine other settings, as New does, between two Runs. The engine keeps its
+// knowledge of the bus: the sequence numbers that are held, and the responses kept for repeats.
 // Renew fails while a Run has not returned.
 func (e *Engine) Renew(config Config) error {
 	e.mu.Lock()
@@ -100,10 +100,10 @@ func (e *Engine) now() time.Duration { return time.Since(e.epoch) }
 
 var errRunning = errors.New("ipmb: engine is running already")
 
-// Run serves the bus on t until ctx ends, Close is called on t, or t fails, and returns the
-// cause. It closes t and ends all calls with ErrClosed. Requests that handlers have then are
-// answered when Run is called again, with another transport. While a Run has not returned, a
-// second one returns an error at once and leaves its transport alone.
+// Run serves the bus on t until ctx ends, Close is called on t, or t fails, and returns the cause.
+// It closes t and ends all calls with ErrClosed. The requests that handlers then have are answered
+// when Run is called again, with another transport. While a Run has not returned, a second one
+// returns an error at once and does not touch its transport.
 func (e *Engine) Run(ctx context.Context, t i2c.Transport) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	if err := e.open(t); err != nil {
@@ -206,7 +206,7 @@ func (e *Engine) unlock() {
 	}
 }
 
-// Ping returns when the engine's lock can be had, and each loop waits for something or goes on to
+// Ping returns when the engine's lock is free, and each loop waits for something or is about to
 // wait. If a loop hangs, Ping does not return. It wakes no loop.
 //
 // A loop that waits for the kernel does not hang, neither in a read nor in a write; see
@@ -222,8 +222,9 @@ func waitForLock(l sync.Locker) {
 	defer l.Unlock()
 }
 
-// Drain accepts no more requests from the bus and waits until those accepted are answered, at most
-// until ctx ends. It answers CEh to the requests that wait for StartRespond. Calls and Run go on.
+// Drain accepts no more requests from the bus and waits until the accepted ones are answered, at
+// most until ctx ends. It answers CEh to the requests that wait for StartRespond. Calls and Run go
+// on.
 func (e *Engine) Drain(ctx context.Context) {
 	e.mu.Lock()
 	if e.drained == nil {
@@ -253,7 +254,7 @@ func (e *Engine) checkDrained() {
 	}
 }
 
-// Address is our own address.
+// Address returns our own address.
 func (e *Engine) Address() ipmi.Address {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -267,21 +268,21 @@ func (e *Engine) SetAddress(a ipmi.Address) {
 	e.address = a
 }
 
-// RetryPolicy is that of calls that bring none.
+// RetryPolicy returns the policy of calls without a policy of their own.
 func (e *Engine) RetryPolicy() RetryPolicy {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.retryPolicy
 }
 
-// SetRetryPolicy changes the policy of further calls that bring none. Zero fields get defaults.
+// SetRetryPolicy changes the policy of further calls without their own. Zero fields get defaults.
 func (e *Engine) SetRetryPolicy(p RetryPolicy) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.retryPolicy = p.Or(RetryPolicy{})
 }
 
-// MaxFrame is the longest frame that can be sent, in bytes. It is 0 before the first Run.
+// MaxFrame returns the longest frame that can be sent, in bytes. It is 0 before the first Run.
 func (e *Engine) MaxFrame() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -11,9 +11,9 @@ import (
 var (
 	// ErrTimeout: the bus took the request, and no response came.
 	ErrTimeout = errors.New("no answer in time")
-	// ErrNotAcknowledged: no transmission of the request was acknowledged. If the driver does
-	// not tell a NACK of the last byte from others, the responder may have the request all the
-	// same. So it may after ErrArbitrationLost and ErrStuck.
+	// ErrNotAcknowledged: no transmission of the request was acknowledged. If the driver does not
+	// distinguish a NACK of the last byte from others, the responder may still have the request,
+	// as it may after ErrArbitrationLost and ErrStuck.
 	ErrNotAcknowledged = i2c.ErrNotAcknowledged
 	// ErrArbitrationLost: another master won the bus at each transmission.
 	ErrArbitrationLost = i2c.ErrArbitrationLost
@@ -48,7 +48,7 @@ func failureOf(err error) error {
 	return ErrStuck
 }
 
-// Status is how a request ended, for clients that get no more than a number: those of
+// Status says how a request ended, for clients that get only a number: the clients of
 // org.openbmc.Ipmb and of the frame socket (ipmbbridge, ipmbbridged.hpp).
 type Status int32
 
@@ -69,7 +69,7 @@ var statusTexts = [...]string{
 	StatusFailed:  "no answer",
 }
 
-// String is the meaning of a status.
+// String returns the meaning of a status.
 func (s Status) String() string {
 	if s < 0 || int(s) >= len(statusTexts) {
 		return "unknown"
@@ -77,7 +77,7 @@ func (s Status) String() string {
 	return statusTexts[s]
 }
 
-// StatusOf is the status of a request that ended with an error, or with nil.
+// StatusOf returns the status of a request that ended with an error, or with nil.
 func StatusOf(err error) Status {
 	switch {
 	case err == nil:
@@ -196,7 +196,7 @@ func (e *Engine) countOutcome(all outcomes, err error) {
 	}
 }
 
-// Statistics is a snapshot of the counters by their names: what was received and sent, how each
-// call ended (calls-*), and what was dropped and why (dropped-*). They start at 0 with the
-// engine, and when it is renewed, and only grow.
+// Statistics returns a snapshot of the counters by name: frames received and sent, how each call
+// ended (calls-*), and what was dropped and why (dropped-*). They start at 0 with the engine, and
+// when it is renewed, and only grow.
 func (e *Engine) Statistics() map[string]uint64 { return e.counts.Statistics() }

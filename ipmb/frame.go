@@ -10,7 +10,7 @@ import (
 const (
 	// MinRequest: addresses, netFn/LUN, sequence/LUN, command, two checksums (IPMB v1.0, 2.11).
 	MinRequest = 7
-	// MinResponse: a request's, and the completion code.
+	// MinResponse: the fields of a request, and the completion code.
 	MinResponse = 8
 )
 
@@ -78,7 +78,7 @@ func (f Frame) Len() int {
 	return MinRequest + len(f.Data)
 }
 
-// Append adds the encoded frame to b.
+// Append appends the encoded frame to b.
 func (f Frame) Append(b []byte) []byte {
 	netFnLUN := uint8(f.NetFn)<<2 | uint8(f.DestinationLUN&3)
 	b = append(b, uint8(f.Destination), netFnLUN, -(uint8(f.Destination) + netFnLUN))

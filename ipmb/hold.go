@@ -11,11 +11,11 @@ import (
 const (
 	// holdTime is how long a response may come: the expiration of sequence numbers, and a margin.
 	holdTime = SequenceExpiration + time.Second
-	// copyWindow is the time in which two responses count as one: how long after a response its
-	// copy may come on I2C (i2c.DefaultCopyTime), and a margin.
+	// copyWindow is the time in which two responses count as one: the time after a response in
+	// which its copy may come on I2C (i2c.DefaultCopyTime), and a margin.
 	copyWindow = 50 * time.Millisecond
-	// serialHolds: when time-outs hold so many numbers of a command, its calls go one at a time.
-	// Then the numbers that are left last until the first hold ends.
+	// serialHolds: when time-outs hold this many numbers of a command, its calls go one at a time.
+	// Then the other numbers last until the first hold ends.
 	serialHolds = 48
 	// tidyTime is how long the state of a command is kept for reuse after its last hold.
 	tidyTime = time.Second
@@ -64,8 +64,8 @@ func (s *commandState) quarantined() int {
 	return bits.OnesCount64(found)
 }
 
-// scheduleHolds sets the deadline at which holds of a command end: at once if calls wait, else
-// when it can be tidied up. A deadline that comes too early is set again.
+// scheduleHolds sets the deadline at which holds of a command end: at once if calls wait,
+// otherwise when it is time to remove old holds. A deadline that comes too early is set again.
 func (e *Engine) scheduleHolds(s *commandState) {
 	if len(s.holds) == 0 {
 		return
@@ -161,9 +161,9 @@ func (e *Engine) noteLateResponse(r *responder, f Frame) {
 	}
 }
 
-// countForHold notes a response under a number that is held. After the last expected response the
-// number is in quarantine, which begins anew with each copy. Behind a socket a copy may come at
-// any time, so there a late response to a call that had none does not end the hold.
+// countForHold counts a response under a number that is held. After the last expected response the
+// number is in quarantine, which begins again with each copy. Behind a socket a copy may come at
+// any time, so there a late response to a call that had no response does not end the hold.
 func (e *Engine) countForHold(s *commandState, h *hold) {
 	counted := h.responses.count
 	if counted == 0 {

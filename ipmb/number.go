@@ -94,9 +94,9 @@ func (n *number) noteWrite(r *responder, now time.Duration, err error) {
 	}
 }
 
-// possibleDeliveries is how many transmissions the responder may have received. A NACK of which
-// the driver does not tell the byte may follow a frame that was received whole. From a responder
-// that is not present it follows none, so that a scan of absent addresses holds no numbers.
+// possibleDeliveries is how many transmissions the responder may have received. A NACK whose byte
+// the driver does not name may follow a frame that was received whole. Such a NACK for a responder
+// that is not present counts as no delivery, so that a scan of absent addresses holds no numbers.
 func (n *number) possibleDeliveries(r *responder, now time.Duration) int {
 	if n.acknowledged || n.responses.count > 0 || r.isPresent(now) {
 		return n.delivered + n.refused
@@ -136,7 +136,7 @@ type commandState struct {
 // maxSpare bounds the commandStates that are kept for reuse.
 const maxSpare = 64
 
-// commandStateOf is the state for key, made where there is none.
+// commandStateOf returns the state for key, and makes it if necessary.
 func (e *Engine) commandStateOf(r *responder, key commandKey) *commandState {
 	s := r.commands[key]
 	if s != nil {
@@ -244,7 +244,7 @@ func (e *Engine) leaveLine(c *Call) {
 	e.clearDeadline(&c.deadline)
 }
 
-// assignToWaiters gives numbers to calls that wait, those of a command in order of arrival.
+// assignToWaiters gives numbers to calls that wait, in order of arrival for each command.
 func (e *Engine) assignToWaiters(r *responder, now time.Duration) {
 	if len(r.waiting) == 0 {
 		return

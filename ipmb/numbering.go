@@ -6,16 +6,17 @@ const (
 	// earliestRetry is the least time after which a requester repeats a request of which it has
 	// read no response: IPMB allows 60 ms, and timers are early.
 	earliestRetry = 50 * time.Millisecond
-	// latestRetry is the time after which a requester of which nothing else is known has repeated
-	// its request: IPMB allows 250 ms at most.
+	// latestRetry is the time after which a requester, if nothing else is known of it, has
+	// repeated its request: IPMB allows 250 ms at most.
 	latestRetry = 300 * time.Millisecond
 	// turnSlack is by how many places a number may miss its turn: concurrent calls change places.
 	turnSlack = 4
-	// turnFound is how many numbers that follow each other show where the turn is, after it was
-	// lost. As many requests of calls in progress may repeat in a row.
+	// turnFound is how many consecutive numbers show the place in the turn, after it was lost. As
+	// many requests of calls in progress may repeat in a row.
 	turnFound = 3
-	// firstTurn is how many newer requests there are at least when a number comes again in the
-	// first turn. With fewer it is a repeat: nearly all requesters use all numbers.
+	// firstTurn is the least number of newer requests for which a number that comes again in the
+	// first turn counts as a new request. With fewer it is a repeat: nearly all requesters use all
+	// numbers.
 	firstTurn = SequenceNumbers * 3 / 4
 )
 
@@ -107,8 +108,8 @@ func (g *numbering) mayRetry(interval time.Duration) bool {
 	return false
 }
 
-// turn is the place of a requester that uses its numbers in the same order time and again: the
-// place that the number of its newest request had the time before.
+// turn is the place of a requester that always uses its numbers in the same order: the place that
+// the number of its newest request had in the turn before.
 type turn struct {
 	place, before uint64 // 0 in the first turn
 	inRow         int    // how many places followed each other up to before

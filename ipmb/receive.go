@@ -76,9 +76,9 @@ func generalCall(b []byte) (f Frame, ok bool) {
 	return f, err == nil && f.NetFn == ipmi.NetFnApp && f.Command == ipmi.CommandGetDeviceID
 }
 
-// receiveResponse gives a response to the call that waits for it: of its responder, network
-// function, LUNs, command and sequence number, sent from the address to which the response comes.
-// Others are dropped, or are for Config.UnsolicitedResponse.
+// receiveResponse gives a response to the call that waits for it: the responder, network function,
+// LUNs, command, sequence number and our own address must match. It drops other responses, or
+// gives them to Config.UnsolicitedResponse.
 func (e *Engine) receiveResponse(f Frame) (isUnsolicited bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -105,9 +105,9 @@ func (e *Engine) receiveResponse(f Frame) (isUnsolicited bool) {
 	return false
 }
 
-// isUnsolicited reports whether a response that no call waits for is given to
-// Config.UnsolicitedResponse. A response that may be a copy of one to a request of ours is not:
-// with the number that we gave the request it would be taken for another request's response.
+// isUnsolicited reports whether a response that no call waits for goes to
+// Config.UnsolicitedResponse. A possible copy of a response to a request of ours does not: the
+// number that we gave the request would make it look like the response to another request.
 func (e *Engine) isUnsolicited(r *responder, f Frame) bool {
 	return e.config.UnsolicitedResponse != nil &&
 		f.DestinationLUN == ipmi.SMSLUN && f.Destination == e.address && f.Source.IsSlave() &&
@@ -118,12 +118,12 @@ func (e *Engine) isUnsolicited(r *responder, f Frame) bool {
 type slots struct{ limit, used int }
 
 // Submit serves a request that came without a frame, because a driver has decoded it. The request
-// is served once, as one from the bus; a repeat gets the response again. The engine fills in
+// is served once, like one from the bus; a repeat gets the response again. The engine fills in
 // Interface, Channel, Host and Deadline. It does not keep req or its Data.
 //
 // The goroutine that writes calls respond with the response: the completion code and the data,
-// valid until respond returns. It calls respond again if that fails, and for repeats. The errors
-// of respond are those of i2c.Transport.WriteFrame. The transport must not be an i2c.DirectWriter.
+// valid until respond returns. It calls respond again if that fails, and for repeats. respond
+// returns errors like i2c.Transport.WriteFrame. The transport must not be an i2c.DirectWriter.
 //
 // The goroutine that reads calls Submit, in the transport's ReadFrames.
 func (e *Engine) Submit(req *ipmi.Request, respond func(response []byte) error) {

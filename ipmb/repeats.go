@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// SequenceExpiration is how long a responder may take a request with the same sequence number
-	// for a repeat (IPMB v1.0, table 4-1).
+	// SequenceExpiration is how long a responder may treat a request with the same sequence number
+	// as a repeat (IPMB v1.0, table 4-1).
 	SequenceExpiration = 5 * time.Second
 	// maxKept bounds the responses kept for a requester: one for each of its numbers and LUNs.
 	maxKept = (int(ipmi.MaxLUN) + 1) * SequenceNumbers
@@ -19,7 +19,7 @@ const (
 	// SequenceExpiration: six transmissions are usual.
 	maxRepeats = 5
 	// inlineFrame is the length of a request or a response that has room in its entry, in bytes:
-	// the most that nodes need to accept.
+	// the longest that nodes need to accept.
 	inlineFrame = 32
 )
 
@@ -79,7 +79,7 @@ type requester struct {
 	numbers   [SequenceNumbers]*entry // the newest request with each number
 	numbering [ipmi.MaxLUN + 1]*numbering
 	// Responses that are kept: to the newest request with its number and LUN, and to requests
-	// whose number was used for another command since. The latter go first.
+	// whose number was used for another command since. The latter are removed first.
 	current, past entryList
 }
 
@@ -105,8 +105,8 @@ func (r *requester) newest(key requestKey) *entry {
 	return nil
 }
 
-// answeredBy is the request that a response answers, nil for none that is known. A response from
-// another address than the request was sent to is none to its requester.
+// answeredBy returns the request that a response answers, or nil if no such request is known. The
+// response must come from the address that the request was sent to.
 func (t *requestTable) answeredBy(f Frame, now time.Duration) *entry {
 	r := t.requesters[f.Destination>>1]
 	if r == nil {
@@ -137,7 +137,7 @@ func (t *requestTable) deferredRequests() (all []*entry) {
 	return all
 }
 
-// findRepeat is the entry of which raw is a repeat, nil for a request to serve. writing is the
+// findRepeat returns the entry whose repeat raw is, nil for a request to serve. writing is the
 // entry whose response is being written.
 func (t *requestTable) findRepeat(f Frame, raw []byte, effect ipmi.Effect, writing *entry,
 	now time.Duration) *entry {

@@ -15,7 +15,7 @@ const maxResponsesInRow = 4
 // outbox holds the frames that wait for the bus, and the state of the one write in progress.
 //
 // Responses go before requests, but at most four in a row while a request waits. Responders take
-// turns. A broadcast goes when all requests before it have gone.
+// turns. A broadcast is sent when all requests before it have been sent.
 type outbox struct {
 	work   *sync.Cond // for writeFrames
 	isOpen bool
@@ -159,7 +159,7 @@ func (o *outbox) nextCall() *Call {
 }
 
 const (
-	// StallTime is how long a write may be in the kernel: twice what adapters give it as a rule.
+	// StallTime is how long a write may be in the kernel: twice the usual limit of adapters.
 	StallTime = 2 * time.Second
 	// probeTime is how long after a write that failed the engine tries a bus that carries nothing.
 	probeTime = time.Second
@@ -210,9 +210,9 @@ func (e *Engine) writeFrames(t i2c.Transport) {
 	e.unlock()
 }
 
-// beginDirectWrite begins a write in unlock, after a number of others. It returns false if there
-// is nothing to write, or if another goroutine writes. A direct write saves the change to another
-// goroutine, which costs more than the write.
+// beginDirectWrite begins a write in unlock, after a number of other writes. It returns false if
+// there is nothing to write, or if another goroutine writes. A direct write saves the change to
+// another goroutine, which costs more than the write.
 func (e *Engine) beginDirectWrite(written int) bool {
 	o := &e.outbox
 	if o.direct == nil || !o.isOpen || o.writing || !o.hasWork() {
@@ -238,8 +238,9 @@ func (e *Engine) endDirectWrite(done bool, err error) {
 	}
 }
 
-// beginWrite makes the next frame the one being written; false if there is none. It drops a
-// delivery so old, after a stall, that it could be taken for the response to another request.
+// beginWrite begins to write the next frame; it returns false if there is none. It drops a
+// delivery that is so old, after a stall, that it could be taken for the response to another
+// request.
 func (e *Engine) beginWrite() bool {
 	o := &e.outbox
 	for o.hasWork() {
@@ -287,7 +288,7 @@ func (e *Engine) endWrite(err error) {
 	e.judgeBus(err)
 }
 
-// judgeBus finds out from the outcome of a write whether the bus carries anything at all. A frame
+// judgeBus concludes from the outcome of a write whether the bus carries anything at all. A frame
 // that is not acknowledged and a lost arbitration show that it does.
 func (e *Engine) judgeBus(err error) {
 	o := &e.outbox
@@ -307,8 +308,8 @@ func (e *Engine) judgeBus(err error) {
 	}
 }
 
-// isStuck reports whether a request would not be carried, because a write hangs, or because all
-// writes have failed for long. Then one request a second is let through, to probe the bus.
+// isStuck reports whether the bus would not carry a request, because a write hangs, or because all
+// writes have failed for long. Then it lets one request a second through, to probe the bus.
 func (e *Engine) isStuck() bool {
 	o := &e.outbox
 	return o.stalled || o.failing && (o.writing || o.hasWork() || e.now()-o.since < probeTime)
@@ -320,8 +321,8 @@ func (e *Engine) endUnsent() {
 	e.dropDeliveries(func(d *delivery) bool { return d.done != nil }, ErrStuck)
 }
 
-// expire finds out whether a write takes long. stallWatch is set at a write where it is not set yet,
-// and not cleared when the write returns, so that it costs steady traffic nothing.
+// expire finds out whether a write takes long. A write sets stallWatch if it is not set, and does
+// not clear it at its end, so that it costs steady traffic nothing.
 func (o *outbox) expire(e *Engine, now time.Duration) {
 	if !o.writing {
 		return

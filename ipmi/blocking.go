@@ -13,14 +13,14 @@ const (
 	maxStuck = 16
 )
 
-// BlockingFunc answers a request, and may block until ctx ends. Its errors are those of
+// BlockingFunc answers a request, and may block until ctx ends. It returns the errors of
 // Reply.Answer.
 type BlockingFunc func(ctx context.Context, req *Request) (Response, error)
 
 // Blocking is a Handler of a function that may block, because it waits for a disk or for another
-// service. The requests of one interface are served one at a time, in order of arrival; those of
-// several interfaces do not wait for one another. When 64 requests of an interface wait, further
-// ones are answered ErrBusy.
+// service. The requests of one interface are served one at a time, in order of arrival; requests
+// of different interfaces do not wait for one another. When 64 requests of an interface wait,
+// further ones are answered ErrBusy.
 //
 // The context of a call ends at the request's deadline, at which its owner has answered it. A
 // request whose deadline passes while it waits is not served. If a call does not return at its
@@ -82,8 +82,8 @@ func NewBlocking(serve BlockingFunc) *Blocking {
 // ServeIPMI implements Handler.
 func (b *Blocking) ServeIPMI(req *Request, reply Reply) { b.Queue(b.serve, req, reply) }
 
-// Queue has a request served by a function of its own, behind those of its interface that wait.
-// After Close the request is answered ErrNotPresent.
+// Queue has a function serve a request, behind the requests of its interface that wait. After
+// Close the request is answered ErrNotPresent.
 func (b *Blocking) Queue(serve BlockingFunc, req *Request, reply Reply) {
 	if err := b.enqueue(&blocked{serve: serve, req: req, reply: reply, done: make(chan struct{})}); err != nil {
 		reply.Answer(Response{}, err)
@@ -116,7 +116,7 @@ func (b *Blocking) Idle(iface string) bool {
 }
 
 // Close ends the contexts of the calls, and waits until all requests that have come are served,
-// for each call at most until its deadline. Requests that come later are ErrNotPresent.
+// for each call at most until its deadline. Later requests are answered ErrNotPresent.
 func (b *Blocking) Close() {
 	b.mu.Lock()
 	b.closed = true
@@ -129,8 +129,8 @@ func (b *Blocking) Close() {
 	b.group.Wait()
 }
 
-// serveQueue serves a request and those behind it, until none waits. It returns early if its call
-// was left behind: then another goroutine serves the rest.
+// serveQueue serves a request and those behind it, until no request waits. It returns early if its
+// call was left behind: then another goroutine serves the rest.
 func (b *Blocking) serveQueue(r *blocked) {
 	for r != nil {
 		b.serveRequest(r)
@@ -143,7 +143,7 @@ func (b *Blocking) serveQueue(r *blocked) {
 }
 
 // nextRequest takes the request that has been served out of the queue, and returns the one behind
-// it, nil for none.
+// it, or nil.
 func (b *Blocking) nextRequest(iface string) *blocked {
 	b.mu.Lock()
 	defer b.mu.Unlock()

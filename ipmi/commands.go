@@ -47,7 +47,7 @@ const (
 	none = NoEffect
 	some = HasEffect
 	// twice is a command that sets something to a value that it names. A second time changes
-	// nothing, and a request that is taken for a repeat by mistake would be missed.
+	// nothing, and a request that is treated as a repeat by mistake would be missed.
 	twice = NoEffect
 	// takes is a command that takes something out or hands something out: a message, an event, a
 	// reservation.
@@ -329,8 +329,8 @@ var standardCommands = [...][]standardCommand{
 	},
 }
 
-// commandOf is a command of the standard, or nil. n may be the netFn of the
-// request or of the response.
+// commandOf returns a command of the standard, or nil. n may be the netFn of the request or of the
+// response.
 func commandOf(n NetFn, cmd Command) *standardCommand {
 	if n = n.Request(); int(n) < len(standardCommands) && int(cmd) < len(standardCommands[n]) {
 		if c := &standardCommands[n][cmd]; c.name != "" {

@@ -72,7 +72,7 @@ var genericMeanings = [...]string{
 }
 
 // String is the code in hex and its meaning for any command: "C1h invalid command". See Meaning
-// for the codes to which a command gives a meaning.
+// for the codes that mean something else for one command.
 func (c CompletionCode) String() string {
 	return fmt.Sprintf("%02Xh %s", uint8(c), c.generic())
 }

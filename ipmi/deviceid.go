@@ -47,8 +47,8 @@ type DeviceID struct {
 	HasAuxiliary  bool
 }
 
-// DeviceSupport is the set of functions that a device has beside that of a responder, one bit
-// each.
+// DeviceSupport is the set of functions that a device has, beside the function of a responder, one
+// bit each.
 type DeviceSupport uint8
 
 // Bits of DeviceSupport (IPMI v2.0, table 20-2).

@@ -34,7 +34,7 @@ type EffectTeller interface {
 	Effect(req *Request) Effect
 }
 
-// ChangesNothing is h as a handler for Register, all of whose commands have NoEffect.
+// ChangesNothing makes h a handler for Register whose commands all have NoEffect.
 func ChangesNothing(h Handler) Handler { return harmless{h} }
 
 type harmless struct{ Handler }
@@ -42,8 +42,8 @@ type harmless struct{ Handler }
 // Effect implements EffectTeller.
 func (harmless) Effect(*Request) Effect { return NoEffect }
 
-// Effect implements EffectTeller. It is the effect that the handler of the request tells, and else
-// that of EffectOf.
+// Effect implements EffectTeller. It returns the effect that the handler of the request tells, or
+// else the result of EffectOf.
 func (m *Mux) Effect(req *Request) Effect {
 	if teller, ok := m.load().handlerOf(req).(EffectTeller); ok {
 		if e := teller.Effect(req); e != EffectUnknown {
@@ -53,7 +53,7 @@ func (m *Mux) Effect(req *Request) Effect {
 	return EffectOf(req)
 }
 
-// EffectOf is the effect of a standard command, EffectUnknown for all others.
+// EffectOf returns the effect of a standard command, EffectUnknown for all others.
 func EffectOf(req *Request) Effect {
 	if req.LUN == SMSLUN {
 		return EffectUnknown // System software takes the request out of a queue.
@@ -107,9 +107,9 @@ func someIf(condition bool) Effect {
 	return NoEffect
 }
 
-// effectOfMessage is that of Send Message (section 22.7): the effect of the request in it, if it
-// has one in the form of IPMB. If that has an effect, so has the message. For all others the
-// effect is unknown, since a response may go to a queue.
+// effectOfMessage returns the effect of Send Message (section 22.7): the effect of the request in
+// it, if it has a request in the form of IPMB. If that has an effect, so has the message. For all
+// others the effect is unknown, since a response may go to a queue.
 func effectOfMessage(data []byte) Effect {
 	const header, least = 3, 7 // bytes of a request's header, and of a whole one
 	if len(data) == 0 {
@@ -134,8 +134,8 @@ func effectOfMessage(data []byte) Effect {
 	return EffectUnknown
 }
 
-// effectOfTransfer is that of Master Write-Read (section 22.11). The data written may be the
-// register to read from; a read may change a device.
+// effectOfTransfer returns the effect of Master Write-Read (section 22.11). The data written may
+// be the register to read from; a read may change a device.
 func effectOfTransfer(data []byte) Effect {
 	if len(data) >= 3 && data[2] == 0 {
 		return HasEffect

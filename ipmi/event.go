@@ -35,7 +35,7 @@ const (
 	maxEventMessage = 7
 )
 
-// ParseEvent reads the Platform Event in a request. The code is CodeOK, or that of the fault in
+// ParseEvent reads the Platform Event in a request. The code is CodeOK, or says what is wrong with
 // it.
 func ParseEvent(req *Request) (Event, CompletionCode) {
 	e := Event{Interface: req.Interface, Channel: req.Channel, Host: req.Host}

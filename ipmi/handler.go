@@ -16,12 +16,12 @@ type Handler interface {
 	ServeIPMI(req *Request, reply Reply)
 }
 
-// Reply is the way to answer one request.
+// Reply is the function with which a handler answers one request.
 type Reply interface {
 	// Answer ends the request with a response, or with an error, which becomes the completion code
 	// of [CodeOf]. A completion code that the handler chose itself is a response and no error. The
-	// response's data are valid until Answer returns. Answer does not block. It reports whether
-	// the answer counts: it does not if the request was answered before, by its owner at the
+	// response's data are valid until Answer returns. Answer does not block. It returns false if
+	// the answer does not count, because the request was answered before, by its owner at the
 	// deadline for example.
 	Answer(res Response, err error) bool
 }
@@ -55,9 +55,9 @@ func Serve(h Handler, req *Request, reply Reply) {
 	h.ServeIPMI(req, reply)
 }
 
-// Do has a handler serve a request and waits for the answer, whose data belong to the caller. A
-// deadline of ctx becomes the request's; when it passes, the error is ErrTooSlow. When ctx is
-// cancelled, the error is that of ctx.
+// Do has a handler serve a request and waits for the answer, whose data belong to the caller. The
+// request gets the deadline of ctx; when it passes, the error is ErrTooSlow. When ctx is
+// cancelled, Do returns the error of ctx.
 func Do(ctx context.Context, h Handler, req *Request) (Response, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		req.Deadline = deadline
@@ -109,7 +109,7 @@ type PanicError struct {
 // Error is the text of the value, without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("%v: %v", ErrPanic, e.Value) }
 
-// Unwrap is ErrPanic.
+// Unwrap returns ErrPanic.
 func (e *PanicError) Unwrap() error { return ErrPanic }
 
 // Why a request has no answer of a handler's own.
@@ -135,8 +135,8 @@ var (
 	// ErrPanic: the handler panicked.
 	ErrPanic = errors.New("handler panicked")
 
-	// ErrDeferred is no failure: the request is answered by another way, in the handler's time. It
-	// becomes no completion code.
+	// ErrDeferred is no failure: the request is answered in another way, within the handler's
+	// time. It becomes no completion code.
 	ErrDeferred = errors.New("answered by another way")
 )
 
@@ -158,8 +158,8 @@ var codes = []struct {
 	{context.DeadlineExceeded, CodeTimeout},
 }
 
-// CodeOf is the completion code that tells a requester of err: CodeOK for nil, CodeUnspecified for
-// an error without a code of its own.
+// CodeOf returns the completion code that tells a requester about err: CodeOK for nil,
+// CodeUnspecified for an error without a code of its own.
 func CodeOf(err error) CompletionCode {
 	if err == nil {
 		return CodeOK
@@ -172,8 +172,8 @@ func CodeOf(err error) CompletionCode {
 	return CodeUnspecified
 }
 
-// NotServed reports whether err says that no handler ran, so that the same request may be served
-// when it comes again.
+// NotServed reports whether err says that no handler ran. Then the same request may be served when
+// it comes again.
 func NotServed(err error) bool {
 	for _, early := range [...]error{ErrNoHandler, ErrBusy, ErrDenied, ErrNotPresent} {
 		if errors.Is(err, early) {

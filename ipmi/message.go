@@ -101,8 +101,8 @@ type Request struct {
 	Command Command
 	Data    []byte
 
-	// Deadline is the time at which the owner of the request answers it ErrTooSlow itself. The
-	// zero time is never. A handler need not watch it.
+	// Deadline is the time at which the owner of the request answers it itself, with ErrTooSlow.
+	// The zero time means no deadline. A handler need not watch it.
 	Deadline time.Time
 }
 
@@ -113,8 +113,7 @@ type Response struct {
 	Data []byte
 }
 
-// Attention is the state of SMS_ATN: what a host interface shows of messages that wait for the
-// host.
+// Attention is the state of SMS_ATN, by which a host interface shows the host that messages wait.
 type Attention struct {
 	Raised     bool // messages wait
 	Interrupt  bool // and the host wants an interrupt for them

@@ -33,8 +33,8 @@ type Registered struct {
 	Reserved bool // by Reserve
 }
 
-// OverlapError says that a requested pattern has requests in common with one that is registered,
-// or with another one of the same call.
+// OverlapError says that a requested pattern has requests in common with a registered pattern, or
+// with another pattern of the same call.
 type OverlapError struct {
 	Owner    string // of Existing
 	Pattern  Pattern
@@ -47,8 +47,8 @@ func (e *OverlapError) Error() string {
 }
 
 // Register makes h serve the requests that match a pattern: all of the patterns or none. An
-// OverlapError names owner to others that want the same requests. The errors are PatternError and
-// OverlapError, or say that there is no handler or no pattern.
+// OverlapError names owner to others that want the same requests. It returns PatternError and
+// OverlapError, or an error that says that there is no handler or no pattern.
 func (m *Mux) Register(owner string, h Handler, patterns ...Pattern) (*Registration, error) {
 	switch {
 	case h == nil:
@@ -60,21 +60,22 @@ func (m *Mux) Register(owner string, h Handler, patterns ...Pattern) (*Registrat
 }
 
 // Reserve keeps others from registering patterns that owner serves without the Mux, before it or
-// as a default. Requests that match go where they went. The errors are those of Register.
+// as a default. The requests that match go to the same handler as before. It returns the errors of
+// Register.
 func (m *Mux) Reserve(owner string, patterns ...Pattern) (*Registration, error) {
 	return m.register(nil, &Registration{mux: m, owner: owner, patterns: slices.Clone(patterns)})
 }
 
-// Replace puts a registration with other patterns in the place of r, which is closed then, without
-// a moment between the two. The errors are those of Register; after one r is as it was.
+// Replace puts a registration with other patterns in the place of r, and closes r, without a
+// moment between the two. It returns the errors of Register; after an error r is unchanged.
 func (r *Registration) Replace(patterns ...Pattern) (*Registration, error) {
 	return r.mux.register(r, &Registration{
 		mux: r.mux, owner: r.owner, handler: r.handler, patterns: slices.Clone(patterns),
 	})
 }
 
-// Close takes the registration out of its Mux. Requests that the handler has already go on, and
-// their answers count. Closing again does nothing.
+// Close takes the registration out of its Mux. The requests that the handler already has go on,
+// and their answers count. Closing again does nothing.
 func (r *Registration) Close() {
 	m := r.mux
 	m.mu.Lock()
@@ -147,7 +148,8 @@ func (m *Mux) SetDefault(iface string, h Handler) {
 	m.routes.Store(&next)
 }
 
-// Registrations are the patterns that are registered and reserved now, in order of registration.
+// Registrations returns the patterns that are registered and reserved now, in order of
+// registration.
 func (m *Mux) Registrations() []Registered {
 	var list []Registered
 	for _, r := range m.load().registrations {
@@ -158,7 +160,7 @@ func (m *Mux) Registrations() []Registered {
 	return list
 }
 
-// Watch tells when Registrations may have changed since the last time, until stop.
+// Watch reports when Registrations may have changed since the last report, until stop.
 func (m *Mux) Watch() (changed <-chan struct{}, stop func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -231,8 +233,8 @@ func (m *Mux) setRegistrations(registrations []*Registration) {
 	}
 }
 
-// handlerOf is the handler of a request, or nil. At most one route matches, since registrations do
-// not overlap.
+// handlerOf returns the handler of a request, or nil. At most one route matches, since
+// registrations do not overlap.
 func (r *routes) handlerOf(req *Request) Handler {
 	group := req.Group()
 	for _, cmd := range [...]Command{req.Command, AnyCommand} {

@@ -107,8 +107,8 @@ func parseByte(s string) (v uint8, ok bool) {
 // maxSuggestions is how many names an error suggests.
 const maxSuggestions = 3
 
-// hint is the part of an error that helps a user who has written s, which is none of names and no
-// number up to FFh.
+// hint returns the part of an error that helps a user who has written s, which is not in names and
+// no number up to FFh.
 func hint(s string, names []string) string {
 	if _, err := strconv.ParseUint(s, 16, 8); err == nil {
 		return "a hexadecimal number is written 0x" + s + " or " + s + "h"
@@ -119,8 +119,8 @@ func hint(s string, names []string) string {
 	return "a number is written 44, 0x2C or 2Ch and is at most 255"
 }
 
-// DidYouMean asks whether s, which is none of names, is meant to be a name that is like it. It
-// is empty if there is no such name.
+// DidYouMean asks whether s, which is not in names, should be a similar name. It returns "" if no
+// name is similar.
 func DidYouMean(s string, names []string) string {
 	if near := nearest(s, names); len(near) > 0 {
 		return "did you mean " + strings.Join(near, ", ") + "?"
@@ -128,8 +128,8 @@ func DidYouMean(s string, names []string) string {
 	return ""
 }
 
-// nearest are the names most like s, the most like first: those a few typing errors away, then
-// those that contain it.
+// nearest returns the names most like s, the most like first: names a few typing errors away, then
+// names that contain it.
 func nearest(s string, names []string) []string {
 	type candidate struct {
 		name string

@@ -2,8 +2,8 @@ package ipmi
 
 import "slices"
 
-// maxBridging is how many messages, one wrapped in the other, are looked into. ipmitool's double
-// bridging makes two. The bound keeps crafted ones cheap.
+// maxBridging is how many messages, one wrapped in the other, CarriesSecret reads. ipmitool's
+// double bridging makes two. The bound keeps crafted messages cheap.
 const maxBridging = 3
 
 // secretCommands are the standard commands whose request or response may hold a password, a key or
@@ -31,10 +31,10 @@ var secretCommands = [...]commandKey{
 }
 
 // CarriesSecret reports whether a message may hold a password, a key or session data, which
-// observers must not see. n is the netFn of a request or a response. data follow the command, in a
-// response the completion code. It looks into messages wrapped in Send Message and Get Message;
-// one that cannot be read counts as a secret. The data of OEM commands are not known, and count as
-// none.
+// observers must not see. n is the netFn of a request or a response. data follow the command, or
+// in a response the completion code. It reads messages wrapped in Send Message and Get Message; a
+// message that cannot be read counts as a secret. The data of OEM commands are not known, and
+// count as no secret.
 //
 // Get Channel Authentication Capabilities (38h) is no secret: it tells the abilities of the
 // channel and takes no part in a session.
@@ -48,8 +48,8 @@ func carriesSecret(n NetFn, cmd Command, data []byte, bridging int) bool {
 		// Get Message: the response is a channel and a message.
 		return n.IsResponse() && len(data) > 1 && secretReceived(data[1:], bridging)
 	case commandKey{NetFnApp, 0x34}:
-		// Send Message: the request is a channel and a message. The response is empty, or, from a
-		// BMC that waits for it, the response's message.
+		// Send Message: the request is a channel and a message. The response is empty, or, if the
+		// BMC waits for the response, the response's message.
 		if !n.IsResponse() && len(data) > 0 {
 			data = data[1:]
 		}

@@ -15,7 +15,8 @@
 //     (bus/i2cbus: TestCallWaitsUntilTheBusHasBegun; test/e2e: TestCallAtTheMomentABusComes)
 //  2. Stop: the service gives the bus names back, gives calls and requests in progress two seconds,
 //     stops the buses, and closes the connections. A message bus that reads no more delays none of
-//     these steps. (test/e2e: TestStopLetsRequestsBeAnswered, TestStopWhileTheMessageBusReadsNoMore)
+//     these steps.
+//     (test/e2e: TestStopLetsRequestsBeAnswered, TestStopWhileTheMessageBusReadsNoMore)
 //  3. A bus that cannot be opened is Down, and the service tries again; the other buses run.
 //     (bus/i2cbus: TestBusThatCannotBeOpenedIsTriedEverMoreSeldom)
 //  4. The service refuses a change as a whole if it finds a fault before it makes the change. The

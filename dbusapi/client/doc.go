@@ -15,8 +15,9 @@
 //     when it is lost. (TestServingEndsWithTheMessageBus, TestEventsEndWithTheMessageBus,
 //     TestMonitorEndsWithTheMessageBus)
 //  3. When ipmbd leaves the message bus, Serve and Events wait until an ipmbd is there and register
-//     again; Monitor goes on. All three report the stop and the start. (TestServesAgainAfterARestart,
-//     TestClientHearsOfEventsAfterARestart, TestMonitorSaysWhenTheServiceStopsAndStarts)
+//     again; Monitor goes on. All three report the stop and the start.
+//     (TestServesAgainAfterARestart, TestClientHearsOfEventsAfterARestart,
+//     TestMonitorSaysWhenTheServiceStopsAndStarts)
 //  4. Requests, platform events and messages arrive in the order in which ipmbd or the message bus
 //     sends them. (TestServedRequestsAreInOrder, TestClientHearsOfEvents,
 //     TestMonitorShowsARequestAndItsResponse)

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxFrame is the longest frame that a Bus carries, in bytes: that of the transport
-	// seqpacket, which the bus stands in for.
+	// maxFrame is the longest frame that a Bus carries, in bytes. It is the limit of the transport
+	// seqpacket, in whose place tests use the Bus.
 	maxFrame = i2c.SeqpacketMaxFrame
 	// queueLength is the number of frames that wait at a node, as in the kernel's driver
 	// (drivers/char/ipmi/ipmb_dev_int.c).
@@ -36,9 +36,9 @@ type node struct{ receive func(frame []byte) }
 // NewBus makes a bus without nodes.
 func NewBus() *Bus { return new(Bus) }
 
-// Attach makes a node at an address and returns its transport, until whose Close the node is on
-// the bus. The node holds 256 frames that were not read yet. When it is full, it acknowledges and
-// drops what arrives, as the kernel does. An address that is odd, 00h or taken is an error.
+// Attach makes a node at an address and returns its transport. The node is on the bus until the
+// transport's Close. It holds 256 frames that were not read yet. When it is full, it acknowledges
+// and drops new frames, as the kernel does. An address that is odd, 00h or taken is an error.
 func (b *Bus) Attach(addr uint8) (i2c.Transport, error) {
 	s := &station{bus: b, addr7: addr >> 1}
 	s.node.receive = s.receive
@@ -97,7 +97,7 @@ func (b *Bus) sendAll(from *node, frame []byte) error {
 	return err
 }
 
-// busLimits are those of every node.
+// busLimits are the limits of every node.
 var busLimits = i2c.Limits{MaxFrame: maxFrame, GeneralCall: true, CopyTime: i2c.NoCopies}
 
 // station is a node with a queue. Its lock is held while a frame is copied, and not while a
@@ -157,7 +157,7 @@ func (s *station) ReadFrames(b *i2c.Batch) error {
 	return nil
 }
 
-// WriteFrame implements i2c.Transport. It returns after the function of Respond at the other end.
+// WriteFrame implements i2c.Transport. It returns after the function of Respond that it calls.
 func (s *station) WriteFrame(frame []byte) error {
 	s.mu.Lock()
 	closed := s.closed
@@ -189,7 +189,7 @@ func (s *station) Close() error {
 }
 
 // Listener is the other end of i2c.OpenSeqpacket: the socket at which simulated responders wait
-// for connections. Its errors are those of package net.
+// for connections. It returns the errors of package net.
 type Listener struct{ *net.UnixListener }
 
 // Listen makes a SOCK_SEQPACKET socket at path, or at the abstract address that follows an @.

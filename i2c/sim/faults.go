@@ -13,9 +13,8 @@ import (
 	"ipmbd/internal/counters"
 )
 
-// Faults are the probabilities, from 0 to 1, of what goes wrong with a frame that is written. At
-// most one fault befalls a frame, so they add up to 1 at most. The zero value is a bus without
-// faults.
+// Faults are the probabilities, from 0 to 1, of the faults of a written frame. A frame has at most
+// one fault, so they add up to 1 at most. The zero value is a bus without faults.
 type Faults struct {
 	// Seed makes a run repeatable. The same seed, 0 included, gives the n-th frame the same fault
 	// in every run.
@@ -72,7 +71,7 @@ var fields = [noFault]string{
 	"Drop", "Duplicate", "Corrupt", "NotAcknowledge", "LoseArbitration", "Delay", "Reorder",
 }
 
-// probabilities are those of the faults.
+// probabilities are the probabilities of the faults.
 func (f *Faults) probabilities() [noFault]float64 {
 	return [noFault]float64{
 		f.Drop, f.Duplicate, f.Corrupt, f.NotAcknowledge, f.LoseArbitration, f.Delay, f.Reorder,
@@ -102,7 +101,7 @@ func (f Faults) Validate() error {
 	return errors.Join(errs...)
 }
 
-// faultAt is the fault for a number from 0 to 1. The stretch of each fault is as long as its
+// faultAt returns the fault for a number from 0 to 1. Each fault has a stretch as long as its
 // probability.
 func (f *Faults) faultAt(x float64) fault {
 	for i, p := range f.probabilities() {
@@ -118,8 +117,8 @@ func (f *Faults) faultAt(x float64) fault {
 // more.
 const maxLate = 1 << 16
 
-// Injector is a transport whose written frames meet with faults. It does not change the frames
-// that are read.
+// Injector is a transport that applies faults to the frames that are written. It does not change
+// the frames that are read.
 type Injector struct {
 	i2c.Transport
 	faults Faults
@@ -132,7 +131,7 @@ type Injector struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	late   map[*lateFrame]struct{} // waiting to be sent
-	held   []*lateFrame            // those of late that go after the next frame
+	held   []*lateFrame            // those the frames of late that are sent after the next frame
 	closed bool
 	timers sync.WaitGroup
 }
@@ -143,8 +142,8 @@ type lateFrame struct {
 	timer *time.Timer
 }
 
-// Inject puts faults between a writer and t, which belongs to the injector from now on. The faults
-// must be valid.
+// Inject puts faults between a writer and t, which the injector owns from then on. The faults must
+// be valid.
 func Inject(t i2c.Transport, faults Faults) *Injector {
 	return &Injector{
 		Transport: t,
@@ -156,7 +155,7 @@ func Inject(t i2c.Transport, faults Faults) *Injector {
 	}
 }
 
-// WriteFrame implements i2c.Transport. A frame that the transport refuses meets with no fault.
+// WriteFrame implements i2c.Transport. If the transport refuses the frame, there is no fault.
 func (i *Injector) WriteFrame(frame []byte) error {
 	if i.Limits().Check(frame) != nil {
 		return i.write(frame)

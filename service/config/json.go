@@ -18,8 +18,8 @@ const (
 	maxConfigDepth = 8       // arrays and objects within one another
 )
 
-// node is a JSON value that knows where it stands: package encoding/json forgets places, takes
-// keys in any case, and the last of equal ones.
+// node is a JSON value with its place in the text: package encoding/json forgets places, takes
+// keys in any case, and takes the last of equal keys.
 type node struct {
 	kind       nodeKind
 	start, end int      // bytes from the beginning of the file
