@@ -1,6 +1,5 @@
-// Package await waits in tests for what happens in other processes or goroutines. The
-// functions fail the test after the time that patience is; what says in the error what they
-// have waited for.
+// Package await waits in tests for events in other processes or goroutines. Its functions fail the
+// test after the time limit; the argument what is the text of the failure.
 package await
 
 import (

@@ -1,7 +1,6 @@
-// Package bustest runs a private dbus-daemon for a test. The daemon is the
-// real one; its socket, its configuration and its life are the test's. The
-// real buses of the machine are out of reach from the moment Start is called:
-// their addresses in the environment are replaced by one that nobody serves.
+// Package bustest runs a private dbus-daemon for a test. The daemon is the real one; its socket,
+// its configuration and its life belong to the test. From Start on, the addresses of the machine's
+// real buses in the environment are replaced by an address without a server.
 package bustest
 
 import (
@@ -18,12 +17,12 @@ import (
 	"testing"
 )
 
-// Config describes a private bus. The zero value is a bus of the session kind,
-// on which everybody may do everything.
+// Config describes a private bus. The zero value is a bus of the session kind, on which every
+// client may do everything.
 type Config struct {
-	// System makes it a bus of the system kind: nobody may own a name or call
-	// a method that no policy file allows, and the limits are the system's
-	// (128 replies waited for by one connection).
+	// System makes it a bus of the system kind: a client may own a name or call a method only if a
+	// policy file allows that, and the limits are the system's (a connection may wait for 128
+	// replies).
 	System bool
 	// Policies are paths of policy files, as packages put them into
 	// /usr/share/dbus-1/system.d.
@@ -47,13 +46,13 @@ type Bus struct {
 // Nowhere is what the environment's bus addresses are while tests run.
 const Nowhere = "unix:path=/nonexistent/bustest-refuses-the-real-bus"
 
-// Start starts a bus on which everybody may do everything.
+// Start starts a bus on which every client may do everything.
 func Start(t testing.TB) *Bus {
 	t.Helper()
 	return StartConfig(t, Config{})
 }
 
-// StartConfig starts a bus as config describes it.
+// StartConfig starts a bus with a configuration.
 func StartConfig(t testing.TB, config Config) *Bus {
 	t.Helper()
 	refuseRealBuses()
@@ -82,8 +81,8 @@ func (b *Bus) Stop() {
 	<-b.done
 }
 
-// Restart ends the bus and starts it again, at the same path and with another guid: clients
-// must connect anew, to Path.
+// Restart ends the bus and starts it again, at the same path and with another guid: clients must
+// connect again, to Path.
 func (b *Bus) Restart(t testing.TB) {
 	t.Helper()
 	b.Stop()
@@ -99,8 +98,7 @@ func (b *Bus) Restart(t testing.TB) {
 // Path is the D-Bus address without the guid, which differs after a Restart.
 func (b *Bus) Path() string { return "unix:path=" + b.socket }
 
-// refuseRealBuses points everything that asks the environment for a bus to
-// nowhere.
+// refuseRealBuses sets the environment's bus addresses to one without a server.
 func refuseRealBuses() {
 	for _, name := range []string{"DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS", "DBUS_STARTER_ADDRESS"} {
 		if !strings.Contains(os.Getenv(name), "bustest") {

@@ -9,8 +9,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// DialAs connects to a message bus as another user with one group. The test must
-// be root's.
+// DialAs connects to a message bus as another user with one group. The test must run as root.
 func DialAs(t testing.TB, address string, uid, gid int) *dbus.Conn {
 	t.Helper()
 	var conn *dbus.Conn
@@ -25,8 +24,8 @@ func DialAs(t testing.TB, address string, uid, gid int) *dbus.Conn {
 	return conn
 }
 
-// As connects, or does something else in its own goroutine, as another user with one
-// group. The test must be root's, and must not end meanwhile.
+// As connects, or does something else in its own goroutine, as another user with one group. The
+// test must run as root, and must not end meanwhile.
 func As(uid, gid int, do func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -35,20 +34,20 @@ func As(uid, gid int, do func()) {
 	become(0, 0)
 }
 
-// become changes the effective user of the thread, and of it alone: package
-// syscall's functions would change all threads. The real user stays, so that
-// there is a way back. Supplementary groups do not come back; root needs none.
+// become changes the effective user of this thread only: package syscall's functions would change
+// all threads. The real user stays, so that the thread can change back. Supplementary groups do
+// not come back; root needs none.
 func become(uid, gid int) {
 	const keep = ^uintptr(0)
 	steps := [][4]uintptr{
-		{syscall.SYS_SETRESUID, keep, 0, keep}, // who may take the other steps
+		{syscall.SYS_SETRESUID, keep, 0, keep}, // a user that may take the other steps
 		{syscall.SYS_SETGROUPS},
 		{syscall.SYS_SETRESGID, keep, uintptr(gid), keep},
 		{syscall.SYS_SETRESUID, keep, uintptr(uid), keep},
 	}
 	for _, step := range steps {
 		if _, _, errno := syscall.RawSyscall(step[0], step[1], step[2], step[3]); errno != 0 {
-			panic(errno) // the thread is of no use to anybody
+			panic(errno) // the thread cannot be used any more
 		}
 	}
 }

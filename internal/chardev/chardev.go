@@ -19,8 +19,8 @@ var (
 	ErrNotAttribute = errors.New("not a regular file")
 )
 
-// lookInterval is the time between two looks at a node, where inotify does not tell: it costs
-// next to nothing and is short enough for a retry with back-off.
+// lookInterval is the time between two looks at a node, where inotify does not report changes: it
+// costs next to nothing and is short enough for a retry with back-off.
 const lookInterval = 2 * time.Second
 
 // unwatched is the descriptor of a watch that could not be opened.
@@ -42,11 +42,11 @@ type Device struct {
 
 	mu     sync.Mutex
 	closed bool
-	calls  sync.WaitGroup // of Control; none begins after closed
+	calls  sync.WaitGroup // of Control; no call begins after closed
 }
 
-// Open opens the character device at path for reading and writing. The errors are the
-// system's, ErrNotDevice, and os.ErrNoDeadline for a device without poll.
+// Open opens the character device at path for reading and writing. The errors are the system's,
+// ErrNotDevice, and os.ErrNoDeadline for a device without poll.
 func Open(path string) (*Device, error) {
 	fd, err := openFile(path, unix.O_RDWR, unix.S_IFCHR, ErrNotDevice)
 	if err != nil {
@@ -55,10 +55,10 @@ func Open(path string) (*Device, error) {
 	return newDevice(fd, watchNode(path), unix.EPOLLIN)
 }
 
-// OpenAttribute opens the attribute of sysfs at path for reading. The attribute can be read
-// when its driver has notified it with sysfs_notify. The errors are those of Open, with
-// ErrNotAttribute in the place of ErrNotDevice. A read of an attribute whose device has gone
-// fails with ENODEV; Control does not notice that.
+// OpenAttribute opens the attribute of sysfs at path for reading. The attribute can be read when
+// its driver has notified it with sysfs_notify. It returns the errors of Open, with
+// ErrNotAttribute in the place of ErrNotDevice. A read of an attribute whose device has gone fails
+// with ENODEV; Control does not notice that.
 func OpenAttribute(path string) (*Device, error) {
 	fd, err := openFile(path, unix.O_RDONLY, unix.S_IFREG, ErrNotAttribute)
 	if err != nil {
@@ -75,8 +75,8 @@ const notified = unix.EPOLLPRI | unix.EPOLLERR
 // socket pair in a test. The descriptor belongs to the device, also after an error.
 func New(fd int) (*Device, error) { return newDevice(fd, unwatched, unix.EPOLLIN) }
 
-// NewAttribute is New for a descriptor in the place of an attribute: urgent data, as poll
-// reports them, can be read.
+// NewAttribute is New for a descriptor that stands for an attribute: it can be read when poll
+// reports urgent data.
 func NewAttribute(fd int) (*Device, error) { return newDevice(fd, unwatched, notified) }
 
 // openFile opens a file that must have a type, as in st_mode.
@@ -186,9 +186,9 @@ func (d *Device) gone() bool {
 // lookLater makes Read come back to look at the node.
 func (d *Device) lookLater() error { return d.set.SetReadDeadline(time.Now().Add(d.look)) }
 
-// Control calls f once with the descriptor, for one system call that the poller takes no part
-// in, and returns the error of f. If the device is closed or its node has gone, it does not
-// call f: it returns os.ErrClosed or io.EOF.
+// Control calls f once with the descriptor, for one system call without the poller, and returns
+// the error of f. If the device is closed or its node has gone, it does not call f: it returns
+// os.ErrClosed or io.EOF.
 func (d *Device) Control(f func(fd int) error) error {
 	d.mu.Lock()
 	closed := d.closed
@@ -206,7 +206,7 @@ func (d *Device) Control(f func(fd int) error) error {
 	return f(d.fd)
 }
 
-// WriteMessage writes a whole message by one call of write. The errors are those of write, and
+// WriteMessage writes a whole message by one call of write. It returns the errors of write, and
 // io.ErrShortWrite if the driver takes only a part.
 func WriteMessage(write func(fd int, b []byte) (int, error), fd int, message []byte) error {
 	n, err := write(fd, message)

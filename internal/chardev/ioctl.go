@@ -31,9 +31,9 @@ const (
 	readWrite
 )
 
-// request is the number on an architecture. Most have the direction in the topmost two bits and
-// 0 for none (include/uapi/asm-generic/ioctl.h); MIPS and PowerPC have it in the topmost three
-// and 1 for none (their own asm/ioctl.h).
+// request returns the number on an architecture. Most have the direction in the topmost two bits,
+// where 0 is no direction (include/uapi/asm-generic/ioctl.h); MIPS and PowerPC have it in the
+// topmost three, where 1 is no direction (their own asm/ioctl.h).
 func request(goarch string, d direction, group, number uint8, size uintptr) uintptr {
 	bits, shift := [...]uintptr{none: 0, read: 2, readWrite: 3}[d], 30
 	if strings.HasPrefix(goarch, "mips") || strings.HasPrefix(goarch, "ppc64") {
@@ -48,7 +48,7 @@ func Ioctl(fd int, request uintptr) error {
 	return ioctlResult(result, errno)
 }
 
-// ioctlResult is the error of an ioctl without an argument. A positive result is an error
+// ioctlResult returns the error of an ioctl without an argument. A positive result is an error
 // number, too, although the C library does not notice: ipmb-device returns EOPNOTSUPP like that.
 func ioctlResult(result uintptr, errno unix.Errno) error {
 	switch {

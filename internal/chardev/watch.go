@@ -13,12 +13,12 @@ import (
 	"ipmbd/internal/fdtrace"
 )
 
-// settleTime is how long a node is left alone after it has come. A driver may register its node
-// before it can serve it: a write to the node of ipmb_dev_int.c follows a nil pointer until the
-// driver's probe has gone on, and the node goes again if the rest of the probe fails.
+// settleTime is how long a new node is left alone. A driver may register its node before it can
+// serve it: a write to the node of ipmb_dev_int.c follows a nil pointer until the driver's probe
+// has gone on, and the node goes again if the rest of the probe fails.
 const settleTime = 100 * time.Millisecond
 
-// Watch tells when a path begins to name a file, another file, or none.
+// Watch reports when a path begins to name a file, another file, or no file.
 type Watch struct {
 	path   string
 	file   *os.File // inotify on the folder of path
@@ -60,9 +60,10 @@ func (w *Watch) watchFolder() {
 	})
 }
 
-// Wait returns nil when the path names another file, or none, than when Wait last returned or
-// the watch was opened. If a file has come, Wait returns 100 ms later, so that its driver can get
-// ready. The errors are ctx's and, after Close, os.ErrClosed. Wait is called from one goroutine.
+// Wait returns nil when the path names another file, or no file, compared with the time when Wait
+// last returned or the watch was opened. If a file has appeared, Wait returns 100 ms later, so
+// that its driver can get ready. It returns the error of ctx and, after Close, os.ErrClosed. Wait
+// is called from one goroutine.
 func (w *Watch) Wait(ctx context.Context) error {
 	// A function that runs late wakes a later Wait, which looks once more.
 	stop := context.AfterFunc(ctx, func() { w.file.SetReadDeadline(time.Unix(0, 1)) })
@@ -110,7 +111,7 @@ func (w *Watch) changed() bool {
 	return !os.SameFile(before, w.seen)
 }
 
-// watchNode returns an inotify descriptor that tells when the file at path loses a name, or
+// watchNode returns an inotify descriptor that reports when the file at path loses a name, or
 // unwatched.
 func watchNode(path string) int {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)

@@ -1,5 +1,5 @@
-// Package counters counts what happens, under the names that statistics show. To count
-// allocates nothing and takes no lock.
+// Package counters counts events, under the names that statistics show. Counting allocates nothing
+// and takes no lock.
 //
 // A package has a type of index, a constant of this type for each counter, and a table of names,
 // such as []string{requestsReceived: "requests-received", requestsDropped: "requests-dropped"}.

@@ -25,9 +25,9 @@ const (
 // otherwise (D-Bus specification, "Well-known Message Bus Instances").
 const systemBusSocket = "unix:path=/var/run/dbus/system_bus_socket"
 
-// addresses are the sockets of an address, or of SystemBus or SessionBus, to be tried in order
-// (D-Bus specification, "Server Addresses"). Only unix sockets are supported, by path or by
-// abstract name.
+// addresses returns the sockets of an address, or of SystemBus or SessionBus, in the order in
+// which to try them (D-Bus specification, "Server Addresses"). It supports only unix sockets, by
+// path or by abstract name.
 func addresses(address string) ([]*net.UnixAddr, error) {
 	switch address {
 	case SystemBus:

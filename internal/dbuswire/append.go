@@ -2,7 +2,7 @@ package dbuswire
 
 import "encoding/binary"
 
-// Header is the header of a message to be sent. Fields that are empty are left out.
+// Header is the header of a message to be sent. Empty fields are left out.
 type Header struct {
 	Type, Flags         byte
 	Serial, ReplySerial uint32
@@ -12,8 +12,8 @@ type Header struct {
 	Destination, Signature  string
 }
 
-// Begin makes a message without its body, in memory with room for a body of so many bytes.
-// The caller appends the body and calls Finish.
+// Begin makes a message without its body, in memory with room for a body of room bytes. The caller
+// appends the body and calls Finish.
 func (h *Header) Begin(room int) []byte {
 	const fields = 7 * 16 // bytes, at most, without their texts
 	texts := len(h.Path) + len(h.Interface) + len(h.Member) + len(h.ErrorName) + len(h.Destination) + len(h.Signature)

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxCalls is how many calls of StartCall a connection has in progress, with those that
-	// nobody waits for any more. The system bus lets a connection wait for 128 replies
+	// maxCalls is how many calls of StartCall a connection has in progress, including those that
+	// no requester waits for any more. The system bus lets a connection wait for 128 replies
 	// (dbus-daemon, max_replies_per_connection).
 	maxCalls = 100
 	// shareOfFree limits the calls of one share to that many times the places that are free:
@@ -22,7 +22,7 @@ const (
 // ErrBusy: too many calls have no reply yet.
 var ErrBusy = errors.New("too many calls without a reply")
 
-// Place says what a call counts against.
+// Place says which limit a call counts against.
 type Place struct {
 	// Share is the name of a share of the connection's 100 calls. One share has at most four
 	// times as many calls as places are free.
@@ -31,18 +31,18 @@ type Place struct {
 	Extra int
 }
 
-// Call is a method call whose reply is awaited. The connection tells it of one end. The
-// methods must not block.
+// Call is a method call whose reply is awaited. The connection calls one of the methods, once.
+// They must not block.
 type Call interface {
-	// Replied is the end by a method return or an error. The reading goroutine calls it, in
+	// Replied ends the call with a method return or an error. The reading goroutine calls it, in
 	// the order of the replies. The message is valid until it returns.
 	Replied(reply *Message)
-	// Lost is the end by the loss of the connection.
+	// Lost ends the call because the connection is lost.
 	Lost()
 }
 
-// StartCall sends a method call and returns. The message is a call with this serial. When
-// an error is returned, ErrBusy or ErrDisconnected, the call hears of no end.
+// StartCall sends a method call and returns. The message is a call with this serial. If it returns
+// an error, ErrBusy or ErrDisconnected, it calls no method of the call.
 func (c *Conn) StartCall(serial uint32, message []byte, call Call, place Place) error {
 	if err := c.calls.addCall(serial, call, place); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (c *Conn) StartBusCall(member, name string, call Call, place Place) error {
 	return c.StartCall(h.Serial, Finish(AppendString(h.Begin(len(name)+8), name)), call, place)
 }
 
-// calls are the calls of StartCall that have no reply. A call whose requester waits no more
+// calls has the calls of StartCall that have no reply. A call whose requester no longer waits
 // stays: the message bus counts it too, and its late reply must not end another call.
 type calls struct {
 	mu      sync.Mutex
@@ -140,7 +140,7 @@ func (c *calls) endCalls() {
 	pending := c.pending
 	c.pending, c.shares = nil, nil
 	c.mu.Unlock()
-	// Serials begin anew after 2^32 messages.
+	// Serials begin again after 2^32 messages.
 	inOrder := func(a, b uint32) int { return cmp.Compare(int32(a-b), 0) }
 	for _, serial := range slices.SortedFunc(maps.Keys(pending), inOrder) {
 		pending[serial].call.Lost()

@@ -16,7 +16,7 @@ import (
 var (
 	// ErrDisconnected: the connection to the message bus is closed or lost.
 	ErrDisconnected = errors.New("connection to the message bus lost")
-	// ErrReply: the results of a call are not of the types they should be.
+	// ErrReply: the results of a call have the wrong types.
 	ErrReply = errors.New("reply has the wrong signature")
 )
 
@@ -144,10 +144,10 @@ func (c *Conn) Close() error {
 // Done is closed when the connection is closed or lost.
 func (c *Conn) Done() <-chan struct{} { return c.Context().Done() }
 
-// Name is the unique name that the message bus gave the connection: ":1.42".
+// Name returns the unique name that the message bus gave the connection: ":1.42".
 func (c *Conn) Name() string { return c.Names()[0] }
 
-// NewSerial is the serial of the next message.
+// NewSerial returns the serial of the next message.
 func (c *Conn) NewSerial() uint32 { return c.serials.GetSerial() }
 
 // Ping returns when the reading goroutine waits for the socket. It also returns when ctx or
@@ -171,15 +171,15 @@ func (c *Conn) Queue(messages []byte, receipt Receipt) (flush bool) {
 	return flush
 }
 
-// Hold keeps what the connection sends from being written until Flush. It reports false,
-// and does not, if another goroutine is writing.
+// Hold keeps messages of the connection from being written until Flush. If another goroutine is
+// writing, Hold does nothing and returns false.
 func (c *Conn) Hold() bool { return c.out.holdBack() }
 
 // Flush ends Hold, and writes what Queue has queued.
 func (c *Conn) Flush() { c.out.flushQueue() }
 
-// Together calls work. What the connection sends meanwhile leaves in one write, if Hold can
-// keep it.
+// Together calls work. The messages that the connection sends meanwhile leave in one write, unless
+// another goroutine is writing.
 func (c *Conn) Together(work func()) {
 	if c.Hold() {
 		defer c.Flush()
@@ -187,7 +187,7 @@ func (c *Conn) Together(work func()) {
 	work()
 }
 
-// AwaitRead returns when the message bus has read all but so many bytes of what was sent.
+// AwaitRead returns when the message bus has read all but this many bytes of the messages sent.
 func (c *Conn) AwaitRead(bytes int) { c.out.awaitRead(bytes) }
 
 // AwaitReplies returns when each call that was read has got its reply, or when ctx ends.
@@ -203,9 +203,9 @@ type Method struct {
 	NoAutoStart bool
 }
 
-// Call calls a method and waits for its results. An error that the peer or the message bus
-// returned is a dbus.Error, by value; a connection that is closed or breaks is
-// ErrDisconnected; the end of ctx is its error.
+// Call calls a method and waits for its results. If the peer or the message bus returned an error,
+// Call returns it as a dbus.Error, by value. If the connection is closed or breaks, it returns
+// ErrDisconnected, and when ctx ends, the error of ctx.
 func (c *Conn) Call(ctx context.Context, m Method, args ...any) ([]any, error) {
 	var flags dbus.Flags
 	if m.NoAutoStart {
@@ -232,7 +232,7 @@ func (c *Conn) CallBus(ctx context.Context, member string, args ...any) ([]any, 
 	return c.Call(ctx, Method{Destination: BusName, Path: BusPath, Interface: BusInterface, Member: member}, args...)
 }
 
-// OwnerOf is the unique name of the connection that owns a name.
+// OwnerOf returns the unique name of the connection that owns a name.
 func (c *Conn) OwnerOf(ctx context.Context, name string) (owner string, err error) {
 	got, err := c.CallBus(ctx, "GetNameOwner", name)
 	if err != nil {

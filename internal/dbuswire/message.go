@@ -52,14 +52,14 @@ func (o byteOrder) uint32(b []byte) uint32 {
 	return binary.LittleEndian.Uint32(b)
 }
 
-// messageLength is the length of the message that begins with b, which has at least fixed
-// bytes. It is false for a length that D-Bus does not allow.
+// messageLength returns the length of the message that begins with b, which has at least fixed
+// bytes. It returns false for a length that D-Bus does not allow.
 func messageLength(b []byte) (int, bool) {
 	length := uint64(bodyOffset(b)) + uint64(byteOrder(b[0]).uint32(b[4:]))
 	return int(length), length <= maxLength
 }
 
-// bodyOffset is where the body of the message that begins with b starts: behind the header
+// bodyOffset returns where the body of the message that begins with b starts: behind the header
 // fields and their padding.
 func bodyOffset(b []byte) uint64 {
 	return alignUp(fixed+uint64(byteOrder(b[0]).uint32(b[12:])), 8)
@@ -86,8 +86,8 @@ type Message struct {
 	Owned bool
 }
 
-// Parse reads the message that is all of b, or that b begins: then it has no body. It is
-// false for a message that is wrong, or has header fields that the package does not know.
+// Parse reads a message that fills b, or one that only begins in b: then it has no body. It
+// returns false for a message that is wrong, or has header fields that the package does not know.
 func Parse(b []byte) (m Message, ok bool) {
 	ok = m.parseHeader(b)
 	return m, ok
@@ -148,7 +148,7 @@ func (m *Message) parseFields(b []byte) bool {
 // WantsReply reports whether the sender of a call wants a reply.
 func (m *Message) WantsReply() bool { return m.Flags&FlagNoReply == 0 }
 
-// ErrorText is the first argument of an error if that is a string: the text for people.
+// ErrorText returns the first argument of an error if that is a string: the text for people.
 func (m *Message) ErrorText() string {
 	if len(m.Signature) == 0 || m.Signature[0] != 's' {
 		return ""
@@ -160,8 +160,8 @@ func (m *Message) ErrorText() string {
 // Arguments reads the body.
 func (m *Message) Arguments() Reader { return Reader{order: m.order, b: m.Body} }
 
-// Reader reads values one after the other. A read beyond the end gives zero, and OK is
-// false from then on. Bytes and texts are views.
+// Reader reads values one after the other. A read beyond the end returns zero, and OK is false
+// from then on. Bytes and texts are views.
 type Reader struct {
 	order  byteOrder
 	b      []byte

@@ -12,8 +12,8 @@ import (
 const (
 	// maxGather is how many bytes of messages one write takes.
 	maxGather = 16 << 10
-	// maxTurns is how often a sender writes what others have queued meanwhile, before it
-	// leaves that to the writer.
+	// maxTurns is how often a sender writes the messages that others have queued meanwhile, before
+	// it leaves them to the writer.
 	maxTurns = 8
 	// maxIdle is for how many messages memory is kept.
 	maxIdle = 1024
@@ -26,19 +26,19 @@ type outgoing struct {
 	receipt Receipt
 }
 
-// Receipt is told what becomes of a message. Its methods must not block.
+// Receipt follows a message on its way out. Its methods must not block.
 type Receipt interface {
-	// Leaving comes before the first write: the receiver may have the message from then on.
+	// Leaving is called before the first write: the receiver may have the message from then on.
 	Leaving()
-	// Left comes when the message has been written, or will never be: its memory may be used
+	// Left is called when the message has been written, or will never be: its memory may be used
 	// again.
 	Left()
 }
 
-// outbox sends the messages of a connection, in order. send never waits: the sender itself
-// writes as much as the socket takes, unless another goroutine is writing. The rest, and
-// what is sent meanwhile, is queued, and the writer writes it when the socket has room. No
-// lock is held over a write.
+// outbox sends the messages of a connection, in order. send never waits: the sender itself writes
+// as much as the socket takes, unless another goroutine is writing. The rest, and messages that
+// are sent meanwhile, are queued, and the writer writes them when the socket has room. No lock is
+// held over a write.
 //
 // The outbox has no bound of its own. Each kind of message has one: the connection counts
 // calls, and the server counts replies and signals until they leave.
@@ -106,8 +106,8 @@ func (o *outbox) enqueueMessage(m outgoing) (writes, ok bool) {
 	return writes, true
 }
 
-// holdBack keeps what is sent from being written until flushQueue. It reports false, and does not,
-// if a goroutine is writing.
+// holdBack keeps messages from being written until flushQueue. If a goroutine is writing, it does
+// nothing and returns false.
 func (o *outbox) holdBack() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -118,8 +118,8 @@ func (o *outbox) holdBack() bool {
 	return true
 }
 
-// flushQueue writes what the socket takes at once, and leaves the rest to the writer. The caller
-// is the goroutine that writes.
+// flushQueue writes as much as the socket takes at once, and leaves the rest to the writer. The
+// caller is the goroutine that writes.
 func (o *outbox) flushQueue() {
 	o.wait = false
 	queue := o.nextQueue(0)
@@ -166,8 +166,8 @@ func (o *outbox) takeOver() (handed bool) {
 	return handed
 }
 
-// nextQueue removes messages that are written from the queue, and gives the rest. When there
-// is none, or the outbox is closed, the goroutine no longer writes.
+// nextQueue removes messages that are written from the queue, and returns the rest. When no
+// message is left, or the outbox is closed, the goroutine no longer writes.
 func (o *outbox) nextQueue(written int) (queue []outgoing) {
 	o.mu.Lock()
 	o.removeWritten(written)
@@ -299,7 +299,7 @@ func (o *outbox) dropMessage(m outgoing, tried bool) {
 	m.receipt.Left()
 }
 
-// awaitRoom returns when at most so many bytes wait to be written, or the outbox is closed.
+// awaitRoom returns when at most this many bytes wait to be written, or the outbox is closed.
 func (o *outbox) awaitRoom(bytes int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -308,23 +308,23 @@ func (o *outbox) awaitRoom(bytes int) {
 	}
 }
 
-// awaitRead returns when the message bus has read all but so many bytes. The kernel does
-// not report that, so that it is asked once in a millisecond.
+// awaitRead returns when the message bus has read all but this many bytes. The kernel does not
+// report that, so awaitRead asks it once in a millisecond.
 func (o *outbox) awaitRead(bytes int) {
 	for o.awaitRoom(bytes); o.unread() > bytes; o.awaitRoom(bytes) {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// unread is how many bytes in the socket the message bus has not read, with what the kernel
-// needs for them (unix(7), SIOCOUTQ).
+// unread returns how many bytes in the socket the message bus has not read, including the kernel's
+// overhead for them (unix(7), SIOCOUTQ).
 func (o *outbox) unread() int {
 	n := 0
 	_ = o.sock.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
 	return n
 }
 
-// hasMore reports whether more than so many bytes wait to be written.
+// hasMore reports whether more than this many bytes wait to be written.
 func (o *outbox) hasMore(bytes int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

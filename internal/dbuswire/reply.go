@@ -85,7 +85,7 @@ func (to *ReplyTo) ErrorIn(b []byte, err *dbus.Error) []byte {
 type replies struct {
 	mu   sync.Mutex
 	owed int
-	none chan struct{} // closed when none is owed; nil while no wait is in progress
+	none chan struct{} // closed when no call lacks a reply; nil while no wait is in progress
 }
 
 func (r *replies) countOwed() {

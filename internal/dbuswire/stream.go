@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// readBuffer holds a few hundred small messages, so that one read system call fetches
-	// all that are there.
+	// readBuffer holds a few hundred small messages, so that one read system call fetches all
+	// messages that wait.
 	readBuffer = 16 << 10
-	// maxUnsent is how many bytes may wait to be written when a call is read. Further calls
+	// maxUnsent is how many bytes may wait to be written when a call is read. With more, calls
 	// wait in the socket's buffer, and in the message bus.
 	maxUnsent = 1 << 20
-	// maxMessage is the longest call or signal that is read, in bytes. Only configurations
-	// and registrations are longer than a frame. A message bus passes on 32 MiB and more,
-	// from anybody, any number of times.
+	// maxMessage is the longest call or signal that is read, in bytes. Only configurations and
+	// registrations are longer than a frame. A message bus passes on 32 MiB and more, from any
+	// client, any number of times.
 	maxMessage = 256 << 10
 )
 
@@ -44,7 +44,7 @@ type stream struct {
 	copied []byte
 	// working holds a token while the reading goroutine does anything but wait for a socket.
 	working chan struct{}
-	// holds: what is sent while calls are read waits for the last call that is in the
+	// holds: the messages that are sent while calls are read wait for the last call that is in the
 	// buffer, so that one write sends all replies.
 	holds bool
 }
@@ -94,9 +94,9 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// nextMessage reads the header of the next message and takes the message or leaves it to
-// godbus. Before the first message comes the text of the authentication, no line of which
-// begins as a message does.
+// nextMessage reads the header of the next message and takes the message or leaves it to godbus.
+// The text of the authentication comes before the first message; no line of it begins as a message
+// does.
 func (s *stream) nextMessage() error {
 	first, err := s.buffer.Peek(1)
 	if err != nil {

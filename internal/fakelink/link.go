@@ -15,7 +15,7 @@ import (
 type Link struct {
 	bus.Link // nil
 
-	// Answer answers a request. cancelled is closed when the client does not wait any more.
+	// Answer answers a request. cancelled is closed when the client no longer waits.
 	Answer func(cancelled <-chan struct{}, req ipmb.Request) (ipmi.Response, error)
 	calls  sync.Map // of *bus.Call: the function that cancels it
 }

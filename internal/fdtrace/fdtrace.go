@@ -3,8 +3,8 @@ package fdtrace
 
 import "syscall"
 
-// OnOpen is called with each descriptor that a package of ours has opened, by the goroutine
-// that has. Tests set it before they begin (see internal/testmain).
+// OnOpen is called with each descriptor that a package of ours has opened, by the goroutine that
+// has opened it. Tests set it before they begin (see internal/testmain).
 var OnOpen func(fd int)
 
 // Opened reports a descriptor.

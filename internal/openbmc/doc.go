@@ -3,10 +3,10 @@
 //
 // The names in parentheses are the tests that try to break a promise.
 //
-//  1. It starts no service. That one does not run is ipmi.ErrNotPresent.
+//  1. It starts no service. If a service does not run, the error is ipmi.ErrNotPresent.
 //     (TestEventLogThatIsAbsent)
-//  2. A service that hangs holds up the users of no other: System, EventLog and Power have a
-//     connection each, made when it is first needed and anew when it was lost.
+//  2. A service that hangs delays the users of no other: System, EventLog and Power have a
+//     connection each, made when it is first needed and again when it was lost.
 //     (TestEventLogThatHangsLeavesRoomForOthers)
 //  3. An event is written at most once. (TestEventLogThatDiesInTheMiddle)
 package openbmc

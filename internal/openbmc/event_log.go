@@ -14,7 +14,7 @@ import (
 	"ipmbd/xml"
 )
 
-// Where the system event log is written. The name is that of its interface, too.
+// The service that writes the system event log. Its interface has the same name.
 const (
 	logName = "xyz.openbmc_project.Logging.IPMI"
 	logPath = dbus.ObjectPath("/xyz/openbmc_project/Logging/IPMI")
@@ -23,11 +23,11 @@ const (
 // logMethod adds a record of an event to the system event log.
 type logMethod struct{ member, in string }
 
-// logMethods are the methods that are used, the best first: those that take all of an event. Their
-// arguments are message, sensor's path, event data, and then either generator, event type, sensor
-// type and sensor number, or whether the event is asserted and generator. phosphor-sel-logger
-// takes the path as a string; phosphor-dbus-interfaces declares it as an object path
-// (Logging/IPMI).
+// logMethods are the methods that EventLog uses, the best first: those that take all of an event.
+// Their arguments are message, sensor's path, event data, and then either generator, event type,
+// sensor type and sensor number, or whether the event is asserted and generator.
+// phosphor-sel-logger takes the path as a string; phosphor-dbus-interfaces declares it as an
+// object path (Logging/IPMI).
 var logMethods = []logMethod{
 	{"AddExtended", "soayqyyy"},
 	{"AddExtended", "ssayqyyy"},
@@ -53,9 +53,9 @@ type EventLog struct {
 	method logMethod
 }
 
-// Add adds a record of an event. It does not start the service: one that is not running is
-// ipmi.ErrNotPresent, and one that stops during the call ipmi.ErrAbandoned. Other errors are those
-// of the service, of ctx, and that the service has no method for events.
+// Add adds a record of an event. It does not start the service. The error is ipmi.ErrNotPresent if
+// the service is not running, ipmi.ErrAbandoned if it stops during the call, an error of the
+// service or of ctx, or says that the service has no method for events.
 func (l *EventLog) Add(ctx context.Context, e ipmi.Event) error {
 	err := l.addRecord(ctx, e)
 	if errors.Is(err, errLogLeft) {

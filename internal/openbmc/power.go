@@ -60,7 +60,7 @@ const (
 	powerTime = 2 * time.Second
 )
 
-// Run follows until ctx ends.
+// Run follows the hosts until ctx ends.
 func (p *Power) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -69,7 +69,7 @@ func (p *Power) Run(ctx context.Context) {
 		case <-p.wake:
 		}
 		p.followHosts(ctx)
-		p.changed() // to begin anew
+		p.changed() // to begin again
 		select {
 		case <-ctx.Done():
 		case <-time.After(powerRetry):
@@ -112,8 +112,7 @@ func (p *Power) followHosts(ctx context.Context) {
 	}
 }
 
-// addPowerMatches asks for the signals of changes: of the property, and of the service that has
-// it.
+// addPowerMatches asks for the signals of changes of the property, and of the service that has it.
 func addPowerMatches(ctx context.Context, conn *dbuswire.Conn, host int) error {
 	rules := []string{"type='signal',interface='" + xml.PropertiesInterface + "',member='PropertiesChanged',arg0='" + stateChassis +
 		"',path='" + fmt.Sprint(chassisState, host) + "'"}

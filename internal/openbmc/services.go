@@ -15,7 +15,7 @@ type Services struct {
 	Power  Power
 }
 
-// New is the services on the message bus with an address, to which it does not connect yet.
+// New returns the services on the message bus with an address. It does not connect yet.
 func New(address string) *Services {
 	return &Services{
 		System: System{ownConn{address: address}},
@@ -27,14 +27,14 @@ func New(address string) *Services {
 // Close ends the calls of System and Log, and later ones fail. Power ends with its Run.
 func (s *Services) Close() error { return errors.Join(s.Log.close(), s.System.close()) }
 
-// ownConn is a connection for calls to other services, made when it is first needed and anew when
-// it was lost. Each user has one: the message bus lets a connection wait for so many replies, and
-// a service that hangs must not use up those of the handlers.
+// ownConn is a connection for calls to other services, made when it is first needed and again when
+// it was lost. Each user has one: the message bus limits the replies that a connection waits for,
+// and a service that hangs must not use up the limit of the handlers.
 type ownConn struct {
 	address string
 
 	connMu sync.Mutex
-	conn   *dbuswire.Conn // nil while there is none
+	conn   *dbuswire.Conn // nil while there is no connection
 	closed bool
 }
 

@@ -34,8 +34,8 @@ func (p Property) method(member string) dbuswire.Method {
 	return dbuswire.Method{Destination: p.Service, Path: dbus.ObjectPath(p.Path), Interface: xml.PropertiesInterface, Member: member, NoAutoStart: true}
 }
 
-// Number is the value of a property that is a number, or a boolean: 0 or 1. The error is
-// ipmi.ErrNotPresent if the service does not run, else that of the service or of ctx.
+// Number returns the value of a property that is a number, or a boolean: 0 or 1. The error is
+// ipmi.ErrNotPresent if the service does not run, or an error of the service or of ctx.
 func (s *System) Number(ctx context.Context, p Property) (float64, error) {
 	conn, err := s.connect(ctx)
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *System) Number(ctx context.Context, p Property) (float64, error) {
 	return number, nil
 }
 
-// get reads the property. The errors are those of System.Number.
+// get reads the property. It returns the errors of System.Number.
 func (p Property) get(ctx context.Context, conn *dbuswire.Conn) (value dbus.Variant, err error) {
 	got, err := conn.Call(ctx, p.method("Get"), p.Interface, p.Name)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"ipmbd/internal/fdtrace"
 )
 
-// Conn is a connected socket whose reader is woken by input alone. Go's poller asks the kernel
-// for input and output at once, so that a connection of package net wakes a thread also when the
-// peer has read something: once more for each message.
+// Conn is a connected socket whose reader wakes only for input. Go's poller asks the kernel for
+// input and output at once, so that a connection of package net also wakes a thread when the peer
+// has read something: once more for each message.
 //
 // One goroutine may read and one may write at a time. Close may be called from any and wakes
 // both.
@@ -49,7 +49,7 @@ func NewConn(conn *net.UnixConn) (*Conn, error) {
 // call but the first. It is for the goroutine that reads.
 func (c *Conn) ReadWhenReady(f func(fd uintptr) (done bool)) error { return c.in.do(f) }
 
-// WriteWhenReady is ReadWhenReady for room for output, for the goroutine that writes.
+// WriteWhenReady is ReadWhenReady for output: it waits for room, for the goroutine that writes.
 func (c *Conn) WriteWhenReady(f func(fd uintptr) (done bool)) error { return c.out.do(f) }
 
 // Control calls f with the descriptor once. f must not wait.
@@ -83,8 +83,8 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// asClosed returns net.ErrClosed for an error of a syscall.RawConn. Without a deadline it has
-// no other error, and none that errors.Is knows.
+// asClosed returns net.ErrClosed for an error of a syscall.RawConn. Without a deadline it has no
+// other error that errors.Is knows.
 func asClosed(err error) error {
 	if err != nil {
 		return net.ErrClosed

@@ -1,5 +1,5 @@
 // Package socket listens on Unix sockets, accepts connections, and has connections whose reader
-// is woken by input alone.
+// wakes only for input.
 package socket
 
 import (
@@ -48,8 +48,8 @@ func removeStale(ctx context.Context, network, path string) bool {
 // acceptPause is the time after an accept that has failed for the moment.
 const acceptPause = 100 * time.Millisecond
 
-// broken are the errors of accept(2) that tell of the listener. All others tell of a lack of
-// descriptors or memory, or of the client, and pass.
+// broken are the errors of accept(2) that come from the listener. All others come from a lack of
+// descriptors or memory, or from the client, and pass.
 var broken = []error{net.ErrClosed, syscall.EINVAL, syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
 
 // Accept calls take with each connection, one after the other, until the listener is closed or

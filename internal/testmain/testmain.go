@@ -49,8 +49,8 @@ func judge(status int, check func() error) int {
 }
 
 // descriptors begins to trace descriptors. The function that it returns waits until no more are
-// open than before, and returns an error that names those that stay, with the stack that has
-// opened them, if it was ours.
+// open than before. Otherwise it returns an error that names the open ones and, for a descriptor
+// of ours, the stack that opened it.
 func descriptors(patience time.Duration) (check func() error) {
 	// The first pipe of a process makes the runtime open what it never closes.
 	if r, w, err := os.Pipe(); err == nil {

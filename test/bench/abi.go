@@ -92,8 +92,8 @@ type (
 	}
 )
 
-// installFilter filters the system calls of this thread and of the processes that it
-// starts, and returns where the kernel tells of them (seccomp(2)).
+// installFilter filters the system calls of this thread and of the processes that it starts, and
+// returns the descriptor on which the kernel reports them (seccomp(2)).
 func installFilter(filter []unix.SockFilter) (fd int, err error) {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: unsafe.SliceData(filter)}
 	n, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,

@@ -109,8 +109,8 @@ func (c *client) introduce() error {
 	return write(c.fd, append([]byte("BEGIN\r\n"), hello...))
 }
 
-// ask implements link. A call's serial is its number, from 1 on, and its slot
-// in the low bits; the Hello's serial has the number 0.
+// ask implements link. A call's serial has its number, from 1 on, and in the low bits its slot;
+// the Hello's serial has the number 0.
 func (c *client) ask(slot int) {
 	number := c.number()
 	at := len(c.out)
@@ -163,9 +163,9 @@ type message struct {
 	replyTo uint32 // serial of the call it answers, 0 for none
 }
 
-// cutMessage looks at the first message in b, its body and its size in bytes;
-// the size is 0 when it is not all there. dbus-daemon sends what it was sent,
-// so all is in our own byte order, which is LSB first.
+// cutMessage looks at the first message in b, its body and its size in bytes; the size is 0 while
+// the message is incomplete. dbus-daemon does not change the byte order, so all messages are in
+// our own, LSB first.
 //
 //	0 'l'   1 type   4 body's length   8 serial   12 header fields' length   16 header fields
 //	then, at the next multiple of 8, the body (D-Bus specification, "Message Format")
@@ -183,9 +183,8 @@ func cutMessage(b []byte) (m message, body []byte, size int) {
 	return m, b[begin:end], end
 }
 
-// replySerial finds that header field. A field is a structure of its code and
-// a variant, at a multiple of 8: code, length of the signature, one letter,
-// zero, and the value.
+// replySerial finds that header field. A field is a structure of its code and a variant, at a
+// multiple of 8: code, length of the signature, one letter, zero, and the value.
 func replySerial(b []byte) uint32 {
 	for at := 16; at < len(b); {
 		code, letter, value := dbus.HeaderField(b[at]), b[at+2], at+4

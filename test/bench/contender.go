@@ -113,8 +113,7 @@ func newGroup(links []link) *group {
 	return g
 }
 
-// spread gives each link so many slots and returns how many that are. It begins a
-// round.
+// spread gives each link this many slots and returns how many there are in all. It begins a round.
 func (g *group) spread(share int) (slots int) {
 	g.share = share
 	clear(g.served)

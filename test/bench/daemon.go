@@ -26,7 +26,7 @@ func channel(path, name string, devIndex, ipmiChannel int, keys object) object {
 	return c
 }
 
-// asking are the keys of a bus whose peer asks: its requests look alike, and its numbers come
+// asking are the keys of a bus whose peer asks: its requests look alike, and it uses its numbers
 // again soon.
 func asking(handler string) object { return object{"handler": handler, "duplicate-window-ms": 0} }
 

@@ -18,8 +18,8 @@ type driver struct {
 	data    [64]byte
 }
 
-// runDriver drives a device unmeasured, then measures it, and prints a driven. The
-// arguments are those of partDriver.
+// runDriver drives a device unmeasured, then measures it, and prints a driven. It takes the
+// arguments of partDriver.
 func runDriver(device, settle, measure string) error {
 	p, err := parsePace(settle, measure)
 	if err != nil {

@@ -26,9 +26,9 @@ const (
 	responderAddress ipmi.Address = 0x2C
 )
 
-// floor is the least that a service on godbus does for sendRequest: a frame
-// out, and the answer that has its number back. It has no retries, no
-// time-outs, no limits and no checks.
+// floor is the least that a service on godbus must do for sendRequest: it sends a frame and
+// returns the answer with the frame's number. It has no retries, no time-outs, no limits and no
+// checks.
 type floor struct {
 	bus     *net.UnixConn
 	numbers chan uint8 // free sequence numbers

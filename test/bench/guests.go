@@ -100,8 +100,8 @@ func (l *guestLab) open(ctx context.Context, o options) error {
 	return nil
 }
 
-// startServices starts those of each guest: one ipmbd for all, and an ipmi_sim for
-// each if it is there. A guest connects when it listens.
+// startServices starts the services of each guest: one ipmbd for all, and an ipmi_sim for each if
+// it is installed. A guest connects when its service listens.
 func (l *guestLab) startServices(o options) ([][]bmcPort, error) {
 	bmcs := make([][]bmcPort, len(guestKinds))
 	var hosts []object
@@ -131,8 +131,8 @@ func (l *guestLab) startServices(o options) ([][]bmcPort, error) {
 	return bmcs, nil
 }
 
-// makeInitrd makes the guests' initrd: that of the folder, and this program in an
-// archive behind it, which Linux unpacks as well.
+// makeInitrd makes the guests' initrd: the folder's initrd, and this program in an archive behind
+// it, which Linux unpacks as well.
 func (l *guestLab) makeInitrd(dir string) (string, error) {
 	self, err := os.Executable()
 	if err != nil {

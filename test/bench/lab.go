@@ -10,8 +10,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// lab is everything that takes part in measuring a daemon with a bus of each kind. Its sockets
-// in the folder of the stage are named after what is behind them.
+// lab has all programs that take part in measuring a daemon with a bus of each kind. Its sockets
+// in the folder of the stage are named after the programs behind them.
 type lab struct {
 	*stage
 	options options
@@ -125,8 +125,8 @@ func (l *lab) measureStart() error {
 	return nil
 }
 
-// openIncoming starts the ipmbd that is measured and the bridge in C, between the
-// peers and what answers them.
+// openIncoming starts the ipmbd that is measured and the bridge in C, between the peers and the
+// programs that answer them.
 func (l *lab) openIncoming() error {
 	titles := []string{
 		incomingDirect:  "ipmbd itself",
@@ -154,8 +154,8 @@ func (l *lab) openIncoming() error {
 	return err
 }
 
-// startAnswered starts the host IPMI daemon, what brings requests to it, and a
-// handler that is registered.
+// startAnswered starts the host IPMI daemon, the programs that bring requests to it, and a handler
+// that is registered.
 func (l *lab) startAnswered() (floorBridge *process, err error) {
 	host := l.options.program("host")
 	if _, err := l.startReady(host, l.address()); err != nil {

@@ -13,13 +13,12 @@ const maxInFlight = 63
 
 // link carries requests to a service and its answers back.
 type link interface {
-	// ask prepares the next request of a slot, 0 to maxInFlight-1, which has
-	// none in flight.
+	// ask prepares the next request of a slot, 0 to maxInFlight-1, that has no request in flight.
 	ask(slot int)
 	// send sends what was prepared.
 	send() error
-	// answers waits for at least one right answer and returns the slots of
-	// those that have come, valid until the next call. A wrong one is an error.
+	// answers waits for at least one right answer and returns the slots of those that have come,
+	// valid until the next call. A wrong answer is an error.
 	answers() ([]int, error)
 	// descriptor is readable when answers need not wait.
 	descriptor() int
@@ -40,8 +39,8 @@ type load struct {
 	latency []time.Duration // of each request, sorted
 }
 
-// drive keeps a number of requests in flight for a time, and then waits for
-// the last answers. latency is memory to be used.
+// drive keeps a number of requests in flight for a time, and then waits for the last answers. It
+// uses the memory of latency.
 func drive(l link, inFlight int, long time.Duration, latency []time.Duration) (load, error) {
 	sent := make([]time.Duration, inFlight)
 	result := load{latency: latency[:0]}
@@ -77,8 +76,7 @@ func drive(l link, inFlight int, long time.Duration, latency []time.Duration) (l
 // rate is requests per second.
 func (l load) rate() float64 { return float64(len(l.latency)) / l.took.Seconds() }
 
-// percentile is the time in which so many percent of the requests were
-// answered.
+// percentile returns the time in which this percentage of the requests was answered.
 func (l load) percentile(percent int) time.Duration {
 	return l.latency[(len(l.latency)-1)*percent/100]
 }
@@ -95,9 +93,9 @@ func (d disorder) plus(o disorder) disorder {
 
 func (d disorder) String() string { return fmt.Sprintf("%d, %d", d.requests, d.answers) }
 
-// order counts what comes in another order than it was sent, on a link. The far
-// end numbers the requests as they arrive and puts the number into the answer,
-// and it answers at once, so that the numbers are also the order of its answers.
+// order counts requests and answers that are out of order on a link. The far end numbers the
+// requests as they arrive and puts the number into the answer, and it answers at once, so that the
+// numbers are also the order of its answers.
 type order struct {
 	asked    uint32            // the number of the last request
 	arrivals [recalled]arrival // of requests, by their number
@@ -124,9 +122,9 @@ type uncounted struct{}
 
 func (uncounted) tally() tally { return tally{} }
 
-// answered takes the answer to a request with the number of its arrival. A request
-// that arrived before the one that was sent just before it is out of order; and so
-// is an answer that comes after the answer to a later arrival.
+// answered takes the answer to a request with the number of its arrival. A request is out of order
+// if it arrived before the request that was sent just before it, and an answer is if it comes
+// after the answer to a later arrival.
 func (o *order) answered(request, at uint32) {
 	o.arrivals[request%recalled] = arrival{request, at}
 	before, after := o.arrivals[(request-1)%recalled], o.arrivals[(request+1)%recalled]
@@ -142,7 +140,7 @@ func (o *order) answered(request, at uint32) {
 	o.latest = max(o.latest, at)
 }
 
-// arrivalSize is how many bytes of an answer tell the request's arrival: the last
+// arrivalSize is how many bytes of an answer hold the number of the request's arrival: the last
 // ones, which Get Device ID has for auxiliary firmware information.
 const arrivalSize = 4
 

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Special bytes of the VM protocol (OpenIPMI lanserv/README.vm): what ends a
-// message and a command, and what goes before one of these three in a unit.
+// Special bytes of the VM protocol (OpenIPMI lanserv/README.vm): the ends of a message and of a
+// command, and the escape before one of these three in a unit.
 const (
 	vmEndOfMessage = 0xA0
 	vmEndOfCommand = 0xA1

@@ -32,9 +32,8 @@ type options struct {
 	programs string // the folder of the C programs
 }
 
-// Lengths of a round. Many short ones side by side cancel more of what else
-// the machine does than a few long ones. A quick one only shows that everything
-// works.
+// Lengths of a round. Many short rounds side by side cancel more of the machine's other load than
+// a few long ones. A quick round only shows that everything works.
 const (
 	roundTime   = 400 * time.Millisecond
 	quickTime   = 50 * time.Millisecond

@@ -96,8 +96,8 @@ type comparison struct {
 	a, b int
 }
 
-// measureRows measures contenders with each number of requests in flight, and has a row for
-// each of them and for each comparison.
+// measureRows measures contenders with each number of requests in flight, and has a row for each
+// of them and for each comparison.
 func (t table) measureRows(ctx context.Context, o options, rows []*contender, inFlight []int, compared ...comparison) (measured [][]series, err error) {
 	for _, n := range inFlight {
 		all, err := measureRounds(ctx, rows, n, o)

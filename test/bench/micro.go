@@ -19,8 +19,7 @@ var codeGoals = map[string]string{
 	"ipmb: Serve":              "2 allocations",
 }
 
-// measureCode runs the benchmarks of the packages with go test, and prints what they
-// say.
+// measureCode runs the benchmarks of the packages with go test, and prints their results.
 func measureCode(ctx context.Context, o options, out io.Writer, _ *goals) error {
 	time := "0.5s"
 	if o.quick {
@@ -49,8 +48,8 @@ var (
 	benchmarkLine = regexp.MustCompile(`^Benchmark(\S+?)(?:-\d+)?\s.*\s([\d.]+) ns/op.*\s(\d+) allocs/op`)
 )
 
-// parseBenchmarks reads what go test prints: a line with each package, and one with
-// each benchmark.
+// parseBenchmarks reads the output of go test: a line with each package, and one with each
+// benchmark.
 //
 //	pkg: ipmbd/ipmb
 //	BenchmarkEngine/1_in_flight-2   1000   1200 ns/op   48 B/op   1 allocs/op

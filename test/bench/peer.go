@@ -11,16 +11,16 @@ import (
 	"ipmbd/ipmi"
 )
 
-// peer is a link whose requests are frames, one a packet, and always the same but for their
-// number: of a node that asks the BMC on a bus, or of a client of the frame socket.
+// peer is a link whose requests are frames, one a packet, and always the same except for their
+// number: requests of a node that asks the BMC on a bus, or of a client of the frame socket.
 type peer struct {
 	connection
 	order
 	request ipmb.Frame
 	// prefix is what the frame socket has before a request, head what it has before a response.
 	prefix, head []byte
-	// arrival checks the data of an answer to a request, and takes the number of
-	// its arrival from them; an answer without one leaves the request's own.
+	// arrival checks the data of an answer to a request, and returns the number of its arrival in
+	// them; if an answer has none, it returns the request's own number.
 	arrival  func(data []byte, request uint32) (at uint32, err error)
 	free     []uint8 // sequence numbers, the longest unused first
 	packets  [ipmb.SequenceNumbers][]byte

@@ -100,8 +100,8 @@ func (r *responder) respond(fd int, arrived *uint32) (goesOn bool) {
 	}
 }
 
-// deviceID is what all answer, and what the responder and the host daemon of the
-// bench put the number of the request's arrival behind.
+// deviceID is the data of all answers. The responder and the host daemon of bench append the
+// number of the request's arrival.
 var deviceID = []byte(hostd.DeviceID)
 
 func deviceIDAnswer(request ipmb.Frame, arrived uint32) ipmb.Frame {

@@ -13,21 +13,21 @@ import (
 )
 
 const (
-	// slowWrite is about what a frame takes on a wire of 100 kHz: the driver's
-	// write returns when it is sent.
+	// slowWrite is about the time that a frame takes on a wire of 100 kHz: the driver's write
+	// returns when the frame is sent.
 	slowWrite = 2 * time.Millisecond
-	// slowData is the length of the data of requests to a slow bus, by which their
-	// writes are known. Nothing else that ipmbd writes is as long as their frames.
+	// slowData is the length of the data of requests to a slow bus, by which bench recognizes
+	// their writes. Nothing else that ipmbd writes is as long as their frames.
 	slowData  = 40
 	slowFrame = 7 + slowData
 	// slowShare is in flight on each slow bus, enough for a write to follow another.
 	slowShare = 8
 )
 
-// brake makes writes of a process slow: seccomp holds each of a certain length in
-// the kernel, with its thread, until slowWrite has passed, and lets it go on then
-// (seccomp_unotify(2)). So the process has a driver's slow writes on a socket, and
-// has no part in that.
+// brake makes writes of a process slow: seccomp keeps each write of a certain length in the
+// kernel, with its thread, until slowWrite has passed, and lets it go on then
+// (seccomp_unotify(2)). So the process has a driver's slow writes on a socket, and does nothing
+// for that itself.
 type brake struct {
 	fd      int // where the kernel tells of writes
 	held    atomic.Int64
@@ -49,8 +49,8 @@ func (s *stage) startBraked(start func() error) (*brake, error) {
 	})
 	started := make(chan error, 1)
 	go func() {
-		// The filter is the thread's for good, and the process's whose parent it
-		// is; Pdeathsig needs the parent, too. It ends with this function.
+		// The filter belongs for good to this thread and to its child process; Pdeathsig needs the
+		// parent thread, too. The thread ends with this function.
 		runtime.LockOSThread()
 		var err error
 		if b.fd, err = installBrake(); err == nil {
@@ -66,8 +66,8 @@ func (s *stage) startBraked(start func() error) (*brake, error) {
 	return b, err
 }
 
-// installBrake makes the kernel tell of each write or send of slowFrame bytes by
-// this thread and by the processes that it starts.
+// installBrake makes the kernel report each write or send of slowFrame bytes by this thread and by
+// the processes that it starts.
 func installBrake() (int, error) {
 	const number, length = 0, 16 + 2*8 // in struct seccomp_data: the call's, and its third argument, LSB first
 	filter := []unix.SockFilter{
@@ -137,8 +137,8 @@ func (l *slowLab) open() (err error) {
 	return nil
 }
 
-// beside drives the fast bus while all slow ones are driven. The CPU of each is that
-// of the requests of both.
+// beside drives the fast bus while all slow ones are driven. The CPU time of each includes the
+// requests of both.
 func (l *slowLab) beside(p pace) (fast, slow round, err error) {
 	before, err := l.fast.cpuTimes()
 	if err != nil {

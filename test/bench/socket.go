@@ -9,12 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long the ends of sockets in this program wait for a byte
-// before something is wrong.
+// patience is how long this program waits for a byte on a socket before it gives up.
 const patience = 5 * time.Second
 
-// connection is the end of a socket, or of a device, that a link has. It blocks: a thread that
-// waits in read is woken without a detour through the runtime's poller.
+// connection is a link's end of a socket, or of a device. It blocks: a thread that waits in read
+// wakes without a detour through the runtime's poller.
 type connection struct{ fd int }
 
 func (c connection) descriptor() int { return c.fd }

@@ -21,7 +21,7 @@ import (
 	"ipmbd/test/build"
 )
 
-// stage is a folder with a private message bus, on which everybody may do everything, and the
+// stage is a folder with a private message bus, on which every client may do everything, and the
 // processes that were started.
 type stage struct {
 	dir  string
@@ -127,8 +127,7 @@ func (p *process) end() error {
 	return fmt.Errorf("%s %w: %s", p.cmd.Path, errEnded, strings.TrimSpace(p.stderr.String()))
 }
 
-// stop asks the process to end and makes it, after two seconds. It may be
-// called more than once.
+// stop asks the process to end, and kills it after two seconds. It may be called more than once.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -168,8 +167,8 @@ func (s *stage) startPart(args ...string) (*process, error) {
 	return s.startReady(self, args...)
 }
 
-// floorSources are the C programs that the daemon is measured against, and the
-// peers that cost least: see the head of each.
+// floorSources are the C programs that the daemon is measured against, and the cheapest peers: see
+// the head of each.
 //
 //go:embed floor/*.c floor/*.h
 var floorSources embed.FS
@@ -188,9 +187,8 @@ func compilePrograms(dir string) error {
 // program is the path of a C program.
 func (o options) program(name string) string { return filepath.Join(o.programs, name) }
 
-// cpuTime is the CPU time that all threads of a process have used, user and
-// system. The clock's number is that of clock_getcpuclockid(3); unlike the
-// numbers in /proc it has no steps of 10 ms.
+// cpuTime returns the CPU time that all threads of a process have used, user and system. It uses
+// the clock of clock_getcpuclockid(3); unlike the numbers in /proc it has no steps of 10 ms.
 func cpuTime(pid int) (time.Duration, error) {
 	const schedClock = 2 // CPUCLOCK_SCHED, include/uapi/linux/time.h and posix-timers.h
 	var t unix.Timespec

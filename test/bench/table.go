@@ -207,8 +207,8 @@ func printDaemon(out io.Writer, l *lab, after memory) {
 
 func mib(kib int) string { return fmt.Sprintf("%.1f MiB", float64(kib)/1024) }
 
-// addedLatency is what an answer takes longer than ipmbd's own: the median of
-// the differences of rounds that were measured side by side, with its ratio.
+// addedLatency is how much longer an answer takes than ipmbd's own: the median of the differences
+// of rounds that were measured side by side, with its ratio.
 func addedLatency(inFlight int, name string, s, direct series) string {
 	var more []time.Duration
 	for i := range s {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vmLab is what serves a virtual machine: ipmbd and ipmi_sim, both on one
-// processor, and a client of each.
+// vmLab has the services of a virtual machine: ipmbd and ipmi_sim, both on one processor, and a
+// client of each.
 type vmLab struct {
 	*stage
 	contenders []*contender // see the constants below
@@ -113,8 +113,8 @@ mc_add 0x20 0 no-device-sdrs 0x01 0x00 0x00 0x0f 0x0000 0x0000
 mc_enable 0x20
 `
 
-// startSimulator starts one at a port, with a folder of its own. It prints nothing
-// when it is ready.
+// startSimulator starts ipmi_sim at a port, with a folder of its own. It prints nothing when it is
+// ready.
 func (s *stage) startSimulator() (p *process, port int, err error) {
 	program, err := exec.LookPath(simulator)
 	if err != nil {

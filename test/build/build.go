@@ -56,7 +56,7 @@ func Daemon(dir string, flags ...string) error {
 //go:embed sdbus.h
 var Header []byte
 
-// C compiles a file in C into a program that uses sd-bus, beside which it puts sdbus.h. The
+// C compiles a file in C into a program that uses sd-bus, and puts sdbus.h beside the program. The
 // error is ErrTools, too, if that is not possible.
 func C(program, source string) error {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(source), "sdbus.h"), Header, 0o600); err != nil {

@@ -13,7 +13,7 @@ const NetFn = 0x30
 
 // Commands of NetFn.
 const (
-	// CommandEcho is answered with what arrived; see DecodeEcho.
+	// CommandEcho is answered with the request that arrived; see DecodeEcho.
 	CommandEcho = 0x01
 	// CommandDelay brings a time in milliseconds, two bytes LSB first, and the
 	// data of the answer that is given after that time.
@@ -49,7 +49,7 @@ type Request struct {
 	Others              int    // further options; in an echo 1 for any number
 }
 
-// UnmarshalJSON reads what the program prints.
+// UnmarshalJSON reads the output of the program.
 func (r *Request) UnmarshalJSON(b []byte) error {
 	type plain Request // without this method
 	printed := struct {
