@@ -1,7 +1,7 @@
 // Package bmc is the built-in BMC. It identifies the controller, keeps the system event log,
 // sensors and their records, FRU inventory devices, settings, users and LAN parameters, guards
-// hosts with watchdogs, and acts on their chassis. Each file has a group of commands and their
-// table; bmc.go has an index of all.
+// hosts with watchdogs, and acts on their chassis. Commands of one group are in one or a few
+// files, with their table; bmc.go joins the tables.
 //
 // It serves no sessions and no LAN, and moves no messages between channels: package bridge serves
 // global enables, message flags, the event buffer and Get Channel Info.
@@ -31,10 +31,11 @@
 //     process goes on. (TestWatchdog, TestPreTimeout)
 //  5. Requests of one interface are acted on in the order in which they came. A command that only
 //     reads or changes memory is answered before ServeIPMI returns; the table of commands says
-//     which commands wait for more. An ipmi.Blocking serves these in a goroutine for each
-//     interface. Later requests of the interface wait behind each of them, at most until its
-//     deadline. Only the next action waits behind an action of the machine. Close waits for all
-//     of them. (TestRequestsKeepTheirOrder, TestRecordsKeepTheirOrder, TestAtOnceIsAtOnce)
+//     which commands wait for the disk or the machine. An ipmi.Blocking serves these in a
+//     goroutine for each interface. Later requests of the interface wait behind each of them, at
+//     most until its deadline. An action of the machine delays other actions of it, and no other
+//     command. Close waits for all of them. (TestRequestsKeepTheirOrder,
+//     TestRecordsKeepTheirOrder, TestAtOnceIsAtOnce)
 //  6. A damaged file of the journal is set aside and reported, and all commits in it that are
 //     whole are used; it neither stops nor blocks the controller. (TestDamagedJournal,
 //     TestDamagedJournalsAreKept, TestFailingDisk)

@@ -1,12 +1,12 @@
-// Package frames serves the frame socket of ipmbd, for programs that use IPMB frames without D-Bus:
-// the Server, and a Client for programs in Go.
+// Package frames serves the frame socket of ipmbd, for programs that use IPMB frames without
+// D-Bus: the Server, and a Client for programs in Go.
 //
-// The socket is a SOCK_SEQPACKET one. A packet to the daemon is a request. The daemon answers each
-// with one packet, in any order:
+// The socket is a SOCK_SEQPACKET one. A packet to the daemon is a request. The daemon answers
+// each with one packet (the numbers are byte offsets):
 //
 //	request    0 index of the bus (devIndex<<2 | type)   1 request frame
 //	answer     0 index   1 status   2 response frame, if the status is 0
-//	                                2 else the first six bytes of the request frame
+//	                                2 otherwise the first six bytes of the request frame
 //
 // A frame is a whole one, from the responder's address to the last checksum. The requester's
 // address, LUN and sequence number belong to the client: they come back in the response, in which
@@ -33,15 +33,15 @@
 //     socket holds, and sends another request. (TestClientThatDoesNotReadIsCutOff,
 //     TestClientThatReadsLateGetsAll)
 //  4. Memory: a connection has at most Config.MaxCalls requests in progress and 1024 answers
-//     unread. Later requests use the memory of earlier ones: a request allocates nothing once as
-//     many have been in progress. (TestRequestsInProgressAreLimited,
+//     unread. Later requests use the memory of earlier ones: a request allocates nothing while no
+//     more are in progress than at the peak so far. (TestRequestsInProgressAreLimited,
 //     TestRequestAllocatesNothing, TestPacketsGiveBackMemory)
 //  5. Idle clients keep no other client out: see Config.MaxClients. (TestPlaces,
 //     TestBusyClientsKeepTheirPlaces, TestLongestIdleClientIsReplaced)
 //  6. When a client goes, its requests end. (TestRequestsEndWithTheirClient)
-//  7. Run has two goroutines for each client; when it has returned, none is left. A Client has one
-//     for each of its connections, 4 at most, until Close. (TestMain looks for goroutines that
-//     are left.)
+//  7. Run has two goroutines for each client; when it has returned, none is left. A Client has
+//     one for each of its connections, 4 at most, until Close. (TestMain looks for goroutines
+//     that are left.)
 //  8. A Client never takes the answer to one request, or its failure, for the answer to another.
 //     (TestClient, TestClientTellsFailuresApart)
 package frames

@@ -9,30 +9,30 @@
 //
 // The names in parentheses are the tests that try to break a promise.
 //
-//  1. A call ends exactly once, with its own response or with an error of errors.go. It never ends
-//     with another call's response, within the bounds below. The engine refuses a call with
-//     ErrBusy rather than give it a number under which a response to another call may arrive, with
-//     and without Request.NoWait. (TestModel, TestCopies, TestCopiesAcrossReopening,
+//  1. A call ends exactly once, with its own response or with an error of errors.go. It never
+//     ends with another call's response, within the bounds below. The engine refuses a call with
+//     ErrBusy rather than give it a number under which a response to another call may arrive,
+//     with and without Request.NoWait. (TestModel, TestCopies, TestCopiesAcrossReopening,
 //     TestCopiesWithoutQuarantine, TestFailedWriteThatWasDelivered, TestShortTimeouts,
 //     TestBroadcastAnswer)
 //  2. A request with an effect runs once, however often its frame comes; see Repeats.
 //     (TestRepeatsRunOnce, TestStormOfRequesters)
-//  3. Each request that the engine gives to the handler has one response: the handler's response,
-//     the response of StartRespond if the handler has deferred the request, or C3h at the deadline.
-//     A later response is counted and dropped. While the engine has no transport, it keeps
-//     responses for the requester's repeat. (TestServeSlowHandler, TestDeferred, TestDeferredOverALongOutage,
+//  3. Each request that the engine gives to the handler has one response: the handler's, that of
+//     StartRespond if the handler has deferred the request, or C3h at the deadline. A later one
+//     is counted and dropped. While the engine has no transport, it keeps responses for the
+//     requester's repeat. (TestServeSlowHandler, TestDeferred, TestDeferredOverALongOutage,
 //     TestOneAnswerWithoutAWindow)
 //  4. The handler gets requests in the order in which the bus delivered them. The goroutine that
 //     reads the bus calls it, for one request after the other, so the handler must not block. It
 //     may answer later, from any goroutine. (TestRequestsAreServedInOrder)
-//  5. Calls to one responder are written in the order in which they were sent, unless some of them
-//     wait for a number. Calls that end reach their callers in the order in which the bus
-//     delivered the responses. The engine holds no lock while it calls a handler or a callback, so
-//     that each of them may use the engine. (TestDirectWrites, TestAnswersReachCallsInOrder,
+//  5. Calls to one responder are written in the order in which they were sent, as far as none
+//     waits for a number. Calls that end reach their callers in the order in which the bus
+//     delivered the responses. The engine holds no lock while it calls a handler or a callback,
+//     so that each of them may use the engine. (TestDirectWrites, TestAnswersReachCallsInOrder,
 //     TestCallbacks, TestWaiting)
-//  6. Frames leave one at a time. Responses go before requests, but never more than four responses
-//     in a row while a request waits. Responders take turns. A response that is written again goes
-//     before all others. (TestWriter, TestRepeatOfAnAnswer)
+//  6. Frames leave one at a time. Responses go before requests, but never more than four
+//     responses in a row while a request waits. Responders take turns. A response that is written
+//     again goes before all others. (TestWriter, TestRepeatOfAnAnswer)
 //  7. No frame stops, blocks or crashes the engine. Frames that are not valid are dropped and
 //     counted. (FuzzEngineInput, TestNoiseDoesNoHarm, TestFramesThatAreNotValid)
 //  8. A bus that carries nothing delays no call for long; see A bus that is held low.
@@ -40,18 +40,19 @@
 //  9. Run has four goroutines, its caller's among them, and none is left when it has returned. A
 //     message costs no goroutine, timer or context. Engine.Send allocates nothing. (TestRun,
 //     TestSendAllocatesNothing)
-//  10. Memory is bounded: by the calls in progress, by 64 requests in handlers and 256 responses
-//     that wait for the bus (the defaults of Config), and by 256 responses kept for each requester
-//     address. (TestDuplicateTableIsBounded, TestDeferredAreBounded, TestServeLimits)
-//  11. The engine keeps no data of a call after the call has returned. The data of a response that
-//     Do returns belong to the caller, and those of Decode to the buffer decoded. Data handed to a
-//     callback are valid until it returns. (TestDataOfACallIsNotKept)
+//  10. Memory is bounded: by the calls in progress, by 64 requests in handlers, 64 bridged ones,
+//     and 256 responses that wait for the bus (the defaults of Config), and by 256 responses kept
+//     for each requester address. (TestDuplicateTableIsBounded, TestDeferredAreBounded,
+//     TestServeLimits)
+//  11. Send and Do keep no reference to Request.Data after they return. The data of a response
+//     that Do returns belong to the caller, and the data of a decoded Frame are part of the
+//     buffer. Data handed to a callback are valid until it returns. (TestDataOfACallIsNotKept)
 //
 // # Goroutines and writes
 //
-// Run has four goroutines: one reads and calls the handler, one writes, one watches the deadlines,
-// and one waits for the end of the context. The goroutine that reads a response calls the callback
-// of its call.
+// Of the goroutines of Run one reads and calls the handler, one writes, one watches the
+// deadlines, and one waits for the end of the context. The goroutine that reads a response calls
+// the callback of its call.
 //
 // On a transport that is an i2c.DirectWriter, a socket for example, the goroutine that brings a
 // request or a response also writes it, unless another goroutine is writing. It leaves a write
@@ -73,8 +74,8 @@
 //   - The first write that succeeds ends this state. A write that is not acknowledged, and one that
 //     loses the arbitration, show that the bus works and count as a success.
 //
-// The same holds while a single write is in the kernel for longer than 2 s, but no other write can
-// probe the bus then.
+// The same holds while a single write is in the kernel for longer than 2 s, but no other write
+// can probe the bus then.
 //
 // # Sequence numbers
 //
@@ -84,15 +85,16 @@
 //
 //   - The number is held until each transmission that the responder may have received has been
 //     answered, at most for 6 s. A write that failed counts as such a transmission, unless
-//     i2c.NotDelivered says otherwise. A NACK whose byte the driver does not name counts if
-//     the responder has acknowledged or answered anything in the last 6 s, so a scan of absent
+//     i2c.NotDelivered says otherwise. A NACK of which the driver does not tell the byte counts
+//     if the responder has acknowledged or answered anything in the last 6 s, so a scan of absent
 //     addresses holds nothing.
 //   - Responses that come within 50 ms of each other count as one: the second may be a copy.
-//   - After the last response the number is in quarantine for i2c.Limits.CopyTime, 40 ms on I2C.
-//     The quarantine begins again after each copy. At 100 kHz it costs nothing while a command has
-//     fewer than 50 calls in progress. A call with NoWait waits for a number in quarantine only.
-//   - Number 0 is held for the command of a broadcast until 6 s after it. A call that has number 0
-//     when a broadcast of its command is sent accepts no response any more.
+//   - After the last response the number is in quarantine for i2c.Limits.CopyTime, 40 ms on I2C,
+//     which begins anew after each copy. At 100 kHz that costs nothing while a command has fewer
+//     than 50 calls in progress. A call with NoWait waits only if a number in quarantine will be
+//     free for it; otherwise it ends with ErrBusy.
+//   - Number 0 is held for the command of a broadcast until 6 s after it. A call that has number
+//     0 when a broadcast of its command is sent accepts no response any more.
 //
 // Each command has its own holds: even if many calls of one command time out, another command has
 // all numbers.
@@ -110,10 +112,10 @@
 //   - a response to a frame, if the driver has proved that the frame was not delivered.
 //
 // On a transport with i2c.NoCopies, which is a socket, there is no quarantine. There the engine
-// knows a copy by its content. If a response equals one of the last 16 with the number, within 100
-// ms and to a different request, the engine keeps it for 250 ms, at most until the call would be
-// sent again, and drops it if another response comes. When 32 responses of a command were alike
-// and no response was a copy, the engine believes such responses at once.
+// knows a copy by its content. If a response equals one of the last 16 with the number, within
+// 100 ms and to a different request, the engine keeps it for 250 ms, at most until the call would
+// be sent again, and drops it if another response comes. When 32 responses of a command were
+// alike and none was a copy, the engine believes such responses at once.
 //
 // # Repeats
 //
@@ -124,26 +126,27 @@
 //
 //   - A command that changes nothing, or is harmless twice, is served again each time, so that its
 //     response is never old. A repeat of one that is still in a handler, or whose response still
-//     waits for the bus, is dropped: that response is for the repeat, too.
-//   - A command with an effect is a repeat when its frame is equal to the last one with its
-//     number, LUNs and command, from its arrival until 5 s after its response, even if other
-//     frames came between. It gets the same response again.
+//     waits for the bus, is dropped: that response is for it too.
+//   - A frame of a command with an effect is a repeat when it equals the last frame with its
+//     number, LUNs and command, from its arrival until 5 s after its response, whatever came
+//     between. It gets the same response again.
 //   - The effect of other commands (OEM, groups, commands that take something out of a queue) is
-//     not known. Such a command is a repeat in the same time, unless the requester has used the
-//     number for another request since, or seems to use it in its turn (in the first turn: after
-//     48 others), or comes back sooner than it repeats its requests.
+//     not known. Their equal frames are repeats in the same time, with three exceptions: the
+//     requester has used the number for another request since; the requester's numbering has come
+//     round to the number (in the first turn: after 48 others); or the frame comes sooner than
+//     the requester usually retries.
 //
 // A response that could not be written is given again, for every command. A repeat that comes
 // while its response is being written gets the response once more after it. A requester that
-// repeats every 2 s may go on for five repeats: each that comes when it is due is one, though the
-// 5 s are over.
+// repeats every 2 s may go on for five repeats: each that comes at the usual interval counts as a
+// repeat, although the 5 s are over.
 //
 // For the first two kinds there is no error: 200,000 requests of each requester of
 // TestRepeatsRunOnce, with 1 % and with 5 % of the responses lost, ran no effect twice, missed
-// none and gave no old read. For the third kind some remain, here of 100,000 equal reads and
-// 100,000 distinct effects (TestRepeatsOfUnknownEffect):
+// none and gave no stale response. For the third kind some remain, here of 100,000 equal reads
+// and 100,000 distinct effects (TestRepeatsOfUnknownEffect):
 //
-//	requester, responses lost                old reads      effects twice
+//	requester, responses lost                stale reads    effects twice
 //	one number, retries after 60 ms to 2 s
 //	    1 %; 5 %                             0; 0           0; 0.02 %
 //	cyclic or least recently used, 1 call    0; 0           0; 0
@@ -156,14 +159,14 @@
 // requesters are misjudged: one whose retry time is also the time between its requests, and one
 // that picks its numbers at random.
 //
-// The bound of these rules: an effect that its requester wants twice within 5 s, by equal frames
+// The bound of all this: an effect that its requester wants twice within 5 s, by equal frames
 // with one number, happens once. A handler that knows better says so (ipmi.EffectTeller,
 // ipmi.ChangesNothing).
 //
 // Each requester address has room of its own for the responses to 256 requests, so that forged
-// addresses push out no response to another one. The response to the newest request with each
-// number and LUN is kept longest. With frames of up to 32 bytes a response takes 0.4 kB: less than
-// 15 MB on a bus with forged requests from all 127 addresses.
+// addresses push out no response that is kept for another address. The response to the newest
+// request with each number and LUN is kept longest. With frames of up to 32 bytes a response
+// takes 0.4 kB: less than 15 MB on a bus with forged requests from all 127 addresses.
 //
 // Source of numbers: IPMB v1.0, sections 2 to 4.
 package ipmb

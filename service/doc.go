@@ -9,22 +9,21 @@
 //
 // The names in parentheses are the tests that try to break a promise.
 //
-//  1. Start: the service opens transports but does not read them, exports all objects, takes all
-//     bus names, lets the buses read, notifies systemd, and serves the frame socket. A call that
-//     comes after the names were taken and before a bus begins waits.
-//     (bus/i2cbus: TestCallWaitsUntilTheBusHasBegun; test/e2e: TestCallAtTheMomentABusComes)
-//  2. Stop: the service gives the bus names back, gives calls and requests in progress two seconds,
-//     stops the buses, and closes the connections. A message bus that reads no more delays none of
-//     these steps.
-//     (test/e2e: TestStopLetsRequestsBeAnswered, TestStopWhileTheMessageBusReadsNoMore)
-//  3. A bus that cannot be opened is Down, and the service tries again; the other buses run.
-//     (bus/i2cbus: TestBusThatCannotBeOpenedIsTriedEverMoreSeldom)
-//  4. The service refuses a change as a whole if it finds a fault before it makes the change. The
-//     endpoints that stay do not notice a change. (test/e2e: TestBadFileChangesNothing,
+//  1. Start: transports are opened but not read, all objects are exported, all bus names are
+//     taken, the buses begin to read, systemd is told, and the frame socket is served. A call
+//     that comes between the taking of the names and the beginning of a bus waits. (bus/i2cbus:
+//     TestCallWaitsUntilTheBusHasBegun; test/e2e: TestCallAtTheMomentABusComes)
+//  2. Stop: the bus names are given back, calls and requests in progress have two seconds to end,
+//     the buses stop, and the connections close. A message bus that reads no more delays none of
+//     it. (test/e2e: TestStopLetsRequestsBeAnswered, TestStopWhileTheMessageBusReadsNoMore)
+//  3. A bus that cannot be opened is Down and tried again; the others run. (bus/i2cbus:
+//     TestBusThatCannotBeOpenedIsTriedEverMoreSeldom)
+//  4. A change whose faults can be found before it is made is refused as a whole. The endpoints
+//     that stay do not notice a change. (test/e2e: TestBadFileChangesNothing,
 //     TestAddOfWhatIsTaken, TestReloadUnderLoad)
 //  5. ipmbd pings systemd's watchdog only while every bus, every host interface and its D-Bus
 //     connections make progress. (TestWatchdogIsFedWhileEveryPartGoesOn)
 //
-// handlerFor decides which handler serves a request, after the command filters, the bridge and the
-// programs that are registered for the command.
+// handlerFor decides which handler serves the requests that the command filters, the bridge and
+// the registered programs leave over.
 package service

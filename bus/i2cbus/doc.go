@@ -8,12 +8,12 @@
 //  1. If a device appears, the bus opens it at once where its path can be watched, and otherwise
 //     within 5 s. A bus whose device has gone is Down, and its requests end.
 //     (TestDeviceThatComesIsOpenedAtOnce, TestBusThatEndsIsDownAndOpenedAgain)
-//  2. The state says whether the bus works: Down while a write hangs in the kernel, Degraded while
-//     writes fail, whether or not nodes respond. (TestStalledWriteTakesTheBusDown,
-//     TestWritesTellTheState)
+//  2. The state says whether the bus works: Down while a write hangs in the kernel, Degraded
+//     while writes fail. A missing acknowledgement or response does not change the state.
+//     (TestStalledWriteTakesTheBusDown, TestWritesTellTheState)
 //  3. If a change of the device fails, the device is as before, or the error says that it is not.
 //     (TestOwnAddressThatCannotChange, TestUnbindThatIsRefusedOpensTheDeviceAgain)
-//  4. An engine outlives its bus by [Engines]: the numbers that it holds and the responses that it
-//     keeps also hold for the next bus on the path.
-//     (test/e2e: TestLateAnswerOfAChangedBusReachesNobody)
+//  4. An engine outlives its bus by [Engines]: the numbers that it holds and the responses that
+//     it keeps also hold for a next bus on the path within a minute. (test/e2e:
+//     TestLateAnswerOfAChangedBusReachesNobody)
 package i2cbus

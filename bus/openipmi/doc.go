@@ -7,22 +7,22 @@
 //     acknowledged or not answered. In the end it answers C3h itself, which looks like a C3h of
 //     the responder. Its clock ticks once a second.
 //   - A request to the controller itself has no time limit except that of the interface below.
-//   - Below ipmi_ipmb.c it sends on IPMB itself ([Device.Direct]): one message at a time, of 32
-//     bytes at most. It answers 82h to a message that the bus does not carry.
-//   - It passes on only requests whose command was registered; each command is registered by
-//     itself. It answers the other requests C1h.
+//   - On an interface of ipmi_ipmb.c it sends on IPMB itself ([Device.Direct]): one message at a
+//     time, of 32 bytes at most. It answers 82h to a message that the bus does not carry.
+//   - It passes on only requests whose command was registered. Commands are registered one at a
+//     time. It answers all other requests C1h.
 //
 // # Promises
 //
 // The names in parentheses are the tests that try to break a promise.
 //
 //  1. A response ends only the call that it is for. The number of a call is given to no other
-//     call before the driver has answered it. No message from the driver is cut off.
+//     call before the driver has answered it. No message from the driver is truncated.
 //     (TestAnswersInAnyOrder, TestLateAnswer, TestLongMessages)
 //  2. Requests enter the driver in the order of Send, no more than 64 at a time; others wait.
 //     (TestRequestsKeepTheirOrder)
-//  3. Each request from the channel is served once and has one response; a repeat gets the same
-//     response. (TestRequestsAreAnsweredOnce)
+//  3. Each request from the channel has one response. Repeats are treated as on IPMB: see package
+//     ipmb, Repeats. (TestRequestsAreAnsweredOnce)
 //  4. An event that was taken from the driver reaches the log, or the bus says at its end that
 //     the event is lost. (TestEventsWaitForTheLog, TestEventsAtTheEnd)
 //

@@ -2,8 +2,8 @@
 // buses, serves requests from nodes and hosts, receives platform events, and watches the messages
 // between the buses and D-Bus. ipmbctl is built on it.
 //
-// Open connects to a message bus; the first call shows whether ipmbd runs. Serve, Events and
-// Monitor run until their context ends. Every other method is one call, or a few.
+// Open connects to a message bus; whether ipmbd is there shows at the first call. Serve, Events
+// and Monitor run until their context ends. Every other method is one call, or a few.
 //
 // # Promises
 //
@@ -14,21 +14,21 @@
 //  2. Serve, Events and Monitor each have a connection of their own, and return ErrDisconnected
 //     when it is lost. (TestServingEndsWithTheMessageBus, TestEventsEndWithTheMessageBus,
 //     TestMonitorEndsWithTheMessageBus)
-//  3. When ipmbd leaves the message bus, Serve and Events wait until an ipmbd is there and register
-//     again; Monitor goes on. All three report the stop and the start.
+//  3. When ipmbd leaves the message bus, Serve and Events wait until an ipmbd is there and
+//     register again; Monitor goes on. Each reports both as a Notice.
 //     (TestServesAgainAfterARestart, TestClientHearsOfEventsAfterARestart,
 //     TestMonitorSaysWhenTheServiceStopsAndStarts)
-//  4. Requests, platform events and messages arrive in the order in which ipmbd or the message bus
-//     sends them. (TestServedRequestsAreInOrder, TestClientHearsOfEvents,
+//  4. Requests, platform events and messages arrive in the order in which ipmbd or the message
+//     bus sends them. (TestServedRequestsAreInOrder, TestClientHearsOfEvents,
 //     TestMonitorShowsARequestAndItsResponse)
 //  5. While a consumer is slow, the newest platform events and messages are lost, and counted.
 //     (TestEventsThatComeTooFastAreCounted, TestMonitorCountsLostMessages)
 //  6. The methods of a Client may be called from several goroutines at once. One call of Serve,
-//     Events or Monitor calls show and tell one at a time, from its caller's goroutine.
-//  7. When Serve, Events or Monitor has returned, nothing of it is left. Serve first waits for the
-//     requests in progress. (TestServingEndsWithItsContext; goleak in all tests)
-//  8. A completion code is a result and no error. An error that comes over D-Bus is a *ServiceError
-//     with a text that says what to do. errors.Is tells its kind.
+//     Events or Monitor calls its functions one at a time, from its caller's goroutine.
+//  7. When Serve, Events or Monitor has returned, nothing of it is left. Serve first waits for
+//     the requests in progress. (TestServingEndsWithItsContext; goleak in all tests)
+//  8. A completion code is a result and no error. An error that comes over D-Bus is a
+//     *ServiceError with a text that says what to do. errors.Is tells its kind.
 //     (TestClientsCompletionCodeIsAResult, TestClientErrorsOfABus,
 //     TestClientErrorsOfTheMessageBus)
 //  9. A call returns the error of its context when that ends; ipmbd ends the request.
