@@ -196,8 +196,8 @@ func (b *Bridge) remove(c *call) bool {
 	return c.sent
 }
 
-// reuse keeps a tracked call for the next message, but not one that was cancelled: the cancellation
-// may still be under way.
+// reuse keeps a tracked call for the next message, but not one that was cancelled: the
+// cancellation may still be under way.
 func (b *Bridge) reuse(c *call) {
 	if !c.message.tracked || c.cause != nil {
 		return

@@ -48,9 +48,9 @@ func platformEvent(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 	}, req, reply)
 }
 
-// offerEvent gives an event to the interface's own handler, and serves it if that handler serves no
-// events. The handler logs the events that it acknowledges. If it does so too late, the requester
-// gets no acknowledgement and sends the event again.
+// offerEvent gives an event to the interface's own handler, and serves it if that handler serves
+// no events. The handler logs the events that it acknowledges. If it does so too late, the
+// requester gets no acknowledgement and sends the event again.
 func (i *Interface) offerEvent(req *ipmi.Request, next ipmi.Handler, reply ipmi.Reply) {
 	next.ServeIPMI(req, ipmi.ReplyFunc(func(response ipmi.Response, err error) bool {
 		unknown := err == nil && response.Code == ipmi.CodeInvalidCommand
@@ -128,8 +128,8 @@ func (i *Interface) logs() bool {
 	return i.bus == nil || host.bus != nil || host.enables&enableLogging != 0
 }
 
-// acknowledged puts an event into the buffers of its host's interfaces, where they are enabled, and
-// publishes it. In a full buffer the events that are there stay; the log has all.
+// acknowledged puts an event into the buffers of its host's interfaces, where they are enabled,
+// and publishes it. In a full buffer the events that are there stay; the log has all.
 func (i *Interface) acknowledged(e ipmi.Event) {
 	b := i.bridge
 	now := b.config.Now()

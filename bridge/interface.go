@@ -133,5 +133,6 @@ var counterNames = []string{
 	eventsOff:         "events-turned-off",
 }
 
-// Statistics returns a snapshot of the interface's counters by name. They start at 0 and only grow.
+// Statistics returns a snapshot of the interface's counters by name. They start at 0 and only
+// grow.
 func (i *Interface) Statistics() map[string]uint64 { return i.counts.Statistics() }

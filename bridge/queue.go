@@ -37,7 +37,8 @@ func newMessage(from *Interface, f ipmb.Frame) message {
 	return message{from, f, time.Now().Add(queueTime)}
 }
 
-// isAnsweredBy reports whether a response on the message's bus has the numbers of a response to it.
+// isAnsweredBy reports whether a response on the message's bus has the numbers of a response to
+// it.
 func (m message) isAnsweredBy(f ipmb.Frame) bool {
 	q := m.frame
 	return !q.NetFn.IsResponse() && q.NetFn.Response() == f.NetFn && q.Command == f.Command &&

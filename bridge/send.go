@@ -16,8 +16,8 @@ const (
 	trackingResponse = 0x40
 )
 
-// maxDepth is how many Send Messages may be nested: ipmitool's double bridging nests two. A message
-// that goes round in a loop gets smaller with each turn, and ends here at the latest.
+// maxDepth is how many Send Messages may be nested: ipmitool's double bridging nests two. A
+// message that goes round in a loop gets smaller with each turn, and ends here at the latest.
 const maxDepth = 3
 
 // generalCallAddress begins a message to all nodes, before the frame to the node that responds
@@ -61,7 +61,8 @@ func (i *Interface) parseSendMessage(req *ipmi.Request) (to *Interface, m outgoi
 	return to, m, code
 }
 
-// sendResponse writes a response of host software to the bus, and replies when the bus has taken it.
+// sendResponse writes a response of host software to the bus, and replies when the bus has taken
+// it.
 func (i *Interface) sendResponse(frame []byte, reply ipmi.Reply) {
 	done := func(err error) { reply.Answer(refuse(codeOf(err)), nil) }
 	if err := i.bus.StartRespond(frame, done); err != nil {
@@ -135,8 +136,8 @@ func (m outgoing) responseFrame(own ipmi.Address, r ipmi.Response) ipmb.Frame {
 	return f
 }
 
-// replyError replies to a Send Message whose request failed. If a queue was full, host software may
-// try again, so the engine must not remember the response: it gets an error.
+// replyError replies to a Send Message whose request failed. If a queue was full, host software
+// may try again, so the engine must not remember the response: it gets an error.
 func replyError(reply ipmi.Reply, err error) {
 	if errors.Is(err, ipmb.ErrBusy) {
 		reply.Answer(ipmi.Response{}, ipmi.ErrBusy)

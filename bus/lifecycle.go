@@ -13,7 +13,8 @@ const (
 	// with each: a device that comes and goes is back soon, and an absent one costs nothing.
 	FirstRetry = 100 * time.Millisecond
 	LastRetry  = 5 * time.Second
-	// settleTime is how long a device must be served for its next retry to come as soon as the first.
+	// settleTime is how long a device must be served for its next retry to come as soon as the
+	// first.
 	settleTime = 10 * time.Second
 )
 

@@ -20,8 +20,8 @@ import (
 //     connection sends the request or broadcast to a bus.
 //   - A quick method does not block. The goroutine that reads the connection serves it while
 //     no other call of the client waits.
-//   - A method that reads changes nothing, does not block, and does not depend on the client: calls
-//     that wait may share a reply.
+//   - A method that reads changes nothing, does not block, and does not depend on the client:
+//     calls that wait may share a reply.
 //   - Every other method is an act, which may block. The acts of a client are served in turn.
 type method struct {
 	iface, member string

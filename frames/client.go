@@ -30,8 +30,8 @@ type StatusError struct{ Status ipmb.Status }
 // Error implements error.
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %v", e.Status, e.Status) }
 
-// Client sends requests through the frame socket of a daemon. Its methods may be called from several
-// goroutines at once. When the daemon has restarted, the next request connects again.
+// Client sends requests through the frame socket of a daemon. Its methods may be called from
+// several goroutines at once. When the daemon has restarted, the next request connects again.
 type Client struct {
 	path    string
 	places  chan struct{} // holds one for each request in progress
@@ -155,8 +155,8 @@ func (c *Client) dial(ctx context.Context, s *sent) (*link, error) {
 	return l, nil
 }
 
-// link is a connection of a Client. It has 64 numbers, as there are sequence numbers, which tell its
-// requests apart.
+// link is a connection of a Client. It has 64 numbers, as there are sequence numbers, which tell
+// its requests apart.
 type link struct {
 	client   *Client
 	conn     net.Conn

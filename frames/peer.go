@@ -16,9 +16,10 @@ import (
 )
 
 // peer is a client at the other end of a connection. One goroutine reads its requests and sends
-// them to their bus. The goroutine that brings a response writes it, as far as the socket has room;
-// a second goroutine of the peer waits for room and writes the rest, see writeToSlowClient. Writing
-// at once saves a change of goroutine, which costs more than everything else that is done here.
+// them to their bus. The goroutine that brings a response writes it, as far as the socket has
+// room; a second goroutine of the peer waits for room and writes the rest, see writeToSlowClient.
+// Writing at once saves a change of goroutine, which costs more than everything else that is done
+// here.
 //
 // The mutex is not held while a bus is used or packets are written.
 type peer struct {
@@ -76,8 +77,8 @@ func processOf(raw syscall.RawConn) (bus.Process, error) {
 	return bus.Process{PID: ucred.Pid, UID: ucred.Uid}, nil
 }
 
-// serve serves the client until one side closes the connection. It returns ErrUnread or ErrReplaced
-// if the server has closed it for that.
+// serve serves the client until one side closes the connection. It returns ErrUnread or
+// ErrReplaced if the server has closed it for that.
 func (p *peer) serve() error {
 	var writer sync.WaitGroup
 	writer.Go(p.writeToSlowClient)

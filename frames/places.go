@@ -8,8 +8,8 @@ const root = 0
 // client that it returns. The error is ErrTooMany.
 //
 // Idle clients keep no other client out: if a limit is reached, a program or a user that has fewer
-// clients takes the place of the client that has been idle for longest, of the program or user that
-// has most.
+// clients takes the place of the client that has been idle for longest, of the program or user
+// that has most.
 func (s *Server) findPlace(of bus.Process) (place *peer, err error) {
 	programs, users := make(map[bus.Process]int), make(map[uint32]int)
 	for p := range s.peers {

@@ -52,7 +52,8 @@ func (p *peer) finishWriting() bool {
 	return p.unsent.len() == 0 || !p.startWriting()
 }
 
-// writeToSlowClient writes the packets for which the socket had no room, until the client has gone.
+// writeToSlowClient writes the packets for which the socket had no room, until the client has
+// gone.
 func (p *peer) writeToSlowClient() {
 	for p.awaitSlow() {
 		if p.writer.writeAll() != nil {

@@ -35,9 +35,9 @@ const (
 	btSetAttention = 0
 )
 
-// BTPort is the Port at the character device of the kernel's BT driver, drivers/char/ipmi/bt-bmc.c.
-// A message is its length without this byte, netFn and LUN, sequence, command, the completion
-// code of a response, and data.
+// BTPort is the Port at the character device of the kernel's BT driver,
+// drivers/char/ipmi/bt-bmc.c. A message is its length without this byte, netFn and LUN, sequence,
+// command, the completion code of a response, and data.
 //
 // Quirks of the driver:
 //   - It ignores O_NONBLOCK. A read blocks until there is a request. A write blocks until the host
@@ -111,7 +111,8 @@ func (p *BTPort) Write(r Response) (done bool, err error) {
 	return p.offer(0)
 }
 
-// Finish implements Port. A response that the host does not fetch is counted; this is not an error.
+// Finish implements Port. A response that the host does not fetch is counted; this is not an
+// error.
 func (p *BTPort) Finish() error {
 	for end := time.Now().Add(p.fetchTimeout); ; {
 		sent, err := p.offer(btLook)

@@ -29,8 +29,8 @@ type device struct {
 	counts counters.Set[deviceCounter]
 }
 
-// openPort opens the device at path, whose requests are no longer than room bytes, and makes a Port
-// of it.
+// openPort opens the device at path, whose requests are no longer than room bytes, and makes a
+// Port of it.
 func openPort[P Port](path string, room int, newPort func(*device) P) (port P, err error) {
 	file, err := chardev.Open(path)
 	if err != nil {

@@ -7,7 +7,8 @@
 //
 // A connection from QEMU's ipmi-bmc-extern, for which Listen waits, is a Port that speaks the VM
 // protocol. It is also a way to the virtual machine itself: to power it off, reset it and
-// interrupt it. KCS, BT and SSIF are Ports at the character devices of the kernel's drivers. A
+// interrupt protocol. It is also a way to the virtual machine itself: to power it off, reset it
+// and interrupt it. KCS, BT and SSIF are Ports at the character devices of the kernel's drivers. A
 // host may give a request up and send another one. KCS and SSIF do not number requests, and their
 // drivers take every write for the response to the last request: these Ports drop a response to
 // an earlier one.

@@ -119,7 +119,8 @@ func (r *run) newPending(req Request, now time.Time) *pending {
 	return p
 }
 
-// enqueue puts a request into the queue, unless that is full, and returns the one to be handled now.
+// enqueue puts a request into the queue, unless that is full, and returns the one to be handled
+// now.
 func (r *run) enqueue(p *pending) *pending {
 	r.mu.Lock()
 	defer r.mu.Unlock()

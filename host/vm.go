@@ -1,7 +1,7 @@
 package host
 
-// Special bytes of the VM protocol. Such a byte inside a unit is sent as vmEscape and the byte with
-// bit 4 set.
+// Special bytes of the VM protocol. Such a byte inside a unit is sent as vmEscape and the byte
+// with bit 4 set.
 const (
 	vmEndOfMessage = 0xA0
 	vmEndOfCommand = 0xA1

@@ -40,8 +40,9 @@ var errHeader = errors.New("wrong header checksum, which the driver does not sen
 // It has the quirks of device, and these:
 //   - It checks the header checksum of frames that it sends, with any switches. A general call has
 //     no checksum in that place.
-//   - It delivers any write transfer. For a transfer of less than 3 bytes the length that it counts
-//     is wrong by 256, and it fills up with zeros. A scan for I2C devices makes such transfers.
+//   - It delivers any write transfer. For a transfer of less than 3 bytes the length that it
+//     counts is wrong by 256, and it fills up with zeros. A scan for I2C devices makes such
+//     transfers.
 //   - An ioctl may fail with a positive number, and returns 0 for a request that the driver does
 //     not know: success does not prove that a switch exists.
 type ipmbDevice struct {

@@ -23,8 +23,8 @@ const mqueueMaxFrame = batchRoom
 // adapter's i2c-dev, which sends. A message of the driver is a frame, without a length.
 //
 // Its quirks:
-//   - Each read of its attribute takes one message, whole, and only from offset 0. If no message is
-//     left, the read returns 0 bytes.
+//   - Each read of its attribute takes one message, whole, and only from offset 0. If no message
+//     is left, the read returns 0 bytes.
 //   - It reports a message to read as an urgent condition.
 //   - Its queue is in order, and usually 31 messages deep. When it is full, the oldest message is
 //     dropped. It refuses messages on the bus that are too long for it.

@@ -71,8 +71,8 @@
 //     responder may have the request.
 //   - New calls, broadcasts and responses of StartRespond are refused with ErrStuck, except for
 //     one a second, which is written to probe the bus.
-//   - The first write that succeeds ends this state. A write that is not acknowledged, and one that
-//     loses the arbitration, show that the bus works and count as a success.
+//   - The first write that succeeds ends this state. A write that is not acknowledged, and one
+//     that loses the arbitration, show that the bus works and count as a success.
 //
 // The same holds while a single write is in the kernel for longer than 2 s, but no other write
 // can probe the bus then.

@@ -41,8 +41,8 @@ func ExampleDecode() {
 	// ipmb: frame shorter than its kind allows
 }
 
-// An engine on a simulated bus asks a satellite for its device ID. The satellite is an engine, too,
-// with a handler.
+// An engine on a simulated bus asks a satellite for its device ID. The satellite is an engine,
+// too, with a handler.
 func ExampleEngine() {
 	bus := sim.NewBus()
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)

@@ -31,7 +31,8 @@ type responder struct {
 // noteSign notes a sign of life.
 func (r *responder) noteSign(now time.Duration) { r.hasSign, r.lastSign = true, now }
 
-// isPresent reports whether the last sign of life is as recent as the oldest response that may come.
+// isPresent reports whether the last sign of life is as recent as the oldest response that may
+// come.
 func (r *responder) isPresent(now time.Duration) bool { return r.hasSign && now-r.lastSign < holdTime }
 
 // noteSMS notes that a call with our SMS LUN begins or ends.

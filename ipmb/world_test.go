@@ -50,7 +50,8 @@ type world struct {
 }
 
 // story runs tell as a test of its own with a new world in virtual time, on a bus
-// on which no frame comes twice. The story has ended well when Run has returned and no goroutine is left.
+// on which no frame comes twice. The story has ended well when Run has returned and no goroutine
+// is left.
 func story(t *testing.T, name string, config ipmb.Config, tell func(t *testing.T, w *world)) {
 	t.Helper()
 	storyOn(t, name, i2c.Limits{MaxFrame: 239, GeneralCall: true, CopyTime: i2c.NoCopies}, config, tell)

@@ -120,7 +120,8 @@ func (s *service) makeEndpoint(ctx context.Context, p plan) (*endpoint, error) {
 	return e, nil
 }
 
-// freeIndexes frees the indexes of endpoints that have ended: clients that use them get "unknown channel".
+// freeIndexes frees the indexes of endpoints that have ended: clients that use them get "unknown
+// channel".
 func (s *service) freeIndexes(gone ...*endpoint) {
 	for _, e := range gone {
 		if e.isBus {

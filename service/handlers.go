@@ -82,9 +82,9 @@ func (s *service) setHandler(ctx context.Context, e *endpoint) error {
 	return nil
 }
 
-// handlerFor decides which handler serves the requests of an endpoint that no program is registered
-// for. Without a handler (nil) they are answered C1h. The built-in BMC follows OpenBMC's view of
-// the power of a host that is no virtual machine.
+// handlerFor decides which handler serves the requests of an endpoint that no program is
+// registered for. Without a handler (nil) they are answered C1h. The built-in BMC follows
+// OpenBMC's view of the power of a host that is no virtual machine.
 func (s *service) handlerFor(ctx context.Context, e *endpoint) (ipmi.Handler, error) {
 	switch {
 	case e.handler == config.HandlerNone:
@@ -128,9 +128,10 @@ func (f *commandFilter) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	(*f.now.Load()).ServeIPMI(req, reply)
 }
 
-// requestLog logs the requests that have come in, without their data: the error if the handler gave
-// no response, and for debugging the completion code. A missing or absent handler and a denied
-// command are logged for debugging, too: the handler has not failed, and a requester may ask often.
+// requestLog logs the requests that have come in, without their data: the error if the handler
+// gave no response, and for debugging the completion code. A missing or absent handler and a
+// denied command are logged for debugging, too: the handler has not failed, and a requester may
+// ask often.
 type requestLog struct{ log *zap.Logger }
 
 // served is told how each request ended, see ipmb.Config.

@@ -148,7 +148,8 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 		loops.Go(func() { s.demo.run(running) })
 	}
 
-	// Clients of the frame socket outlive the buses: they are told of the calls that end with them.
+	// Clients of the frame socket outlive the buses: they are told of the calls that end with
+	// them.
 	framing, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	err := s.start(ctx)
@@ -202,8 +203,8 @@ func (s *service) start(ctx context.Context) error {
 	return nil
 }
 
-// serveUntilStop makes changes until ctx ends or a connection to the message bus is lost. Then it lets
-// calls and requests in progress end.
+// serveUntilStop makes changes until ctx ends or a connection to the message bus is lost. Then it
+// lets calls and requests in progress end.
 func (s *service) serveUntilStop(
 	ctx context.Context, reloads <-chan os.Signal, lost <-chan error, loops *sync.WaitGroup,
 ) error {

@@ -160,8 +160,8 @@ func (s *service) refuseOthers() {
 // seqpacket is what package net calls SOCK_SEQPACKET.
 const seqpacket = "unixpacket"
 
-// logDisconnect logs that a client of the frame socket was disconnected. The socket is an interface
-// in the log, so that clients that come again and again are one line in a second.
+// logDisconnect logs that a client of the frame socket was disconnected. The socket is an
+// interface in the log, so that clients that come again and again are one line in a second.
 func (s *service) logDisconnect(client bus.Process, why error) {
 	s.log.Warn("a client was disconnected", zap.String("interface", "frame-socket"),
 		zap.Int32("pid", client.PID), zap.Uint32("uid", client.UID), zap.Error(why))

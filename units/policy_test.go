@@ -460,7 +460,8 @@ func emit(t *testing.T, conn *dbus.Conn, name string) {
 	}
 }
 
-// untilMarker returns the names of the signals before the marker, without those of the message bus.
+// untilMarker returns the names of the signals before the marker, without those of the message
+// bus.
 func untilMarker(t *testing.T, signals chan *dbus.Signal) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -240,7 +240,8 @@ func TestClientsCallEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// sendBlocked makes a client send a request that gets no response, and returns when the bus has it.
+// sendBlocked makes a client send a request that gets no response, and returns when the bus has
+// it.
 func sendBlocked(t *testing.T, ctx context.Context, r *rig) <-chan error {
 	t.Helper()
 	client := openClient(t, r.bus.Address)

@@ -133,7 +133,8 @@ func TestMonitorShowsABroadcast(t *testing.T) {
 	w.next(t, Notice{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{}})
 }
 
-// The message bus would end a monitor that replied to a call which is longer than the connection reads.
+// The message bus would end a monitor that replied to a call which is longer than the connection
+// reads.
 func TestMonitorRepliesToNoCall(t *testing.T) {
 	r := newRig(t)
 	w := watchBus(t, r)

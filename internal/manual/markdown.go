@@ -99,7 +99,8 @@ var (
 	strong = regexp.MustCompile(`\*\*([^*]*)\*\*`)
 )
 
-// inline makes running text for roff: code and strong text are bold, and only the text of a link is kept.
+// inline makes running text for roff: code and strong text are bold, and only the text of a link
+// is kept.
 func inline(text string) string {
 	text = link.ReplaceAllString(text, "$1")
 	text = strong.ReplaceAllString(text, "`$1`")

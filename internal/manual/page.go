@@ -124,8 +124,8 @@ func (p *Page) text(s string) {
 // copied option is one.
 var escape = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`, "→", `\(->`).Replace
 
-// Stored fails a test if a file does not hold the text. With IPMBD_UPDATE in the environment, it writes
-// the file instead.
+// Stored fails a test if a file does not hold the text. With IPMBD_UPDATE in the environment, it
+// writes the file instead.
 func Stored(t testing.TB, path, text string) {
 	t.Helper()
 	if os.Getenv("IPMBD_UPDATE") != "" {

@@ -162,7 +162,8 @@ func TestSchema(t *testing.T) {
 }
 
 // onlyDecoder are the bad files that no schema can tell from good ones: it knows no relation
-// between entries, sees a key that stands twice once, and knows neither the names of commands nor sizes.
+// between entries, sees a key that stands twice once, and knows neither the names of commands nor
+// sizes.
 var onlyDecoder = []string{
 	"index, name and device taken", "no number for a name", "slave-mqueue that is not at our address", "too large", "a name twice", "an index twice", "a channel twice",
 	"two of them", "both without", "one says what is the default", "both the same", "no command",
