@@ -38,7 +38,7 @@ func TestBurstsKeepTheirOrder(t *testing.T) {
 					mu.Lock()
 					came = nil
 					mu.Unlock()
-					_ = c.SetReadDeadline(time.Now().Add(patience))
+					_ = c.SetReadDeadline(time.Now().Add(timeLimit))
 					var want, got []byte
 					for i := range byte(size) {
 						c.send(t, packet(0, request(held, i, numbered(int(i))...)))

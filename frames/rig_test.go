@@ -25,8 +25,8 @@ import (
 
 func TestMain(m *testing.M) { testmain.Run(m) }
 
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+// timeLimit is how long a test waits for what must happen.
+const timeLimit = 20 * time.Second
 
 // Who is on the buses of the tests.
 const (
@@ -199,7 +199,7 @@ func (r *rig) connect(t testing.TB) raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	_ = conn.SetReadDeadline(time.Now().Add(timeLimit))
 	return raw{conn}
 }
 
@@ -254,11 +254,11 @@ func numbered(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n
 // eventually waits for something to become true.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	await.Until(t, patience, what, happened)
+	await.Until(t, timeLimit, what, happened)
 }
 
 // awaited is the next value of a channel.
 func awaited[T any](t testing.TB, what string, from <-chan T) T {
 	t.Helper()
-	return await.Receive(t, patience, what, from)
+	return await.Receive(t, timeLimit, what, from)
 }

@@ -19,8 +19,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// patience is how long what must happen may take.
-const patience = 30 * time.Second
+// timeLimit is how long what must happen may take.
+const timeLimit = 30 * time.Second
 
 // machine is the far end of a VM's socket: QEMU.
 type machine struct {
@@ -37,7 +37,7 @@ func connectMachine(t *testing.T, address net.Addr) *machine {
 	}
 	t.Cleanup(func() { conn.Close() })
 	m := &machine{t, conn}
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 		t.Fatal(err)
 	}
 	m.says("FF 01 A1 08 3F A1")

@@ -169,7 +169,7 @@ func TestRespond(t *testing.T) {
 	}
 }
 
-func TestPatience(t *testing.T) {
+func TestBridgeTimeout(t *testing.T) {
 	s := &service{takes: func(req *ipmi.Request) time.Duration {
 		if req.Command == cmdB {
 			return 8 * time.Second
@@ -199,11 +199,11 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-func TestStray(t *testing.T) {
-	var strays []ipmb.Frame
+func TestUnsolicitedResponse(t *testing.T) {
+	var unsolicited []ipmb.Frame
 	config := ipmb.Config{UnsolicitedResponse: func(f ipmb.Frame) {
 		f.Data = slices.Clone(f.Data)
-		strays = append(strays, f)
+		unsolicited = append(unsolicited, f)
 	}}
 	toLUN := func(lun ipmi.LUN) ipmb.Frame {
 		request := ask(me, cmdA)
@@ -213,30 +213,30 @@ func TestStray(t *testing.T) {
 		}
 	}
 	story(t, "a response to LUN 2 that nobody waits for is passed on", config, func(t *testing.T, w *world) {
-		strays = nil
+		unsolicited = nil
 		w.hear(toLUN(0), toLUN(1), toLUN(2), toLUN(3))
-		if len(strays) != 1 || strays[0].DestinationLUN != 2 || w.count("responses-stray") != 1 || w.count("responses-unexpected") != 3 {
-			t.Errorf("strays %+v", strays)
+		if len(unsolicited) != 1 || unsolicited[0].DestinationLUN != 2 || w.count("responses-stray") != 1 || w.count("responses-unexpected") != 3 {
+			t.Errorf("unsolicited %+v", unsolicited)
 		}
 	})
 
 	// With the number that the engine gave the request it would be taken for the
 	// answer to another request of host software's.
 	story(t, "a second answer to a request of ours is not", config, func(t *testing.T, w *world) {
-		strays = nil
+		unsolicited = nil
 		w.place(me, times(3))
 		request := ask(me, cmdA)
 		request.RequesterLUN = 2
 		w.do(request).answered()
 		w.until(3 * time.Second)
 		w.hear(toLUN(2))
-		if len(strays) != 0 {
-			t.Errorf("strays %+v", strays)
+		if len(unsolicited) != 0 {
+			t.Errorf("unsolicited %+v", unsolicited)
 		}
 		w.until(10 * time.Second)
 		w.hear(toLUN(2))
-		if len(strays) != 1 {
-			t.Errorf("strays %+v", strays)
+		if len(unsolicited) != 1 {
+			t.Errorf("unsolicited %+v", unsolicited)
 		}
 	})
 }

@@ -121,7 +121,7 @@ func TestChangesLeaveNoGoroutine(t *testing.T) {
 		for n := range 50 {
 			round(n + 1)
 		}
-		deadline := time.Now().Add(patience)
+		deadline := time.Now().Add(timeLimit)
 		for runtime.NumGoroutine() > settled {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), settled)

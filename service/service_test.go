@@ -28,12 +28,12 @@ import (
 	"ipmbd/xml"
 )
 
-// patience is how long what must happen may take.
-const patience = 30 * time.Second
+// timeLimit is how long what must happen may take.
+const timeLimit = 30 * time.Second
 
 func receive[T any](t *testing.T, what string, from <-chan T) T {
 	t.Helper()
-	return await.Receive(t, patience, what, from)
+	return await.Receive(t, timeLimit, what, from)
 }
 
 // notifications makes the socket of sd_notify(3): what comes there, and when.

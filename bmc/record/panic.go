@@ -143,8 +143,8 @@ const (
 // flow is the texts from one address, of any number of machines.
 type flow struct {
 	texts []*entry // whose parts are known so far
-	// strays is how many other texts go on. While there are any, a part may be theirs.
-	strays int
+	// otherTexts is how many other texts are in progress. While there are any, a part may be theirs.
+	otherTexts int
 }
 
 func (g *gatherer) addRecord(r Record) {
@@ -195,14 +195,14 @@ func (g *gatherer) addPart(r Record) {
 		return
 	case number == 0:
 		f.addText(g.beginText(r))
-	case len(awaiting) == 1 && f.strays == 0:
+	case len(awaiting) == 1 && f.otherTexts == 0:
 		e := awaiting[0]
 		e.places, e.parts, e.ended = append(e.places, place), append(e.parts, place), r.endsPanic()
 	default:
 		g.addLoosePart(place)
 		g.loosen(f, number, awaiting)
 		if r.endsPanic() {
-			f.strays--
+			f.otherTexts--
 		}
 	}
 	if g.flows == nil {
@@ -218,14 +218,14 @@ func (f *flow) addText(e *entry) {
 	}
 	if oldest := f.texts[0]; !oldest.ended {
 		oldest.cut = true
-		f.strays++
+		f.otherTexts++
 	}
 	f.texts = slices.Delete(f.texts, 0, 1)
 }
 
 // goesOn reports whether a text may go on.
 func (f *flow) goesOn() bool {
-	return f.strays > 0 || slices.ContainsFunc(f.texts, func(e *entry) bool { return !e.ended })
+	return f.otherTexts > 0 || slices.ContainsFunc(f.texts, func(e *entry) bool { return !e.ended })
 }
 
 // awaiting are the texts whose next part has a number.
@@ -263,9 +263,9 @@ func (g *gatherer) addLoosePart(place int) {
 
 // loosen cuts the texts that a part may belong to, of which there is not exactly one.
 func (g *gatherer) loosen(f *flow, number int, awaiting []*entry) {
-	if f.strays > 0 || len(awaiting) > 0 {
+	if f.otherTexts > 0 || len(awaiting) > 0 {
 		f.cut(awaiting)
-		f.strays += len(awaiting)
+		f.otherTexts += len(awaiting)
 		return
 	}
 	// The part belongs to a text that goes on, to a text that has taken another text's part for
@@ -279,11 +279,11 @@ func (g *gatherer) loosen(f *flow, number int, awaiting []*entry) {
 			ahead = append(ahead, e)
 		}
 	}
-	f.strays = len(behind)
+	f.otherTexts = len(behind)
 	for _, e := range ahead {
-		f.strays++ // the text whose part it took
+		f.otherTexts++ // the text whose part it took
 		if !e.ended {
-			f.strays++
+			f.otherTexts++
 		}
 		for _, place := range e.parts[number:] {
 			g.addLoosePart(place)
@@ -293,7 +293,7 @@ func (g *gatherer) loosen(f *flow, number int, awaiting []*entry) {
 	}
 	f.cut(behind)
 	f.cut(ahead)
-	f.strays = max(f.strays, 1)
+	f.otherTexts = max(f.otherTexts, 1)
 }
 
 // cut ends texts of which more parts may come.

@@ -134,7 +134,7 @@ func (k *ipmiDriver) next() outgoing {
 	select {
 	case s := <-k.sent:
 		return s
-	case <-time.After(patience):
+	case <-time.After(timeLimit):
 		k.t.Fatal("nothing was sent")
 		panic("unreachable")
 	}
@@ -178,10 +178,10 @@ func asIs(*ipmiDriver) {}
 func isDirect(k *ipmiDriver) { k.direct = true }
 
 // getDeviceID is a request that has long to be answered.
-var getDeviceID = ipmb.Request{NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID, RetryPolicy: ipmb.RetryPolicy{Tries: 2, Timeout: patience}}
+var getDeviceID = ipmb.Request{NetFn: ipmi.NetFnApp, Command: ipmi.CommandGetDeviceID, RetryPolicy: ipmb.RetryPolicy{Tries: 2, Timeout: timeLimit}}
 
-// patience is how long a test waits.
-const patience = 20 * time.Second
+// timeLimit is how long a test waits.
+const timeLimit = 20 * time.Second
 
 type outcome struct {
 	response ipmi.Response
@@ -217,7 +217,7 @@ func left(d *Device) (calls, givenUp int) {
 
 func counts(t *testing.T, d *Device, name string, want uint64) {
 	t.Helper()
-	for end := time.Now().Add(patience); d.counts.Statistics()[name] != want; {
+	for end := time.Now().Add(timeLimit); d.counts.Statistics()[name] != want; {
 		if time.Now().After(end) {
 			t.Fatalf("%s: %d, want %d", name, d.counts.Statistics()[name], want)
 		}
@@ -260,7 +260,7 @@ func TestNodesOfRequests(t *testing.T) {
 				if s.to != c.want || s.netFn != c.request.NetFn || s.command != c.request.Command || !bytes.Equal(s.data, []byte{1, 2}) {
 					t.Errorf("sent %+v", s)
 				}
-				if s.retries != 1 || time.Duration(s.retryTime)*time.Millisecond != patience {
+				if s.retries != 1 || time.Duration(s.retryTime)*time.Millisecond != timeLimit {
 					t.Errorf("%d retries after %d ms", s.retries, s.retryTime)
 				}
 				k.answers(s, 0)

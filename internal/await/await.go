@@ -11,28 +11,28 @@ import (
 const pollTime = 5 * time.Millisecond
 
 // Until waits for something to become true.
-func Until(t testing.TB, patience time.Duration, what string, happened func() bool) {
+func Until(t testing.TB, timeLimit time.Duration, what string, happened func() bool) {
 	t.Helper()
 	again := time.NewTicker(pollTime)
 	defer again.Stop()
-	end := time.After(patience)
+	end := time.After(timeLimit)
 	for !happened() {
 		select {
 		case <-again.C:
 		case <-end:
-			t.Fatalf("waited %v in vain: %s", patience, what)
+			t.Fatalf("waited %v in vain: %s", timeLimit, what)
 		}
 	}
 }
 
 // Receive returns the next value of a channel.
-func Receive[T any](t testing.TB, patience time.Duration, what string, from <-chan T) T {
+func Receive[T any](t testing.TB, timeLimit time.Duration, what string, from <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-from:
 		return v
-	case <-time.After(patience):
-		t.Fatalf("waited %v in vain: %s", patience, what)
+	case <-time.After(timeLimit):
+		t.Fatalf("waited %v in vain: %s", timeLimit, what)
 		panic("unreachable")
 	}
 }

@@ -19,13 +19,13 @@ import (
 	"ipmbd/internal/fdtrace"
 )
 
-// patience is how long what the tests have stopped may take to end.
-const patience = 30 * time.Second
+// timeLimit is how long what the tests have stopped may take to end.
+const timeLimit = 30 * time.Second
 
 // Run is TestMain of a package. It runs the tests and ends the process. The options say which
 // goroutines may stay.
 func Run(m *testing.M, options ...goleak.Option) {
-	check := descriptors(patience)
+	check := descriptors(timeLimit)
 	end := goleak.Cleanup(func(status int) { os.Exit(judge(status, check)) })
 	goleak.VerifyTestMain(m, append(options, end)...)
 }
@@ -33,7 +33,7 @@ func Run(m *testing.M, options ...goleak.Option) {
 // Main runs the tests of a package whose TestMain does more, and returns the status to exit
 // with. It checks descriptors only.
 func Main(m *testing.M) int {
-	check := descriptors(patience)
+	check := descriptors(timeLimit)
 	return judge(m.Run(), check)
 }
 
@@ -51,7 +51,7 @@ func judge(status int, check func() error) int {
 // descriptors begins to trace descriptors. The function that it returns waits until no more are
 // open than before. Otherwise it returns an error that names the open ones and, for a descriptor
 // of ours, the stack that opened it.
-func descriptors(patience time.Duration) (check func() error) {
+func descriptors(timeLimit time.Duration) (check func() error) {
 	// The first pipe of a process makes the runtime open what it never closes.
 	if r, w, err := os.Pipe(); err == nil {
 		r.Close()
@@ -61,7 +61,7 @@ func descriptors(patience time.Duration) (check func() error) {
 	fdtrace.OnOpen = openers.add
 	return func() error {
 		var left map[int]string
-		for end := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
+		for end := time.Now().Add(timeLimit); ; <-time.After(10 * time.Millisecond) {
 			left = open()
 			maps.DeleteFunc(left, func(fd int, what string) bool { return before[fd] == what })
 			if len(left) == 0 {

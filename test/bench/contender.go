@@ -152,15 +152,15 @@ func (g *group) send() error {
 
 // answers implements link.
 func (g *group) answers() ([]int, error) {
-	n, err := unix.Poll(g.fds, int(patience.Milliseconds()))
+	n, err := unix.Poll(g.fds, int(timeLimit.Milliseconds()))
 	for err == unix.EINTR {
-		n, err = unix.Poll(g.fds, int(patience.Milliseconds()))
+		n, err = unix.Poll(g.fds, int(timeLimit.Milliseconds()))
 	}
 	switch {
 	case err != nil:
 		return nil, err
 	case n == 0:
-		return nil, fmt.Errorf("no answer in %v", patience)
+		return nil, fmt.Errorf("no answer in %v", timeLimit)
 	}
 	g.slots = g.slots[:0]
 	for i, l := range g.links {

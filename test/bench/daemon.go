@@ -90,7 +90,7 @@ func (s *stage) startIPMBD(o options, v variant, config object) (*process, time.
 
 // awaitReady waits for READY=1 (sd_notify(3)).
 func awaitReady(notify *net.UnixConn, p *process) error {
-	late := time.AfterFunc(patience, p.stop)
+	late := time.AfterFunc(timeLimit, p.stop)
 	defer late.Stop()
 	go func() {
 		<-p.done

@@ -101,12 +101,12 @@ func (d *driver) answers() ([]int, error) {
 func (d *driver) await() error {
 	ready := []unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLIN}}
 	for {
-		n, err := unix.Poll(ready, int(patience.Milliseconds()))
+		n, err := unix.Poll(ready, int(timeLimit.Milliseconds()))
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == nil && n == 0:
-			return fmt.Errorf("no answer in %v", patience)
+			return fmt.Errorf("no answer in %v", timeLimit)
 		}
 		return err
 	}

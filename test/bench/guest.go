@@ -28,8 +28,8 @@ type guest struct {
 // guestKernel saves what takes an emulated processor seconds.
 const guestKernel = "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on"
 
-// guestPatience is how long a guest may say nothing.
-const guestPatience = time.Minute
+// guestTimeout is how long a guest may say nothing.
+const guestTimeout = time.Minute
 
 // bmcPort is a system interface of a guest, and the TCP port where its BMC is.
 type bmcPort struct {
@@ -115,7 +115,7 @@ const endOfSection = "--- rc="
 
 // until reads lines up to one with a beginning.
 func (g *guest) until(ctx context.Context, beginning string) (string, error) {
-	if err := g.pipe.SetReadDeadline(time.Now().Add(guestPatience)); err != nil {
+	if err := g.pipe.SetReadDeadline(time.Now().Add(guestTimeout)); err != nil {
 		return "", err
 	}
 	defer context.AfterFunc(ctx, func() { _ = g.pipe.SetReadDeadline(time.Unix(1, 0)) })()
@@ -127,7 +127,7 @@ func (g *guest) until(ctx context.Context, beginning string) (string, error) {
 		case err == io.EOF:
 			return "", g.process.end()
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return "", fmt.Errorf("a virtual machine says nothing for %v after %q", guestPatience, text.String())
+			return "", fmt.Errorf("a virtual machine says nothing for %v after %q", guestTimeout, text.String())
 		case err != nil:
 			return "", err
 		case strings.HasPrefix(line, beginning):

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long this program waits for a byte on a socket before it gives up.
-const patience = 5 * time.Second
+// timeLimit is how long this program waits for a byte on a socket before it gives up.
+const timeLimit = 5 * time.Second
 
 // connection is a link's end of a socket, or of a device. It blocks: a thread that waits in read
 // wakes without a detour through the runtime's poller.
@@ -93,7 +93,7 @@ func freePort() (int, error) {
 
 // bePatient makes reads and accepts fail with EAGAIN in the end.
 func bePatient(fd int) error {
-	timeout := unix.NsecToTimeval(patience.Nanoseconds())
+	timeout := unix.NsecToTimeval(timeLimit.Nanoseconds())
 	return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
 }
 
@@ -130,7 +130,7 @@ func read(fd int, b []byte) (int, error) {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			return 0, fmt.Errorf("no answer in %v", patience)
+			return 0, fmt.Errorf("no answer in %v", timeLimit)
 		}
 		return n, err
 	}

@@ -76,7 +76,7 @@ func (l *vmLab) add(ctx context.Context, name string, service *process, address 
 
 // dialSoon connects to a service that has only just been started.
 func (s *stage) dialSoon(ctx context.Context, service *process, address unix.Sockaddr) (connection, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
 	for {
 		conn, err := s.dial(unix.SOCK_STREAM, address)

@@ -31,7 +31,7 @@ func TestBMCRemembers(t *testing.T) {
 	all["bmc"] = object{"folder": folder, "frus": []object{{"name": "Board", "file": writeFile(t, "fru", "\x01\x00\x00\x00\x00\x00\x00\xFF")}}}
 
 	d := start(t, bus.Address, all)
-	m := boot(t, "unix", path, calm)
+	m := boot(t, "unix", path, noAttention)
 	m.asks(0x0A, 0x44, "0000 02 00000000 4100 04 01 30 01 57 60 5F", "00 0100") // Add SEL Entry
 	m.asks(0x0A, 0x12, "00 0100 02", "00 01")                                   // Write FRU Data
 	m.asks(0x00, 0x06, "02", "00 07")                                           // Set Power Restore Policy
@@ -41,7 +41,7 @@ func TestBMCRemembers(t *testing.T) {
 	<-d.done
 
 	start(t, bus.Address, all)
-	m = boot(t, "unix", path, calm)
+	m = boot(t, "unix", path, noAttention)
 	entry := m.answer(0x0A, 0x43, unhex(t, "0000 0000 00 FF")...) // Get SEL Entry
 	if got, want := entry[:5], unhex(t, "00 FFFF 0100"); !bytes.Equal(got, want) {
 		t.Errorf("the entry begins % X, want % X", got, want)
@@ -64,14 +64,14 @@ func TestEventBufferGoesByTheClockOfTheLog(t *testing.T) {
 	bus := bustest.Start(t)
 	config, path := vm(t, "host0", nil)
 	start(t, bus.Address, hosts([]object{config}))
-	m := boot(t, "unix", path, calm)
+	m := boot(t, "unix", path, noAttention)
 	m.asks(0x0A, 0x49, "00100000", "00") // Set SEL Time: 4096 s after 1970
 	m.asks(6, 0x2E, "0C", "00")          // event message buffer, and the log
 	m.sends(4, 0x02, unhex(t, "41 04 01 30 01 57 60 5F")...)
 	m.hearsAnswerAnd(4, 0x02, "00", "01 A1")
 	m.asks(4, 0x02, "41 04 01 30 01 57 60 5F", "00") // with which the attention stays
 	got := m.answer(6, 0x35)
-	if set, now := uint32(4096), binary.LittleEndian.Uint32(got[4:]); now < set || now > set+uint32(patience/time.Second) {
+	if set, now := uint32(4096), binary.LittleEndian.Uint32(got[4:]); now < set || now > set+uint32(timeLimit/time.Second) {
 		t.Errorf("% X: %d s after 1970, want %d", got, now, set)
 	}
 }
@@ -98,7 +98,7 @@ func TestSensorsReadFilesAndDBus(t *testing.T) {
 	}}
 	start(t, bus.Address, all)
 	events := connect(t, bus.Address).subscribe(t)
-	m := boot(t, "unix", path, calm)
+	m := boot(t, "unix", path, noAttention)
 	fan := func(want string) {
 		t.Helper()
 		eventually(t, "the fan reads "+want, func() bool { return bytes.Equal(m.answer(4, 0x2D, 2), unhex(t, want)) })
@@ -125,7 +125,7 @@ func TestChassisControlOfAMachine(t *testing.T) {
 	bus := bustest.Start(t)
 	config, path := vm(t, "host0", nil)
 	start(t, bus.Address, hosts([]object{config}))
-	m := boot(t, "unix", path, calm)
+	m := boot(t, "unix", path, noAttention)
 	for action, told := range []string{"03 A1", "", "04 A1", "04 A1", "07 A1", "09 A1"} {
 		m.sends(0, 0x02, byte(action))
 		if told == "" {

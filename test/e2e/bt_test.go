@@ -91,7 +91,7 @@ func (h *btHost) hears(netFn, cmd byte, want string) {
 	h.t.Helper()
 	code := unhex(h.t, want)
 	whole := append([]byte{byte(3 + len(code)), (netFn | 1) << 2, h.seq, cmd}, code...)
-	if err := h.line.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := h.line.SetReadDeadline(time.Now().Add(timeLimit)); err != nil {
 		h.t.Fatal(err)
 	}
 	got := make([]byte, 256)

@@ -191,7 +191,7 @@ func busctlAsNobody(t testing.TB, address string, args ...string) (string, error
 
 func runBusctl(t testing.TB, user *syscall.Credential, address string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "busctl", append([]string{"--address=" + address}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}

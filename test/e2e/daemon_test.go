@@ -163,8 +163,8 @@ func (d *daemon) ready(t testing.TB) string {
 			}
 		case <-d.done:
 			t.Fatalf("ended at its start, %v:\n%s", d.cmd.ProcessState, d.stderr.text())
-		case <-time.After(patience):
-			t.Fatalf("not ready after %v:\n%s", patience, d.stderr.text())
+		case <-time.After(timeLimit):
+			t.Fatalf("not ready after %v:\n%s", timeLimit, d.stderr.text())
 		}
 	}
 }
@@ -181,7 +181,7 @@ func (d *daemon) exit(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-d.done:
-	case <-time.After(patience):
+	case <-time.After(timeLimit):
 		t.Fatal("has not ended:\n" + d.stderr.text())
 	}
 	return d.cmd.ProcessState.ExitCode()
@@ -215,7 +215,7 @@ func (d *daemon) cleanUp(t testing.TB) {
 			if code := d.cmd.ProcessState.ExitCode(); code != 0 {
 				t.Errorf("exit status %d at SIGTERM", code)
 			}
-		case <-time.After(patience):
+		case <-time.After(timeLimit):
 			t.Error("does not end at SIGTERM")
 			_ = d.cmd.Process.Kill()
 			<-d.done

@@ -232,7 +232,7 @@ func TestPythonExampleInTheDocument(t *testing.T) {
 	n.respond(0x2C, deviceID)
 	config, path := withFrames(t, channels(channel(n, nil)))
 	start(t, bus.Address, config)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "python3", "-", path)
 	cmd.Stdin = bytes.NewReader(example[1])

@@ -43,7 +43,7 @@ func (w wire) put(t testing.TB, b []byte) {
 
 func (w wire) get(t testing.TB) []byte {
 	t.Helper()
-	if err := w.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := w.SetReadDeadline(time.Now().Add(timeLimit)); err != nil {
 		t.Fatal(err)
 	}
 	b := make([]byte, 1024)

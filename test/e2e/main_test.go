@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// patience is how long a test waits for what must happen. What takes that
+	// timeLimit is how long a test waits for what must happen. What takes that
 	// long has failed; nothing is measured with it.
-	patience = 30 * time.Second
+	timeLimit = 30 * time.Second
 	// atOnce is the most that something immediate may take on a busy machine.
 	// Tests of it give the daemon time-outs that are longer.
 	atOnce = 5 * time.Second
@@ -100,13 +100,13 @@ func (l *lockedSource) Uint64() uint64 {
 // that is.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	await.Until(t, patience, what, happened)
+	await.Until(t, timeLimit, what, happened)
 }
 
 // receive takes the next value of a channel.
 func receive[T any](t testing.TB, what string, from <-chan T) T {
 	t.Helper()
-	return await.Receive(t, patience, what, from)
+	return await.Receive(t, timeLimit, what, from)
 }
 
 // needsRoot is for tests in which a client is another user, or does what only root may.

@@ -76,7 +76,7 @@ func newOrderBoard(t *testing.T, p placement) *orderBoard {
 	}
 	t.Cleanup(func() { packets.Close() })
 	o.packets = packets
-	o.machine = boot(t, "unix", path, calm)
+	o.machine = boot(t, "unix", path, noAttention)
 	for _, n := range []*node{o.satellite, o.events, o.toHost, o.toHandler} {
 		eventually(t, "a connection to "+n.path, func() bool { return n.connections() == 1 })
 	}
@@ -270,7 +270,7 @@ func (m *machine) fetch() (message []byte) {
 // awake gives the peer of a connection its time anew.
 func awake(t testing.TB, conn net.Conn) {
 	t.Helper()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 		t.Fatal(err)
 	}
 }

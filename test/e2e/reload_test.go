@@ -260,7 +260,7 @@ func TestReloadMakesAllAsTheFileHasIt(t *testing.T) {
 			t.Errorf("index %d: %+v", index, got)
 		}
 	}
-	boot(t, "unix", path, calm)
+	boot(t, "unix", path, noAttention)
 }
 
 // Keys beside channels and hosts hold at once, and no bus is touched for them.

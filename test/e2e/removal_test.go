@@ -98,7 +98,7 @@ func TestMachineWhoseHostIsRemoved(t *testing.T) {
 	config, path := vm(t, "host0", nil)
 	for range 2 {
 		c.added(t, "AddHost", config)
-		m := boot(t, "unix", path, calm)
+		m := boot(t, "unix", path, noAttention)
 		c.hostState(t, "host0", "Up")
 		if c.owner(t, "xyz.openbmc_project.Ipmi.Channel.host0") == "" {
 			t.Error("without its bus name")
@@ -189,7 +189,7 @@ func TestAHundredChangesLeaveNothing(t *testing.T) {
 	round := func() {
 		c.added(t, "AddBus", channel(n, object{"bus-name": "Other"}))
 		c.added(t, "AddHost", host0)
-		m := boot(t, "unix", path, calm)
+		m := boot(t, "unix", path, noAttention)
 		if got := c.legacy(t, 1, 0x30, 0, 1); got.Status != 0 {
 			t.Fatalf("a call: %+v", got)
 		}

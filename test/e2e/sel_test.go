@@ -19,7 +19,7 @@ import (
 // Times are TIME.
 func ipmbctl(t testing.TB, address string, args ...string) (text string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, tool, append([]string{"--bus", address}, args...)...)
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")

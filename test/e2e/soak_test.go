@@ -172,8 +172,8 @@ func (s *soak) program(ctx context.Context, number int) {
 		call := c.send("bus5", 0x2C, 0x30, 0, byte(n%16), want...)
 		select {
 		case <-call.Done:
-		case <-time.After(patience):
-			s.t.Errorf("a call has not ended after %v", patience)
+		case <-time.After(timeLimit):
+			s.t.Errorf("a call has not ended after %v", timeLimit)
 			return
 		}
 		switch how := payload(call, want); how {
@@ -204,14 +204,14 @@ func (s *soak) framer(ctx context.Context, number int) {
 func (s *soak) framerAsks(ctx context.Context, c *frames.Client, number int) {
 	for n := uint64(0); ctx.Err() == nil; n++ {
 		want := tagged(uint64(number+100)<<48 | n)
-		limited, cancel := context.WithTimeout(ctx, patience)
+		limited, cancel := context.WithTimeout(ctx, timeLimit)
 		got, err := c.Do(limited, 1, frameTo(0x2C, want...))
 		late := limited.Err() != nil && ctx.Err() == nil
 		cancel()
 		failed, isStatus := errors.AsType[*frames.StatusError](err)
 		switch {
 		case late:
-			s.t.Errorf("a request has not ended after %v", patience)
+			s.t.Errorf("a request has not ended after %v", timeLimit)
 			return
 		case err == nil && !bytes.Equal(got.Data, want):
 			s.t.Errorf("framer %d: asked with % X, hears % X", number, want, got.Data)
@@ -242,7 +242,7 @@ func (s *soak) pause(what string) {
 	<-time.After(5 * time.Millisecond)
 }
 
-// last is how long a mishap lasts, or calm after one: at most so long.
+// last is how long a mishap lasts, or the quiet time after one: at most this long.
 func (s *soak) last(most time.Duration) {
 	<-time.After(time.Duration(s.chance.Int64N(int64(most))))
 }
@@ -308,7 +308,7 @@ func (s *soak) machine(ctx context.Context) {
 
 // machineAsks asks until the connection ends.
 func (s *soak) machineAsks(ctx context.Context, conn net.Conn) {
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(timeLimit))
 	if _, err := conn.Write([]byte{0xFF, 0x01, 0xA1, 0x08, 0x3F, 0xA1}); err != nil {
 		return
 	}

@@ -43,7 +43,7 @@ func boot(t testing.TB, network, address, greeting string) *machine {
 		return err == nil
 	})
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 		t.Fatal(err)
 	}
 	m := &machine{t: t, conn: conn}
@@ -52,8 +52,8 @@ func boot(t testing.TB, network, address, greeting string) *machine {
 	return m
 }
 
-// calm is the greeting to a machine for which nothing waits.
-const calm = "FF 01 A1 00 A1"
+// noAttention is the greeting to a machine for which nothing waits.
+const noAttention = "FF 01 A1 00 A1"
 
 func (m *machine) says(text string) {
 	m.t.Helper()
@@ -185,7 +185,7 @@ func TestAMessageFromAMachineToASatelliteAndBack(t *testing.T) {
 	n.respond(0x2C, deviceID)
 	config, path := vm(t, "host0", nil)
 	start(t, bus.Address, hosts([]object{config}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
-	m := boot(t, "unix", path, calm)
+	m := boot(t, "unix", path, noAttention)
 
 	m.sends(6, setEnables, 0x0F)
 	m.hears("05 A1 00 A1") // interrupts on; nothing waits
@@ -206,7 +206,7 @@ func TestStateOfAHostOutlivesItsMachine(t *testing.T) {
 	config, path := vm(t, "host0", nil)
 	start(t, bus.Address, hosts([]object{config}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
 	c := connect(t, bus.Address)
-	m := boot(t, "unix", path, calm)
+	m := boot(t, "unix", path, noAttention)
 	c.hostState(t, "host0", "Up")
 	m.sends(6, setEnables, 0x0F)
 	m.hears("05 A1 00 A1")
@@ -233,7 +233,7 @@ func TestWatchdogOfWhatRunsNoMore(t *testing.T) {
 	config, path := vm(t, "host0", nil)
 	start(t, bus.Address, hosts([]object{config}))
 	c := connect(t, bus.Address)
-	m := boot(t, "unix", path, calm)
+	m := boot(t, "unix", path, noAttention)
 	runs := func() {
 		t.Helper()
 		m.asks(6, 0x24, "04 01 00 00 FFFF", "00")
@@ -251,7 +251,7 @@ func TestWatchdogOfWhatRunsNoMore(t *testing.T) {
 	runs()
 	m.conn.Close()
 	c.hostState(t, "host0", "Down")
-	m = boot(t, "unix", path, calm)
+	m = boot(t, "unix", path, noAttention)
 	m.asks(6, 0x25, "", stopped)
 }
 
@@ -268,7 +268,7 @@ func TestEachMachineIsAnInterfaceOfItsOwn(t *testing.T) {
 	listener.Close()
 	second, _ := vm(t, "host1", object{"path": "tcp:" + address, "devIndex": 1, "ipmi-channel": 15})
 	start(t, bus.Address, hosts([]object{first, second}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
-	a, b := boot(t, "unix", firstPath, calm), boot(t, "tcp", address, calm)
+	a, b := boot(t, "unix", firstPath, noAttention), boot(t, "tcp", address, noAttention)
 	a.asks(6, setEnables, "08", "00")
 	b.sends(6, sendMessage, unhex(t, "00 2C 18 BC 20 16 01 C9")...)
 	b.hearsAnswerAnd(6, sendMessage, "00", "01 A1")
@@ -282,7 +282,7 @@ func TestGarbageFromAMachine(t *testing.T) {
 	bus := bustest.Start(t)
 	config, path := vm(t, "host0", nil)
 	start(t, bus.Address, hosts([]object{config}))
-	m := boot(t, "unix", path, calm)
+	m := boot(t, "unix", path, noAttention)
 	m.says("00 00 A0 AA AA AA A1 77 A1 01 18 01 E7 A0 01 1C 01 E2 A0")
 	m.says(strings.Repeat("55 ", 10_000) + "A0")
 	m.asks(6, 0x01, "", "00 20 01 00 00 02 DF 00 00 00 00 00")
@@ -318,7 +318,7 @@ func TestSocketOfSystemd(t *testing.T) {
 	cmd.ExtraFiles = []*os.File{socket}
 	d := launchCommand(t, cmd)
 	d.ready(t)
-	boot(t, "unix", path, calm).asks(6, 0x31, "", "00 00")
+	boot(t, "unix", path, noAttention).asks(6, 0x31, "", "00 00")
 	c := connect(t, bus.Address)
 	c.removed(t, "RemoveHost", "host0")
 	early, err := net.Dial("unix", path) // and is hung up on
@@ -326,14 +326,14 @@ func TestSocketOfSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer early.Close()
-	if err := early.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := early.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := early.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
 		t.Errorf("without a host: %v", err)
 	}
 	c.added(t, "AddHost", config)
-	boot(t, "unix", path, calm).asks(6, 0x31, "", "00 00")
+	boot(t, "unix", path, noAttention).asks(6, 0x31, "", "00 00")
 	d.stopped(t)
 	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
 		t.Errorf("systemd's socket is gone or another one: %v", err)

@@ -238,7 +238,7 @@ func (l *lab) refused(user string, err error) {
 
 // sendAndRead sends a call and reads until there is an error for it.
 func sendAndRead(conn net.Conn, call []byte) error {
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 		return err
 	}
 	if _, err := conn.Write(call); err != nil {

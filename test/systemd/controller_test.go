@@ -119,7 +119,7 @@ func (c controller) asks(t testing.TB, next func(i int) (ipmb.Frame, bool), judg
 			delete(inProgress, answer.Sequence)
 			free = append(free, answer.Sequence)
 			ways[judge(asked, answer)]++
-		case <-time.After(patience):
+		case <-time.After(timeLimit):
 			t.Fatalf("%d of %d requests are not answered; the others: %v", len(inProgress), sent, ways)
 		}
 	}

@@ -179,7 +179,7 @@ func (m *machineThatComesAgain) ask([]byte) error {
 
 // hear is the next message that is none about the connection: those end with A1h.
 func (m *machineThatComesAgain) hear() ([]byte, error) {
-	if err := m.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := m.conn.SetReadDeadline(time.Now().Add(timeLimit)); err != nil {
 		return nil, err
 	}
 	for {

@@ -13,9 +13,9 @@ import (
 	"ipmbd/test/build"
 )
 
-// patience is how long a test waits for what must happen. What takes that long has
+// timeLimit is how long a test waits for what must happen. What takes that long has
 // failed; nothing is measured with it.
-const patience = 30 * time.Second
+const timeLimit = 30 * time.Second
 
 // programsVariable names the folder that test/systemd/build has made.
 const programsVariable = "IPMBD_TEST_SYSTEMD"
@@ -55,7 +55,7 @@ func TestWithoutLab(t *testing.T) {
 // is.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	await.Until(t, patience, what, happened)
+	await.Until(t, timeLimit, what, happened)
 }
 
 // took prints how long a step of a story takes.

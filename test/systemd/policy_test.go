@@ -236,5 +236,5 @@ func TestWhoHearsWhatPassesOnTheBus(t *testing.T) {
 // receive takes the next value of a channel.
 func receive[T any](t testing.TB, what string, from <-chan T) T {
 	t.Helper()
-	return await.Receive(t, patience, what, from)
+	return await.Receive(t, timeLimit, what, from)
 }

@@ -152,7 +152,7 @@ func (l *lab) comesAgain(path string) {
 	eventually(l.t, "a machine that comes again is answered", func() bool {
 		conn := l.knock(path)
 		defer conn.Close()
-		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 			l.t.Fatal(err)
 		}
 		_, err := conn.Write([]byte{0xFF, 0x01, 0xA1, 0x08, 0x3F, 0xA1})
@@ -170,7 +170,7 @@ func (m *machine) asks() {
 func (m *machine) says(b ...byte) {
 	m.t.Helper()
 	// The peer answers in time.
-	if err := m.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := m.conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 		m.t.Fatal(err)
 	}
 	if _, err := m.conn.Write(b); err != nil {

@@ -92,7 +92,7 @@ func (m *machine) kernel() string {
 // isOff waits until the machine has switched itself off, or was switched off.
 func (m *machine) isOff(t *testing.T) {
 	t.Helper()
-	off := time.After(patience)
+	off := time.After(timeLimit)
 	for {
 		select {
 		case line, ok := <-m.lines:
@@ -106,7 +106,7 @@ func (m *machine) isOff(t *testing.T) {
 				t.Fatal("the machine has booted again instead of being off")
 			}
 		case <-off:
-			t.Fatalf("the machine is not off after %v", patience)
+			t.Fatalf("the machine is not off after %v", timeLimit)
 		}
 	}
 }
@@ -165,9 +165,9 @@ func (m *machine) line(t *testing.T, command string) string {
 			t.Fatalf("%s: the machine has ended", command)
 		}
 		return line
-	case <-time.After(patience):
+	case <-time.After(timeLimit):
 		m.end() // so that no other command waits for it
-		t.Fatalf("%s: nothing for %v", command, patience)
+		t.Fatalf("%s: nothing for %v", command, timeLimit)
 		panic("unreachable")
 	}
 }

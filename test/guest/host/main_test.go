@@ -14,10 +14,10 @@ import (
 	"ipmbd/test/build"
 )
 
-// patience is how long a test waits for what must happen. The processors of the
+// timeLimit is how long a test waits for what must happen. The processors of the
 // machines are emulated and share the real ones with others; nothing is measured
 // with it.
-const patience = 60 * time.Second
+const timeLimit = 60 * time.Second
 
 // fixtureVariable names the folder that test/guest/x86/build has made.
 const fixtureVariable = "IPMBD_TEST_MACHINE"
@@ -71,7 +71,7 @@ func addToInitrd(root string) error {
 // is.
 func eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	await.Until(t, patience, what, happened)
+	await.Until(t, timeLimit, what, happened)
 }
 
 // socketDir is a directory for sockets, whose paths must be short.

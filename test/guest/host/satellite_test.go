@@ -145,8 +145,8 @@ func (s *satellite) asks(t *testing.T, request ipmb.Frame) ipmb.Frame {
 	select {
 	case answer := <-s.answers:
 		return answer
-	case <-time.After(patience):
-		t.Fatalf("the request was not answered in %v", patience)
+	case <-time.After(timeLimit):
+		t.Fatalf("the request was not answered in %v", timeLimit)
 		panic("unreachable")
 	}
 }

@@ -38,7 +38,7 @@ func TestBurstThatTheQueueHeldIsAnswered(t *testing.T) {
 	}
 	signal(t, d, unix.SIGCONT)
 
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeLimit)
 	defer cancel()
 	context.AfterFunc(ctx, func() { node.Close() })
 	answers := map[int]int{}

@@ -206,7 +206,7 @@ func ends(t *testing.T, call <-chan clockOutcome) clockOutcome {
 	select {
 	case o := <-call:
 		return o
-	case <-time.After(patience):
+	case <-time.After(timeLimit):
 		t.Fatal("a call does not end")
 		panic("unreachable")
 	}
@@ -341,7 +341,7 @@ func newClockNode(t *testing.T, path string) *clockNode {
 // next is the next frame that is wanted; those before it are kept.
 func (n *clockNode) next(t *testing.T, wanted func(ipmb.Frame) bool) ipmb.Frame {
 	t.Helper()
-	end := time.After(patience)
+	end := time.After(timeLimit)
 	for {
 		if i := slices.IndexFunc(n.heard, wanted); i >= 0 {
 			f := n.heard[i]

@@ -18,9 +18,9 @@ import (
 	"ipmbd/internal/bustest"
 )
 
-// patience is how long anything may take that should take no time. The guest's
+// timeLimit is how long anything may take that should take no time. The guest's
 // processors are emulated and share the machine's with others.
-const patience = 20 * time.Second
+const timeLimit = 20 * time.Second
 
 // channel is a channel of a configuration.
 type channel map[string]any
@@ -124,7 +124,7 @@ func (d *daemon) listen(t *testing.T, path string) string {
 // tells waits until the daemon tells systemd a text.
 func (d *daemon) tells(t *testing.T, text string) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(timeLimit)
 	var told []string
 	for {
 		select {
@@ -182,7 +182,7 @@ func (d *daemon) memory(t *testing.T) string {
 // eventually waits until a condition holds, and fails with what it lacks.
 func eventually(t *testing.T, condition func() (lacks string)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeLimit)
 	defer cancel()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()

@@ -14,9 +14,9 @@ import (
 // kernelAddress is the kernel's own address where it is the peer.
 const kernelAddress ipmi.Address = 0x82
 
-// kernelPatience lets the kernel wait for an answer longer than the 250 ms that
+// kernelTimeout lets the kernel wait for an answer longer than the 250 ms that
 // a busy machine's guest may well need.
-const kernelPatience = "retry_time_ms=2000 max_retries=5"
+const kernelTimeout = "retry_time_ms=2000 max_retries=5"
 
 // kernelPeer starts a daemon on port 0 and lets the kernel talk to it as to its
 // management controller, from port 2 and for /dev/ipmi0 (ipmi_ipmb.c). The
@@ -26,7 +26,7 @@ func kernelPeer(t *testing.T) *daemon {
 	l := newLoop(t)
 	load(t, "ipmi_msghandler", "")
 	load(t, "ipmi_devintf", "")
-	load(t, "ipmi_ipmb", kernelPatience)
+	load(t, "ipmi_ipmb", kernelTimeout)
 	l.set(t, "byte_us", byteAt100kHz)
 	d := start(t, channel{"name": "bus", "type": "ipmb", "slave-path": ipmbDev.bind(t, l, 0, bmcAddress),
 		"remote-addr": kernelAddress})

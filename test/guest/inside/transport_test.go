@@ -49,7 +49,7 @@ func (d driver) binding(l *loop, port int, address ipmi.Address) i2c.Binding {
 func (d driver) bind(t *testing.T, l *loop, port int, address ipmi.Address) string {
 	t.Helper()
 	d.load(t)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeLimit)
 	defer cancel()
 	b := d.binding(l, port, address)
 	if err := i2c.Bind(ctx, b); err != nil {
@@ -91,7 +91,7 @@ func event(number, data int) []byte {
 // receive reads so many frames.
 func receive(t *testing.T, from i2c.Transport, want int) [][]byte {
 	t.Helper()
-	watchdog, cancel := context.WithTimeout(t.Context(), patience)
+	watchdog, cancel := context.WithTimeout(t.Context(), timeLimit)
 	defer cancel()
 	stop := context.AfterFunc(watchdog, func() { from.Close() })
 	defer stop()
