@@ -40,7 +40,7 @@ func TestArgumentsThatAreCutOff(t *testing.T) {
 	}{
 		"legacy":       {parseLegacy, []any{byte(0), byte(6), byte(0), byte(1), []byte{1, 2, 3}}},
 		"request":      {parseRequest, []any{byte(0x2C), byte(6), byte(0), byte(1), []byte{1, 2, 3}}},
-		"with options": {parseRequestWithOptions, []any{byte(0x2C), byte(6), byte(0), byte(1), []byte{1, 2, 3}, options}},
+		"with options": {parseRequest, []any{byte(0x2C), byte(6), byte(0), byte(1), []byte{1, 2, 3}, options}},
 		"broadcast":    {parseBroadcast, []any{byte(6), byte(0), byte(1), []byte{1, 2, 3}}},
 	} {
 		for orderName, order := range byteOrders {

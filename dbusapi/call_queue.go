@@ -51,7 +51,7 @@ type callQueue struct {
 	calls    *bus.Shares // of all programs
 	waiting  *bus.Shares // requests of all programs
 	arrivals uint64      // requests so far
-	starting bool        // a goroutine is in start
+	starting bool        // a goroutine is in startCalls
 }
 
 // program is a process with handlers.
@@ -142,7 +142,11 @@ func (q *callQueue) enterLine(client *bus.Client, c *handlerCall) bool {
 // room. Only one goroutine at a time makes calls, so that they are written in their order. Before
 // it ends it serves the requests that other goroutines have added meanwhile.
 func (q *callQueue) startCalls() {
-	if !q.claimStart() {
+	q.mu.Lock()
+	starting := q.starting
+	q.starting = true
+	q.mu.Unlock()
+	if starting {
 		return
 	}
 	for c, refused := q.nextCall(); c != nil; c, refused = q.nextCall() {
@@ -152,15 +156,6 @@ func (q *callQueue) startCalls() {
 			c.execution.startExecute()
 		}
 	}
-}
-
-// claimStart reports whether no other goroutine is in start.
-func (q *callQueue) claimStart() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	claimed := !q.starting
-	q.starting = true
-	return claimed
 }
 
 // nextCall takes the oldest call that can begin, or must be refused, out of its line. It returns

@@ -60,7 +60,7 @@ func methods() []method {
 		{iface: xml.BusInterface, member: "sendRequest", in: requestSignature, out: "yay",
 			parse: parseRequest, send: (*busCall).sendRequest, reply: (*busCall).answerReply},
 		{iface: xml.BusInterface, member: "sendRequestWithOptions", in: optionsSignature, out: "yay",
-			parse: parseRequestWithOptions, send: (*busCall).sendRequest, reply: (*busCall).answerReply},
+			parse: parseRequest, send: (*busCall).sendRequest, reply: (*busCall).answerReply},
 		{iface: xml.BusInterface, member: "sendBroadcast", in: broadcastSignature, out: "",
 			parse: parseBroadcast, send: (*busCall).sendBroadcast, reply: (*busCall).emptyReply},
 		{iface: xml.BusInterface, member: "sendResponse", in: "tyay", quick: sendResponse},

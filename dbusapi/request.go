@@ -24,21 +24,19 @@ const (
 // lets such a message pass.
 var errArgs = &dbus.Error{Name: xml.ErrorInvalidArgs, Body: []any{"the message cannot be read"}}
 
-// readRequest reads an address, unless the request is a broadcast, netFn, LUN, cmd and data.
-func readRequest(args *dbuswire.Reader, broadcast bool) (address byte, lun ipmi.LUN, req ipmb.Request) {
-	if !broadcast {
-		address = args.Byte()
-	}
+// readRequest reads netFn, LUN, cmd and data.
+func readRequest(args *dbuswire.Reader) (lun ipmi.LUN, req ipmb.Request) {
 	req.NetFn, lun, req.Command = ipmi.NetFn(args.Byte()), ipmi.LUN(args.Byte()), ipmi.Command(args.Byte())
 	req.Data = args.Bytes()
-	return address, lun, req
+	return lun, req
 }
 
 // parseLegacy reads the arguments of org.openbmc.Ipmb.sendRequest: channel, netFn, requester's
 // LUN, cmd and data. The responder is the channel's remote address at LUN 0, as ipmbbridge has it.
 func parseLegacy(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
-	channel, lun, req := readRequest(&args, false)
+	channel := args.Byte()
+	lun, req := readRequest(&args)
 	req.RequesterLUN, req.NoWait = lun, true
 	x.request = req
 	if !args.AtEnd() {
@@ -50,40 +48,30 @@ func parseLegacy(x *busCall, m *dbuswire.Message) error {
 	return checkRequest(req)
 }
 
-// parseRequest reads the arguments of sendRequest.
+// parseRequest reads the arguments of sendRequest, and of sendRequestWithOptions: then a{sv}
+// follows.
 func parseRequest(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
-	x.parseRequest(&args)
+	responder := ipmi.Address(args.Byte())
+	lun, req := readRequest(&args)
+	req.Responder, req.LUN = responder, lun
+	x.request = req
+	if string(m.Signature) == optionsSignature {
+		err := args.Dictionary(func(name, signature string) error { return setOption(&x.request, name, signature, &args) })
+		if err != nil {
+			return err
+		}
+	}
 	if !args.AtEnd() {
 		return errArgs
 	}
 	return checkRequest(x.request)
 }
 
-// parseRequestWithOptions reads the same and options, a{sv}.
-func parseRequestWithOptions(x *busCall, m *dbuswire.Message) error {
-	args := m.Arguments()
-	x.parseRequest(&args)
-	err := args.Dictionary(func(name, signature string) error { return setOption(&x.request, name, signature, &args) })
-	switch {
-	case err != nil:
-		return err
-	case !args.OK():
-		return errArgs
-	}
-	return checkRequest(x.request)
-}
-
-func (x *busCall) parseRequest(args *dbuswire.Reader) {
-	address, lun, req := readRequest(args, false)
-	req.Responder, req.LUN = ipmi.Address(address), lun
-	x.request = req
-}
-
 // parseBroadcast reads the arguments of sendBroadcast.
 func parseBroadcast(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
-	_, lun, req := readRequest(&args, true)
+	lun, req := readRequest(&args)
 	req.RequesterLUN = lun
 	x.request = req
 	if !args.AtEnd() {

@@ -303,19 +303,15 @@ func (s *Server) serveQuick(to *dbuswire.ReplyTo, raw []byte, method boundMethod
 		to.Fail(failed)
 		return
 	}
-	results, err := s.callQuick(to.Destination, raw, method)
-	sendResults(to, method, results, err)
-}
-
-func (s *Server) callQuick(sender string, raw []byte, method boundMethod) ([]any, error) {
+	var results []any
 	args, err := arguments(raw, method)
 	if err == nil && method.object != nil {
-		err = s.clients.checkLimit(sender)
+		err = s.clients.checkLimit(to.Destination)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		results, err = method.quick(&call{server: s, object: method.object, sender: to.Destination, args: args})
 	}
-	return method.quick(&call{server: s, object: method.object, sender: sender, args: args})
+	sendResults(to, method, results, err)
 }
 
 // sendResults sends the results of a method, or its error.
