@@ -133,7 +133,6 @@ type executeReply struct {
 	answered atomic.Bool
 }
 
-// Answer implements ipmi.Reply.
 func (r *executeReply) Answer(res ipmi.Response, err error) bool {
 	if r.answered.Swap(true) {
 		return false

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -188,7 +189,12 @@ func (c *Conn) Together(work func()) {
 }
 
 // AwaitRead returns when the message bus has read all but this many bytes of the messages sent.
-func (c *Conn) AwaitRead(bytes int) { c.out.awaitRead(bytes) }
+// The kernel does not report that, so AwaitRead asks it once in a millisecond.
+func (c *Conn) AwaitRead(bytes int) {
+	for c.out.awaitRoom(bytes); c.out.unread() > bytes; c.out.awaitRoom(bytes) {
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // AwaitReplies returns when each call that was read has got its reply, or when ctx ends.
 func (c *Conn) AwaitReplies(ctx context.Context) { c.replies.awaitNone(ctx) }
@@ -234,26 +240,23 @@ func (c *Conn) CallBus(ctx context.Context, member string, args ...any) ([]any, 
 
 // OwnerOf returns the unique name of the connection that owns a name.
 func (c *Conn) OwnerOf(ctx context.Context, name string) (owner string, err error) {
-	got, err := c.CallBus(ctx, "GetNameOwner", name)
-	if err != nil {
-		return "", err
-	}
-	if err := dbus.Store(got, &owner); err != nil {
-		return "", fmt.Errorf("GetNameOwner: %w", ErrReply)
-	}
-	return owner, nil
+	err = c.callBusFor(ctx, &owner, "GetNameOwner", name)
+	return owner, err
 }
 
 // CallBusForNumber calls a method of the message bus whose result is a u.
 func (c *Conn) CallBusForNumber(ctx context.Context, member string, args ...any) (n uint32, err error) {
+	err = c.callBusFor(ctx, &n, member, args...)
+	return n, err
+}
+
+// callBusFor calls a method of the message bus and stores its result.
+func (c *Conn) callBusFor(ctx context.Context, result any, member string, args ...any) error {
 	got, err := c.CallBus(ctx, member, args...)
-	if err != nil {
-		return 0, err
+	if err == nil && dbus.Store(got, result) != nil {
+		return fmt.Errorf("%s: %w", member, ErrReply)
 	}
-	if err := dbus.Store(got, &n); err != nil {
-		return 0, fmt.Errorf("%s: %w", member, ErrReply)
-	}
-	return n, nil
+	return err
 }
 
 // AddMatch asks the message bus for the signals that match a rule (D-Bus specification,
@@ -268,7 +271,6 @@ func (c *Conn) AddMatch(ctx context.Context, rule string) error {
 // signalFunc hands signals to a function, in order.
 type signalFunc func(*dbus.Signal)
 
-// DeliverSignal implements dbus.SignalHandler.
 func (f signalFunc) DeliverSignal(_, _ string, signal *dbus.Signal) {
 	if f != nil {
 		f(signal)
@@ -278,5 +280,4 @@ func (f signalFunc) DeliverSignal(_, _ string, signal *dbus.Signal) {
 // noObjects serves nothing.
 type noObjects struct{}
 
-// LookupObject implements dbus.Handler.
 func (noObjects) LookupObject(dbus.ObjectPath) (dbus.ServerObject, bool) { return nil, false }

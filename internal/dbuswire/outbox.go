@@ -2,7 +2,6 @@ package dbuswire
 
 import (
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -305,14 +304,6 @@ func (o *outbox) awaitRoom(bytes int) {
 	defer o.mu.Unlock()
 	for o.queued > bytes && !o.closed {
 		o.room.Wait()
-	}
-}
-
-// awaitRead returns when the message bus has read all but this many bytes. The kernel does not
-// report that, so awaitRead asks it once in a millisecond.
-func (o *outbox) awaitRead(bytes int) {
-	for o.awaitRoom(bytes); o.unread() > bytes; o.awaitRoom(bytes) {
-		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -56,10 +56,9 @@ func newStream(conn *Conn, sock io.ReadCloser, call func(*Conn, *Message) bool) 
 	return s
 }
 
-// fetcher reads from the socket.
+// fetcher is the io.Reader of the socket.
 type fetcher struct{ stream *stream }
 
-// Read implements io.Reader.
 func (f fetcher) Read(p []byte) (int, error) {
 	f.stream.flushHeld()
 	<-f.stream.working
@@ -228,11 +227,10 @@ func (s *stream) Close() error {
 	return err
 }
 
-// serials numbers the messages of a connection from 1. A number comes again after 2^32
+// serials numbers the messages of a connection from 1, for the library too. A number comes again after 2^32
 // messages; no call waits that long.
 type serials struct{ last atomic.Uint32 }
 
-// GetSerial implements dbus.SerialGenerator.
 func (s *serials) GetSerial() uint32 {
 	for {
 		if n := s.last.Add(1); n != 0 {
@@ -241,5 +239,4 @@ func (s *serials) GetSerial() uint32 {
 	}
 }
 
-// RetireSerial implements dbus.SerialGenerator.
 func (s *serials) RetireSerial(uint32) {}
