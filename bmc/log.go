@@ -180,19 +180,20 @@ func (l *Log) place(id uint16) int {
 	return slices.IndexFunc(l.entries, func(e entry) bool { return e.record.ID() == id })
 }
 
-// findRecord is the record of an ID and the ID of the next one.
-func (l *Log) findRecord(id uint16) (r record.Record, next uint16, ok bool) {
+// findRecord is the record of an ID and the ID of the next one; nil if there is none.
+func (l *Log) findRecord(id uint16) (whole []byte, next uint16) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := l.place(id)
 	if i < 0 {
-		return record.Record{}, 0, false
+		return nil, 0
 	}
 	next = record.Last
 	if i+1 < len(l.entries) {
 		next = l.entries[i+1].record.ID()
 	}
-	return l.entries[i].record, next, true
+	r := l.entries[i].record
+	return r[:], next
 }
 
 // startRemoval queues the deletion of a record, if the reservation holds, and returns its ID.

@@ -67,23 +67,28 @@ func getLogAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 
 func reserveLog(b *BMC, _ *ipmi.Request) ipmi.Response { return b.log.holder.reserve() }
 
-// getLogEntry takes reservation, record ID, offset and number of bytes. It needs a reservation if
-// the offset is not 0.
 func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
-	data := req.Data
+	return answerPart(req.Data, &b.log.holder, b.log.findRecord)
+}
+
+const lengthOfID = 2 // of a record
+
+// answerPart takes reservation, record ID, offset and number of bytes. It needs a reservation if
+// the offset is not 0. It answers with the ID of the next record and the bytes.
+func answerPart(data []byte, holder *reservation, find func(id uint16) (whole []byte, next uint16)) ipmi.Response {
 	offset, count := int(data[4]), int(data[5])
-	if offset != 0 && !b.log.holder.holds(binary.LittleEndian.Uint16(data)) {
+	if offset != 0 && !holder.holds(binary.LittleEndian.Uint16(data)) {
 		return refuse(ipmi.CodeReservationCancelled)
 	}
-	r, next, ok := b.log.findRecord(binary.LittleEndian.Uint16(data[2:]))
+	whole, next := find(binary.LittleEndian.Uint16(data[2:]))
 	switch {
-	case !ok:
+	case whole == nil:
 		return refuse(ipmi.CodeNotPresent)
-	case offset >= record.RecordLength:
+	case offset >= len(whole):
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
-	end := min(offset+count, record.RecordLength) // A count of record.Whole is beyond it.
-	return answer(append(words(int(next)), r[offset:end]...)...)
+	end := min(offset+count, len(whole)) // A count of record.Whole is beyond it.
+	return answer(append(words(int(next)), whole[offset:end]...)...)
 }
 
 // addLogEntry takes a record. The log gives it its ID and, if its type has one, its time.

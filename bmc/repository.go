@@ -121,8 +121,8 @@ func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 
 func reserveRepository(b *BMC, _ *ipmi.Request) ipmi.Response { return b.repository.holder.reserve() }
 
-// findSDR is the record of an ID and the ID of the next one.
-func (r *repository) findSDR(id uint16) (whole []byte, next uint16, ok bool) {
+// findRecord is the record of an ID and the ID of the next one; nil if there is none.
+func (r *repository) findRecord(id uint16) (whole []byte, next uint16) {
 	last := uint16(len(r.records))
 	switch {
 	case id == record.First:
@@ -132,33 +132,20 @@ func (r *repository) findSDR(id uint16) (whole []byte, next uint16, ok bool) {
 	}
 	switch {
 	case id == 0 || id > last:
-		return nil, 0, false
+		return nil, 0
 	case id == last:
-		return r.records[id-1], record.Last, true
+		return r.records[id-1], record.Last
 	}
-	return r.records[id-1], id + 1, true
+	return r.records[id-1], id + 1
 }
 
-// getSDR takes reservation, record ID, offset and number of bytes. It needs a reservation if the
-// offset is not 0. It refuses more bytes than IPMB carries, so that the requester tries fewer.
+// getSDR refuses more bytes than IPMB carries, so that the requester tries fewer.
 func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
-	data := req.Data
-	offset, count := int(data[4]), int(data[5])
-	if offset != 0 && !b.repository.holder.holds(binary.LittleEndian.Uint16(data)) {
-		return refuse(ipmi.CodeReservationCancelled)
-	}
-	whole, next, ok := b.repository.findSDR(binary.LittleEndian.Uint16(data[2:]))
-	switch {
-	case !ok:
-		return refuse(ipmi.CodeNotPresent)
-	case offset >= len(whole):
-		return refuse(ipmi.CodeParameterOutOfRange)
-	}
-	part := whole[offset:min(offset+count, len(whole))]
-	if req.Requester != 0 && len(part) > maxIPMBRead {
+	r := answerPart(req.Data, &b.repository.holder, b.repository.findRecord)
+	if req.Requester != 0 && len(r.Data)-lengthOfID > maxIPMBRead {
 		return refuse(ipmi.CodeCannotReturnBytes)
 	}
-	return answer(append(words(int(next)), part...)...)
+	return r
 }
 
 // getDeviceSDRInfo takes what to count: sensors, which is the default, or records. It answers

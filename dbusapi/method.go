@@ -132,8 +132,7 @@ func (o *objects) findNamed(m *dbuswire.Message) (boundMethod, *dbus.Error) {
 	var on *object
 	if string(m.Interface) != xml.PeerInterface {
 		if on = o.objectAt(m.Path); on == nil {
-			failed := dbus.MakeNoObjectError(dbus.ObjectPath(m.Path))
-			return boundMethod{}, &failed
+			return boundMethod{}, new(dbus.MakeNoObjectError(dbus.ObjectPath(m.Path)))
 		}
 		named := len(m.Interface) == 0
 		for _, iface := range on.interfaces {
@@ -144,15 +143,13 @@ func (o *objects) findNamed(m *dbuswire.Message) (boundMethod, *dbus.Error) {
 			named = named || iface == string(m.Interface)
 		}
 		if !named {
-			failed := dbus.MakeUnknownInterfaceError(string(m.Interface))
-			return boundMethod{}, &failed
+			return boundMethod{}, new(dbus.MakeUnknownInterfaceError(string(m.Interface)))
 		}
 	}
 	if found := o.methods[string(m.Interface)][string(m.Member)]; found != nil {
 		return boundMethod{found, on}, nil
 	}
-	failed := dbus.MakeUnknownMethodError(string(m.Member))
-	return boundMethod{}, &failed
+	return boundMethod{}, new(dbus.MakeUnknownMethodError(string(m.Member)))
 }
 
 // machineIDFiles are the files with the machine's ID (machine-id(5); D-Bus specification,

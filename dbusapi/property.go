@@ -26,9 +26,41 @@ type property struct {
 func properties(iface string) []property {
 	switch iface {
 	case xml.BusInterface:
-		return busProperties()
+		return []property{
+			{name: "Bus", signature: "s", get: func(v view) any { return v.bus.Name }},
+			{name: "Device", signature: "s", get: func(v view) any { return v.bus.Device }},
+			{name: "Transport", signature: "s", get: func(v view) any { return v.bus.Transport }},
+			{name: "Channel", signature: "y", get: func(v view) any { return byte(v.bus.Channel) }},
+			{name: "Index", signature: "y", get: func(v view) any { return v.bus.Index }},
+			{name: "OwnAddress", signature: "y", get: func(v view) any { return byte(v.bus.OwnAddress) },
+				set: func(ctx context.Context, o *BusObject, value any) error {
+					return o.bus.SetOwnAddress(ctx, ipmi.Address(value.(byte)))
+				}},
+			{name: "RemoteAddress", signature: "y", get: func(v view) any { return byte(v.bus.RemoteAddress) }},
+			{name: "State", signature: "s", get: func(v view) any { return string(v.bus.State) }},
+			{name: "StateReason", signature: "s", get: func(v view) any { return v.bus.Reason }},
+			{name: "Handler", signature: "s", get: func(v view) any { return v.bus.Handler }},
+			{name: "TimeoutMs", signature: "u", set: ofPolicy(setTimeout),
+				get: func(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Timeout.Milliseconds()) }},
+			{name: "Tries", signature: "u", set: ofPolicy(setTries),
+				get: func(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Tries) }},
+			{name: "IgnoreNack", signature: "b", get: func(v view) any { return v.bus.IgnoreNACK },
+				set: func(_ context.Context, o *BusObject, value any) error { return o.bus.SetIgnoreNACK(value.(bool)) }},
+			{name: "VerifyHeaderChecksum", signature: "b", get: func(v view) any { return v.bus.VerifyChecksum },
+				set: func(_ context.Context, o *BusObject, value any) error { return o.bus.SetVerifyChecksum(value.(bool)) }},
+			{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.bus.statistics() }, silent: true},
+		}
 	case xml.HostInterface:
-		return hostProperties()
+		return []property{
+			{name: "Name", signature: "s", get: func(v view) any { return v.host.Name }},
+			{name: "Type", signature: "s", get: func(v view) any { return v.host.Type }},
+			{name: "Path", signature: "s", get: func(v view) any { return v.host.Path }},
+			{name: "Channel", signature: "y", get: func(v view) any { return byte(v.host.Channel) }},
+			{name: "Handler", signature: "s", get: func(v view) any { return v.host.Handler }},
+			{name: "State", signature: "s", get: func(v view) any { return string(v.host.State) }},
+			{name: "StateReason", signature: "s", get: func(v view) any { return v.host.Reason }},
+			{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.host.statistics() }, silent: true},
+		}
 	case xml.RouterInterface:
 		return []property{
 			{name: "Handlers", signature: "a(soyyuu)", get: func(v view) any { return handlerRows(v.object.server.router.listHandlers()) }},
@@ -42,46 +74,6 @@ func properties(iface string) []property {
 		}
 	}
 	return nil
-}
-
-func busProperties() []property {
-	return []property{
-		{name: "Bus", signature: "s", get: func(v view) any { return v.bus.Name }},
-		{name: "Device", signature: "s", get: func(v view) any { return v.bus.Device }},
-		{name: "Transport", signature: "s", get: func(v view) any { return v.bus.Transport }},
-		{name: "Channel", signature: "y", get: func(v view) any { return byte(v.bus.Channel) }},
-		{name: "Index", signature: "y", get: func(v view) any { return v.bus.Index }},
-		{name: "OwnAddress", signature: "y", get: func(v view) any { return byte(v.bus.OwnAddress) },
-			set: func(ctx context.Context, o *BusObject, value any) error {
-				return o.bus.SetOwnAddress(ctx, ipmi.Address(value.(byte)))
-			}},
-		{name: "RemoteAddress", signature: "y", get: func(v view) any { return byte(v.bus.RemoteAddress) }},
-		{name: "State", signature: "s", get: func(v view) any { return string(v.bus.State) }},
-		{name: "StateReason", signature: "s", get: func(v view) any { return v.bus.Reason }},
-		{name: "Handler", signature: "s", get: func(v view) any { return v.bus.Handler }},
-		{name: "TimeoutMs", signature: "u", set: ofPolicy(setTimeout),
-			get: func(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Timeout.Milliseconds()) }},
-		{name: "Tries", signature: "u", set: ofPolicy(setTries),
-			get: func(v view) any { return uint32(v.bus.Policy.Or(ipmb.RetryPolicy{}).Tries) }},
-		{name: "IgnoreNack", signature: "b", get: func(v view) any { return v.bus.IgnoreNACK },
-			set: func(_ context.Context, o *BusObject, value any) error { return o.bus.SetIgnoreNACK(value.(bool)) }},
-		{name: "VerifyHeaderChecksum", signature: "b", get: func(v view) any { return v.bus.VerifyChecksum },
-			set: func(_ context.Context, o *BusObject, value any) error { return o.bus.SetVerifyChecksum(value.(bool)) }},
-		{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.bus.statistics() }, silent: true},
-	}
-}
-
-func hostProperties() []property {
-	return []property{
-		{name: "Name", signature: "s", get: func(v view) any { return v.host.Name }},
-		{name: "Type", signature: "s", get: func(v view) any { return v.host.Type }},
-		{name: "Path", signature: "s", get: func(v view) any { return v.host.Path }},
-		{name: "Channel", signature: "y", get: func(v view) any { return byte(v.host.Channel) }},
-		{name: "Handler", signature: "s", get: func(v view) any { return v.host.Handler }},
-		{name: "State", signature: "s", get: func(v view) any { return string(v.host.State) }},
-		{name: "StateReason", signature: "s", get: func(v view) any { return v.host.Reason }},
-		{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.host.statistics() }, silent: true},
-	}
 }
 
 // ofPolicy is the setter of a part of the retry policy.

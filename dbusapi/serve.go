@@ -27,6 +27,9 @@ const (
 	// maxUnread is how many bytes may wait for the message bus when a read is served, so that
 	// other replies find few before them.
 	maxUnread = 16 << 10
+
+	minShared = 4 << 10 // bytes of a reply that is shared
+	maxShared = 8       // replies at a time
 )
 
 // line is the clients whose first call waits to be served, in order.
@@ -354,12 +357,6 @@ func encodeBody(values []any) []byte {
 	m, _ := dbuswire.Parse(b.Bytes())
 	return m.Body
 }
-
-// Replies of at least minShared bytes are shared, at most maxShared of them at a time.
-const (
-	minShared = 4 << 10
-	maxShared = 8
-)
 
 // sharedReplies are replies to reads. A reply serves each equal call that had arrived when the
 // reply was begun: all that the caller may know of had happened by then. So the reply is right

@@ -45,7 +45,11 @@ func (a *app) monitor(ctx context.Context, ipmbd *client.Client, names []string)
 	}
 	return ipmbd.Monitor(ctx, func(n client.Notice) error {
 		if n.Kind == client.MonitorStarted {
-			a.noteMonitor(names, n.Whole)
+			a.note("watching %s; Ctrl-C ends it", cmp.Or(strings.Join(names, ", "), "all buses"))
+			if !n.Whole {
+				a.note("only requests from nodes are shown, and only to root and group ipmbd; " +
+					"root sees calls and responses too")
+			}
 			return nil
 		}
 		if len(names) > 0 && isMessage(n) && !slices.Contains(names, n.Bus) {
@@ -53,15 +57,6 @@ func (a *app) monitor(ctx context.Context, ipmbd *client.Client, names []string)
 		}
 		return a.showNotice(n)
 	})
-}
-
-// noteMonitor says what will be shown.
-func (a *app) noteMonitor(names []string, whole bool) {
-	a.note("watching %s; Ctrl-C ends it", cmp.Or(strings.Join(names, ", "), "all buses"))
-	if !whole {
-		a.note("only requests from nodes are shown, and only to root and group ipmbd; " +
-			"root sees calls and responses too")
-	}
 }
 
 // isMessage reports whether a notice is about an IPMI message.
