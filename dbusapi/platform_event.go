@@ -23,14 +23,8 @@ const (
 type events struct {
 	mu          sync.Mutex
 	shares      *bus.Shares // of subscribers
-	subscribers []subscriber
+	subscribers []*client
 	kept        []ipmi.Event
-}
-
-// subscriber is a connection that hears of events.
-type subscriber struct {
-	name   string // unique
-	client *bus.Client
 }
 
 // PlatformEvent sends an event to the subscribers, in the order of the calls, and does not block.
@@ -83,21 +77,21 @@ func (s *Server) eventSignal(name string, e ipmi.Event) []byte {
 func subscribe(ctx context.Context, c *call) ([]any, error) {
 	c.server.clients.awaitIdentity(ctx, c.client)
 	var err error
-	c.server.changeEvents(func() { err = c.server.events.subscribe(ctx, c.sender, &c.client.Client) })
+	c.server.changeEvents(func() { err = c.server.events.subscribe(ctx, c.client) })
 	return nil, err
 }
 
 // subscribe adds a subscriber, with e.mu held.
-func (e *events) subscribe(ctx context.Context, name string, client *bus.Client) error {
+func (e *events) subscribe(ctx context.Context, one *client) error {
 	switch {
 	case ctx.Err() != nil: // A client that leaves after this is found among the subscribers.
 		return errGone
-	case slices.ContainsFunc(e.subscribers, func(o subscriber) bool { return o.name == name }):
+	case slices.Contains(e.subscribers, one):
 		return nil
-	case e.shares.Enter(client, 1) != bus.Admitted:
+	case e.shares.Enter(&one.Client, 1) != bus.Admitted:
 		return fmt.Errorf("%w subscribers: at most %d, half of them of one program", errTooMany, maxSubscribers)
 	}
-	e.subscribers = append(e.subscribers, subscriber{name, client})
+	e.subscribers = append(e.subscribers, one)
 	return nil
 }
 
@@ -109,11 +103,11 @@ func unsubscribe(_ context.Context, c *call) ([]any, error) {
 func (e *events) unsubscribe(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.subscribers = slices.DeleteFunc(e.subscribers, func(s subscriber) bool {
-		if s.name != name {
+	e.subscribers = slices.DeleteFunc(e.subscribers, func(one *client) bool {
+		if one.name != name {
 			return false
 		}
-		e.shares.Leave(s.client, 1)
+		e.shares.Leave(&one.Client, 1)
 		return true
 	})
 }

@@ -74,7 +74,7 @@ const (
 
 // isPanicEvent accepts all revisions of event messages.
 func (r Record) isPanicEvent() bool {
-	return r.Type() == SystemEvent && ipmi.Address(r[7]) == panicGenerator.Address() && r[10] == panicSensorType &&
+	return r.Type() == SystemEvent && Generator(r[7]) == panicGenerator && r[10] == panicSensorType &&
 		r[12] == sensorSpecificType && r[13] == panicRun
 }
 

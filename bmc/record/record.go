@@ -91,18 +91,6 @@ type Generator uint16
 // NoGenerator is the generator of records without one: 00h is no address of a controller.
 const NoGenerator Generator = 0
 
-// Address is the address of the controller, or the software ID.
-func (g Generator) Address() ipmi.Address { return ipmi.Address(g) }
-
-// IsSoftware reports whether the generator is software, on the host or elsewhere.
-func (g Generator) IsSoftware() bool { return g&1 == 1 }
-
-// LUN is the controller's.
-func (g Generator) LUN() ipmi.LUN { return ipmi.LUN(g>>8) & ipmi.MaxLUN }
-
-// Channel is the channel that the event came from; 0 for software, too.
-func (g Generator) Channel() ipmi.Channel { return ipmi.Channel(g >> 12) }
-
 // software names the owners of the software IDs up to last, as addresses (IPMI v2.0, table 5-4).
 var software = []struct {
 	last ipmi.Address
@@ -124,17 +112,18 @@ func (g Generator) String() string {
 		return "-"
 	}
 	var text strings.Builder
+	address := ipmi.Address(g)
 	for _, row := range software {
-		if g.IsSoftware() && g.Address() <= row.last {
+		if address&1 == 1 && address <= row.last {
 			text.WriteString(row.name + " ")
 			break
 		}
 	}
-	text.WriteString(g.Address().String())
-	if lun := g.LUN(); lun != 0 {
+	text.WriteString(address.String())
+	if lun := ipmi.LUN(g>>8) & ipmi.MaxLUN; lun != 0 {
 		fmt.Fprintf(&text, " LUN %d", lun)
 	}
-	if channel := g.Channel(); channel != 0 {
+	if channel := ipmi.Channel(g >> 12); channel != 0 {
 		fmt.Fprintf(&text, " channel %d", channel)
 	}
 	return text.String()

@@ -99,7 +99,7 @@ func (p *Power) followHosts(ctx context.Context) {
 				return
 			}
 			p.mu.Lock()
-			p.off[host] = err == nil && isOff(state)
+			p.off[host] = err == nil && (state == powerOff || state == powerTransitioningOn)
 			p.mu.Unlock()
 		}
 		select {
@@ -132,8 +132,6 @@ const (
 	powerOff             = stateChassis + ".PowerState.Off"
 	powerTransitioningOn = stateChassis + ".PowerState.TransitioningToOn"
 )
-
-func isOff(state string) bool { return state == powerOff || state == powerTransitioningOn }
 
 func currentPowerState(ctx context.Context, conn *dbuswire.Conn, host int) (state string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, powerTime)
