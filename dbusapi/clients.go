@@ -90,12 +90,6 @@ func newClients(limit int, left func(name string)) *clients {
 	}
 }
 
-func (c *clients) setLimit(limit int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.limit = limit
-}
-
 // findClient finds a client, or notes a new one. The caller identifies it.
 func (c *clients) findClient(name []byte) *client {
 	c.mu.Lock()

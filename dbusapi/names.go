@@ -37,10 +37,6 @@ type ownName struct {
 	users   int
 }
 
-func newNames(address string) *names {
-	return &names{address: address, lost: make(chan struct{}), owned: make(map[string]*ownName)}
-}
-
 // openName makes the connection for a name, or shares the existing one. The error is ErrTaken if
 // that cannot be shared.
 func (n *names) openName(ctx context.Context, name string, shared bool, calls func(*dbuswire.Conn, *dbuswire.Message) bool) (*ownName, error) {

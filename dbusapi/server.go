@@ -89,7 +89,7 @@ var counterNames = []string{
 func Open(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
 		objects:  newObjects(),
-		names:    newNames(config.Address),
+		names:    &names{address: config.Address, lost: make(chan struct{}), owned: make(map[string]*ownName)},
 		router:   newRouter(cmp.Or(config.Mux, new(ipmi.Mux))),
 		config:   config,
 		changed:  make(chan struct{}, 1),
@@ -127,7 +127,9 @@ func (s *Server) SetSignalNames(names []string) { s.signalNames.Store(&names) }
 
 // SetMaxCallsPerSender replaces Config.MaxCallsPerSender. Calls in progress go on.
 func (s *Server) SetMaxCallsPerSender(n int) {
-	s.clients.setLimit(cmp.Or(n, defaultMaxCallsPerSender))
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	s.clients.limit = cmp.Or(n, defaultMaxCallsPerSender)
 }
 
 // Run serves calls that do not send to a bus, sends signals and obeys signals of authorized

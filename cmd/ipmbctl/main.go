@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, env environment) int {
 // exitCode prints an error and returns the exit code for it.
 func (a *app) exitCode(command *cobra.Command, err error) int {
 	switch {
-	case a.out.closed():
+	case errors.Is(a.out.err, syscall.EPIPE): // The reader of a pipe has closed it.
 		return exitFailed
 	case a.out.err != nil:
 		a.complain(fmt.Errorf("standard output: %w", a.out.err))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -27,9 +26,6 @@ func (o *output) Write(b []byte) (int, error) {
 	o.err = err
 	return n, err
 }
-
-// closed reports whether the reader of a pipe has closed it, which is no error.
-func (o *output) closed() bool { return errors.Is(o.err, syscall.EPIPE) }
 
 // show writes a result: the document with --json, otherwise the text. The documents are the types
 // whose names end with JSON.
