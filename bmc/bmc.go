@@ -58,7 +58,7 @@ type Config struct {
 	// own.
 	Blocking *ipmi.Blocking
 
-	journal *journal // for tests: instead of that of Folder
+	journal *journal // for tests: instead of the journal of Folder
 }
 
 // Validate reports all faults.
@@ -161,7 +161,7 @@ type command struct {
 	serve    func(b *BMC, req *ipmi.Request) ipmi.Response // nil for chassisControl
 }
 
-// speed is what a command waits for.
+// speed says what a command waits for.
 type speed uint8
 
 const (

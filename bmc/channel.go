@@ -42,7 +42,7 @@ const (
 	privilegeOEM      = 5
 	privilegeNone     = 0x0F // no access
 
-	// Access and limit have in bits 7:6 what to set, 0 for nothing, or which to get.
+	// Bits 7:6 of access and limit say which value to set (0: none), or which one to get.
 	accessKindShift    = 6
 	accessStored       = 1
 	accessPresent      = 2

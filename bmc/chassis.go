@@ -8,7 +8,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// chassisCommands are those of the chassis device but for boot options (IPMI v2.0, section 28).
+// chassisCommands are the commands of the chassis device except boot options (IPMI v2.0, section
+// 28).
 var chassisCommands = []command{
 	{ipmi.NetFnChassis, 0x00, 0, 0, atOnce, getChassisCapabilities},
 	{ipmi.NetFnChassis, 0x01, 0, 0, atOnce, getChassisStatus},
@@ -117,8 +118,8 @@ const (
 	policiesSupported   = 0x07 // all three
 )
 
-// setPowerRestorePolicy takes what the host does when power comes back: it stays off, does what
-// it did before, or powers up.
+// setPowerRestorePolicy takes the behaviour of the host when power comes back: it stays off,
+// returns to its former state, or powers up.
 func setPowerRestorePolicy(b *BMC, req *ipmi.Request) ipmi.Response {
 	policy := req.Data[0]
 	if policy > policyNoChange {

@@ -22,8 +22,7 @@ var deviceCommands = []command{
 	{ipmi.NetFnApp, 0x37, 0, 0, atOnce, getGUID}, // of the system
 }
 
-// Identity is the response to Get Device ID but for what the BMC supports (IPMI v2.0, section
-// 20.1).
+// Identity is the response to Get Device ID except for the support bits (IPMI v2.0, section 20.1).
 type Identity struct {
 	// ID of the device. 0 is 32.
 	ID uint8 `conf:"device-id" default:"32"`
@@ -76,7 +75,7 @@ func getDeviceID(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(data...)
 }
 
-// coldReset makes sensors what the configuration says, stops the watchdogs of the host, and
+// coldReset sets sensors to the configuration, stops the watchdogs of the host, and
 // forgets its ACPI states and that it identifies itself (IPMI v2.0, sections 20.2 and 27.6). It
 // leaves other hosts and the process alone.
 func coldReset(b *BMC, req *ipmi.Request) ipmi.Response {

@@ -112,7 +112,7 @@ func (b *BMC) openFRUs() (err error) {
 	for _, d := range b.frus {
 		before := b.journal.value(d.sumSetting())
 		if before != nil && !bytes.Equal(before, d.sum()) && b.journal.value(d.dataName()) != nil {
-			b.config.Report(fmt.Errorf("FRU %d, %q: its configuration has changed; what was written to it stands", d.ID, d.Name))
+			b.config.Report(fmt.Errorf("FRU %d, %q: its configuration has changed; written data stay", d.ID, d.Name))
 		}
 	}
 	return err
@@ -154,7 +154,7 @@ func (d *fruDevice) write(offset int, part []byte) error {
 	}))
 }
 
-// fruCommands are those of FRU inventory devices (IPMI v2.0, section 34).
+// fruCommands are the commands of FRU inventory devices (IPMI v2.0, section 34).
 var fruCommands = []command{
 	{ipmi.NetFnStorage, 0x10, 1, 1, atOnce, ofFRU(getFRUArea)},
 	{ipmi.NetFnStorage, 0x11, 4, 4, atOnce, ofFRU(readFRU)},

@@ -8,7 +8,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Machine is what a BMC controls: the hosts behind its interfaces. Its methods may be called from
+// Machine controls the hosts behind the interfaces of a BMC. Its methods may be called from
 // several goroutines at once.
 type Machine interface {
 	// Act returns when the machine has accepted the action, not when it has finished it: the host
@@ -101,7 +101,7 @@ const (
 	causeWatchdog restartCause = 0x4
 )
 
-// act has the machine act, and keeps what follows from the action.
+// act has the machine act, and stores the effects of the action.
 func (b *BMC) act(ctx context.Context, o origin, a Action) error {
 	if b.config.Machine == nil {
 		return ipmi.ErrUnsupported

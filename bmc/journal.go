@@ -59,7 +59,7 @@ type change struct {
 	edit func(stored []byte) []byte
 }
 
-// changeKind is what a change does; the file has these numbers.
+// changeKind is the kind of a change; the file has these numbers.
 type changeKind uint8
 
 const (

@@ -39,7 +39,7 @@ type journalFile struct {
 	file      *os.File
 	end       int // of the last commit
 	size      int
-	compactAt int // an end beyond it makes a new file of what is not out of date
+	compactAt int // an end beyond it makes a new file of the current values
 }
 
 const (
@@ -122,7 +122,7 @@ func (f *journalFile) open(report func(error)) (map[string][]byte, error) {
 			file.Close()
 			return nil, err
 		}
-		report(fmt.Errorf("%s is damaged: %s; all that is whole in it is kept; the damaged file is now %s",
+		report(fmt.Errorf("%s is damaged: %s; its undamaged values are kept; the damaged file is now %s",
 			f.path, strings.Join(damage, ", "), aside))
 	}
 	return values, f.install(file, end)
@@ -277,7 +277,7 @@ func (f *journalFile) store(values map[string][]byte, changes []change) error {
 	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 		return err
 	}
-	// The next start must not find what has been written of the commit.
+	// The next start must not find the written part of the commit.
 	if undo := errors.Join(f.file.Truncate(int64(f.end)), f.file.Truncate(int64(f.size))); undo != nil {
 		return undo
 	}

@@ -114,7 +114,7 @@ var timeoutActions = map[TimeoutAction]Action{
 	TimeoutPowerCycle: PowerCycle,
 }
 
-// causeEffect does what the watchdog was set to do.
+// causeEffect carries out the action of the watchdog.
 func (b *BMC) causeEffect(ctx context.Context, e expiration) error {
 	ctx, cancel := context.WithTimeout(ctx, effectTime)
 	defer cancel()

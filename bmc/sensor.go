@@ -164,7 +164,7 @@ func newSensor(c SensorConfig) (*sensor, error) {
 	return s, nil
 }
 
-// initialize makes the sensor what its description says. The caller holds mu.
+// initialize sets the sensor to its description. The caller holds mu.
 func (s *sensor) initialize() {
 	if !s.discrete() {
 		for i, t := range s.Thresholds.all() {

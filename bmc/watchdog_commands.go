@@ -86,7 +86,7 @@ func setWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer()
 }
 
-// getWatchdog answers with what was set, the expiration flags, and the initial and the present
+// getWatchdog answers with the settings, the expiration flags, and the initial and the present
 // countdown.
 func getWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()

@@ -76,9 +76,9 @@ func (b *Bridge) Add(i *Interface, bus *bus.Bus) {
 	b.interfaces = append(b.interfaces, i)
 }
 
-// Remove ends what Add began. The messages in the interface's queue are lost. So are requests from
-// the interface that wait for host software in other queues. With the last interface of a host,
-// the bridge also forgets the event receiver that the host has set.
+// Remove takes the interface out of the bridge. The messages in the interface's queue are lost. So
+// are requests from the interface that wait for host software in other queues. With the last
+// interface of a host, the bridge also forgets the event receiver that the host has set.
 func (b *Bridge) Remove(i *Interface) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

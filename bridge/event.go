@@ -82,7 +82,7 @@ func (i *Interface) Report(ctx context.Context, e ipmi.Event) error {
 	return i.ReceiveEvent(ctx, e)
 }
 
-// ReceiveEvent logs an event that has come to the interface, behind those that wait for the log.
+// ReceiveEvent logs an event from the interface, behind those that wait for the log.
 // When it returns without an error, the event is in the log and in the buffers, and published. It
 // returns ErrBusy if too many events wait.
 func (i *Interface) ReceiveEvent(ctx context.Context, e ipmi.Event) error {

@@ -23,7 +23,7 @@ const (
 	reservedEnables enables = 1 << 4
 )
 
-// flags returns what the queue and the buffer hold now.
+// flags returns the message flags of the queue and the buffer as they are now.
 func (i *Interface) flags() flags {
 	var f flags
 	if len(i.queue.messages) > 0 {
@@ -58,7 +58,7 @@ func (i *Interface) attention() ipmi.Attention {
 	}
 }
 
-// Attention returns what the host is to be shown now: Raised while a message flag is set.
+// Attention returns the attention that the host should see now: Raised while a flag is set.
 func (i *Interface) Attention() ipmi.Attention {
 	i.bridge.mu.Lock()
 	defer i.bridge.mu.Unlock()
@@ -69,7 +69,7 @@ func (i *Interface) Attention() ipmi.Attention {
 // getFlags serves Get Message Flags.
 func getFlags(i *Interface, _ *ipmi.Request) ipmi.Response { return answer(byte(i.flags())) }
 
-// clearFlags serves Clear Message Flags. It drops what the flags stand for.
+// clearFlags serves Clear Message Flags. It drops the messages of the flags.
 func clearFlags(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 	clear := flags(req.Data[0])
 	if clear&flagPreTimeout != 0 {

@@ -88,7 +88,7 @@ func (i *Interface) BridgeTimeout(f ipmb.Frame) time.Duration {
 	return 2*to.bus.RetryPolicy().Or(ipmb.RetryPolicy{}).Duration() + margin
 }
 
-// fits reports whether a response with so many bytes of data fits the interface.
+// fits reports whether a response with this many bytes of data fits the interface.
 func (i *Interface) fits(length int) bool {
 	most := 0
 	switch {

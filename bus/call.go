@@ -172,7 +172,7 @@ func (b *Bus) beginRelease(c *Call) *releasing {
 	return r
 }
 
-// release sends what beginRelease has returned, or ends it with an error.
+// release sends the request or broadcast of beginRelease, or ends it with an error.
 func (b *Bus) release(r *releasing, err error) {
 	if err == nil {
 		err = b.transmit(r.call, &r.request)

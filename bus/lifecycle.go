@@ -18,7 +18,7 @@ const (
 	settleTime = 10 * time.Second
 )
 
-// Device is what a Lifecycle opens and serves. One goroutine at a time calls its methods.
+// A Lifecycle opens and serves a Device. One goroutine at a time calls its methods.
 type Device interface {
 	// Connect opens the device.
 	Connect(ctx context.Context) error
@@ -167,7 +167,7 @@ func (l *Lifecycle) awaitDevice(ctx context.Context, retry *Backoff, pause time.
 	}
 }
 
-// watchPlace tells of changes at the place of the device, if they can be watched, until stop.
+// watchPlace reports changes at the place of the device, if they can be watched, until stop.
 func (l *Lifecycle) watchPlace(ctx context.Context) (changes <-chan struct{}, stop func()) {
 	watch, err := l.device.Watch()
 	if err != nil {
@@ -222,7 +222,7 @@ func (l *Lifecycle) Change(ctx context.Context, reason string, do func(context.C
 	}
 }
 
-// doJob does a job. The caller of Change hears of its end when the device takes requests again.
+// doJob does a job. The caller of Change learns of its end when the device takes requests again.
 func (l *Lifecycle) doJob(ctx context.Context, j job) {
 	l.SetDown(j.reason)
 	err := j.do(context.WithoutCancel(ctx))

@@ -91,7 +91,7 @@ type Limits struct {
 	Yield bool
 }
 
-// Halves are limits of which a program may have half, and so may a user other than root.
+// Halves returns limits with which a program, and a user other than root, may have half.
 func Halves(all int) Limits {
 	half := max(1, all/2)
 	return Limits{All: all, Program: half, User: half}

@@ -31,9 +31,9 @@ const (
 	maxWaiting          = 2048
 )
 
-// callQueue limits calls to handlers: 16 per program, whatever number of connections it
-// has, 32 per user other than root, 64 in all. A call over a limit waits its turn, FIFO per
-// program. The calls of a program reach it in the order of the requests.
+// callQueue limits calls to handlers: 16 per program with all its connections, 32 per user other
+// than root, 64 in all. A call over a limit waits its turn, FIFO per program. The calls of a
+// program reach it in the order of the requests.
 //
 // A program has one call at a time at first. Each answer in time gives it one more, up to 16. A
 // call whose deadline passes without a reply takes it back to one. From then on the program counts
@@ -187,7 +187,7 @@ func (q *callQueue) nextCall() (c *handlerCall, refused bool) {
 	return c, decision == refuse
 }
 
-// verdict is what happens to the first call in a program's line.
+// verdict says what happens to the first call in a program's line.
 type verdict int
 
 const (

@@ -23,7 +23,7 @@ const (
 	// maxUnknown limits the bytes of calls of clients that are not identified yet. Such a client
 	// has at most as many as it leaves to others.
 	maxUnknown = 1 << 20
-	// callOverhead is about what a call takes beside its bytes.
+	// callOverhead is about the memory of a call beside its bytes.
 	callOverhead = 160
 	// maxLookups is how many clients are looked up at a time.
 	maxLookups = 16
@@ -33,7 +33,7 @@ const (
 // the calls of a connection, and keep the calls that wait to be served. A bus itself limits the
 // calls of a program.
 type clients struct {
-	left func(name string) // ends what a client has that is no longer there
+	left func(name string) // ends the registrations of a client that has left
 	// programOf says which program a process belongs to. Only tests set it: all their connections
 	// would belong to one program.
 	programOf func(name string, found bus.Process) bus.Process

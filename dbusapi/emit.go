@@ -75,7 +75,7 @@ func (s *Server) wakeEmitter() {
 	}
 }
 
-// emitAllChanges tells of changes until ctx ends.
+// emitAllChanges announces changes until ctx ends.
 func (s *Server) emitAllChanges(ctx context.Context) {
 	for {
 		select {

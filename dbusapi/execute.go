@@ -116,7 +116,7 @@ func isLate(req *ipmi.Request, now time.Time) bool {
 // errBusLost: the connection is lost, so no answer will come.
 var errBusLost = fmt.Errorf("%w: %w", ipmi.ErrAbandoned, dbuswire.ErrDisconnected)
 
-// callError is what an error of dbuswire.Conn.StartCall means to the requester.
+// callError returns the requester's error for an error of dbuswire.Conn.StartCall.
 func callError(err error) error {
 	switch err {
 	case nil:

@@ -28,8 +28,8 @@ const (
 const numberHold = 10 * time.Minute
 
 var (
-	// errOtherRequest: an answer's number is that of a request which it does not fit.
-	errOtherRequest = errors.New("the request that waits under this number is another one")
+	// errOtherRequest: an answer does not fit the request that has its number.
+	errOtherRequest = errors.New("another request waits under this number")
 	// errNoReceiver: no program may see the request.
 	errNoReceiver = fmt.Errorf("%w: it may carry a secret, and no program is known that answers", ipmi.ErrDenied)
 )

@@ -211,7 +211,7 @@ func (s *Server) checkManager(ctx context.Context, sender string) error {
 	return nil
 }
 
-// userOf is the UID of a sender. No user has that of bus.Unknown.
+// userOf returns the UID of a sender, that of bus.Unknown, which no user has, if it is unknown.
 func (s *Server) userOf(ctx context.Context, sender string) uint32 {
 	one := s.clients.findClient([]byte(sender))
 	s.clients.awaitIdentity(ctx, one)

@@ -27,14 +27,14 @@ type Manager interface {
 var (
 	// ErrConfig: a configuration is wrong.
 	ErrConfig = errors.New("the configuration is wrong")
-	// ErrTaken: another bus or host interface has what cannot be shared.
+	// ErrTaken: another bus or host interface has something that cannot be shared.
 	ErrTaken = errors.New("taken already")
 	// ErrNoMember: there is no such bus or host interface.
 	ErrNoMember = errors.New("there is none")
 	// ErrRestart: only a restart can make the change.
 	ErrRestart = errors.New("only a restart can change that")
 	// ErrNoFile: the configuration was not read from a file.
-	ErrNoFile = errors.New("the configuration is from no file")
+	ErrNoFile = errors.New("the configuration does not come from a file")
 	// ErrStopping: the service is about to end.
 	ErrStopping = errors.New("the service is stopping")
 )

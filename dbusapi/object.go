@@ -23,7 +23,7 @@ const (
 	handlersPath = BasePath + "/handlers"
 )
 
-// object is what a path has.
+// object is the object at a path.
 type object struct {
 	server     *Server
 	within     *objects // from objects.add on
@@ -47,7 +47,7 @@ func newObject(s *Server, path dbus.ObjectPath, interfaces ...string) *object {
 	}
 }
 
-// managed is the interfaces that ObjectManager tells of: those that say what the object is.
+// managed returns the interfaces in ObjectManager's signals: those special to the object.
 func (o *object) managed() []string {
 	var names []string
 	for _, name := range o.interfaces {

@@ -18,7 +18,7 @@ type property struct {
 	// set takes a value of the signature's type; nil makes the property read-only. Only buses have
 	// properties that can be written.
 	set func(context.Context, *BusObject, any) error
-	// silent: no signal tells of a change.
+	// silent: no signal announces a change.
 	silent bool
 }
 
@@ -93,7 +93,7 @@ func ofPolicy(set func(*ipmb.RetryPolicy, uint32) error) func(context.Context, *
 	}
 }
 
-// view is an object at one moment: what is read from one view fits together.
+// view is an object at one moment: values of one view fit together.
 type view struct {
 	object *object
 	bus    bus.Properties // of the object of a bus

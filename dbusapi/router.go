@@ -213,7 +213,7 @@ func (r *router) listHandlers() []*remoteHandler {
 	return slices.Clone(r.handlers)
 }
 
-// emitHandlers tells of the handlers that have come and gone since it did last.
+// emitHandlers announces the handlers that have come and gone since its last call.
 func (s *Server) emitHandlers() {
 	before, now := s.router.told, s.router.listHandlers()
 	s.router.told = now

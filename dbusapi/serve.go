@@ -361,7 +361,7 @@ func encodeBody(values []any) []byte {
 // sharedReplies are replies to reads. A reply serves each equal call that had arrived when the
 // reply was begun: all that the caller may know of had happened by then. So the reply is right
 // also for values that change all the time, such as statistics.
-type sharedReplies map[string]sharedReply // by what was asked for
+type sharedReplies map[string]sharedReply // by the arguments
 
 type sharedReply struct {
 	body []byte

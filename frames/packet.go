@@ -12,7 +12,7 @@ const (
 	headBytes   = 6 // of a request's frame, in a packet that says that the request has failed
 	maxRequest  = requestHead + MaxFrame
 
-	// network is what package net calls SOCK_SEQPACKET.
+	// network is package net's name of SOCK_SEQPACKET.
 	network = "unixpacket"
 )
 
@@ -33,7 +33,7 @@ func parseRequest(packet []byte) (index uint8, frame ipmb.Frame, status ipmb.Sta
 	return index, frame, ipmb.StatusOK
 }
 
-// headOf returns the first bytes of the frame in a request packet, which say what has failed.
+// headOf returns the first bytes of the frame in a request packet, which name it in a failure.
 func headOf(packet []byte) []byte {
 	if len(packet) <= requestHead {
 		return nil

@@ -57,7 +57,7 @@ func (p *peer) finishWriting() bool {
 func (p *peer) writeToSlowClient() {
 	for p.awaitSlow() {
 		if p.writer.writeAll() != nil {
-			p.hangUp() // The client has gone, as a rule.
+			p.hangUp() // Usually the client has gone.
 			return
 		}
 		p.mu.Lock()

@@ -46,7 +46,7 @@ type run struct {
 	left     part     // of response, to be written
 	writing  bool     // a goroutine uses the Port
 	written  sync.Cond
-	shown    ipmi.Attention // what the host is shown; set by the goroutine that is writing
+	shown    ipmi.Attention // the attention that the host sees; set by the goroutine that is writing
 }
 
 // part is a part of a response.

@@ -232,7 +232,7 @@ func (s system) awaitNode(ctx context.Context, b Binding) error {
 		case driverOf(s.folder(b)) == "":
 			return fmt.Errorf("%w: %w", ErrNoDriver, err)
 		default:
-			return fmt.Errorf("%s has not come: %w", b.Node(), err)
+			return fmt.Errorf("%s has not appeared: %w", b.Node(), err)
 		}
 	}
 	return nil

@@ -261,7 +261,7 @@ func TestBindFails(t *testing.T) {
 		},
 		{
 			"node does not come", func(k *kernel) { k.onProbe = func(func()) {} }, Binding{4, IPMBDev, 0x20},
-			context.DeadlineExceeded, "bind ipmb-dev at 20h on i2c-4: /dev/ipmb-4 has not come: context deadline exceeded",
+			context.DeadlineExceeded, "bind ipmb-dev at 20h on i2c-4: /dev/ipmb-4 has not appeared: context deadline exceeded",
 		},
 		{
 			"another driver at the address", func(k *kernel) { k.client("4-1010", "i2c-slave-mqueue") }, Binding{4, IPMBDev, 0x20},

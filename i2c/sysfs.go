@@ -36,7 +36,7 @@ var (
 	ErrOtherDriver = errors.New("another driver serves the device")
 )
 
-// system is the kernel's side of a machine: what is below /sys and /dev.
+// system is the kernel's side of a machine: the files below /sys and /dev.
 type system struct {
 	root string // before every path, "" on a real machine
 	// store writes the value of an attribute of sysfs in one system call. Its errors are the
@@ -129,7 +129,7 @@ func (s system) detectDriver(path string) (string, error) {
 	return "", &OpError{Op: "detect", Device: path, Err: fmt.Errorf("%w: %q", ErrUnknownDriver, name)}
 }
 
-// checkDriver refuses a device of which another driver is known to serve it than the transport's.
+// checkDriver refuses a device that is known to have another driver than the transport's.
 func (s system) checkDriver(path, transport string) error {
 	serving, err := s.detectDriver(path)
 	if err != nil || serving == transport {

@@ -51,7 +51,7 @@ type OpError struct {
 	Op     string // "open", "read", "write", "bind", ...
 	Device string // path of the device or socket, or a Binding
 	Kind   error  // one of the package's errors, or nil
-	Err    error  // of the system, a syscall.Errno as a rule
+	Err    error  // of the system, usually a syscall.Errno
 }
 
 // Error is operation, device and cause: "write /dev/ipmb-4: not acknowledged (ENXIO...)".

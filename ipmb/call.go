@@ -36,7 +36,7 @@ type Call struct {
 	lun          ipmi.LUN
 	requesterLUN ipmi.LUN
 	source       ipmi.Address // our address in the frame
-	frame        []byte       // what is written, once the call has its sequence number
+	frame        []byte       // the request frame, once the call has its sequence number
 	header       int          // offset of the frame: 1 in a general call, else 0
 
 	// Of its progress.

@@ -24,7 +24,7 @@ const (
 type delivery struct {
 	deadline  // of the pause between two writes
 	frame     []byte
-	respond   func(response []byte) error // writes frame in place of the transport; nil as a rule
+	respond   func(response []byte) error // writes frame in place of the transport; usually nil
 	tries     int
 	ticket    uint64        // of a broadcast, see outbox
 	expires   time.Duration // then its number may mean another request, or a copy comes too late

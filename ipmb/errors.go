@@ -28,7 +28,7 @@ var (
 	ErrInvalid = errors.New("invalid argument")
 	// ErrAnswered: the request has its response already.
 	ErrAnswered = errors.New("the request is answered already")
-	// ErrUnsupported: the transport cannot do what was asked.
+	// ErrUnsupported: the transport does not support the operation.
 	ErrUnsupported = errors.New("not supported by the transport")
 )
 

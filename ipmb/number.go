@@ -71,7 +71,7 @@ type number struct {
 	requesterLUN ipmi.LUN
 	acknowledged bool   // the bus took a transmission
 	delivered    int    // transmissions that the responder has, or may have
-	refused      int    // transmissions of which the driver does not know
+	refused      int    // NACKs whose byte the driver does not name
 	sentIn       uint64 // the batch that was read last when it was first transmitted
 	shared       bool   // with a broadcast, whose responses look like the call's
 	responses    responseCount

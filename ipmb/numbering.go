@@ -3,7 +3,7 @@ package ipmb
 import "time"
 
 const (
-	// earliestRetry is the least time after which a requester repeats a request of which it has
+	// earliestRetry is the least time after which a requester repeats a request to which it has
 	// read no response: IPMB allows 60 ms, and timers are early.
 	earliestRetry = 50 * time.Millisecond
 	// latestRetry is the time after which a requester, if nothing else is known of it, has
@@ -128,7 +128,7 @@ func (t *turn) move(place, count uint64) {
 	t.before = place
 }
 
-// has reports whether a number that had this place is due after so many requests.
+// has reports whether a number with this place is due after this many requests.
 func (t *turn) has(place, count uint64) bool {
 	follows := isNear(place, t.place) && (t.place > 0 || count-place >= firstTurn)
 	return follows || t.inRow >= turnFound && isNear(place, t.before)

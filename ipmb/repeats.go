@@ -23,7 +23,7 @@ const (
 	inlineFrame = 32
 )
 
-// requestKey is what a repeat has in common with its request.
+// requestKey has the fields that a repeat has in common with its request.
 type requestKey struct {
 	requester    ipmi.Address
 	requesterLUN ipmi.LUN

@@ -315,7 +315,7 @@ func (e *Engine) isStuck() bool {
 	return o.stalled || o.failing && (o.writing || o.hasWork() || e.now()-o.since < probeTime)
 }
 
-// endUnsent ends with ErrStuck the calls and broadcasts of which the bus has seen nothing yet.
+// endUnsent ends with ErrStuck the calls and broadcasts that were never on the bus.
 func (e *Engine) endUnsent() {
 	e.endCalls(func(c *Call) bool { return !c.isTransmitted() }, ErrStuck)
 	e.dropDeliveries(func(d *delivery) bool { return d.done != nil }, ErrStuck)

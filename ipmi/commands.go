@@ -21,7 +21,7 @@ type standardCommand struct {
 	meanings meanings // of its command-specific completion codes, nil for none
 }
 
-// meanings are those of completion codes in the response to one command.
+// meanings are the meanings of completion codes in the response to one command.
 type meanings map[CompletionCode]string
 
 // Meanings that several commands share.
@@ -57,7 +57,7 @@ const (
 )
 
 // standardCommands are the standard commands by network function and number (IPMI v2.0, table G-1;
-// bridge: ICMB v1.0). The completion codes, 80h to BEh, are those of the response tables in IPMI
+// bridge: ICMB v1.0). The completion codes, 80h to BEh, come from the response tables in IPMI
 // v2.0, sections 20 to 35. Parameters with a "set in progress" (01h/08h, 04h/12h, 06h/58h,
 // 0Ch/01h) refuse a second start, so that setting them has an effect.
 var standardCommands = [...][]standardCommand{

@@ -74,7 +74,7 @@ func EffectOf(req *Request) Effect {
 // groupDCMI is the body code of DCMI.
 const groupDCMI = 0xDC
 
-// dcmiEffects are those of the commands of DCMI (DCMI v1.5, table 6-1).
+// dcmiEffects are the effects of the commands of DCMI (DCMI v1.5, table 6-1).
 var dcmiEffects = [...]Effect{
 	0x01: none, 0x02: none, // capabilities, power reading
 	0x03: none, 0x04: twice, 0x05: twice, // power limit

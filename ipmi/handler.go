@@ -35,7 +35,7 @@ func (f HandlerFunc) ServeIPMI(req *Request, reply Reply) { f(req, reply) }
 // Immediate makes a function a Handler that answers before it returns.
 type Immediate func(req *Request) (Response, error)
 
-// ServeIPMI answers with what f returns.
+// ServeIPMI answers with the result of f.
 func (f Immediate) ServeIPMI(req *Request, reply Reply) { reply.Answer(f(req)) }
 
 // ReplyFunc makes a function a Reply.
@@ -137,7 +137,7 @@ var (
 
 	// ErrDeferred is no failure: the request is answered in another way, within the handler's
 	// time. It becomes no completion code.
-	ErrDeferred = errors.New("answered by another way")
+	ErrDeferred = errors.New("answered in another way")
 )
 
 // codes is the one table from error to completion code. If an error matches two rows, the first

@@ -84,7 +84,7 @@ func (c Channel) Mask() ChannelMask { return 1 << (c & 0x1F) }
 // Has reports whether c is in the set.
 func (m ChannelMask) Has(c Channel) bool { return m&c.Mask() != 0 }
 
-// Request is a request that has come in on an interface.
+// Request is a request that an interface has received.
 type Request struct {
 	// Interface is the name of the bus or host interface on which the request came. Queues, flags
 	// and the watchdog belong to an interface.

@@ -85,7 +85,7 @@ func (r *Registration) Close() {
 	}
 }
 
-// register puts a registration in the place of old, which may be nil, if it overlaps no other one.
+// register replaces old, which may be nil, by a registration, if that overlaps no other one.
 func (m *Mux) register(old, r *Registration) (*Registration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -36,7 +36,7 @@ func (s *service) openBMC() error {
 		Identity: c.Identity, GUID: c.GUID, Folder: c.Folder, LogCapacity: c.LogCapacity,
 		Sensors: sensors, Controllers: c.Controllers, FRUs: c.FRUs,
 		Blocking: s.blocking, Machine: machines{s}, Watchdog: s.watchdogExpired, LogEvent: s.reportEvent,
-		Report: func(err error) { s.log.Error("the BMC's journal", zap.Error(err)) },
+		Report: func(err error) { s.log.Error("fault of the BMC's journal", zap.Error(err)) },
 		PreTimeout: func(iface string, pending bool) {
 			if e := s.endpoints.named(iface); e != nil {
 				e.iface.SetPreTimeout(pending)
@@ -91,7 +91,7 @@ func lanChannel(taken ipmi.ChannelMask) ipmi.Channel {
 	return bmc.DefaultLANChannel
 }
 
-// watchdogExpired tells the log and D-Bus what a watchdog has done.
+// watchdogExpired reports the action of a watchdog to the log and on D-Bus.
 func (s *service) watchdogExpired(iface string, number int, e bmc.Expiry) {
 	log := s.log.Warn
 	if e.Err != nil {
@@ -143,7 +143,7 @@ func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 		return ipmi.ErrTooSlow
 	}
 	if !errors.Is(err, ipmi.ErrNotPresent) {
-		l.log.Warn("event not taken by the system's log; it is in the built-in one",
+		l.log.Warn("the system's log did not take the event; it is in the built-in log",
 			zap.String("bus", e.Interface), zap.Error(err))
 	}
 	err = l.own.Add(ctx, e)

@@ -65,7 +65,7 @@ func (s *service) makeBus(ctx context.Context, e *endpoint) error {
 	return nil
 }
 
-// busConfig is what every bus is made of.
+// busConfig is the configuration that all buses share.
 func (s *service) busConfig(e *endpoint, log *zap.Logger) bus.Config {
 	c := bus.Config{
 		Name: e.name, Index: e.index, Channel: e.channel, Handler: e.handler.String(),
@@ -85,7 +85,7 @@ func (s *service) busConfig(e *endpoint, log *zap.Logger) bus.Config {
 	return c
 }
 
-// channelConfig is what the bus of a channel is made of.
+// channelConfig is the configuration of the bus of a channel.
 func (s *service) channelConfig(c config.Channel, e *endpoint, b bus.Config, engine ipmb.Config) i2cbus.Config {
 	b.MaxCalls, b.RemoteAddress = c.MaxCalls, c.RemoteAddress
 	engine.Address, engine.RetryPolicy = c.BMCAddress, ipmb.RetryPolicy{Tries: c.Tries, Timeout: c.Timeout}

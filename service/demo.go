@@ -24,7 +24,7 @@ const (
 // ID.
 const demoAsk ipmi.Command = 0x01
 
-// demoFaults is what goes wrong with the responses on the faulty bus.
+// demoFaults are the faults of the responses on the faulty bus.
 var demoFaults = sim.Faults{
 	Seed: 1, Drop: 0.20, Duplicate: 0.10, Corrupt: 0.10, NotAcknowledge: 0.05, LoseArbitration: 0.05,
 	Delay: 0.10, DelayMin: 10 * time.Millisecond, DelayMax: 300 * time.Millisecond,

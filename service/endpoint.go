@@ -27,7 +27,7 @@ const (
 	beginTime = 10 * time.Second
 )
 
-// plan is what an endpoint is made of: an entry of the configuration, with its defaults.
+// plan describes an endpoint: an entry of the configuration, with its defaults.
 type plan struct {
 	entry    config.Entry
 	name     string
@@ -92,7 +92,7 @@ type endpoint struct {
 	hostInterface *hostInterface     // nil for a bus
 
 	withdraw func()                    // takes its object away: no more calls come
-	left     func(ctx context.Context) // gives back the rest of what making has taken
+	left     func(ctx context.Context) // gives back the rest of what the endpoint took at first
 	stop     context.CancelFunc        // nil until it runs
 	ended    chan struct{}             // closed when Run has returned
 }
@@ -131,7 +131,8 @@ func (s *service) freeIndexes(gone ...*endpoint) {
 	}
 }
 
-// forgetEndpoint gives back what making has taken. ctx limits the wait for the message bus.
+// forgetEndpoint gives back what the endpoint took when it was made. ctx limits the wait for the
+// message bus.
 func (s *service) forgetEndpoint(ctx context.Context, e *endpoint) {
 	s.mux.SetDefault(e.name, nil)
 	s.bridge.Remove(e.iface)
@@ -251,7 +252,7 @@ func (l *endpoints) named(name string) *endpoint {
 	return l.find(func(e *endpoint) bool { return e.name == name })
 }
 
-// plans are what the endpoints were made of.
+// plans returns the plans of the endpoints.
 func (l *endpoints) plans() []plan {
 	var plans []plan
 	for _, e := range l.all() {

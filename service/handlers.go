@@ -16,7 +16,7 @@ import (
 	"ipmbd/service/config"
 )
 
-// openHandlers makes the bridge, and what the BMC needs to serve requests.
+// openHandlers makes the bridge, and the parts that the BMC needs to serve requests.
 func (s *service) openHandlers() error {
 	s.bridge = bridge.New(bridge.Config{
 		Blocking: s.blocking, Now: s.bmc.Log().Now, Publish: s.server.PlatformEvent,
@@ -104,7 +104,7 @@ func (s *service) handlerFor(ctx context.Context, e *endpoint) (ipmi.Handler, er
 	return e.hostInterface.object.Daemon(), nil
 }
 
-// commandFilter lets through what the configuration does not deny on an interface now.
+// commandFilter passes on commands that the configuration does not deny on an interface now.
 type commandFilter struct {
 	ipmi.EffectTeller // programs that are registered know the effect of their commands
 
@@ -134,7 +134,7 @@ func (f *commandFilter) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 // ask often.
 type requestLog struct{ log *zap.Logger }
 
-// served is told how each request ended, see ipmb.Config.
+// served logs how a request ended, see ipmb.Config.
 func (l requestLog) served(req *ipmi.Request, code ipmi.CompletionCode, err error) {
 	level, text := zap.DebugLevel, "request served"
 	var fault []zap.Field
@@ -153,7 +153,7 @@ func (l requestLog) served(req *ipmi.Request, code ipmi.CompletionCode, err erro
 	}
 }
 
-// sent is told how each request to a bus ended, see bus.Config.
+// sent logs how a request to a bus ended, see bus.Config.
 func (l requestLog) sent(req *ipmb.Request, res ipmi.Response, err error) {
 	l.log.Debug("request sent", zap.Stringer("addr", req.Responder), zap.String("netfn", hexByte(req.NetFn)),
 		zap.String("cmd", hexByte(req.Command)), zap.Stringer("cc", res.Code), zap.Error(err))

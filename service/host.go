@@ -118,14 +118,14 @@ func (h *hostInterface) Ping(ctx context.Context) { h.loop.Ping(ctx) }
 // Drain implements runner: a host sends its request again.
 func (h *hostInterface) Drain(context.Context) {}
 
-// attention is what the host is shown.
+// attention returns the attention that the host should see.
 func (h *hostInterface) attention() ipmi.Attention {
 	a := h.iface.Attention()
 	a.Raised = a.Raised || h.forced.Load()
 	return a
 }
 
-// happened is told what happens to a virtual machine.
+// happened handles an event of a virtual machine.
 func (h *hostInterface) happened(e host.VMEvent) {
 	switch e {
 	case host.VMConnected:
@@ -170,7 +170,7 @@ func (h *hostInterface) Statistics() map[string]uint64 {
 	return statistics
 }
 
-// sms is what D-Bus clients may do at the interface; nil for that of a virtual machine.
+// sms returns the interface for D-Bus clients; nil for a virtual machine.
 func (h *hostInterface) sms() dbusapi.SMS {
 	if h.config.Type == config.HostVM {
 		return nil
@@ -212,9 +212,9 @@ func (h *hostInterface) atTurn(ctx context.Context, do func(host.Port) error) er
 	return h.loop.Do(ctx, do)
 }
 
-// medium is what differs between the types of host interfaces.
+// medium has the differences between the types of host interfaces.
 type medium struct {
-	protocol bridge.Protocol // what Get Channel Info says
+	protocol bridge.Protocol // in Get Channel Info
 	maxData  int
 	open     func(path string) (host.Port, error) // nil for virtual machines
 }

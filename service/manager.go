@@ -96,7 +96,7 @@ func (s *service) addOne(ctx context.Context, key string, p plan) (path dbus.Obj
 			return err
 		}
 		if err := s.addEndpoints(ctx, p); err != nil {
-			_ = s.setChannels(before) // No program can have registered what was just ours.
+			_ = s.setChannels(before) // No program can have registered the commands that were just ours.
 			return err
 		}
 		path = s.endpoints.named(p.name).path

@@ -49,10 +49,10 @@ type service struct {
 	server   *dbusapi.Server
 	platform *openbmc.Services
 	mux      ipmi.Mux
-	reserved *ipmi.Registration // what the bridge serves
+	reserved *ipmi.Registration // the commands that the bridge serves
 	bridge   *bridge.Bridge
 	bmc      *bmc.BMC
-	// blocking serves what may block: the BMC's journal, and the event log.
+	// blocking serves requests that may block: on the BMC's journal, and the event log.
 	blocking   *ipmi.Blocking
 	properties []*sensorProperty                // of the BMC's sensors whose values are on D-Bus
 	own        atomic.Pointer[bridge.Interface] // of the BMC's own events
@@ -114,7 +114,7 @@ func run(ctx context.Context, o Options) error {
 	defer func() {
 		s.blocking.Close()
 		if err := s.bmc.Close(); err != nil {
-			s.log.Error("what the BMC keeps may not be whole", zap.Error(err))
+			s.log.Error("the BMC's journal may be incomplete", zap.Error(err))
 		}
 	}()
 	if err := s.openHandlers(); err != nil {
@@ -148,7 +148,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 		loops.Go(func() { s.demo.run(running) })
 	}
 
-	// Clients of the frame socket outlive the buses: they are told of the calls that end with
+	// Clients of the frame socket outlive the buses: they get the failures of calls that end with
 	// them.
 	framing, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
@@ -174,7 +174,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	// The endpoints and loops may hang in a write to a message bus that reads no more.
 	err = errors.Join(err, s.server.Close(), s.platform.Close())
 	loops.Wait()
-	s.stopEndpoints() // also those of a change that was held up
+	s.stopEndpoints() // also the endpoints of a change that was delayed
 	s.lives.Wait()
 	return err
 }
@@ -257,7 +257,7 @@ func (s *service) awaitReplies(ctx context.Context) {
 	telling.Wait()
 }
 
-// ErrWrongConfig: the configuration asks for what this system cannot do, now or later.
+// ErrWrongConfig: the configuration asks for something that this system can never do.
 var ErrWrongConfig = errors.New("wrong configuration")
 
 // explainPath says what to do about an error in making something at the path under a key.

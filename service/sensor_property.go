@@ -29,7 +29,7 @@ type sensorProperty struct {
 	err   error     // nil, or why there is none
 }
 
-var errNotAsked = errors.New("has not been asked for yet")
+var errNotAsked = errors.New("the value has not been read yet")
 
 func newSensorProperty(p config.Property) *sensorProperty {
 	return &sensorProperty{
@@ -48,7 +48,7 @@ func (p *sensorProperty) last() (float64, error) {
 	return p.value, p.err
 }
 
-// numberReader is openbmc.System, or what a test puts in its place.
+// numberReader is openbmc.System, or a fake in tests.
 type numberReader interface {
 	Number(ctx context.Context, p openbmc.Property) (float64, error)
 }

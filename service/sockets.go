@@ -26,7 +26,7 @@ type passedSockets struct {
 	sockets map[string]socket // by their addresses as host.Listen takes them
 
 	mu       sync.Mutex
-	refusals map[string]func() // end those of sockets that no host is configured for
+	refusals map[string]func() // end the refusal of sockets that no host is configured for
 }
 
 // socket is a listening socket that can be had twice.
@@ -49,7 +49,7 @@ func takeSockets(files []*os.File, log *zap.Logger) *passedSockets {
 		fdtrace.OpenedFile(listener)
 		address := listener.Addr().Network() + ":" + listener.Addr().String()
 		if p.has(address) {
-			log.Warn("a socket from systemd is closed: there are two of it", zap.String("address", address))
+			log.Warn("a socket from systemd is closed: another one has its address", zap.String("address", address))
 			listener.Close()
 			continue
 		}
@@ -84,7 +84,7 @@ func duplicate(s socket) (net.Listener, error) {
 	return listener, err
 }
 
-// refuseOthers disconnects from now on the clients of all sockets but those of the addresses.
+// refuseOthers disconnects from now on the clients of all sockets except those at the addresses.
 func (p *passedSockets) refuseOthers(addresses []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,7 +157,7 @@ func (s *service) refuseOthers() {
 	s.sockets.refuseOthers(addresses)
 }
 
-// seqpacket is what package net calls SOCK_SEQPACKET.
+// seqpacket is package net's name of SOCK_SEQPACKET.
 const seqpacket = "unixpacket"
 
 // logDisconnect logs that a client of the frame socket was disconnected. The socket is an

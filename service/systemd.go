@@ -63,7 +63,7 @@ func (s *service) status() string {
 	return text + listed(", not up: ", down) + listed(", waiting for a machine: ", waiting)
 }
 
-// counted is how many buses and host interfaces there are, without a kind of which there is none.
+// counted says how many buses and host interfaces there are; it leaves out a kind with none.
 func counted(buses, hosts int) string {
 	ofHosts := fmt.Sprintf("%d host interfaces", hosts)
 	if hosts == 1 {
@@ -106,7 +106,7 @@ func (s *service) loops() []loops {
 // feedWatchdog feeds systemd's watchdog until ctx ends, if there is one.
 func (s *service) feedWatchdog(ctx context.Context) {
 	const unsetEnvironment = true
-	// An error is that of an environment which is not systemd's.
+	// An error says that the environment is not systemd's.
 	limit, err := daemon.SdWatchdogEnabled(unsetEnvironment)
 	if err != nil || limit == 0 {
 		return
@@ -128,7 +128,7 @@ func feed(ctx context.Context, every time.Duration, all func() []loops, log *zap
 	for {
 		for _, l := range all() {
 			late := time.AfterFunc(every, func() {
-				log.Error("no progress: systemd's watchdog is not fed", zap.String("part", l.name))
+				log.Error("no progress: systemd's watchdog gets no ping", zap.String("part", l.name))
 			})
 			l.ping(ctx)
 			late.Stop()

@@ -15,7 +15,7 @@ import (
 //go:embed *.xml
 var documents embed.FS
 
-// Interface is what a document says of its interface.
+// Interface describes the interface of a document.
 type Interface struct {
 	Name       string     `xml:"name,attr"`
 	Methods    []Member   `xml:"method"`

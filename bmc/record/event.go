@@ -25,7 +25,7 @@ const (
 )
 
 // event is an event in words. Readings and thresholds are raw: the generator's sensor data
-// records say what they are in degrees or volts.
+// records say how many degrees or volts they are.
 func (r Record) event() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %02Xh: %s", sensorType(r[10]), r[11], r.happening())

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// FRU is what a replaceable unit says of itself: the areas of the Platform Management FRU
+// FRU describes a replaceable unit: the areas of the Platform Management FRU
 // Information Storage Definition v1.0. A nil area is not there.
 type FRU struct {
 	// Areas that the device holds at first, instead of a file.

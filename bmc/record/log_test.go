@@ -239,7 +239,7 @@ func TestResponderLies(t *testing.T) {
 				return entry(2, bytesOf(1))
 			}
 			return &ipmi.Response{Code: ipmi.CodeNotPresent}
-		}, ErrChanged, "the log keeps changing: records went away while it was read, 8 times"},
+		}, ErrChanged, "the log keeps changing: records were removed while it was read, 8 times"},
 		{"busy for ever", func([]byte) *ipmi.Response { return &ipmi.Response{Code: ipmi.CodeNodeBusy} },
 			&CodeError{getEntry, ipmi.CodeNodeBusy}, "get-sel-entry: C0h node busy"},
 		{"an erasure", func([]byte) *ipmi.Response { return &ipmi.Response{Code: 0x81} },

@@ -127,7 +127,7 @@ type entry struct {
 	start string // of the text, as the event has it
 	parts []int  // places of the records of the text, from part 0 on
 	ended bool   // the last part ends the text
-	cut   bool   // the text has more parts, of which it is not known where they are
+	cut   bool   // the text has more parts in unknown places
 
 	number int // of a loose part
 }
@@ -143,7 +143,8 @@ const (
 // flow is the texts from one address, of any number of machines.
 type flow struct {
 	texts []*entry // whose parts are known so far
-	// otherTexts is how many other texts are in progress. While there are any, a part may be theirs.
+	// otherTexts is how many other texts are in progress. While there are any, a part may be
+	// theirs.
 	otherTexts int
 }
 
@@ -261,7 +262,7 @@ func (g *gatherer) addLoosePart(place int) {
 	g.entries = append(g.entries, &entry{kind: loosePart, places: []int{place}, generator: Generator(r[3]), number: int(r[4])})
 }
 
-// loosen cuts the texts that a part may belong to, of which there is not exactly one.
+// loosen cuts the texts that a part may belong to, if there is not exactly one.
 func (g *gatherer) loosen(f *flow, number int, awaiting []*entry) {
 	if f.otherTexts > 0 || len(awaiting) > 0 {
 		f.cut(awaiting)
@@ -296,7 +297,7 @@ func (g *gatherer) loosen(f *flow, number int, awaiting []*entry) {
 	f.otherTexts = max(f.otherTexts, 1)
 }
 
-// cut ends texts of which more parts may come.
+// cut ends texts that may have more parts.
 func (f *flow) cut(texts []*entry) {
 	for _, e := range texts {
 		e.cut = true

@@ -43,7 +43,7 @@ func (l *Log) Records(ctx context.Context, progress func(int)) ([]Record, error)
 			return nil, nil // cleared
 		}
 	}
-	return nil, fmt.Errorf("%w: records went away while it was read, %d times", ErrChanged, maxAgain)
+	return nil, fmt.Errorf("%w: records were removed while it was read, %d times", ErrChanged, maxAgain)
 }
 
 // reading is a way through a log.

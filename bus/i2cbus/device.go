@@ -55,7 +55,7 @@ func (d *device) connect(ctx context.Context, own ipmi.Address, switches i2c.Swi
 	return d.try(switches)
 }
 
-// try opens what is at the path.
+// try opens the device at the path.
 func (d *device) try(switches i2c.Switches) (i2c.Transport, error) {
 	t, kind, err := d.open(d.path, switches)
 	d.missing = errors.Is(err, fs.ErrNotExist)
@@ -103,7 +103,7 @@ func (d *device) driver() string {
 	return ""
 }
 
-// shown is what others may know of a device.
+// shown has the facts of a device that others may read.
 type shown struct {
 	path, kind string
 	kernels    bool // the kernel answers at our own address in our place
@@ -152,7 +152,7 @@ func (d *device) move(ctx context.Context, from i2c.Binding, to ipmi.Address) er
 	return fmt.Errorf("%w; it is bound at %v again", err, ipmi.Address(from.Addr))
 }
 
-// system is what a bus needs of the machine it runs on. Tests replace it.
+// system has the functions of the machine that a bus needs. Tests replace it.
 type system struct {
 	// open opens the transport at a path and says which it is, Auto if that did not show.
 	open func(path string, switches i2c.Switches) (t i2c.Transport, kind string, err error)

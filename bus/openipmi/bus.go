@@ -19,7 +19,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Transport is what Properties call the transport.
+// Transport is the name of the transport in Properties.
 const Transport = "openipmi"
 
 // defaultPolicy is the policy of requests without a policy of their own. It is longer than the 5 s
@@ -47,7 +47,7 @@ type Config struct {
 	watch func() (bus.Watch, error)
 }
 
-// device is what a bus needs of a Device.
+// device has the methods of a Device that a bus needs.
 type device interface {
 	Send(c *call) error
 	Cancel(owner *bus.Call)
@@ -222,7 +222,7 @@ func (l *link) Send(b *bus.Call, req *ipmb.Request) error {
 		r.Responder = 0
 	case len(req.Data) > d.MaxData():
 		return fmt.Errorf("%w: %d bytes of data, %d are possible", ipmb.ErrTooLong, len(req.Data), d.MaxData())
-	case req.FailFast: // The driver retries what is not acknowledged.
+	case req.FailFast: // The driver retries a request that is not acknowledged.
 		r.RetryPolicy.Tries = 1
 	}
 	return asBusError(d.Send(c))

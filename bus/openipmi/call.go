@@ -122,7 +122,7 @@ func (d *Device) enqueue(c *call) error {
 	return nil
 }
 
-// sendWaiting sends what waits, in order, as far as the driver has room.
+// sendWaiting sends the waiting requests, in order, as far as the driver has room.
 func (d *Device) sendWaiting() {
 	for c := d.nextToSend(); c != nil; c = d.nextToSend() {
 		r := &c.request

@@ -95,7 +95,7 @@ func (q *events) state() (waiting int, draining bool) {
 	return len(q.waiting), q.draining
 }
 
-// drain leaves to the driver what it has, and reports what is here until ctx ends.
+// drain leaves the driver its events, and reports the events here until ctx ends.
 func (q *events) drain(ctx context.Context) {
 	q.mu.Lock()
 	q.draining = true

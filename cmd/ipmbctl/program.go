@@ -95,7 +95,7 @@ func (p *program) respond(ctx context.Context, j job) (ipmi.Response, error) {
 	return ipmi.Response{}, ipmi.ErrAbandoned
 }
 
-// execute runs the program and returns what it prints.
+// execute runs the program and returns its output.
 func (p *program) execute(ctx context.Context, req *ipmi.Request) (string, error) {
 	var printed boundedBuffer
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", p.line)

@@ -169,7 +169,7 @@ func (f *follower) keepRegistered(owner string) error {
 		if err := f.register(owner); err != nil {
 			f.service.Store(new(string))
 			if errors.Is(err, ErrNotRunning) || errors.Is(err, ErrLeft) || errors.Is(err, ErrUnavailable) {
-				return nil // It is stopping. A signal will tell of the next one.
+				return nil // It is stopping. A signal will announce the next one.
 			}
 			return err
 		}

@@ -174,7 +174,7 @@ func parseExecute(m *dbuswire.Message, req *ipmi.Request) bool {
 			req.Channel = ipmi.Channel(r.Number(signature))
 		case key == "hostId":
 			req.Host = int(int32(r.Number(signature)))
-		case key == "requester": // 00h is a system interface, whatever rqSA is.
+		case key == "requester": // 00h is a system interface, for any rqSA.
 			req.Requester, hasRequester = ipmi.Address(r.Number(signature)), true
 		case key == "rqSA" && !hasRequester:
 			req.Requester = ipmi.Address(r.Number(signature) << 1)

@@ -62,7 +62,7 @@ func (b *Bus) Respond(addr uint8, f func(frame []byte, reply func(frame []byte))
 
 func (b *Bus) join(addr uint8, n *node) error {
 	if addr == 0 || addr&1 != 0 {
-		return fmt.Errorf("address %02Xh is no node's", addr)
+		return fmt.Errorf("address %02Xh cannot be a node's", addr)
 	}
 	if !b.nodes[addr>>1].CompareAndSwap(nil, n) {
 		return fmt.Errorf("address %02Xh is taken", addr)

@@ -41,7 +41,7 @@ type Faults struct {
 	DelayMin, DelayMax time.Duration
 }
 
-// fault is what goes wrong with one frame.
+// fault is a fault of one frame.
 type fault int
 
 const (

@@ -43,7 +43,7 @@ type Bus struct {
 	done          chan struct{}
 }
 
-// Nowhere is what the environment's bus addresses are while tests run.
+// Nowhere is the bus address in the environment while tests run.
 const Nowhere = "unix:path=/nonexistent/bustest-refuses-the-real-bus"
 
 // Start starts a bus on which every client may do everything.

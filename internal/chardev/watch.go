@@ -26,7 +26,7 @@ type Watch struct {
 	look   time.Duration
 	settle time.Duration
 
-	seen   os.FileInfo // what path named at the last look, nil for nothing
+	seen   os.FileInfo // the file at the path at the last look, nil for none
 	events [4096]byte  // whose text does not matter: each is worth one look
 }
 
@@ -49,7 +49,7 @@ func OpenWatch(path string) (*Watch, error) {
 	return w, nil
 }
 
-// inFolder is what may happen to a node in its folder.
+// inFolder are the events of a node in its folder.
 const inFolder = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
 
 // watchFolder watches the folder of the path. It is called before each wait, since the folder

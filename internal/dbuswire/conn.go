@@ -49,7 +49,7 @@ type Config struct {
 // Conn is a connection to a message bus. Its methods may be called from several goroutines
 // at once. Descriptors are not passed over it.
 type Conn struct {
-	*dbus.Conn // what this package does not wrap
+	*dbus.Conn // for the methods that this package does not wrap
 
 	stream  *stream
 	out     *outbox
@@ -108,7 +108,7 @@ func newConn(sock *socket.Conn, call func(*Conn, *Message) bool) *Conn {
 	return c
 }
 
-// Detached is a connection to no message bus, for tests: it keeps what it sends.
+// Detached returns a connection to no message bus, for tests: it keeps the messages that it sends.
 func Detached() *Conn { return &Conn{out: &outbox{busy: true}} }
 
 func (c *Conn) handshake(config Config) error {
@@ -176,7 +176,7 @@ func (c *Conn) Queue(messages []byte, receipt Receipt) (flush bool) {
 // writing, Hold does nothing and returns false.
 func (c *Conn) Hold() bool { return c.out.holdBack() }
 
-// Flush ends Hold, and writes what Queue has queued.
+// Flush ends Hold, and writes the messages that Queue has queued.
 func (c *Conn) Flush() { c.out.flushQueue() }
 
 // Together calls work. The messages that the connection sends meanwhile leave in one write, unless

@@ -143,7 +143,7 @@ func (o *outbox) handOver() {
 	}
 }
 
-// runWriter writes what senders hand over, until the outbox is closed.
+// runWriter writes the messages that senders leave to it, until the outbox is closed.
 func (o *outbox) runWriter() {
 	defer close(o.ended)
 	for o.takeOver() {

@@ -8,7 +8,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// maxErrorText limits the text of an error, in bytes: it may repeat what the caller sent.
+// maxErrorText limits the text of an error, in bytes: it may repeat the caller's arguments.
 const maxErrorText = 8 << 10
 
 // ReplyTo is the address of the reply to a method call.

@@ -24,7 +24,7 @@ const (
 	maxMessage = 256 << 10
 )
 
-// errLength: what comes is no message, and where the next one begins is unknown.
+// errLength: the bytes are no message, and the start of the next one is unknown.
 var errLength = errors.New("message of a length that D-Bus does not allow")
 
 // stream is the byte stream between a socket and godbus. It takes messages for its own
@@ -187,7 +187,7 @@ func tooLongError(length int) *dbus.Error {
 
 const errorLimits = "org.freedesktop.DBus.Error.LimitsExceeded"
 
-// flushHeld sends what was held back.
+// flushHeld sends the messages that were held back.
 func (s *stream) flushHeld() {
 	if s.holds {
 		s.holds = false

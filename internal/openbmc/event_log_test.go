@@ -323,7 +323,7 @@ func TestEventLogThatHangsLeavesRoomForOthers(t *testing.T) {
 	}
 	// The message bus itself is the service of this property.
 	features := Property{dbuswire.BusName, "/org/freedesktop/DBus", dbuswire.BusName, "Features"}
-	if _, err := services.System.Number(t.Context(), features); err == nil || !strings.Contains(err.Error(), "is no number") {
+	if _, err := services.System.Number(t.Context(), features); err == nil || !strings.Contains(err.Error(), "is not a number") {
 		t.Errorf("a service that is well: %v", err)
 	}
 }

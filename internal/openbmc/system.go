@@ -47,7 +47,7 @@ func (s *System) Number(ctx context.Context, p Property) (float64, error) {
 	}
 	number, ok := asNumber(value.Value())
 	if !ok {
-		return 0, fmt.Errorf("%v: is no number: %v", p, value)
+		return 0, fmt.Errorf("%v: is not a number: %v", p, value)
 	}
 	return number, nil
 }

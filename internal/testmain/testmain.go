@@ -19,7 +19,7 @@ import (
 	"ipmbd/internal/fdtrace"
 )
 
-// timeLimit is how long what the tests have stopped may take to end.
+// timeLimit is how long goroutines and descriptors that tests have stopped may take to end.
 const timeLimit = 30 * time.Second
 
 // Run is TestMain of a package. It runs the tests and ends the process. The options say which
@@ -52,7 +52,7 @@ func judge(status int, check func() error) int {
 // open than before. Otherwise it returns an error that names the open ones and, for a descriptor
 // of ours, the stack that opened it.
 func descriptors(timeLimit time.Duration) (check func() error) {
-	// The first pipe of a process makes the runtime open what it never closes.
+	// The first pipe of a process makes the runtime open descriptors that it never closes.
 	if r, w, err := os.Pipe(); err == nil {
 		r.Close()
 		w.Close()
@@ -79,7 +79,7 @@ func descriptors(timeLimit time.Duration) (check func() error) {
 	}
 }
 
-// open returns what the open descriptors of the process are.
+// open returns the open descriptors of the process, with their names.
 func open() map[int]string {
 	const folder = "/proc/self/fd"
 	entries, err := os.ReadDir(folder)

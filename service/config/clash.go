@@ -8,7 +8,7 @@ import (
 // want is something that an entry needs and that only one entry can have.
 type want struct {
 	what   string // "name bus5"
-	key    string // of the entry: names what is wanted
+	key    string // of the entry: says what the entry wants
 	value  any    // of the key
 	needs  string // another key that has to be good, empty for none
 	shared bool   // entries that share it may all have it
@@ -62,7 +62,7 @@ func (c OpenIPMI) wants() []want {
 	}
 }
 
-// claims are what entries have, by what it is.
+// claims has the owner of each thing that an entry has.
 type claims map[string]claim
 
 type claim struct {

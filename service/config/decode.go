@@ -49,7 +49,7 @@ func fieldsOf(t reflect.Type) []field {
 	return fields
 }
 
-// bounds are those of a field's tag, else those of its type.
+// bounds returns the bounds in a field's tag, or else the bounds of its type.
 func bounds(of reflect.StructField) (low, high int64) {
 	high = math.MaxInt32
 	switch of.Type.Kind() {

@@ -145,7 +145,7 @@ func (r *reader) complete(faults []Fault) []Fault {
 // parent is the key of the object or list that holds key.
 func parent(key string) string { return key[:max(strings.LastIndexAny(key, ".["), 0)] }
 
-// below is the key of a member of the object at key, which is empty for that of the file.
+// below returns the key of a value in the object at key, which is empty for the file itself.
 func below(key, member string) string { return strings.TrimPrefix(key+"."+member, ".") }
 
 // item is the key of an element of a list.

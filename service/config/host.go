@@ -40,7 +40,7 @@ type Host struct {
 }
 
 // OpenIPMI is a controller behind Linux's IPMI driver, which is a bus to us. A file lists it
-// among the hosts, with the type "openipmi"; the fields are as those of a Host.
+// among the hosts, with the type "openipmi"; its fields are like those of a Host.
 type OpenIPMI struct {
 	Name        string
 	Path        string // of the device of ipmi_devintf

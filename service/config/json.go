@@ -23,11 +23,11 @@ const (
 type node struct {
 	kind       nodeKind
 	start, end int      // bytes from the beginning of the file
-	text       string   // of a string what it says, of a number its digits, "true" or "false"
+	text       string   // the content of a string, the digits of a number, "true" or "false"
 	members    []member // of an object or a list, in the file's order
 }
 
-// string is what a string says, empty for other values.
+// string returns the text of a string, empty for other values.
 func (n node) string() string {
 	if n.kind != kindString {
 		return ""
@@ -42,7 +42,7 @@ type member struct {
 	value node
 }
 
-// nodeKind is the type of a JSON value; the words are those of error texts.
+// nodeKind is the type of a JSON value; error texts use these words.
 type nodeKind string
 
 const (
@@ -100,7 +100,7 @@ func parseJSON(data []byte) (node, *syntaxError) {
 
 var hexNumber = regexp.MustCompile(`\b(0[xX][0-9A-Fa-f]+|[0-9A-F]{1,2}h)\b`)
 
-// explainSyntax says of a frequent mistake what to write instead.
+// explainSyntax says what to write instead of a frequent mistake.
 func explainSyntax(err *syntaxError, data []byte) *syntaxError {
 	for _, at := range hexNumber.FindAllIndex(data, -1) {
 		if at[0] <= err.offset && err.offset < at[1] {
@@ -118,14 +118,14 @@ func explainSyntax(err *syntaxError, data []byte) *syntaxError {
 	return err
 }
 
-// walker walks a text of which the grammar has been checked.
+// walker walks a text whose grammar has been checked.
 type walker struct {
 	data    []byte
 	decoder *json.Decoder
 	err     *syntaxError // the first one
 }
 
-// value is the value that comes next, in so many objects and lists.
+// value returns the next value, which is in depth objects and lists.
 func (w *walker) value(depth int) node {
 	n := node{start: w.next()}
 	if depth > maxConfigDepth {

@@ -13,7 +13,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// format is what a string must look like.
+// format says what a string must look like.
 type format struct {
 	pattern *regexp.Regexp
 	longest int // bytes, 0 for no bound
@@ -139,7 +139,7 @@ func (c Channel) warnings(key string) []Fault {
 	return check.faults
 }
 
-// warnings are as those of a channel, about all else.
+// warnings are the warnings about everything except channels.
 func (c Config) warnings() []Fault {
 	check := checker{prefix: "bmc."}
 	for i, controller := range c.BMC.Controllers {

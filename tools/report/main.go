@@ -56,7 +56,7 @@ const tick = 5 * time.Second
 // most is how many lines of a failure stand at the end of all.
 const most = 20
 
-// event is what test2json writes.
+// event is a line of test2json.
 type event struct {
 	Action, Package, Test, Output string
 	ImportPath                    string // of build-output
@@ -186,7 +186,7 @@ func (r *report) show(p *results, e event) {
 	r.printf("FAIL %-32s %6.1f s\n", e.Package, e.Elapsed)
 }
 
-// end shows what is left when go test ends.
+// end shows the rest when go test has ended.
 func (r *report) end() {
 	for name, p := range r.packages {
 		r.show(p, event{Action: "fail", Package: name})
@@ -205,7 +205,7 @@ func withoutResult(output []string) []string {
 	})
 }
 
-// reports begin what is not said by a test but about it.
+// reports begin lines about a test that the test did not print itself.
 var reports = []string{"panic: ", "WARNING: DATA RACE", "found unexpected goroutines", "descriptors are left open"}
 
 // cause shortens the output of a test that failed. The cause is one of reports, or stands last.
@@ -222,7 +222,7 @@ func cause(output []string) []string {
 	return slices.Concat(output[:first], []string{"    ...\n"}, output[len(output)-most+first:])
 }
 
-// running names what runs, the oldest test of each package.
+// running names the running tests, the oldest of each package.
 func (r *report) running() string {
 	var all []string
 	for name, p := range r.packages {
