@@ -197,3 +197,25 @@ func TestHeldMessagesLeaveTogether(t *testing.T) {
 	}
 	readNumbered(t, reader)
 }
+
+// What is queued is written by Flush, before what is sent meanwhile. Nothing is queued after the end.
+func TestQueuedMessagesLeaveWhenFlushed(t *testing.T) {
+	o, reader, _ := newTestOutbox(t)
+	conn, receipt := &Conn{out: o}, &tally{t: t}
+	if !conn.Queue(testMessage(1, 0, 10).bytes, receipt) || conn.Queue(testMessage(1, 1, 10).bytes, receipt) {
+		t.Fatal("not the first one is to flush")
+	}
+	if err := conn.Send(testMessage(1, 2, 10).bytes, receipt); err != nil || receipt.leaves.Load() != 0 {
+		t.Fatalf("%v, %d written", err, receipt.leaves.Load())
+	}
+	conn.Flush()
+	for want := range 3 {
+		if _, number := readNumbered(t, reader); number != want {
+			t.Errorf("message %d, want %d", number, want)
+		}
+	}
+	o.close()
+	if conn.Queue(testMessage(1, 3, 10).bytes, receipt) || receipt.lefts.Load() != 4 {
+		t.Errorf("%d have left", receipt.lefts.Load())
+	}
+}
