@@ -32,17 +32,19 @@ type events struct {
 // counts and drops further ones. It sends kept events to the connections that are subscribers at
 // that time.
 func (s *Server) PlatformEvent(e ipmi.Event) {
-	s.changeEvents(func() { s.events.kept = append(s.events.kept, e) })
+	s.events.mu.Lock()
+	s.events.kept = append(s.events.kept, e)
+	s.events.mu.Unlock()
+	s.sendEvents()
 }
 
-// changeEvents changes the events, and sends those that can be sent. The lock, which keeps their
-// order, is not held over the write.
-func (s *Server) changeEvents(change func()) {
+// sendEvents sends the events that can be sent. The lock, which keeps their order, is not held
+// over the write.
+func (s *Server) sendEvents() {
 	s.events.mu.Lock()
-	change()
 	flush := s.queueKeptEvents()
-	if len(s.events.kept) > maxKeptEvents {
-		s.events.kept = s.events.kept[:maxKeptEvents]
+	for len(s.events.kept) > maxKeptEvents {
+		s.events.kept = s.events.kept[:len(s.events.kept)-1]
 		s.counters.Count(eventsNotKept)
 	}
 	s.events.mu.Unlock()
@@ -76,13 +78,16 @@ func (s *Server) eventSignal(name string, e ipmi.Event) []byte {
 
 func subscribe(ctx context.Context, c *call) ([]any, error) {
 	c.server.clients.awaitIdentity(ctx, c.client)
-	var err error
-	c.server.changeEvents(func() { err = c.server.events.subscribe(ctx, c.client) })
-	return nil, err
+	if err := c.server.events.subscribe(ctx, c.client); err != nil {
+		return nil, err
+	}
+	c.server.sendEvents()
+	return nil, nil
 }
 
-// subscribe adds a subscriber, with e.mu held.
 func (e *events) subscribe(ctx context.Context, one *client) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	switch {
 	case ctx.Err() != nil: // A client that leaves after this is found among the subscribers.
 		return errGone

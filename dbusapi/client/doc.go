@@ -12,8 +12,9 @@
 //  1. A Client has one connection, which is not restored. When the message bus ends, calls in
 //     progress and later ones return ErrDisconnected. (TestClientsCallEndsWithTheMessageBus)
 //  2. Serve, Events and Monitor each have a connection of their own, and return ErrDisconnected
-//     when it is lost. (TestServingEndsWithTheMessageBus, TestEventsEndWithTheMessageBus,
-//     TestMonitorEndsWithTheMessageBus)
+//     when it is lost. Monitor sends no replies: no program's call makes the message bus end it.
+//     (TestServingEndsWithTheMessageBus, TestEventsEndWithTheMessageBus,
+//     TestMonitorEndsWithTheMessageBus, TestMonitorRepliesToNoCall)
 //  3. When ipmbd leaves the message bus, Serve and Events wait until an ipmbd is there and
 //     register again; Monitor goes on. Each reports both as a Notice.
 //     (TestServesAgainAfterARestart, TestClientHearsOfEventsAfterARestart,

@@ -21,7 +21,8 @@
 //  1. Method calls, replies and signals are handed over in the order in which they come, by one
 //     goroutine. (TestStreamGivesTheLibraryWhatIsNotTaken, TestConnSignalsComeInOrder)
 //  2. Messages leave whole, and those of one goroutine in the order in which it sent them.
-//     (TestMessagesLeaveWholeAndInOrder, TestHeldMessagesLeaveTogether)
+//     (TestMessagesLeaveWholeAndInOrder, TestHeldMessagesLeaveTogether,
+//     TestQueuedMessagesLeaveWhenFlushed)
 //  3. No sender waits for the message bus to take a message, and no lock is held over a write.
 //     Only the outbox's writer waits, and the reader while 1 MiB waits.
 //     (TestNobodyWaitsForAMessageBusThatDoesNotRead)
