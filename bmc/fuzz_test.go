@@ -22,7 +22,7 @@ func fuzzGroup(f *testing.F, group []command) {
 	f.Fuzz(func(t *testing.T, row, lun, host uint8, data []byte) {
 		b := opened(t, Config{Machine: new(fakeMachine)})
 		c := group[int(row)%len(group)]
-		for range 2 { // The second finds what the first has left.
+		for range 2 { // The second finds the state that the first has left.
 			response, err := ipmi.Do(t.Context(), b, &ipmi.Request{
 				Interface: host0, Channel: ipmi.ChannelSystemInterface, Host: int(host),
 				NetFn: c.netFn, LUN: ipmi.LUN(lun), Command: c.command, Data: data,
@@ -34,7 +34,7 @@ func fuzzGroup(f *testing.F, group []command) {
 				t.Errorf("%+v", response)
 			}
 		}
-		for _, get := range commands { // Nor does what was set harm those that read.
+		for _, get := range commands { // Nor do the set values harm the commands that read.
 			if get.min == 0 {
 				if _, err := ipmi.Do(t.Context(), b, &ipmi.Request{Interface: host0, Host: int(host), NetFn: get.netFn, Command: get.command}); err != nil {
 					t.Error(err)
@@ -44,7 +44,7 @@ func fuzzGroup(f *testing.F, group []command) {
 	})
 }
 
-// maxAnswer is the longest that all host interfaces carry: that of BT.
+// maxAnswer is the longest answer that all host interfaces carry: the limit of BT.
 const maxAnswer = 251
 
 func FuzzDevice(f *testing.F)     { fuzzGroup(f, deviceCommands) }

@@ -19,7 +19,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// open opens the journal of a folder; told is what it reported.
+// open opens the journal of a folder; told has its reports.
 func open(t *testing.T, folder string) (j *journal, told []error) {
 	t.Helper()
 	j, err := openJournal(folder, func(err error) { told = append(told, err) })
@@ -30,7 +30,7 @@ func open(t *testing.T, folder string) (j *journal, told []error) {
 	return j, told
 }
 
-// content is all that a journal has, by name.
+// content returns all values of a journal, by name.
 func content(j *journal) map[string]string {
 	all := make(map[string]string)
 	for name, value := range j.values {
@@ -148,7 +148,7 @@ func newSample(t *testing.T) sample {
 			w.ever[c.name] = append(w.ever[c.name], string(c.value))
 		}
 	}
-	// The last commit changes nothing: nobody can tell a damaged one from one that was never
+	// The last commit changes nothing: a damaged one looks like one that was never
 	// acknowledged.
 	mustWrite(t, j, putValue("fru/0", j.value("fru/0")...))
 	w.content = content(j)
@@ -195,7 +195,7 @@ func (w sample) survives(t *testing.T, damage string, damaged []byte) (left int)
 	return len(got)
 }
 
-// asideOf is where the damaged file is, of which a report says so.
+// asideOf returns the path of the damaged file in a report.
 func asideOf(t *testing.T, report error) string {
 	t.Helper()
 	_, aside, ok := strings.Cut(report.Error(), "the damaged file is now ")
@@ -305,7 +305,7 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
-// The value of an edit is made of what is stored: not of a write that was refused.
+// The value of an edit is made of the stored value, not of a write that was refused.
 func TestEditsOfARefusedWrite(t *testing.T) {
 	j := newJournal(nil)
 	refuse := true
@@ -395,7 +395,7 @@ func TestCompactionOnFullDisk(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, a journal opens, and keeps what it read.
+// A journal opens with any content of its file, and keeps the values that it has read.
 func FuzzJournal(f *testing.F) {
 	whole := encodeJournal(map[string][]byte{"a": {1}, "b": make([]byte, 300), "c": nil})
 	whole = append(whole, make([]byte, roundUp(len(whole))-len(whole))...)

@@ -17,11 +17,11 @@ import (
 // What the environment says to these tests.
 const (
 	killsVariable  = "IPMBD_KILLS"  // how often a writer is killed; 100
-	folderVariable = "IPMBD_WRITES" // where to write: the process is to be killed
+	folderVariable = "IPMBD_WRITES" // where to write: the test kills this process
 )
 
-// TestKilledWriter kills a process that changes all that is kept, at a random
-// moment, again and again: what it said it had done must be so.
+// TestKilledWriter kills a process that changes all stored values, at random moments. The changes
+// that it has reported must be there.
 func TestKilledWriter(t *testing.T) {
 	if folder := os.Getenv(folderVariable); folder != "" {
 		newWriter(t, folder).write()
@@ -43,13 +43,13 @@ func TestKilledWriter(t *testing.T) {
 	}
 }
 
-// openWritten opens what writers write.
+// openWritten opens the files of the writers.
 func openWritten(t *testing.T, folder string) *bench {
 	t.Helper()
 	return &bench{t: t, bmc: opened(t, Config{Folder: folder, FRUs: []FRUConfig{{Name: "Board", Size: 4}}})}
 }
 
-// writeAndKill runs a writer and kills it after some of what it says it has done.
+// writeAndKill runs a writer and kills it after some of its reports.
 func writeAndKill(t *testing.T, folder string, m *writtenMemory) {
 	t.Helper()
 	writer := exec.Command(os.Args[0], "-test.run=^TestKilledWriter$")
@@ -80,12 +80,12 @@ func writeAndKill(t *testing.T, folder string, m *writtenMemory) {
 	}
 }
 
-// writtenMemory is what writers have said.
+// writtenMemory has the reports of the writers.
 type writtenMemory struct {
 	records map[uint16]uint32 // the numbers of those that were added, by ID
 	ending  map[uint16]uint32 // of those that are being deleted or cleared
 	gone    map[uint32]bool
-	begun   map[string]uint32 // values, by what they are of
+	begun   map[string]uint32 // values, by their subject
 	values  map[string]uint32 // that are acknowledged
 }
 
@@ -173,10 +173,10 @@ func (m *writtenMemory) compare(t *testing.T, b *bench) {
 	}
 }
 
-// writer changes all that is kept, and says what it does.
+// writer changes all stored values, and reports each change.
 type writer struct {
 	*bench
-	erasing sync.RWMutex // who adds has it for reading
+	erasing sync.RWMutex // a goroutine that adds has it for reading
 	out     sync.Mutex
 	added   []uint16
 }

@@ -203,7 +203,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// Whatever is asked of the log, its records can be read one after the other.
+// After any request to the log, its records can be read one after the other.
 func FuzzLog(f *testing.F) {
 	f.Add([]byte{0x44, 16, 0xFF, 0xFF, 2, 0, 0, 0, 0, 0x41, 0, 4, 0x20, 0, 0x6F, 0xA1, 0, 0, 0x42, 0, 0x47, 6, 1, 0, 'C', 'L', 'R', 0xAA})
 	f.Add([]byte{0x42, 0, 0x45, 7, 1, 0, 0, 0, 0, 0, 1, 0x46, 4, 1, 0, 0, 0, 0x43, 6, 0, 0, 0, 0, 0, 0xFF})

@@ -118,7 +118,7 @@ func TestRequestsKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// TestRecordsKeepTheirOrder: those of one interface, though the disk is slow.
+// TestRecordsKeepTheirOrder: records of one interface stay in order on a slow disk.
 func TestRecordsKeepTheirOrder(t *testing.T) {
 	b := opened(t, Config{Folder: t.TempDir()})
 	const count = 50

@@ -23,7 +23,7 @@ const (
 	// tracedVariable is where a writer that is traced writes, from the environment.
 	tracedVariable = "IPMBD_TRACED"
 	tracedWrites   = 30
-	// sector is what a disk writes as a whole, or not at all.
+	// sector is the unit that a disk writes as a whole, or not at all.
 	sector = 512
 	// losses is how many ways a power cut at one moment goes.
 	losses = 4
@@ -47,7 +47,7 @@ func tracedWrite(n int) []change {
 // compacts says which writes make a new file.
 func compacts(n int) bool { return n%7 == 6 }
 
-// afterWrites is what a journal has after so many of them.
+// afterWrites returns the content of a journal after this many writes.
 func afterWrites(count int) map[string]string {
 	j := newJournal(nil)
 	for n := range count {
@@ -192,7 +192,7 @@ type written struct {
 	data   []byte
 }
 
-// take does what a call has done.
+// take repeats the effect of a call.
 func (d *disk) take(t *testing.T, call string) {
 	t.Helper()
 	number := func(text string) int {
@@ -284,7 +284,7 @@ func (f *image) data(some func() bool) []byte {
 	return data
 }
 
-// lose cuts the power now, and looks what is left.
+// lose cuts the power now, and looks at the rest.
 func (d *disk) lose(t *testing.T) {
 	t.Helper()
 	folder := t.TempDir()

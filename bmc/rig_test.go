@@ -20,7 +20,7 @@ type rig struct {
 	expired, pending, events notes
 }
 
-// notes are what has happened since they were last looked at.
+// notes returns the notes since its last call.
 type notes struct {
 	mu   sync.Mutex
 	list []string
@@ -85,7 +85,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// logged compares the events, done what the machine has done.
+// logged compares the events, done the actions of the machine.
 func (r *rig) logged(what string, want ...string) { r.t.Helper(); r.events.expect(r.t, what, want...) }
 func (r *rig) done(what string, want ...string) {
 	r.t.Helper()
@@ -117,7 +117,7 @@ func (b *bench) transport(cmd ipmi.Command, data string) []byte {
 	return b.on(host0, 0, ipmi.NetFnTransport, cmd, data)
 }
 
-// fakeMachine does what it is told, or fails.
+// fakeMachine carries out each action, or fails.
 type fakeMachine struct {
 	mu   sync.Mutex
 	did  notes
@@ -125,7 +125,7 @@ type fakeMachine struct {
 	fail error
 	slow chan struct{} // closed when a slow one may go on
 
-	hangs Action // 0: whatever a slow one does is slow, else that is
+	hangs Action // the only slow action of a slow machine; 0: all are slow
 }
 
 func (m *fakeMachine) Act(_ context.Context, iface string, host int, a Action) error {

@@ -66,7 +66,7 @@ func TestControllerConfig(t *testing.T) {
 	}
 }
 
-// Whatever is asked of sensors and records, there is an answer.
+// Every request about sensors and records gets an answer.
 func FuzzSensors(f *testing.F) {
 	for _, c := range append(sensorCommands, repositoryCommands...) {
 		f.Add(byte(c.netFn), byte(c.command), make([]byte, c.min))

@@ -28,7 +28,7 @@ func supply(read func() (float64, error)) SensorConfig {
 	return SensorConfig{Name: "Supply", Number: 0x31, Type: 0x08, Entity: 0x0A, Instance: 2, EventType: 0x6F, States: 0x0103, Read: read}
 }
 
-// equipped is a story of a BMC with both, whose values are what it sets.
+// equipped is a story of a BMC with both sensors; the story sets their values.
 func equipped(t *testing.T, name string, tell func(t *testing.T, b *bench, degrees, states *float64)) {
 	t.Helper()
 	story(t, name, func(t *testing.T, b *bench) {

@@ -26,7 +26,7 @@ func onProcessors(t *testing.T, test func(t *testing.T)) {
 	}
 }
 
-// Whatever waits until the bus has begun, and comes while that begins, is sent in order,
+// Requests that wait until the bus has begun, or come while it begins, are sent in order,
 // and answered in order.
 func TestOrder(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {

@@ -17,11 +17,11 @@ func TestMain(m *testing.M) { testmain.Run(m) }
 
 const (
 	own    ipmi.Address = 0x20
-	remote ipmi.Address = 0x2C // answers with what it was sent
+	remote ipmi.Address = 0x2C // answers with the data of the request
 	quiet  ipmi.Address = 0x2E // takes requests and does not answer
 )
 
-// world is a bus with an engine and responders, which runs when it is told to.
+// world is a bus with an engine and responders. The test starts it.
 type world struct {
 	*Bus
 	wire   *sim.Bus

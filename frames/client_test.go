@@ -23,7 +23,7 @@ func (r *rig) dial(t testing.TB) *Client {
 	return c
 }
 
-// status is that of a StatusError; -1 for another error, 0 for none.
+// status returns the status of a StatusError; -1 for another error, 0 for nil.
 func status(err error) ipmb.Status {
 	if err == nil {
 		return ipmb.StatusOK

@@ -27,7 +27,7 @@ func come(s *Server, pid int32, uid uint32, busy bool) (peers []*peer) {
 	}
 }
 
-// Idle clients, of however many programs and users, keep nobody out.
+// Idle clients, of any number of programs and users, keep no other client out.
 func TestPlaces(t *testing.T) {
 	s := NewServer(Config{MaxClients: 16, MaxPerProcess: 4})
 	for i, step := range []struct {
@@ -38,13 +38,13 @@ func TestPlaces(t *testing.T) {
 	}{
 		{1, 1000, false, 4},
 		{2, 1000, false, 4}, // half
-		{3, 1000, false, 3}, // those of the other two, until they have no more
+		{3, 1000, false, 3}, // places of the other two, until they have no more
 		{4, 1001, false, 4},
 		{5, 1001, false, 4},
-		{6, 1002, true, 4},  // of the users who have 8 each
-		{7, 1003, true, 4},  // of the users who have 6 each
+		{6, 1002, true, 4},  // of the users that have 8 each
+		{7, 1003, true, 4},  // of the users that have 6 each
 		{8, 1004, false, 3}, // of 1000 and 1001
-		{9, 0, false, 4},    // of whoever is idle
+		{9, 0, false, 4},    // of any idle client
 		{10, 0, false, 4},   // idle ones of root itself, which has most
 		{11, 0, true, 4},    // the same
 	} {
@@ -74,7 +74,7 @@ func TestBusyClientsKeepTheirPlaces(t *testing.T) {
 	}
 }
 
-// The client that has been idle for longest loses its place, and is told so.
+// The client that has been idle for longest loses its place, and the server reports that.
 func TestLongestIdleClientIsReplaced(t *testing.T) {
 	s := NewServer(Config{MaxClients: 4, MaxPerProcess: 4})
 	idle := come(s, 1, 0, false)

@@ -28,14 +28,14 @@ func TestMain(m *testing.M) { testmain.Run(m) }
 // timeLimit is how long a test waits for what must happen.
 const timeLimit = 20 * time.Second
 
-// Who is on the buses of the tests.
+// The nodes on the buses of the tests.
 const (
 	own    ipmi.Address = 0x20
-	echoes ipmi.Address = 0x2C // answers with what it was sent
+	echoes ipmi.Address = 0x2C // answers with the data of the request
 	quiet  ipmi.Address = 0x2E // takes requests and does not answer
 	absent ipmi.Address = 0x30
 	liar   ipmi.Address = 0x32 // see lie
-	other  ipmi.Address = 0x34 // whom nobody asks
+	other  ipmi.Address = 0x34 // gets no requests
 	mine   ipmi.Address = 0x81 // the client's own address; on no bus
 )
 
@@ -49,7 +49,7 @@ type testBus struct {
 // count is a counter of the engine.
 func (b *testBus) count(name string) uint64 { return b.engine.Statistics()[name] }
 
-// hungUpOn is what Config.HungUp was told.
+// hungUpOn has the arguments of Config.HungUp.
 type hungUpOn struct {
 	who bus.Process
 	why error
@@ -79,7 +79,7 @@ func newRig(t testing.TB, config Config) *rig {
 	config.HungUp = func(who bus.Process, why error) {
 		select {
 		case r.hungUp <- hungUpOn{who, why}:
-		default: // No test asks for so many.
+		default: // No test needs that many.
 		}
 	}
 	r.Server = NewServer(config)
@@ -112,7 +112,7 @@ func (r *rig) addBus(t testing.TB, index uint8) *testBus {
 	return r.addLimitedBus(t, index, 1<<20)
 }
 
-// addLimitedBus adds a bus with so many places.
+// addLimitedBus adds a bus with a number of places.
 func (r *rig) addLimitedBus(t testing.TB, index uint8, limit int) *testBus {
 	t.Helper()
 	bus := newTestBus(t, limit)

@@ -26,7 +26,7 @@ func TestResponseIsTheClientsOwn(t *testing.T) {
 	}
 }
 
-// A failure says which request it is of, as the client sent that.
+// A failure names its request as the client sent it.
 func TestFailureNamesItsRequest(t *testing.T) {
 	r := newRig(t, Config{})
 	r.addBus(t, 1)
@@ -172,7 +172,7 @@ func TestRequestsInProgressAreLimited(t *testing.T) {
 	}
 }
 
-// held answers when it is told to.
+// held answers when the test releases it.
 const held ipmi.Address = 0x36
 
 // hold makes the responder held; each value sent lets it answer a request.
@@ -325,7 +325,7 @@ func TestRequestsEndWithTheirClient(t *testing.T) {
 func TestClientsAreLimited(t *testing.T) {
 	inAll := 3
 	if os.Geteuid() != 0 {
-		inAll *= 2 // of which a user may have half
+		inAll *= 2 // a user may have half of them
 	}
 	for name, config := range map[string]Config{"in all": {MaxClients: inAll}, "of a process": {MaxPerProcess: 3}} {
 		t.Run(name, func(t *testing.T) {

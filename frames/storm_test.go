@@ -14,7 +14,7 @@ import (
 // TestStorm: each packet has one answer, and it is its own, whatever the responders
 // say, and while other clients come and go with garbage and requests they leave.
 func TestStorm(t *testing.T) {
-	r := newRig(t, Config{MaxClients: 1000, MaxPerProcess: 1000}) // Who has gone may be counted for a moment.
+	r := newRig(t, Config{MaxClients: 1000, MaxPerProcess: 1000}) // Clients that have gone may count for a moment.
 	buses := []*testBus{r.addBus(t, 0), r.addBus(t, 1)}
 	for _, bus := range buses {
 		bus.engine.SetRetryPolicy(ipmb.RetryPolicy{Tries: 1, Timeout: ipmb.MinTimeout})

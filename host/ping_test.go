@@ -9,7 +9,7 @@ import (
 )
 
 func TestPingOfALoop(t *testing.T) {
-	// back is closed when a pulse has come back.
+	// back is closed when a ping has come back.
 	pulse := func(ctx context.Context, l *Loop) (back chan struct{}) {
 		back = make(chan struct{})
 		go func() {

@@ -12,7 +12,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// node is what sits at an address of the bus. It is given each frame that is
+// node is a node at an address of the bus. It is given each frame that is
 // written to the address and says how the write ends. It runs in the write:
 // while it sleeps, the write blocks.
 type node func(b *bus, frame []byte) error
@@ -36,7 +36,7 @@ type bus struct {
 	nodes   map[ipmi.Address]node
 	inbox   [][]byte
 	failure error // of the next read
-	forget  bool  // do not record what is written
+	forget  bool  // do not record the writes
 	written []transmission
 }
 
@@ -231,7 +231,7 @@ func (b *bus) allWrites() []transmission {
 	return append([]transmission(nil), b.written...)
 }
 
-// frame decodes what was written.
+// frame decodes a written frame.
 func (w transmission) frame(t testing.TB) ipmb.Frame {
 	t.Helper()
 	f, err := ipmb.Decode(w.bytes)

@@ -14,7 +14,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// A copy of an answer is nobody's, however it falls.
+// A copy of an answer reaches no call, whenever it comes.
 func TestCopies(t *testing.T) {
 	storyOnI2C(t, "a copy in a later read does not end the hold of a retransmitted request", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, inTurn(

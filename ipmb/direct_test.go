@@ -360,7 +360,7 @@ func TestAnswersReachCallsInOrder(t *testing.T) {
 	})
 }
 
-// A caller may use the memory of a request's data anew as soon as the call is on its way.
+// A caller may reuse the memory of a request's data as soon as the call is in progress.
 func TestDataOfACallIsNotKept(t *testing.T) {
 	story(t, "the request is sent six times", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, silent)
@@ -376,7 +376,7 @@ func TestDataOfACallIsNotKept(t *testing.T) {
 	})
 }
 
-// The handler has requests in the order in which they came, whatever it does with them.
+// The handler gets requests in the order in which they came, however it answers them.
 func TestRequestsAreServedInOrder(t *testing.T) {
 	var served []int
 	handler := ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
@@ -399,7 +399,7 @@ func TestRequestsAreServedInOrder(t *testing.T) {
 	})
 }
 
-// A bus that carries nothing refuses what it has not sent, until a write succeeds.
+// A bus that carries nothing refuses the frames that it has not sent, until a write succeeds.
 func TestHeldLow(t *testing.T) {
 	story(t, "256 calls to 4 responders end soon", ipmb.Config{}, func(t *testing.T, w *world) {
 		var flights []*flight

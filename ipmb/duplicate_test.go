@@ -157,7 +157,7 @@ func (w *world) others(source ipmi.Address, n int) {
 	}
 }
 
-// expectRun checks the run that the last answer to peer is of.
+// expectRun checks the run of the last answer to peer.
 func (w *world) expectRun(want int) {
 	w.t.Helper()
 	if got := w.lastAnswer(peer).run(); got != want {

@@ -290,7 +290,7 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// A write that does not return holds nobody longer than its own policy says.
+// A write that does not return delays no call longer than the call's own policy.
 func TestStall(t *testing.T) {
 	lasting := func(req ipmb.Request) ipmb.Request {
 		req.RetryPolicy.Tries = 12 // 3 s
@@ -370,7 +370,7 @@ func TestStall(t *testing.T) {
 	})
 }
 
-// A stop lets what was taken be answered.
+// A stop lets accepted requests be answered.
 func TestDrain(t *testing.T) {
 	hung := ipmi.HandlerFunc(func(*ipmi.Request, ipmi.Reply) {})
 	story(t, "a request whose answer nobody would take ends at its deadline", ipmb.Config{Handler: hung}, func(t *testing.T, w *world) {

@@ -2,7 +2,7 @@ package ipmb
 
 import "fmt"
 
-// Unfree tells what is not free of an engine to which no call is on its way and
+// Unfree returns everything that is not free in an engine that has no call in progress and
 // whose holds should all have ended.
 func (e *Engine) Unfree() (found []string) {
 	e.mu.Lock()

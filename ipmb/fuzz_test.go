@@ -11,7 +11,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// split cuts fuzz input into frames: a length byte and so many bytes. With bit
+// split cuts fuzz input into frames: a length byte and that many bytes. With bit
 // 7 of the length set the two checksums are made right, to reach further in.
 func split(input []byte) [][]byte {
 	var frames [][]byte
@@ -48,7 +48,7 @@ func (r *record) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	reply.Answer(ipmi.Response{Data: binary.BigEndian.AppendUint16(nil, run)}, nil)
 }
 
-// key is what an answer repeats of its request.
+// key has the fields that an answer repeats of its request.
 type key struct {
 	requester    ipmi.Address
 	requesterLUN ipmi.LUN
@@ -57,7 +57,7 @@ type key struct {
 	sequence     uint8
 }
 
-// Whatever comes in, the engine lives, answers each request that is one, and
+// With any input the engine lives, answers each valid request, and
 // answers nothing else.
 func FuzzEngineInput(f *testing.F) {
 	seed := func(frames ...[]byte) {

@@ -29,7 +29,7 @@ import (
 // perMille is a probability.
 type perMille int
 
-// badness says what goes wrong on a bus.
+// badness has the faults of a bus.
 type badness struct {
 	loses    perMille // frames: a request or an answer
 	damages  perMille // frames
@@ -352,7 +352,7 @@ func (s *station) disturb(t *testing.T, stop chan struct{}) {
 	bad := s.model.bad
 	pause := time.Second
 	if bad.casts && !bad.moves {
-		pause = 2 * expired // so that number 0 is free again as a rule
+		pause = 2 * expired // so that number 0 is usually free again
 	}
 	for n := 1; bad.reopens || bad.moves || bad.casts; n++ {
 		select {
@@ -483,7 +483,7 @@ func (m *model) arrive(frame []byte, r *rand.Rand) {
 	}
 }
 
-// answer is what a node makes of a request.
+// answer returns a node's answer to a request.
 func (m *model) answer(request ipmb.Frame, node ipmi.Address, r *rand.Rand) {
 	first := request.Response(ipmi.CodeOK, request.Data)
 	first.Source = node

@@ -59,7 +59,7 @@ func times(n int) node {
 	})
 }
 
-// spoil answers with what wrong makes of the right answer.
+// spoil answers with the right answer, changed by wrong.
 func spoil(wrong func(*ipmb.Frame)) node {
 	return responder(func(b *bus, request []byte) {
 		answer := echo(request)
@@ -111,7 +111,7 @@ func inTurn(nodes ...node) node {
 	}
 }
 
-// keeper takes requests and answers them when it is told to.
+// keeper takes requests and answers them when the test says so.
 type keeper struct {
 	mu   sync.Mutex
 	kept [][]byte

@@ -44,11 +44,11 @@ func (w *wire) Close() error {
 	return nil
 }
 
-// hanging hangs in what it is told of, until it is let go.
+// hanging hangs in its callbacks, until the test releases it.
 type hanging struct {
 	in     chan struct{} // closed when it hangs
 	free   chan struct{}
-	stalls bool // it hangs when it is told of a stall
+	stalls bool // it hangs in Config.Stalled
 }
 
 func (h hanging) received(Frame) { close(h.in); <-h.free }
@@ -71,7 +71,7 @@ func TestPing(t *testing.T) {
 	for name, c := range map[string]struct {
 		hang   func(e *Engine, w *wire, h hanging) (free func())
 		hangs  bool
-		stalls bool // in what it is told of a stall
+		stalls bool // in Config.Stalled
 	}{
 		"comes back from an engine that is idle": {func(*Engine, *wire, hanging) func() { return func() {} }, false, false},
 		"comes back while a write is in the kernel": {func(e *Engine, w *wire, h hanging) func() {

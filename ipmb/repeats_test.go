@@ -32,7 +32,7 @@ type judged struct {
 
 const (
 	wireByte   = oneByte              // 100 kHz
-	socketByte = 2 * time.Microsecond // what a message costs on a socket, 10 to 20 bytes
+	socketByte = 2 * time.Microsecond // the time of a message on a socket, 10 to 20 bytes
 )
 
 var (
@@ -74,7 +74,7 @@ func judges() (all []judged) {
 	return all
 }
 
-// ledger is the responder's handler: it writes down what runs.
+// ledger is the responder's handler: it notes the requests that run.
 type ledger struct {
 	begin time.Time
 	slow  bool
@@ -126,7 +126,7 @@ func (l *ledger) takes() time.Duration {
 	return 0
 }
 
-// verdict is what a judge has seen.
+// verdict has the counts of a judge.
 type verdict struct {
 	requests, answered, lost     int
 	twice, missing, stale, wrong int
@@ -169,7 +169,7 @@ func (j judged) judge(t *testing.T, n int, lose float64, seed uint64, read, effe
 	return v
 }
 
-// ask makes the requests and counts what went wrong.
+// ask makes the requests and counts the errors.
 func (j judged) ask(a asker, n int, seed uint64, l *ledger, read, effect asked) (v verdict) {
 	v.requests = n
 	var (
@@ -263,7 +263,7 @@ func TestRepeatsRunOnce(t *testing.T) {
 	})
 }
 
-// TestRepeatsOfUnknownEffect is what remains where the effect of a command is not known.
+// TestRepeatsOfUnknownEffect measures the errors that remain if a command's effect is not known.
 func TestRepeatsOfUnknownEffect(t *testing.T) {
 	judgeAll(t, readsOEM, effectsOEM, func(t *testing.T, _ judged, v verdict) {
 		// Three times what doc.go says, of half the requests each.

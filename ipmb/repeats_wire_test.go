@@ -45,7 +45,7 @@ func (x *inbox) put(frame []byte) {
 	}
 }
 
-// read is that of a transport until closed.
+// read reads a transport until it is closed.
 func (x *inbox) read(batch *i2c.Batch, closed <-chan struct{}) error {
 	for {
 		batch.Reset()
@@ -95,7 +95,7 @@ func (x *wireEnd) Close() error {
 
 func (x *wireEnd) ReadFrames(batch *i2c.Batch) error { return x.inbox.read(batch, x.closed) }
 
-// WriteFrame ends after the other end has the frame: at once as a rule, and now and
+// WriteFrame returns after the other end has the frame: usually at once, and now and
 // then so late that the other end has answered, or asked again, meanwhile.
 func (x *wireEnd) WriteFrame(frame []byte) error {
 	w := x.wire
@@ -239,7 +239,7 @@ type waiter struct {
 	answer chan ipmi.Response
 }
 
-// run hands answers to those who wait for them, until the end is closed.
+// run hands answers to the goroutines that wait for them, until the end is closed.
 func (a *modelAsker) run() {
 	var batch i2c.Batch
 	for a.end.ReadFrames(&batch) == nil {

@@ -11,7 +11,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// deferring leaves every request to somebody else, and says which came.
+// deferring defers every request, and reports which came.
 type deferring struct{ service }
 
 func (d *deferring) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
@@ -241,7 +241,7 @@ func TestUnsolicitedResponse(t *testing.T) {
 	})
 }
 
-// What no requester could be told of is not taken.
+// A response that could reach no requester is refused.
 func TestDeferredAreBounded(t *testing.T) {
 	story(t, "as everything of the table is", ipmb.Config{Handler: new(deferring)}, func(t *testing.T, w *world) {
 		for cmd := range 100 {
@@ -282,7 +282,7 @@ func TestDeferredOverALongOutage(t *testing.T) {
 	})
 }
 
-// The requester drops what does not come from the address that it asked.
+// The requester drops responses from another address than the one that it asked.
 func TestResponseFromAnotherAddressIsNoAnswer(t *testing.T) {
 	story(t, "the request is answered C3h at its deadline", ipmb.Config{Handler: new(deferring)}, func(t *testing.T, w *world) {
 		request := toHostSoftware(7)

@@ -15,13 +15,13 @@ import (
 	"ipmbd/ipmi"
 )
 
-// ending is what a call of NewCall has told.
+// ending is the result with which a call of NewCall has ended.
 type ending struct {
 	data []byte
 	err  error
 }
 
-// endings are those of one call.
+// endings are the endings of one call.
 type endings struct {
 	mu   sync.Mutex
 	told []ending
@@ -163,8 +163,8 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// copyTimes are those of a transport of which numbers rest, so short that they
-// are no limit, and of one of which they do not.
+// copyTimes are the times of a transport with quarantines, so short that they are no limit,
+// and of one without.
 var copyTimes = map[string]time.Duration{"rests": time.Microsecond, "no rests": i2c.NoCopies}
 
 func TestSendAllocatesNothing(t *testing.T) {

@@ -77,7 +77,7 @@ func TestSequence(t *testing.T) {
 	})
 }
 
-// A response reaches a call only if all that identifies it is right.
+// A response reaches a call only if all fields that identify it are right.
 func TestResponseMustMatch(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -9,7 +9,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// A write that stays in the kernel holds nobody who can be told so.
+// A write that stays in the kernel delays no call that can end with an error.
 func TestStallHoldsNobody(t *testing.T) {
 	story(t, "broadcasts end with the stall", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(0, blocks(time.Minute, silent))

@@ -51,14 +51,14 @@ func (d *decoder) WriteFrame([]byte) error { panic("a frame") }
 func (d *decoder) Limits() i2c.Limits      { return i2c.Limits{MaxFrame: 20} }
 func (d *decoder) Close() error            { close(d.closed); return nil }
 
-// asks is a request, and what has been answered meanwhile.
+// asks is a request, and the answers that came meanwhile.
 func (d *decoder) asks(from ipmi.Address, sequence uint8, cmd ipmi.Command, data ...byte) []string {
 	d.answered()
 	d.requests <- ipmi.Request{Requester: from, Sequence: sequence, NetFn: 0x30, LUN: 1, Command: cmd, Data: data}
 	return d.answered()
 }
 
-// answered is what has been answered since the last call of it.
+// answered returns the answers since its last call.
 func (d *decoder) answered() (answers []string) {
 	synctest.Wait()
 	d.mu.Lock()

@@ -8,7 +8,7 @@ import (
 	"ipmbd/ipmb"
 )
 
-// slowReader holds up the reading of the n-th frame until it is told to go on.
+// slowReader delays the reading of the n-th frame until the test releases it.
 type slowReader struct {
 	n    int
 	goOn chan struct{}

@@ -138,7 +138,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// observer remembers what it was shown.
+// observer remembers the frames that it got.
 type observer struct {
 	mu     sync.Mutex
 	epoch  time.Time

@@ -15,7 +15,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Who is on the bus of the stories.
+// The nodes on the bus of the stories.
 const (
 	own     ipmi.Address = 0x20 // the engine
 	me      ipmi.Address = 0x2C // a responder
@@ -44,7 +44,7 @@ type world struct {
 	t      *testing.T
 	engine *ipmb.Engine
 	cancel context.CancelFunc
-	ran    chan error // what Run returned
+	ran    chan error // the result of Run
 	// wrap makes the transport of the bus, where it is another one; nil for none.
 	wrap func(*bus) i2c.Transport
 }
@@ -93,7 +93,7 @@ func (w *world) run() {
 	synctest.Wait()
 }
 
-// stop ends Run and gives what it returned.
+// stop ends Run and returns its result.
 func (w *world) stop() error {
 	w.t.Helper()
 	w.cancel()

@@ -9,7 +9,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// order is what was written from the n-th frame on: 'a' for an answer, the
+// order returns the kinds of the frames written from the n-th on: 'a' for an answer, the
 // letter of a responder for a request.
 func (w *world) order(n int, letters map[ipmi.Address]byte) string {
 	w.t.Helper()
@@ -112,7 +112,7 @@ func TestWriter(t *testing.T) {
 
 	story(t, "a responder that is not there does not hold up the others", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.byteTime = oneByte
-		w.startAll(60, ask(a, cmdA)) // nobody there: 12 writes each
+		w.startAll(60, ask(a, cmdA)) // no node there: 12 writes each
 		w.place(b, prompt)
 		for range 50 {
 			before := w.now()

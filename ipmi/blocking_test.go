@@ -30,7 +30,7 @@ func (a *answered) reply(req *Request) Reply {
 	})
 }
 
-// since is what was answered since the last time, when all goroutines wait.
+// since returns the answers since its last call, when all goroutines wait.
 func (a *answered) since() []string {
 	synctest.Wait()
 	a.mu.Lock()
@@ -48,7 +48,7 @@ func (a *answered) expect(t *testing.T, what string, want ...string) {
 }
 
 // blockingStory runs tell with a Blocking whose calls last as many seconds as the
-// requests' command number says, whatever their contexts say if it is odd.
+// requests' command number says, and ignores their contexts if it is odd.
 func blockingStory(t *testing.T, name string, tell func(t *testing.T, b *Blocking, a *answered, ask func(iface string, n uint8, seconds Command))) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestBlocking(t *testing.T) {
 	})
 }
 
-// Many goroutines bring requests of interfaces of their own, and somebody looks whether
+// Many goroutines bring requests of interfaces of their own, and another one checks whether
 // they are idle.
 func TestBlockingUnderConcurrentUse(t *testing.T) {
 	b := NewBlocking(func(context.Context, *Request) (Response, error) { return Response{}, nil })

@@ -28,7 +28,7 @@ var sentinels = []struct {
 	{"ErrResponseTooLong", ErrResponseTooLong, CodeNoResponse, false},
 	{"ErrUnsupported", ErrUnsupported, CodeNotInState, false},
 	{"ErrPanic", ErrPanic, CodeUnspecified, false},
-	{"ErrDeferred", ErrDeferred, CodeUnspecified, false}, // nobody asks
+	{"ErrDeferred", ErrDeferred, CodeUnspecified, false}, // not asked for
 }
 
 func TestCodeOfSentinels(t *testing.T) {

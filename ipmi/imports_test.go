@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The message model is what every other package shares: with an import of its
+// Every other package shares the message model: with an import of its
 // own choosing it would bind them all to it.
 func TestImportsOnlyTheStandardLibrary(t *testing.T) {
 	for _, file := range parseSources(t, parser.ImportsOnly) {

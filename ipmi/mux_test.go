@@ -23,7 +23,7 @@ func mustRegister(t *testing.T, m *Mux, owner string, h Handler, patterns ...Pat
 	return r
 }
 
-// on is a pattern of one command, whatever the group.
+// on returns a pattern of one command in any group.
 func on(channels ChannelMask, n NetFn, cmd Command) Pattern {
 	return Pattern{Channels: channels, NetFn: n, Command: cmd, Group: AnyGroup}
 }
@@ -199,7 +199,7 @@ func TestRegistrationKeepsItsOwnPatterns(t *testing.T) {
 	patterns := []Pattern{on(AllChannels, NetFnApp, 0x01)}
 	mustRegister(t, &m, "host", answering(1), patterns...)
 	patterns[0].Command = 0x02
-	mustRegister(t, &m, "other", answering(2), on(AllChannels, NetFnStorage, 0x10)) // has the routes made anew
+	mustRegister(t, &m, "other", answering(2), on(AllChannels, NetFnStorage, 0x10)) // replaces the routes
 	if resp, err := Do(t.Context(), &m, &Request{NetFn: NetFnApp, Command: 0x01}); resp.Code != 1 || err != nil {
 		t.Errorf("got %v, %v", resp, err)
 	}

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Registrars compete for one command while requests for it come in. Whoever
-// holds it must be the only one, and every request is served by somebody who
-// held it, by the default, or by nobody.
+// Registrars compete for one command while requests for it come in. Only one
+// of them may hold it at a time, and every request is served by a registrar that
+// held it, by the default, or not at all.
 func TestMuxUnderConcurrentUse(t *testing.T) {
 	const registrars, servers, rounds = 4, 4, 300
 	var (

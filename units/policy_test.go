@@ -50,7 +50,7 @@ func newWorld(t *testing.T) world {
 		t.Fatal("the policy has no rules for the group ipmbd")
 	}
 	// Files of other packages may be generous; ours must hold against them.
-	// This one lets anybody be the host IPMI daemon, and do what btbridge's does.
+	// This one lets every client be the host IPMI daemon, with the rights of btbridge.
 	generous := []byte(`<busconfig><policy context="default"><allow own_prefix="xyz.openbmc_project"/>` +
 		`<allow own="` + hostIPMI + `"/><allow send_destination="` + hostIPMI + `"/></policy></busconfig>`)
 	bus := bustest.StartConfig(t, bustest.Config{
@@ -425,7 +425,7 @@ func TestWhoseSignalsTheDaemonReceives(t *testing.T) {
 
 	for who, conn := range map[string]*dbus.Conn{"nobody": w.nobody, "member": w.member, "root": w.root} {
 		emit(t, conn, "org.openbmc.Ipmb."+who)
-		// The bus has dealt with the signal when it answers what came after.
+		// The bus has handled the signal when it answers a later call.
 		if err := conn.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil {
 			t.Fatal(err)
 		}

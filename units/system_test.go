@@ -68,7 +68,7 @@ func TestUnitsVerify(t *testing.T) {
 	}
 }
 
-// A socket must not listen where it would start the service in vain.
+// A socket must not listen where the service would fail to start.
 func TestConditionsOfAllUnitsAreTheSame(t *testing.T) {
 	conditions := func(unit []byte) string {
 		return strings.Join(regexp.MustCompile(`(?m)^Condition.*$`).FindAllString(string(unit), -1), "\n")

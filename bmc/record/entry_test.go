@@ -161,7 +161,7 @@ func FuzzEntries(f *testing.F) {
 	})
 }
 
-// A text is never of two machines, in whatever order their parts come.
+// A text never mixes two machines, in any order of their parts.
 func TestPanicsOfTwoMachinesAreNeverMixed(t *testing.T) {
 	part := func(machine byte, number int, of int) Record {
 		r := Record{2: 0xF0, 3: 0x20, 4: byte(number)}

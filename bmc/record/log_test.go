@@ -20,7 +20,7 @@ type controller struct {
 	records     []Record
 	largest     int                 // bytes of a record that it can send; 0 is all
 	refusal     ipmi.CompletionCode // of larger ones
-	short       int                 // it sends so many bytes whatever is asked for; 0 is what is
+	short       int                 // it sends this many bytes for any request; 0 is the right number
 	needs       bool                // a reservation for whole records, too
 	unreserved  bool                // it knows no reservations
 	busy        int                 // answers of C0h that are to come
@@ -374,7 +374,7 @@ func TestInfoThatIsNone(t *testing.T) {
 	}
 }
 
-// Whatever a responder sends, reading its log ends.
+// Reading a log ends for all bytes that the responder sends.
 func FuzzLog(f *testing.F) {
 	f.Add(append(Info{Records: 1}.Append([]byte{14, 0}), append([]byte{18, 0, 0xFF, 0xFF}, make([]byte, RecordLength)...)...))
 	f.Add([]byte{14, 0, 0x51, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xC5, 2, 0, 1, 0, 5, 0, 2, 0, 1, 2, 3, 0, 0xCA})

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// texts are records and what people read of them.
+// texts are records and their texts for people.
 var texts = []struct{ name, record, time, sender, text string }{
 	{"threshold with reading", "0100 02 80436D38 2C00 04 01 30 01 59 60 5F", "2000-01-01 00:00:00Z", "2Ch",
 		"temperature 30h: upper critical going high asserted, reading 60h, threshold 5Fh"},

@@ -55,7 +55,7 @@ type health struct {
 	reason string
 }
 
-// changes counts what a bus tells.
+// changes counts the notifications of a bus.
 type changes struct {
 	bus *bus.Bus
 
@@ -70,7 +70,7 @@ func (c *changes) changed() {
 	c.seen = append(c.seen, health{state, reason})
 }
 
-// states is what was told since the last time.
+// states returns the notifications since its last call.
 func (c *changes) states() []bus.State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,7 +82,7 @@ func (c *changes) states() []bus.State {
 	return states
 }
 
-// testConfig is that of a bus with all defaults.
+// testConfig is the configuration of a bus with all defaults.
 func testConfig() Config {
 	return Config{
 		Config: bus.Config{Name: "bus5", Index: 1, Channel: 1, Handler: "host", RemoteAddress: 0x2C},

@@ -16,9 +16,9 @@ type machine struct {
 	opener opener // nil: a line on the device, if there is one
 
 	mu      sync.Mutex
-	device  i2c.Binding // what there is, zero for nothing
+	device  i2c.Binding // the device that exists, or zero
 	lines   []*line     // each that was opened
-	done    []string    // what was done to the device
+	done    []string    // actions on the device
 	bindErr map[uint8]error
 	unbind  error // of every unbind
 	watches map[*fakeWatch]bool
@@ -50,7 +50,7 @@ func (m *machine) open(path string, switches i2c.Switches) (i2c.Transport, strin
 	return l, m.device.Driver, nil
 }
 
-// appear makes a device, as another program would, and tells of it.
+// appear makes a device, as another program would, and notifies the watches.
 func (m *machine) appear(b i2c.Binding) {
 	m.mu.Lock()
 	m.device = b
@@ -58,7 +58,7 @@ func (m *machine) appear(b i2c.Binding) {
 	m.tell()
 }
 
-// vanish deletes the device, as another program would, and tells of it.
+// vanish deletes the device, as another program would, and notifies the watches.
 func (m *machine) vanish() {
 	m.mu.Lock()
 	m.device = i2c.Binding{}
@@ -118,7 +118,7 @@ func (m *machine) bindingOf(path string) (i2c.Binding, error) {
 	return m.device, nil
 }
 
-// did is what was done to the device since the last time.
+// did returns the actions on the device since its last call.
 func (m *machine) did() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

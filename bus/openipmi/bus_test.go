@@ -141,7 +141,7 @@ func (d *driver) asks(from ipmi.Address, seq uint8, cmd ipmi.Command, data ...by
 	d.incoming <- message{Request: ipmi.Request{Requester: from, Sequence: seq, NetFn: 0x30, Command: cmd, Data: data}}
 }
 
-// answered is what was answered since the last time, in short.
+// answered returns the answers since its last call, in short.
 func (d *driver) answered() (answers []string) {
 	synctest.Wait()
 	d.mu.Lock()
@@ -480,7 +480,7 @@ func TestCommandsOfAnotherProgram(t *testing.T) {
 	}
 }
 
-// TestRequestsAreAnsweredOnce, whatever the handler does, for every requester.
+// TestRequestsAreAnsweredOnce: with any behaviour of the handler, for every requester.
 func TestRequestsAreAnsweredOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver()

@@ -122,7 +122,7 @@ func (k *ipmiDriver) answers(s outgoing, answer ...byte) {
 	k.says(received{kind: kindResponse, id: s.id, netFn: s.netFn.Response(), command: s.command, address: address[:], data: answer})
 }
 
-// request is a request from IPMB that has come in.
+// request is a request that came from IPMB.
 func (a node) request(seq int, netFn ipmi.NetFn, command ipmi.Command, data ...byte) received {
 	address := a.bytes()
 	return received{kind: kindRequest, id: seq, netFn: netFn, command: command, address: address[:], data: data}
@@ -140,14 +140,14 @@ func (k *ipmiDriver) next() outgoing {
 	}
 }
 
-// message is what Receive returns.
+// message has the results of Receive.
 type message struct {
 	ipmi.Request
 	event []byte
 }
 
-// openDriver is a device on a driver, and what comes in at it. The device ends with
-// the test.
+// openDriver opens a device on a driver, and returns it with the channel of its messages. The
+// device ends with the test.
 func openDriver(t *testing.T, channel ipmi.Channel, change func(k *ipmiDriver)) (*Device, *ipmiDriver, <-chan message, <-chan error) {
 	t.Helper()
 	k, file := newIPMIDriver(t)

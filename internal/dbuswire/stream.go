@@ -227,8 +227,8 @@ func (s *stream) Close() error {
 	return err
 }
 
-// serials numbers the messages of a connection from 1, for the library too. A number comes again after 2^32
-// messages; no call waits that long.
+// serials numbers the messages of a connection from 1, for the library too. A number comes again
+// after 2^32 messages; no call waits that long.
 type serials struct{ last atomic.Uint32 }
 
 func (s *serials) GetSerial() uint32 {

@@ -107,7 +107,7 @@ func (a *adapter) isWriteOf(n *seccompNotification) bool {
 	return err == nil && target == a.device
 }
 
-// answer lets a system call go on. One that has ended with its thread is nobody's.
+// answer lets a system call go on. A call that has ended with its thread has no owner.
 func (a *adapter) answer(answer seccompAnswer) {
 	_ = ioctl(a.listen, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&answer))
 }

@@ -203,7 +203,7 @@ func TestPowerOfAnOpenBMCHost(t *testing.T) {
 			return answer.data[1]&1 != 0 == want
 		})
 	}
-	is(true) // nothing is known: somebody has asked
+	is(true) // nothing is known: a client has asked
 	for _, name := range []string{stateChassis + "1", stateChassis} {
 		state := connect(t, bus.Address)
 		properties, err := prop.Export(state.Conn, path, prop.Map{stateChassis: {

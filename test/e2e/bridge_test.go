@@ -148,7 +148,7 @@ func TestHostSoftwareAnswersWhatComesToLUN2(t *testing.T) {
 	}
 	answer := request.answer(0, 0xAB).bytes()
 	n.send(t, app(2, sendMessage, append([]byte{0}, answer...)...).bytes())
-	for range 2 { // in any order: the answer, and that of Send Message
+	for range 2 { // in any order: the answer, and the answer to Send Message
 		switch got := n.next(t); string(got) {
 		case string(answer), string(app(2, sendMessage).answer(0).bytes()):
 		default:
@@ -204,7 +204,7 @@ func TestPolicyDeniesBeforeAnyHandler(t *testing.T) {
 	}
 }
 
-// TestSignalThatNobodyAnswers: who answers by signals is known by having done so.
+// TestSignalThatNobodyAnswers: ipmbd knows a client that answers signals after its first answer.
 func TestSignalThatNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")

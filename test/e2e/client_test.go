@@ -62,7 +62,7 @@ func errorName(err error) string {
 	return err.Error()
 }
 
-// legacyAnswer is what org.openbmc.Ipmb.sendRequest returns.
+// legacyAnswer is the result of org.openbmc.Ipmb.sendRequest.
 type legacyAnswer struct {
 	Status                    int32
 	NetFn, LUN, Command, Code byte
@@ -95,7 +95,7 @@ func (c client) send(bus string, responder, netFn, lun, cmd byte, data ...byte) 
 	return c.call(busPath(bus), objectIface+".sendRequest", responder, netFn, lun, cmd, data)
 }
 
-// options are those of sendRequestWithOptions.
+// options are the options of sendRequestWithOptions.
 type options map[string]any
 
 // sendWith calls sendRequestWithOptions of a bus, with responder LUN 0.
@@ -176,7 +176,7 @@ func (c client) signals(t testing.TB, member string) <-chan *dbus.Signal {
 	return wanted
 }
 
-// busctl runs busctl and returns what it prints.
+// busctl runs busctl and returns its output.
 func busctl(t testing.TB, address string, args ...string) (string, error) {
 	t.Helper()
 	return runBusctl(t, nil, address, args...)

@@ -11,7 +11,7 @@ import (
 )
 
 // bridgeFile is a configuration of ipmbbridge for a board with two hosts, with
-// all that such files have: keys of older versions, addresses as text, a
+// everything that such files have: keys of older versions, addresses as text, a
 // devIndex that the next entry inherits, an entry that comes too late for its
 // index, and a device that this board does not have. Addresses of hosts are
 // different so that a request shows where it went.

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// nobody is the user that may do least.
+// nobody is the user with the fewest rights.
 const nobody = 65534
 
 // object is a JSON object.
@@ -38,7 +38,7 @@ func channels(list ...object) object { return object{"channels": list} }
 // daemon is a running ipmbd.
 type daemon struct {
 	cmd    *exec.Cmd
-	notify chan string // what it told systemd
+	notify chan string // its messages to systemd
 	stdout strings.Builder
 	stderr log
 	done   chan struct{} // closed when the process has ended
@@ -119,12 +119,12 @@ func launchCommand(t testing.TB, cmd *exec.Cmd) *daemon {
 	return d
 }
 
-// logs is the folder for what the daemons of failed tests have written. It stays.
+// logs is the folder for the logs of the daemons of failed tests. It stays.
 var logs = filepath.Join(os.TempDir(), fmt.Sprint("ipmbd-e2e-", os.Getpid()))
 
 var daemons atomic.Int64
 
-// failure is what a daemon must not write.
+// failure matches text that a daemon must not write.
 var failure = regexp.MustCompile("WARNING: DATA RACE|panic:|fatal error:")
 
 // listenNotify makes the socket of sd_notify(3) and returns its path.
@@ -152,7 +152,7 @@ func (d *daemon) listenNotify(t testing.TB) string {
 	return path
 }
 
-// ready waits until the daemon says so and returns what it says.
+// ready waits until the daemon reports that it is ready, and returns its status.
 func (d *daemon) ready(t testing.TB) string {
 	t.Helper()
 	for {
@@ -231,7 +231,7 @@ func (d *daemon) cleanUp(t testing.TB) {
 	}
 }
 
-// log is what a process writes, to be read meanwhile.
+// log is the output of a process, which can be read meanwhile.
 type log struct {
 	mu   sync.Mutex
 	kept []byte

@@ -15,7 +15,7 @@ import (
 	"ipmbd/xml"
 )
 
-// updateVariable in the environment has the document written anew.
+// updateVariable in the environment has the document written again.
 const updateVariable = "IPMBD_UPDATE"
 
 // document is the description of the D-Bus API.
@@ -70,7 +70,7 @@ var (
 	counters   = regexp.MustCompile(`(\.Statistics +property  a\{st\} +)\d+`) // how many there are
 )
 
-// outputs is the text with what its commands print now.
+// outputs returns the text with the present output of its commands.
 func outputs(t *testing.T, address, text string) string {
 	t.Helper()
 	var script strings.Builder
@@ -82,7 +82,7 @@ func outputs(t *testing.T, address, text string) string {
 		case strings.HasPrefix(line, "```"):
 			inside = line == "```console\n"
 		case inside && command == "" && !strings.HasPrefix(line, "$ "):
-			continue // what the command printed then
+			continue // the output of that time
 		case inside:
 			command += strings.TrimPrefix(line, "$ ")
 			part.WriteString(line)

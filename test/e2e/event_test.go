@@ -16,7 +16,7 @@ func fan(number, n byte) packet {
 	return packet{to: 0x20, netFn: 4, from: 0x2C, number: number, cmd: 2, data: []byte{4, 1, n, 1, 0x57, 0x60, 0x5F}}
 }
 
-// subscribe makes a client hear of events.
+// subscribe makes a client a subscriber of events.
 func (c client) subscribe(t testing.TB) <-chan *dbus.Signal {
 	t.Helper()
 	heard, wanted := make(chan *dbus.Signal, maxInbox), make(chan *dbus.Signal, maxInbox)
@@ -62,7 +62,7 @@ func TestEventsGoToTheLogAndToSubscribers(t *testing.T) {
 		!strings.Contains(logged[0].message, "number 30h") {
 		t.Errorf("logged %+v", logged)
 	}
-	bystander.property(t, "bus5", "State") // what was sent before has come
+	bystander.property(t, "bus5", "State") // earlier messages have come
 	if len(overheard) > 0 {
 		t.Error("a bystander hears events")
 	}
@@ -120,7 +120,7 @@ func TestEventsOfAHostsChannelAreTheHostDaemons(t *testing.T) {
 	if got := log.events(); len(got) != 2 {
 		t.Errorf("logged %+v", got)
 	}
-	// A handler that acknowledges an event has to log it; clients hear of it all the same.
+	// A handler that acknowledges an event has to log it; clients get it anyway.
 	newProgram(t, bus.Address, func(x execution) (executed, *dbus.Error) { return x.answer(0) }).mustRegister(t, command(4, 2))
 	n.code(t, fan(3, 0x32))
 	if s := receive(t, "the event", heard); s.Body[3].([]byte)[2] != 0x32 {

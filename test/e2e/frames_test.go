@@ -214,7 +214,7 @@ func TestFrameSocketOfSystemd(t *testing.T) {
 	}
 }
 
-// The example is for those who have no Go: it is run as it stands.
+// The example is for programs in other languages: it is run as it stands.
 func TestPythonExampleInTheDocument(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/frames.md")

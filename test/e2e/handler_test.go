@@ -157,7 +157,7 @@ func TestALateAnswerOfAHandlerReachesNobody(t *testing.T) {
 }
 
 // TestAFloodOnOneBusLeavesTheOtherAlone: requests for a handler that hangs pour
-// in on one bus, while those of the other go to a handler and to the host daemon.
+// in on one bus, while requests of the other go to a handler and to the host daemon.
 func TestAFloodOnOneBusLeavesTheOtherAlone(t *testing.T) {
 	t.Parallel()
 	bus, flooded, other := bustest.Start(t), listen(t, "ipmb-5"), listen(t, "ipmb-6")
@@ -172,7 +172,7 @@ func TestAFloodOnOneBusLeavesTheOtherAlone(t *testing.T) {
 	})
 	defer close(hold)
 	hangs.mustRegister(t, commands{0x32, all, anyGroup, everywhere})
-	// A process of its own: those of a process share its places.
+	// A process of its own: the connections of a process share its places.
 	hostd.Start(t, bus.Address, hostd.Register+registration(hostd.CommandCode))
 
 	done, poured := make(chan struct{}), make(chan int)
@@ -270,7 +270,7 @@ func TestTenThousandRequestsAndHandlersOfAllKinds(t *testing.T) {
 func slowAtTimes(random *rand.Rand, timeout time.Duration) func(execution) (executed, *dbus.Error) {
 	return func(x execution) (executed, *dbus.Error) {
 		if random.IntN(100) == 0 {
-			<-time.After(timeout + time.Duration(random.Int64N(int64(timeout)))) // what makes it slow
+			<-time.After(timeout + time.Duration(random.Int64N(int64(timeout)))) // the delay
 		}
 		return x.answer(0, x.data...)
 	}
@@ -297,7 +297,7 @@ func (p server) answersTwice(t testing.TB) {
 	}
 }
 
-// garbage answers with what is no answer.
+// garbage answers with values that are no answer.
 func garbage(random *rand.Rand) func(execution) (executed, *dbus.Error) {
 	return func(x execution) (executed, *dbus.Error) {
 		answer, _ := x.answer(0, x.data...)

@@ -17,7 +17,7 @@ import (
 // gave it.
 type exchange struct{ request, answer packet }
 
-// kernelClient is what Linux's ipmi_ipmb and ipmitool sent: their frames as a
+// kernelClient has the frames that Linux's ipmi_ipmb and ipmitool sent: their frames as a
 // character device gave them, behind a length byte.
 func kernelClient(t testing.TB) []exchange {
 	t.Helper()

@@ -126,7 +126,7 @@ func TestLegacyRefusesAtOnce(t *testing.T) {
 			}
 		})
 	}
-	// Nothing of it went to the bus: what arrives first is this.
+	// Nothing of it went to the bus: this is the first frame that arrives.
 	n.respond(0x2C, echo)
 	c.legacy(t, 1, 6, 0, 0x55)
 	if len(n.inbox) > 0 {

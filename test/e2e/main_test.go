@@ -109,7 +109,7 @@ func receive[T any](t testing.TB, what string, from <-chan T) T {
 	return await.Receive(t, timeLimit, what, from)
 }
 
-// needsRoot is for tests in which a client is another user, or does what only root may.
+// needsRoot is for tests in which a client is another user, or has rights of root.
 func needsRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {

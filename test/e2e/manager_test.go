@@ -289,7 +289,7 @@ func TestBusNameOfTwo(t *testing.T) {
 	asks(two, 3)
 }
 
-// A client that hears of a new bus may call it at once.
+// A client that learns of a new bus may call it at once.
 func TestCallAtTheMomentABusComes(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")

@@ -210,7 +210,7 @@ func TestMemoryWhileALongPropertyIsRead(t *testing.T) {
 	uid := os.Geteuid()
 	if uid == 0 {
 		runOutsider(t, uid, "patterns", l.bus.Address, 1) // Half of them are for other users.
-		uid = daemonUID                                   // Whom the policy has in place of a group.
+		uid = daemonUID                                   // The policy names this user in place of a group.
 	}
 	runOutsider(t, uid, "patterns", l.bus.Address, 0)
 	l.isSmall(t, "with as many commands registered as there may be")

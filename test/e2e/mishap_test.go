@@ -18,7 +18,7 @@ type mishap struct {
 	happens func(s *soak)
 }
 
-// mishaps are what the daemon lives through.
+// mishaps are events that the daemon must survive.
 var mishaps = []mishap{
 	{"the host daemon dies", func(s *soak) {
 		s.host.Kill()
@@ -103,7 +103,7 @@ var mishaps = []mishap{
 	}},
 }
 
-// changes are what root does at the wrong moment.
+// changes are changes by root at the wrong moment.
 var changes = []mishap{
 	{"a bus is added and removed", func(s *soak) {
 		s.visit(func(c client) {
@@ -146,7 +146,7 @@ var changes = []mishap{
 	}},
 }
 
-// disasters are what ends the daemon.
+// disasters are events that end the daemon.
 var disasters = []mishap{
 	{"the daemon is killed", func(s *soak) {
 		d := s.daemon.Load()

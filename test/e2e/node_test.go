@@ -14,23 +14,23 @@ import (
 const maxInbox = 1 << 16
 
 // node is the far end of one bus, a socket to which the daemon connects: the
-// responders at some addresses, and whatever a test sends and receives. It
+// responders at some addresses, and the frames that a test sends and receives. It
 // serves one connection at a time and any number in turn.
 type node struct {
 	path  string
-	inbox chan []byte // what no responder took
+	inbox chan []byte // frames that no responder took
 
 	gate chan struct{} // holds a token, but while the node is not to read
 
-	hangsUp bool // as soon as somebody is connected
+	hangsUp bool // as soon as a daemon is connected
 
 	mu         sync.Mutex
 	responders map[byte]responder
 	faults     *sim.Faults
 	listener   *sim.Listener
-	link       i2c.Transport // nil while nobody is connected
+	link       i2c.Transport // nil while no daemon is connected
 	raw        i2c.Transport // the same without faults
-	connected  int           // times that somebody was
+	connected  int           // times that a daemon was connected
 
 	writer sync.Mutex // there is one at a time
 }
@@ -141,7 +141,7 @@ func (n *node) take(b []byte) {
 	respond(p, func(answer packet) { n.write(answer.bytes()) })
 }
 
-// pause makes the node read no more than what it is waiting for.
+// pause makes the node read no more than the frame that it waits for.
 func (n *node) pause() { <-n.gate }
 
 // resume makes it read again.
@@ -160,7 +160,7 @@ func (n *node) send(t testing.TB, b []byte) {
 	eventually(t, "a connection to "+filepath.Base(n.path), func() bool { return n.write(b) })
 }
 
-// write is send, but what nobody is connected for is lost.
+// write is send, but without a connection the frame is lost.
 func (n *node) write(b []byte) bool {
 	n.mu.Lock()
 	link := n.link
@@ -244,7 +244,7 @@ func deviceID(asked packet, send func(packet)) {
 	send(asked.answer(0, 0x50, 0x01, 0x04, 0x00, 0x02, 0x21, 0x57, 0x01, 0x00, 0x0B, 0x0B))
 }
 
-// echo answers with what it was sent.
+// echo answers with the data of the request.
 func echo(asked packet, send func(packet)) { send(asked.answer(0, asked.data...)) }
 
 // silent takes requests and does not answer.

@@ -27,7 +27,7 @@ func TestCallThatWantsNoReplyGetsNone(t *testing.T) {
 
 	const properties = "org.freedesktop.DBus.Properties"
 	none := []byte{}
-	unwantedOf := make(map[uint32]string) // what calls without a reply are about
+	unwantedOf := make(map[uint32]string) // by serial: the subject of calls without a reply
 	for what, call := range map[string]struct {
 		path   dbus.ObjectPath
 		method string

@@ -252,7 +252,7 @@ func TestPolicyIsAProperty(t *testing.T) {
 
 func sameVariant(a, b dbus.Variant) bool { return a.String() == b.String() }
 
-// message is what ReceivedMessage carries.
+// message has the arguments of ReceivedMessage.
 type message struct {
 	ID                         uint64
 	Requester, NetFn, LUN, Cmd byte
@@ -297,7 +297,7 @@ func TestSignalHandlerTakesTheFirstAnswer(t *testing.T) {
 		}
 	}
 
-	// A password is shown to nobody, and so served by nobody.
+	// A password is shown to no client, so no client serves it.
 	if answer := n.ask(t, packet{to: 0x20, netFn: 6, from: 0x2C, number: 10, cmd: 0x47, data: []byte{2, 2}}); answer.data[0] != 0xC1 {
 		t.Errorf("Set User Password: %02Xh", answer.data[0])
 	}
@@ -318,7 +318,7 @@ func TestLateAnswerByASignalsClientIsRefused(t *testing.T) {
 	received := c.signals(t, "ReceivedMessage")
 	n.ask(t, packet{to: 0x20, netFn: 0x30, from: 0x2C, number: 1, cmd: 1})
 	late := readMessage(t, receive(t, "ReceivedMessage", received))
-	// An answer at the very end of the time may be taken, and reaches nobody.
+	// An answer at the very end of the time may be taken, and reaches no requester.
 	eventually(t, "a late answer to be refused", func() bool {
 		err := end(t, c.call(busPath("bus5"), objectIface+".sendResponse", late.ID, byte(0), []byte{0x99})).Err
 		return errorName(err) == commonError+"InvalidArgument"

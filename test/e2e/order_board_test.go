@@ -170,7 +170,7 @@ func (o *orderBoard) answersTo(t testing.TB, b *burst, n *node, netFn byte, plac
 	return order
 }
 
-// cork is a connection that can hold back what is written, so that many messages are
+// cork is a connection that can hold back writes, so that many messages are
 // one write.
 type cork struct {
 	net.Conn
@@ -188,7 +188,7 @@ func (c *cork) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// together makes one write of all that do writes.
+// together makes one write of all the writes in do.
 func (c *cork) together(t testing.TB, do func()) {
 	t.Helper()
 	c.mu.Lock()
@@ -267,7 +267,7 @@ func (m *machine) fetch() (message []byte) {
 	return message
 }
 
-// awake gives the peer of a connection its time anew.
+// awake sets the deadline of a connection again.
 func awake(t testing.TB, conn net.Conn) {
 	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {

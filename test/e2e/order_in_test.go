@@ -15,7 +15,7 @@ func (b *burst) event(i int) []byte {
 	return []byte{4, 1, byte(i), 1, 0x57, byte(b.number >> 8), byte(b.number)}
 }
 
-// eventTag is the tag of the i-th message, given the i-th event: what place reads.
+// eventTag is the tag of the i-th message, given the i-th event: place reads it.
 func (b *burst) eventTag(event []byte) []byte {
 	if len(event) != 7 || !slices.Equal(event[5:], b.event(0)[5:]) {
 		return nil

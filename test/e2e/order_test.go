@@ -45,7 +45,7 @@ type burst struct {
 	random *rand.Rand
 }
 
-// gaps are those of pairs; the longest bursts have none.
+// gaps are the gaps of pairs; the longest bursts have none.
 var gaps = []time.Duration{0, 0, 100 * time.Microsecond, 500 * time.Microsecond, 2 * time.Millisecond}
 
 // newBurst makes the n-th burst along a way; longest is how many messages one may
@@ -74,7 +74,7 @@ func spin(gap time.Duration) {
 	}
 }
 
-// tag is the data of a message: what burst it belongs to, and its place there.
+// tag is the data of a message: its burst, and its place there.
 func (b *burst) tag(i int) []byte {
 	return []byte{byte(b.number >> 16), byte(b.number >> 8), byte(b.number), byte(i)}
 }
@@ -112,7 +112,7 @@ type way struct {
 	send    func(t testing.TB, b *burst) []sighting
 }
 
-// TestOrder: what comes in order is acted on in order, along each way in and out.
+// TestOrder: messages that come in order are handled in order, on each way in and out.
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	for _, p := range placements {

@@ -92,7 +92,7 @@ func runOutsider(t testing.TB, uid int, name string, args ...any) *outsider {
 	return o
 }
 
-// ready waits until the outsider has done what it does.
+// ready waits until the outsider has done its work.
 func (o *outsider) ready(t testing.TB) {
 	t.Helper()
 	if line := receive(t, "an outsider's word", o.lines); line != "ready" {
@@ -144,7 +144,7 @@ func hogByCalls(args []string, _ func()) error {
 	return nil
 }
 
-// absentResponder is one of 40 addresses at which nobody is.
+// absentResponder is one of 40 addresses without a node.
 func absentResponder(i int) byte { return 0x50 + 2*byte(i%40) }
 
 // hogByFrames is hogByCalls on the frame socket: path, connections, requests on each.
@@ -197,7 +197,7 @@ func hangingHandlers(args []string, _ func()) error {
 		if err := conn.Object(service, basePath).Call(router+".RegisterHandler", 0, dbus.ObjectPath("/hangs"), rows).Err; err != nil {
 			return err
 		}
-		conn.Eavesdrop(make(chan *dbus.Message, maxInbox)) // Calls go there, and nobody answers.
+		conn.Eavesdrop(make(chan *dbus.Message, maxInbox)) // Calls go there and get no answer.
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func unpack(b []byte) (p packet, ok bool) {
 	return p, bytes.Equal(p.bytes(), b)
 }
 
-// mustUnpack is unpack of what has to be a frame.
+// mustUnpack unpacks bytes that must be a frame.
 func mustUnpack(t testing.TB, b []byte) packet {
 	t.Helper()
 	p, ok := unpack(b)

@@ -89,7 +89,7 @@ func (d *daemon) busyFor(t testing.TB, stretch time.Duration) time.Duration {
 	t.Helper()
 	before := d.busy(t)
 	select {
-	case <-time.After(stretch): // what is measured, not what is waited for
+	case <-time.After(stretch): // the time to measure, not a wait for an event
 	case <-d.done:
 		t.Fatal("has ended")
 	}

@@ -14,7 +14,7 @@ const (
 	router      = service + ".Router"
 	serverIface = "xyz.openbmc_project.Ipmi.Server"
 	all         = 0xFF       // every command of a netFn
-	anyGroup    = 0xFFFFFFFF // whatever the body code or IANA number
+	anyGroup    = 0xFFFFFFFF // any body code or IANA number
 	everywhere  = 0xFFFFFFFF // all channels
 )
 
@@ -83,7 +83,7 @@ func (p server) mustRegister(t testing.TB, rows ...commands) {
 // command is one command on all channels.
 func command(netFn, cmd byte) commands { return commands{netFn, cmd, anyGroup, everywhere} }
 
-// echoes answers with what it was sent.
+// echoes answers with the data of the request.
 func echoes(x execution) (executed, *dbus.Error) { return x.answer(0, x.data...) }
 
 // says answers with a byte.
@@ -111,7 +111,7 @@ func (c client) routerStatistics(t testing.TB) map[string]uint64 {
 	return value.Value().(map[string]uint64)
 }
 
-// handlers are the owners of what is registered.
+// handlers returns the owners of the registered handlers.
 func (c client) handlers(t testing.TB) []string {
 	t.Helper()
 	value, err := c.Object(service, basePath).GetProperty(router + ".Handlers")

@@ -15,7 +15,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// rawConn is a connection to the message bus that reads what it is told to, when it is
+// rawConn is a connection to the message bus that reads as much as the test says, when the test
 // told to, and sees every reply.
 type rawConn struct {
 	conn   net.Conn

@@ -243,7 +243,7 @@ func TestReloadMakesAllAsTheFileHasIt(t *testing.T) {
 	c.added(t, "AddHost", host0)
 	c.added(t, "AddBus", channel(three, object{"devIndex": 3}))
 
-	// The indexes change places, what was added by others goes, and a host comes.
+	// The indexes change places, buses that clients added go, and a host comes.
 	host1, path := vm(t, "host1", nil)
 	config := hosts([]object{host1}, channel(one, object{"devIndex": 1}), channel(two, nil))
 	rewrite(t, file, config)
@@ -395,7 +395,7 @@ func TestNamesOfAHostThatChanges(t *testing.T) {
 	}
 }
 
-// A call by index to a bus that begins anew finds it Down, not unknown: its client
+// A call by index to a bus that is replaced finds it Down, not unknown: its client
 // tries again.
 func TestIndexOfABusThatChanges(t *testing.T) {
 	t.Parallel()

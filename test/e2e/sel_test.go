@@ -15,7 +15,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// ipmbctl runs the command line tool and returns what it prints, of both kinds.
+// ipmbctl runs the command line tool and returns its output, of both kinds.
 // Times are TIME.
 func ipmbctl(t testing.TB, address string, args ...string) (text string, code int) {
 	t.Helper()

@@ -117,7 +117,7 @@ func (s *soak) startDaemon() {
 	s.daemon.Store(d)
 }
 
-// sizes are what a daemon needs.
+// sizes has the memory and descriptors of a daemon.
 type sizes struct {
 	descriptors int
 	goroutines  map[string]int
@@ -236,7 +236,7 @@ func (c client) leave() {
 	}
 }
 
-// pause notes what went wrong, and lets it pass.
+// pause notes the errors, and waits until they are over.
 func (s *soak) pause(what string) {
 	s.ended.add(what)
 	<-time.After(5 * time.Millisecond)

@@ -43,7 +43,7 @@ func TestFailureOnTheFrameSocketNamesItsRequest(t *testing.T) {
 	want := make(map[string]byte) // status by index and frame
 	expect := func(index, status byte, p packet) { want[string(append([]byte{index}, send(index, p)...))] = status }
 
-	for number := range byte(4) { // in flight until they have waited in vain
+	for number := range byte(4) { // in flight until they time out
 		expect(there, 4, request(number, number))
 		receive(t, "the request", asked)
 	}

@@ -12,14 +12,14 @@ import (
 	"ipmbd/test/hostd"
 )
 
-// drainTime is how long a stop waits for what is under way.
+// drainTime is how long a stop waits for calls in progress.
 const drainTime = 2 * time.Second
 
 // underWay is for how many milliseconds a request is at the host daemon when a stop begins:
 // long enough that it is still there, and far less than drainTime.
 const underWay = 300
 
-// held is a responder that answers when it is told to.
+// held is a responder that answers when the test releases it.
 func held(release <-chan struct{}) responder {
 	return func(asked packet, send func(packet)) {
 		go func() {

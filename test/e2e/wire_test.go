@@ -41,7 +41,7 @@ func readWireRequests() (err error) {
 	return nil
 }
 
-// byteTime is that of a byte with its acknowledgement at 100 kHz.
+// byteTime is the time of a byte with its acknowledgement at 100 kHz.
 const byteTime = 9 * 10 * time.Microsecond
 
 // slowWire is a bus that carries one frame at a time, as fast as one of 100 kHz, to the node at
@@ -175,7 +175,7 @@ func loses(probability float64) func(*rand.Rand, packet) (int, time.Duration) {
 // It runs before the parallel tests, and on a daemon without the race detector. If other
 // processes hold the daemon or the terminal up all the same, a copy comes later than the daemon
 // promises to know it. Then it may answer another call, whose own answer is left for the next
-// call with the number, and so on: that is nobody's fault.
+// call with the number, and so on: that is no fault.
 func TestDoubledAnswersReachNoOtherCall(t *testing.T) {
 	const inFlight = 64
 	bus, w := bustest.Start(t), newSlowWire(t, doubles(0.05))

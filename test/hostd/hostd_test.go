@@ -13,13 +13,13 @@ import (
 	"ipmbd/internal/bustest"
 )
 
-// reply is what execute returns.
+// reply is the result of execute.
 type reply struct {
 	NetFn, LUN, Command, Code uint8
 	Data                      []byte
 }
 
-// options are those of an IPMB channel.
+// options are the options of an IPMB channel.
 func options(rqSA, hostID any) map[string]dbus.Variant {
 	return map[string]dbus.Variant{"rqSA": dbus.MakeVariant(rqSA), "hostId": dbus.MakeVariant(hostID)}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Clients that nobody wishes for. Whatever they do, afterwards all is as before.
+// Clients that misbehave. Afterwards the service is as before.
 func TestClientsThatMisbehave(t *testing.T) {
 	for bus, how := range buses {
 		t.Run(bus, func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 	}
 }
 
-// isUnharmed looks at what is left of a service that has lived through something.
+// isUnharmed checks a service after a client that misbehaved.
 func (l *lab) isUnharmed() {
 	l.t.Helper()
 	for property, want := range map[string]string{"Result": "success", "NRestarts": "0", "ActiveState": "active"} {
@@ -167,7 +167,7 @@ func (l *lab) matches() {
 	}
 }
 
-// diesInFlight leaves calls to nobody.
+// diesInFlight leaves calls without their client.
 func (l *lab) diesInFlight() {
 	l.t.Helper()
 	const calls = 64
@@ -206,7 +206,7 @@ func (l *lab) calls(root *dbus.Conn) (started, ended uint64) {
 func (l *lab) sendsTheLongest() {
 	l.t.Helper()
 	const longest = 32<<20 - 1024 // beside the header
-	// The library takes seconds for so many bytes: they are added to none.
+	// The library takes seconds for that many bytes: they are appended to a message without any.
 	request := l.message(2, 0, name, bus0, name, "sendRequest", byte(0), byte(0x30), byte(0), byte(1), []byte{})
 	for _, at := range []int{4, len(request) - 4} { // the lengths of the body and of the array
 		binary.LittleEndian.PutUint32(request[at:], binary.LittleEndian.Uint32(request[at:])+longest)

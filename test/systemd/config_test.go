@@ -17,7 +17,7 @@ func TestNoConfiguration(t *testing.T) {
 	}
 }
 
-// dbus-daemon does not hear of a failed start, and waits 25 s as a rule.
+// dbus-daemon does not notice a failed start, and usually waits 25 s.
 func TestCallOnAServiceThatCannotStart(t *testing.T) {
 	impatient := files{"etc/dbus-1/system.d/story.conf": `<busconfig><limit name="service_start_timeout">500</limit></busconfig>`}
 	for bus, want := range map[string]string{"dbus-daemon": "TimedOut", "dbus-broker": "NameHasNoOwner"} {
@@ -74,7 +74,7 @@ func TestFolderOfTheBMCThatADropInAllows(t *testing.T) {
 	l.run("ls", "/var/ipmbd/bmc.journal")
 }
 
-// It starts with ipmbbridge's file, and is told of one of its own.
+// It starts with ipmbbridge's file, and then gets one of its own.
 func TestReloadFindsTheFileThatHasCome(t *testing.T) {
 	const bridges = "/usr/share/ipmbbridge/ipmb-channels.json"
 	l := start(t, files{bridges: `{"channels": []}`})

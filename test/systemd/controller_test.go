@@ -18,7 +18,7 @@ const silence ipmi.Command = 0x7F
 type controller struct {
 	requests chan ipmb.Frame // to be sent
 	answers  chan ipmb.Frame // to those
-	others   chan ipmb.Frame // what was for others
+	others   chan ipmb.Frame // frames to other addresses
 }
 
 func (l *lab) controller(path string) controller {
@@ -88,7 +88,7 @@ const together = 16
 
 // asks sends requests to the service, the i-th being next(i) as long as there is one,
 // and returns how often they ended in which way, as judge has it. Each is answered
-// once: a second answer is "nobody's".
+// once: a second answer is dropped.
 func (c controller) asks(t testing.TB, next func(i int) (ipmb.Frame, bool), judge func(request, answer ipmb.Frame) string) map[string]int {
 	t.Helper()
 	ways := make(map[string]int)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A lab has no udevd: what that would do about a device is what udevadm test says.
+// A lab has no udevd: udevadm test says what it would do about a device.
 func TestDeviceThatAppearsStartsTheService(t *testing.T) {
 	l := start(t)
 	const devices = "/sys/devices/virtual/misc"

@@ -14,7 +14,7 @@ func (l *lab) failed(result string) {
 	l.logged("ipmbd.service: Failed with result '" + result + "'.")
 }
 
-// serves waits until the service is there again after so many restarts.
+// serves waits until the service is there again after this many restarts.
 func (l *lab) serves(restarts string) {
 	l.t.Helper()
 	l.becomes(service, "NRestarts", restarts)
@@ -33,7 +33,7 @@ func TestKilledServiceComesBack(t *testing.T) {
 	l.serves("1")
 }
 
-// A process that is connected to a message bus cannot outlive it: the service starts anew, too.
+// A process that is connected to a message bus cannot outlive it: the service restarts, too.
 func TestMessageBusThatStartsAnew(t *testing.T) {
 	for bus, how := range buses {
 		t.Run(bus, func(t *testing.T) {
@@ -89,7 +89,7 @@ func (l *lab) handlers() string {
 	return l.run("busctl", "get-property", name, string(base), name+".Router", "Handlers")
 }
 
-// Five starts in ten seconds are what systemd allows as a rule.
+// By default systemd allows five starts in ten seconds.
 func TestServiceThatDiesOftenIsNotGivenUp(t *testing.T) {
 	l := startBoard(t, dropIn(service, "[Service]\nRestartSec=0\n"))
 	l.run("systemctl", "start", service)
@@ -101,12 +101,12 @@ func TestServiceThatDiesOftenIsNotGivenUp(t *testing.T) {
 	l.serves("8")
 }
 
-// Go's status of a panic is 2, as that of a wrong configuration.
+// Go exits with 2 at a panic, as the service does with a wrong configuration.
 func TestCrashIsNotTakenForAWrongConfiguration(t *testing.T) {
 	l := startBoard(t)
 	l.run("systemctl", "start", service)
 	l.run("systemctl", "kill", "-s", "SEGV", service)
-	l.logged("goroutine ") // what it did is in the journal
+	l.logged("goroutine ") // its stack is in the journal
 	l.serves("1")
 }
 

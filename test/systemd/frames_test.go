@@ -12,7 +12,7 @@ import (
 	"ipmbd/ipmb"
 )
 
-// index is that of bus0 on the frame socket: devIndex 0, type me.
+// index is the index of bus0 on the frame socket: devIndex 0, type me.
 const index = 1
 
 // client is a client of the frame socket.
@@ -53,7 +53,7 @@ func TestFirstConnectionToTheFrameSocketStartsTheService(t *testing.T) {
 	})
 }
 
-// Clients are connected, or connect, while the service starts anew.
+// Clients are connected, or connect, while the service restarts.
 func TestRestartKeepsTheFrameSocket(t *testing.T) {
 	l := startBoard(t)
 	l.run("systemctl", "start", frameSocket, service)
@@ -77,7 +77,7 @@ func TestRestartKeepsTheFrameSocket(t *testing.T) {
 		t.Errorf("a connected client reads %d bytes, %v", n, err)
 	}
 	took(t, "from the end of its connection to the next answer", func() {
-		// The first to answer may be about to end; nobody is refused.
+		// The first to answer may be about to end; no client is refused.
 		eventually(t, "a client that comes again is answered", func() bool {
 			err := exchange(t.Context(), connected, 2)
 			if err != nil && !errors.Is(err, frames.ErrHungUp) {

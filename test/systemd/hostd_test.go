@@ -12,7 +12,7 @@ import (
 // hostService is the host IPMI daemon, as OpenBMC calls it.
 const hostService = "phosphor-ipmi-host.service"
 
-// hostFiles are what the service of the host daemon for tests needs.
+// hostFiles are the files of the service of the host daemon for tests.
 func hostFiles(t testing.TB) files {
 	t.Helper()
 	path, err := hostd.Build()
@@ -68,7 +68,7 @@ func TestHostDaemonThatIsKilledAgainAndAgain(t *testing.T) {
 	}()
 	served := 0
 	ways := l.node.asks(t, func(i int) (ipmb.Frame, bool) {
-		// Answered after 5 ms with what no other request has.
+		// Answered after 5 ms with data that no other request has.
 		data := []byte{5, 0, byte(i), byte(i >> 8), byte(i >> 16)}
 		return ipmb.Frame{NetFn: hostd.NetFn, Command: hostd.CommandDelay, Data: data}, served < (kills+1)*between
 	}, func(request, answer ipmb.Frame) string {

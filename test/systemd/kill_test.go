@@ -52,7 +52,7 @@ func (c *tally) String() string {
 	return fmt.Sprintf("%d answered, %d with another's answer, %d failed: %v", c.answered.Load(), c.foreign.Load(), c.failed.Load(), c.whys)
 }
 
-// notActivated is what dbus-broker says of a call that comes when the service has died and
+// notActivated is dbus-broker's error for a call that comes when the service has died and
 // systemd does not know yet.
 const notActivated = "Could not activate remote peer"
 

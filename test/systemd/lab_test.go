@@ -57,7 +57,7 @@ func startLayers(t testing.TB, folders []string, top ...files) *lab {
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWCGROUP,
 		Pdeathsig:  syscall.SIGKILL,
 		Setsid:     true,
-		// The root of the lab's control groups is what it is born in.
+		// The root of the lab's control groups is the group in which it starts.
 		UseCgroupFD: true,
 		CgroupFD:    int(group.Fd()),
 	}
@@ -129,7 +129,7 @@ func (l *lab) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// try runs a program and returns all that it says, and its exit status.
+// try runs a program and returns its output and its exit status.
 func (l *lab) try(args ...string) (said string, status int) {
 	l.t.Helper()
 	out, err := l.command(args...).CombinedOutput()

@@ -22,7 +22,7 @@ const programsVariable = "IPMBD_TEST_SYSTEMD"
 
 var (
 	programs = os.Getenv(programsVariable)
-	// installed is what make install gives.
+	// installed is the result of make install.
 	installed string
 )
 

@@ -45,7 +45,7 @@ func TestWhoMaySend(t *testing.T) {
 	})
 }
 
-// looking is what is for everybody.
+// looking has the methods that every user may call.
 var looking = map[string]bool{
 	"org.freedesktop.DBus.Introspectable.Introspect":       true,
 	"org.freedesktop.DBus.Properties.Get":                  true,
@@ -55,7 +55,7 @@ var looking = map[string]bool{
 	"org.freedesktop.DBus.Peer.GetMachineId":               true,
 }
 
-// onlyRoot is what only root may do: changing the service; and what is on another name.
+// onlyRoot has the interfaces for root only: those that change the service or have another name.
 var onlyRoot = map[string]bool{name + ".Manager": true, hostIPMI: true}
 
 // A call without arguments does nothing but get an answer.
@@ -85,7 +85,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 }
 
 // A call need not name its interface. What the rules that name one say of such a
-// call is not the same on both buses: nobody but root may make one.
+// call differs between the two buses: only root may make one.
 func TestWhoMayCallWithoutAnInterface(t *testing.T) {
 	onEachBus(t, func(t *testing.T, l *lab) {
 		root := l.dial("root")

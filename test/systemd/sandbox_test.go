@@ -112,7 +112,7 @@ func readFile(t *testing.T, path string) string {
 	return string(text)
 }
 
-// usesAll has the service do all that it can here.
+// usesAll has the service use all its rights.
 func usesAll(t *testing.T, l *lab) {
 	t.Helper()
 	l.run("systemctl", "start", vmSocket, service)

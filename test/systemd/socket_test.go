@@ -17,7 +17,7 @@ func TestFirstConnectionOfAMachineStartsTheService(t *testing.T) {
 	took(t, "first connection to "+vmPath+" of a stopped service, answered", func() { l.boot(vmPath).asks() })
 }
 
-// A machine is connected, or connects, while the service starts anew.
+// A machine is connected, or connects, while the service restarts.
 func TestRestartKeepsTheListeningSockets(t *testing.T) {
 	l := startBoard(t)
 	l.run("systemctl", "start", vmSocket, service)
@@ -80,7 +80,7 @@ func TestServiceListensWhereNoSocketUnitDoes(t *testing.T) {
 	l.boot(vmPath).asks()
 }
 
-// A socket that is nobody's is kept for a host that comes later.
+// A socket without a host is kept for a host that is added later.
 func TestSocketOfNoHost(t *testing.T) {
 	const other = "/run/ipmbd/other.sock"
 	l := startBoard(t)
@@ -110,7 +110,7 @@ func TestSocketOfNoHost(t *testing.T) {
 	neighbour.asks()
 }
 
-// turnsAway waits until who connects to a socket is hung up on.
+// turnsAway waits until the service disconnects clients of a socket.
 func (l *lab) turnsAway(path string) {
 	l.t.Helper()
 	conn := l.knock(path)

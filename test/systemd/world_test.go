@@ -66,7 +66,7 @@ func startBoard(t testing.TB, more ...files) *lab {
 	return l
 }
 
-// send sends a request to the controller with busctl, and returns what that says.
+// send sends a request to the controller with busctl, and returns the output.
 func (l *lab) send() string {
 	l.t.Helper()
 	return l.sendOn(bus0)
@@ -79,7 +79,7 @@ func (l *lab) sendOn(bus dbus.ObjectPath) string {
 	return said
 }
 
-// answered is what busctl says of the controller's answer.
+// answered is busctl's output for the controller's answer.
 const answered = "yay 0 0"
 
 // anyones is the path of a socket in the lab for whatever user: only root may go

@@ -14,7 +14,7 @@ type command struct {
 	says   string
 }
 
-// commands are what each machine can do on its system interface, in this order.
+// commands run in each machine on its system interface, in this order.
 var commands = []command{
 	{"ipmitool mc info", 0, "Device ID : 32 Device Revision : 1"},
 	{"ipmitool mc info", 0, "IPMI Version : 2.0"},
@@ -72,7 +72,7 @@ var commands = []command{
 	{"ipmitool lan print 1", 0, "802.1q VLAN ID : Disabled 802.1q VLAN Priority : 0"},
 	{"ipmitool raw 6 0x99", 1, "rsp=0xc1"},
 
-	// Whatever the length of the data, there is an answer: here, that it is wrong.
+	// Data of any length get an answer: here, that the length is wrong.
 	{wrongLengths(1, 50), 0, "50"},
 	{wrongLengths(51, 100), 0, "50"},
 	{wrongLengths(101, 150), 0, "50"},
@@ -87,7 +87,7 @@ var commands = []command{
 	{"ipmitool -b 0 -t 0x82 raw 0x30 1 $(seq 243)", 0, octets(243)},
 	{"ipmitool -b 0 -t 0x82 raw 0x30 1 $(seq 244)", 1, "rsp=0xce"},
 	{"ipmitool -b 0 -t 0x82 raw 0x30 2", 1, "rsp=0xc1"},
-	{"ipmitool -b 0 -t 0x84 raw 6 1", 1, "rsp=0xc3"}, // Nobody is there.
+	{"ipmitool -b 0 -t 0x84 raw 6 1", 1, "rsp=0xc3"}, // No node is there.
 	{"ipmitool -b 0 -t 0x82 raw 6 1", 0, "50 01 01 04 02 20 57 01 00 01 00"},
 }
 
@@ -106,7 +106,7 @@ func octets(n int) string {
 	return fmt.Sprintf("% x", data)
 }
 
-// noUsers are the ten users that there may be, of which there is none yet.
+// noUsers is the list of the ten possible users, none of which exists yet.
 func noUsers() string {
 	var b strings.Builder
 	for id := 1; id <= 10; id++ {
@@ -120,12 +120,12 @@ func wrongLengths(from, to int) string {
 	return fmt.Sprintf("for n in $(seq %d %d); do ipmitool raw 6 1 $(seq $n); done 2>&1 | grep -c rsp=0xc7", from, to)
 }
 
-// isDone reports whether a command has done what it should.
+// isDone reports whether a command has succeeded.
 func (c command) isDone(s section) bool {
 	return s.status == c.status && strings.Contains(strings.Join(strings.Fields(s.output), " "), c.says)
 }
 
-// has runs a command and checks what it has done.
+// has runs a command and checks its result.
 func (m *machine) has(t *testing.T, c command) {
 	t.Helper()
 	if s := m.runs(t, c.line); !c.isDone(s) {

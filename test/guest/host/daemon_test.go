@@ -63,7 +63,7 @@ func start(t *testing.T, hosts int) *daemon {
 // object is a JSON object.
 type object = map[string]any
 
-// bmc is what the machines' BMC is.
+// bmc is the configuration of the machines' BMC.
 var bmc = object{
 	"guid":     "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
 	"identity": object{"firmware": "1.05", "manufacturer": 343, "product": 11},
@@ -126,7 +126,7 @@ func (d *daemon) stop(t *testing.T, signal syscall.Signal) {
 }
 
 // crash kills the process and, when something has happened meanwhile, starts it
-// again: it has lost all that it knew.
+// again: it has lost its state.
 func (d *daemon) crash(t *testing.T, meanwhile func()) {
 	t.Helper()
 	d.stop(t, syscall.SIGKILL)

@@ -12,7 +12,7 @@ type ending struct {
 	name     string
 	on       systemInterface
 	kernel   string    // parameters of it
-	commands []string  // of which the last one does it, sooner or later
+	commands []string  // the last one ends the machine, sooner or later
 	says     string    // the kernel
 	told     []string  // the machine, by ipmbd
 	tries    bool      // The driver tries that first: it and its event come twice, or once if late.
@@ -112,7 +112,7 @@ var endings = []ending{
 	},
 }
 
-// TestEndings: what becomes of a machine, and what its BMC knows of that
+// TestEndings: how a machine ends, and what its BMC knows of that
 // afterwards.
 func TestEndings(t *testing.T) {
 	for _, e := range endings {
@@ -176,7 +176,7 @@ func TestFedWatchdog(t *testing.T) {
 		t.Errorf("it has expired: %q", events)
 	}
 
-	// The program that reads is told of the time-out, and again after it has reset the watchdog.
+	// The program that reads gets the time-out, and again after it has reset the watchdog.
 	m.prints(t, "rmmod ipmi_watchdog")
 	m.prints(t, "modprobe ipmi_watchdog timeout=62 pretimeout=60 preaction=pre_int preop=preop_give_data action=reset")
 	m.has(t, command{"exec 3<>/dev/watchdog; for i in 1 2; do echo >&3; head -c 1 <&3 | wc -c; done; printf V >&3", 0, "1 1"})
@@ -202,7 +202,7 @@ func bootLasting(t *testing.T, d *daemon, kind systemInterface, kernel string) *
 	return m
 }
 
-// told is what the daemon has told its machines to do.
+// told returns the actions that the daemon has requested of its machines.
 func (d *daemon) told() (actions []string) {
 	for _, match := range orders.FindAllStringSubmatch(d.log.String(), -1) {
 		actions = append(actions, match[1])

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// log is what a process writes, to be read meanwhile.
+// log is the output of a process, which can be read meanwhile.
 type log struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -18,7 +18,7 @@ func (l *log) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
-// String is all that was written.
+// String returns the whole output.
 func (l *log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -83,7 +83,7 @@ func boot(t *testing.T, kind systemInterface, socket string, options ...string) 
 	return m
 }
 
-// kernel is what the kernel has said on its console, in all boots.
+// kernel is the output of the kernel on its console, in all boots.
 func (m *machine) kernel() string {
 	text, _ := os.ReadFile(m.console)
 	return string(text)
@@ -111,13 +111,13 @@ func (m *machine) isOff(t *testing.T) {
 	}
 }
 
-// section is what a command of the shell did.
+// section is the result of a command of the shell.
 type section struct {
 	output string
 	status int
 }
 
-// runs runs a command, a single line, and returns what it did.
+// runs runs a command, a single line, and returns its result.
 func (m *machine) runs(t *testing.T, command string) section {
 	t.Helper()
 	m.isTold(t, command)
@@ -188,7 +188,7 @@ func (m *machine) eventually(t *testing.T, command string) {
 	eventually(t, command, func() bool { return m.runs(t, command).status == 0 })
 }
 
-// number is what a command prints.
+// number returns the number that a command prints.
 func (m *machine) number(t *testing.T, command string) int {
 	t.Helper()
 	n, err := strconv.Atoi(m.prints(t, command))

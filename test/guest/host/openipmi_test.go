@@ -10,7 +10,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// busConfiguration is that of a machine's message bus: everybody may do everything.
+// busConfiguration configures a machine's message bus: every client may do everything.
 const busConfiguration = `<busconfig><type>session</type><listen>unix:path=/var/run/dbus/system_bus_socket</listen>` +
 	`<auth>EXTERNAL</auth><policy context="default"><allow user="*"/><allow own="*"/>` +
 	`<allow send_destination="*"/><allow eavesdrop="true"/></policy></busconfig>`
@@ -32,7 +32,7 @@ func (m *machine) runsIPMBD(t *testing.T, config string) {
 	})
 }
 
-// onDriver are what ipmbctl can do in a machine, through the kernel's driver, whose
+// onDriver are the commands of ipmbctl in a machine, through the kernel's driver, whose
 // BMC is the daemon outside.
 var onDriver = []command{
 	{"ipmbctl list", 0, "ipmi0 /dev/ipmi0 openipmi 0 20h 20h Up"},
@@ -45,7 +45,7 @@ var onDriver = []command{
 	{"ipmbctl send ipmi0 0x82 0x30 0x02", 3, "C1h"},
 	{"ipmbctl send ipmi0 0x82 0x30 0x01 $(seq 200)", 0, "c4 c5 c6 c7 c8"},
 	{"ipmbctl send ipmi0 app send-message 0", 1, "the driver of this bus cannot do that"},
-	{"ipmbctl send --tries 1 ipmi0 0x84 app get-device-id", 3, "C3h"}, // Nobody is there.
+	{"ipmbctl send --tries 1 ipmi0 0x84 app get-device-id", 3, "C3h"}, // No node is there.
 	{"ipmbctl scan --from 0x80 --to 0x88 ipmi0", 0, "82h device 50h revision 1"},
 	{"ipmbctl scan --from 0x80 --to 0x88 ipmi0", 0, "1 of 5 addresses answer on ipmi0; 0 not acknowledged, 4 silent"},
 	{"ipmbctl sel list ipmi0 0x20", 0, ""},
@@ -105,7 +105,7 @@ func (m *machine) showsEvents(t *testing.T, d *daemon) {
 
 // isAsked checks that requests of the satellite to host software, LUN 2, come through
 // the BMC outside and the driver to the handler inside, and the answers back. What
-// nobody is registered for the driver answers.
+// no program is registered for the driver answers.
 func (m *machine) isAsked(t *testing.T, d *daemon) {
 	t.Helper()
 	const hostSoftware ipmi.LUN = 2

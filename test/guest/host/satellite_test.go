@@ -29,7 +29,7 @@ type satellite struct {
 	answers chan ipmb.Frame
 
 	mu   sync.Mutex
-	link i2c.Transport // nil while nobody is connected
+	link i2c.Transport // nil while no daemon is connected
 }
 
 // newSatellite makes a satellite of a product.
@@ -95,7 +95,7 @@ func (s *satellite) serve(link i2c.Transport) {
 		for _, b := range batch.Frames() {
 			f, err := ipmb.Decode(b)
 			if err != nil || f.Destination != satelliteAddress {
-				continue // Nobody is there.
+				continue // No daemon is there.
 			}
 			if f.NetFn.IsResponse() {
 				f.Data = slices.Clone(f.Data)

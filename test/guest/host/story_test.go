@@ -40,7 +40,7 @@ func (m *machine) hearsOf(t *testing.T, s *satellite, sensor byte) {
 		t.Errorf("the event was answered %v", code)
 	}
 	eventually(t, "the driver to fetch the event", func() bool { return m.statistics(t, "events") > before })
-	// ipmitool is the first program that asks the driver for events, and hears of this one, too.
+	// ipmitool is the first program that asks the driver for events, and gets this one, too.
 	m.has(t, command{"ipmitool sel list", 0, fmt.Sprintf("Temperature #0x%02x | Upper Critical going high | Asserted", sensor)})
 }
 

@@ -18,7 +18,7 @@ const (
 const secondAddress ipmi.Address = 0x22
 
 // A node asks us to send its request on by our second bus, which is on the same
-// wire: to itself, and to nobody.
+// wire: to itself, and to an address without a node.
 func TestMessagesAreBridgedBetweenBuses(t *testing.T) {
 	l := newLoop(t)
 	b := start(t, channel{"name": "bus", "type": "ipmb", "transport": ipmbDev.name, "slave-path": ipmbDev.bind(t, l, 1, otherAddress),

@@ -47,7 +47,7 @@ const (
 	countedCommand ipmi.Command = 0x52
 )
 
-// TestClockJumpsByYears: what is in progress goes on as if nothing had happened, in
+// TestClockJumpsByYears: calls in progress go on as if nothing had happened, in
 // both directions. Only the event log follows the clock.
 func TestClockJumpsByYears(t *testing.T) {
 	setClock(t, clockBegin)
@@ -265,7 +265,7 @@ const (
 	getWatchdog   ipmi.Command = 0x25
 )
 
-// startsWatchdog starts that of a bus, for OEM use without an action.
+// startsWatchdog starts the watchdog of a bus, for OEM use without an action.
 func (w *clockWorld) startsWatchdog(t *testing.T, at ipmi.Address, seconds uint16) {
 	t.Helper()
 	const oem, expiredFlags = 5, 0xFF
@@ -310,7 +310,7 @@ func (w *clockWorld) logs(t *testing.T, at string) {
 type clockNode struct {
 	link     i2c.Transport
 	frames   chan ipmb.Frame
-	heard    []ipmb.Frame // of these, and nobody has asked for them yet
+	heard    []ipmb.Frame // of these, not asked for yet
 	sequence uint8
 }
 

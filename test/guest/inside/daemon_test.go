@@ -30,7 +30,7 @@ type daemon struct {
 	*client.Client
 	address string // of its message bus
 	process *os.Process
-	status  chan string // what it tells systemd
+	status  chan string // its messages to systemd
 	ended   chan struct{}
 }
 
@@ -141,7 +141,7 @@ func (d *daemon) tells(t *testing.T, text string) {
 	}
 }
 
-// ipmbctl runs the client for the daemon and returns what it prints.
+// ipmbctl runs the client for the daemon and returns its output.
 func (d *daemon) ipmbctl(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "ipmbctl", append([]string{"--bus", d.address}, args...)...).CombinedOutput()

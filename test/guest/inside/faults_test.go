@@ -15,7 +15,7 @@ import (
 const (
 	faultyCalls = 50 // of each sender
 	senders     = 4  // on each side
-	// longestCall is what a call may take: its policy's 1.5 s once as it waits
+	// longestCall is how long a call may take: its policy's 1.5 s once as it waits
 	// for a number and once on the bus, and much for a busy machine.
 	longestCall = 15 * time.Second
 )

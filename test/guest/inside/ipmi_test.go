@@ -35,7 +35,7 @@ type (
 	ipmiCommand struct{ netFn, cmd byte } // struct ipmi_cmdspec
 )
 
-// receivedCommand is the kind of a request that has come in
+// receivedCommand is the kind of a request that was received
 // (IPMI_CMD_RECV_TYPE).
 const receivedCommand = 3
 

@@ -138,14 +138,14 @@ func (h *kcsHost) expect(want ...byte) {
 // slowKCS is a command that is answered when the test says so.
 const slowKCS ipmi.Command = 0x51
 
-// servedKCS is a loop on the kernel's device, and what it is asked.
+// servedKCS is a loop on the kernel's device, and the requests that it gets.
 type servedKCS struct {
 	*kcsHost
 	port    *host.KCSPort
 	loop    *host.Loop
 	began   chan struct{} // the slow command
 	release chan struct{}
-	raised  chan ipmi.Attention // the last is what is shown
+	raised  chan ipmi.Attention // the last one is shown
 }
 
 // serveKCS serves the device with a handler that answers with the data.
@@ -238,7 +238,7 @@ func TestKCSAbortOfTheKernel(t *testing.T) {
 	}
 	s.sends(0x18, 0x01)
 	s.expect(0x1C, 0x01, 0x00)
-	// To a response nobody answers: the host would wait.
+	// A response gets no answer: the host would wait.
 	s.sends(0x1C, 0x01, 0x00)
 	s.wait("the host is shown no error", func(status byte) bool { return status>>6 == kcsError })
 	s.sends(0x18, 0x01)

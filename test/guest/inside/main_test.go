@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 }
 
-// setUp makes of the kernel's bare start what programs expect.
+// setUp mounts and makes everything that programs expect after the kernel's bare start.
 func setUp() error {
 	for _, mount := range []struct{ kind, path string }{
 		{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}, {"tmpfs", "/tmp"}, {"tmpfs", "/run"},

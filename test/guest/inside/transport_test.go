@@ -31,7 +31,7 @@ var (
 	drivers = []driver{ipmbDev, ipmbDevice, slaveMqueue}
 )
 
-// load loads what the driver needs.
+// load loads the modules that the driver needs.
 func (d driver) load(t *testing.T) {
 	t.Helper()
 	for _, module := range d.modules {
@@ -82,13 +82,13 @@ func (d driver) ends(t *testing.T, l *loop) (a, b i2c.Transport) {
 	return ends[0], ends[1]
 }
 
-// event is a frame to the other end with so many bytes of data.
+// event returns a frame to the other end with n bytes of data.
 func event(number, data int) []byte {
 	return ipmb.Frame{Destination: otherAddress, NetFn: echo, Source: bmcAddress,
 		Sequence: uint8(number), Data: bytes.Repeat([]byte{uint8(number)}, data)}.Append(nil)
 }
 
-// receive reads so many frames.
+// receive reads a number of frames.
 func receive(t *testing.T, from i2c.Transport, want int) [][]byte {
 	t.Helper()
 	watchdog, cancel := context.WithTimeout(t.Context(), timeLimit)
