@@ -220,7 +220,7 @@ func TestEventReceiverOfEachHost(t *testing.T) {
 	})
 }
 
-// TestEventsShareABlocking: they keep their order with what else it serves of their
+// TestEventsShareABlocking: they keep their order with the other requests that it serves of their
 // interface, and it outlives the bridge.
 func TestEventsShareABlocking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// What host software sends on is whatever it likes; what is accepted is a
+// Host software may send any bytes; an accepted message is a
 // message that is written as it came.
 func FuzzParseMessage(f *testing.F) {
 	for _, seed := range [][]byte{

@@ -239,7 +239,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 	})
 }
 
-// Two of our buses on one wire: what is sent on one comes in on the other.
+// Two of our buses on one wire: a message sent on one is received on the other.
 func TestALoopBetweenChannelsEnds(t *testing.T) {
 	story(t, "each turn unwraps a message, until there is none", func(t *testing.T, w *world) {
 		const twin ipmi.Address = 0x22 // of the second bus, on the wire of the first

@@ -18,19 +18,19 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Who is in the world of the stories: a host on a system interface, and nodes
-// on two buses, of which the second is not the bridge's to serve.
+// The participants of the stories: a host on a system interface, and nodes
+// on two buses, the second of which the bridge does not serve.
 const (
 	own    ipmi.Address = 0x20
 	me     ipmi.Address = 0x2C // answers at once
 	silent ipmi.Address = 0x42 // takes requests and never answers
-	absent ipmi.Address = 0x60 // nobody
+	absent ipmi.Address = 0x60 // no node
 	node   ipmi.Address = 0x30 // asks us
 )
 
 const ms = time.Millisecond
 
-// deviceID is what me answers to everything.
+// deviceID is me's answer to every request.
 var deviceID = octets("50 01 04 00 02 21 57 01 00 0B 0B")
 
 // world is a bridge with a host and two buses, in virtual time.
@@ -40,7 +40,7 @@ type world struct {
 	log       *fakeLog
 	ahead     time.Duration // the log's clock, of ours
 	published []ipmi.Event
-	attention []ipmi.Attention // what the host was shown, in order
+	attention []ipmi.Attention // the attention that the host saw, in order
 
 	host       *Interface
 	bus0, bus1 *segment
@@ -118,7 +118,7 @@ var nobody = ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 	return ipmi.Response{}, ipmi.ErrNoHandler
 })
 
-// respond makes a function the responder at an address. It hears of general
+// respond makes a function the responder at an address. It receives general
 // calls, too.
 func (s *segment) respond(t *testing.T, at ipmi.Address, serve func(ipmb.Frame) []ipmb.Frame) {
 	t.Helper()
@@ -142,7 +142,7 @@ func (s *segment) respond(t *testing.T, at ipmi.Address, serve func(ipmb.Frame) 
 	}
 }
 
-// requests are what the responders of the segment have heard so far.
+// requests are the requests that the responders of the segment have received so far.
 func (s *segment) requests() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

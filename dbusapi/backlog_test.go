@@ -16,7 +16,7 @@ import (
 	"ipmbd/xml"
 )
 
-// slowManager reloads when it is told to.
+// slowManager reloads when the test says so.
 type slowManager struct {
 	fakeManager
 	began, free chan struct{}
@@ -81,7 +81,7 @@ func TestBacklogOfASenderIsBounded(t *testing.T) {
 	}
 }
 
-// All senders together have a bound too, of which each leaves room to the next.
+// All senders together have a bound too, and each leaves room for the next.
 func TestBacklogsAreBounded(t *testing.T) {
 	m := newSlowManager()
 	r := newRig(t, Config{Manager: m})
@@ -97,7 +97,7 @@ func TestBacklogsAreBounded(t *testing.T) {
 		<-m.began
 		crowds = append(crowds, c)
 	}
-	for _, c := range crowds { // what was sent has arrived when a later call is refused
+	for _, c := range crowds { // the calls have arrived when a later call is refused
 		c.add(0, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
 		c.send()
 		if _, msg := c.reply(); msg.Type != dbus.TypeMethodReply {
@@ -148,7 +148,7 @@ func TestCallsOfASenderThatLeftAreDropped(t *testing.T) {
 	r.server.conn.AwaitReplies(t.Context())
 }
 
-// A call that wants no reply gets none of any kind, whatever is wrong with it.
+// A call that wants no reply gets no reply and no error, even if it is wrong.
 func TestNoReplyIsNone(t *testing.T) {
 	r := newRig(t, Config{Manager: new(fakeManager)})
 	r.fake.fail(map[ipmi.Command]error{2: ipmi.ErrTooSlow})
@@ -170,7 +170,7 @@ func TestNoReplyIsNone(t *testing.T) {
 	c.add(dbuswire.FlagNoReply, bus4, xml.BusInterface, "sendRequest", byte(0), byte(6), byte(0), byte(2), []byte{})
 	c.add(dbuswire.FlagNoReply, BasePath, xml.LegacyInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), make([]byte, 256<<10))
 	c.send()
-	for range 2 { // the second is served after all that waits
+	for range 2 { // the second is served after all calls that wait
 		last := c.add(0, BasePath, xml.ManagerInterface, "Reload")
 		c.send()
 		for {

@@ -41,7 +41,7 @@ func (c *clock) advance(d time.Duration) {
 	c.time = c.time.Add(d)
 }
 
-// queueRig is a queue whose calls reach nobody; the test replies to them.
+// queueRig is a queue whose calls reach no program; the test replies to them.
 type queueRig struct {
 	*callQueue
 	t       *testing.T
@@ -174,7 +174,7 @@ func TestRoomForHandlersGoesRound(t *testing.T) {
 	}
 }
 
-// The worst that programs can do that hang: some grow, all get what they can, and are
+// The worst case of programs that hang: some grow, all get as many calls as they can, and are
 // asked time and again.
 func TestPlacesThatHungProgramsTake(t *testing.T) {
 	for _, tt := range []struct{ grown, fresh, want int }{

@@ -132,7 +132,7 @@ func TestCloseEndsCallsAndWaitsForThem(t *testing.T) {
 		<-r.fake.began
 	}
 	_ = s.Close()
-	// The bus's workers hear of it, and end.
+	// The bus's workers learn of it, and end.
 	for range 2 {
 		<-r.fake.ended
 	}

@@ -13,7 +13,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// causes are errors and what the document of the API says of them.
+// causes are errors and their causes in the document of the API.
 var causes = []struct {
 	err   error
 	cause string

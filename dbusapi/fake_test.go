@@ -37,7 +37,7 @@ type fakeBus struct {
 	errs  map[ipmi.Command]error  // commands that fail
 	data  map[ipmi.Command][]byte // and those that are answered
 
-	deviceErr error  // of what changes the device
+	deviceErr error  // of methods that change the device
 	binding   func() // called by Bind; nil for nothing
 }
 
@@ -49,7 +49,7 @@ var deviceID = []byte{0x50, 1, 4, 0, 2, 0x21, 0x57, 1, 0, 0x0B, 0x0B}
 
 func newFakeBus(name string, index uint8) *fakeBus { return newLimitedFakeBus(name, index, 0) }
 
-// newLimitedFakeBus is a bus with so many places, of which one program has half.
+// newLimitedFakeBus makes a bus with a number of places; one program may have half of them.
 func newLimitedFakeBus(name string, index uint8, limit int) *fakeBus {
 	b := &fakeBus{
 		properties: bus.Properties{
@@ -221,7 +221,7 @@ type rig struct {
 	object *BusObject
 	fake   *fakeBus
 	client *dbuswire.Conn
-	heard  chan *dbus.Signal // what the client hears
+	heard  chan *dbus.Signal // the signals that the client receives
 }
 
 // bus4 is where the rig's bus is exported.
@@ -260,7 +260,7 @@ func newStoppedRigOf(t *testing.T, config Config, fake *fakeBus) *rig {
 func (r *rig) stall(t *testing.T) (flush func()) {
 	t.Helper()
 	for !r.server.conn.Hold() {
-		runtime.Gosched() // It writes what the test has called for.
+		runtime.Gosched() // It writes the messages that the test has caused.
 	}
 	flush = sync.OnceFunc(r.server.conn.Flush)
 	t.Cleanup(flush)
@@ -291,7 +291,7 @@ func ownProgram(name string, found bus.Process) bus.Process {
 	return own
 }
 
-// realProgram takes each connection for what it is.
+// realProgram takes each connection for its real program.
 func realProgram(_ string, found bus.Process) bus.Process { return found }
 
 func addBus(t *testing.T, s *Server, fake *fakeBus) *BusObject {

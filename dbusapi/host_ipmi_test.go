@@ -196,7 +196,7 @@ func TestHostIPMISecretsAreNotForEverybody(t *testing.T) {
 			break
 		}
 	}
-	<-daemon.heard                 // what the other one answered
+	<-daemon.heard                 // the answer of the other one
 	answers(daemon, setPassword()) // by its name, now that the other has left
 
 	answers(daemon, fromHost(2))

@@ -42,7 +42,7 @@ func (i *fakeInterface) Statistics() map[string]uint64 {
 	return map[string]uint64{"requests-received": 3}
 }
 
-// fakeSMS remembers what was done.
+// fakeSMS remembers the actions.
 type fakeSMS struct {
 	mu   sync.Mutex
 	done []string

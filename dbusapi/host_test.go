@@ -19,7 +19,7 @@ import (
 )
 
 // fakeHost is a host IPMI daemon, or another program that answers requests: it
-// serves execute as it is told to.
+// serves execute as the test says.
 type fakeHost struct {
 	silence // of an object with one method
 	conn    *dbuswire.Conn
@@ -59,7 +59,7 @@ func (h *fakeHost) answer(reply func([]any) ([]any, error)) {
 	h.reply = reply
 }
 
-// hostResult is what phosphor-host-ipmid's execute returns.
+// hostResult is the result of phosphor-host-ipmid's execute.
 type hostResult struct {
 	NetFn, LUN, Command, Code byte
 	Data                      []byte
@@ -186,7 +186,7 @@ func TestHostDaemonAnswerOfManyBytes(t *testing.T) {
 	if res, err := answerOf(t.Context(), h, fromME(data...)); err != nil || !bytes.Equal(res.Data, data) {
 		t.Errorf("%d bytes, %v", len(res.Data), err)
 	}
-	// More is no answer to anything, and stands in nobody's way.
+	// Another reply is no answer to anything, and disturbs no request.
 	host.answer(func([]any) ([]any, error) { return []any{hostResult{7, 0, 1, 0, make([]byte, 16<<10)}}, nil })
 	if _, err := answerOf(t.Context(), h, fromME()); !errors.Is(err, dbuswire.ErrReply) {
 		t.Errorf("error = %v", err)
@@ -307,7 +307,7 @@ func TestAtMostAHundredExecutesOnAConnection(t *testing.T) {
 	}
 }
 
-// owned counts what ends.
+// owned counts the ends.
 type owned struct {
 	mu    sync.Mutex
 	order []byte
@@ -470,7 +470,7 @@ func BenchmarkExecute(b *testing.B) {
 	}
 }
 
-// A request costs what is written and what waits for the reply.
+// A request costs the memory of the message and of the wait for the reply.
 func TestExecuteAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, executeOnce()); n > 2 {
 		t.Errorf("%v allocations", n)

@@ -23,7 +23,7 @@ const (
 	statsFailed    = "signals-failed"
 )
 
-// trustTests makes the user who runs the tests the trusted one, or not.
+// trustTests makes the user of the tests the trusted one, or not.
 func (r *rig) trustTests(trust bool) {
 	r.server.trustedUser = uint32(os.Getuid())
 	if !trust {

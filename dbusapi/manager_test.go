@@ -14,7 +14,7 @@ import (
 	"ipmbd/xml"
 )
 
-// fakeManager notes what it is asked for, and answers with err.
+// fakeManager notes its calls, and answers with err.
 type fakeManager struct {
 	asked []string
 	err   error

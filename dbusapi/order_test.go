@@ -72,7 +72,7 @@ func answer(f ipmb.Frame, reply func([]byte)) {
 	reply(f.Response(ipmi.CodeOK, f.Data).Append(nil))
 }
 
-// recorder is a transport that notes what is written.
+// recorder is a transport that notes the frames that are written.
 type recorder struct {
 	i2c.Transport
 	bus *engineBus
@@ -117,7 +117,7 @@ func newEngineRig(t *testing.T, bus *engineBus) *rig {
 	return r
 }
 
-// crowd is many calls of one client, and all that it is sent.
+// crowd is many calls of one client, and all messages that it gets.
 type crowd struct {
 	t    *testing.T
 	conn *dbuswire.Conn
@@ -241,7 +241,7 @@ func TestBroadcastsOfAClientAreSentInOrder(t *testing.T) {
 
 // Commands by signal are carried out in the order of the signals.
 func TestBroadcastSignalsAreObeyedInOrder(t *testing.T) {
-	const each = maxRunning / 2 // those of one round may not have ended in the next
+	const each = maxRunning / 2 // calls of one round may not have ended in the next
 	bus := newEngineBus(t, answer)
 	r := newEngineRig(t, bus)
 	r.server.trustedUser = uint32(os.Geteuid())

@@ -13,7 +13,7 @@ import (
 	"ipmbd/xml"
 )
 
-// listener is a client that hears of events; it asks for no signals.
+// listener is a client that receives events; it asks for no signals.
 type listener struct {
 	*fakeHost
 	heard chan *dbus.Signal
@@ -90,7 +90,7 @@ func TestEventsGoToSubscribersOnly(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	// What the client hears first is what came next.
+	// The client receives the next event first.
 	r.fake.change(func(p *bus.Properties) { p.State = bus.Down })
 	r.object.Changed()
 	if got := <-r.heard; got.Name != propertiesChanged {
@@ -198,7 +198,7 @@ func TestLimitOfSubscribers(t *testing.T) {
 	if err := more.callRouter(t, "Subscribe"); errorName(err) != xml.ErrorTooMany {
 		t.Errorf("over the limit: %v", err)
 	}
-	last.subscribe(t) // who has a place keeps it
+	last.subscribe(t) // a client that has a place keeps it
 	r.leave(t, last.conn)
 	more.subscribe(t)
 	r.happen(1)

@@ -20,7 +20,7 @@ import (
 // hang answers nothing before the test ends.
 func (h *fakeHost) hang([]any) ([]any, error) { <-h.end; return nil, nil }
 
-// roundTrip returns when the server has read what the message bus had for it.
+// roundTrip returns when the server has read all messages that the message bus had for it.
 func (r *rig) roundTrip(t *testing.T) {
 	t.Helper()
 	if _, err := r.call(t, "/", xml.PeerInterface, "Ping"); err != nil {

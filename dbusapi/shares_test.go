@@ -19,7 +19,7 @@ import (
 // place takes one place for a connection, or reports that there is none.
 type place func(one *client) bool
 
-// limited is something of which programs have shares.
+// limited is a resource that programs share.
 type limited struct {
 	// open makes it, with all places free.
 	open func(*testing.T) place
@@ -28,7 +28,7 @@ type limited struct {
 	connection, program, user, other, root int
 }
 
-// limits is all that programs share on D-Bus. There are 20 programs of each user.
+// limits has all resources that programs share on D-Bus. There are 20 programs of each user.
 func limits() map[string]limited {
 	const programs = 20
 	return map[string]limited{
@@ -88,7 +88,7 @@ func TestSharesOfPrograms(t *testing.T) {
 	}
 }
 
-// openHandlers is handlers of so many commands.
+// openHandlers is the resource of handlers with this many commands.
 func openHandlers(commands int) func(*testing.T) place {
 	return func(*testing.T) place {
 		r, last := newRouter(new(ipmi.Mux)), 0
@@ -115,7 +115,7 @@ func openSubscribers(t *testing.T) place {
 	}
 }
 
-// openBacklog is calls that wait, of so many bytes, which nobody serves.
+// openBacklog is the resource of waiting calls, of this many bytes, that are never served.
 func openBacklog(bytes int) func(*testing.T) place {
 	return func(t *testing.T) place {
 		return openBacklogOf(t, newClients(1, func(string) {}), bytes)
@@ -197,7 +197,7 @@ func TestUnknownSendersAreBounded(t *testing.T) {
 	}
 }
 
-// hideSenders has nobody identified until show is called.
+// hideSenders keeps all clients from being identified until show is called.
 func (r *rig) hideSenders() (show func()) {
 	c := r.server.clients
 	c.mu.Lock()
@@ -207,7 +207,7 @@ func (r *rig) hideSenders() (show func()) {
 	return func() { c.lookUpBy(conn) }
 }
 
-// programs is which programs connections are of, by their names; others are each one of its own.
+// programs has the programs of connections by name; every other connection is its own program.
 type programs struct{ known sync.Map }
 
 func (p *programs) of(name string, found bus.Process) bus.Process {

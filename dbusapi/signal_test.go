@@ -170,7 +170,7 @@ func TestAnswerNearTheDeadline(t *testing.T) {
 	}
 }
 
-// The requests that nobody answers end in the order in which they came, and none is kept.
+// The requests without an answer end in the order in which they came, and none is kept.
 func TestUnansweredRequestsEndInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := deafRig()
@@ -299,7 +299,7 @@ func TestSecretsAreInNoSignal(t *testing.T) {
 	if _, err := answerOf(t.Context(), r.object.Announce(next), fromME(5)); err != nil {
 		t.Fatal(err)
 	}
-	// The first signal that comes is of the request without a secret.
+	// The first signal is for the request without a secret.
 	r.received(t, byte(0x2C), byte(6), byte(2), byte(1), []byte{5})
 }
 

@@ -71,7 +71,7 @@ func TestTablesAgreeWithTheDocuments(t *testing.T) {
 	}
 }
 
-// errorCases are errors, and what clients are told of them.
+// errorCases are errors, and their D-Bus errors for clients.
 var errorCases = map[string]struct {
 	err    error
 	name   string
@@ -193,7 +193,7 @@ func TestDocumentNamesTheErrors(t *testing.T) {
 }
 
 // Each name that the server gives an error has a meaning at the client, but for
-// InternalFailure, of which the client can know no more.
+// InternalFailure, about which the client can know no more.
 func TestClientKnowsTheServersErrors(t *testing.T) {
 	r := newRig(t, Config{})
 	c := openClient(t, r.bus.Address)

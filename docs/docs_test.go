@@ -104,7 +104,7 @@ func TestWaysOfMessagesExist(t *testing.T) {
 	}
 }
 
-// functions are those of a file, as Name or Type.Name.
+// functions returns the functions of a file, as Name or Type.Name.
 func functions(t *testing.T, path string) map[string]bool {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
@@ -133,7 +133,7 @@ func functions(t *testing.T, path string) map[string]bool {
 	return names
 }
 
-// The picture has a box for each package but those of tests, data and small helpers.
+// The picture has a box for each package except tests, data and small helpers.
 func TestPictureHasEachPackage(t *testing.T) {
 	picture, err := os.ReadFile("architecture.svg")
 	if err != nil {

@@ -55,8 +55,8 @@ type fakeDriver interface {
 	asks(seq, netFnLUN, command byte, data ...byte)
 }
 
-// driver is what fake drivers share. Their device is one end of a socket pair;
-// what is written at the other one makes it worth a read.
+// driver is the common part of fake drivers. Their device is one end of a socket pair;
+// a write at the other end makes it readable.
 type driver struct {
 	t    *testing.T
 	wake *os.File
@@ -201,7 +201,7 @@ func reads(t *testing.T, p Port) Request {
 	return r
 }
 
-// write writes a response and what is left of it.
+// write writes a response and the rest of it.
 func write(p Port, r Response) error {
 	done, err := p.Write(r)
 	if err != nil || done {
@@ -265,7 +265,7 @@ func TestDeviceRequests(t *testing.T) {
 	})
 }
 
-// A request that comes while nobody reads is there for the next to read.
+// A request that comes while no call reads is there for the next read.
 func TestDeviceWaitsForARequest(t *testing.T) {
 	eachMedium(t, func(t *testing.T, _ medium, p Port, f fakeDriver) {
 		requests := make(chan Request, 1)

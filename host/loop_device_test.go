@@ -87,7 +87,7 @@ func driverOf(h host) *driver {
 	panic("unknown driver")
 }
 
-// answer is what the driver is written: the answer to a request of netFn App.
+// answer returns the bytes written to the driver: the answer to a request of netFn App.
 func (s *served) answer(seq byte, command ipmi.Command, code ipmi.CompletionCode, data ...byte) []byte {
 	switch s.name {
 	case "bt":

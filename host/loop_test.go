@@ -58,7 +58,7 @@ func (p *fakePort) write(v any) error {
 	return p.err
 }
 
-// wrote is what was written since the last time.
+// wrote returns the responses written since its last call.
 func (p *fakePort) wrote() []any {
 	synctest.Wait()
 	p.mu.Lock()
@@ -142,7 +142,7 @@ var echo = ipmi.Immediate(func(req *ipmi.Request) (ipmi.Response, error) {
 	return ipmi.Response{Data: req.Data}, nil
 })
 
-// slow answers with the data after so many seconds as they say; after 0 at once.
+// slow answers with the data after as many seconds as they say; after 0 at once.
 var slow = ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 	answer := func() { reply.Answer(ipmi.Response{Data: req.Data}, nil) }
 	if req.Data[0] == 0 {
@@ -432,7 +432,7 @@ func TestLoopEndsWithItsPort(t *testing.T) {
 	})
 }
 
-// eager is a port that notes what is done with it first.
+// eager is a port that notes the first operation.
 type eager struct {
 	*fakePort
 	first chan string // has room
@@ -456,7 +456,7 @@ func (p eager) SetAttention(a ipmi.Attention) error {
 func TestHostIsShownTheAttentionBeforeItAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLoop(Config{Handler: echo, Attention: func() ipmi.Attention {
-			time.Sleep(time.Second) // in which whoever reads has begun
+			time.Sleep(time.Second) // in which the reader has begun
 			return ipmi.Attention{}
 		}})
 		p := eager{newFakePort(), make(chan string, 1)}

@@ -19,7 +19,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// timeLimit is how long what must happen may take.
+// timeLimit is how long a test waits for an event.
 const timeLimit = 30 * time.Second
 
 // machine is the far end of a VM's socket: QEMU.
@@ -275,7 +275,7 @@ func TestAddresses(t *testing.T) {
 type lacking struct {
 	net.Listener
 	fails  chan error
-	failed chan struct{} // told of the last; has room
+	failed chan struct{} // gets the last one; has room
 }
 
 func (l *lacking) Accept() (net.Conn, error) {
@@ -342,7 +342,7 @@ func TestListenerThatIsBrokenEndsTheRun(t *testing.T) {
 	}
 }
 
-// TestMachineThatReadsLate: what the socket had no room for comes whole and in order.
+// TestMachineThatReadsLate: bytes that found no room in the socket come whole and in order.
 func TestMachineThatReadsLate(t *testing.T) {
 	big := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{Data: make([]byte, VMMaxData)}, nil

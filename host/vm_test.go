@@ -22,7 +22,7 @@ func octets(text string) []byte {
 	return b
 }
 
-// units are what a decoder takes out of bytes: commands and messages, in hex.
+// units returns the units that a decoder finds in bytes: commands and messages, in hex.
 func units(b []byte) (units []string) {
 	var d vmDecoder
 	for _, c := range b {
@@ -95,7 +95,7 @@ func TestVMResponses(t *testing.T) {
 	}
 }
 
-// Whatever comes is taken apart without harm, and what is a request is one that
+// Any bytes are decoded without harm, and a request among them is one that
 // adds up.
 func FuzzVMDecoder(f *testing.F) {
 	for _, seed := range []string{"01 18 01 E6 A0", "AA B0 18 25 23 A0", "FF 01 A1 08 3F A1", "AA AA A0 A1"} {
@@ -118,7 +118,7 @@ func FuzzVMDecoder(f *testing.F) {
 	})
 }
 
-// The greeting goes with the first attention, whatever was written before.
+// The greeting goes with the first attention, even after earlier writes.
 func TestGreetingOfAMachineThatHasAnAnswerAlready(t *testing.T) {
 	ours, theirs := socketPair(t)
 	p, err := NewVMPort(ours)

@@ -19,7 +19,7 @@ type kernel struct {
 	*machine
 	made    map[string]bool   // by new_device
 	loaded  map[string]bool   // drivers, by the name that new_device takes
-	probe   error             // what probes return
+	probe   error             // the result of probes
 	onProbe func(node func()) // makes the node of a probe, at once by default
 	writes  []string
 }
@@ -78,7 +78,7 @@ func (k *kernel) newDevice(bus int, transport, name string) error {
 	return nil
 }
 
-// probeDevice is the driver's probe, whose failure nobody hears of.
+// probeDevice is the driver's probe, whose failure is not reported.
 func (k *kernel) probeDevice(bus int, transport, name string) {
 	folder := k.path(filepath.Join(devices, name))
 	misc := k.path(fmt.Sprintf("/sys/class/misc/ipmb-%d", bus))
@@ -224,7 +224,7 @@ func TestBindTakesADeviceThatTheFirmwareMade(t *testing.T) {
 	k.wrote(t, "0x1010\n")
 }
 
-// A device that was made before its module was there is made anew.
+// A device that was made before its module was there is made again.
 func TestBindReplacesADeviceThatNobodyServes(t *testing.T) {
 	k := newKernel(t)
 	k.client("4-1010", "")

@@ -238,7 +238,7 @@ func TestDeviceReadsIntoAmpleRoom(t *testing.T) {
 	})
 }
 
-// transferErrors are what drivers of adapters return, and what it says of the
+// transferErrors are the errors of drivers of adapters, and what they say of the
 // bus.
 var transferErrors = []struct {
 	errno syscall.Errno

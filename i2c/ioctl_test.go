@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The numbers are those of ipmb_device.h.
+// The numbers come from ipmb_device.h.
 func TestNumbersOfIPMBDevice(t *testing.T) {
 	if ipmbDeviceGroup != 217 || ipmbDeviceIgnoreNACK != 1 || ipmbDeviceTrustChecksum != 4 {
 		t.Error("numbers of the requests")

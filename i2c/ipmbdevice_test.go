@@ -152,7 +152,7 @@ func TestOpenIPMBDeviceFails(t *testing.T) {
 	}
 }
 
-// For less than three bytes the driver's count of what follows them wraps, and
+// For less than three bytes the driver's count of the following bytes wraps, and
 // it hands out zeros for the rest: 256 bytes for a read transfer before any
 // other, 257 for an address alone, 258 for an address and a byte.
 func TestIPMBDeviceDropsNoise(t *testing.T) {

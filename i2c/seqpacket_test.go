@@ -157,7 +157,7 @@ func TestSeqpacketDropsAFlood(t *testing.T) {
 	}
 }
 
-// sendPacket sends what WriteFrame refuses, without waiting.
+// sendPacket sends packets that WriteFrame refuses, without waiting.
 func sendPacket(t *testing.T, from *seqpacket, packet []byte) {
 	t.Helper()
 	var err error

@@ -91,7 +91,7 @@ func (m *machine) node(bus int, folder string) (path string) {
 	return path
 }
 
-// Whether a NACK was that of the address byte is known of some adapters.
+// Some adapters are known to distinguish a NACK of the address byte.
 func TestTellsAddressNACK(t *testing.T) {
 	for _, c := range []struct {
 		name, adapter, driver string
@@ -192,7 +192,7 @@ func TestDetectFails(t *testing.T) {
 	}
 }
 
-// Who names an unknown driver's framing in the configuration is believed.
+// The framing of an unknown driver in the configuration is believed.
 func TestCheckDriver(t *testing.T) {
 	for _, c := range []struct {
 		driver, transport string

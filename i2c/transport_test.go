@@ -17,7 +17,7 @@ const (
 	far  = 0x2C
 )
 
-// bus is a transport and what is at its other end.
+// bus is a transport and its other end.
 type bus struct {
 	Transport
 	// queue puts frames where the transport reads them, the first to be

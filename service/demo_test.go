@@ -81,7 +81,7 @@ func TestDemoBuses(t *testing.T) {
 	}
 }
 
-// TestDemoFaultyBusIsFaultyAndWorks: what is shown is what the daemon is for.
+// TestDemoFaultyBusIsFaultyAndWorks: the demonstration shows the purpose of the daemon.
 func TestDemoFaultyBusIsFaultyAndWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		buses, stop := startDemo(t)

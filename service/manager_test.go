@@ -76,7 +76,7 @@ func (m managed) does(member string, args ...any) {
 	}
 }
 
-// TestChangesLeaveNoGoroutine: those of the endpoints that are left are all.
+// TestChangesLeaveNoGoroutine: only goroutines of the remaining endpoints are left.
 func TestChangesLeaveNoGoroutine(t *testing.T) {
 	bus := bustest.Start(t)
 	before := goleak.IgnoreCurrent()
@@ -132,8 +132,8 @@ func TestChangesLeaveNoGoroutine(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
-// A reload reads what a start would read: another file may have come, of the other
-// kind, by which all channels begin anew.
+// A reload reads the file that a start would read: another file may be there, of the other
+// kind, so that all channels are replaced.
 func TestReloadFindsTheFileThatIsThereNow(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	bus, dir := bustest.Start(t), t.TempDir()

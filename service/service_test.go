@@ -28,7 +28,7 @@ import (
 	"ipmbd/xml"
 )
 
-// timeLimit is how long what must happen may take.
+// timeLimit is how long a test waits for an event.
 const timeLimit = 30 * time.Second
 
 func receive[T any](t *testing.T, what string, from <-chan T) T {
@@ -36,7 +36,7 @@ func receive[T any](t *testing.T, what string, from <-chan T) T {
 	return await.Receive(t, timeLimit, what, from)
 }
 
-// notifications makes the socket of sd_notify(3): what comes there, and when.
+// notifications makes the socket of sd_notify(3), and returns its messages with their times.
 func notifications(t *testing.T) <-chan string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
@@ -284,7 +284,7 @@ func TestHandlerOfAChannel(t *testing.T) {
 			if ipmi.CodeOf(err) != want && !late {
 				t.Errorf("%v, want %v", err, want)
 			}
-			// What is registered is served whatever the default.
+			// A registered handler serves its requests with any default.
 			req.Command = pattern.Command
 			if _, err := ipmi.Do(t.Context(), e.filter, &req); err != nil {
 				t.Errorf("a registered command: %v", err)

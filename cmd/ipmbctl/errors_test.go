@@ -19,7 +19,7 @@ import (
 	"ipmbd/xml"
 )
 
-// want compares a failure with what it must say.
+// want compares a failure with the text that it must have.
 func (got result) want(t *testing.T, code int, stderr string) {
 	t.Helper()
 	if diff := (result{"", stderr, code}).diff(got); diff != "" {

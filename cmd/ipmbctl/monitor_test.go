@@ -64,10 +64,10 @@ func (r *rig) begin(t *testing.T, notes int, args ...string) *watcher {
 	return w
 }
 
-// varying is what differs from run to run: times and D-Bus names.
+// varying matches the values that differ from run to run: times and D-Bus names.
 var varying = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3}|\d+\.\d ms|"time":"[^"]+"|"milliseconds":[0-9.]+|":1\.\d+"`)
 
-// expect compares the next lines, of which times and names are blank.
+// expect compares the next lines, with times and names left blank.
 func (w *watcher) expect(t *testing.T, want ...string) {
 	t.Helper()
 	for _, line := range want {

@@ -15,7 +15,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// The shell and what it has started end with their time.
+// The shell and the programs that it has started end with their time.
 func TestProgramThatHangs(t *testing.T) {
 	p := newProgram("sleep 1000 & sleep 1000", ipmb.MinTimeout, io.Discard)
 	if _, err := p.respond(t.Context(), p.job()); ipmi.CodeOf(err) != ipmi.CodeTimeout {

@@ -44,9 +44,9 @@ type fakeBus struct {
 	logs       map[ipmi.Address]ipmi.Handler // nodes that have one
 }
 
-// The nodes of a fakeBus. Nobody is at the other addresses.
+// The nodes of a fakeBus. The other addresses have no node.
 const (
-	managementEngine ipmi.Address = 0x2C // answers Get Device ID, and what else with C1h
+	managementEngine ipmi.Address = 0x2C // answers Get Device ID, and all other commands with C1h
 	sensor           ipmi.Address = 0x72 // answers all with C1h
 	satellite        ipmi.Address = 0x84 // answers Get Device ID with an auxiliary revision
 	garbled          ipmi.Address = 0x90 // answers Get Device ID with too few bytes

@@ -17,7 +17,7 @@ import (
 // logNode is a node whose log has fixed records.
 type logNode struct {
 	records []record.Record
-	next    uint16 // if not 0, what comes behind each record
+	next    uint16 // if not 0, the next ID after each record
 }
 
 // newLogNode makes a node of records in hex.

@@ -12,7 +12,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// sent is what the journal was sent.
+// sent is the messages to the journal.
 type sent struct {
 	Message  string
 	Priority journal.Priority

@@ -39,7 +39,7 @@ func TestManualPage(t *testing.T) {
 	}
 }
 
-// named are what a pattern finds.
+// named returns the matches of a pattern.
 func named(pattern, text string) []string {
 	var all []string
 	for _, found := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {

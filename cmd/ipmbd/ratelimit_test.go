@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// logged is what a logger writes, as text.
+// logged returns the entries of a logger, as text.
 type logged struct{ *observer.ObservedLogs }
 
 func limitedLogger() (*zap.Logger, logged) {

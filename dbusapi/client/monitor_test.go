@@ -68,7 +68,7 @@ func (w *watchRig) next(t *testing.T, want Notice) Notice {
 	return got
 }
 
-// ignoreVarying leaves out what differs from run to run.
+// ignoreVarying leaves out the values that differ from run to run.
 func ignoreVarying() cmp.Option { return cmpopts.IgnoreFields(Notice{}, "Time", "Took", "Program") }
 
 func isMessage(e Notice) bool { return e.Kind <= FailureSeen }

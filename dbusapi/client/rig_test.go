@@ -33,7 +33,7 @@ type fakeBus struct {
 	began      chan struct{}           // of each cmdBlock
 	errs       map[ipmi.Command]error  // commands that fail
 	data       map[ipmi.Command][]byte // and those that are answered
-	deviceErr  error                   // of what changes the device
+	deviceErr  error                   // of methods that change the device
 }
 
 // cmdBlock gets no response; it ends with its caller.
@@ -156,7 +156,7 @@ type rig struct {
 	object  *dbusapi.BusObject
 	fake    *fakeBus
 	program *dbuswire.Conn
-	heard   chan *dbus.Signal // what the program hears of ipmbd
+	heard   chan *dbus.Signal // the signals that the program receives from ipmbd
 }
 
 // bus4 is where the rig's bus is exported.
@@ -286,7 +286,7 @@ func (r *rig) legacy(t testing.TB, channel, netFn, lun byte, cmd ipmi.Command, d
 	r.call(t, xml.BasePath, xml.LegacyInterface, "sendRequest", channel, netFn, lun, byte(cmd), append([]byte{}, data...))
 }
 
-// roundTrip returns when the server has read what the message bus had for it.
+// roundTrip returns when the server has read all messages that the message bus had for it.
 func (r *rig) roundTrip(t testing.TB) { r.call(t, "/", xml.PeerInterface, "Ping") }
 
 // register registers a handler of the other program, which does not respond.

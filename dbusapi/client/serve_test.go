@@ -42,7 +42,7 @@ func follow(t *testing.T, call func(ctx context.Context, tell func(Notice)) erro
 	return f
 }
 
-// tells waits for what the call tells.
+// tells waits for the notices of the call.
 func (f *following) tells(t *testing.T, kinds ...NoticeKind) {
 	t.Helper()
 	for _, want := range kinds {
@@ -132,7 +132,7 @@ func TestRequestWithTheOptionsOfTheHostDaemonOnly(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || !ok {
 		t.Error(diff)
 	}
-	// Address 0 is a system interface, whatever rqSA is.
+	// Address 0 is a system interface, with any rqSA.
 	options["requester"] = dbus.MakeVariant(byte(0))
 	if got, ok := executeWith(t, options); got.Requester != 0 || !ok {
 		t.Errorf("requester %v", got.Requester)

@@ -16,7 +16,7 @@ func TestFaultsValidate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		faults Faults
-		faulty []string // what the error speaks of, each on its line
+		faulty []string // the subjects of the error, each on its line
 	}{
 		{"no faults", Faults{}, nil},
 		{"some of each", Faults{
@@ -63,7 +63,7 @@ func injected(t *testing.T, f Faults) (*Injector, i2c.Transport) {
 	return i, peer
 }
 
-// arrived is what has arrived at a node, once all goroutines are at rest.
+// arrived returns the frames that have arrived at a node, when all goroutines are at rest.
 func arrived(t *testing.T, at i2c.Transport) [][]byte {
 	t.Helper()
 	synctest.Wait()
@@ -283,7 +283,7 @@ func TestInjectorIsRepeatable(t *testing.T) {
 	})
 }
 
-// fates is what arrives of 200 frames, and the errors of their writes.
+// fates returns the arrivals of 200 frames, and the errors of their writes.
 func fates(t *testing.T, f Faults) [][]byte {
 	t.Helper()
 	i, peer := injected(t, f)

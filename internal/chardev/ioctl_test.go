@@ -42,7 +42,7 @@ func TestRequestsOfEachArchitecture(t *testing.T) {
 	}
 }
 
-// The values are those of IPMICTL_SEND_COMMAND and IPMICTL_RECEIVE_MSG of
+// The values come from IPMICTL_SEND_COMMAND and IPMICTL_RECEIVE_MSG of
 // include/uapi/linux/ipmi.h with 64 bits.
 func TestRequestsWithArgumentsOfEachArchitecture(t *testing.T) {
 	for goarch, want := range map[string][2]uintptr{

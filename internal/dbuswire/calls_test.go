@@ -91,7 +91,7 @@ func newTestConn(t testing.TB) *Conn {
 	return &Conn{out: out}
 }
 
-// A call costs what keeps it: nothing, when the maps have grown.
+// A call allocates memory only for its place in the maps: nothing, when these have grown.
 func TestStartCallAllocations(t *testing.T) {
 	c := newTestConn(t)
 	message, call := []byte("call"), repliedFunc(func(*Message) {})

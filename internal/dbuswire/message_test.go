@@ -260,7 +260,7 @@ func TestHeadersAreWhatTheLibraryReads(t *testing.T) {
 	}
 }
 
-// What the package reads of any bytes is what the library reads, if it reads them.
+// The package reads the same values of any bytes as the library, if that reads them.
 func FuzzParse(f *testing.F) {
 	for _, order := range byteOrders {
 		f.Add(encodeCall(f, order, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{1, 2, 3}))

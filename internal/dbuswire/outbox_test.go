@@ -72,7 +72,7 @@ func readNumbered(t *testing.T, r io.Reader) (sender, number int) {
 	return sender, number
 }
 
-// Messages leave whole, each once, and those of a sender in order, however many send
+// Messages leave whole, each once, and a sender's in order, however many senders write
 // and however slow the message bus is.
 func TestMessagesLeaveWholeAndInOrder(t *testing.T) {
 	const senders, each = 8, 200
@@ -111,8 +111,8 @@ func TestMessagesLeaveWholeAndInOrder(t *testing.T) {
 	}
 }
 
-// Nobody waits in send for a message bus that does not read, and what is never written
-// is told of once.
+// No sender waits for a message bus that does not read, and a message that is never
+// written is reported once.
 func TestNobodyWaitsForAMessageBusThatDoesNotRead(t *testing.T) {
 	const count = 2000
 	o, reader, owed := newTestOutbox(t)
@@ -198,7 +198,8 @@ func TestHeldMessagesLeaveTogether(t *testing.T) {
 	readNumbered(t, reader)
 }
 
-// What is queued is written by Flush, before what is sent meanwhile. Nothing is queued after the end.
+// What is queued is written by Flush, before what is sent meanwhile. Nothing is queued after the
+// end.
 func TestQueuedMessagesLeaveWhenFlushed(t *testing.T) {
 	o, reader, _ := newTestOutbox(t)
 	conn, receipt := &Conn{out: o}, &tally{t: t}

@@ -9,7 +9,7 @@ import (
 
 func TestPingOfAStream(t *testing.T) {
 	for name, c := range map[string]struct {
-		hangs, over bool // whether the one who reads hangs, and the connection is over then
+		hangs, over bool // whether the reader hangs, and the connection is over then
 	}{
 		"comes back from one that waits":       {false, false},
 		"hangs with the one who reads":         {true, false},

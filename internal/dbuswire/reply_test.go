@@ -20,7 +20,7 @@ func TestStreamSkipsWhatIsTooLong(t *testing.T) {
 		s := feed(t, bytes.NewReader(bytes.Join([][]byte{
 			signal,
 			unwanted,
-			encodeCall(t, order, "", long), // nobody to refuse it to
+			encodeCall(t, order, "", long), // without a sender to which a refusal could go
 			encodeCall(t, order, ":1."+strings.Repeat("5", maxMessage)), // its header does not fit the buffer
 			encodeReturn(t, order, 99, long),
 			encodeCall(t, order, ":1.5", byte(1)),

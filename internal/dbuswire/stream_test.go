@@ -18,7 +18,7 @@ import (
 	"ipmbd/internal/socket"
 )
 
-// feed makes a stream of what a reader gives. Nobody reads what it sends.
+// feed makes a stream of the bytes of a reader. The messages that it sends are not read.
 func feed(t *testing.T, r io.Reader) *stream {
 	t.Helper()
 	ours, theirs := streamPair(t)

@@ -113,7 +113,7 @@ type declaration struct {
 	uses     map[string]bool // names outside of bubbles
 }
 
-// declarations are those of the files of one package.
+// declarations are the declarations in the files of one package.
 func declarations(files []source) []*declaration {
 	bubbles := bubbles(files)
 	var found []*declaration
@@ -214,7 +214,7 @@ func begins(name string) bool {
 }
 
 // outsideOfBubbles are the declarations that a test reaches without entering a bubble. A method
-// needs two names: its own, and that of its type.
+// needs two names: its own, and its type's.
 func outsideOfBubbles(all []*declaration) (reached []*declaration) {
 	names := map[string]bool{"": true}
 	for more := true; more; {

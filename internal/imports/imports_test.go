@@ -159,17 +159,17 @@ var helperRule = rule{
 	why:    "tools for tests may use all but the service, which they start as a program",
 }
 
-// contract is what of i2c the engine knows: what every transport has.
+// contract is the part of i2c that the engine may use: it is common to all transports.
 var contract = []string{
 	"Transport", "DirectWriter", "Batch", "Limits", "NotDelivered",
 	"ErrNotAcknowledged", "ErrArbitrationLost", "ErrStuck", "ErrTooLong", "ErrClosed",
 }
 
-// source is a file of the module, whatever its build constraints.
+// source is a file of the module, with any build constraints.
 type source struct {
 	folder string // in the module, "ipmi"
 	name   string
-	isTest bool // the file is of a test, or its package is a tool for tests
+	isTest bool // the file belongs to a test, or its package is a tool for tests
 	syntax *ast.File
 }
 
@@ -210,7 +210,7 @@ func sources(t *testing.T) []source {
 	})
 }
 
-// allSources returns the files of sources, and those of tests.
+// allSources returns the files of sources and of tests.
 func allSources(t *testing.T) []source {
 	t.Helper()
 	found, err := files()

@@ -90,7 +90,7 @@ func (l *fakeLog) Call(args ...any) ([]any, error) {
 	return l.reply()
 }
 
-// has compares what the log has been told.
+// has compares the calls that the log has got.
 func (l *fakeLog) has(t *testing.T, want ...[]any) {
 	t.Helper()
 	l.mu.Lock()

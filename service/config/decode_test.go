@@ -50,7 +50,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// The bounds in tags are those of the packages that are configured.
+// The bounds in tags are the bounds of the packages that are configured.
 func TestBounds(t *testing.T) {
 	of := func(of any, key string) (low, high int64) {
 		for _, f := range fieldsOf(reflect.TypeOf(of)) {

@@ -18,13 +18,13 @@ import (
 	"ipmbd/internal/manual"
 )
 
-// keyDoc is what tags and comments say of a key.
+// keyDoc is the documentation of a key in tags and comments.
 type keyDoc struct {
 	field
 	t      reflect.Type
 	ranged bool
 	value  string // by default
-	doc    string // empty: that of the key before
+	doc    string // empty: the one of the key before
 }
 
 // keysWithDocs are the keys of an object that fills a type.
@@ -178,7 +178,7 @@ func wrapped(text string) []string {
 	return append(lines, line)
 }
 
-// A key without any comment is one that nobody can use.
+// No user can use a key without any comment.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	for _, list := range keyLists {
 		if keys := keysWithDocs(t, list.of); keys[0].doc == "" {

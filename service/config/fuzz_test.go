@@ -31,7 +31,7 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// parsed is Parse with what holds for every file checked.
+// parsed is Parse with checks of the rules for every file.
 func parsed(t *testing.T, path string, data []byte) (*Config, []Fault, error) {
 	config, warnings, err := Parse(path, data)
 	if err == nil {

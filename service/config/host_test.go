@@ -67,7 +67,7 @@ var devIndexCases = map[string]struct{ hosts, want string }{
 	"a machine and a bus":          {secondVM(`, "devIndex": 4`), ""},
 }
 
-// A virtual machine is a host for itself: who shares its devIndex shares its watchdog,
+// A virtual machine is a host for itself: an entry with its devIndex shares its watchdog,
 // its boot options and its state.
 func TestMachinesAndTheirDevIndex(t *testing.T) {
 	for name, tt := range devIndexCases {

@@ -240,7 +240,7 @@ func texts(warnings []Fault) []string {
 	return texts
 }
 
-// badConfigs are files that cannot be used, and all that is said of them.
+// badConfigs are files that cannot be used, and all their faults.
 var badConfigs = []struct {
 	name  string
 	path  string // of strictFile when empty
@@ -537,7 +537,7 @@ func TestOneChannelAndOneHost(t *testing.T) {
 	}
 }
 
-// badOnes are objects and what is said of them, a line for each fault.
+// badOnes are objects and their faults, a line for each.
 var badOnes = []struct{ name, text, channel, host string }{
 	{"nothing", ``, "is empty", "is empty"},
 	{"no JSON", `{"type": `, "unexpected end of JSON input", "unexpected end of JSON input"},

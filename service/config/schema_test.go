@@ -16,7 +16,7 @@ import (
 	"ipmbd/internal/manual"
 )
 
-// relations are what a schema can say of several keys of an object.
+// relations are a schema's rules about several keys of an object.
 var relations = map[reflect.Type]json.RawMessage{
 	reflect.TypeFor[Channel](): json.RawMessage(`[
 		{"if": {"properties": {"transport": {"const": "ipmb-device"}}, "required": ["transport"]}, "else":
@@ -142,7 +142,7 @@ const (
 
 const schemaFile = "../../packaging/ipmbd.schema.json"
 
-// The schema is what tags and comments say.
+// The schema follows from tags and comments.
 func TestSchema(t *testing.T) {
 	schema := objectSchema(t, reflect.TypeFor[Config]())
 	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// shown runs a report on lines and returns what it prints and leaves.
+// shown runs a report on lines and returns its output and the files that it leaves.
 func shown(t *testing.T, ticks int, lines ...string) (out, failed, skipped string) {
 	t.Helper()
 	var o, f, s bytes.Buffer
