@@ -1,5 +1,4 @@
-# make run and make test are all that is needed to begin with; make help lists
-# the rest.
+# To begin, make run and make test are enough; make help lists the rest.
 
 PREFIX   ?= /usr
 BIN      ?= bin
@@ -16,7 +15,7 @@ release install: LDFLAGS += -s -w
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/ipmbd ./cmd/ipmbctl
 
-# The same for all processors, and written by the program itself: by one for this.
+# The same for all processors, and printed by the program itself: by one built for this machine.
 completions:
 	@mkdir -p $(BIN)/completion
 	@for shell in bash zsh fish; do \
