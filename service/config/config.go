@@ -32,9 +32,9 @@ type Config struct {
 	// Host interfaces, and buses behind Linux's IPMI driver, a list of objects.
 	Hosts    []Host `conf:"hosts"`
 	OpenIPMI []OpenIPMI
-	// What the built-in BMC is, an object.
+	// The built-in BMC, an object.
 	BMC BMC `conf:"bmc"`
-	// Commands that are refused, a list of objects. All entries hold together.
+	// Commands that are refused, a list of objects. All entries apply together.
 	Filters []CommandFilter `conf:"policy"`
 	// Calls that one connection to the message bus, or requests that one client of the frame
 	// socket, may have in progress. All connections of one process to the message bus may
@@ -116,7 +116,7 @@ type Channel struct {
 // CommandFilter refuses commands on some interfaces. A request that it refuses gets D4h and
 // reaches no handler.
 type CommandFilter struct {
-	// Names of the channels and hosts. By default the entry is about all.
+	// Names of the channels and hosts. By default the entry applies to all.
 	Channels []string `conf:"channels"`
 	// The only commands that are served; each is a netFn, or a netFn and a command, such as
 	// `chassis` or `app cold-reset`.
@@ -125,7 +125,7 @@ type CommandFilter struct {
 	Deny []ipmi.Commands `conf:"deny"`
 }
 
-// BMC is the built-in BMC: what it says of itself, keeps and measures.
+// BMC is the built-in BMC: its identity, its state and its sensors.
 type BMC struct {
 	// Folder in which the BMC keeps its state. Without it the BMC forgets everything when ipmbd
 	// ends. The unit allows `/var/lib/ipmbd` only.
@@ -133,7 +133,7 @@ type BMC struct {
 	// GUID of the device and the system, such as `"f81d4fae-7dec-11d0-a765-00a0c91e6bf6"`. By
 	// default it is a random one, which `folder` keeps.
 	GUID GUID `conf:"guid"`
-	// What Get Device ID says, an object.
+	// The response to Get Device ID, an object.
 	Identity bmc.Identity `conf:"identity"`
 	// Records that the event log holds. A full log refuses more (C4h) and says so.
 	LogCapacity int `conf:"log-capacity" range:"1..32768" default:"4096"`
@@ -145,7 +145,7 @@ type BMC struct {
 	Controllers []bmc.Controller `conf:"controllers"`
 }
 
-// GUID is a GUID in the order of the wire. Zero is none.
+// GUID is a GUID in the order of the wire. Zero means that there is none.
 type GUID [16]byte
 
 // Sensor is a sensor, whose value may be a property on D-Bus.
