@@ -274,7 +274,7 @@ func (c *clients) countServed() int {
 	return c.served
 }
 
-// Beside a program that has all the calls it gets, those of new connections wait until it is
+// Beside a program that has all the calls it gets, calls of new connections wait until it is
 // known whose they are: they are sent, or refused if it is that program's.
 func TestCallsOfUnknownSendersWait(t *testing.T) {
 	p := new(programs)

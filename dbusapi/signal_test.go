@@ -94,7 +94,7 @@ func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 	}
 }
 
-// deafRig is a bus answered by signals without a message bus, whose time can be that of a bubble.
+// deafRig is a bus answered by signals without a message bus. It can run in a synctest bubble.
 func deafRig() *BusObject {
 	s := &Server{conn: dbuswire.Detached(), clients: newClients(1, func(string) {})}
 	o := new(BusObject)

@@ -8,7 +8,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// FuzzRequest: whatever a client sends is a request, whose response is a frame
+// FuzzRequest: any packet of a client is a request, whose response is a frame
 // with the client's own addresses and number, or has a status.
 func FuzzRequest(f *testing.F) {
 	good := packet(4, request(echoes, 1, 1, 2, 3))

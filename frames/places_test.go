@@ -89,7 +89,7 @@ func TestLongestIdleClientIsReplaced(t *testing.T) {
 	}
 }
 
-// A client whose place was needed by another program is hung up on.
+// A client whose place another program needs is disconnected.
 func TestReplacedClientIsHungUpOn(t *testing.T) {
 	r := newRig(t, Config{MaxClients: 1})
 	bus := r.addBus(t, 0)

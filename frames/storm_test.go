@@ -11,7 +11,7 @@ import (
 	"ipmbd/ipmb"
 )
 
-// TestStorm: each packet has one answer, and it is its own, whatever the responders
+// TestStorm: each packet has one answer, and it is its own, however the responders
 // say, and while other clients come and go with garbage and requests they leave.
 func TestStorm(t *testing.T) {
 	r := newRig(t, Config{MaxClients: 1000, MaxPerProcess: 1000}) // Clients that have gone may count for a moment.

@@ -310,7 +310,7 @@ func TestAcceptThatFailsForTheMoment(t *testing.T) {
 			first.hears("FF 01 A1 00 A1")
 			listener.fails <- err
 			listener.fails <- err
-			connectMachine(t, inner.Addr()) // It is hung up on, and the next accept fails.
+			connectMachine(t, inner.Addr()) // It is disconnected, and the next accept fails.
 			<-listener.failed
 			first.says("01 18 01 E6 A0")
 			first.hears("01 1C 01 00 E2 A0")

@@ -29,7 +29,7 @@ type bus struct {
 	least int
 }
 
-// buses are all transports, and how a test gets one. TestMain adds those of i2c/sim.
+// buses are all transports, and how a test gets one. TestMain adds the ones of i2c/sim.
 var buses = []struct {
 	name string
 	open func(t *testing.T) bus

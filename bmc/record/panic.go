@@ -109,7 +109,7 @@ const (
 // gatherer finds the records that belong together in a log.
 type gatherer struct {
 	records []Record
-	times   []Time // of each record: its own or that of the nearest record before
+	times   []Time // of each record: its own, or the time of the nearest record before
 	entries []*entry
 
 	// Panics that may go on.

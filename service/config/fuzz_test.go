@@ -7,7 +7,7 @@ import (
 )
 
 // FuzzConfig wants no panic, faults with places in each error, and a strict reader that accepts
-// no more than that of ipmbbridge's file.
+// no more than the reader of ipmbbridge's file.
 func FuzzConfig(f *testing.F) {
 	for _, good := range []string{everything, intelFile, fourHosts, "{}"} {
 		f.Add([]byte(good))

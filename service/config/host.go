@@ -140,7 +140,7 @@ func (c Host) Word() string { return objectWord(c.WithDefaults().Name) }
 // Bridged reports whether Send Message is served on the interface.
 func (c Host) Bridged() bool { return c.Bridge || *c.WithDefaults().Handler == HandlerBMC }
 
-// faults is what is wrong with keys of the entry in combination. key is that of the entry.
+// faults returns the faults of keys in combination. key is the entry's.
 func (e hostEntry) faults(key string) []Fault {
 	check := checker{prefix: key + "."}
 	if e.Type == typeOpenIPMI {

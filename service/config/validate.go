@@ -46,7 +46,7 @@ func (f format) problemOf(text string) string {
 // reservedName cannot be the name of a bus: below it are D-Bus objects of another kind.
 const reservedName = "handlers"
 
-// faults is what is wrong with keys of the channel in combination. key is that of the channel.
+// faults returns the faults of keys in combination. key is the channel's.
 func (c Channel) faults(key string) []Fault {
 	full := c.WithDefaults()
 	check := checker{prefix: key + "."}
@@ -122,7 +122,7 @@ func (c Config) faults() []Fault {
 // wholeBus are the devices of i2c-dev, one for each I2C bus.
 var wholeBus = regexp.MustCompile(`^/dev/i2c-([0-9]{1,4})$`)
 
-// warnings are about values that are possible, but seldom meant. key is that of the channel.
+// warnings are about values that are possible, but seldom meant. key is the channel's.
 func (c Channel) warnings(key string) []Fault {
 	check := checker{prefix: key + "."}
 	check.not7Bit("bmc-addr", c.BMCAddress)

@@ -17,7 +17,7 @@ type client struct {
 	stream
 	order        // the number of a call is in its serial
 	call  []byte // marshalled; its serial is put in
-	want  []byte // the body of an answer, but for the arrival behind it: that of the first one
+	want  []byte // the body of the first answer, without the arrival behind it
 
 	begin int // where the first message in it begins that was not looked at
 	slots []int
@@ -43,7 +43,7 @@ func sendRequest(service string, index uint8) method {
 	return method{service, objectPath, ipmbIface, index, nil}
 }
 
-// busSendRequest is that of the bus with a name, to its responder.
+// busSendRequest is sendRequest of the bus with a name, to its responder.
 func busSendRequest(name string) method {
 	return method{ipmbdName, objectPath + "/" + dbus.ObjectPath(name), ipmbdName, 0, nil}
 }

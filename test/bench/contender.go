@@ -24,7 +24,7 @@ type round struct {
 	serviceCPU, busCPU time.Duration
 	disorder           disorder
 	refused            float64 // part of the requests
-	least              float64 // of a group: the requests of its slowest link, by those of the mean
+	least              float64 // of a group: the requests of its slowest link, relative to the mean
 }
 
 func (r round) cpu() time.Duration { return r.serviceCPU + r.busCPU }
@@ -94,8 +94,8 @@ func (c *contender) cpuTimes() (times [2]time.Duration, err error) {
 	return times, nil
 }
 
-// group is links that are driven as one, in one thread. Its slots are those of the
-// first link, those of the second and so on.
+// group is links that are driven as one, in one thread. Its slots are the slots of the first
+// link, then of the second and so on.
 type group struct {
 	links  []link
 	share  int    // slots of each link

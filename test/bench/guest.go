@@ -25,7 +25,7 @@ type guest struct {
 	out     *bufio.Reader // of pipe
 }
 
-// guestKernel saves what takes an emulated processor seconds.
+// guestKernel avoids steps that take an emulated processor seconds.
 const guestKernel = "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on"
 
 // guestTimeout is how long a guest may say nothing.
@@ -71,7 +71,7 @@ func (s *stage) startGuest(kernel, initrd string, bmcs []bmcPort) (*guest, error
 	return g, err
 }
 
-// boot waits for the shell and loads the IPMI driver, for so many interfaces.
+// boot waits for the shell and loads the IPMI driver, for a number of interfaces.
 func (g *guest) boot(ctx context.Context, interfaces int) error {
 	if _, err := g.until(ctx, "ready"); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (g *guest) device(ctx context.Context, b bmcPort) (string, error) {
 	return "/dev/" + filepath.Base(filepath.Dir(filepath.Dir(file))), nil
 }
 
-// run runs a command, a single line that must succeed, and returns what it prints.
+// run runs a command, a single line that must succeed, and returns its output.
 func (g *guest) run(ctx context.Context, command string) (string, error) {
 	if _, err := fmt.Fprintln(g.in, command); err != nil {
 		return "", err
@@ -110,7 +110,7 @@ func (g *guest) run(ctx context.Context, command string) (string, error) {
 	return text, nil
 }
 
-// endOfSection begins the line behind what a command has printed.
+// endOfSection begins the line after the output of a command.
 const endOfSection = "--- rc="
 
 // until reads lines up to one with a beginning.

@@ -41,7 +41,7 @@ var guestKinds = []struct {
 	{"BT", "isa-ipmi-bt", [2]int{0xE4, 0x1E4}},
 }
 
-// guestIRQs are those of the two: Linux takes both for levels.
+// guestIRQs are the interrupts of the two: Linux takes both for levels.
 var guestIRQs = [2]int{5, 10}
 
 // run drives the contender for one round.

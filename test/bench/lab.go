@@ -64,7 +64,7 @@ const (
 	channelBridge
 )
 
-// channels has the buses of two responders, and those of peers by what answers them.
+// channels has the buses of two responders, and the buses of peers by what answers them.
 func (l *lab) channels() []object {
 	across := asking("none")
 	across["bridge"] = true

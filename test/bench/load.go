@@ -15,24 +15,24 @@ const maxInFlight = 63
 type link interface {
 	// ask prepares the next request of a slot, 0 to maxInFlight-1, that has no request in flight.
 	ask(slot int)
-	// send sends what was prepared.
+	// send sends the prepared requests.
 	send() error
 	// answers waits for at least one right answer and returns the slots of those that have come,
 	// valid until the next call. A wrong answer is an error.
 	answers() ([]int, error)
 	// descriptor is readable when answers need not wait.
 	descriptor() int
-	// tally is what was counted so far.
+	// tally returns the counts so far.
 	tally() tally
 }
 
-// tally is what a link counts that is no time.
+// tally is the counts of a link, except times.
 type tally struct {
 	disorder disorder
 	refused  int // requests, by an answer C0h
 }
 
-// load is what a round of a closed loop measured: always the same number of
+// load is the result of a round of a closed loop: always the same number of
 // requests in flight, the next one sent when one is answered.
 type load struct {
 	took    time.Duration
@@ -103,7 +103,7 @@ type order struct {
 	found    disorder
 }
 
-// recalled is how many requests back order remembers: many times what is in flight.
+// recalled is how many requests back order remembers: many times the number in flight.
 const recalled = 1 << 12
 
 type arrival struct{ request, at uint32 }
@@ -114,7 +114,7 @@ func (o *order) number() (request uint32) {
 	return o.asked
 }
 
-// tally is that of a link that refuses nothing.
+// tally is the tally of a link that refuses nothing.
 func (o *order) tally() tally { return tally{disorder: o.found} }
 
 // uncounted is part of a link that has one request in flight.

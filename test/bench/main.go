@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	err = measureAll(ctx, o, stdout)
 	if ctx.Err() != nil {
-		err = errInterrupted // whatever broke first
+		err = errInterrupted // before any other error
 	}
 	return exitCode(err, stderr)
 }

@@ -17,7 +17,7 @@ type peer struct {
 	connection
 	order
 	request ipmb.Frame
-	// prefix is what the frame socket has before a request, head what it has before a response.
+	// prefix is the frame socket's header of a request, head its header of a response.
 	prefix, head []byte
 	// arrival checks the data of an answer to a request, and returns the number of its arrival in
 	// them; if an answer has none, it returns the request's own number.

@@ -81,7 +81,7 @@ func (s *stage) dial(kind int, address unix.Sockaddr) (connection, error) {
 // at is the address of a socket in a stage's folder.
 func (s *stage) at(name string) unix.Sockaddr { return &unix.SockaddrUnix{Name: s.path(name)} }
 
-// freePort is a TCP port that nobody listens on.
+// freePort returns a TCP port on which no process listens.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -26,10 +26,10 @@ import (
 type stage struct {
 	dir  string
 	bus  *process
-	ends []func() // in the order in which what they end was started
+	ends []func() // in the order of the starts
 }
 
-// onStage does something on a new stage, and then ends what was started, the last one first.
+// onStage does something on a new stage, and then ends the processes, the last one first.
 func onStage(o options, v variant, do func(s *stage) error) error {
 	// Socket addresses have room for 108 bytes: not below a long TMPDIR.
 	dir, err := os.MkdirTemp("", "ipmbd-bench-")
@@ -56,10 +56,10 @@ func onStage(o options, v variant, do func(s *stage) error) error {
 
 func (s *stage) atEnd(end func()) { s.ends = append(s.ends, end) }
 
-// path is that of a file of the stage.
+// path returns the path of a file of the stage.
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
-// address is that of the message bus, for D-Bus libraries.
+// address returns the address of the message bus, for D-Bus libraries.
 func (s *stage) address() string { return "unix:path=" + s.path("bus") }
 
 func (s *stage) startMessageBus() error {
@@ -82,7 +82,7 @@ type process struct {
 	done   chan struct{}
 }
 
-// start starts a process; what it prints to stderr is kept for end.
+// start starts a process, and keeps its stderr for end.
 func (s *stage) start(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	cmd.Stderr = &p.stderr
@@ -140,7 +140,7 @@ func (p *process) stop() {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// The parts are processes of this same program: what it is started with says which.
+// The parts are processes of this same program: its arguments say which.
 const (
 	partFloor     = "part:floor"     // ADDRESS SOCKET
 	partResponder = "part:responder" // SOCKET...

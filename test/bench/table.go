@@ -30,7 +30,7 @@ type goal struct {
 	ratio    float64
 }
 
-// callGoals are those of sendRequest, by callsInFlight. CPU is that of service and message bus.
+// callGoals are the goals of sendRequest, by callsInFlight. CPU is of service and message bus.
 var callGoals = []goal{
 	{"sendRequest against the C echo, p50 with 1 in flight", callIPMBD, callEcho, 0, roundP50, 1.45},
 	{"sendRequest against the C echo, requests/s with 63", callIPMBD, callEcho, 2, roundRate, 0.70},
@@ -49,7 +49,7 @@ var callGoals = []goal{
 	{"frame socket against the floor with 63 in flight, CPU of the service", callFrames, callFloor, 2, roundCPU, 0.25},
 }
 
-// incomingGoals are those of requests from a bus, by incomingInFlight.
+// incomingGoals are the goals of requests from a bus, by incomingInFlight.
 var incomingGoals = []goal{
 	{"request to the host daemon against the C bridge, p50 with 1 in flight", incomingHost, incomingFloor, 0, roundP50, 1.15},
 	{"request to the host daemon against the C bridge, requests/s with 63", incomingHost, incomingFloor, 1, roundRate, 1.0},
@@ -163,7 +163,7 @@ func (t table) flushCompared(compared bool) {
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// disorder is that of all rounds.
+// disorder returns the disorder of all rounds.
 func (s series) disorder() (sum disorder) {
 	for _, r := range s {
 		sum = sum.plus(r.disorder)

@@ -8,7 +8,7 @@ import (
 	"ipmbd/internal/bustest"
 )
 
-// TestCallThatWantsNoReplyGetsNone: neither a result nor an error, whatever becomes of
+// TestCallThatWantsNoReplyGetsNone: neither a result nor an error, at any end of
 // the call. The same call without the flag gets one reply.
 func TestCallThatWantsNoReplyGetsNone(t *testing.T) {
 	t.Parallel()

@@ -8,7 +8,7 @@ import (
 )
 
 // calls are calls of one client on D-Bus, by all methods that send. The satellite
-// sees the requests in the order of the calls; the client hears of the answers in the
+// sees the requests in the order of the calls; the client gets the answers in the
 // order in which the satellite gives them.
 func (o *orderBoard) calls(t testing.TB, b *burst) []sighting {
 	t.Helper()

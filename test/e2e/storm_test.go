@@ -206,7 +206,7 @@ func TestSlowAnswersReachTheirOwnCall(t *testing.T) {
 }
 
 // TestLateAnswerReachesNoLaterCall: the answer to a call that has timed out
-// comes again before that of each later call, until its number has come round.
+// comes again before the number of each later call, until its number has come round.
 // It may come for 5 s, the time after which a number expires.
 func TestLateAnswerReachesNoLaterCall(t *testing.T) {
 	t.Parallel()

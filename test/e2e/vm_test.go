@@ -321,7 +321,7 @@ func TestSocketOfSystemd(t *testing.T) {
 	boot(t, "unix", path, noAttention).asks(6, 0x31, "", "00 00")
 	c := connect(t, bus.Address)
 	c.removed(t, "RemoveHost", "host0")
-	early, err := net.Dial("unix", path) // and is hung up on
+	early, err := net.Dial("unix", path) // and is disconnected
 	if err != nil {
 		t.Fatal(err)
 	}

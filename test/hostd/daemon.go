@@ -16,7 +16,7 @@ import (
 const (
 	// Print makes the daemon report each request; see Daemon.Next.
 	Print = "--print"
-	// DelayMS, with a number after it, delays every answer so many
+	// DelayMS, with a number after it, delays every answer by that many
 	// milliseconds: "--delay-ms=200".
 	DelayMS = "--delay-ms="
 	// Register, with netFn, command and a mask of channels after it, registers the
@@ -83,7 +83,7 @@ func Open(address string, args ...string) (*Daemon, error) {
 	}
 }
 
-// watch reads what the daemon prints until it ends.
+// watch reads the output of the daemon until it ends.
 func (d *Daemon) watch(lines *bufio.Scanner) {
 	defer close(d.done)
 	for lines.Scan() {

@@ -82,7 +82,7 @@ func (l *lab) sendOn(bus dbus.ObjectPath) string {
 // answered is busctl's output for the controller's answer.
 const answered = "yay 0 0"
 
-// anyones is the path of a socket in the lab for whatever user: only root may go
+// anyones is the path of a socket in the lab for any user: only root may go
 // through the lab's folder of /proc.
 func (l *lab) anyones(path string) string {
 	l.t.Helper()
