@@ -136,8 +136,7 @@ func (m *writtenMemory) end(id uint16) {
 	delete(m.records, id)
 }
 
-// compare checks that what is kept is what was said, and takes note of what was in
-// doubt.
+// compare checks that the stored values are the reported ones, and notes the doubtful ones.
 func (m *writtenMemory) compare(t *testing.T, b *bench) {
 	t.Helper()
 	found := make(map[uint16]uint32)

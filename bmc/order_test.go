@@ -35,8 +35,7 @@ func (c *asker) expect(what string, want ...string) {
 	c.notes.expect(c.t, what, want...)
 }
 
-// slowStory runs tell with a BMC whose disk is slow, until the channel is closed, as is its
-// machine.
+// slowStory runs tell with a BMC whose disk and machine are slow until the channel is closed.
 func slowStory(t *testing.T, name string, tell func(c *asker, disk chan struct{}, machine *fakeMachine)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {

@@ -56,10 +56,10 @@ func afterWrites(count int) map[string]string {
 	return content(j)
 }
 
-// TestPowerLoss writes under a tracer, and then cuts the power at each moment: of what was written
-// and not synchronized since, any sectors are on the disk, and of the names that were changed and
-// not synchronized, some have changed. What was acknowledged by then must be there, as must all or
-// nothing of what was being written.
+// TestPowerLoss writes under a tracer, and then cuts the power at each moment: of the data written
+// and not synchronized since, any sectors are on the disk, and of the names changed and not
+// synchronized, some have changed. Everything that was acknowledged by then must be there, and the
+// write in progress as a whole or not at all.
 func TestPowerLoss(t *testing.T) {
 	if folder := os.Getenv(tracedVariable); folder != "" {
 		f := &journalFile{path: filepath.Join(folder, journalName), unlock: func() error { return nil }}

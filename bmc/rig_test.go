@@ -11,8 +11,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// rig is a bench whose BMC runs and has a machine, and which writes down what
-// comes out of it.
+// rig is a bench whose BMC runs and has a machine. It notes the outputs of the BMC.
 type rig struct {
 	bench
 	machine *fakeMachine

@@ -7,8 +7,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// Host software may send any bytes; an accepted message is a
-// message that is written as it came.
+// Host software may send any bytes; an accepted message is written as it came.
 func FuzzParseMessage(f *testing.F) {
 	for _, seed := range [][]byte{
 		nil,

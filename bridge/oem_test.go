@@ -9,8 +9,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// What openbmc/intel-ipmi-oem's bridge (src/bridgingcommands.cpp) does wrong,
-// one case each with the right response.
+// The faults of openbmc/intel-ipmi-oem's bridge (src/bridgingcommands.cpp), one case each with the
+// right response.
 func TestFaultsOfIntelIPMIOEM(t *testing.T) {
 	story(t, "any channel that is a bus, each its own, not 1 and 6 for one", func(t *testing.T, w *world) {
 		is(t, "channel 1", w.sends(0x01, getDeviceID(me, 5)), "00")

@@ -260,8 +260,8 @@ func TestALoopBetweenChannelsEnds(t *testing.T) {
 		running.Go(func() { _ = engine.Run(ctx, transport) })
 		synctest.Wait()
 
-		// By channel 0 to the second bus, from there by channel 2 to the first, and
-		// by channel 0 to the responder.
+		// Through channel 0 to the second bus, from there through channel 2 to the first, and
+		// through channel 0 to the responder.
 		last := append([]byte{0x40}, getDeviceID(me, 5)...)
 		back := append([]byte{0x42}, bridged(own, 6, ipmi.NetFnApp, commandSendMessage, last...)...)
 		there := bridged(twin, 7, ipmi.NetFnApp, commandSendMessage, back...)
@@ -287,8 +287,8 @@ func TestAnAnswerTooLongForTheHost(t *testing.T) {
 	})
 }
 
-// What was refused since there was no room is served when it comes again, as
-// after every other C0h.
+// A message that was refused for lack of room is served when it comes again, as after every other
+// C0h.
 func TestSendMessageAgainAfterC0(t *testing.T) {
 	story(t, "with room", func(t *testing.T, w *world) {
 		for n := range uint8(maxMessages) {
@@ -305,8 +305,8 @@ func TestSendMessageAgainAfterC0(t *testing.T) {
 	})
 }
 
-// The first checksum of a message in the queue covers the destination address that
-// was on the wire (facts 1.7.5).
+// The first checksum of a message in the queue covers the destination address that was on the
+// wire.
 func TestChecksumWhenTheOwnAddressChanges(t *testing.T) {
 	story(t, "is that of the wire", func(t *testing.T, w *world) {
 		var answer []byte

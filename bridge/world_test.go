@@ -183,8 +183,7 @@ func (s *segment) asks(t *testing.T, sequence uint8, n ipmi.NetFn, cmd ipmi.Comm
 	return s.hears(t)
 }
 
-// asks is a request of the host's to LUN 0 and the answer to it, completion code
-// first.
+// asks is a request of the host to LUN 0 and the answer to it, completion code first.
 func (w *world) asks(n ipmi.NetFn, cmd ipmi.Command, data ...byte) []byte {
 	w.t.Helper()
 	response, err := w.try(n, cmd, data...)

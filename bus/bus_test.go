@@ -353,8 +353,7 @@ func TestEndedIsToldOfEveryRequest(t *testing.T) {
 	}
 }
 
-// The responder's part allocates nothing, so all that is seen is the bus's and the
-// engine's.
+// The responder's part allocates nothing, so all allocations are the bus's and the engine's.
 func TestSendAllocatesNothing(t *testing.T) {
 	w := newWorld(t, Config{})
 	defer w.run(t)()

@@ -131,8 +131,8 @@ func TestIdentifiedWhileItsRequestIsOnItsWay(t *testing.T) {
 	}
 }
 
-// No program gains by new connections: what one sends before it is identified has the
-// places that would be left if it were the program that has most; the rest waits for that.
+// No program gains by new connections: before a connection is identified, its requests have the
+// places that would be left if it belonged to the program that has most; further requests wait.
 func TestNewConnectionsGainNothing(t *testing.T) {
 	const limit, half = 16, 8
 	for _, begun := range []bool{true, false} {

@@ -7,8 +7,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// BenchmarkPackets is what a request and its answer cost on the frame socket, but for
-// the socket and the bus: a packet is read, and one is made.
+// BenchmarkPackets is the cost of a request and its answer on the frame socket, without the socket
+// and the bus: a packet is read, and one is made.
 func BenchmarkPackets(b *testing.B) {
 	frame := ipmb.Frame{Destination: 0x2C, NetFn: ipmi.NetFnApp, Source: 0x81, Command: ipmi.CommandGetDeviceID}
 	packet := append([]byte{1}, frame.Append(nil)...)

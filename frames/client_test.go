@@ -40,9 +40,9 @@ func TestClient(t *testing.T) {
 	r.addBus(t, 1)
 	r.buses.Store(uint8(2), newTestBus(t, 1)) // is down
 	c := r.dial(t)
-	// Many more at a time than there are numbers, for responders that answer and that
-	// are absent, and a bus that is down: each has its own end. Those that find no
-	// number are told so.
+	// Many more requests at a time than there are numbers, for responders that answer and that are
+	// absent, and a bus that is down: each ends in its own way. Those that find no number end with
+	// an error that says so.
 	var all sync.WaitGroup
 	for n := range 600 {
 		all.Go(func() {

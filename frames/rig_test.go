@@ -165,8 +165,8 @@ func answerTo(f ipmb.Frame) ipmb.Frame {
 
 func echo(f ipmb.Frame, reply func(ipmb.Frame)) { reply(answerTo(f)) }
 
-// lie makes a responder that says, beside each answer, what is none of it, and
-// answers many times twice or too late.
+// lie makes a responder that sends a false answer beside each answer, and answers many times twice
+// or too late.
 func lie() func(f ipmb.Frame, reply func(ipmb.Frame)) {
 	var n atomic.Uint32
 	return func(f ipmb.Frame, reply func(ipmb.Frame)) {

@@ -419,8 +419,8 @@ func must(f ipmb.Frame, err error) ipmb.Frame {
 	return f
 }
 
-// The client's and the responder's parts allocate nothing, so all that is seen is
-// the server's and the engine's.
+// The client's and the responder's parts allocate nothing, so all allocations are the server's and
+// the engine's.
 func TestRequestAllocatesNothing(t *testing.T) {
 	r := newRig(t, Config{})
 	bus := r.addBus(t, 0)

@@ -11,8 +11,8 @@ import (
 	"ipmbd/ipmb"
 )
 
-// TestStorm: each packet has one answer, and it is its own, however the responders
-// say, and while other clients come and go with garbage and requests they leave.
+// TestStorm: each packet has one answer, and it is its own, whether responders answer well or
+// badly, and while other clients come and go with garbage and requests they leave.
 func TestStorm(t *testing.T) {
 	r := newRig(t, Config{MaxClients: 1000, MaxPerProcess: 1000}) // Clients that have gone may count for a moment.
 	buses := []*testBus{r.addBus(t, 0), r.addBus(t, 1)}

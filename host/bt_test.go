@@ -12,8 +12,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// btDriver blocks where poll does not promise, as bt-bmc.c does: the test fails
-// then.
+// btDriver blocks when poll has not said that it would not, as bt-bmc.c does: then the test fails.
 type btDriver struct {
 	*driver
 	busy bool // H_BUSY or B2H_ATN

@@ -134,8 +134,8 @@ func TestLoopOnADeviceDropsLateAnswers(t *testing.T) {
 	})
 }
 
-// The host gives a request up and makes another of the same command: what the
-// first would have been told is not for the second, but where they are numbered.
+// The host gives a request up and makes another of the same command: the response to the first
+// must not reach the second, except where requests have numbers.
 func TestLoopOnADeviceOfAHostThatStartsAnew(t *testing.T) {
 	onEachDevice(t, time.Minute, func(t *testing.T, s *served) {
 		s.asks(1, 0x18, byte(slowCommand), 0xAA)

@@ -365,8 +365,8 @@ func TestLoopTellsHowRequestsEnded(t *testing.T) {
 	})
 }
 
-// TestLoopCallsTheHandlerInOrder: one call after the other, in the order of the requests,
-// whichever goroutines bring the answers.
+// TestLoopCallsTheHandlerInOrder: one call after the other, in the order of the requests, with
+// answers from any goroutines.
 func TestLoopCallsTheHandlerInOrder(t *testing.T) {
 	for kind, port := range ports {
 		t.Run("port"+kind, func(t *testing.T) {
@@ -451,8 +451,8 @@ func (p eager) SetAttention(a ipmi.Attention) error {
 	return p.fakePort.SetAttention(a)
 }
 
-// TestHostIsShownTheAttentionBeforeItAsks: on a machine's socket the greeting comes
-// with it, and no answer before.
+// TestHostIsShownTheAttentionBeforeItAsks: on a machine's socket the greeting comes with the
+// attention, before any answer.
 func TestHostIsShownTheAttentionBeforeItAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLoop(Config{Handler: echo, Attention: func() ipmi.Attention {

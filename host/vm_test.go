@@ -95,8 +95,7 @@ func TestVMResponses(t *testing.T) {
 	}
 }
 
-// Any bytes are decoded without harm, and a request among them is one that
-// adds up.
+// Any bytes are decoded without harm, and a request among them has a right checksum.
 func FuzzVMDecoder(f *testing.F) {
 	for _, seed := range []string{"01 18 01 E6 A0", "AA B0 18 25 23 A0", "FF 01 A1 08 3F A1", "AA AA A0 A1"} {
 		f.Add(octets(seed))

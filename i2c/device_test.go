@@ -97,8 +97,7 @@ func (f framing) openBus(t *testing.T) bus {
 	}
 }
 
-// standIn is one end of a socket pair in the place of an open device, and the
-// other end.
+// standIn is one end of a socket pair, which stands for an open device, and the other end.
 func standIn(t *testing.T) (file *chardev.Device, driver *os.File) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)

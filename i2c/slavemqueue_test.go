@@ -13,9 +13,9 @@ import (
 	"ipmbd/internal/chardev"
 )
 
-// mqueueDriver plays the driver i2c-slave-mqueue behind one end of a socket
-// pair, and the adapter. Out-of-band data on the pair is what a notification of
-// an attribute is to poll: it lasts until the next read.
+// mqueueDriver plays the driver i2c-slave-mqueue behind one end of a socket pair, and the adapter.
+// Out-of-band data on the pair stand for a notification of the attribute: poll reports them until
+// the next read.
 type mqueueDriver struct {
 	fd   int // the far end
 	sent chan []byte

@@ -79,8 +79,8 @@ func (m *machine) client(name, driver string) (folder string) {
 	return folder
 }
 
-// node makes /dev/ipmb-N of the I2C device of a folder. It is a pseudo-terminal
-// in truth, as every machine has one, with poll.
+// node makes /dev/ipmb-N of the I2C device of a folder. It is a pseudo-terminal, since every
+// machine has one, with poll.
 func (m *machine) node(bus int, folder string) (path string) {
 	m.t.Helper()
 	path = m.path(fmt.Sprintf("/dev/ipmb-%d", bus))

@@ -224,8 +224,8 @@ func TestReadAndWriteAtOnce(t *testing.T) {
 	})
 }
 
-// pattern is a frame of n bytes to an address, each byte but the header checksum
-// different from its neighbours.
+// pattern is a frame of n bytes to an address. Neighbouring bytes differ, except for the header
+// checksum.
 func pattern(addr byte, n int) []byte {
 	frame := make([]byte, n)
 	for i := range frame {

@@ -245,8 +245,8 @@ func TestCallbacks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// This one gets the number of the first that ends, and is sent by the goroutine that has
-		// read the answer.
+		// This call gets the number of the first that ends, and the goroutine that has read the
+		// answer sends it.
 		next := numbered(0)
 		next.Command = cmdB
 		if err := w.engine.Send(ipmb.NewCall(func(ipmi.Response, error) {}), &next); err != nil {
@@ -332,8 +332,8 @@ func TestCallbacks(t *testing.T) {
 	})
 }
 
-// Answers reach the calls in the order in which the bus delivers them, whichever the order
-// of the requests.
+// Answers reach the calls in the order in which the bus delivers them, in any order of the
+// requests.
 func TestAnswersReachCallsInOrder(t *testing.T) {
 	story(t, "the later a call is sent, the sooner it is answered", ipmb.Config{}, func(t *testing.T, w *world) {
 		const calls = 16

@@ -567,8 +567,8 @@ func TestDuplicateNotKept(t *testing.T) {
 	}
 }
 
-// The table of what was answered has a bound: the newest stay, and memory
-// does not grow with the number of requesters and requests.
+// The table of answered requests has a bound: the newest stay, and memory does not grow with the
+// number of requesters and requests.
 func TestDuplicateTableIsBounded(t *testing.T) {
 	var runs atomic.Int64
 	handler := ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {

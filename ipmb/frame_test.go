@@ -124,8 +124,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// A frame of the longest ipmb-dev carries, and frames beyond what eight bits
-// of length can say.
+// The longest frame of ipmb-dev, and frames whose length needs more than eight bits.
 func TestDecodeLongFrames(t *testing.T) {
 	for _, n := range []int{238, 239, 255, 256, 257, 263, 264, 600} {
 		want := ipmb.Frame{Destination: 0x20, NetFn: ipmi.NetFnOEM, Source: 0x2C, Command: 1, Data: bytes.Repeat([]byte{0x5A}, n-ipmb.MinRequest)}

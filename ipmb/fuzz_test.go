@@ -95,8 +95,8 @@ func FuzzEngineInput(f *testing.F) {
 	})
 }
 
-// checkAnswers plays frames to the engine, one after the other, and checks
-// what is written against what the handler ran for.
+// checkAnswers plays frames to the engine, one after the other, and compares the written frames
+// with the runs of the handler.
 func checkAnswers(w *world, handler *record, frames [][]byte) {
 	received := make(map[key]int)
 	for _, frame := range frames {

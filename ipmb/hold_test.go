@@ -11,8 +11,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// expectHeld checks that 64 numbers but the held one serve a command now, that
-// another command uses it, and that the command itself does from free on.
+// expectHeld checks that all 64 numbers except the held one serve a command now, that another
+// command can use the held one, and that the command itself can from free on.
 func (w *world) expectHeld(number uint8, to ipmi.Address, cmd ipmi.Command, free time.Duration) {
 	w.t.Helper()
 	w.expectNotUsed(number, to, cmd)
@@ -176,8 +176,8 @@ func TestHold(t *testing.T) {
 	})
 }
 
-// A responder that is dead takes no more than one call at a time, and its
-// pollers see that it is dead and not that we are busy.
+// A responder that is dead takes no more than one call at a time, and its pollers learn that it is
+// dead and not that we are busy.
 func TestHoldOfDeadResponder(t *testing.T) {
 	story(t, "48 held by time-outs: calls go one at a time and see time-outs", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, silent)

@@ -63,8 +63,8 @@ type mix struct {
 	bad        badness
 }
 
-// copyBound is how long after an answer the model gives it again, or another one
-// to the same transmission, at most.
+// copyBound is the longest time after an answer in which the model gives it again, or another
+// answer to the same transmission.
 const copyBound = 35 * ms
 
 var withinBound = [2]time.Duration{0, copyBound}
@@ -114,8 +114,8 @@ var allOfIt = badness{
 	absent: 10, outbid: 10, refuses: 10, sticks: 2, reopens: true, moves: true, cancels: 20, casts: true, mixedLUN: true,
 }
 
-// beyond is what no engine can tell apart: a second answer to one transmission
-// that comes when the number of the first has rested.
+// beyond is the case that no engine can tell apart: a second answer to one transmission that comes
+// when the quarantine of the first one's number has ended.
 var beyond = []mix{
 	{name: "two answers 50 to 200 ms apart, 100 kHz, 64 in flight", byteTime: oneByte, callers: 64, noWait: 500, responders: 1, commands: 1,
 		bad: badness{seconds: 10, apart: [2]time.Duration{50 * ms, 200 * ms}}},

@@ -11,8 +11,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// How nodes behave. Answers carry the data of their request, so that each
-// answer says whose it is.
+// The behaviour of nodes. Answers carry the data of their request, so that each answer names its
+// request.
 
 // nack does not acknowledge its address.
 func nack(*bus, []byte) error { return i2c.ErrAddressNotAcknowledged }

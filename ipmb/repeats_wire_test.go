@@ -220,8 +220,7 @@ func (l *linuxNumbers) giveBack(_ uint8, answered bool) {
 	}
 }
 
-// modelAsker is a requester that repeats each request some times, and keeps no number
-// from being used again.
+// modelAsker is a requester that sends each request several times, and reuses any number.
 type modelAsker struct {
 	end   *wireEnd
 	retry time.Duration

@@ -220,8 +220,8 @@ func TestUnsolicitedResponse(t *testing.T) {
 		}
 	})
 
-	// With the number that the engine gave the request it would be taken for the
-	// answer to another request of host software's.
+	// With the number that the engine gave the request it would be taken for the answer to another
+	// request of host software.
 	story(t, "a second answer to a request of ours is not", config, func(t *testing.T, w *world) {
 		unsolicited = nil
 		w.place(me, times(3))

@@ -14,8 +14,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// TestStructures compares sizes and offsets with what a C compiler makes of
-// include/uapi/linux/ipmi.h with 32 and with 64 bits.
+// TestStructures compares sizes and offsets with a C compiler's for include/uapi/linux/ipmi.h with
+// 32 and with 64 bits.
 func TestStructures(t *testing.T) {
 	var (
 		body    body
@@ -60,8 +60,7 @@ func TestStructures(t *testing.T) {
 	}
 }
 
-// TestRequestNumbers compares the numbers of requests with what a C compiler
-// makes of the header.
+// TestRequestNumbers compares the numbers of requests with a C compiler's for the header.
 func TestRequestNumbers(t *testing.T) {
 	if strings.HasPrefix(runtime.GOARCH, "mips") || strings.HasPrefix(runtime.GOARCH, "ppc64") {
 		t.Skip("these numbers are other ones on", runtime.GOARCH)
@@ -89,8 +88,8 @@ func TestRequestNumbers(t *testing.T) {
 	}
 }
 
-// TestNodes: the structures of addresses have no pointers, and are the
-// same everywhere but for the order of bytes.
+// TestNodes: the structures of addresses have no pointers, and are the same everywhere except for
+// the order of bytes.
 func TestNodes(t *testing.T) {
 	for name, c := range map[string]struct {
 		address node

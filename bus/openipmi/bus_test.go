@@ -377,8 +377,8 @@ func TestRequestsGoWhereTheyShould(t *testing.T) {
 	})
 }
 
-// TestErrors: what the device says is an error of a bus, and what a bus cannot
-// do with it is one too.
+// TestErrors: an error of the device becomes an error of a bus, and so does an operation that the
+// device does not support.
 func TestErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver()
@@ -565,7 +565,7 @@ func record(sensor byte) message {
 	return message{event: r[:]}
 }
 
-// TestEventsWaitForTheLog: each that the driver has given away comes into the log, in order,
+// TestEventsWaitForTheLog: each event that the driver has given away reaches the log, in order,
 // also when the log is full for a while and the device goes meanwhile.
 func TestEventsWaitForTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -624,8 +624,8 @@ func TestEventsWaitForTheLog(t *testing.T) {
 	})
 }
 
-// TestEventsAtTheEnd: what the driver has given away is not dropped when the bus
-// ends, or it is said how much is.
+// TestEventsAtTheEnd: events that the driver has given away are logged when the bus ends, or the
+// bus says how many are lost.
 func TestEventsAtTheEnd(t *testing.T) {
 	for name, tt := range map[string]struct {
 		free   time.Duration // from the beginning of Drain until the log takes events

@@ -23,8 +23,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// ipmiDriver is ipmi_devintf.c with what is below it. Its device is one end of a
-// socket pair; while a message waits there is something to read in it.
+// ipmiDriver plays ipmi_devintf.c and the layers below it. Its device is one end of a socket pair;
+// while a message waits there is something to read in it.
 type ipmiDriver struct {
 	t    *testing.T
 	wake int
@@ -383,8 +383,8 @@ func TestAnswerWithoutACode(t *testing.T) {
 	}
 }
 
-// TestLongMessages: those that do not fit are neither lost nor cut off, nor
-// those behind them.
+// TestLongMessages: messages that do not fit are neither lost nor cut off, nor are those behind
+// them.
 func TestLongMessages(t *testing.T) {
 	d, k, in, _ := openDriver(t, 0, asIs)
 	from := node{kind: viaController, address: 0x82}
@@ -504,8 +504,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestRequestsThatComeIn are given and answered with the address and the
-// number that they came with.
+// TestRequestsThatComeIn are delivered and answered with the address and the number that they came
+// with.
 func TestRequestsThatComeIn(t *testing.T) {
 	fromIPMB := node{kind: viaController, address: 0x82, lun: 1}
 	direct := node{kind: direct, address: 0x82, lun: 3, requesterLUN: 1}
@@ -659,8 +659,8 @@ func TestRequestsKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// TestNumbersOfGivenUpCalls: while the driver answers none of its calls, those that wait are
-// busy in the end.
+// TestNumbersOfGivenUpCalls: while the driver answers none of its calls, the calls that wait end
+// with ErrBusy.
 func TestNumbersOfGivenUpCalls(t *testing.T) {
 	d, k, _, _ := openDriver(t, 0, asIs)
 	short := getDeviceID
