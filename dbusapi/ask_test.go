@@ -9,8 +9,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// owner is the owner of a request, as an engine is: it takes one answer, and none after
-// its deadline.
+// owner is the owner of a request, as an engine is: it takes one answer, and no answer after its
+// deadline.
 type owner struct {
 	mu    sync.Mutex
 	ended bool

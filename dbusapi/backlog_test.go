@@ -41,8 +41,8 @@ func (m *slowManager) Reload(ctx context.Context) error {
 	return nil
 }
 
-// A sender has its bound, beyond which it is refused at once. Others are served
-// meanwhile, and so are its calls to buses and its reads of no others.
+// A sender has its bound; calls beyond it are refused at once. Others are served meanwhile, and so
+// are the sender's calls to buses, but not its reads.
 func TestBacklogOfASenderIsBounded(t *testing.T) {
 	m := newSlowManager()
 	r := newRig(t, Config{Manager: m})

@@ -8,8 +8,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// BenchmarkWire is D-Bus messages as bytes: a call of sendRequest that is read, and a
-// call of execute that is made, and its reply that is read.
+// BenchmarkWire is the cost of D-Bus messages as bytes: it reads a call of sendRequest, makes a
+// call of execute, and reads its reply.
 func BenchmarkWire(b *testing.B) {
 	call := encodeCall(b, binary.LittleEndian, ":1.5", byte(0x2C), byte(6), byte(0), byte(1), []byte{})
 	reply := encodeReturn(b, binary.LittleEndian, 77, hostResult{7, 0, 1, 0, make([]byte, 15)})

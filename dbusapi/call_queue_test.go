@@ -216,8 +216,8 @@ func TestPlacesThatHungProgramsTake(t *testing.T) {
 	}
 }
 
-// Programs of a user that hang take half of the places. A request to one of them is refused
-// when only replies that are overdue would make room, and waits before; others are served.
+// Programs of a user that hang take half of the places. A request to one of them waits, and is
+// refused when only overdue replies would make room; others are served.
 func TestUserWhoseProgramsHang(t *testing.T) {
 	r := newQueueRig(t)
 	for i := range int32(5) {

@@ -319,8 +319,8 @@ func run(t *testing.T, s *Server) {
 	})
 }
 
-// listen makes the client hear the server's signals from now on. Those sent
-// before the answer to a call have passed the message bus when it comes.
+// listen makes the client receive the server's signals from now on. Signals sent before the answer
+// to a call have passed the message bus when the answer comes.
 func (r *rig) listen(t *testing.T) {
 	t.Helper()
 	if _, err := r.call(t, "/", xml.PeerInterface, "Ping"); err != nil {

@@ -268,8 +268,8 @@ func TestAtMostAHundredExecutesOnAConnection(t *testing.T) {
 	host.reply = func(args []any) ([]any, error) { <-release; return answerOK(args) }
 	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 
-	// Half of them are given up: the message bus counts those too. An interface alone
-	// would not get as many.
+	// Half of them are given up: the message bus counts those too. One interface alone would get
+	// fewer.
 	from := func(i int) *ipmi.Request {
 		req := fromME()
 		req.Interface = fmt.Sprint("bus", i)

@@ -13,8 +13,7 @@ import (
 	"ipmbd/xml"
 )
 
-// All connections of a program are one client of a bus, and other programs have their
-// share whatever it does.
+// All connections of a program are one client of a bus, and other programs keep their share.
 func TestProgramsShareABus(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("not run: needs root, to be another user")

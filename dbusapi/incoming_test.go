@@ -40,8 +40,8 @@ func signalRig(t *testing.T, trust bool, config Config) *rig {
 	return r
 }
 
-// settled waits until the server has done with the signals sent so far: they
-// are counted, or the bus was told.
+// settled waits until the server has handled the signals sent so far: they are counted, or the bus
+// has got their commands.
 func (r *rig) settled(t *testing.T, counter string, want uint64) {
 	t.Helper()
 	for r.server.Statistics()[counter] < want {

@@ -202,8 +202,8 @@ func (r *routerRig) begin(cmd byte) *owner {
 	return request(r.mux, req)
 }
 
-// hanging starts a program that has as many requests as it may, the deadlines of all of
-// which have passed.
+// hanging starts a program that has as many requests as it may, and whose requests are all past
+// their deadlines.
 func (r *routerRig) hanging(t *testing.T, cmd byte) *fakeHost {
 	t.Helper()
 	p := r.busy(t, cmd)
@@ -325,8 +325,8 @@ func (h *fakeHost) hangs(t *testing.T, cmd byte) {
 	h.mustRegister(t, "/handler", appCommand(cmd))
 }
 
-// Programs that hang, from the beginning or after a good time, leave a healthy one's handler
-// working: while their requests have time, after that, and when they are asked time and again.
+// Programs that hang, from the beginning or after a good time, leave the handler of a healthy
+// program working: before and after the deadlines of their requests, and when they get new ones.
 func TestHangingProgramsLeaveAHealthyOneUnharmed(t *testing.T) {
 	const healthy = 99
 	for _, hung := range []byte{5, 20} {

@@ -377,8 +377,8 @@ func TestStatisticsAreAProperty(t *testing.T) {
 	}
 }
 
-// told waits for the signals of handlers that have come or gone, of one kind
-// from each object manager and then the change of the property.
+// told waits for the signals of handlers that have come or gone: a signal from each object manager
+// and then the change of the property.
 func (r *rig) told(t *testing.T, name string, path dbus.ObjectPath, handlers ...[]any) {
 	t.Helper()
 	for _, manager := range []dbus.ObjectPath{rootPath, BasePath} {
@@ -422,8 +422,8 @@ func TestHandlersComeAndGo(t *testing.T) {
 	r.told(t, interfacesAdded, handlersPath+"/3", handlerRowOf(second, "/b", 1))
 }
 
-// The property Handlers has the path once for each command. A signal or a reply that is longer
-// than the message bus takes (32 MiB) costs the service its connection, and with it its life.
+// The property Handlers has the path once for each command. If a signal or a reply is longer than
+// the message bus takes (32 MiB), the service loses its connection, and ends.
 func TestHandlerWithALongPath(t *testing.T) {
 	r := newRouterRig(t)
 	p := r.program(t, answerOK)

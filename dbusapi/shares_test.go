@@ -43,7 +43,7 @@ func limits() map[string]limited {
 	}
 }
 
-// No program gets more by more connections, no user but root by more programs, and another
+// No program gets more by more connections, no user other than root by more programs, and another
 // one always finds places.
 func TestSharesOfPrograms(t *testing.T) {
 	const programs, connections = 20, 10
@@ -274,8 +274,8 @@ func (c *clients) countServed() int {
 	return c.served
 }
 
-// Beside a program that has all the calls it gets, calls of new connections wait until it is
-// known whose they are: they are sent, or refused if it is that program's.
+// Beside a program that has all the calls it gets, calls of new connections wait until their
+// program is known: then they are sent, or refused if it is that program.
 func TestCallsOfUnknownSendersWait(t *testing.T) {
 	p := new(programs)
 	r, hog, show := newHogRig(t, Config{programOf: p.of}, 4)

@@ -192,8 +192,8 @@ func TestDocumentNamesTheErrors(t *testing.T) {
 	}
 }
 
-// Each name that the server gives an error has a meaning at the client, but for
-// InternalFailure, about which the client can know no more.
+// Each name that the server gives an error has a meaning at the client, except InternalFailure,
+// about which the client can know no more.
 func TestClientKnowsTheServersErrors(t *testing.T) {
 	r := newRig(t, Config{})
 	c := openClient(t, r.bus.Address)

@@ -224,8 +224,8 @@ func FuzzArguments(f *testing.F) {
 	})
 }
 
-// libraryRequest is the request of sendRequestWithOptions, from the arguments as the
-// library has them. Of an option that is there twice the library has the last, as we.
+// libraryRequest is the request of sendRequestWithOptions, from the arguments as the library reads
+// them. If an option is there twice, the library has the last one, as we do.
 func libraryRequest(t *testing.T, args []any) ipmb.Request {
 	req := ipmb.Request{
 		Responder: ipmi.Address(args[0].(byte)),

@@ -30,8 +30,8 @@ type hungLog struct{}
 
 func (hungLog) Add(ctx context.Context, _ ipmi.Event) error { <-ctx.Done(); return ctx.Err() }
 
-// An event that is in the log when its requester has been answered C3h already
-// comes again, and is logged twice.
+// If an event reaches the log after its requester was answered C3h, the requester sends it again,
+// and it is logged twice.
 func TestEventIsLoggedInTheHandlersTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &eventLog{system: hungLog{}, own: newBMC(t).Log(), log: zap.NewNop()}

@@ -34,8 +34,7 @@ const (
 	hostIPMI = "org.openbmc.HostIpmi"
 )
 
-// world is a bus with the policy on it, the daemon's connection, and a client
-// of each sort.
+// world is a bus with the policy on it, the daemon's connection, and a client of each kind.
 type world struct {
 	daemon, root, member, nobody *dbus.Conn
 }

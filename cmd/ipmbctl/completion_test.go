@@ -15,8 +15,8 @@ import (
 // bashCompletion is Debian's package of the same name, on which the script builds.
 const bashCompletion = "/usr/share/bash-completion/bash_completion"
 
-// pressTab prints how a line can go on, after the files $1 and $2 were read. What
-// is said of each is behind a space. compopt is for the key itself.
+// pressTab prints how a line can go on, after the files $1 and $2 were read. A space precedes the
+// description of each word. compopt is for the key itself.
 const pressTab = `
 . "$1"
 . "$2"

@@ -49,8 +49,8 @@ func TestManualPage(t *testing.T) {
 	manual.Stored(t, "../../packaging/man/ipmbctl.1", page.String())
 }
 
-// commands are those that do something, in the order of --help. That of a shell
-// needs no words of its own.
+// commands are the commands that do something, in the order of --help. The commands of a shell
+// need no words of their own.
 func commands(parent *cobra.Command) []*cobra.Command {
 	var all []*cobra.Command
 	for _, command := range parent.Commands() {

@@ -58,8 +58,7 @@ func TestRequestsWithArgumentsOfEachArchitecture(t *testing.T) {
 	}
 }
 
-// BLKRRPART is _IO(0x12, 95); package unix has its value from the kernel's
-// headers.
+// BLKRRPART is _IO(0x12, 95); package unix takes its value from the kernel's headers.
 func TestRequestsAsThisMachinesHeadersHaveThem(t *testing.T) {
 	if got := Request(0x12, 95); got != unix.BLKRRPART {
 		t.Fatalf("got %#x, want %#x", got, unix.BLKRRPART)

@@ -198,8 +198,7 @@ func TestHeldMessagesLeaveTogether(t *testing.T) {
 	readNumbered(t, reader)
 }
 
-// What is queued is written by Flush, before what is sent meanwhile. Nothing is queued after the
-// end.
+// Flush writes the queued messages before later ones. Nothing is queued after the end.
 func TestQueuedMessagesLeaveWhenFlushed(t *testing.T) {
 	o, reader, _ := newTestOutbox(t)
 	conn, receipt := &Conn{out: o}, &tally{t: t}

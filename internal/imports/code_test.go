@@ -104,8 +104,8 @@ func bodyOf(n ast.Node) *ast.BlockStmt {
 	return nil
 }
 
-// declaration is a function, a type or a variable of a package's tests, or a function that
-// another one gives a name to.
+// declaration is a function, a type or a variable of a package's tests, or a function that another
+// function gives a name to.
 type declaration struct {
 	name     string
 	receiver string          // of a method

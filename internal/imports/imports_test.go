@@ -201,8 +201,8 @@ var files = sync.OnceValues(func() (found []source, err error) {
 	return found, err
 })
 
-// sources returns the module's files that are no tests. Of packages that are tools for tests
-// it returns the files that are none.
+// sources returns the module's files that belong to no test. Of packages that are tools for tests
+// it returns all.
 func sources(t *testing.T) []source {
 	t.Helper()
 	return slices.DeleteFunc(slices.Clone(allSources(t)), func(s source) bool {

@@ -187,8 +187,8 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 }
 
-// What the documents show of a configuration is one: whole files, and keys that
-// stand beside the channels of one.
+// Each configuration in the documents is valid: whole files, and keys that stand beside the
+// channels of one.
 func TestConfigurationsInTheDocumentsAreGood(t *testing.T) {
 	var blocks [][][]byte
 	for _, path := range []string{"../../README.md", "../../docs/configuration.md", "../../docs/requests.md"} {

@@ -52,8 +52,8 @@ func parsed(t *testing.T, path string, data []byte) (*Config, []Fault, error) {
 	return nil, nil, err
 }
 
-// FuzzOne wants no panic, what is good enough for a file where there is no error, and
-// faults where there is one. What is good is so in a file, too.
+// FuzzOne wants no panic, an object that is valid in a file if there is no error, and faults if
+// there is one.
 func FuzzOne(f *testing.F) {
 	for _, tt := range badOnes {
 		f.Add([]byte(tt.text))

@@ -117,8 +117,7 @@ var everythingRead = Config{
 	},
 }
 
-// intelFile is as the configurations of Intel's platforms are, an old key
-// included.
+// intelFile is like the configurations of Intel's platforms, with an old key.
 const intelFile = `{
   "channels": [
     {"type": "me", "master-path": "/dev/i2c-5", "slave-path": "/dev/ipmb-5", "bmc-addr": 32, "remote-addr": 44},
@@ -512,8 +511,8 @@ func TestTwoBusesOfOneHostAndChannel(t *testing.T) {
 	}
 }
 
-// A number is a command. That FFh stands for all others, too, a reader of the
-// file cannot know: as "allow" it lets all through.
+// A number is a command. A reader of the file cannot know that FFh also stands for all others: as
+// "allow" it would let all through.
 func TestPolicyOfCommandFF(t *testing.T) {
 	_, _, err := Parse(strictFile, []byte(`{"channels": [{"type": "me", "slave-path": "/dev/ipmb-4", "remote-addr": 64}],
 "policy": [{"allow": ["0x30 0xFF"]}]}`))

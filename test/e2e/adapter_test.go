@@ -23,8 +23,8 @@ type adapter struct {
 	listen int
 }
 
-// adapterTime is after what time the drivers of adapters give a transfer up
-// (i2c_adapter.timeout is a second of most).
+// adapterTime is the time after which the drivers of adapters give a transfer up
+// (i2c_adapter.timeout, usually a second).
 const adapterTime = time.Second
 
 // start is start of a daemon that writes through an adapter.

@@ -187,8 +187,8 @@ func TestChassisControlOfAnOpenBMCHost(t *testing.T) {
 	}
 }
 
-// The chassis status follows the state that OpenBMC shows, also when who shows it
-// comes late, goes and comes back.
+// The chassis status follows the state that OpenBMC shows, also when its service starts late,
+// stops and starts again.
 func TestPowerOfAnOpenBMCHost(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")

@@ -22,8 +22,8 @@ const (
 	sendMessage = 0x34
 )
 
-// bridgedBuses is a configuration with a bus that bridges, on channel 6, and one
-// that is bridged to, on channel 0.
+// bridgedBuses is a configuration with a bus that bridges, on channel 6, and its destination, on
+// channel 0.
 func bridgedBuses(from, to *node) object {
 	return channels(
 		channel(from, object{"handler": "none", "bridge": true, "ipmi-channel": 6}),

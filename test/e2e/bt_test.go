@@ -21,8 +21,8 @@ const (
 	hostIPMIPath = dbus.ObjectPath("/org/openbmc/HostIpmi/1")
 )
 
-// btHost is a host behind a terminal in the place of bt-bmc's device: what is
-// written at one end is read at the other, and SMS_ATN is not known there.
+// btHost is a host behind a terminal, which stands for bt-bmc's device: bytes written at one end
+// are read at the other, and there is no SMS_ATN.
 type btHost struct {
 	t    testing.TB
 	line *os.File

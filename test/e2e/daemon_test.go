@@ -45,8 +45,8 @@ type daemon struct {
 	file   string        // has all of stderr, if the test fails
 }
 
-// start runs the daemon with a configuration and waits until it is ready. It
-// ends with its test, which fails if that is not as it should be.
+// start runs the daemon with a configuration and waits until it is ready. The daemon ends with its
+// test, which fails if the end is not orderly.
 func start(t testing.TB, address string, config object, flags ...string) *daemon {
 	t.Helper()
 	d := launch(t, append([]string{"--bus", address, "--config", configFile(t, config)}, flags...)...)

@@ -11,8 +11,8 @@ import (
 	"ipmbd/test/hostd"
 )
 
-// idle is the most processor time in a second that counts as no spin: what a
-// spin takes is all of it.
+// idle is the most processor time in a second that does not count as a busy loop, which would take
+// the whole second.
 const idle = 300 * time.Millisecond
 
 func TestPeerThatGoesTakesItsBusDownAndBringsItUp(t *testing.T) {

@@ -21,8 +21,8 @@ const updateVariable = "IPMBD_UPDATE"
 // document is the description of the D-Bus API.
 const document = "../../docs/dbus.md"
 
-// TestDocumentOfTheAPI runs the commands in the document, on the board that it tells
-// of, in one shell: they print what it says.
+// TestDocumentOfTheAPI runs the commands in the document, on the board that it describes, in one
+// shell: they print the output in the document.
 func TestDocumentOfTheAPI(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(document)
@@ -104,8 +104,8 @@ func outputs(t *testing.T, address, text string) string {
 	return b.String() + part.String()
 }
 
-// runScript runs a script in a folder of its own, where its commands print into the
-// files 1 to n, and returns those.
+// runScript runs a script in a folder of its own. Its commands print into the files 1 to n, which
+// runScript returns.
 func runScript(t *testing.T, address, script string, n int) []string {
 	t.Helper()
 	dir := t.TempDir()

@@ -108,8 +108,7 @@ func TestEventsOfAHostsChannelAreTheHostDaemons(t *testing.T) {
 	start(t, bus.Address, channels(channel(n, nil)))
 	c := connect(t, bus.Address)
 	heard := c.subscribe(t)
-	// Without a host daemon, and with one that does not know events, they are
-	// ours.
+	// Without a host daemon, and with one that does not know events, ipmbd handles them.
 	n.code(t, fan(1, 0x30))
 	receive(t, "the event", heard)
 	hostd.Start(t, bus.Address)

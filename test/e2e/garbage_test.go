@@ -11,8 +11,7 @@ import (
 	"ipmbd/test/hostd"
 )
 
-// wire is the far end of a bus without package i2c, which would not send what
-// is no frame.
+// wire is the far end of a bus without package i2c, which would refuse to send garbage.
 type wire struct{ *net.UnixConn }
 
 // listenRaw makes the socket of a wire; accept waits for the daemon.

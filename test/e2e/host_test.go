@@ -145,8 +145,7 @@ func TestHostDaemonRefusesOtherUsers(t *testing.T) {
 		t.Errorf("root: %s %v", out, err)
 	}
 
-	// So ipmbd must be root, as its unit makes it, and says what is wrong
-	// where it is not.
+	// So ipmbd must be root, as its unit makes it, and otherwise says what is wrong.
 	config := channels(channel(n, nil))
 	path := configFile(t, config)
 	if err := chmodSocket(n.path); err != nil {

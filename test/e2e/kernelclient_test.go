@@ -13,8 +13,7 @@ import (
 	"ipmbd/test/hostd"
 )
 
-// exchange is a request of Linux's IPMB client and the answer that a responder
-// gave it.
+// exchange is a request of Linux's IPMB client and a responder's answer.
 type exchange struct{ request, answer packet }
 
 // kernelClient has the frames that Linux's ipmi_ipmb and ipmitool sent: their frames as a

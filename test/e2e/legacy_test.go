@@ -12,8 +12,7 @@ import (
 	"ipmbd/internal/bustest"
 )
 
-// unhurried keeps a bus from ending a call that is not ended at once: what
-// ends sooner did not wait for a responder.
+// unhurried is a long time-out: a call that ends sooner did not wait for a responder.
 var unhurried = object{"timeout-ms": 20000, "tries": 1}
 
 // members are the lines of busctl introspect without their values.

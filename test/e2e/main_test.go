@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// timeLimit is how long a test waits for what must happen. What takes that
-	// long has failed; nothing is measured with it.
+	// timeLimit is how long a test waits for an event. A longer wait is a failure; nothing is
+	// measured with it.
 	timeLimit = 30 * time.Second
-	// atOnce is the most that something immediate may take on a busy machine.
-	// Tests of it give the daemon time-outs that are longer.
+	// atOnce is the most time that an immediate action may take on a busy machine. Its tests give
+	// the daemon longer time-outs.
 	atOnce = 5 * time.Second
 	// together is how many tests run at a time: they wait more than they work.
 	together = "12"
@@ -31,8 +31,8 @@ const (
 // program is the daemon that is tested, tool the command line tool.
 var program, tool string
 
-// soakVariable says in the environment how long TestSoak takes. The daemon is built
-// without the race detector then, whose memory is not the daemon's.
+// soakVariable in the environment says how long TestSoak takes. Then the daemon is built without
+// the race detector, because that uses memory of its own.
 const soakVariable = "IPMBD_SOAK"
 
 var soakTime, race = 8 * time.Second, true
@@ -74,8 +74,8 @@ func prepare(dir string) (err error) {
 	return build.Daemon(dir, flags...)
 }
 
-// chance is a source of numbers for what a test leaves to chance. Several goroutines may use
-// it. A test that fails says how to have the same numbers again.
+// chance is a source of numbers for random choices of a test. Several goroutines may use it. A
+// test that fails says how to get the same numbers again.
 func chance(t testing.TB) *rand.Rand {
 	t.Helper()
 	t.Logf("with the numbers of %s=%d", seedVariable, seed)

@@ -24,8 +24,7 @@ const (
 	manyBuses  = 32
 )
 
-// plainProgram is the daemon without the race detector, whose memory is not the
-// daemon's.
+// plainProgram is the daemon without the race detector, which uses memory of its own.
 var plainProgram = sync.OnceValues(func() (string, error) {
 	if !race {
 		return program, nil
@@ -34,8 +33,7 @@ var plainProgram = sync.OnceValues(func() (string, error) {
 	return filepath.Join(dir, "ipmbd"), build.Daemon(dir)
 })
 
-// daemonUID is the user daemon of all Unix systems: a message bus wants users that have
-// names.
+// daemonUID is the user daemon of all Unix systems: a message bus accepts only users with names.
 const daemonUID = 1
 
 // looked is a daemon with manyBuses, and a user that may only read: nobody, on a bus with the

@@ -66,8 +66,8 @@ func TestCallThatWantsNoReplyGetsNone(t *testing.T) {
 			}
 			return serial
 		}
-		// The second of two such calls is replied to when the first would have been, too:
-		// silence takes its time on a bus, and then is counted.
+		// The second of two such calls gets a reply at a time when the first would have had one,
+		// too: a time-out takes its time on a bus, and then is counted.
 		unwantedOf[send(dbus.FlagNoReplyExpected)] = what
 		if what == "no answer" {
 			receive(t, "the request on the bus", asked)

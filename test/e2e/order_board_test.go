@@ -97,8 +97,8 @@ func (o *orderBoard) ways() []way {
 	}
 }
 
-// arrived takes the requests of a burst from the satellite: the order in which they
-// came there, and each by its place.
+// arrived takes the requests of a burst from the satellite: it returns their order of arrival
+// there, and each request by its place.
 func (o *orderBoard) arrived(t testing.TB, b *burst) (order []int, requests map[int]packet) {
 	t.Helper()
 	requests = make(map[int]packet)
@@ -111,8 +111,8 @@ func (o *orderBoard) arrived(t testing.TB, b *burst) (order []int, requests map[
 	return order, requests
 }
 
-// answers has the satellite answer requests, in another order than theirs, which it
-// returns. A broadcast is not answered.
+// answers has the satellite answer requests in another order, which it returns. A broadcast gets
+// no answer.
 func (o *orderBoard) answers(b *burst, requests map[int]packet) (order []int) {
 	for _, place := range b.shuffled() {
 		if p, ok := requests[place]; ok && p.to != 0 {

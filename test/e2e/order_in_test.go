@@ -23,8 +23,8 @@ func (b *burst) eventTag(event []byte) []byte {
 	return b.tag(int(event[2]))
 }
 
-// platformEvents are events of one satellite. All that tell of them do so in their
-// order: the answers, the signals, the log.
+// platformEvents are events of one satellite. The answers, the signals and the log all keep their
+// order.
 func (o *orderBoard) platformEvents(t testing.TB, b *burst) []sighting {
 	t.Helper()
 	o.clearLog(t)

@@ -19,8 +19,8 @@ import (
 // daemon is built without the race detector then.
 const orderVariable = "ORDER_BURSTS"
 
-// orderBursts is the number of bursts without the variable: enough to catch a
-// daemon that leaves order to chance, which takes a few at each gap.
+// orderBursts is the number of bursts without the variable: enough to catch a daemon whose order
+// is random, for which a few at each gap are enough.
 var orderBursts = 672
 
 // placement is where the daemon runs, and beside what.

@@ -14,13 +14,13 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// outsiderVariable in the environment makes the test's program one of outsiders: a
-// process of its own, of another user where a test wants that. The daemon counts
-// programs and users, not connections.
+// outsiderVariable in the environment makes the test's program one of outsiders: a process of its
+// own, and of another user if a test needs that. The daemon counts programs and users, not
+// connections.
 const outsiderVariable = "IPMBD_TEST_OUTSIDER"
 
-// outsiders are the programs that this one can be. They are ready when they return;
-// pause says so before, and returns when the test wants them to go on.
+// outsiders are the programs that this one can be. They are ready when they return; pause reports
+// that earlier, and returns when the test wants them to go on.
 var outsiders = map[string]func(args []string, pause func()) error{
 	"calls":       hogByCalls,
 	"frames":      hogByFrames,

@@ -38,8 +38,7 @@ func (p packet) answer(code byte, data ...byte) packet {
 // isResponse reports whether p is none to be answered.
 func (p packet) isResponse() bool { return p.netFn&1 == 1 }
 
-// unpack takes a frame apart; ok says that it is one and both checksums are
-// right.
+// unpack decodes a frame; ok reports that it is one and both checksums are right.
 func unpack(b []byte) (p packet, ok bool) {
 	if len(b) < 7 {
 		return packet{}, false

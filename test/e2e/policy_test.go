@@ -9,8 +9,8 @@ import (
 	"ipmbd/units"
 )
 
-// TestPolicyOfASystemBus: the daemon works on a bus like the system's with the
-// policy file that is installed, and others can look and not touch.
+// TestPolicyOfASystemBus: the daemon works on a bus like the system's with the installed policy
+// file, and other users can read but not change anything.
 func TestPolicyOfASystemBus(t *testing.T) {
 	t.Parallel()
 	needsRoot(t)

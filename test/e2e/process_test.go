@@ -41,8 +41,8 @@ func (d *daemon) goroutines(t testing.TB) map[string]int {
 
 var ours = regexp.MustCompile(`(?m)^ipmbd/[^{\n]*\(`)
 
-// passing is how many goroutines of a kind may just be about to end. What is left by
-// each call or mishap of a kind is more.
+// passing is how many goroutines of a kind may be about to end. If each call or mishap of a kind
+// leaves some, there are more.
 const passing = 2
 
 // allowed is how many goroutines more an old daemon may have: those that read its connections

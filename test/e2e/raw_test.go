@@ -15,8 +15,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// rawConn is a connection to the message bus that reads as much as the test says, when the test
-// told to, and sees every reply.
+// rawConn is a connection to the message bus that reads as much as the test says, at the time that
+// it says, and sees every reply.
 type rawConn struct {
 	conn   net.Conn
 	in     *bufio.Reader

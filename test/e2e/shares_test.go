@@ -13,9 +13,9 @@ import (
 	"ipmbd/test/hostd"
 )
 
-// TestOneProgramLeavesHalfOfABus: a program that makes as many calls as it is let, on
-// any number of connections, leaves half of the 256 calls of a bus to another one. All
-// programs of a user other than root are as one, so the other one here is root's.
+// TestOneProgramLeavesHalfOfABus: a program that makes as many calls as it can, on any number of
+// connections, leaves half of the 256 calls of a bus to another one. All programs of a user other
+// than root count as one, so the other one here is root's.
 func TestOneProgramLeavesHalfOfABus(t *testing.T) {
 	t.Parallel()
 	needsRoot(t)

@@ -22,10 +22,9 @@ import (
 	"ipmbd/test/hostd"
 )
 
-// TestSoak: programs, satellites and a machine ask without end, while everything
-// around the daemon breaks, and the daemon. No answer reaches a wrong call, none
-// comes twice, each call ends, and in the end nothing is left: the daemon has as
-// many descriptors and goroutines as a new one.
+// TestSoak: programs, satellites and a machine ask without end, while everything around the daemon
+// breaks, and the daemon too. No answer reaches a wrong call, none comes twice, each call ends,
+// and at the end nothing is left: the daemon has as many descriptors and goroutines as a new one.
 func TestSoak(t *testing.T) {
 	s := newSoak(t)
 	fresh := s.measure()

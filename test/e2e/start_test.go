@@ -58,8 +58,8 @@ func TestObjectsAreThereBeforeTheName(t *testing.T) {
 	}
 }
 
-// TestRequestsWaitForTheName: a request that is in the socket before the daemon
-// comes is served by the connection that has the name.
+// TestRequestsWaitForTheName: a request that is in the socket before the daemon starts is served
+// by the connection that has the name.
 func TestRequestsWaitForTheName(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t)

@@ -15,8 +15,8 @@ import (
 // drainTime is how long a stop waits for calls in progress.
 const drainTime = 2 * time.Second
 
-// underWay is for how many milliseconds a request is at the host daemon when a stop begins:
-// long enough that it is still there, and far less than drainTime.
+// underWay is how many milliseconds a request stays at the host daemon when a stop begins: it must
+// still be there then, and far less than drainTime.
 const underWay = 300
 
 // held is a responder that answers when the test releases it.
@@ -93,8 +93,8 @@ func TestStopDoesNotWaitForTheSilent(t *testing.T) {
 	}
 }
 
-// TestStopLetsRequestsBeAnswered: a request that was taken is answered, not
-// left to be repeated.
+// TestStopLetsRequestsBeAnswered: an accepted request is answered; its requester need not repeat
+// it.
 func TestStopLetsRequestsBeAnswered(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
@@ -148,8 +148,8 @@ func TestStopAtAStalledBusIsNotHeld(t *testing.T) {
 	d.stopped(t)
 }
 
-// A stop does not wait for a message bus that reads no more. The frames make so
-// many signals that a write to it is held.
+// A stop does not wait for a message bus that reads no more. The frames make so many signals that
+// a write to it blocks.
 func TestStopWhileTheMessageBusReadsNoMore(t *testing.T) {
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
 	n.respond(0x2C, silent)

@@ -191,8 +191,8 @@ func TestSlowAnswersReachTheirOwnCall(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// A busy machine makes more answers late than the responder does, and the
-	// numbers that wait for them scarce: status 3.
+	// On a busy machine more answers are late than the responder delays, and their held numbers
+	// make numbers scarce: status 3.
 	if others := ended.counts["another call's data"]; others > 0 {
 		t.Errorf("%d answers with another call's data", others)
 	}

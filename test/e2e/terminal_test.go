@@ -10,10 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal stands in for a device of Linux's ipmb-dev driver: a character device on
-// which each read is one packet, which a terminal with its lines is as well. The
-// daemon takes it for I2C, with the copies of frames that there are on I2C and that a
-// socket has not.
+// terminal stands for a device of Linux's ipmb-dev driver: a character device on which each read
+// is one packet, as on a terminal with its lines. The daemon takes it for I2C, where copies of
+// frames are possible, unlike on a socket.
 type terminal struct {
 	path   string // of the device
 	master *os.File

@@ -112,8 +112,7 @@ func (m *machine) asks(netFn, cmd byte, data, want string) {
 	m.hearsAnswer(netFn, cmd, want)
 }
 
-// answer sends a request and is the answer that comes next: completion code and
-// data.
+// answer sends a request and returns the next answer: completion code and data.
 func (m *machine) answer(netFn, cmd byte, data ...byte) []byte {
 	m.t.Helper()
 	m.sends(netFn, cmd, data...)
@@ -225,8 +224,8 @@ func TestStateOfAHostOutlivesItsMachine(t *testing.T) {
 	m.hears("00 A1")
 }
 
-// A machine that was killed, or reset itself, leaves no watchdog that would reset
-// what runs next.
+// A machine that was killed, or reset itself, leaves no watchdog that would reset the next
+// software.
 func TestWatchdogOfWhatRunsNoMore(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t)

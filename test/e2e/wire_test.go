@@ -55,8 +55,8 @@ type slowWire struct {
 	fates *rand.Rand
 	// doubled is when an answer was first on the wire that comes again, by its data.
 	doubled map[string]time.Time
-	// fate says of a frame that the wire has carried how often it arrives, and how long
-	// after it a copy follows.
+	// fate says how often a frame that the wire has carried arrives, and how long after it a copy
+	// follows.
 	fate func(r *rand.Rand, frame packet) (arrives int, later time.Duration)
 }
 
@@ -138,8 +138,8 @@ func (w *slowWire) deliver(frame []byte) {
 	}
 }
 
-// sinceDoubled is how long ago an answer that comes again was first on the wire; 0 if it
-// comes once.
+// sinceDoubled is how long ago an answer that comes again was first on the wire; 0 if it comes
+// once.
 func (w *slowWire) sinceDoubled(data []byte) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -172,10 +172,10 @@ func loses(probability float64) func(*rand.Rand, packet) (int, time.Duration) {
 // TestDoubledAnswersReachNoOtherCall: 64 calls in flight on a wire of 100 kHz that
 // doubles 5 % of the answers. Each answer that a call gets is its own.
 //
-// It runs before the parallel tests, and on a daemon without the race detector. If other
-// processes hold the daemon or the terminal up all the same, a copy comes later than the daemon
-// promises to know it. Then it may answer another call, whose own answer is left for the next
-// call with the number, and so on: that is no fault.
+// It runs before the parallel tests, and on a daemon without the race detector. If other processes
+// still delay the daemon or the terminal, a copy comes later than the daemon promises to recognize
+// it. Then it may answer another call, whose own answer is left for the next call with the number,
+// and so on: that is no fault.
 func TestDoubledAnswersReachNoOtherCall(t *testing.T) {
 	const inFlight = 64
 	bus, w := bustest.Start(t), newSlowWire(t, doubles(0.05))
