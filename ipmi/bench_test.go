@@ -2,8 +2,8 @@ package ipmi
 
 import "testing"
 
-// BenchmarkMux is how a request finds its handler: one that is registered among many,
-// and the default of its interface.
+// BenchmarkMux is the search for a request's handler: one that is registered among many, and the
+// default of its interface.
 func BenchmarkMux(b *testing.B) {
 	var m Mux
 	for command := range 64 {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// sentinels is what CodeOf and NotServed say of every error value of the
-// package; TestSentinelsAreComplete holds the table against the source.
+// sentinels has the results of CodeOf and NotServed for every error value of the package;
+// TestSentinelsAreComplete compares the table with the source.
 var sentinels = []struct {
 	name      string
 	err       error

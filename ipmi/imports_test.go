@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// Every other package shares the message model: with an import of its
-// own choosing it would bind them all to it.
+// Every other package shares the message model: an import of its own would bind them all to it.
 func TestImportsOnlyTheStandardLibrary(t *testing.T) {
 	for _, file := range parseSources(t, parser.ImportsOnly) {
 		for _, spec := range file.Imports {

@@ -22,8 +22,8 @@ func TestMain(m *testing.M) {
 	os.Exit(testmain.Main(m))
 }
 
-// bench runs the program in this process and returns its exit code and what it
-// printed. All that it started must have ended.
+// bench runs the program in this process and returns its exit code and its output. All processes
+// that it started must have ended.
 func bench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer

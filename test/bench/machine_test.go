@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machineAndBMC is a machine and the socket of its BMC, which has heard the
-// greeting.
+// machineAndBMC is a machine and the socket of its BMC, which has received the greeting.
 func machineAndBMC(t *testing.T) (*machine, int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -83,8 +83,8 @@ func (l *lab) peak() uint64 {
 	return kilobytes << 10
 }
 
-// callsWithoutReading floods the service with calls, of which the message bus keeps
-// some to itself.
+// callsWithoutReading floods the service with calls and reads no replies. The message bus keeps
+// some of the calls.
 func (l *lab) callsWithoutReading() {
 	l.t.Helper()
 	const calls = 5000
@@ -201,8 +201,8 @@ func (l *lab) calls(root *dbus.Conn) (started, ended uint64) {
 	return started, ended
 }
 
-// sendsTheLongest sends the longest messages that dbus-daemon lets pass, several at
-// once, and some as a user that may only read.
+// sendsTheLongest sends the longest messages that dbus-daemon passes on, several at once, and some
+// as a user that may only read.
 func (l *lab) sendsTheLongest() {
 	l.t.Helper()
 	const longest = 32<<20 - 1024 // beside the header

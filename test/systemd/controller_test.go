@@ -86,9 +86,8 @@ func (c controller) serve(conn net.Conn) {
 // together is how many of its requests a controller has in progress.
 const together = 16
 
-// asks sends requests to the service, the i-th being next(i) as long as there is one,
-// and returns how often they ended in which way, as judge has it. Each is answered
-// once: a second answer is dropped.
+// asks sends requests to the service, with next(i) as the i-th while there is one, and returns how
+// often they ended in which way, as judge says. Each is answered once: a second answer is dropped.
 func (c controller) asks(t testing.TB, next func(i int) (ipmb.Frame, bool), judge func(request, answer ipmb.Frame) string) map[string]int {
 	t.Helper()
 	ways := make(map[string]int)

@@ -133,8 +133,8 @@ func TestWrongConfiguration(t *testing.T) {
 	l.boot(vmPath).asks()
 }
 
-// A machine that connects starts the service again and again, until systemd has
-// enough of it and closes the socket.
+// A machine that connects starts the service again and again, until systemd reaches its limit and
+// closes the socket.
 func TestSocketThatHasFailedComesBackWithTheService(t *testing.T) {
 	l := startBoard(t, files{configPath: "{"})
 	l.run("systemctl", "enable", "--quiet", vmSocket)
@@ -166,8 +166,8 @@ func TestServiceThatHangsIsEndedAndComesBack(t *testing.T) {
 	l.serves("1")
 }
 
-// A controller that takes nothing holds a write in the kernel. That is for the bus
-// to tell; the others are served, and a restart would not help.
+// A controller that takes nothing holds a write in the kernel. The state of the bus shows that;
+// the others are served, and a restart would not help.
 func TestBusThatHangsDoesNotEndTheService(t *testing.T) {
 	l := start(t, files{configPath: config}, shortWatchdog)
 	deaf, err := net.Listen("unixpacket", l.path(nodePath))

@@ -51,8 +51,8 @@ func startHosted(t testing.TB, more ...files) *lab {
 	return l
 }
 
-// The host daemon is killed and comes back in the middle of requests: each is
-// answered once, by it or in its place.
+// The host daemon is killed and comes back in the middle of requests: each is answered once, by
+// the host daemon or by ipmbd.
 func TestHostDaemonThatIsKilledAgainAndAgain(t *testing.T) {
 	l := startHosted(t)
 	l.run("systemctl", "start", service)

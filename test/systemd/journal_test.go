@@ -84,8 +84,8 @@ func TestJournal(t *testing.T) {
 	}
 }
 
-// A bus whose requests all fail and one that goes as soon as it comes say the same
-// again and again.
+// A bus whose requests all fail and one that goes as soon as it comes log the same lines again and
+// again.
 func TestStormInTheJournal(t *testing.T) {
 	l := startHosted(t, files{configPath: configOf(channel(0, ""), channel(1, ""))})
 	dying, err := net.Listen("unixpacket", l.path("/run/lab/bus1"))

@@ -192,8 +192,7 @@ func controlGroup(t testing.TB) *os.File {
 	return f
 }
 
-// removeGroups removes a control group and those below it, whose files go with
-// them.
+// removeGroups removes a control group and the groups below it, with their files.
 func removeGroups(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

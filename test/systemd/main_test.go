@@ -13,8 +13,8 @@ import (
 	"ipmbd/test/build"
 )
 
-// timeLimit is how long a test waits for what must happen. What takes that long has
-// failed; nothing is measured with it.
+// timeLimit is how long a test waits for an event. A longer wait is a failure; nothing is measured
+// with it.
 const timeLimit = 30 * time.Second
 
 // programsVariable names the folder that test/systemd/build has made.

@@ -16,8 +16,8 @@ type packaged struct {
 	deb string
 }
 
-// allowed lets packages start services. On a machine that is an image in the
-// making there is a program here that forbids it.
+// allowed lets packages start services. On a machine that is an image under construction a program
+// here forbids that.
 var allowed = files{"usr/sbin/policy-rc.d": ""}
 
 func startPackaged(t *testing.T, more ...files) packaged {

@@ -84,8 +84,8 @@ func TestWhoMayCallWhat(t *testing.T) {
 	})
 }
 
-// A call need not name its interface. What the rules that name one say of such a
-// call differs between the two buses: only root may make one.
+// A call need not name its interface. For such a call the rules that name an interface differ
+// between the two buses: only root may make one.
 func TestWhoMayCallWithoutAnInterface(t *testing.T) {
 	onEachBus(t, func(t *testing.T, l *lab) {
 		root := l.dial("root")
@@ -182,8 +182,7 @@ func TestWhoMayOwnTheNames(t *testing.T) {
 	})
 }
 
-// The signals that are commands are obeyed in order: what comes to the bus first
-// was obeyed first.
+// The service obeys signals that are commands in the order in which they reach the bus.
 func TestWhoseSignalsAreObeyed(t *testing.T) {
 	onEachBus(t, func(t *testing.T, l *lab) {
 		for cmd, user := range map[byte]string{0x11: "sender", 0x12: "machine", 0x13: "nobody"} {

@@ -118,7 +118,7 @@ type machine struct {
 	conn net.Conn
 }
 
-// boot connects a machine to a socket. It greets as QEMU does; what it hears first
+// boot connects a machine to a socket. It greets as QEMU does; the first message that it gets
 // shows that the service is there.
 func (l *lab) boot(path string) *machine {
 	l.t.Helper()
@@ -145,8 +145,8 @@ func greet(t testing.TB, conn net.Conn) *machine {
 	return m
 }
 
-// comesAgain is a machine that has lost its connection: it is never refused, and
-// tries until it is answered, since the first to answer may be about to end.
+// comesAgain is a machine that has lost its connection: it is never refused, and tries until it
+// gets an answer, since the service that answers first may be about to end.
 func (l *lab) comesAgain(path string) {
 	l.t.Helper()
 	eventually(l.t, "a machine that comes again is answered", func() bool {

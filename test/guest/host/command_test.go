@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// command is a command in a machine, its status, and what is in its output when
-// spaces and lines are taken together.
+// command is a command in a machine, its status, and a text in its output, without spaces and line
+// ends.
 type command struct {
 	line   string
 	status int
@@ -91,8 +91,7 @@ var commands = []command{
 	{"ipmitool -b 0 -t 0x82 raw 6 1", 0, "50 01 01 04 02 20 57 01 00 01 00"},
 }
 
-// elistTime tells whether the time of the first event is within an hour of the
-// machine's.
+// elistTime reports whether the time of the first event is within an hour of the machine's time.
 const elistTime = "set -- $(ipmitool sel elist | tr '|' ' '); " +
 	"age=$(($(date +%s) - $(date -u -D '%m/%d/%y %H:%M:%S' -d \"$2 $3\" +%s))); " +
 	"[ $age -gt -3600 ] && [ $age -lt 3600 ] && echo about now"

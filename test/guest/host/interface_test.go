@@ -51,7 +51,7 @@ func (m *machine) loads(t *testing.T, kind systemInterface) {
 	m.eventually(t, "[ -e /dev/ipmi0 ]")
 }
 
-// errorLevel is the least urgent of the kernel's messages that are of errors
+// errorLevel is the least urgent level of errors among the kernel's messages
 // (include/linux/kern_levels.h), as dmesg -r has it.
 const errorLevel = '3'
 

@@ -25,8 +25,8 @@ type machine struct {
 	console string // a file
 }
 
-// kernelCommandLine saves what takes an emulated processor seconds, and makes a
-// panic a reset: the end of QEMU, except for bootLasting.
+// kernelCommandLine avoids steps that take an emulated processor seconds, and makes a panic a
+// reset: the end of QEMU, except for bootLasting.
 const kernelCommandLine = "console=ttyS0 quiet loglevel=4 panic=-1 " +
 	"mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on"
 

@@ -86,8 +86,8 @@ func TestOpenIPMI(t *testing.T) {
 	}
 }
 
-// showsEvents checks that an event which the BMC outside has taken comes to who
-// listens inside, and into the log there.
+// showsEvents checks that an event that the BMC outside has received reaches subscribers inside,
+// and the log there.
 func (m *machine) showsEvents(t *testing.T, d *daemon) {
 	t.Helper()
 	m.prints(t, "ipmbctl events >/tmp/events 2>/tmp/listening &")
@@ -103,9 +103,9 @@ func (m *machine) showsEvents(t *testing.T, d *daemon) {
 	m.has(t, command{"ipmbctl sel list", 0, "82h temperature 33h: upper critical going high asserted"})
 }
 
-// isAsked checks that requests of the satellite to host software, LUN 2, come through
-// the BMC outside and the driver to the handler inside, and the answers back. What
-// no program is registered for the driver answers.
+// isAsked checks that requests of the satellite to host software, LUN 2, come through the BMC
+// outside and the driver to the handler inside, and the answers back. The driver answers requests
+// without a registered program.
 func (m *machine) isAsked(t *testing.T, d *daemon) {
 	t.Helper()
 	const hostSoftware ipmi.LUN = 2

@@ -117,8 +117,7 @@ func (s *satellite) answer(f ipmb.Frame) ipmb.Frame {
 	return f.Response(ipmi.CodeInvalidCommand, nil)
 }
 
-// event tells the controller at 20h of an event of a sensor, and returns the
-// completion code.
+// event sends an event of a sensor to the controller at 20h, and returns the completion code.
 func (s *satellite) event(t *testing.T, sensor byte) ipmi.CompletionCode {
 	t.Helper()
 	// IPMI v2.0, section 29.3: revision 04h, a temperature sensor, upper critical

@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// TestTwoMachines: each has its interface, with a queue, flags and a bus of its
-// own.
+// TestTwoMachines: each has an interface with a queue, flags and a bus of its own.
 func TestTwoMachines(t *testing.T) {
 	t.Parallel()
 	d := start(t, 2)

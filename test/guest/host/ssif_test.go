@@ -5,9 +5,9 @@ import "testing"
 // maxTries is how often a command may be late.
 const maxTries = 20
 
-// TestSSIF: QEMU gives its guest what it has when the guest reads, and Linux reads
-// some 4 ms after it has asked. A busy machine does not keep that time, so a
-// command may fail at first, and no other test runs beside this one.
+// TestSSIF: QEMU gives its guest the present response when the guest reads, and Linux reads some 4
+// ms after its request. A busy machine does not keep that time, so a command may fail at first,
+// and no other test runs beside this one.
 func TestSSIF(t *testing.T) {
 	d := start(t, 1)
 	m := bootHosts(t, d, ssif)[0]

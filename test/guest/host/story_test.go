@@ -31,8 +31,8 @@ func (m *machine) statistics(t *testing.T, name string) int {
 	return m.number(t, "cat /sys/class/ipmi/ipmi0/device/"+name)
 }
 
-// hearsOf checks that an event of a sensor comes into the log, and by way of the
-// event message buffer to the machine's driver.
+// hearsOf checks that an event of a sensor reaches the log, and through the event message buffer
+// the machine's driver.
 func (m *machine) hearsOf(t *testing.T, s *satellite, sensor byte) {
 	t.Helper()
 	before := m.statistics(t, "events")

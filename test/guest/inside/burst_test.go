@@ -18,8 +18,8 @@ const (
 	queueDepth = 256
 )
 
-// While the daemon is held up, the driver keeps the first requests of a burst
-// and drops the others. Those that it kept are answered, each once.
+// While the daemon is stopped, the driver keeps the first requests of a burst and drops the
+// others. Those that it kept are answered, each once.
 func TestBurstThatTheQueueHeldIsAnswered(t *testing.T) {
 	l := newLoop(t)
 	d := start(t, channel{"name": "bus", "type": "ipmb", "slave-path": ipmbDev.bind(t, l, 0, bmcAddress),
@@ -43,8 +43,7 @@ func TestBurstThatTheQueueHeldIsAnswered(t *testing.T) {
 	context.AfterFunc(ctx, func() { node.Close() })
 	answers := map[int]int{}
 	collect(t, node, answers, queueDepth)
-	// The last request comes after all that was kept, and its answer after
-	// theirs.
+	// The last request comes after all that the driver kept, and its answer after theirs.
 	if err := node.WriteFrame(burstRequest(burst)); err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +81,7 @@ func burstRequest(number int) []byte {
 	}.Append(nil)
 }
 
-// collect counts answers by the number of their request until there are so
-// many.
+// collect counts answers by the number of their request until there are enough.
 func collect(t *testing.T, node i2c.Transport, answers map[int]int, want int) {
 	t.Helper()
 	got := 0

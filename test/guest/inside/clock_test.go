@@ -34,8 +34,8 @@ var (
 	}
 )
 
-// Two buses of the daemon: on one everything takes a minute that is not done, on
-// the other next to no time.
+// Two buses of the daemon: on one every unfinished exchange lasts a minute, on the other hardly
+// any time.
 const (
 	patientBus, hastyBus = "patient", "hasty"
 	hastyMS              = 1000
@@ -237,8 +237,8 @@ func (w *clockWorld) repeats(t *testing.T, request ipmb.Frame) {
 	}
 }
 
-// forgets checks that a request which looks like an earlier one is one of its own
-// when its time has come.
+// forgets checks that a request that looks like an earlier one counts as a new one when the
+// earlier one has expired.
 func (w *clockWorld) forgets(t *testing.T) {
 	t.Helper()
 	request := w.node.asks(t, secondAddress, echo, countedCommand)
@@ -274,8 +274,7 @@ func (w *clockWorld) startsWatchdog(t *testing.T, at ipmi.Address, seconds uint1
 	w.node.hears(t, w.node.asks(t, at, ipmi.NetFnApp, resetWatchdog), ipmi.CodeOK)
 }
 
-// watches checks that the long countdown goes on and that the short one comes to its
-// end.
+// watches checks that the long countdown goes on and that the short one expires.
 func (w *clockWorld) watches(t *testing.T) {
 	t.Helper()
 	watchdog := func(at ipmi.Address) (running bool, expired byte, left time.Duration) {
@@ -363,8 +362,7 @@ func (n *clockNode) isAsked(t *testing.T) ipmb.Frame {
 	return n.next(t, func(f ipmb.Frame) bool { return !f.NetFn.IsResponse() })
 }
 
-// hearsNoMore checks that nothing has come twice, and nothing that nobody has asked
-// for.
+// hearsNoMore checks that nothing has come twice or without a request.
 func (n *clockNode) hearsNoMore(t *testing.T) {
 	t.Helper()
 	n.settles(t, bmcAddress)
@@ -405,8 +403,8 @@ func (n *clockNode) of(t *testing.T, request ipmb.Frame) ipmb.Frame {
 	})
 }
 
-// settles asks something, so that the answer before it is off the daemon's hands: a
-// repeat that comes earlier needs no other.
+// settles sends a request, after which the daemon has finished the answer before it: a repeat that
+// comes earlier gets no other.
 func (n *clockNode) settles(t *testing.T, at ipmi.Address) {
 	t.Helper()
 	n.of(t, n.asks(t, at, ipmi.NetFnApp, ipmi.CommandGetDeviceID))

@@ -18,8 +18,8 @@ import (
 	"ipmbd/internal/bustest"
 )
 
-// timeLimit is how long anything may take that should take no time. The guest's
-// processors are emulated and share the machine's with others.
+// timeLimit is how long an immediate action may take. The guest's processors are emulated and
+// share the machine's with others.
 const timeLimit = 20 * time.Second
 
 // channel is a channel of a configuration.

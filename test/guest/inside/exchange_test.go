@@ -95,8 +95,8 @@ func exchange(t *testing.T, a, b *daemon) (times []time.Duration, lost int) {
 	return times, lost
 }
 
-// echoes sends a number to the other side, and fails if another comes back. A
-// completion code is an error: a host daemon's, whose bus went away, say.
+// echoes sends a number to the other side, and fails if another comes back. A completion code is
+// an error, for example of a host daemon whose bus has gone.
 func (d *daemon) echoes(t *testing.T, number uint32) error {
 	data := binary.BigEndian.AppendUint32(nil, number)
 	answer, err := d.Send(t.Context(), "bus", ipmb.Request{NetFn: echo, Command: 0x01, Data: data})

@@ -15,8 +15,8 @@ import (
 const (
 	faultyCalls = 50 // of each sender
 	senders     = 4  // on each side
-	// longestCall is how long a call may take: its policy's 1.5 s once as it waits
-	// for a number and once on the bus, and much for a busy machine.
+	// longestCall is how long a call may take: its policy's 1.5 s once as it waits for a number
+	// and once on the bus, and a large margin for a busy machine.
 	longestCall = 15 * time.Second
 )
 
@@ -99,8 +99,7 @@ func endOf(err error) string {
 	return err.Error()
 }
 
-// disagreement is where the counters of a bus and of all that is on it do not
-// say the same.
+// disagreement returns where the counters of a bus and of its nodes differ.
 func disagreement(bus, daemons map[string]uint64) string {
 	for _, row := range []struct {
 		what string

@@ -101,8 +101,8 @@ func (u ipmiUser) echo(t *testing.T) {
 	t.Cleanup(ended.Wait)
 }
 
-// answer waits a moment for what the device has to say, and answers it if it is
-// a request: with completion code 0 and its data.
+// answer waits a moment for a message from the device, and answers it if it is a request: with
+// completion code 0 and its data.
 func (u ipmiUser) answer(address, data *[300]byte) error {
 	const moment = 100 // ms
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(u.fd), Events: unix.POLLIN}}, moment)

@@ -14,8 +14,8 @@ import (
 // kernelAddress is the kernel's own address where it is the peer.
 const kernelAddress ipmi.Address = 0x82
 
-// kernelTimeout lets the kernel wait for an answer longer than the 250 ms that
-// a busy machine's guest may well need.
+// kernelTimeout lets the kernel wait for an answer longer than 250 ms, which a busy machine's
+// guest may need.
 const kernelTimeout = "retry_time_ms=2000 max_retries=5"
 
 // kernelPeer starts a daemon on port 0 and lets the kernel talk to it as to its

@@ -19,8 +19,8 @@ type driver struct {
 	open    func(path string) (i2c.Transport, error)
 }
 
-// The drivers there are. What ipmb-dev receives of a longer frame is cut off
-// (IPMB_MSG_PAYLOAD_LEN_MAX in ipmb_dev_int.c).
+// The drivers that there are. ipmb-dev cuts longer received frames off (IPMB_MSG_PAYLOAD_LEN_MAX
+// in ipmb_dev_int.c).
 var (
 	ipmbDev    = driver{i2c.IPMBDev, []string{"ipmb_dev_int"}, 238, i2c.OpenIPMBDev}
 	ipmbDevice = driver{i2c.IPMBDevice, []string{"ipmb-device"}, 255, func(path string) (i2c.Transport, error) {
@@ -162,8 +162,8 @@ func TestTransportsTellWhatTheBusSays(t *testing.T) {
 	}
 }
 
-// The driver inserts a byte count where it may not send plain I2C, which nobody
-// would notice by the write.
+// The driver inserts a byte count where it may not send plain I2C, and the write does not show
+// that.
 func TestIPMBDevThatSendsSMBusBlocksIsWarnedOf(t *testing.T) {
 	l := newLoop(t)
 	l.write(t, "i2c_protocol", 0)
