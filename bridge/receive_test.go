@@ -108,9 +108,9 @@ func TestEnableMessageChannelReceive(t *testing.T) {
 
 func TestUnsolicitedResponses(t *testing.T) {
 	story(t, "to LUN 2 go to the queue, those of bridged requests do not", func(t *testing.T, w *world) {
-		stray := answerTo(request(node, 0, own, 9, ipmi.NetFnApp, 0x01), 0x77)
-		stray.DestinationLUN = 2
-		w.bus0.says(t, stray)
+		unsolicited := answerTo(request(node, 0, own, 9, ipmi.NetFnApp, 0x01), 0x77)
+		unsolicited.DestinationLUN = 2
+		w.bus0.says(t, unsolicited)
 		is(t, "Get Message", w.fetches(), "00 00 1E C2 30 24 01 00 77 34")
 		// The node answers a bridged request three times.
 		w.bus0.respond(t, 0x50, func(request ipmb.Frame) []ipmb.Frame {

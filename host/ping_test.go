@@ -10,7 +10,7 @@ import (
 
 func TestPingOfALoop(t *testing.T) {
 	// back is closed when a ping has come back.
-	pulse := func(ctx context.Context, l *Loop) (back chan struct{}) {
+	startPing := func(ctx context.Context, l *Loop) (back chan struct{}) {
 		back = make(chan struct{})
 		go func() {
 			defer close(back)
@@ -32,17 +32,17 @@ func TestPingOfALoop(t *testing.T) {
 		}
 	}
 	story(t, "comes back from a loop that waits", echo, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
-		is(t, "idle", pulse(t.Context(), l), true)
+		is(t, "idle", startPing(t.Context(), l), true)
 	})
 	story(t, "comes back while a handler is slow", slow, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		p.asks(1, 2)
-		is(t, "slow handler", pulse(t.Context(), l), true)
+		is(t, "slow handler", startPing(t.Context(), l), true)
 	})
 	story(t, "hangs with the loop", echo, func(t *testing.T, l *Loop, p *fakePort, _ *ipmi.Attention) {
 		free := make(chan struct{})
 		go func() { _ = l.Do(t.Context(), func(Port) error { <-free; return nil }) }()
 		synctest.Wait()
-		back := pulse(t.Context(), l)
+		back := startPing(t.Context(), l)
 		is(t, "stuck", back, false)
 		close(free)
 		synctest.Wait()
@@ -53,7 +53,7 @@ func TestPingOfALoop(t *testing.T) {
 		go func() { _ = l.Do(t.Context(), func(Port) error { <-free; return nil }) }()
 		synctest.Wait()
 		ctx, stop := context.WithCancel(t.Context())
-		back, other := pulse(ctx, l), pulse(t.Context(), l)
+		back, other := startPing(ctx, l), startPing(t.Context(), l)
 		stop()
 		synctest.Wait()
 		is(t, "with its context", back, true)

@@ -15,8 +15,8 @@ const (
 	// ipmbd has calls to the host daemon in progress, which are 100.
 	busyShare = 6
 
-	// calmTime is how long after the load a daemon is idle.
-	calmTime = 5 * time.Second
+	// settleTime is how long after the load a daemon is idle.
+	settleTime = 5 * time.Second
 	// idleTime is how long its wake-ups are counted.
 	idleTime = 20 * time.Second
 )
@@ -181,11 +181,11 @@ func fairness(s series) string {
 // measureIdle measures the memory of the daemon after the load, and how often it wakes
 // up while nothing happens.
 func (l *manyLab) measureIdle(ctx context.Context, out io.Writer, g *goals) error {
-	calm, idle := calmTime, idleTime
+	settle, idle := settleTime, idleTime
 	if l.options.quick {
-		calm, idle = quickTime, quickTime
+		settle, idle = quickTime, quickTime
 	}
-	if err := rest(ctx, calm); err != nil {
+	if err := rest(ctx, settle); err != nil {
 		return err
 	}
 	kib, err := l.ipmbd.resident()
