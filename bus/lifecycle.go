@@ -232,7 +232,7 @@ func (l *Lifecycle) doJob(ctx context.Context, j job) {
 	}
 }
 
-// endJob tells the caller of Change that its job is done, if there is one.
+// endJob wakes the caller of Change, if there is a job.
 func (l *Lifecycle) endJob() {
 	if l.performed != nil {
 		l.performed()

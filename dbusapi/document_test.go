@@ -47,7 +47,7 @@ var causes = []struct {
 	{ErrConfig, "`AddBus`, `AddHost`, `Reload`: a line for each fault"},
 	{ErrTaken, "an index, device or name is taken"},
 	{ErrNameTaken, "name is taken"},
-	{ErrNoMember, "`RemoveBus`, `RemoveHost` of an object that does not exist"},
+	{ErrNoEndpoint, "`RemoveBus`, `RemoveHost` of an object that does not exist"},
 	{ErrRestart, "only a restart can change that"},
 	{ErrNoFile, "`Reload` without a file"},
 	{ErrStopping, "the service is stopping"},

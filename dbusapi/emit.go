@@ -47,7 +47,7 @@ func beginSignal(c *dbuswire.Conn, to string, path dbus.ObjectPath, name, signat
 // signals counts the signals that wait to be written. It implements dbuswire.Receipt.
 type signals struct {
 	waiting atomic.Int32
-	hasRoom func() // told when there is room again; must not block
+	hasRoom func() // called when there is room again; must not block
 }
 
 // enter reports whether there is room for one more.

@@ -60,7 +60,7 @@ var errorNames = []struct {
 	{is(ErrConfig), xml.ErrorInvalidArgument, ""},
 	{is(ErrTaken), xml.ErrorNotAllowed, ""},
 	{is(ErrNameTaken), xml.ErrorNotAllowed, ""},
-	{is(ErrNoMember), xml.ErrorNotFound, ""},
+	{is(ErrNoEndpoint), xml.ErrorNotFound, ""},
 	{is(ErrRestart), xml.ErrorNotAllowed, ""},
 	{is(ErrNoFile), xml.ErrorUnsupported, ""},
 	{is(ErrStopping), xml.ErrorUnavailable, ""},

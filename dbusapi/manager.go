@@ -10,7 +10,7 @@ import (
 
 // Manager changes which buses and host interfaces are served. Its methods return when the change
 // is made, or earlier when ctx ends: then the change goes on. They return ErrConfig, ErrTaken,
-// ErrNameTaken, *ipmi.OverlapError, ErrNoMember, ErrRestart, ErrNoFile and ErrStopping.
+// ErrNameTaken, *ipmi.OverlapError, ErrNoEndpoint, ErrRestart, ErrNoFile and ErrStopping.
 type Manager interface {
 	// AddBus and AddHost add the bus or host interface that a JSON object describes, and
 	// return the path of its object.
@@ -29,8 +29,8 @@ var (
 	ErrConfig = errors.New("the configuration is wrong")
 	// ErrTaken: another bus or host interface has something that cannot be shared.
 	ErrTaken = errors.New("taken already")
-	// ErrNoMember: there is no such bus or host interface.
-	ErrNoMember = errors.New("there is none")
+	// ErrNoEndpoint: there is no such bus or host interface.
+	ErrNoEndpoint = errors.New("there is none")
 	// ErrRestart: only a restart can make the change.
 	ErrRestart = errors.New("only a restart can change that")
 	// ErrNoFile: the configuration was not read from a file.

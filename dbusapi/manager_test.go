@@ -77,7 +77,7 @@ func TestManagersErrors(t *testing.T) {
 	for want, err := range map[string]error{
 		xml.ErrorInvalidArgument: fmt.Errorf("%w: channel.tries = 0", ErrConfig),
 		xml.ErrorNotAllowed:      fmt.Errorf("%w: index 1 belongs to bus5", ErrTaken),
-		xml.ErrorNotFound:        ErrNoMember,
+		xml.ErrorNotFound:        ErrNoEndpoint,
 		xml.ErrorUnsupported:     ErrNoFile,
 	} {
 		m.err = err

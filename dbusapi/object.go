@@ -133,7 +133,7 @@ type endpoint struct {
 	path   dbus.ObjectPath
 	object *object // while it is exported
 
-	dirty  atomic.Bool   // properties may have changed since they were told
+	dirty  atomic.Bool   // properties may have changed since the last signal
 	told   view          // of the emitting loop, once exported
 	unsent atomic.Uint64 // signals for which there was no room
 }

@@ -31,7 +31,7 @@ const (
 	ipmbDeviceTrustChecksum
 )
 
-// errHeader stands for the driver's EINVAL, which does not tell the cause.
+// errHeader stands for the driver's EINVAL, which does not name the cause.
 var errHeader = errors.New("wrong header checksum, which the driver does not send")
 
 // ipmbDevice is the character device of the raw driver ipmb-device

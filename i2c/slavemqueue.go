@@ -68,7 +68,7 @@ func newSlaveMqueue(path string, attribute *chardev.Device,
 	m.device = &device{path: path, writePath: adapterPath, file: attribute}
 	m.counts = counters.New[counter]([]string{droppedPackets: "dropped-oversized"})
 	m.drain = newDrain(m.readMessage, func(int, []byte) (int, error) { return 0, nil })
-	// Control of the attribute calls it, which holds off Close.
+	// Control of the attribute calls it, so that Close waits.
 	m.send = func(int) error { return m.write(int(m.adapter.Fd()), m.packet[0]>>1, m.packet[1:]) }
 	return m
 }

@@ -13,8 +13,8 @@ import (
 // Errors of a transfer, as the bus saw it. NotDelivered returns true for those that prove that
 // nothing was delivered.
 var (
-	// ErrNotAcknowledged: a byte was not acknowledged. If it was the last one, the node has the
-	// frame all the same.
+	// ErrNotAcknowledged: a byte was not acknowledged. If it was the last one, the node still has
+	// the frame.
 	ErrNotAcknowledged = errors.New("not acknowledged")
 	// ErrAddressNotAcknowledged is the ErrNotAcknowledged of a driver that names the byte: the
 	// address byte, so no node is there. Nothing was delivered.

@@ -265,7 +265,7 @@ func (e *Engine) noteTransmission(c *Call) {
 func (c *Call) isTransmitted() bool { return c.slotEnd != 0 }
 
 // callWritten takes the outcome of a write of a request, whose call may have ended meanwhile. A
-// write that failed may have been delivered all the same, unless the driver knows better.
+// write that failed may still have been delivered, unless the driver knows better.
 func (e *Engine) callWritten(r *responder, sequence uint8, err error) {
 	n := &r.numbers[sequence]
 	n.noteWrite(r, e.now(), err)
@@ -324,7 +324,7 @@ func (e *Engine) endCall(c *Call, err error, now time.Duration) {
 	e.finishCall(c, ipmi.Response{}, err, now)
 }
 
-// finishCall tells the end of a call. Its number is released now, or when its write returns.
+// finishCall reports the end of a call. Its number is released now, or when its write returns.
 func (e *Engine) finishCall(c *Call, response ipmi.Response, err error, now time.Duration) {
 	r, state := c.responder, c.state
 	c.state = stateEnded

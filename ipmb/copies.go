@@ -9,7 +9,7 @@ import (
 )
 
 // On a transport that delivers each frame once, numbers have no quarantine. The program behind a
-// socket may send a response twice all the same, and the next call with the number would get the
+// socket may still send a response twice, and the next call with the number would get the
 // copy. The engine knows a copy by its content: it equals the response to an earlier and different
 // request with the number. But the call's own response may equal that one too: many commands
 // answer only "done". So the engine keeps a response in doubt for a while, and drops it if another
@@ -40,7 +40,7 @@ type pastResponses struct {
 // hasCopies marks a command whose response was copied.
 const hasCopies = -1
 
-// exchange is a request and its response, as far as they need to be told from others.
+// exchange has the parts of a request and its response that distinguish them from others.
 type exchange struct {
 	at                time.Duration // 0 for none
 	request, response uint32        // digests

@@ -161,7 +161,7 @@ func (e *Engine) StartRespond(frame []byte, done func(error)) error {
 
 // StartBroadcast writes a request to address 00h as ipmbbridge does: a plain frame with sequence
 // number 0 and the given requester LUN, written up to four times until it is acknowledged. No
-// response is expected. Those of nodes that answer all the same reach no call: the command does
+// response is expected. Responses of nodes that still answer reach no call: the command does
 // not get number 0 until 6 s have passed, and a call that has it now accepts no response any more.
 //
 // StartBroadcast returns at once. If it returns nil, the engine calls done when the bus has taken

@@ -228,7 +228,7 @@ func (m *Mux) setRegistrations(registrations []*Registration) {
 	for _, watcher := range m.watchers {
 		select {
 		case watcher <- struct{}{}:
-		default: // It was told and has not looked yet.
+		default: // It has a notice and has not looked yet.
 		}
 	}
 }

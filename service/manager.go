@@ -109,7 +109,7 @@ func (s *service) addOne(ctx context.Context, key string, p plan) (path dbus.Obj
 	return path, nil
 }
 
-// admit is why an endpoint cannot be beside those that there are.
+// admit returns an error if an endpoint clashes with the existing ones.
 func (s *service) admit(ctx context.Context, key string, p plan, others []plan) error {
 	var entries []config.Entry
 	for _, other := range others {
@@ -134,7 +134,7 @@ func (s *service) removeOne(ctx context.Context, isBus bool, kind string, path d
 	return s.change(ctx, func(ctx context.Context) error {
 		e := s.endpoints.find(func(e *endpoint) bool { return e.isBus == isBus && e.path == path })
 		if e == nil {
-			return fmt.Errorf("%w: no %s at %s", dbusapi.ErrNoMember, kind, path)
+			return fmt.Errorf("%w: no %s at %s", dbusapi.ErrNoEndpoint, kind, path)
 		}
 		s.removeEndpoints(ctx, e)
 		s.freeIndexes(e)

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// propertyTime is how long a service may take to tell the value of a sensor.
+	// propertyTime is how long a service may take to return the value of a sensor.
 	propertyTime = 500 * time.Millisecond
 	// freshTime is how long a value holds while its service does not answer.
 	freshTime = 5 * time.Second

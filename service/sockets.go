@@ -70,7 +70,7 @@ func (p *passedSockets) listen(ctx context.Context, address string) (net.Listene
 	return duplicate(p.sockets[address])
 }
 
-// duplicate is a socket once more, to be closed by itself.
+// duplicate returns a copy of a socket, which must be closed separately.
 func duplicate(s socket) (net.Listener, error) {
 	file, err := s.File()
 	if err != nil {

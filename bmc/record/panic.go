@@ -101,8 +101,8 @@ func isText(part string) bool {
 const (
 	// panicTime is longer than the records of a panic take to come, in seconds.
 	panicTime = 60
-	// maxTexts is how many texts of an address may go on at a time, and how many events may wait
-	// for their texts. It bounds the cost of a log of parts only.
+	// maxTexts is how many texts of an address may be in progress at a time, and how many events
+	// may wait for their texts. It bounds the cost of a log of parts only.
 	maxTexts = 64
 )
 
@@ -112,7 +112,7 @@ type gatherer struct {
 	times   []Time // of each record: its own, or the time of the nearest record before
 	entries []*entry
 
-	// Panics that may go on.
+	// Panics that may be incomplete.
 	panicked Time     // the time of their last record
 	events   []*entry // without a text yet
 	flows    map[ipmi.Address]*flow
@@ -224,7 +224,7 @@ func (f *flow) addText(e *entry) {
 	f.texts = slices.Delete(f.texts, 0, 1)
 }
 
-// goesOn reports whether a text may go on.
+// goesOn reports whether a text may have further parts.
 func (f *flow) goesOn() bool {
 	return f.otherTexts > 0 || slices.ContainsFunc(f.texts, func(e *entry) bool { return !e.ended })
 }

@@ -29,7 +29,7 @@ var defaultPolicy = ipmb.RetryPolicy{Tries: 3, Timeout: 2 * time.Second}
 
 // Config describes a bus on a device of the driver.
 type Config struct {
-	bus.Config // but for RemoteAddress, which is the controller's
+	bus.Config // except RemoteAddress, which is the controller's
 	// Engine is the configuration of the engine that serves the requests from the channel: the
 	// driver passes on the Commands in any case, and those that programs have registered at Mux.
 	// New sets the engine's policy and the functions by which it reports to the bus.

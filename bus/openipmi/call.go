@@ -36,7 +36,7 @@ type call struct {
 	owner   *bus.Call // for Cancel
 
 	id    int         // 0 while it waits
-	timer *time.Timer // nil while it waits, but for the first in line if calls were given up
+	timer *time.Timer // nil while it waits, except for the first in line if calls were given up
 	ended bool        // done has been called, or will be
 }
 

@@ -14,7 +14,7 @@ import (
 	"ipmbd/ipmi"
 )
 
-// commandSet is commands, each by itself, as the driver wants them.
+// commandSet is a set of single commands, as the driver wants them.
 type commandSet map[ipmi.Commands]bool
 
 // wantedCommands returns the commands that the driver should pass on now: those that the default
@@ -74,7 +74,8 @@ func (l *link) registerCommands(ctx context.Context, d device, have commandSet) 
 	return refused, nil
 }
 
-// updateCommands tells the driver what to pass on, warns of faults, and reports whether to retry.
+// updateCommands tells the driver which commands to pass on, warns of faults, and reports whether
+// to retry.
 func (l *link) updateCommands(ctx context.Context, d device, have commandSet) (again bool) {
 	refused, err := l.registerCommands(ctx, d, have)
 	warning := ""

@@ -280,7 +280,7 @@ func (r *rig) AddHost(ctx context.Context, text string) (dbus.ObjectPath, error)
 func (r *rig) RemoveBus(_ context.Context, path dbus.ObjectPath) error {
 	o := r.added[path]
 	if o == nil {
-		return fmt.Errorf("%w: no bus at %s", dbusapi.ErrNoMember, path)
+		return fmt.Errorf("%w: no bus at %s", dbusapi.ErrNoEndpoint, path)
 	}
 	o.Withdraw()
 	return nil

@@ -40,7 +40,7 @@ type follower struct {
 	leave    func()                                       // before the connection is closed; may be nil
 
 	conn    *dbuswire.Conn
-	present bool // the ipmbd with which we are registered has its name, as far as tell was told
+	present bool // the ipmbd with which we are registered has its name, according to the last notice
 
 	// events wait to be shown. A nil wakes the follower after a change of owner.
 	events chan *ipmi.Event

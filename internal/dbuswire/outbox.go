@@ -249,7 +249,7 @@ func (o *outbox) fillNext(queue []outgoing) {
 	o.next = o.gather[o.offset:]
 }
 
-// noteLeaving tells the receipt of the i-th message of its first write.
+// noteLeaving calls Leaving of the i-th message's receipt before its first write.
 func (o *outbox) noteLeaving(m *outgoing, i int) {
 	if i < o.tried {
 		return

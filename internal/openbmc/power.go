@@ -56,7 +56,7 @@ func (p *Power) changed() {
 const (
 	// powerRetry is how long after a connection was lost the next one is made.
 	powerRetry = time.Second
-	// powerTime is how long the service may take to tell the state.
+	// powerTime is how long the service may take to return the state.
 	powerTime = 2 * time.Second
 )
 

@@ -73,8 +73,8 @@ func Accept(done <-chan struct{}, listener net.Listener, take func(net.Conn)) er
 	}
 }
 
-// PeerGone reports whether the peer of a socket will send no more. It tells the end of a
-// connection from an empty packet.
+// PeerGone reports whether the peer of a socket will send no more. It distinguishes the
+// end of a connection from an empty packet.
 func PeerGone(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(fds, 0)
