@@ -114,7 +114,7 @@ var errorCases = map[string]struct {
 	"configuration":           {ErrConfig, xml.ErrorInvalidArgument, 4},
 	"taken":                   {ErrTaken, xml.ErrorNotAllowed, 4},
 	"name taken":              {ErrNameTaken, xml.ErrorNotAllowed, 4},
-	"no member":               {ErrNoEndpoint, xml.ErrorNotFound, 4},
+	"no endpoint":             {ErrNoEndpoint, xml.ErrorNotFound, 4},
 	"restart":                 {ErrRestart, xml.ErrorNotAllowed, 4},
 	"no file":                 {ErrNoFile, xml.ErrorUnsupported, 4},
 	"stopping":                {ErrStopping, xml.ErrorUnavailable, 4},

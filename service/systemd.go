@@ -128,7 +128,7 @@ func feed(ctx context.Context, every time.Duration, all func() []loops, log *zap
 	for {
 		for _, l := range all() {
 			late := time.AfterFunc(every, func() {
-				log.Error("no progress: systemd's watchdog gets no ping", zap.String("part", l.name))
+				log.Error("no progress: systemd's watchdog gets no ping", zap.String("loop", l.name))
 			})
 			l.ping(ctx)
 			late.Stop()

@@ -43,7 +43,7 @@ func TestWatchdogIsFedWhileEveryPartGoesOn(t *testing.T) {
 			t.Errorf("while a part hangs: fed %d times", n)
 		}
 		entries := logged.TakeAll()
-		if len(entries) != 1 || entries[0].ContextMap()["part"] != "bus bus1" {
+		if len(entries) != 1 || entries[0].ContextMap()["loop"] != "bus bus1" {
 			t.Errorf("said of the part that hangs: %v", entries)
 		}
 		going <- struct{}{}
