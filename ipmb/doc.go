@@ -90,7 +90,7 @@
 //     addresses holds nothing.
 //   - Responses that come within 50 ms of each other count as one: the second may be a copy.
 //   - After the last response the number is in quarantine for i2c.Limits.CopyTime, 40 ms on I2C,
-//     which begins anew after each copy. At 100 kHz that costs nothing while a command has fewer
+//     which begins again after each copy. At 100 kHz that costs nothing while a command has fewer
 //     than 50 calls in progress. A call with NoWait waits only if a number in quarantine will be
 //     free for it; otherwise it ends with ErrBusy.
 //   - Number 0 is held for the command of a broadcast until 6 s after it. A call that has number
