@@ -8,6 +8,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/bustest"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -43,7 +44,7 @@ func TestArgumentsThatAreCutOff(t *testing.T) {
 		"with options": {parseRequest, []any{byte(0x2C), byte(6), byte(0), byte(1), []byte{1, 2, 3}, options}},
 		"broadcast":    {parseBroadcast, []any{byte(6), byte(0), byte(1), []byte{1, 2, 3}}},
 	} {
-		for orderName, order := range byteOrders {
+		for orderName, order := range bustest.ByteOrders {
 			s := &Server{objects: newObjects()}
 			s.objects.channels.Add(new(BusObject))
 			b := encodeCall(t, order, ":1.5", tt.args...)

@@ -372,21 +372,3 @@ func dial(t testing.TB, bus *bustest.Bus, config dbuswire.Config) *dbuswire.Conn
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
-
-// silence is an object with every method; no call of one ends before the test.
-type silence struct{ end chan struct{} }
-
-func newSilence(t *testing.T) silence {
-	s := silence{make(chan struct{})}
-	t.Cleanup(func() { close(s.end) })
-	return s
-}
-
-func (s silence) LookupObject(dbus.ObjectPath) (dbus.ServerObject, bool) { return s, true }
-func (s silence) LookupInterface(string) (dbus.Interface, bool)          { return s, true }
-func (s silence) LookupMethod(string) (dbus.Method, bool)                { return s, true }
-func (s silence) NumArguments() int                                      { return 0 }
-func (s silence) NumReturns() int                                        { return 0 }
-func (s silence) ArgumentValue(int) any                                  { return nil }
-func (s silence) ReturnValue(int) any                                    { return nil }
-func (s silence) Call(...any) ([]any, error)                             { <-s.end; return nil, nil }

@@ -21,9 +21,9 @@ import (
 // fakeHost is a host IPMI daemon, or another program that answers requests: it
 // serves execute as the test says.
 type fakeHost struct {
-	silence // of an object with one method
-	conn    *dbuswire.Conn
-	path    dbus.ObjectPath // of that object; empty: any
+	bustest.Silence // of an object with one method
+	conn            *dbuswire.Conn
+	path            dbus.ObjectPath // of that object; empty: any
 
 	mu    sync.Mutex
 	calls [][]any
@@ -71,7 +71,7 @@ func answerOK(args []any) ([]any, error) {
 
 func startHost(t *testing.T, bus *bustest.Bus, reply func([]any) ([]any, error)) *fakeHost {
 	t.Helper()
-	h := &fakeHost{silence: newSilence(t), reply: reply, began: make(chan struct{}, 1000), path: xml.HostDaemonPath}
+	h := &fakeHost{Silence: bustest.NewSilence(t), reply: reply, began: make(chan struct{}, 1000), path: xml.HostDaemonPath}
 	h.conn = dial(t, bus, dbuswire.Config{Objects: h})
 	if got, err := h.conn.RequestName(xml.HostDaemonName, dbus.NameFlagDoNotQueue); err != nil || got != dbus.RequestNameReplyPrimaryOwner {
 		t.Fatalf("RequestName = %v, %v", got, err)
@@ -200,7 +200,7 @@ func TestHostDaemonAnswerOfManyBytes(t *testing.T) {
 func TestHostDaemonThatStopsInTheMiddleIsGone(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startHost(t, bus, nil)
-	host.reply = func([]any) ([]any, error) { <-host.end; return nil, nil }
+	host.reply = host.hang
 	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	ended := make(chan error, 1)
 	go func() {
@@ -358,7 +358,7 @@ func TestHostDaemonGetsRequestsInOrder(t *testing.T) {
 func TestLostMessageBusEndsRequestsInOrder(t *testing.T) {
 	bus := bustest.Start(t)
 	host := startHost(t, bus, nil)
-	host.reply = func([]any) ([]any, error) { <-host.end; return nil, nil }
+	host.reply = host.hang
 	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
 	var ended owned
 	for i := range byte(100 / 2) {

@@ -15,6 +15,7 @@ import (
 	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/i2c/sim"
+	"ipmbd/internal/bustest"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/internal/fakelink"
 	"ipmbd/ipmb"
@@ -148,7 +149,7 @@ func (c *crowd) add(flags byte, path dbus.ObjectPath, iface, member string, args
 	if iface != "" {
 		headers[dbus.FieldInterface] = dbus.MakeVariant(iface)
 	}
-	b := encode(c.t, binary.LittleEndian, &dbus.Message{Type: dbus.TypeMethodCall, Headers: headers, Body: args})
+	b := bustest.Encode(c.t, binary.LittleEndian, &dbus.Message{Type: dbus.TypeMethodCall, Headers: headers, Body: args})
 	serial := c.conn.NewSerial()
 	b[2] = flags
 	binary.LittleEndian.PutUint32(b[8:], serial)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
+	"ipmbd/internal/bustest"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
@@ -35,7 +36,7 @@ func newRouterRig(t *testing.T) *routerRig {
 // program starts a program that answers requests at every path.
 func (r *rig) program(t *testing.T, reply func([]any) ([]any, error)) *fakeHost {
 	t.Helper()
-	p := &fakeHost{silence: newSilence(t), reply: reply, began: make(chan struct{}, 1000)}
+	p := &fakeHost{Silence: bustest.NewSilence(t), reply: reply, began: make(chan struct{}, 1000)}
 	p.conn = dial(t, r.bus, dbuswire.Config{Objects: p})
 	return p
 }

@@ -11,27 +11,12 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/bustest"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 	"ipmbd/xml"
 )
-
-var byteOrders = map[string]binary.ByteOrder{"little endian": binary.LittleEndian, "big endian": binary.BigEndian}
-
-// encode makes the library encode a message with serial 77.
-func encode(t testing.TB, order binary.ByteOrder, msg *dbus.Message) []byte {
-	t.Helper()
-	if len(msg.Body) > 0 {
-		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(msg.Body...))
-	}
-	var b bytes.Buffer
-	if err := msg.EncodeTo(&b, order); err != nil {
-		t.Fatal(err)
-	}
-	order.PutUint32(b.Bytes()[8:], 77)
-	return b.Bytes()
-}
 
 // encodeCall is a call of org.openbmc.Ipmb.sendRequest.
 func encodeCall(t testing.TB, order binary.ByteOrder, sender string, args ...any) []byte {
@@ -49,13 +34,13 @@ func encodeCall(t testing.TB, order binary.ByteOrder, sender string, args ...any
 	if sender != "" {
 		msg.Headers[dbus.FieldSender] = dbus.MakeVariant(sender)
 	}
-	return encode(t, order, msg)
+	return bustest.Encode(t, order, msg)
 }
 
 // encodeReturn is the reply of :1.7 to a call.
 func encodeReturn(t testing.TB, order binary.ByteOrder, replySerial uint32, results ...any) []byte {
 	t.Helper()
-	return encode(t, order, &dbus.Message{
+	return bustest.Encode(t, order, &dbus.Message{
 		Type: dbus.TypeMethodReply,
 		Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldReplySerial: dbus.MakeVariant(replySerial),
@@ -147,7 +132,7 @@ func (c *fakeConn) reply(call dbuswire.Call, sender string, body ...byte) bool {
 }
 
 func TestRequestsAreReadAsTheLibraryWroteThem(t *testing.T) {
-	for name, order := range byteOrders {
+	for name, order := range bustest.ByteOrders {
 		for length := range 20 {
 			data := bytes.Repeat([]byte{0xEE}, length)
 			m := parseMessage(t, encodeCall(t, order, ":1."+strings.Repeat("9", length+1), byte(0x2C), byte(6), byte(2), byte(0x25), data))
@@ -163,7 +148,7 @@ func TestRequestsAreReadAsTheLibraryWroteThem(t *testing.T) {
 }
 
 func TestRepliesAreReadAsTheLibraryWroteThem(t *testing.T) {
-	for name, order := range byteOrders {
+	for name, order := range bustest.ByteOrders {
 		for length := range 20 {
 			data := bytes.Repeat([]byte{0xEE}, length)
 			netFn, cmd, res, err := parseExecuted(parseMessage(t, encodeReturn(t, order, 99, hostResult{7, 1, 2, 0xC1, data})))
@@ -175,7 +160,7 @@ func TestRepliesAreReadAsTheLibraryWroteThem(t *testing.T) {
 }
 
 func FuzzArguments(f *testing.F) {
-	for _, order := range byteOrders {
+	for _, order := range bustest.ByteOrders {
 		f.Add(encodeCall(f, order, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{1, 2, 3}))
 		f.Add(encodeCall(f, order, ":1.5", byte(0x2C), byte(6), byte(0), byte(1), []byte{1, 2, 3},
 			map[string]dbus.Variant{"tries": dbus.MakeVariant(uint32(3)), "fail-fast": dbus.MakeVariant(true), "requester-lun": dbus.MakeVariant(byte(2))}))

@@ -205,7 +205,7 @@ func TestClientThatMayNotSend(t *testing.T) {
 
 func TestClientsCallEndsWithTheService(t *testing.T) {
 	bus := bustest.Start(t)
-	service := dial(t, bus, dbuswire.Config{Objects: newSilence(t)})
+	service := dial(t, bus, dbuswire.Config{Objects: bustest.NewSilence(t)})
 	if _, err := service.RequestName(xml.ServiceName, dbus.NameFlagDoNotQueue); err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestConnErrorOfThePeerIsADBusError(t *testing.T) {
 
 func TestConnCallEndsWithTheConnection(t *testing.T) {
 	bus := bustest.Start(t)
-	silent := dial(t, bus, Config{Objects: newSilence(t)})
+	silent := dial(t, bus, Config{Objects: bustest.NewSilence(t)})
 	conn := dial(t, bus, Config{})
 	ended := make(chan error, 1)
 	go func() {
@@ -65,7 +65,7 @@ func TestConnCallEndsWithTheConnection(t *testing.T) {
 
 func TestConnCallEndsWithItsContext(t *testing.T) {
 	bus := bustest.Start(t)
-	silent := dial(t, bus, Config{Objects: newSilence(t)})
+	silent := dial(t, bus, Config{Objects: bustest.NewSilence(t)})
 	conn := dial(t, bus, Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -144,21 +144,3 @@ func TestDialGivesUpOnASilentBus(t *testing.T) {
 		t.Fatalf("error = %v", err)
 	}
 }
-
-// silence is an object with every method; no call of one ends before the test.
-type silence struct{ end chan struct{} }
-
-func newSilence(t *testing.T) silence {
-	s := silence{make(chan struct{})}
-	t.Cleanup(func() { close(s.end) })
-	return s
-}
-
-func (s silence) LookupObject(dbus.ObjectPath) (dbus.ServerObject, bool) { return s, true }
-func (s silence) LookupInterface(string) (dbus.Interface, bool)          { return s, true }
-func (s silence) LookupMethod(string) (dbus.Method, bool)                { return s, true }
-func (s silence) NumArguments() int                                      { return 0 }
-func (s silence) NumReturns() int                                        { return 0 }
-func (s silence) ArgumentValue(int) any                                  { return nil }
-func (s silence) ReturnValue(int) any                                    { return nil }
-func (s silence) Call(...any) ([]any, error)                             { <-s.end; return nil, nil }

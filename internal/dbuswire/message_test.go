@@ -7,25 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"ipmbd/internal/bustest"
+
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 )
-
-var byteOrders = map[string]binary.ByteOrder{"little endian": binary.LittleEndian, "big endian": binary.BigEndian}
-
-// encode makes the library encode a message with serial 77.
-func encode(t testing.TB, order binary.ByteOrder, msg *dbus.Message) []byte {
-	t.Helper()
-	if len(msg.Body) > 0 {
-		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(msg.Body...))
-	}
-	var b bytes.Buffer
-	if err := msg.EncodeTo(&b, order); err != nil {
-		t.Fatal(err)
-	}
-	order.PutUint32(b.Bytes()[8:], 77)
-	return b.Bytes()
-}
 
 // encodeCall is a call of a.b.C.D.
 func encodeCall(t testing.TB, order binary.ByteOrder, sender string, args ...any) []byte {
@@ -43,13 +29,13 @@ func encodeCall(t testing.TB, order binary.ByteOrder, sender string, args ...any
 	if sender != "" {
 		msg.Headers[dbus.FieldSender] = dbus.MakeVariant(sender)
 	}
-	return encode(t, order, msg)
+	return bustest.Encode(t, order, msg)
 }
 
 // encodeReturn is the reply of :1.7 to a call.
 func encodeReturn(t testing.TB, order binary.ByteOrder, replySerial uint32, results ...any) []byte {
 	t.Helper()
-	return encode(t, order, &dbus.Message{
+	return bustest.Encode(t, order, &dbus.Message{
 		Type: dbus.TypeMethodReply,
 		Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldReplySerial: dbus.MakeVariant(replySerial),
@@ -63,7 +49,7 @@ func encodeReturn(t testing.TB, order binary.ByteOrder, replySerial uint32, resu
 // encodeError is the reply of :1.7 to a call, an error.
 func encodeError(t testing.TB, order binary.ByteOrder, replySerial uint32, name string, args ...any) []byte {
 	t.Helper()
-	return encode(t, order, &dbus.Message{
+	return bustest.Encode(t, order, &dbus.Message{
 		Type: dbus.TypeError,
 		Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldErrorName:   dbus.MakeVariant(name),
@@ -91,7 +77,7 @@ func decode(t testing.TB, b []byte) *dbus.Message {
 }
 
 func TestCallsAreReadAsTheLibraryWroteThem(t *testing.T) {
-	for name, order := range byteOrders {
+	for name, order := range bustest.ByteOrders {
 		for length := range 20 {
 			sender := ":1." + strings.Repeat("9", length+1)
 			data := bytes.Repeat([]byte{0xEE}, length)
@@ -122,7 +108,7 @@ func TestCallsAreReadAsTheLibraryWroteThem(t *testing.T) {
 }
 
 func TestErrorsAreReadAsTheLibraryWroteThem(t *testing.T) {
-	for name, order := range byteOrders {
+	for name, order := range bustest.ByteOrders {
 		for length := range 20 {
 			text := strings.Repeat("x", length)
 			m, ok := Parse(encodeError(t, order, 99, "a.b.C", text))
@@ -139,7 +125,7 @@ func TestDictionariesAreReadAsTheLibraryWroteThem(t *testing.T) {
 		"y": byte(0x91), "n": int16(-2), "q": uint16(3), "b": true, "i": int32(-5), "u": uint32(6), "x": int64(-7), "t": uint64(8), "d": 0.5,
 		"s": "text", "o": dbus.ObjectPath("/a"), "g": dbus.SignatureOf(byte(1)), "ay": []byte{1, 2, 3}, "au": []uint32{1, 2, 3},
 	}
-	for name, order := range byteOrders {
+	for name, order := range bustest.ByteOrders {
 		var all []string
 		values := map[string]dbus.Variant{}
 		for signature, value := range known {
@@ -175,7 +161,7 @@ func TestDictionariesAreReadAsTheLibraryWroteThem(t *testing.T) {
 }
 
 func TestNumbersAreReadAsTheLibraryWroteThem(t *testing.T) {
-	for name, order := range byteOrders {
+	for name, order := range bustest.ByteOrders {
 		m, _ := Parse(encodeCall(t, order, "", byte(0x91), uint16(0x9234), int32(-5), uint64(1<<63+2), "no number"))
 		args := m.Arguments()
 		got := []uint64{args.Number("y"), args.Number("q"), args.Number("i"), args.Number("t")}
@@ -262,7 +248,7 @@ func TestHeadersAreWhatTheLibraryReads(t *testing.T) {
 
 // The package reads the same values of any bytes as the library, if that reads them.
 func FuzzParse(f *testing.F) {
-	for _, order := range byteOrders {
+	for _, order := range bustest.ByteOrders {
 		f.Add(encodeCall(f, order, ":1.5", byte(0), byte(6), byte(0), byte(1), []byte{1, 2, 3}))
 		f.Add(encodeCall(f, order, ":1.5", map[string]dbus.Variant{"a": dbus.MakeVariant(uint32(3)), "b": dbus.MakeVariant("text")}))
 		f.Add(encodeCall(f, order, "", "text", map[string]dbus.Variant{"a": dbus.MakeVariant(1)}))

@@ -7,12 +7,14 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"ipmbd/internal/bustest"
+
 	"github.com/godbus/dbus/v5"
 )
 
 func TestStreamSkipsWhatIsTooLong(t *testing.T) {
 	long := make([]byte, maxMessage)
-	for name, order := range byteOrders {
+	for name, order := range bustest.ByteOrders {
 		signal := encodeCall(t, order, ":1.5", long)
 		signal[1] = TypeSignal
 		unwanted := encodeCall(t, order, ":1.5", long)

@@ -15,6 +15,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
+	"ipmbd/internal/bustest"
 	"ipmbd/internal/socket"
 )
 
@@ -129,7 +130,7 @@ func (f repliedFunc) Lost()              {}
 
 func TestStreamTakesTheReplyToACallOfOursOnce(t *testing.T) {
 	const long, failed, stranger = 98, 97, 96
-	for name, order := range byteOrders {
+	for name, order := range bustest.ByteOrders {
 		s := feed(t, bytes.NewReader(bytes.Join([][]byte{
 			encodeReturn(t, order, 99, byte(1)), // taken
 			encodeReturn(t, order, 99, byte(2)),
