@@ -207,10 +207,17 @@ func (l *Lifecycle) Serving(reason string) {
 // interrupt the job, which must take a few seconds at most. After Run the error is ipmb.ErrClosed.
 func (l *Lifecycle) Change(ctx context.Context, reason string, do func(context.Context) error) error {
 	done := make(chan error, 1)
+	return HandOver(ctx, l.jobs, job{reason, do, done}, done, l.over, ipmb.ErrClosed)
+}
+
+// HandOver gives a job to the goroutine that receives from jobs, and waits until done has its
+// result, at most until ctx ends; then the job goes on. When over is closed before the goroutine
+// receives the job, the error is ended. done must have room.
+func HandOver[J any](ctx context.Context, jobs chan<- J, j J, done <-chan error, over <-chan struct{}, ended error) error {
 	select {
-	case l.jobs <- job{reason, do, done}:
-	case <-l.over:
-		return ipmb.ErrClosed
+	case jobs <- j:
+	case <-over:
+		return ended
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
 
+	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/service/config"
 )
@@ -54,19 +55,7 @@ func (s *service) makeChange(ctx context.Context, do func(context.Context) error
 // change has a change made and waits for its end, at most until ctx ends; the change goes on then.
 func (s *service) change(ctx context.Context, do func(context.Context) error) error {
 	done := make(chan error, 1)
-	select {
-	case s.changes <- change{do, done}:
-	case <-s.settled:
-		return dbusapi.ErrStopping
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return bus.HandOver(ctx, s.changes, change{do, done}, done, s.settled, dbusapi.ErrStopping)
 }
 
 func (s *service) AddBus(ctx context.Context, json string) (dbus.ObjectPath, error) {
