@@ -6,6 +6,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/bus"
 	"ipmbd/internal/counters"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
@@ -22,21 +23,15 @@ const (
 	statsFailed    = "signals-failed"
 )
 
-// trustTests makes the user of the tests the trusted one, or not.
-func (r *rig) trustTests(trust bool) {
-	r.server.trustedUser = 0 // which ownProgram makes of the tests' user
-	if !trust {
-		r.server.trustedUser = 1
-	}
-}
-
-// signalRig is a rig whose server is not run before its trust is settled.
+// signalRig is a rig whose client is root's, or another user's.
 func signalRig(t *testing.T, trust bool, config Config) *rig {
 	t.Helper()
-	r := newStoppedRig(t, config)
-	r.trustTests(trust)
-	run(t, r.server)
-	return r
+	if !trust {
+		config.programOf = func(name string, found bus.Process) bus.Process {
+			return bus.Process{PID: ownProgram(name, found).PID, UID: 1000}
+		}
+	}
+	return newRig(t, config)
 }
 
 // settled waits until the server has handled the signals sent so far: they are counted, or the bus

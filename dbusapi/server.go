@@ -53,7 +53,6 @@ type Server struct {
 
 	config      Config
 	signalNames atomic.Pointer[[]string]
-	trustedUser uint32        // 0 but in tests
 	ids         atomic.Uint64 // of ReceivedMessage
 
 	signals   signals
