@@ -185,8 +185,8 @@ func (s *Server) runCommands(ctx context.Context) {
 	}
 }
 
-// mayCommand reports whether a sender's signals are commands: the sender is root, or owns one of the
-// configured names. A sender that cannot be looked up is not trusted.
+// mayCommand reports whether a sender's signals are commands: the sender is root, or owns one of
+// the configured names. A sender that cannot be looked up is not trusted.
 func (s *Server) mayCommand(ctx context.Context, sender string) bool {
 	if s.userOf(ctx, sender) == 0 {
 		return true

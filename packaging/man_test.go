@@ -14,7 +14,7 @@ func TestConfigurationPage(t *testing.T) {
 	page := manual.New("ipmbd.json", 5, "configuration of ipmbd")
 	for _, document := range []struct{ path, title string }{
 		{"../docs/configuration.md", "Description"},
-		{"../docs/requests.md", "Who answers a request"},
+		{"../docs/requests.md", "Which handler serves a request"},
 	} {
 		text, err := os.ReadFile(document.path)
 		if err != nil {
