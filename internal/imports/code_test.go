@@ -249,3 +249,22 @@ func TestNoSleepOutsideOfBubbles(t *testing.T) {
 		}
 	}
 }
+
+// A leak of a test is found where it is, not by the test that runs out of descriptors.
+func TestEachTestBinaryLooksForLeaks(t *testing.T) {
+	// The one is the guest's first process, the other calls Run of its own package.
+	looks := map[string]bool{"test/guest/inside": true, "internal/testmain": true}
+	for _, s := range allSources(t) {
+		if !strings.HasSuffix(s.name, "_test.go") {
+			continue
+		}
+		looks[s.folder] = looks[s.folder] || contains(s.syntax, func(n ast.Node) bool {
+			return isCall(n, "testmain.Run", "testmain.Main", "build.Main")
+		})
+	}
+	for folder, does := range looks {
+		if !does {
+			t.Errorf("%s: TestMain does not call testmain.Run", folder)
+		}
+	}
+}

@@ -5,7 +5,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ipmbd/internal/testmain"
 )
+
+func TestMain(m *testing.M) { testmain.Run(m) }
 
 // shown runs a report on lines and returns its output and the files that it leaves.
 func shown(t *testing.T, ticks int, lines ...string) (out, failed, skipped string) {

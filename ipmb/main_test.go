@@ -1,0 +1,9 @@
+package ipmb_test
+
+import (
+	"testing"
+
+	"ipmbd/internal/testmain"
+)
+
+func TestMain(m *testing.M) { testmain.Run(m) }

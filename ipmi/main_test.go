@@ -1,0 +1,9 @@
+package ipmi
+
+import (
+	"testing"
+
+	"ipmbd/internal/testmain"
+)
+
+func TestMain(m *testing.M) { testmain.Run(m) }
