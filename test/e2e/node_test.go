@@ -200,6 +200,20 @@ func (n *node) answerTo(t testing.TB, request packet) packet {
 	return got
 }
 
+// askAtDeadline asks for a response that the daemon gives at its deadline, and returns how often it
+// asked. A daemon that is late by a second drops the response and counts it; then the node asks
+// again, as a requester does.
+func (n *node) askAtDeadline(t testing.TB, c client, bus string, request packet) (got packet, times uint64) {
+	t.Helper()
+	lost := func() uint64 { return c.statistics(t, bus)["answers-lost"] }
+	for before := lost(); len(n.inbox) == 0; {
+		n.send(t, request.bytes())
+		times++
+		eventually(t, "a response, or its loss", func() bool { return len(n.inbox) > 0 || lost() == before+times })
+	}
+	return n.answerTo(t, request), times
+}
+
 // heal ends the faults.
 func (n *node) heal() {
 	n.mu.Lock()

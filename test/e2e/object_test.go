@@ -316,14 +316,14 @@ func TestLateAnswerByASignalsClientIsRefused(t *testing.T) {
 	start(t, bus.Address, channels(channel(n, object{"handler": "signal", "handler-timeout-ms": 50})))
 	c := connect(t, bus.Address)
 	received := c.signals(t, "ReceivedMessage")
-	n.ask(t, packet{to: 0x20, netFn: 0x30, from: 0x2C, number: 1, cmd: 1})
+	n.askAtDeadline(t, c, "bus5", packet{to: 0x20, netFn: 0x30, from: 0x2C, number: 1, cmd: 1})
 	late := readMessage(t, receive(t, "ReceivedMessage", received))
 	// An answer at the very end of the time may be taken, and reaches no requester.
 	eventually(t, "a late answer to be refused", func() bool {
 		err := end(t, c.call(busPath("bus5"), objectIface+".sendResponse", late.ID, byte(0), []byte{0x99})).Err
 		return errorName(err) == commonError+"InvalidArgument"
 	})
-	if answer := n.ask(t, packet{to: 0x20, netFn: 0x30, from: 0x2C, number: 2, cmd: 2}); answer.data[0] != 0xC3 {
+	if answer, _ := n.askAtDeadline(t, c, "bus5", packet{to: 0x20, netFn: 0x30, from: 0x2C, number: 2, cmd: 2}); answer.data[0] != 0xC3 {
 		t.Errorf("the next request: % X", answer.data)
 	}
 }
