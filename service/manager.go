@@ -59,18 +59,20 @@ func (s *service) change(ctx context.Context, do func(context.Context) error) er
 }
 
 func (s *service) AddBus(ctx context.Context, json string) (dbus.ObjectPath, error) {
-	c, err := config.ParseChannel([]byte(json))
+	c, warnings, err := config.ParseChannel([]byte(json))
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
+	s.warn(warnings)
 	return s.addOne(ctx, "channel", planOf(c.WithDefaults()))
 }
 
 func (s *service) AddHost(ctx context.Context, json string) (dbus.ObjectPath, error) {
-	e, err := config.ParseHost([]byte(json))
+	e, warnings, err := config.ParseHost([]byte(json))
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
+	s.warn(warnings)
 	return s.addOne(ctx, "host", planOf(e))
 }
 
@@ -166,15 +168,20 @@ func (s *service) reload(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// warn logs the warnings about a configuration.
+func (s *service) warn(warnings []config.Fault) {
+	for _, warning := range warnings {
+		s.log.Warn("configuration", zap.String("warning", warning.Error()))
+	}
+}
+
 // readAgain reads the file, and says what of it cannot be.
 func (s *service) readAgain(ctx context.Context, file string) (config.Config, error) {
 	read, warnings, err := config.Load(file)
 	if err != nil {
 		return config.Config{}, fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
-	for _, warning := range warnings {
-		s.log.Warn("configuration", zap.String("warning", warning.Error()))
-	}
+	s.warn(warnings)
 	next := read.WithDefaults()
 	if !reflect.DeepEqual(next.BMC, s.config.BMC) {
 		return config.Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, file)

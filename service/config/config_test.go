@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -99,6 +101,33 @@ func TestBusNames(t *testing.T) {
 	} {
 		if got := formats["bus name"].problemOf(name) == ""; got != want {
 			t.Errorf("%q: got %v, want %v", name, got, want)
+		}
+	}
+}
+
+// socketPaths are files with a path of a socket at each key that can hold one.
+var socketPaths = map[string]string{
+	"frame-socket": `{"channels": [],
+"frame-socket": "%s"}`,
+	"channels[0].slave-path": `{"channels": [{"name": "a", "remote-addr": 64, "transport": "seqpacket",
+"slave-path": "%s"}]}`,
+	"hosts[0].path": `{"hosts": [{"name": "a",
+"path": "unix:%s"}]}`,
+}
+
+// socketPath is a path of a length in bytes.
+func socketPath(length int) string { return "/" + strings.Repeat("p", length-1) }
+
+// The address of a Unix socket has room for 107 bytes (unix(7)).
+func TestPathsOfSockets(t *testing.T) {
+	for key, text := range socketPaths {
+		if _, _, err := Parse(strictFile, fmt.Appendf(nil, text, socketPath(107))); err != nil {
+			t.Errorf("107 bytes: %v", err)
+		}
+		_, _, err := Parse(strictFile, fmt.Appendf(nil, text, socketPath(108)))
+		var fault Fault
+		if !errors.As(err, &fault) || fault.Key != key || fault.Line != 2 || fault.Column == 1 || !strings.Contains(fault.Problem, "107 bytes") {
+			t.Errorf("%s of 108 bytes: %v", key, err)
 		}
 	}
 }

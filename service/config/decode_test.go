@@ -20,12 +20,12 @@ var addressCases = map[string]ipmi.Address{
 
 func TestAddressesInAFile(t *testing.T) {
 	for text, want := range addressCases {
-		c, err := ParseChannel([]byte(`{"slave-path": "/dev/ipmb-4", "remote-addr": ` + text + `}`))
+		c, _, err := ParseChannel([]byte(`{"slave-path": "/dev/ipmb-4", "remote-addr": ` + text + `}`))
 		if (err == nil) != (want != 0) || c.RemoteAddress != want {
 			t.Errorf("%s: got %v, %v; want %v", text, c.RemoteAddress, err, want)
 		}
 	}
-	if _, err := ParseChannel([]byte(`{"slave-path": "/dev/ipmb-4", "remote-addr": 44, "tries": "2h"}`)); err == nil {
+	if _, _, err := ParseChannel([]byte(`{"slave-path": "/dev/ipmb-4", "remote-addr": 44, "tries": "2h"}`)); err == nil {
 		t.Error("a number that is no address ends in h")
 	}
 }
@@ -46,6 +46,32 @@ func TestWarnings(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v, %s", name, err, diff)
+		}
+		_, warnings, err = ParseChannel([]byte(`{` + tt.keys + `}`))
+		if err != nil || len(warnings) > 1 || (len(warnings) == 1) != (tt.want != "") {
+			t.Errorf("%s, added at run time: %v, %v", name, warnings, err)
+		}
+	}
+}
+
+// Each program that connects is the machine, and a TCP socket admits every user.
+func TestWarningAboutTCP(t *testing.T) {
+	for name, tt := range map[string]struct{ host, place string }{
+		"TCP":            {`{"type": "vm", "name": "a", "path": "tcp:127.0.0.1:9002"}`, `1:48: hosts[0].path = "tcp:127.0.0.1:9002": `},
+		"TCP by default": {`{"name": "a", "path": "tcp:[::1]:9002"}`, `1:34: hosts[0].path = "tcp:[::1]:9002": `},
+		"a Unix socket":  {`{"type": "vm", "name": "a", "path": "unix:/run/a"}`, ""},
+		"a device":       {`{"type": "kcs", "path": "/dev/ipmi-kcs3"}`, ""},
+	} {
+		_, warnings, err := Parse(strictFile, []byte(`{"hosts": [`+tt.host+`]}`))
+		_, added, failed := ParseHost([]byte(tt.host))
+		got := strings.Join(texts(warnings), "\n")
+		switch {
+		case err != nil || failed != nil:
+			t.Errorf("%s: %v, %v", name, err, failed)
+		case tt.place == "" && (got != "" || added != nil):
+			t.Errorf("%s: %s, %v", name, got, added)
+		case tt.place != "" && (!strings.HasPrefix(got, strictFile+":"+tt.place+"has no authentication") || len(warnings) != 1 || len(added) != 1):
+			t.Errorf("%s: %s, %v", name, got, added)
 		}
 	}
 }

@@ -61,9 +61,9 @@ func FuzzOne(f *testing.F) {
 	f.Add([]byte(`{"type": "me", "slave-path": "/dev/ipmb-4", "remote-addr": "0x2C", "devIndex": 2, "handler": "bmc", "bus-name": "A"}`))
 	f.Add([]byte(`{"type": "bt", "path": "/dev/ipmi-bt-host", "legacy-api": true, "ipmi-channel": 15}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, err := ParseChannel(data)
+		_, _, err := ParseChannel(data)
 		checkOne(t, "channels", data, err)
-		_, err = ParseHost(data)
+		_, _, err = ParseHost(data)
 		checkOne(t, "hosts", data, err)
 	})
 }

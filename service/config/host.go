@@ -13,8 +13,9 @@ type Host struct {
 	// Kind of the interface: `vm` (a QEMU with `ipmi-bmc-extern`), `kcs`, `bt` or `ssif` (a
 	// device of Linux), or `openipmi` (a bus behind Linux's IPMI driver).
 	Type HostType `conf:"type" default:"vm"`
-	// Device, or the socket to which QEMU connects: `unix:/PATH` or `tcp:127.0.0.1:PORT`. If
-	// systemd has passed a socket with this address, ipmbd uses that.
+	// Device, or the socket to which QEMU connects: `unix:/PATH`, at most 107 bytes of path, or
+	// `tcp:127.0.0.1:PORT`, which is not protected from other users. If systemd has passed a
+	// socket with this address, ipmbd uses that.
 	Path string `conf:"path,required"`
 	// Last part of the object path, and of the D-Bus name by which the host IPMI daemon finds the
 	// channel. Required for `vm`. By default it is `ipmi_kcs3` for `/dev/ipmi-kcs3`, `ipmi0` for
@@ -158,8 +159,10 @@ func (e hostEntry) faults(key string) []Fault {
 	check.hostName(h.Name)
 	if h.Type != HostVM {
 		check.text("path", h.Path, "path")
-	} else if _, _, err := host.ParseAddress(h.Path); err != nil {
+	} else if network, name, err := host.ParseAddress(h.Path); err != nil {
 		check.that(false, "path", h.Path, err.Error())
+	} else if network == "unix" {
+		check.text("path", name, "socket path")
 	}
 	check.that(*h.IPMIChannel <= ipmi.ChannelMaxImplemented || *h.IPMIChannel == ipmi.ChannelSystemInterface,
 		"ipmi-channel", "", "must be from 0 to 11, or 15")
@@ -169,6 +172,15 @@ func (e hostEntry) faults(key string) []Fault {
 		check.that(h.Type == HostBT, "legacy-api", true, "is for hosts of type bt only")
 		check.that(h.Type != HostBT || *h.Handler == HandlerHost, "legacy-api", true, "needs the handler host")
 	}
+	return check.faults
+}
+
+// warnings are as those of a Channel. A TCP socket has no owner and no mode.
+func (e hostEntry) warnings(key string) []Fault {
+	check := checker{prefix: key + "."}
+	overTCP := e.Type == HostVM && strings.HasPrefix(e.Path, "tcp:")
+	check.that(!overTCP, "path", e.Path, "has no authentication: any user of this machine can connect and be the host; "+
+		"a Unix socket, such as unix:/run/ipmbd/host0.sock, has an owner and a group")
 	return check.faults
 }
 

@@ -163,6 +163,7 @@ func (r *reader) hosts(list node, c *Config) {
 		own := readEntry(r, m.value, key, &e, hostEntry.faults)
 		r.judge(taken.clashes(key, e.entry(), own))
 		taken.add(key, e.entry(), own)
+		r.warnings = append(r.warnings, r.complete(e.warnings(key))...)
 		if e.Type == typeOpenIPMI {
 			c.OpenIPMI = append(c.OpenIPMI, e.openIPMI())
 		} else {
@@ -177,33 +178,33 @@ func sortByPlace(faults []Fault) {
 	})
 }
 
-// ParseChannel reads one object of the list "channels", as strictly as a file. The error has a
-// line for each fault, each a [Fault] whose key begins with "channel".
-func ParseChannel(data []byte) (Channel, error) {
-	return parseOne(data, "channel", Channel.faults)
+// ParseChannel reads one object of the list "channels", as strictly as a file. Warnings and error
+// are as those of [Parse]; their keys begin with "channel".
+func ParseChannel(data []byte) (Channel, []Fault, error) {
+	return parseOne(data, "channel", Channel.faults, Channel.warnings)
 }
 
 // ParseHost is ParseChannel for the list "hosts"; keys begin with "host". The entry is a [Host]
 // or an [OpenIPMI], with its defaults.
-func ParseHost(data []byte) (Entry, error) {
-	e, err := parseOne(data, "host", hostEntry.faults)
+func ParseHost(data []byte) (Entry, []Fault, error) {
+	e, warnings, err := parseOne(data, "host", hostEntry.faults, hostEntry.warnings)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if e.Type == typeOpenIPMI {
-		return e.openIPMI().WithDefaults(), nil
+		return e.openIPMI().WithDefaults(), warnings, nil
 	}
-	return e.Host.WithDefaults(), nil
+	return e.Host.WithDefaults(), warnings, nil
 }
 
 // parseOne reads an object that no file holds.
-func parseOne[E any](data []byte, key string, faults func(E, string) []Fault) (E, error) {
+func parseOne[E any](data []byte, key string, faults, warnings func(E, string) []Fault) (E, []Fault, error) {
 	r := reader{data: data, places: map[string]node{}}
 	var e E
 	root, err := parseJSON(r.data)
 	if err != nil {
-		return e, r.unreadable(err)
+		return e, nil, r.unreadable(err)
 	}
 	own := readEntry(&r, root, key, &e, faults)
-	return e, join(own)
+	return e, r.complete(warnings(e, key)), join(own)
 }

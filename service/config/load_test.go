@@ -522,15 +522,15 @@ func TestPolicyOfCommandFF(t *testing.T) {
 }
 
 func TestOneChannelAndOneHost(t *testing.T) {
-	c, err := ParseChannel([]byte(`{"type": "me", "slave-path": "/dev/ipmb-4", "remote-addr": "0x2C", "devIndex": 2}`))
+	c, _, err := ParseChannel([]byte(`{"type": "me", "slave-path": "/dev/ipmb-4", "remote-addr": "0x2C", "devIndex": 2}`))
 	if err != nil || c.RemoteAddress != 0x2C || c.Index() != 9 || c.WithDefaults().Name != "bus4" {
 		t.Errorf("%+v, %v", c, err)
 	}
-	e, err := ParseHost([]byte(`{"type": "kcs", "path": "/dev/ipmi-kcs3"}`))
+	e, _, err := ParseHost([]byte(`{"type": "kcs", "path": "/dev/ipmi-kcs3"}`))
 	if h, ok := e.(Host); err != nil || !ok || h.Type != HostKCS || h.Name != "ipmi_kcs3" {
 		t.Errorf("%+v, %v", e, err)
 	}
-	e, err = ParseHost([]byte(`{"type": "openipmi", "path": "/dev/ipmi0", "devIndex": 1}`))
+	e, _, err = ParseHost([]byte(`{"type": "openipmi", "path": "/dev/ipmi0", "devIndex": 1}`))
 	if o, ok := e.(OpenIPMI); err != nil || !ok || o.Name != "ipmi0" || o.Index() != 6 {
 		t.Errorf("%+v, %v", e, err)
 	}
@@ -554,11 +554,11 @@ var badOnes = []struct{ name, text, channel, host string }{
 
 func TestBadOnes(t *testing.T) {
 	for _, tt := range badOnes {
-		_, err := ParseChannel([]byte(tt.text))
+		_, _, err := ParseChannel([]byte(tt.text))
 		if tt.channel != "" && (err == nil || !strings.Contains(err.Error(), tt.channel)) {
 			t.Errorf("%s as a channel: %v", tt.name, err)
 		}
-		_, err = ParseHost([]byte(tt.text))
+		_, _, err = ParseHost([]byte(tt.text))
 		if tt.host != "" && (err == nil || !strings.Contains(err.Error(), tt.host)) {
 			t.Errorf("%s as a host: %v", tt.name, err)
 		}

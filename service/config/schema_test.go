@@ -20,12 +20,14 @@ import (
 var relations = map[reflect.Type]json.RawMessage{
 	reflect.TypeFor[Channel](): json.RawMessage(`[
 		{"if": {"properties": {"transport": {"const": "ipmb-device"}}, "required": ["transport"]}, "else":
-			{"properties": {"ignore-nack": {"const": false}, "verify-header-checksum": {"const": false}}}}
+			{"properties": {"ignore-nack": {"const": false}, "verify-header-checksum": {"const": false}}}},
+		{"if": {"properties": {"transport": {"const": "seqpacket"}}, "required": ["transport"]}, "then":
+			{"properties": {"slave-path": {"maxLength": 107}}}}
 	]`),
 	reflect.TypeFor[hostEntry](): json.RawMessage(`[
 		{"properties": {"ipmi-channel": {"not": {"enum": [12, 13, 14]}}}},
 		{"if": {"properties": {"type": {"const": "vm"}}}, "then":
-			{"properties": {"path": {"pattern": "^(unix:/|tcp:)"}}, "required": ["name"]}, "else":
+			{"properties": {"path": {"pattern": "^(unix:/|tcp:)", "maxLength": 112}}, "required": ["name"]}, "else":
 			{"properties": {"path": {"pattern": "^/"}}}},
 		{"if": {"properties": {"type": {"const": "openipmi"}}, "required": ["type"]}, "then":
 			{"properties": {"bridge": {"const": false}}}, "else":
@@ -214,6 +216,10 @@ func TestSchemaAndDecoderAgree(t *testing.T) {
 		if !strings.Contains(want, "bmc.sensors[") && !strings.Contains(want, "bmc.frus[") || strings.Contains(want, " = ") {
 			judge(text, `{"bmc":{`+text+`}}`, false)
 		}
+	}
+	for key, text := range socketPaths {
+		judge(key, fmt.Sprintf(text, socketPath(107)), true)
+		judge(key, fmt.Sprintf(text, socketPath(108)), false)
 	}
 	for text, want := range addressCases {
 		judge(text, `{"channels": [{"slave-path": "/dev/ipmb-4", "remote-addr": `+text+`}]}`, want != 0)

@@ -53,6 +53,9 @@ func (c Channel) faults(key string) []Fault {
 	check.that(c.Transport != TransportSlaveMqueue || c.isAttribute(full.BMCAddress), "slave-path", c.SlavePath,
 		fmt.Sprintf("must be the attribute of slave-mqueue at bmc-addr, such as %s",
 			i2c.Binding{Bus: 4, Driver: i2c.SlaveMqueue, Addr: uint8(full.BMCAddress)}.Node()))
+	if c.Transport == TransportSeqPacket {
+		check.text("slave-path", c.SlavePath, "socket path")
+	}
 	if c.Transport != TransportIPMBDevice {
 		const problem = "is a switch of the transport " + i2c.IPMBDevice
 		check.that(!c.IgnoreNACK, "ignore-nack", true, problem)
@@ -139,7 +142,7 @@ func (c Channel) warnings(key string) []Fault {
 	return check.faults
 }
 
-// warnings are the warnings about everything except channels.
+// warnings are the warnings about everything except channels and hosts.
 func (c Config) warnings() []Fault {
 	check := checker{prefix: "bmc."}
 	for i, controller := range c.BMC.Controllers {

@@ -266,7 +266,10 @@ func TestEachMachineIsAnInterfaceOfItsOwn(t *testing.T) {
 	address := listener.Addr().String()
 	listener.Close()
 	second, _ := vm(t, "host1", object{"path": "tcp:" + address, "devIndex": 1, "ipmi-channel": 15})
-	start(t, bus.Address, hosts([]object{first, second}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
+	d := start(t, bus.Address, hosts([]object{first, second}, channel(n, object{"handler": "none", "ipmi-channel": 0})))
+	if n := strings.Count(d.stderr.text(), "has no authentication"); n != 1 {
+		t.Errorf("%d warnings about TCP, want 1", n)
+	}
 	a, b := boot(t, "unix", firstPath, noAttention), boot(t, "tcp", address, noAttention)
 	a.asks(6, setEnables, "08", "00")
 	b.sends(6, sendMessage, unhex(t, "00 2C 18 BC 20 16 01 C9")...)
