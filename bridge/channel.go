@@ -24,8 +24,9 @@ const (
 )
 
 const (
-	// noSessions: the channel is session-less, and no session is active.
-	noSessions = 0x00
+	// Session support in bits 7:6; no session is active (IPMI v2.0, table 22-29).
+	sessionLess  = 0x00
+	multiSession = 0x80
 	// noInterrupt: the interrupt of the system interface is not specified.
 	noInterrupt = 0xFF
 )
@@ -41,7 +42,11 @@ func getChannelInfo(i *Interface, req *ipmi.Request) ipmi.Response {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	c := found.config
-	info := append([]byte{byte(c.Channel), byte(c.Medium), byte(c.Protocol), noSessions}, vendor...)
+	sessions := byte(sessionLess)
+	if c.Medium == MediumLAN {
+		sessions = multiSession
+	}
+	info := append([]byte{byte(c.Channel), byte(c.Medium), byte(c.Protocol), sessions}, vendor...)
 	if c.Medium == MediumSystemInterface {
 		return answer(append(info, noInterrupt, noInterrupt)...)
 	}

@@ -171,6 +171,8 @@ func TestChannelInfo(t *testing.T) {
 		is(t, "channel 0", info(0x00), "00 00 01 01 00 F2 1B 00 00 00")
 		is(t, "channel 1", info(0x01), "00 01 01 01 00 F2 1B 00 00 00")
 		is(t, "the system interface", info(0x0F), "00 0F 0C 05 00 F2 1B 00 FF FF")
+		w.bridge.Add(w.bridge.NewInterface(InterfaceConfig{Name: "lan", Channel: 3, Medium: MediumLAN, Protocol: ProtocolIPMB}), nil)
+		is(t, "the LAN has sessions", info(0x03), "00 03 04 01 80 F2 1B 00 00 00")
 		is(t, "this channel", info(0x0E), "00 0F 0C 05 00 F2 1B 00 FF FF")
 		is(t, "no channel", info(0x02), "CC")
 		is(t, "reserved bits", info(0x10), "CC")
