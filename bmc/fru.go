@@ -27,7 +27,8 @@ type FRUConfig struct {
 	File   string      `conf:"file"`
 	Data   []byte      // those bytes themselves
 	Fields *record.FRU `conf:",inline"` // or what they say
-	// Size of the device in bytes. By default it is as large as its first content.
+	// Size of the device in bytes. By default it is as large as its first content, which without
+	// a file and fields is the header of an empty FRU.
 	Size int `conf:"size" range:"1..65535"`
 }
 
@@ -50,6 +51,9 @@ func (c FRUConfig) data() ([]byte, error) {
 	if c.File != "" {
 		sources++
 		data, err = os.ReadFile(c.File)
+	}
+	if sources == 0 { // Programs look for a header: an empty FRU has one that says so.
+		data, err = record.FRU{}.Encode()
 	}
 	switch {
 	case err != nil:

@@ -74,7 +74,7 @@ func TestFRUCommands(t *testing.T) {
 		b.is("beyond the end", b.storage(0x12, "03 0400 0708"), "C9")
 		b.is("write none", b.storage(0x12, "01 0000 00"), "CB")
 		b.is("read", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
-		b.is("its locator", b.storage(0x23, "0000 FFFF 00 FF"), "00 FFFF 0200 51 11 10 20 03 80 00 00 10 00 10 02 00 C5 5269736572")
+		b.is("its locator", b.storage(0x23, "0000 FFFF 00 FF"), "00 FFFF 0300 51 11 10 20 03 80 00 00 10 00 10 02 00 C5 5269736572")
 
 		b.closes()
 		open()
@@ -133,6 +133,14 @@ func TestFRUCommands(t *testing.T) {
 		b.bmc.onDisk(func() error { return nil })
 		b.is("the next write", b.storage(0x12, "00 0300 CC"), "00 01")
 		b.is("its bytes only", b.storage(0x11, "00 0000 04"), "00 04 010203CC")
+	})
+
+	story(t, "without content it has the header of an empty FRU", func(t *testing.T, b *bench) {
+		b.bmc = opened(t, Config{FRUs: []FRUConfig{{Name: "Sized", Size: 64}, {Name: "Bare", ID: 1}}})
+		b.is("size", b.storage(0x10, "00"), "00 4000 00")
+		b.is("bytes", b.storage(0x11, "00 0000 0A"), "00 0A 01 00 00 00 00 00 00 FF 0000")
+		b.is("as large as the header", b.storage(0x10, "01"), "00 0800 00")
+		b.is("bytes", b.storage(0x11, "01 0000 0A"), "00 08 01 00 00 00 00 00 00 FF")
 	})
 
 	story(t, "none", func(t *testing.T, b *bench) { b.is("size", b.storage(0x10, "00"), "CB") })
