@@ -34,7 +34,8 @@ type Config struct {
 	LogCapacity int
 	Sensors     []SensorConfig
 	FRUs        []FRUConfig
-	// Controllers have a record in the SDR repository each; this one may be among them.
+	// Controllers have a record in the SDR repository each, and so does the BMC itself, at 20h on
+	// channel 0, if it is not among them.
 	Controllers []Controller
 
 	// Machine carries out chassis actions. Without one the BMC refuses them (D5h).

@@ -1,8 +1,10 @@
 package bmc
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
@@ -31,7 +33,8 @@ type Controller struct {
 	Address ipmi.Address `conf:"address,required"`
 	// IPMI channel on which it is.
 	Channel ipmi.Channel `conf:"ipmi-channel" range:"0..11"`
-	// What it supports, as in its response to Get Device ID.
+	// What it supports, as in its response to Get Device ID. For the BMC itself the default is
+	// what it supports.
 	Capabilities uint8 `conf:"capabilities"`
 	// What the controller belongs to (IPMI v2.0, table 43-13).
 	Entity uint8 `conf:"entity"`
@@ -68,11 +71,29 @@ const (
 	maxIPMBRead = 22
 )
 
+// own is the BMC itself: the primary BMC is on channel 0 (IPMI v2.0, table 43-8).
+var own = Controller{Name: "BMC", Address: ipmi.BMCAddress, Capabilities: uint8(support)}
+
+// isOwn reports whether a controller is the BMC itself.
+func (c Controller) isOwn() bool { return c.Address == own.Address && c.Channel == own.Channel }
+
+// withOwn returns controllers with the BMC among them. Programs take a repository without records
+// for one that they have to fill.
+func withOwn(controllers []Controller) []Controller {
+	i := slices.IndexFunc(controllers, Controller.isOwn)
+	if i < 0 {
+		return slices.Concat([]Controller{own}, controllers)
+	}
+	all := slices.Clone(controllers)
+	all[i].Capabilities = cmp.Or(all[i].Capabilities, own.Capabilities)
+	return all
+}
+
 // newRepository makes the records of all controllers, sensors and FRU devices.
 func (b *BMC) newRepository() *repository {
 	r := &repository{made: record.TimeOf(b.log.Now())}
 	add := func(sdr record.SDR) { r.records = append(r.records, sdr.Append(nil, uint16(len(r.records)+1))) }
-	for _, c := range b.config.Controllers {
+	for _, c := range withOwn(b.config.Controllers) {
 		add(record.ControllerLocator(c))
 	}
 	for _, s := range b.sensors {

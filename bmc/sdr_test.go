@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
 )
 
@@ -56,6 +57,48 @@ func TestRepository(t *testing.T) {
 		b.is("get", b.storage(0x28, ""), "00 01000050")
 		b.is("of the log", b.storage(0x48, ""), "00 01000050")
 	})
+}
+
+// Programs that find no record, or see that records can be changed, try to fill the repository.
+func TestRepositoryIsNeitherEmptyNorChanged(t *testing.T) {
+	const itself = "51 12 0E 20 00 00 DF 000000 00 00 00 C3 424D43"
+	satellite, twin := Controller{Name: "Satellite", Address: 0x82}, Controller{Name: "Twin", Address: 0x20, Channel: 1}
+	for _, tt := range []struct {
+		name   string
+		config Config
+		want   string
+	}{
+		{"nothing configured", Config{}, itself},
+		{"another controller", Config{Controllers: []Controller{satellite}}, itself},
+		{"one on another bus", Config{Controllers: []Controller{twin}}, itself},
+		{"itself, with a name", Config{Controllers: []Controller{satellite, {Name: "Main", Address: 0x20, Entity: 7}}},
+			"51 12 0F 20 00 00 DF 000000 07 00 00 C4 4D61696E"},
+		{"a sensor and a device", Config{Sensors: []SensorConfig{inlet(nil)}, FRUs: []FRUConfig{{Name: "Board"}}}, itself},
+	} {
+		story(t, tt.name, func(t *testing.T, b *bench) {
+			b.bmc = opened(t, tt.config)
+			var found []string
+			for id, next := uint16(record.First), uint16(0); id != record.Last; id = next {
+				var whole []byte
+				whole, next = b.bmc.repository.findRecord(id)
+				if whole[3] == 0x12 && whole[5] == 0x20 && whole[6] == 0 {
+					found = append(found, string(whole[2:]))
+				}
+			}
+			if len(found) != 1 || found[0] != string(octets(tt.want)) {
+				t.Errorf("its own records: % X", found)
+			}
+			info, allocation := b.storage(0x20, ""), b.storage(0x21, "")
+			b.is("free bytes and operations", append(info[4:6:6], info[14]), "0000 03")
+			b.is("free units", allocation[5:9], "0000 0000")
+			for _, cmd := range []ipmi.Command{0x24, 0x25, 0x26, 0x27, 0x2A, 0x2B, 0x2C} {
+				_, err := ipmi.Do(t.Context(), b.bmc, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: cmd, Data: make([]byte, 6)})
+				if code := ipmi.CodeOf(err); code != ipmi.CodeInvalidCommand {
+					t.Errorf("command %02Xh: %v", uint8(cmd), code)
+				}
+			}
+		})
+	}
 }
 
 func TestControllerConfig(t *testing.T) {

@@ -213,7 +213,7 @@ func (s *sensor) read() (reading uint16, ok bool) {
 // reading is the reading of a value.
 func (s *sensor) reading(v float64) (reading uint16, ok bool) {
 	switch {
-	case math.IsNaN(v):
+	case math.IsNaN(v), math.IsInf(v, 0):
 		return 0, false
 	case !s.discrete():
 		return uint16(s.raw(v)), true

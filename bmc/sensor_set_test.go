@@ -49,8 +49,8 @@ func TestSetSensorReading(t *testing.T) {
 
 	fixed(t, "their records say so", func(t *testing.T, b *bench) {
 		b.is("reserve", b.storage(0x22, ""), "00 0100")
-		b.is("with thresholds", b.storage(0x23, "0100 0100 0A 01"), "00 0200 83")
-		b.is("discrete", b.storage(0x23, "0100 0200 0A 01"), "00 FFFF 83")
+		b.is("with thresholds", b.storage(0x23, "0100 0200 0A 01"), "00 0300 83")
+		b.is("discrete", b.storage(0x23, "0100 0300 0A 01"), "00 FFFF 83")
 	})
 
 	equipped(t, "of one whose value comes from elsewhere", func(t *testing.T, b *bench, _, _ *float64) {

@@ -29,13 +29,15 @@ func supply(read func() (float64, error)) SensorConfig {
 }
 
 // equipped is a story of a BMC with both sensors; the story sets their values.
+const gone = -math.MaxFloat64 // stands for a source that cannot be read
+
 func equipped(t *testing.T, name string, tell func(t *testing.T, b *bench, degrees, states *float64)) {
 	t.Helper()
 	story(t, name, func(t *testing.T, b *bench) {
 		degrees, states := at(25), at(1)
 		from := func(v *float64) func() (float64, error) {
 			return func() (float64, error) {
-				if math.IsInf(*v, 0) {
+				if *v == gone {
 					return 0, errors.New("no such device")
 				}
 				return *v, nil
@@ -80,7 +82,8 @@ func TestSensorReadings(t *testing.T) {
 			want    string
 		}{
 			{25, "00 19 C0 C0"}, {4, "00 04 C0 C2"}, {40, "00 28 C0 C8"}, {60, "00 3C C0 D8"},
-			{-5, "00 00 C0 C2"}, {300, "00 FF C0 D8"}, {math.Inf(1), "00 00 E0 00 00"}, {math.NaN(), "00 00 E0 00 00"},
+			{-5, "00 00 C0 C2"}, {300, "00 FF C0 D8"}, {gone, "00 00 E0 00 00"}, {math.NaN(), "00 00 E0 00 00"},
+			{math.Inf(1), "00 00 E0 00 00"}, {math.Inf(-1), "00 00 E0 00 00"},
 		} {
 			*degrees = c.degrees
 			b.is(fmt.Sprint(c.degrees), b.sensor(0x2D, "30"), c.want)
@@ -95,6 +98,8 @@ func TestSensorReadings(t *testing.T) {
 		b.is("all that there are", b.sensor(0x2D, "31"), "00 00 C0 03 81")
 		*states = -1
 		b.is("no mask", b.sensor(0x2D, "31"), "00 00 E0 00 00")
+		*states = math.Inf(1)
+		b.is("infinity", b.sensor(0x2D, "31"), "00 00 E0 00 00")
 		b.is("type", b.sensor(0x2F, "31"), "00 08 6F")
 		for cmd, data := range map[ipmi.Command]string{0x23: "31 00", 0x24: "31 FF 0000", 0x25: "31 FF", 0x26: "31 00 000000000000", 0x27: "31"} {
 			b.is(fmt.Sprint("command ", cmd), b.sensor(cmd, data), "CD")
@@ -110,7 +115,7 @@ func TestSensorReadings(t *testing.T) {
 		b.is("reading", b.sensor(0x2D, "30"), "CB")
 		b.is("ofSensor", b.sensor(0x2F, "30"), "CB")
 		b.is("device SDRs", b.sensor(0x20, ""), "00 00 01")
-		b.is("records", b.storage(0x23, "0000 0000 00 FF"), "CB")
+		b.is("the only record", b.storage(0x23, "0000 0000 00 FF"), "00 FFFF 0100 51 12 0E 20 00 00 DF 000000 00 00 00 C3 424D43")
 	})
 }
 
@@ -195,8 +200,10 @@ func TestSensorEvents(t *testing.T) {
 		b.is("status", b.sensor(0x2B, "30"), "00 C0 0000 8000")
 		*degrees = 55
 		b.raises("beyond two", "0401300157"+"3728", "0401300159"+"3732")
-		*degrees = math.Inf(1)
-		b.raises("not there")
+		for _, value := range []float64{gone, math.Inf(1), math.Inf(-1), math.NaN()} {
+			*degrees = value
+			b.raises("unavailable")
+		}
 		*degrees = 5
 		b.raises("from above to below", "0401300152"+"0505", "0401308157"+"0528", "0401308159"+"0532")
 		*degrees = 7

@@ -141,7 +141,8 @@ type BMC struct {
 	Sensors []Sensor `conf:"sensors"`
 	// FRU inventory devices, a list of objects.
 	FRUs []bmc.FRUConfig `conf:"frus"`
-	// Other controllers that the SDR repository names, a list of objects.
+	// Controllers that the SDR repository names, a list of objects. It always names the BMC
+	// itself, address 20h on IPMI channel 0; an entry can give that another name and entity.
 	Controllers []bmc.Controller `conf:"controllers"`
 }
 
