@@ -33,7 +33,12 @@ var (
 	}
 	emptyMeanings        = meanings{0x80: "queue or buffer empty"}
 	getParameterMeanings = meanings{0x80: "parameter not supported"}
-	setParameterMeanings = meanings{
+	setParameterMeanings = meanings{ // of boot options and system info
+		0x80: "parameter not supported",
+		0x81: "set already in progress",
+		0x82: "parameter is read-only",
+	}
+	setConfigurationMeanings = meanings{ // of LAN, serial/modem, SOL and PEF
 		0x80: "parameter not supported",
 		0x81: "set already in progress",
 		0x82: "parameter is read-only",
@@ -58,7 +63,7 @@ const (
 
 // standardCommands are the standard commands by network function and number (IPMI v2.0, table G-1;
 // bridge: ICMB v1.0). The completion codes, 80h to BEh, come from the response tables in IPMI
-// v2.0, sections 20 to 35. Parameters with a "set in progress" (01h/08h, 04h/12h, 06h/58h,
+// v2.0, sections 21 to 35b. Parameters with a "set in progress" (01h/08h, 04h/12h, 06h/58h,
 // 0Ch/01h) refuse a second start, so that setting them has an effect.
 var standardCommands = [...][]standardCommand{
 	NetFnChassis: {
@@ -110,7 +115,7 @@ var standardCommands = [...][]standardCommand{
 		0x02: {"platform-event", some, nil},
 		0x10: {"get-pef-capabilities", none, nil},
 		0x11: {"arm-pef-postpone-timer", twice, nil},
-		0x12: {"set-pef-configuration-parameters", some, setParameterMeanings},
+		0x12: {"set-pef-configuration-parameters", some, setConfigurationMeanings},
 		0x13: {"get-pef-configuration-parameters", none, getParameterMeanings},
 		0x14: {"set-last-processed-event-id", twice, eraseMeanings},
 		0x15: {"get-last-processed-event-id", none, eraseMeanings},
@@ -153,7 +158,7 @@ var standardCommands = [...][]standardCommand{
 		0x0A: {"get-command-support", none, nil},
 		0x0B: {"get-command-sub-function-support", none, nil},
 		0x0C: {"get-configurable-commands", none, nil},
-		0x0D: {"get-configurable-command-sub-functions", none, enableMeanings},
+		0x0D: {"get-configurable-command-sub-functions", none, nil},
 		0x22: {"reset-watchdog-timer", twice, meanings{0x80: "watchdog not initialized"}},
 		0x24: {"set-watchdog-timer", twice, nil},
 		0x25: {"get-watchdog-timer", none, nil},
@@ -237,7 +242,7 @@ var standardCommands = [...][]standardCommand{
 		0x54: {"get-channel-cipher-suites", none, nil},
 		0x55: {"suspend-resume-payload-encryption", some, meanings{
 			0x80: "operation not supported for this payload type",
-			0x81: "operation not allowed for this payload type now",
+			0x81: "operation not allowed in the present configuration",
 			0x82: "encryption not available for this session",
 			0x83: "payload instance not active",
 		}},
@@ -254,7 +259,7 @@ var standardCommands = [...][]standardCommand{
 		0x60: {"set-command-enables", twice, enableMeanings},
 		0x61: {"get-command-enables", none, nil},
 		0x62: {"set-command-sub-function-enables", twice, enableMeanings},
-		0x63: {"get-command-sub-function-enables", none, nil},
+		0x63: {"get-command-sub-function-enables", none, enableMeanings},
 		0x64: {"get-oem-netfn-iana-support", none, nil},
 	},
 	NetFnStorage: {
@@ -296,11 +301,11 @@ var standardCommands = [...][]standardCommand{
 		0x5D: {"set-sel-time-utc-offset", twice, nil},
 	},
 	NetFnTransport: {
-		0x01: {"set-lan-configuration-parameters", some, setParameterMeanings},
+		0x01: {"set-lan-configuration-parameters", some, setConfigurationMeanings},
 		0x02: {"get-lan-configuration-parameters", none, getParameterMeanings},
 		0x03: {"suspend-bmc-arps", twice, nil},
 		0x04: {"get-ip-udp-rmcp-statistics", byData, nil},
-		0x10: {"set-serial-modem-configuration", some, setParameterMeanings},
+		0x10: {"set-serial-modem-configuration", some, setConfigurationMeanings},
 		0x11: {"get-serial-modem-configuration", none, getParameterMeanings},
 		0x12: {"set-serial-modem-mux", some, nil},
 		0x13: {"get-tap-response-codes", none, nil},
@@ -320,7 +325,7 @@ var standardCommands = [...][]standardCommand{
 		0x1B: {"get-user-callback-options", none, nil},
 		0x1C: {"set-serial-routing-mux", some, nil},
 		0x20: {"sol-activating", some, nil},
-		0x21: {"set-sol-configuration-parameters", some, setParameterMeanings},
+		0x21: {"set-sol-configuration-parameters", some, setConfigurationMeanings},
 		0x22: {"get-sol-configuration-parameters", none, getParameterMeanings},
 		0x30: {"forwarded-command", takes, meanings{0x80: "target controller unavailable"}},
 		0x31: {"set-forwarded-commands", some, nil},

@@ -62,6 +62,11 @@ func TestCompletionCodeMeaning(t *testing.T) {
 		{"generic code of a command with its own", 0xC1, NetFnApp, 0x34, "invalid command"},
 		{"same number, other netFn", 0x83, NetFnStorage, 0x34, "command-specific code"},
 		{"OEM command", 0x80, 0x30, 0x34, "command-specific code"},
+		{"write-only LAN parameter", 0x83, NetFnTransport, 0x01, "parameter is write-only"},
+		{"boot options have no such code", 0x83, NetFnChassis, 0x08, "command-specific code"},
+		{"system info has no such code", 0x83, NetFnApp, 0x58, "command-specific code"},
+		{"sub-function enables", 0x80, NetFnApp, 0x63, "command or sub-function cannot be configured"},
+		{"configurable sub-functions have no code", 0x80, NetFnApp, 0x0D, "command-specific code"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := tt.code.Meaning(tt.netFn, tt.cmd); got != tt.want {
