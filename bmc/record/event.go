@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,16 +15,6 @@ const (
 	firstOEMSensor = 0xC0 // of sensor types
 )
 
-// Event data 1 describes event data 2 and 3 (IPMI v2.0, table 29-6).
-const (
-	data2Unspecified = 0x00 // bits 7:6
-	data2Trigger     = 0x40 // of a threshold: the reading
-	data3Unspecified = 0x00 // bits 5:4
-	data3Trigger     = 0x10 // of a threshold: the threshold
-	data2Mask        = 0xC0
-	data3Mask        = 0x30
-)
-
 // event is an event in words. Readings and thresholds are raw: the generator's sensor data
 // records say how many degrees or volts they are.
 func (r Record) event() string {
@@ -34,20 +25,20 @@ func (r Record) event() string {
 	} else {
 		b.WriteString(" deasserted")
 	}
-	data1, threshold := r[13], r.eventType() == thresholdType
-	if kind := data1 & data2Mask; kind != data2Unspecified {
+	threshold := r.eventType() == thresholdType
+	if kind := r[13] >> 6; kind != kindUnspecified {
 		name := "data 2"
-		if threshold && kind == data2Trigger {
+		if threshold && kind == kindTrigger {
 			name = "reading"
 		}
-		fmt.Fprintf(&b, ", %s %02Xh", name, r[14])
+		fmt.Fprintf(&b, ", %s %02Xh%s", name, r[14], r.dataMeaning(2, kind))
 	}
-	if kind := data1 & data3Mask; kind != data3Unspecified {
+	if kind := r[13] >> 4 & 3; kind != kindUnspecified {
 		name := "data 3"
-		if threshold && kind == data3Trigger {
+		if threshold && kind == kindTrigger {
 			name = "threshold"
 		}
-		fmt.Fprintf(&b, ", %s %02Xh", name, r[15])
+		fmt.Fprintf(&b, ", %s %02Xh%s", name, r[15], r.dataMeaning(3, kind))
 	}
 	return b.String()
 }
@@ -56,14 +47,7 @@ func (r Record) eventType() uint8 { return r[12] & 0x7F }
 
 // happening is the event without its data.
 func (r Record) happening() string {
-	kind, offset := r.eventType(), r[13]&0x0F
-	var names []string
-	switch {
-	case int(kind) < len(genericEvents):
-		names = genericEvents[kind]
-	case kind == sensorSpecificType && int(r[10]) < len(sensorTypes):
-		names = sensorTypes[r[10]].events
-	}
+	kind, offset, names := r.eventType(), r[13]&0x0F, r.eventNames()
 	switch {
 	case int(offset) < len(names) && names[offset] != "":
 		return names[offset]
@@ -71,6 +55,17 @@ func (r Record) happening() string {
 		return fmt.Sprintf("OEM event %02Xh/%d", kind, offset)
 	}
 	return fmt.Sprintf("event %02Xh/%d", kind, offset)
+}
+
+// eventNames are the names of the events of the record's type, by offset.
+func (r Record) eventNames() []string {
+	switch kind := r.eventType(); {
+	case int(kind) < len(genericEvents):
+		return genericEvents[kind]
+	case kind == sensorSpecificType && int(r[10]) < len(sensorTypes):
+		return sensorTypes[r[10]].events
+	}
+	return nil
 }
 
 func sensorType(t uint8) string {
@@ -205,13 +200,9 @@ var sensorTypes = [...]struct {
 		"fault", "identify", "device installed", "ready for installation", "ready for removal", "power off",
 		"removal requested", "interlock", "disabled", "spare device",
 	}},
-	0x22: {"ACPI power state", []string{
-		"S0/G0 working", "S1 sleeping, clocks off", "S2 sleeping, clocks off", "S3 sleeping, suspended to RAM",
-		"S4 suspended to disk", "S5/G2 soft off", "S4/S5 soft off", "G3 mechanical off",
-		"sleeping in S1, S2 or S3", "G1 sleeping", "S5 by override", "legacy on", "legacy off", "", "unknown",
-	}},
+	0x22: {"ACPI power state", slices.Concat(acpiStates, []string{"", "unknown"})},
 	0x23: {"watchdog 2", []string{
-		"expired, status only", "hard reset", "power down", "power cycle", "", "", "", "", "pre-timeout interrupt",
+		"expired, status only", "hard reset", "power down", "power cycle", "", "", "", "", "timer interrupt",
 	}},
 	0x24: {"platform alert", []string{"page", "LAN alert", "event trap", "SNMP trap"}},
 	0x25: {"entity presence", []string{"present", "absent", "disabled"}},
@@ -230,8 +221,5 @@ var sensorTypes = [...]struct {
 		"firmware or software incompatibility detected", "invalid hardware version",
 		"invalid firmware or software version", "hardware change succeeded", "firmware or software change succeeded",
 	}},
-	0x2C: {"FRU state", []string{
-		"not installed", "inactive", "activation requested", "activation in progress", "active",
-		"deactivation requested", "deactivation in progress", "communication lost",
-	}},
+	0x2C: {"FRU state", fruStates},
 }

@@ -136,8 +136,8 @@ type Time uint32
 const (
 	// NoTime is an unknown time.
 	NoTime Time = math.MaxUint32
-	// firstAbsolute is the first time that counts from 1970.
-	firstAbsolute Time = 0x2000_0000
+	// lastRelative is the last time that counts from the start (IPMI v2.0, section 37.1).
+	lastRelative Time = 0x2000_0000
 )
 
 // TimeOf is a time in a log.
@@ -145,7 +145,7 @@ func TimeOf(t time.Time) Time { return Time(t.Unix()) }
 
 // UTC is the time; ok is false if there is none, or one since the start only.
 func (t Time) UTC() (at time.Time, ok bool) {
-	if t < firstAbsolute || t == NoTime {
+	if t <= lastRelative || t == NoTime {
 		return time.Time{}, false
 	}
 	return time.Unix(int64(t), 0).UTC(), true

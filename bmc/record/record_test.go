@@ -2,6 +2,8 @@ package record
 
 import (
 	"bytes"
+	"math/bits"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,9 +21,9 @@ var texts = []struct{ name, record, time, sender, text string }{
 		"temperature 30h: event 01h/12 asserted"},
 	{"generic", "0100 02 78000000 2000 04 08 51 0B 01 FF FF", "2m0s since start", "20h",
 		"power supply 51h: redundancy lost asserted"},
-	{"generic digital", "0100 02 FFFFFF1F 2000 04 1A 51 83 01 FF FF", "149130h48m31s since start", "20h",
+	{"generic digital", "0100 02 00000020 2000 04 1A 51 83 01 FF FF", "149130h48m32s since start", "20h",
 		"other FRU 51h: state on deasserted"},
-	{"sensor-specific", "0100 02 00000020 0100 04 0C 10 6F 81 00 03", "1987-01-05 18:48:32Z", "BIOS 01h",
+	{"sensor-specific", "0100 02 01000020 0100 04 0C 10 6F 81 00 03", "1987-01-05 18:48:33Z", "BIOS 01h",
 		"memory 10h: uncorrectable ECC asserted, data 2 00h"},
 	{"log cleared, by a revision of IPMI 1.0", "0100 02 FFFFFFFF 2100 03 10 00 6F 02 FF FF", "no time", "SMI handler 21h",
 		"event logging 00h: log area cleared asserted"},
@@ -31,6 +33,12 @@ var texts = []struct{ name, record, time, sender, text string }{
 		"watchdog 2 01h: event 6Fh/5 asserted"},
 	{"sensor type without events of its own", "0100 02 80436D38 8F00 04 01 01 6F 05 FF FF", "2000-01-01 00:00:00Z", "terminal 8Fh",
 		"temperature 01h: event 6Fh/5 asserted"},
+	{"S1 keeps the context", "0100 02 80436D38 0100 04 22 01 6F 01 FF FF", "2000-01-01 00:00:00Z", "BIOS 01h",
+		"ACPI power state 01h: S1 sleeping, context kept asserted"},
+	{"S2 loses the processor's context", "0100 02 80436D38 0100 04 22 01 6F 02 FF FF", "2000-01-01 00:00:00Z", "BIOS 01h",
+		"ACPI power state 01h: S2 sleeping, processor context lost asserted"},
+	{"ACPI state with a gap before it", "0100 02 80436D38 0100 04 22 01 6F 0E FF FF", "2000-01-01 00:00:00Z", "BIOS 01h",
+		"ACPI power state 01h: unknown asserted"},
 	{"OEM event of an OEM sensor", "0100 02 80436D38 9100 04 C1 01 72 C3 12 34", "2000-01-01 00:00:00Z", "software 91h",
 		"OEM sensor type C1h 01h: OEM event 72h/3 asserted, data 2 12h"},
 	{"reserved types", "0100 02 80436D38 0000 04 2D 01 0D 03 12 34", "2000-01-01 00:00:00Z", "-",
@@ -57,6 +65,44 @@ func TestTextsOfRecords(t *testing.T) {
 	}
 }
 
+// Texts of event data 2 and 3, from the bytes of an event: sensor type, event type and data 1 to 3.
+func TestTextsOfEventData(t *testing.T) {
+	for _, tt := range []struct{ event, text string }{
+		{"08 6F 36 FF 03", "configuration error asserted, data 3 03h (power rating mismatch)"},
+		{"0F 6F C0 02 FF", "error asserted, data 2 02h (no usable memory)"},
+		{"0F 6F C0 0E FF", "error asserted, data 2 0Eh"},
+		{"0F 6F C1 07 FF", "hang asserted, data 2 07h (PCI resource configuration)"},
+		{"0F 6F C2 13 FF", "progress asserted, data 2 13h (starting OS boot)"},
+		{"0F 6F C2 15 FF", "progress asserted, data 2 15h"},
+		{"0F 6F 82 13 FF", "progress asserted, data 2 13h"},
+		{"12 6F C3 30 FF", "entry added to auxiliary log asserted, data 2 30h (log cleared, MCA log)"},
+		{"12 6F C4 05 FF", "platform event filter action asserted, data 2 05h (alert, reset)"},
+		{"12 6F C4 C0 FF", "platform event filter action asserted, data 2 C0h"},
+		{"12 6F C5 80 FF", "time stamp clock synchronization asserted, data 2 80h (second of pair, SEL clock)"},
+		{"19 6F F0 05 0D", "soft power control failure asserted, data 2 05h (to S5/G2 soft off), data 3 0Dh (from unknown)"},
+		{"1D 6F F7 04 0F", "system restart asserted, data 2 04h (watchdog), data 3 0Fh"},
+		{"21 6F F0 09 02", "fault asserted, data 2 09h (PCI Express), data 3 02h"},
+		{"23 6F C8 34 FF", "timer interrupt asserted, data 2 34h (messaging interrupt, SMS/OS)"},
+		{"23 6F C1 04 FF", "hard reset asserted, data 2 04h (no interrupt, SMS/OS)"},
+		{"23 6F C1 FF FF", "hard reset asserted, data 2 FFh"},
+		{"2A 6F 31 FF 21", "session deactivated asserted, data 3 21h (timed out)"},
+		{"2B 6F C1 16 FF", "firmware or software change detected asserted, data 2 16h (board replaced with older version)"},
+		{"2C 6F C4 03 FF", "active asserted, data 2 03h (normal change, from activation in progress)"},
+		{"2C 6F C4 F9 FF", "active asserted, data 2 F9h (unknown cause)"},
+		{"01 07 42 01 FF", "transition to critical from less severe asserted, " +
+			"data 2 01h (from: transition to non-critical from ok, severity: transition to ok)"},
+		{"08 0B 42 FF FF", "redundancy degraded asserted, data 2 FFh"},
+		{"0C 0B C2 01 FF", "redundancy degraded asserted, data 2 01h"},
+		{"C1 6F C2 01 FF", "event 6Fh/2 asserted, data 2 01h"},
+	} {
+		e := octets(tt.event)
+		r := Record{2: byte(SystemEvent), 10: e[0], 12: e[1], 13: e[2], 14: e[3], 15: e[4]}
+		if _, text, _ := strings.Cut(r.String(), ": "); text != tt.text {
+			t.Errorf("%s: %s", tt.event, text)
+		}
+	}
+}
+
 // Offsets are four bits.
 func TestNamesHaveAnOffset(t *testing.T) {
 	for kind, names := range genericEvents {
@@ -67,6 +113,11 @@ func TestNamesHaveAnOffset(t *testing.T) {
 	for kind, s := range sensorTypes {
 		if len(s.events) > 16 || s.name != printable(s.name) {
 			t.Errorf("sensor type %02Xh: %q, %d names", kind, s.name, len(s.events))
+		}
+	}
+	for _, e := range extensions {
+		if highest := int(e.mask) >> bits.TrailingZeros8(e.mask); len(e.names) > highest+1 || e.data != 2 && e.data != 3 {
+			t.Errorf("sensor type %02Xh: %d names of mask %02Xh of data %d", e.sensorType, len(e.names), e.mask, e.data)
 		}
 	}
 }

@@ -131,7 +131,7 @@ const (
 )
 
 // FRULocator is the record of a FRU inventory device that FRU commands to its controller reach
-// (IPMI v2.0, table 43-8).
+// (IPMI v2.0, table 43-7).
 //
 //	5-6    address of the controller, device ID
 //	7-8    bit 7 logical device, LUN and bus; channel
@@ -152,7 +152,7 @@ func (f FRULocator) Append(b []byte, id uint16) []byte {
 	return appendSDR(b, id, fruLocator, r[:], f.Name)
 }
 
-// ControllerLocator is the record of a management controller (IPMI v2.0, table 43-9).
+// ControllerLocator is the record of a management controller (IPMI v2.0, table 43-8).
 //
 //	5-6    address, channel
 //	7      power states and initialization: none
