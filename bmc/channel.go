@@ -35,7 +35,7 @@ const (
 	channelBits         = 0x0F
 	reservedChannelBits = 0x70
 
-	// Levels of privileges (table 22-27).
+	// Levels of privileges (tables 22-27 and 22-31).
 	privilegeBits     = 0x0F
 	privilegeCallback = 1
 	privilegeAdmin    = 4

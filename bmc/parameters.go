@@ -17,8 +17,8 @@ func (b *BMC) storeSetting(name string, value ...byte) ipmi.Response {
 }
 
 // States of "set in progress", parameter 0 of each set of parameters (IPMI v2.0, sections 22.14a,
-// 23.1 and 28.12). The third one, commit write, is not supported: a parameter takes effect at
-// once.
+// 23.1, 28.12 and 30.3). The third one, commit write, is not supported: a parameter takes effect
+// at once.
 const (
 	setComplete   = 0x00
 	setInProgress = 0x01

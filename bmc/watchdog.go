@@ -187,7 +187,7 @@ func (b *BMC) InterfaceGone(iface string) {
 	delete(b.watchdogs, iface)
 }
 
-// Numbers of events (IPMI v2.0, sections 29.7 and 32.1).
+// Numbers of events (IPMI v2.0, sections 29.7, 32.1 and 42.1).
 const (
 	sensorSpecific = 0x6F
 	eventRevision  = 0x04

@@ -18,7 +18,7 @@ import (
 // kcsDevice is the channel of kcs-loop.
 const kcsDevice = "/dev/ipmi-kcs11"
 
-// Registers of KCS at the host's end (IPMI 2.0, section 9.4), as offsets in
+// Registers of KCS at the host's end (IPMI 2.0, section 9.5), as offsets in
 // /dev/kcs-host.
 const (
 	kcsData   = 0

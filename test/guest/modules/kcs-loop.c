@@ -2,7 +2,7 @@
 /*
  * kcs-loop: a KCS interface without a host processor.  To the kernel it is a
  * controller such as kcs_bmc_aspeed, whose channel /dev/ipmi-kcs<channel>
- * serves.  The host's end are the two registers of IPMI 2.0, section 9.4, as
+ * serves.  The host's end are the two registers of IPMI 2.0, section 9.5, as
  * the bytes of /dev/kcs-host: 0 is data in and out, 1 command and status.
  */
 #include <linux/fs.h>
