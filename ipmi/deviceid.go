@@ -73,7 +73,7 @@ var supportNames = [8]string{
 // support bits.
 func DecodeDeviceID(data []byte) (DeviceID, error) {
 	if len(data) < basicDeviceID {
-		return DeviceID{}, fmt.Errorf("device ID of %d bytes, needs %d", len(data), basicDeviceID)
+		return DeviceID{}, fmt.Errorf("the length of the device ID is %d, less than %d", len(data), basicDeviceID)
 	}
 	d := DeviceID{
 		ID:            data[0],

@@ -23,7 +23,7 @@ func TestOpenIPMIOnDBus(t *testing.T) {
 	done := start(ctx, bus, config.Config{OpenIPMI: []config.OpenIPMI{{
 		Path: t.TempDir() + "/ipmi0", DevIndex: 1, Handler: new(config.HandlerSignal), Commands: []ipmi.Commands{{NetFn: 0x30, Command: 1}},
 	}}})
-	until(t, said, "READY=1\nSTATUS=1 buses, not up: ipmi0 Down")
+	until(t, said, "READY=1\nSTATUS=1 bus, not up: ipmi0 Down")
 	ipmbd, err := client.Open(t.Context(), bus.Address)
 	if err != nil {
 		t.Fatal(err)

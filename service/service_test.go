@@ -122,7 +122,7 @@ func TestRunTellsSystemdAndLeavesNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := start(ctx, bus, oneBus(t))
-	until(t, said, "READY=1\nSTATUS=1 buses, not up: bus5 Down")
+	until(t, said, "READY=1\nSTATUS=1 bus, not up: bus5 Down")
 	if owner(conn) == "" {
 		t.Error("ready without the name")
 	}
@@ -213,7 +213,7 @@ func TestRunEndsWithTheMessageBus(t *testing.T) {
 	bus := bustest.Start(t) // before, since dbus-daemon tells systemd, too
 	said := notifications(t)
 	done := start(t.Context(), bus, oneBus(t))
-	until(t, said, "READY=1\nSTATUS=1 buses, not up: bus5 Down")
+	until(t, said, "READY=1\nSTATUS=1 bus, not up: bus5 Down")
 	bus.Stop()
 	if err := receive(t, "the end", done); !errors.Is(err, dbuswire.ErrDisconnected) {
 		t.Errorf("ended with %v", err)
@@ -321,9 +321,9 @@ func TestStatusNamesTheHostInterfacesThatAreNotUp(t *testing.T) {
 		{0, nil, "0 buses up"},
 		{0, []string{up}, "1 host interface up"},
 		{2, []string{up}, "2 buses, 1 host interface up"},
-		{1, []string{up, up}, "1 buses, 2 host interfaces up"},
+		{1, []string{up, up}, "1 bus, 2 host interfaces up"},
 		{0, []string{waits}, "1 host interface, waiting for a machine: host0"},
-		{1, []string{down, up, waits, waits}, "1 buses, 4 host interfaces, not up: host0 Down, waiting for a machine: host2, host3"},
+		{1, []string{down, up, waits, waits}, "1 bus, 4 host interfaces, not up: host0 Down, waiting for a machine: host2, host3"},
 		{0, []string{down, stopped}, "2 host interfaces, not up: host0 Down, host1 Down"},
 	} {
 		s := new(service)

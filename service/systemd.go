@@ -65,17 +65,20 @@ func (s *service) status() string {
 
 // counted says how many buses and host interfaces there are; it leaves out a kind with none.
 func counted(buses, hosts int) string {
-	ofHosts := fmt.Sprintf("%d host interfaces", hosts)
+	ofBuses, ofHosts := fmt.Sprintf("%d buses", buses), fmt.Sprintf("%d host interfaces", hosts)
+	if buses == 1 {
+		ofBuses = "1 bus"
+	}
 	if hosts == 1 {
 		ofHosts = "1 host interface"
 	}
 	switch {
 	case hosts == 0:
-		return fmt.Sprintf("%d buses", buses)
+		return ofBuses
 	case buses == 0:
 		return ofHosts
 	}
-	return fmt.Sprintf("%d buses, %s", buses, ofHosts)
+	return ofBuses + ", " + ofHosts
 }
 
 // listed is a list in order behind its title, or nothing.

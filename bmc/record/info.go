@@ -75,7 +75,7 @@ func (o Operations) String() string {
 // if there are too few.
 func DecodeInfo(b []byte) (Info, error) {
 	if len(b) < infoLength {
-		return Info{}, fmt.Errorf("%w: its information has %d bytes, %d are needed", ErrMalformed, len(b), infoLength)
+		return Info{}, fmt.Errorf("%w: the length of its information is %d, less than %d", ErrMalformed, len(b), infoLength)
 	}
 	return Info{
 		Version:    b[0],

@@ -77,7 +77,7 @@ func (l *Log) request(ctx context.Context, cmd ipmi.Command, min int, data ...by
 		case response.Code != ipmi.CodeOK:
 			return nil, &CodeError{cmd, response.Code}
 		case len(response.Data) < min:
-			return nil, fmt.Errorf("%w: the response to %s has %d bytes, %d are needed", ErrMalformed,
+			return nil, fmt.Errorf("%w: the length of the response to %s is %d, less than %d", ErrMalformed,
 				ipmi.CommandName(ipmi.NetFnStorage, cmd), len(response.Data), min)
 		}
 		return response.Data, nil

@@ -209,27 +209,27 @@ func TestResponderLies(t *testing.T) {
 		want  string
 	}{
 		{"a record behind itself", func(data []byte) *ipmi.Response { return entry(idOf(data), bytesOf(idOf(data))) },
-			ErrMalformed, "the log is malformed: record 0001h comes again, after 1 records"},
+			ErrMalformed, "the log is malformed: record 0001h comes again, at place 2"},
 		{"a ring", func(data []byte) *ipmi.Response { return entry(idOf(data)%5+1, bytesOf(idOf(data))) },
-			ErrMalformed, "the log is malformed: record 0001h comes again, after 5 records"},
+			ErrMalformed, "the log is malformed: record 0001h comes again, at place 6"},
 		{"every ID there is", func(data []byte) *ipmi.Response {
 			id := idOf(data)
 			return entry(id%0xFFFE+1, bytesOf(id))
-		}, ErrMalformed, "the log is malformed: record 0001h comes again, after 65534 records"},
+		}, ErrMalformed, "the log is malformed: record 0001h comes again, at place 65535"},
 		{"the first one behind the first one", func([]byte) *ipmi.Response { return entry(First, bytesOf(1)) },
 			ErrMalformed, "the log is malformed: the record behind 0001h is 0000h, which is no ID"},
 		{"another record", func([]byte) *ipmi.Response { return entry(9, bytesOf(1)) },
 			ErrMalformed, "the log is malformed: it sent record 0001h instead of 0009h"},
 		{"no data", func([]byte) *ipmi.Response { return &ipmi.Response{} },
-			ErrMalformed, "the log is malformed: the response to get-sel-entry has 0 bytes, 2 are needed"},
+			ErrMalformed, "the log is malformed: the length of the response to get-sel-entry is 0, less than 2"},
 		{"an ID and no record", func([]byte) *ipmi.Response { return entry(2, nil) },
-			ErrMalformed, "the log is malformed: record 0000h has 0 bytes, records have 16"},
+			ErrMalformed, "the log is malformed: the length of record 0000h is 0, not 16"},
 		{"a record that ends early", func(data []byte) *ipmi.Response { return entry(2, bytesOf(1)[data[4]:9]) },
-			ErrMalformed, "the log is malformed: record 0000h has 9 bytes, records have 16"},
+			ErrMalformed, "the log is malformed: the length of record 0000h is 9, not 16"},
 		{"a record too long", func([]byte) *ipmi.Response { return entry(2, make([]byte, 17)) },
-			ErrMalformed, "the log is malformed: record 0000h has 17 bytes, records have 16"},
+			ErrMalformed, "the log is malformed: the length of record 0000h is 17, not 16"},
 		{"parts too long", func([]byte) *ipmi.Response { return entry(2, make([]byte, 12)) },
-			ErrMalformed, "the log is malformed: record 0000h has 24 bytes, records have 16"},
+			ErrMalformed, "the log is malformed: the length of record 0000h is 24, not 16"},
 		{"no number of bytes is right", func([]byte) *ipmi.Response { return &ipmi.Response{Code: ipmi.CodeCannotReturnBytes} },
 			&CodeError{getEntry, ipmi.CodeCannotReturnBytes}, "get-sel-entry: CAh cannot return the number of bytes requested"},
 		{"reservations that end at once", func([]byte) *ipmi.Response { return &ipmi.Response{Code: ipmi.CodeReservationCancelled} },
@@ -321,7 +321,7 @@ func TestClear(t *testing.T) {
 				return &ipmi.Response{}
 			}
 			return nil
-		}}, 0, "the log is malformed: the response to clear-sel has 0 bytes, 1 are needed"},
+		}}, 0, "the log is malformed: the length of the response to clear-sel is 0, less than 1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -369,7 +369,7 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 
 func TestInfoThatIsNone(t *testing.T) {
 	c := &controller{instead: func(ipmi.Command, []byte) *ipmi.Response { return &ipmi.Response{Data: make([]byte, 13)} }}
-	if _, err := New(c.ask).Info(t.Context()); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "13 bytes, 14 are needed") {
+	if _, err := New(c.ask).Info(t.Context()); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "is 13, less than 14") {
 		t.Error(err)
 	}
 }

@@ -69,7 +69,7 @@ func (r *reading) readAll(ctx context.Context) ([]Record, error) {
 		case id != First && got != id:
 			return records, fmt.Errorf("%w: it sent record %04Xh instead of %04Xh", ErrMalformed, got, id)
 		case seen[got]:
-			return records, fmt.Errorf("%w: record %04Xh comes again, after %d records", ErrMalformed, got, len(records))
+			return records, fmt.Errorf("%w: record %04Xh comes again, at place %d", ErrMalformed, got, len(records)+1)
 		case next == First:
 			return records, fmt.Errorf("%w: the record behind %04Xh is 0000h, which is no ID", ErrMalformed, got)
 		default:
@@ -113,7 +113,7 @@ func (r *reading) readParts(ctx context.Context, id uint16) (record Record, next
 		case err != nil:
 			return Record{}, 0, err
 		case len(part) == 0, have+len(part) > RecordLength:
-			return Record{}, 0, fmt.Errorf("%w: record %04Xh has %d bytes, records have %d", ErrMalformed, id, have+len(part), RecordLength)
+			return Record{}, 0, fmt.Errorf("%w: the length of record %04Xh is %d, not %d", ErrMalformed, id, have+len(part), RecordLength)
 		case have+len(part) < RecordLength && !r.reserved:
 			if err := r.reserve(ctx); err != nil {
 				return Record{}, 0, err

@@ -197,5 +197,5 @@ func (a *app) reload(ctx context.Context, ipmbd *client.Client, _ []string) erro
 		}
 	}
 	return a.show(served,
-		fmt.Sprintf("reloaded: %d buses, %d host interfaces\n", len(served.Buses), len(served.Hosts)))
+		fmt.Sprintf("reloaded: %s, %s\n", counted(len(served.Buses), "bus"), counted(len(served.Hosts), "host interface")))
 }

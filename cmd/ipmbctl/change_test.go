@@ -23,7 +23,7 @@ bus7 is added: Up
 host1 is added
 `}},
 	{"reload", []string{"reload"}, "", result{stdout: `
-reloaded: 3 buses, 1 host interfaces
+reloaded: 3 buses, 1 host interface
 `}},
 	{"completion of remove", []string{"__complete", "remove", ""}, "", result{stdout: `
 bus0	/dev/ipmb-0

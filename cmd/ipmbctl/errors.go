@@ -100,16 +100,16 @@ func (a *app) advice(err error) string {
 		}
 		return known + strings.Join(notFound.Known, ", ")
 	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SystemBus:
-		return "start it (systemctl start dbus) or name another: --bus session, --bus unix:path=/PATH"
+		return "start it (systemctl start dbus) or name another: --dbus session, --dbus unix:path=/PATH"
 	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SessionBus:
-		return "log in to a session or name another: --bus system, --bus unix:path=/PATH"
+		return "log in to a session or name another: --dbus system, --dbus unix:path=/PATH"
 	case errors.Is(err, client.ErrNoMessageBus):
-		return "check the address given with --bus"
+		return "check the address given with --dbus"
 	case errors.Is(err, client.ErrNotRunning) && a.address == client.SystemBus:
 		return "start it now and at every boot: systemctl enable --now ipmbd\n" +
-			"or look on another message bus: --bus session, --bus unix:path=/PATH"
+			"or look on another message bus: --dbus session, --dbus unix:path=/PATH"
 	case errors.Is(err, client.ErrNotRunning):
-		return fmt.Sprintf("start it there: ipmbd --bus '%s'", a.address)
+		return fmt.Sprintf("start it there: ipmbd --dbus '%s'", a.address)
 	}
 	for _, p := range problems {
 		if errors.Is(err, p.err) {

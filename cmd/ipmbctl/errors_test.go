@@ -42,19 +42,19 @@ func TestNoMessageBus(t *testing.T) {
 	bustest.Start(t)
 	ipmbctl(t, environment{}, "list").want(t, 1, `
 ipmbctl: no message bus at /nonexistent/bustest-refuses-the-real-bus: no such file or directory
-  start it (systemctl start dbus) or name another: --bus session, --bus unix:path=/PATH
+  start it (systemctl start dbus) or name another: --dbus session, --dbus unix:path=/PATH
 `)
-	ipmbctl(t, environment{}, "list", "--bus", "session").want(t, 1, `
+	ipmbctl(t, environment{}, "list", "--dbus", "session").want(t, 1, `
 ipmbctl: no message bus at /nonexistent/bustest-refuses-the-real-bus: no such file or directory
-  log in to a session or name another: --bus system, --bus unix:path=/PATH
+  log in to a session or name another: --dbus system, --dbus unix:path=/PATH
 `)
-	ipmbctl(t, environment{}, "list", "--bus", "unix:path=/nonexistent").want(t, 1, `
+	ipmbctl(t, environment{}, "list", "--dbus", "unix:path=/nonexistent").want(t, 1, `
 ipmbctl: no message bus at /nonexistent: no such file or directory
-  check the address given with --bus
+  check the address given with --dbus
 `)
-	ipmbctl(t, environment{}, "list", "--bus", "nonsense").want(t, 1, `
+	ipmbctl(t, environment{}, "list", "--dbus", "nonsense").want(t, 1, `
 ipmbctl: no connection to the message bus: not a usable D-Bus address: "nonsense": only unix: addresses are supported
-  check the address given with --bus
+  check the address given with --dbus
 `)
 }
 
@@ -66,12 +66,12 @@ func TestServiceNotRunning(t *testing.T) {
 		ipmbctl(t, environment{}, args...).want(t, 1, `
 ipmbctl: ipmbd is not running on this message bus
   start it now and at every boot: systemctl enable --now ipmbd
-  or look on another message bus: --bus session, --bus unix:path=/PATH
+  or look on another message bus: --dbus session, --dbus unix:path=/PATH
 `)
 	}
-	ipmbctl(t, environment{}, "list", "--bus", bus.Address).want(t, 1, `
+	ipmbctl(t, environment{}, "list", "--dbus", bus.Address).want(t, 1, `
 ipmbctl: ipmbd is not running on this message bus
-  start it there: ipmbd --bus '`+bus.Address+`'
+  start it there: ipmbd --dbus '`+bus.Address+`'
 `)
 }
 
@@ -80,7 +80,7 @@ func TestAnotherServiceHasTheName(t *testing.T) {
 	if _, err := connect(t, bus.Address).RequestName(xml.ServiceName, dbus.NameFlagDoNotQueue); err != nil {
 		t.Fatal(err)
 	}
-	ipmbctl(t, environment{}, "list", "--bus", bus.Address).want(t, 1, `
+	ipmbctl(t, environment{}, "list", "--dbus", bus.Address).want(t, 1, `
 ipmbctl: the service with the name xyz.openbmc_project.Ipmi.Channel.Ipmb is not ipmbd
   see which it is: busctl status xyz.openbmc_project.Ipmi.Channel.Ipmb
   if it is ipmbbridge, replace it: systemctl disable --now ipmb; systemctl enable --now ipmbd
@@ -115,7 +115,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stderr strings.Builder
-	code := run(ctx, []string{"list", "--bus", r.bus.Address}, environment{stdout: io.Discard, stderr: &stderr}.withDefaults())
+	code := run(ctx, []string{"list", "--dbus", r.bus.Address}, environment{stdout: io.Discard, stderr: &stderr}.withDefaults())
 	result{"", stderr.String(), code}.want(t, 1, `
 ipmbctl: interrupted
 `)
@@ -139,7 +139,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 			"disk is full":    {syscall.ENOSPC, "ipmbctl: standard output: write /dev/stdout: no space left on device\n"},
 		} {
 			var stderr strings.Builder
-			code := run(t.Context(), append([]string{"--bus", r.bus.Address}, args...), environment{stdout: failingWriter{tt.err}, stderr: &stderr}.withDefaults())
+			code := run(t.Context(), append([]string{"--dbus", r.bus.Address}, args...), environment{stdout: failingWriter{tt.err}, stderr: &stderr}.withDefaults())
 			if code != 1 || stderr.String() != tt.stderr {
 				t.Errorf("%v, %s: code %d, %q", args, name, code, stderr.String())
 			}
@@ -182,5 +182,16 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 	if got := ipmbctl(t, environment{}, "--version"); got.stdout != "ipmbctl unknown\n" || got.code != 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// --bus is the former name of --dbus. It works, and no help shows it.
+func TestFormerNameOfTheMessageBus(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	if got := ipmbctl(t, environment{}, "--bus", r.bus.Address, "list"); got.code != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got := ipmbctl(t, environment{}, "--help"); strings.Contains(got.stdout, "--bus") {
+		t.Error(got.stdout)
 	}
 }

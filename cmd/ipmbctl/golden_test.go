@@ -19,9 +19,9 @@ var goldens = []struct {
 	want result
 }{
 	{"list", []string{"list"}, result{stdout: `
-NAME  DEVICE         TRANSPORT  CHANNEL  OWN  REMOTE  STATE
-bus0  /dev/ipmb-0    ipmb-dev   0        20h  2Ch     Up
-me1   /run/me1.sock  seqpacket  1        20h  72h     Down: /run/me1.sock: no such file or directory
+NAME  DEVICE         TRANSPORT  CHANNEL  INDEX  OWN  REMOTE  STATE
+bus0  /dev/ipmb-0    ipmb-dev   0        0      20h  2Ch     Up
+me1   /run/me1.sock  seqpacket  1        1      20h  72h     Down: /run/me1.sock: no such file or directory
 `}},
 	{"info", []string{"info", "bus0"}, result{stdout: `
 name            bus0
@@ -191,7 +191,7 @@ ipmbctl: app has no command "get-devic-id"; did you mean get-device-id, get-devi
 See 'ipmbctl send --help'.
 `}},
 	{"send with a time-out too short", []string{"send", "bus0", "--timeout", "1ms", "6", "1"}, result{code: 2, stderr: `
-ipmbctl: --timeout is 10ms to 1m0s
+ipmbctl: --timeout is 10ms to 1m
 See 'ipmbctl send --help'.
 `}},
 

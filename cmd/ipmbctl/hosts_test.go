@@ -16,9 +16,9 @@ var hostGoldens = []struct {
 	want result
 }{
 	{"list", "list", result{stdout: `
-NAME  DEVICE         TRANSPORT  CHANNEL  OWN  REMOTE  STATE
-bus0  /dev/ipmb-0    ipmb-dev   0        20h  2Ch     Up
-me1   /run/me1.sock  seqpacket  1        20h  72h     Down: /run/me1.sock: no such file or directory
+NAME  DEVICE         TRANSPORT  CHANNEL  INDEX  OWN  REMOTE  STATE
+bus0  /dev/ipmb-0    ipmb-dev   0        0      20h  2Ch     Up
+me1   /run/me1.sock  seqpacket  1        1      20h  72h     Down: /run/me1.sock: no such file or directory
 
 NAME   TYPE  PATH                        CHANNEL  HANDLER  STATE
 host0  vm    unix:/run/ipmbd/host0.sock  14       bmc      Down: no machine is connected

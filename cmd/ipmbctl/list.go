@@ -36,7 +36,7 @@ func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error 
 		return nil
 	}
 	documents := []any{}
-	buses := heading("NAME", "DEVICE", "TRANSPORT", "CHANNEL", "OWN", "REMOTE", "STATE")
+	buses := heading("NAME", "DEVICE", "TRANSPORT", "CHANNEL", "INDEX", "OWN", "REMOTE", "STATE")
 	hosts := heading("NAME", "TYPE", "PATH", "CHANNEL", "HANDLER", "STATE")
 	for _, e := range endpoints {
 		if h := e.Host; h != nil {
@@ -47,7 +47,7 @@ func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error 
 		}
 		b := e.Bus
 		documents = append(documents, newBusJSON(*b))
-		buses = append(buses, append(row(b.Name, b.Device, b.Transport, fmt.Sprint(b.Channel),
+		buses = append(buses, append(row(b.Name, b.Device, b.Transport, fmt.Sprint(b.Channel), fmt.Sprint(b.Index),
 			b.OwnAddress.String(), b.RemoteAddress.String()), stateCell(b.State, b.Reason)))
 	}
 	var tables []string

@@ -127,7 +127,9 @@ code other than 0.`,
 	}
 	root.SetVersionTemplate("ipmbctl {{.Version}}\n")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.address, "bus", client.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
+	flags.StringVar(&a.address, "dbus", client.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")
+	flags.StringVar(&a.address, "bus", client.SystemBus, "") // as it was called before
+	_ = flags.MarkHidden("bus")
 	flags.BoolVar(&a.json, "json", false, "write JSON, one document per line")
 	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.selCommand(),
 		a.monitorCommand(), a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(),

@@ -87,8 +87,8 @@ func options(page *manual.Page, command *cobra.Command) {
 }
 
 func option(page *manual.Page, f *pflag.Flag) {
-	if f.Name == "help" {
-		return // Every command has it.
+	if f.Name == "help" || f.Hidden {
+		return // Every command has help.
 	}
 	value, text := pflag.UnquoteUsage(f)
 	if value := f.DefValue; value != "" && value != "0" && value != "0s" && value != "false" {

@@ -83,7 +83,7 @@ func noticeText(c colour, n client.Notice) string {
 	case client.ServiceStopped:
 		return c.paint(yellow, "ipmbd has stopped")
 	case client.MessagesLost:
-		return c.paint(red, fmt.Sprintf("%d messages lost: they came faster than they were shown", n.Lost))
+		return c.paint(red, counted(n.Lost, "message")+" lost: ipmbctl was too slow")
 	}
 	arrow, node := "->", n.Node.String()
 	if n.Kind == client.FailureSeen {

@@ -42,7 +42,7 @@ func (r *rig) begin(t *testing.T, notes int, args ...string) *watcher {
 	ctx, stop := context.WithCancel(t.Context())
 	w := &watcher{lines: bufio.NewScanner(stdout), stderr: make(chan string, 1000), stop: stop, ended: make(chan int, 1)}
 	go func() {
-		w.ended <- run(ctx, append([]string{"--bus", r.bus.Address}, args...), environment{stdout: out, stderr: errs}.withDefaults())
+		w.ended <- run(ctx, append([]string{"--dbus", r.bus.Address}, args...), environment{stdout: out, stderr: errs}.withDefaults())
 		out.Close()
 		errs.Close()
 	}()
@@ -193,9 +193,9 @@ func TestMonitorEndsWithItsReader(t *testing.T) {
 
 func TestEventsOfOtherKinds(t *testing.T) {
 	for want, event := range map[string]client.Notice{
-		"5 messages lost: they came faster than they were shown": {Kind: client.MessagesLost, Lost: 5},
-		"ipmbd has stopped": {Kind: client.ServiceStopped},
-		"ipmbd has started": {Kind: client.ServiceStarted},
+		"5 messages lost: ipmbctl was too slow":                         {Kind: client.MessagesLost, Lost: 5},
+		"ipmbd has stopped":                                             {Kind: client.ServiceStopped},
+		"ipmbd has started":                                             {Kind: client.ServiceStarted},
 		"?      -> 2Ch  app get-device-id  00h ok  01  (2.5 ms)":        {Kind: client.ResponseSeen, Incoming: true, Node: 0x2C, NetFn: 6, Command: 1, Data: []byte{1}, Took: 2500 * time.Microsecond},
 		"bus0   -- 2Ch  app get-device-id  ServiceUnknown  (1000.0 ms)": {Kind: client.FailureSeen, Incoming: true, Bus: "bus0", Node: 0x2C, NetFn: 6, Command: 1, Reason: "ServiceUnknown", Took: time.Second},
 		"bus0   -> all  30h 01h  02":                                    {Bus: "bus0", NetFn: 0x30, Command: 1, Data: []byte{2}},

@@ -47,6 +47,17 @@ func (a *app) showLine(at time.Time, document func() any, text func(colour) stri
 	return a.show(nil, fmt.Sprintf("%s  %s\n", a.colour.paint(dim, at.Format("15:04:05.000")), text(a.colour)))
 }
 
+// counted is a number of things: "1 bus", "2 buses".
+func counted(n int, noun string) string {
+	switch {
+	case n == 1:
+		return "1 " + noun
+	case strings.HasSuffix(noun, "s"):
+		noun += "e"
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // cell is a piece of a table or of a list of fields.
 type cell struct {
 	text string

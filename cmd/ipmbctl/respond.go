@@ -71,7 +71,7 @@ requests and in responses. Data that may hold a password or a key are not shown.
 	f.StringVar(&flags.group, "group", "", "body `CODE` of network function 2Ch (default all)")
 	f.StringVar(&flags.iana, "iana", "", "IANA `NUMBER` of network function 2Eh (default all)")
 	f.StringVar(&flags.exec, "exec", "", "`PROGRAM` that makes the responses, for the shell")
-	f.DurationVar(&flags.timeout, "timeout", 0, "`TIME` that the program may take: 10ms to 5s (default 4s)")
+	f.Var((*seconds)(&flags.timeout), "timeout", "`TIME` that the program may take, 10ms to 5s: 2 or 2s, 500ms (default 4s)")
 	f.BoolVarP(&flags.quiet, "quiet", "q", false, "do not show the requests")
 	return command
 }

@@ -202,7 +202,7 @@ func TestRespondEndsWithItsReader(t *testing.T) {
 	ready, stderr := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(t.Context(), []string{"respond", "0x30", "1", "--bus", r.bus.Address}, environment{stdout: failingWriter{syscall.EPIPE}, stderr: stderr}.withDefaults())
+		ended <- run(t.Context(), []string{"respond", "0x30", "1", "--dbus", r.bus.Address}, environment{stdout: failingWriter{syscall.EPIPE}, stderr: stderr}.withDefaults())
 	}()
 	_, _ = ready.Read(make([]byte, 100))
 	wantAnswer(t, r.ask(t, 0x30, 1), 0)

@@ -327,7 +327,7 @@ func (r *rig) check(t *testing.T, name string, want result, args ...string) {
 // ipmbctl runs the program against the rig's message bus.
 func (r *rig) ipmbctl(t *testing.T, args ...string) result {
 	t.Helper()
-	return ipmbctl(t, r.env, append([]string{"--bus", r.bus.Address}, args...)...)
+	return ipmbctl(t, r.env, append([]string{"--dbus", r.bus.Address}, args...)...)
 }
 
 // ipmbctl runs the program.

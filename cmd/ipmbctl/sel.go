@@ -196,7 +196,7 @@ func stamp(t record.Time) *uint32 {
 }
 
 func (a *app) selList(ctx context.Context, log *namedLog) error {
-	records, err := log.Records(ctx, func(n int) { a.showProgress("%s: %d records read", log.name, n) })
+	records, err := log.Records(ctx, func(n int) { a.showProgress("%s: %s read", log.name, counted(n, "record")) })
 	a.showProgress("")
 	if err != nil {
 		return err
@@ -235,7 +235,7 @@ func (a *app) selInfo(ctx context.Context, log *namedLog) error {
 	if err != nil {
 		return err
 	}
-	free := fmt.Sprintf("%d bytes", info.Free)
+	free := counted(int(info.Free), "byte")
 	if info.Free == record.MaxFree {
 		free += " or more"
 	}
@@ -268,10 +268,6 @@ func (a *app) selClear(ctx context.Context, log *namedLog) error {
 	if err != nil {
 		return err
 	}
-	noun := "records"
-	if erased == 1 {
-		noun = "record"
-	}
 	return a.show(selClearJSON{log.place, erased},
-		fmt.Sprintf("%d %s erased from the log of %s\n", erased, noun, log.name))
+		fmt.Sprintf("%s erased from the log of %s\n", counted(erased, "record"), log.name))
 }

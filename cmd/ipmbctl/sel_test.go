@@ -162,7 +162,7 @@ ipmbctl: the log of ipmbd is empty
 ipmbctl: the log of bus0 74h is empty
 `}},
 	{"list of a log without an end", "sel list bus0 76h", result{code: 1, stderr: `
-ipmbctl: bus0 76h: the log is malformed: record 0007h comes again, after 1 records
+ipmbctl: bus0 76h: the log is malformed: record 0007h comes again, at place 2
 `}},
 	{"list of a log that is being erased", "sel list bus0 78h", result{code: 3, stderr: `
 ipmbctl: bus0 78h: get-sel-info: 81h SEL erase in progress
@@ -223,7 +223,7 @@ ipmbctl: address 21h: addresses are even, 02h to FEh: the 8-bit form, 20h for a 
 See 'ipmbctl sel list --help'.
 `}},
 	{"time-out too long", "sel list bus0 --timeout 2m", result{code: 2, stderr: `
-ipmbctl: --timeout is 10ms to 1m0s
+ipmbctl: --timeout is 10ms to 1m
 See 'ipmbctl sel list --help'.
 `}},
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -153,6 +155,34 @@ func isNumberOfAddress(word string) bool {
 	return err == nil && v >= firstAddress
 }
 
+// seconds is a flag for a time: a number of seconds, or a number with a unit.
+type seconds time.Duration
+
+// Set implements pflag.Value.
+func (s *seconds) Set(text string) error {
+	if n, err := strconv.ParseFloat(text, 64); err == nil && n >= 0 && n <= math.MaxInt32 {
+		*s = seconds(n * float64(time.Second))
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return errors.New("write a time in seconds, or with its unit: 5, 5s or 500ms")
+	}
+	*s = seconds(d)
+	return nil
+}
+
+// String implements pflag.Value. The default 0, which help does not show, is "".
+func (s *seconds) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return time.Duration(*s).String()
+}
+
+// Type implements pflag.Value.
+func (s *seconds) Type() string { return "time" }
+
 // retryFlags are the flags --timeout and --tries.
 type retryFlags struct {
 	timeout time.Duration
@@ -167,14 +197,14 @@ func (f *retryFlags) define(command *cobra.Command) {
 		ofBus = " (default the bus's)"
 	}
 	flags := command.Flags()
-	flags.DurationVar(&f.timeout, "timeout", f.timeout, "`TIME` that each try waits: 10ms to 1m"+ofBus)
+	flags.Var((*seconds)(&f.timeout), "timeout", "`TIME` of each try, 10ms to 1m: 5 or 5s, 500ms"+ofBus)
 	flags.IntVar(&f.tries, "tries", f.tries, "`NUMBER` of tries: 1 to 64"+ofBus)
 }
 
 func (f retryFlags) policy() (ipmb.RetryPolicy, error) {
 	switch {
 	case f.timeout != 0 && (f.timeout < ipmb.MinTimeout || f.timeout > ipmb.MaxTimeout):
-		return ipmb.RetryPolicy{}, usage("--timeout is %v to %v", ipmb.MinTimeout, ipmb.MaxTimeout)
+		return ipmb.RetryPolicy{}, usage("--timeout is 10ms to 1m")
 	case f.tries < 0 || f.tries > ipmb.MaxTries:
 		return ipmb.RetryPolicy{}, usage("--tries is 1 to %d", ipmb.MaxTries)
 	}

@@ -161,3 +161,37 @@ func FuzzMessage(f *testing.F) {
 		}
 	})
 }
+
+func TestTimesOfFlags(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	for text, want := range map[string]time.Duration{
+		"5": 5 * time.Second, "0.5": 500 * time.Millisecond, "5s": 5 * time.Second, "500ms": 500 * time.Millisecond,
+		"1m": time.Minute, "1": time.Second, "0": 0,
+	} {
+		if got := r.ipmbctl(t, "send", "bus0", "--timeout", text, "6", "1"); got.code != 0 {
+			t.Errorf("%s: %+v", text, got)
+		}
+		if got := r.bus0.last().RetryPolicy.Timeout; got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+	for _, text := range []string{"", "x", "-5", "5 s", "61", "NaN", "1e99", "0.001"} {
+		for _, args := range [][]string{{"send", "bus0", "6", "1"}, {"scan", "bus0"}, {"sel", "list", "bus0"}, {"respond", "6", "1", "--exec", "true"}} {
+			if got := r.ipmbctl(t, append(args, "--timeout", text)...); got.code != exitUsage {
+				t.Errorf("%q, %v: %+v", text, args, got)
+			}
+		}
+	}
+}
+
+func TestNumbersOfThings(t *testing.T) {
+	for want, got := range map[string]string{
+		"0 buses": counted(0, "bus"), "1 bus": counted(1, "bus"), "2 buses": counted(2, "bus"),
+		"1 address": counted(1, "address"), "2 addresses": counted(2, "address"),
+		"1 record": counted(1, "record"), "2 records": counted(2, "record"),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

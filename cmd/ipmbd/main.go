@@ -48,7 +48,7 @@ Usage:
 Options:
   --config FILE         configuration file; default: the first that exists of
                         %s
-  --bus ADDRESS         message bus: system (default), session, or a D-Bus
+  --dbus ADDRESS        message bus: system (default), session, or a D-Bus
                         address such as unix:path=/run/bus
   --check-config        check the configuration, report all faults, and exit
   --demo                serve two simulated buses instead of a configuration
@@ -74,7 +74,8 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("ipmbd", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.config, "config", "", "")
-	flags.StringVar(&o.bus, "bus", "system", "")
+	flags.StringVar(&o.bus, "dbus", "system", "")
+	flags.StringVar(&o.bus, "bus", "system", "") // as it was called before
 	flags.BoolVar(&o.checkConfig, "check-config", false, "")
 	flags.BoolVar(&o.demo, "demo", false, "")
 	flags.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel, "")

@@ -31,7 +31,7 @@ func TestCommandLine(t *testing.T) {
 		{"version", []string{"--version"}, 0, []string{"ipmbd 1.2.3-test\n"}, nil},
 		{"help", []string{"--help"}, 0, []string{
 			"Usage:", "--config FILE", "/etc/ipmbd/ipmbd.json", "/usr/share/ipmbbridge/ipmb-channels.json",
-			"--bus ADDRESS", "--check-config", "--demo", "--log-level LEVEL", "--version", "Exit status: 0"}, nil},
+			"--dbus ADDRESS", "--check-config", "--demo", "--log-level LEVEL", "--version", "Exit status: 0"}, nil},
 		{"unknown flag", []string{"--colour"}, 2, nil, []string{"-colour", "ipmbd --help"}},
 		{"argument", []string{"start"}, 2, nil, []string{`unexpected argument "start"`, "ipmbd --help"}},
 		{"unknown level", []string{"--log-level", "loud"}, 2, nil, []string{"log-level", "loud"}},

@@ -53,7 +53,7 @@ func TestPeerThatGoesTakesItsBusDownAndBringsItUp(t *testing.T) {
 
 	n.start(t)
 	c.state(t, "bus5", "Up")
-	d.status(t, "1 buses up")
+	d.status(t, "1 bus up")
 	n.respond(0x2C, echo)
 	if got := c.legacy(t, 1, 0x30, 0, 1, 0x66); got.Status != 0 || got.Data[0] != 0x66 {
 		t.Errorf("a call when it is up again: %+v", got)

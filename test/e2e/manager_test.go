@@ -114,7 +114,7 @@ func TestBusIsAddedUsedAndRemoved(t *testing.T) {
 				t.Errorf("%v was removed", got.Body)
 			}
 		}
-		d.status(t, "1 buses up")
+		d.status(t, "1 bus up")
 		if got := c.legacy(t, 1, 0x30, 0, 1); got.Status != 2 {
 			t.Errorf("a call to the index of none: %+v", got)
 		}

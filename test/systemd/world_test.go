@@ -53,8 +53,8 @@ func channel(number int, keys string) string {
 
 // The service's status lines while no machine is connected, and bus0 is up or down.
 const (
-	allUp    = "1 buses, 1 host interface, waiting for a machine: host0"
-	bus0Down = "1 buses, 1 host interface, not up: bus0 Down, waiting for a machine: host0"
+	allUp    = "1 bus, 1 host interface, waiting for a machine: host0"
+	bus0Down = "1 bus, 1 host interface, not up: bus0 Down, waiting for a machine: host0"
 )
 
 // startBoard is a lab whose configuration has a bus with a controller on it and a

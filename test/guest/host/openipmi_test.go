@@ -35,7 +35,7 @@ func (m *machine) runsIPMBD(t *testing.T, config string) {
 // onDriver are the commands of ipmbctl in a machine, through the kernel's driver, whose
 // BMC is the daemon outside.
 var onDriver = []command{
-	{"ipmbctl list", 0, "ipmi0 /dev/ipmi0 openipmi 0 20h 20h Up"},
+	{"ipmbctl list", 0, "ipmi0 /dev/ipmi0 openipmi 0 2 20h 20h Up"},
 	{"ipmbctl info ipmi0", 0, "openipmi"},
 	{"ipmbctl send ipmi0 app get-device-id", 0, "request 20h app get-device-id completion code 00h ok data 20 01 01 05 02"},
 	{"ipmbctl send ipmi0 0x20 app get-device-id", 0, "product 11 (000Bh)"},

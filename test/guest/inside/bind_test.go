@@ -25,7 +25,7 @@ func TestUnbindAndBindUnderLoad(t *testing.T) {
 			t.Error("a call on a bus without a device was answered")
 		}
 		a.ipmbctl(t, "bind", "bus")
-		a.tells(t, "1 buses up")
+		a.tells(t, "1 bus up")
 	}
 	stop()
 	for _, d := range []*daemon{a, b} {

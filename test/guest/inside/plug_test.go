@@ -17,7 +17,7 @@ func TestDeviceThatComesLate(t *testing.T) {
 		t.Errorf("a call on a bus without a device: %v", err)
 	}
 	ipmbDev.bind(t, l, 0, bmcAddress)
-	d.tells(t, "1 buses up")
+	d.tells(t, "1 bus up")
 	for _, side := range []*daemon{d, other} {
 		if err := side.echoes(t, 2); err != nil {
 			t.Error(err)

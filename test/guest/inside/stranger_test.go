@@ -31,7 +31,7 @@ func TestStrangerDeletesTheDevice(t *testing.T) {
 		l.remove(t, 0, bmcAddress)
 		a.tells(t, "not up: bus "+string(client.Down))
 		l.create(t, 0, ipmbDev.name, bmcAddress)
-		a.tells(t, "1 buses up")
+		a.tells(t, "1 bus up")
 	}
 	for _, d := range []*daemon{a, b} {
 		eventually(t, func() string {
