@@ -41,6 +41,10 @@ type Config struct {
 	// Machine carries out chassis actions. Without one the BMC refuses them (D5h).
 	Machine Machine
 
+	// SensorFault is called by PollSensors when a sensor has no value any more, with the cause, and
+	// with nil when it has one again.
+	SensorFault func(sensor string, cause error)
+
 	// Watchdog is called at each pre-timeout and time-out, after the Machine.
 	Watchdog func(iface string, host int, e Expiry)
 	// PreTimeout is called when the messaging interrupt of a pre-timeout becomes pending or ends:
@@ -168,21 +172,8 @@ type speed uint8
 const (
 	atOnce speed = iota // nothing: it reads or changes memory
 	waits               // the journal or a computation
-	reads               // the driver of a sensor whose value is in a file
 	acts                // the machine, for which later requests do not wait
 )
-
-// mayBlock reports whether a request may wait for something outside of the process.
-func (c command) mayBlock(b *BMC, req *ipmi.Request) bool {
-	switch c.speed {
-	case reads:
-		s := b.sensor(req.Data[0])
-		return s != nil && s.File != ""
-	case atOnce:
-		return false
-	}
-	return true
-}
 
 type commandKey struct {
 	netFn   ipmi.NetFn
@@ -216,7 +207,7 @@ func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 		reply.Answer(refuse(ipmi.CodeLengthInvalid), nil)
 	case c.speed == acts:
 		b.queueAction(req, reply)
-	case c.mayBlock(b, req) || !b.blocking.Idle(req.Interface):
+	case c.speed == waits || !b.blocking.Idle(req.Interface):
 		b.blocking.Queue(func(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
 			return c.serve(b, req), nil
 		}, req, reply)

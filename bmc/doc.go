@@ -39,8 +39,13 @@
 //  6. A damaged file of the journal is set aside and reported, and all commits in it that are
 //     whole are used; it neither stops nor blocks the controller. (TestDamagedJournal,
 //     TestDamagedJournalsAreKept, TestFailingDisk)
+//  7. No request waits for a sensor: it gets the value that PollSensors has read last. A file that
+//     does not return its value within 2 s, or has more than 4096 bytes, makes its sensor
+//     unavailable. Neither other sensors nor the end of the process wait for it.
+//     (TestSensorFromFile, TestSensorFileThatHangs)
 //
-// Only Run and an ipmi.Blocking start goroutines.
+// Only Run, an ipmi.Blocking and PollSensors start goroutines. Those of PollSensors read a file
+// each, and a read that hangs in the kernel outlives it.
 //
 // Source of numbers: IPMI v2.0, sections 20 (device), 22 (messaging, users), 23 (LAN), 24
 // (payloads), 27 (watchdog), 28 (chassis), 30 (filters of events), 31 and 32 (log), 33 and 43

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"os"
 	"slices"
 
 	"ipmbd/bmc/record"
+	"ipmbd/internal/readfile"
 	"ipmbd/ipmi"
 )
 
@@ -50,7 +50,7 @@ func (c FRUConfig) data() ([]byte, error) {
 	}
 	if c.File != "" {
 		sources++
-		data, err = os.ReadFile(c.File)
+		data, err = readfile.InTime(c.File, maxFRUSize)
 	}
 	if sources == 0 { // Programs look for a header: an empty FRU has one that says so.
 		data, err = record.FRU{}.Encode()

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 )
 
@@ -74,11 +71,13 @@ type SensorConfig struct {
 	// Value of a sensor without a source: a reading, or a mask of states. Set Sensor Reading can
 	// change it.
 	Value float64 `conf:"value"`
-	// File that holds the value as a number, read once a second.
+	// File that holds the value as a number, read once a second. A file that does not return the
+	// value within 2 s, or has more than 4096 bytes, makes the sensor unavailable.
 	File string `conf:"file" format:"path"`
 	// Factor of the number in the file, 0.001 for the temperatures of hwmon. 0 is 1.
 	Scale float64 `conf:"scale"`
-	// Read gives the value if it is not nil. It must not block.
+	// Read gives the value if it is not nil. It must not block. Its error is ErrNoValue before the
+	// first value.
 	Read func() (float64, error)
 }
 
@@ -139,6 +138,8 @@ func validateName(name string) error {
 type sensor struct {
 	SensorConfig
 	factors
+	file   *sensorFile // nil for none
+	failed bool        // the last poll found no value; of PollSensors
 
 	mu         sync.Mutex
 	fixed      uint16 // the reading of a sensor without a source; commands may set it
@@ -156,6 +157,9 @@ func newSensor(c SensorConfig) (*sensor, error) {
 		return nil, err
 	}
 	s := &sensor{SensorConfig: c}
+	if c.File != "" {
+		s.file = &sensorFile{path: c.File, err: ErrNoValue}
+	}
 	if !c.discrete() {
 		s.EventType = thresholdEvents
 		s.factors, _ = newFactors(c.Min, c.Max) // Validate has checked them.
@@ -183,31 +187,32 @@ func (s *sensor) initialize() {
 // settable reports whether the sensor has no source.
 func (s *sensor) settable() bool { return s.Read == nil && s.File == "" }
 
-// value is the value of the sensor's source.
+// value is the last value of the sensor's source.
 func (s *sensor) value() (float64, error) {
 	if s.Read != nil {
 		return s.Read()
 	}
-	text, err := os.ReadFile(s.File)
-	if err != nil {
-		return 0, err
-	}
-	v, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
+	v, err := s.file.last()
 	return v * cmp.Or(s.Scale, 1), err
 }
 
 // read is the reading: a byte of a sensor with thresholds, a mask of states of a discrete sensor.
-func (s *sensor) read() (reading uint16, ok bool) {
+// It does not block.
+func (s *sensor) read() (reading uint16, err error) {
 	if s.settable() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.fixed, true
+		return s.fixed, nil
 	}
 	v, err := s.value()
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
-	return s.reading(v)
+	reading, ok := s.reading(v)
+	if !ok {
+		return 0, fmt.Errorf("%g is no reading", v)
+	}
+	return reading, nil
 }
 
 // reading is the reading of a value.

@@ -16,8 +16,8 @@ var sensorCommands = []command{
 	{ipmi.NetFnSensor, 0x28, 2, 6, atOnce, ofSensor(setEventEnable)},
 	{ipmi.NetFnSensor, 0x29, 1, 1, atOnce, ofSensor(getEventEnable)},
 	{ipmi.NetFnSensor, 0x2A, 2, 6, atOnce, ofSensor(rearmEvents)},
-	{ipmi.NetFnSensor, 0x2B, 1, 1, reads, withReading(getEventStatus)},
-	{ipmi.NetFnSensor, 0x2D, 1, 1, reads, withReading(getReading)},
+	{ipmi.NetFnSensor, 0x2B, 1, 1, atOnce, withReading(getEventStatus)},
+	{ipmi.NetFnSensor, 0x2D, 1, 1, atOnce, withReading(getReading)},
 	{ipmi.NetFnSensor, 0x2E, 3, 3, atOnce, ofSensor(setSensorType)},
 	{ipmi.NetFnSensor, 0x2F, 1, 1, atOnce, ofSensor(getSensorType)},
 	{ipmi.NetFnSensor, 0x30, 2, 10, atOnce, ofSensor(setReading)},
@@ -54,11 +54,11 @@ func withReading(serve func(s *sensor, flags byte, reading uint16) ipmi.Response
 		if s == nil {
 			return refuse(ipmi.CodeNotPresent)
 		}
-		reading, ok := s.read()
+		reading, err := s.read()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		flags := s.events.flags()
-		if !ok || !s.events.scanning {
+		if err != nil || !s.events.scanning {
 			flags |= unavailable
 		}
 		return serve(s, flags, reading)

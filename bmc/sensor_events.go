@@ -1,6 +1,10 @@
 package bmc
 
-import "ipmbd/ipmi"
+import (
+	"errors"
+
+	"ipmbd/ipmi"
+)
 
 // eventEnables are the events that a sensor sends.
 type eventEnables struct {
@@ -68,11 +72,23 @@ func (s *sensor) next(reading uint16) (state uint16) {
 }
 
 // PollSensors reads all sensors. It calls raise with the events of the changes since the last time
-// that the sensors were read.
+// that the sensors were read. It waits for the files of sensors for 100 ms at most: a slower file
+// gives its value to a later call. Each file has one read in progress at most, which the end of
+// the process abandons. One goroutine may call PollSensors.
 func (b *BMC) PollSensors(raise func(ipmi.Event)) {
+	readFiles(b.sensors)
 	for _, s := range b.sensors {
-		reading, ok := s.read()
-		if !ok {
+		reading, err := s.read()
+		if errors.Is(err, ErrNoValue) {
+			continue
+		}
+		if failed := err != nil; s.failed != failed {
+			s.failed = failed
+			if b.config.SensorFault != nil {
+				b.config.SensorFault(s.Name, err)
+			}
+		}
+		if err != nil {
 			continue
 		}
 		for _, e := range s.update(reading) {

@@ -7,11 +7,17 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"ipmbd/internal/readfile"
 	"ipmbd/ipmi"
 )
 
@@ -120,37 +126,112 @@ func TestSensorReadings(t *testing.T) {
 }
 
 func TestSensorFromFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "temp1_input")
-	c := inlet(nil)
-	c.File, c.Scale = file, 0.001
-	s, err := newSensor(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := s.read(); ok {
-		t.Error("a file that is not there")
-	}
-	for text, want := range map[string]uint16{"42499\n": 42, "17000": 17} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	folder := t.TempDir()
+	fifo, held := filepath.Join(folder, "fifo"), filepath.Join(folder, "held")
+	for _, path := range []string{fifo, held} {
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := s.read(); got != want || !ok {
-			t.Errorf("%q: %d, %t", text, got, ok)
+	}
+	file := func(text string) string {
+		path := filepath.Join(folder, fmt.Sprint(len(text), "_input"))
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
+		return path
 	}
-	if err := os.WriteFile(file, []byte("hot"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, test := range map[string]struct {
+		file    string
+		reading string
+		cause   string
+	}{
+		"number":                       {file("42499\n"), "00 2A C0 C8", ""},
+		"number without end of line":   {file("17000"), "00 11 C0 C0", ""},
+		"as long as may be":            {file(strings.Repeat(" ", readfile.Size-5) + "17000"), "00 11 C0 C0", ""},
+		"longer":                       {file(strings.Repeat(" ", readfile.Size-4) + "17000"), "00 00 E0 00 00", "4096 bytes"},
+		"no number":                    {file("hot"), "00 00 E0 00 00", "no number"},
+		"empty":                        {file(""), "00 00 E0 00 00", "no number"},
+		"no such file":                 {filepath.Join(folder, "absent"), "00 00 E0 00 00", "no such file"},
+		"folder":                       {folder, "00 00 E0 00 00", "directory"},
+		"file without an end":          {"/dev/zero", "00 00 E0 00 00", "4096 bytes"},
+		"pipe to which nobody writes":  {fifo, "00 00 E0 00 00", "no number"},
+		"device that refuses its read": {"/proc/self/mem", "00 00 E0 00 00", "input/output error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told []string
+			c := inlet(nil)
+			c.File, c.Scale = test.file, 0.001
+			b := &bench{t: t, bmc: opened(t, Config{Sensors: []SensorConfig{c}, SensorFault: func(sensor string, cause error) {
+				told = append(told, fmt.Sprint(sensor, ": ", cause))
+			}})}
+			b.is("before it was read", b.sensor(0x2D, "30"), "00 00 E0 00 00")
+			for range 3 {
+				b.polled()
+				b.is("reading", b.sensor(0x2D, "30"), test.reading)
+			}
+			if test.cause == "" && len(told) > 0 || test.cause != "" && (len(told) != 1 || !strings.Contains(told[0], test.cause)) {
+				t.Errorf("told %q", told)
+			}
+		})
 	}
-	if _, ok := s.read(); ok {
-		t.Error("no number")
-	}
-	c.File, c.Value = "", 33
-	if s, err = newSensor(c); err != nil {
-		t.Fatal(err)
-	}
-	if got, ok := s.read(); got != 33 || !ok {
-		t.Errorf("fixed: %d, %t", got, ok)
-	}
+}
+
+// A read that never returns has a sensor unavailable after 2 s. It delays neither the poll nor a
+// request, no second read of the file begins, and the sensor is told of once, and once when it is
+// back.
+func TestSensorFileThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		hung, well := inlet(nil), inlet(nil)
+		hung.File, well.File, well.Name, well.Number = "hung", "well", "Well", 0x31
+		b := &bench{t: t, bmc: opened(t, Config{Sensors: []SensorConfig{hung, well}, SensorFault: func(sensor string, cause error) {
+			told = append(told, fmt.Sprint(sensor, ": ", cause))
+		}})}
+		var reads atomic.Int32
+		hangs := make(chan struct{})
+		b.bmc.sensors[0].file.read = func(string) (float64, error) {
+			if reads.Add(1) == 2 {
+				<-hangs
+			}
+			return 25, nil
+		}
+		degrees := 25.0
+		b.bmc.sensors[1].file.read = func(string) (float64, error) { return degrees, nil }
+		b.raises("both are well")
+		for second := range 10 {
+			begin := time.Now()
+			degrees = 25 + 25*float64(second%2)
+			if n := len(b.polled()); second > 0 && n != 2 {
+				t.Errorf("after %d s: %d events of the other sensor", second, n)
+			}
+			if took := time.Since(begin); took > filesTime {
+				t.Errorf("the poll took %v", took)
+			}
+			want := "00 19 C0 C0" // the last value
+			if second > 2 {
+				want = "00 00 E0 00 00"
+			}
+			b.is(fmt.Sprint(second, " s after it began to hang"), b.sensor(0x2D, "30"), want)
+			time.Sleep(time.Second - time.Since(begin))
+		}
+		if reads.Load() != 2 {
+			t.Errorf("%d reads", reads.Load())
+		}
+		close(hangs)
+		synctest.Wait()
+		b.polled()
+		b.is("when it is back", b.sensor(0x2D, "30"), "00 19 C0 C0")
+		if want := []string{"Inlet: " + readfile.ErrTooSlow.Error(), "Inlet: <nil>"}; !slices.Equal(told, want) {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
+func TestSensorWithoutSource(t *testing.T) {
+	c := inlet(nil)
+	c.Value = 33
+	b := &bench{t: t, bmc: opened(t, Config{Sensors: []SensorConfig{c}})}
+	b.is("reading", b.sensor(0x2D, "30"), "00 21 C0 C0")
 }
 
 func TestSensorSettings(t *testing.T) {

@@ -36,7 +36,8 @@ func (s *service) openBMC() error {
 		Identity: c.Identity, GUID: c.GUID, Folder: c.Folder, LogCapacity: c.LogCapacity,
 		Sensors: sensors, Controllers: c.Controllers, FRUs: c.FRUs,
 		Blocking: s.blocking, Machine: machines{s}, Watchdog: s.watchdogExpired, LogEvent: s.reportEvent,
-		Report: func(err error) { s.log.Error("fault of the BMC's journal", zap.Error(err)) },
+		Report:      func(err error) { s.log.Error("fault of the BMC's journal", zap.Error(err)) },
+		SensorFault: s.sensorFault,
 		PreTimeout: func(iface string, pending bool) {
 			if e := s.endpoints.named(iface); e != nil {
 				e.iface.SetPreTimeout(pending)
@@ -48,6 +49,15 @@ func (s *service) openBMC() error {
 	}
 	s.bmc = b
 	return nil
+}
+
+// sensorFault logs that a sensor has become unavailable, or is available again.
+func (s *service) sensorFault(sensor string, cause error) {
+	if cause == nil {
+		s.log.Info("sensor has a reading again", zap.String("sensor", sensor))
+		return
+	}
+	s.log.Warn("sensor is unavailable", zap.String("sensor", sensor), zap.Error(cause))
 }
 
 // moveLAN gives a channel to the interface of the BMC's LAN, which its own events come from.

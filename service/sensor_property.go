@@ -2,10 +2,10 @@ package service
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
+	"ipmbd/bmc"
 	"ipmbd/internal/openbmc"
 	"ipmbd/service/config"
 )
@@ -13,8 +13,8 @@ import (
 const (
 	// propertyTime is how long a service may take to return the value of a sensor.
 	propertyTime = 500 * time.Millisecond
-	// freshTime is how long a value holds while its service does not answer.
-	freshTime = 5 * time.Second
+	// freshTime is how long a value holds while its service does not answer: one miss is no fault.
+	freshTime = 2*time.Second + propertyTime
 )
 
 // sensorProperty is the value of a sensor that is a property on D-Bus. The service reads it in
@@ -29,12 +29,10 @@ type sensorProperty struct {
 	err   error     // nil, or why there is none
 }
 
-var errNotAsked = errors.New("the value has not been read yet")
-
 func newSensorProperty(p config.Property) *sensorProperty {
 	return &sensorProperty{
 		property: openbmc.Property{Service: p.Service, Path: p.Path, Interface: p.Interface, Name: p.Property},
-		err:      errNotAsked,
+		err:      bmc.ErrNoValue,
 	}
 }
 

@@ -95,7 +95,7 @@ var rules = map[string]rule{
 		why:  "ipmbctl reads records, too, and must not carry a BMC",
 	},
 	"bmc": {
-		ours: []string{"ipmi", "bmc/record", "internal/fdtrace"},
+		ours: []string{"ipmi", "bmc/record", "internal/fdtrace", "internal/readfile"},
 		why:  "the BMC is a handler of requests like any other",
 	},
 	"service": {
@@ -107,7 +107,7 @@ var rules = map[string]rule{
 		why:    "it builds everything, so it alone knows everything",
 	},
 	"service/config": {
-		ours: []string{"ipmi", "i2c", "bus", "bmc", "host"},
+		ours: []string{"ipmi", "i2c", "bus", "bmc", "host", "internal/readfile"},
 		why:  "a configuration is judged by the packages that it configures, and nothing runs here",
 	},
 	"cmd/ipmbd": {
@@ -144,6 +144,7 @@ var rules = map[string]rule{
 	},
 	"internal/imports":  {why: "it reads the sources, and needs none of them"},
 	"internal/manual":   {why: "it makes pages of text from text"},
+	"internal/readfile": {ours: []string{"internal/fdtrace"}, why: "each package that reads a file needs its bounds"},
 	"internal/fdtrace":  {why: "packages that open descriptors call it"},
 	"internal/testmain": {ours: []string{"internal/fdtrace"}, others: []string{"go.uber.org/goleak"}, why: "tests of every package use it"},
 	"internal/socket":   {ours: []string{"internal/fdtrace"}, others: []string{sysModule}, why: "i2c, host, frames and dbuswire share it: Unix sockets"},

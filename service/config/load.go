@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+
+	"ipmbd/internal/readfile"
 )
 
 // bridgeFile is the name of ipmbbridge's configuration.
@@ -36,16 +37,11 @@ func Find(flag string, paths []string) (string, error) {
 	return "", fmt.Errorf("no configuration: there is no %s; name one with --config", strings.Join(paths, " and no "))
 }
 
-// Load reads the configuration at path; see [Parse].
+// Load reads the configuration at path; see [Parse]. A file that hangs is an error after 2 s.
 func Load(path string) (*Config, []Fault, error) {
-	file, err := os.Open(path)
+	data, err := readfile.InTime(path, maxConfigSize)
 	if err != nil {
 		return nil, nil, err // names the file
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxConfigSize+1))
-	if err != nil {
-		return nil, nil, err
 	}
 	return Parse(path, data)
 }

@@ -1,0 +1,9 @@
+package readfile
+
+import (
+	"testing"
+
+	"ipmbd/internal/testmain"
+)
+
+func TestMain(m *testing.M) { testmain.Run(m) }
