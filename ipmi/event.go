@@ -61,7 +61,8 @@ func ParseEvent(req *Request) (Event, CompletionCode) {
 const systemEvent = 0x02
 
 // Record is the event as a record of the system event log: record ID, type, time stamp in seconds,
-// generator ID and message, LSB first.
+// generator ID and message, LSB first. The record of an IPMI 1.0 event has the present revision
+// (IPMI v2.0, table 32-1).
 func (e Event) Record(id uint16, at time.Time) [16]byte {
 	var record [16]byte
 	binary.LittleEndian.PutUint16(record[0:], id)
@@ -69,6 +70,7 @@ func (e Event) Record(id uint16, at time.Time) [16]byte {
 	binary.LittleEndian.PutUint32(record[3:], uint32(at.Unix()))
 	binary.LittleEndian.PutUint16(record[7:], e.Generator)
 	copy(record[9:], e.Message[:])
+	record[9] = eventRevision
 	return record
 }
 

@@ -32,6 +32,9 @@ func TestEventFromSystemInterface(t *testing.T) {
 	if code != CodeOK || e.Generator != 0x0041 || e.Asserted() || e.Message != [7]byte{0x03, 0x20, 0x73, 0xEF, 0xA1, 0x79, 0x73} {
 		t.Errorf("got %+v, %v", e, code)
 	}
+	if record := e.Record(1, time.Unix(0, 0)); record[9] != 0x04 {
+		t.Errorf("revision %02Xh in the record, want 04h", record[9])
+	}
 }
 
 func TestEventDataMayBeLeftOut(t *testing.T) {
