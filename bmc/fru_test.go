@@ -74,7 +74,7 @@ func TestFRUCommands(t *testing.T) {
 		b.is("beyond the end", b.storage(0x12, "03 0400 0708"), "C9")
 		b.is("write none", b.storage(0x12, "01 0000 00"), "CB")
 		b.is("read", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
-		b.is("its locator", b.storage(0x23, "0000 FFFF 00 FF"), "00 FFFF 0300 51 11 10 20 03 80 00 00 10 00 10 02 00 C5 5269736572")
+		b.is("its locator", b.storage(0x23, "0000 FFFF 00 FF"), "00 FFFF 0200 51 11 10 20 03 80 00 00 10 00 10 02 00 C5 5269736572")
 
 		b.closes()
 		open()

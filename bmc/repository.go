@@ -77,30 +77,46 @@ var own = Controller{Name: "BMC", Address: ipmi.BMCAddress, Capabilities: uint8(
 // isOwn reports whether a controller is the BMC itself.
 func (c Controller) isOwn() bool { return c.Address == own.Address && c.Channel == own.Channel }
 
+// primaryFRU is the FRU device of the controller itself. The controller's record stands for it
+// (IPMI v2.0, tables 43-7 and 43-8).
+const primaryFRU = 0
+
 // withOwn returns controllers with the BMC among them. Programs take a repository without records
-// for one that they have to fill.
-func withOwn(controllers []Controller) []Controller {
+// for one that they have to fill. The BMC has name and entity of its primary FRU device, if there
+// is one and the configuration does not give it others.
+func withOwn(controllers []Controller, frus []*fruDevice) []Controller {
+	own := own
+	for _, d := range frus {
+		if d.ID == primaryFRU {
+			own.Name, own.Entity, own.Instance = d.Name, d.Entity, d.Instance
+		}
+	}
 	i := slices.IndexFunc(controllers, Controller.isOwn)
 	if i < 0 {
 		return slices.Concat([]Controller{own}, controllers)
 	}
 	all := slices.Clone(controllers)
+	if all[i].Entity == 0 {
+		all[i].Entity, all[i].Instance = own.Entity, own.Instance
+	}
 	all[i].Capabilities = cmp.Or(all[i].Capabilities, own.Capabilities)
 	return all
 }
 
-// newRepository makes the records of all controllers, sensors and FRU devices.
+// newRepository makes the records of all controllers, sensors and further FRU devices.
 func (b *BMC) newRepository() *repository {
 	r := &repository{made: record.TimeOf(b.log.Now())}
 	add := func(sdr record.SDR) { r.records = append(r.records, sdr.Append(nil, uint16(len(r.records)+1))) }
-	for _, c := range withOwn(b.config.Controllers) {
+	for _, c := range withOwn(b.config.Controllers, b.frus) {
 		add(record.ControllerLocator(c))
 	}
 	for _, s := range b.sensors {
 		add(s.sdr())
 	}
 	for _, d := range b.frus {
-		add(record.FRULocator{Owner: ipmi.BMCAddress, ID: d.ID, Entity: d.Entity, Instance: d.Instance, Name: d.Name})
+		if d.ID != primaryFRU {
+			add(record.FRULocator{Owner: ipmi.BMCAddress, ID: d.ID, Entity: d.Entity, Instance: d.Instance, Name: d.Name})
+		}
 	}
 	return r
 }

@@ -73,7 +73,13 @@ func TestRepositoryIsNeitherEmptyNorChanged(t *testing.T) {
 		{"one on another bus", Config{Controllers: []Controller{twin}}, itself},
 		{"itself, with a name", Config{Controllers: []Controller{satellite, {Name: "Main", Address: 0x20, Entity: 7}}},
 			"51 12 0F 20 00 00 DF 000000 07 00 00 C4 4D61696E"},
-		{"a sensor and a device", Config{Sensors: []SensorConfig{inlet(nil)}, FRUs: []FRUConfig{{Name: "Board"}}}, itself},
+		{"a sensor and a further device", Config{Sensors: []SensorConfig{inlet(nil)}, FRUs: []FRUConfig{{Name: "Riser", ID: 1}}}, itself},
+		{"its device", Config{FRUs: []FRUConfig{{Name: "Board", Entity: 7, Instance: 1}}},
+			"51 12 10 20 00 00 DF 000000 07 01 00 C5 426F617264"},
+		{"its device, and itself without an entity", Config{FRUs: []FRUConfig{{Name: "Board", Entity: 7, Instance: 1}},
+			Controllers: []Controller{{Name: "Main", Address: 0x20}}}, "51 12 0F 20 00 00 DF 000000 07 01 00 C4 4D61696E"},
+		{"its device, and itself with an entity", Config{FRUs: []FRUConfig{{Name: "Board", Entity: 7, Instance: 1}},
+			Controllers: []Controller{{Name: "Main", Address: 0x20, Entity: 6}}}, "51 12 0F 20 00 00 DF 000000 06 00 00 C4 4D61696E"},
 	} {
 		story(t, tt.name, func(t *testing.T, b *bench) {
 			b.bmc = opened(t, tt.config)
@@ -83,6 +89,9 @@ func TestRepositoryIsNeitherEmptyNorChanged(t *testing.T) {
 				whole, next = b.bmc.repository.findRecord(id)
 				if whole[3] == 0x12 && whole[5] == 0x20 && whole[6] == 0 {
 					found = append(found, string(whole[2:]))
+				}
+				if whole[3] == 0x11 && whole[6] == primaryFRU {
+					t.Errorf("a locator of the primary FRU device: % X", whole)
 				}
 			}
 			if len(found) != 1 || found[0] != string(octets(tt.want)) {
