@@ -28,7 +28,7 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer writer.Close()
+	t.Cleanup(func() { writer.Close() })
 	for name, test := range map[string]struct {
 		path string
 		want string
