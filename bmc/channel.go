@@ -92,14 +92,22 @@ func (b *BMC) channel(req *ipmi.Request, number byte) (c ipmi.Channel, ok bool) 
 // isLAN reports whether a channel is the one with LAN configuration parameters.
 func (b *BMC) isLAN(c ipmi.Channel) bool { return c == b.channels.Load().lan }
 
-// getAuthenticationCapabilities takes channel and privilege level. It answers with the channel
-// and zeros: authentication types, their state, sessions of IPMI 1.5 and 2.0, OEM ID and data.
+// Kinds of enabled users in the response to Get Channel Authentication Capabilities (table 22-15).
+const (
+	anonymousUsers = 1 << 0 // without name and password
+	namelessUsers  = 1 << 1 // with a password
+	namedUsers     = 1 << 2
+)
+
+// getAuthenticationCapabilities takes channel and privilege level. It answers with the channel,
+// no authentication types, the kinds of enabled users, and zeros: sessions of IPMI 1.5 and 2.0,
+// OEM ID and data.
 func getAuthenticationCapabilities(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, ok := b.channel(req, req.Data[0])
 	if level := req.Data[1]; !ok || req.Data[0]&reservedChannelBits != 0 || level < privilegeCallback || level > privilegeOEM {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return answer(byte(c), 0, 0, 0, 0, 0, 0, 0)
+	return answer(byte(c), 0, b.kindsOfUsers(), 0, 0, 0, 0, 0)
 }
 
 // setChannelAccess takes channel, access and the limit of privileges. It accepts no change.

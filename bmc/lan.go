@@ -3,6 +3,7 @@ package bmc
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"ipmbd/ipmi"
 )
@@ -28,7 +29,7 @@ type lanParameter struct {
 // There are no authentication types and no cipher suites.
 var lanParameters = map[byte]lanParameter{
 	1:  {initial: []byte{0}, readOnly: true},                   // authentication types supported
-	2:  {initial: make([]byte, 5), valid: isZero},              // enabled, for each privilege level
+	2:  {initial: make([]byte, 5), valid: noReservedTypes},     // enabled, for each privilege level
 	3:  {initial: make([]byte, 4)},                             // IP address
 	4:  {initial: []byte{ipUnspecified}, valid: atMost(ipBMC)}, // its source
 	5:  {initial: make([]byte, 6)},                             // MAC address
@@ -57,6 +58,15 @@ const (
 	ipUnspecified = 0
 	ipBMC         = 4 // other software of the BMC
 )
+
+const (
+	lanEnabledTypes   = 2    // the parameter
+	reservedTypesBits = 0xC8 // of each of its bytes
+)
+
+func noReservedTypes(data []byte) bool {
+	return !slices.ContainsFunc(data, func(b byte) bool { return b&reservedTypesBits != 0 })
+}
 
 func isZero(data []byte) bool { return len(bytes.Trim(data, "\x00")) == 0 }
 
@@ -88,6 +98,10 @@ func setLAN(b *BMC, req *ipmi.Request) ipmi.Response {
 		return refuse(ipmi.CodeLengthInvalid)
 	case p.valid != nil && !p.valid(data):
 		return refuse(ipmi.CodeInvalidField)
+	case number == lanEnabledTypes && !isZero(data):
+		// The data are valid, but no authentication type is supported. At CCh ipmitool would ask
+		// again for 30 s.
+		return refuse(ipmi.CodeNotInState)
 	}
 	return b.storeSetting(lanSetting(c, number), data...)
 }

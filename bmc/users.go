@@ -86,14 +86,44 @@ func getUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	if !channelOK || !userOK || req.Data[0]&^channelBits != 0 || req.Data[1]&reservedUser != 0 {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	state := func(id byte) byte { return b.setting(userSetting(id, "state"), userUnspecified)[0] }
 	var enabled byte
 	for each := byte(1); each <= maxUsers; each++ {
-		if state(each) == userEnabled {
+		if b.userState(each) == userEnabled {
 			enabled++
 		}
 	}
-	return answer(maxUsers, state(id)|enabled, fixedNames, b.userAccess(id, c))
+	return answer(maxUsers, b.userState(id)|enabled, fixedNames, b.userAccess(id, c))
+}
+
+func (b *BMC) userState(id byte) byte {
+	return b.setting(userSetting(id, "state"), userUnspecified)[0]
+}
+
+func (b *BMC) userName(id byte) []byte {
+	return b.setting(userSetting(id, "name"), make([]byte, userName)...)
+}
+
+// kindsOfUsers are the kinds of the users that are enabled.
+func (b *BMC) kindsOfUsers() (kinds byte) {
+	for id := byte(1); id <= maxUsers; id++ {
+		switch {
+		case b.userState(id) != userEnabled:
+		case !isZero(b.userName(id)):
+			kinds |= namedUsers
+		case b.hasPassword(id):
+			kinds |= namelessUsers
+		default:
+			kinds |= anonymousUsers
+		}
+	}
+	return kinds
+}
+
+// hasPassword reports whether a user has a password that is not empty. A user without a setting
+// has the empty one.
+func (b *BMC) hasPassword(id byte) bool {
+	hash := b.journal.value(userSetting(id, "password"))
+	return len(hash) == passwordLength && hash[0]&emptyPassword == 0
 }
 
 // setUserName takes user and name.
@@ -111,7 +141,7 @@ func getUserName(b *BMC, req *ipmi.Request) ipmi.Response {
 	if !ok || req.Data[0]&reservedUser != 0 {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return answer(b.setting(userSetting(id, "name"), make([]byte, userName)...)...)
+	return answer(b.userName(id)...)
 }
 
 // Bits of Set User Password (section 22.30).
@@ -175,14 +205,14 @@ func (b *BMC) testPassword(id byte, password []byte) ipmi.Response {
 	switch {
 	case len(stored) != passwordLength:
 		return refuse(codeWrongPassword)
-	case int(stored[0]) != len(password):
+	case int(stored[0]&^emptyPassword) != len(password):
 		return refuse(codeWrongSize)
 	}
 	hash, err := hashPassword(password, stored[1:1+saltLength])
 	if err != nil {
 		return outcome(err)
 	}
-	if subtle.ConstantTimeCompare(stored, hash) == 0 {
+	if subtle.ConstantTimeCompare(stored[1:], hash[1:]) == 0 {
 		return refuse(codeWrongPassword)
 	}
 	return answer()
@@ -190,6 +220,7 @@ func (b *BMC) testPassword(id byte, password []byte) ipmi.Response {
 
 // The journal has the size of a password, a salt, and a hash of both.
 const (
+	emptyPassword  = 1 << 7 // beside the size: the password is all zeros
 	saltLength     = 16
 	passwordLength = 1 + saltLength + sha256.Size
 	// hashRounds take a fraction of a second on a controller of 500 MHz.
@@ -198,6 +229,10 @@ const (
 
 // hashPassword is a password as the journal has it.
 func hashPassword(password, salt []byte) ([]byte, error) {
+	size := byte(len(password))
+	if isZero(password) {
+		size |= emptyPassword
+	}
 	hash, err := pbkdf2.Key(sha256.New, string(password), salt, hashRounds, sha256.Size)
-	return append(append([]byte{byte(len(password))}, salt...), hash...), err
+	return append(append([]byte{size}, salt...), hash...), err
 }

@@ -82,6 +82,38 @@ func TestUsers(t *testing.T) {
 	})
 }
 
+func TestKindsOfUsers(t *testing.T) {
+	const name, none = "61646D696E0000000000000000000000", "00000000000000000000000000000000"
+	story(t, "are those that are enabled", func(t *testing.T, b *bench) {
+		for _, step := range []struct {
+			what    string
+			command ipmi.Command
+			data    string
+			want    string
+		}{
+			{"a name alone", 0x45, "02" + name, "00"},
+			{"enable it", 0x47, "02 01", "04"},
+			{"enable the null user", 0x47, "01 01", "05"},
+			{"a password for it", 0x47, "01 02" + password16, "06"},
+			{"the empty password", 0x47, "01 02" + none, "05"},
+			{"a long password", 0x47, "81 02" + password20, "06"},
+			{"another without a name", 0x47, "03 01", "07"},
+			{"disable it", 0x47, "03 00", "06"},
+			{"disable the null user", 0x47, "01 00", "04"},
+			{"take the name away", 0x45, "02" + none, "01"},
+			{"disable it", 0x47, "02 00", "00"},
+		} {
+			b.is(step.what, b.app(step.command, step.data), "00")
+			b.is(step.what, b.app(0x38, "01 04"), "00 01 00"+step.want+"00 000000 00")
+			b.is(step.what, b.app(0x38, "8E 04"), "00 0F 00"+step.want+"00 000000 00")
+		}
+		b.is("the empty password", b.app(0x47, "01 02"+none), "00")
+		b.is("is tested", b.app(0x47, "01 03"+none), "00")
+		b.is("not another", b.app(0x47, "01 03"+password16), "80")
+		b.is("nor a longer one", b.app(0x47, "81 03"+password20), "81")
+	})
+}
+
 func TestChannels(t *testing.T) {
 	story(t, "the LAN is for nobody, the others have no sessions", func(t *testing.T, b *bench) {
 		b.is("stored access", b.app(0x41, "01 40"), "00 20 04")
