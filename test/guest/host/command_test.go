@@ -33,12 +33,16 @@ var commands = []command{
 	{"ipmitool sel list", 0, "SEL has no entries"},
 	{"ipmitool channel info 0", 0, "Channel Medium Type : IPMB (I2C) Channel Protocol Type : IPMB-1.0"},
 	{"ipmitool channel info 15", 0, "Channel Medium Type : System Interface"},
+	{"ipmitool channel info 1", 0, "Channel Medium Type : 802.3 LAN Channel Protocol Type : IPMB-1.0 Session Support : multi-session"},
 	{"ipmitool raw 6 1", 0, "20 01 01 05 02"},
 	{"ipmitool sdr list", 0, "Inlet | 25 degrees C | ok Intrusion | 0x00 | ok"},
 	{"ipmitool sensor list", 0, "Inlet | 25.000 | degrees C | ok | na | na | na | na | 80.000 | na " +
 		"Intrusion | 0x0 | discrete | 0x0080| na | na | na | na | na | na"},
+	{"ipmitool sdr list mcloc", 0, "BMC | Dynamic MC @ 20h | ok"},
 	{"ipmitool fru print 0", 0, "Board Mfg : Example Board Product : Board One Board Serial : S1 Board Part Number : P1"},
-	{"ipmitool fru print", 0, "Product Name : Riser Two"},
+	{"ipmitool fru print", 0, "Product Name : Riser Two FRU Device Description : Spare (ID 2)"},
+	{"ipmitool fru print 2", 0, ""},
+	{"ipmitool raw 0x0a 0x11 2 0 0 9", 0, "09 01 00 00 00 00 00 00 ff 00"},
 	{"ipmitool raw 0x0a 0x12 0 0 1 $(seq 245)", 0, "f5"}, // Behind the board area: how many were written.
 	{"ipmitool raw 0x0a 0x11 0 0 1 250", 0, "fa " + octets(245) + " 00 00 00 00 00"},
 	{"ipmitool raw 0x0a 0x11 0 0 1 255", 0, "fa " + octets(245) + " 00 00 00 00 00"}, // As many as there is room for.
@@ -70,6 +74,11 @@ var commands = []command{
 	{"ipmitool lan print 1", 0, "IP Address Source : Unspecified IP Address : 0.0.0.0 Subnet Mask : 0.0.0.0 MAC Address : 00:00:00:00:00:00"},
 	{"ipmitool lan print 1", 0, "Default Gateway IP : 0.0.0.0 Default Gateway MAC : 00:00:00:00:00:00"},
 	{"ipmitool lan print 1", 0, "802.1q VLAN ID : Disabled 802.1q VLAN Priority : 0"},
+	{"timeout 20 ipmitool lan set 1 auth ADMIN MD5", 1, ""}, // At CCh it would ask again for 30 s.
+	{"ipmitool raw 6 0x38 1 4", 0, "01 00 00 00 00 00 00 00"},
+	{"ipmitool user set name 2 admin", 0, ""},
+	{"ipmitool user enable 2", 0, ""},
+	{"ipmitool raw 6 0x38 1 4", 0, "01 00 04 00 00 00 00 00"},
 	{"ipmitool raw 6 0x99", 1, "rsp=0xc1"},
 
 	// Data of any length get an answer: here, that the length is wrong.

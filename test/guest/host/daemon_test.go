@@ -75,6 +75,7 @@ var bmc = object{
 		{"name": "Baseboard", "id": 0, "entity": 7, "size": 512, "board": object{
 			"made": "2026-01-31", "manufacturer": "Example", "name": "Board One", "serial-number": "S1", "part-number": "P1"}},
 		{"name": "Riser", "id": 1, "entity": 16, "product": object{"manufacturer": "Example", "name": "Riser Two"}},
+		{"name": "Spare", "id": 2, "size": 64},
 	},
 }
 
