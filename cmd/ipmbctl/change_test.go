@@ -54,22 +54,22 @@ ipmbctl: no bus and no host interface "bus7"
 	{"remove a host interface", []string{"remove", "host1"}, "", result{stdout: `
 host1 is removed
 `}},
-	{"add no JSON", []string{"add", "{"}, "", result{code: 1, stderr: `
+	{"add no JSON", []string{"add", "{"}, "", result{code: 6, stderr: `
 ipmbctl: the configuration is wrong: channel = null: must be an object
 and more
 `}},
 
 	{"add nothing", []string{"add"}, "", result{code: 2, stderr: `
 ipmbctl: one JSON object, or - for standard input, not 0 arguments
-See 'ipmbctl add --help'.
+  see 'ipmbctl add --help'
 `}},
 	{"remove two", []string{"remove", "bus0", "me1"}, "", result{code: 2, stderr: `
 ipmbctl: one name of a bus or a host interface, not 2
-See 'ipmbctl remove --help'.
+  see 'ipmbctl remove --help'
 `}},
 	{"reload with a word too many", []string{"reload", "bus0"}, "", result{code: 2, stderr: `
 ipmbctl: reload takes no arguments, not "bus0"
-See 'ipmbctl reload --help'.
+  see 'ipmbctl reload --help'
 `}},
 
 	{"add a bus, in JSON", []string{"add", `{"name": "bus7"}`, "--json"}, "", result{stdout: `
@@ -97,7 +97,7 @@ func TestChanges(t *testing.T) {
 func TestFaultsOfAReload(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	r.reload = fmt.Errorf("%w: f:2:3: channels[0].tries = 0: must be at least 1\nf:4:5: hosts: unknown key", dbusapi.ErrConfig)
-	r.ipmbctl(t, "reload").want(t, 1, `
+	r.ipmbctl(t, "reload").want(t, 6, `
 ipmbctl: the configuration is wrong: f:2:3: channels[0].tries = 0: must be at least 1
 f:4:5: hosts: unknown key
 `)
@@ -106,7 +106,7 @@ f:4:5: hosts: unknown key
 func TestChangesAreRoots(t *testing.T) {
 	r := newRig(t, denying(t, "xyz.openbmc_project.Ipmi.Channel.Ipmb.Manager"))
 	for _, args := range [][]string{{"add", "{}"}, {"remove", "bus0"}, {"reload"}} {
-		r.ipmbctl(t, args...).want(t, 1, `
+		r.ipmbctl(t, args...).want(t, 8, `
 ipmbctl: you may not do this
   do it as root: members of the group ipmbd may not change what ipmbd serves
 `)

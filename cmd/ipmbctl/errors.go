@@ -15,19 +15,6 @@ import (
 	"ipmbd/xml"
 )
 
-// complain prints an error and the advice for it.
-func (a *app) complain(err error) {
-	fmt.Fprintf(a.stderr, "%s %v\n", a.colourFor(a.stderr).paint(red, "ipmbctl:"), sentence(err))
-	if advice := a.advice(err); advice != "" {
-		fmt.Fprintln(a.stderr, "  "+strings.ReplaceAll(advice, "\n", "\n  "))
-	}
-}
-
-// note prints a remark that is not part of the results.
-func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.stderr, "ipmbctl: "+format+"\n", args...)
-}
-
 // problems are errors with texts of our own and advice; either may be empty.
 var problems = []struct {
 	err          error
@@ -66,14 +53,18 @@ func sentence(err error) string {
 type advisedError struct {
 	error
 	advice string // one or more lines, or none
+	kind   error  // what the error is beside its own kinds, or nil
 }
 
 func (e *advisedError) Unwrap() error { return e.error }
 
+// Is is for errors.Is.
+func (e *advisedError) Is(kind error) bool { return e.kind != nil && e.kind == kind }
+
 // advise adds advice to an error if it is of a kind.
 func advise(err, kind error, advice string) error {
 	if errors.Is(err, kind) {
-		return &advisedError{err, advice}
+		return &advisedError{err, advice, nil}
 	}
 	return err
 }
@@ -119,19 +110,29 @@ func (a *app) advice(err error) string {
 	return ""
 }
 
+// explainError returns the error of a request to a node on a bus that was not Down before it.
+func explainError(ctx context.Context, ipmbd *client.Client, bus client.Bus, node ipmi.Address, err error) error {
+	if errors.Is(err, client.ErrUnavailable) {
+		if now, lookErr := ipmbd.Bus(ctx, bus.Name); lookErr == nil {
+			bus = now
+		}
+	}
+	return requestError(bus, node, err)
+}
+
 // requestError returns the error of a request to a node, with advice.
 func requestError(bus client.Bus, node ipmi.Address, err error) error {
 	name := fmt.Sprintf("%s %s", bus.Name, node)
 	if bus.State == client.Down && errors.Is(err, client.ErrUnavailable) {
 		return downError(bus)
 	}
-	advice := ""
+	advice, kind := "", error(nil)
 	var refused *record.CodeError
 	switch {
 	case errors.Is(err, client.ErrWriteFailure):
 		advice = fmt.Sprintf("see its state: ipmbctl info %s; journalctl -u ipmbd", bus.Name)
 	case errors.Is(err, client.ErrUnavailable):
-		advice = "see which addresses answer: ipmbctl scan " + bus.Name
+		advice, kind = "see which addresses answer: ipmbctl scan "+bus.Name, errNotAcknowledged
 	case errors.Is(err, ipmb.ErrTimeout):
 		advice = "wait longer (--timeout 2s), or see which addresses answer: ipmbctl scan " + bus.Name
 	case !errors.As(err, &refused):
@@ -140,7 +141,7 @@ func requestError(bus client.Bus, node ipmi.Address, err error) error {
 	case refused.Code == codeErasing:
 		advice = "try again when it is done"
 	}
-	return &advisedError{fmt.Errorf("%s: %w", name, err), advice}
+	return &advisedError{fmt.Errorf("%s: %w", name, err), advice, kind}
 }
 
 // codeErasing is the code of the commands of a log (IPMI v2.0, section 31).
@@ -153,5 +154,5 @@ func downError(bus client.Bus) error {
 		advice = fmt.Sprintf("ipmbd opens it again as soon as it can\n"+
 			"see its state: ipmbctl info %s; journalctl -u ipmbd", bus.Name)
 	}
-	return &advisedError{fmt.Errorf("%s is down: %s", bus.Name, bus.Reason), advice}
+	return &advisedError{fmt.Errorf("%s is down: %s", bus.Name, bus.Reason), advice, client.ErrUnavailable}
 }

@@ -58,7 +58,7 @@ func TestEventsFailWithTheMessageBus(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	w := r.begin(t, 1, "events")
 	r.bus.Stop()
-	if code := <-w.ended; code != 1 {
+	if code := <-w.ended; code != exitNotRunning {
 		t.Errorf("code %d", code)
 	}
 }

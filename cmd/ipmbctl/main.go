@@ -3,39 +3,20 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"ipmbd/bmc/record"
 	"ipmbd/dbusapi/client"
 )
 
 // version is set when the program is linked.
 var version = "unknown"
-
-const (
-	exitOK      = 0
-	exitFailed  = 1
-	exitUsage   = 2
-	exitBadCode = 3 // the response has a completion code other than 0
-)
-
-// errBadCode reports that the completion code of the response, which has been shown, is not 0.
-var errBadCode = errors.New("completion code is not 0")
-
-// usageError is a fault of the command line.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // environment is everything outside of the program that a run uses.
 type environment struct {
@@ -72,31 +53,10 @@ func run(ctx context.Context, args []string, env environment) int {
 	root.SetOut(a.out)
 	root.SetErr(env.stderr)
 	command, err := root.ExecuteContextC(ctx)
+	if !a.started { // A wrong word may stand before --json.
+		a.json = a.json || slices.Contains(args, "--json")
+	}
 	return a.exitCode(command, err)
-}
-
-// exitCode prints an error and returns the exit code for it.
-func (a *app) exitCode(command *cobra.Command, err error) int {
-	switch {
-	case errors.Is(a.out.err, syscall.EPIPE): // The reader of a pipe has closed it.
-		return exitFailed
-	case a.out.err != nil:
-		a.complain(fmt.Errorf("standard output: %w", a.out.err))
-		return exitFailed
-	case err == nil:
-		return exitOK
-	case errors.Is(err, errBadCode):
-		return exitBadCode
-	}
-	a.complain(err)
-	if !a.started || errors.As(err, new(usageError)) {
-		fmt.Fprintf(a.stderr, "See '%s --help'.\n", command.CommandPath())
-		return exitUsage
-	}
-	if errors.As(err, new(*record.CodeError)) {
-		return exitBadCode
-	}
-	return exitFailed
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -108,8 +68,12 @@ func (a *app) rootCommand() *cobra.Command {
 Addresses are in their 8-bit form: 20h is the node whose 7-bit address is 10h. A
 number is written 44, 0x2C or 2Ch.
 
-Exit codes: 0 done, 1 failed, 2 wrong command line, 3 the response has a completion
-code other than 0.`,
+With --json, standard output has a document for each result. Standard error then has
+{"error": ...} for an error, with its kind and exit code, and {"note": ...} for a remark.
+
+Exit codes:
+
+` + statusTable(),
 		Example: `  ipmbctl list
   ipmbctl send bus0 app get-device-id
   ipmbctl send bus0 72h --tries 1 storage get-sel-info

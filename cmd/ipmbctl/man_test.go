@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -20,15 +21,14 @@ func TestManualPage(t *testing.T) {
 	page := manual.New("ipmbctl", 1, strings.TrimPrefix(about, "ipmbctl "))
 	page.Section("Synopsis")
 	page.Synopsis("ipmbctl", "COMMAND [ARGUMENT...] [OPTION...]")
-	description, codes, _ := strings.Cut(description, "Exit codes: ")
+	description, _, _ = strings.Cut(description, "Exit codes:")
 	page.Section("Description")
 	page.Prose(root.Long[:len(about)+1] + "\n\n" + description)
 	page.Section("Options")
 	options(page, root)
 	page.Section("Exit status")
-	for code := range strings.SplitSeq(strings.ReplaceAll(codes, "\n", " "), ", ") {
-		number, meaning, _ := strings.Cut(code, " ")
-		page.Item(number, strings.TrimSuffix(meaning, "."))
+	for _, s := range statuses {
+		page.Item(fmt.Sprint(s.code), s.meaning)
 	}
 	page.Section("Commands")
 	for _, command := range commands(root) {

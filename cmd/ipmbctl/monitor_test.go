@@ -178,7 +178,7 @@ func TestMonitorFailsWithTheMessageBus(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	w := r.watch(t, 1)
 	r.bus.Stop()
-	if code := <-w.ended; code != 1 {
+	if code := <-w.ended; code != exitNotRunning {
 		t.Errorf("code %d", code)
 	}
 }

@@ -177,7 +177,7 @@ func isTerminal(w io.Writer) bool {
 // showProgress replaces the last line on standard error, if that is a terminal. It begins with the
 // sequence that clears the line (ECMA-48, EL).
 func (a *app) showProgress(format string, args ...any) {
-	if a.isTerminal(a.stderr) {
+	if !a.json && a.isTerminal(a.stderr) {
 		fmt.Fprintf(a.stderr, "\r\x1b[K"+format, args...)
 	}
 }

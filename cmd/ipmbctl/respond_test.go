@@ -142,7 +142,7 @@ func TestRespondKeepsSecrets(t *testing.T) {
 func TestRespondIsRefused(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	r.begin(t, 1, "respond", "0x30", "1")
-	r.ipmbctl(t, "respond", "0x30", "all").want(t, 1, fmt.Sprintf(`
+	r.ipmbctl(t, "respond", "0x30", "all").want(t, 6, fmt.Sprintf(`
 ipmbctl: 30h all commands on all channels overlaps 30h 01h on all channels, which %s (process %d) serves
   see the handlers: ipmbctl handlers
 `, r.owners(t)[0], os.Getpid()))
@@ -164,7 +164,7 @@ func TestRespondFailsWithTheMessageBus(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	w := r.begin(t, 1, "respond", "0x30", "1")
 	r.bus.Stop()
-	if code := <-w.ended; code != 1 {
+	if code := <-w.ended; code != exitNotRunning {
 		t.Errorf("code %d", code)
 	}
 }

@@ -146,7 +146,7 @@ func (a *app) withLog(
 		})
 		name := fmt.Sprintf("%s %s", bus.Name, responder)
 		if err := do(ctx, &namedLog{log, selPlaceJSON{bus.Name, uint8(responder)}, name}); err != nil {
-			return requestError(bus, responder, err)
+			return explainError(ctx, ipmbd, bus, responder, err)
 		}
 		return nil
 	})

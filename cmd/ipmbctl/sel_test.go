@@ -107,11 +107,11 @@ func newLogRig(t *testing.T) *rig {
 
 func TestOurOwnLogIsNotThere(t *testing.T) {
 	r := newRig(t, bustest.Config{})
-	r.ipmbctl(t, "sel", "list").want(t, 1, `
+	r.ipmbctl(t, "sel", "list").want(t, exitBusDown, `
 ipmbctl: the one who serves this command is not running
 `)
 	r.server.ServeStorage(ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) { panic("at the disk") }))
-	r.ipmbctl(t, "sel", "list").want(t, 1, `
+	r.ipmbctl(t, "sel", "list").want(t, exitFailed, `
 ipmbctl: see the journal of ipmbd
 `)
 }
@@ -172,11 +172,11 @@ ipmbctl: bus0 78h: get-sel-info: 81h SEL erase in progress
 ipmbctl: bus0 72h: get-sel-info: C1h invalid command
   it may have no log; see what it supports: ipmbctl send bus0 72h app get-device-id
 `}},
-	{"list where nobody is", "sel list bus0 42h", result{code: 1, stderr: `
+	{"list where nobody is", "sel list bus0 42h", result{code: 5, stderr: `
 ipmbctl: bus0 42h: nobody acknowledged the request: check the address and the responder's power
   see which addresses answer: ipmbctl scan bus0
 `}},
-	{"list on a bus that is down", "sel list me1", result{code: 1, stderr: `
+	{"list on a bus that is down", "sel list me1", result{code: 9, stderr: `
 ipmbctl: me1 is down: /run/me1.sock: no such file or directory
   ipmbd opens it again as soon as it can
   see its state: ipmbctl info me1; journalctl -u ipmbd
@@ -204,27 +204,27 @@ ipmbctl: no bus "bus7"
 
 	{"no command", "sel", result{code: 2, stderr: `
 ipmbctl: no command after sel: list, info or clear
-See 'ipmbctl sel --help'.
+  see 'ipmbctl sel --help'
 `}},
 	{"unknown command", "sel lst bus0", result{code: 2, stderr: `
 ipmbctl: no command "lst"; did you mean list?
-See 'ipmbctl sel --help'.
+  see 'ipmbctl sel --help'
 `}},
 	{"time-out of our own", "sel info --timeout 1s", result{code: 2, stderr: `
 ipmbctl: --timeout and --tries are for a BUS; ipmbd's own log needs none
-See 'ipmbctl sel info --help'.
+  see 'ipmbctl sel info --help'
 `}},
 	{"too many words", "sel clear bus0 20h 22h", result{code: 2, stderr: `
 ipmbctl: sel clear takes a bus and an address, not 3 words
-See 'ipmbctl sel clear --help'.
+  see 'ipmbctl sel clear --help'
 `}},
 	{"odd address", "sel list bus0 33", result{code: 2, stderr: `
 ipmbctl: address 21h: addresses are even, 02h to FEh: the 8-bit form, 20h for a node at 10h in 7 bits
-See 'ipmbctl sel list --help'.
+  see 'ipmbctl sel list --help'
 `}},
 	{"time-out too long", "sel list bus0 --timeout 2m", result{code: 2, stderr: `
 ipmbctl: --timeout is 10ms to 1m
-See 'ipmbctl sel list --help'.
+  see 'ipmbctl sel list --help'
 `}},
 }
 

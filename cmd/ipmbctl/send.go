@@ -37,8 +37,7 @@ more, a network function is a name or an even number up to 0Ch or from 2Ch to 3E
 line that can be read both ways, such as 0x2C 6 1, is refused; say which it is with
 --addr. With --addr there is no ADDR among the words; --addr 0 is the bus's remote
 address.
-
-The exit code is 3 if the response has a completion code other than 0.`,
+`,
 		Example: `  ipmbctl send bus0 app get-device-id
   ipmbctl send bus0 0x20 app get-device-id
   ipmbctl send bus0 0x06 0x01
@@ -90,7 +89,7 @@ func (a *app) send(ctx context.Context, args []string, flags sendFlags) error {
 		begin := time.Now()
 		response, err := ipmbd.Send(ctx, bus.Name, request)
 		if err != nil {
-			return requestError(bus, request.Responder, err)
+			return explainError(ctx, ipmbd, bus, request.Responder, err)
 		}
 		err = a.showResponse(bus.Name, request, response, time.Since(begin))
 		if err == nil && response.Code != ipmi.CodeOK {

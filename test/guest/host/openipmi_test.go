@@ -44,7 +44,7 @@ var onDriver = []command{
 	{"ipmbctl send ipmi0 0x82 0x30 0x01 0xa0 0xa1 0xaa", 0, "data a0 a1 aa"},
 	{"ipmbctl send ipmi0 0x82 0x30 0x02", 3, "C1h"},
 	{"ipmbctl send ipmi0 0x82 0x30 0x01 $(seq 200)", 0, "c4 c5 c6 c7 c8"},
-	{"ipmbctl send ipmi0 app send-message 0", 1, "the driver of this bus cannot do that"},
+	{"ipmbctl send ipmi0 app send-message 0", 6, "the driver of this bus cannot do that"},
 	{"ipmbctl send --tries 1 ipmi0 0x84 app get-device-id", 3, "C3h"}, // No node is there.
 	{"ipmbctl scan --from 0x80 --to 0x88 ipmi0", 0, "82h device 50h revision 1"},
 	{"ipmbctl scan --from 0x80 --to 0x88 ipmi0", 0, "1 of 5 addresses answer on ipmi0; 0 not acknowledged, 4 silent"},
