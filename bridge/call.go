@@ -19,6 +19,7 @@ type call struct {
 
 	// Set before the request is sent.
 	from, to *Interface
+	machine  uint // behind from at that time
 	message  outgoing
 	request  ipmb.Request
 	reply    ipmi.Reply // to the Send Message
@@ -55,12 +56,13 @@ func (b *Bridge) callFor(m outgoing) *call {
 // reply to one that is not tracked comes when the bus has taken or refused the request; the
 // response goes into the queue, in which it has a place from now on.
 func (i *Interface) sendRequest(to *Interface, m outgoing, req *ipmi.Request, reply ipmi.Reply) {
-	if err := i.startCall(m.tracked); err != nil {
+	machine, err := i.startCall(m.tracked)
+	if err != nil {
 		replyError(reply, err)
 		return
 	}
 	c := i.bridge.callFor(m)
-	c.from, c.to, c.message, c.reply, c.deadline = i, to, m, reply, req.Deadline
+	c.from, c.to, c.machine, c.message, c.reply, c.deadline = i, to, machine, m, reply, req.Deadline
 	c.request = m.request()
 	if err := to.bus.Send(c.bus, &c.request); err != nil {
 		c.hasEnded(ipmi.Response{}, err)
@@ -70,25 +72,25 @@ func (i *Interface) sendRequest(to *Interface, m outgoing, req *ipmi.Request, re
 
 // startCall counts a call, and reserves a place in the queue for the response to one that is not
 // tracked. After an error nothing can be sent.
-func (i *Interface) startCall(tracked bool) error {
+func (i *Interface) startCall(tracked bool) (machine uint, err error) {
 	b := i.bridge
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i.dropExpired()
 	switch {
 	case !b.running:
-		return ipmb.ErrClosed
+		return 0, ipmb.ErrClosed
 	case tracked:
 		i.counts.Count(bridgedTracked)
 	case i.queue.full():
 		i.counts.Count(messagesRefused)
-		return ipmb.ErrBusy
+		return 0, ipmb.ErrBusy
 	default:
 		i.queue.reserved++
 		i.counts.Count(bridgedUntracked)
 	}
 	b.ending.Add(1)
-	return nil
+	return i.machine, nil
 }
 
 // hasSent makes a call one that can be cancelled, unless it has ended.
@@ -157,7 +159,7 @@ func (c *call) endTracked(r ipmi.Response, err error) {
 func (c *call) endUntracked(r ipmi.Response, err error) {
 	first := !c.answered.Swap(true)
 	if err == nil && (!first || c.reply.Answer(answer(), nil)) {
-		c.from.queueResponse(c.message.responseFrame(c.bus.Address(), r), c.to)
+		c.queueResponse(c.message.responseFrame(c.bus.Address(), r))
 		return
 	}
 	c.from.bridge.mu.Lock()
@@ -172,17 +174,22 @@ func (c *call) endUntracked(r ipmi.Response, err error) {
 	}
 }
 
-// queueResponse puts a response into the place that was reserved for it. A response that is too
-// long for the interface, so that host software cannot fetch it, becomes one that says so.
-func (i *Interface) queueResponse(f ipmb.Frame, from *Interface) {
-	b := i.bridge
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// queueResponse puts a response into the place that was reserved for it, unless the machine that
+// sent the request is gone. A response that is too long for the interface, so that host software
+// cannot fetch it, becomes one that says so.
+func (c *call) queueResponse(f ipmb.Frame) {
+	i := c.from
+	i.bridge.mu.Lock()
+	defer i.bridge.mu.Unlock()
 	i.queue.reserved--
+	if c.machine != i.machine {
+		i.counts.Count(bridgedUnanswered)
+		return
+	}
 	if !i.fits(f.Len()) {
 		f.Code, f.Data = ipmi.CodeOf(ipmi.ErrResponseTooLong), nil
 	}
-	i.enqueue(newMessage(from, f))
+	i.enqueue(newMessage(c.to, f))
 }
 
 // remove removes a call that has ended, and reports whether sendRequest has finished with it.

@@ -43,6 +43,7 @@ type Interface struct {
 	disabled   ipmi.ChannelMask // channels whose SMS messages are refused
 	preTimeout bool             // of the watchdog
 	shown      ipmi.Attention
+	machine    uint // counts the machines that are gone
 }
 
 // NewInterface makes an interface before its bus exists, because the bus needs the interface's
@@ -55,6 +56,20 @@ func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
 		config.ClearPreTimeout = func() {}
 	}
 	return &Interface{bridge: b, config: config, enables: enableLogging, counts: counters.New[counter](counterNames)}
+}
+
+// HostGone ends what the interface keeps for the machine behind it, which has lost its power or is
+// another one from now on: messages, events, responses still to come, and the settings that its
+// software made. The watchdog ends its pre-timeout itself.
+func (i *Interface) HostGone() {
+	b := i.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i.counts.Add(messagesCleared, len(i.queue.messages))
+	i.queue.messages, i.events = nil, nil
+	i.enables, i.disabled = enableLogging, 0
+	i.machine++
+	b.wake()
 }
 
 // Handler returns a handler that serves the bridge's commands and the SMS messages of the

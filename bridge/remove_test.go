@@ -46,3 +46,51 @@ func TestInterfaceThatIsRemoved(t *testing.T) {
 		is(t, "flags", w.flags(), "00 01")
 	})
 }
+
+// The machine behind an interface is gone: the next one finds nothing of it.
+func TestMachineThatIsGone(t *testing.T) {
+	finds := func(t *testing.T, w *world) {
+		t.Helper()
+		synctest.Wait()
+		is(t, "flags", w.flags(), "00 00")
+		is(t, "Read Event Message Buffer", w.asks(ipmi.NetFnApp, 0x35), "80")
+		is(t, "Get Message", w.fetches(), "80")
+		is(t, "BMC global enables", w.asks(ipmi.NetFnApp, 0x2F), "00 08")
+		if n := len(w.attention); n > 0 && w.attention[n-1] != (ipmi.Attention{}) {
+			t.Errorf("it sees the attention %+v", w.attention[n-1])
+		}
+	}
+
+	story(t, "with a full event message buffer", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0F)
+		for n := range maxEvents {
+			w.bus0.reports(t, uint8(n))
+		}
+		is(t, "flags", w.flags(), "00 02")
+		w.host.HostGone()
+		finds(t, w)
+		w.bus0.reports(t, maxEvents)
+		finds(t, w)
+		if len(w.log.events) != maxEvents+1 {
+			t.Errorf("%d events are in the log", len(w.log.events))
+		}
+	})
+
+	story(t, "with messages, and responses to come", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x09)
+		is(t, "Send Message", w.sends(0x00, getDeviceID(me, 5)), "00")
+		w.bus0.says(t, toHost(7))
+		is(t, "Send Message", w.sends(0x00, getDeviceID(node, 6)), "00")
+		late := w.bus0.hears(t)
+		w.host.HostGone()
+		finds(t, w)
+		w.bus0.says(t, answerTo(late, deviceID...))
+		finds(t, w)
+		if n := w.host.Statistics()["bridged-unanswered"]; n != 1 {
+			t.Errorf("%d responses came too late", n)
+		}
+		for n := range uint8(maxMessages) { // All places are free again.
+			is(t, "Send Message", w.sends(0x00, getDeviceID(me, n)), "00")
+		}
+	})
+}

@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -13,6 +15,8 @@ const (
 	// with each: a device that comes and goes is back soon, and an absent one costs nothing.
 	FirstRetry = 100 * time.Millisecond
 	LastRetry  = 5 * time.Second
+	// endTime is how long a device may take to end before it counts as one that hangs.
+	endTime = 2 * time.Second
 	// settleTime is how long a device must be served for its next retry to come as soon as the
 	// first.
 	settleTime = 10 * time.Second
@@ -22,13 +26,15 @@ const (
 type Device interface {
 	// Connect opens the device.
 	Connect(ctx context.Context) error
-	// Serve serves the open device until ctx ends or the device fails, and closes it. It
-	// calls Lifecycle.Serving when it takes requests. The error is why the device has failed.
+	// Serve serves the open device until ctx ends or the device fails, and closes it. It calls
+	// Lifecycle.Serving when it takes requests, and Lifecycle.Ending when it takes no more. The
+	// error is why the device has failed.
 	Serve(ctx context.Context) error
 	// Close is called at the end of Run: it closes the device, if that is open.
 	Close(ctx context.Context)
-	// Watch watches the place of the device, where a change may mean that the device can be
-	// opened. If it returns an error, the Lifecycle tries to open the device less often.
+	// Watch watches the place of the device, where a change since the last Connect began may
+	// mean that the device can be opened. If it returns an error, the Lifecycle tries to open the
+	// device less often.
 	Watch() (Watch, error)
 }
 
@@ -47,6 +53,7 @@ type Lifecycle struct {
 	begun   chan struct{}
 	begin   func() // closes begun, once
 	jobs    chan job
+	ending  chan struct{} // Ending was called; has room
 	over    chan struct{} // closed when Run has returned
 
 	// Of Open and, from then on, of Run.
@@ -74,7 +81,8 @@ type job struct {
 // It calls neither with a lock held, and changed must not block.
 func NewLifecycle(device Device, begin func(), changed func(state State, reason string)) *Lifecycle {
 	l := &Lifecycle{
-		device: device, changed: changed, begun: make(chan struct{}), jobs: make(chan job), over: make(chan struct{}),
+		device: device, changed: changed, begun: make(chan struct{}),
+		jobs: make(chan job), ending: make(chan struct{}, 1), over: make(chan struct{}),
 		condition: condition{down: "not opened yet"},
 	}
 	l.begin = sync.OnceFunc(func() { begin(); close(l.begun) })
@@ -99,7 +107,11 @@ func (l *Lifecycle) Reopen(ctx context.Context) error {
 	return err
 }
 
+// hangs is the reason of a device that does not end.
+var hangs = fmt.Sprintf("the kernel has not let go of the device for %v", endTime)
+
 // Run serves the device, and opens it again whenever it fails, until ctx ends. It is called once.
+// If a device hangs at its end, Run leaves it to the kernel after 2 s.
 func (l *Lifecycle) Run(ctx context.Context) {
 	defer close(l.over)
 	defer l.begin() // Requests that still wait are refused then.
@@ -109,8 +121,8 @@ func (l *Lifecycle) Run(ctx context.Context) {
 	var retry Backoff
 	for ctx.Err() == nil {
 		begin := time.Now()
-		if l.open {
-			l.serveDevice(ctx)
+		if l.open && !l.serveDevice(ctx) {
+			return
 		}
 		if !l.open && ctx.Err() == nil {
 			l.begin()
@@ -122,25 +134,66 @@ func (l *Lifecycle) Run(ctx context.Context) {
 	l.endJob()
 }
 
-// serveDevice serves the device until it fails, or there is a job, which it does.
-func (l *Lifecycle) serveDevice(ctx context.Context) {
+// serveDevice serves the device until it fails, or there is a job, which it does. It returns false
+// if ctx has ended and the device hangs.
+func (l *Lifecycle) serveDevice(ctx context.Context) (ended bool) {
+	select {
+	case <-l.ending: // of the device before
+	default:
+	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	ended := make(chan error, 1)
-	var serving sync.WaitGroup
-	defer serving.Wait()
-	serving.Go(func() { ended <- l.device.Serve(running) })
+	served := make(chan error, 1)
+	go func() { served <- l.device.Serve(running) }()
+	var wanted job
 	select {
-	case err := <-ended:
-		l.open = false
-		if ctx.Err() == nil {
-			l.SetDown(err.Error())
-		}
-	case j := <-l.jobs:
+	case err := <-served:
+		served <- err
+	case <-l.ending:
+	case <-ctx.Done():
+	case wanted = <-l.jobs:
 		stop()
-		<-ended
-		l.open = false
-		l.doJob(ctx, j)
+	}
+	err, ended := l.awaitEnd(ctx, served, &wanted)
+	if !ended {
+		l.endJob()
+		return false
+	}
+	l.open = false
+	switch {
+	case wanted.do != nil:
+		l.doJob(ctx, wanted)
+	case ctx.Err() == nil && !errors.Is(err, context.Canceled):
+		l.SetDown(err.Error())
+	}
+	return true
+}
+
+// awaitEnd waits until Serve has returned. While the device hangs it is Down, and jobs are refused,
+// wanted too; then the end of ctx ends the wait.
+func (l *Lifecycle) awaitEnd(ctx context.Context, served <-chan error, wanted *job) (err error, ended bool) {
+	timer := time.NewTimer(endTime)
+	defer timer.Stop()
+	select {
+	case err := <-served:
+		return err, true
+	case <-timer.C:
+	}
+	l.SetDown(hangs)
+	refusal := fmt.Errorf("%w: %s", ErrDevice, hangs)
+	if wanted.do != nil {
+		wanted.done <- refusal
+		*wanted = job{}
+	}
+	for {
+		select {
+		case err := <-served:
+			return err, true
+		case j := <-l.jobs:
+			j.done <- refusal
+		case <-ctx.Done():
+			return nil, false
+		}
 	}
 }
 

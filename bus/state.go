@@ -73,12 +73,22 @@ func (l *Lifecycle) SetWarning(reason string) {
 	l.update(func(c *condition) { c.warning = reason })
 }
 
-// Reading is for ipmb.Config.Reading. After false, writes do not change the state.
+// Reading is for ipmb.Config.Reading.
 func (l *Lifecycle) Reading(on bool) {
 	if on {
 		l.Serving("")
 	} else {
-		l.update(func(c *condition) { c.ending = true })
+		l.Ending()
+	}
+}
+
+// Ending says that the device takes no more requests. From then on writes do not change the state,
+// and the device has 2 s to end; after that it is Down.
+func (l *Lifecycle) Ending() {
+	l.update(func(c *condition) { c.ending = true })
+	select {
+	case l.ending <- struct{}{}:
+	default:
 	}
 }
 

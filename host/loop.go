@@ -24,6 +24,9 @@ type Config struct {
 	// Attention returns the attention that the host should see now. It must not block; nil stands
 	// for no attention.
 	Attention func() ipmi.Attention
+	// Ending is called before a Port is closed, which may take long. It must not block and may be
+	// nil.
+	Ending func()
 }
 
 // Loop serves one system interface, by one Port after the other.
@@ -54,6 +57,9 @@ func NewLoop(config Config) *Loop {
 	if config.Served == nil {
 		config.Served = func(*ipmi.Request, ipmi.CompletionCode, error) {}
 	}
+	if config.Ending == nil {
+		config.Ending = func() {}
+	}
 	l := &Loop{
 		config: config, changed: make(chan struct{}, 1), tasks: make(chan task), ended: make(chan struct{}),
 		counts: counters.New[counter](counterNames), deviceCounts: counters.New[deviceCounter](deviceCounterNames),
@@ -70,13 +76,18 @@ func (l *Loop) AttentionChanged() {
 	}
 }
 
-// Do calls a function with the Port, between two responses, and returns its error. It returns
-// ErrUnsupported if there is no Port before ctx ends.
+// Do calls a function with the Port, between two responses, and returns its error, or that of ctx.
+// It returns ErrUnsupported if there is no Port before ctx ends.
 func (l *Loop) Do(ctx context.Context, do func(Port) error) error {
 	done := make(chan error, 1)
 	select {
 	case l.tasks <- task{do, done}:
-		return <-done
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	case <-ctx.Done():
 		return fmt.Errorf("%w: no host is connected", ErrUnsupported)
 	}
@@ -115,6 +126,7 @@ func (l *Loop) Run(ctx context.Context, p Port) error {
 	var loops sync.WaitGroup
 	loops.Go(func() {
 		<-ctx.Done()
+		l.config.Ending()
 		p.Close()
 	})
 	// The host is shown the attention before anything else.

@@ -120,6 +120,27 @@ func Bind(ctx context.Context, b Binding) error { return thisSystem().bind(ctx, 
 // ErrFirmware, or to an error of the system.
 func Unbind(b Binding) error { return thisSystem().unbind(b) }
 
+// Removable reports, before a device is closed, that Unbind could not delete the one that a
+// transport opens at path: it returns an OpError that unwraps to ErrFirmware for a device that the
+// device tree, ACPI or the kernel's board code declares, and otherwise nil.
+func Removable(path string) error { return thisSystem().removable(path) }
+
+func (s system) removable(path string) error {
+	folder, err := s.clientFolder(path)
+	if filepath.Base(path) == SlaveMqueue {
+		folder, err = filepath.Dir(filepath.Join(s.root, path)), nil
+	}
+	if err != nil {
+		return nil
+	}
+	for _, node := range []string{"of_node", "firmware_node", "software_node"} {
+		if exists(filepath.Join(folder, node)) {
+			return &OpError{Op: "unbind", Device: path, Err: ErrFirmware}
+		}
+	}
+	return nil
+}
+
 // asBindError makes an error of an operation on a binding an OpError.
 func asBindError(op string, b Binding, err *error) {
 	if *err != nil {
@@ -220,7 +241,7 @@ func (s system) awaitNode(ctx context.Context, b Binding) error {
 	if there() {
 		return nil
 	}
-	watch, err := chardev.OpenWatch(node)
+	watch, err := chardev.OpenWatch(node, chardev.Look(node))
 	if err != nil {
 		return err
 	}

@@ -225,6 +225,42 @@ func TestBindTakesADeviceThatTheFirmwareMade(t *testing.T) {
 }
 
 // A device that was made before its module was there is made again.
+func TestRemovable(t *testing.T) {
+	for _, tt := range []struct {
+		name, node string
+		fixed      bool
+	}{
+		{"made by new_device", "", false},
+		{"of the device tree", "of_node", true},
+		{"of ACPI", "firmware_node", true},
+		{"of board code", "software_node", true},
+	} {
+		for _, driver := range []string{IPMBDev, SlaveMqueue} {
+			t.Run(tt.name+", "+driver, func(t *testing.T) {
+				k := newKernel(t)
+				b := Binding{Bus: 4, Driver: driver, Addr: 0x20}
+				if err := k.bind(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+				if tt.node != "" {
+					k.folder(filepath.Join(k.system.folder(b), tt.node))
+				}
+				path := b.Node()
+				if driver != SlaveMqueue {
+					path = k.path(path)
+					k.link(k.path("/sys/class/misc/ipmb-4"), k.path("/sys/dev/char/5:2"))
+				}
+				if err := k.removable(path); errors.Is(err, ErrFirmware) != tt.fixed {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+	}
+	if err := newKernel(t).removable("/dev/ipmb-4"); err != nil {
+		t.Errorf("a missing device: %v", err)
+	}
+}
+
 func TestBindReplacesADeviceThatNobodyServes(t *testing.T) {
 	k := newKernel(t)
 	k.client("4-1010", "")

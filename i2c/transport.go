@@ -186,11 +186,17 @@ type Switcher interface {
 // Watch reports when the device or socket of a transport appears or goes.
 type Watch = chardev.Watch
 
+// Sight is the device or socket that was at a path when Look looked.
+type Sight = chardev.Sight
+
+// Look looks at the path of a device or a socket, for OpenWatch.
+func Look(path string) Sight { return chardev.Look(path) }
+
 // OpenWatch begins to watch the path of a device or a socket, which need not exist. Wait returns
-// when it has appeared, gone or been replaced since. The errors are OpErrors that unwrap to an
-// error of the system.
-func OpenWatch(path string) (*Watch, error) {
-	watch, err := chardev.OpenWatch(path)
+// when it has appeared, gone or been replaced since it was seen. The errors are OpErrors that
+// unwrap to an error of the system.
+func OpenWatch(path string, seen Sight) (*Watch, error) {
+	watch, err := chardev.OpenWatch(path, seen)
 	if err != nil {
 		return nil, &OpError{Op: "watch", Device: path, Err: err}
 	}

@@ -311,7 +311,7 @@ func TestCopies(t *testing.T) {
 
 func TestWatchSeesANodeCome(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ipmb-4")
-	watch, err := OpenWatch(path)
+	watch, err := OpenWatch(path, Look(path))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"ipmbd/bus"
 	"ipmbd/dbusapi"
 	"ipmbd/host"
+	"ipmbd/i2c"
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 )
@@ -31,9 +32,10 @@ type hostInterface struct {
 	log     *zap.Logger
 	forced  atomic.Bool // attention that a client on D-Bus has asked for
 
-	// Of the life cycle, from Connect to Serve.
+	// Of the life cycle, from Connect on; port and listener until Serve.
 	port     host.Port
 	listener net.Listener
+	seen     i2c.Sight
 }
 
 // makeHost makes an endpoint of a host interface.
@@ -62,11 +64,12 @@ func (s *service) makeHost(ctx context.Context, e *endpoint) error {
 		Interface: e.name, Channel: e.channel, Host: e.host,
 		Handler: e.filter, Served: requestLog{h.log}.served, Attention: h.attention,
 	}
-	if c.Type == config.HostVM {
+	if c.Type != config.HostVM {
+		loop.Ending = h.Ending
+		h.loop = host.NewLoop(loop)
+	} else {
 		h.vm = host.NewVM(loop, h.happened)
 		h.loop = h.vm.Loop()
-	} else {
-		h.loop = host.NewLoop(loop)
 	}
 	s.bridge.Add(h.iface, nil)
 	if err := object.Export(h, h.sms()); err != nil {
@@ -82,6 +85,7 @@ func (h *hostInterface) Connect(ctx context.Context) error {
 		h.listener, err = h.service.sockets.listen(ctx, h.config.Path)
 		return err
 	}
+	h.seen = i2c.Look(h.config.Path)
 	port, err := media[h.config.Type].open(h.config.Path)
 	if err == nil { // else port may be a nil pointer
 		h.port = port
@@ -110,8 +114,13 @@ func (h *hostInterface) Close(context.Context) {
 	h.SetDown(stopped)
 }
 
-// Watch implements bus.Device: the place of the device is not watched.
-func (h *hostInterface) Watch() (bus.Watch, error) { return nil, ipmi.ErrNotPresent }
+// Watch implements bus.Device. The place of a virtual machine's socket is not watched.
+func (h *hostInterface) Watch() (bus.Watch, error) {
+	if h.vm != nil {
+		return nil, ipmi.ErrNotPresent
+	}
+	return i2c.OpenWatch(h.config.Path, h.seen)
+}
 
 func (h *hostInterface) Ping(ctx context.Context) { h.loop.Ping(ctx) }
 
@@ -134,6 +143,7 @@ func (h *hostInterface) happened(e host.VMEvent) {
 		h.service.bmc.HostGone(h.config.Name)
 	case host.VMGone:
 		h.service.bmc.HostGone(h.config.Name)
+		h.iface.HostGone()
 		h.SetDown(notConnected)
 	}
 }

@@ -173,6 +173,39 @@ func TestUnbindThatIsRefusedOpensTheDeviceAgain(t *testing.T) {
 	})
 }
 
+// A device that the firmware declares stays open: requests in progress go on.
+func TestChangesOfAFirmwareDeviceAreRefusedBefore(t *testing.T) {
+	for name, change := range map[string]func(*bus.Bus) error{
+		"unbind":      func(b *bus.Bus) error { return b.Unbind(t.Context()) },
+		"own address": func(b *bus.Bus) error { return b.SetOwnAddress(t.Context(), 0x24) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMachine()
+				m.device, m.fixed = ipmbDev5, i2c.ErrFirmware
+				b, told := newBusOn(m, testConfig(), false)
+				defer runBus(t, b)()
+				told.states()
+				call := make(chan error, 1)
+				go func() {
+					_, err := b.Do(t.Context(), ipmb.Request{NetFn: ipmi.NetFnApp})
+					call <- err
+				}()
+				synctest.Wait()
+				if err := change(b); !errors.Is(err, bus.ErrFixed) || !strings.Contains(err.Error(), "device tree") {
+					t.Errorf("%v", err)
+				}
+				if all, open := m.opened(); all != 1 || open != 1 || m.did() != nil || told.states() != nil {
+					t.Errorf("%d transports, %d open", all, open)
+				}
+				if err := <-call; !errors.Is(err, ipmb.ErrTimeout) {
+					t.Errorf("the request in progress: %v", err)
+				}
+			})
+		})
+	}
+}
+
 func TestBindFails(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err  error

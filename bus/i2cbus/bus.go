@@ -121,10 +121,20 @@ func (l *link) Connect(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	if warner, ok := t.(i2c.Warner); ok {
-		l.bus.SetWarning(warner.Warning())
-	}
+	l.bus.SetWarning(warningOf(t, l.device.kind, switches))
 	return nil
+}
+
+// warningOf is what is wrong with an open transport, which may lack the switches that are wanted.
+func warningOf(t i2c.Transport, kind string, wanted i2c.Switches) string {
+	if _, ok := t.(i2c.Switcher); !ok && wanted != (i2c.Switches{}) {
+		return fmt.Sprintf("ignore-nack and verify-header-checksum are switches of the transport %s; this one is %s",
+			i2c.IPMBDevice, kind)
+	}
+	if warner, ok := t.(i2c.Warner); ok {
+		return warner.Warning()
+	}
+	return ""
 }
 
 func (l *link) Serve(ctx context.Context) error {
@@ -144,7 +154,7 @@ func (l *link) Close(context.Context) {
 	}
 }
 
-func (l *link) Watch() (bus.Watch, error) { return l.device.watch(l.device.path) }
+func (l *link) Watch() (bus.Watch, error) { return l.device.watch() }
 
 func (l *link) opened() i2c.Transport {
 	l.mu.Lock()
@@ -189,6 +199,8 @@ func (l *link) Describe(p *bus.Properties) {
 	switches := l.switches
 	if switcher, ok := l.transport.(i2c.Switcher); ok {
 		switches = switcher.Switches()
+	} else if l.transport != nil {
+		switches = i2c.Switches{}
 	}
 	p.Device, p.Transport = l.shown.path, l.shown.kind
 	p.IgnoreNACK, p.VerifyChecksum = switches.IgnoreNACK, switches.VerifyChecksum
@@ -247,6 +259,9 @@ func (l *link) SetOwnAddress(ctx context.Context, a ipmi.Address) error {
 		return fmt.Errorf("%w: own address %v: the kernel answers at %v to %v",
 			ipmb.ErrInvalid, a, lowestKernelAddress, highestKernelAddress)
 	}
+	if err := l.removable(); err != nil {
+		return err
+	}
 	return l.bus.Change(ctx, fmt.Sprintf("changing to own address %v", a), func(ctx context.Context) error {
 		return l.moveTo(ctx, a)
 	})
@@ -303,6 +318,9 @@ func (l *link) Unbind(ctx context.Context) error {
 	if err := l.bindable(); err != nil {
 		return err
 	}
+	if err := l.removable(); err != nil {
+		return err
+	}
 	return l.bus.Change(ctx, "being unbound", func(ctx context.Context) error {
 		binding, err := l.device.binding(l.Address())
 		if err == nil {
@@ -315,6 +333,18 @@ func (l *link) Unbind(ctx context.Context) error {
 		l.bus.SetDown(bus.Unbound)
 		return nil
 	})
+}
+
+// removable refuses a device that cannot be deleted. So it is not closed for nothing, and the
+// requests in progress go on.
+func (l *link) removable() error {
+	l.mu.Lock()
+	path := l.shown.path
+	l.mu.Unlock()
+	if err := l.device.removable(path); err != nil {
+		return explain(err)
+	}
+	return nil
 }
 
 // bindable refuses a transport that no kernel driver is behind.

@@ -33,6 +33,8 @@ type device struct {
 	missing bool
 	// last is the newest binding that was seen, zero at first.
 	last i2c.Binding
+	// watch watches the path for a change since the last attempt to open it began.
+	watch func() (bus.Watch, error)
 }
 
 func newDevice(c Config, on system) *device {
@@ -57,6 +59,7 @@ func (d *device) connect(ctx context.Context, own ipmi.Address, switches i2c.Swi
 
 // try opens the device at the path.
 func (d *device) try(switches i2c.Switches) (i2c.Transport, error) {
+	d.watch = d.look(d.path)
 	t, kind, err := d.open(d.path, switches)
 	d.missing = errors.Is(err, fs.ErrNotExist)
 	if kind != Auto {
@@ -156,11 +159,13 @@ func (d *device) move(ctx context.Context, from i2c.Binding, to ipmi.Address) er
 type system struct {
 	// open opens the transport at a path and says which it is, Auto if that did not show.
 	open func(path string, switches i2c.Switches) (t i2c.Transport, kind string, err error)
-	// watch, bind, unbind and bindingOf are as in package i2c.
-	watch     func(path string) (bus.Watch, error)
+	// look looks at a path, and returns a function that watches it for changes since.
+	look func(path string) (watch func() (bus.Watch, error))
+	// bind, unbind, bindingOf and removable are as in package i2c.
 	bind      func(ctx context.Context, b i2c.Binding) error
 	unbind    func(b i2c.Binding) error
 	bindingOf func(path string) (i2c.Binding, error)
+	removable func(path string) error
 }
 
 func thisSystem(c Config) system {
@@ -172,8 +177,11 @@ func thisSystem(c Config) system {
 			}
 			return openTransport(c.Transport, c.Unknown, path, switches)
 		},
-		watch: func(path string) (bus.Watch, error) { return i2c.OpenWatch(path) },
-		bind:  i2c.Bind, unbind: i2c.Unbind, bindingOf: i2c.BindingOf,
+		look: func(path string) func() (bus.Watch, error) {
+			seen := i2c.Look(path)
+			return func() (bus.Watch, error) { return i2c.OpenWatch(path, seen) }
+		},
+		bind: i2c.Bind, unbind: i2c.Unbind, bindingOf: i2c.BindingOf, removable: i2c.Removable,
 	}
 }
 

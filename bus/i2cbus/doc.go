@@ -6,8 +6,10 @@
 // The names in parentheses are the tests that try to break a promise.
 //
 //  1. If a device appears, the bus opens it at once where its path can be watched, and otherwise
-//     within 5 s. A bus whose device has gone is Down, and its requests end.
-//     (TestDeviceThatComesIsOpenedAtOnce, TestBusThatEndsIsDownAndOpenedAgain)
+//     within 5 s. That includes a device that is made again before the bus has noticed that the
+//     first one has gone. A bus whose device has gone is Down, and its requests end.
+//     (TestDeviceThatComesIsOpenedAtOnce, TestDeviceThatIsMadeAgainIsOpenedAtOnce,
+//     TestBusThatEndsIsDownAndOpenedAgain)
 //  2. The state says whether the bus works: Down while a write hangs in the kernel, Degraded
 //     while writes fail. A missing acknowledgement or response does not change the state.
 //     (TestStalledWriteTakesTheBusDown, TestWritesTellTheState)

@@ -61,6 +61,30 @@ func TestDeviceThatComesIsOpenedAtOnce(t *testing.T) {
 	})
 }
 
+// A device is deleted and made again before the bus has noticed that the first one has gone.
+func TestDeviceThatIsMadeAgainIsOpenedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		m.device = ipmbDev5
+		b, _ := newBusOn(m, testConfig(), false)
+		defer runBus(t, b)()
+		begin := time.Now()
+		for cycle := range 20 { // in which the back-off would reach its longest
+			m.replace(ipmbDev5)
+			synctest.Wait()
+			if all, open := m.opened(); all != cycle+2 || open != 1 {
+				t.Fatalf("cycle %d: %d transports, %d open", cycle, all, open)
+			}
+			if p := b.Properties(); p.State != bus.Up {
+				t.Errorf("cycle %d: %+v", cycle, p)
+			}
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("the bus was Down for %v", took)
+		}
+	})
+}
+
 func TestDeviceThatComesIsFoundWithoutAWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine()

@@ -21,7 +21,9 @@ type machine struct {
 	done    []string    // actions on the device
 	bindErr map[uint8]error
 	unbind  error // of every unbind
+	fixed   error // why no device can be deleted
 	watches map[*fakeWatch]bool
+	changes int // at the place of the device, so far
 	noWatch bool
 }
 
@@ -30,7 +32,7 @@ func newMachine() *machine {
 }
 
 func (m *machine) system() system {
-	return system{open: m.open, watch: m.watch, bind: m.bind, unbind: m.delete, bindingOf: m.bindingOf}
+	return system{open: m.open, look: m.look, bind: m.bind, unbind: m.delete, bindingOf: m.bindingOf, removable: func(string) error { return m.fixed }}
 }
 
 func (m *machine) open(path string, switches i2c.Switches) (i2c.Transport, string, error) {
@@ -68,9 +70,19 @@ func (m *machine) vanish() {
 	m.tell()
 }
 
+// replace deletes the device and makes it again, before any program notices.
+func (m *machine) replace(b i2c.Binding) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.device = b
+	m.changes += 2
+	close(m.lines[len(m.lines)-1].over)
+}
+
 func (m *machine) tell() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.changes++
 	for w := range m.watches {
 		w.changed <- struct{}{}
 	}
@@ -154,15 +166,23 @@ type fakeWatch struct {
 	changed chan struct{} // has room
 }
 
-func (m *machine) watch(string) (bus.Watch, error) {
+func (m *machine) look(string) func() (bus.Watch, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.noWatch {
-		return nil, os.ErrInvalid
+	seen := m.changes
+	return func() (bus.Watch, error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.noWatch {
+			return nil, os.ErrInvalid
+		}
+		w := &fakeWatch{m, make(chan struct{}, 10)}
+		if m.changes != seen {
+			w.changed <- struct{}{}
+		}
+		m.watches[w] = true
+		return w, nil
 	}
-	w := &fakeWatch{m, make(chan struct{}, 10)}
-	m.watches[w] = true
-	return w, nil
 }
 
 func (w *fakeWatch) Wait(ctx context.Context) error {

@@ -53,6 +53,30 @@ func TestSwitchesAreThoseOfTheConfigurationAndThenThoseSet(t *testing.T) {
 	})
 }
 
+// With the transport auto the driver decides whether there are switches.
+func TestSwitchesOfADriverThatIsFoundOut(t *testing.T) {
+	for driver, want := range map[string]health{
+		i2c.IPMBDevice: {bus.Up, ""},
+		i2c.IPMBDev: {bus.Degraded,
+			"ignore-nack and verify-header-checksum are switches of the transport ipmb-device; this one is ipmb-dev"},
+	} {
+		t.Run(driver, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMachine()
+				m.device = i2c.Binding{Bus: 5, Driver: driver, Addr: 0x20}
+				c := testConfig()
+				c.Switches.IgnoreNACK = true
+				b, _ := newBusOn(m, c, false)
+				defer runBus(t, b)()
+				p := b.Properties()
+				if got := (health{p.State, p.Reason}); got != want || p.IgnoreNACK != (driver == i2c.IPMBDevice) {
+					t.Errorf("%+v", p)
+				}
+			})
+		})
+	}
+}
+
 func TestSwitchThatCannotBeSet(t *testing.T) {
 	for name, tt := range map[string]struct{ err, want error }{
 		"adapter cannot": {&i2c.OpError{Op: "set", Device: "/dev/ipmb-5", Err: errors.ErrUnsupported}, ipmb.ErrUnsupported},

@@ -71,7 +71,7 @@ func TestTransportIsOpenedByItsKind(t *testing.T) {
 }
 
 func TestWatchOfThisSystem(t *testing.T) {
-	w, err := thisSystem(Config{Transport: Auto, Unknown: Auto}).watch(filepath.Join(t.TempDir(), "ipmb-4"))
+	w, err := thisSystem(Config{Transport: Auto, Unknown: Auto}).look(filepath.Join(t.TempDir(), "ipmb-4"))()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,9 @@ type Config struct {
 	// good.
 	Trouble func(what string, lost int, err error)
 
-	open  func(counters.Set[counter]) (device, error)
-	watch func() (bus.Watch, error)
+	open func(counters.Set[counter]) (device, error)
+	// look looks at Path, and returns a function that watches it for changes since.
+	look func() (watch func() (bus.Watch, error))
 }
 
 // device has the methods of a Device that a bus needs.
@@ -72,7 +73,8 @@ type link struct {
 	config Config
 	bus    *bus.Bus
 	events *events
-	counts counters.Set[counter] // of all devices
+	counts counters.Set[counter]     // of all devices
+	watch  func() (bus.Watch, error) // see Config.look; of the goroutine that runs the bus
 
 	mu     sync.Mutex
 	device device // nil while it is not open
@@ -84,7 +86,10 @@ func New(config Config) *bus.Bus {
 		config.open = func(counts counters.Set[counter]) (device, error) {
 			return Open(config.Path, config.Channel, counts)
 		}
-		config.watch = func() (bus.Watch, error) { return chardev.OpenWatch(config.Path) }
+		config.look = func() func() (bus.Watch, error) {
+			seen := chardev.Look(config.Path)
+			return func() (bus.Watch, error) { return chardev.OpenWatch(config.Path, seen) }
+		}
 	}
 	l := &link{Fixed: bus.Fixed{Path: config.Path}, config: config, counts: counters.New[counter](counterNames)}
 	l.events = &events{config: config, counts: l.counts, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
@@ -97,6 +102,7 @@ func New(config Config) *bus.Bus {
 }
 
 func (l *link) Connect(context.Context) error {
+	l.watch = l.config.look()
 	d, err := l.config.open(l.counts)
 	if err != nil {
 		return err
@@ -147,7 +153,7 @@ func (l *link) Close(ctx context.Context) {
 	l.events.end(ctx)
 }
 
-func (l *link) Watch() (bus.Watch, error) { return l.config.watch() }
+func (l *link) Watch() (bus.Watch, error) { return l.watch() }
 
 func (l *link) opened() device {
 	l.mu.Lock()

@@ -202,7 +202,7 @@ func (l *lab) run(t *testing.T) (stop func()) {
 		return nil, &fs.PathError{Op: "open", Path: c.Path, Err: fs.ErrNotExist}
 	}
 	l.changed = make(chan struct{}, 1)
-	c.watch = func() (bus.Watch, error) { return l, nil }
+	c.look = func() func() (bus.Watch, error) { return func() (bus.Watch, error) { return l, nil } }
 	if c.Engine.Handler == nil {
 		c.Engine.Handler = &l.mux
 	}

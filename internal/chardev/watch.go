@@ -26,26 +26,36 @@ type Watch struct {
 	look   time.Duration
 	settle time.Duration
 
-	seen   os.FileInfo // the file at the path at the last look, nil for none
-	events [4096]byte  // whose text does not matter: each is worth one look
+	seen   Sight      // at the last look
+	events [4096]byte // whose text does not matter: each is worth one look
 }
 
-// OpenWatch begins to watch path. The folder need not exist: then a look every 2 s takes the
-// place of inotify. The errors are the system's, if it has no inotify instance left.
-func OpenWatch(path string) (*Watch, error) {
+// Sight is the file that a path named when Look looked at it. The zero value stands for no file.
+type Sight struct{ file os.FileInfo }
+
+// Look looks at a path, for OpenWatch.
+func Look(path string) Sight {
+	file, _ := os.Stat(path)
+	return Sight{file}
+}
+
+// OpenWatch begins to watch path. The first Wait compares it with seen: a program that has looked
+// before it opened a device misses nothing that happens to the path from then on. The folder need
+// not exist: then a look every 2 s takes the place of inotify. The errors are the system's, if it
+// has no inotify instance left.
+func OpenWatch(path string, seen Sight) (*Watch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
 	fdtrace.Opened(fd)
-	w := &Watch{path: path, look: lookInterval, settle: settleTime}
+	w := &Watch{path: path, look: lookInterval, settle: settleTime, seen: seen}
 	w.file = os.NewFile(uintptr(fd), "inotify")
 	if w.raw, err = w.file.SyscallConn(); err != nil {
 		w.file.Close()
 		return nil, err
 	}
 	w.watchFolder()
-	w.changed()
 	return w, nil
 }
 
@@ -61,7 +71,7 @@ func (w *Watch) watchFolder() {
 }
 
 // Wait returns nil when the path names another file, or no file, compared with the time when Wait
-// last returned or the watch was opened. If a file has appeared, Wait returns 100 ms later, so
+// last returned, or at first with the sight of OpenWatch. If a file has appeared, Wait returns 100 ms later, so
 // that its driver can get ready. It returns the error of ctx and, after Close, os.ErrClosed. Wait
 // is called from one goroutine.
 func (w *Watch) Wait(ctx context.Context) error {
@@ -87,7 +97,7 @@ func (w *Watch) Wait(ctx context.Context) error {
 			return os.ErrClosed
 		}
 	}
-	if w.seen == nil {
+	if w.seen.file == nil {
 		return nil
 	}
 	select {
@@ -104,11 +114,11 @@ func (w *Watch) Close() error { return w.file.Close() }
 // changed looks at the path.
 func (w *Watch) changed() bool {
 	before := w.seen
-	w.seen, _ = os.Stat(w.path)
-	if before == nil || w.seen == nil {
-		return before != w.seen
+	w.seen = Look(w.path)
+	if before.file == nil || w.seen.file == nil {
+		return before.file != w.seen.file
 	}
-	return !os.SameFile(before, w.seen)
+	return !os.SameFile(before.file, w.seen.file)
 }
 
 // watchNode returns an inotify descriptor that reports when the file at path loses a name, or

@@ -133,7 +133,7 @@ func unchanged(t *testing.T, w *Watch) {
 
 func openWatch(t *testing.T, path string, look time.Duration) *Watch {
 	t.Helper()
-	w, err := OpenWatch(path)
+	w, err := OpenWatch(path, Look(path))
 	if err != nil {
 		t.Fatal(err)
 	}
