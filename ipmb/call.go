@@ -162,6 +162,8 @@ func (e *Engine) refusal(req *Request) error {
 	switch {
 	case !e.running:
 		return ErrClosed
+	case req.Responder == e.address:
+		return e.ownAddressError()
 	case length > e.limits.MaxFrame:
 		return fmt.Errorf("%w: %d bytes, %d are possible", ErrTooLong, length, e.limits.MaxFrame)
 	case req.GeneralCall && !e.limits.GeneralCall:
@@ -171,6 +173,10 @@ func (e *Engine) refusal(req *Request) error {
 	}
 	return nil
 }
+
+// ownAddressError refuses a frame to ourselves. On the wire it would fail as on a broken bus:
+// drivers return EPROTO for it.
+func (e *Engine) ownAddressError() error { return invalid("%v is our own address", e.address) }
 
 // setRequest makes c the call of req. Its frame lacks only the sequence number.
 func (c *Call) setRequest(e *Engine, req *Request) {

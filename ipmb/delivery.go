@@ -145,6 +145,9 @@ func (e *Engine) StartRespond(frame []byte, done func(error)) error {
 	}
 	e.mu.Lock()
 	defer e.unlock()
+	if f.Destination == e.address {
+		return e.ownAddressError()
+	}
 	if err := e.deliveryRefusal(len(frame)); err != nil {
 		return err
 	}

@@ -2,8 +2,10 @@ package ipmb_test
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -60,6 +62,30 @@ func TestFramesThatAreNotValid(t *testing.T) {
 			}
 			w.place(me, prompt)
 			w.do(ask(me, cmdA)).answered()
+		})
+	}
+}
+
+// Nothing is sent to ourselves: the kernel fails such a write as on a bus that is stuck.
+func TestFramesToOurselvesAreRefused(t *testing.T) {
+	response := from(own, 1, cmdA).Response(ipmi.CodeOK, nil).Append(nil)
+	request, general := ask(own, cmdA), ask(own, ipmi.CommandGetDeviceID)
+	general.GeneralCall = true
+	unexpected := func(ipmi.Response, error) { panic("it had been refused") }
+	for name, send := range map[string]func(w *world) error{
+		"a request":      func(w *world) error { return w.engine.Send(ipmb.NewCall(unexpected), &request) },
+		"a general call": func(w *world) error { return w.engine.Send(ipmb.NewCall(unexpected), &general) },
+		"a response": func(w *world) error {
+			return w.engine.StartRespond(response, func(error) { panic("it was written") })
+		},
+	} {
+		story(t, name, ipmb.Config{}, func(t *testing.T, w *world) {
+			if err := send(w); !errors.Is(err, ipmb.ErrInvalid) || !strings.Contains(err.Error(), "20h is our own address") {
+				t.Errorf("%v", err)
+			}
+			if len(w.allWrites()) != 0 {
+				t.Error("it was written")
+			}
 		})
 	}
 }

@@ -75,9 +75,10 @@ type Channel struct {
 	// Driver or kind of the device: `ipmb-dev`, `ipmb-device`, `slave-mqueue`, `seqpacket`. With
 	// `auto` ipmbd asks sysfs for the driver when it opens the device.
 	Transport TransportKind `conf:"transport" default:"auto"`
-	// For `ipmb-device` only: whether a frame is sent to its end even if no node acknowledges it.
+	// For the driver `ipmb-device` only: whether a frame is sent to its end even if no node
+	// acknowledges it. With the transport `auto` a bus with another driver is `Degraded`.
 	IgnoreNACK bool `conf:"ignore-nack" default:"false"`
-	// For `ipmb-device` only: whether the driver drops frames with a wrong header checksum, and
+	// As `ignore-nack`, for the same driver: whether it drops frames with a wrong header checksum, and
 	// refuses them where it can.
 	VerifyChecksum bool `conf:"verify-header-checksum" default:"false"`
 	// IPMI channel number. The default is 0 for `ipmb` and 1 for `me`.

@@ -350,14 +350,14 @@ var badConfigs = []struct {
 	{
 		name: "switches of another transport",
 		data: `{"channels": [
-{"slave-path": "/dev/ipmb-1", "remote-addr": 64, "ignore-nack": true, "verify-header-checksum": 1},
+{"slave-path": "/dev/ipmb-1", "remote-addr": 64, "transport": "seqpacket", "ignore-nack": true, "verify-header-checksum": 1},
 {"slave-path": "/dev/ipmb-2", "remote-addr": 64, "devIndex": 1, "transport": "ipmb-dev", "ignore-nack": false,
  "verify-header-checksum": true},
 {"slave-path": "/dev/ipmb-3", "remote-addr": 64, "devIndex": 2, "transport": "ipmb-device", "ignore-nack": "true"}]}`,
 		wants: []string{
-			`:2:65: channels[0].ignore-nack = true: is a switch of the transport ipmb-device`,
-			`:2:97: channels[0].verify-header-checksum = 1: must be true or false`,
-			`:4:28: channels[1].verify-header-checksum = true: is a switch of the transport ipmb-device`,
+			`:2:91: channels[0].ignore-nack = true: is a switch of the transport ipmb-device, not of seqpacket`,
+			`:2:123: channels[0].verify-header-checksum = 1: must be true or false`,
+			`:4:28: channels[1].verify-header-checksum = true: is a switch of the transport ipmb-device, not of ipmb-dev`,
 			`:5:108: channels[2].ignore-nack = "true": must be true or false`,
 		},
 	},

@@ -19,7 +19,7 @@ import (
 // relations are a schema's rules about several keys of an object.
 var relations = map[reflect.Type]json.RawMessage{
 	reflect.TypeFor[Channel](): json.RawMessage(`[
-		{"if": {"properties": {"transport": {"const": "ipmb-device"}}, "required": ["transport"]}, "else":
+		{"if": {"properties": {"transport": {"enum": ["ipmb-device", "auto"]}}}, "else":
 			{"properties": {"ignore-nack": {"const": false}, "verify-header-checksum": {"const": false}}}},
 		{"if": {"properties": {"transport": {"const": "seqpacket"}}, "required": ["transport"]}, "then":
 			{"properties": {"slave-path": {"maxLength": 107}}}}

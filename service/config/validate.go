@@ -56,8 +56,8 @@ func (c Channel) faults(key string) []Fault {
 	if c.Transport == TransportSeqPacket {
 		check.text("slave-path", c.SlavePath, "socket path")
 	}
-	if c.Transport != TransportIPMBDevice {
-		const problem = "is a switch of the transport " + i2c.IPMBDevice
+	if c.Transport != TransportIPMBDevice && c.Transport != TransportAuto {
+		problem := fmt.Sprintf("is a switch of the transport %s, not of %s", i2c.IPMBDevice, c.Transport)
 		check.that(!c.IgnoreNACK, "ignore-nack", true, problem)
 		check.that(!c.VerifyChecksum, "verify-header-checksum", true, problem)
 	}

@@ -199,7 +199,9 @@ func TestAMessageFromAMachineToASatelliteAndBack(t *testing.T) {
 	m.asks(6, getMessage, "", "80")
 }
 
-func TestStateOfAHostOutlivesItsMachine(t *testing.T) {
+// Events, messages and settings end with the machine, also the events that come while there is
+// none. The next machine enables its own.
+func TestMachineFindsNothingOfTheOneBefore(t *testing.T) {
 	t.Parallel()
 	bus, n := bustest.Start(t), listen(t, "ipmb-5")
 	config, path := vm(t, "host0", nil)
@@ -210,18 +212,25 @@ func TestStateOfAHostOutlivesItsMachine(t *testing.T) {
 	m.sends(6, setEnables, 0x0F)
 	m.hears("05 A1 00 A1")
 	m.hearsAnswer(6, setEnables, "00")
+	event := func(sequence byte) {
+		t.Helper()
+		if code := n.code(t, fan(sequence, 0x30)); code != 0 {
+			t.Fatalf("%02Xh", code)
+		}
+	}
+	event(0)
+	m.hears("02 A1") // attention, with an interrupt
+	for sequence := byte(1); sequence < 16; sequence++ {
+		event(sequence)
+	}
 	m.says("02 18 01") // and dies in the middle of a message
 	m.conn.Close()
 	c.hostState(t, "host0", "Down")
-	// A satellite's event meanwhile.
-	if code := n.code(t, fan(1, 0x30)); code != 0 {
-		t.Fatalf("%02Xh", code)
-	}
-	m = boot(t, "unix", path, "FF 01 A1 05 A1 02 A1")
-	m.asks(6, 0x2F, "", "00 0F")
-	m.asks(6, getFlags, "", "00 02")
-	m.sends(6, 0x35)
-	m.hears("00 A1")
+	event(16)
+	m = boot(t, "unix", path, noAttention)
+	m.asks(6, 0x2F, "", "00 08")
+	m.asks(6, getFlags, "", "00 00")
+	m.asks(6, 0x35, "", "80")
 }
 
 // A machine that was killed, or reset itself, leaves no watchdog that would reset the next
