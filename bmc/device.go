@@ -31,9 +31,9 @@ type Identity struct {
 	// Revision of the firmware, such as "1.05", at most "127.99".
 	Firmware Firmware `conf:"firmware" default:"\"0.00\""`
 	// Number of the manufacturer, as IANA assigns it: 343 is Intel.
-	Manufacturer uint32 `conf:"manufacturer" range:"0..1048575"`
+	Manufacturer uint32 `conf:"manufacturer" range:"0..1048574"`
 	// Number of the product, as its manufacturer assigns it.
-	Product uint16 `conf:"product"`
+	Product uint16 `conf:"product" range:"0..65534"`
 	// Further revision of the firmware, 8 hexadecimal digits in a string.
 	Auxiliary [4]byte `conf:"auxiliary"` // zero is none
 }

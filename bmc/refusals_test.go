@@ -78,6 +78,7 @@ var refusals = []struct {
 	{"set user access: privilege 6", ipmi.NetFnApp, 0x43, "01 02 06", "CC"},
 	{"set user access: reserved bit of privilege", ipmi.NetFnApp, 0x43, "01 02 14", "CC"},
 	{"set user access: reserved bit of sessions", ipmi.NetFnApp, 0x43, "01 02 04 10", "CC"},
+	{"set user access: a limit of sessions", ipmi.NetFnApp, 0x43, "01 02 04 01", "CC"},
 	{"get user access: channel", ipmi.NetFnApp, 0x44, "02 02", "CC"},
 	{"get user access: user 0", ipmi.NetFnApp, 0x44, "01 00", "CC"},
 	{"get user access: reserved bit of channel", ipmi.NetFnApp, 0x44, "11 02", "CC"},

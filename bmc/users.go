@@ -28,9 +28,8 @@ const (
 	userIDBits   = 0x3F
 	reservedUser = 0xC0
 
-	changeAccess     = 1 << 7 // the request sets bits 6 to 4
-	accessBits       = 0x70   // callback only, link authentication, messaging
-	sessionLimitBits = 0x0F
+	changeAccess = 1 << 7 // the request sets bits 6 to 4
+	accessBits   = 0x70   // callback only, link authentication, messaging
 )
 
 // States of a user in the response to Get User Access and in the journal.
@@ -62,13 +61,13 @@ func isPrivilege(level byte) bool {
 }
 
 // setUserAccess takes access bits and channel, user, privilege limit, and maybe a limit of
-// sessions, which has no effect.
+// sessions, which is not supported: 0 is none.
 func setUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	c, channelOK := b.channel(req, req.Data[0])
 	id, userOK := userID(req.Data[1])
 	privilege := req.Data[2]
 	if !channelOK || !userOK || req.Data[1]&reservedUser != 0 || !isPrivilege(privilege) ||
-		len(req.Data) > 3 && req.Data[3]&^sessionLimitBits != 0 {
+		len(req.Data) > 3 && req.Data[3] != 0 {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	access := b.userAccess(id, c) & accessBits

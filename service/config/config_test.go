@@ -142,6 +142,8 @@ var bmcCases = map[string]string{
 	`"identity": {"firmware": "128.00"}`:                                   `:1:34: bmc.identity.firmware = "128.00": must be a string such as "1.05", at most "127.99"`,
 	`"identity": {"firmware": 1.05}`:                                       `:1:34: bmc.identity.firmware = 1.05: must be a string such as "1.05", at most "127.99"`,
 	`"identity": {"auxiliary": "0102"}`:                                    `:1:35: bmc.identity.auxiliary = "0102": must be a string of 8 hexadecimal digits`,
+	`"identity": {"manufacturer": 1048575}`:                                `:1:38: bmc.identity.manufacturer = 1048575: must be from 0 to 1048574`,
+	`"identity": {"product": 65535}`:                                       `:1:33: bmc.identity.product = 65535: must be from 0 to 65534`,
 	`"sensors": [{"name": "X", "max": 1}]`:                                 `:1:21: bmc.sensors[0]: sensor "X": a name of 1 bytes; 2 to 16 are possible`,
 	`"sensors": [{"name": "Hot", "max": 1e999}]`:                           `:1:44: bmc.sensors[0].max = 1e999: is too large`,
 	`"sensors": [{"name": "Hot", "max": 1}, {"name": "Hotter", "max": 1}]`: `:1:48: bmc.sensors[1].number = 0: belongs to another one`,
