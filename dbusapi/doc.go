@@ -45,7 +45,7 @@
 // Once:
 //
 //  5. Each call that wants a reply gets exactly one; any other gets none.
-//     (TestEachCallHasOneReply, TestNoReplyIsNone)
+//     (TestEachCallHasOneReply, TestNoReplyIsNone, e2e TestCallThatWantsNoReplyGetsNone)
 //  6. Each request that comes in is answered once. Its owner answers it at the deadline; a reply
 //     that comes later is counted and reaches no requester. (TestSecondReplyAnswersNothing,
 //     TestHostRequestHasOneAnswer, TestSlowHostDaemonAnswersNobodyElse)

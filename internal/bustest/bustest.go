@@ -5,7 +5,6 @@ package bustest
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"html"
@@ -13,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -41,7 +41,30 @@ type Bus struct {
 	socket        string
 	process       *os.Process
 	done          chan struct{}
+	log           log
 }
+
+// log is what a daemon has written to its standard error.
+type log struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, b...)
+	return len(b), nil
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.text)
+}
+
+// Log is what the bus has logged so far, each message that its policy rejects among it.
+func (b *Bus) Log() string { return b.log.String() }
 
 // Nowhere is the bus address in the environment while tests run.
 const Nowhere = "unix:path=/nonexistent/bustest-refuses-the-real-bus"
@@ -129,9 +152,8 @@ func (b *Bus) start() error {
 		return err
 	}
 	defer read.Close()
-	var stderr bytes.Buffer
 	cmd := exec.Command(b.program, "--config-file="+b.file, "--nofork", "--nopidfile", "--print-address=3")
-	cmd.Stderr = &stderr
+	cmd.Stderr = &b.log
 	cmd.ExtraFiles = []*os.File{write}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err = cmd.Start()
@@ -148,7 +170,7 @@ func (b *Bus) start() error {
 	line, err := bufio.NewReader(read).ReadString('\n')
 	if err != nil {
 		b.Stop()
-		return errors.Join(fmt.Errorf("dbus-daemon did not start: %s", stderr.String()), err)
+		return errors.Join(fmt.Errorf("dbus-daemon did not start: %s", b.Log()), err)
 	}
 	b.Address = strings.TrimSpace(line)
 	return nil

@@ -37,7 +37,8 @@ type Config struct {
 	// others go to Objects. The reading goroutine calls it, maybe before Dial has returned: it
 	// must not block. The message is valid until it returns, except as Message.Owned says.
 	Call func(from *Conn, call *Message) bool
-	// Objects serves the other method calls by means of godbus.
+	// Objects serves the other method calls by means of godbus, except those that want no reply:
+	// these are dropped.
 	Objects dbus.Handler
 	// Monitor: the connection sends no replies. The message bus disconnects a monitor that does.
 	Monitor bool

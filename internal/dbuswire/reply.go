@@ -94,13 +94,9 @@ func (r *replies) countOwed() {
 	r.owed++
 }
 
-// countReply counts a reply. godbus sends an error to a call that wants no reply, too.
 func (r *replies) countReply() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.owed == 0 {
-		return
-	}
 	r.owed--
 	if r.owed == 0 && r.none != nil {
 		close(r.none)

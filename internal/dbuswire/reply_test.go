@@ -23,7 +23,8 @@ func TestStreamSkipsWhatIsTooLong(t *testing.T) {
 			signal,
 			unwanted,
 			encodeCall(t, order, "", long), // without a sender to which a refusal could go
-			encodeCall(t, order, ":1."+strings.Repeat("5", maxMessage)), // its header does not fit the buffer
+			encodeCall(t, order, ":1."+strings.Repeat("5", maxMessage)),       // its header is too long
+			encodeCall(t, order, ":1."+strings.Repeat("5", readBuffer), long), // its header does not fit the buffer
 			encodeReturn(t, order, 99, long),
 			encodeCall(t, order, ":1.5", byte(1)),
 		}, nil)))

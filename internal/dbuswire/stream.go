@@ -109,14 +109,14 @@ func (s *stream) nextMessage() error {
 	if err != nil {
 		return err
 	}
-	kind := head[1]
+	kind, wantsReply := head[1], head[2]&FlagNoReply == 0
 	length, ok := messageLength(head)
 	if !ok {
 		return errLength
 	}
 	if kind == TypeCall {
 		s.awaitRoom()
-		if head[2]&FlagNoReply == 0 && !s.monitor {
+		if wantsReply && !s.monitor {
 			s.conn.replies.countOwed()
 		}
 	}
@@ -128,17 +128,25 @@ func (s *stream) nextMessage() error {
 		return s.skipMessage(message, length)
 	case kind == TypeCall && s.call != nil:
 		return s.nextCall(message, length)
+	case kind == TypeCall && !wantsReply:
+		return s.discard(length) // godbus would return an error.
 	case kind == TypeReturn || kind == TypeError:
 		if s.message.parseHeader(message) && s.conn.calls.endCall(&s.message) {
-			_, err := s.buffer.Discard(length)
-			return err
+			return s.discard(length)
 		}
 	}
 	s.unread = length
 	return nil
 }
 
-// nextCall hands a call, the first bytes of which are in the buffer, to Config.Call.
+// discard reads over the rest of a message.
+func (s *stream) discard(length int) error {
+	_, err := s.buffer.Discard(length)
+	return err
+}
+
+// nextCall hands a call, the first bytes of which are in the buffer, to Config.Call. A call that
+// wants no reply does not get to godbus, which would return an error.
 func (s *stream) nextCall(message []byte, length int) error {
 	fits := length == len(message)
 	if !fits {
@@ -152,11 +160,10 @@ func (s *stream) nextCall(message []byte, length int) error {
 	if fits && s.buffer.Buffered() > length && !s.holds {
 		s.holds = s.conn.out.holdBack()
 	}
-	taken := ok && s.call(s.conn, &s.message)
+	taken := ok && s.call(s.conn, &s.message) || message[2]&FlagNoReply != 0
 	switch {
 	case taken && fits:
-		_, err := s.buffer.Discard(length)
-		return err
+		return s.discard(length)
 	case fits:
 		s.unread = length
 	case !taken:
@@ -167,6 +174,14 @@ func (s *stream) nextCall(message []byte, length int) error {
 
 // skipMessage reads over a message that is too long. A call that names its sender gets an error.
 func (s *stream) skipMessage(begin []byte, length int) error {
+	rest := length
+	if header := int(min(bodyOffset(begin), maxMessage)); header > len(begin) {
+		begin = make([]byte, header)
+		if _, err := io.ReadFull(s.buffer, begin); err != nil {
+			return err
+		}
+		rest -= header
+	}
 	if begin[1] == TypeCall && !s.monitor {
 		if m, ok := Parse(begin); ok && len(m.Sender) > 0 {
 			to := s.conn.ReplyTo(&m)
@@ -176,8 +191,7 @@ func (s *stream) skipMessage(begin []byte, length int) error {
 			s.conn.replies.countReply()
 		}
 	}
-	_, err := s.buffer.Discard(length)
-	return err
+	return s.discard(rest)
 }
 
 func tooLongError(length int) *dbus.Error {

@@ -71,6 +71,11 @@ func TestStreamGivesTheLibraryWhatIsNotTaken(t *testing.T) {
 	request := func(cmd byte, order binary.ByteOrder, length int) []byte {
 		return encodeCall(t, order, ":1.5", byte(0), byte(6), byte(0), cmd, make([]byte, length))
 	}
+	unwanted := func(length int) []byte {
+		b := request(6, binary.LittleEndian, length)
+		b[2] = FlagNoReply
+		return b
+	}
 	text := []byte("REJECTED EXTERNAL\r\n")
 	messages := [][]byte{
 		request(1, binary.LittleEndian, 3),
@@ -79,6 +84,8 @@ func TestStreamGivesTheLibraryWhatIsNotTaken(t *testing.T) {
 		request(4, binary.LittleEndian, readBuffer), // does not fit the buffer
 		request(2, binary.LittleEndian, 1),          // taken
 		request(2, binary.LittleEndian, readBuffer), // taken, does not fit either
+		unwanted(0),
+		unwanted(readBuffer),
 		request(5, binary.LittleEndian, 0),
 	}
 	for name, slow := range map[string]func(io.Reader) io.Reader{

@@ -14,12 +14,13 @@ import (
 )
 
 // adapter stands in for an I2C adapter whose bus can be held low: each write of the
-// daemon to a device stays in the kernel for adapterTime then, and fails. The kernel
-// hands the system call to the test for that (seccomp_unotify(2)).
+// daemon to a device stays in the kernel for adapterTime then, and fails. It can also fail each
+// write at once. The kernel hands the system call to the test for that (seccomp_unotify(2)).
 type adapter struct {
 	device string // its path
 	low    atomic.Bool
-	writes atomic.Int64 // that have failed
+	fails  atomic.Uintptr // the error of each write; 0 for none
+	writes atomic.Int64   // that have failed
 	listen int
 }
 
@@ -90,8 +91,13 @@ func (a *adapter) watch() {
 			continue // Its thread has been killed in between.
 		}
 		answer := seccompAnswer{id: n.id, flags: seccompContinue}
-		if !a.low.Load() || !a.isWriteOf(&n) {
+		fails := a.fails.Load()
+		if !a.low.Load() && fails == 0 || !a.isWriteOf(&n) {
 			a.answer(answer)
+			continue
+		}
+		if fails != 0 {
+			a.answer(seccompAnswer{id: n.id, err: -int32(fails)})
 			continue
 		}
 		time.AfterFunc(adapterTime, func() { // the time that the driver takes

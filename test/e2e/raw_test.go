@@ -49,7 +49,7 @@ func dialRaw(address string) (*rawConn, error) {
 	return c, err
 }
 
-// send sends a call and returns its serial number.
+// send sends a call and returns its serial number. A method without a dot names no interface.
 func (c *rawConn) send(to string, flags dbus.Flags, path dbus.ObjectPath, method string, args ...any) (uint32, error) {
 	dot := strings.LastIndexByte(method, '.')
 	m := &dbus.Message{
@@ -57,13 +57,20 @@ func (c *rawConn) send(to string, flags dbus.Flags, path dbus.ObjectPath, method
 		Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldDestination: dbus.MakeVariant(to),
 			dbus.FieldPath:        dbus.MakeVariant(path),
-			dbus.FieldInterface:   dbus.MakeVariant(method[:dot]),
 			dbus.FieldMember:      dbus.MakeVariant(method[dot+1:]),
 		},
+	}
+	if dot > 0 {
+		m.Headers[dbus.FieldInterface] = dbus.MakeVariant(method[:dot])
 	}
 	if len(args) > 0 {
 		m.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(args...))
 	}
+	return c.write(m)
+}
+
+// write sends a message and returns its serial number.
+func (c *rawConn) write(m *dbus.Message) (uint32, error) {
 	var b bytes.Buffer
 	if err := m.EncodeTo(&b, binary.LittleEndian); err != nil {
 		return 0, err
