@@ -51,6 +51,9 @@ type Config struct {
 	// bit 3 of the message flags. The calls for an interface come in the order of the changes.
 	// The function must neither block nor call the BMC.
 	PreTimeout func(iface string, pending bool)
+	// HostReset is called when a host was reset or has lost its power, and ColdReset at a Cold Reset
+	// from a host: state of the host that others keep ends with it. They must not block.
+	HostReset, ColdReset func(host int)
 	// LogEvent logs the events of watchdogs, and reports errors itself; nil logs them in the
 	// BMC's own log.
 	LogEvent func(ctx context.Context, e ipmi.Event)
@@ -107,7 +110,7 @@ type BMC struct {
 	mu         sync.Mutex
 	hosts      map[int]*host
 	watchdogs  map[string]*watchdog // by interface
-	inProgress map[string]bool      // sets of parameters that are being set
+	inProgress map[string]int       // sets of parameters that are being set: the host that began
 }
 
 // Open opens a BMC and its journal. Its watchdogs expire while Run runs. Open returns the errors
@@ -136,7 +139,7 @@ func Open(config Config) (*BMC, error) {
 		acting:     ipmi.NewBlocking(nil), // each request brings its function
 		hosts:      make(map[int]*host),
 		watchdogs:  make(map[string]*watchdog),
-		inProgress: make(map[string]bool),
+		inProgress: make(map[string]int),
 	}
 	if b.blocking == nil {
 		b.blocking = ipmi.NewBlocking(nil)

@@ -19,24 +19,43 @@ const (
 	bootFlagClearing = 3
 	bootAcknowledge  = 4 // write mask, and which software has handled the boot
 	bootFlags        = 5
+	bootInitiator    = 6
 	bootMailbox      = 7 // blocks of data for the software that boots
 
 	mailboxBlock  = 16
 	mailboxBlocks = 5 // at least 80 bytes
 )
 
-// bootLengths are the lengths of the parameters: set in progress, service partition selector and
-// scan, flag clearing, acknowledge, flags, initiator.
-var bootLengths = [...]int{1, 1, 1, 1, 2, 5, 9}
+// bootParameter is the layout of a parameter.
+type bootParameter struct {
+	length      int
+	reserved    []byte // bits of each byte; nil for none
+	nonVolatile bool   // the others are semi-volatile: a Cold Reset sets them to zeros
+}
+
+// bootParameters are the parameters that are plain bytes: set in progress, service partition
+// selector and scan, flag clearing, acknowledge, flags, initiator.
+var bootParameters = [...]bootParameter{
+	parameterSetInProgress: {length: 1},
+	1:                      {length: 1},
+	2:                      {length: 1, reserved: []byte{0xFC}, nonVolatile: true},
+	bootFlagClearing:       {length: 1, reserved: []byte{0xE0}},
+	bootAcknowledge:        {length: 2},
+	bootFlags:              {length: 5, reserved: []byte{0x1F, 0, 0, 0xF0, 0xE0}},
+	bootInitiator:          {length: 9, reserved: []byte{0xF0}},
+}
 
 // Bits of the parameters.
 const (
 	bootVersion        = 0x01   // of the parameters, in a response
 	parameterLocked    = 1 << 7 // beside the parameter: it is invalid
 	bootFlagsValid     = 1 << 7 // in the first byte of the flags
-	keepAfterWatchdog  = 1 << 2 // flag clearing: the flags stay valid when the watchdog has reset
+	bootPersistent     = 1 << 6 // there too: the flags are for all boots
+	keepAfterPowerUp   = 1 << 0 // flag clearing: the flags stay valid when power comes back
+	keepAfterReset     = 1 << 1 // flag clearing: they stay valid when the host resets itself
+	keepAfterWatchdog  = 1 << 2 // flag clearing: they stay valid when the watchdog has reset
 	keepWithoutControl = 1 << 3 // flag clearing: they stay valid when no Chassis Control follows
-	reservedClearing   = 0xE0
+	acknowledgeOnes    = 0xE0   // reserved bits of the acknowledge data, which are written as 1
 )
 
 // bootFlagsTime is how long boot flags are valid without a Chassis Control.
@@ -67,29 +86,69 @@ func setBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 }
 
 func (b *BMC) setBootOption(host int, parameter byte, data []byte) ipmi.Response {
-	switch {
-	case parameter == bootMailbox:
+	if parameter == bootMailbox {
 		return b.setMailbox(host, data)
-	case len(data) != bootLengths[parameter]:
+	}
+	p := bootParameters[parameter]
+	if len(data) != p.length {
 		return refuse(ipmi.CodeLengthInvalid)
-	case parameter == parameterSetInProgress:
-		return b.setProgress(hostSetting(host, "boot"), data)
-	case parameter == bootFlagClearing && data[0]&reservedClearing != 0:
-		return refuse(ipmi.CodeInvalidField)
-	case parameter == bootFlagClearing:
+	}
+	for i, reserved := range p.reserved {
+		if data[i]&reserved != 0 {
+			return refuse(ipmi.CodeInvalidField)
+		}
+	}
+	switch parameter {
+	case parameterSetInProgress:
+		return b.setProgress(hostSetting(host, "boot"), host, data)
+	case bootFlagClearing:
 		if err := b.expireBootFlags(host); err != nil { // What is over stays so.
 			return outcome(err)
 		}
-	case parameter == bootAcknowledge:
+	case bootAcknowledge:
 		mask, old := data[0], b.bootOption(host, bootAcknowledge)[1]
+		if mask&^data[1]&acknowledgeOnes != 0 {
+			return refuse(ipmi.CodeInvalidField)
+		}
 		return b.storeSetting(bootSetting(host, bootAcknowledge), 0, old&^mask|data[1]&mask)
-	case parameter == bootFlags:
+	case bootFlags:
+		if !areBootFlags(data) {
+			return refuse(ipmi.CodeInvalidField)
+		}
 		b.limitBootFlags(host)
+		data = validBootFlags(data)
 	}
 	return b.storeSetting(bootSetting(host, parameter), data...)
 }
 
-// setMailbox takes the number of a block and up to 16 bytes of it.
+// areBootFlags reports whether the fields of boot flags have values that table 28-14 defines.
+func areBootFlags(data []byte) bool {
+	const reservedDevices = 1<<0xA | 1<<0xC | 1<<0xD | 1<<0xE
+	device, verbosity, redirection, mux := data[1]>>2&0x0F, data[2]>>5&0x03, data[2]&0x03, data[3]&0x07
+	return reservedDevices&(1<<device) == 0 && verbosity != 3 && redirection != 3 && mux <= 2 && data[4] != 0x10
+}
+
+// validBootFlags are flags as they are kept: those that are not valid are not persistent either.
+func validBootFlags(data []byte) []byte {
+	data = slices.Clone(data)
+	if data[0]&bootFlagsValid == 0 {
+		data[0] &^= bootPersistent
+	}
+	return data
+}
+
+// forgetBootOptions sets the semi-volatile parameters of a host to zeros.
+func (b *BMC) forgetBootOptions(host int) error {
+	var changes []change
+	for parameter := range byte(bootMailbox + 1) {
+		if parameter == bootMailbox || !bootParameters[parameter].nonVolatile {
+			changes = append(changes, removeValues(bootSetting(host, parameter)))
+		}
+	}
+	return b.journal.write(changes...)
+}
+
+// setMailbox takes the number of a block and up to 16 bytes of it. The other bytes of the block stay.
 func (b *BMC) setMailbox(host int, data []byte) ipmi.Response {
 	switch {
 	case len(data) < 2:
@@ -97,21 +156,25 @@ func (b *BMC) setMailbox(host int, data []byte) ipmi.Response {
 	case data[0] >= mailboxBlocks:
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
-	var block [mailboxBlock]byte
-	copy(block[:], data[1:])
-	return b.storeSetting(mailboxSetting(host, data[0]), block[:]...)
+	part := slices.Clone(data[1:]) // The request may end before the journal uses it.
+	return outcome(b.journal.write(editValue(mailboxSetting(host, data[0]), func(stored []byte) []byte {
+		block := make([]byte, mailboxBlock)
+		copy(block, stored)
+		copy(block, part)
+		return block
+	})))
 }
 
 // bootOption is a parameter as it was set, or zeros.
 func (b *BMC) bootOption(host int, parameter byte) []byte {
-	return b.setting(bootSetting(host, parameter), make([]byte, bootLengths[parameter])...)
+	return b.setting(bootSetting(host, parameter), make([]byte, bootParameters[parameter].length)...)
 }
 
-// getBootOptions takes parameter, number of a block of the mailbox, and 00h.
+// getBootOptions takes parameter, number of a block of the mailbox or 00h, and 00h.
 func getBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 	parameter, block := req.Data[0], req.Data[1]
 	switch {
-	case parameter&^parameterSelector != 0:
+	case parameter&^parameterSelector != 0, parameter < bootMailbox && block != 0, req.Data[2] != 0:
 		return refuse(ipmi.CodeInvalidField)
 	case parameter > bootMailbox:
 		return refuse(codeNoParameter)
@@ -142,7 +205,8 @@ func getBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 func (b *BMC) limitBootFlags(host int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.host(host).bootFlagsUntil = time.Now().Add(bootFlagsTime)
+	h := b.host(host)
+	h.bootFlagsUntil, h.bootFlagsEnded = time.Now().Add(bootFlagsTime), 0
 }
 
 // keepBootFlags begins that time again after a Chassis Control, if it is not over.
@@ -154,11 +218,19 @@ func (b *BMC) keepBootFlags(host int) {
 	}
 }
 
-// expireBootFlags ends the flags if their time is over, unless flag clearing keeps them.
+// expireBootFlags ends the flags if their time is over, or the host was reset, unless flag clearing
+// keeps them.
 func (b *BMC) expireBootFlags(host int) error {
 	b.mu.Lock()
-	until := b.host(host).bootFlagsUntil
+	h := b.host(host)
+	until, ended := h.bootFlagsUntil, h.bootFlagsEnded
+	h.bootFlagsEnded = 0
 	b.mu.Unlock()
+	if ended != 0 {
+		if err := b.clearBootFlags(host, ended); err != nil {
+			return err
+		}
+	}
 	if time.Now().Before(until) {
 		return nil
 	}
@@ -172,5 +244,5 @@ func (b *BMC) clearBootFlags(host int, kept byte) error {
 		return nil
 	}
 	flags[0] &^= bootFlagsValid
-	return b.journal.write(putValue(bootSetting(host, bootFlags), flags...))
+	return b.journal.write(putValue(bootSetting(host, bootFlags), validBootFlags(flags)...))
 }

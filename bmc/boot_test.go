@@ -148,7 +148,7 @@ func TestSettings(t *testing.T) {
 	story(t, "values of another length are none", func(t *testing.T, b *bench) {
 		b.is("set boot flags", b.chassis(0x08, "05 80 04 00 00 00"), "00")
 		b.is("set a policy", b.chassis(0x06, "01"), "00 07")
-		b.is("set system info", b.app(0x58, "02 00 41"), "00")
+		b.is("set system info", b.app(0x58, "02 00 01"), "00")
 		b.is("set access", b.app(0x43, "8E 02 04"), "00")
 		b.is("enable a user", b.app(0x47, "02 01"), "00")
 		b.is("set a password", b.app(0x47, "02 02 41000000000000000000000000000000"), "00")
@@ -162,11 +162,11 @@ func TestSettings(t *testing.T) {
 		b.is("password", b.app(0x47, "02 03 41000000000000000000000000000000"), "80")
 	})
 
-	runs(t, "a disk that fails when the host has been reset", func(t *testing.T, r *rig) {
-		r.is("name of the system", r.app(0x58, "04 00 00"), "00")
+	runs(t, "a disk that fails at a cold reset", func(t *testing.T, r *rig) {
+		r.is("set", r.chassis(0x08, "01 11"), "00")
 		r.bmc.onDisk(func() error { return errFire })
-		r.is("reset", r.chassis(0x02, "03"), "FF")
-		r.done("machine", "host0 0: hard reset")
+		r.is("cold", r.app(0x02, ""), "FF")
+		r.is("as before", r.chassis(0x09, "01 00 00"), "00 01 01 11")
 	})
 
 	runs(t, "a disk that fails when boot flags expire", func(t *testing.T, r *rig) {

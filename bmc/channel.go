@@ -141,9 +141,23 @@ func getChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(alertingDisabled|accessDisabled, privilegeAdmin)
 }
 
-// changePayload takes type, instance, and four bytes of the type's own.
+// changePayload takes type, instance, and four bytes of the type's own, of which serial over LAN has
+// some when it is activated.
 func changePayload(_ *BMC, req *ipmi.Request) ipmi.Response {
-	if req.Data[0]&reservedPayloadBits != 0 || req.Data[1]&reservedInstanceBits != 0 {
+	const serialOverLAN, activate = 1, 0x48
+	var reserved [4]byte
+	if req.Data[0] == serialOverLAN {
+		reserved = [4]byte{0xFF, 0xFF, 0xFF, 0xFF}
+		if req.Command == activate {
+			reserved[0] = 0x11
+		}
+	}
+	for i, mask := range reserved {
+		if req.Data[2+i]&mask != 0 {
+			return refuse(ipmi.CodeInvalidField)
+		}
+	}
+	if req.Data[0]&reservedPayloadBits != 0 || req.Data[1]&reservedInstanceBits != 0 || req.Data[1] == 0 {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	return refuse(codePayloadDisabled)
@@ -172,12 +186,14 @@ func setPEF(b *BMC, req *ipmi.Request) ipmi.Response {
 	case parameter != parameterSetInProgress:
 		return refuse(codeNoParameter)
 	}
-	return b.setProgress(pefSet, req.Data[1:])
+	return b.setProgress(pefSet, req.Host, req.Data[1:])
 }
 
-// getPEF takes parameter, set and block selector.
+// getPEF takes parameter, set and block selector. The one parameter has no sets and no blocks.
 func getPEF(b *BMC, req *ipmi.Request) ipmi.Response {
 	switch parameter := req.Data[0]; {
+	case req.Data[1] != 0, req.Data[2] != 0:
+		return refuse(ipmi.CodeInvalidField)
 	case parameter&onlyRevision != 0:
 		return answer(parameterRevision)
 	case parameter != parameterSetInProgress:

@@ -15,7 +15,7 @@ import (
 // deviceCommands identify the controller and reset it (IPMI v2.0, sections 20 and 22.14).
 var deviceCommands = []command{
 	{ipmi.NetFnApp, ipmi.CommandGetDeviceID, 0, 0, atOnce, getDeviceID},
-	{ipmi.NetFnApp, 0x02, 0, 0, atOnce, coldReset},
+	{ipmi.NetFnApp, 0x02, 0, 0, waits, coldReset},
 	{ipmi.NetFnApp, 0x03, 0, 0, atOnce, warmReset},
 	{ipmi.NetFnApp, 0x04, 0, 0, atOnce, getSelfTestResults},
 	{ipmi.NetFnApp, 0x08, 0, 0, atOnce, getGUID}, // of the device
@@ -75,20 +75,26 @@ func getDeviceID(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(data...)
 }
 
-// coldReset sets sensors to the configuration, stops the watchdogs of the host, and
-// forgets its ACPI states and that it identifies itself (IPMI v2.0, sections 20.2 and 27.6). It
-// leaves other hosts and the process alone.
+// coldReset sets sensors to the configuration, and the state of the host that sent it to that of the
+// first start, except what is not volatile: watchdogs, ACPI states, identify, restart cause, the
+// texts of the operating system, and boot options (IPMI v2.0, sections 20.2, 22.14a, 27.6 and
+// 28.13). It leaves other hosts and the process alone.
 func coldReset(b *BMC, req *ipmi.Request) ipmi.Response {
-	b.stopWatchdogs(func(w *watchdog) bool { return w.host == req.Host })
+	if err := b.forgetBootOptions(req.Host); err != nil {
+		return outcome(err)
+	}
+	b.resetWatchdogs((*watchdog).coldReset, func(w *watchdog) bool { return w.host == req.Host })
 	for _, s := range b.sensors {
 		s.mu.Lock()
 		s.initialize()
 		s.mu.Unlock()
 	}
 	b.mu.Lock()
-	h := b.host(req.Host)
-	h.system, h.device, h.identify = acpiUnknown, acpiUnknown, identifyOff
+	delete(b.hosts, req.Host)
 	b.mu.Unlock()
+	if b.config.ColdReset != nil {
+		b.config.ColdReset(req.Host)
+	}
 	return warmReset(b, req)
 }
 
@@ -155,12 +161,13 @@ const (
 func setACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	h := b.host(req.Host)
-	system, device := acpiState(h.system, req.Data[0]), acpiState(h.device, req.Data[1])
-	if system > 0x0A && system != 0x20 && system != 0x21 && system != acpiUnknown || device > 0x03 && device != acpiUnknown {
+	system, device := req.Data[0]&^acpiSet, req.Data[1]&^acpiSet
+	if system > 0x0A && system != 0x20 && system != 0x21 && system != acpiUnknown && system != acpiNoChange ||
+		device > 0x03 && device != acpiUnknown && device != acpiNoChange {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	h.system, h.device = system, device
+	h := b.host(req.Host)
+	h.system, h.device = acpiState(h.system, req.Data[0]), acpiState(h.device, req.Data[1])
 	return answer()
 }
 

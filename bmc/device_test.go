@@ -94,7 +94,7 @@ func TestDevice(t *testing.T) {
 			r.is("reset", r.on(name, number, ipmi.NetFnApp, resetTimer, ""), "00")
 		}
 		r.is("cold", r.app(0x02, ""), "00")
-		r.is("its own stands", r.app(getTimer, ""), "00 04 01 00 00 6400 6400")
+		r.is("its own is as at first", r.app(getTimer, ""), "00 00 00 00 00 0000 0000")
 		r.is("the other runs", r.on("host1", 1, ipmi.NetFnApp, getTimer, ""), "00 44 01 00 00 6400 6400")
 	})
 }

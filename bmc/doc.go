@@ -16,19 +16,21 @@
 //     nothing more can be stored, the log of ipmbd says so once, and the self test fails.
 //     (TestKilledWriter, TestPowerLoss, TestLogOnBrokenStore, TestLogOnFullDisk)
 //  2. The BMC refuses unknown commands with C1h, LUNs other than 0 with C2h, wrong lengths with
-//     C7h, wrong data with CCh, and what the machine cannot do with D5h. It ignores nothing in
-//     silence. (TestUnknownCommands, TestWhatIsNotServed, TestWrongData)
+//     C7h, wrong data with CCh, and what the machine cannot do with D5h. Wrong data are reserved
+//     bits and values, and parameters that contradict each other. It ignores nothing in silence.
+//     (TestUnknownCommands, TestWhatIsNotServed, TestWrongData)
 //  3. Settings have the values of a request before it is acknowledged. Watchdogs, ACPI states,
-//     identify, set in progress and the settings of sensors end with the process; sensors begin
-//     with the values of their records. Power-on hours are stored each hour, passwords as salted
+//     identify, set in progress, the texts of the operating system and the settings of sensors end
+//     with the process; sensors begin with the values of their records. Power-on hours are stored each hour, passwords as salted
 //     hashes only. Data that are written to a FRU inventory device are stored as the log is. They
 //     replace the data of the configuration, but the size stays; if they hide a change of the
 //     configuration, the log of ipmbd says so. The bytes of a write that was refused are neither
 //     read nor stored later. (TestKilledWriter, TestSettings, TestUsers, TestFRUCommands)
 //  4. A watchdog belongs to an interface, all other state of a host to the number of the host.
 //     Watchdogs expire while Run runs. A watchdog acts in time, even if its pre-timeout or the
-//     log is slow. A cold reset resets the sensors and the state of the host that sent it; the
-//     process goes on. (TestWatchdog, TestPreTimeout)
+//     log is slow. A cold reset resets the sensors and the state of the host that sent it, its boot
+//     options included; the process goes on. A reset of a host ends what its software has begun.
+//     (TestWatchdog, TestPreTimeout)
 //  5. Requests of one interface are acted on in the order in which they came. A command that only
 //     reads or changes memory is answered before ServeIPMI returns; the table of commands says
 //     which commands wait for the disk or the machine. An ipmi.Blocking serves these in a

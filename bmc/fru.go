@@ -174,6 +174,9 @@ func ofFRU(serve func(*fruDevice, *ipmi.Request) ipmi.Response) func(*BMC, *ipmi
 				return serve(d, req)
 			}
 		}
+		if req.Data[0] == noFRU {
+			return refuse(ipmi.CodeInvalidField)
+		}
 		return refuse(ipmi.CodeNotPresent)
 	}
 }

@@ -3,6 +3,7 @@ package bmc
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"ipmbd/ipmi"
@@ -70,13 +71,22 @@ type host struct {
 	identifyUntil time.Time
 
 	bootFlagsUntil time.Time // when they stop being valid
+	bootFlagsEnded byte      // the bit of flag clearing that keeps them after the last reset; 0: none was
+
+	info map[infoKey][infoBlock]byte // volatile texts of the system info
+
+	// expected is until when a reset or loss of power is the effect of an action of ours.
+	expected time.Time
 }
 
 // host is the state of a host; the caller holds mu.
 func (b *BMC) host(number int) *host {
 	h := b.hosts[number]
 	if h == nil {
-		h = &host{system: acpiUnknown, device: acpiUnknown, bootFlagsUntil: b.started.Add(bootFlagsTime)}
+		h = &host{
+			system: acpiUnknown, device: acpiUnknown, bootFlagsUntil: b.started.Add(bootFlagsTime),
+			info: make(map[infoKey][infoBlock]byte),
+		}
 		b.hosts[number] = h
 	}
 	return h
@@ -97,6 +107,7 @@ type origin struct {
 type restartCause uint8
 
 const (
+	causeUnknown  restartCause = 0x0
 	causeCommand  restartCause = 0x1 // Chassis Control
 	causeWatchdog restartCause = 0x4
 )
@@ -107,24 +118,72 @@ func (b *BMC) act(ctx context.Context, o origin, a Action) error {
 		return ipmi.ErrUnsupported
 	}
 	asked, was := time.Now(), b.config.Machine.Power(o.iface, o.host)
+	resets := a != PulseDiagnosticInterrupt && a != SoftShutdown && (a != PowerUp || was == PowerOff)
+	if resets || a == SoftShutdown {
+		b.expectReset(o.host, asked.Add(expectedTime))
+	}
 	if err := b.config.Machine.Act(ctx, o.iface, o.host, a); err != nil {
+		b.expectReset(o.host, time.Time{})
 		return err
 	}
-	if a == PulseDiagnosticInterrupt || a == SoftShutdown || a == PowerUp && was == PowerOn {
+	if !resets {
 		return nil // The host runs on.
 	}
 	b.noteRestart(o, a)
 	if a != PowerUp {
 		// The watchdogs guarded software that no longer runs. But a slow machine may have let the
-		// host run again: watchdogs that were started since then go on.
-		b.stopWatchdogs(func(w *watchdog) bool { return w.host == o.host && !w.started.After(asked) })
+		// host run again: watchdogs that were set or started since then go on.
+		b.endHost(o.host, func(w *watchdog) bool {
+			return w.host == o.host && !w.started.After(asked) && !w.set.After(asked)
+		})
 	}
 	if o.cause == causeWatchdog {
-		if err := b.clearBootFlags(o.host, keepAfterWatchdog); err != nil {
-			return err
-		}
+		return b.clearBootFlags(o.host, keepAfterWatchdog)
 	}
-	return b.forgetOS(o.host)
+	return nil
+}
+
+// expectedTime is how long after an action its effect is expected: an operating system may take its
+// time to shut down. It is how long Chassis Control keeps boot flags valid.
+const expectedTime = bootFlagsTime
+
+// expectReset sets until when a reset or loss of power of a host is our doing.
+func (b *BMC) expectReset(number int, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.host(number).expected = until
+}
+
+// endHost ends what a reset or loss of power of a host ends: the watchdogs that guarded its
+// software, the texts that name this software, and the sets of parameters that it has begun.
+func (b *BMC) endHost(number int, watchdogs func(*watchdog) bool) {
+	b.resetWatchdogs((*watchdog).hostReset, watchdogs)
+	b.mu.Lock()
+	clear(b.host(number).info)
+	maps.DeleteFunc(b.inProgress, func(_ string, by int) bool { return by == number })
+	b.mu.Unlock()
+	if b.config.HostReset != nil {
+		b.config.HostReset(number)
+	}
+}
+
+// HostReset notes that the host behind an interface was reset. If the BMC has not done that, the
+// cause is unknown, and boot flags stop being valid unless flag clearing says otherwise.
+func (b *BMC) HostReset(iface string, number int) { b.hostEnded(iface, number, keepAfterReset) }
+
+// HostGone notes that the host behind an interface has lost its power. It works as HostReset.
+func (b *BMC) HostGone(iface string, number int) { b.hostEnded(iface, number, keepAfterPowerUp) }
+
+func (b *BMC) hostEnded(iface string, number int, keptBy byte) {
+	b.endHost(number, func(w *watchdog) bool { return w == b.watchdogs[iface] })
+	b.mu.Lock()
+	h := b.host(number)
+	expected := time.Now().Before(h.expected)
+	if h.expected = (time.Time{}); !expected {
+		h.cause, h.causeChannel, h.byCommand = causeUnknown, 0, false
+		h.bootFlagsEnded = keptBy
+	}
+	b.mu.Unlock()
 }
 
 // noteRestart notes why a host starts.

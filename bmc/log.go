@@ -257,13 +257,16 @@ func (l *Log) erasure(reserved uint16) (done bool, code ipmi.CompletionCode) {
 	return l.erasing == 0, ipmi.CodeOK
 }
 
-// setState changes the state and stores it.
-func (l *Log) setState(change func(*logState)) ipmi.CompletionCode {
+// setState changes the state and stores it, unless change refuses that.
+func (l *Log) setState(change func(*logState) ipmi.CompletionCode) ipmi.CompletionCode {
 	l.mu.Lock()
-	change(&l.state)
-	w := l.journal.startWrite(nil, l.state.change())
+	code := change(&l.state)
+	var w *journalWrite
+	if code == ipmi.CodeOK {
+		w = l.journal.startWrite(nil, l.state.change())
+	}
 	l.mu.Unlock()
-	return ipmi.CodeOf(w.wait())
+	return cmp.Or(code, ipmi.CodeOf(w.wait()))
 }
 
 // reservation is the reservation of a log or of a repository (IPMI v2.0, sections 31.4 and

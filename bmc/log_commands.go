@@ -3,6 +3,7 @@ package bmc
 import (
 	"cmp"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"ipmbd/bmc/record"
@@ -33,6 +34,8 @@ const (
 	partInProgress  = 0x00
 	lastPart        = 0x01
 	maxUTCOffset    = 1440 // minutes
+	// codeTypeUnsupported: a record of this type cannot be added (section 31.6).
+	codeTypeUnsupported ipmi.CompletionCode = 0x80
 	// codeWrongLength: the parts of a record are not as long as a record (section 31.7).
 	codeWrongLength ipmi.CompletionCode = 0x80
 )
@@ -94,10 +97,16 @@ func answerPart(data []byte, holder *reservation, find func(id uint16) (whole []
 // addLogEntry takes a record. The log gives it its ID and, if its type has one, its time.
 func addLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	r := record.Record(req.Data)
+	if !isRecordType(r.Type()) {
+		return refuse(codeTypeUnsupported)
+	}
 	stamp(&r, record.TimeOf(b.log.Now()))
 	id, err := b.log.add(r)
 	return answerID(id, nil, ipmi.CodeOf(err))
 }
+
+// isRecordType reports whether a type of records is not reserved (section 31.6.1).
+func isRecordType(t record.Type) bool { return t == record.SystemEvent || t >= record.FirstOEM }
 
 // stamp gives a record its time, if its type has one.
 func stamp(r *record.Record, now record.Time) {
@@ -159,6 +168,9 @@ func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (
 	}
 	whole := *p
 	*p = partialRecord{}
+	if !isRecordType(whole.record.Type()) {
+		return 0, nil, codeTypeUnsupported
+	}
 	stamp(&whole.record, l.state.time())
 	id, w, err := l.startAddition(whole.record, whole.id)
 	return id, w, ipmi.CodeOf(err)
@@ -200,8 +212,29 @@ func getLogTime(b *BMC, _ *ipmi.Request) ipmi.Response {
 
 // setLogTime sets the log's own clock.
 func setLogTime(b *BMC, req *ipmi.Request) ipmi.Response {
-	t := time.Unix(int64(binary.LittleEndian.Uint32(req.Data)), 0)
-	return refuse(b.log.setState(func(s *logState) { s.Ahead = time.Until(t) }))
+	return refuse(b.log.setTime(record.Time(binary.LittleEndian.Uint32(req.Data))))
+}
+
+// setTime sets the clock. Its offset to UTC is unspecified afterwards (section 31.11b). A time before
+// the last record is refused, as records are in the order of their times.
+func (l *Log) setTime(t record.Time) ipmi.CompletionCode {
+	return l.setState(func(s *logState) ipmi.CompletionCode {
+		if t == record.NoTime || t < l.lastTime() {
+			return ipmi.CodeInvalidField
+		}
+		s.Ahead, s.Offset = time.Until(time.Unix(int64(t), 0)), unspecifiedOffset
+		return ipmi.CodeOK
+	})
+}
+
+// lastTime is the time of the last record that has one, 0 for none. The caller holds mu.
+func (l *Log) lastTime() record.Time {
+	for _, e := range slices.Backward(l.entries) {
+		if t := e.record.Time(); t != record.NoTime {
+			return t
+		}
+	}
+	return 0
 }
 
 func getLogOffset(b *BMC, _ *ipmi.Request) ipmi.Response {
@@ -216,5 +249,8 @@ func setLogOffset(b *BMC, req *ipmi.Request) ipmi.Response {
 	if offset != unspecifiedOffset && (offset < -maxUTCOffset || offset > maxUTCOffset) {
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
-	return refuse(b.log.setState(func(s *logState) { s.Offset = offset }))
+	return refuse(b.log.setState(func(s *logState) ipmi.CompletionCode {
+		s.Offset = offset
+		return ipmi.CodeOK
+	}))
 }

@@ -40,10 +40,11 @@ const (
 )
 
 // setProgress begins or ends setting a set of parameters. Programs learn of each other by it; it
-// does not keep them from setting parameters.
-func (b *BMC) setProgress(set string, state []byte) ipmi.Response {
+// does not keep them from setting parameters. A reset of the host that has begun ends it.
+func (b *BMC) setProgress(set string, host int, state []byte) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	_, begun := b.inProgress[set]
 	switch {
 	case len(state) != 1:
 		return refuse(ipmi.CodeLengthInvalid)
@@ -51,10 +52,10 @@ func (b *BMC) setProgress(set string, state []byte) ipmi.Response {
 		delete(b.inProgress, set)
 	case state[0] != setInProgress:
 		return refuse(ipmi.CodeInvalidField)
-	case b.inProgress[set]:
+	case begun:
 		return refuse(codeAlreadySet)
 	default:
-		b.inProgress[set] = true
+		b.inProgress[set] = host
 	}
 	return answer()
 }
@@ -62,7 +63,7 @@ func (b *BMC) setProgress(set string, state []byte) ipmi.Response {
 func (b *BMC) progress(set string) byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.inProgress[set] {
+	if _, begun := b.inProgress[set]; begun {
 		return setInProgress
 	}
 	return setComplete

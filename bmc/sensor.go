@@ -141,15 +141,54 @@ type sensor struct {
 	file   *sensorFile // nil for none
 	failed bool        // the last poll found no value; of PollSensors
 
-	mu         sync.Mutex
-	fixed      uint16 // the reading of a sensor without a source; commands may set it
-	present    byte   // mask of thresholds
-	thresholds [thresholdCount]byte
-	hysteresis [2]byte // positive-going, negative-going
+	mu    sync.Mutex
+	fixed uint16 // the reading of a sensor without a source; commands may set it
+	limits
 	events     eventEnables
 	state      uint16 // mask of the states or events that hold
 	asserted   uint16 // mask of the events since they were armed
 	deasserted uint16
+}
+
+// limits are the limits of normal readings as commands have them.
+type limits struct {
+	present    byte // mask of thresholds
+	thresholds [thresholdCount]byte
+	hysteresis [2]byte // positive-going, negative-going
+}
+
+// validate reports thresholds that are not in their order, and a hysteresis that keeps the innermost
+// thresholds passed for ever, or both at once.
+func (l limits) validate() error {
+	var order []int // of the thresholds that are present, from the lowest
+	for _, i := range []int{
+		lowerNonRecoverable, lowerCritical, lowerNonCritical,
+		upperNonCritical, upperCritical, upperNonRecoverable,
+	} {
+		if l.present&(1<<i) != 0 {
+			order = append(order, i)
+		}
+	}
+	lower, upper := -1, maxReading+1 // the innermost ones
+	for n, i := range order {
+		at := int(l.thresholds[i])
+		if n > 0 && at < int(l.thresholds[order[n-1]]) {
+			return errors.New("the thresholds are not in their order")
+		}
+		if i < upperNonCritical {
+			lower = at
+		} else {
+			upper = min(upper, at)
+		}
+	}
+	switch rising, falling := int(l.hysteresis[0]), int(l.hysteresis[1]); {
+	case lower >= upper:
+		return errors.New("a lower threshold is not below the upper ones")
+	case rising > 0 && upper <= maxReading && upper-rising <= max(lower, 0),
+		falling > 0 && lower >= 0 && lower+falling >= min(upper, maxReading):
+		return errors.New("the hysteresis reaches beyond the range between the thresholds")
+	}
+	return nil
 }
 
 func newSensor(c SensorConfig) (*sensor, error) {
@@ -165,6 +204,9 @@ func newSensor(c SensorConfig) (*sensor, error) {
 		s.factors, _ = newFactors(c.Min, c.Max) // Validate has checked them.
 	}
 	s.initialize()
+	if err := s.limits.validate(); err != nil {
+		return nil, fmt.Errorf("sensor %q: %w", c.Name, err)
+	}
 	return s, nil
 }
 

@@ -28,12 +28,20 @@ func ofSensor(serve func(*sensor, []byte) ipmi.Response) func(*BMC, *ipmi.Reques
 	return func(b *BMC, req *ipmi.Request) ipmi.Response {
 		s := b.sensor(req.Data[0])
 		if s == nil {
-			return refuse(ipmi.CodeNotPresent)
+			return noSuchSensor(req.Data[0])
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return serve(s, req.Data[1:])
 	}
+}
+
+// noSuchSensor refuses a number that no sensor has, or that none can have.
+func noSuchSensor(number byte) ipmi.Response {
+	if number == noSensor {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	return refuse(ipmi.CodeNotPresent)
 }
 
 // ofThresholds serves a command that discrete sensors do not have.
@@ -52,7 +60,7 @@ func withReading(serve func(s *sensor, flags byte, reading uint16) ipmi.Response
 	return func(b *BMC, req *ipmi.Request) ipmi.Response {
 		s := b.sensor(req.Data[0])
 		if s == nil {
-			return refuse(ipmi.CodeNotPresent)
+			return noSuchSensor(req.Data[0])
 		}
 		reading, err := s.read()
 		s.mu.Lock()
@@ -75,10 +83,12 @@ func getReadingFactors(s *sensor, _ []byte) ipmi.Response {
 const hysteresisMask = 0xFF // reserved for later use
 
 func setHysteresis(s *sensor, data []byte) ipmi.Response {
-	if data[0] != hysteresisMask {
+	after := s.limits
+	after.hysteresis = [2]byte(data[1:])
+	if data[0] != hysteresisMask || after.validate() != nil {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	s.hysteresis = [2]byte(data[1:])
+	s.limits = after
 	return answer()
 }
 
@@ -91,15 +101,16 @@ func getHysteresis(s *sensor, data []byte) ipmi.Response {
 
 // setThresholds takes a mask of the thresholds to set, and a byte for each threshold.
 func setThresholds(s *sensor, data []byte) ipmi.Response {
-	mask := data[0]
-	if mask&^s.present != 0 {
-		return refuse(ipmi.CodeInvalidField)
-	}
+	mask, after := data[0], s.limits
 	for i, t := range data[1:] {
 		if mask&(1<<i) != 0 {
-			s.thresholds[i] = t
+			after.thresholds[i] = t
 		}
 	}
+	if mask&^s.present != 0 || after.validate() != nil {
+		return refuse(ipmi.CodeInvalidField)
+	}
+	s.limits = after
 	return answer()
 }
 
@@ -117,6 +128,9 @@ const (
 	disableSelected = 2 << 4
 	rearmSelected   = 1 << 7
 	maxMask         = 0xFFFF
+
+	reservedEnableBits = 0x0F
+	reservedRearmBits  = 0x7F
 )
 
 func (e eventEnables) flags() (f byte) {
@@ -137,6 +151,15 @@ func masks(data []byte) (assert, deassert uint16) {
 	return binary.LittleEndian.Uint16(all[:]), binary.LittleEndian.Uint16(all[2:])
 }
 
+// hasReservedEvents reports whether masks have bits that no event of the sensor's kind has.
+func (s *sensor) hasReservedEvents(assert, deassert uint16) bool {
+	reserved := uint16(0xF000)
+	if s.discrete() {
+		reserved = 1 << 15
+	}
+	return (assert|deassert)&reserved != 0
+}
+
 // answerMasks answers with flags and the masks of assertions and deassertions.
 func answerMasks(flags byte, assert, deassert uint16) ipmi.Response {
 	return answer(flags, byte(assert), byte(assert>>8), byte(deassert), byte(deassert>>8))
@@ -145,6 +168,9 @@ func answerMasks(flags byte, assert, deassert uint16) ipmi.Response {
 func setEventEnable(s *sensor, data []byte) ipmi.Response {
 	flags, e := data[0], &s.events
 	assert, deassert := masks(data[1:])
+	if flags&reservedEnableBits != 0 || s.hasReservedEvents(assert, deassert) {
+		return refuse(ipmi.CodeInvalidField)
+	}
 	switch flags & selectionMask {
 	case 0:
 	case enableSelected:
@@ -168,6 +194,9 @@ func getEventEnable(s *sensor, _ []byte) ipmi.Response {
 // an event again when the sensor is read.
 func rearmEvents(s *sensor, data []byte) ipmi.Response {
 	assert, deassert := masks(data[1:])
+	if data[0]&reservedRearmBits != 0 || s.hasReservedEvents(assert, deassert) {
+		return refuse(ipmi.CodeInvalidField)
+	}
 	if data[0]&rearmSelected == 0 {
 		assert, deassert = maxMask, maxMask
 	}
@@ -195,6 +224,10 @@ func getReading(s *sensor, flags byte, reading uint16) ipmi.Response {
 
 // setSensorType takes sensor type and event type. It accepts the configured types only.
 func setSensorType(s *sensor, data []byte) ipmi.Response {
+	const reserved = 1 << 7
+	if data[1]&reserved != 0 {
+		return refuse(ipmi.CodeInvalidField)
+	}
 	if data[0] != s.Type || data[1] != s.EventType {
 		return refuse(ipmi.CodeIllegalForType)
 	}
@@ -204,33 +237,43 @@ func setSensorType(s *sensor, data []byte) ipmi.Response {
 func getSensorType(s *sensor, _ []byte) ipmi.Response { return answer(s.Type, s.EventType) }
 
 // Operations of Set Sensor Reading And Event Status, two bits for each part of its data (section
-// 35.17).
+// 35.17): event data, assertions, deassertions, reading.
 const (
-	operationBits = 3
-	assertShift   = 4 // assertions; deassertions are at 2, event data at 6
+	operationBits  = 3
+	eventDataShift = 6
+	assertShift    = 4
 
-	leavePart  = 0
-	writePart  = 1
-	setBits    = 2 // set the bits of the mask
-	clearBits  = 3 // those that are not in the mask
-	onlyStates = operationBits << assertShift
+	leavePart = 0
+	writePart = 1
+	setBits   = 2 // set the bits of the mask
+	clearBits = 3 // those that are not in the mask; of event data: reserved
+
+	codeNotSettable  ipmi.CompletionCode = 0x80 // this reading, or these status bits
+	codeNoEventBytes ipmi.CompletionCode = 0x81 // event data cannot be set
 )
 
-// setReading takes operations, the reading, and the asserted states. It sets the reading of a
-// sensor with thresholds, or the states of a discrete sensor; a discrete sensor has no reading.
-// Events cannot be set: they follow when the sensor is polled. A sensor with a source cannot be
-// set.
+// setReading takes operations, the reading, the asserted and deasserted states, and event data. It
+// sets the reading of a sensor with thresholds, or the states of a discrete sensor; a discrete sensor
+// has no reading. Events cannot be set: they follow when the sensor is polled. A sensor with a source
+// cannot be set.
 func setReading(s *sensor, data []byte) ipmi.Response {
-	operation, values, used, needed := data[0], data[1:], byte(operationBits), 1
+	operation, values := data[0], data[1:]
+	part := func(shift int) byte { return operation >> shift & operationBits }
+	var given [9]byte // missing bytes are zero
+	copy(given[:], values)
+	mask, deasserted := masks(given[1:])
+	settable, needed, used := part(0), 1, byte(operationBits)
 	if s.discrete() {
-		used, needed = onlyStates, 2
+		settable, needed, used = part(assertShift), 2, operationBits<<assertShift
 	}
 	switch {
-	case !s.settable():
-		return refuse(ipmi.CodeIllegalForType)
-	case operation&^used != 0, !s.discrete() && operation > writePart:
+	case part(eventDataShift) == clearBits, part(0) > writePart, s.hasReservedEvents(mask, deasserted):
 		return refuse(ipmi.CodeInvalidField)
-	case operation == leavePart:
+	case part(eventDataShift) != leavePart:
+		return refuse(codeNoEventBytes)
+	case !s.settable(), operation&^used != 0:
+		return refuse(codeNotSettable)
+	case settable == leavePart:
 		return answer()
 	case len(values) < needed:
 		return refuse(ipmi.CodeLengthInvalid)
@@ -238,8 +281,7 @@ func setReading(s *sensor, data []byte) ipmi.Response {
 		s.fixed = uint16(values[0])
 		return answer()
 	}
-	mask, _ := masks(values[1:])
-	switch operation >> assertShift {
+	switch settable {
 	case writePart:
 		s.fixed = mask & s.States
 	case setBits:

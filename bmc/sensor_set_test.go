@@ -22,8 +22,8 @@ func TestSetSensorReading(t *testing.T) {
 		b.is("written", b.sensor(0x2D, "30"), "00 3C C0 D8")
 		b.raises("what it passes", "0401300157"+"3C28", "0401300159"+"3C32")
 		b.is("nothing to write", b.sensor(0x30, "30 01"), "C7")
-		for _, operations := range []string{"02", "03", "11", "05", "41"} {
-			b.is(operations, b.sensor(0x30, "30"+operations+"10 0100 0100 000000"), "CC")
+		for operations, code := range map[string]string{"02": "CC", "03": "CC", "C1": "CC", "11": "80", "05": "80", "41": "81"} {
+			b.is(operations, b.sensor(0x30, "30"+operations+"10 0100 0100 000000"), code)
 		}
 		b.is("as before", b.sensor(0x2D, "30"), "00 3C C0 D8")
 		b.is("cold reset", b.app(0x02, ""), "00")
@@ -39,10 +39,10 @@ func TestSetSensorReading(t *testing.T) {
 		b.is("one more", b.sensor(0x2D, "31"), "00 00 C0 03 81")
 		b.is("clear what is not in the mask", b.sensor(0x30, "31 30 00 01"), "00")
 		b.is("one is left", b.sensor(0x2D, "31"), "00 00 C0 01 80")
-		b.is("leave it", b.sensor(0x30, "31 00 00 FFFF"), "00")
+		b.is("leave it", b.sensor(0x30, "31 00 00 FF7F"), "00")
 		b.is("nothing to write", b.sensor(0x30, "31 10 00"), "C7")
-		for _, operations := range []string{"01", "14", "50"} {
-			b.is(operations, b.sensor(0x30, "31"+operations+"00 0100 0100 000000"), "CC")
+		for operations, code := range map[string]string{"01": "80", "14": "80", "50": "81", "D0": "CC"} {
+			b.is(operations, b.sensor(0x30, "31"+operations+"00 0100 0100 000000"), code)
 		}
 		b.is("as before", b.sensor(0x2D, "31"), "00 00 C0 01 80")
 	})
@@ -54,8 +54,8 @@ func TestSetSensorReading(t *testing.T) {
 	})
 
 	equipped(t, "of one whose value comes from elsewhere", func(t *testing.T, b *bench, _, _ *float64) {
-		b.is("write", b.sensor(0x30, "30 01 3C"), "CD")
-		b.is("write", b.sensor(0x30, "31 10 00 01"), "CD")
+		b.is("write", b.sensor(0x30, "30 01 3C"), "80")
+		b.is("write", b.sensor(0x30, "31 10 00 01"), "80")
 	})
 
 	equipped(t, "types are what they are", func(t *testing.T, b *bench, _, _ *float64) {

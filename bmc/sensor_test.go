@@ -254,7 +254,7 @@ func TestSensorSettings(t *testing.T) {
 		b.is("discrete", b.sensor(0x29, "31"), "00 C0 0301 0301")
 		b.is("disable some", b.sensor(0x28, "30 E0 8000 04"), "00")
 		b.is("left", b.sensor(0x29, "30"), "00 C0 0402 8002")
-		b.is("enable some", b.sensor(0x28, "30 50 FFFF 0400"), "00")
+		b.is("enable some", b.sensor(0x28, "30 50 FF0F 0400"), "00")
 		b.is("left", b.sensor(0x29, "30"), "00 40 8402 8402")
 		b.is("both", b.sensor(0x28, "30 F0"), "CC")
 		b.is("off", b.sensor(0x28, "30 00"), "00")

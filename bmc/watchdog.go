@@ -79,6 +79,7 @@ type watchdog struct {
 	initial    uint16 // in watchdogUnit
 	expired    byte   // bit n: it expired while its use was n
 
+	set         time.Time // by Set Watchdog Timer since the last reset; zero: not initialized
 	running     bool
 	started     time.Time
 	deadline    time.Time // while it runs
@@ -142,7 +143,7 @@ func (w *watchdog) expire() expiration {
 		w.interrupted = true
 		w.pending = w.interrupt == InterruptMessaging
 	} else {
-		w.running, w.left = false, 0
+		w.running, w.left, w.dontLog = false, 0, false
 		w.expired |= 1 << w.use
 	}
 	w.acting[e.kind()] = true
@@ -151,18 +152,30 @@ func (w *watchdog) expire() expiration {
 	return e
 }
 
-// stopWatchdogs stops some watchdogs and ends their messaging interrupts, as resets of the system
+// hostReset is what a reset of the host leaves of a watchdog: it does not run, logs again, and is
+// not initialized; what it was set to and its expiration flags stay (IPMI v2.0, sections 27.2, 27.5
+// and 27.7).
+func (w *watchdog) hostReset() {
+	w.stop()
+	w.dontLog, w.set = false, time.Time{}
+}
+
+// coldReset is what a reset of the BMC leaves of a watchdog: nothing.
+func (w *watchdog) coldReset() { *w = watchdog{origin: w.origin, expirations: w.expirations} }
+
+// resetWatchdogs resets some watchdogs and ends their messaging interrupts, as resets of the system
 // and of the BMC do (IPMI v2.0, section 27.6).
-func (b *BMC) stopWatchdogs(which func(*watchdog) bool) {
+func (b *BMC) resetWatchdogs(reset func(*watchdog), which func(*watchdog) bool) {
 	var interrupted []*watchdog
 	b.mu.Lock()
 	for _, w := range b.watchdogs {
 		if !which(w) {
 			continue
 		}
-		w.stop()
-		if w.pending {
-			w.pending = false
+		wasPending := w.pending
+		w.pending = false
+		reset(w)
+		if wasPending {
 			interrupted = append(interrupted, w)
 		}
 	}
@@ -172,16 +185,10 @@ func (b *BMC) stopWatchdogs(which func(*watchdog) bool) {
 	}
 }
 
-// HostGone stops the watchdog of an interface whose host was reset or has lost its power. The
-// software that it guarded runs no more; the watchdog must not reset what runs next.
-func (b *BMC) HostGone(iface string) {
-	b.stopWatchdogs(func(w *watchdog) bool { return w == b.watchdogs[iface] })
-}
-
 // InterfaceGone removes the watchdog of an interface that no longer exists. Another interface of
 // its name gets a watchdog of its own.
 func (b *BMC) InterfaceGone(iface string) {
-	b.HostGone(iface)
+	b.resetWatchdogs((*watchdog).hostReset, func(w *watchdog) bool { return w == b.watchdogs[iface] })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.watchdogs, iface)

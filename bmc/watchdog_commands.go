@@ -15,7 +15,7 @@ var watchdogCommands = []command{
 	{ipmi.NetFnApp, 0x25, 0, 0, atOnce, getWatchdog},
 }
 
-// codeNotInitialized: there has been no Set Watchdog Timer yet (section 27.5).
+// codeNotInitialized: there has been no Set Watchdog Timer since the last reset (section 27.5).
 const codeNotInitialized ipmi.CompletionCode = 0x80
 
 // Bits of requests and responses (sections 27.6 and 27.7).
@@ -28,7 +28,7 @@ const (
 	actionBits       = 0x07
 	interruptShift   = 4
 	reservedActions  = 0x88
-	expiredBits      = 0x3E // of the uses
+	reservedExpired  = 0xC1 // of the expiration flags
 )
 
 // resetWatchdog starts the countdown, except between pre-timeout and time-out: then only Set
@@ -38,7 +38,7 @@ func resetWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	defer b.mu.Unlock()
 	w := b.watchdogs[req.Interface]
 	switch {
-	case w == nil:
+	case w == nil || w.set.IsZero():
 		return refuse(codeNotInitialized)
 	case w.running && w.interrupted:
 		return refuse(ipmi.CodeNotInState)
@@ -49,8 +49,9 @@ func resetWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 }
 
 // setWatchdog takes use and flags, interrupt and action, pre-timeout in seconds, expiration flags
-// to clear, and the countdown. It ends a pending messaging interrupt. No host interface carries
-// an SMI; whether the machine has an NMI shows when the interrupt is due.
+// to clear, and the countdown. It ends a pending messaging interrupt. A pre-timeout of 0 comes with
+// the time-out; another one must be shorter than the countdown. No host interface carries an SMI;
+// whether the machine has an NMI shows when the interrupt is due.
 func setWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 	set := watchdog{
 		origin:     origin{req.Interface, req.Host, req.Channel, causeWatchdog},
@@ -60,10 +61,12 @@ func setWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 		interrupt:  Interrupt(req.Data[1] >> interruptShift & 0x07),
 		preTimeout: time.Duration(req.Data[2]) * time.Second,
 		initial:    binary.LittleEndian.Uint16(req.Data[4:]),
+		set:        time.Now(),
 	}
-	if req.Data[0]&reservedUseBits != 0 || req.Data[1]&reservedActions != 0 ||
+	if req.Data[0]&reservedUseBits != 0 || req.Data[1]&reservedActions != 0 || req.Data[3]&reservedExpired != 0 ||
 		set.use < UseBIOSFRB2 || set.use > UseOEM || set.action > TimeoutPowerCycle ||
-		set.interrupt > InterruptMessaging || set.interrupt == InterruptSMI {
+		set.interrupt > InterruptMessaging || set.interrupt == InterruptSMI ||
+		set.preTimeout != 0 && set.preTimeout >= time.Duration(set.initial)*watchdogUnit {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	b.mu.Lock()
@@ -72,7 +75,7 @@ func setWatchdog(b *BMC, req *ipmi.Request) ipmi.Response {
 		w = new(watchdog)
 		b.watchdogs[set.iface] = w
 	}
-	set.left, set.expired, set.expirations = set.initial, w.expired&^(req.Data[3]&expiredBits), w.expirations
+	set.left, set.expired, set.expirations = set.initial, w.expired&^req.Data[3], w.expirations
 	interrupted := w.pending
 	if w.running && req.Data[0]&watchdogDontStop != 0 {
 		set.start(time.Now())

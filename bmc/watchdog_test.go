@@ -90,6 +90,19 @@ func TestWatchdog(t *testing.T) {
 		r.logged("log")
 	})
 
+	runs(t, "don't log is for one expiry", func(t *testing.T, r *rig) {
+		r.is("set", r.app(setTimer, "84 00 00 3E 0200"), "00")
+		r.is("reset", r.app(resetTimer, ""), "00")
+		time.Sleep(200 * time.Millisecond)
+		r.expired.expect(r.t, "expired", "host0 0: time-out, use 4, action 0, interrupt 0, <nil>")
+		r.logged("log")
+		r.is("get", r.app(getTimer, ""), "00 04 00 00 10 0200 0000")
+		r.is("reset", r.app(resetTimer, ""), "00")
+		time.Sleep(200 * time.Millisecond)
+		r.expired.expect(r.t, "expired", "host0 0: time-out, use 4, action 0, interrupt 0, <nil>")
+		r.logged("log", "host0 0020 04 23 00 6F C0 04 FF")
+	})
+
 	runs(t, "expiration flags stay until they are cleared by ones", func(t *testing.T, r *rig) {
 		for _, use := range []string{"04", "05"} {
 			r.is("set", r.app(setTimer, use+"00 00 00 0100"), "00")
@@ -99,7 +112,7 @@ func TestWatchdog(t *testing.T) {
 		r.is("both", r.app(getTimer, ""), "00 05 00 00 30 0100 0000")
 		r.is("clear one", r.app(setTimer, "04 00 00 10 0100"), "00")
 		r.is("the other", r.app(getTimer, ""), "00 04 00 00 20 0100 0100")
-		r.is("clear all", r.app(setTimer, "04 00 00 FF 0100"), "00")
+		r.is("clear all", r.app(setTimer, "04 00 00 3E 0100"), "00")
 		r.is("none", r.app(getTimer, ""), "00 04 00 00 00 0100 0100")
 	})
 
@@ -164,6 +177,7 @@ func TestWatchdog(t *testing.T) {
 		r.expired.expect(r.t, "it is told of after the interrupt")
 		r.logged("logged after it")
 		// The host runs again, and hangs again.
+		r.is("set", r.app(setTimer, "44 21 01 00 1400"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
 		time.Sleep(2 * time.Second)
 		r.done("in time", "host0 0: hard reset")
@@ -217,8 +231,10 @@ func TestWatchdog(t *testing.T) {
 			r.is("reset", r.app(resetTimer, ""), "00")
 			r.is("chassis control", r.chassis(0x02, action), "00")
 			r.is("it stands", r.app(getTimer, ""), "00 04 01 00 00 0A00 0A00")
+			r.is("it is not initialized", r.app(resetTimer, ""), "80")
 		}
-		r.is("an NMI", r.app(resetTimer, ""), "00")
+		r.is("set", r.app(setTimer, "04 01 00 00 0A00"), "00")
+		r.is("reset", r.app(resetTimer, ""), "00")
 		r.is("does not stop it", r.chassis(0x02, "04"), "00")
 		r.is("it runs", r.app(getTimer, ""), "00 44 01 00 00 0A00 0A00")
 	})
@@ -296,14 +312,6 @@ func TestPreTimeout(t *testing.T) {
 			"host0 0: time-out, use 4, action 2, interrupt 3, <nil>")
 	})
 
-	runs(t, "one longer than the countdown comes at once", func(t *testing.T, r *rig) {
-		r.is("set", r.app(setTimer, "04 30 0A 00 0A00"), "00")
-		r.is("reset", r.app(resetTimer, ""), "00")
-		r.expired.expect(r.t, "expired", "host0 0: pre-timeout, use 4, action 0, interrupt 3, <nil>")
-		time.Sleep(time.Second)
-		r.expired.expect(r.t, "expired", "host0 0: time-out, use 4, action 0, interrupt 3, <nil>")
-	})
-
 	runs(t, "a reset of the host ends it", func(t *testing.T, r *rig) {
 		r.is("set", r.app(setTimer, "44 31 03 00 3C00"), "00")
 		r.is("reset", r.app(resetTimer, ""), "00")
@@ -321,7 +329,8 @@ func TestPreTimeout(t *testing.T) {
 		r.is("it runs", r.app(getTimer, ""), "00 44 31 03 00 3C00 1E00")
 		r.is("cold", r.app(0x02, ""), "00")
 		r.pending.expect(r.t, "no more", "host0 false")
-		r.is("it stands", r.app(getTimer, ""), "00 04 31 03 00 3C00 3C00")
+		r.is("it is as at first", r.app(getTimer, ""), "00 00 00 00 00 0000 0000")
+		r.is("it is not initialized", r.app(resetTimer, ""), "80")
 	})
 
 	runs(t, "nobody listens", func(t *testing.T, r *rig) {

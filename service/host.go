@@ -140,9 +140,9 @@ func (h *hostInterface) happened(e host.VMEvent) {
 	case host.VMConnected:
 		h.SetDown("")
 	case host.VMWasReset:
-		h.service.bmc.HostGone(h.config.Name)
+		h.service.bmc.HostReset(h.config.Name, h.config.DevIndex)
 	case host.VMGone:
-		h.service.bmc.HostGone(h.config.Name)
+		h.service.bmc.HostGone(h.config.Name, h.config.DevIndex)
 		h.iface.HostGone()
 		h.SetDown(notConnected)
 	}
