@@ -40,7 +40,8 @@ func (a *app) selListCommand() *cobra.Command {
 		Use:   "list [BUS [ADDR]]",
 		Short: "List the records of a log",
 		Long: `List the records of a log, the oldest first: ID, time in UTC, sender and meaning of each
-event. Readings and thresholds are raw values.
+event. Readings and thresholds are raw values. Other data of an event have the standard's
+name in parentheses, if there is one.
 
 A panic of Linux is stored in several records. They are shown as one, with the ID of the
 first. If several machines panic at a time, their records are mixed and do not say to
