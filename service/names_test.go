@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -33,12 +34,7 @@ func TestStartAwaitsTheBusNames(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- Run(ctx, Options{Config: config, Bus: bus.Address, Log: zap.New(core)}) }()
-			logged := func(message string) {
-				for logs.FilterMessage(message).Len() == 0 {
-					runtime.Gosched()
-				}
-			}
-			logged("waiting for a bus name")
+			logged(logs, "waiting for a bus name")
 			if _, err := os.Stat(config.BMC.Folder); err == nil {
 				t.Error("the folder of the BMC is there")
 			}
@@ -48,11 +44,40 @@ func TestStartAwaitsTheBusNames(t *testing.T) {
 			if _, err := owner.ReleaseName(name); err != nil {
 				t.Fatal(err)
 			}
-			logged("serving")
+			logged(logs, "serving")
 			cancel()
 			if err := receive(t, "the end", done); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// logged waits until a message is in the log.
+func logged(logs *observer.ObservedLogs, message string) {
+	for logs.FilterMessage(message).Len() == 0 {
+		runtime.Gosched()
+	}
+}
+
+func TestStartSaysThatTheMessageBusDoesNotAnswer(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "")
+	path := filepath.Join(t.TempDir(), "bus")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	core, logs := observer.New(zap.InfoLevel)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{Config: oneBus(t), Bus: "unix:path=" + path, Log: zap.New(core)}) }()
+	logged(logs, "the start waits")
+	if fields := logs.All()[0].ContextMap(); fields["for"] != "the message bus to answer" || fields["bus"] != "unix:path="+path {
+		t.Errorf("%v", fields)
+	}
+	cancel()
+	if err := receive(t, "the end", done); err != nil {
+		t.Error(err)
 	}
 }

@@ -95,10 +95,12 @@ func run(ctx context.Context, o Options) error {
 	s.frames = frames.NewServer(frames.Config{
 		Bus: s.buses.Find, MaxCalls: s.config.MaxCallsPerSender, HungUp: s.logDisconnect,
 	})
+	connected := s.logWait("the message bus to answer", zap.String("bus", o.Bus))
 	server, err := dbusapi.Open(ctx, dbusapi.Config{
 		Address: o.Bus, SignalNames: s.config.TrustedNames, MaxCallsPerSender: s.config.MaxCallsPerSender,
 		Mux: &s.mux, Manager: s, Statistics: s.frames.Statistics,
 	})
+	connected()
 	if err != nil {
 		return err
 	}
@@ -187,6 +189,7 @@ func (s *service) stopEndpoints() {
 
 // start makes the endpoints of the configuration, and says that they serve.
 func (s *service) start(ctx context.Context) error {
+	defer s.logWait("the message bus to give its names, and the buses to begin")()
 	plans := plansOf(s.config)
 	if err := s.setChannels(plans); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -17,6 +18,27 @@ import (
 func notify(states ...string) error {
 	_, err := daemon.SdNotify(false, strings.Join(states, "\n"))
 	return err
+}
+
+// firstWait is how long a step of the start takes until it is logged.
+const firstWait = time.Second
+
+// logWait logs that the start waits for something, after 1, 2, 4 s and so on, until stop.
+func (s *service) logWait(what string, fields ...zap.Field) (stop func()) {
+	ended := make(chan struct{})
+	var logging sync.WaitGroup
+	logging.Go(func() {
+		for wait := firstWait; ; wait *= 2 {
+			select {
+			case <-time.After(wait):
+				s.log.Warn("the start waits", append(fields, zap.String("for", what))...)
+				_ = notify("STATUS=waiting for " + what)
+			case <-ended:
+				return
+			}
+		}
+	})
+	return func() { close(ended); logging.Wait() }
 }
 
 // tellStatus keeps systemd's status line true until ctx ends.

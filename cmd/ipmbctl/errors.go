@@ -26,6 +26,8 @@ var problems = []struct {
 		"do it as root, or join the group ipmbd: usermod -aG ipmbd USER, and log in again"},
 	{client.ErrLeft, "ipmbd stopped before it replied", seeJournal},
 	{client.ErrNotStarted, "", seeJournal},
+	{client.ErrSilent, "", seeJournal},
+	{client.ErrBusSilent, "", "see what has its socket: systemctl status dbus; ss -xlp"},
 	{client.ErrDisconnected, "", "see why: systemctl status dbus; then try again"},
 	{client.ErrOtherService, "the service with the name " + xml.ServiceName + " is not ipmbd",
 		"see which it is: busctl status " + xml.ServiceName + "\n" +

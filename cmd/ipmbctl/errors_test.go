@@ -162,7 +162,7 @@ func TestEveryErrorOfTheClientHasAdvice(t *testing.T) {
 		client.ErrOtherService, client.ErrAccessDenied, &client.NotFoundError{}, &client.NotFoundError{OnlyBuses: true},
 		requestError(client.Bus{}, 0x2C, client.ErrUnavailable), requestError(client.Bus{}, 0x2C, client.ErrWriteFailure),
 		requestError(client.Bus{Properties: bus.Properties{State: client.Down}}, 0x2C, client.ErrUnavailable),
-		client.ErrDisconnected,
+		client.ErrDisconnected, client.ErrBusSilent, client.ErrSilent,
 	} {
 		if len(a.advice(errors.Join(err))) == 0 {
 			t.Errorf("%v: no advice", err)

@@ -31,6 +31,8 @@ var exitCodes = map[string]map[string]struct {
 	"../../dbusapi/client/errors.go": {
 		"ErrDisconnected":  {client.ErrDisconnected, exitNotRunning},
 		"ErrNoMessageBus":  {client.ErrNoMessageBus, exitNotRunning},
+		"ErrBusSilent":     {client.ErrBusSilent, exitNotRunning},
+		"ErrSilent":        {client.ErrSilent, exitNotRunning},
 		"ErrNotRunning":    {client.ErrNotRunning, exitNotRunning},
 		"ErrNotStarted":    {client.ErrNotStarted, exitNotRunning},
 		"ErrLeft":          {client.ErrLeft, exitNotRunning},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -244,14 +245,20 @@ func oneArg(text string) cobra.PositionalArgs {
 
 var oneEndpoint = oneArg("one name of a bus or a host interface, not %d")
 
+// completionTime is how long a shell may wait for names: a key must not block.
+const completionTime = 200 * time.Millisecond
+
 // completeNames completes the names of buses, or of buses and host interfaces: max words, or any
-// number if max is 0.
+// number if max is 0. It does not start ipmbd.
 func (a *app) completeNames(max int, hosts bool) cobra.CompletionFunc {
 	return func(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var names []cobra.Completion
 		if max == 0 || len(given) < max {
-			_ = a.withClient(command.Context(), func(ipmbd *client.Client) error {
-				endpoints, err := ipmbd.Endpoints(command.Context())
+			ctx, cancel := context.WithTimeout(command.Context(), completionTime)
+			defer cancel()
+			_ = a.withClient(ctx, func(ipmbd *client.Client) error {
+				ipmbd.NoAutoStart = true
+				endpoints, err := ipmbd.Endpoints(ctx)
 				for _, e := range endpoints {
 					if hosts || e.Bus != nil {
 						names = append(names, e.Name+"\t"+e.Device)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/godbus/dbus/v5"
@@ -23,12 +24,15 @@ const (
 // Client calls ipmbd over a message bus. Its methods may be called from several goroutines at
 // once. They wait as long as their context allows; ipmbd ends every request in bounded time.
 type Client struct {
+	// NoAutoStart: the message bus does not start ipmbd for a call. Set it before the first call.
+	NoAutoStart bool
+
 	conn    *dbuswire.Conn
 	address string
 }
 
 // Open connects to the message bus at address: a D-Bus address, SystemBus or SessionBus. It
-// returns ErrNoMessageBus or the error of ctx. Open does not need ipmbd.
+// returns ErrNoMessageBus, ErrBusSilent or the error of ctx. Open does not need ipmbd.
 func Open(ctx context.Context, address string) (*Client, error) {
 	conn, err := connect(ctx, dbuswire.Config{Address: address})
 	if err != nil {
@@ -37,13 +41,18 @@ func Open(ctx context.Context, address string) (*Client, error) {
 	return &Client{conn: conn, address: address}, nil
 }
 
-func connect(ctx context.Context, config dbuswire.Config) (*dbuswire.Conn, error) {
-	conn, err := dbuswire.Dial(ctx, config)
+func connect(ctx context.Context, config dbuswire.Config) (conn *dbuswire.Conn, err error) {
+	err = askBus(ctx, func(ctx context.Context) error {
+		conn, err = dbuswire.Dial(ctx, config)
+		return err
+	})
 	switch {
 	case err == nil:
 		return conn, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case errors.Is(err, ErrBusSilent):
+		return nil, err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrNoMessageBus, err)
 }
@@ -100,8 +109,9 @@ func (c *Client) SendStorage(ctx context.Context, cmd ipmi.Command, data []byte)
 func (c *Client) call(
 	ctx context.Context, path dbus.ObjectPath, iface, member string, results []any, args ...any,
 ) error {
-	method := dbuswire.Method{Destination: xml.ServiceName, Path: path, Interface: iface, Member: member}
-	body, err := c.conn.Call(ctx, method, args...)
+	body, err := ask(ctx, c.conn, dbuswire.Method{
+		Destination: xml.ServiceName, Path: path, Interface: iface, Member: member, NoAutoStart: c.NoAutoStart,
+	}, args...)
 	if err != nil {
 		return serviceError(err)
 	}

@@ -324,3 +324,13 @@ func TestClientSeesTheSwitches(t *testing.T) {
 		t.Errorf("%+v, %v", b.Properties, err)
 	}
 }
+
+// ipmbd answers others while a request waits for its responder.
+func TestCallGoesOnWhileIpmbdAnswers(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*(askAfter+answerTime))
+	defer cancel()
+	if err := <-sendBlocked(t, ctx, r); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("error = %v", err)
+	}
+}

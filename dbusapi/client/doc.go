@@ -34,7 +34,10 @@
 //     TestClientErrorsOfTheMessageBus)
 //  9. A call returns the error of its context when that ends; ipmbd ends the request.
 //     (TestClientsCallEndsWithItsContext)
-//  10. Data in results belong to the caller. Secrets, such as passwords, are in no Notice.
+//  10. A message bus, or an ipmbd, that does not answer is told within 3 s: ErrBusSilent, ErrSilent
+//     or ErrNotStarted. A call whose request waits for a responder goes on.
+//     (cmd/ipmbctl: TestEachCommandSaysWhatDoesNotAnswer; TestCallGoesOnWhileIpmbdAnswers)
+//  11. Data in results belong to the caller. Secrets, such as passwords, are in no Notice.
 //     (TestMonitorKeepsSecrets)
 //
 // Sources: the documents of package xml; D-Bus specification 0.42.

@@ -20,9 +20,14 @@ var (
 	ErrDisconnected = dbuswire.ErrDisconnected
 	// ErrNoMessageBus: there is no connection to the message bus.
 	ErrNoMessageBus = errors.New("no connection to the message bus")
+	// ErrBusSilent: the message bus accepts connections, and has not answered for 2.5 s.
+	ErrBusSilent = errors.New("the message bus does not answer")
+	// ErrSilent: ipmbd is on the message bus, and has not answered for 2.5 s.
+	ErrSilent = errors.New("ipmbd is on the message bus and does not answer")
 	// ErrNotRunning: no program has ipmbd's name, and the message bus cannot start one.
 	ErrNotRunning = errors.New("ipmbd is not running")
-	// ErrNotStarted: the message bus tried to start ipmbd and failed.
+	// ErrNotStarted: the message bus tried to start ipmbd and failed, or has waited for it for
+	// 2.5 s.
 	ErrNotStarted = errors.New("ipmbd did not start")
 	// ErrLeft: ipmbd left the message bus during the call.
 	ErrLeft = errors.New("ipmbd stopped during the call")

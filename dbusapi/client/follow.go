@@ -65,8 +65,8 @@ func (f *follower) followService(ctx context.Context, c *Client) error {
 	}
 	defer conn.Close()
 	f.conn = conn
-	if err := conn.AddMatch(ctx, ownerRule); err != nil {
-		return unlessEnded(ctx, serviceError(err))
+	if err := addMatch(ctx, conn, ownerRule); err != nil {
+		return unlessEnded(ctx, err)
 	}
 	// A call to the name starts ipmbd, and shows whether the service is ipmbd.
 	if _, err := c.handlerRows(ctx); err != nil {
@@ -146,7 +146,11 @@ func (f *follower) isService(name string) bool { return name != "" && name == *f
 
 // followOwner registers with the ipmbd that has the name now.
 func (f *follower) followOwner(ctx context.Context) error {
-	owner, err := f.conn.OwnerOf(ctx, xml.ServiceName)
+	var owner string
+	err := askBus(ctx, func(ctx context.Context) (err error) {
+		owner, err = f.conn.OwnerOf(ctx, xml.ServiceName)
+		return err
+	})
 	if err = serviceError(err); err != nil && !errors.Is(err, ErrNotRunning) {
 		return err
 	}
@@ -181,9 +185,14 @@ func (f *follower) keepRegistered(owner string) error {
 
 // callRouter calls a method of the router of the ipmbd of a unique name.
 func (f *follower) callRouter(ctx context.Context, service, member string, args ...any) error {
-	_, err := f.conn.Call(ctx, dbuswire.Method{
+	_, err := ask(ctx, f.conn, dbuswire.Method{
 		Destination: service, Path: xml.BasePath, Interface: xml.RouterInterface, Member: member}, args...)
 	return serviceError(err)
+}
+
+// addMatch is Conn.AddMatch with the errors of this package.
+func addMatch(ctx context.Context, conn *dbuswire.Conn, rule string) error {
+	return serviceError(askBus(ctx, func(ctx context.Context) error { return conn.AddMatch(ctx, rule) }))
 }
 
 // unlessEnded returns an error, or nil if ctx has ended.

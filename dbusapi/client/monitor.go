@@ -115,13 +115,16 @@ var callRules = []string{
 func watch(ctx context.Context, conn *dbuswire.Conn) (whole bool, err error) {
 	become := dbuswire.Method{Destination: dbuswire.BusName, Path: dbuswire.BusPath,
 		Interface: "org.freedesktop.DBus.Monitoring", Member: "BecomeMonitor"}
-	_, err = conn.Call(ctx, become, slices.Concat(signalRules, callRules), uint32(0))
+	err = askBus(ctx, func(ctx context.Context) error {
+		_, err := conn.Call(ctx, become, slices.Concat(signalRules, callRules), uint32(0))
+		return err
+	})
 	if !errors.As(err, new(dbus.Error)) {
 		return err == nil, err
 	}
 	for _, rule := range signalRules {
-		if err := conn.AddMatch(ctx, rule); err != nil {
-			return false, serviceError(err)
+		if err := addMatch(ctx, conn, rule); err != nil {
+			return false, err
 		}
 	}
 	return false, nil

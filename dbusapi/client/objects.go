@@ -205,8 +205,11 @@ func (c *Client) Handlers(ctx context.Context) ([]Handler, error) {
 		i := slices.IndexFunc(handlers, func(h Handler) bool { return h.Owner == r.Owner && h.Path == r.Path })
 		if i < 0 {
 			i = len(handlers)
-			// The program may have left by now.
-			process, _ := c.conn.CallBusForNumber(ctx, "GetConnectionUnixProcessID", r.Owner)
+			var process uint32 // The program may have left by now.
+			_ = askBus(ctx, func(ctx context.Context) (err error) {
+				process, err = c.conn.CallBusForNumber(ctx, "GetConnectionUnixProcessID", r.Owner)
+				return err
+			})
 			handlers = append(handlers, Handler{Owner: r.Owner, Process: process, Path: r.Path})
 		}
 		handlers[i].Patterns = append(handlers[i].Patterns, ipmi.Pattern{

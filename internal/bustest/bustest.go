@@ -27,6 +27,8 @@ type Config struct {
 	// Policies are paths of policy files, as packages put them into
 	// /usr/share/dbus-1/system.d.
 	Policies []string
+	// Services is a folder of D-Bus service files: programs that the bus can start.
+	Services string
 	// Limits are limits of dbus-daemon by their names, for instance
 	// "max_replies_per_connection".
 	Limits map[string]int
@@ -184,6 +186,9 @@ func Document(config Config, socket string) string {
 	}
 	for name, value := range config.Limits {
 		rules += fmt.Sprintf("  <limit name=%q>%d</limit>\n", name, value)
+	}
+	if config.Services != "" {
+		rules += fmt.Sprintf("  <servicedir>%s</servicedir>\n", html.EscapeString(config.Services))
 	}
 	for _, path := range config.Policies {
 		if absolute, err := filepath.Abs(path); err == nil {

@@ -17,6 +17,8 @@ import (
 var (
 	// ErrDisconnected: the connection to the message bus is closed or lost.
 	ErrDisconnected = errors.New("connection to the message bus lost")
+	// ErrSilent: the message bus has not answered when the time for Dial was over.
+	ErrSilent = errors.New("it accepts the connection and does not answer")
 	// ErrReply: the results of a call have the wrong types.
 	ErrReply = errors.New("reply has the wrong signature")
 )
@@ -60,7 +62,8 @@ type Conn struct {
 }
 
 // Dial connects, authenticates with the EXTERNAL mechanism and says Hello. ctx limits the
-// time of that, and not the life of the connection.
+// time of that, and not the life of the connection. If a message bus accepts the connection and
+// has not answered when ctx ends, the error is ErrSilent and the error of ctx.
 func Dial(ctx context.Context, config Config) (*Conn, error) {
 	addrs, err := addresses(config.Address)
 	if err != nil {
@@ -91,12 +94,12 @@ func dialOne(ctx context.Context, addr *net.UnixAddr, config Config) (*Conn, err
 	c.stream.monitor = config.Monitor
 	unbind := context.AfterFunc(ctx, func() { _ = c.stream.Close() })
 	err = c.handshake(config)
-	if !unbind() && err == nil {
-		err = ctx.Err()
+	if !unbind() {
+		err = fmt.Errorf("%w: %w", ErrSilent, ctx.Err())
 	}
 	if err != nil {
 		_ = c.Close()
-		return nil, errors.Join(ctx.Err(), err)
+		return nil, err
 	}
 	return c, nil
 }
