@@ -71,54 +71,82 @@ func mailboxSetting(host int, block byte) string {
 
 func lockSetting(host int, parameter byte) string { return bootSetting(host, parameter) + "/locked" }
 
-// setBootOptions takes parameter, lock, and data. Without data it sets the lock only.
+// setBootOptions takes parameter, lock, and data, and stores lock and data together. Without data
+// it sets the lock only.
 func setBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 	parameter, data := req.Data[0]&parameterSelector, req.Data[1:]
-	if parameter > bootMailbox {
+	lock := putValue(lockSetting(req.Host, parameter), req.Data[0]&parameterLocked)
+	switch {
+	case parameter > bootMailbox:
 		return refuse(codeNoParameter)
+	case len(data) == 0:
+		return outcome(b.journal.write(lock))
+	case parameter == parameterSetInProgress:
+		return b.setBootProgress(req.Host, data, lock)
 	}
-	if len(data) > 0 {
-		if r := b.setBootOption(req.Host, parameter, data); r.Code != ipmi.CodeOK {
-			return r
+	option, code := b.bootChange(req.Host, parameter, data)
+	if code != ipmi.CodeOK {
+		return refuse(code)
+	}
+	return outcome(b.journal.startWrite(func(err error) {
+		if err == nil && parameter == bootFlags {
+			b.limitBootFlags(req.Host)
 		}
-	}
-	return b.storeSetting(lockSetting(req.Host, parameter), req.Data[0]&parameterLocked)
+	}, option, lock).wait())
 }
 
-func (b *BMC) setBootOption(host int, parameter byte, data []byte) ipmi.Response {
-	if parameter == bootMailbox {
-		return b.setMailbox(host, data)
+// setBootProgress begins or ends setting the parameters, and stores the lock of that state.
+func (b *BMC) setBootProgress(host int, data []byte, lock change) ipmi.Response {
+	set := hostSetting(host, "boot")
+	before := b.progress(set)
+	if r := b.setProgress(set, host, data); r.Code != ipmi.CodeOK {
+		return r
 	}
-	p := bootParameters[parameter]
+	err := b.journal.write(lock)
+	if err != nil {
+		b.setProgress(set, host, []byte{before})
+	}
+	return outcome(err)
+}
+
+// bootChange is the change of a parameter.
+func (b *BMC) bootChange(host int, parameter byte, data []byte) (change, ipmi.CompletionCode) {
+	if parameter == bootMailbox {
+		return mailboxChange(host, data)
+	}
+	name, p := bootSetting(host, parameter), bootParameters[parameter]
 	if len(data) != p.length {
-		return refuse(ipmi.CodeLengthInvalid)
+		return change{}, ipmi.CodeLengthInvalid
 	}
 	for i, reserved := range p.reserved {
 		if data[i]&reserved != 0 {
-			return refuse(ipmi.CodeInvalidField)
+			return change{}, ipmi.CodeInvalidField
 		}
 	}
 	switch parameter {
-	case parameterSetInProgress:
-		return b.setProgress(hostSetting(host, "boot"), host, data)
 	case bootFlagClearing:
 		if err := b.expireBootFlags(host); err != nil { // What is over stays so.
-			return outcome(err)
+			return change{}, ipmi.CodeOf(err)
 		}
 	case bootAcknowledge:
-		mask, old := data[0], b.bootOption(host, bootAcknowledge)[1]
-		if mask&^data[1]&acknowledgeOnes != 0 {
-			return refuse(ipmi.CodeInvalidField)
+		mask, set := data[0], data[1]
+		if mask&^set&acknowledgeOnes != 0 {
+			return change{}, ipmi.CodeInvalidField
 		}
-		return b.storeSetting(bootSetting(host, bootAcknowledge), 0, old&^mask|data[1]&mask)
+		return editValue(name, func(stored []byte) []byte {
+			var old byte
+			if len(stored) == p.length {
+				old = stored[1]
+			}
+			return []byte{0, old&^mask | set&mask}
+		}), ipmi.CodeOK
 	case bootFlags:
 		if !areBootFlags(data) {
-			return refuse(ipmi.CodeInvalidField)
+			return change{}, ipmi.CodeInvalidField
 		}
-		b.limitBootFlags(host)
 		data = validBootFlags(data)
 	}
-	return b.storeSetting(bootSetting(host, parameter), data...)
+	return putValue(name, data...), ipmi.CodeOK
 }
 
 // areBootFlags reports whether the fields of boot flags have values that table 28-14 defines.
@@ -148,21 +176,22 @@ func (b *BMC) forgetBootOptions(host int) error {
 	return b.journal.write(changes...)
 }
 
-// setMailbox takes the number of a block and up to 16 bytes of it. The other bytes of the block stay.
-func (b *BMC) setMailbox(host int, data []byte) ipmi.Response {
+// mailboxChange takes the number of a block and up to 16 bytes of it. The other bytes of the block
+// stay.
+func mailboxChange(host int, data []byte) (change, ipmi.CompletionCode) {
 	switch {
 	case len(data) < 2:
-		return refuse(ipmi.CodeLengthInvalid)
+		return change{}, ipmi.CodeLengthInvalid
 	case data[0] >= mailboxBlocks:
-		return refuse(ipmi.CodeParameterOutOfRange)
+		return change{}, ipmi.CodeParameterOutOfRange
 	}
 	part := slices.Clone(data[1:]) // The request may end before the journal uses it.
-	return outcome(b.journal.write(editValue(mailboxSetting(host, data[0]), func(stored []byte) []byte {
+	return editValue(mailboxSetting(host, data[0]), func(stored []byte) []byte {
 		block := make([]byte, mailboxBlock)
 		copy(block, stored)
 		copy(block, part)
 		return block
-	})))
+	}), ipmi.CodeOK
 }
 
 // bootOption is a parameter as it was set, or zeros.
@@ -228,6 +257,9 @@ func (b *BMC) expireBootFlags(host int) error {
 	b.mu.Unlock()
 	if ended != 0 {
 		if err := b.clearBootFlags(host, ended); err != nil {
+			b.mu.Lock()
+			h.bootFlagsEnded = ended
+			b.mu.Unlock()
 			return err
 		}
 	}

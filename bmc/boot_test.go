@@ -162,6 +162,26 @@ func TestSettings(t *testing.T) {
 		b.is("password", b.app(0x47, "02 03 41000000000000000000000000000000"), "80")
 	})
 
+	story(t, "refused boot flags do not keep those that are there", func(t *testing.T, b *bench) {
+		b.is("set", b.chassis(0x08, "05 80 04 00 00 00"), "00")
+		time.Sleep(50 * time.Second)
+		b.bmc.onDisk(func() error { return ipmi.ErrNoSpace })
+		b.is("set others", b.chassis(0x08, "05 80 08 00 00 00"), "C4")
+		b.bmc.onDisk(func() error { return nil })
+		b.is("still valid", b.chassis(0x09, "05 00 00"), "00 01 05 80 04 00 00 00")
+		time.Sleep(20 * time.Second)
+		b.is("over", b.chassis(0x09, "05 00 00"), "00 01 05 00 04 00 00 00")
+	})
+
+	story(t, "boot flags end when that can be stored again", func(t *testing.T, b *bench) {
+		b.is("set", b.chassis(0x08, "05 80 04 00 00 00"), "00")
+		b.bmc.HostReset(host0, 0)
+		b.bmc.onDisk(func() error { return ipmi.ErrNoSpace })
+		b.is("on a full disk", b.chassis(0x09, "05 00 00"), "C4")
+		b.bmc.onDisk(func() error { return nil })
+		b.is("then", b.chassis(0x09, "05 00 00"), "00 01 05 00 04 00 00 00")
+	})
+
 	runs(t, "a disk that fails at a cold reset", func(t *testing.T, r *rig) {
 		r.is("set", r.chassis(0x08, "01 11"), "00")
 		r.bmc.onDisk(func() error { return errFire })

@@ -21,11 +21,12 @@
 //     (TestUnknownCommands, TestWhatIsNotServed, TestWrongData)
 //  3. Settings have the values of a request before it is acknowledged. Watchdogs, ACPI states,
 //     identify, set in progress, the texts of the operating system and the settings of sensors end
-//     with the process; sensors begin with the values of their records. Power-on hours are stored each hour, passwords as salted
-//     hashes only. Data that are written to a FRU inventory device are stored as the log is. They
-//     replace the data of the configuration, but the size stays; if they hide a change of the
-//     configuration, the log of ipmbd says so. The bytes of a write that was refused are neither
-//     read nor stored later. (TestKilledWriter, TestSettings, TestUsers, TestFRUCommands)
+//     with the process; sensors begin with the values of their records. Power-on hours are stored
+//     each hour, passwords as salted hashes only. Data that are written to a FRU inventory device
+//     are stored as the log is. They replace the data of the configuration, but the size stays; if
+//     they hide a change of the configuration, the log of ipmbd says so. A write that was refused,
+//     of any value, is neither read nor stored later, nor found after a restart. (TestKilledWriter,
+//     TestSettings, TestUsers, TestFRUCommands, TestRefusedWritesLeaveNothing)
 //  4. A watchdog belongs to an interface, all other state of a host to the number of the host.
 //     Watchdogs expire while Run runs. A watchdog acts in time, even if its pre-timeout or the
 //     log is slow. A cold reset resets the sensors and the state of the host that sent it, its boot

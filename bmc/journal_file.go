@@ -40,6 +40,8 @@ type journalFile struct {
 	end       int // of the last commit
 	size      int
 	compactAt int // an end beyond it makes a new file of the current values
+
+	sync func(*os.File) error // syncData, but in tests of failing disks
 }
 
 const (
@@ -65,6 +67,10 @@ var ErrJournalInUse = errors.New("journal is in use by another process")
 // again, once, if it cannot store anything any more. The error is ErrJournalInUse if another
 // process uses the folder.
 func openJournal(folder string, report func(error)) (*journal, error) {
+	return openJournalFile(folder, report, syncData)
+}
+
+func openJournalFile(folder string, report func(error), sync func(*os.File) error) (*journal, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
@@ -72,7 +78,7 @@ func openJournal(folder string, report func(error)) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal in %s: %w", folder, err)
 	}
-	f := &journalFile{path: filepath.Join(folder, journalName), unlock: unlock}
+	f := &journalFile{path: filepath.Join(folder, journalName), unlock: unlock, sync: sync}
 	values, err := f.open(report)
 	if err != nil {
 		f.close()
@@ -274,12 +280,13 @@ func (f *journalFile) store(values map[string][]byte, changes []change) error {
 		return ipmi.ErrNoSpace
 	}
 	err := f.append(commit)
-	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
-		return err
+	if err == nil {
+		return nil
 	}
-	// The next start must not find the written part of the commit.
-	if undo := errors.Join(f.file.Truncate(int64(f.end)), f.file.Truncate(int64(f.size))); undo != nil {
-		return undo
+	// The next start must not find the commit, which may be whole but for its synchronization.
+	undo := errors.Join(f.file.Truncate(int64(f.end)), f.file.Truncate(int64(f.size)))
+	if isFull := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); !isFull || undo != nil {
+		return errors.Join(err, undo)
 	}
 	if done, err := f.compact(values, changes); done {
 		return err
@@ -299,7 +306,7 @@ func (f *journalFile) append(commit []byte) error {
 	if _, err := f.file.WriteAt(commit, int64(f.end)); err != nil {
 		return err
 	}
-	if err := syncData(f.file); err != nil {
+	if err := f.sync(f.file); err != nil {
 		return err
 	}
 	f.end = end
@@ -343,7 +350,7 @@ func (f *journalFile) create(values map[string][]byte) (file *os.File, end int, 
 		err = file.Truncate(int64(roundUp(len(data))))
 	}
 	if err == nil {
-		err = file.Sync()
+		err = f.sync(file)
 	}
 	if err != nil {
 		file.Close()

@@ -72,10 +72,37 @@ func (s logState) now() time.Time { return time.Now().Add(s.Ahead) }
 // time is now as a record has it.
 func (s logState) time() record.Time { return record.TimeOf(s.now()) }
 
-// change stores the state.
-func (s logState) change() change {
-	value, _ := binary.Append(nil, binary.LittleEndian, s) // The size of the fields is fixed.
-	return putValue(logSetting, value...)
+// decodeLogState reads a state from the journal. Without one the log is new.
+func decodeLogState(stored []byte) (s logState) {
+	if _, err := binary.Decode(stored, binary.LittleEndian, &s); err != nil {
+		return logState{Added: record.NoTime, Erased: record.NoTime, Offset: unspecifiedOffset}
+	}
+	return s
+}
+
+// startChange queues a change of the state and other changes, which are stored together or not at
+// all. Then it changes the state and calls publish, with mu held. The caller holds mu.
+//
+// The stored state is changed, not replaced by the present one: earlier changes may still be
+// queued, and may be refused.
+func (l *Log) startChange(set func(*logState), publish func(error), changes ...change) *journalWrite {
+	now := l.state
+	lost := now.Overflow && l.erasing == 0 // Maybe the flag could not be stored before.
+	edit := editValue(logSetting, func(stored []byte) []byte {
+		s := decodeLogState(stored)
+		s.LastNumber, s.LastID, s.Overflow = now.LastNumber, now.LastID, s.Overflow || lost
+		set(&s)
+		value, _ := binary.Append(nil, binary.LittleEndian, s) // The size of the fields is fixed.
+		return value
+	})
+	return l.journal.startWrite(func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err == nil {
+			set(&l.state)
+		}
+		publish(err)
+	}, append(changes, edit)...)
 }
 
 // newLog makes the log that a journal holds. If its state is lost, newLog derives the number of
@@ -90,9 +117,7 @@ func newLog(capacity int, j *journal) *Log {
 		}
 	}
 	slices.SortFunc(l.entries, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
-	if _, err := binary.Decode(values[logSetting], binary.LittleEndian, &l.state); err != nil {
-		l.state = logState{Added: record.NoTime, Erased: record.NoTime, Offset: unspecifiedOffset}
-	}
+	l.state = decodeLogState(values[logSetting])
 	if n := len(l.entries); n > 0 && l.entries[n-1].number > l.state.LastNumber {
 		l.state.LastNumber, l.state.LastID = l.entries[n-1].number, l.entries[n-1].record.ID()
 	}
@@ -129,33 +154,29 @@ func (l *Log) add(r record.Record) (id uint16, err error) {
 // without it.
 func (l *Log) startAddition(r record.Record, id uint16) (uint16, *journalWrite, error) {
 	if len(l.entries)+l.pending >= l.capacity {
-		if l.state.Overflow {
+		if l.state.Overflow && l.erasing == 0 {
 			return 0, nil, ipmi.ErrNoSpace
 		}
-		l.state.Overflow = true
-		return 0, l.journal.startWrite(nil, l.state.change()), ipmi.ErrNoSpace
+		raise := func(s *logState) { s.Overflow = true }
+		return 0, l.startChange(raise, func(error) { raise(&l.state) }), ipmi.ErrNoSpace
 	}
 	if id == 0 {
 		id = l.nextID()
 	}
 	binary.LittleEndian.PutUint16(r[:], id)
 	l.state.LastNumber++
-	e, after := entry{l.state.LastNumber, r}, l.state
-	after.Added = after.time()
+	e, now := entry{l.state.LastNumber, r}, l.state.time()
 	l.holder.cancel()
 	l.pending++
-	return id, l.journal.startWrite(func(err error) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+	return id, l.startChange(func(s *logState) { s.Added = now }, func(err error) {
 		l.pending--
 		if errors.Is(err, ipmi.ErrNoSpace) {
 			l.state.Overflow = true
 		}
 		if err == nil {
-			l.state.Added = after.Added
 			l.entries = append(l.entries, e)
 		}
-	}, after.change(), putValue(e.name(), r[:]...)), nil
+	}, putValue(e.name(), r[:]...)), nil
 }
 
 // nextID is an ID that no record has; all others come before it comes again. The caller holds mu.
@@ -207,17 +228,13 @@ func (l *Log) startRemoval(reserved, id uint16) (uint16, *journalWrite, ipmi.Com
 	case i < 0:
 		return 0, nil, ipmi.CodeNotPresent
 	}
-	e, after := l.entries[i], l.state
-	after.Erased = after.time()
+	e, now := l.entries[i], l.state.time()
 	l.holder.cancel()
-	return e.record.ID(), l.journal.startWrite(func(err error) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+	return e.record.ID(), l.startChange(func(s *logState) { s.Erased = now }, func(err error) {
 		if err == nil {
-			l.state.Erased = after.Erased
 			l.entries = slices.DeleteFunc(l.entries, func(each entry) bool { return each.number == e.number })
 		}
-	}, after.change(), removeValue(e.name())), ipmi.CodeOK
+	}, removeValue(e.name())), ipmi.CodeOK
 }
 
 // startClear queues the erasure of all records, if the reservation holds.
@@ -227,23 +244,16 @@ func (l *Log) startClear(reserved uint16) (*journalWrite, ipmi.CompletionCode) {
 	if !l.holder.holds(reserved) {
 		return nil, ipmi.CodeReservationCancelled
 	}
-	hadOverflow := l.state.Overflow
-	l.state.Overflow = false // A record that is lost from here on sets it again.
-	after := l.state
-	after.Erased = after.time()
+	now := l.state.time()
 	l.holder.cancel()
 	l.erasing++
-	return l.journal.startWrite(func(err error) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+	// A record that is lost from here on raises the flag again.
+	return l.startChange(func(s *logState) { s.Erased, s.Overflow = now, false }, func(err error) {
 		l.erasing--
-		if err != nil {
-			l.state.Overflow = l.state.Overflow || hadOverflow
-			return
+		if err == nil {
+			l.entries = nil
 		}
-		l.state.Erased = after.Erased
-		l.entries = nil
-	}, after.change(), removeValues(entryPrefix)), ipmi.CodeOK
+	}, removeValues(entryPrefix)), ipmi.CodeOK
 }
 
 // erasure reports whether no clear is in progress. It accepts the last reservation, although the
@@ -257,16 +267,16 @@ func (l *Log) erasure(reserved uint16) (done bool, code ipmi.CompletionCode) {
 	return l.erasing == 0, ipmi.CodeOK
 }
 
-// setState changes the state and stores it, unless change refuses that.
-func (l *Log) setState(change func(*logState) ipmi.CompletionCode) ipmi.CompletionCode {
+// setState stores a change of the state, unless isValid refuses it; a nil isValid refuses nothing.
+func (l *Log) setState(isValid func() bool, set func(*logState)) ipmi.CompletionCode {
 	l.mu.Lock()
-	code := change(&l.state)
-	var w *journalWrite
-	if code == ipmi.CodeOK {
-		w = l.journal.startWrite(nil, l.state.change())
+	if isValid != nil && !isValid() {
+		l.mu.Unlock()
+		return ipmi.CodeInvalidField
 	}
+	w := l.startChange(set, func(error) {})
 	l.mu.Unlock()
-	return cmp.Or(code, ipmi.CodeOf(w.wait()))
+	return ipmi.CodeOf(w.wait())
 }
 
 // reservation is the reservation of a log or of a repository (IPMI v2.0, sections 31.4 and

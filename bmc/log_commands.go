@@ -218,13 +218,9 @@ func setLogTime(b *BMC, req *ipmi.Request) ipmi.Response {
 // setTime sets the clock. Its offset to UTC is unspecified afterwards (section 31.11b). A time before
 // the last record is refused, as records are in the order of their times.
 func (l *Log) setTime(t record.Time) ipmi.CompletionCode {
-	return l.setState(func(s *logState) ipmi.CompletionCode {
-		if t == record.NoTime || t < l.lastTime() {
-			return ipmi.CodeInvalidField
-		}
-		s.Ahead, s.Offset = time.Until(time.Unix(int64(t), 0)), unspecifiedOffset
-		return ipmi.CodeOK
-	})
+	ahead := time.Until(time.Unix(int64(t), 0))
+	return l.setState(func() bool { return t != record.NoTime && t >= l.lastTime() },
+		func(s *logState) { s.Ahead, s.Offset = ahead, unspecifiedOffset })
 }
 
 // lastTime is the time of the last record that has one, 0 for none. The caller holds mu.
@@ -249,8 +245,5 @@ func setLogOffset(b *BMC, req *ipmi.Request) ipmi.Response {
 	if offset != unspecifiedOffset && (offset < -maxUTCOffset || offset > maxUTCOffset) {
 		return refuse(ipmi.CodeParameterOutOfRange)
 	}
-	return refuse(b.log.setState(func(s *logState) ipmi.CompletionCode {
-		s.Offset = offset
-		return ipmi.CodeOK
-	}))
+	return refuse(b.log.setState(nil, func(s *logState) { s.Offset = offset }))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -255,7 +254,10 @@ func (a *app) handlers(ctx context.Context, ipmbd *client.Client, _ []string) er
 	if err != nil {
 		return err
 	}
-	buses, err := ipmbd.Buses(ctx) // After an error the handlers are shown all the same.
+	buses, err := ipmbd.Buses(ctx)
+	if err != nil {
+		return err
+	}
 	if len(handlers) == 0 && !a.json {
 		a.note("no program has registered a handler")
 	}
@@ -272,9 +274,6 @@ func (a *app) handlers(ctx context.Context, ipmbd *client.Client, _ []string) er
 	}
 	if len(handlers) > 0 {
 		text = a.colour.table(rows) + "\n"
-	}
-	if err != nil {
-		return cmp.Or(a.show(document, text), err)
 	}
 	rows = heading("BUS", "HANDLER", "ANSWERS ALL OTHER REQUESTS")
 	for _, bus := range buses {

@@ -23,7 +23,7 @@ type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
-	isTerminal     func(any) bool // a reader or a writer
+	isTerminal     func(io.Writer) bool
 }
 
 func main() {
