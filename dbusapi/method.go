@@ -66,6 +66,9 @@ func methods() []method {
 		{iface: xml.BusInterface, member: "sendResponse", in: "tyay", quick: sendResponse},
 		{iface: xml.BusInterface, member: "bind", serve: ofBus((*bus.Bus).Bind)},
 		{iface: xml.BusInterface, member: "unbind", serve: ofBus((*bus.Bus).Unbind)},
+		{iface: xml.BusInterface, member: "GetStatistics", out: "a{st}", reads: true, serve: getStatistics},
+		{iface: xml.HostInterface, member: "GetStatistics", out: "a{st}", reads: true, serve: getStatistics},
+		{iface: xml.RouterInterface, member: "GetStatistics", out: "a{st}", reads: true, serve: getStatistics},
 
 		{iface: xml.IntrospectableInterface, member: "Introspect", out: "s", reads: true, serve: introspect},
 		{iface: xml.PropertiesInterface, member: "Get", in: "ss", out: "v", reads: true, serve: getProperty},
@@ -186,6 +189,19 @@ func getManagedObjects(_ context.Context, c *call) ([]any, error) {
 		}
 	}
 	return []any{managed}, nil
+}
+
+// getStatistics answers with the counters of a bus, of a host interface, or of the service. They are
+// no property, because clients read all properties of an object at once.
+func getStatistics(_ context.Context, c *call) ([]any, error) {
+	switch o := c.object; {
+	case o.bus != nil:
+		return []any{o.bus.statistics()}, nil
+	case o.host != nil:
+		return []any{o.host.statistics()}, nil
+	default:
+		return []any{o.server.Statistics()}, nil
+	}
 }
 
 func getProperty(_ context.Context, c *call) ([]any, error) {

@@ -80,7 +80,7 @@ func TestBusctlIntrospectsABus(t *testing.T) {
 		`.Bus property s "bus4" emits-change`,
 		".OwnAddress property y 32 emits-change",
 		".TimeoutMs property u 250 emits-change writable",
-		".Statistics property a{st}",
+		".GetStatistics method - a{st} -",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("introspection lacks %q:\n%s", want, text)

@@ -48,7 +48,6 @@ func properties(iface string) []property {
 				set: func(_ context.Context, o *BusObject, value any) error { return o.bus.SetIgnoreNACK(value.(bool)) }},
 			{name: "VerifyHeaderChecksum", signature: "b", get: func(v view) any { return v.bus.VerifyChecksum },
 				set: func(_ context.Context, o *BusObject, value any) error { return o.bus.SetVerifyChecksum(value.(bool)) }},
-			{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.bus.statistics() }, silent: true},
 		}
 	case xml.HostInterface:
 		return []property{
@@ -59,12 +58,10 @@ func properties(iface string) []property {
 			{name: "Handler", signature: "s", get: func(v view) any { return v.host.Handler }},
 			{name: "State", signature: "s", get: func(v view) any { return string(v.host.State) }},
 			{name: "StateReason", signature: "s", get: func(v view) any { return v.host.Reason }},
-			{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.host.statistics() }, silent: true},
 		}
 	case xml.RouterInterface:
 		return []property{
 			{name: "Handlers", signature: "a(soyyuu)", get: func(v view) any { return handlerRows(v.object.server.router.listHandlers()) }},
-			{name: "Statistics", signature: "a{st}", get: func(v view) any { return v.object.server.Statistics() }, silent: true},
 		}
 	case xml.HandlerInterface:
 		return []property{

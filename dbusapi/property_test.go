@@ -19,7 +19,6 @@ func TestPropertiesOfABus(t *testing.T) {
 		"OwnAddress": byte(0x20), "RemoteAddress": byte(0x2C), "State": "Up", "StateReason": "", "Handler": "host",
 		"TimeoutMs": uint32(250), "Tries": uint32(6),
 		"IgnoreNack": false, "VerifyHeaderChecksum": false,
-		"Statistics": map[string]uint64{"calls-answered": 7, "dbus-calls-refused": 0, "dbus-signals-dropped": 0, "refused-over-limit": 0},
 	}
 	for _, iface := range []string{xml.BusInterface, ""} {
 		all, err := r.call(t, bus4, xml.PropertiesInterface, "GetAll", iface)
@@ -134,7 +133,6 @@ func TestSetRefused(t *testing.T) {
 		want     string
 	}{
 		{"read-only", "State", "Up", readOnly},
-		{"statistics", "Statistics", map[string]uint64{}, readOnly},
 		{"wrong type", "Tries", "six", invalid},
 		{"narrow number", "Tries", byte(6), invalid},
 		{"time-out too short", "TimeoutMs", uint32(9), xml.ErrorInvalidArgument},

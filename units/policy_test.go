@@ -108,6 +108,9 @@ func TestWhoMayCall(t *testing.T) {
 		{"org.freedesktop.DBus.ObjectManager", "GetManagedObjects"}: true,
 		{"org.freedesktop.DBus.Peer", "Ping"}:                       true,
 		{"org.freedesktop.DBus.Peer", "GetMachineId"}:               true,
+		{Name, "GetStatistics"}:                                     true,
+		{Name + ".Host", "GetStatistics"}:                           true,
+		{router, "GetStatistics"}:                                   true,
 	}
 	for _, name := range documents.Names() {
 		document, err := documents.Load(name)

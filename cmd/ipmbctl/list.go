@@ -92,12 +92,16 @@ func (a *app) info(ctx context.Context, ipmbd *client.Client, args []string) err
 	if err != nil {
 		return err
 	}
+	statistics, err := ipmbd.Statistics(ctx, e)
+	if err != nil {
+		return err
+	}
 	if h := e.Host; h != nil {
-		return a.showInfo(hostInfoJSON{newHostJSON(*h), h.Statistics}, hostRows(*h), h.Statistics)
+		return a.showInfo(hostInfoJSON{newHostJSON(*h), statistics}, hostRows(*h), statistics)
 	}
 	document := infoJSON{newBusJSON(*e.Bus), e.Bus.Policy.Timeout.Milliseconds(), e.Bus.Policy.Tries,
-		e.Bus.IgnoreNACK, e.Bus.VerifyChecksum, e.Bus.Statistics}
-	return a.showInfo(document, busRows(*e.Bus), e.Bus.Statistics)
+		e.Bus.IgnoreNACK, e.Bus.VerifyChecksum, statistics}
+	return a.showInfo(document, busRows(*e.Bus), statistics)
 }
 
 // showInfo shows properties, and the counters that are not 0.

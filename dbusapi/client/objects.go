@@ -28,21 +28,19 @@ const Unbound = bus.Unbound
 // Bus is a bus with its properties. Names of properties are as in package xml.
 type Bus struct {
 	bus.Properties
-	Path       dbus.ObjectPath   // of the D-Bus object
-	Statistics map[string]uint64 // counters by name
+	Path dbus.ObjectPath // of the D-Bus object
 }
 
 // Host is a host interface with its properties.
 type Host struct {
-	Name       string // as in the configuration
-	Type       string // "vm", "bt", "kcs" or "ssif"
-	Path       string // of the device or socket
-	Channel    ipmi.Channel
-	Handler    string // "host", "bmc" or "none"
-	State      State
-	Reason     string            // of State, a sentence; empty if Up
-	Object     dbus.ObjectPath   // path of the D-Bus object
-	Statistics map[string]uint64 // counters by name
+	Name    string // as in the configuration
+	Type    string // "vm", "bt", "kcs" or "ssif"
+	Path    string // of the device or socket
+	Channel ipmi.Channel
+	Handler string // "host", "bmc" or "none"
+	State   State
+	Reason  string          // of State, a sentence; empty if Up
+	Object  dbus.ObjectPath // path of the D-Bus object
 }
 
 // Endpoint is a bus or a host interface: one of the pointers is not nil.
@@ -90,6 +88,16 @@ func (c *Client) Endpoint(ctx context.Context, name string) (Endpoint, error) {
 		notFound.Known = append(notFound.Known, e.Name)
 	}
 	return Endpoint{}, notFound
+}
+
+// Statistics returns the counters of a bus or a host interface, by name.
+func (c *Client) Statistics(ctx context.Context, e Endpoint) (counters map[string]uint64, err error) {
+	if e.Host != nil {
+		err = c.call(ctx, e.Host.Object, xml.HostInterface, "GetStatistics", []any{&counters})
+	} else {
+		err = c.call(ctx, e.Bus.Path, xml.BusInterface, "GetStatistics", []any{&counters})
+	}
+	return counters, err
 }
 
 // Buses returns all buses, in the order of Endpoints.
@@ -264,22 +272,20 @@ func newBus(path dbus.ObjectPath, p properties) Bus {
 			IgnoreNACK:     property[bool](p, "IgnoreNack"),
 			VerifyChecksum: property[bool](p, "VerifyHeaderChecksum"),
 		},
-		Path:       path,
-		Statistics: property[map[string]uint64](p, "Statistics"),
+		Path: path,
 	}
 }
 
 func newHost(path dbus.ObjectPath, p properties) Host {
 	return Host{
-		Name:       property[string](p, "Name"),
-		Type:       property[string](p, "Type"),
-		Path:       property[string](p, "Path"),
-		Channel:    ipmi.Channel(property[uint8](p, "Channel")),
-		Handler:    property[string](p, "Handler"),
-		State:      State(property[string](p, "State")),
-		Reason:     property[string](p, "StateReason"),
-		Object:     path,
-		Statistics: property[map[string]uint64](p, "Statistics"),
+		Name:    property[string](p, "Name"),
+		Type:    property[string](p, "Type"),
+		Path:    property[string](p, "Path"),
+		Channel: ipmi.Channel(property[uint8](p, "Channel")),
+		Handler: property[string](p, "Handler"),
+		State:   State(property[string](p, "State")),
+		Reason:  property[string](p, "StateReason"),
+		Object:  path,
 	}
 }
 

@@ -135,7 +135,16 @@ func (c client) state(t testing.TB, bus, state string) {
 // statistics is the counters of a bus.
 func (c client) statistics(t testing.TB, bus string) map[string]uint64 {
 	t.Helper()
-	return c.property(t, bus, "Statistics").(map[string]uint64)
+	return c.countersOf(t, busPath(bus), objectIface)
+}
+
+// countersOf is the counters of an object that has an interface.
+func (c client) countersOf(t testing.TB, path dbus.ObjectPath, iface string) (counters map[string]uint64) {
+	t.Helper()
+	if err := c.Object(service, path).Call(iface+".GetStatistics", 0).Store(&counters); err != nil {
+		t.Fatal(err)
+	}
+	return counters
 }
 
 // counted waits until a counter of a bus is at a value.

@@ -102,11 +102,7 @@ func TestFramesBesideDBus(t *testing.T) {
 			t.Errorf("%s: calls-answered %d, want %d", name, got, workers*each)
 		}
 	}
-	statistics, err := c.Object(service, basePath).GetProperty(objectIface + ".Router.Statistics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := statistics.Value().(map[string]uint64)["frame-requests"]; got != workers*each {
+	if got := c.routerStatistics(t)["frame-requests"]; got != workers*each {
 		t.Errorf("frame-requests %d", got)
 	}
 }

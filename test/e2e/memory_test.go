@@ -119,7 +119,7 @@ var reads = map[string]struct {
 	"Introspect":        {basePath + "/bus0", "org.freedesktop.DBus.Introspectable.Introspect", nil},
 	"GetManagedObjects": {"/", "org.freedesktop.DBus.ObjectManager.GetManagedObjects", nil},
 	"GetAll of a bus":   {basePath + "/bus0", "org.freedesktop.DBus.Properties.GetAll", []any{objectIface}},
-	"Get of a bus":      {basePath + "/bus0", "org.freedesktop.DBus.Properties.Get", []any{objectIface, "Statistics"}},
+	"GetStatistics":     {basePath + "/bus0", objectIface + ".GetStatistics", nil},
 	"GetAll of Router":  {basePath, "org.freedesktop.DBus.Properties.GetAll", []any{router}},
 }
 

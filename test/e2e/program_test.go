@@ -104,11 +104,7 @@ func (c client) leaves(t testing.TB, p server) {
 // routerStatistics are the counters of the router.
 func (c client) routerStatistics(t testing.TB) map[string]uint64 {
 	t.Helper()
-	value, err := c.Object(service, basePath).GetProperty(router + ".Statistics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value.Value().(map[string]uint64)
+	return c.countersOf(t, basePath, router)
 }
 
 // handlers returns the owners of the registered handlers.

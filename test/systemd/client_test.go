@@ -186,11 +186,11 @@ func (l *lab) diesInFlight() {
 // calls is how many calls of the bus have begun and how many have ended, however.
 func (l *lab) calls(root *dbus.Conn) (started, ended uint64) {
 	l.t.Helper()
-	statistics, err := root.Object(name, bus0).GetProperty(name + ".Statistics")
-	if err != nil {
+	var statistics map[string]uint64
+	if err := root.Object(name, bus0).Call(name+".GetStatistics", 0).Store(&statistics); err != nil {
 		l.t.Fatal(err)
 	}
-	for counter, n := range statistics.Value().(map[string]uint64) {
+	for counter, n := range statistics {
 		switch {
 		case counter == "calls-started":
 			started = n

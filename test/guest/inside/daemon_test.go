@@ -154,13 +154,20 @@ func (d *daemon) ipmbctl(t *testing.T, args ...string) string {
 // statistics are the counters of all buses together.
 func (d *daemon) statistics(t *testing.T) map[string]uint64 {
 	t.Helper()
-	buses, err := d.Buses(t.Context())
+	endpoints, err := d.Endpoints(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := map[string]uint64{}
-	for _, bus := range buses {
-		for name, n := range bus.Statistics {
+	for _, e := range endpoints {
+		if e.Bus == nil {
+			continue
+		}
+		counters, err := d.Statistics(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, n := range counters {
 			sum[name] += n
 		}
 	}
