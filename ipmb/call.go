@@ -292,7 +292,8 @@ func (e *Engine) callWritten(r *responder, sequence uint8, err error) {
 // retryInSlot lets a call try once more in its slot, or leaves it to the next slot.
 func (e *Engine) retryInSlot(c *Call) {
 	now := e.now()
-	if next := now + retryPause(); !c.second && next < c.slotEnd {
+	last := c.failFast && c.policy.Tries == 1 && c.failure == ErrNotAcknowledged
+	if next := now + retryPause(); !c.second && !last && next < c.slotEnd {
 		c.state = statePausing
 		e.setDeadline(&c.deadline, next)
 	} else if c.failFast && c.failure == ErrNotAcknowledged && !c.isAccepted {

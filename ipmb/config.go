@@ -116,7 +116,8 @@ type Request struct {
 
 	// RetryPolicy overrides the engine's where it is not zero.
 	RetryPolicy RetryPolicy
-	// FailFast ends the call when a slot's writes were not acknowledged.
+	// FailFast ends the call when a slot's writes were not acknowledged. With one try that is one
+	// write.
 	FailFast bool
 	// NoWait ends the call with ErrBusy if no sequence number is free. The call still waits for a
 	// number in quarantine, which on I2C is usually free within 40 ms.

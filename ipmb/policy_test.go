@@ -156,6 +156,14 @@ func TestFailFast(t *testing.T) {
 			t.Errorf("ended at %v after %d writes", f.ended, len(w.writes(me)))
 		}
 	})
+	story(t, "with one try, one write without acknowledge does", ipmb.Config{}, func(t *testing.T, w *world) {
+		req := ask(me, cmdA)
+		req.FailFast, req.RetryPolicy.Tries = true, 1
+		w.do(req).failed(ipmb.ErrNotAcknowledged).at(0)
+		if n := len(w.writes(me)); n != 1 {
+			t.Errorf("%d writes", n)
+		}
+	})
 	story(t, "a second write that is acknowledged does not", ipmb.Config{}, func(t *testing.T, w *world) {
 		w.place(me, inTurn(nack, late(600*ms)))
 		failFast(w).answered()

@@ -26,24 +26,25 @@ var tooMany = []ipmi.CompletionCode{
 
 // Records returns the log's records, the oldest first. It calls progress with the number of
 // records that have been read. If the log loses records meanwhile, Records reads it again. It
-// returns the errors of Info and ErrChanged.
+// returns the errors of Info and ErrChanged, with the records that it has read before.
 func (l *Log) Records(ctx context.Context, progress func(int)) ([]Record, error) {
 	info, err := l.Info(ctx)
 	if err != nil || info.Records == 0 {
 		return nil, err
 	}
+	var records []Record
 	for range maxAgain {
-		records, err := (&reading{log: l, progress: progress}).readAll(ctx)
+		records, err = (&reading{log: l, progress: progress}).readAll(ctx)
 		switch {
 		case err == nil:
 			return records, nil
 		case !isCode(err, ipmi.CodeNotPresent):
-			return nil, err
+			return records, err
 		case len(records) == 0:
 			return nil, nil // cleared
 		}
 	}
-	return nil, fmt.Errorf("%w: records were removed while it was read, %d times", ErrChanged, maxAgain)
+	return records, fmt.Errorf("%w: records were removed while it was read, %d times", ErrChanged, maxAgain)
 }
 
 // reading is a way through a log.

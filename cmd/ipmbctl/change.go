@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -51,18 +51,18 @@ func (a *app) changeDevice(
 		if err := change(ipmbd, ctx, args[0]); err != nil {
 			return err
 		}
-		bus, err := ipmbd.Bus(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		return a.showBus(bus, bus.Device, done)
+		return a.showBus(ctx, ipmbd, args[0], done)
 	})
 }
 
-// showBus shows a bus after a change.
-func (a *app) showBus(bus client.Bus, what, done string) error {
+// showBus shows a bus after a change, which is done even if the bus cannot be read.
+func (a *app) showBus(ctx context.Context, ipmbd *client.Client, name, done string) error {
+	bus, err := ipmbd.Bus(ctx, name)
+	if err != nil {
+		return cmp.Or(a.showChange(name, done), err)
+	}
 	now := stateCell(bus.State, bus.Reason)
-	return a.show(newBusJSON(bus), fmt.Sprintf("%s is %s: %s\n", what, done, a.colour.paint(now.sgr, now.text)))
+	return a.show(newBusJSON(bus), fmt.Sprintf("%s is %s: %s\n", name, done, a.colour.paint(now.sgr, now.text)))
 }
 
 func (a *app) addCommand() *cobra.Command {
@@ -91,11 +91,10 @@ const (
 func (a *app) add(ctx context.Context, ipmbd *client.Client, args []string) error {
 	text := args[0]
 	if text == "-" {
-		read, err := io.ReadAll(io.LimitReader(a.stdin, maxObject))
-		if err != nil {
-			return fmt.Errorf("standard input: %w", err)
+		var err error
+		if text, err = a.readInput(ctx); err != nil {
+			return err
 		}
-		text = string(read)
 	}
 	host, add := isHost(text), ipmbd.AddBus
 	if host {
@@ -108,11 +107,7 @@ func (a *app) add(ctx context.Context, ipmbd *client.Client, args []string) erro
 	if host {
 		return a.showChange(name, "added")
 	}
-	bus, err := ipmbd.Bus(ctx, name)
-	if err != nil {
-		return err
-	}
-	return a.showBus(bus, name, "added")
+	return a.showBus(ctx, ipmbd, name, "added")
 }
 
 // isHost tells host interfaces from buses. ipmbd refuses objects that are neither.
@@ -186,7 +181,7 @@ func (a *app) reload(ctx context.Context, ipmbd *client.Client, _ []string) erro
 	}
 	endpoints, err := ipmbd.Endpoints(ctx)
 	if err != nil {
-		return err
+		return cmp.Or(a.showChange("the configuration", "reloaded"), err)
 	}
 	served := reloadJSON{[]string{}, []string{}}
 	for _, e := range endpoints {

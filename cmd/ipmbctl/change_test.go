@@ -112,3 +112,30 @@ ipmbctl: you may not do this
 `)
 	}
 }
+
+// What a command has done, or has read, it shows before the error of what it reads next.
+func TestWhatIsKnownIsShownBeforeAnError(t *testing.T) {
+	for _, tt := range []struct {
+		denied, args, text, document string
+	}{
+		{"org.freedesktop.DBus.Properties", "bind bus0", "bus0 is bound\n", `{"name":"bus0","done":"bound"}`},
+		{"org.freedesktop.DBus.Properties", "unbind bus0", "bus0 is unbound\n", `{"name":"bus0","done":"unbound"}`},
+		{"org.freedesktop.DBus.Properties", `add {"name":"bus7"}`, "bus7 is added\n", `{"name":"bus7","done":"added"}`},
+		{"org.freedesktop.DBus.ObjectManager", "reload", "the configuration is reloaded\n", `{"name":"the configuration","done":"reloaded"}`},
+		{"org.freedesktop.DBus.ObjectManager", "handlers", "OWNER", `"owner":`},
+	} {
+		for _, want := range []string{tt.text, tt.document} {
+			r := newRig(t, denying(t, tt.denied))
+			if strings.HasPrefix(tt.args, "handlers") {
+				r.begin(t, 1, "respond", "0x30", "1")
+			}
+			args := strings.Fields(tt.args)
+			if want == tt.document {
+				args = append(args, "--json")
+			}
+			if got := r.ipmbctl(t, args...); !strings.Contains(got.stdout, want) || got.code != exitNoPermission || got.stderr == "" {
+				t.Errorf("%v: %+v, want %q", args, got, want)
+			}
+		}
+	}
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"syscall"
 	"testing"
 
@@ -65,7 +64,7 @@ func TestEventsFailWithTheMessageBus(t *testing.T) {
 
 // head reads a line and leaves.
 func TestEventsEndWithTheirReader(t *testing.T) {
-	a := &app{environment: environment{isTerminal: func(io.Writer) bool { return false }}, out: &output{w: failingWriter{syscall.EPIPE}}}
+	a := &app{environment: environment{isTerminal: func(any) bool { return false }}, out: &output{w: failingWriter{syscall.EPIPE}}}
 	if err := a.showPlatformEvent(tooHot("bus0", 0)); !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("error = %v", err)
 	}

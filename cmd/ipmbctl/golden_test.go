@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"regexp"
 	"strings"
 	"testing"
@@ -83,9 +82,18 @@ ADDR  ANSWER
 2Ch   device 50h revision 1, firmware 4.00, IPMI 2.0, manufacturer 343, product 0B0Bh, sensors, event generator
 72h   C1h invalid command
 84h   device 20h revision 1, firmware 3.15 (DEADBEEF) updating, IPMI 1.5, manufacturer 674, product 0100h, device SDRs, SEL, FRU inventory, chassis
-90h   an answer that is no device ID: 20 01
 `, stderr: `
-ipmbctl: 4 of 111 addresses answer on bus0; 103 not acknowledged, 2 silent [A0h A2h], 2 not carried by the bus
+ipmbctl: 3 of 47 addresses answer on bus0; 42 not acknowledged, 0 silent, 2 not carried by the bus
+`}},
+	{"scan of all", []string{"scan", "bus0", "--all"}, result{stdout: `
+ADDR  ANSWER
+2Ch   device 50h revision 1, firmware 4.00, IPMI 2.0, manufacturer 343, product 0B0Bh, sensors, event generator
+72h   C1h invalid command
+84h   device 20h revision 1, firmware 3.15 (DEADBEEF) updating, IPMI 1.5, manufacturer 674, product 0100h, device SDRs, SEL, FRU inventory, chassis
+90h   an answer that is no device ID: 20 01
+A2h   C3h timeout while processing the command
+`, stderr: `
+ipmbctl: 5 of 111 addresses answer on bus0; 103 not acknowledged, 1 silent [A0h], 2 not carried by the bus
 `}},
 	{"scan of where nobody is", []string{"scan", "bus0", "--from", "30h", "--to", "0x40"}, result{stderr: `
 ipmbctl: 0 of 9 addresses answer on bus0; 9 not acknowledged, 0 silent, 0 not carried by the bus
@@ -174,6 +182,16 @@ ipmbctl: one name of a bus or a host interface, not 0
 ipmbctl: one bus at a time, not 2
   see 'ipmbctl scan --help'
 `}},
+	{"scan of an address", []string{"scan", "bus0", "--from", "72h", "--to", "72h"}, result{stdout: `
+ADDR  ANSWER
+72h   C1h invalid command
+`, stderr: `
+ipmbctl: 1 of 1 address answers on bus0; 0 not acknowledged, 0 silent, 0 not carried by the bus
+`}},
+	{"scan of all and of a range", []string{"scan", "bus0", "--all", "--to", "72h"}, result{code: 2, stderr: `
+ipmbctl: --all is every address; leave out --from and --to
+  see 'ipmbctl scan --help'
+`}},
 	{"scan of an odd address", []string{"scan", "bus0", "--from", "33"}, result{code: 2, stderr: `
 ipmbctl: --from: address 21h: addresses are even, 02h to FEh: the 8-bit form, 20h for a node at 10h in 7 bits
   see 'ipmbctl scan --help'
@@ -207,14 +225,14 @@ ipmbctl: no bus "bus7"
 ipmbctl: the device cannot be changed: it is a socket
 `}},
 	{"unbind", []string{"unbind", "bus0"}, result{stdout: `
-/dev/ipmb-0 is unbound: Down: unbound
+bus0 is unbound: Down: unbound
 `}},
 	{"send on a bus that is unbound", []string{"send", "bus0", "6", "1"}, result{code: 9, stderr: `
 ipmbctl: bus0 is down: unbound
   bind it again: ipmbctl bind bus0
 `}},
 	{"bind", []string{"bind", "bus0"}, result{stdout: `
-/dev/ipmb-0 is bound: Up
+bus0 is bound: Up
 `}},
 
 	{"info of nothing known", []string{"info", "bus7"}, result{code: 1, stderr: `
@@ -288,8 +306,9 @@ var jsons = []struct {
 		{"address":114,"completionCode":193,"meaning":"invalid command","data":[]},
 		{"address":132,"completionCode":0,"meaning":"ok","data":[32,129,131,21,81,140,162,2,0,0,1,222,173,190,239],
 		"device":{"id":32,"revision":1,"firmware":"3.15","auxiliary":[222,173,190,239],"ipmi":"1.5","manufacturer":674,"product":256,"providesSDRs":true,"updating":true,"supports":["SEL","FRU inventory","chassis"]}},
-		{"address":144,"completionCode":0,"meaning":"ok","data":[32,1]}],
-		"silent":[160,162],"notAcknowledged":27,"failed":1}`},
+		{"address":144,"completionCode":0,"meaning":"ok","data":[32,1]},
+		{"address":162,"completionCode":195,"meaning":"timeout while processing the command","data":[]}],
+		"silent":[160],"notAcknowledged":27,"failed":1}`},
 }
 
 func TestWhatProgramsSee(t *testing.T) {
@@ -323,8 +342,8 @@ func TestSwitchesAreShownWhereThereAreSome(t *testing.T) {
 }
 
 func TestColourOnlyOnATerminal(t *testing.T) {
-	always := func(io.Writer) bool { return true }
-	never := func(io.Writer) bool { return false }
+	always := func(any) bool { return true }
+	never := func(any) bool { return false }
 	set := func(name, value string) func(string) string {
 		return func(n string) string { return map[string]string{name: value}[n] }
 	}
@@ -354,7 +373,7 @@ func TestColourOnlyOnATerminal(t *testing.T) {
 func TestColouredTableIsTheSameTable(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	plain := r.ipmbctl(t, "list").stdout
-	r.env.isTerminal = func(io.Writer) bool { return true }
+	r.env.isTerminal = func(any) bool { return true }
 	escapes := regexp.MustCompile("\x1b\\[[0-9]*m")
 	if diff := cmp.Diff(plain, escapes.ReplaceAllString(r.ipmbctl(t, "list").stdout, "")); diff != "" {
 		t.Error(diff)
@@ -363,9 +382,9 @@ func TestColouredTableIsTheSameTable(t *testing.T) {
 
 func TestProgressIsALineOnATerminal(t *testing.T) {
 	r := newRig(t, bustest.Config{})
-	r.env.isTerminal = func(io.Writer) bool { return true }
-	got := r.ipmbctl(t, "scan", "bus0")
-	if !strings.Contains(got.stderr, "\r\x1b[Kbus0: asked 111 of 111 addresses, 4 answer\r\x1b[K") {
+	r.env.isTerminal = func(any) bool { return true }
+	got := r.ipmbctl(t, "scan", "bus0", "--yes")
+	if !strings.Contains(got.stderr, "\r\x1b[Kbus0: asked 47 of 47 addresses, 3 found\r\x1b[K") {
 		t.Errorf("%q", got.stderr)
 	}
 	if strings.Contains(got.stdout, "asked") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -258,10 +259,7 @@ func (a *app) handlers(ctx context.Context, ipmbd *client.Client, _ []string) er
 	if err != nil {
 		return err
 	}
-	buses, err := ipmbd.Buses(ctx)
-	if err != nil {
-		return err
-	}
+	buses, err := ipmbd.Buses(ctx) // After an error the handlers are shown all the same.
 	if len(handlers) == 0 && !a.json {
 		a.note("no program has registered a handler")
 	}
@@ -278,6 +276,9 @@ func (a *app) handlers(ctx context.Context, ipmbd *client.Client, _ []string) er
 	}
 	if len(handlers) > 0 {
 		text = a.colour.table(rows) + "\n"
+	}
+	if err != nil {
+		return cmp.Or(a.show(document, text), err)
 	}
 	rows = heading("BUS", "HANDLER", "ANSWERS ALL OTHER REQUESTS")
 	for _, bus := range buses {

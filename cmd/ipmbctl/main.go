@@ -23,7 +23,7 @@ type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
-	isTerminal     func(io.Writer) bool
+	isTerminal     func(any) bool // a reader or a writer
 }
 
 func main() {

@@ -185,7 +185,7 @@ func TestMonitorFailsWithTheMessageBus(t *testing.T) {
 
 // head reads a line and leaves.
 func TestMonitorEndsWithItsReader(t *testing.T) {
-	a := &app{environment: environment{isTerminal: func(io.Writer) bool { return false }}, out: &output{w: failingWriter{syscall.EPIPE}}}
+	a := &app{environment: environment{isTerminal: func(any) bool { return false }}, out: &output{w: failingWriter{syscall.EPIPE}}}
 	if err := a.showNotice(client.Notice{}); !errors.Is(err, syscall.EPIPE) || a.exitCode(nil, err) != exitFailed {
 		t.Errorf("error = %v", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -42,6 +41,7 @@ type fakeBus struct {
 	properties bus.Properties
 	requests   []ipmb.Request
 	logs       map[ipmi.Address]ipmi.Handler // nodes that have one
+	hold       func(ipmb.Request)            // called before a request is served; may be nil
 }
 
 // The nodes of a fakeBus. The other addresses have no node.
@@ -51,7 +51,7 @@ const (
 	satellite        ipmi.Address = 0x84 // answers Get Device ID with an auxiliary revision
 	garbled          ipmi.Address = 0x90 // answers Get Device ID with too few bytes
 	silent           ipmi.Address = 0xA0 // takes requests
-	unheard          ipmi.Address = 0xA2 // has C3h said for it
+	unheard          ipmi.Address = 0xA2 // answers C3h
 	stuck            ipmi.Address = 0xB0 // the bus does not carry requests to it
 	busy             ipmi.Address = 0xB2 // others wait for it already
 )
@@ -77,6 +77,9 @@ type fakeLink struct {
 }
 
 func (b *fakeBus) exchange(_ <-chan struct{}, r ipmb.Request) (ipmi.Response, error) {
+	if b.hold != nil {
+		b.hold(r)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.requests = append(b.requests, r)
@@ -339,13 +342,16 @@ func ipmbctl(t *testing.T, env environment, args ...string) result {
 	return result{stdout.String(), stderr.String(), code}
 }
 
-// withDefaults fills in that there is no terminal, and no variable.
+// withDefaults fills in that there is no input, no terminal, and no variable.
 func (e environment) withDefaults() environment {
+	if e.stdin == nil {
+		e.stdin = strings.NewReader("")
+	}
 	if e.getenv == nil {
 		e.getenv = func(string) string { return "" }
 	}
 	if e.isTerminal == nil {
-		e.isTerminal = func(io.Writer) bool { return false }
+		e.isTerminal = func(any) bool { return false }
 	}
 	return e
 }

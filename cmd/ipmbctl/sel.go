@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -51,7 +52,9 @@ itself, and " ..." marks a text that is incomplete.
 A time "since start" comes from a controller that did not know the time yet. "~" marks
 the time of a panic: its records have no time, so the time is that of the nearest earlier
 record. The sender is software, or an address on a bus, with its LUN and channel if they
-are not 0.`,
+are not 0.
+
+If a record cannot be read, the records before it are shown, and then the error.`,
 		Example: `  ipmbctl sel list
   ipmbctl sel list bus0 72h --timeout 1s --tries 3
   ipmbctl sel list bus0 --json | jq '.entries[] | select(.panic)'`,
@@ -155,7 +158,8 @@ func (a *app) withLog(
 
 type selListJSON struct {
 	selPlaceJSON
-	Entries []selEntryJSON `json:"entries"`
+	Entries    []selEntryJSON `json:"entries"`
+	Incomplete bool           `json:"incomplete,omitempty"` // not all records could be read
 }
 
 // selEntryJSON is an entry. With about, the time stamp comes from the nearest earlier record that
@@ -199,10 +203,13 @@ func stamp(t record.Time) *uint32 {
 func (a *app) selList(ctx context.Context, log *namedLog) error {
 	records, err := log.Records(ctx, func(n int) { a.showProgress("%s: %s read", log.name, counted(n, "record")) })
 	a.showProgress("")
-	if err != nil {
+	switch {
+	case err != nil && len(records) == 0:
 		return err
+	case err != nil:
+		err = fmt.Errorf("after %s: %w", counted(len(records), "record"), err)
 	}
-	document := selListJSON{log.place, []selEntryJSON{}}
+	document := selListJSON{log.place, []selEntryJSON{}, err != nil}
 	rows := heading("ID", "TIME", "SENDER", "EVENT")
 	for _, e := range record.Entries(records) {
 		document.Entries = append(document.Entries, newSelEntryJSON(e))
@@ -216,7 +223,7 @@ func (a *app) selList(ctx context.Context, log *namedLog) error {
 		a.note("the log of %s is empty", log.name)
 		return nil
 	}
-	return a.show(document, a.colour.table(rows))
+	return cmp.Or(a.show(document, a.colour.table(rows)), err)
 }
 
 // selInfoJSON is the document of sel info. The times are time stamps of the log.

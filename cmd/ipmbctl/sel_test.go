@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 type logNode struct {
 	records []record.Record
 	next    uint16 // if not 0, the next ID after each record
+	bad     uint16 // the ID of the record that is answered C3h
 }
 
 // newLogNode makes a node of records in hex.
@@ -47,6 +47,9 @@ func (n *logNode) answer(req *ipmi.Request) (ipmi.Response, error) {
 		return ipmi.Response{Data: []byte{1, 0}}, nil
 	case 0x43:
 		id := binary.LittleEndian.Uint16(req.Data[2:])
+		if n.bad != 0 && id == n.bad {
+			return ipmi.Response{Code: ipmi.CodeTimeout}, nil
+		}
 		i := slices.IndexFunc(n.records, func(r record.Record) bool { return id == record.First || r.ID() == id })
 		next := record.Last
 		if n.next != 0 {
@@ -69,6 +72,7 @@ const (
 	liar    ipmi.Address = 0x76
 	erasing ipmi.Address = 0x78
 	mixed   ipmi.Address = 0x7A
+	broken  ipmi.Address = 0x7C
 )
 
 func newLogRig(t *testing.T) *rig {
@@ -76,6 +80,12 @@ func newLogRig(t *testing.T) *rig {
 	r := newRig(t, bustest.Config{})
 	ring := newLogNode("0700 02 80436D38 2C00 04 01 30 01 59 60 5F")
 	ring.next = 7
+	half := newLogNode(
+		"0100 02 80436D38 2C00 04 01 30 01 59 60 5F",
+		"0200 02 81436D38 2C00 04 01 30 81 57 5E 5F",
+		"0300 02 90436D38 2C00 04 01 30 01 59 60 5F",
+	)
+	half.bad = 3
 	r.bus0.logs = map[ipmi.Address]ipmi.Handler{
 		logged: newLogNode(
 			"0100 02 05000000 2000 04 1D 00 6F 00 FF FF",
@@ -96,7 +106,8 @@ func newLogRig(t *testing.T) *rig {
 			"0600 F0 20 00 7379737271207472696767",
 			"0700 F0 20 01 6572656420637261736800",
 		),
-		liar: ring,
+		liar:   ring,
+		broken: half,
 		erasing: ipmi.Immediate(func(*ipmi.Request) (ipmi.Response, error) {
 			return ipmi.Response{Code: 0x81}, nil
 		}),
@@ -161,8 +172,18 @@ ipmbctl: the log of ipmbd is empty
 	{"list of an empty log", "sel list bus0 74h", result{stderr: `
 ipmbctl: the log of bus0 74h is empty
 `}},
-	{"list of a log without an end", "sel list bus0 76h", result{code: 1, stderr: `
-ipmbctl: bus0 76h: the log is malformed: record 0007h comes again, at place 2
+	{"list of a log whose last record is answered C3h", "sel list bus0 7Ch", result{code: 3, stdout: `
+ID     TIME                  SENDER  EVENT
+0001h  2000-01-01 00:00:00Z  2Ch     temperature 30h: upper critical going high asserted, reading 60h, threshold 5Fh
+0002h  2000-01-01 00:00:01Z  2Ch     temperature 30h: upper non-critical going high deasserted, reading 5Eh, threshold 5Fh
+`, stderr: `
+ipmbctl: bus0 7Ch: after 2 records: get-sel-entry: C3h timeout while processing the command
+`}},
+	{"list of a log without an end", "sel list bus0 76h", result{code: 1, stdout: `
+ID     TIME                  SENDER  EVENT
+0007h  2000-01-01 00:00:00Z  2Ch     temperature 30h: upper critical going high asserted, reading 60h, threshold 5Fh
+`, stderr: `
+ipmbctl: bus0 76h: after 1 record: the log is malformed: record 0007h comes again, at place 2
 `}},
 	{"list of a log that is being erased", "sel list bus0 78h", result{code: 3, stderr: `
 ipmbctl: bus0 78h: get-sel-info: 81h SEL erase in progress
@@ -276,14 +297,19 @@ func TestWhatProgramsSeeOfLogs(t *testing.T) {
 			t.Errorf("%s:\n%s", tt.args, diff)
 		}
 	}
-	if got := r.ipmbctl(t, "sel", "list", "bus0", "76h", "--json"); got.stdout != "" || got.code != 1 {
+	got := r.ipmbctl(t, "sel", "list", "bus0", "7Ch", "--json")
+	var document selListJSON
+	if err := json.Unmarshal([]byte(got.stdout), &document); err != nil || len(document.Entries) != 2 || !document.Incomplete || got.code != 3 {
 		t.Errorf("%+v", got)
+	}
+	if want := `{"error":{"kind":"completion-code","exitCode":3,"message":"bus0 7Ch: after 2 records: get-sel-entry: C3h timeout while processing the command"}}` + "\n"; got.stderr != want {
+		t.Errorf("%q, want %q", got.stderr, want)
 	}
 }
 
 func TestProgressOfReadingALog(t *testing.T) {
 	r := newLogRig(t)
-	r.env.isTerminal = func(io.Writer) bool { return true }
+	r.env.isTerminal = func(any) bool { return true }
 	got := r.ipmbctl(t, "sel", "list", "bus0")
 	if !strings.Contains(got.stderr, "\r\x1b[Kbus0 2Ch: 7 records read\r\x1b[K") || !strings.Contains(got.stdout, "\x1b[31mLinux panic: ") {
 		t.Errorf("%+v", got)
