@@ -3,12 +3,11 @@
 //
 // A Port moves the requests and responses of one medium and knows no commands; each has a file.
 // Loop is their common part: one response to each request, in order and in the host's time, even
-// if the handler is late.
+// if the handler is late. A Kind answers the two commands that ask for the limits of an interface.
 //
 // A connection from QEMU's ipmi-bmc-extern, for which Listen waits, is a Port that speaks the VM
 // protocol. It is also a way to the virtual machine itself: to power it off, reset it and
-// interrupt protocol. It is also a way to the virtual machine itself: to power it off, reset it
-// and interrupt it. KCS, BT and SSIF are Ports at the character devices of the kernel's drivers. A
+// interrupt it. KCS, BT and SSIF are Ports at the character devices of the kernel's drivers. A
 // host may give a request up and send another one. KCS and SSIF do not number requests, and their
 // drivers take every write for the response to the last request: these Ports drop a response to
 // an earlier one.
@@ -23,10 +22,10 @@
 //
 // The names in parentheses are the tests that try to break a promise.
 //
-//  1. Once: each request that the loop queues has one response, at the latest at the Port's
-//     deadline: C3h if the handler has none by then. Beyond 16 waiting requests the loop drops
+//  1. Once: each request that the loop queues has one response, at the latest at the deadline of
+//     the configuration or the Port: C3h if the handler has none by then. Beyond 16 waiting requests the loop drops
 //     and counts. A late reply is dropped. (TestLoop, TestLoopOnADeviceAnswersEachRequestOnce,
-//     TestLoopOnADeviceDropsLateAnswers)
+//     TestLoopOnADeviceDropsLateAnswers, TestLoopHasADeadlineOfItsOwn)
 //  2. Order: responses are written in the order of the requests. The loop calls the handler for
 //     one request after the other: for the next one when the response to the one before is
 //     written. (TestLoopCallsTheHandlerInOrder)
@@ -42,7 +41,9 @@
 //  7. A host that does not read responses delays its own interface only, and for 2 s for each
 //     response: a goroutine that brings a response does not wait for the host.
 //     (TestMachineThatReadsNothingIsGivenUp, TestMachineThatReadsLate)
-//  8. Only Run starts goroutines; when it has returned, none is left. No lock is held while a
+//  8. An interface tells its own limits, and carries what it tells. (TestCapabilities,
+//     TestCapabilitiesAreKept)
+//  9. Only Run starts goroutines; when it has returned, none is left. No lock is held while a
 //     Port is used. KCS and SSIF hold a lock of their own, over system calls that do not wait.
 //     (TestLoopEndsWhileARequestIsServed, TestEndWhileAMachineReadsNothing)
 //

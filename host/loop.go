@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"ipmbd/internal/counters"
 	"ipmbd/ipmi"
@@ -18,6 +19,8 @@ type Config struct {
 	Host      int
 
 	Handler ipmi.Handler
+	// Deadline takes the place of that in the Limits of the Port, if it is not 0.
+	Deadline time.Duration
 	// Served is called when a request that the handler had has ended, with the completion code of
 	// the response, and the error that the code stands for. It must not block and may be nil.
 	Served func(req *ipmi.Request, code ipmi.CompletionCode, err error)

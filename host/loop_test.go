@@ -244,6 +244,32 @@ func TestLoop(t *testing.T) {
 	})
 }
 
+// TestLoopHasADeadlineOfItsOwn: a request is answered C3h at the deadline of the configuration,
+// whether that is before the port's or after it.
+func TestLoopHasADeadlineOfItsOwn(t *testing.T) {
+	for _, limit := range []time.Duration{time.Second, 14 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newFakePort()
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			l := NewLoop(Config{Handler: slow, Deadline: limit})
+			go func() { ended <- l.Run(ctx, p) }()
+			p.wrote()
+			p.asks(1, 200)
+			time.Sleep(limit - time.Nanosecond)
+			if w := p.wrote(); len(w) > 0 {
+				t.Errorf("before %v: %v", limit, w)
+			}
+			time.Sleep(time.Nanosecond)
+			if diff := cmp.Diff([]any{answered(1, ipmi.CodeTimeout)}, p.wrote()); diff != "" {
+				t.Errorf("%v: %s", limit, diff)
+			}
+			stop()
+			<-ended
+		})
+	}
+}
+
 func TestLoopShowsTheAttention(t *testing.T) {
 	story(t, "when it changes, and before the answer", echo, func(t *testing.T, l *Loop, p *fakePort, a *ipmi.Attention) {
 		*a = ipmi.Attention{Raised: true}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"slices"
@@ -79,6 +80,7 @@ func newRun(l *Loop, p Port, cancel context.CancelCauseFunc) *run {
 		Loop: l, port: p, limits: p.Limits(), cancel: cancel,
 		work: make(chan struct{}, 1), deadline: time.NewTimer(time.Hour),
 	}
+	r.limits.Deadline = cmp.Or(l.config.Deadline, r.limits.Deadline)
 	r.written.L = &r.mu
 	r.deadline.Stop()
 	return r

@@ -65,8 +65,9 @@ func (s *service) newInterface(config bridge.InterfaceConfig) *bridge.Interface 
 }
 
 // setHandler makes the handler of an endpoint's requests, e.filter. A request that the command
-// filters let through goes to the bridge, if the command is the bridge's, and else to the program
-// that is registered for the command, or to handlerFor.
+// filters let through goes to the host interface, if it asks for the limits of that, to the bridge,
+// if the command is the bridge's, and else to the program that is registered for the command, or to
+// handlerFor.
 func (s *service) setHandler(ctx context.Context, e *endpoint) error {
 	h, err := s.handlerFor(ctx, e)
 	if err != nil {
@@ -76,6 +77,9 @@ func (s *service) setHandler(ctx context.Context, e *endpoint) error {
 	next := e.iface.Handler(&s.mux)
 	if e.isBus && e.handler != config.HandlerSignal { // which announces requests to have them answered
 		next = e.object.Announce(next)
+	}
+	if e.hostInterface != nil {
+		next = media[e.hostInterface.config.Type].kind.Handler(next)
 	}
 	e.filter = &commandFilter{EffectTeller: &s.mux, iface: e.name, next: next}
 	e.filter.set(s.config.Filters)

@@ -62,7 +62,7 @@ func (s *service) makeHost(ctx context.Context, e *endpoint) error {
 	}
 	loop := host.Config{
 		Interface: e.name, Channel: e.channel, Host: e.host,
-		Handler: e.filter, Served: requestLog{h.log}.served, Attention: h.attention,
+		Handler: e.filter, Served: requestLog{h.log}.served, Attention: h.attention, Deadline: c.AnswerTime,
 	}
 	if c.Type != config.HostVM {
 		loop.Ending = h.Ending
@@ -224,6 +224,7 @@ func (h *hostInterface) atTurn(ctx context.Context, do func(host.Port) error) er
 
 // medium has the differences between the types of host interfaces.
 type medium struct {
+	kind     host.Kind
 	protocol bridge.Protocol // in Get Channel Info
 	maxData  int
 	open     func(path string) (host.Port, error) // nil for virtual machines
@@ -231,10 +232,10 @@ type medium struct {
 
 // media are the types of host interfaces. For virtual machines KCS is assumed.
 var media = map[config.HostType]medium{
-	config.HostVM:   {bridge.ProtocolKCS, host.VMMaxData, nil},
-	config.HostKCS:  {bridge.ProtocolKCS, host.KCSMaxData, opening(host.OpenKCS)},
-	config.HostBT:   {bridge.ProtocolBT, host.BTMaxData, opening(host.OpenBT)},
-	config.HostSSIF: {bridge.ProtocolSSIF, host.SSIFMaxData, opening(host.OpenSSIF)},
+	config.HostVM:   {host.KindVM, bridge.ProtocolKCS, host.VMMaxData, nil},
+	config.HostKCS:  {host.KindKCS, bridge.ProtocolKCS, host.KCSMaxData, opening(host.OpenKCS)},
+	config.HostBT:   {host.KindBT, bridge.ProtocolBT, host.BTMaxData, opening(host.OpenBT)},
+	config.HostSSIF: {host.KindSSIF, bridge.ProtocolSSIF, host.SSIFMaxData, opening(host.OpenSSIF)},
 }
 
 // opening is an open function of package host for any port.

@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 	"strings"
+	"time"
 
 	"ipmbd/host"
 	"ipmbd/ipmi"
@@ -38,6 +39,10 @@ type Host struct {
 	// handler `host`. A request that no program is registered for is then the signal
 	// `ReceivedMessage`, and the host daemon responds with `sendMessage`.
 	LegacyAPI bool `conf:"legacy-api" default:"false"`
+	// For `ssif` only: time for the response to a request, in milliseconds. After it ipmbd answers
+	// C3h. It must be shorter than the time for which the driver of the device waits, 500 ms in
+	// mainline Linux. Drivers of hosts wait up to 15 s.
+	AnswerTime time.Duration `conf:"answer-ms" range:"50..14000" default:"400"`
 }
 
 // OpenIPMI is a controller behind Linux's IPMI driver, which is a bus to us. A file lists it
@@ -153,6 +158,7 @@ func (e hostEntry) faults(key string) []Fault {
 			"is missing: the driver passes on to the handler only what is named here")
 		check.that(!e.Bridge, "bridge", e.Bridge, "is not for hosts of type openipmi")
 		check.that(!e.LegacyAPI, "legacy-api", e.LegacyAPI, "is for hosts of type bt only")
+		check.that(e.AnswerTime == 0, "answer-ms", e.AnswerTime.Milliseconds(), "is for hosts of type ssif only")
 		return check.faults
 	}
 	h := e.Host.WithDefaults()
@@ -168,6 +174,7 @@ func (e hostEntry) faults(key string) []Fault {
 		"ipmi-channel", "", "must be from 0 to 11, or 15")
 	check.that(*h.Handler != HandlerSignal, "handler", *h.Handler, "must be one of host, bmc, none")
 	check.that(len(e.Commands) == 0, "commands", "", "is for hosts of type openipmi only")
+	check.that(h.AnswerTime == 0 || h.Type == HostSSIF, "answer-ms", h.AnswerTime.Milliseconds(), "is for hosts of type ssif only")
 	if h.LegacyAPI {
 		check.that(h.Type == HostBT, "legacy-api", true, "is for hosts of type bt only")
 		check.that(h.Type != HostBT || *h.Handler == HandlerHost, "legacy-api", true, "needs the handler host")

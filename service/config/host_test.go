@@ -3,6 +3,7 @@ package config
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -130,5 +131,28 @@ func TestOpenIPMIDefaults(t *testing.T) {
 	want := OpenIPMI{Name: "ipmi_dev0", Path: "/dev/ipmi-dev0", DevIndex: 1, IPMIChannel: new(ipmi.Channel(0)), Handler: new(HandlerNone)}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAnswerTimeInAFile(t *testing.T) {
+	const ssif = `{"type": "ssif", "path": "/dev/ipmi-ssif-host"`
+	for entry, want := range map[string]string{ // part of the fault
+		ssif + `, "answer-ms": 14000}`: "",
+		ssif + `, "answer-ms": 50}`:    "",
+		ssif + `}`:                     "",
+		ssif + `, "answer-ms": 14001}`: "hosts[0].answer-ms = 14001: must be from 50 to 14000",
+		ssif + `, "answer-ms": 0}`:     "hosts[0].answer-ms = 0: must be from 50 to 14000",
+		`{"type": "kcs", "path": "/dev/ipmi-kcs3", "answer-ms": 400}`:    "hosts[0].answer-ms = 400: is for hosts of type ssif only",
+		`{"type": "openipmi", "path": "/dev/ipmi0", "answer-ms": 400}`:   "hosts[0].answer-ms = 400: is for hosts of type ssif only",
+		`{"name": "host0", "path": "unix:/run/host0", "answer-ms": 400}`: "hosts[0].answer-ms = 400: is for hosts of type ssif only",
+		`{"type": "bt", "path": "/dev/ipmi-bt-host", "answer-ms": 400}`:  "hosts[0].answer-ms = 400: is for hosts of type ssif only",
+	} {
+		config, _, err := Parse(strictFile, []byte(`{"channels": [], "hosts": [`+entry+`]}`))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", entry, err, want)
+		}
+		if strings.Contains(entry, "14000") && (err != nil || config.Hosts[0].AnswerTime != 14*time.Second) {
+			t.Errorf("%s: %v", entry, config.Hosts)
+		}
 	}
 }
