@@ -247,8 +247,8 @@ func (l *Lifecycle) watchPlace(ctx context.Context) (changes <-chan struct{}, st
 // Begun is closed when the device takes requests for the first time, or is known to be Down.
 func (l *Lifecycle) Begun() <-chan struct{} { return l.begun }
 
-// Serving makes the device Up, unless a reason is given for which it is still Down, for example
-// that no machine is connected. Device.Serve calls it when it takes requests.
+// Serving makes the device Up, or Waiting if there is a reason: that no machine is connected.
+// Device.Serve calls it when it takes requests.
 func (l *Lifecycle) Serving(reason string) {
 	l.update(func(c *condition) { c.opened(reason) })
 	l.begin()

@@ -10,9 +10,10 @@ import (
 // State is whether a bus or a host interface works.
 type State string
 
-// The states.
+// The states. A host interface is Waiting while it works and no machine is connected to it.
 const (
 	Up       State = "Up"
+	Waiting  State = "Waiting"
 	Degraded State = "Degraded"
 	Down     State = "Down"
 )
@@ -25,10 +26,11 @@ type condition struct {
 	stalled string // a write does not return from the kernel
 	failing string // writes fail
 	warning string
-	ending  bool // it will carry no more, so that its writes say nothing of the state
+	waiting string // nobody is at the other end, which is no fault
+	ending  bool   // it will carry no more, so that its writes say nothing of the state
 }
 
-func (c *condition) opened(down string) { *c = condition{down: down, warning: c.warning} }
+func (c *condition) opened(waiting string) { *c = condition{waiting: waiting, warning: c.warning} }
 
 func (c condition) state() (State, string) {
 	switch {
@@ -40,6 +42,8 @@ func (c condition) state() (State, string) {
 		return Degraded, c.failing
 	case c.warning != "":
 		return Degraded, c.warning
+	case c.waiting != "":
+		return Waiting, c.waiting
 	}
 	return Up, ""
 }
@@ -66,6 +70,11 @@ func (l *Lifecycle) State() (State, string) {
 // SetDown makes the device Down for a reason; "" ends that.
 func (l *Lifecycle) SetDown(reason string) {
 	l.update(func(c *condition) { *c = condition{down: reason} })
+}
+
+// SetWaiting makes the device Waiting for a reason while it is open; "" ends that.
+func (l *Lifecycle) SetWaiting(reason string) {
+	l.update(func(c *condition) { c.waiting = reason })
 }
 
 // SetWarning makes the device Degraded for a reason while it is open; "" ends that.

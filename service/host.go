@@ -138,17 +138,17 @@ func (h *hostInterface) attention() ipmi.Attention {
 func (h *hostInterface) happened(e host.VMEvent) {
 	switch e {
 	case host.VMConnected:
-		h.SetDown("")
+		h.SetWaiting("")
 	case host.VMWasReset:
 		h.service.bmc.HostReset(h.config.Name, h.config.DevIndex)
 	case host.VMGone:
 		h.service.bmc.HostGone(h.config.Name, h.config.DevIndex)
 		h.iface.HostGone()
-		h.SetDown(notConnected)
+		h.SetWaiting(notConnected)
 	}
 }
 
-// Reasons of a host interface that is Down.
+// Reasons of a host interface that is Waiting, or Down.
 const (
 	notConnected = "no machine is connected"
 	stopped      = "stopped"

@@ -315,7 +315,7 @@ func TestStatusNamesTheHostInterfacesThatAreNotUp(t *testing.T) {
 	const up, waits, down = "", notConnected, "no such device"
 	for _, tt := range []struct {
 		buses int
-		hosts []string // why they are Down
+		hosts []string // why they are Down or Waiting
 		want  string
 	}{
 		{0, nil, "0 buses up"},
@@ -335,7 +335,11 @@ func TestStatusNamesTheHostInterfacesThatAreNotUp(t *testing.T) {
 		for i, reason := range tt.hosts {
 			h := &hostInterface{config: config.Host{Name: fmt.Sprint("host", i)}}
 			h.Lifecycle = bus.NewLifecycle(h, func() {}, func(bus.State, string) {})
-			h.SetDown(reason)
+			if h.SetDown(""); reason == waits {
+				h.SetWaiting(reason)
+			} else {
+				h.SetDown(reason)
+			}
 			s.endpoints.add(&endpoint{plan: plan{name: h.config.Name}, runner: h})
 		}
 		if got := s.status(); got != "STATUS="+tt.want {

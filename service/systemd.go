@@ -71,10 +71,11 @@ func (s *service) status() string {
 		} else {
 			hosts++
 		}
-		switch state, reason := e.State(); {
-		case reason == notConnected:
+		switch state, _ := e.State(); state {
+		case bus.Up:
+		case bus.Waiting:
 			waiting = append(waiting, e.name)
-		case state != bus.Up:
+		default:
 			down = append(down, e.name+" "+string(state))
 		}
 	}

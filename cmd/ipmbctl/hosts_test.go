@@ -21,7 +21,7 @@ bus0  /dev/ipmb-0    ipmb-dev   0        0      20h  2Ch     Up
 me1   /run/me1.sock  seqpacket  1        1      20h  72h     Down: /run/me1.sock: no such file or directory
 
 NAME   TYPE  PATH                        CHANNEL  HANDLER  STATE
-host0  vm    unix:/run/ipmbd/host0.sock  14       bmc      Down: no machine is connected
+host0  vm    unix:/run/ipmbd/host0.sock  14       bmc      Waiting: no machine is connected
 kcs3   kcs   /dev/ipmi-kcs3              15       host     Up
 `}},
 	{"info", "info kcs3", result{stdout: `
@@ -44,7 +44,7 @@ path     unix:/run/ipmbd/host0.sock
 type     vm
 channel  14
 handler  bmc
-state    Down: no machine is connected
+state    Waiting: no machine is connected
 
 counted since ipmbd started (what is not listed is 0)
 requests-received  9
@@ -65,7 +65,7 @@ Completion ended with directive: ShellCompDirectiveNoFileComp
 `}},
 	{"list in JSON", "list --json", result{stdout: "\n" + `[` +
 		`{"name":"bus0","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/bus0","device":"/dev/ipmb-0","transport":"ipmb-dev","channel":0,"index":0,"ownAddress":32,"remoteAddress":44,"state":"Up"},` +
-		`{"name":"host0","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/host0","device":"unix:/run/ipmbd/host0.sock","type":"vm","channel":14,"handler":"bmc","state":"Down","stateReason":"no machine is connected"},` +
+		`{"name":"host0","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/host0","device":"unix:/run/ipmbd/host0.sock","type":"vm","channel":14,"handler":"bmc","state":"Waiting","stateReason":"no machine is connected"},` +
 		`{"name":"kcs3","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/kcs3","device":"/dev/ipmi-kcs3","type":"kcs","channel":15,"handler":"host","state":"Up"},` +
 		`{"name":"me1","path":"/xyz/openbmc_project/Ipmi/Channel/Ipmb/me1","device":"/run/me1.sock","transport":"seqpacket","channel":1,"index":1,"ownAddress":32,"remoteAddress":114,"state":"Down","stateReason":"/run/me1.sock: no such file or directory"}]
 `}},

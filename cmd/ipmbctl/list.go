@@ -19,9 +19,11 @@ func (a *app) listCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the buses and the host interfaces",
 		Long: `List the buses with their addresses, and the host interfaces, with the state of each.
+A host interface that waits for a machine is Waiting, which is no fault. INDEX is the
+number of a bus for clients of ipmbbridge, the channel of org.openbmc.Ipmb.
 With --json, a bus has a 'transport' and a host interface has a 'type'.`,
 		Example: `  ipmbctl list
-  ipmbctl list --json | jq -r '.[] | select(.state != "Up") | .name'`,
+  ipmbctl list --json | jq -r '.[] | select(.state == "Down") | .name'`,
 		Args: noArgs,
 		RunE: a.connected(a.list),
 	}
@@ -61,7 +63,7 @@ func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error 
 }
 
 // stateColours are the colours of the states.
-var stateColours = map[client.State]string{client.Up: green, client.Degraded: yellow, client.Down: red}
+var stateColours = map[client.State]string{client.Up: green, client.Waiting: dim, client.Degraded: yellow, client.Down: red}
 
 // stateCell shows a state and its reason.
 func stateCell(state client.State, reason string) cell {

@@ -231,7 +231,7 @@ func (r *rig) addHosts(t *testing.T) {
 	t.Helper()
 	for _, p := range []dbusapi.HostProperties{
 		{Name: "kcs3", Type: "kcs", Path: "/dev/ipmi-kcs3", Channel: 15, Handler: "host", State: bus.Up},
-		{Name: "host0", Type: "vm", Path: "unix:/run/ipmbd/host0.sock", Channel: 14, Handler: "bmc", State: bus.Down, Reason: "no machine is connected"},
+		{Name: "host0", Type: "vm", Path: "unix:/run/ipmbd/host0.sock", Channel: 14, Handler: "bmc", State: bus.Waiting, Reason: "no machine is connected"},
 	} {
 		r.addHost(t, p)
 	}

@@ -19,8 +19,9 @@ import (
 // State says whether a bus or a host interface works.
 type State = bus.State
 
-// States of a bus or a host interface.
-const Up, Degraded, Down = bus.Up, bus.Degraded, bus.Down
+// States of a bus or a host interface. Only a host interface can be Waiting: no machine is
+// connected to it.
+const Up, Waiting, Degraded, Down = bus.Up, bus.Waiting, bus.Degraded, bus.Down
 
 // Unbound is the Reason of a bus that is Down since Unbind.
 const Unbound = bus.Unbound

@@ -225,7 +225,7 @@ func TestMachineFindsNothingOfTheOneBefore(t *testing.T) {
 	}
 	m.says("02 18 01") // and dies in the middle of a message
 	m.conn.Close()
-	c.hostState(t, "host0", "Down")
+	c.hostState(t, "host0", "Waiting")
 	event(16)
 	m = boot(t, "unix", path, noAttention)
 	m.asks(6, 0x2F, "", "00 08")
@@ -258,7 +258,7 @@ func TestWatchdogOfWhatRunsNoMore(t *testing.T) {
 
 	runs()
 	m.conn.Close()
-	c.hostState(t, "host0", "Down")
+	c.hostState(t, "host0", "Waiting")
 	m = boot(t, "unix", path, noAttention)
 	m.asks(6, 0x25, "", stopped)
 }
