@@ -100,8 +100,9 @@ func coldReset(b *BMC, req *ipmi.Request) ipmi.Response {
 
 // warmReset ends reservations and sets in progress, which requesters have begun and not finished.
 func warmReset(b *BMC, _ *ipmi.Request) ipmi.Response {
-	b.log.holder.cancel()
-	b.repository.holder.cancel()
+	for _, r := range []*reservation{&b.log.holder, &b.repository.holder, &b.repository.deviceHolder} {
+		r.end()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.inProgress)

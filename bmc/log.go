@@ -218,12 +218,12 @@ func (l *Log) findRecord(id uint16) (whole []byte, next uint16) {
 }
 
 // startRemoval queues the deletion of a record, if the reservation holds, and returns its ID.
-func (l *Log) startRemoval(reserved, id uint16) (uint16, *journalWrite, ipmi.CompletionCode) {
+func (l *Log) startRemoval(c claim, id uint16) (uint16, *journalWrite, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := l.place(id)
 	switch {
-	case !l.holder.holds(reserved):
+	case !l.holder.holds(c):
 		return 0, nil, ipmi.CodeReservationCancelled
 	case i < 0:
 		return 0, nil, ipmi.CodeNotPresent
@@ -238,14 +238,14 @@ func (l *Log) startRemoval(reserved, id uint16) (uint16, *journalWrite, ipmi.Com
 }
 
 // startClear queues the erasure of all records, if the reservation holds.
-func (l *Log) startClear(reserved uint16) (*journalWrite, ipmi.CompletionCode) {
+func (l *Log) startClear(c claim) (*journalWrite, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.holder.holds(reserved) {
+	if !l.holder.holds(c) {
 		return nil, ipmi.CodeReservationCancelled
 	}
 	now := l.state.time()
-	l.holder.cancel()
+	l.holder.spend()
 	l.erasing++
 	// A record that is lost from here on raises the flag again.
 	return l.startChange(func(s *logState) { s.Erased, s.Overflow = now, false }, func(err error) {
@@ -256,12 +256,11 @@ func (l *Log) startClear(reserved uint16) (*journalWrite, ipmi.CompletionCode) {
 	}, removeValues(entryPrefix)), ipmi.CodeOK
 }
 
-// erasure reports whether no clear is in progress. It accepts the last reservation, although the
-// clear that it was made for has cancelled it.
-func (l *Log) erasure(reserved uint16) (done bool, code ipmi.CompletionCode) {
+// erasure reports whether no clear is in progress.
+func (l *Log) erasure(c claim) (done bool, code ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.holder.isLast(reserved) {
+	if !l.holder.maySeeErasure(c) {
 		return false, ipmi.CodeReservationCancelled
 	}
 	return l.erasing == 0, ipmi.CodeOK
@@ -277,42 +276,4 @@ func (l *Log) setState(isValid func() bool, set func(*logState)) ipmi.Completion
 	w := l.startChange(set, func(error) {})
 	l.mu.Unlock()
 	return ipmi.CodeOf(w.wait())
-}
-
-// reservation is the reservation of a log or of a repository (IPMI v2.0, sections 31.4 and
-// 33.11).
-type reservation struct {
-	mu   sync.Mutex
-	id   uint16 // of the last one, 0 for none
-	held bool   // it has not been cancelled
-}
-
-// reserve makes a reservation and cancels earlier ones.
-func (r *reservation) reserve() ipmi.Response {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.id++; r.id == 0 {
-		r.id++
-	}
-	r.held = true
-	return answer(words(int(r.id))...)
-}
-
-func (r *reservation) cancel() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.held = false
-}
-
-func (r *reservation) holds(id uint16) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.held && id == r.id
-}
-
-// isLast reports whether the reservation is the last one, even if it has been cancelled.
-func (r *reservation) isLast(id uint16) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return id == r.id && id != 0
 }

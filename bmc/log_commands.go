@@ -68,22 +68,22 @@ func getLogAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append(words(l.capacity, record.RecordLength, l.free(), l.free()), 1)...)
 }
 
-func reserveLog(b *BMC, _ *ipmi.Request) ipmi.Response { return b.log.holder.reserve() }
+func reserveLog(b *BMC, req *ipmi.Request) ipmi.Response { return b.log.holder.reserve(ownerOf(req)) }
 
 func getLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
-	return answerPart(req.Data, &b.log.holder, b.log.findRecord)
+	return answerPart(req, &b.log.holder, b.log.findRecord)
 }
 
 const lengthOfID = 2 // of a record
 
 // answerPart takes reservation, record ID, offset and number of bytes. It needs a reservation if
 // the offset is not 0. It answers with the ID of the next record and the bytes.
-func answerPart(data []byte, holder *reservation, find func(id uint16) (whole []byte, next uint16)) ipmi.Response {
-	offset, count := int(data[4]), int(data[5])
-	if offset != 0 && !holder.holds(binary.LittleEndian.Uint16(data)) {
+func answerPart(req *ipmi.Request, holder *reservation, find func(id uint16) (whole []byte, next uint16)) ipmi.Response {
+	offset, count := int(req.Data[4]), int(req.Data[5])
+	if offset != 0 && !holder.holds(claimOf(req)) {
 		return refuse(ipmi.CodeReservationCancelled)
 	}
-	whole, next := find(binary.LittleEndian.Uint16(data[2:]))
+	whole, next := find(binary.LittleEndian.Uint16(req.Data[2:]))
 	switch {
 	case whole == nil:
 		return refuse(ipmi.CodeNotPresent)
@@ -132,7 +132,7 @@ func addPartOfLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
 	if progress != partInProgress && progress != lastPart {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return answerID(b.log.addPart(binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:]),
+	return answerID(b.log.addPart(claimOf(req), binary.LittleEndian.Uint16(data[2:]),
 		int(data[4]), progress == lastPart, data[6:]))
 }
 
@@ -145,16 +145,16 @@ type partialRecord struct {
 }
 
 // addPart returns the ID of the record and, if the record has become whole, starts its addition.
-func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (uint16, *journalWrite, ipmi.CompletionCode) {
+func (l *Log) addPart(c claim, id uint16, offset int, last bool, data []byte) (uint16, *journalWrite, ipmi.CompletionCode) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.partial
 	switch {
-	case !l.holder.holds(reserved):
+	case !l.holder.holds(c):
 		return 0, nil, ipmi.CodeReservationCancelled
 	case offset == 0 && id == 0:
-		*p = partialRecord{reservation: reserved, id: l.nextID()}
-	case p.reservation != reserved || p.id != id || id == 0:
+		*p = partialRecord{reservation: c.id, id: l.nextID()}
+	case p.reservation != c.id || p.id != id || id == 0:
 		return 0, nil, ipmi.CodeNotPresent
 	case offset != p.length:
 		return 0, nil, ipmi.CodeParameterOutOfRange
@@ -178,13 +178,13 @@ func (l *Log) addPart(reserved, id uint16, offset int, last bool, data []byte) (
 
 // deleteLogEntry takes reservation and record ID.
 func deleteLogEntry(b *BMC, req *ipmi.Request) ipmi.Response {
-	return answerID(b.log.startRemoval(binary.LittleEndian.Uint16(req.Data), binary.LittleEndian.Uint16(req.Data[2:])))
+	return answerID(b.log.startRemoval(claimOf(req), binary.LittleEndian.Uint16(req.Data[2:])))
 }
 
 // clearLog takes reservation, "CLR", and an action: to erase, or to get the progress.
 func clearLog(b *BMC, req *ipmi.Request) ipmi.Response {
-	data := req.Data
-	reservation, action := binary.LittleEndian.Uint16(data), data[5]
+	data, c := req.Data, claimOf(req)
+	action := data[5]
 	var done bool
 	var code ipmi.CompletionCode
 	switch {
@@ -192,10 +192,10 @@ func clearLog(b *BMC, req *ipmi.Request) ipmi.Response {
 		code = ipmi.CodeInvalidField
 	case action == eraseInitiate:
 		var w *journalWrite
-		w, code = b.log.startClear(reservation)
+		w, code = b.log.startClear(c)
 		done, code = true, cmp.Or(code, ipmi.CodeOf(w.wait()))
 	default:
-		done, code = b.log.erasure(reservation)
+		done, code = b.log.erasure(c)
 	}
 	switch {
 	case code != ipmi.CodeOK:

@@ -165,8 +165,9 @@ func TestLogOnBrokenStore(t *testing.T) {
 	if err := l.Add(t.Context(), event); !errors.Is(err, errFire) {
 		t.Error(err)
 	}
-	reserved := binary.LittleEndian.Uint16(l.holder.reserve().Data)
-	w, code := l.startClear(reserved)
+	var us owner
+	reserved := binary.LittleEndian.Uint16(l.holder.reserve(us).Data)
+	w, code := l.startClear(claim{us, reserved})
 	if err := w.wait(); !errors.Is(err, errFire) || code != ipmi.CodeOK {
 		t.Error(err, code)
 	}

@@ -21,8 +21,8 @@ var repositoryCommands = []command{
 	{ipmi.NetFnStorage, 0x28, 0, 0, atOnce, getLogTime},
 	{ipmi.NetFnStorage, 0x29, 4, 4, waits, setLogTime},
 	{ipmi.NetFnSensor, 0x20, 0, 1, atOnce, getDeviceSDRInfo},
-	{ipmi.NetFnSensor, 0x21, 6, 6, atOnce, getSDR},
-	{ipmi.NetFnSensor, 0x22, 0, 0, atOnce, reserveRepository},
+	{ipmi.NetFnSensor, 0x21, 6, 6, atOnce, getDeviceSDR},
+	{ipmi.NetFnSensor, 0x22, 0, 0, atOnce, reserveDeviceSDRs},
 }
 
 // Controller is a management controller that others may ask.
@@ -59,7 +59,10 @@ func (c Controller) Validate() error {
 type repository struct {
 	records [][]byte // by ID, from 1
 	made    record.Time
-	holder  reservation
+
+	// The reservations of Reserve SDR Repository and of Reserve Device SDR Repository. As the
+	// records never change, only a reset and a new reservation of its kind end one.
+	holder, deviceHolder reservation
 }
 
 const (
@@ -156,7 +159,13 @@ func getRepositoryAllocation(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(append(words(len(b.repository.records), record.MaxSDRLength, 0, 0), 1)...)
 }
 
-func reserveRepository(b *BMC, _ *ipmi.Request) ipmi.Response { return b.repository.holder.reserve() }
+func reserveRepository(b *BMC, req *ipmi.Request) ipmi.Response {
+	return b.repository.holder.reserve(ownerOf(req))
+}
+
+func reserveDeviceSDRs(b *BMC, req *ipmi.Request) ipmi.Response {
+	return b.repository.deviceHolder.reserve(ownerOf(req))
+}
 
 // findRecord is the record of an ID and the ID of the next one; nil if there is none.
 func (r *repository) findRecord(id uint16) (whole []byte, next uint16) {
@@ -176,9 +185,17 @@ func (r *repository) findRecord(id uint16) (whole []byte, next uint16) {
 	return r.records[id-1], id + 1
 }
 
-// getSDR refuses more bytes than IPMB carries, so that the requester tries fewer.
 func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
-	r := answerPart(req.Data, &b.repository.holder, b.repository.findRecord)
+	return b.repository.answerPart(req, &b.repository.holder)
+}
+
+func getDeviceSDR(b *BMC, req *ipmi.Request) ipmi.Response {
+	return b.repository.answerPart(req, &b.repository.deviceHolder)
+}
+
+// answerPart refuses more bytes than IPMB carries, so that the requester tries fewer.
+func (repo *repository) answerPart(req *ipmi.Request, holder *reservation) ipmi.Response {
+	r := answerPart(req, holder, repo.findRecord)
 	if req.Requester != 0 && len(r.Data)-lengthOfID > maxIPMBRead {
 		return refuse(ipmi.CodeCannotReturnBytes)
 	}
@@ -186,9 +203,13 @@ func getSDR(b *BMC, req *ipmi.Request) ipmi.Response {
 }
 
 // getDeviceSDRInfo takes what to count: sensors, which is the default, or records. It answers
-// with the number, and that there are sensors on LUN 0, which do not change.
+// with the number, and which LUNs have sensors, which do not change: LUN 0 or none.
 func getDeviceSDRInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	const countSensors, countRecords, sensorsOnLUN0 = 0, 1, 1 << 0
+	var flags byte
+	if len(b.sensors) > 0 {
+		flags = sensorsOnLUN0
+	}
 	count := len(b.sensors)
 	switch {
 	case len(req.Data) == 0 || req.Data[0] == countSensors:
@@ -197,5 +218,5 @@ func getDeviceSDRInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	default:
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return answer(byte(min(count, 0xFF)), sensorsOnLUN0)
+	return answer(byte(min(count, 0xFF)), flags)
 }

@@ -38,7 +38,7 @@ func TestRepository(t *testing.T) {
 		b.is("a part", b.storage(0x23, "0100 0200 05 03"), "00 0300 20 00 30")
 		b.is("beyond its end", b.storage(0x23, "0100 0200 30 FF"), "00 0300 496E6C6574")
 		b.is("behind its end", b.storage(0x23, "0100 0200 35 01"), "C9")
-		b.is("reserve for the device", b.sensor(0x22, ""), "00 0200")
+		b.is("reserve again", b.storage(0x22, ""), "00 0200")
 		b.is("with the reservation that has ended", b.storage(0x23, "0100 0200 05 03"), "C5")
 	})
 
