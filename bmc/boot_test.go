@@ -55,6 +55,8 @@ func TestBootOptions(t *testing.T) {
 		b.is("set part of the first", b.chassis(0x08, "07 00 A1B2"), "00")
 		b.is("get the last", b.chassis(0x09, "07 04 00"), "00 01 07 04 000102030405060708090A0B0C0D0E0F")
 		b.is("get the first", b.chassis(0x09, "07 00 00"), "00 01 07 00 A1B20000000000000000000000000000")
+		b.is("set one byte of it", b.chassis(0x08, "07 00 C3"), "00")
+		b.is("the others stay", b.chassis(0x09, "07 00 00"), "00 01 07 00 C3B20000000000000000000000000000")
 		b.is("get one too many", b.chassis(0x09, "07 05 00"), "C9")
 		b.is("set one too many", b.chassis(0x08, "07 05 00"), "C9")
 	})
@@ -62,6 +64,14 @@ func TestBootOptions(t *testing.T) {
 
 func TestBootFlags(t *testing.T) {
 	const set, valid, over = "05 80 04 00 00 00", "00 01 05 80 04 00 00 00", "00 01 05 00 04 00 00 00"
+
+	story(t, "are persistent only while they are valid", func(t *testing.T, b *bench) {
+		b.is("set", b.chassis(0x08, "05 40 04 00 00 00"), "00")
+		b.is("never persistent", b.chassis(0x09, "05 00 00"), "00 01 05 00 04 00 00 00")
+		b.is("set", b.chassis(0x08, "05 C0 04 00 00 00"), "00")
+		time.Sleep(time.Minute)
+		b.is("no longer persistent", b.chassis(0x09, "05 00 00"), over)
+	})
 
 	story(t, "are valid for a minute", func(t *testing.T, b *bench) {
 		b.is("set", b.chassis(0x08, set), "00")

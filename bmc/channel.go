@@ -141,23 +141,20 @@ func getChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(alertingDisabled|accessDisabled, privilegeAdmin)
 }
 
-// changePayload takes type, instance, and four bytes of the type's own, of which serial over LAN has
-// some when it is activated.
+// changePayload takes type, instance, and four bytes of the type's own. Of those serial over LAN has
+// some bits when it is activated.
 func changePayload(_ *BMC, req *ipmi.Request) ipmi.Response {
-	const serialOverLAN, activate = 1, 0x48
-	var reserved [4]byte
-	if req.Data[0] == serialOverLAN {
-		reserved = [4]byte{0xFF, 0xFF, 0xFF, 0xFF}
-		if req.Command == activate {
-			reserved[0] = 0x11
-		}
+	const serialOverLAN, activate, reserved, alertBits = 1, 0x48, 0x11, 0x0C
+	kind, instance, own := req.Data[0], req.Data[1], req.Data[2:]
+	wrong := kind&reservedPayloadBits != 0 || instance&reservedInstanceBits != 0 || instance == 0
+	switch {
+	case kind != serialOverLAN:
+	case req.Command == activate:
+		wrong = wrong || own[0]&reserved != 0 || own[0]&alertBits == alertBits || !isZero(own[1:])
+	default:
+		wrong = wrong || !isZero(own)
 	}
-	for i, mask := range reserved {
-		if req.Data[2+i]&mask != 0 {
-			return refuse(ipmi.CodeInvalidField)
-		}
-	}
-	if req.Data[0]&reservedPayloadBits != 0 || req.Data[1]&reservedInstanceBits != 0 || req.Data[1] == 0 {
+	if wrong {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	return refuse(codePayloadDisabled)

@@ -18,7 +18,8 @@
 //  2. The BMC refuses unknown commands with C1h, LUNs other than 0 with C2h, wrong lengths with
 //     C7h, wrong data with CCh, and what the machine cannot do with D5h. Wrong data are reserved
 //     bits and values, and parameters that contradict each other. It ignores nothing in silence.
-//     (TestUnknownCommands, TestWhatIsNotServed, TestWrongData)
+//     (TestUnknownCommands, TestWhatIsNotServed, TestWrongData, TestReservedBitsAndValues,
+//     TestContradictions)
 //  3. Settings have the values of a request before it is acknowledged. Watchdogs, ACPI states,
 //     identify, set in progress, the texts of the operating system and the settings of sensors end
 //     with the process; sensors begin with the values of their records. Power-on hours are stored

@@ -23,6 +23,8 @@ var refusals = []struct {
 	{"set system info: no block", ipmi.NetFnApp, 0x58, "02 00", "C7"},
 	{"set system info: commit", ipmi.NetFnApp, 0x58, "00 02", "CC"},
 	{"set system info: long progress", ipmi.NetFnApp, 0x58, "00 01 00", "C7"},
+	{"set system info: encoding 3 and a reserved bit", ipmi.NetFnApp, 0x58, "01 00 13 02 61 62", "CC"},
+	{"get system info: a reserved bit beside the revision", ipmi.NetFnApp, 0x59, "81 01 00 00", "CC"},
 	{"get system info: unknown parameter", ipmi.NetFnApp, 0x59, "00 C0 00 00", "80"},
 	{"get system info: block", ipmi.NetFnApp, 0x59, "00 02 01 00", "C9"},
 

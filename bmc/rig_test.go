@@ -94,7 +94,12 @@ func (r *rig) done(what string, want ...string) {
 // on is the answer to a request on an interface, whose host has the number.
 func (b *bench) on(iface string, host int, n ipmi.NetFn, cmd ipmi.Command, data string) []byte {
 	b.t.Helper()
-	response, err := ipmi.Do(b.t.Context(), b.bmc, &ipmi.Request{Interface: iface, Channel: channel, Host: host, NetFn: n, Command: cmd, Data: octets(data)})
+	return b.asksOn(iface, host, n, cmd, octets(data))
+}
+
+func (b *bench) asksOn(iface string, host int, n ipmi.NetFn, cmd ipmi.Command, data []byte) []byte {
+	b.t.Helper()
+	response, err := ipmi.Do(b.t.Context(), b.bmc, &ipmi.Request{Interface: iface, Channel: channel, Host: host, NetFn: n, Command: cmd, Data: data})
 	if err != nil {
 		b.t.Fatal(err)
 	}
