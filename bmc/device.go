@@ -59,15 +59,24 @@ func (f *Firmware) UnmarshalText(text []byte) error {
 
 const ipmiVersion = 0x02 // 2.0, BCD with the major digit in bits 3:0
 
-// support has the bits of what the BMC supports itself, and of what the bridge in front of it
+// support has the bits of what every BMC supports itself, and of what the bridge in front of it
 // adds: the bridge receives events and carries messages.
-const support = ipmi.SupportsSensors | ipmi.SupportsSDRRepository | ipmi.SupportsSEL | ipmi.SupportsFRU |
+const support = ipmi.SupportsSensors | ipmi.SupportsSDRRepository | ipmi.SupportsSEL |
 	ipmi.SupportsChassis | ipmi.SupportsEventReceiver | ipmi.SupportsBridge
+
+// supportWith adds that the BMC has FRU device 0, which is what the bit means (IPMI v2.0, table
+// 43-8).
+func supportWith(frus []*fruDevice) ipmi.DeviceSupport {
+	if slices.ContainsFunc(frus, (*fruDevice).isPrimary) {
+		return support | ipmi.SupportsFRU
+	}
+	return support
+}
 
 func getDeviceID(b *BMC, _ *ipmi.Request) ipmi.Response {
 	i := b.config.Identity
 	data := []byte{cmp.Or(i.ID, 0x20), cmp.Or(i.Revision, 1) & 0x0F, i.Firmware.Major & 0x7F, i.Firmware.Minor,
-		ipmiVersion, byte(support), byte(i.Manufacturer), byte(i.Manufacturer >> 8), byte(i.Manufacturer >> 16)}
+		ipmiVersion, byte(supportWith(b.frus)), byte(i.Manufacturer), byte(i.Manufacturer >> 8), byte(i.Manufacturer >> 16)}
 	data = binary.LittleEndian.AppendUint16(data, i.Product)
 	if i.Auxiliary != ([4]byte{}) {
 		data = append(data, i.Auxiliary[:]...)

@@ -10,7 +10,7 @@ import (
 
 func TestDevice(t *testing.T) {
 	story(t, "one without identity says what it is", func(t *testing.T, b *bench) {
-		b.is("device ID", b.app(0x01, ""), "00 20 01 00 00 02 DF 00 00 00 00 00")
+		b.is("device ID", b.app(0x01, ""), "00 20 01 00 00 02 D7 00 00 00 00 00")
 		b.is("self test", b.app(0x04, ""), "00 55 00")
 	})
 
@@ -19,7 +19,7 @@ func TestDevice(t *testing.T) {
 			Identity: Identity{ID: 0x21, Revision: 3, Firmware: Firmware{2, 0x13}, Manufacturer: 0x0A1B2C, Product: 0x1234, Auxiliary: [4]byte{1, 2, 3, 4}},
 			GUID:     [16]byte{0: 0xA0, 15: 0xAF},
 		})
-		b.is("device ID", b.app(0x01, ""), "00 21 03 02 13 02 DF 2C1B0A 3412 01020304")
+		b.is("device ID", b.app(0x01, ""), "00 21 03 02 13 02 D7 2C1B0A 3412 01020304")
 		b.is("device GUID", b.app(0x08, ""), "00 A00000000000000000000000000000AF")
 		b.is("system GUID", b.app(0x37, ""), "00 A00000000000000000000000000000AF")
 	})
@@ -40,7 +40,7 @@ func TestDevice(t *testing.T) {
 
 	story(t, "its device ID is read as it was written", func(t *testing.T, b *bench) {
 		got, err := ipmi.DecodeDeviceID(b.app(0x01, "")[1:])
-		if want := "device 20h revision 1, firmware 0.00, IPMI 2.0, manufacturer 0, product 0000h, sensors, SDR repository, SEL, FRU inventory, event receiver, bridge, chassis"; err != nil || got.String() != want {
+		if want := "device 20h revision 1, firmware 0.00, IPMI 2.0, manufacturer 0, product 0000h, sensors, SDR repository, SEL, event receiver, bridge, chassis"; err != nil || got.String() != want {
 			t.Errorf("%v, %v", got, err)
 		}
 	})

@@ -90,6 +90,12 @@ type fruDevice struct {
 	initial []byte // the data of the configuration
 }
 
+// primaryFRU is the FRU device of the controller itself. The controller's record stands for it
+// (IPMI v2.0, tables 43-7 and 43-8).
+const primaryFRU = 0
+
+func (d *fruDevice) isPrimary() bool { return d.ID == primaryFRU }
+
 // newFRUs returns the devices of descriptions, or all faults in them.
 func newFRUs(configs []FRUConfig, j *journal) (all []*fruDevice, err error) {
 	var errs []error

@@ -23,6 +23,7 @@ func TestRequestsOfHosts(t *testing.T) {
 	for _, file := range files {
 		runs(t, strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T, r *rig) {
 			r.bmc.config.GUID = [16]byte{0: 0x0F, 15: 0xF0}
+			r.bmc.frus, _ = newFRUs([]FRUConfig{{Name: "Board"}}, r.bmc.journal)
 			replay(r, file)
 		})
 	}

@@ -75,22 +75,19 @@ const (
 )
 
 // own is the BMC itself: the primary BMC is on channel 0 (IPMI v2.0, table 43-8).
-var own = Controller{Name: "BMC", Address: ipmi.BMCAddress, Capabilities: uint8(support)}
+var own = Controller{Name: "BMC", Address: ipmi.BMCAddress}
 
 // isOwn reports whether a controller is the BMC itself.
 func (c Controller) isOwn() bool { return c.Address == own.Address && c.Channel == own.Channel }
-
-// primaryFRU is the FRU device of the controller itself. The controller's record stands for it
-// (IPMI v2.0, tables 43-7 and 43-8).
-const primaryFRU = 0
 
 // withOwn returns controllers with the BMC among them. Programs take a repository without records
 // for one that they have to fill. The BMC has name and entity of its primary FRU device, if there
 // is one and the configuration does not give it others.
 func withOwn(controllers []Controller, frus []*fruDevice) []Controller {
 	own := own
+	own.Capabilities = uint8(supportWith(frus))
 	for _, d := range frus {
-		if d.ID == primaryFRU {
+		if d.isPrimary() {
 			own.Name, own.Entity, own.Instance = d.Name, d.Entity, d.Instance
 		}
 	}
@@ -117,7 +114,7 @@ func (b *BMC) newRepository() *repository {
 		add(s.sdr())
 	}
 	for _, d := range b.frus {
-		if d.ID != primaryFRU {
+		if !d.isPrimary() {
 			add(record.FRULocator{Owner: ipmi.BMCAddress, ID: d.ID, Entity: d.Entity, Instance: d.Instance, Name: d.Name})
 		}
 	}

@@ -61,7 +61,7 @@ func TestRepository(t *testing.T) {
 
 // Programs that find no record, or see that records can be changed, try to fill the repository.
 func TestRepositoryIsNeitherEmptyNorChanged(t *testing.T) {
-	const itself = "51 12 0E 20 00 00 DF 000000 00 00 00 C3 424D43"
+	const itself = "51 12 0E 20 00 00 D7 000000 00 00 00 C3 424D43"
 	satellite, twin := Controller{Name: "Satellite", Address: 0x82}, Controller{Name: "Twin", Address: 0x20, Channel: 1}
 	for _, tt := range []struct {
 		name   string
@@ -72,7 +72,7 @@ func TestRepositoryIsNeitherEmptyNorChanged(t *testing.T) {
 		{"another controller", Config{Controllers: []Controller{satellite}}, itself},
 		{"one on another bus", Config{Controllers: []Controller{twin}}, itself},
 		{"itself, with a name", Config{Controllers: []Controller{satellite, {Name: "Main", Address: 0x20, Entity: 7}}},
-			"51 12 0F 20 00 00 DF 000000 07 00 00 C4 4D61696E"},
+			"51 12 0F 20 00 00 D7 000000 07 00 00 C4 4D61696E"},
 		{"a sensor and a further device", Config{Sensors: []SensorConfig{inlet(nil)}, FRUs: []FRUConfig{{Name: "Riser", ID: 1}}}, itself},
 		{"its device", Config{FRUs: []FRUConfig{{Name: "Board", Entity: 7, Instance: 1}}},
 			"51 12 10 20 00 00 DF 000000 07 01 00 C5 426F617264"},

@@ -121,7 +121,7 @@ func TestSensorReadings(t *testing.T) {
 		b.is("reading", b.sensor(0x2D, "30"), "CB")
 		b.is("ofSensor", b.sensor(0x2F, "30"), "CB")
 		b.is("device SDRs", b.sensor(0x20, ""), "00 00 00")
-		b.is("the only record", b.storage(0x23, "0000 0000 00 FF"), "00 FFFF 0100 51 12 0E 20 00 00 DF 000000 00 00 00 C3 424D43")
+		b.is("the only record", b.storage(0x23, "0000 0000 00 FF"), "00 FFFF 0100 51 12 0E 20 00 00 D7 000000 00 00 00 C3 424D43")
 	})
 }
 

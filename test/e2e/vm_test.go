@@ -296,7 +296,7 @@ func TestGarbageFromAMachine(t *testing.T) {
 	m := boot(t, "unix", path, noAttention)
 	m.says("00 00 A0 AA AA AA A1 77 A1 01 18 01 E7 A0 01 1C 01 E2 A0")
 	m.says(strings.Repeat("55 ", 10_000) + "A0")
-	m.asks(6, 0x01, "", "00 20 01 00 00 02 DF 00 00 00 00 00")
+	m.asks(6, 0x01, "", "00 20 01 00 00 02 D7 00 00 00 00 00")
 	m.asks(6, 0x01, "00", "C7")
 }
 
