@@ -74,8 +74,13 @@ func as[E error](err error) bool { return errors.As(err, new(E)) }
 // errNotAcknowledged is what client.ErrUnavailable says of a request on a bus that is not down.
 var errNotAcknowledged = errors.New("not acknowledged")
 
+// shownError is an error that the user has seen.
+type shownError struct{ error }
+
+func (e shownError) Unwrap() error { return e.error }
+
 // errBadCode reports that the completion code of a response, which has been shown, is not 0.
-var errBadCode = errors.New("completion code is not 0")
+var errBadCode error = shownError{errors.New("completion code is not 0")}
 
 // usageError is a fault of the command line.
 type usageError struct{ error }
@@ -113,19 +118,25 @@ func (a *app) exitCode(command *cobra.Command, err error) int {
 		a.started = true
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errBadCode): // The response has been shown.
-		return exitBadCode
+	case as[shownError](err):
+		code, _ := statusOf(err)
+		return code
 	}
 	if !a.started && !as[usageError](err) {
 		err = usageError{err} // of cobra
 	}
-	code, kind := statusOf(err)
-	advice := a.advice(err)
-	if code == exitUsage {
-		advice = strings.TrimPrefix(advice+"\n", "\n") + fmt.Sprintf("see '%s --help'", command.CommandPath())
+	report := a.report(err)
+	if report.Code == exitUsage {
+		report.Advice = strings.TrimPrefix(report.Advice+"\n", "\n") + fmt.Sprintf("see '%s --help'", command.CommandPath())
 	}
-	a.complain(errorJSON{kind, code, sentence(err), advice})
-	return code
+	a.complain(report)
+	return report.Code
+}
+
+// report describes an error to the user.
+func (a *app) report(err error) errorJSON {
+	code, kind := statusOf(err)
+	return errorJSON{kind, code, sentence(err), a.advice(err)}
 }
 
 // errorJSON is an error. With --json the program writes it to standard error, as a document

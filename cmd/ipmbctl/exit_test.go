@@ -59,6 +59,7 @@ var exitCodes = map[string]map[string]struct {
 		"errNotAcknowledged": {requestError(client.Bus{}, 0x2C, client.ErrUnavailable), exitNotAcknowledged},
 		"errBadCode":         {errBadCode, exitBadCode},
 		"usageError":         {usage("wrong"), exitUsage},
+		"shownError":         {shownError{ipmb.ErrTimeout}, exitTimeout},
 	},
 	"errors.go": {
 		"advisedError": {downError(client.Bus{Properties: bus.Properties{State: client.Down}}), exitBusDown},

@@ -113,6 +113,13 @@ me1	/run/me1.sock
 Completion ended with directive: ShellCompDirectiveNoFileComp
 `}},
 
+	{"completion of send: a bus", []string{"__complete", "send", ""}, result{stdout: `
+bus0	/dev/ipmb-0
+me1	/run/me1.sock
+:4
+`, stderr: `
+Completion ended with directive: ShellCompDirectiveNoFileComp
+`}},
 	{"completion of a network function", []string{"__complete", "respond", ""}, result{stdout: `
 chassis
 bridge

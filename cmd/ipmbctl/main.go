@@ -41,6 +41,8 @@ type app struct {
 	address string // of the message bus
 	json    bool
 	started bool // the command line was accepted
+	// responses is how many responses send has shown.
+	responses int
 	// startNote is printed instead of the first notice ServiceStarted.
 	startNote string
 }

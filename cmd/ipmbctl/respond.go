@@ -62,7 +62,7 @@ requests and in responses. Data that may hold a password or a key are not shown.
   ipmbctl respond --channels 0,6 0x30 all --exec ./answer.sh
   ipmbctl respond --group DCh 0x2C 1 --exec 'echo 00 dc 01 05 02'
   ipmbctl respond --iana 0x157 0x2E all --exec ./intel.sh --quiet`,
-		ValidArgsFunction: completeCommands,
+		ValidArgsFunction: completeRespond,
 		RunE:              withFlags(&flags, a.respond),
 	}
 	f := command.Flags()

@@ -81,7 +81,7 @@ range. On a terminal scan asks before it begins, except with --yes.`,
 	f.StringVar(&flags.to, "to", "", "last `ADDR` to ask, of all")
 	f.BoolVar(&flags.all, "all", false, "ask all addresses, 10h to EEh")
 	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask before the scan")
-	flags.define(command)
+	flags.define(f)
 	return command
 }
 

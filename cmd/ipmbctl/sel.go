@@ -96,7 +96,7 @@ func (a *app) logCommand(command *cobra.Command, do func(context.Context, *named
 	command.RunE = withFlags(&flags, func(ctx context.Context, args []string, flags retryFlags) error {
 		return a.withLog(ctx, args, flags, do)
 	})
-	flags.define(command)
+	flags.define(command.Flags())
 	return command
 }
 

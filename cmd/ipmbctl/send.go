@@ -1,11 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
@@ -18,12 +24,17 @@ type sendFlags struct {
 	lun, requesterLUN uint8
 	failFast          bool
 	broadcast         bool
+	quiet             bool
+	keepGoing         bool
+
+	typed string // the options that were given, as words for a shell
 }
 
 func (a *app) sendCommand() *cobra.Command {
 	var flags sendFlags
 	command := &cobra.Command{
-		Use:   "send BUS [ADDR] NETFN CMD [DATA...]",
+		Use: `send BUS [ADDR] NETFN CMD [DATA...]
+  ipmbctl send [BUS [ADDR]] -`,
 		Short: "Send a request to a node on a bus and show the response",
 		Long: `Send a request to a node on a bus and show the response: its completion code, its
 data and, for Get Device ID, what the data mean.
@@ -32,37 +43,77 @@ ADDR is the node's address in its 8-bit form. Without ADDR the request goes to t
 bus's remote address, which 'ipmbctl list' shows. NETFN and CMD are names or numbers.
 DATA are numbers, one for each byte. A number is written 44, 0x2C or 2Ch.
 
-The first word after BUS is ADDR or NETFN, whichever is possible: an address is 10h or
-more, a network function is a name or an even number up to 0Ch or from 2Ch to 3Eh. A
-line that can be read both ways, such as 0x2C 6 1, is refused; say which it is with
---addr. With --addr there is no ADDR among the words; --addr 0 is the bus's remote
-address.
-`,
+The first word after BUS is ADDR if it is an even number of 10h to EEh, and NETFN and
+CMD follow: 0x2c 6 1 is Get Device ID to 2Ch. A number of 2Ch or more can also be NETFN.
+It is NETFN if the words behind it are no command of the standard. A line with two
+possible meanings, such as 0x30 6 1, is refused, with a command for each. Network
+function 2Ch counts as possible only before the code of PICMG, SSI, VITA or DCMI, and
+2Eh only before three bytes of an IANA number. With --addr there is no ADDR among the
+words; --addr 0 is the bus's remote address.
+
+With - as the last word, each line of standard input has the words that follow, options
+too. The requests are sent one after the other, on one connection to ipmbd; each waits for
+the response to the one before. Empty lines, and what follows a #, are ignored. A line
+with an error, or a request without a response, ends the command, unless --keep-going is
+given; completion codes end nothing. The exit code is that of the first error, else 3 if a
+completion code was not 0. --quiet writes one line for each response.`,
 		Example: `  ipmbctl send bus0 app get-device-id
   ipmbctl send bus0 0x20 app get-device-id
   ipmbctl send bus0 0x06 0x01
   ipmbctl send bus0 72h storage get-sdr 0 0 0 0 0 0xff
   ipmbctl send bus0 --addr 2Ch 0x2e 0xdf 0x57 0x01 0x00
-  ipmbctl send bus0 --timeout 1s --tries 1 chassis get-chassis-status`,
+  ipmbctl send bus0 --timeout 1 --tries 1 chassis get-chassis-status
+  ipmbctl send - <requests.txt
+  echo app get-device-id | ipmbctl send bus0 0x2c - --quiet`,
 		Args:              needBus(0),
-		ValidArgsFunction: a.completeNames(1, false),
-		RunE:              withFlags(&flags, a.send),
+		ValidArgsFunction: a.completeSend,
 	}
-	f := command.Flags()
-	f.StringVar(&flags.addr, "addr", "", "`ADDR` of the node; 0 is the bus's remote address")
-	f.Uint8Var(&flags.lun, "lun", 0, "`LUN` of the responder, 0 to 3")
-	f.Uint8Var(&flags.requesterLUN, "requester-lun", 0, "`LUN` of the requester, 0 to 3")
-	flags.define(command)
-	f.BoolVar(&flags.failFast, "fail-fast", false, "give up at once if no node acknowledges the request")
-	f.BoolVar(&flags.broadcast, "broadcast", false, "send to all nodes, and ADDR responds (Get Device ID only)")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		flags.typed = typedOptions(command.Flags())
+		return a.send(command.Context(), args, flags)
+	}
+	flags.define(command.Flags())
 	return command
 }
 
-// request makes the request from the words after BUS.
-func (f sendFlags) request(words []string) (ipmb.Request, error) {
+// define adds the options, whose defaults are the values of f.
+func (f *sendFlags) define(flags *pflag.FlagSet) {
+	f.retryFlags.define(flags)
+	flags.StringVar(&f.addr, "addr", f.addr, "`ADDR` of the node; 0 is the bus's remote address")
+	flags.Uint8Var(&f.lun, "lun", f.lun, "`LUN` of the responder, 0 to 3")
+	flags.Uint8Var(&f.requesterLUN, "requester-lun", f.requesterLUN, "`LUN` of the requester, 0 to 3")
+	flags.BoolVar(&f.failFast, "fail-fast", f.failFast, "give up at once if no node acknowledges the request")
+	flags.BoolVar(&f.broadcast, "broadcast", f.broadcast, "send to all nodes, and ADDR responds (Get Device ID only)")
+	flags.BoolVarP(&f.quiet, "quiet", "q", f.quiet, "write the data of the response only, in hex")
+	flags.BoolVar(&f.keepGoing, "keep-going", f.keepGoing, "with -, send the next request after an error")
+}
+
+// typedOptions are the options that were given, as words for a shell.
+func typedOptions(flags *pflag.FlagSet) string {
+	plain := regexp.MustCompile(`^[\w.,:=/-]*$`)
+	var words strings.Builder
+	flags.Visit(func(f *pflag.Flag) {
+		value := f.Value.String()
+		if !plain.MatchString(value) {
+			value = "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
+		}
+		if f.Value.Type() == "bool" && value == "true" {
+			fmt.Fprintf(&words, "--%s ", f.Name)
+			return
+		}
+		fmt.Fprintf(&words, "--%s=%s ", f.Name, value)
+	})
+	return words.String()
+}
+
+// request makes the request to a bus from the words after BUS.
+func (f sendFlags) request(bus string, words []string) (ipmb.Request, error) {
 	r, err := parseRequest(words, f.addr)
 	if err != nil {
-		return r, err
+		all := strings.Join(words, " ")
+		return r, advise(err, errAmbiguous, fmt.Sprintf(`for the address:           ipmbctl send %[1]s %[2]s--addr %[3]s
+for the network function:  ipmbctl send %[1]s %[2]s--addr 0 %[3]s
+where 0 is the bus's remote address`, bus, f.typed, all))
 	}
 	if f.lun > uint8(ipmi.MaxLUN) || f.requesterLUN > uint8(ipmi.MaxLUN) {
 		return r, usage("LUNs are 0 to %d", ipmi.MaxLUN)
@@ -74,29 +125,126 @@ func (f sendFlags) request(words []string) (ipmb.Request, error) {
 }
 
 func (a *app) send(ctx context.Context, args []string, flags sendFlags) error {
-	request, err := flags.request(args[1:])
+	last := len(args) - 1
+	fromInput := args[last] == "-"
+	switch {
+	case flags.quiet && a.json:
+		return usage("--quiet and --json: choose one")
+	case flags.keepGoing && !fromInput:
+		return usage("--keep-going is for requests from standard input: -")
+	case fromInput:
+		return a.withClient(ctx, func(ipmbd *client.Client) error {
+			return a.sendLines(ctx, ipmbd, args[:last], flags)
+		})
+	}
+	request, err := flags.request(args[0], args[1:])
 	if err != nil {
 		return err
 	}
 	return a.withClient(ctx, func(ipmbd *client.Client) error {
-		bus, err := ipmbd.Bus(ctx, args[0])
-		if err != nil {
+		return a.sendRequest(ctx, ipmbd, args[0], request, flags)
+	})
+}
+
+// sendLines sends a request for each line of standard input. The words of a line follow those of
+// the command line.
+func (a *app) sendLines(ctx context.Context, ipmbd *client.Client, words []string, flags sendFlags) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var first, code error // the first error; that a completion code was not 0
+	lines := a.readLines(ctx)
+	for number := 1; ; number++ {
+		var line inputLine
+		var more bool
+		select {
+		case line, more = <-lines:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !more {
+			break
+		}
+		err := line.err
+		if err == nil {
+			err = a.sendLine(ctx, ipmbd, words, line.text, flags)
+		}
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errBadCode):
+			code = err
+			continue
+		}
+		err = fmt.Errorf("line %d: %w", number, err)
+		if !flags.keepGoing || ctx.Err() != nil || line.err != nil || a.out.err != nil {
 			return err
 		}
-		if request.Responder == 0 {
-			request.Responder = bus.RemoteAddress
-		}
-		begin := time.Now()
-		response, err := ipmbd.Send(ctx, bus.Name, request)
-		if err != nil {
-			return explainError(ctx, ipmbd, bus, request.Responder, err)
-		}
-		err = a.showResponse(bus.Name, request, response, time.Since(begin))
-		if err == nil && response.Code != ipmi.CodeOK {
-			err = errBadCode
-		}
+		a.complain(a.report(err))
+		first = cmp.Or(first, error(shownError{err}))
+	}
+	return cmp.Or(first, code)
+}
+
+// sendLine sends the request of a line.
+func (a *app) sendLine(
+	ctx context.Context, ipmbd *client.Client, words []string, line string, flags sendFlags,
+) error {
+	line, _, _ = strings.Cut(line, "#")
+	if strings.TrimSpace(line) == "" {
+		return nil
+	}
+	options := pflag.NewFlagSet("line", pflag.ContinueOnError)
+	options.SetOutput(io.Discard)
+	flags.define(options)
+	if err := options.Parse(strings.Fields(line)); err != nil {
+		return usageError{err}
+	}
+	flags.typed += typedOptions(options)
+	words = append(words[:len(words):len(words)], options.Args()...)
+	if len(words) == 0 {
+		return usage("no bus")
+	}
+	request, err := flags.request(words[0], words[1:])
+	if err != nil {
 		return err
-	})
+	}
+	return a.sendRequest(ctx, ipmbd, words[0], request, flags)
+}
+
+// sendRequest sends a request and shows the response.
+func (a *app) sendRequest(
+	ctx context.Context, ipmbd *client.Client, name string, request ipmb.Request, flags sendFlags,
+) error {
+	bus, err := ipmbd.Bus(ctx, name)
+	if err != nil {
+		return err
+	}
+	if request.Responder == 0 {
+		request.Responder = bus.RemoteAddress
+	}
+	begin := time.Now()
+	response, err := ipmbd.Send(ctx, bus.Name, request)
+	if err != nil {
+		return explainError(ctx, ipmbd, bus, request.Responder, err)
+	}
+	if a.responses++; a.responses > 1 && !a.json && !flags.quiet {
+		_ = a.show(nil, "\n") // between two responses; an error comes again
+	}
+	if flags.quiet {
+		err = a.show(nil, hexBytes(response.Data)+"\n")
+	} else {
+		err = a.showResponse(bus.Name, request, response, time.Since(begin))
+	}
+	if err != nil || response.Code == ipmi.CodeOK {
+		return err
+	}
+	if flags.quiet {
+		meaning := codeCell(request.NetFn, request.Command, response.Code).text
+		a.note("%s %s: %s", bus.Name, request.Responder, meaning)
+	}
+	return errBadCode
 }
 
 type sendJSON struct {
@@ -120,109 +268,4 @@ func (a *app) showResponse(bus string, r ipmb.Request, response ipmi.Response, t
 		bus, uint8(r.Responder), newCommandJSON(r.NetFn, r.LUN, r.Command),
 		newResponseJSON(r.NetFn, r.Command, response), milliseconds(took),
 	}, a.colour.table(rows))
-}
-
-// commandJSON is a command in a document. Network functions, commands, addresses and completion
-// codes are numbers; their meaning stands beside them as text.
-type commandJSON struct {
-	NetFn   uint8  `json:"netFn"`
-	LUN     uint8  `json:"lun"`
-	Command uint8  `json:"command"`
-	Name    string `json:"name"`
-}
-
-func newCommandJSON(n ipmi.NetFn, lun ipmi.LUN, cmd ipmi.Command) commandJSON {
-	return commandJSON{uint8(n), uint8(lun), uint8(cmd), commandName(n, cmd)}
-}
-
-// commandName returns the name of a command, or its numbers: "app get-device-id".
-func commandName(n ipmi.NetFn, cmd ipmi.Command) string {
-	return n.String() + " " + ipmi.CommandName(n, cmd)
-}
-
-// codeCell shows a completion code and its meaning: "C1h invalid command".
-func codeCell(n ipmi.NetFn, cmd ipmi.Command, code ipmi.CompletionCode) cell {
-	sgr := red
-	if code == ipmi.CodeOK {
-		sgr = green
-	}
-	return cell{numbered(uint8(code)) + " " + code.Meaning(n, cmd), sgr}
-}
-
-// responseJSON is a response in a document.
-type responseJSON struct {
-	Code    uint8       `json:"completionCode"`
-	Meaning string      `json:"meaning"`
-	Data    []uint16    `json:"data"`
-	Device  *deviceJSON `json:"device,omitempty"`
-}
-
-func newResponseJSON(n ipmi.NetFn, cmd ipmi.Command, r ipmi.Response) responseJSON {
-	document := responseJSON{Code: uint8(r.Code), Meaning: r.Code.Meaning(n, cmd), Data: numbers(r.Data)}
-	if device, ok := deviceOf(n, cmd, r); ok {
-		document.Device = newDeviceJSON(device)
-	}
-	return document
-}
-
-// deviceOf decodes the response to Get Device ID.
-func deviceOf(n ipmi.NetFn, cmd ipmi.Command, r ipmi.Response) (ipmi.DeviceID, bool) {
-	if n != ipmi.NetFnApp || cmd != ipmi.CommandGetDeviceID || r.Code != ipmi.CodeOK {
-		return ipmi.DeviceID{}, false
-	}
-	device, err := ipmi.DecodeDeviceID(r.Data)
-	return device, err == nil
-}
-
-type deviceJSON struct {
-	ID           uint8    `json:"id"`
-	Revision     uint8    `json:"revision"`
-	Firmware     string   `json:"firmware"`
-	Auxiliary    []uint16 `json:"auxiliary,omitempty"`
-	IPMI         string   `json:"ipmi"`
-	Manufacturer uint32   `json:"manufacturer"`
-	Product      uint16   `json:"product"`
-	ProvidesSDRs bool     `json:"providesSDRs"`
-	Updating     bool     `json:"updating"`
-	Supports     []string `json:"supports"`
-}
-
-func newDeviceJSON(d ipmi.DeviceID) *deviceJSON {
-	device := &deviceJSON{
-		ID: d.ID, Revision: d.Revision, Firmware: d.Firmware(), IPMI: d.IPMIVersion(),
-		Manufacturer: d.Manufacturer, Product: d.Product,
-		ProvidesSDRs: d.ProvidesSDRs, Updating: d.Updating, Supports: []string{},
-	}
-	if d.HasAuxiliary {
-		device.Auxiliary = numbers(d.Auxiliary[:])
-	}
-	for bit := range 8 {
-		if one := d.Support & (1 << bit); one != 0 {
-			device.Supports = append(device.Supports, one.String())
-		}
-	}
-	return device
-}
-
-// deviceRows show the response to Get Device ID.
-func deviceRows(d ipmi.DeviceID) [][]cell {
-	device := fmt.Sprintf("%02Xh revision %d", d.ID, d.Revision)
-	if d.ProvidesSDRs {
-		device += ", with SDRs"
-	}
-	firmware := d.Firmware()
-	if d.HasAuxiliary {
-		firmware += fmt.Sprintf(" (auxiliary %X)", d.Auxiliary)
-	}
-	if d.Updating {
-		firmware += ", updating or initializing"
-	}
-	return [][]cell{
-		row("device", device),
-		row("firmware", firmware),
-		row("IPMI version", d.IPMIVersion()),
-		row("manufacturer", fmt.Sprintf("%d (%06Xh)", d.Manufacturer, d.Manufacturer)),
-		row("product", fmt.Sprintf("%d (%04Xh)", d.Product, d.Product)),
-		row("supports", d.Support.String()),
-	}
 }

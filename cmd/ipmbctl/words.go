@@ -1,17 +1,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"ipmbd/dbusapi/client"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -85,18 +85,17 @@ func parseResponder(s string) (ipmi.Address, error) {
 func parseRequest(words []string, addr string) (ipmb.Request, error) {
 	var r ipmb.Request
 	var err error
-	switch {
-	case addr != "":
+	if addr != "" {
 		r.Responder, err = parseResponder(addr)
-	case startsWithAddress(words) && startsWithNetFn(words):
-		all := strings.Join(words, " ")
-		err = usage(`%s can be an address or a network function; say which it is:
-  the address:           ipmbctl send BUS --addr %s
-  the network function:  ipmbctl send BUS --addr 0 %s
-where 0 is the bus's remote address`, words[0], all, all)
-	case startsWithAddress(words), len(words) > 0 && !startsWithNetFn(words) && isNumberOfAddress(words[0]):
-		r.Responder, err = parseAddress(words[0])
-		words = words[1:]
+	} else {
+		switch asAddress, asNetFn := readAsAddress(words), readAsNetFn(words); {
+		case asAddress == likely && asNetFn:
+			err = usageError{&ambiguousError{words}}
+		case asAddress == impossible, asNetFn:
+		default:
+			r.Responder, err = parseAddress(words[0])
+			words = words[1:]
+		}
 	}
 	if err != nil {
 		return ipmb.Request{}, err
@@ -109,6 +108,19 @@ where 0 is the bus's remote address`, words[0], all, all)
 	}
 	r.Data, err = parseData(words[1:])
 	return r, err
+}
+
+// ambiguousError reports words of which the first can be an address or a network function.
+type ambiguousError struct{ words []string }
+
+// errAmbiguous is the kind of an ambiguousError.
+var errAmbiguous = errors.New("ambiguous")
+
+// Is is for errors.Is.
+func (e *ambiguousError) Is(kind error) bool { return kind == errAmbiguous }
+
+func (e *ambiguousError) Error() string {
+	return e.words[0] + " can be an address or a network function"
 }
 
 // parseNetFn reads NETFN, and returns the words that follow it: at least one, CMD.
@@ -125,18 +137,38 @@ func parseNetFn(words []string) (n ipmi.NetFn, rest []string, err error) {
 	return n, words[1:], nil
 }
 
-// startsWithAddress reports whether the words can be ADDR NETFN CMD.
-func startsWithAddress(words []string) bool {
-	if len(words) < 3 || !isNumberOfAddress(words[0]) {
-		return false
+// How well words can be read in a way.
+const (
+	impossible = iota
+	unlikely
+	likely
+)
+
+// readAsAddress says how well the words can be ADDR NETFN CMD: likely if the command is one of the
+// standard, or an OEM's.
+func readAsAddress(words []string) int {
+	if len(words) == 0 || !isNumberOfAddress(words[0]) {
+		return impossible
 	}
-	_, err := ipmi.ParseNetFn(words[1])
-	return err == nil
+	if len(words) < 3 {
+		return unlikely
+	}
+	n, err := ipmi.ParseNetFn(words[1])
+	if err != nil {
+		return unlikely
+	}
+	command, err := ipmi.ParseCommand(n, words[2])
+	if err == nil && n < ipmi.NetFnGroup && ipmi.CommandName(n, command) == numbered(uint8(command)) {
+		return unlikely
+	}
+	return likely
 }
 
-// startsWithNetFn reports whether the words can be NETFN CMD with a network function that the
-// standard assigns (IPMI v2.0, table 5-1): up to transport, and from the group extension on.
-func startsWithNetFn(words []string) bool {
+// readAsNetFn reports whether the words can be NETFN CMD DATA with a network function that the
+// standard assigns: up to transport, and from the group extension on. Data of the latter begin
+// with a defining body, those of the next one with an IANA number (IPMI v2.0, table 5-1). The body
+// 01h, ASF, does not count: its messages go over RMCP, and 0x2c 6 1 is an address.
+func readAsNetFn(words []string) bool {
 	if len(words) < 2 {
 		return false
 	}
@@ -144,16 +176,28 @@ func startsWithNetFn(words []string) bool {
 	if err != nil || n > ipmi.NetFnTransport && n < ipmi.NetFnGroup {
 		return false
 	}
-	_, err = ipmi.ParseCommand(n, words[1])
-	return err == nil
+	if _, err = ipmi.ParseCommand(n, words[1]); err != nil {
+		return false
+	}
+	data := words[2:]
+	switch n {
+	case ipmi.NetFnGroup:
+		if len(data) == 0 {
+			return false
+		}
+		body, err := parseByte(data[0])
+		return err == nil && slices.Contains([]byte{0x00, 0x02, 0x03, 0xDC}, body) // PICMG, SSI, VITA, DCMI
+	case ipmi.NetFnOEM:
+		return len(data) >= 3
+	}
+	return true
 }
 
 // isNumberOfAddress reports whether a word is a number that I2C does not reserve (I2C-bus
 // specification, table 4).
 func isNumberOfAddress(word string) bool {
-	const firstAddress = 0x10
 	v, err := parseByte(word)
-	return err == nil && v >= firstAddress
+	return err == nil && v >= uint8(allAddresses[0].from) && v <= uint8(allAddresses[0].to)+1
 }
 
 // seconds is a flag for a time: a number of seconds, or a number with a unit.
@@ -192,12 +236,11 @@ type retryFlags struct {
 
 // define adds the flags to a command. The values that f has are their defaults; 0 is the bus's
 // own.
-func (f *retryFlags) define(command *cobra.Command) {
+func (f *retryFlags) define(flags *pflag.FlagSet) {
 	ofBus := ""
 	if f.tries == 0 {
 		ofBus = " (default the bus's)"
 	}
-	flags := command.Flags()
 	flags.Var((*seconds)(&f.timeout), "timeout", "`TIME` of each try, 10ms to 1m: 5 or 5s, 500ms"+ofBus)
 	flags.IntVar(&f.tries, "tries", f.tries, "`NUMBER` of tries: 1 to 64"+ofBus)
 }
@@ -244,65 +287,6 @@ func oneArg(text string) cobra.PositionalArgs {
 }
 
 var oneEndpoint = oneArg("one name of a bus or a host interface, not %d")
-
-// completionTime is how long a shell may wait for names: a key must not block.
-const completionTime = 200 * time.Millisecond
-
-// completeNames completes the names of buses, or of buses and host interfaces: max words, or any
-// number if max is 0. It does not start ipmbd.
-func (a *app) completeNames(max int, hosts bool) cobra.CompletionFunc {
-	return func(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		var names []cobra.Completion
-		if max == 0 || len(given) < max {
-			ctx, cancel := context.WithTimeout(command.Context(), completionTime)
-			defer cancel()
-			_ = a.withClient(ctx, func(ipmbd *client.Client) error {
-				ipmbd.NoAutoStart = true
-				endpoints, err := ipmbd.Endpoints(ctx)
-				for _, e := range endpoints {
-					if hosts || e.Bus != nil {
-						names = append(names, e.Name+"\t"+e.Device)
-					}
-				}
-				return err
-			})
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-// completeCommands completes NETFN CMD, or NETFN CMD... if a program makes the responses.
-func completeCommands(
-	command *cobra.Command, given []string, _ string,
-) ([]cobra.Completion, cobra.ShellCompDirective) {
-	var names []cobra.Completion
-	switch {
-	case len(given) == 0:
-		names = namesOf(func(v uint8) string {
-			if n := ipmi.NetFn(v); !n.IsResponse() {
-				return n.String()
-			}
-			return numbered(v)
-		})
-	case len(given) == 1 || command.Flags().Changed("exec"):
-		if n, err := ipmi.ParseNetFn(given[0]); err == nil {
-			names = namesOf(func(v uint8) string { return ipmi.CommandName(n, ipmi.Command(v)) })
-			names = append(names, everyCommand)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-// namesOf lists the names that differ from the number itself.
-func namesOf(name func(uint8) string) []cobra.Completion {
-	var names []cobra.Completion
-	for v := range 256 {
-		if name := name(uint8(v)); name != numbered(uint8(v)) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
 
 // numbered is how package ipmi writes a number without a name.
 func numbered(v uint8) string { return fmt.Sprintf("%02Xh", v) }

@@ -31,6 +31,7 @@ const (
 	systemdModule = "github.com/coreos/go-systemd/v22/"
 	zapModule     = "go.uber.org/zap"
 	cobraModule   = "github.com/spf13/cobra"
+	pflagModule   = "github.com/spf13/pflag" // the flags of cobra
 	sysModule     = "golang.org/x/sys/unix"
 )
 
@@ -117,7 +118,7 @@ var rules = map[string]rule{
 	},
 	"cmd/ipmbctl": {
 		ours:   []string{"dbusapi/client", "ipmb", "ipmi", "bmc/record", "xml"},
-		others: []string{cobraModule, sysModule},
+		others: []string{cobraModule, pflagModule, sysModule},
 		why:    "a client of the daemon, which must not carry it",
 	},
 	"xml":          {why: "documents and names, and no code that could need anything"},
