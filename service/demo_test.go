@@ -57,7 +57,7 @@ func TestDemoBuses(t *testing.T) {
 		err       error
 	}{
 		{"satellite", "bus0", deviceID, ipmi.Response{Data: satelliteID}, nil},
-		{"satellite that asks us", "bus0", ipmb.Request{NetFn: demoNetFn, Command: demoAsk}, ipmi.Response{Data: []byte{0x20, 1, 0, 0, 2, 0xDF, 0, 0, 0, 0, 0}}, nil},
+		{"satellite that asks us", "bus0", ipmb.Request{NetFn: demoNetFn, Command: demoAsk}, ipmi.Response{Data: []byte{0x20, 1, 0, 0, 2, 0xD7, 0, 0, 0, 0, 0}}, nil},
 		{"satellite that asks us something", "bus0", ipmb.Request{NetFn: demoNetFn, Command: demoAsk, Data: []byte{0x0A, 0x42}}, ipmi.Response{Data: []byte{1, 0}}, nil},
 		{"what the satellite does not know", "bus0", ipmb.Request{NetFn: demoNetFn, Command: 0x7F}, ipmi.Response{Code: ipmi.CodeInvalidCommand}, nil},
 		{"silent responder", "bus0", to(demoSilent, deviceID), ipmi.Response{}, ipmb.ErrTimeout},
