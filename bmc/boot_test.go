@@ -168,7 +168,7 @@ func TestSettings(t *testing.T) {
 		b.is("boot flags", b.chassis(0x09, "05 00 00"), "00 01 05 00 00 00 00 00")
 		b.is("status", b.chassis(0x01, ""), "00 01 00 40")
 		b.is("system info", b.app(0x59, "00 02 00 00"), "00 11 00 00000000000000000000000000000000")
-		b.is("user", b.app(0x44, "0E 02"), "00 0A 00 01 0F")
+		b.is("user", b.app(0x44, "0E 02"), "00 0A 80 01 0F")
 		b.is("password", b.app(0x47, "02 03 41000000000000000000000000000000"), "80")
 	})
 

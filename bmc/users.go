@@ -34,9 +34,8 @@ const (
 
 // States of a user in the response to Get User Access and in the journal.
 const (
-	userUnspecified = 0 << 6 // there has been no Set User Password yet
-	userEnabled     = 1 << 6
-	userDisabled    = 2 << 6
+	userEnabled  = 1 << 6
+	userDisabled = 2 << 6 // also before there has been a Set User Password
 )
 
 // userID is the user that a byte of a request names.
@@ -95,7 +94,7 @@ func getUserAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 }
 
 func (b *BMC) userState(id byte) byte {
-	return b.setting(userSetting(id, "state"), userUnspecified)[0]
+	return b.setting(userSetting(id, "state"), userDisabled)[0]
 }
 
 func (b *BMC) userName(id byte) []byte {

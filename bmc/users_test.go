@@ -16,7 +16,7 @@ const (
 func TestUsers(t *testing.T) {
 	story(t, "as ipmitool user list asks for them", func(t *testing.T, b *bench) {
 		for id := byte(1); id <= maxUsers; id++ {
-			b.is("access", b.asks(ipmi.NetFnApp, 0x44, 0x00, id), "00 0A 00 01 0F")
+			b.is("access", b.asks(ipmi.NetFnApp, 0x44, 0x00, id), "00 0A 80 01 0F")
 			b.is("name", b.asks(ipmi.NetFnApp, 0x46, id), "00 00000000000000000000000000000000")
 		}
 	})
@@ -29,7 +29,7 @@ func TestUsers(t *testing.T) {
 		b.is("enable", b.app(0x47, "02 01"), "00")
 		b.is("it", b.app(0x44, "01 02"), "00 0A 41 01 34")
 		b.is("on this channel", b.app(0x44, "0E 02"), "00 0A 41 01 0F")
-		b.is("the first", b.app(0x44, "01 01"), "00 0A 01 01 0F")
+		b.is("the first", b.app(0x44, "01 01"), "00 0A 81 01 0F")
 		b.is("only the privilege", b.app(0x43, "01 02 02"), "00")
 		b.is("disable", b.app(0x47, "02 00"+password16), "00")
 		b.is("it", b.app(0x44, "01 02"), "00 0A 80 01 32")
@@ -37,11 +37,11 @@ func TestUsers(t *testing.T) {
 
 	story(t, "channels that exist", func(t *testing.T, b *bench) {
 		b.bmc.SetChannels(3, ipmi.Channel(7).Mask())
-		for channel, want := range map[string]string{"03": "00 0A 00 01 0F", "07": "00 0A 00 01 0F", "0E": "00 0A 00 01 0F", "0F": "00 0A 00 01 0F", "01": "CC", "08": "CC"} {
+		for channel, want := range map[string]string{"03": "00 0A 80 01 0F", "07": "00 0A 80 01 0F", "0E": "00 0A 80 01 0F", "0F": "00 0A 80 01 0F", "01": "CC", "08": "CC"} {
 			b.is("channel "+channel, b.app(0x44, channel+"02"), want)
 		}
 		b.bmc.SetChannels(0, ipmi.Channel(8).Mask())
-		for channel, want := range map[string]string{"01": "00 0A 00 01 0F", "08": "00 0A 00 01 0F", "03": "CC", "07": "CC"} {
+		for channel, want := range map[string]string{"01": "00 0A 80 01 0F", "08": "00 0A 80 01 0F", "03": "CC", "07": "CC"} {
 			b.is("now channel "+channel, b.app(0x44, channel+"02"), want)
 		}
 	})
@@ -55,7 +55,7 @@ func TestUsers(t *testing.T) {
 		b.is("another user's", b.app(0x47, "03 03"+password16), "80")
 		b.is("set one of 20 bytes", b.app(0x47, "82 02"+password20), "00")
 		b.is("test", b.app(0x47, "82 03"+password20), "00")
-		b.is("the user is not enabled by it", b.app(0x44, "0E 02"), "00 0A 00 01 0F")
+		b.is("the user is not enabled by it", b.app(0x44, "0E 02"), "00 0A 80 01 0F")
 	})
 
 	story(t, "a password of a size that is not its own", func(t *testing.T, b *bench) {
