@@ -17,9 +17,9 @@ import (
 type FRUConfig struct {
 	// ID of the device. 0 is the one of the controller itself.
 	ID uint8 `conf:"id" range:"0..254"`
-	// Name of the device, 2 to 16 characters of ASCII. The record of the BMC itself has the name
+	// Name of the device, 2 to 16 characters of Latin-1. The record of the BMC itself has the name
 	// and entity of device 0, unless controllers says otherwise.
-	Name string `conf:"name,required"`
+	Name string `conf:"name,required" format:"record name"`
 	// What the device belongs to (IPMI v2.0, table 43-13): 7 is the system board.
 	Entity uint8 `conf:"entity"`
 	// Which of several entities it is.
@@ -70,7 +70,10 @@ func (c FRUConfig) data() ([]byte, error) {
 // Validate reports all faults. It reads the file.
 func (c FRUConfig) Validate() error {
 	_, err := c.data()
-	errs := []error{err, validateName(c.Name)}
+	errs := []error{err}
+	if _, err := record.Latin1(c.Name, record.MaxName); err != nil {
+		errs = append(errs, fmt.Errorf("the name %w", err))
+	}
 	if c.ID == noFRU {
 		errs = append(errs, errors.New("ID FFh is reserved"))
 	}

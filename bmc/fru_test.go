@@ -24,18 +24,18 @@ func TestFRUFaults(t *testing.T) {
 		many = append(many, long)
 	}
 	for want, c := range map[string]FRUConfig{
-		"2 to 63 are possible, or none": {Name: "FRU", Fields: &record.FRU{Chassis: &record.FRUChassis{PartNumber: "x"}}},
-		"product: ":                     {Name: "FRU", Fields: &record.FRU{Product: &record.FRUProduct{Version: long + "x"}}},
-		"more than 2040":                {Name: "FRU", Fields: &record.FRU{Board: &record.FRUBoard{Custom: many}}},
-		"the areas before it":           {Name: "FRU", Fields: &record.FRU{Chassis: &record.FRUChassis{Custom: many[:31]}, Board: &record.FRUBoard{Custom: many[:31]}, Product: &record.FRUProduct{}}},
-		"not within 1996":               {Name: "FRU", Fields: &record.FRU{Board: &record.FRUBoard{Made: time.Unix(0, 0)}}},
-		"more than one of":              {Name: "FRU", Data: []byte{1}, Fields: &record.FRU{}},
-		"no such file":                  {Name: "FRU", File: "/nowhere/fru.bin"},
-		"more than 65535":               {Name: "FRU", Size: 65536},
-		"a name of 1 bytes":             {Name: "x"},
-		"FFh is reserved":               {Name: "FRU", ID: 0xFF},
-		"entity instance 80h is above":  {Name: "FRU", Instance: 0x80},
-		`the ID is that of "Other"`:     {Name: "FRU", ID: 1},
+		"must have 2 to 63 characters": {Name: "FRU", Fields: &record.FRU{Chassis: &record.FRUChassis{PartNumber: "x"}}},
+		"product: ":                    {Name: "FRU", Fields: &record.FRU{Product: &record.FRUProduct{Version: long + "x"}}},
+		"more than 2040":               {Name: "FRU", Fields: &record.FRU{Board: &record.FRUBoard{Custom: many}}},
+		"the areas before it":          {Name: "FRU", Fields: &record.FRU{Chassis: &record.FRUChassis{Custom: many[:31]}, Board: &record.FRUBoard{Custom: many[:31]}, Product: &record.FRUProduct{}}},
+		"not within 1996":              {Name: "FRU", Fields: &record.FRU{Board: &record.FRUBoard{Made: time.Unix(0, 0)}}},
+		"more than one of":             {Name: "FRU", Data: []byte{1}, Fields: &record.FRU{}},
+		"no such file":                 {Name: "FRU", File: "/nowhere/fru.bin"},
+		"more than 65535":              {Name: "FRU", Size: 65536},
+		"the name must have 2 to 16 ":  {Name: "x"},
+		"FFh is reserved":              {Name: "FRU", ID: 0xFF},
+		"entity instance 80h is above": {Name: "FRU", Instance: 0x80},
+		`the ID is that of "Other"`:    {Name: "FRU", ID: 1},
 	} {
 		_, err := Open(Config{FRUs: []FRUConfig{{Name: "Other", ID: 1}, c}})
 		if err == nil || !strings.Contains(err.Error(), want) {

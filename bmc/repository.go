@@ -27,8 +27,8 @@ var repositoryCommands = []command{
 
 // Controller is a management controller that others may ask.
 type Controller struct {
-	// Name of the controller, 2 to 16 characters of ASCII.
-	Name string `conf:"name,required"`
+	// Name of the controller, 2 to 16 characters of Latin-1.
+	Name string `conf:"name,required" format:"record name"`
 	// Address of the controller in its 8-bit form.
 	Address ipmi.Address `conf:"address,required"`
 	// IPMI channel on which it is.
@@ -44,9 +44,9 @@ type Controller struct {
 
 // Validate reports what is wrong.
 func (c Controller) Validate() error {
-	switch err := validateName(c.Name); {
+	switch _, err := record.Latin1(c.Name, record.MaxName); {
 	case err != nil:
-		return fmt.Errorf("controller %q: %w", c.Name, err)
+		return fmt.Errorf("controller %q: the name %w", c.Name, err)
 	case !c.Address.IsSlave():
 		return fmt.Errorf("controller %q: address %v", c.Name, c.Address)
 	case c.Channel > ipmi.ChannelMaxImplemented:

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"sync"
+
+	"ipmbd/bmc/record"
 )
 
 // thresholdEvents is the event type of sensors with thresholds (IPMI v2.0, table 42-1). All other
@@ -44,8 +46,8 @@ func (t Thresholds) all() [thresholdCount]*float64 {
 // SensorConfig describes a sensor: one that measures and may have thresholds, or a discrete one,
 // which has states. The tags are the keys of the configuration file; see package service/config.
 type SensorConfig struct {
-	// Name of the sensor, 2 to 16 characters of ASCII.
-	Name string `conf:"name,required"`
+	// Name of the sensor, 2 to 16 characters of Latin-1.
+	Name string `conf:"name,required" format:"record name"`
 	// Number of the sensor. Each sensor has its own.
 	Number uint8 `conf:"number" range:"0..254"`
 	// Type of the sensor (IPMI v2.0, table 42-3): 1 is temperature.
@@ -82,7 +84,6 @@ type SensorConfig struct {
 }
 
 const (
-	maxName     = 16
 	maxInstance = 0x7F
 	maxStates   = 0x7FFF
 	noSensor    = 0xFF // is no number of a sensor
@@ -98,8 +99,8 @@ func (c SensorConfig) Validate() error {
 			errs = append(errs, fmt.Errorf("sensor %q: "+format, append([]any{c.Name}, a...)...))
 		}
 	}
-	name := validateName(c.Name)
-	check(name == nil, "%w", name)
+	_, err := record.Latin1(c.Name, record.MaxName)
+	check(err == nil, "the name %w", err)
 	check(c.Number != noSensor, "number FFh is reserved")
 	check(c.Instance <= maxInstance, "entity instance %02Xh is above %02Xh", c.Instance, maxInstance)
 	check(c.Read == nil || c.File == "", "both a file and a function give its value")
@@ -109,7 +110,7 @@ func (c SensorConfig) Validate() error {
 		check(c.Value >= 0 && c.Value <= math.MaxUint16, "a value of %g; it is a mask of states", c.Value)
 		return errors.Join(errs...)
 	}
-	_, err := newFactors(c.Min, c.Max)
+	_, err = newFactors(c.Min, c.Max)
 	check(err == nil, "%w", err)
 	for i, t := range c.Thresholds.all() {
 		if t != nil {
@@ -118,20 +119,6 @@ func (c SensorConfig) Validate() error {
 	}
 	check(c.Hysteresis >= 0 && !(c.Hysteresis > c.Max-c.Min), "a hysteresis of %g", c.Hysteresis)
 	return errors.Join(errs...)
-}
-
-// validateName reports what is wrong with the name of a record. As a type/length byte of C1h is
-// the end of fields, a name has at least two characters.
-func validateName(name string) error {
-	if len(name) < 2 || len(name) > maxName {
-		return fmt.Errorf("a name of %d bytes; 2 to %d are possible", len(name), maxName)
-	}
-	for _, c := range []byte(name) {
-		if c < ' ' || c > '~' {
-			return fmt.Errorf("the name has the byte %02Xh", c)
-		}
-	}
-	return nil
 }
 
 // sensor is a sensor and its state.

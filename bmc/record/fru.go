@@ -20,38 +20,38 @@ type FRU struct {
 type FRUChassis struct {
 	// Type of the chassis as SMBIOS numbers it: 23 is a rack mount chassis.
 	Type uint8 `conf:"type"`
-	// Texts of the chassis.
-	PartNumber   string `conf:"part-number"`
-	SerialNumber string `conf:"serial-number"`
-	// More texts.
-	Custom []string `conf:"custom"`
+	// Texts of the chassis, 2 to 63 characters of Latin-1.
+	PartNumber   string `conf:"part-number" format:"record text"`
+	SerialNumber string `conf:"serial-number" format:"record text"`
+	// More such texts.
+	Custom []string `conf:"custom" format:"record text"`
 }
 
 // FRUBoard is the board info area (section 11).
 type FRUBoard struct {
 	// Day on which the board was made, from 1996 on, such as "2026-01-31".
 	Made time.Time `conf:"made"` // to a minute; zero is unspecified
-	// Texts of the board.
-	Manufacturer string `conf:"manufacturer"`
-	Name         string `conf:"name"`
-	SerialNumber string `conf:"serial-number"`
-	PartNumber   string `conf:"part-number"`
-	// More texts.
-	Custom []string `conf:"custom"`
+	// Texts of the board, 2 to 63 characters of Latin-1.
+	Manufacturer string `conf:"manufacturer" format:"record text"`
+	Name         string `conf:"name" format:"record text"`
+	SerialNumber string `conf:"serial-number" format:"record text"`
+	PartNumber   string `conf:"part-number" format:"record text"`
+	// More such texts.
+	Custom []string `conf:"custom" format:"record text"`
 	File   string   // FRU file ID
 }
 
 // FRUProduct is the product info area (section 12).
 type FRUProduct struct {
-	// Texts of the product.
-	Manufacturer string `conf:"manufacturer"`
-	Name         string `conf:"name"`
-	PartNumber   string `conf:"part-number"`
-	Version      string `conf:"version"`
-	SerialNumber string `conf:"serial-number"`
-	AssetTag     string `conf:"asset-tag"`
-	// More texts.
-	Custom []string `conf:"custom"`
+	// Texts of the product, 2 to 63 characters of Latin-1.
+	Manufacturer string `conf:"manufacturer" format:"record text"`
+	Name         string `conf:"name" format:"record text"`
+	PartNumber   string `conf:"part-number" format:"record text"`
+	Version      string `conf:"version" format:"record text"`
+	SerialNumber string `conf:"serial-number" format:"record text"`
+	AssetTag     string `conf:"asset-tag" format:"record text"`
+	// More such texts.
+	Custom []string `conf:"custom" format:"record text"`
 	File   string   // FRU file ID
 }
 
@@ -59,7 +59,6 @@ const (
 	fruVersion    = 0x01
 	fruUnit       = 8 // bytes, of offsets and lengths
 	fruHeader     = 8 // bytes
-	maxFRUText    = 63
 	maxFRUArea    = 255 * fruUnit
 	endOfFields   = 0xC1
 	english       = 0
@@ -131,10 +130,10 @@ func fruMinutes(made time.Time) ([]byte, error) {
 func fruArea(head []byte, texts []string) ([]byte, error) {
 	area := append([]byte{fruVersion, 0}, head...)
 	for _, text := range texts {
-		if len(text) == 1 || len(text) > maxFRUText { // C1h would be the end.
-			return nil, fmt.Errorf("%q is %d bytes; 2 to %d are possible, or none", text, len(text), maxFRUText)
+		var err error
+		if area, err = appendText(area, text, MaxFRUText); err != nil {
+			return nil, fmt.Errorf("%q: %w", text, err)
 		}
-		area = append(append(area, textLength|byte(len(text))), text...)
 	}
 	area = append(area, endOfFields)
 	for len(area)%fruUnit != fruUnit-1 {

@@ -33,16 +33,18 @@ type SDR interface {
 	Append(b []byte, id uint16) []byte
 }
 
-const (
-	sdrHeader  = 5
-	textLength = 0xC0 // type/length byte: 8-bit ASCII, and the number of characters
-)
+const sdrHeader = 5
 
-// appendSDR appends a record: a header, r as the bytes from 5 up to the name, and the name.
+// appendSDR appends a record: a header, r as the bytes from 5 up to the name, and the name. A name
+// that no record can hold is left out.
 func appendSDR(b []byte, id uint16, kind byte, r []byte, name string) []byte {
+	text, err := appendText(nil, name, MaxName)
+	if err != nil {
+		text = []byte{textLength}
+	}
 	b = binary.LittleEndian.AppendUint16(b, id)
-	b = append(b, SDRVersion, kind, byte(len(r)-sdrHeader+1+len(name)))
-	return append(append(append(b, r[sdrHeader:]...), textLength|byte(len(name))), name...)
+	b = append(b, SDRVersion, kind, byte(len(r)-sdrHeader+len(text)))
+	return append(append(b, r[sdrHeader:]...), text...)
 }
 
 // Sensor is the record of a sensor: a full one if it measures, else a compact one (IPMI v2.0,

@@ -108,7 +108,7 @@ var rules = map[string]rule{
 		why:    "it builds everything, so it alone knows everything",
 	},
 	"service/config": {
-		ours: []string{"ipmi", "i2c", "bus", "bmc", "host", "internal/readfile"},
+		ours: []string{"ipmi", "i2c", "bus", "bmc", "bmc/record", "host", "internal/readfile"},
 		why:  "a configuration is judged by the packages that it configures, and nothing runs here",
 	},
 	"cmd/ipmbd": {

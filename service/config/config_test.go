@@ -144,7 +144,7 @@ var bmcCases = map[string]string{
 	`"identity": {"auxiliary": "0102"}`:                                    `:1:35: bmc.identity.auxiliary = "0102": must be a string of 8 hexadecimal digits`,
 	`"identity": {"manufacturer": 1048575}`:                                `:1:38: bmc.identity.manufacturer = 1048575: must be from 0 to 1048574`,
 	`"identity": {"product": 65535}`:                                       `:1:33: bmc.identity.product = 65535: must be from 0 to 65534`,
-	`"sensors": [{"name": "X", "max": 1}]`:                                 `:1:21: bmc.sensors[0]: sensor "X": a name of 1 bytes; 2 to 16 are possible`,
+	`"sensors": [{"name": "X", "max": 1}]`:                                 `:1:30: bmc.sensors[0].name = "X": must have 2 to 16 characters, not 1`,
 	`"sensors": [{"name": "Hot", "max": 1e999}]`:                           `:1:44: bmc.sensors[0].max = 1e999: is too large`,
 	`"sensors": [{"name": "Hot", "max": 1}, {"name": "Hotter", "max": 1}]`: `:1:48: bmc.sensors[1].number = 0: belongs to another one`,
 	`"sensors": [{"name": "Hot", "max": 1, "dbus": {"service": "a.b", "path": "/", "interface": "c.d"}}]`: `:1:55: bmc.sensors[0].dbus.property: is missing`,

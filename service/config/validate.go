@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ipmbd/bmc/record"
 	"ipmbd/bus"
 	"ipmbd/i2c"
 	"ipmbd/ipmi"
@@ -18,27 +19,42 @@ type format struct {
 	pattern *regexp.Regexp
 	longest int // bytes, 0 for no bound
 	problem string
+	explain func(text string) error // in place of problem; nil for texts that match the pattern
 }
 
 // formats are the formats in tags. The words go into D-Bus names and object paths (D-Bus
 // specification, "Valid Names" and "Valid Object Paths"), which have 255 bytes in all. A socket
 // path has sun_path's size without the zero at its end (unix(7)).
 var formats = map[string]format{
-	"path": {regexp.MustCompile(`^/[^\x00]*$`), 0, "must be an absolute path"},
+	"path": {regexp.MustCompile(`^/[^\x00]*$`), 0, "must be an absolute path", nil},
 	"socket path": {regexp.MustCompile(`^/[^\x00]*$`), 107,
-		"must be an absolute path of at most 107 bytes, as the address of a socket"},
-	"object word": {regexp.MustCompile(`^[A-Za-z0-9_]*$`), 64, "must be letters, digits and '_', at most 64"},
+		"must be an absolute path of at most 107 bytes, as the address of a socket", nil},
+	"object word": {regexp.MustCompile(`^[A-Za-z0-9_]*$`), 64, "must be letters, digits and '_', at most 64", nil},
 	"bus word": {regexp.MustCompile(`^[A-Za-z_-][A-Za-z0-9_-]*$`), 64,
-		"must be letters, digits, '_' and '-', at most 64, not beginning with a digit"},
+		"must be letters, digits, '_' and '-', at most 64, not beginning with a digit", nil},
 	"bus name": {regexp.MustCompile(`^([A-Za-z_-][A-Za-z0-9_-]*\.)+[A-Za-z_-][A-Za-z0-9_-]*$`), 255,
-		"must be a well-known D-Bus name such as com.example.Name"},
-	"object path": {regexp.MustCompile(`^/`), 0, "must be the path of an object"},
+		"must be a well-known D-Bus name such as com.example.Name", nil},
+	"object path": {regexp.MustCompile(`^/`), 0, "must be the path of an object", nil},
+	"record name": latin1(record.MaxName),
+	"record text": latin1(record.MaxFRUText),
+}
+
+// latin1 is the format of texts in records of up to most characters.
+func latin1(most int) format {
+	pattern := fmt.Sprintf("^[ -~\u00A0-\u00FF]{%d,%d}$", record.MinText, most)
+	return format{pattern: regexp.MustCompile(pattern), explain: func(text string) error {
+		_, err := record.Latin1(text, most)
+		return err
+	}}
 }
 
 // problemOf is what is wrong with a text, empty if nothing is. The zero format takes any.
 func (f format) problemOf(text string) string {
 	if f.pattern == nil || f.pattern.MatchString(text) && (f.longest == 0 || len(text) <= f.longest) {
 		return ""
+	}
+	if f.explain != nil {
+		return f.explain(text).Error()
 	}
 	return f.problem
 }
