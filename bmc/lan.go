@@ -44,7 +44,7 @@ var lanParameters = map[byte]lanParameter{
 	13: {initial: make([]byte, 6), valid: isStation},             // its MAC address
 	14: {initial: make([]byte, 4), valid: isUnicast},             // backup gateway
 	15: {initial: make([]byte, 6), valid: isStation},             // its MAC address
-	16: {initial: community("public")},                           // of SNMP
+	16: {initial: community("public"), valid: isASCII},           // of SNMP
 	17: {initial: []byte{0}, readOnly: true},                     // number of destinations of alerts
 	20: {initial: make([]byte, 2), valid: isVLAN},                // VLAN ID, and whether it is enabled
 	21: {initial: []byte{0}, valid: atMost(7)},                   // VLAN priority

@@ -1,6 +1,11 @@
 package bmc
 
-import "ipmbd/ipmi"
+import (
+	"bytes"
+	"slices"
+
+	"ipmbd/ipmi"
+)
 
 // setting is the value of a setting, or a default if no value of its length is stored. The caller
 // must not change it.
@@ -14,6 +19,12 @@ func (b *BMC) setting(name string, otherwise ...byte) []byte {
 // storeSetting stores a setting and answers.
 func (b *BMC) storeSetting(name string, value ...byte) ipmi.Response {
 	return outcome(b.journal.write(putValue(name, value...)))
+}
+
+// isASCII reports whether bytes are a text in ASCII without control characters. A zero ends it.
+func isASCII(b []byte) bool {
+	text, _, _ := bytes.Cut(b, []byte{0})
+	return !slices.ContainsFunc(text, func(c byte) bool { return c < ' ' || c > '~' })
 }
 
 // States of "set in progress", parameter 0 of each set of parameters (IPMI v2.0, sections 22.14a,

@@ -2,7 +2,9 @@ package bmc
 
 import (
 	"fmt"
+	"slices"
 
+	"ipmbd/bmc/record"
 	"ipmbd/ipmi"
 )
 
@@ -19,9 +21,10 @@ const (
 	maxInfoBlocks = 16 // of a text
 
 	// Block 0 begins with the encoding and the length of the text.
-	infoHeader   = 2
-	lastEncoding = 2 // Unicode, after ASCII with Latin-1, and UTF-8
-	maxInfoText  = maxInfoBlocks*infoBlock - infoHeader
+	infoHeader      = 2
+	encodingLatin1  = 0 // with ASCII; then UTF-8
+	encodingUnicode = 2 // the last one
+	maxInfoText     = maxInfoBlocks*infoBlock - infoHeader
 )
 
 // volatileInfo are the texts about the operating system that runs: its name, its version, and the
@@ -54,6 +57,9 @@ func setSystemInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 	}
 	var block [infoBlock]byte
 	copy(block[:], data[1:])
+	if b.hasControl(req.Host, parameter, data[0], block) {
+		return refuse(ipmi.CodeInvalidField)
+	}
 	if !volatileInfo[parameter] {
 		return b.storeSetting(infoSetting(req.Host, parameter, data[0]), block[:]...)
 	}
@@ -66,7 +72,24 @@ func setSystemInfo(b *BMC, req *ipmi.Request) ipmi.Response {
 // isInfoHeader reports whether block 0 begins with an encoding that exists, and with a length that
 // the blocks have room for.
 func isInfoHeader(block []byte) bool {
-	return block[0] <= lastEncoding && (len(block) < infoHeader || block[1] <= maxInfoText)
+	return block[0] <= encodingUnicode && (len(block) < infoHeader || block[1] <= maxInfoText)
+}
+
+// hasControl reports whether a block of a text has control characters. Block 0 says how far the
+// text reaches, and in which encoding; characters of Unicode have two bytes, of which each may have
+// any value. Zeros may be in a text, between its parts (table 22-16c).
+func (b *BMC) hasControl(host int, parameter, number byte, block [infoBlock]byte) bool {
+	header, begin := block[:], infoHeader
+	if number > 0 {
+		header, begin = b.infoBlock(host, parameter, 0), 0
+	}
+	if len(header) != infoBlock || header[0] == encodingUnicode {
+		return false
+	}
+	end := infoHeader + int(header[1]) - int(number)*infoBlock
+	return slices.ContainsFunc(block[begin:max(begin, min(end, infoBlock))], func(c byte) bool {
+		return c != 0 && record.IsControl(c) && (c <= 0x7F || header[0] == encodingLatin1)
+	})
 }
 
 // getSystemInfo takes parameter, number of a block and 00h. A text that was never set is empty.

@@ -1,6 +1,7 @@
 package bmc
 
 import (
+	"bytes"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
@@ -124,13 +125,17 @@ func (b *BMC) hasPassword(id byte) bool {
 	return len(hash) == passwordLength && hash[0]&emptyPassword == 0
 }
 
-// setUserName takes user and name.
+// setUserName takes user and name. The name is in ASCII (table 22-33) and, as it comes into logs
+// and on terminals, without control characters. What follows a zero is not kept.
 func setUserName(b *BMC, req *ipmi.Request) ipmi.Response {
 	id, ok := userID(req.Data[0])
-	if !ok || req.Data[0]&reservedUser != 0 || id == nullUser {
+	if !ok || req.Data[0]&reservedUser != 0 || id == nullUser || !isASCII(req.Data[1:]) {
 		return refuse(ipmi.CodeInvalidField)
 	}
-	return b.storeSetting(userSetting(id, "name"), req.Data[1:]...)
+	var name [userName]byte
+	text, _, _ := bytes.Cut(req.Data[1:], []byte{0})
+	copy(name[:], text)
+	return b.storeSetting(userSetting(id, "name"), name[:]...)
 }
 
 // getUserName takes a user. A user without a name has an empty one.

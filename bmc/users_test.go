@@ -2,6 +2,9 @@ package bmc
 
 import (
 	"bytes"
+	"encoding/hex"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +83,56 @@ func TestUsers(t *testing.T) {
 			t.Errorf("% X and % X", second, third)
 		}
 	})
+}
+
+// requestTexts are texts of requests and whether they are taken in ASCII, Latin-1 and UTF-8. The last one
+// is for Unicode, which has two bytes for a character.
+var requestTexts = []struct {
+	name, text          string
+	ascii, latin1, utf8 bool
+}{
+	{"ASCII", "4D7E", true, true, true},
+	{"the longest", "4D616C6C 6F727931 32333435 3637", true, true, true},
+	{"Latin-1", "4DFC6C6C6572", false, true, true},
+	{"UTF-8", "4DC3BC6C", false, true, true},
+	{"UTF-8 that ends with a control character of Latin-1", "C380", false, false, true},
+	{"two texts", "4D0000 41", true, true, true},
+	{"line end", "4D0A6C", false, false, false},
+	{"escape", "1B5B324A", false, false, false},
+	{"delete", "4D7F", false, false, false},
+	{"control character of Latin-1", "4D9B", false, false, true},
+}
+
+func TestTextsOfRequests(t *testing.T) {
+	padded := func(text []byte, n int) string {
+		return hex.EncodeToString(append(slices.Clone(text), make([]byte, n-len(text))...))
+	}
+	for _, tt := range requestTexts {
+		story(t, tt.name, func(t *testing.T, b *bench) {
+			code := map[bool]string{true: "00", false: "CC"}
+			text := octets(tt.text)
+			b.is("user name", b.app(0x45, "02"+padded(text, userName)), code[tt.ascii])
+			want, _, _ := bytes.Cut(text, []byte{0}) // What follows a zero is not kept.
+			if !tt.ascii {
+				want = nil
+			}
+			b.is("get it", b.app(0x46, "02"), "00"+padded(want, userName))
+			b.is("community", b.transport(0x01, "01 10"+padded(text, communityLength)), code[tt.ascii])
+
+			length := fmt.Sprintf("%02X", len(text))
+			for parameter := 1; parameter <= lastInfoText; parameter++ {
+				at := fmt.Sprintf("%02X", parameter)
+				for encoding, isTaken := range []bool{tt.latin1, tt.utf8, true} {
+					header := fmt.Sprintf("%02X", encoding)
+					b.is("system info", b.app(0x58, at+"00"+header+length+tt.text), code[isTaken])
+					b.is("a text that ends in block 1", b.app(0x58, at+"00"+header+"1E"+strings.Repeat("61", 14)), "00")
+					b.is("block 1", b.app(0x58, at+"01"+tt.text), code[isTaken])
+					b.is("a text that ends before", b.app(0x58, at+"00"+header+"0E"+strings.Repeat("61", 14)), "00")
+					b.is("block 1 behind it", b.app(0x58, at+"01"+tt.text), "00")
+				}
+			}
+		})
+	}
 }
 
 func TestKindsOfUsers(t *testing.T) {
