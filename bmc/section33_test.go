@@ -111,7 +111,7 @@ func TestSectionsOfTheRepository(t *testing.T) {
 	})
 
 	story(t, "43: each record says its length, and its name fits", func(t *testing.T, b *bench) {
-		long := strings.Repeat("n", maxName)
+		long := strings.Repeat("n", record.MaxName)
 		warm, present := inlet(nil), supply(nil)
 		warm.Name, present.Name = long, long
 		b.bmc = opened(t, Config{Sensors: []SensorConfig{warm, present},
