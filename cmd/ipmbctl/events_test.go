@@ -24,8 +24,8 @@ func TestEventsAreALineEach(t *testing.T) {
 	}
 	r.server.PlatformEvent(tooHot("bus0", 0x80))
 	w.expect(t,
-		"_  me1    <- 2Ch  sensor type 01h number 30h  asserted  event type 01h  57 60 5f",
-		"_  bus0   <- 2Ch  sensor type 01h number 30h  deasserted  event type 01h  57 60 5f")
+		"_  me1    <- 2Ch channel 7  temperature 30h: upper non-critical going high asserted, reading 60h, threshold 5Fh",
+		"_  bus0   <- 2Ch channel 7  temperature 30h: upper non-critical going high deasserted, reading 60h, threshold 5Fh")
 	w.stop()
 	if code := <-w.ended; code != 0 {
 		t.Errorf("code %d", code)
@@ -36,7 +36,7 @@ func TestEventsInJSON(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	w := r.begin(t, 1, "events", "--json")
 	r.server.PlatformEvent(tooHot("bus0", 0))
-	w.expect(t, `{_,"kind":"event","bus":"bus0","channel":7,"from":44,"generator":28716,"revision":4,"sensorType":1,"sensorNumber":48,"asserted":true,"eventType":1,"data":[87,96,95]}`)
+	w.expect(t, `{_,"kind":"event","bus":"bus0","channel":7,"from":44,"generator":28716,"sender":"2Ch channel 7","text":"temperature 30h: upper non-critical going high asserted, reading 60h, threshold 5Fh","revision":4,"sensorType":1,"sensorNumber":48,"asserted":true,"eventType":1,"data":[87,96,95]}`)
 	if !json.Valid(w.lines.Bytes()) {
 		t.Errorf("invalid: %s", w.lines.Text())
 	}
@@ -50,7 +50,7 @@ func TestEventsGoOnAfterARestart(t *testing.T) {
 	r.start(t)
 	w.expect(t, "_  ipmbd has started")
 	r.server.PlatformEvent(tooHot("bus0", 0))
-	w.expect(t, "_  bus0   <- 2Ch  sensor type 01h number 30h  asserted  event type 01h  57 60 5f")
+	w.expect(t, "_  bus0   <- 2Ch channel 7  temperature 30h: upper non-critical going high asserted, reading 60h, threshold 5Fh")
 }
 
 func TestEventsFailWithTheMessageBus(t *testing.T) {

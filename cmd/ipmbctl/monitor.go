@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ipmbd/bmc/record"
 	"ipmbd/dbusapi/client"
 	"ipmbd/ipmi"
 )
@@ -186,12 +187,12 @@ func (a *app) eventsCommand() *cobra.Command {
 		Use:   "events",
 		Short: "Show the platform events live",
 		Long: `Show the platform events that nodes and hosts send, live, one line each, until Ctrl-C:
-the origin of the event, its sensor, whether it is asserted, its type and its data.
+the bus, the sender and the meaning of each event, as 'ipmbctl sel list' shows it.
 
 Up to 25 events that no program has received yet come first. No other program receives
 these.`,
 		Example: `  ipmbctl events
-  ipmbctl events --json | jq 'select(.asserted)'`,
+  ipmbctl events --json | jq -r 'select(.asserted).text'`,
 		Args: noArgs,
 		RunE: a.connected(a.events),
 	}
@@ -211,28 +212,27 @@ func (a *app) events(ctx context.Context, ipmbd *client.Client, _ []string) erro
 func (a *app) showPlatformEvent(e ipmi.Event) error {
 	now := time.Now()
 	return a.showLine(now, func() any { return newPlatformEventJSON(now, e) }, func(c colour) string {
-		direction := c.paint(red, "asserted")
+		direction, sgr := " asserted", red
 		if !e.Asserted() {
-			direction = c.paint(green, "deasserted")
+			direction, sgr = " deasserted", green
 		}
-		return fmt.Sprintf("%-6s <- %-3s  sensor type %02Xh number %02Xh  %s  event type %02Xh  %s",
-			cmp.Or(e.Interface, "?"), generatorAddress(e), e.Message[1], e.Message[2], direction,
-			eventType(e), hexBytes(e.Data()))
+		text := strings.Replace(eventRecord(e).String(), direction, c.paint(sgr, direction), 1)
+		return fmt.Sprintf("%-6s <- %s  %s", cmp.Or(e.Interface, "?"), record.Generator(e.Generator), text)
 	})
 }
 
-// generatorAddress is the address of the generator of an event. That of software on a host is odd.
-func generatorAddress(e ipmi.Event) ipmi.Address { return ipmi.Address(e.Generator) }
-
-func eventType(e ipmi.Event) uint8 { return e.Message[3] & 0x7F }
+// eventRecord is the record that a log has of an event, for its words.
+func eventRecord(e ipmi.Event) record.Record { return e.Record(0, time.Time{}) }
 
 type platformEventJSON struct {
 	Time         string   `json:"time"`
 	Kind         string   `json:"kind"`
 	Bus          string   `json:"bus"`
 	Channel      uint8    `json:"channel"`
-	From         uint8    `json:"from"`
+	From         uint8    `json:"from"` // lower byte of the generator
 	Generator    uint16   `json:"generator"`
+	Sender       string   `json:"sender"` // the generator in words
+	Text         string   `json:"text"`
 	Revision     uint8    `json:"revision"`
 	SensorType   uint8    `json:"sensorType"`
 	SensorNumber uint8    `json:"sensorNumber"`
@@ -244,8 +244,9 @@ type platformEventJSON struct {
 func newPlatformEventJSON(now time.Time, e ipmi.Event) platformEventJSON {
 	return platformEventJSON{
 		Time: now.Format(time.RFC3339Nano), Kind: "event",
-		Bus: e.Interface, Channel: uint8(e.Channel), From: uint8(generatorAddress(e)), Generator: e.Generator,
+		Bus: e.Interface, Channel: uint8(e.Channel), From: uint8(e.Generator), Generator: e.Generator,
+		Sender: record.Generator(e.Generator).String(), Text: eventRecord(e).String(),
 		Revision: e.Message[0], SensorType: e.Message[1], SensorNumber: e.Message[2],
-		Asserted: e.Asserted(), EventType: eventType(e), Data: numbers(e.Data()),
+		Asserted: e.Asserted(), EventType: e.Message[3] & 0x7F, Data: numbers(e.Data()),
 	}
 }

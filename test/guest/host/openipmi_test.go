@@ -98,7 +98,7 @@ func (m *machine) showsEvents(t *testing.T, d *daemon) {
 		}
 	}
 	for sensor := 0x31; sensor < 0x34; sensor++ {
-		m.eventually(t, fmt.Sprintf("grep 'ipmi0 .*sensor type 01h number %02xh' /tmp/events", sensor))
+		m.eventually(t, fmt.Sprintf("grep 'ipmi0 .*temperature %02Xh: ' /tmp/events", sensor))
 	}
 	m.has(t, command{"ipmbctl sel list", 0, "82h temperature 33h: upper critical going high asserted"})
 }
