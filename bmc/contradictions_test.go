@@ -84,7 +84,7 @@ func TestContradictions(t *testing.T) {
 			})
 			r.is("clock", r.storage(0x49, "00000040"), "00")
 			r.is("record", r.storage(0x44, "FFFF 02 00000000 2000 04 01 30 01 57 60 5F"), "00 0100")
-			r.is("reserve", r.storage(0x42, ""), "00 0100")
+			r.is("reserve", r.on(host0, 0, ipmi.NetFnStorage, 0x42, ""), "00 0100")
 			state := func() string {
 				thresholds := r.sensor(0x27, "30")
 				return fmt.Sprint(r.bmc.journal.snapshot(), r.app(getTimer, ""), thresholds, r.sensor(0x25, "30 FF"), r.sensor(0x2D, "30"))

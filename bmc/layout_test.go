@@ -188,7 +188,7 @@ func (l layout) walk(t *testing.T) (cases int) {
 				FRUs: []FRUConfig{{Name: "Board", Size: 16}},
 			})}
 			b.storage(0x44, "FFFF F0 2001 4F6F7073 00000000000000")
-			b.storage(0x42, "") // reservation 1
+			b.asksOn(host0, 0, ipmi.NetFnStorage, 0x42, nil) // reservation 1
 			before := fmt.Sprint(b.bmc.journal.snapshot())
 			answer := b.asksOn(host0, 0, l.netFn, l.command, data)
 			return answer[0], fmt.Sprint(b.bmc.journal.snapshot()) != before
