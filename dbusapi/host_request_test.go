@@ -18,10 +18,11 @@ func fromHost(cmd ipmi.Command, data ...byte) *ipmi.Request {
 func (h *HostIPMI) wait(t *testing.T, req *ipmi.Request) (*hostRequest, *owner) {
 	t.Helper()
 	o := newOwner()
-	r, err := h.numberRequest(req, o)
+	r, _, err := h.numberRequest(req, o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.leaveLine()
 	return r, o
 }
 
@@ -69,7 +70,11 @@ func TestNumberOfARequestWithoutAnAnswerRests(t *testing.T) {
 			req, o := fromHost(1), newOwner()
 			req.Deadline = time.Now()
 			o.Answer(ipmi.Response{}, ipmi.ErrTooSlow)
-			return h.numberRequest(req, o)
+			r, _, err := h.numberRequest(req, o)
+			if err == nil {
+				h.leaveLine()
+			}
+			return r, err
 		}
 		late, err := unanswered()
 		if err != nil {

@@ -208,19 +208,26 @@ func withoutResult(output []string) []string {
 // reports begin lines about a test that the test did not print itself.
 var reports = []string{"panic: ", "WARNING: DATA RACE", "found unexpected goroutines", "descriptors are left open"}
 
-// cause shortens the output of a test that failed. The cause is one of reports, or stands last.
+// cause shortens the output of a test that failed: to its first lines, and then to the first of
+// reports if it is not among these.
 func cause(output []string) []string {
-	for i, line := range output {
-		if slices.ContainsFunc(reports, func(begin string) bool { return strings.Contains(line, begin) }) {
-			return output[i:min(len(output), i+most)]
-		}
-	}
-	if len(output) <= most {
+	const first = most / 2
+	report := slices.IndexFunc(output, func(line string) bool {
+		return slices.ContainsFunc(reports, func(begin string) bool { return strings.Contains(line, begin) })
+	})
+	switch {
+	case len(output) <= most:
 		return output
+	case report < first:
+		return append(slices.Clone(output[:most]), cut)
+	default:
+		rest := output[report:min(len(output), report+most-first)]
+		return slices.Concat(output[:first], []string{cut}, rest)
 	}
-	const first = 5
-	return slices.Concat(output[:first], []string{"    ...\n"}, output[len(output)-most+first:])
 }
+
+// cut stands for lines that are left out.
+const cut = "    ...\n"
 
 // running names the running tests, the oldest of each package.
 func (r *report) running() string {

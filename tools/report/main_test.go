@@ -81,12 +81,16 @@ func TestReportSaysWhatRuns(t *testing.T) {
 }
 
 func TestCause(t *testing.T) {
-	lines := strings.SplitAfter(strings.Repeat("x\n", 100)+"the cause\n", "\n")[:101]
-	if got := cause(lines); len(got) != most+1 || got[most] != "the cause\n" {
-		t.Errorf("%d lines, the last %q", len(got), got[len(got)-1])
+	lines := strings.SplitAfter("    x_test.go:9: 1, want 2\n"+strings.Repeat("x\n", 100), "\n")[:101]
+	if got := cause(lines); len(got) != most+1 || got[0] != lines[0] || got[most] != cut {
+		t.Errorf("%d lines, the first %q", len(got), got[0])
 	}
 	lines[50] = "panic: test timed out\n"
-	if got := cause(lines); len(got) != most || got[0] != lines[50] {
-		t.Errorf("%d lines, the first %q", len(got), got[0])
+	if got := cause(lines); len(got) != most+1 || got[0] != lines[0] || got[most/2] != cut || got[most/2+1] != lines[50] {
+		t.Errorf("%d lines: %q", len(got), got)
+	}
+	lines = lines[:most]
+	if got := cause(lines); len(got) != most {
+		t.Errorf("%d lines of %d", len(got), most)
 	}
 }
