@@ -43,6 +43,13 @@ func (c *Call) OnAccepted(f func()) { c.wire.OnAccepted(f) }
 // Address is our own address in the request, to which the response comes; only an engine sets it.
 func (c *Call) Address() ipmi.Address { return c.wire.Address() }
 
+// Trace is the request on the wire, and how often it was written, for done; see ipmb.Call. Only an
+// engine tells that.
+func (c *Call) Trace() (frame []byte, writes int) { return c.wire.Trace() }
+
+// ForgetTrace makes Trace return nothing until the call is sent again.
+func (c *Call) ForgetTrace() { c.wire.ForgetTrace() }
+
 // Cancel ends the request with context.Canceled, if it has not ended. Only the goroutine that
 // sends may call it. done may be called after Cancel has returned. If the call is sent again after
 // Cancel while the bus begins, it may be cancelled again.

@@ -78,6 +78,7 @@ func (s *Server) newCall() *busCall {
 	}
 	x.over = false
 	x.request = ipmb.Request{}
+	x.call.ForgetTrace()
 	x.users.Store(2)
 	x.state.Store(callWaits)
 	return x

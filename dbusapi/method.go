@@ -61,6 +61,8 @@ func methods() []method {
 			parse: parseRequest, send: (*busCall).sendRequest, reply: (*busCall).answerReply},
 		{iface: xml.BusInterface, member: "sendRequestWithOptions", in: optionsSignature, out: "yay",
 			parse: parseRequest, send: (*busCall).sendRequest, reply: (*busCall).answerReply},
+		{iface: xml.BusInterface, member: "sendTracedRequest", in: optionsSignature, out: tracedSignature,
+			parse: parseRequest, send: (*busCall).sendRequest, reply: (*busCall).tracedReply},
 		{iface: xml.BusInterface, member: "sendBroadcast", in: broadcastSignature, out: "",
 			parse: parseBroadcast, send: (*busCall).sendBroadcast, reply: (*busCall).emptyReply},
 		{iface: xml.BusInterface, member: "sendResponse", in: "tyay", quick: sendResponse},

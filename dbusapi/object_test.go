@@ -77,6 +77,7 @@ func TestBusctlIntrospectsABus(t *testing.T) {
 	for _, want := range []string{
 		".sendRequest method yyyyay yay -",
 		".sendRequestWithOptions method yyyyaya{sv} yay -",
+		".sendTracedRequest method yyyyaya{sv} ssyayayu -",
 		`.Bus property s "bus4" emits-change`,
 		".OwnAddress property y 32 emits-change",
 		".TimeoutMs property u 250 emits-change writable",

@@ -1,6 +1,8 @@
 package dbusapi
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +20,7 @@ const (
 	optionsSignature   = "yyyyaya{sv}"
 	broadcastSignature = "yyyay"
 	responseSignature  = "(iyyyyay)"
+	tracedSignature    = "ssyayayu"
 )
 
 // errArgs: the body of a message does not have the types that its header says. No message bus
@@ -48,7 +51,7 @@ func parseLegacy(x *busCall, m *dbuswire.Message) error {
 	return checkRequest(req)
 }
 
-// parseRequest reads the arguments of sendRequest, and of sendRequestWithOptions: then a{sv}
+// parseRequest reads the arguments of sendRequest, and of the methods in which a{sv}
 // follows.
 func parseRequest(x *busCall, m *dbuswire.Message) error {
 	args := m.Arguments()
@@ -157,6 +160,29 @@ func (x *busCall) answerReply(r ipmi.Response, err error) []byte {
 	}
 	h := x.to.Header("yay")
 	return dbuswire.Finish(dbuswire.AppendBytes(append(h.BeginIn(x.memory), byte(r.Code)), r.Data))
+}
+
+// tracedReply makes the reply to sendTracedRequest: the name and the text of an error, completion
+// code, data, the request frame, and how often it was written. While another goroutine ends the
+// call, as for a client that has left, the frame is not looked at.
+func (x *busCall) tracedReply(r ipmi.Response, err error) []byte {
+	var name, text string
+	if err != nil {
+		failure := asDBusError(err)
+		name = failure.Name
+		if len(failure.Body) > 0 {
+			text, _ = failure.Body[0].(string)
+		}
+	}
+	var frame []byte
+	var writes int
+	if !errors.Is(err, context.Canceled) {
+		frame, writes = x.call.Trace()
+	}
+	h := x.to.Header(tracedSignature)
+	b := dbuswire.AppendString(dbuswire.AppendString(h.BeginIn(x.memory), name), text)
+	b = dbuswire.AppendBytes(dbuswire.AppendBytes(append(b, byte(r.Code)), r.Data), frame)
+	return dbuswire.Finish(dbuswire.AppendUint32(b, uint32(writes)))
 }
 
 // emptyReply makes the reply to sendBroadcast.

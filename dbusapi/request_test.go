@@ -104,6 +104,37 @@ func TestFailuresAreErrorsByName(t *testing.T) {
 	}
 }
 
+// The errors of a traced request are in its reply. No engine sends it here, so there is no frame.
+func TestTracedRequest(t *testing.T) {
+	r := newRig(t, Config{})
+	r.fake.fail(map[ipmi.Command]error{0x10: ipmb.ErrTimeout, 0x11: ipmb.ErrNotAcknowledged})
+	for name, tt := range map[string]struct {
+		responder byte
+		cmd       byte
+		options   map[string]any
+		want      []any
+	}{
+		"a response":        {0, 1, nil, []any{"", "", byte(0), deviceID, []byte{}, uint32(0)}},
+		"a completion code": {0, 0x99, nil, []any{"", "", byte(0xC1), []byte{}, []byte{}, uint32(0)}},
+		"a time-out": {0, 0x10, map[string]any{"tries": uint32(1)},
+			[]any{xml.ErrorTimeout, "the responder took the request and did not answer in time", byte(0), []byte{}, []byte{}, uint32(0)}},
+		"not acknowledged": {0, 0x11, nil,
+			[]any{xml.ErrorUnavailable, "nobody acknowledged the request: check the address and the responder's power", byte(0), []byte{}, []byte{}, uint32(0)}},
+		"a wrong option": {0, 1, map[string]any{"tries": uint32(0)},
+			[]any{xml.ErrorInvalidArgument, "invalid argument: 0 tries: 1 to 64 are possible", byte(0), []byte{}, []byte{}, uint32(0)}},
+		"a wrong responder": {0x21, 1, nil,
+			[]any{xml.ErrorInvalidArgument, "invalid argument: responder address 21h", byte(0), []byte{}, []byte{}, uint32(0)}},
+	} {
+		if tt.options == nil {
+			tt.options = map[string]any{}
+		}
+		got, err := r.call(t, bus4, xml.BusInterface, "sendTracedRequest", tt.responder, byte(6), byte(0), tt.cmd, []byte{}, tt.options)
+		if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", name, err, diff)
+		}
+	}
+}
+
 func TestBroadcastOfABus(t *testing.T) {
 	r := newRig(t, Config{})
 	if _, err := r.call(t, bus4, xml.BusInterface, "sendBroadcast", byte(6), byte(1), byte(2), []byte{3}); err != nil {

@@ -46,6 +46,7 @@ type Call struct {
 	slot       int           // the present slot, from 0
 	slotEnd    time.Duration // 0 before the first transmission
 	second     bool          // the slot's second write is due or done
+	writes     int           // of its frame
 	isAccepted bool          // the bus took the request
 	failure    error         // of the last write that failed
 	doubt      *doubt        // made at the first response that may be a copy
@@ -69,6 +70,19 @@ func (c *Call) OnAccepted(f func()) { c.accepted = f }
 
 // Address is our own address in the request, to which the response comes.
 func (c *Call) Address() ipmi.Address { return c.source }
+
+// Trace returns the frame of the last request, with the sequence number it had, and how often the
+// engine has written it: 0 if the request has not been written. It is for done; the frame is valid
+// until the call is sent again.
+func (c *Call) Trace() (frame []byte, writes int) {
+	if c.writes == 0 {
+		return nil, 0
+	}
+	return c.frame, c.writes
+}
+
+// ForgetTrace makes Trace return nothing until the call is sent again.
+func (c *Call) ForgetTrace() { c.writes = 0 }
 
 // Send sends a request by a call that is not in progress, and returns at once. An error means
 // that the request was not sent, and that the call's done is not called. Send allocates nothing
@@ -198,6 +212,7 @@ func (c *Call) setRequest(e *Engine, req *Request) {
 	}.Append(c.frame)
 	c.ticket, c.slot, c.slotEnd, c.second = 0, 0, 0, false
 	c.isAccepted, c.failure = false, nil
+	c.writes = 0
 }
 
 // assignNumber gives c its sequence number and queues it for the bus.
@@ -256,6 +271,7 @@ func (c *Call) noResponseError() error {
 // noteTransmission notes that a call is about to be written. The first time starts its slots.
 func (e *Engine) noteTransmission(c *Call) {
 	c.state = stateWriting
+	c.writes++
 	n := &c.responder.numbers[c.sequence]
 	n.writing = true
 	if c.slotEnd != 0 {

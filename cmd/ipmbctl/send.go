@@ -24,7 +24,7 @@ type sendFlags struct {
 	lun, requesterLUN uint8
 	failFast          bool
 	broadcast         bool
-	quiet             bool
+	quiet, verbose    bool
 	keepGoing         bool
 
 	typed string // the options that were given, as words for a shell
@@ -56,7 +56,11 @@ too. The requests are sent one after the other, on one connection to ipmbd; each
 the response to the one before. Empty lines, and what follows a #, are ignored. A line
 with an error, or a request without a response, ends the command, unless --keep-going is
 given; completion codes end nothing. The exit code is that of the first error, else 3 if a
-completion code was not 0. --quiet writes one line for each response.`,
+completion code was not 0. --quiet writes one line for each response.
+
+With --verbose the command shows the frames on the bus, from the address of their receiver
+to the checksum; how often the request was sent (tries); and the time from the call to the
+response (round trip).`,
 		Example: `  ipmbctl send bus0 app get-device-id
   ipmbctl send bus0 0x20 app get-device-id
   ipmbctl send bus0 0x06 0x01
@@ -85,6 +89,7 @@ func (f *sendFlags) define(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.failFast, "fail-fast", f.failFast, "give up at once if no node acknowledges the request")
 	flags.BoolVar(&f.broadcast, "broadcast", f.broadcast, "send to all nodes, and ADDR responds (Get Device ID only)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", f.quiet, "write the data of the response only, in hex")
+	flags.BoolVarP(&f.verbose, "verbose", "v", f.verbose, "show the frames, the number of tries, and the round trip")
 	flags.BoolVar(&f.keepGoing, "keep-going", f.keepGoing, "with -, send the next request after an error")
 }
 
@@ -128,8 +133,8 @@ func (a *app) send(ctx context.Context, args []string, flags sendFlags) error {
 	last := len(args) - 1
 	fromInput := args[last] == "-"
 	switch {
-	case flags.quiet && a.json:
-		return usage("--quiet and --json: choose one")
+	case flags.quiet && (a.json || flags.verbose):
+		return usage("--quiet is not for --json and --verbose")
 	case flags.keepGoing && !fromInput:
 		return usage("--keep-going is for requests from standard input: -")
 	case fromInput:
@@ -225,8 +230,19 @@ func (a *app) sendRequest(
 		request.Responder = bus.RemoteAddress
 	}
 	begin := time.Now()
-	response, err := ipmbd.Send(ctx, bus.Name, request)
+	var response ipmi.Response
+	var trace *client.Trace
+	if flags.verbose {
+		trace = new(client.Trace)
+		response, *trace, err = ipmbd.SendTraced(ctx, bus.Name, request)
+	} else {
+		response, err = ipmbd.Send(ctx, bus.Name, request)
+	}
+	took := time.Since(begin)
 	if err != nil {
+		if trace != nil && !a.json {
+			_ = a.show(nil, a.colour.table(traceRows(*trace, took))) // an error comes again
+		}
 		return explainError(ctx, ipmbd, bus, request.Responder, err)
 	}
 	if a.responses++; a.responses > 1 && !a.json && !flags.quiet {
@@ -235,7 +251,7 @@ func (a *app) sendRequest(
 	if flags.quiet {
 		err = a.show(nil, hexBytes(response.Data)+"\n")
 	} else {
-		err = a.showResponse(bus.Name, request, response, time.Since(begin))
+		err = a.showResponse(bus.Name, request, response, trace, took)
 	}
 	if err != nil || response.Code == ipmi.CodeOK {
 		return err
@@ -253,9 +269,32 @@ type sendJSON struct {
 	commandJSON
 	responseJSON
 	Milliseconds float64 `json:"milliseconds"`
+	*traceJSON
 }
 
-func (a *app) showResponse(bus string, r ipmb.Request, response ipmi.Response, took time.Duration) error {
+// traceJSON is in the document with --verbose.
+type traceJSON struct {
+	Request  []uint16 `json:"requestFrame"`
+	Response []uint16 `json:"responseFrame"`
+	Tries    int      `json:"tries"`
+}
+
+// traceRows show how a request went.
+func traceRows(t client.Trace, took time.Duration) [][]cell {
+	rows := [][]cell{row("frames", "not known: the request was not sent, or Linux's driver sent it")}
+	if t.Writes > 0 {
+		rows = dataRows("request frame", t.Request)
+		if t.Response != nil {
+			rows = append(rows, dataRows("response frame", t.Response)...)
+		}
+		rows = append(rows, row("tries", fmt.Sprint(t.Writes)))
+	}
+	return append(rows, row("round trip", fmt.Sprintf("%.1f ms", milliseconds(took))))
+}
+
+func (a *app) showResponse(
+	bus string, r ipmb.Request, response ipmi.Response, trace *client.Trace, took time.Duration,
+) error {
 	rows := [][]cell{
 		row("request", fmt.Sprintf("%s %s", r.Responder, commandName(r.NetFn, r.Command))),
 		{{text: "completion code"}, codeCell(r.NetFn, r.Command, response.Code)},
@@ -264,8 +303,13 @@ func (a *app) showResponse(bus string, r ipmb.Request, response ipmi.Response, t
 	if device, ok := deviceOf(r.NetFn, r.Command, response); ok {
 		rows = append(rows, deviceRows(device)...)
 	}
-	return a.show(sendJSON{
-		bus, uint8(r.Responder), newCommandJSON(r.NetFn, r.LUN, r.Command),
-		newResponseJSON(r.NetFn, r.Command, response), milliseconds(took),
-	}, a.colour.table(rows))
+	document := sendJSON{
+		Bus: bus, Responder: uint8(r.Responder), commandJSON: newCommandJSON(r.NetFn, r.LUN, r.Command),
+		responseJSON: newResponseJSON(r.NetFn, r.Command, response), Milliseconds: milliseconds(took),
+	}
+	if trace != nil {
+		document.traceJSON = &traceJSON{numbers(trace.Request), numbers(trace.Response), trace.Writes}
+		rows = append(rows, traceRows(*trace, took)...)
+	}
+	return a.show(document, a.colour.table(rows))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -193,4 +194,43 @@ func TestSendFromAPipe(t *testing.T) {
 		t.Errorf("code %d", code)
 	}
 	program.Close()
+}
+
+// The links of this test have no frames; test/e2e has.
+func TestSendWithDetails(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	for args, want := range map[string]string{
+		"send bus0 0x30 1 7 -v": "request          2Ch 30h 01h\ncompletion code  00h ok\ndata             07\n" +
+			"frames           not known: the request was not sent, or Linux's driver sent it\nround trip       _\n",
+		"send -v bus0 0xA0 6 1":        "frames      not known: the request was not sent, or Linux's driver sent it\nround trip  _\n",
+		"send bus0 0x30 1 7 -v --json": `"data":[7],"milliseconds":_,"requestFrame":[],"responseFrame":[],"tries":0}` + "\n",
+	} {
+		got := r.ipmbctl(t, strings.Fields(args)...)
+		text := regexp.MustCompile(`[0-9.]+ ms|"milliseconds":[0-9.]+`).ReplaceAllStringFunc(got.stdout, func(s string) string {
+			if strings.HasPrefix(s, `"`) {
+				return `"milliseconds":_`
+			}
+			return "_"
+		})
+		if !strings.HasSuffix(text, want) {
+			t.Errorf("%s: %q, want %q", args, text, want)
+		}
+	}
+	if got := r.ipmbctl(t, "send", "-v", "bus0", "0xA0", "6", "1"); got.code != exitTimeout {
+		t.Errorf("%+v", got)
+	}
+}
+
+// The monitor shows traced requests as others, and their failures.
+func TestMonitorShowsTracedRequests(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	w := r.watch(t, 1)
+	r.ipmbctl(t, "send", "-v", "bus0", "0x30", "0x51", "7")
+	r.ipmbctl(t, "send", "-v", "bus0", "0xA0", "6", "1")
+	w.expect(t,
+		"_  bus0   -> 2Ch  30h 51h  07",
+		"_  bus0   <- 2Ch  30h 51h  00h ok  07  (_)",
+		"_  bus0   -> A0h  app get-device-id",
+		"_  bus0   -- A0h  app get-device-id  the responder took the request and did not answer in time  (_)",
+	)
 }

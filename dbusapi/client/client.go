@@ -76,6 +76,52 @@ func (c *Client) Send(ctx context.Context, bus string, r ipmb.Request) (ipmi.Res
 	return ipmi.Response{Code: ipmi.CompletionCode(code), Data: data}, err
 }
 
+// Trace is how a request went over its bus.
+type Trace struct {
+	Request  []byte // the request frame, from the responder's address on; nil if it was not sent
+	Response []byte // the response frame, from our address on; nil without a response
+	Writes   int    // how often the request was sent
+}
+
+// SendTraced sends a request as Send does, and returns also how it went, with an error too. The
+// trace is empty on a bus behind Linux's IPMI driver, which does not tell.
+func (c *Client) SendTraced(ctx context.Context, bus string, r ipmb.Request) (ipmi.Response, Trace, error) {
+	var failure, text string
+	var code uint8
+	var data []byte
+	var trace Trace
+	var writes uint32
+	_, err := c.callBus(ctx, bus, xml.BusInterface, "sendTracedRequest",
+		[]any{&failure, &text, &code, &data, &trace.Request, &writes},
+		uint8(r.Responder), uint8(r.NetFn), uint8(r.LUN), uint8(r.Command), notNil(r.Data), optionsOf(r))
+	trace.Writes = int(writes)
+	switch {
+	case err != nil:
+		return ipmi.Response{}, Trace{}, err
+	case failure != "":
+		return ipmi.Response{}, trace, serviceError(dbus.Error{Name: failure, Body: []any{text}})
+	}
+	response := ipmi.Response{Code: ipmi.CompletionCode(code), Data: data}
+	trace.Response = responseFrame(trace.Request, response)
+	return response, trace, nil
+}
+
+// responseFrame is the frame of a response to a request: ipmbd accepts no other.
+func responseFrame(request []byte, response ipmi.Response) []byte {
+	const generalCall = 0x00
+	if len(request) > ipmb.MinRequest && request[0] == generalCall {
+		request = request[1:]
+	}
+	to, err := ipmb.Decode(request)
+	if err != nil {
+		return nil
+	}
+	return ipmb.Frame{
+		Destination: to.Source, DestinationLUN: to.SourceLUN, Source: to.Destination, SourceLUN: to.DestinationLUN,
+		NetFn: to.NetFn.Response(), Sequence: to.Sequence, Command: to.Command, Code: response.Code, Data: response.Data,
+	}.Append(nil)
+}
+
 // notNil copies data for an array of D-Bus, which cannot be nil.
 func notNil(data []byte) []byte { return append([]byte{}, data...) }
 

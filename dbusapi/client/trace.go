@@ -94,7 +94,11 @@ func (t *tracer) traceCall(n Notice, msg *dbus.Message) (Notice, bool) {
 	n.Program = header[string](msg, dbus.FieldSender)
 	read, data, ok := (*Notice).readResponse, []byte(nil), false
 	switch header[string](msg, dbus.FieldInterface) + "." + header[string](msg, dbus.FieldMember) {
-	case xml.BusInterface + ".sendRequest", xml.BusInterface + ".sendRequestWithOptions":
+	case xml.BusInterface + ".sendRequest", xml.BusInterface + ".sendRequestWithOptions",
+		xml.BusInterface + ".sendTracedRequest":
+		if header[string](msg, dbus.FieldMember) == "sendTracedRequest" {
+			read = (*Notice).readTraced
+		}
 		var responder uint8
 		data, ok = n.readRequest(msg.Body[:min(5, len(msg.Body))], &responder)
 		bus := t.busAt(msg)
@@ -234,6 +238,22 @@ func (n *Notice) readResponse(body []any) error {
 	var data []byte
 	if err := dbus.Store(body, &code, &data); err != nil {
 		return err
+	}
+	n.setResponse(code, data)
+	return nil
+}
+
+// readTraced reads the reply to sendTracedRequest.
+func (n *Notice) readTraced(body []any) error {
+	var failure, text string
+	var code uint8
+	var data []byte
+	if err := dbus.Store(body[:min(4, len(body))], &failure, &text, &code, &data); err != nil {
+		return err
+	}
+	if failure != "" {
+		n.Kind, n.Reason, n.Data = FailureSeen, cmp.Or(text, failure), nil
+		return nil
 	}
 	n.setResponse(code, data)
 	return nil

@@ -115,7 +115,7 @@ func TestTraceKnowsABusItWasNotToldOf(t *testing.T) {
 
 // Nothing that passes on a message bus may stop a monitor.
 func TestTraceOfMalformedMessages(t *testing.T) {
-	members := []string{"sendRequest", "sendRequestWithOptions", "sendBroadcast", "sendResponse", "ReceivedMessage", "NameOwnerChanged", xml.ExecuteMember, ""}
+	members := []string{"sendRequest", "sendRequestWithOptions", "sendTracedRequest", "sendBroadcast", "sendResponse", "ReceivedMessage", "NameOwnerChanged", xml.ExecuteMember, ""}
 	bodies := [][]any{nil, {}, {"text"}, {byte(1)}, {byte(1), byte(2), byte(3), byte(4)}, {uint64(1), "x", []byte{}},
 		{byte(6), byte(0), byte(1), []byte{}, "no options"}, {xml.ServiceName, ""}, {[]any{}}}
 	for _, kind := range []dbus.Type{0, dbus.TypeMethodCall, dbus.TypeMethodReply, dbus.TypeError, dbus.TypeSignal, 77} {

@@ -21,6 +21,7 @@ func TestIntrospectShowsTheObjectOfABus(t *testing.T) {
 	for _, want := range []string{
 		".sendRequest method yyyyay",
 		".sendRequestWithOptions method yyyyaya{sv}",
+		".sendTracedRequest method yyyyaya{sv}",
 		".sendBroadcast method yyyay",
 		".sendResponse method tyay",
 		".ReceivedMessage signal tyyyyay",

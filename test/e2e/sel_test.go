@@ -137,3 +137,27 @@ func TestEventLogWithoutAnEnd(t *testing.T) {
 		t.Errorf("%d, %s", code, got)
 	}
 }
+
+// send -v shows the frames that were on the bus, and how often the request was.
+func TestFramesOfARequest(t *testing.T) {
+	t.Parallel()
+	bus, n := bustest.Start(t), listen(t, "ipmb-5")
+	asked := 0
+	n.respond(0x2C, func(p packet, send func(packet)) {
+		if asked++; asked > 1 { // The first request is lost.
+			send(p.answer(0, 0x55))
+		}
+	})
+	start(t, bus.Address, channels(channel(n, nil)))
+	got, code := ipmbctl(t, bus.Address, "send", "-v", "bus5", "0x2c", "0x30", "1", "0xAA")
+	for _, want := range []string{`request frame    2c c0 14 20 [0-9a-f]{2} 01 aa [0-9a-f]{2}\n`, `response frame   20 c4 1c 2c [0-9a-f]{2} 01 00 55 [0-9a-f]{2}\n`,
+		`tries            2\n`, `round trip       [0-9.]+ ms\n`} {
+		if !regexp.MustCompile(want).MatchString(got) || code != 0 {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	got, code = ipmbctl(t, bus.Address, "send", "-v", "bus5", "0x42", "6", "1", "--timeout", "0.05", "--tries", "3")
+	if !strings.Contains(got, "request frame  42 18 a6 20 ") || !strings.Contains(got, "tries          3\n") || code != 4 {
+		t.Errorf("%d, %s", code, got)
+	}
+}
