@@ -58,18 +58,39 @@ func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
 	return &Interface{bridge: b, config: config, enables: enableLogging, counts: counters.New[counter](counterNames)}
 }
 
-// HostGone ends what the interface keeps for the machine behind it, which has lost its power or is
-// another one from now on: messages, events, responses still to come, and the settings that its
-// software made. The watchdog ends its pre-timeout itself.
-func (i *Interface) HostGone() {
-	b := i.bridge
+// HostReset ends what the system interfaces of a host keep for its software, after a reset or loss
+// of power of the host: messages, events, responses still to come, and the settings that the software
+// made (IPMI v2.0, sections 22.1 and 22.5). The watchdog ends its pre-timeout itself.
+func (b *Bridge) HostReset(host int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, i := range b.interfaces {
+		if i.bus == nil && i.config.Host == host {
+			i.reset()
+		}
+	}
+	b.wake()
+}
+
+// ColdReset ends what all interfaces of a host keep, buses included, and its event receiver.
+func (b *Bridge) ColdReset(host int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.receivers, host)
+	for _, i := range b.interfaces {
+		if i.config.Host == host {
+			i.reset()
+		}
+	}
+	b.wake()
+}
+
+// reset ends what the interface keeps for software. The caller holds the bridge's mutex.
+func (i *Interface) reset() {
 	i.counts.Add(messagesCleared, len(i.queue.messages))
 	i.queue.messages, i.events = nil, nil
 	i.enables, i.disabled = enableLogging, 0
 	i.machine++
-	b.wake()
 }
 
 // Handler returns a handler that serves the bridge's commands and the SMS messages of the

@@ -67,7 +67,7 @@ func TestMachineThatIsGone(t *testing.T) {
 			w.bus0.reports(t, uint8(n))
 		}
 		is(t, "flags", w.flags(), "00 02")
-		w.host.HostGone()
+		w.bridge.HostReset(0)
 		finds(t, w)
 		w.bus0.reports(t, maxEvents)
 		finds(t, w)
@@ -82,7 +82,7 @@ func TestMachineThatIsGone(t *testing.T) {
 		w.bus0.says(t, toHost(7))
 		is(t, "Send Message", w.sends(0x00, getDeviceID(node, 6)), "00")
 		late := w.bus0.hears(t)
-		w.host.HostGone()
+		w.bridge.HostReset(0)
 		finds(t, w)
 		w.bus0.says(t, answerTo(late, deviceID...))
 		finds(t, w)
@@ -92,5 +92,25 @@ func TestMachineThatIsGone(t *testing.T) {
 		for n := range uint8(maxMessages) { // All places are free again.
 			is(t, "Send Message", w.sends(0x00, getDeviceID(me, n)), "00")
 		}
+	})
+}
+
+// A Cold Reset from a host is one for all its interfaces, and for its event receiver; those of other
+// hosts stay.
+func TestColdReset(t *testing.T) {
+	story(t, "of the host, and of another one", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0F)
+		w.asks(ipmi.NetFnSensor, 0x00, 0xFF, 0x00)
+		w.asks(ipmi.NetFnApp, 0x32, 0x00, 0x00)
+		w.bridge.ColdReset(1)
+		is(t, "BMC global enables", w.asks(ipmi.NetFnApp, 0x2F), "00 0F")
+		is(t, "event receiver", w.asks(ipmi.NetFnSensor, 0x01), "00 FF 00")
+		is(t, "channel 0", w.asks(ipmi.NetFnApp, 0x32, 0x00, 0x02), "00 00 00")
+		w.bridge.HostReset(0)
+		is(t, "BMC global enables", w.asks(ipmi.NetFnApp, 0x2F), "00 08")
+		is(t, "event receiver", w.asks(ipmi.NetFnSensor, 0x01), "00 FF 00")
+		is(t, "channel 0", w.asks(ipmi.NetFnApp, 0x32, 0x00, 0x02), "00 00 01")
+		w.bridge.ColdReset(0)
+		is(t, "event receiver", w.asks(ipmi.NetFnSensor, 0x01), "00 20 00")
 	})
 }

@@ -36,6 +36,8 @@ func (s *service) openBMC() error {
 		Identity: c.Identity, GUID: c.GUID, Folder: c.Folder, LogCapacity: c.LogCapacity,
 		Sensors: sensors, Controllers: c.Controllers, FRUs: c.FRUs,
 		Blocking: s.blocking, Machine: machines{s}, Watchdog: s.watchdogExpired, LogEvent: s.reportEvent,
+		HostReset:   func(host int) { s.bridge.HostReset(host) },
+		ColdReset:   func(host int) { s.bridge.ColdReset(host) },
 		Report:      func(err error) { s.log.Error("fault of the BMC's journal", zap.Error(err)) },
 		SensorFault: s.sensorFault,
 		PreTimeout: func(iface string, pending bool) {

@@ -143,7 +143,6 @@ func (h *hostInterface) happened(e host.VMEvent) {
 		h.service.bmc.HostReset(h.config.Name, h.config.DevIndex)
 	case host.VMGone:
 		h.service.bmc.HostGone(h.config.Name, h.config.DevIndex)
-		h.iface.HostGone()
 		h.SetWaiting(notConnected)
 	}
 }
