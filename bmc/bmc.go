@@ -104,6 +104,8 @@ type BMC struct {
 
 	blocking *ipmi.Blocking // serves the commands that may block
 	acting   *ipmi.Blocking // serves the commands that the machine carries out
+	tests    passwordTests
+	hashing  sync.Mutex // one password at a time
 
 	reporting sync.Mutex // keeps the calls of PreTimeout in order
 
@@ -137,6 +139,7 @@ func Open(config Config) (*BMC, error) {
 		changed:    make(chan struct{}, 1),
 		blocking:   config.Blocking,
 		acting:     ipmi.NewBlocking(nil), // each request brings its function
+		tests:      passwordTests{blocking: ipmi.NewBlocking(nil), paused: make(map[string]time.Time)},
 		hosts:      make(map[int]*host),
 		watchdogs:  make(map[string]*watchdog),
 		inProgress: make(map[string]int),
@@ -209,7 +212,9 @@ func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	case len(req.Data) < c.min || len(req.Data) > c.max:
 		reply.Answer(refuse(ipmi.CodeLengthInvalid), nil)
 	case c.speed == acts:
-		b.queueAction(req, reply)
+		b.atTurn(req, reply, b.queueAction)
+	case isPasswordTest(req):
+		b.atTurn(req, reply, b.testUserPassword)
 	case c.speed == waits || !b.blocking.Idle(req.Interface):
 		b.blocking.Queue(func(_ context.Context, req *ipmi.Request) (ipmi.Response, error) {
 			return c.serve(b, req), nil
@@ -219,19 +224,23 @@ func (b *BMC) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
 	}
 }
 
-// queueAction queues a request for the machine. It waits behind earlier requests of its
-// interface, but later ones do not wait behind it: the host may run again, and send requests,
-// before the machine has answered.
+// queueAction queues a request for the machine. Later requests do not wait behind it: the host may
+// run again, and send requests, before the machine has answered.
 func (b *BMC) queueAction(req *ipmi.Request, reply ipmi.Reply) {
-	act := func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
+	b.acting.Queue(func(ctx context.Context, req *ipmi.Request) (ipmi.Response, error) {
 		return b.chassisControl(ctx, req), nil
-	}
+	}, req, reply)
+}
+
+// atTurn starts a request when the earlier requests of its interface have been served. Later ones
+// do not wait for its end.
+func (b *BMC) atTurn(req *ipmi.Request, reply ipmi.Reply, start func(*ipmi.Request, ipmi.Reply)) {
 	if b.blocking.Idle(req.Interface) {
-		b.acting.Queue(act, req, reply)
+		start(req, reply)
 		return
 	}
 	b.blocking.Queue(func(context.Context, *ipmi.Request) (ipmi.Response, error) {
-		b.acting.Queue(act, req, reply)
+		start(req, reply)
 		return ipmi.Response{}, nil
 	}, req, ipmi.ReplyFunc(func(res ipmi.Response, err error) bool { return err == nil || reply.Answer(res, err) }))
 }
@@ -244,6 +253,7 @@ func (b *BMC) Close() error {
 		b.blocking.Close()
 	}
 	b.acting.Close()
+	b.tests.blocking.Close()
 	return b.journal.Close()
 }
 

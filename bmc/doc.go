@@ -38,8 +38,10 @@
 //     which commands wait for the disk or the machine. An ipmi.Blocking serves these in a
 //     goroutine for each interface. Later requests of the interface wait behind each of them, at
 //     most until its deadline. An action of the machine delays other actions of it, and no other
-//     command. Close waits for all of them. (TestRequestsKeepTheirOrder,
-//     TestRecordsKeepTheirOrder, TestAtOnceIsAtOnce)
+//     command. A test of a password delays no command: an interface has one test at a time, and
+//     none for a second after one that has failed; other tests are answered C0h. One password is
+//     computed at a time. Close waits for all of them. (TestPasswordTests,
+//     TestRequestsKeepTheirOrder, TestRecordsKeepTheirOrder, TestAtOnceIsAtOnce)
 //  6. A damaged file of the journal is set aside and reported, and all commits in it that are
 //     whole are used; it neither stops nor blocks the controller. (TestDamagedJournal,
 //     TestDamagedJournalsAreKept, TestFailingDisk)

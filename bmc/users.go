@@ -2,10 +2,7 @@ package bmc
 
 import (
 	"bytes"
-	"crypto/pbkdf2"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 
 	"ipmbd/ipmi"
@@ -17,7 +14,7 @@ var userCommands = []command{
 	{ipmi.NetFnApp, 0x44, 2, 2, atOnce, getUserAccess},
 	{ipmi.NetFnApp, 0x45, 1 + userName, 1 + userName, waits, setUserName},
 	{ipmi.NetFnApp, 0x46, 1, 1, atOnce, getUserName},
-	{ipmi.NetFnApp, 0x47, 2, 2 + longPassword, waits, setUserPassword},
+	{ipmi.NetFnApp, setUserPasswordCommand, 2, 2 + longPassword, waits, setUserPassword},
 }
 
 const (
@@ -165,77 +162,40 @@ const (
 	testPassword
 )
 
-// Codes of a test (section 22.30).
-const (
-	codeWrongPassword ipmi.CompletionCode = 0x80
-	codeWrongSize     ipmi.CompletionCode = 0x81
-)
+// setUserPasswordCommand is Set User Password.
+const setUserPasswordCommand ipmi.Command = 0x47
 
-// setUserPassword takes user and size, operation, and a password, which enabling and disabling do
-// not need.
-func setUserPassword(b *BMC, req *ipmi.Request) ipmi.Response {
-	id, ok := userID(req.Data[0])
-	operation, password := req.Data[1], req.Data[2:]
+// parseUserPassword reads user and password of Set User Password. Enabling and disabling need no
+// password.
+func parseUserPassword(data []byte) (id byte, password []byte, code ipmi.CompletionCode) {
+	id, ok := userID(data[0])
+	operation, password := data[1], data[2:]
 	size := shortPassword
-	if req.Data[0]&isLongPassword != 0 {
+	if data[0]&isLongPassword != 0 {
 		size = longPassword
 	}
 	switch {
-	case !ok, req.Data[0]&reservedPassword != 0, operation&^passwordOperation != 0:
-		return refuse(ipmi.CodeInvalidField)
+	case !ok, data[0]&reservedPassword != 0, operation&^passwordOperation != 0:
+		code = ipmi.CodeInvalidField
 	case len(password) != size && (len(password) != 0 || operation >= setPassword):
-		return refuse(ipmi.CodeLengthInvalid)
+		code = ipmi.CodeLengthInvalid
 	}
-	switch operation {
+	return id, password, code
+}
+
+// setUserPassword takes user and size, operation, and a password. testUserPassword serves a test.
+func setUserPassword(b *BMC, req *ipmi.Request) ipmi.Response {
+	id, password, code := parseUserPassword(req.Data)
+	if code != ipmi.CodeOK {
+		return refuse(code)
+	}
+	switch req.Data[1] {
 	case disableUser:
 		return b.storeSetting(userSetting(id, "state"), userDisabled)
 	case enableUser:
 		return b.storeSetting(userSetting(id, "state"), userEnabled)
-	case setPassword:
-		var salt [saltLength]byte
-		rand.Read(salt[:])
-		hash, err := hashPassword(password, salt[:])
-		if err != nil {
-			return outcome(err)
-		}
-		return b.storeSetting(userSetting(id, "password"), hash...)
 	}
-	return b.testPassword(id, password)
-}
-
-func (b *BMC) testPassword(id byte, password []byte) ipmi.Response {
-	stored := b.journal.value(userSetting(id, "password"))
-	switch {
-	case len(stored) != passwordLength:
-		return refuse(codeWrongPassword)
-	case int(stored[0]&^emptyPassword) != len(password):
-		return refuse(codeWrongSize)
-	}
-	hash, err := hashPassword(password, stored[1:1+saltLength])
-	if err != nil {
-		return outcome(err)
-	}
-	if subtle.ConstantTimeCompare(stored[1:], hash[1:]) == 0 {
-		return refuse(codeWrongPassword)
-	}
-	return answer()
-}
-
-// The journal has the size of a password, a salt, and a hash of both.
-const (
-	emptyPassword  = 1 << 7 // beside the size: the password is all zeros
-	saltLength     = 16
-	passwordLength = 1 + saltLength + sha256.Size
-	// hashRounds take a fraction of a second on a controller of 500 MHz.
-	hashRounds = 10_000
-)
-
-// hashPassword is a password as the journal has it.
-func hashPassword(password, salt []byte) ([]byte, error) {
-	size := byte(len(password))
-	if isZero(password) {
-		size |= emptyPassword
-	}
-	hash, err := pbkdf2.Key(sha256.New, string(password), salt, hashRounds, sha256.Size)
-	return append(append([]byte{size}, salt...), hash...), err
+	var salt [saltLength]byte
+	rand.Read(salt[:])
+	return b.storeSetting(userSetting(id, "password"), b.hashPassword(password, salt[:])...)
 }
