@@ -4,7 +4,8 @@
 // files, with their table; bmc.go joins the tables.
 //
 // It serves no sessions and no LAN, and moves no messages between channels: package bridge serves
-// global enables, message flags, the event buffer and Get Channel Info.
+// global enables, message flags, the event buffer and Get Channel Info. docs/bmc.md lists what
+// else the standard asks for and is not done.
 //
 // # Promises
 //

@@ -110,6 +110,19 @@ func TestSectionsOfTheRepository(t *testing.T) {
 		}
 	})
 
+	story(t, "table 43-1: a sensor without thresholds has no hysteresis and no events", func(t *testing.T, b *bench) {
+		bare, some := inlet(nil), inlet(nil)
+		bare.Thresholds, bare.Hysteresis, some.Number = Thresholds{}, 0, 0x32
+		b.bmc = opened(t, Config{Sensors: []SensorConfig{bare, some, supply(nil)}})
+		for i, want := range []string{"43", "68", "40"} {
+			whole := b.bmc.repository.records[i+1]
+			b.is("capabilities", whole[11:12], want)
+		}
+		b.is("its hysteresis", b.sensor(0x25, "30 FF"), "00 00 00")
+		b.is("its thresholds", b.sensor(0x27, "30"), "00 00 00 00 00 00 00 00")
+		b.is("its events", b.sensor(0x29, "30"), "00 C0 0000 0000")
+	})
+
 	story(t, "43: each record says its length, and its name fits", func(t *testing.T, b *bench) {
 		long := strings.Repeat("n", record.MaxName)
 		warm, present := inlet(nil), supply(nil)

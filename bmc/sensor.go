@@ -135,6 +135,7 @@ type sensor struct {
 	state      uint16 // mask of the states or events that hold
 	asserted   uint16 // mask of the events since they were armed
 	deasserted uint16
+	rearmed    bool // since the last update, so that state and events are not known
 }
 
 // limits are the limits of normal readings as commands have them.
@@ -210,7 +211,7 @@ func (s *sensor) initialize() {
 	}
 	s.events = eventEnables{messages: true, scanning: true, assert: s.possible(), deassert: s.possible()}
 	s.fixed, _ = s.reading(s.Value)
-	s.state, s.asserted, s.deasserted = 0, 0, 0
+	s.state, s.asserted, s.deasserted, s.rearmed = 0, 0, 0, false
 }
 
 // settable reports whether the sensor has no source.

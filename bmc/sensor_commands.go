@@ -66,7 +66,7 @@ func withReading(serve func(s *sensor, flags byte, reading uint16) ipmi.Response
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		flags := s.events.flags()
-		if err != nil || !s.events.scanning {
+		if err != nil || !s.events.scanning || s.rearmed {
 			flags |= unavailable
 		}
 		return serve(s, flags, reading)
@@ -191,18 +191,18 @@ func getEventEnable(s *sensor, _ []byte) ipmi.Response {
 }
 
 // rearmEvents forgets all events, or the events in the masks. A condition that still holds causes
-// an event again when the sensor is read.
+// an event again when the sensor is read; until then its state is unavailable.
 func rearmEvents(s *sensor, data []byte) ipmi.Response {
 	assert, deassert := masks(data[1:])
-	if data[0]&reservedRearmBits != 0 || s.hasReservedEvents(assert, deassert) {
+	switch {
+	case data[0]&reservedRearmBits != 0:
+		return refuse(ipmi.CodeInvalidField)
+	case data[0]&rearmSelected == 0: // The masks are ignored.
+		assert, deassert = maxMask, maxMask
+	case s.hasReservedEvents(assert, deassert):
 		return refuse(ipmi.CodeInvalidField)
 	}
-	if data[0]&rearmSelected == 0 {
-		assert, deassert = maxMask, maxMask
-	}
-	s.state &^= assert
-	s.asserted &^= assert
-	s.deasserted &^= deassert
+	s.rearm(assert, deassert)
 	return answer()
 }
 
@@ -213,11 +213,15 @@ func getEventStatus(s *sensor, flags byte, _ uint16) ipmi.Response {
 // getReading answers with the reading, flags, and the thresholds that the reading has passed, or
 // the states. Unused bits are 1.
 func getReading(s *sensor, flags byte, reading uint16) ipmi.Response {
+	isKnown := flags&unavailable == 0
+	if !isKnown {
+		reading = 0
+	}
 	switch {
-	case flags&unavailable != 0:
-		return answer(0, flags, 0, 0)
 	case s.discrete():
 		return answer(0, flags, byte(reading), byte(reading>>8)|0x80)
+	case !isKnown:
+		return answer(0, flags, 0xC0)
 	}
 	return answer(byte(reading), flags, s.passed(byte(reading))|0xC0)
 }
@@ -242,6 +246,10 @@ const (
 	operationBits  = 3
 	eventDataShift = 6
 	assertShift    = 4
+	deassertShift  = 2
+
+	offsetOfAsserted   = 1 // behind the reading
+	offsetOfDeasserted = 3
 
 	leavePart = 0
 	writePart = 1
@@ -254,40 +262,50 @@ const (
 
 // setReading takes operations, the reading, the asserted and deasserted states, and event data. It
 // sets the reading of a sensor with thresholds, or the states of a discrete sensor; a discrete sensor
-// has no reading. Events cannot be set: they follow when the sensor is polled. A sensor with a source
-// cannot be set.
+// has no reading. States whose byte is absent stay. Events cannot be set: they follow when the sensor
+// is polled. A sensor with a source cannot be set.
 func setReading(s *sensor, data []byte) ipmi.Response {
 	operation, values := data[0], data[1:]
 	part := func(shift int) byte { return operation >> shift & operationBits }
 	var given [9]byte // missing bytes are zero
 	copy(given[:], values)
 	mask, deasserted := masks(given[1:])
-	settable, needed, used := part(0), 1, byte(operationBits)
+	reading, assertions, deassertions := part(0), part(assertShift), part(deassertShift)
+	if len(values) <= offsetOfAsserted {
+		assertions = leavePart
+	}
+	if len(values) <= offsetOfDeasserted {
+		deassertions = leavePart
+	}
+	others := deassertions | assertions
 	if s.discrete() {
-		settable, needed, used = part(assertShift), 2, operationBits<<assertShift
+		others = deassertions | reading
 	}
 	switch {
-	case part(eventDataShift) == clearBits, part(0) > writePart, s.hasReservedEvents(mask, deasserted):
+	case part(eventDataShift) == clearBits, reading > writePart, s.hasReservedEvents(mask, deasserted):
 		return refuse(ipmi.CodeInvalidField)
 	case part(eventDataShift) != leavePart:
 		return refuse(codeNoEventBytes)
-	case !s.settable(), operation&^used != 0:
+	case !s.settable(), others != leavePart:
 		return refuse(codeNotSettable)
-	case settable == leavePart:
-		return answer()
-	case len(values) < needed:
+	case reading == writePart && len(values) == 0:
 		return refuse(ipmi.CodeLengthInvalid)
-	case !s.discrete():
+	case reading == writePart:
 		s.fixed = uint16(values[0])
 		return answer()
 	}
-	switch settable {
+	present := uint16(maxMask)
+	if len(values) == offsetOfAsserted+1 {
+		present = 0xFF
+	}
+	mask &= s.States
+	switch assertions {
 	case writePart:
-		s.fixed = mask & s.States
+		s.fixed = s.fixed&^present | mask
 	case setBits:
-		s.fixed |= mask & s.States
+		s.fixed |= mask
 	case clearBits:
-		s.fixed &= mask
+		s.fixed &= mask | ^present
 	}
 	return answer()
 }

@@ -97,6 +97,24 @@ func (b *BMC) PollSensors(raise func(ipmi.Event)) {
 	}
 }
 
+// RearmSensors has all sensors forget their events. Those of conditions that still hold come again
+// with the next poll (IPMI v2.0, section 29.1).
+func (b *BMC) RearmSensors() {
+	for _, s := range b.sensors {
+		s.mu.Lock()
+		s.rearm(maxMask, maxMask)
+		s.mu.Unlock()
+	}
+}
+
+// rearm forgets events. The caller holds mu.
+func (s *sensor) rearm(assert, deassert uint16) {
+	s.state &^= assert
+	s.asserted &^= assert
+	s.deasserted &^= deassert
+	s.rearmed = true
+}
+
 // update takes a reading and returns its events.
 func (s *sensor) update(reading uint16) []ipmi.Event {
 	s.mu.Lock()
@@ -106,7 +124,7 @@ func (s *sensor) update(reading uint16) []ipmi.Event {
 	}
 	state := s.next(reading)
 	risen, fallen := state&^s.state, s.state&^state
-	s.state = state
+	s.state, s.rearmed = state, false
 	s.asserted = s.asserted&^fallen | risen
 	s.deasserted = s.deasserted&^risen | fallen
 	if !s.events.messages {

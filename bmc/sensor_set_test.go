@@ -38,9 +38,11 @@ func TestSetSensorReading(t *testing.T) {
 		b.is("set", b.sensor(0x30, "31 20 00 FD"), "00")
 		b.is("one more", b.sensor(0x2D, "31"), "00 00 C0 03 81")
 		b.is("clear what is not in the mask", b.sensor(0x30, "31 30 00 01"), "00")
+		b.is("those of the absent byte stay", b.sensor(0x2D, "31"), "00 00 C0 01 81")
+		b.is("clear the others as well", b.sensor(0x30, "31 30 00 01 00"), "00")
 		b.is("one is left", b.sensor(0x2D, "31"), "00 00 C0 01 80")
 		b.is("leave it", b.sensor(0x30, "31 00 00 FF7F"), "00")
-		b.is("nothing to write", b.sensor(0x30, "31 10 00"), "C7")
+		b.is("nothing to write", b.sensor(0x30, "31 10 00"), "00")
 		for operations, code := range map[string]string{"01": "80", "14": "80", "50": "81", "D0": "CC"} {
 			b.is(operations, b.sensor(0x30, "31"+operations+"00 0100 0100 000000"), code)
 		}

@@ -88,8 +88,8 @@ func TestSensorReadings(t *testing.T) {
 			want    string
 		}{
 			{25, "00 19 C0 C0"}, {4, "00 04 C0 C2"}, {40, "00 28 C0 C8"}, {60, "00 3C C0 D8"},
-			{-5, "00 00 C0 C2"}, {300, "00 FF C0 D8"}, {gone, "00 00 E0 00 00"}, {math.NaN(), "00 00 E0 00 00"},
-			{math.Inf(1), "00 00 E0 00 00"}, {math.Inf(-1), "00 00 E0 00 00"},
+			{-5, "00 00 C0 C2"}, {300, "00 FF C0 D8"}, {gone, "00 00 E0 C0"}, {math.NaN(), "00 00 E0 C0"},
+			{math.Inf(1), "00 00 E0 C0"}, {math.Inf(-1), "00 00 E0 C0"},
 		} {
 			*degrees = c.degrees
 			b.is(fmt.Sprint(c.degrees), b.sensor(0x2D, "30"), c.want)
@@ -103,9 +103,9 @@ func TestSensorReadings(t *testing.T) {
 		*states = 0xFFFF
 		b.is("all that there are", b.sensor(0x2D, "31"), "00 00 C0 03 81")
 		*states = -1
-		b.is("no mask", b.sensor(0x2D, "31"), "00 00 E0 00 00")
+		b.is("no mask", b.sensor(0x2D, "31"), "00 00 E0 00 80")
 		*states = math.Inf(1)
-		b.is("infinity", b.sensor(0x2D, "31"), "00 00 E0 00 00")
+		b.is("infinity", b.sensor(0x2D, "31"), "00 00 E0 00 80")
 		b.is("type", b.sensor(0x2F, "31"), "00 08 6F")
 		for cmd, data := range map[ipmi.Command]string{0x23: "31 00", 0x24: "31 FF 0000", 0x25: "31 FF", 0x26: "31 00 000000000000", 0x27: "31"} {
 			b.is(fmt.Sprint("command ", cmd), b.sensor(cmd, data), "CD")
@@ -148,14 +148,14 @@ func TestSensorFromFile(t *testing.T) {
 		"number":                       {file("42499\n"), "00 2A C0 C8", ""},
 		"number without end of line":   {file("17000"), "00 11 C0 C0", ""},
 		"as long as may be":            {file(strings.Repeat(" ", readfile.Size-5) + "17000"), "00 11 C0 C0", ""},
-		"longer":                       {file(strings.Repeat(" ", readfile.Size-4) + "17000"), "00 00 E0 00 00", "4096 bytes"},
-		"no number":                    {file("hot"), "00 00 E0 00 00", "no number"},
-		"empty":                        {file(""), "00 00 E0 00 00", "no number"},
-		"no such file":                 {filepath.Join(folder, "absent"), "00 00 E0 00 00", "no such file"},
-		"folder":                       {folder, "00 00 E0 00 00", "directory"},
-		"file without an end":          {"/dev/zero", "00 00 E0 00 00", "4096 bytes"},
-		"pipe to which nobody writes":  {fifo, "00 00 E0 00 00", "no number"},
-		"device that refuses its read": {"/proc/self/mem", "00 00 E0 00 00", "input/output error"},
+		"longer":                       {file(strings.Repeat(" ", readfile.Size-4) + "17000"), "00 00 E0 C0", "4096 bytes"},
+		"no number":                    {file("hot"), "00 00 E0 C0", "no number"},
+		"empty":                        {file(""), "00 00 E0 C0", "no number"},
+		"no such file":                 {filepath.Join(folder, "absent"), "00 00 E0 C0", "no such file"},
+		"folder":                       {folder, "00 00 E0 C0", "directory"},
+		"file without an end":          {"/dev/zero", "00 00 E0 C0", "4096 bytes"},
+		"pipe to which nobody writes":  {fifo, "00 00 E0 C0", "no number"},
+		"device that refuses its read": {"/proc/self/mem", "00 00 E0 C0", "input/output error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told []string
@@ -164,7 +164,7 @@ func TestSensorFromFile(t *testing.T) {
 			b := &bench{t: t, bmc: opened(t, Config{Sensors: []SensorConfig{c}, SensorFault: func(sensor string, cause error) {
 				told = append(told, fmt.Sprint(sensor, ": ", cause))
 			}})}
-			b.is("before it was read", b.sensor(0x2D, "30"), "00 00 E0 00 00")
+			b.is("before it was read", b.sensor(0x2D, "30"), "00 00 E0 C0")
 			for range 3 {
 				b.polled()
 				b.is("reading", b.sensor(0x2D, "30"), test.reading)
@@ -209,7 +209,7 @@ func TestSensorFileThatHangs(t *testing.T) {
 			}
 			want := "00 19 C0 C0" // the last value
 			if second > 2 {
-				want = "00 00 E0 00 00"
+				want = "00 00 E0 C0"
 			}
 			b.is(fmt.Sprint(second, " s after it began to hang"), b.sensor(0x2D, "30"), want)
 			time.Sleep(time.Second - time.Since(begin))
@@ -259,7 +259,7 @@ func TestSensorSettings(t *testing.T) {
 		b.is("both", b.sensor(0x28, "30 F0"), "CC")
 		b.is("off", b.sensor(0x28, "30 00"), "00")
 		b.is("left", b.sensor(0x29, "30"), "00 00 8402 8402")
-		b.is("reading", b.sensor(0x2D, "30"), "00 00 20 00 00")
+		b.is("reading", b.sensor(0x2D, "30"), "00 00 20 C0")
 	})
 }
 
@@ -318,11 +318,14 @@ func TestSensorEvents(t *testing.T) {
 		*degrees = 60
 		b.polled()
 		b.is("one", b.sensor(0x2A, "30 80 8000"), "00")
-		b.is("status", b.sensor(0x2B, "30"), "00 C0 0002 0000")
+		b.is("status", b.sensor(0x2B, "30"), "00 E0 0002 0000")
+		b.is("reading", b.sensor(0x2D, "30"), "00 00 E0 C0")
 		b.raises("one again", "0401300157"+"3C28")
 		b.is("all", b.sensor(0x2A, "30 00"), "00")
-		b.is("status", b.sensor(0x2B, "30"), "00 C0 0000 0000")
+		b.is("status", b.sensor(0x2B, "30"), "00 E0 0000 0000")
 		b.raises("both again", "0401300157"+"3C28", "0401300159"+"3C32")
+		b.is("status", b.sensor(0x2B, "30"), "00 C0 8002 0000")
+		b.is("reading", b.sensor(0x2D, "30"), "00 3C C0 D8")
 	})
 }
 

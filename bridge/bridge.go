@@ -20,6 +20,9 @@ type Config struct {
 	Now func() time.Time
 	// Publish is called with each event that was acknowledged. It must not block and may be nil.
 	Publish func(ipmi.Event)
+	// Rearm is called when a host has set its event receiver: sensors report the conditions that
+	// hold once more (IPMI v2.0, section 29.1). It must not block and may be nil.
+	Rearm func()
 	// Blocking serves the events that wait for the log, in order with the other requests that it
 	// serves for their interface. These must not call ReceiveEvent. Its owner closes it, after
 	// Run. It may be nil if there are no events.
@@ -55,6 +58,9 @@ type Bridge struct {
 func New(config Config) *Bridge {
 	if config.Publish == nil {
 		config.Publish = func(ipmi.Event) {}
+	}
+	if config.Rearm == nil {
+		config.Rearm = func() {}
 	}
 	if config.Now == nil {
 		config.Now = time.Now

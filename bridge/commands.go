@@ -38,7 +38,7 @@ const noMax = 1 << 16
 // commands are the commands that the bridge serves on a bridged interface, on LUN 0 (IPMI v2.0,
 // sections 22 and 29; numbers of appendix G).
 var commands = [...]command{
-	{ipmi.NetFnSensor, 0x00, 2, 2, locked(setEventReceiver)},
+	{ipmi.NetFnSensor, 0x00, 2, 2, setEventReceiver},
 	{ipmi.NetFnSensor, 0x01, 0, 0, locked(getEventReceiver)},
 	{ipmi.NetFnSensor, ipmi.CommandPlatformEvent, 0, noMax, platformEvent},
 

@@ -160,14 +160,20 @@ func readEventBuffer(i *Interface, _ *ipmi.Request) ipmi.Response {
 	return answer(oldest[:]...)
 }
 
-// setEventReceiver serves Set Event Receiver, for the interface's host only.
-func setEventReceiver(i *Interface, req *ipmi.Request) ipmi.Response {
+// setEventReceiver serves Set Event Receiver, for the interface's host only. The sensors, which all
+// hosts share, are rearmed.
+func setEventReceiver(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 	address, lun := req.Data[0], req.Data[1]
 	if address&1 != 0 && address != noEventReceiver || lun > byte(ipmi.MaxLUN) {
-		return refuse(ipmi.CodeInvalidField)
+		reply.Answer(refuse(ipmi.CodeInvalidField), nil)
+		return
 	}
-	i.bridge.receivers[i.config.Host] = eventReceiver{ipmi.Address(address), ipmi.LUN(lun)}
-	return answer()
+	b := i.bridge
+	b.mu.Lock()
+	b.receivers[i.config.Host] = eventReceiver{ipmi.Address(address), ipmi.LUN(lun)}
+	b.mu.Unlock()
+	b.config.Rearm()
+	reply.Answer(answer(), nil)
 }
 
 // getEventReceiver serves Get Event Receiver.

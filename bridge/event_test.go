@@ -163,6 +163,8 @@ func TestEventReceiver(t *testing.T) {
 	story(t, "is set and read", func(t *testing.T, w *world) {
 		receiver := func(data ...byte) []byte { return w.asks(ipmi.NetFnSensor, 0x00, data...) }
 		get := func() []byte { return w.asks(ipmi.NetFnSensor, 0x01) }
+		rearmed := 0
+		w.bridge.config.Rearm = func() { rearmed++ }
 		is(t, "at first", get(), "00 20 00")
 		is(t, "set", receiver(0x2C, 0x01), "00")
 		is(t, "read", get(), "00 2C 01")
@@ -171,6 +173,9 @@ func TestEventReceiver(t *testing.T) {
 		is(t, "an odd address", receiver(0x21, 0x00), "CC")
 		is(t, "a LUN over 3", receiver(0x20, 0x04), "CC")
 		is(t, "too short", receiver(0x20), "C7")
+		if rearmed != 2 {
+			t.Errorf("29.1: sensors are rearmed %d times, want 2: with each receiver that was set", rearmed)
+		}
 	})
 }
 

@@ -20,7 +20,8 @@ import (
 func (s *service) openHandlers() error {
 	s.bridge = bridge.New(bridge.Config{
 		Blocking: s.blocking, Now: s.bmc.Log().Now, Publish: s.server.PlatformEvent,
-		Log: &eventLog{system: &s.platform.Log, own: s.bmc.Log(), log: s.log},
+		Rearm: s.bmc.RearmSensors,
+		Log:   &eventLog{system: &s.platform.Log, own: s.bmc.Log(), log: s.log},
 	})
 	s.server.ServeStorage(s.bmc)
 	s.moveLAN(bmc.DefaultLANChannel)

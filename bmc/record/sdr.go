@@ -54,7 +54,8 @@ func appendSDR(b []byte, id uint16, kind byte, r []byte, name string) []byte {
 //	7      sensor number
 //	8-9    entity ID, entity instance
 //	10     initialization: bits 1:0 events and scanning enabled, bit 7 the reading can be set
-//	11     capabilities: bit 6 rearms itself, bits 5:4 hysteresis, bits 3:2 thresholds
+//	11     capabilities: bit 6 rearms itself, bits 5:4 hysteresis, bits 3:2 thresholds, bits 1:0
+//	       control of events
 //	12-13  sensor type, event type
 //	14-19  masks
 //	20-22  units: bits 7:6 of the first byte format of readings; base unit; modifier
@@ -99,6 +100,7 @@ const (
 	readingSettable    = 1 << 7
 	autoRearm          = 1 << 6
 	thresholdsSettable = 0x28 // and the hysteresis, and both can be read
+	noEvents           = 0x03 // nor thresholds
 	noAnalogReading    = 0xC0
 	maxReading         = 0xFF
 	fullLength         = 47 // up to the name
@@ -118,7 +120,11 @@ func (s Sensor) Append(b []byte, id uint16) []byte {
 		r[20], r[23] = noAnalogReading, 1
 		return appendSDR(b, id, compactSensor, r[:compactLength], s.Name)
 	}
-	r[11] |= thresholdsSettable
+	if s.Masks[2] != 0 {
+		r[11] |= thresholdsSettable
+	} else {
+		r[11] |= noEvents
+	}
 	r[21], r[34] = s.Analog.Unit, maxReading
 	copy(r[24:], s.Analog.Factors[:])
 	copy(r[36:], s.Analog.Thresholds[:])

@@ -105,7 +105,7 @@ func TestSensorsReadFilesAndDBus(t *testing.T) {
 	}
 	m.asks(4, 0x2D, "01", "00 19 C0 C0")
 	fan("00 28 C0 C0")
-	m.asks(4, 0x2D, "03", "00 00 E0 00 00") // unavailable
+	m.asks(4, 0x2D, "03", "00 00 E0 C0") // unavailable
 	properties.SetMust(value, "Value", 5000.0)
 	fan("00 32 C0 C0")
 
@@ -118,6 +118,12 @@ func TestSensorsReadFilesAndDBus(t *testing.T) {
 		t.Errorf("event % X, want % X", got, want)
 	}
 	m.asks(0x0A, 0x43, "0000 0000 00 02", "00 FFFF 0100")
+
+	m.asks(4, 0x00, "20 00", "00") // Set Event Receiver rearms the sensors.
+	e = receive(t, "the event again", events)
+	if got := e.Body[3].([]byte); string(got) != string(want) {
+		t.Errorf("event % X, want % X", got, want)
+	}
 }
 
 func TestChassisControlOfAMachine(t *testing.T) {
