@@ -14,6 +14,8 @@ import (
 var (
 	// ErrLimit: the bus, or the program that calls, has as many calls in progress as it may have.
 	ErrLimit = fmt.Errorf("%w: too many calls in progress", ipmb.ErrBusy)
+	// ErrNoRemote: a request names no responder, and the bus has no remote address.
+	ErrNoRemote = fmt.Errorf("%w: the request names no responder, and the bus has no remote address", ipmb.ErrInvalid)
 	// ErrRemoved: the bus is being removed.
 	ErrRemoved = fmt.Errorf("%w: the bus has been removed", ipmb.ErrClosed)
 )
@@ -24,13 +26,14 @@ const defaultMaxCalls = 256
 // Config describes a Bus.
 type Config struct {
 	Name    string
-	Index   uint8 // devIndex<<2 | type
+	Index   uint8 // devIndex<<2 | type, or NoIndex
 	Channel ipmi.Channel
 	Handler string // of Properties
 	// MaxCalls is how many requests and broadcasts of clients may be in progress; one
 	// program may have half of them, and so may a user other than root. 0 is 256.
 	MaxCalls int
-	// RemoteAddress is the responder of requests that name no responder, see Bus.Responder.
+	// RemoteAddress is the responder of requests that name no responder, see Bus.Responder; 0 if
+	// there is none.
 	RemoteAddress ipmi.Address
 	// Statistics returns counters of other packages that the bus shows with its own. It may be
 	// nil.
@@ -91,14 +94,14 @@ func New(config Config, link Link) *Bus {
 // Name is the name in the configuration.
 func (b *Bus) Name() string { return b.config.Name }
 
-// Index is devIndex<<2 | type.
+// Index is devIndex<<2 | type, or NoIndex.
 func (b *Bus) Index() uint8 { return b.config.Index }
 
 // MaxCalls is how many requests and broadcasts of clients may be in progress.
 func (b *Bus) MaxCalls() int { return b.config.MaxCalls }
 
 // Responder returns the responder for an address that a client may leave 0: then it is the remote
-// address.
+// address, 0 if there is none.
 func (b *Bus) Responder(a ipmi.Address) ipmi.Address {
 	if a == 0 {
 		return ipmi.Address(b.remote.Load())
@@ -110,8 +113,12 @@ func (b *Bus) Responder(a ipmi.Address) ipmi.Address {
 func (b *Bus) SetRemoteAddress(a ipmi.Address) { b.remote.Store(uint32(a)) }
 
 // Send sends a request and returns at once. After an error the request was not sent, and the
-// call's done is not called. The errors are ErrLimit, ErrRemoved and those of ipmb.Engine.Send.
+// call's done is not called. The errors are ErrNoRemote, ErrLimit, ErrRemoved and those of
+// ipmb.Engine.Send.
 func (b *Bus) Send(c *Call, req *ipmb.Request) error {
+	if req.Responder == 0 && !c.broadcast {
+		return ErrNoRemote
+	}
 	c.bus = b
 	if held, err := b.admitCall(c, req); held || err != nil {
 		return err
@@ -239,8 +246,12 @@ type Listed interface {
 	Leaving() bool
 }
 
-// Directory finds buses by index. If several have the same, it finds the first. The zero value is
-// empty.
+// NoIndex is the index of a bus whose number makes no index. No entry of a configuration has it:
+// types end at 2.
+const NoIndex = 0xFF
+
+// Directory finds buses by index. If several have the same, it finds the first; it finds none by
+// NoIndex. The zero value is empty.
 type Directory[B Listed] struct {
 	mu    sync.RWMutex
 	buses [256]B
@@ -258,7 +269,7 @@ func (d *Directory[B]) Add(b B) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var none B
-	if other := d.buses[b.Index()]; other == none || other.Leaving() {
+	if other := d.buses[b.Index()]; b.Index() != NoIndex && (other == none || other.Leaving()) {
 		d.buses[b.Index()] = b
 	}
 }

@@ -44,6 +44,7 @@ var causes = []struct {
 	{bus.ErrRemoved, "has been removed"},
 
 	{errNotRoot, "is not root and calls `Manager`"},
+	{bus.ErrNoRemote, "the request names no responder, and the bus has no remote address"},
 	{ErrConfig, "`AddBus`, `AddHost`, `Reload`: a line for each fault"},
 	{ErrTaken, "an index, device or name is taken"},
 	{ErrNameTaken, "name is taken"},

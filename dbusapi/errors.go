@@ -35,6 +35,8 @@ var errorNames = []struct {
 	{is(bus.ErrDevice), xml.ErrorUnavailable, ""},
 
 	// These are also ipmb.ErrBusy and ipmb.ErrClosed.
+	{is(bus.ErrNoRemote), xml.ErrorInvalidArgument, "the bus has no remote address: name the responder, " +
+		"or give the channel the key remote-addr in the configuration"},
 	{is(ErrLimit), xml.ErrorTooMany, "too many calls are in progress: wait for some of them to end"},
 	{is(bus.ErrLimit), xml.ErrorTooMany, "too many calls are in progress: wait for some of them to end"},
 	{is(bus.ErrRemoved), xml.ErrorUnavailable, "the bus has been removed"},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/ipmb"
@@ -135,5 +136,35 @@ func TestReceiveBroadcastShowsEveryFrameOfAnIPMBChannel(t *testing.T) {
 		if diff := cmp.Diff(want, got.Body); diff != "" || got.Name != receiveBroadcast || got.Path != BasePath {
 			t.Errorf("%s of %s: %s", got.Name, got.Path, diff)
 		}
+	}
+}
+
+// The text says which key of the configuration is missing; a status could not.
+func TestBusWithoutARemoteAddress(t *testing.T) {
+	r := newRig(t, Config{})
+	fake := newFakeBus("far", 8)
+	fake.SetRemoteAddress(0)
+	addBus(t, r.server, fake)
+	for name, call := range map[string]func() error{
+		"org.openbmc.Ipmb": func() error {
+			_, err := r.call(t, BasePath, xml.LegacyInterface, "sendRequest", byte(8), byte(6), byte(0), byte(1), []byte{})
+			return err
+		},
+		"address 0": func() error {
+			_, err := r.call(t, BasePath+"/far", xml.BusInterface, "sendRequest", byte(0), byte(6), byte(0), byte(1), []byte{})
+			return err
+		},
+		"address 0 with options": func() error {
+			_, err := r.call(t, BasePath+"/far", xml.BusInterface, "sendRequestWithOptions", byte(0), byte(6), byte(0), byte(1),
+				[]byte{}, map[string]dbus.Variant{})
+			return err
+		},
+	} {
+		if err := call(); errorName(err) != xml.ErrorInvalidArgument || !strings.Contains(err.Error(), "remote-addr") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := r.call(t, BasePath+"/far", xml.BusInterface, "sendRequest", byte(0x2C), byte(6), byte(0), byte(1), []byte{}); err != nil {
+		t.Errorf("an address: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"ipmbd/bus"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
@@ -143,7 +144,11 @@ func setTries(p *ipmb.RetryPolicy, tries uint32) error {
 
 // statusReply makes the reply to org.openbmc.Ipmb.sendRequest: one struct of the types (iyyyyay)
 // with status, netFn, responder's LUN, command, completion code and data. Clients decode a tuple.
+// A status could not say that the configuration lacks a key, so that is a D-Bus error.
 func (x *busCall) statusReply(r ipmi.Response, err error) []byte {
+	if errors.Is(err, bus.ErrNoRemote) {
+		return x.to.ErrorIn(x.memory, asDBusError(err))
+	}
 	h := x.to.Header(responseSignature)
 	b := dbuswire.AppendUint32(h.BeginIn(x.memory), uint32(statusOf(err)))
 	if err != nil {
