@@ -86,10 +86,14 @@ func (b Binding) validate() error {
 	return nil
 }
 
-// BindingOf returns the binding of the character device at path. It returns the errors of Detect.
+// BindingOf returns the binding of the character device or the attribute of slave-mqueue at path.
+// It returns the errors of Detect.
 func BindingOf(path string) (Binding, error) { return thisSystem().bindingOf(path) }
 
 func (s system) bindingOf(path string) (Binding, error) {
+	if filepath.Base(path) == SlaveMqueue {
+		return mqueueBinding(path)
+	}
 	transport, err := s.detectDriver(path)
 	if err != nil {
 		return Binding{}, err
@@ -103,6 +107,20 @@ func (s system) bindingOf(path string) (Binding, error) {
 		}
 	}
 	return Binding{}, &OpError{Op: "detect", Device: path, Err: err}
+}
+
+// mqueueBinding is bindingOf for an attribute of slave-mqueue: the folder has bus and address.
+func mqueueBinding(path string) (Binding, error) {
+	_, err := os.Stat(path)
+	if err != nil {
+		return Binding{}, systemError("detect", path, err)
+	}
+	b, err := parseClient(filepath.Base(filepath.Dir(path)))
+	if err != nil {
+		return Binding{}, &OpError{Op: "detect", Device: path, Err: err}
+	}
+	b.Driver = SlaveMqueue
+	return b, nil
 }
 
 // Bind creates the kernel device of a binding and returns when its node can be opened, at the

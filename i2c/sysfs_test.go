@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -221,5 +222,43 @@ func TestBindingOfFails(t *testing.T) {
 	node := m.node(4, m.client("i2c-IPMB0001:00", "ipmb-dev"))
 	if b, err := m.bindingOf(node); b != (Binding{}) || err == nil {
 		t.Errorf("ACPI's name: got %v, %v", b, err)
+	}
+}
+
+// Devices of every driver are found, whoever has made them. Other files are not taken for one.
+func TestDevices(t *testing.T) {
+	m := newMachine(t)
+	for _, name := range []string{
+		"ipmb-0", "ipmb-10", "ipmb-9", "ipmb-", "ipmb-x", "ipmb-07", "ipmb--1", "ipmb-1a", "ipmi0", "i2c-4",
+	} {
+		m.file(m.path("/dev/" + name))
+	}
+	for _, client := range []string{"4-1010", "4-1012", "9-1020", "4-0050", "i2c-4"} {
+		m.file(m.path(filepath.Join(devices, client, SlaveMqueue)))
+	}
+	m.file(m.path(filepath.Join(devices, "5-1010", "name")))
+	want := []string{
+		"/dev/ipmb-0", devices + "/4-1010/slave-mqueue", devices + "/4-1012/slave-mqueue",
+		"/dev/ipmb-9", devices + "/9-1020/slave-mqueue", "/dev/ipmb-10",
+	}
+	if got := m.devices(); !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestBindingOfAnAttribute(t *testing.T) {
+	m := newMachine(t)
+	path := m.path(filepath.Join(devices, "4-1016", SlaveMqueue))
+	if _, err := m.bindingOf(path); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("without it: %v", err)
+	}
+	m.file(path)
+	if b, err := m.bindingOf(path); err != nil || b != (Binding{Bus: 4, Driver: SlaveMqueue, Addr: 0x2C}) {
+		t.Errorf("%v, %v", b, err)
+	}
+	elsewhere := m.path("/run/slave-mqueue")
+	m.file(elsewhere)
+	if b, err := m.bindingOf(elsewhere); err == nil {
+		t.Errorf("%v", b)
 	}
 }

@@ -203,3 +203,31 @@ func TestAddressChangesOfSeveralGoOneByOne(t *testing.T) {
 		}
 	})
 }
+
+// Without a configuration the own address is the one at which the kernel has the device.
+func TestOwnAddressFollowsTheDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		m.device = i2c.Binding{Bus: 5, Driver: i2c.IPMBDev, Addr: 0x2E}
+		ch := testConfig()
+		ch.FollowAddress = true
+		b, _ := newBusOn(m, ch, false)
+		defer runBus(t, b)()
+		own := func(want ipmi.Address) {
+			t.Helper()
+			if p := b.Properties(); p.State != bus.Up || p.OwnAddress != want {
+				t.Errorf("%+v, want own address %v", p, want)
+			}
+		}
+		own(0x2E)
+		m.vanish()
+		synctest.Wait()
+		m.appear(i2c.Binding{Bus: 5, Driver: i2c.IPMBDev, Addr: 0x30})
+		synctest.Wait()
+		own(0x30)
+		if err := b.SetOwnAddress(t.Context(), 0x22); err != nil {
+			t.Error(err)
+		}
+		own(0x22)
+	})
+}

@@ -30,6 +30,8 @@ type Config struct {
 	Unknown string
 	// AutoBind: if the device is missing, the bus binds it, as ipmbbridge does.
 	AutoBind bool
+	// FollowAddress: our own address is the one at which the kernel has the device.
+	FollowAddress bool
 	// Switches are set on the driver, if it has switches.
 	Switches i2c.Switches
 	// Open opens another transport instead of the one at Path; nil opens the real one.
@@ -44,6 +46,8 @@ type link struct {
 	bus.EngineLink
 	bus    *bus.Bus
 	device *device // of the goroutine that runs the bus
+
+	followAddress bool // of Config
 
 	mu        sync.Mutex
 	transport i2c.Transport // open, nil while it is not
@@ -60,7 +64,7 @@ func New(c Config, engines *Engines) (b *bus.Bus, keep func()) {
 }
 
 func newLink(c Config, d *device, engines *Engines) *link {
-	l := &link{device: d, shown: d.shown(), switches: c.Switches, past: make(map[string]uint64)}
+	l := &link{device: d, followAddress: c.FollowAddress, shown: d.shown(), switches: c.Switches, past: make(map[string]uint64)}
 	l.bus = bus.New(c.Config, l)
 	c.Engine.Reading, c.Engine.Wrote, c.Engine.Stalled = l.bus.Reading, l.bus.Wrote, l.bus.Stalled
 	l.Engine = engines.engine(c.Path, c.Engine)
@@ -120,6 +124,9 @@ func (l *link) Connect(ctx context.Context) error {
 		return bus.ErrUnbound
 	case err != nil:
 		return err
+	}
+	if l.followAddress {
+		l.SetAddress(ipmi.Address(l.device.addressOr(uint8(l.Address()))))
 	}
 	l.bus.SetWarning(warningOf(t, l.device.kind, switches))
 	return nil

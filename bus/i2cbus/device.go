@@ -92,6 +92,14 @@ func (d *device) binding(own ipmi.Address) (i2c.Binding, error) {
 	return i2c.Binding{}, bus.NotBindable(d.path)
 }
 
+// addressOr returns our own address at which the kernel has the device, or else an address.
+func (d *device) addressOr(address uint8) uint8 {
+	if present, err := d.bindingOf(d.path); err == nil {
+		return present.Addr
+	}
+	return address
+}
+
 // driver is the driver that makes the device at the path, "" for a transport without one.
 func (d *device) driver() string {
 	switch d.kind {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ type Watch struct {
 	path   string
 	file   *os.File // inotify on the folder of path
 	raw    syscall.RawConn
+	see    func(path string) Sight
 	look   time.Duration
 	settle time.Duration
 
@@ -31,25 +33,53 @@ type Watch struct {
 }
 
 // Sight is the file that a path named when Look looked at it. The zero value stands for no file.
-type Sight struct{ file os.FileInfo }
+type Sight struct {
+	file  os.FileInfo
+	names []string // of a watch of OpenNamesWatch, instead of the file
+}
 
 // Look looks at a path, for OpenWatch.
 func Look(path string) Sight {
 	file, _ := os.Stat(path)
-	return Sight{file}
+	return Sight{file: file}
 }
+
+// lookNames looks at the names that match a pattern.
+func lookNames(pattern string) Sight {
+	names, _ := filepath.Glob(pattern) // The only error is a bad pattern.
+	return Sight{names: names}
+}
+
+// is reports whether two sights are the same.
+func (s Sight) is(other Sight) bool {
+	if s.file == nil || other.file == nil {
+		return s.file == other.file && slices.Equal(s.names, other.names)
+	}
+	return os.SameFile(s.file, other.file)
+}
+
+// isEmpty reports whether nothing was there.
+func (s Sight) isEmpty() bool { return s.file == nil && len(s.names) == 0 }
 
 // OpenWatch begins to watch path. The first Wait compares it with seen: a program that has looked
 // before it opened a device misses nothing that happens to the path from then on. The folder need
 // not exist: then a look every 2 s takes the place of inotify. The errors are the system's, if it
 // has no inotify instance left.
-func OpenWatch(path string, seen Sight) (*Watch, error) {
+func OpenWatch(path string, seen Sight) (*Watch, error) { return beginWatch(path, Look, seen) }
+
+// OpenNamesWatch begins to watch the names that match a pattern of [filepath.Match], whose last
+// part alone has wildcards: "/dev/ipmb-*". Wait returns when one has come or gone.
+func OpenNamesWatch(pattern string) (*Watch, error) {
+	return beginWatch(pattern, lookNames, lookNames(pattern))
+}
+
+func beginWatch(path string, look func(string) Sight, seen Sight) (*Watch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
 	fdtrace.Opened(fd)
-	w := &Watch{path: path, look: lookInterval, settle: settleTime, seen: seen}
+	w := &Watch{path: path, see: look, look: lookInterval, settle: settleTime, seen: seen}
 	w.file = os.NewFile(uintptr(fd), "inotify")
 	if w.raw, err = w.file.SyscallConn(); err != nil {
 		w.file.Close()
@@ -97,7 +127,7 @@ func (w *Watch) Wait(ctx context.Context) error {
 			return os.ErrClosed
 		}
 	}
-	if w.seen.file == nil {
+	if w.seen.isEmpty() {
 		return nil
 	}
 	select {
@@ -114,11 +144,8 @@ func (w *Watch) Close() error { return w.file.Close() }
 // changed looks at the path.
 func (w *Watch) changed() bool {
 	before := w.seen
-	w.seen = Look(w.path)
-	if before.file == nil || w.seen.file == nil {
-		return before.file != w.seen.file
-	}
-	return !os.SameFile(before.file, w.seen.file)
+	w.seen = w.see(w.path)
+	return !w.seen.is(before)
 }
 
 // watchNode returns an inotify descriptor that reports when the file at path loses a name, or

@@ -163,3 +163,34 @@ func rename(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 }
+
+func TestWatchOfNames(t *testing.T) {
+	folder := t.TempDir()
+	path := func(name string) string { return filepath.Join(folder, name) }
+	create(t, path("node-1"))
+	w, err := OpenNamesWatch(path("node-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	w.look, w.settle = never, 0
+	for _, event := range []struct {
+		name string
+		do   func()
+	}{
+		{"another comes", func() { create(t, path("node-2")) }},
+		{"one goes", func() { remove(t, path("node-1")) }},
+		{"one is renamed", func() { rename(t, path("node-2"), path("node-3")) }},
+		{"the last goes", func() { remove(t, path("node-3")) }},
+		{"one comes beside another file", func() { create(t, path("other")); create(t, path("node-4")) }},
+	} {
+		ended := make(chan error, 1)
+		go func() { ended <- w.Wait(t.Context()) }()
+		event.do()
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", event.name, err)
+		}
+	}
+	create(t, path("one more"))
+	unchanged(t, w)
+}
