@@ -97,7 +97,7 @@ func (s *service) channelConfig(c config.Channel, e *endpoint, b bus.Config, eng
 	}
 	all := i2cbus.Config{
 		Config: b, Engine: engine, Path: c.SlavePath, Transport: c.Transport.String(), Unknown: i2cbus.Auto,
-		AutoBind: s.config.OfIPMBBridge, Switches: c.Switches(),
+		AutoBind: s.config.OfIPMBBridge, FollowAddress: c.Found, Switches: c.Switches(),
 	}
 	if s.config.OfIPMBBridge {
 		all.Unknown = config.TransportIPMBDev.String()

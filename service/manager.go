@@ -102,12 +102,8 @@ func (s *service) addOne(ctx context.Context, key string, p plan) (path dbus.Obj
 
 // admit returns an error if an endpoint clashes with the existing ones.
 func (s *service) admit(ctx context.Context, key string, p plan, others []plan) error {
-	var entries []config.Entry
-	for _, other := range others {
-		entries = append(entries, other.entry)
-	}
-	if err := config.Clash(key, p.entry, entries); err != nil {
-		return fmt.Errorf("%w: %w", dbusapi.ErrTaken, err)
+	if err := clash(key, p, others); err != nil {
+		return err
 	}
 	return s.server.CheckNames(ctx, p.words, p.hostIPMI)
 }
@@ -144,11 +140,8 @@ func (s *service) reload(ctx context.Context) error {
 	// Time and READY=1 tell systemd of begin and end (sd_notify(3), Type=notify-reload).
 	_ = notify(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec()) // A failure of READY=1 at the start would have ended that.
 	defer func() { _ = notify("READY=1", s.status()) }()
-	file, err := s.find()
-	if err != nil {
-		return fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
-	}
-	next, err := s.readAgain(ctx, file)
+	source := s.find()
+	next, err := s.readAgain(ctx, source)
 	if err != nil {
 		return err
 	}
@@ -157,6 +150,7 @@ func (s *service) reload(ctx context.Context) error {
 		return err
 	}
 	s.adopt(next)
+	s.followDevices(ctx)
 	s.removeEndpoints(ctx, gone...)
 	var errs []error
 	for _, p := range wanted {
@@ -164,7 +158,7 @@ func (s *service) reload(ctx context.Context) error {
 	}
 	s.freeIndexes(gone...)
 	errs = append(errs, s.setChannels(s.endpoints.plans()))
-	s.log.Info("reloaded", zap.String("file", file), zap.Int("ended", len(gone)), zap.Int("begun", len(wanted)))
+	s.log.Info("reloaded", zap.String("file", source.Path), zap.Int("ended", len(gone)), zap.Int("begun", len(wanted)))
 	return errors.Join(errs...)
 }
 
@@ -176,18 +170,18 @@ func (s *service) warn(warnings []config.Fault) {
 }
 
 // readAgain reads the file, and says what of it cannot be.
-func (s *service) readAgain(ctx context.Context, file string) (config.Config, error) {
-	read, warnings, err := config.Load(file)
+func (s *service) readAgain(ctx context.Context, source config.Source) (config.Config, error) {
+	read, warnings, err := config.Load(source)
 	if err != nil {
 		return config.Config{}, fmt.Errorf("%w: %w", dbusapi.ErrConfig, err)
 	}
 	s.warn(warnings)
 	next := read.WithDefaults()
 	if !reflect.DeepEqual(next.BMC, s.config.BMC) {
-		return config.Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, file)
+		return config.Config{}, fmt.Errorf("%w: bmc: has changed in %s", dbusapi.ErrRestart, source)
 	}
 	if next.FrameSocket != s.config.FrameSocket {
-		return config.Config{}, fmt.Errorf("%w: frame-socket: has changed in %s", dbusapi.ErrRestart, file)
+		return config.Config{}, fmt.Errorf("%w: frame-socket: has changed in %s", dbusapi.ErrRestart, source)
 	}
 	return next, s.checkNames(ctx, plansOf(next))
 }
@@ -196,7 +190,7 @@ func (s *service) readAgain(ctx context.Context, file string) (config.Config, er
 // there. An entry that differs is in both lists, and so are all channels if the file is or was
 // ipmbbridge's: that decides how a device is opened.
 func (s *service) compare(next config.Config) (gone []*endpoint, wanted []plan) {
-	wanted = plansOf(next)
+	wanted = s.plansFor(next)
 	otherKind := next.OfIPMBBridge != s.config.OfIPMBBridge
 	for _, e := range s.endpoints.all() {
 		i := slices.IndexFunc(wanted, func(p plan) bool {

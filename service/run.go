@@ -32,17 +32,19 @@ const replyTime = 500 * time.Millisecond
 // Options are the arguments of Run.
 type Options struct {
 	Config config.Config
-	Find   func() (file string, err error) // the file from which Config is read again; nil for none
-	Reload <-chan os.Signal                // each has it read again
-	Bus    string                          // of D-Bus: "system", "session", or an address
-	Demo   bool                            // the buses of DemoConfig are simulated
+	Find   func() config.Source // from which Config is read again; nil for none
+	Reload <-chan os.Signal     // each has it read again
+	Bus    string               // of D-Bus: "system", "session", or an address
+	Demo   bool                 // the buses of DemoConfig are simulated
 	Log    *zap.Logger
+
+	devices *devices // of a test's machine; nil is this machine
 }
 
 // service is the graph. It implements dbusapi.Manager.
 type service struct {
 	log  *zap.Logger
-	find func() (file string, err error) // of Options
+	find func() config.Source // of Options
 	// config has everything except the channels and hosts, which the endpoints have. Only the
 	// goroutine that changes the endpoints uses it.
 	config   config.Config
@@ -59,8 +61,11 @@ type service struct {
 	lan        ipmi.Channel                     // of own
 	frames     *frames.Server
 	buses      bus.Directory[*bus.Bus]
-	demo       *demo          // nil for real buses
-	sockets    *passedSockets // by systemd
+	devices    devices
+	// servesFound: the service serves each device that it finds.
+	servesFound atomic.Bool
+	demo        *demo          // nil for real buses
+	sockets     *passedSockets // by systemd
 	// frameListener is the frame socket; nil when there is none.
 	frameListener *net.UnixListener
 
@@ -84,7 +89,10 @@ func Run(ctx context.Context, o Options) error {
 func run(ctx context.Context, o Options) error {
 	s := &service{
 		log: o.Log, find: o.Find, config: o.Config.WithDefaults(),
-		changes: make(chan change), settled: make(chan struct{}), changed: make(chan struct{}, 1),
+		devices: thisMachine(), changes: make(chan change), settled: make(chan struct{}), changed: make(chan struct{}, 1),
+	}
+	if o.devices != nil {
+		s.devices = *o.devices
 	}
 	if o.Demo {
 		var err error
@@ -182,6 +190,9 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 }
 
 func (s *service) stopEndpoints() {
+	if s.devices.stop != nil {
+		s.devices.stop()
+	}
 	for _, e := range s.endpoints.all() {
 		e.stop()
 	}
@@ -190,13 +201,17 @@ func (s *service) stopEndpoints() {
 // start makes the endpoints of the configuration, and says that they serve.
 func (s *service) start(ctx context.Context) error {
 	defer s.logWait("the message bus to give its names, and the buses to begin")()
-	plans := plansOf(s.config)
+	plans := s.plansFor(s.config)
 	if err := s.setChannels(plans); err != nil {
 		return err
 	}
 	if err := s.addEndpoints(ctx, plans...); err != nil {
 		return err
 	}
+	if s.config.Found {
+		s.log.Info("no configuration file: each IPMB device is served")
+	}
+	s.followDevices(ctx)
 	s.refuseOthers()
 	if err := notify("READY=1", s.status()); err != nil {
 		return err

@@ -79,6 +79,9 @@ func (s *service) status() string {
 			down = append(down, e.name+" "+string(state))
 		}
 	}
+	if buses+hosts == 0 && s.servesFound.Load() {
+		return "STATUS=waiting for an IPMB device"
+	}
 	text := "STATUS=" + counted(buses, hosts)
 	if len(down) == 0 && len(waiting) == 0 {
 		return text + " up"

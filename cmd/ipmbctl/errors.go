@@ -71,9 +71,18 @@ func advise(err, kind error, advice string) error {
 	return err
 }
 
-// nothingServed describes an ipmbd without buses and host interfaces.
-const nothingServed = "ipmbd serves no bus and no host interface; " +
-	"add one to its configuration (man ipmbd.json), or with ipmbctl add"
+// nothingServed describes an ipmbd without buses and host interfaces, and howToServe is the advice
+// for it. The device tree is that of Documentation/driver-api/ipmb.rst; without i2c-protocol no
+// other node understands the frames of ipmb-dev.
+const (
+	nothingServed = "ipmbd serves no bus and no host interface"
+	howToServe    = `without a configuration file it serves each IPMB device as soon as the kernel has it:
+  driver:       ipmb-dev of Linux (modprobe ipmb_dev_int); ipmb-device or slave-mqueue of OpenBMC
+  device tree:  in the node of the I2C bus
+    multi-master;
+    ipmb@10 { compatible = "ipmb-dev"; reg = <(0x10 | I2C_OWN_SLAVE_ADDRESS)>; i2c-protocol; };
+with a configuration file, add an entry to it, or use ipmbctl add: see man ipmbd.json`
+)
 
 // advice says in one or more lines what the user can do about an error. It is empty for errors
 // whose text already says it.
@@ -84,7 +93,7 @@ func (a *app) advice(err error) string {
 	case errors.As(err, &advised) && advised.advice != "":
 		return advised.advice
 	case errors.As(err, &notFound):
-		known, none := "there are: ", nothingServed
+		known, none := "there are: ", nothingServed+"; see how it could: ipmbctl list"
 		if notFound.OnlyBuses {
 			known, none = "the buses are: ", "ipmbd serves no bus; see what it serves: ipmbctl list"
 		}

@@ -115,13 +115,19 @@ ipmbctl: no bus "bus0"
 func TestNothingIsServed(t *testing.T) {
 	r := newBareRig(t)
 	r.ipmbctl(t, "list").want(t, 0, `
-ipmbctl: ipmbd serves no bus and no host interface; add one to its configuration (man ipmbd.json), or with ipmbctl add
+ipmbctl: ipmbd serves no bus and no host interface
+  without a configuration file it serves each IPMB device as soon as the kernel has it:
+    driver:       ipmb-dev of Linux (modprobe ipmb_dev_int); ipmb-device or slave-mqueue of OpenBMC
+    device tree:  in the node of the I2C bus
+      multi-master;
+      ipmb@10 { compatible = "ipmb-dev"; reg = <(0x10 | I2C_OWN_SLAVE_ADDRESS)>; i2c-protocol; };
+  with a configuration file, add an entry to it, or use ipmbctl add: see man ipmbd.json
 `)
 	if got := r.ipmbctl(t, "list", "--json"); got != (result{"[]\n", "", 0}) {
 		t.Errorf("%+v", got)
 	}
 	r.ipmbctl(t, "info", "bus0").want(t, 1, `
 ipmbctl: no bus and no host interface "bus0"
-  ipmbd serves no bus and no host interface; add one to its configuration (man ipmbd.json), or with ipmbctl add
+  ipmbd serves no bus and no host interface; see how it could: ipmbctl list
 `)
 }

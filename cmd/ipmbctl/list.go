@@ -35,7 +35,7 @@ func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error 
 		return err
 	}
 	if len(endpoints) == 0 && !a.json {
-		a.note("%s", nothingServed)
+		a.note("%s\n  %s", nothingServed, strings.ReplaceAll(howToServe, "\n", "\n  "))
 		return nil
 	}
 	documents := []any{}
@@ -50,8 +50,8 @@ func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error 
 		}
 		b := e.Bus
 		documents = append(documents, newBusJSON(*b))
-		buses = append(buses, append(row(b.Name, b.Device, b.Transport, fmt.Sprint(b.Channel), fmt.Sprint(b.Index),
-			b.OwnAddress.String(), b.RemoteAddress.String()), stateCell(b.State, b.Reason)))
+		buses = append(buses, append(row(b.Name, b.Device, b.Transport, fmt.Sprint(b.Channel), indexText(b.Index),
+			b.OwnAddress.String(), remoteText(b.RemoteAddress)), stateCell(b.State, b.Reason)))
 	}
 	var tables []string
 	for _, rows := range [][][]cell{buses, hosts} {
@@ -60,6 +60,25 @@ func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error 
 		}
 	}
 	return a.show(documents, strings.Join(tables, "\n"))
+}
+
+// noValue stands for a value that a bus does not have.
+const noValue = "-"
+
+// indexText shows an index. 255 is none: the number of the I2C bus makes no index.
+func indexText(index uint8) string {
+	if index == 0xFF {
+		return noValue
+	}
+	return fmt.Sprint(index)
+}
+
+// remoteText shows a remote address, which a bus may lack.
+func remoteText(a ipmi.Address) string {
+	if a == 0 {
+		return noValue
+	}
+	return a.String()
 }
 
 // stateColours are the colours of the states.
@@ -138,9 +157,9 @@ func busRows(b client.Bus) [][]cell {
 		row("device", b.Device),
 		row("transport", b.Transport),
 		row("channel", fmt.Sprint(b.Channel)),
-		row("index", fmt.Sprint(b.Index)),
+		row("index", indexText(b.Index)),
 		row("own address", b.OwnAddress.String()),
-		row("remote address", b.RemoteAddress.String()),
+		row("remote address", remoteText(b.RemoteAddress)),
 		{{text: "state"}, stateCell(b.State, b.Reason)},
 		row("timeout", b.Policy.Timeout.String()),
 		row("tries", fmt.Sprint(b.Policy.Tries)),

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -47,10 +48,15 @@ Usage:
 
 Options:
   --config FILE         configuration file; default: the first that exists of
-                        %s
+                        %s;
+                        without one ipmbd serves each IPMB device that it finds
+  --ipmbbridge          read the file of --config as ipmbbridge's: leave out
+                        entries with faults, and warn. The second of the files
+                        above is read so without this option
   --dbus ADDRESS        message bus: system (default), session, or a D-Bus
                         address such as unix:path=/run/bus
   --check-config        check the configuration, report all faults, and exit
+  --strict              with --check-config: a warning is an error
   --demo                serve two simulated buses instead of a configuration
   --log-level LEVEL     debug, info (default), warn or error
   --version             print the version and exit
@@ -64,6 +70,7 @@ ipmbctl is its client for the shell: see ipmbctl --help.
 // options are the command line.
 type options struct {
 	config, bus                string
+	ipmbbridge, strict         bool
 	checkConfig, demo, version bool
 	logLevel                   zapcore.Level
 }
@@ -74,6 +81,8 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("ipmbd", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.config, "config", "", "")
+	flags.BoolVar(&o.ipmbbridge, "ipmbbridge", false, "")
+	flags.BoolVar(&o.strict, "strict", false, "")
 	flags.StringVar(&o.bus, "dbus", "system", "")
 	flags.StringVar(&o.bus, "bus", "system", "") // as it was called before
 	flags.BoolVar(&o.checkConfig, "check-config", false, "")
@@ -88,6 +97,10 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case o.demo && o.config != "":
 		return o, errors.New("--demo has its own configuration: leave out --config")
+	case o.ipmbbridge && o.config == "":
+		return o, errors.New("--ipmbbridge says how to read the file of --config, which is missing")
+	case o.strict && !o.checkConfig:
+		return o, errors.New("--strict belongs to --check-config")
 	}
 	return o, nil
 }
@@ -97,7 +110,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(stdout, usage, strings.Join(config.Paths(), ", "))
+		fmt.Fprintf(stdout, usage, knownFiles())
 		return exitOK
 	case err != nil:
 		fmt.Fprintf(stderr, "ipmbd: %v\nipmbd --help shows the options\n", err)
@@ -112,18 +125,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer signal.Stop(reload)
 	log := newLogger(o.logLevel, stderr)
 	defer log.Sync()
-	read, err := configure(o, log)
-	if err != nil {
-		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
+	read, warnings, err := configure(o)
+	switch {
+	case err != nil:
+		report(stderr, o, err)
 		return exitUsage
+	case o.checkConfig:
+		return checked(o, read, warnings, stdout, stderr)
 	}
-	if o.checkConfig {
-		fmt.Fprintln(stdout, "configuration is good")
-		return exitOK
+	for _, warning := range warnings {
+		log.Warn("configuration", zap.String("warning", warning.Error()))
 	}
 	options := service.Options{Config: read, Reload: reload, Bus: o.bus, Demo: o.demo, Log: log}
 	if !o.demo {
-		options.Find = func() (file string, err error) { return config.Find(o.config, config.Paths()) }
+		options.Find = o.source
 	}
 	switch err := service.Run(ctx, options); {
 	case errors.Is(err, service.ErrWrongConfig):
@@ -136,21 +151,60 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// configure finds and reads the configuration, and logs its warnings.
-func configure(o options, log *zap.Logger) (config.Config, error) {
+// knownFiles names the files that a start looks for.
+func knownFiles() string {
+	var paths []string
+	for _, source := range config.Known() {
+		paths = append(paths, source.Path)
+	}
+	return strings.Join(paths, ", ")
+}
+
+// source is where the configuration is now.
+func (o options) source() config.Source {
+	if o.config != "" {
+		return config.Named(o.config, o.ipmbbridge)
+	}
+	return config.Find(config.Known())
+}
+
+// configure finds and reads the configuration.
+func configure(o options) (config.Config, []config.Fault, error) {
 	if o.demo {
-		return service.DemoConfig(), nil
+		return service.DemoConfig(), nil, nil
 	}
-	file, err := config.Find(o.config, config.Paths())
+	read, warnings, err := config.Load(o.source())
 	if err != nil {
-		return config.Config{}, err
+		return config.Config{}, nil, err
 	}
-	read, warnings, err := config.Load(file)
-	if err != nil {
-		return config.Config{}, err
+	return *read, warnings, nil
+}
+
+// report prints an error of a configuration. Each fault is a line with its place.
+func report(stderr io.Writer, o options, err error) {
+	if !errors.As(err, new(config.Fault)) {
+		fmt.Fprintf(stderr, "ipmbd: %v\n", err)
+		return
+	}
+	fmt.Fprintln(stderr, err)
+	if source := o.source(); !source.OfIPMBBridge && filepath.Base(source.Path) == "ipmb-channels.json" {
+		fmt.Fprintln(stderr, "ipmbd: if this file is ipmbbridge's, say so: --ipmbbridge")
+	}
+}
+
+// checked ends a check of a configuration that has no error, and returns the exit code.
+func checked(o options, read config.Config, warnings []config.Fault, stdout, stderr io.Writer) int {
+	if read.Found {
+		warnings = []config.Fault{{Warning: true, Problem: "there is no configuration file (" + knownFiles() +
+			"): ipmbd would serve each IPMB device that it finds"}}
 	}
 	for _, warning := range warnings {
-		log.Warn("configuration", zap.String("warning", warning.Error()))
+		fmt.Fprintln(stderr, warning.Error())
 	}
-	return *read, nil
+	if o.strict && len(warnings) > 0 {
+		fmt.Fprintf(stderr, "ipmbd: warnings: %d; with --strict each is an error\n", len(warnings))
+		return exitUsage
+	}
+	fmt.Fprintln(stdout, "configuration is good")
+	return exitOK
 }

@@ -32,9 +32,9 @@ func TestManualPage(t *testing.T) {
 	if diff := cmp.Diff(named(`[:,] (\d) `, usage), named(`\n\\fB(\d)\\fR\n`, page)); diff != "" {
 		t.Errorf("exit codes of --help and of the page (-help +page):\n%s", diff)
 	}
-	for _, path := range config.Paths() {
-		if !slices.Contains(strings.Split(page, "\n"), ".I "+path) {
-			t.Errorf("the page does not name %s", path)
+	for _, source := range config.Known() {
+		if !slices.Contains(strings.Split(page, "\n"), ".I "+source.Path) {
+			t.Errorf("the page does not name %s", source.Path)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+
+	"ipmbd/bus"
 )
 
 // want is something that an entry needs and that only one entry can have.
@@ -23,7 +25,8 @@ func (c Channel) wants() []want {
 		name.key, name.value, name.needs = "slave-path", c.SlavePath, "name"
 	}
 	wants := []want{
-		{what: fmt.Sprintf("index %d", c.Index()), key: "devIndex", value: c.DevIndex, needs: "type"},
+		{what: fmt.Sprintf("index %d", c.Index()), key: "devIndex", value: c.DevIndex, needs: "type",
+			shared: c.Index() == bus.NoIndex},
 		{what: "slave-path " + filepath.Clean(c.SlavePath), key: "slave-path", value: c.SlavePath},
 		name,
 	}

@@ -15,6 +15,7 @@
 package config
 
 import (
+	"strconv"
 	"time"
 
 	"ipmbd/bmc"
@@ -50,6 +51,8 @@ type Config struct {
 	// BMCAddress where it is missing, and one whose driver is not known is taken for ipmb-dev,
 	// the only one that ipmbbridge can use.
 	OfIPMBBridge bool
+	// Found: there is no file. ipmbd serves each IPMB device that it finds, and no host interface.
+	Found bool
 }
 
 // Channel is one bus.
@@ -63,8 +66,9 @@ type Channel struct {
 	// Address of ipmbd itself in its 8-bit form: a number, or a string such as `"0x20"` or
 	// `"20h"`.
 	BMCAddress ipmi.Address `conf:"bmc-addr" default:"32"`
-	// Address of the responder for `org.openbmc.Ipmb`, and for requests to address 0.
-	RemoteAddress ipmi.Address `conf:"remote-addr,required"`
+	// Address of the responder for `org.openbmc.Ipmb`, and for requests to address 0. Without it
+	// both are refused.
+	RemoteAddress ipmi.Address `conf:"remote-addr"`
 	// Number of the host that the bus belongs to. Together with the type it makes the index of
 	// the channel.
 	DevIndex int `conf:"devIndex" range:"0..63" default:"0"`
@@ -112,7 +116,14 @@ type Channel struct {
 	MaxCalls int `conf:"max-calls" range:"1..4096" default:"256"`
 	// Requests from the bus in progress; more get C0h.
 	MaxHandlers int `conf:"max-handlers" range:"1..4096" default:"64"`
+
+	// Found: ipmbd has found the device, see [FoundChannel].
+	Found bool
 }
+
+// FoundChannel is the channel of a device that no configuration names. Its index is the number of
+// the I2C bus, times 4, and its own address is the one at which the kernel has the device.
+func FoundChannel(device string) Channel { return Channel{SlavePath: device, Found: true} }
 
 // CommandFilter refuses commands on some interfaces. A request that it refuses gets D4h and
 // reaches no handler.
@@ -296,8 +307,17 @@ func (c Channel) WithDefaults() Channel {
 	return c
 }
 
-// Index is the channel's number in org.openbmc.Ipmb.
-func (c Channel) Index() uint8 { return uint8(c.DevIndex<<2) | uint8(c.Type) }
+// Index is the channel's number in org.openbmc.Ipmb, or bus.NoIndex.
+func (c Channel) Index() uint8 {
+	if !c.Found {
+		return uint8(c.DevIndex<<2) | uint8(c.Type)
+	}
+	number, err := strconv.Atoi(bus.Number(c.SlavePath))
+	if err != nil || number > MaxDevIndex {
+		return bus.NoIndex
+	}
+	return uint8(number << 2)
+}
 
 // Title implements [Entry].
 func (c Channel) Title() string { return "channel " + c.WithDefaults().Name }

@@ -121,10 +121,10 @@ func socketPath(length int) string { return "/" + strings.Repeat("p", length-1) 
 // The address of a Unix socket has room for 107 bytes (unix(7)).
 func TestPathsOfSockets(t *testing.T) {
 	for key, text := range socketPaths {
-		if _, _, err := Parse(strictFile, fmt.Appendf(nil, text, socketPath(107))); err != nil {
+		if _, _, err := Parse(Named(strictFile, false), fmt.Appendf(nil, text, socketPath(107))); err != nil {
 			t.Errorf("107 bytes: %v", err)
 		}
-		_, _, err := Parse(strictFile, fmt.Appendf(nil, text, socketPath(108)))
+		_, _, err := Parse(Named(strictFile, false), fmt.Appendf(nil, text, socketPath(108)))
 		var fault Fault
 		if !errors.As(err, &fault) || fault.Key != key || fault.Line != 2 || fault.Column == 1 || !strings.Contains(fault.Problem, "107 bytes") {
 			t.Errorf("%s of 108 bytes: %v", key, err)
@@ -157,7 +157,7 @@ var bmcCases = map[string]string{
 func TestFaultsOfTheBMC(t *testing.T) {
 	for text, want := range bmcCases {
 		file := `{"bmc":{` + text + `}, "hosts": [{"type": "vm", "name": "host0", "path": "tcp:127.0.0.1:9001"}]}`
-		_, _, err := Parse(strictFile, []byte(file))
+		_, _, err := Parse(Named(strictFile, false), []byte(file))
 		if err == nil {
 			t.Errorf("%s: no fault", text)
 			continue

@@ -33,13 +33,13 @@ func TestAddressesInAFile(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	for name, tt := range map[string]struct{ keys, want string }{
 		"8-bit addresses":              {`"slave-path": "/dev/ipmb-4", "bmc-addr": "20h", "remote-addr": "2Ch"`, ""},
-		"an address in 7 bits":         {`"slave-path": "/dev/ipmb-4", "bmc-addr": "10h", "remote-addr": 64`, `channels[0].bmc-addr = "10h": looks like an address in 7 bits: the 8-bit form, which belongs here, would be 0x20`},
-		"another one":                  {`"slave-path": "/dev/ipmb-4", "remote-addr": 22`, `channels[0].remote-addr = 22: looks like an address in 7 bits: the 8-bit form, which belongs here, would be 0x2C`},
+		"an address in 7 bits":         {`"slave-path": "/dev/ipmb-4", "bmc-addr": "10h", "remote-addr": 64`, `warning: channels[0].bmc-addr = "10h": looks like an address in 7 bits: the 8-bit form, which belongs here, would be 0x20`},
+		"another one":                  {`"slave-path": "/dev/ipmb-4", "remote-addr": 22`, `warning: channels[0].remote-addr = 22: looks like an address in 7 bits: the 8-bit form, which belongs here, would be 0x2C`},
 		"an address in one of 7 bits?": {`"slave-path": "/dev/ipmb-4", "remote-addr": 34`, ""},
-		"the whole bus": {`"slave-path": "/dev/i2c-4", "remote-addr": 64`, `channels[0].slave-path = "/dev/i2c-4": is an I2C bus, on which nothing is received: name the device ` +
+		"the whole bus": {`"slave-path": "/dev/i2c-4", "remote-addr": 64`, `warning: channels[0].slave-path = "/dev/i2c-4": is an I2C bus, on which nothing is received: name the device ` +
 			`that a driver makes on it, /dev/ipmb-4 of ipmb-dev or /sys/bus/i2c/devices/4-1010/slave-mqueue of slave-mqueue; ipmbctl bind makes either`},
 	} {
-		_, warnings, err := Parse(strictFile, []byte(`{"$schema": "ipmbd.schema.json", "channels": [{`+tt.keys+`}]}`))
+		_, warnings, err := Parse(Named(strictFile, false), []byte(`{"$schema": "ipmbd.schema.json", "channels": [{`+tt.keys+`}]}`))
 		got := strings.Join(texts(warnings), "\n")
 		if _, after, ok := strings.Cut(got, ": "); ok {
 			got = after
@@ -57,12 +57,12 @@ func TestWarnings(t *testing.T) {
 // Each program that connects is the machine, and a TCP socket admits every user.
 func TestWarningAboutTCP(t *testing.T) {
 	for name, tt := range map[string]struct{ host, place string }{
-		"TCP":            {`{"type": "vm", "name": "a", "path": "tcp:127.0.0.1:9002"}`, `1:48: hosts[0].path = "tcp:127.0.0.1:9002": `},
-		"TCP by default": {`{"name": "a", "path": "tcp:[::1]:9002"}`, `1:34: hosts[0].path = "tcp:[::1]:9002": `},
+		"TCP":            {`{"type": "vm", "name": "a", "path": "tcp:127.0.0.1:9002"}`, `1:48: warning: hosts[0].path = "tcp:127.0.0.1:9002": `},
+		"TCP by default": {`{"name": "a", "path": "tcp:[::1]:9002"}`, `1:34: warning: hosts[0].path = "tcp:[::1]:9002": `},
 		"a Unix socket":  {`{"type": "vm", "name": "a", "path": "unix:/run/a"}`, ""},
 		"a device":       {`{"type": "kcs", "path": "/dev/ipmi-kcs3"}`, ""},
 	} {
-		_, warnings, err := Parse(strictFile, []byte(`{"hosts": [`+tt.host+`]}`))
+		_, warnings, err := Parse(Named(strictFile, false), []byte(`{"hosts": [`+tt.host+`]}`))
 		_, added, failed := ParseHost([]byte(tt.host))
 		got := strings.Join(texts(warnings), "\n")
 		switch {

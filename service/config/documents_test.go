@@ -207,7 +207,7 @@ func TestConfigurationsInTheDocumentsAreGood(t *testing.T) {
 		if !strings.HasPrefix(file, "{") {
 			file = `{"channels": [{"slave-path": "/dev/ipmb-4", "remote-addr": 64}], ` + file + "}"
 		}
-		if _, warnings, err := Parse(strictFile, []byte(file)); err != nil || len(warnings) > 0 {
+		if _, warnings, err := Parse(Named(strictFile, false), []byte(file)); err != nil || len(warnings) > 0 {
 			t.Errorf("%v, %v in\n%s", err, warnings, file)
 		}
 	}

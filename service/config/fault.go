@@ -9,8 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Fault describes a fault at one place of a configuration. If it is a warning, the daemon can run
-// with it.
+// Fault describes a fault at one place of a configuration.
 type Fault struct {
 	// File, Line and Column are the place, counted from 1 and in characters; they are zero in a
 	// configuration that no file holds.
@@ -22,13 +21,19 @@ type Fault struct {
 	Value string
 	// Problem says why the value is wrong.
 	Problem string
+	// Warning: the daemon can run with it.
+	Warning bool
 }
 
-// Error is one line: "FILE:LINE:COLUMN: KEY = VALUE: PROBLEM", without unknown parts.
+// Error is one line: "FILE:LINE:COLUMN: KEY = VALUE: PROBLEM", without unknown parts. A warning
+// has "warning: " before KEY.
 func (f Fault) Error() string {
 	text := ""
 	if f.File != "" {
 		text = fmt.Sprintf("%s:%d:%d: ", f.File, f.Line, f.Column)
+	}
+	if f.Warning {
+		text += "warning: "
 	}
 	switch {
 	case f.Key != "" && f.Value != "":

@@ -33,7 +33,7 @@ func FuzzConfig(f *testing.F) {
 
 // parsed is Parse with checks of the rules for every file.
 func parsed(t *testing.T, path string, data []byte) (*Config, []Fault, error) {
-	config, warnings, err := Parse(path, data)
+	config, warnings, err := Parse(Named(path, false), data)
 	if err == nil {
 		for i, ch := range config.Channels {
 			if ch.WithDefaults().Name == "" {
@@ -76,7 +76,7 @@ func checkOne(t *testing.T, list string, data []byte, err error) {
 		}
 		return
 	}
-	if _, _, err := Parse(strictFile, []byte(`{"`+list+`": [`+string(data)+`]}`)); err != nil {
+	if _, _, err := Parse(Named(strictFile, false), []byte(`{"`+list+`": [`+string(data)+`]}`)); err != nil {
 		t.Errorf("a file with it: %v", err)
 	}
 }

@@ -27,7 +27,7 @@ var legacyCases = map[string]struct {
 func TestLegacyAPIInAFile(t *testing.T) {
 	for name, tt := range legacyCases {
 		t.Run(name, func(t *testing.T) {
-			config, _, err := Parse(strictFile, []byte(`{"channels": [], "hosts": [`+tt.hosts+`]}`))
+			config, _, err := Parse(Named(strictFile, false), []byte(`{"channels": [], "hosts": [`+tt.hosts+`]}`))
 			var faults []string
 			if err != nil {
 				faults = strings.Split(err.Error(), "\n")
@@ -74,7 +74,7 @@ func TestMachinesAndTheirDevIndex(t *testing.T) {
 	for name, tt := range devIndexCases {
 		t.Run(name, func(t *testing.T) {
 			channels := `{"type": "ipmb", "slave-path": "/dev/ipmb-4", "remote-addr": 64, "devIndex": 4}`
-			_, _, err := Parse(strictFile, []byte(`{"channels": [`+channels+`], "hosts": [`+tt.hosts+`]}`))
+			_, _, err := Parse(Named(strictFile, false), []byte(`{"channels": [`+channels+`], "hosts": [`+tt.hosts+`]}`))
 			if tt.want == "" && err == nil {
 				return
 			}
@@ -113,7 +113,7 @@ func TestOpenIPMIInAFile(t *testing.T) {
 	for name, tt := range openIPMICases {
 		t.Run(name, func(t *testing.T) {
 			channels := `{"type": "ipmb", "slave-path": "/dev/ipmb-4", "remote-addr": 64, "devIndex": 3}, {"type": "me", "slave-path": "/dev/ipmb-5", "remote-addr": 44, "devIndex": 3}`
-			_, _, err := Parse(strictFile, []byte(`{"channels": [`+channels+`], "hosts": [`+tt.hosts+`]}`))
+			_, _, err := Parse(Named(strictFile, false), []byte(`{"channels": [`+channels+`], "hosts": [`+tt.hosts+`]}`))
 			if (err == nil) != (len(tt.want) == 0) {
 				t.Fatalf("faults: %v", err)
 			}
@@ -147,7 +147,7 @@ func TestAnswerTimeInAFile(t *testing.T) {
 		`{"name": "host0", "path": "unix:/run/host0", "answer-ms": 400}`: "hosts[0].answer-ms = 400: is for hosts of type ssif only",
 		`{"type": "bt", "path": "/dev/ipmi-bt-host", "answer-ms": 400}`:  "hosts[0].answer-ms = 400: is for hosts of type ssif only",
 	} {
-		config, _, err := Parse(strictFile, []byte(`{"channels": [], "hosts": [`+entry+`]}`))
+		config, _, err := Parse(Named(strictFile, false), []byte(`{"channels": [], "hosts": [`+entry+`]}`))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", entry, err, want)
 		}

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,55 +13,71 @@ import (
 	"ipmbd/internal/readfile"
 )
 
-// bridgeFile is the name of ipmbbridge's configuration.
-const bridgeFile = "ipmb-channels.json"
-
-// Paths are the paths at which a start looks for its configuration, in order.
-func Paths() []string {
-	return []string{"/etc/ipmbd/ipmbd.json", "/usr/share/ipmbbridge/" + bridgeFile}
+// Source is the file of a configuration. The zero value stands for no file, which is a
+// configuration too: see [Config].Found.
+type Source struct {
+	Path string
+	// OfIPMBBridge: the file is ipmbbridge's, and is read as ipmbbridge reads it; see [Parse].
+	OfIPMBBridge bool
 }
 
-// Find returns the path of the configuration: flag if it is not empty, else the first of paths at
-// which there is a file. The error names the paths.
-func Find(flag string, paths []string) (string, error) {
-	if flag != "" {
-		return flag, nil
+// String is the path.
+func (s Source) String() string { return cmp.Or(s.Path, "no file") }
+
+// Known returns the files that a start looks for, in order.
+func Known() []Source {
+	return []Source{
+		{"/etc/ipmbd/ipmbd.json", false},
+		{"/usr/share/ipmbbridge/ipmb-channels.json", true},
 	}
-	for _, path := range paths {
+}
+
+// Named returns the source of a path that the user has named. It is ipmbbridge's file if the user
+// says so, or if it is the path of [Known] at which ipmbbridge has its file.
+func Named(path string, ofIPMBBridge bool) Source {
+	known := slices.Contains(Known(), Source{filepath.Clean(path), true})
+	return Source{path, ofIPMBBridge || known}
+}
+
+// Find returns the first source at which there is a file, or the zero value.
+func Find(sources []Source) Source {
+	for _, source := range sources {
 		// A file that is there and cannot be read must not be passed over.
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-			return path, nil
+		if _, err := os.Stat(source.Path); !errors.Is(err, fs.ErrNotExist) {
+			return source
 		}
 	}
-	return "", fmt.Errorf("no configuration: there is no %s; name one with --config", strings.Join(paths, " and no "))
+	return Source{}
 }
 
-// Load reads the configuration at path; see [Parse]. A file that hangs is an error after 2 s.
-func Load(path string) (*Config, []Fault, error) {
-	data, err := readfile.InTime(path, maxConfigSize)
-	if err != nil {
-		return nil, nil, err // names the file
+// Load reads the configuration of a source; see [Parse]. A file that hangs is an error after 2 s.
+func Load(source Source) (*Config, []Fault, error) {
+	if source == (Source{}) {
+		return &Config{Found: true}, nil, nil
 	}
-	return Parse(path, data)
+	data, err := readfile.InTime(source.Path, maxConfigSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	return Parse(source, data)
 }
 
-// Parse reads a configuration; path is its name in errors.
+// Parse reads the configuration that a file holds.
 //
-// A file named ipmb-channels.json is read as ipmbbridge reads it. An entry without devIndex has
-// the devIndex of the entry before it, the first of several entries with one index is served, and
-// unknown keys are ignored. An entry with a fault, or of a type that is not served, is left out.
-// There is a warning about each of these. Only a file that is not JSON or has no list "channels"
-// is an error.
+// A file of ipmbbridge is read as ipmbbridge reads it. An entry without devIndex has the devIndex
+// of the entry before it, the first of several entries with one index is served, and unknown keys
+// are ignored. An entry with a fault, or of a type that is not served, is left out. There is a
+// warning about each of these. The file is an error if it is not JSON, if it has no list
+// "channels", or if all entries are left out.
 //
 // Any other file is strict: an unknown key and a bad value are errors, and devIndex is 0 where it
 // is not given.
 //
 // The error has a line for each fault, each a [Fault]. Warnings are faults with which the daemon
 // can run.
-func Parse(path string, data []byte) (*Config, []Fault, error) {
-	r := reader{file: path, data: data, places: map[string]node{}}
-	if filepath.Base(path) == bridgeFile {
-		r.lenient = true
+func Parse(source Source, data []byte) (*Config, []Fault, error) {
+	r := reader{file: source.Path, data: data, lenient: source.OfIPMBBridge, places: map[string]node{}}
+	if r.lenient {
 		// ipmbbridge's parser skips it; blanks keep the places right.
 		if rest, ok := strings.CutPrefix(string(data), byteOrderMark); ok {
 			r.data = []byte("   " + rest)
@@ -77,6 +92,9 @@ func Parse(path string, data []byte) (*Config, []Fault, error) {
 		return nil, nil, join(r.faults)
 	}
 	sortByPlace(r.warnings)
+	for i := range r.warnings {
+		r.warnings[i].Warning = true
+	}
 	return &config, r.warnings, nil
 }
 
@@ -104,7 +122,12 @@ func (r *reader) config(root node) Config {
 	}
 	r.judge(config.faults())
 	r.warnings = append(r.warnings, r.complete(config.warnings())...)
-	if len(config.Entries()) == 0 {
+	switch {
+	case len(config.Entries()) > 0:
+	case len(list.members) > 0: // The reasons are no warnings then.
+		r.fault(root, "channels", "none can be served")
+		r.faults, r.warnings = append(r.faults, r.warnings...), nil
+	default:
 		r.warn(root, "channels", "none is served")
 	}
 	return config
@@ -140,6 +163,9 @@ func (r *reader) channels(list node) []Channel {
 			continue
 		}
 		taken.add(key, channel, own)
+		if r.lenient && channel.RemoteAddress == 0 {
+			r.warn(m.value, below(key, "remote-addr"), "is missing: org.openbmc.Ipmb does not reach the bus")
+		}
 		channels, keys = append(channels, channel), append(keys, key)
 		r.warnings = append(r.warnings, r.complete(channel.warnings(key))...)
 	}

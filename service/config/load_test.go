@@ -13,6 +13,7 @@ import (
 
 	"ipmbd/bmc"
 	"ipmbd/bmc/record"
+	"ipmbd/bus"
 	"ipmbd/ipmi"
 	"ipmbd/units"
 )
@@ -144,7 +145,7 @@ func TestParse(t *testing.T) {
 		{name: "every key", path: strictFile, data: everything, want: everythingRead},
 		{
 			name: "no channels", path: strictFile, data: "{}",
-			warnings: []string{strictFile + ":1:1: channels: none is served"},
+			warnings: []string{strictFile + ":1:1: warning: channels: none is served"},
 		},
 		{
 			name: "file of an Intel platform", path: bridgePath, data: intelFile,
@@ -152,7 +153,7 @@ func TestParse(t *testing.T) {
 				{Type: TypeME, SlavePath: "/dev/ipmb-5", BMCAddress: 0x20, RemoteAddress: 0x2C},
 				{SlavePath: "/dev/ipmb-0", BMCAddress: 0x20, RemoteAddress: 0x58},
 			}},
-			warnings: []string{bridgePath + `:3:35: channels[0].master-path = "/dev/i2c-5": unknown key`},
+			warnings: []string{bridgePath + `:3:35: warning: channels[0].master-path = "/dev/i2c-5": unknown key`},
 		},
 		{
 			name: "devIndex stays until the next", path: bridgePath, data: fourHosts,
@@ -174,18 +175,21 @@ func TestParse(t *testing.T) {
 				{SlavePath: "/dev/ipmb-3", BMCAddress: 0x20, RemoteAddress: 0x40, DevIndex: 1},
 			}},
 			warnings: []string{
-				bridgePath + ":3:1: channels[1]: is left out",
-				bridgePath + ":3:94: channels[1].devIndex = 0: index 0 belongs to channels[0]",
+				bridgePath + ":3:1: warning: channels[1]: is left out",
+				bridgePath + ":3:94: warning: channels[1].devIndex = 0: index 0 belongs to channels[0]",
 			},
 		},
 		{
-			name: "type of a later ipmbbridge", path: bridgePath,
-			data: `{"channels": [{"type": "slot-ipmb", "slave-path": "/dev/ipmb-1", "bmc-addr": 32, "remote-addr": 64}]}`,
+			name: "no remote address in ipmbbridge's file", path: bridgePath,
+			data: `{"channels": [{"slave-path": "/dev/ipmb-1"}]}`,
+			want: Config{Channels: []Channel{{SlavePath: "/dev/ipmb-1"}}},
 			warnings: []string{
-				bridgePath + ":1:1: channels: none is served",
-				bridgePath + ":1:15: channels[0]: is left out",
-				bridgePath + `:1:24: channels[0].type = "slot-ipmb": must be one of ipmb, me`,
+				bridgePath + ":1:15: warning: channels[0].remote-addr: is missing: org.openbmc.Ipmb does not reach the bus",
 			},
+		},
+		{
+			name: "no remote address", data: `{"channels": [{"slave-path": "/dev/ipmb-1"}]}`,
+			want: Config{Channels: []Channel{{SlavePath: "/dev/ipmb-1"}}},
 		},
 		{
 			name: "bad entry in ipmbbridge's file leaves its index free", path: bridgePath,
@@ -196,8 +200,8 @@ func TestParse(t *testing.T) {
 				{SlavePath: "/dev/ipmb-1", BMCAddress: 0x20, RemoteAddress: 0x40, DevIndex: 2},
 			}},
 			warnings: []string{
-				bridgePath + ":2:1: channels[0]: is left out",
-				bridgePath + ":2:59: channels[0].bmc-addr = 33: must be even: an address in its 8-bit form",
+				bridgePath + ":2:1: warning: channels[0]: is left out",
+				bridgePath + ":2:59: warning: channels[0].bmc-addr = 33: must be even: an address in its 8-bit form",
 			},
 		},
 		{
@@ -205,7 +209,7 @@ func TestParse(t *testing.T) {
 			data: `{"channels": [{"slave-path": "/dev/ipmb-1", "remote-addr": 64, "remote-addr": 44}]}`,
 			want: Config{Channels: []Channel{{SlavePath: "/dev/ipmb-1", RemoteAddress: 0x2C}}},
 			warnings: []string{
-				bridgePath + `:1:64: channels[0].remote-addr = "remote-addr": 44: stands twice`,
+				bridgePath + `:1:64: warning: channels[0].remote-addr = "remote-addr": 44: stands twice`,
 			},
 		},
 		{
@@ -216,7 +220,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, warnings, err := Parse(test.path, []byte(test.data))
+			got, warnings, err := Parse(Named(test.path, false), []byte(test.data))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -271,8 +275,24 @@ var badConfigs = []struct {
 	{name: "entry no object", data: `{"channels": [4]}`, wants: []string{":1:15: channels[0] = 4: must be an object"}},
 	{name: "entry without anything", data: `{"channels": [{}]}`, wants: []string{
 		":1:15: channels[0].slave-path: is missing",
-		":1:15: channels[0].remote-addr: is missing",
 	}},
+	{name: "type of a later ipmbbridge alone", path: bridgePath,
+		data: `{"channels": [{"type": "slot-ipmb", "slave-path": "/dev/ipmb-1", "bmc-addr": 32, "remote-addr": 64}]}`,
+		wants: []string{
+			":1:1: channels: none can be served",
+			":1:15: channels[0]: is left out",
+			`:1:24: channels[0].type = "slot-ipmb": must be one of ipmb, me`,
+		}},
+	{name: "all wrong in ipmbbridge's file", path: bridgePath, data: `{"channels": [
+{"slave-path": "/dev/ipmb-1", "bmc-addr": 33, "remote-addr": 64},
+{"slave-path": "ipmb-2", "remote-addr": 64}]}`,
+		wants: []string{
+			":1:1: channels: none can be served",
+			":2:1: channels[0]: is left out",
+			":2:43: channels[0].bmc-addr = 33: must be even: an address in its 8-bit form",
+			":3:1: channels[1]: is left out",
+			`:3:16: channels[1].slave-path = "ipmb-2": must be an absolute path`,
+		}},
 	{
 		name: "every fault at once",
 		data: `{
@@ -407,7 +427,7 @@ func TestParseRefuses(t *testing.T) {
 			if path == "" {
 				path = strictFile
 			}
-			_, _, err := Parse(path, []byte(test.data))
+			_, _, err := Parse(Named(path, false), []byte(test.data))
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -424,7 +444,7 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(path, []byte(everything), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, warnings, err := Load(path)
+	got, warnings, err := Load(Named(path, false))
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}
@@ -441,7 +461,7 @@ func TestLoadNamesTheFile(t *testing.T) {
 		"endless file": "/dev/zero",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := Load(path)
+			_, _, err := Load(Named(path, false))
 			if err == nil || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %v does not name %s", err, path)
 			}
@@ -451,59 +471,86 @@ func TestLoadNamesTheFile(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	dir := t.TempDir()
-	first, second := filepath.Join(dir, "first.json"), filepath.Join(dir, "second.json")
-	write := func(path string) {
+	first, second := Source{Path: filepath.Join(dir, "first.json")}, Source{filepath.Join(dir, "second.json"), true}
+	expect := func(want Source) {
 		t.Helper()
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
+		if got := Find([]Source{first, second}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	expect(Source{})
+	for _, source := range []Source{second, first} {
+		if err := os.WriteFile(source.Path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		expect(source)
 	}
-	expect := func(flag, want string) {
-		t.Helper()
-		if got, err := Find(flag, []string{first, second}); err != nil || got != want {
-			t.Errorf("got %s, %v; want %s", got, err, want)
-		}
-	}
-
-	_, err := Find("", []string{first, second})
-	if err == nil || !strings.Contains(err.Error(), first) || !strings.Contains(err.Error(), second) {
-		t.Errorf("error %v does not name what was looked for", err)
-	}
-	expect("given.json", "given.json")
-	write(second)
-	expect("", second)
-	write(first)
-	expect("", first)
-	expect("given.json", "given.json")
 }
 
-func TestPathsAreThoseOfTheManual(t *testing.T) {
-	if diff := cmp.Diff([]string{strictFile, bridgePath}, Paths()); diff != "" {
+// The path decides about a file that nobody calls ipmbbridge's, and not its name.
+func TestNamedFiles(t *testing.T) {
+	for path, want := range map[string]bool{
+		bridgePath: true, "/usr/share//ipmbbridge/./ipmb-channels.json": true,
+		strictFile: false, "/tmp/ipmb-channels.json": false, "/image" + bridgePath: false, "ipmb-channels.json": false,
+	} {
+		if got := Named(path, false); got != (Source{path, want}) {
+			t.Errorf("%+v", got)
+		}
+		if got := Named(path, true); got != (Source{path, true}) {
+			t.Errorf("--ipmbbridge: %+v", got)
+		}
+	}
+}
+
+func TestKnownFilesAreThoseOfTheManual(t *testing.T) {
+	if diff := cmp.Diff([]Source{{strictFile, false}, {bridgePath, true}}, Known()); diff != "" {
 		t.Error(diff)
 	}
-	if _, _, err := Load(filepath.Join(t.TempDir(), bridgeFile)); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := Load(Source{Path: filepath.Join(t.TempDir(), "absent.json")}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want an error that says the file is not there", err)
+	}
+	if got, _, err := Load(Source{}); err != nil || !got.Found || len(got.Entries()) > 0 {
+		t.Errorf("no file: %+v, %v", got, err)
 	}
 }
 
-// A unit that starts without a configuration would fail.
-func TestUnitsWaitForAConfiguration(t *testing.T) {
-	for name, unit := range map[string][]byte{"ipmbd.service": units.Unit, "ipmbd.socket": units.Socket} {
-		var waits []string
-		for line := range strings.Lines(string(unit)) {
-			if path, ok := strings.CutPrefix(strings.TrimSpace(line), "ConditionPathExists=|"); ok {
-				waits = append(waits, path)
-			}
+// No file is a configuration too, so that a start always succeeds.
+func TestUnitsWaitForNoConfiguration(t *testing.T) {
+	for name, unit := range map[string][]byte{
+		"ipmbd.service": units.Unit, "ipmbd.socket": units.Socket, "ipmbd-vm@.socket": units.VMSocket,
+	} {
+		if strings.Contains(string(unit), "Condition") {
+			t.Errorf("%s has a condition", name)
 		}
-		if diff := cmp.Diff(Paths(), waits); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", name, diff)
+	}
+}
+
+func TestFoundChannels(t *testing.T) {
+	for device, want := range map[string]struct {
+		name  string
+		index uint8
+	}{
+		"/dev/ipmb-0":   {"bus0", 0},
+		"/dev/ipmb-4":   {"bus4", 16},
+		"/dev/ipmb-63":  {"bus63", 252},
+		"/dev/ipmb-64":  {"bus64", bus.NoIndex},
+		"/dev/ipmb-999": {"bus999", bus.NoIndex},
+		"/sys/bus/i2c/devices/5-1010/slave-mqueue": {"bus5", 20},
+	} {
+		c := FoundChannel(device).WithDefaults()
+		if c.Name != want.name || c.Index() != want.index || c.Type != TypeIPMB || c.DevIndex != 0 || c.RemoteAddress != 0 {
+			t.Errorf("%s: %+v, index %d", device, c, c.Index())
 		}
+	}
+	both := []Entry{FoundChannel("/dev/ipmb-64").WithDefaults()}
+	if err := Clash("channel", FoundChannel("/dev/ipmb-65").WithDefaults(), both); err != nil {
+		t.Error(err)
 	}
 }
 
 // Send Message to channel 0 reaches the first only.
 func TestTwoBusesOfOneHostAndChannel(t *testing.T) {
-	_, warnings, err := Parse("/etc/ipmbd/ipmbd.json", []byte(`{"channels": [
+	_, warnings, err := Parse(Named("/etc/ipmbd/ipmbd.json", false), []byte(`{"channels": [
 {"type": "ipmb", "slave-path": "/dev/ipmb-4", "remote-addr": 64, "bridge": true},
 {"type": "me", "slave-path": "/dev/ipmb-5", "remote-addr": 64, "ipmi-channel": 0}]}`))
 	if err == nil && len(warnings) == 0 {
@@ -514,7 +561,7 @@ func TestTwoBusesOfOneHostAndChannel(t *testing.T) {
 // A number is a command. A reader of the file cannot know that FFh also stands for all others: as
 // "allow" it would let all through.
 func TestPolicyOfCommandFF(t *testing.T) {
-	_, _, err := Parse(strictFile, []byte(`{"channels": [{"type": "me", "slave-path": "/dev/ipmb-4", "remote-addr": 64}],
+	_, _, err := Parse(Named(strictFile, false), []byte(`{"channels": [{"type": "me", "slave-path": "/dev/ipmb-4", "remote-addr": 64}],
 "policy": [{"allow": ["0x30 0xFF"]}]}`))
 	if err == nil || !strings.Contains(err.Error(), "FFh stands for all commands") {
 		t.Error(err)
@@ -544,7 +591,7 @@ var badOnes = []struct{ name, text, channel, host string }{
 	{"a list", `[]`, "channel: must be an object", "host: must be an object"},
 	{"two objects", `{} {}`, "invalid character '{' after top-level value", "invalid character '{' after top-level value"},
 	{"empty", `{}`,
-		"channel.slave-path: is missing\nchannel.remote-addr: is missing", "host.path: is missing\nhost.name: is missing"},
+		"channel.slave-path: is missing", "host.path: is missing\nhost.name: is missing"},
 	{"a key twice", `{"type": "me", "type": "me", "slave-path": "/dev/ipmb-1", "remote-addr": 44}`, "stands twice", ""},
 	{"a number that is none", `{"slave-path": "/dev/ipmb-1", "remote-addr": 1e99}`,
 		"channel.remote-addr = 1e99: must be a whole number, or one in a string such as \"0x20\"", ""},

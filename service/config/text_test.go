@@ -116,7 +116,7 @@ func TestTextsOfRecords(t *testing.T) {
 		} {
 			t.Run(text.file+"/"+tt.name, func(t *testing.T) {
 				before, _, _ := strings.Cut(text.file, "%s")
-				config, _, err := Parse(strictFile, []byte(strings.Replace(text.file, "%s", `"`+tt.text+`"`, 1)))
+				config, _, err := Parse(Named(strictFile, false), []byte(strings.Replace(text.file, "%s", `"`+tt.text+`"`, 1)))
 				if tt.problem == "" {
 					want, _ := hex.DecodeString(strings.ReplaceAll(tt.bytes, " ", ""))
 					if err != nil {

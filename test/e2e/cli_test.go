@@ -20,6 +20,10 @@ func TestCommandLine(t *testing.T) {
 }`)
 	bridge := writeFile(t, "ipmb-channels.json", `{"channels": [
   {"type": "me", "master-path": "/dev/i2c-5", "slave-path": "/dev/ipmb-5", "bmc-addr": 32, "remote-addr": 44}]}`)
+	allWrong := writeFile(t, "ipmb-channels.json", `{"channels": [
+  {"type": "me", "slave-path": "/dev/ipmb-5", "bmc-addr": 33, "remote-addr": 44},
+  {"type": "slot-ipmb", "slave-path": "/dev/ipmb-6", "bmc-addr": 32, "remote-addr": 44}]}`)
+	doubtful := writeFile(t, "ipmbd.json", `{"channels": [{"slave-path": "/dev/i2c-5", "remote-addr": 44}]}`)
 	missing := filepath.Join(t.TempDir(), "missing.json")
 	nowhere := "unix:path=" + filepath.Join(t.TempDir(), "no-bus")
 	tests := []struct {
@@ -42,8 +46,24 @@ func TestCommandLine(t *testing.T) {
 			bad + ":4:", "channels[1].type", `"mee"`, "ipmb, me", "channels[1].colour", "unknown key"}},
 		{"bad configuration, checked", []string{"--check-config", "--config", bad}, 2, nil, []string{"channels[0].bmc-addr = 33"}},
 		{"good configuration", []string{"--check-config", "--config", good}, 0, []string{"configuration is good"}, nil},
-		{"ipmbbridge's configuration", []string{"--check-config", "--config", bridge}, 0,
-			[]string{"configuration is good"}, []string{"master-path", "unknown key"}},
+		{"ipmbbridge's configuration", []string{"--check-config", "--ipmbbridge", "--config", bridge}, 0,
+			[]string{"configuration is good"}, []string{bridge + ":2:", ": warning: channels[0].master-path = ", "unknown key"}},
+		{"ipmbbridge's configuration by its name", []string{"--check-config", "--config", bridge}, 2,
+			nil, []string{bridge + ":2:", ": channels[0].master-path = ", "unknown key", "--ipmbbridge"}},
+		{"ipmbbridge's configuration, strictly", []string{"--check-config", "--strict", "--ipmbbridge", "--config", bridge}, 2,
+			nil, []string{": warning: channels[0].master-path = ", "unknown key", "warnings: 1"}},
+		{"nothing but wrong entries", []string{"--check-config", "--ipmbbridge", "--config", allWrong}, 2,
+			nil, []string{allWrong + ":1:1: channels: none can be served", ":2:", "bmc-addr = 33", ":3:", "slot-ipmb"}},
+		{"nothing but wrong entries, started", []string{"--ipmbbridge", "--config", allWrong}, 2,
+			nil, []string{allWrong + ":1:1: channels: none can be served"}},
+		{"a warning", []string{"--check-config", "--config", doubtful}, 0,
+			[]string{"configuration is good"}, []string{doubtful + ":1:", ": warning: channels[0].slave-path = "}},
+		{"a warning, strictly", []string{"--check-config", "--strict", "--config", doubtful}, 2,
+			nil, []string{": warning: channels[0].slave-path = ", "warnings: 1"}},
+		{"good configuration, strictly", []string{"--check-config", "--strict", "--config", good}, 0,
+			[]string{"configuration is good"}, nil},
+		{"strictness of a start", []string{"--strict", "--config", good}, 2, nil, []string{"--strict belongs to --check-config"}},
+		{"a kind without a file", []string{"--check-config", "--ipmbbridge"}, 2, nil, []string{"the file of --config"}},
 		{"no message bus", []string{"--config", good, "--bus", nowhere}, 1, nil, []string{"stopped", "no-bus"}},
 		{"no address of a message bus", []string{"--config", good, "--bus", "tcp:host=example"}, 1, nil,
 			[]string{"not a usable D-Bus address", "only unix:"}},

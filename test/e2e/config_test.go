@@ -33,7 +33,7 @@ func TestIpmbbridgesFileWorksUnchanged(t *testing.T) {
 	for n, address := range map[*node]byte{me: 0x2C, one: 0x40, two: 0x42} {
 		n.respond(address, func(asked packet, send func(packet)) { send(asked.answer(0, asked.to, asked.from)) })
 	}
-	d := launch(t, "--bus", bus.Address, "--config",
+	d := launch(t, "--bus", bus.Address, "--ipmbbridge", "--config",
 		writeFile(t, "ipmb-channels.json", fmt.Sprintf(bridgeFile, me.path, one.path, two.path)))
 	d.ready(t)
 	c := connect(t, bus.Address)

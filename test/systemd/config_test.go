@@ -7,13 +7,48 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
+// nodeOfBus0 is where the kernel has the device of an I2C bus 0.
+const nodeOfBus0 = "/dev/ipmb-0"
+
+// No configuration is one, too: each unit starts.
 func TestNoConfiguration(t *testing.T) {
 	l := start(t)
-	for _, unit := range []string{vmSocket, "ipmbd.socket", service} {
+	for _, unit := range []string{vmSocket, frameSocket, service} {
 		l.run("systemctl", "start", unit)
-		if got := l.show(unit, "ActiveState"); got != "inactive" {
+		if got := l.show(unit, "ActiveState"); got != "active" {
 			t.Errorf("%s is %s", unit, got)
 		}
+	}
+	l.becomes(service, "StatusText", "waiting for an IPMB device")
+	l.node = l.controller(nodeOfBus0)
+	l.becomes(service, "StatusText", "1 bus up")
+	if said := l.send(); said != answered {
+		t.Errorf("a request: %s", said)
+	}
+}
+
+// A call on a stopped service without a configuration is answered, and a key of a shell does not
+// start it.
+func TestCallWithoutAConfiguration(t *testing.T) {
+	for bus, how := range buses {
+		t.Run(bus, func(t *testing.T) {
+			l := start(t, how)
+			l.node = l.controller(nodeOfBus0)
+			if said := l.run("ipmbctl", "__complete", "info", ""); strings.Contains(said, "bus0") {
+				t.Errorf("completion: %s", said)
+			}
+			if got := l.show(service, "ActiveState"); got != "inactive" {
+				t.Errorf("after a completion the service is %s", got)
+			}
+			var said string
+			took(t, "ipmbctl list on a stopped service without a configuration, "+bus, func() { said = l.run("ipmbctl", "list") })
+			if !strings.Contains(said, "bus0") || !strings.Contains(said, nodeOfBus0) {
+				t.Error(said)
+			}
+			if said := l.run("ipmbctl", "__complete", "info", ""); !strings.Contains(said, "bus0") {
+				t.Errorf("completion: %s", said)
+			}
+		})
 	}
 }
 
@@ -21,22 +56,20 @@ func TestNoConfiguration(t *testing.T) {
 func TestCallOnAServiceThatCannotStart(t *testing.T) {
 	impatient := files{"etc/dbus-1/system.d/story.conf": `<busconfig><limit name="service_start_timeout">500</limit></busconfig>`}
 	for bus, want := range map[string]string{"dbus-daemon": "TimedOut", "dbus-broker": "NameHasNoOwner"} {
-		for what, more := range map[string]files{"no configuration": {}, "a wrong configuration": {configPath: "{"}} {
-			t.Run(bus+" with "+what, func(t *testing.T) {
-				l := start(t, buses[bus], impatient, more)
-				err := l.dial("nobody").Object(name, base).Call("org.freedesktop.DBus.Introspectable.Introspect", 0).Err
-				if refused, ok := err.(dbus.Error); !ok || refused.Name != "org.freedesktop.DBus.Error."+want {
-					t.Errorf("%T %v", err, err)
-				}
-			})
-		}
+		t.Run(bus, func(t *testing.T) {
+			l := start(t, buses[bus], impatient, files{configPath: "{"})
+			err := l.dial("nobody").Object(name, base).Call("org.freedesktop.DBus.Introspectable.Introspect", 0).Err
+			if refused, ok := err.(dbus.Error); !ok || refused.Name != "org.freedesktop.DBus.Error."+want {
+				t.Errorf("%T %v", err, err)
+			}
+		})
 	}
 }
 
 func TestConfigurationElsewhere(t *testing.T) {
-	const elsewhere, cleared = "/etc/elsewhere.json", "[Unit]\nConditionPathExists=\n"
-	l := start(t, files{elsewhere: config}, dropIn(vmSocket, cleared),
-		dropIn(service, cleared+"[Service]\nExecStart=\nExecStart=/usr/bin/ipmbd --config "+elsewhere+"\n"))
+	const elsewhere = "/etc/elsewhere.json"
+	l := start(t, files{elsewhere: config},
+		dropIn(service, "[Service]\nExecStart=\nExecStart=/usr/bin/ipmbd --config "+elsewhere+"\n"))
 	l.node = l.controller(nodePath)
 	l.run("systemctl", "start", vmSocket)
 	l.boot(vmPath).asks()

@@ -121,25 +121,34 @@ func (p packaged) leavesNothing() {
 	}
 }
 
-// A service that fails would make of the installation one that has failed.
+// The first hour: install, look, plug a device in, look.
 func TestPackageWithoutAConfiguration(t *testing.T) {
 	p := startPackaged(t)
-	p.node = p.controller(nodePath)
 	p.install()
-	if got := p.states(); got != "inactive inactive inactive" {
-		t.Errorf("without a configuration: %s", got)
+	if got := p.states(); got != "active active inactive" {
+		t.Errorf("after the installation: %s", got)
 	}
-	if said := p.show(service, "ConditionResult"); said != "no" {
-		t.Errorf("the service was started: condition %s", said)
+	var said string
+	took(t, "the first ipmbctl list after the installation", func() { said = p.run("ipmbctl", "list") })
+	for _, hint := range []string{"serves no bus", "ipmb_dev_int", `compatible = "ipmb-dev"`, "man ipmbd.json"} {
+		if !strings.Contains(said, hint) {
+			t.Errorf("ipmbctl list without a device does not say %q:\n%s", hint, said)
+		}
 	}
-	p.write(configPath, config)
-	p.run("systemctl", "start", service)
+
+	p.node = p.controller(nodeOfBus0)
+	plugged := regexp.MustCompile(`(?m)^bus0 +/dev/ipmb-0 +seqpacket +0 +0 +20h +- +Up$`)
+	eventually(t, "ipmbctl list shows the device", func() bool { return plugged.MatchString(p.run("ipmbctl", "list")) })
 	if said := p.send(); said != answered {
-		t.Errorf("with a configuration: %s", said)
+		t.Errorf("a request: %s", said)
 	}
-	if got := p.show("ipmbd.socket", "ActiveState"); got != "active" {
-		t.Errorf("the service has started, its socket is %s", got)
+	if said, status := p.try("ipmbctl", "send", "bus0", "6", "1"); status == 0 || !strings.Contains(said, "remote-addr") {
+		t.Errorf("a request to no address: %s", said)
 	}
+
+	p.write(configPath, config)
+	p.run("systemctl", "restart", service)
+	p.becomes(service, "StatusText", bus0Down)
 	p.run("dpkg", "-P", "ipmbd")
 	p.leavesNothing()
 }
