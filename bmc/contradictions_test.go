@@ -73,26 +73,26 @@ var contradictions = []struct {
 func TestContradictions(t *testing.T) {
 	var cases int
 	for _, tt := range contradictions {
-		runs(t, tt.name, func(t *testing.T, r *rig) {
+		story(t, tt.name, func(t *testing.T, b *bench) {
 			warm, present := inlet(nil), supply(nil)
 			upper, lower := inlet(nil), inlet(nil)
 			upper.Name, upper.Number, upper.Thresholds = "Upper", 0x32, Thresholds{UpperCritical: at(50)}
 			lower.Name, lower.Number, lower.Thresholds = "Lower", 0x33, Thresholds{LowerCritical: at(50)}
-			r.bmc = opened(t, Config{
-				Machine: r.machine, Sensors: []SensorConfig{warm, present, upper, lower},
+			b.bmc = opened(t, Config{
+				Machine: new(fakeMachine), Sensors: []SensorConfig{warm, present, upper, lower},
 				FRUs: []FRUConfig{{Name: "Board", Size: 16}},
 			})
-			r.is("clock", r.storage(0x49, "00000040"), "00")
-			r.is("record", r.storage(0x44, "FFFF 02 00000000 2000 04 01 30 01 57 60 5F"), "00 0100")
-			r.is("reserve", r.on(host0, 0, ipmi.NetFnStorage, 0x42, ""), "00 0100")
+			b.is("clock", b.storage(0x49, "00000040"), "00")
+			b.is("record", b.storage(0x44, "FFFF 02 00000000 2000 04 01 30 01 57 60 5F"), "00 0100")
+			b.is("reserve", b.on(host0, 0, ipmi.NetFnStorage, 0x42, ""), "00 0100")
 			state := func() string {
-				thresholds := r.sensor(0x27, "30")
-				return fmt.Sprint(r.bmc.journal.snapshot(), r.app(getTimer, ""), thresholds, r.sensor(0x25, "30 FF"), r.sensor(0x2D, "30"))
+				thresholds := b.sensor(0x27, "30")
+				return fmt.Sprint(b.bmc.journal.snapshot(), b.app(getTimer, ""), thresholds, b.sensor(0x25, "30 FF"), b.sensor(0x2D, "30"))
 			}
 			for _, request := range strings.Split(tt.requests, ";") {
 				data, want, refused := strings.Cut(request, "->")
 				before := state()
-				got := fmt.Sprintf("%02X", r.on(host0, 0, tt.netFn, tt.command, strings.TrimSpace(data))[0])
+				got := fmt.Sprintf("%02X", b.on(host0, 0, tt.netFn, tt.command, strings.TrimSpace(data))[0])
 				switch {
 				case refused && (got != strings.TrimSpace(want) || state() != before):
 					t.Errorf("%s: %s, want%s; changed %t", data, got, want, state() != before)
