@@ -9,6 +9,8 @@ const (
 	flagMessage    flags = 1 << 0 // in the receive message queue
 	flagEvent      flags = 1 << 1 // in the event message buffer
 	flagPreTimeout flags = 1 << 3 // the watchdog's, see SetPreTimeout
+
+	reservedFlags flags = 1<<2 | 1<<4
 )
 
 // enables are the BMC global enables (IPMI v2.0, section 22.1).
@@ -72,6 +74,10 @@ func getFlags(i *Interface, _ *ipmi.Request) ipmi.Response { return answer(byte(
 // clearFlags serves Clear Message Flags. It drops the messages of the flags.
 func clearFlags(i *Interface, req *ipmi.Request, reply ipmi.Reply) {
 	clear := flags(req.Data[0])
+	if clear&reservedFlags != 0 {
+		reply.Answer(refuse(ipmi.CodeInvalidField), nil)
+		return
+	}
 	if clear&flagPreTimeout != 0 {
 		i.config.ClearPreTimeout() // which calls SetPreTimeout
 	}
