@@ -26,8 +26,8 @@
 //     log, the buffers and the subscribers in the order in which they came; a slow log delays no
 //     event of another interface. (TestResponsesComeInTheOrderOfTheBus, TestEventsKeepTheirOrder,
 //     TestEventsShareABlocking)
-//  3. The message flags and the attention are what the queue and the buffer hold at that moment,
-//     never a state of their own. (TestAttentionIsWhatTheQueueHolds)
+//  3. The message flags and the attention are what the queue and the enabled buffer hold at that
+//     moment, never a state of their own. (TestAttentionIsWhatTheQueueHolds, TestPlatformEvent)
 //  4. A message stays in the queue for 5 s at most: after that its sequence number may mean
 //     another request. If host software does not fetch a request, the engine that received it
 //     answers it C3h. (TestRequestsToLUN2AreHostSoftwares,

@@ -67,6 +67,16 @@ func TestPlatformEvent(t *testing.T) {
 		is(t, "Read Event Message Buffer", w.asks(ipmi.NetFnApp, 0x35), "80")
 	})
 
+	story(t, "22.4: a disabled buffer has no flag", func(t *testing.T, w *world) {
+		w.asks(ipmi.NetFnApp, 0x2E, 0x0C)
+		w.bus0.reports(t, 1)
+		is(t, "enabled", w.flags(), "00 02")
+		is(t, "disable", w.asks(ipmi.NetFnApp, 0x2E, 0x08), "00")
+		is(t, "disabled", w.flags(), "00 00")
+		is(t, "enable", w.asks(ipmi.NetFnApp, 0x2E, 0x0C), "00")
+		is(t, "enabled again", w.flags(), "00 02")
+	})
+
 	story(t, "the host turns logging off, but not for its own", func(t *testing.T, w *world) {
 		w.asks(ipmi.NetFnApp, 0x2E, 0x00)
 		if code := w.bus0.reports(t, 1); code != ipmi.CodeOK || len(w.log.events) != 0 || len(w.published) != 1 {

@@ -25,13 +25,14 @@ const (
 	reservedEnables enables = 1 << 4
 )
 
-// flags returns the message flags of the queue and the buffer as they are now.
+// flags returns the message flags of the queue and the buffer as they are now. A buffer that is
+// disabled has no flag.
 func (i *Interface) flags() flags {
 	var f flags
 	if len(i.queue.messages) > 0 {
 		f |= flagMessage
 	}
-	if len(i.events) > 0 {
+	if len(i.events) > 0 && i.enables&enableEventBuffer != 0 {
 		f |= flagEvent
 	}
 	if i.preTimeout {

@@ -86,8 +86,9 @@ func (i *Interface) enqueue(m message) {
 }
 
 // getMessage serves Get Message: channel and privilege, which is 0 without a session, and the
-// message without its destination address. A message that does not fit the interface is not put
-// into the queue.
+// message without its destination address. Its first checksum is as if that were 20h, at any
+// address of ours on the bus (IPMI v2.0, table 22-8): FreeIPMI reads no other message. A message
+// that does not fit the interface is not put into the queue.
 func getMessage(i *Interface, _ *ipmi.Request) ipmi.Response {
 	if len(i.queue.messages) == 0 {
 		return refuse(codeEmpty)
@@ -96,6 +97,7 @@ func getMessage(i *Interface, _ *ipmi.Request) ipmi.Response {
 	i.queue.messages = slices.Delete(i.queue.messages, 0, 1)
 	i.counts.Count(messagesFetched)
 	i.bridge.wake()
+	m.frame.Destination = ipmi.BMCAddress
 	frame := m.frame.Append(nil)
 	frame[0] = byte(m.from.config.Channel) // in the place of the destination
 	return ipmi.Response{Data: frame}
@@ -117,7 +119,7 @@ func (i *Interface) queueRequest(req *ipmi.Request) (ipmi.Response, error) {
 	holder.queue.drop(func(other message) bool { return other.from == i && other.isRepeatedBy(m.frame) })
 	switch {
 	case holder.disabled.Has(i.config.Channel):
-		return refuse(ipmi.CodeSubFunctionDisabled), nil
+		return refuse(ipmi.CodeDestinationGone), nil
 	case !holder.fits(m.frame.Len()):
 		return refuse(ipmi.CodeLengthExceeded), nil
 	case holder.queue.full():

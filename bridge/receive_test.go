@@ -91,7 +91,7 @@ func TestEnableMessageChannelReceive(t *testing.T) {
 		is(t, "at first", receive(0x00, 2), "00 00 01")
 		is(t, "off", receive(0x00, 0), "00 00 00")
 		w.bus0.says(t, toHost(7))
-		if got := w.bus0.hears(t); got.Code != ipmi.CodeSubFunctionDisabled {
+		if got := w.bus0.hears(t); got.Code != ipmi.CodeDestinationGone {
 			t.Errorf("the node heard %+v", got)
 		}
 		is(t, "answers are not meant", w.sends(0x00, getDeviceID(me, 5)), "00")

@@ -305,21 +305,20 @@ func TestSendMessageAgainAfterC0(t *testing.T) {
 	})
 }
 
-// The first checksum of a message in the queue covers the destination address that was on the
-// wire.
-func TestChecksumWhenTheOwnAddressChanges(t *testing.T) {
-	story(t, "is that of the wire", func(t *testing.T, w *world) {
-		var answer []byte
-		w.bus0.respond(t, 0x52, func(request ipmb.Frame) []ipmb.Frame {
-			w.bus0.engine.SetAddress(0x22)
-			answer = answerTo(request, 1).Append(nil)
-			return []ipmb.Frame{answerTo(request, 1)}
-		})
-		w.sends(0x00, getDeviceID(0x52, 5))
-		synctest.Wait()
-		got := w.fetches()
-		if len(got) < 4 || got[3] != answer[2] {
-			t.Errorf("Get Message % X, on the wire % X", got, answer)
+// Table 22-8: the first checksum of a message in the queue is as if its destination were 20h.
+func TestChecksumAtAnotherOwnAddress(t *testing.T) {
+	for _, to := range []ipmi.Address{own, 0x22, 0x8E} {
+		ask, answer := request(to, 2, node, 7, 0x30, 0x11, 7), answerTo(request(me, 0, to, 5, ipmi.NetFnApp, 1), deviceID...)
+		for _, f := range []ipmb.Frame{ask, answer} {
+			story(t, fmt.Sprintf("%v, netFn %02Xh", to, uint8(f.NetFn)), func(t *testing.T, w *world) {
+				w.bridge.mu.Lock()
+				w.host.enqueue(newMessage(w.bus0.Interface, f))
+				w.bridge.mu.Unlock()
+				f.Destination = 0x20
+				if got, want := w.fetches(), f.Append(nil); !bytes.Equal(got[2:], want[1:]) {
+					t.Errorf("Get Message % X, want % X", got[2:], want[1:])
+				}
+			})
 		}
-	})
+	}
 }
