@@ -26,10 +26,13 @@ type Config struct {
 	// Folder is the folder of the journal, in which the event log, FRU data and settings are
 	// stored; empty keeps them in memory.
 	Folder string
-	// Report is called with each fault of the journal: while Open runs, with a damaged file, and
-	// with each FRU device whose configuration has changed since it was written to; later, once,
-	// with the error after which the journal stores nothing more. A BMC with a Folder needs it.
+	// Report is called with each damaged file of the journal and, while Open runs, with each FRU
+	// device whose configuration has changed since it was written to. A BMC with a Folder needs it.
 	Report func(error)
+	// DiskState is called when the BMC can no longer use the Folder, with the cause: from then on it
+	// keeps its state in memory, and Run tries the Folder again each minute. It is called with nil
+	// when everything is on the disk again. A BMC with a Folder needs it.
+	DiskState func(cause error)
 	// LogCapacity is how many records the event log holds, at most 32768; 0 is 4096.
 	LogCapacity int
 	Sensors     []SensorConfig
@@ -72,8 +75,8 @@ type Config struct {
 // Validate reports all faults.
 func (c Config) Validate() error {
 	var errs []error
-	if c.Folder != "" && c.Report == nil {
-		errs = append(errs, fmt.Errorf("folder %s: there is no Report", c.Folder))
+	if c.Folder != "" && (c.Report == nil || c.DiskState == nil) {
+		errs = append(errs, fmt.Errorf("folder %s: there is no Report or no DiskState", c.Folder))
 	}
 	if c.LogCapacity < 0 || c.LogCapacity > maxCapacity {
 		errs = append(errs, fmt.Errorf("log: a capacity of %d records; 1 to %d are possible", c.LogCapacity, maxCapacity))
@@ -97,7 +100,7 @@ type BMC struct {
 	frus       []*fruDevice
 	repository *repository
 	started    time.Time
-	hours      uint32        // that it had run before, all starts together
+	hours      atomic.Uint32 // that it had run before, all starts together
 	changed    chan struct{} // wakes Run
 
 	channels atomic.Pointer[channels]
@@ -116,7 +119,9 @@ type BMC struct {
 }
 
 // Open opens a BMC and its journal. Its watchdogs expire while Run runs. Open returns the errors
-// of Validate and of the system, and ErrJournalInUse.
+// of Validate, and an error if the path of the folder can never be one: if there is a file in its
+// place, or the name is too long. With any other fault of the folder the BMC keeps its state in
+// memory.
 func Open(config Config) (*BMC, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -127,7 +132,7 @@ func Open(config Config) (*BMC, error) {
 	}
 	if config.Folder != "" {
 		var err error
-		if j, err = openJournal(config.Folder, config.Report); err != nil {
+		if j, err = openJournal(config.Folder, config.Report, config.DiskState); err != nil {
 			return nil, err
 		}
 	}
@@ -153,11 +158,25 @@ func Open(config Config) (*BMC, error) {
 	}
 	b.repository = b.newRepository()
 	if config.GUID == ([16]byte{}) {
-		b.config.GUID = b.loadGUID()
+		b.makeGUID()
 	}
-	b.hours = binary.LittleEndian.Uint32(b.setting(hoursSetting, 0, 0, 0, 0))
+	b.hours.Store(b.storedHours())
+	j.merged = b.adoptJournal
 	b.SetChannels(0, 0)
 	return b, nil
+}
+
+// storedHours are the power-on hours in the journal.
+func (b *BMC) storedHours() uint32 {
+	return binary.LittleEndian.Uint32(b.setting(hoursSetting, 0, 0, 0, 0))
+}
+
+// adoptJournal takes what the journal has read late, merged with its own values.
+func (b *BMC) adoptJournal(values map[string][]byte) {
+	b.log.adopt(values)
+	if hours := values[hoursSetting]; len(hours) == 4 {
+		b.hours.Add(binary.LittleEndian.Uint32(hours) - b.storedHours())
+	}
 }
 
 // Log returns the event log.

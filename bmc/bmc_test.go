@@ -24,6 +24,9 @@ func opened(t testing.TB, c Config) *BMC {
 	if c.Report == nil {
 		c.Report = func(err error) { t.Error(err) }
 	}
+	if c.DiskState == nil {
+		c.DiskState = c.Report
+	}
 	b, err := Open(c)
 	if err != nil {
 		t.Fatal(err)

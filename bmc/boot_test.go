@@ -192,20 +192,20 @@ func TestSettings(t *testing.T) {
 		b.is("then", b.chassis(0x09, "05 00 00"), "00 01 05 00 04 00 00 00")
 	})
 
-	runs(t, "a disk that fails at a cold reset", func(t *testing.T, r *rig) {
+	runs(t, "a full disk at a cold reset", func(t *testing.T, r *rig) {
 		r.is("set", r.chassis(0x08, "01 11"), "00")
-		r.bmc.onDisk(func() error { return errFire })
-		r.is("cold", r.app(0x02, ""), "FF")
+		r.bmc.onDisk(func() error { return ipmi.ErrNoSpace })
+		r.is("cold", r.app(0x02, ""), "C4")
 		r.is("as before", r.chassis(0x09, "01 00 00"), "00 01 01 11")
 	})
 
-	runs(t, "a disk that fails when boot flags expire", func(t *testing.T, r *rig) {
+	runs(t, "a full disk when boot flags expire", func(t *testing.T, r *rig) {
 		r.is("set", r.chassis(0x08, "05 80 04 00 00 00"), "00")
-		r.bmc.onDisk(func() error { return errFire })
+		r.bmc.onDisk(func() error { return ipmi.ErrNoSpace })
 		r.is("watchdog", r.app(setTimer, "04 01 00 00 0000"), "00")
 		r.is("expires", r.app(resetTimer, ""), "00")
-		r.expired.expect(r.t, "expired", "host0 0: time-out, use 4, action 1, interrupt 0, disk on fire")
+		r.expired.expect(r.t, "expired", "host0 0: time-out, use 4, action 1, interrupt 0, "+ipmi.ErrNoSpace.Error())
 		time.Sleep(time.Minute)
-		r.is("get", r.chassis(0x09, "05 00 00"), "FF")
+		r.is("get", r.chassis(0x09, "05 00 00"), "C4")
 	})
 }

@@ -155,7 +155,7 @@ func getPOHCounter(b *BMC, _ *ipmi.Request) ipmi.Response {
 // powerOnHours returns the whole hours since this start plus the hours of earlier starts.
 func (b *BMC) powerOnHours() []byte {
 	hours := uint32(time.Since(b.started) / (minutesPerCount * time.Minute))
-	return binary.LittleEndian.AppendUint32(nil, b.hours+hours)
+	return binary.LittleEndian.AppendUint32(nil, b.hours.Load()+hours)
 }
 
 // storeHours stores the power-on hours. The journal reports an error itself.

@@ -123,33 +123,50 @@ const (
 	selfTestPassed = 0x55
 	selfTestFailed = 0x57   // something is corrupted or cannot be accessed
 	faultSEL       = 1 << 7 // the SEL device
+	faultFRU       = 1 << 5 // the BMC's FRU device
+
+	controllerFRU = 0 // its ID
 )
 
-// getSelfTestResults reports a fault when the journal cannot store anything any more.
+// getSelfTestResults reports a fault of the SEL, and of the BMC's FRU device if there is one, while
+// the journal cannot store anything.
 func getSelfTestResults(b *BMC, _ *ipmi.Request) ipmi.Response {
-	if b.journal.isBroken() {
-		return answer(selfTestFailed, faultSEL)
+	if !b.journal.isLost() {
+		return answer(selfTestPassed, 0)
 	}
-	return answer(selfTestPassed, 0)
+	faults := byte(faultSEL)
+	for _, d := range b.frus {
+		if d.ID == controllerFRU {
+			faults |= faultFRU
+		}
+	}
+	return answer(selfTestFailed, faults)
 }
 
-func getGUID(b *BMC, _ *ipmi.Request) ipmi.Response { return answer(slices.Clone(b.config.GUID[:])...) }
+func getGUID(b *BMC, _ *ipmi.Request) ipmi.Response {
+	if b.config.GUID != ([16]byte{}) {
+		return answer(slices.Clone(b.config.GUID[:])...)
+	}
+	return answer(slices.Clone(b.journal.value(guidSetting))...)
+}
 
 // guidSetting is the setting with the random GUID of the first start.
 const guidSetting = "guid"
 
-// loadGUID returns the GUID in the journal, or a new random one: version 4, with its fields in the
-// reverse order of RFC 4122 (IPMI v2.0, section 20.8).
-func (b *BMC) loadGUID() (guid [16]byte) {
-	if stored := b.journal.value(guidSetting); len(stored) == len(guid) {
-		return [16]byte(stored)
+// makeGUID stores a new random GUID if the journal has none: version 4, with its fields in the
+// reverse order of RFC 4122 (IPMI v2.0, section 20.8). On a full disk it lasts until the process
+// ends.
+func (b *BMC) makeGUID() {
+	var guid [16]byte
+	if len(b.journal.value(guidSetting)) == len(guid) {
+		return
 	}
 	rand.Read(guid[:])
 	guid[9] = guid[9]&0x0F | 0x40 // version, in the time's high field
 	guid[7] = guid[7]&0x3F | 0x80 // variant, in the clock sequence
-	// If the GUID cannot be stored, neither can anything else, which the journal reports.
-	_ = b.journal.write(putValue(guidSetting, guid[:]...))
-	return guid
+	if b.journal.write(putValue(guidSetting, guid[:]...)) != nil {
+		b.config.GUID = guid
+	}
 }
 
 // acpiCommands keep the power states that system software sets (IPMI v2.0, sections 20.6 and

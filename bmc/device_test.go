@@ -2,7 +2,6 @@ package bmc
 
 import (
 	"bytes"
-	"strings"
 	"testing"
 
 	"ipmbd/ipmi"
@@ -22,20 +21,6 @@ func TestDevice(t *testing.T) {
 		b.is("device ID", b.app(0x01, ""), "00 21 03 02 13 02 D7 2C1B0A 3412 01020304")
 		b.is("device GUID", b.app(0x08, ""), "00 A00000000000000000000000000000AF")
 		b.is("system GUID", b.app(0x37, ""), "00 A00000000000000000000000000000AF")
-	})
-
-	story(t, "its self test fails once the disk has, which is reported once", func(t *testing.T, b *bench) {
-		var told []error
-		b.bmc = opened(t, Config{Folder: t.TempDir(), Report: func(err error) { told = append(told, err) }})
-		b.is("before", b.app(0x04, ""), "00 55 00")
-		b.bmc.onDisk(func() error { return errFire })
-		for range 2 {
-			b.is("add", b.storage(0x44, "0000 02 00000000 2000 04 01 30 01 57 60 5F"), "FF")
-		}
-		b.is("after", b.app(0x04, ""), "00 57 80")
-		if len(told) != 1 || !strings.Contains(told[0].Error(), "nothing more is kept: ") {
-			t.Error(told)
-		}
 	})
 
 	story(t, "its device ID is read as it was written", func(t *testing.T, b *bench) {

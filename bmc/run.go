@@ -28,6 +28,8 @@ func (b *BMC) Run(ctx context.Context) {
 	defer timer.Stop()
 	hours := time.NewTicker(time.Hour)
 	defer hours.Stop()
+	retries := time.NewTicker(retryTime)
+	defer retries.Stop()
 	for ctx.Err() == nil {
 		due, next := b.expireWatchdogs(time.Now())
 		for _, e := range due {
@@ -39,6 +41,8 @@ func (b *BMC) Run(ctx context.Context) {
 		case <-timer.C:
 		case <-hours.C:
 			effects.Go(b.storeHours)
+		case <-retries.C:
+			effects.Go(func() { _ = b.journal.restoreDisk() }) // DiskState has told of the fault.
 		case <-b.changed:
 		}
 	}

@@ -32,6 +32,8 @@ func newSlowManager() *slowManager {
 	return &slowManager{began: make(chan struct{}, maxActs+1), free: make(chan struct{})}
 }
 
+func (m *slowManager) Faults() []string { return nil }
+
 func (m *slowManager) Reload(ctx context.Context) error {
 	m.began <- struct{}{}
 	select {
@@ -280,13 +282,13 @@ func TestSharedRepliesAreFew(t *testing.T) {
 func TestReadsHaveTheirTypes(t *testing.T) {
 	r := newRig(t, Config{})
 	for _, path := range []dbus.ObjectPath{"/", BasePath, handlersPath, bus4} {
-		for _, iface := range []string{"", xml.RouterInterface, xml.BusInterface} {
+		for _, iface := range []string{"", xml.RouterInterface, xml.ManagerInterface, xml.BusInterface} {
 			got, err := r.call(t, path, xml.PropertiesInterface, "GetAll", iface)
 			if name := errorName(err); err != nil && name != "org.freedesktop.DBus.Error.UnknownInterface" {
 				t.Errorf("GetAll %q of %s: %v", iface, path, err)
 			} else if err == nil {
 				for name, value := range got[0].(map[string]dbus.Variant) {
-					if i := slices.IndexFunc(slices.Concat(properties(xml.BusInterface), properties(xml.RouterInterface)), func(p property) bool {
+					if i := slices.IndexFunc(slices.Concat(properties(xml.BusInterface), properties(xml.RouterInterface), properties(xml.ManagerInterface)), func(p property) bool {
 						return p.name == name && p.signature == value.Signature().String()
 					}); i < 0 {
 						t.Errorf("%s of %s is %s", name, path, value.Signature())

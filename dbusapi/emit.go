@@ -84,6 +84,7 @@ func (s *Server) emitAllChanges(ctx context.Context) {
 		case <-s.changed:
 			s.emitChanges()
 			s.emitHandlers()
+			s.emitFaults()
 			s.sendEvents()
 		}
 	}

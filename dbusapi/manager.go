@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/godbus/dbus/v5"
+
+	"ipmbd/xml"
 )
 
 // Manager changes which buses and host interfaces are served. Its methods return when the change
@@ -21,6 +24,31 @@ type Manager interface {
 	RemoveHost(ctx context.Context, path dbus.ObjectPath) error
 	// Reload reads the configuration file again, and makes the changes.
 	Reload(ctx context.Context) error
+	// Faults are the texts of what cannot be used beside buses and host interfaces. It does not
+	// block. Server.FaultsChanged announces a change.
+	Faults() []string
+}
+
+// faults are those of the Manager.
+func (s *Server) faults() []string {
+	if s.config.Manager == nil {
+		return []string{}
+	}
+	return append([]string{}, s.config.Manager.Faults()...)
+}
+
+// FaultsChanged says that the Manager's faults may have changed. It does not block.
+func (s *Server) FaultsChanged() { s.wakeEmitter() }
+
+// emitFaults announces the faults if they have changed since they were announced last. Only the
+// emitting loop calls it.
+func (s *Server) emitFaults() {
+	now := s.faults()
+	if slices.Equal(now, s.faultsTold) {
+		return
+	}
+	s.faultsTold = now
+	s.emitPropertiesChanged(BasePath, xml.ManagerInterface, map[string]dbus.Variant{"Faults": dbus.MakeVariant(now)})
 }
 
 // Why a Manager does not make a change. The texts of errors that wrap them are for the caller.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -16,8 +18,9 @@ import (
 
 // fakeManager notes its calls, and answers with err.
 type fakeManager struct {
-	asked []string
-	err   error
+	asked  []string
+	err    error
+	faults atomic.Pointer[[]string]
 }
 
 func (m *fakeManager) note(what string, arg any) error {
@@ -42,6 +45,13 @@ func (m *fakeManager) RemoveHost(_ context.Context, path dbus.ObjectPath) error 
 }
 
 func (m *fakeManager) Reload(context.Context) error { return m.note("Reload", "") }
+
+func (m *fakeManager) Faults() []string {
+	if faults := m.faults.Load(); faults != nil {
+		return *faults
+	}
+	return nil
+}
 
 // managerCalls is a call of each method and the result.
 var managerCalls = []struct {
@@ -68,6 +78,36 @@ func TestManagerIsAsked(t *testing.T) {
 	want := []string{"AddBus {}", "AddHost {}", "RemoveBus " + string(bus4), "RemoveHost " + string(bus4), "Reload "}
 	if diff := cmp.Diff(want, m.asked); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestFaultsOfTheManager(t *testing.T) {
+	m := new(fakeManager)
+	r := newRig(t, Config{Manager: m})
+	get := func() []string {
+		t.Helper()
+		got, err := r.call(t, BasePath, xml.PropertiesInterface, "Get", xml.ManagerInterface, "Faults")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[0].(dbus.Variant).Value().([]string)
+	}
+	if got := get(); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	r.listen(t)
+	for _, faults := range [][]string{{"bmc.folder: no space left on device"}, {"bmc.folder: x", "frame-socket: y"}, {}} {
+		m.faults.Store(&faults)
+		r.server.FaultsChanged()
+		r.server.FaultsChanged() // is announced once
+		got := <-r.heard
+		if got.Name != propertiesChanged || got.Path != BasePath || got.Body[0] != xml.ManagerInterface {
+			t.Errorf("signal %+v", got)
+		}
+		told := got.Body[1].(map[string]dbus.Variant)["Faults"].Value().([]string)
+		if !slices.Equal(told, faults) || !slices.Equal(get(), faults) {
+			t.Errorf("%q, announced %q, want %q", get(), told, faults)
+		}
 	}
 }
 

@@ -63,6 +63,10 @@ func properties(iface string) []property {
 		return []property{
 			{name: "Handlers", signature: "a(soyyuu)", get: func(v view) any { return handlerRows(v.object.server.router.listHandlers()) }},
 		}
+	case xml.ManagerInterface:
+		return []property{
+			{name: "Faults", signature: "as", get: func(v view) any { return v.object.server.faults() }},
+		}
 	case xml.HandlerInterface:
 		return []property{
 			{name: "Owner", signature: "s", get: func(v view) any { return v.object.handler.destination }, silent: true},

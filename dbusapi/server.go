@@ -60,6 +60,8 @@ type Server struct {
 	commands  chan command
 	counters  counters.Set[counter]
 	closeOnce sync.Once
+
+	faultsTold []string // of the emitting loop
 }
 
 // counter is a counter that belongs to no bus.

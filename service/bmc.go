@@ -32,13 +32,21 @@ func (s *service) openBMC() error {
 		}
 	}
 	s.blocking = ipmi.NewBlocking(nil) // each request brings its function
+	var outside atomic.Pointer[error]  // why the sandbox does not allow the folder
 	b, err := bmc.Open(bmc.Config{
 		Identity: c.Identity, GUID: c.GUID, Folder: c.Folder, LogCapacity: c.LogCapacity,
 		Sensors: sensors, Controllers: c.Controllers, FRUs: c.FRUs,
 		Blocking: s.blocking, Machine: machines{s}, Watchdog: s.watchdogExpired, LogEvent: s.reportEvent,
-		HostReset:   func(host int) { s.bridge.HostReset(host) },
-		ColdReset:   func(host int) { s.bridge.ColdReset(host) },
-		Report:      func(err error) { s.log.Error("fault of the BMC's journal", zap.Error(err)) },
+		HostReset: func(host int) { s.bridge.HostReset(host) },
+		ColdReset: func(host int) { s.bridge.ColdReset(host) },
+		Report:    func(err error) { s.log.Error("fault of the BMC's journal", zap.Error(err)) },
+		DiskState: func(cause error) {
+			if isOutsideSandbox(c.Folder, cause) {
+				outside.Store(&cause)
+				return
+			}
+			s.diskState(cause)
+		},
 		SensorFault: s.sensorFault,
 		PreTimeout: func(iface string, pending bool) {
 			if e := s.endpoints.named(iface); e != nil {
@@ -47,10 +55,27 @@ func (s *service) openBMC() error {
 		},
 	})
 	if err != nil {
-		return explainPath("bmc.folder", err)
+		return explainPath(folderKey, c.Folder, err)
+	}
+	if cause := outside.Load(); cause != nil {
+		return errors.Join(explainPath(folderKey, c.Folder, *cause), b.Close())
 	}
 	s.bmc = b
 	return nil
+}
+
+const folderKey = "bmc.folder"
+
+// diskState tells everywhere that the BMC cannot use its folder, or can again.
+func (s *service) diskState(cause error) {
+	if cause == nil {
+		s.log.Info("the state of the BMC is on the disk again")
+		s.setFault(folderKey, "")
+		return
+	}
+	s.log.Error("the state of the BMC is in memory only: its folder cannot be used; it is tried again each minute",
+		zap.Error(cause))
+	s.setFault(folderKey, cause.Error()+": the state of the BMC is in memory only")
 }
 
 // sensorFault logs that a sensor has become unavailable, or is available again.

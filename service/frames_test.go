@@ -1,15 +1,23 @@
 package service
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
 	"ipmbd/bus"
+	"ipmbd/dbusapi"
+	"ipmbd/frames"
 	"ipmbd/service/config"
 )
 
@@ -63,14 +71,74 @@ func TestWhichFrameSocket(t *testing.T) {
 	}
 }
 
-func TestFrameSocketThatCannotBe(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "frames")
-	listenAt(t, path)
-	for name, path := range map[string]string{"in use": path, "no such folder": "/nonexistent/frames"} {
-		s := &service{log: zap.NewNop(), config: config.Config{FrameSocket: path}, sockets: new(passedSockets)}
-		if err := s.listenFrames(t.Context()); err == nil {
-			t.Errorf("%s: no error", name)
-		}
+// A frame socket that cannot be opened at the start takes nothing else away. It is told of once, and
+// is served within a minute when it can be opened.
+func TestFrameSocketThatCannotBeOpened(t *testing.T) {
+	for name, breaks := range map[string]func(t *testing.T, path string) (mend func()){
+		"in use": func(t *testing.T, path string) func() {
+			other := listenAt(t, path)
+			return func() { other.Close() }
+		},
+		"no such folder": func(t *testing.T, path string) func() {
+			if err := os.Remove(filepath.Dir(path)); err != nil {
+				t.Fatal(err)
+			}
+			return func() { os.Mkdir(filepath.Dir(path), 0o700) }
+		},
+		"a file in its place": func(t *testing.T, path string) func() {
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return func() { os.Remove(path) }
+		},
+		"a folder in its place": func(t *testing.T, path string) func() {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			return func() { os.Remove(path) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "run", "frames")
+			if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			mend := breaks(t, path)
+			synctest.Test(t, func(t *testing.T) {
+				core, logs := observer.New(zap.InfoLevel)
+				s := &service{log: zap.New(core), config: config.Config{FrameSocket: path}, sockets: new(passedSockets),
+					server: new(dbusapi.Server), frames: frames.NewServer(frames.Config{})}
+				if err := s.listenFrames(t.Context()); err != nil || s.frameListener != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				var loop sync.WaitGroup
+				loop.Go(func() { s.runFrames(ctx, path, nil) })
+				time.Sleep(3*retryTime + time.Second)
+				if all := s.Faults(); len(all) != 1 || !strings.HasPrefix(all[0], "frame-socket: ") || !strings.HasSuffix(s.status(), "; "+all[0]) {
+					t.Errorf("faults %q, %s", all, s.status())
+				}
+				if logs.Len() != 1 {
+					t.Errorf("%d lines in the log", logs.Len())
+				}
+				mend()
+				time.Sleep(retryTime - time.Second) // The clock stops as soon as the socket is open.
+				for s.Faults() != nil {
+					runtime.Gosched()
+				}
+				client, err := net.Dial(seqpacket, path)
+				if err != nil {
+					t.Error(err)
+				} else {
+					client.Close()
+				}
+				cancel()
+				loop.Wait()
+				if strings.Contains(s.status(), "frame-socket") || logs.Len() != 2 {
+					t.Errorf("%s, %d lines in the log", s.status(), logs.Len())
+				}
+			})
+		})
 	}
 }
 

@@ -13,8 +13,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
-
 	"ipmbd/bmc"
 	"ipmbd/bridge"
 	"ipmbd/bus"
@@ -25,6 +23,9 @@ import (
 	"ipmbd/ipmi"
 	"ipmbd/service/config"
 )
+
+// retryTime is how often the service tries again what could not be used.
+const retryTime = time.Minute
 
 // replyTime is how long the message bus may take to read the last replies.
 const replyTime = 500 * time.Millisecond
@@ -74,6 +75,7 @@ type service struct {
 	engines   i2cbus.Engines
 	changes   chan change
 	settled   chan struct{} // closed when no more changes are made
+	faults    faults
 	changed   chan struct{} // the state of a bus may have changed
 }
 
@@ -164,8 +166,9 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	defer hangUp()
 	err := s.start(ctx)
 	if err == nil {
-		if s.frameListener != nil {
-			loops.Go(func() { s.frames.Run(framing, s.frameListener) })
+		if s.frameListener != nil || s.config.FrameSocket != "" {
+			path := s.config.FrameSocket
+			loops.Go(func() { s.runFrames(framing, path, s.frameListener) })
 		}
 		loops.Go(func() { s.tellStatus(running) })
 		loops.Go(func() { s.feedWatchdog(running) })
@@ -279,13 +282,10 @@ func (s *service) awaitReplies(ctx context.Context) {
 var ErrWrongConfig = errors.New("wrong configuration")
 
 // explainPath says what to do about an error in making something at the path under a key.
-func explainPath(key string, err error) error {
-	switch {
-	case errors.Is(err, unix.EROFS), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+func explainPath(key, path string, err error) error {
+	if isOutsideSandbox(path, err) {
 		return fmt.Errorf("%w: %s: %w: ipmbd must be allowed to write there: its unit allows "+
 			"/var/lib/ipmbd and /run/ipmbd, by StateDirectory= and ReadWritePaths=", ErrWrongConfig, key, err)
-	case errors.Is(err, unix.ENOTDIR):
-		return fmt.Errorf("%w: %s: %w", ErrWrongConfig, key, err)
 	}
-	return fmt.Errorf("%s: %w", key, err)
+	return fmt.Errorf("%w: %s: %w", ErrWrongConfig, key, err)
 }

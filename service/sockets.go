@@ -3,6 +3,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"os"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"ipmbd/bus"
 	"ipmbd/host"
@@ -148,7 +150,7 @@ func refuse(listener net.Listener) (end func()) {
 
 // refuseOthers disconnects the clients of systemd's sockets that nothing is configured for.
 func (s *service) refuseOthers() {
-	addresses := []string{frameAddress(s.config)}
+	addresses := []string{frameAddress(s.config.FrameSocket)}
 	for _, e := range s.endpoints.all() {
 		if !e.isBus {
 			addresses = append(addresses, e.hostInterface.config.Path)
@@ -167,28 +169,59 @@ func (s *service) logDisconnect(client bus.Process, why error) {
 		zap.Int32("pid", client.PID), zap.Uint32("uid", client.UID), zap.Error(why))
 }
 
-// frameAddress is the address of the frame socket among the sockets that systemd passes.
-func frameAddress(c config.Config) string {
-	return seqpacket + ":" + cmp.Or(c.FrameSocket, config.DefaultFrameSocket)
+// frameAddress is the address of the frame socket, by its path, among the sockets that systemd passes.
+func frameAddress(path string) string {
+	return seqpacket + ":" + cmp.Or(path, config.DefaultFrameSocket)
 }
 
-// listenFrames opens the frame socket, of systemd or of the configuration, if there is one.
+const frameKey = "frame-socket"
+
+// listenFrames opens the frame socket, of systemd or of the configuration, if there is one. Without
+// it buses and host interfaces are served, and runFrames tries again. Only a path that can never be
+// a socket is an error.
 func (s *service) listenFrames(ctx context.Context) error {
+	listener, err := s.openFrames(ctx, s.config.FrameSocket)
+	switch {
+	case errors.Is(err, unix.ENOTDIR), isOutsideSandbox(s.config.FrameSocket, err):
+		return explainPath(frameKey, s.config.FrameSocket, err)
+	case err != nil:
+		s.log.Error("the frame socket cannot be opened; it is tried again each minute", zap.Error(err))
+		s.setFault(frameKey, err.Error())
+	}
+	s.frameListener = listener
+	return nil
+}
+
+func (s *service) openFrames(ctx context.Context, path string) (*net.UnixListener, error) {
 	var listener net.Listener
 	var err error
-	switch address := frameAddress(s.config); {
+	switch address := frameAddress(path); {
 	case s.sockets.has(address):
 		listener, err = s.sockets.listen(ctx, address)
-	case s.config.FrameSocket != "":
-		listener, err = unixsocket.Listen(ctx, seqpacket, s.config.FrameSocket)
-	default:
-		return nil
+	case path != "":
+		listener, err = unixsocket.Listen(ctx, seqpacket, path)
 	}
-	if err != nil {
-		return explainPath("frame-socket", err)
+	if err != nil || listener == nil {
+		return nil, err
 	}
-	s.frameListener = listener.(*net.UnixListener)
-	return nil
+	return listener.(*net.UnixListener), nil
+}
+
+// runFrames serves the frame socket until ctx ends, as soon as it can be opened if listener is nil.
+func (s *service) runFrames(ctx context.Context, path string, listener *net.UnixListener) {
+	for listener == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryTime):
+		}
+		var err error
+		if listener, err = s.openFrames(ctx, path); err == nil {
+			s.log.Info("the frame socket is open now")
+			s.setFault(frameKey, "")
+		}
+	}
+	s.frames.Run(ctx, listener)
 }
 
 // closeFrames closes the frame socket of a start that did not end well.

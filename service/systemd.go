@@ -84,9 +84,10 @@ func (s *service) status() string {
 	}
 	text := "STATUS=" + counted(buses, hosts)
 	if len(down) == 0 && len(waiting) == 0 {
-		return text + " up"
+		text += " up"
 	}
-	return text + listed(", not up: ", down) + listed(", waiting for a machine: ", waiting)
+	return text + listed(", not up: ", down) + listed(", waiting for a machine: ", waiting) +
+		listed("; ", s.faults.list())
 }
 
 // counted says how many buses and host interfaces there are; it leaves out a kind with none.

@@ -89,6 +89,21 @@ func TestHostInterfacesAreShown(t *testing.T) {
 	}
 }
 
+// Faults are notes beside the list, which stays as it is for programs that read it.
+func TestFaultsAreListed(t *testing.T) {
+	r := newRig(t, bustest.Config{})
+	before := r.ipmbctl(t, "list")
+	r.faults = []string{"bmc.folder: no space left on device", "frame-socket: address in use"}
+	want := result{before.stdout, "ipmbctl: " + r.faults[0] + "\nipmbctl: " + r.faults[1] + "\n", 0}
+	if got := r.ipmbctl(t, "list"); got != want {
+		t.Errorf("%+v", got)
+	}
+	json := r.ipmbctl(t, "list", "--json")
+	if !strings.Contains(json.stderr, r.faults[0]) || strings.Contains(json.stdout, r.faults[0]) {
+		t.Errorf("%+v", json)
+	}
+}
+
 // newBareRig is ipmbd without a bus.
 func newBareRig(t *testing.T) *rig {
 	t.Helper()

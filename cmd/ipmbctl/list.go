@@ -21,6 +21,7 @@ func (a *app) listCommand() *cobra.Command {
 		Long: `List the buses with their addresses, and the host interfaces, with the state of each.
 A host interface that waits for a machine is Waiting, which is no fault. INDEX is the
 number of a bus for clients of ipmbbridge, the channel of org.openbmc.Ipmb.
+Notes on stderr name what else ipmbd cannot use, such as a broken disk.
 With --json, a bus has a 'transport' and a host interface has a 'type'.`,
 		Example: `  ipmbctl list
   ipmbctl list --json | jq -r '.[] | select(.state == "Down") | .name'`,
@@ -33,6 +34,13 @@ func (a *app) list(ctx context.Context, ipmbd *client.Client, _ []string) error 
 	endpoints, err := ipmbd.Endpoints(ctx)
 	if err != nil {
 		return err
+	}
+	faults, err := ipmbd.Faults(ctx)
+	if err != nil {
+		return err
+	}
+	for _, fault := range faults {
+		a.note("%s", fault)
 	}
 	if len(endpoints) == 0 && !a.json {
 		a.note("%s\n  %s", nothingServed, strings.ReplaceAll(howToServe, "\n", "\n  "))

@@ -157,7 +157,8 @@ type rig struct {
 	object *dbusapi.BusObject // of bus0
 	added  map[dbus.ObjectPath]*dbusapi.BusObject
 	hosts  map[dbus.ObjectPath]*dbusapi.HostObject
-	reload error // of Reload
+	reload error    // of Reload
+	faults []string // of Faults
 	env    environment
 }
 
@@ -297,6 +298,7 @@ func (r *rig) RemoveHost(ctx context.Context, path dbus.ObjectPath) error {
 
 // Reload implements dbusapi.Manager.
 func (r *rig) Reload(context.Context) error { return r.reload }
+func (r *rig) Faults() []string             { return r.faults }
 
 // fakeHost is a host interface.
 type fakeHost struct{ properties dbusapi.HostProperties }

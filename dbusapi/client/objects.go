@@ -243,6 +243,12 @@ func (c *Client) handlerRows(ctx context.Context) (rows []handlerRow, err error)
 	return rows, err
 }
 
+// Faults returns what ipmbd cannot use beside buses and host interfaces, a text for each.
+func (c *Client) Faults(ctx context.Context) (faults []string, err error) {
+	err = c.call(ctx, xml.BasePath, xml.PropertiesInterface, "Get", []any{&faults}, xml.ManagerInterface, "Faults")
+	return faults, err
+}
+
 // properties are the properties of an object.
 type properties = map[string]dbus.Variant
 
