@@ -402,3 +402,40 @@ func FuzzLog(f *testing.F) {
 		})
 	})
 }
+
+// What can be read is returned, with the error that ended the reading, if any.
+func TestRecordsBeforeAnError(t *testing.T) {
+	refuse := func(which ipmi.Command, id uint16, code ipmi.CompletionCode) func(ipmi.Command, []byte) *ipmi.Response {
+		return func(cmd ipmi.Command, data []byte) *ipmi.Response {
+			if cmd == which && (cmd != getEntry || binary.LittleEndian.Uint16(data[2:]) == id) {
+				return &ipmi.Response{Code: code}
+			}
+			return nil
+		}
+	}
+	for name, tt := range map[string]struct {
+		c    *controller
+		want []Record
+		err  string // "" for none
+	}{
+		"the last record is C3h": {&controller{instead: refuse(getEntry, 3, ipmi.CodeTimeout)}, numbered(1, 2), "get-sel-entry: C3h"},
+		"the second one is FFh":  {&controller{instead: refuse(getEntry, 2, ipmi.CodeUnspecified)}, numbered(1), "get-sel-entry: FFh"},
+		"the first one is C3h":   {&controller{instead: refuse(getEntry, 0, ipmi.CodeTimeout)}, nil, "get-sel-entry: C3h"},
+		"no information":         {&controller{instead: refuse(getInfo, 0, ipmi.CodeInvalidCommand)}, numbered(1, 2, 3), ""},
+		"no information, no log": {&controller{instead: func(ipmi.Command, []byte) *ipmi.Response { return &ipmi.Response{Code: ipmi.CodeInvalidCommand} }}, nil, "get-sel-info: C1h"},
+		"information too short": {&controller{instead: func(cmd ipmi.Command, _ []byte) *ipmi.Response {
+			return map[ipmi.Command]*ipmi.Response{getInfo: {Data: []byte{0x51, 1, 0}}}[cmd]
+		}}, numbered(1, 2, 3), ""},
+		"one byte at a time":            {&controller{largest: 1, refusal: ipmi.CodeCannotReturnBytes}, numbered(1, 2, 3), ""},
+		"one byte, and the last is C3h": {&controller{largest: 1, refusal: ipmi.CodeCannotReturnBytes, instead: refuse(getEntry, 3, ipmi.CodeTimeout)}, numbered(1, 2), "get-sel-entry: C3h"},
+	} {
+		tt.c.records = numbered(1, 2, 3)
+		got, err := New(tt.c.ask).Records(t.Context(), noProgress)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if err == nil != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
+			t.Errorf("%s: %v, want %q", name, err, tt.err)
+		}
+	}
+}

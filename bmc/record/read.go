@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"ipmbd/ipmi"
@@ -13,7 +14,7 @@ const Whole = 0xFF
 
 // chunks are the numbers of bytes to read at a time, the best first: all bytes, the bytes of a
 // record, and parts of a record for controllers that cannot send more.
-var chunks = [...]int{Whole, RecordLength, 8, 4}
+var chunks = [...]int{Whole, RecordLength, 8, 4, 1}
 
 // nextLength is the length of the ID of the next record, before the data.
 const nextLength = 2
@@ -26,13 +27,26 @@ var tooMany = []ipmi.CompletionCode{
 
 // Records returns the log's records, the oldest first. It calls progress with the number of
 // records that have been read. If the log loses records meanwhile, Records reads it again. It
-// returns the errors of Info and ErrChanged, with the records that it has read before.
+// returns the errors of Info and ErrChanged, with the records that it has read before. A
+// controller that has records needs no information about its log.
 func (l *Log) Records(ctx context.Context, progress func(int)) ([]Record, error) {
-	info, err := l.Info(ctx)
-	if err != nil || info.Records == 0 {
-		return nil, err
+	info, infoErr := l.Info(ctx)
+	var refused *CodeError
+	switch {
+	case infoErr == nil && info.Records == 0:
+		return nil, nil
+	case infoErr != nil && !errors.As(infoErr, &refused) && !errors.Is(infoErr, ErrMalformed):
+		return nil, infoErr
 	}
-	var records []Record
+	records, err := l.readAll(ctx, progress)
+	if len(records) == 0 && infoErr != nil {
+		return nil, infoErr // There is no log.
+	}
+	return records, err
+}
+
+// readAll reads the records, again if the log loses some meanwhile.
+func (l *Log) readAll(ctx context.Context, progress func(int)) (records []Record, err error) {
 	for range maxAgain {
 		records, err = (&reading{log: l, progress: progress}).readAll(ctx)
 		switch {

@@ -177,6 +177,10 @@ ipmbctl: no command "lst"; did you mean list?
 ipmbctl: unknown flag: --all
   see 'ipmbctl list --help'
 `}},
+	{"help of an unknown command", []string{"help", "lst"}, result{code: 2, stderr: `
+ipmbctl: no command "lst"
+  see 'ipmbctl help --help'
+`}},
 	{"list with a word too many", []string{"list", "bus0"}, result{code: 2, stderr: `
 ipmbctl: list takes no arguments, not "bus0"
   see 'ipmbctl list --help'

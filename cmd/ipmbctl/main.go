@@ -100,7 +100,16 @@ Exit codes:
 	root.AddCommand(a.listCommand(), a.infoCommand(), a.sendCommand(), a.scanCommand(), a.selCommand(),
 		a.monitorCommand(), a.handlersCommand(), a.respondCommand(), a.eventsCommand(), a.bindCommand(),
 		a.unbindCommand(), a.addCommand(), a.removeCommand(), a.reloadCommand())
+	root.InitDefaultHelpCmd()
 	for _, command := range root.Commands() {
+		if command.Name() == "help" { // Of cobra; it takes any words.
+			command.Args = func(_ *cobra.Command, args []string) error {
+				if at, rest, err := root.Find(args); err != nil || at == nil || len(rest) > 0 {
+					return usage("no command %q", strings.Join(args, " "))
+				}
+				return nil
+			}
+		}
 		if command.ValidArgsFunction == nil {
 			command.ValidArgsFunction = cobra.NoFileCompletions
 		}

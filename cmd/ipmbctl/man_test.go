@@ -56,7 +56,7 @@ func commands(parent *cobra.Command) []*cobra.Command {
 	for _, command := range parent.Commands() {
 		if command.HasSubCommands() && command.Name() != "completion" {
 			all = append(all, commands(command)...)
-		} else if !command.Hidden {
+		} else if !command.Hidden && command.Name() != "help" {
 			all = append(all, command)
 		}
 	}

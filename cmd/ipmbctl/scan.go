@@ -181,7 +181,7 @@ func (a *app) scan(ctx context.Context, args []string, flags scanFlags) error {
 			// On a bus that went down during the scan, no node responds.
 			_, err = busThatIsUp(ctx, ipmbd, bus.Name)
 		}
-		if err != nil && len(found.answers)+len(found.silent) == 0 {
+		if err != nil && found.asked == 0 {
 			return err
 		}
 		return cmp.Or(a.showScan(bus.Name, found), err)
@@ -250,7 +250,7 @@ func (t *tally) summary() string {
 	}
 	text := fmt.Sprintf("%d not acknowledged, %s, %d not carried by the bus", t.unacknowledged, silent, t.failed)
 	if left := t.addresses - t.asked; left > 0 {
-		text += fmt.Sprintf(", %d not asked", left)
+		text += fmt.Sprintf(", %d without a result", left)
 	}
 	return text
 }
@@ -308,7 +308,7 @@ type scanJSON struct {
 	Silent         []uint16       `json:"silent"`
 	Unacknowledged int            `json:"notAcknowledged"`
 	Failed         int            `json:"failed"`
-	Incomplete     bool           `json:"incomplete,omitempty"` // not all addresses were asked
+	Incomplete     bool           `json:"incomplete,omitempty"` // not all addresses have a result
 }
 
 type scanNodeJSON struct {

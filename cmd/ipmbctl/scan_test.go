@@ -159,7 +159,7 @@ func TestScanThatEndsEarly(t *testing.T) {
 			if got := stdout.String(); !strings.Contains(got, "\n2Ch   device 50h") || !strings.Contains(got, "\n72h   C1h") {
 				t.Errorf("%q", got)
 			}
-			if got := stderr.String(); !strings.Contains(got, " not asked\nipmbctl: interrupted\n") {
+			if got := stderr.String(); !strings.Contains(got, " without a result\nipmbctl: interrupted\n") {
 				t.Errorf("%q", got)
 			}
 			continue

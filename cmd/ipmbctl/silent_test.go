@@ -17,27 +17,16 @@ import (
 	"ipmbd/xml"
 )
 
-// arguments are arguments for each command that calls ipmbd.
-var arguments = map[string]string{
-	"list": "", "info": "bus0", "send": "bus0 6 1", "scan": "bus0", "monitor": "", "handlers": "",
-	"sel list": "bus0", "sel info": "bus0", "sel clear": "bus0", "respond": "6 1", "events": "",
-	"bind": "bus0", "unbind": "bus0", "add": "{}", "remove": "bus0", "reload": "",
-}
-
 // commandsThatCall are the command lines of all commands of ipmbctl that call ipmbd.
 func commandsThatCall(t *testing.T) (lines []string) {
-	var walk func(c *cobra.Command, path string)
-	walk = func(c *cobra.Command, path string) {
-		for _, below := range c.Commands() {
-			walk(below, strings.TrimSpace(path+" "+below.Name()))
+	for _, command := range commands((&app{}).rootCommand()) {
+		name := strings.TrimPrefix(command.CommandPath(), "ipmbctl ")
+		words, known := commandLines[name]
+		if !known {
+			t.Errorf("no command line for %q", name)
 		}
-		if args, known := arguments[path]; known {
-			lines = append(lines, path+" "+args)
-		} else if !c.HasSubCommands() {
-			t.Errorf("no arguments for %q", path)
-		}
+		lines = append(lines, strings.Join(append([]string{name}, words...), " "))
 	}
-	walk((&app{environment: environment{}, out: &output{}}).rootCommand(), "")
 	return lines
 }
 

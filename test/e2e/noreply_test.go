@@ -375,6 +375,8 @@ func endsOfCalls() []pairOfCalls {
 		{"too long, with a long header", "", dbus.ObjectPath("/" + strings.Repeat("x", 40_000)), "a.b.x", []any{long}},
 		{"a long header", "", dbus.ObjectPath("/" + strings.Repeat("x", 40_000)), "a.b.x", nil},
 		{"an unknown option", "", bus5, with, options("no", uint32(1))},
+		{"a traced answer", "", bus5, objectIface + ".sendTracedRequest", options("tries", uint32(1))},
+		{"a traced request of an unknown option", "", bus5, objectIface + ".sendTracedRequest", options("no", uint32(1))},
 		{"an option of a wrong type", "", bus5, with, options("tries", "x")},
 		{"an option out of range", "", bus5, with, options("tries", uint32(0))},
 		{"a broadcast", "", bus5, objectIface + ".sendBroadcast", []any{byte(6), byte(0), byte(1), none}},
