@@ -185,7 +185,7 @@ func TestSettings(t *testing.T) {
 
 	story(t, "boot flags end when that can be stored again", func(t *testing.T, b *bench) {
 		b.is("set", b.chassis(0x08, "05 80 04 00 00 00"), "00")
-		b.bmc.HostReset(host0, 0)
+		b.bmc.HostReset(0)
 		b.bmc.onDisk(func() error { return ipmi.ErrNoSpace })
 		b.is("on a full disk", b.chassis(0x09, "05 00 00"), "C4")
 		b.bmc.onDisk(func() error { return nil })

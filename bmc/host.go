@@ -167,23 +167,30 @@ func (b *BMC) endHost(number int, watchdogs func(*watchdog) bool) {
 	}
 }
 
-// HostReset notes that the host behind an interface was reset. If the BMC has not done that, the
-// cause is unknown, and boot flags stop being valid unless flag clearing says otherwise.
-func (b *BMC) HostReset(iface string, number int) { b.hostEnded(iface, number, keepAfterReset) }
+// sameReset is how long after the first sign of a reset others are signs of the same one: each
+// interface of a host may have its own.
+const sameReset = 2 * time.Second
 
-// HostGone notes that the host behind an interface has lost its power. It works as HostReset.
-func (b *BMC) HostGone(iface string, number int) { b.hostEnded(iface, number, keepAfterPowerUp) }
+// HostReset notes that a host was reset. If the BMC has not done that, the cause is unknown, and boot
+// flags stop being valid unless flag clearing says otherwise.
+func (b *BMC) HostReset(number int) { b.hostEnded(number, keepAfterReset) }
 
-func (b *BMC) hostEnded(iface string, number int, keptBy byte) {
-	b.endHost(number, func(w *watchdog) bool { return w == b.watchdogs[iface] })
+// HostGone notes that a host has lost its power. It works as HostReset.
+func (b *BMC) HostGone(number int) { b.hostEnded(number, keepAfterPowerUp) }
+
+func (b *BMC) hostEnded(number int, keptBy byte) {
+	b.endHost(number, func(w *watchdog) bool { return w.host == number })
 	b.mu.Lock()
-	h := b.host(number)
-	expected := time.Now().Before(h.expected)
-	if h.expected = (time.Time{}); !expected {
-		h.cause, h.causeChannel, h.byCommand = causeUnknown, 0, false
-		h.bootFlagsEnded = keptBy
+	defer b.mu.Unlock()
+	h, now := b.host(number), time.Now()
+	if now.Before(h.expected) {
+		if end := now.Add(sameReset); end.Before(h.expected) {
+			h.expected = end
+		}
+		return
 	}
-	b.mu.Unlock()
+	h.cause, h.causeChannel, h.byCommand = causeUnknown, 0, false
+	h.bootFlagsEnded = keptBy
 }
 
 // noteRestart notes why a host starts.

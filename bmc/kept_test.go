@@ -79,7 +79,7 @@ var kept = []value{
 	{"names of users", "22.28", []string{"app 45 02 41000000000000000000000000000000"}, "app 46 02",
 		"00 00000000000000000000000000000000", "00 41000000000000000000000000000000", nonVolatile},
 	{"enabled users", "22.30", []string{"app 47 02 01"}, "app 44 01 02", "00 0A 80 01 ..", "00 0A 41 01 ..", nonVolatile},
-	{"passwords", "22.30", []string{"app 47 02 02 41000000000000000000000000000000"},
+	{"passwords", "22.30", []string{"app 47 02 02 41000000000000000000000000000000", "wait 1m"},
 		"app 47 02 03 41000000000000000000000000000000", "80", "00", nonVolatile},
 
 	{"LAN: set in progress", "23.1", []string{"transport 01 01 00 01"}, "transport 02 01 00 00 00", "00 11 00", "00 11 01", ofSoftware},
@@ -258,9 +258,9 @@ func (w *keeper) step(what string) {
 		command, data, _ := strings.Cut(rest, " ")
 		w.on("second", 0, ipmi.NetFnApp, ipmi.Command(octets(command)[0]), data)
 	case "HostReset":
-		w.bmc.HostReset(host0, 0)
+		w.bmc.HostReset(0)
 	case "HostGone":
-		w.bmc.HostGone(host0, 0)
+		w.bmc.HostGone(0)
 	case "restart":
 		w.close()
 		w.open()

@@ -140,9 +140,9 @@ func (h *hostInterface) happened(e host.VMEvent) {
 	case host.VMConnected:
 		h.SetWaiting("")
 	case host.VMWasReset:
-		h.service.bmc.HostReset(h.config.Name, h.config.DevIndex)
+		h.service.bmc.HostReset(h.config.DevIndex)
 	case host.VMGone:
-		h.service.bmc.HostGone(h.config.Name, h.config.DevIndex)
+		h.service.bmc.HostGone(h.config.DevIndex)
 		h.SetWaiting(notConnected)
 	}
 }

@@ -155,7 +155,7 @@ func (s *service) run(ctx context.Context, reloads <-chan os.Signal) error {
 	if len(s.config.BMC.Sensors) > 0 {
 		loops.Go(func() { s.pollSensors(running) })
 	}
-	loops.Go(func() { s.platform.Power.Run(running) })
+	loops.Go(func() { s.platform.Power.Run(running, s.bmc.HostGone) })
 	if s.demo != nil {
 		loops.Go(func() { s.demo.run(running) })
 	}

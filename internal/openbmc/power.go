@@ -60,15 +60,15 @@ const (
 	powerTime = 2 * time.Second
 )
 
-// Run follows the hosts until ctx ends.
-func (p *Power) Run(ctx context.Context) {
+// Run follows the hosts until ctx ends. It calls gone when a host has lost its power.
+func (p *Power) Run(ctx context.Context, gone func(host int)) {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.wake:
 		}
-		p.followHosts(ctx)
+		p.followHosts(ctx, gone)
 		p.changed() // to begin again
 		select {
 		case <-ctx.Done():
@@ -78,7 +78,7 @@ func (p *Power) Run(ctx context.Context) {
 }
 
 // followHosts follows on one connection until that or ctx ends.
-func (p *Power) followHosts(ctx context.Context) {
+func (p *Power) followHosts(ctx context.Context, gone func(host int)) {
 	conn, err := dbuswire.Dial(ctx, dbuswire.Config{Address: p.address, Signal: func(*dbus.Signal) { p.changed() }})
 	if err != nil {
 		return
@@ -98,9 +98,14 @@ func (p *Power) followHosts(ctx context.Context) {
 			if errors.Is(err, dbuswire.ErrDisconnected) {
 				return
 			}
+			off := err == nil && (state == powerOff || state == powerTransitioningOn)
 			p.mu.Lock()
-			p.off[host] = err == nil && (state == powerOff || state == powerTransitioningOn)
+			isNew := off && !p.off[host]
+			p.off[host] = off
 			p.mu.Unlock()
+			if isNew {
+				gone(host)
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -209,6 +209,11 @@ func TestPowerOfAnOpenBMCHost(t *testing.T) {
 			return answer.data[1]&1 != 0 == want
 		})
 	}
+	ask := func(cmd byte, data ...byte) []byte {
+		t.Helper()
+		number = (number + 1) & 0x3F
+		return n.ask(t, packet{to: 0x20, netFn: 6, from: 0x2C, number: number, cmd: cmd, data: data}).data
+	}
 	is(true) // nothing is known: a client has asked
 	for _, name := range []string{stateChassis + "1", stateChassis} {
 		state := connect(t, bus.Address)
@@ -225,7 +230,12 @@ func TestPowerOfAnOpenBMCHost(t *testing.T) {
 		}{{"TransitioningToOn", false}, {"On", true}, {"TransitioningToOff", true}, {"Off", false}} {
 			properties.SetMust(stateChassis, property, stateChassis+".PowerState."+step.state)
 			is(step.on)
+			if step.state == "On" {
+				ask(0x24, 0x04, 0x01, 0x00, 0x00, 0xFF, 0xFF)
+				ask(0x22)
+			}
 		}
+		eventually(t, "the watchdog of what is off stands", func() bool { return ask(0x25)[1] == 0x04 })
 		if code := n.code(t, packet{to: 0x20, netFn: 0, from: 0x2C, number: number + 1, cmd: 0x02, data: []byte{2}}); code != 0xD5 {
 			t.Errorf("power cycle of what is off: %02Xh, want D5h", code)
 		}
