@@ -8,7 +8,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 
 export CGO_ENABLED = 0
 
-.PHONY: build completions release deb run test test-guest test-systemd soak lint fuzz bench install clean help
+.PHONY: build completions install-files release deb run test test-guest test-systemd soak lint fuzz bench install clean help
 
 LDFLAGS = -X main.version=$(VERSION)
 release install: LDFLAGS += -s -w
@@ -72,6 +72,10 @@ bench: build
 	@$(GO) run ./test/bench $(if $(BEFORE),-before "$(BEFORE)") -broker "$$(test/systemd/build)/usr/bin/dbus-broker" -guest "$$(test/guest/x86/build)"
 
 install: build completions
+	@$(MAKE) --no-print-directory install-files
+
+# What build and completions have made, and the files beside it.
+install-files:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/ipmbd $(BIN)/ipmbctl
 	sed 's,/usr/bin/,$(PREFIX)/bin/,g' units/ipmbd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/ipmbd.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system units/ipmbd.socket units/ipmbd-vm@.socket

@@ -1,9 +1,11 @@
 package systemd
 
 import (
+	"debug/elf"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -169,5 +171,41 @@ func TestDevicesThatMayBeOpened(t *testing.T) {
 		if refused := strings.Contains(said, "not permitted"); refused == device.allowed || status == 0 {
 			t.Errorf("%s: %s", device.name, said)
 		}
+	}
+}
+
+// The recipe for Yocto makes a position-independent program. Its C library may need other system
+// calls than Go does.
+func TestPositionIndependentProgram(t *testing.T) {
+	recipe := strings.Join(lines(t, "../../packaging/yocto/recipes-phosphor/ipmi/ipmbd_git.bb"), "\n")
+	value := func(variable string) string {
+		found := regexp.MustCompile(`(?m)^` + variable + ` = " ?(.*)"$`).FindStringSubmatch(recipe)
+		if found == nil {
+			t.Fatalf("the recipe has no %s", variable)
+		}
+		return found[1]
+	}
+	image := t.TempDir()
+	build := exec.Command("go", "build", "-trimpath", "-buildmode=pie", value("GOBUILDFLAGS:append"),
+		"-ldflags="+value("GO_LINKMODE:class-target")+" -extldflags="+value("GO_EXTLDFLAGS:append:class-target"),
+		"-o", filepath.Join(image, "usr/bin/")+"/", "../../cmd/ipmbd", "../../cmd/ipmbctl")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	program, err := elf.Open(filepath.Join(image, "usr/bin/ipmbd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	isLoader := func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }
+	if program.Type != elf.ET_DYN || slices.ContainsFunc(program.Progs, isLoader) {
+		t.Errorf("the program is %v, or has a dynamic loader", program.Type)
+	}
+	l := startLayers(t, []string{image, installed, programs}, files{configPath: config})
+	l.node = l.controller(nodePath)
+	l.run("systemctl", "start", service)
+	if said := l.send(); said != answered {
+		t.Errorf("a request: %s", said)
 	}
 }

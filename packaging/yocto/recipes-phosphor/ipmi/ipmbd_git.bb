@@ -10,7 +10,10 @@
 #   bitbake -c update_modules ipmbd, of go-mod-update-modules.
 # - The machine provides the configuration: install ipmbd.json into
 #   ${sysconfdir}/ipmbd, or ipmbbridge's ipmb-channels.json into
-#   ${datadir}/ipmbbridge, in a .bbappend. Without one the service does not start.
+#   ${datadir}/ipmbbridge, in a .bbappend. packaging/yocto/machine has one, which also
+#   checks the file with ipmbd-native. Without a file ipmbd serves each IPMB device.
+# - Packages that need ipmbbridge get ipmbd if the distribution or the machine says so:
+#   PREFERRED_RPROVIDER_phosphor-ipmi-ipmb = "ipmbd"
 
 SUMMARY = "IPMI messages on D-Bus"
 DESCRIPTION = "The IPMI service of a BMC: IPMB buses and the interfaces to hosts, on D-Bus"
@@ -20,7 +23,7 @@ LIC_FILES_CHKSUM = "file://src/${GO_IMPORT}/LICENSE;md5=3b83ef96387f14655fc854dd
 IPMBD_SRC_URI ??= "git://git.example.org/ipmbd.git;protocol=https;branch=main"
 SRC_URI = "${IPMBD_SRC_URI};destsuffix=${GO_SRCURI_DESTSUFFIX}"
 SRCREV ?= "${AUTOREV}"
-PV = "0+git"
+PV = "0.1.0+git"
 
 GO_IMPORT = "ipmbd"
 
@@ -33,19 +36,39 @@ export GOFLAGS = "-modcacherw"
 export GOPROXY = "off"
 export GOTOOLCHAIN = "local"
 
-# The Makefile builds and installs, and takes GO, GOOS, GOARCH and GOARM from
-# go.bbclass. Without cgo the programs link to no library.
-EXTRA_OEMAKE = "VERSION=${PV} PREFIX=${prefix} BIN=${B}/programs"
+# ipmbd --version says which commit it is.
+GO_EXTRA_LDFLAGS = "-X main.version=${PV}-${@d.getVar('SRCREV')[:12]}"
+
+# go.bbclass makes a position-independent executable, for which Go needs the C compiler
+# on 32-bit ARM. It must be static: the sandbox of ipmbd.service lets neither a dynamic
+# loader nor a library be executed. The tags keep the resolver of the C library out.
+GOBUILDFLAGS:append = " -tags=netgo,osusergo"
+GO_LINKMODE:class-target = "-linkmode=external"
+GO_EXTLDFLAGS:append:class-target = " -static-pie"
+GO_LINUXLOADER:class-target = ""
+
+EXTRA_OEMAKE = "PREFIX=${prefix} BIN=${B}/programs"
 
 do_compile() {
-	rm -rf ${B}/image
-	oe_runmake -C ${B}/src/${GO_IMPORT} install DESTDIR=${B}/image
+	cd ${B}/src/${GO_IMPORT}
+	${GO} build ${GOBUILDFLAGS} -o ${B}/programs/ ./cmd/ipmbd ./cmd/ipmbctl
+}
+
+# The build host runs ipmbctl for the completions of the shells.
+do_compile:append:class-target() {
+	oe_runmake -C ${B}/src/${GO_IMPORT} completions
 }
 
 do_install() {
-	cp -R --no-dereference --preserve=mode ${B}/image/. ${D}
+	oe_runmake -C ${B}/src/${GO_IMPORT} install-files DESTDIR=${D}
 	rm -rf ${D}${datadir}/zsh ${D}${datadir}/fish
 }
+
+# An image build checks configurations with ipmbd-native.
+do_install:class-native() {
+	install -D -m 755 -t ${D}${bindir} ${B}/programs/ipmbd
+}
+BBCLASSEXTEND = "native"
 
 # The units that can be enabled, except ipmbd-vm@.socket, which needs an instance for
 # each machine.
@@ -62,9 +85,6 @@ FILES:${PN} += " \
     ${datadir}/dbus-1 \
     ${datadir}/ipmbbridge \
 "
-
-# make install strips them.
-INSANE_SKIP:${PN} += "already-stripped"
 
 # ipmbbridge owns the same name on D-Bus.
 RPROVIDES:${PN} += "phosphor-ipmi-ipmb"
