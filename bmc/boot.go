@@ -95,18 +95,22 @@ func setBootOptions(b *BMC, req *ipmi.Request) ipmi.Response {
 	}, option, lock).wait())
 }
 
-// setBootProgress begins or ends setting the parameters, and stores the lock of that state.
+// setBootProgress begins or ends setting the parameters when the lock of that state is stored.
 func (b *BMC) setBootProgress(host int, data []byte, lock change) ipmi.Response {
-	set := hostSetting(host, "boot")
-	before := b.progress(set)
-	if r := b.setProgress(set, host, data); r.Code != ipmi.CodeOK {
+	set, state := hostSetting(host, "boot"), slices.Clone(data)
+	r := mayProgress(b.progress(set) == setInProgress, state)
+	if r.Code != ipmi.CodeOK {
 		return r
 	}
-	err := b.journal.write(lock)
+	err := b.journal.startWrite(func(err error) {
+		if err == nil {
+			r = b.setProgress(set, host, state)
+		}
+	}, lock).wait()
 	if err != nil {
-		b.setProgress(set, host, []byte{before})
+		return outcome(err)
 	}
-	return outcome(err)
+	return r
 }
 
 // bootChange is the change of a parameter.

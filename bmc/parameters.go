@@ -56,17 +56,26 @@ func (b *BMC) setProgress(set string, host int, state []byte) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_, begun := b.inProgress[set]
+	r := mayProgress(begun, state)
+	switch {
+	case r.Code != ipmi.CodeOK:
+	case state[0] == setComplete:
+		delete(b.inProgress, set)
+	default:
+		b.inProgress[set] = host
+	}
+	return r
+}
+
+// mayProgress answers whether a set in progress, or not, may have a new state.
+func mayProgress(begun bool, state []byte) ipmi.Response {
 	switch {
 	case len(state) != 1:
 		return refuse(ipmi.CodeLengthInvalid)
-	case state[0] == setComplete:
-		delete(b.inProgress, set)
-	case state[0] != setInProgress:
+	case state[0] != setComplete && state[0] != setInProgress:
 		return refuse(ipmi.CodeInvalidField)
-	case begun:
+	case begun && state[0] == setInProgress:
 		return refuse(codeAlreadySet)
-	default:
-		b.inProgress[set] = host
 	}
 	return answer()
 }

@@ -102,7 +102,7 @@ func (o *BusObject) Together(work func()) { o.server.conn.Together(work) }
 func (o *BusObject) Announce(next ipmi.Handler) ipmi.Handler {
 	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 		o.Together(func() {
-			if !ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
+			if !mayCarrySecret(req) {
 				o.announce(o.server.ids.Add(1), req)
 			}
 			next.ServeIPMI(req, reply)
@@ -128,7 +128,7 @@ func (o *BusObject) SignalHandler() ipmi.Handler {
 }
 
 func (o *BusObject) serveBySignal(req *ipmi.Request, reply ipmi.Reply) {
-	if ipmi.CarriesSecret(req.NetFn, req.Command, req.Data) {
+	if mayCarrySecret(req) {
 		reply.Answer(ipmi.Response{}, ipmi.ErrNoHandler)
 		return
 	}

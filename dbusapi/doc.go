@@ -99,8 +99,10 @@
 //  15. The text of an error tells the client what to do and nothing internal. Errors become names
 //     and numbers in one table each. (TestEveryErrorHasItsNameAndStatus,
 //     TestFailuresAreErrorsByName)
-//  16. Commands that carry secrets are in no signal, except the one to the program that answers
-//     the host's requests. (TestSecretsAreInNoSignal, TestHostIPMISecretsAreNotForEverybody)
+//  16. Requests that may carry a secret go to programs of root only, and are in no signal, except
+//     the one to the program that answers the host's requests. Requests behind one whose receiver
+//     is being looked up wait. (TestSecretsAreInNoSignal, TestHostIPMISecretsAreNotForEverybody,
+//     TestHostDaemonGetsSecretsInOrder, e2e TestSecretsGoToNobodyBelowRoot)
 //
 // Only Run, Open and NewHost start goroutines. Those of Open and NewHost belong to connections.
 //

@@ -2,16 +2,42 @@ package dbusapi
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/bus"
 	"ipmbd/internal/dbuswire"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
+
+// The table of commands that may carry a secret is the one of package ipmi.
+func TestSecretsInTheDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/dbus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Secrets\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	documented := make(map[string]bool)
+	for _, row := range regexp.MustCompile("(?m)^\\| `(..h)`.* \\| (.*) \\|$").FindAllStringSubmatch(section, -1) {
+		for _, cmd := range strings.Fields(row[2]) {
+			documented[row[1]+" "+cmd] = true
+		}
+	}
+	want := make(map[string]bool)
+	for _, p := range ipmi.SecretPatterns() {
+		want[fmt.Sprintf("%02Xh %02Xh", uint8(p.NetFn), uint8(p.Command))] = true
+	}
+	if diff := cmp.Diff(want, documented); diff != "" {
+		t.Error(diff)
+	}
+}
 
 // causes are errors and their causes in the document of the API.
 var causes = []struct {
@@ -45,6 +71,7 @@ var causes = []struct {
 
 	{errNotRoot, "is not root and calls `Manager`"},
 	{bus.ErrNoRemote, "the request names no responder, and the bus has no remote address"},
+	{errSecretPattern, "`RegisterHandler` of a command that may carry a secret"},
 	{ErrConfig, "`AddBus`, `AddHost`, `Reload`: a line for each fault"},
 	{ErrTaken, "an index, device or name is taken"},
 	{ErrNameTaken, "name is taken"},

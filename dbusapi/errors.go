@@ -59,6 +59,7 @@ var errorNames = []struct {
 	{is(dbuswire.ErrDisconnected), xml.ErrorUnavailable, "the service has lost the message bus"},
 
 	{is(errNotRoot), xml.ErrorAccessDenied, errNotRoot.Error()},
+	{is(errSecretPattern), xml.ErrorAccessDenied, ""},
 	{is(ErrConfig), xml.ErrorInvalidArgument, ""},
 	{is(ErrTaken), xml.ErrorNotAllowed, ""},
 	{is(ErrNameTaken), xml.ErrorNotAllowed, ""},

@@ -31,14 +31,28 @@ type HostDaemon struct {
 	conn   *dbuswire.Conn
 	to     *target
 	counts *counters.Set[counter]
+	line   requestLine
 }
 
 // ServeIPMI calls execute: calls reach the daemon in the order of the requests. The errors are
 // ipmi.ErrNotPresent if the daemon is not running, ipmi.ErrAbandoned if it stops during the
-// request, and ipmi.ErrBusy if too many calls of all interfaces or of this one are in progress. A
-// reply that does not fit the request is an error, as is every other failure.
+// request, ipmi.ErrDenied if the request may carry a secret and the daemon does not run as root,
+// and ipmi.ErrBusy if too many calls of all interfaces or of this one are in progress. A reply that
+// does not fit the request is an error, as is every other failure.
 func (h *HostDaemon) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
-	x := &execution{conn: h.conn, to: h.to, req: req, reply: reply, counts: h.counts}
+	h.line.enqueue(h.conn, &execution{conn: h.conn, to: h.to, req: req, reply: reply, counts: h.counts})
+}
+
+func (x *execution) request() *ipmi.Request { return x.req }
+func (x *execution) receivers() []string    { return []string{x.to.destination} }
+func (x *execution) refuse(err error)       { x.reply.Answer(ipmi.Response{}, err) }
+
+func (x *execution) handOn(receiver string) {
+	if receiver != "" {
+		to := *x.to
+		to.destination = receiver
+		x.to = &to
+	}
 	x.startExecute()
 }
 

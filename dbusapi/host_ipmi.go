@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -30,8 +29,6 @@ const numberHold = 10 * time.Minute
 var (
 	// errOtherRequest: an answer does not fit the request that has its number.
 	errOtherRequest = errors.New("another request waits under this number")
-	// errNoReceiver: no program may see the request.
-	errNoReceiver = fmt.Errorf("%w: it may carry a secret, and no program is known that answers", ipmi.ErrDenied)
 )
 
 // HostIPMI is btbridge's interface to the requests of one host, on a connection and with a bus
@@ -40,20 +37,19 @@ type HostIPMI struct {
 	own     *ownName
 	objects objects // on that connection
 	sms     SMS
+	line    requestLine
 
 	mu       sync.Mutex
 	last     uint8             // number given
 	numbers  [256]*hostRequest // that wait for sendMessage, and those whose number is held
 	answerer string            // unique name of the program that answered last
 	closed   bool
-	// line keeps the order of requests during the search for the receiver of the first one, which
-	// carries a secret. It has at most as many requests as there are numbers.
-	line []*hostRequest
 }
 
 // hostRequest is a request that waits for sendMessage.
 type hostRequest struct {
 	*ipmi.Request
+	host   *HostIPMI
 	number uint8
 	reply  ipmi.Reply
 }
@@ -76,25 +72,25 @@ func (s *Server) AddHostIPMI(ctx context.Context, o *HostObject, sms SMS) (*Host
 }
 
 // ServeIPMI emits ReceivedMessage; sendMessage answers. A request that carries a secret goes to
-// one receiver only; without a receiver the error is ipmi.ErrDenied. If too many requests have no
-// answer, the error is ipmi.ErrBusy.
+// one receiver only, a program of root: the one that has answered last, else the host daemon.
+// Without a receiver the error is ipmi.ErrDenied. If too many requests have no answer, the error
+// is ipmi.ErrBusy.
 func (h *HostIPMI) ServeIPMI(req *ipmi.Request, reply ipmi.Reply) {
-	r, first, err := h.numberRequest(req, reply)
-	switch {
-	case err != nil:
+	r, err := h.numberRequest(req, reply)
+	if err != nil {
 		reply.Answer(ipmi.Response{}, err)
-	case first:
-		h.showLine(r)
+		return
 	}
+	h.line.enqueue(h.own.conn, r)
 }
 
-// numberRequest numbers a request and puts it in the line; first says that the line was empty. The
-// errors are ipmi.ErrBusy, when no number is free, and errBusLost.
-func (h *HostIPMI) numberRequest(req *ipmi.Request, reply ipmi.Reply) (r *hostRequest, first bool, err error) {
+// numberRequest numbers a request. The errors are ipmi.ErrBusy, when no number is free, and
+// errBusLost.
+func (h *HostIPMI) numberRequest(req *ipmi.Request, reply ipmi.Reply) (*hostRequest, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, false, errBusLost
+		return nil, errBusLost
 	}
 	now := time.Now()
 	for range h.numbers {
@@ -102,51 +98,37 @@ func (h *HostIPMI) numberRequest(req *ipmi.Request, reply ipmi.Reply) (r *hostRe
 		if r := h.numbers[h.last]; r != nil && !isLate(r.Request, now.Add(-numberHold)) {
 			continue
 		}
-		r := &hostRequest{req, h.last, reply}
+		r := &hostRequest{req, h, h.last, reply}
 		h.numbers[r.number] = r
-		h.line = append(h.line, r)
-		return r, len(h.line) == 1, nil
+		return r, nil
 	}
-	return nil, false, ipmi.ErrBusy
+	return nil, ipmi.ErrBusy
 }
 
-// showLine shows the requests in the line, of which r is the first, up to one whose receiver must
-// be looked up.
-func (h *HostIPMI) showLine(r *hostRequest) {
-	for ; r != nil; r = h.leaveLine() {
-		if isLate(r.Request, time.Now()) {
-			h.freeNumber(r) // Its owner has answered it, and no program saw it.
-			continue
-		}
-		if !ipmi.CarriesSecret(r.NetFn, r.Command, r.Data) {
-			h.emitRequest("", r)
-			continue
-		}
-		look := &receiverLookup{host: h, request: r, names: []string{h.lastAnswerer(), xml.HostDaemonName}}
-		if look.startLookup() {
-			return
-		}
+func (r *hostRequest) request() *ipmi.Request { return r.Request }
+
+func (r *hostRequest) receivers() []string {
+	if last := r.host.lastAnswerer(); last != "" {
+		return []string{last, xml.HostDaemonName}
 	}
+	return []string{xml.HostDaemonName}
 }
 
-// leaveLine takes the first request out of the line, and gives the next one.
-func (h *HostIPMI) leaveLine() *hostRequest {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.line = slices.Delete(h.line, 0, 1)
-	if len(h.line) == 0 {
-		return nil
-	}
-	return h.line[0]
-}
-
-// emitRequest shows a request to a connection, or to all that ask for the signal.
-func (h *HostIPMI) emitRequest(receiver string, r *hostRequest) {
-	b := beginSignal(h.own.conn, receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(r.Data))
+// handOn shows the request to a connection, or to all that ask for the signal.
+func (r *hostRequest) handOn(receiver string) {
+	conn := r.host.own.conn
+	b := beginSignal(conn, receiver, hostIPMIPath, hostIPMIMessage, "yyyyay", 8+len(r.Data))
 	b = append(b, r.number, byte(r.NetFn), byte(r.LUN), byte(r.Command))
-	if err := h.own.conn.Send(dbuswire.Finish(dbuswire.AppendBytes(b, r.Data)), nil); err != nil {
-		h.endRequest(r, errBusLost)
+	if err := conn.Send(dbuswire.Finish(dbuswire.AppendBytes(b, r.Data)), nil); err != nil {
+		r.host.endRequest(r, errBusLost)
 	}
+}
+
+func (r *hostRequest) refuse(err error) {
+	if err == ipmi.ErrNotPresent {
+		err = errNoReceiver // Programs may be there, and none of them is known to answer.
+	}
+	r.host.endRequest(r, err)
 }
 
 // freeNumber frees the number of a request, and reports whether the request had it still.
@@ -203,48 +185,6 @@ func (h *HostIPMI) endRequests() {
 		}
 	}
 }
-
-// receiverLookup finds the connection to which a request with a secret is shown. It is the call
-// that asks the message bus for the owner of a name.
-type receiverLookup struct {
-	host    *HostIPMI
-	request *hostRequest
-	names   []string // to be looked up, in this order; "" for none
-}
-
-// startLookup asks the message bus. It returns false if the request has ended, so that there is
-// nothing to wait for.
-func (l *receiverLookup) startLookup() bool {
-	for len(l.names) > 0 && l.names[0] == "" {
-		l.names = l.names[1:]
-	}
-	err := errNoReceiver
-	if len(l.names) > 0 {
-		err = callError(l.host.own.conn.StartBusCall("GetNameOwner", l.names[0], l, dbuswire.Place{Extra: handlerPlaces}))
-	}
-	if err != nil {
-		l.host.endRequest(l.request, err)
-	}
-	return err == nil
-}
-
-// Replied: if the name has no owner, the program has left or never came.
-func (l *receiverLookup) Replied(m *dbuswire.Message) {
-	args := m.Arguments()
-	owner := args.String()
-	if m.Type == dbuswire.TypeReturn && string(m.Signature) == "s" && args.OK() {
-		l.host.emitRequest(string(owner), l.request)
-	} else {
-		l.names = l.names[1:]
-		if l.startLookup() {
-			return
-		}
-	}
-	l.host.showLine(l.host.leaveLine())
-}
-
-// Lost: the requests end with the connection, too.
-func (l *receiverLookup) Lost() {}
 
 // sendMessage answers a request, once and in time.
 func sendMessage(c *call) ([]any, error) {

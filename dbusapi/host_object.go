@@ -74,7 +74,7 @@ func (s *Server) NewHost(ctx context.Context, name string) (*HostObject, error) 
 // Daemon is the handler that gives the host's requests to the host IPMI daemon, as
 // openbmc/kcsbridge does: from the interface's connection and without options.
 func (o *HostObject) Daemon() *HostDaemon {
-	return &HostDaemon{o.own.conn, &systemInterfaceDaemon, &o.server.counters}
+	return &HostDaemon{conn: o.own.conn, to: &systemInterfaceDaemon, counts: &o.server.counters}
 }
 
 // Export exports the object. It returns an error if the path is taken. TakeNames takes the bus

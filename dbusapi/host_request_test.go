@@ -18,11 +18,10 @@ func fromHost(cmd ipmi.Command, data ...byte) *ipmi.Request {
 func (h *HostIPMI) wait(t *testing.T, req *ipmi.Request) (*hostRequest, *owner) {
 	t.Helper()
 	o := newOwner()
-	r, _, err := h.numberRequest(req, o)
+	r, err := h.numberRequest(req, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.leaveLine()
 	return r, o
 }
 
@@ -70,11 +69,7 @@ func TestNumberOfARequestWithoutAnAnswerRests(t *testing.T) {
 			req, o := fromHost(1), newOwner()
 			req.Deadline = time.Now()
 			o.Answer(ipmi.Response{}, ipmi.ErrTooSlow)
-			r, _, err := h.numberRequest(req, o)
-			if err == nil {
-				h.leaveLine()
-			}
-			return r, err
+			return h.numberRequest(req, o)
 		}
 		late, err := unanswered()
 		if err != nil {

@@ -81,7 +81,7 @@ func startHost(t *testing.T, bus *bustest.Bus, reply func([]any) ([]any, error))
 
 // newHostDaemon is the host daemon to a connection.
 func newHostDaemon(conn *dbuswire.Conn) *HostDaemon {
-	return &HostDaemon{conn, &hostDaemon, testCounters()}
+	return &HostDaemon{conn: conn, to: &hostDaemon, counts: testCounters()}
 }
 
 // fromME is a request of the Management Engine of host 3.
@@ -349,6 +349,23 @@ func TestHostDaemonGetsRequestsInOrder(t *testing.T) {
 	var answered owned
 	for i := range byte(100 / 2) {
 		answered.request(t, h, fromME(i), nil)
+	}
+	answered.wantOrder(t)
+	host.wantOrder(t)
+}
+
+// The receiver of some requests is to be found first.
+func TestHostDaemonGetsSecretsInOrder(t *testing.T) {
+	bus := bustest.Start(t)
+	host := startDirect(t, bus)
+	h := newHostDaemon(dial(t, bus, dbuswire.Config{}))
+	var answered owned
+	for i := range byte(100 / 2) {
+		req := fromME(i)
+		if i%3 == 0 {
+			req.Command = 0x47 // Set User Password
+		}
+		answered.request(t, h, req, nil)
 	}
 	answered.wantOrder(t)
 	host.wantOrder(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -202,10 +201,10 @@ func (s *Server) mayCommand(ctx context.Context, sender string) bool {
 // errNotRoot: the caller may not change what is served.
 var errNotRoot = errors.New("only root may change what ipmbd serves")
 
-// checkManager returns nil for root, and for the user of the service, which is root except on a
-// session bus. The message bus's policy says so too; checkManager does not depend on it.
+// checkManager returns nil for root. The message bus's policy says so too; checkManager does not
+// depend on it.
 func (s *Server) checkManager(ctx context.Context, sender string) error {
-	if uid := s.userOf(ctx, sender); uid != 0 && int(uid) != os.Geteuid() {
+	if uid := s.userOf(ctx, sender); !isRoot(uid) {
 		return fmt.Errorf("%w: user %d", errNotRoot, uid)
 	}
 	return nil

@@ -130,7 +130,7 @@ func (s *Server) HostDaemon(ctx context.Context, busName string) (*HostDaemon, e
 	if err != nil {
 		return nil, err
 	}
-	return &HostDaemon{own.conn, &hostDaemon, &s.counters}, nil
+	return &HostDaemon{conn: own.conn, to: &hostDaemon, counts: &s.counters}, nil
 }
 
 // ReleaseHostDaemon ends a use of the bus-name. After the last use it gives the name and its

@@ -35,6 +35,7 @@ var (
 	errNoCommands    = errors.New("no commands to register")
 	errLongPath      = fmt.Errorf("the path is longer than %d bytes", maxPath)
 	errTooMany       = errors.New("too many")
+	errSecretPattern = errors.New("only root may serve commands that may carry a password or a key")
 )
 
 // router has the handlers that programs have registered. A goroutine that holds its lock may take
@@ -90,7 +91,10 @@ func registerHandler(ctx context.Context, c *call) ([]any, error) {
 	if len(path) > maxPath {
 		return nil, errLongPath
 	}
-	c.server.clients.awaitIdentity(ctx, c.client)
+	uid := c.server.userOf(ctx, c.sender)
+	if i := slices.IndexFunc(patterns, ipmi.Pattern.MayCarrySecret); i >= 0 && !isRoot(uid) {
+		return nil, fmt.Errorf("%w: %v", errSecretPattern, patterns[i])
+	}
 	owner := c.client.describe()
 	return nil, c.server.addHandler(ctx, owner, &remoteHandler{
 		client:   &c.client.Client,

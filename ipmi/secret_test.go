@@ -29,7 +29,12 @@ func TestCarriesSecret(t *testing.T) {
 		{"set LAN configuration", NetFnTransport, 0x01, nil, true},
 		{"response to get LAN configuration", NetFnTransport.Response(), 0x02, nil, true},
 		{"serial configuration", NetFnTransport, 0x10, nil, true},
+		{"manufacturing test on", NetFnApp, 0x05, []byte("key"), true},
+		{"packet to a PPP proxy", NetFnTransport, 0x14, nil, true},
+		{"packet of a PPP proxy", NetFnTransport, 0x15, nil, true},
+		{"packet that a PPP proxy received", NetFnTransport, 0x17, nil, true},
 		{"bridge request", NetFnBridge, 0x20, nil, true},
+		{"bridge message", NetFnBridge, 0x21, nil, true},
 		{"forwarded command", NetFnTransport, 0x30, nil, true},
 		{"redfish bootstrap credentials", NetFnGroup, 0x02, []byte{0x52, 0xA5}, true},
 		{"response to redfish bootstrap credentials", NetFnGroup.Response(), 0x02, []byte{0x52, 'u', 'p'}, true},
@@ -49,8 +54,43 @@ func TestCarriesSecret(t *testing.T) {
 	}
 }
 
+// What a pattern may carry follows from the table of what messages carry.
+func TestMayCarrySecret(t *testing.T) {
+	channel := Channel(3).Mask()
+	for _, s := range SecretPatterns() {
+		for _, p := range []Pattern{
+			s,
+			{channel, s.NetFn, s.Command, AnyGroup},
+			{channel, s.NetFn, AnyCommand, AnyGroup},
+		} {
+			if !p.MayCarrySecret() {
+				t.Errorf("%v: false", p)
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		pattern Pattern
+		want    bool
+	}{
+		"credentials of Redfish":   {Pattern{channel, NetFnGroup, 0x02, 0x52}, true},
+		"all of Redfish":           {Pattern{channel, NetFnGroup, AnyCommand, 0x52}, true},
+		"DCMI's command of it":     {Pattern{channel, NetFnGroup, 0x02, 0xDC}, false},
+		"all of DCMI":              {Pattern{channel, NetFnGroup, AnyCommand, 0xDC}, false},
+		"another one of Redfish":   {Pattern{channel, NetFnGroup, 0x01, 0x52}, false},
+		"get device ID":            {Pattern{AllChannels, NetFnApp, 0x01, AnyGroup}, false},
+		"all of storage":           {Pattern{AllChannels, NetFnStorage, AnyCommand, AnyGroup}, false},
+		"all of an OEM":            {Pattern{AllChannels, NetFnOEM, AnyCommand, 343}, false},
+		"all of OEM commands":      {Pattern{AllChannels, 0x30, AnyCommand, AnyGroup}, false},
+		"same number, other netFn": {Pattern{AllChannels, NetFnStorage, 0x47, AnyGroup}, false},
+	} {
+		if got := tt.pattern.MayCarrySecret(); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 func TestCarriesSecretLooksIntoMessages(t *testing.T) {
-	const send, get = Command(0x34), Command(0x33)
+	const send, get, write = Command(0x34), Command(0x33), Command(0x52)
 	for _, tt := range []struct {
 		name  string
 		netFn NetFn
@@ -73,6 +113,12 @@ func TestCarriesSecretLooksIntoMessages(t *testing.T) {
 		{"command that ends the message", NetFnApp, send, "00 2C18BC 201601", false},
 		{"no message sent", NetFnApp, send, "00", false},
 		{"no data", NetFnApp, send, "", false},
+
+		{"get device ID written", NetFnApp, write, "01 2C 00 18BC 201601 C9", false},
+		{"set user password written", NetFnApp, write, "01 2C 00 18BC 201647 0202 736563 00", true},
+		{"bytes written to an EEPROM", NetFnApp, write, "01 A0 00 0047 201647 0202 736563 00", false},
+		{"bytes read", NetFnApp, write, "01 A0 10", false},
+		{"response to a read", NetFnApp.Response(), write, "2C18BC 201647 0202 736563 00", false},
 
 		{"accepted", NetFnApp.Response(), send, "", false},
 		{"answer in the acceptance", NetFnApp.Response(), send, "201CC4 2C0401 00 5001040002 00", false},

@@ -225,16 +225,21 @@ func TestMonitorShowsSendResponse(t *testing.T) {
 func TestMonitorKeepsSecrets(t *testing.T) {
 	r := newRig(t)
 	w := watchBus(t, r)
-	const setUserPassword = 0x47
-	r.fake.answer(setUserPassword, []byte("secret"))
-	if _, err := openClient(t, r.bus.Address).Send(t.Context(), "bus4",
-		ipmb.Request{NetFn: 6, Command: setUserPassword, Data: []byte("secret")}); err != nil {
-		t.Fatal(err)
+	client := openClient(t, r.bus.Address)
+	for _, p := range ipmi.SecretPatterns() {
+		data := append([]byte{byte(p.Group)}, "secret"...)
+		if !ipmi.CarriesSecret(p.NetFn, p.Command, data) {
+			continue // It depends on a message inside.
+		}
+		r.fake.answer(p.Command, data)
+		if _, err := client.Send(t.Context(), "bus4", ipmb.Request{NetFn: p.NetFn, Command: p.Command, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+		message := Notice{Bus: "bus4", Node: 0x2C, NetFn: p.NetFn, Command: p.Command, Secret: true}
+		w.next(t, message)
+		message.Kind = ResponseSeen
+		w.next(t, message)
 	}
-	message := Notice{Bus: "bus4", Node: 0x2C, NetFn: 6, Command: setUserPassword, Secret: true}
-	w.next(t, message)
-	message.Kind = ResponseSeen
-	w.next(t, message)
 }
 
 func TestMonitorSaysWhenTheServiceStopsAndStarts(t *testing.T) {

@@ -188,7 +188,7 @@ func TestMemoryWhileAnybodyReads(t *testing.T) {
 	t.Parallel()
 	l := startLooked(t)
 	l.isSmall(t, "at its start")
-	for _, what := range []string{"Ping", "Introspect", "GetAll of a bus", "Get of a bus", "GetManagedObjects"} {
+	for _, what := range []string{"Ping", "Introspect", "GetAll of a bus", "GetStatistics", "GetManagedObjects"} {
 		flood := runOutsider(t, l.uid, "reads", l.bus.Address, what, 30, 50)
 		l.serves(t)
 		flood.next(t)
