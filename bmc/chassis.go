@@ -21,10 +21,14 @@ var chassisCommands = []command{
 }
 
 // getChassisCapabilities answers with flags, which are all 0, and the addresses of the FRU, SDR,
-// SEL, system management and bridge device (section 28.1).
-func getChassisCapabilities(*BMC, *ipmi.Request) ipmi.Response {
-	const all = byte(ipmi.BMCAddress) // The devices of the chassis are all there.
-	return answer(0, all, all, all, all, all)
+// SEL, system management and bridge device (section 28.1). 00h is no FRU device 0.
+func getChassisCapabilities(b *BMC, _ *ipmi.Request) ipmi.Response {
+	const own = byte(ipmi.BMCAddress)
+	var fru byte
+	if supportWith(b.frus)&ipmi.SupportsFRU != 0 {
+		fru = own
+	}
+	return answer(0, fru, own, own, own, own)
 }
 
 // Bits of Get Chassis Status (section 28.2).

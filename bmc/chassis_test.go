@@ -48,7 +48,7 @@ func TestChassisControl(t *testing.T) {
 func TestChassisStatus(t *testing.T) {
 	story(t, "a host without a machine is on", func(t *testing.T, b *bench) {
 		b.is("status", b.chassis(0x01, ""), "00 01 00 40")
-		b.is("capabilities", b.chassis(0x00, ""), "00 00 20 20 20 20 20")
+		b.is("capabilities", b.chassis(0x00, ""), "00 00 00 20 20 20 20")
 	})
 
 	runs(t, "power and last power event follow what was done", func(t *testing.T, r *rig) {

@@ -162,7 +162,7 @@ func TestFaultsOfIPMISim(t *testing.T) {
 
 	runs(t, "get chassis capabilities answers six bytes", func(t *testing.T, r *rig) {
 		r.is("something longer", r.app(0x01, ""), "00 20 01 00 00 02 D7 00 00 00 00 00")
-		r.is("get", r.chassis(0x00, ""), "00 00 20 20 20 20 20")
+		r.is("get", r.chassis(0x00, ""), "00 00 00 20 20 20 20")
 	})
 
 	runs(t, "a diagnostic interrupt is valid data", func(t *testing.T, r *rig) {
