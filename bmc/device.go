@@ -124,22 +124,21 @@ const (
 	selfTestFailed = 0x57   // something is corrupted or cannot be accessed
 	faultSEL       = 1 << 7 // the SEL device
 	faultFRU       = 1 << 5 // the BMC's FRU device
+
+	controllerFRU = 0 // its ID
 )
 
 // getSelfTestResults reports a fault of the SEL, and of the BMC's FRU device if there is one, while
-// the journal cannot store anything, and a fault of that device if its file could not be read.
+// the journal cannot store anything.
 func getSelfTestResults(b *BMC, _ *ipmi.Request) ipmi.Response {
-	lost, faults := b.journal.isLost(), byte(0)
-	if lost {
-		faults = faultSEL
+	if !b.journal.isLost() {
+		return answer(selfTestPassed, 0)
 	}
+	faults := byte(faultSEL)
 	for _, d := range b.frus {
-		if d.isPrimary() && (lost || d.unread != nil) {
+		if d.ID == controllerFRU {
 			faults |= faultFRU
 		}
-	}
-	if faults == 0 {
-		return answer(selfTestPassed, 0)
 	}
 	return answer(selfTestFailed, faults)
 }
@@ -181,6 +180,11 @@ const (
 	acpiSet      = 1 << 7 // the request sets the state
 	acpiNoChange = 0x7F
 	acpiUnknown  = 0x2A
+
+	acpiS1        = 0x01 // and then the other states that are no S0
+	acpiOverride  = 0x0A // the last of them
+	acpiLegacyOn  = 0x20
+	acpiLegacyOff = 0x21
 )
 
 // setACPIPowerState takes the states of the system and of the device. The system has the states S0
@@ -190,13 +194,26 @@ func setACPIPowerState(b *BMC, req *ipmi.Request) ipmi.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	system, device := req.Data[0]&^acpiSet, req.Data[1]&^acpiSet
-	if system > 0x0A && system != 0x20 && system != 0x21 && system != acpiUnknown && system != acpiNoChange ||
+	if system > acpiOverride && system != acpiLegacyOn && system != acpiLegacyOff && system != acpiUnknown && system != acpiNoChange ||
 		device > 0x03 && device != acpiUnknown && device != acpiNoChange {
 		return refuse(ipmi.CodeInvalidField)
 	}
 	h := b.host(req.Host)
 	h.system, h.device = acpiState(h.system, req.Data[0]), acpiState(h.device, req.Data[1])
+	if runsNoSoftware(h.system) {
+		for _, w := range b.watchdogs {
+			if w.host == req.Host {
+				w.stop()
+			}
+		}
+	}
 	return answer()
+}
+
+// runsNoSoftware reports whether a system sleeps or is off. Then watchdogs do not run (IPMI v2.0,
+// sections 27.1 and 27.7).
+func runsNoSoftware(system byte) bool {
+	return system >= acpiS1 && system <= acpiOverride || system == acpiLegacyOff
 }
 
 // acpiState is the state after a byte of the request.

@@ -33,7 +33,8 @@
 //     Watchdogs expire while Run runs. A watchdog acts in time, even if its pre-timeout or the
 //     log is slow. A cold reset resets the sensors and the state of the host that sent it, its boot
 //     options included; the process goes on. A reset of a host ends what its software has begun.
-//     docs/bmc.md has a table of all values. (TestWatchdog, TestPreTimeout, TestWhatEndsValues)
+//     docs/bmc.md has a table of all values. (TestWatchdog, TestPreTimeout, TestWhatEndsValues,
+//     TestSectionsOfTheWatchdog)
 //  5. Requests of one interface are acted on in the order in which they came. A command that only
 //     reads or changes memory is answered before ServeIPMI returns; the table of commands says
 //     which commands wait for the disk or the machine. An ipmi.Blocking serves these in a
