@@ -50,6 +50,7 @@ const (
 	accessDisabled     = 0 // for IPMI messaging
 	alertingDisabled   = 1 << 5
 	reservedAccessBits = 0x3F
+	accessBitsOfUse    = 0x2F // without authentication of messages, which channels without it ignore
 	reservedLimitBits  = 0x30
 
 	reservedPayloadBits  = 0xC0
@@ -122,7 +123,7 @@ func setChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 		return refuse(codeSessionless)
 	case setAccess != 0 && access&accessModeBits != accessDisabled:
 		return refuse(codeNoAccessMode)
-	case setAccess != 0 && access&reservedAccessBits != alertingDisabled, setLimit != 0 && limit&privilegeBits != privilegeAdmin:
+	case setAccess != 0 && access&accessBitsOfUse != alertingDisabled, setLimit != 0 && limit&privilegeBits != privilegeAdmin:
 		return refuse(ipmi.CodeInvalidField)
 	}
 	return answer()

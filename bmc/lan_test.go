@@ -14,8 +14,11 @@ func TestLAN(t *testing.T) {
 			"05": "000000000000", // MAC address
 			"10": "7075626C6963 000000000000000000000000",
 			"07": "404010",             // IP header
+			"08": "6F02",               // primary port
+			"09": "9802",               // secondary port
 			"0A": "00",                 // ARP
 			"0B": "00",                 // gratuitous ARP
+			"11": "00",                 // number of destinations
 			"0C": "00000000",           // default gateway
 			"0D": "000000000000",       // its MAC address
 			"0E": "00000000",           // backup gateway

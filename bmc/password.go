@@ -83,10 +83,16 @@ func (b *BMC) testUserPassword(req *ipmi.Request, reply ipmi.Reply) {
 	}))
 }
 
-// comparePassword compares a password with a stored one.
+// comparePassword compares a password with a stored one. If none is stored, it is the empty one of
+// 16 bytes.
 func (b *BMC) comparePassword(stored, password []byte) ipmi.CompletionCode {
+	isStored := len(stored) == passwordLength
 	switch {
-	case len(stored) != passwordLength:
+	case !isStored && len(password) != shortPassword:
+		return codeWrongSize
+	case !isStored && isZero(password):
+		return ipmi.CodeOK
+	case !isStored:
 		return codeWrongPassword
 	case int(stored[0]&^emptyPassword) != len(password):
 		return codeWrongSize
