@@ -28,6 +28,10 @@ COMP_WORDS[COMP_CWORD]=${COMP_WORDS[COMP_CWORD]%.}
 __start_ipmbctl
 for reply in "${COMPREPLY[@]}"; do echo "${reply%% *}"; done`
 
+// presses is how often the key is pressed for an answer: ipmbd has completionTime for it, which can
+// be too short on a machine that is busy with other tests.
+const presses = 20
+
 // The names of buses come from the running daemon: the shell runs this program.
 func TestCompletionInBash(t *testing.T) {
 	bash, err := exec.LookPath("bash")
@@ -66,14 +70,25 @@ func TestCompletionInBash(t *testing.T) {
 		"ipmbctl sel ":             "clear info list",
 		"ipmbctl send --fa":        "--fail-fast",
 		"ipmbctl respond app warm": "warm-reset",
+		"ipmbctl send b":           "bus0",
+		"ipmbctl send bus0 sto":    "storage",
+		"ipmbctl send bus0 0x2c a": "app",
+		"ipmbctl send bus0 6 warm": "warm-reset",
 	} {
 		t.Run(line, func(t *testing.T) {
-			cmd := exec.Command(bash, "--norc", "-c", pressTab, "bash", bashCompletion, filepath.Join(dir, "script"), line)
-			cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "DBUS_SYSTEM_BUS_ADDRESS=" + r.bus.Address}
-			out, err := cmd.CombinedOutput()
-			if got := strings.Join(strings.Fields(string(out)), " "); err != nil || got != want {
-				t.Errorf("%q, want %q; %v", got, want, err)
+			got := ""
+			for range presses {
+				cmd := exec.Command(bash, "--norc", "-c", pressTab, "bash", bashCompletion, filepath.Join(dir, "script"), line)
+				cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "DBUS_SYSTEM_BUS_ADDRESS=" + r.bus.Address}
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Fatalf("%s: %v", out, err)
+				}
+				if got = strings.Join(strings.Fields(string(out)), " "); got == want {
+					return
+				}
 			}
+			t.Errorf("%q, want %q", got, want)
 		})
 	}
 }

@@ -263,9 +263,8 @@ func TestCompletionOfLogs(t *testing.T) {
 		"sel list":      "bus0\t/dev/ipmb-0\nme1\t/run/me1.sock\n:4\n",
 		"sel list bus0": ":4\n",
 	} {
-		if got := r.ipmbctl(t, append([]string{"__complete"}, append(strings.Fields(args), "")...)...); got.stdout != want {
-			t.Errorf("%s: %q", args, got.stdout)
-		}
+		ended := "Completion ended with directive: ShellCompDirectiveNoFileComp\n"
+		r.check(t, args, result{want, ended, 0}, append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
 	}
 }
 

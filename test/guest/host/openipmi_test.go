@@ -46,8 +46,8 @@ var onDriver = []command{
 	{"ipmbctl send ipmi0 0x82 0x30 0x01 $(seq 200)", 0, "c4 c5 c6 c7 c8"},
 	{"ipmbctl send ipmi0 app send-message 0", 6, "the driver of this bus cannot do that"},
 	{"ipmbctl send --tries 1 ipmi0 0x84 app get-device-id", 3, "C3h"}, // No node is there.
-	{"ipmbctl scan --from 0x80 --to 0x88 ipmi0", 0, "82h device 50h revision 1"},
-	{"ipmbctl scan --from 0x80 --to 0x88 ipmi0", 0, "1 of 5 addresses answers on ipmi0; 0 not acknowledged, 4 silent"},
+	{"ipmbctl scan --yes --from 0x80 --to 0x88 ipmi0", 0, "82h device 50h revision 1"},
+	{"ipmbctl scan --yes --from 0x80 --to 0x88 ipmi0", 0, "1 of 5 addresses answers on ipmi0; 0 not acknowledged, 4 silent"},
 	{"ipmbctl sel list ipmi0 0x20", 0, ""},
 	{"ipmbctl handlers", 0, "ipmi0 none"},
 }
