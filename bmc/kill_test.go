@@ -12,11 +12,12 @@ import (
 	"testing"
 
 	"ipmbd/bmc/record"
+	"ipmbd/internal/testmain"
 )
 
 // What the environment says to these tests.
 const (
-	killsVariable  = "IPMBD_KILLS"  // how often a writer is killed; 100
+	killsVariable  = "IPMBD_KILLS"  // how often a writer is killed; 100, or 25 with the race detector
 	folderVariable = "IPMBD_WRITES" // where to write: the test kills this process
 )
 
@@ -27,7 +28,7 @@ func TestKilledWriter(t *testing.T) {
 		newWriter(t, folder).write()
 		return
 	}
-	kills := 100
+	kills := testmain.Amount(25, 100)
 	if n, err := strconv.Atoi(os.Getenv(killsVariable)); err == nil {
 		kills = n
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ipmbd/i2c"
+	"ipmbd/internal/testmain"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -152,7 +153,7 @@ func TestModelBeyondItsBound(t *testing.T) {
 
 // runModels runs each mix, reports how it went, and has it checked.
 func runModels(t *testing.T, mixes []mix, check func(*model, *testing.T)) {
-	n, seed := setting(t, "MODEL_N", 10000), setting(t, "MODEL_SEED", rand.Uint64())
+	n, seed := setting(t, "MODEL_N", uint64(testmain.Amount(2500, 10000))), setting(t, "MODEL_SEED", rand.Uint64())
 	for _, x := range mixes {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ipmbd/internal/testmain"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -241,7 +242,7 @@ func (j judged) ask(a asker, n int, seed uint64, l *ledger, read, effect asked) 
 
 // judgeAll has all requesters judged with 1 % and 5 % of the answers lost.
 func judgeAll(t *testing.T, read, effect asked, check func(t *testing.T, j judged, v verdict)) {
-	n := int(setting(t, "REPEATS_N", 600))
+	n := int(setting(t, "REPEATS_N", uint64(testmain.Amount(150, 600))))
 	seed := setting(t, "REPEATS_SEED", rand.Uint64()>>32)
 	for _, j := range judges() {
 		for _, lose := range []float64{0.01, 0.05} {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ipmbd/internal/testmain"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -183,6 +184,7 @@ func (w *world) expectAllFree(commands int, responders ...ipmi.Address) {
 
 func TestStorm(t *testing.T) {
 	d := newDice(t)
+	each := testmain.Amount(100, 800)
 	for _, c := range []struct {
 		name   string
 		faulty node
@@ -195,8 +197,8 @@ func TestStorm(t *testing.T) {
 			w.forgetWrites()
 			w.place(me, c.faulty)
 			w.place(other, c.faulty)
-			const all = 2 * 64 * 800
-			y := storm{callers: 64, callsEach: 800, commands: 16, dice: d}.rage(w, me, other)
+			all := int64(2 * 64 * each)
+			y := storm{callers: 64, callsEach: each, commands: 16, dice: d}.rage(w, me, other)
 			if y.answered.Load() < all*90/100 || y.busy.Load() > all/100 {
 				t.Error("too few were answered")
 			}
@@ -208,9 +210,10 @@ func TestStorm(t *testing.T) {
 		w.forgetWrites()
 		w.place(me, d.hesitant(2))
 		w.place(other, d.hesitant(2))
-		y := storm{callers: 16, callsEach: 1300, commands: 2, dice: d}.rage(w, me, other)
-		if n := y.answered.Load(); n != 2*16*1300 {
-			t.Errorf("%d calls were answered, %d were made", n, 2*16*1300)
+		each := testmain.Amount(300, 1300)
+		y := storm{callers: 16, callsEach: each, commands: 2, dice: d}.rage(w, me, other)
+		if n := y.answered.Load(); n != int64(2*16*each) {
+			t.Errorf("%d calls were answered, %d were made", n, 2*16*each)
 		}
 		w.expectAllFree(2, me, other)
 	})

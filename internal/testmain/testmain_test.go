@@ -43,3 +43,13 @@ func TestDescriptors(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAmount(t *testing.T) {
+	if amount(true, 1, 2) != 1 || amount(false, 1, 2) != 2 {
+		t.Error("the wrong one of two amounts")
+	}
+	t.Setenv(thoroughVariable, "1")
+	if got := Amount(1, 2); got != 2 {
+		t.Errorf("%d with %s", got, thoroughVariable)
+	}
+}
