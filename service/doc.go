@@ -23,6 +23,12 @@
 //     TestAddOfWhatIsTaken, TestReloadUnderLoad)
 //  5. ipmbd pings systemd's watchdog only while every bus, every host interface and its D-Bus
 //     connections make progress. (TestWatchdogIsFedWhileEveryPartGoesOn)
+//  6. Without a configuration file, each IPMB device that is there at the start is a bus before the
+//     bus names are taken, and each one that comes later is a bus soon after.
+//     (TestEachDeviceIsServedWithoutAFile; test/systemd: TestNoConfiguration,
+//     TestCallWithoutAConfiguration)
+//  7. A start that waits says for what, after a second.
+//     (TestStartSaysThatTheMessageBusDoesNotAnswer)
 //
 // handlerFor decides which handler serves the requests that the command filters, the bridge and
 // the registered programs leave over.

@@ -18,4 +18,6 @@
 //  4. An engine outlives its bus by [Engines]: the numbers that it holds and the responses that
 //     it keeps also hold for a next bus on the path within a minute. (test/e2e:
 //     TestLateAnswerOfAChangedBusReachesNobody)
+//  5. A bus that follows the address of its device has, while it is open, the own address at which
+//     the kernel has the device. (TestOwnAddressFollowsTheDevice)
 package i2cbus

@@ -22,6 +22,7 @@ func (a *app) listCommand() *cobra.Command {
 A host interface that waits for a machine is Waiting, which is no fault. INDEX is the
 number of a bus for clients of ipmbbridge, the channel of org.openbmc.Ipmb.
 Notes on stderr name what else ipmbd cannot use, such as a broken disk.
+A bus without a remote address or an index has '-' there; in JSON these are 0 and 255.
 With --json, a bus has a 'transport' and a host interface has a 'type'.`,
 		Example: `  ipmbctl list
   ipmbctl list --json | jq -r '.[] | select(.state == "Down") | .name'`,
