@@ -92,7 +92,7 @@ func TestFolderOfTheBMCElsewhere(t *testing.T) {
 					t.Errorf("%s is %s, want %s", property, got, want)
 				}
 			}
-			l.logged("bmc.folder: ")
+			l.logged("bmc.folder")
 			if folder != "/etc/passwd/ipmbd" {
 				l.logged("StateDirectory=")
 			}
