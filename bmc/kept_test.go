@@ -84,7 +84,7 @@ var kept = []value{
 
 	{"LAN: set in progress", "23.1", []string{"transport 01 01 00 01"}, "transport 02 01 00 00 00", "00 11 00", "00 11 01", ofSoftware},
 	lanValue(3, "C0A80102"), lanValue(4, "01"), lanValue(5, "020000000001"), lanValue(6, "FFFFFF00"), lanValue(7, "204010"),
-	lanValue(8, "0102"), lanValue(9, "0102"), lanValue(11, "05"), lanValue(12, "C0A80101"),
+	lanValue(8, "0102"), lanValue(9, "0102"), lanValue(10, "03"), lanValue(11, "05"), lanValue(12, "C0A80101"),
 	lanValue(13, "020000000001"), lanValue(14, "C0A80101"), lanValue(15, "020000000001"),
 	lanValue(16, "736563726574000000000000000000000000"), lanValue(20, "0580"), lanValue(21, "07"),
 	lanValue(24, "000100000000000000"), lanValue(26, "010300000000"),
@@ -395,7 +395,7 @@ func TestStoredSettingsAreValues(t *testing.T) {
 		for _, name := range stored {
 			known := slices.Contains(ofValues, name) || strings.HasSuffix(name, "/locked") ||
 				strings.HasPrefix(name, mailboxSetting(0, 0)) ||
-				name == lanSetting(1, lanEnabledTypes) || name == lanSetting(1, lanARPControl) // zeros only
+				name == lanSetting(1, lanEnabledTypes) // which can be zeros only
 			if !known {
 				t.Errorf("%s is no value", name)
 			}

@@ -29,29 +29,29 @@ type lanParameter struct {
 // lanParameters has the parameters of table 23-4 that make sense without sessions and alerts.
 // There are no authentication types and no cipher suites.
 var lanParameters = map[byte]lanParameter{
-	1:             {initial: []byte{0}, readOnly: true},                     // authentication types supported
-	2:             {initial: make([]byte, 5), valid: noReservedTypes},       // enabled, for each privilege level
-	3:             {initial: make([]byte, 4), valid: isUnicast},             // IP address
-	4:             {initial: []byte{ipUnspecified}, valid: atMost(ipBMC)},   // its source
-	5:             {initial: make([]byte, 6), valid: isStation},             // MAC address
-	6:             {initial: make([]byte, 4), valid: isMask},                // subnet mask
-	7:             {initial: []byte{0x40, 0x40, 0x10}, valid: isIPv4Header}, // time to live, flags, precedence and type of service
-	8:             {initial: []byte{0x6F, 0x02}, valid: isPort},             // primary RMCP port: 623
-	9:             {initial: []byte{0x98, 0x02}, valid: isPort},             // secondary RMCP port: 664
-	lanARPControl: {initial: []byte{0}, valid: isZero},                      // the BMC generates no ARP
-	11:            {initial: []byte{0}},                                     // interval of gratuitous ARP
-	12:            {initial: make([]byte, 4), valid: isUnicast},             // default gateway
-	13:            {initial: make([]byte, 6), valid: isStation},             // its MAC address
-	14:            {initial: make([]byte, 4), valid: isUnicast},             // backup gateway
-	15:            {initial: make([]byte, 6), valid: isStation},             // its MAC address
-	16:            {initial: community("public"), valid: isASCII},           // of SNMP
-	17:            {initial: []byte{0}, readOnly: true},                     // number of destinations of alerts
-	20:            {initial: make([]byte, 2), valid: isVLAN},                // VLAN ID, and whether it is enabled
-	21:            {initial: []byte{0}, valid: atMost(7)},                   // VLAN priority
-	22:            {initial: []byte{0}, readOnly: true},                     // number of cipher suites
-	23:            {initial: []byte{0}, readOnly: true},                     // the cipher suites
-	24:            {initial: make([]byte, 9), valid: arePrivileges},         // their privilege levels
-	26:            {initial: make([]byte, 6), valid: atMost(1)},             // bad password threshold
+	1:  {initial: []byte{0}, readOnly: true},                     // authentication types supported
+	2:  {initial: make([]byte, 5), valid: noReservedTypes},       // enabled, for each privilege level
+	3:  {initial: make([]byte, 4), valid: isUnicast},             // IP address
+	4:  {initial: []byte{ipUnspecified}, valid: atMost(ipBMC)},   // its source
+	5:  {initial: make([]byte, 6), valid: isStation},             // MAC address
+	6:  {initial: make([]byte, 4), valid: isMask},                // subnet mask
+	7:  {initial: []byte{0x40, 0x40, 0x10}, valid: isIPv4Header}, // time to live, flags, precedence and type of service
+	8:  {initial: []byte{0x6F, 0x02}, valid: isPort},             // primary RMCP port: 623
+	9:  {initial: []byte{0x98, 0x02}, valid: isPort},             // secondary RMCP port: 664
+	10: {initial: []byte{0}, valid: atMost(3)},                   // ARP: gratuitous, responses
+	11: {initial: []byte{0}},                                     // interval of gratuitous ARP
+	12: {initial: make([]byte, 4), valid: isUnicast},             // default gateway
+	13: {initial: make([]byte, 6), valid: isStation},             // its MAC address
+	14: {initial: make([]byte, 4), valid: isUnicast},             // backup gateway
+	15: {initial: make([]byte, 6), valid: isStation},             // its MAC address
+	16: {initial: community("public"), valid: isASCII},           // of SNMP
+	17: {initial: []byte{0}, readOnly: true},                     // number of destinations of alerts
+	20: {initial: make([]byte, 2), valid: isVLAN},                // VLAN ID, and whether it is enabled
+	21: {initial: []byte{0}, valid: atMost(7)},                   // VLAN priority
+	22: {initial: []byte{0}, readOnly: true},                     // number of cipher suites
+	23: {initial: []byte{0}, readOnly: true},                     // the cipher suites
+	24: {initial: make([]byte, 9), valid: arePrivileges},         // their privilege levels
+	26: {initial: make([]byte, 6), valid: atMost(1)},             // bad password threshold
 }
 
 // Sources of the IP address (table 23-4, parameter 4).
@@ -61,8 +61,7 @@ const (
 )
 
 const (
-	lanEnabledTypes   = 2 // parameters that can be zeros only
-	lanARPControl     = 10
+	lanEnabledTypes   = 2    // the parameter
 	reservedTypesBits = 0xC8 // of each of its bytes
 )
 

@@ -90,7 +90,7 @@ var layouts = []layout{
 	{ipmi.NetFnTransport, 0x01, "01 07 404010", lanNumber + " | 8:1-FF | 3,r5 | 3,4,r1", ""},
 	{ipmi.NetFnTransport, 0x01, "01 08 6F02", lanNumber + " | any 2", ""},
 	{ipmi.NetFnTransport, 0x01, "01 09 9802", lanNumber + " | any 2", ""},
-	{ipmi.NetFnTransport, 0x01, "01 0A 00", lanNumber + " | r6,2:0", ""},
+	{ipmi.NetFnTransport, 0x01, "01 0A 03", lanNumber + " | r6,2", ""},
 	{ipmi.NetFnTransport, 0x01, "01 0B 05", lanNumber + " | 8", ""},
 	{ipmi.NetFnTransport, 0x01, "01 0C C0A80101", lanNumber + " | " + unicast + " | any 3", ""},
 	{ipmi.NetFnTransport, 0x01, "01 0D 020000000001", lanNumber + " | " + station, ""},

@@ -98,7 +98,6 @@ var refusals = []struct {
 	{"set LAN: reserved bit", ipmi.NetFnTransport, 0x01, "11 03 01020304", "CC"},
 	{"set LAN: source of the address", ipmi.NetFnTransport, 0x01, "01 04 05", "CC"},
 	{"set LAN: VLAN priority", ipmi.NetFnTransport, 0x01, "01 15 08", "CC"},
-	{"set LAN: ARP responses, which the BMC does not generate", ipmi.NetFnTransport, 0x01, "01 0A 02", "CC"},
 	{"set LAN: commit", ipmi.NetFnTransport, 0x01, "01 00 02", "CC"},
 	{"set LAN: nothing", ipmi.NetFnTransport, 0x01, "01 03", "C7"},
 	{"get LAN: channel", ipmi.NetFnTransport, 0x02, "02 03 00 00", "CC"},
