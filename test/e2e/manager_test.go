@@ -225,7 +225,7 @@ func TestAddOfWhatIsTaken(t *testing.T) {
 		"no JSON":                 {"AddBus", nil, "InvalidArgument", []string{"channel = null: must be an object"}},
 		"unknown key":             {"AddBus", channel(other, object{"devIndex": 1, "colour": "red"}), "InvalidArgument", []string{`channel.colour = "red": unknown key`}},
 		"several faults":          {"AddBus", channel(other, object{"bmc-addr": 33, "tries": 0, "type": "x"}), "InvalidArgument", []string{"channel.bmc-addr = 33", "channel.tries = 0", `channel.type = "x"`}},
-		"a host is no bus":        {"AddBus", host(nil), "InvalidArgument", []string{"channel.path", "unknown key", "channel.remote-addr: is missing"}},
+		"a host is no bus":        {"AddBus", host(nil), "InvalidArgument", []string{"channel.path", "unknown key", "channel.slave-path: is missing"}},
 		"a bus is no host":        {"AddHost", channel(other, nil), "InvalidArgument", []string{"host.slave-path", "unknown key"}},
 		"host with several fault": {"AddHost", host(object{"handler": "signal", "name": "Ipmb"}), "InvalidArgument", []string{"host.handler", "host.name"}},
 	} {
