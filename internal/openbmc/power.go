@@ -25,6 +25,7 @@ type Power struct {
 
 	mu  sync.Mutex
 	off map[int]bool // by host
+	on  map[int]bool // whether a host had power when its state was last known
 }
 
 // Follow follows a host from now on.
@@ -60,7 +61,8 @@ const (
 	powerTime = 2 * time.Second
 )
 
-// Run follows the hosts until ctx ends. It calls gone when a host has lost its power.
+// Run follows the hosts until ctx ends. It calls gone when a host has lost its power. A host that
+// was off when its state became known has not lost it: boot flags that wait for it stay.
 func (p *Power) Run(ctx context.Context, gone func(host int)) {
 	for ctx.Err() == nil {
 		select {
@@ -100,10 +102,13 @@ func (p *Power) followHosts(ctx context.Context, gone func(host int)) {
 			}
 			off := err == nil && (state == powerOff || state == powerTransitioningOn)
 			p.mu.Lock()
-			isNew := off && !p.off[host]
+			isLost := off && p.on[host]
 			p.off[host] = off
+			if state != "" {
+				p.on[host] = !off
+			}
 			p.mu.Unlock()
-			if isNew {
+			if isLost {
 				gone(host)
 			}
 		}

@@ -20,7 +20,7 @@ func New(address string) *Services {
 	return &Services{
 		System: System{ownConn{address: address}},
 		Log:    EventLog{ownConn: ownConn{address: address}},
-		Power:  Power{address: address, wake: make(chan struct{}, 1), off: make(map[int]bool)},
+		Power:  Power{address: address, wake: make(chan struct{}, 1), off: make(map[int]bool), on: make(map[int]bool)},
 	}
 }
 

@@ -209,13 +209,16 @@ func TestPowerOfAnOpenBMCHost(t *testing.T) {
 			return answer.data[1]&1 != 0 == want
 		})
 	}
-	ask := func(cmd byte, data ...byte) []byte {
+	asks := func(netFn, cmd byte, data ...byte) []byte {
 		t.Helper()
 		number = (number + 1) & 0x3F
-		return n.ask(t, packet{to: 0x20, netFn: 6, from: 0x2C, number: number, cmd: cmd, data: data}).data
+		return n.ask(t, packet{to: 0x20, netFn: netFn, from: 0x2C, number: number, cmd: cmd, data: data}).data
 	}
+	ask := func(cmd byte, data ...byte) []byte { t.Helper(); return asks(6, cmd, data...) }
+	areBootFlagsValid := func() bool { t.Helper(); return asks(0, 0x09, 0x05, 0, 0)[3]&0x80 != 0 }
 	is(true) // nothing is known: a client has asked
 	for _, name := range []string{stateChassis + "1", stateChassis} {
+		asks(0, 0x08, 0x05, 0x80, 0x04, 0, 0, 0)
 		state := connect(t, bus.Address)
 		properties, err := prop.Export(state.Conn, path, prop.Map{stateChassis: {
 			property: {Value: stateChassis + ".PowerState.Off", Emit: prop.EmitTrue}}})
@@ -224,6 +227,9 @@ func TestPowerOfAnOpenBMCHost(t *testing.T) {
 		}
 		state.owns(t, name)
 		is(false)
+		if !areBootFlagsValid() {
+			t.Error("a host that was off has no boot flags any more")
+		}
 		for _, step := range []struct {
 			state string
 			on    bool
@@ -236,6 +242,7 @@ func TestPowerOfAnOpenBMCHost(t *testing.T) {
 			}
 		}
 		eventually(t, "the watchdog of what is off stands", func() bool { return ask(0x25)[1] == 0x04 })
+		eventually(t, "the boot flags of what has lost its power end", func() bool { return !areBootFlagsValid() })
 		if code := n.code(t, packet{to: 0x20, netFn: 0, from: 0x2C, number: number + 1, cmd: 0x02, data: []byte{2}}); code != 0xD5 {
 			t.Errorf("power cycle of what is off: %02Xh, want D5h", code)
 		}
