@@ -53,6 +53,9 @@ var looking = map[string]bool{
 	"org.freedesktop.DBus.ObjectManager.GetManagedObjects": true,
 	"org.freedesktop.DBus.Peer.Ping":                       true,
 	"org.freedesktop.DBus.Peer.GetMachineId":               true,
+	name + ".GetStatistics":                                true,
+	name + ".Host.GetStatistics":                           true,
+	name + ".Router.GetStatistics":                         true,
 }
 
 // onlyRoot has the interfaces for root only: those that change the service or have another name.
