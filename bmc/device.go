@@ -124,21 +124,22 @@ const (
 	selfTestFailed = 0x57   // something is corrupted or cannot be accessed
 	faultSEL       = 1 << 7 // the SEL device
 	faultFRU       = 1 << 5 // the BMC's FRU device
-
-	controllerFRU = 0 // its ID
 )
 
 // getSelfTestResults reports a fault of the SEL, and of the BMC's FRU device if there is one, while
-// the journal cannot store anything.
+// the journal cannot store anything, and a fault of that device if its file could not be read.
 func getSelfTestResults(b *BMC, _ *ipmi.Request) ipmi.Response {
-	if !b.journal.isLost() {
-		return answer(selfTestPassed, 0)
+	lost, faults := b.journal.isLost(), byte(0)
+	if lost {
+		faults = faultSEL
 	}
-	faults := byte(faultSEL)
 	for _, d := range b.frus {
-		if d.ID == controllerFRU {
+		if d.isPrimary() && (lost || d.unread != nil) {
 			faults |= faultFRU
 		}
+	}
+	if faults == 0 {
+		return answer(selfTestPassed, 0)
 	}
 	return answer(selfTestFailed, faults)
 }

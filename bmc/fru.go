@@ -38,10 +38,11 @@ const (
 	maxFRUSize = 0xFFFF
 )
 
-// data are the bytes that the device holds at first.
-func (c FRUConfig) data() ([]byte, error) {
+// data are the bytes that the device holds at first. If the file cannot be read, unread says why,
+// and the device is an empty one.
+func (c FRUConfig) data() (data []byte, unread, err error) {
 	var sources int
-	data, err := c.Data, error(nil)
+	data = c.Data
 	if c.Data != nil {
 		sources++
 	}
@@ -51,25 +52,34 @@ func (c FRUConfig) data() ([]byte, error) {
 	}
 	if c.File != "" {
 		sources++
-		data, err = readfile.InTime(c.File, maxFRUSize)
+		data, unread = readfile.InTime(c.File, maxFRUSize)
 	}
-	if sources == 0 { // Programs look for a header: an empty FRU has one that says so.
+	if sources == 0 || unread != nil { // Programs look for a header: an empty FRU has one that says so.
 		data, err = record.FRU{}.Encode()
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case sources > 1:
-		return nil, errors.New("more than one of file, data and fields")
+		return nil, nil, errors.New("more than one of file, data and fields")
 	case max(len(data), c.Size) > maxFRUSize:
-		return nil, fmt.Errorf("%d bytes are more than %d", max(len(data), c.Size), maxFRUSize)
+		return nil, nil, fmt.Errorf("%d bytes are more than %d", max(len(data), c.Size), maxFRUSize)
 	}
-	return slices.Concat(data, make([]byte, max(c.Size-len(data), 0))), nil
+	return slices.Concat(data, make([]byte, max(c.Size-len(data), 0))), unread, nil
 }
 
-// Validate reports all faults. It reads the file.
+// CheckFile says why the file cannot be read. Then the device is an empty one.
+func (c FRUConfig) CheckFile() error {
+	_, unread, _ := c.data()
+	if unread != nil {
+		return fmt.Errorf("FRU %d, %q: %w", c.ID, c.Name, unread)
+	}
+	return nil
+}
+
+// Validate reports all faults, except those of CheckFile.
 func (c FRUConfig) Validate() error {
-	_, err := c.data()
+	_, _, err := c.data()
 	errs := []error{err}
 	if _, err := record.Latin1(c.Name, record.MaxName); err != nil {
 		errs = append(errs, fmt.Errorf("the name %w", err))
@@ -91,6 +101,7 @@ type fruDevice struct {
 	FRUConfig
 	journal *journal
 	initial []byte // the data of the configuration
+	unread  error  // why its file could not be read
 }
 
 // primaryFRU is the FRU device of the controller itself. The controller's record stands for it
@@ -112,9 +123,9 @@ func newFRUs(configs []FRUConfig, j *journal) (all []*fruDevice, err error) {
 				errs = append(errs, fmt.Errorf("FRU %d, %q: the ID is that of %q", c.ID, c.Name, other.Name))
 			}
 		}
-		initial, err := c.data()
+		initial, unread, err := c.data()
 		errs = append(errs, err)
-		all = append(all, &fruDevice{FRUConfig: c, journal: j, initial: initial})
+		all = append(all, &fruDevice{FRUConfig: c, journal: j, initial: initial, unread: unread})
 	}
 	return all, errors.Join(errs...)
 }
@@ -124,6 +135,9 @@ func newFRUs(configs []FRUConfig, j *journal) (all []*fruDevice, err error) {
 func (b *BMC) openFRUs() (err error) {
 	b.frus, err = newFRUs(b.config.FRUs, b.journal)
 	for _, d := range b.frus {
+		if d.unread != nil && b.config.Report != nil {
+			b.config.Report(fmt.Errorf("FRU %d, %q is empty: %w", d.ID, d.Name, d.unread))
+		}
 		before := b.journal.value(d.sumSetting())
 		if before != nil && !bytes.Equal(before, d.sum()) && b.journal.value(d.dataName()) != nil {
 			b.config.Report(fmt.Errorf("FRU %d, %q: its configuration has changed; written data stay", d.ID, d.Name))

@@ -30,7 +30,6 @@ func TestFRUFaults(t *testing.T) {
 		"the areas before it":          {Name: "FRU", Fields: &record.FRU{Chassis: &record.FRUChassis{Custom: many[:31]}, Board: &record.FRUBoard{Custom: many[:31]}, Product: &record.FRUProduct{}}},
 		"not within 1996":              {Name: "FRU", Fields: &record.FRU{Board: &record.FRUBoard{Made: time.Unix(0, 0)}}},
 		"more than one of":             {Name: "FRU", Data: []byte{1}, Fields: &record.FRU{}},
-		"no such file":                 {Name: "FRU", File: "/nowhere/fru.bin"},
 		"more than 65535":              {Name: "FRU", Size: 65536},
 		"the name must have 2 to 16 ":  {Name: "x"},
 		"FFh is reserved":              {Name: "FRU", ID: 0xFF},
@@ -141,6 +140,22 @@ func TestFRUCommands(t *testing.T) {
 		b.is("bytes", b.storage(0x11, "00 0000 0A"), "00 0A 01 00 00 00 00 00 00 FF 0000")
 		b.is("as large as the header", b.storage(0x10, "01"), "00 0800 00")
 		b.is("bytes", b.storage(0x11, "01 0000 0A"), "00 08 01 00 00 00 00 00 00 FF")
+	})
+
+	story(t, "whose file cannot be read, which is reported and fails the self test", func(t *testing.T, b *bench) {
+		for file, cause := range map[string]string{
+			"/nowhere/fru.bin": "no such file", "/dev/zero": "too long", "/proc/self/mem": "input/output error", "/": "directory",
+		} {
+			var told []string
+			b.bmc = opened(t, Config{FRUs: []FRUConfig{{Name: "Board", File: file, Size: 16}, {Name: "Riser", ID: 1, Data: octets("0A")}},
+				Report: func(err error) { told = append(told, err.Error()) }})
+			if len(told) != 1 || !strings.Contains(told[0], cause) || !strings.Contains(told[0], "Board") {
+				t.Errorf("%s: told %q", file, told)
+			}
+			b.is("bytes", b.storage(0x11, "00 0000 0A"), "00 0A 01 00 00 00 00 00 00 FF 0000")
+			b.is("another one", b.storage(0x11, "01 0000 01"), "00 01 0A")
+			b.is("self test", b.app(0x04, ""), "00 57 20")
+		}
 	})
 
 	story(t, "none", func(t *testing.T, b *bench) { b.is("size", b.storage(0x10, "00"), "CB") })

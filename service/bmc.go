@@ -156,8 +156,14 @@ func (s *service) reportEvent(ctx context.Context, e ipmi.Event) {
 	}
 }
 
-// systemLogTime is how long the system's log has for an event, at most half of the time left.
-const systemLogTime = 2 * time.Second
+const (
+	// systemLogTime is how long the system's log has for an event, at most half of the time left.
+	systemLogTime = 2 * time.Second
+	// systemLogPause is how long the system's log is not asked after it has not answered.
+	systemLogPause = 30 * time.Second
+)
+
+var errSystemLogHangs = errors.New("it does not answer")
 
 // eventLog keeps events in the system's log where there is one, and else in the built-in one.
 type eventLog struct {
@@ -165,6 +171,9 @@ type eventLog struct {
 	own    bridge.Log
 	log    *zap.Logger
 	full   atomic.Bool // it was logged that the built-in one is full
+	// hung is when the system's log did not answer, in nanoseconds since 1970; 0 if it does. Events
+	// do not wait for it then: each would hold up the requests and the poll behind it.
+	hung atomic.Int64
 }
 
 // Add implements bridge.Log. The built-in log keeps an event if the system's log may have missed
@@ -179,7 +188,7 @@ func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 	if ctx.Err() != nil {
 		return ipmi.ErrTooSlow
 	}
-	if !errors.Is(err, ipmi.ErrNotPresent) {
+	if !errors.Is(err, ipmi.ErrNotPresent) && !errors.Is(err, errSystemLogHangs) {
 		l.log.Warn("the system's log did not take the event; it is in the built-in log",
 			zap.String("bus", e.Interface), zap.Error(err))
 	}
@@ -191,13 +200,27 @@ func (l *eventLog) Add(ctx context.Context, e ipmi.Event) error {
 }
 
 func (l *eventLog) addToSystem(ctx context.Context, e ipmi.Event) error {
+	if hung := l.hung.Load(); hung != 0 && time.Since(time.Unix(0, hung)) < systemLogPause {
+		return errSystemLogHangs
+	}
 	limit := systemLogTime
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(deadline)/2)
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return l.system.Add(ctx, e)
+	err := l.system.Add(limited, e)
+	var now int64
+	if limited.Err() != nil && ctx.Err() == nil {
+		err, now = errSystemLogHangs, time.Now().UnixNano()
+	}
+	switch before := l.hung.Swap(now); {
+	case before == 0 && now != 0:
+		l.log.Warn("the system's log does not answer: events are in the built-in log")
+	case before != 0 && now == 0:
+		l.log.Info("the system's log answers again")
+	}
+	return err
 }
 
 // machines are the machines behind the host interfaces, for the BMC. A request from a bus concerns

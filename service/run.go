@@ -79,9 +79,24 @@ type service struct {
 	changed   chan struct{} // the state of a bus may have changed
 }
 
-// Run is the service, from its start until ctx ends (nil) or it cannot go on.
+// stopTime is how long a stop may take, less than systemd waits (TimeoutStopSec=).
+const stopTime = 8 * time.Second
+
+// Run is the service, from its start until ctx ends (nil) or it cannot go on. A part that hangs, such
+// as a write in the kernel, does not hold the end up for more than stopTime: Run leaves it behind.
 func Run(ctx context.Context, o Options) error {
-	err := run(ctx, o)
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, o) }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		select {
+		case err = <-ended:
+		case <-time.After(stopTime):
+			o.Log.Warn("a part of ipmbd hangs and is left behind")
+		}
+	}
 	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
 		return nil // The start was cut short, as asked.
 	}
@@ -252,7 +267,8 @@ func (s *service) drain(ctx context.Context, loops *sync.WaitGroup) error {
 	s.log.Info("stopping")
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	err := notify("STOPPING=1")
+	_ = notify("STOPPING=1") // systemd has asked for the stop, or has gone.
+	var err error
 	released := make(chan error, 1)
 	loops.Go(func() { released <- s.server.ReleaseNames(ctx) })
 	select {

@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -14,9 +16,24 @@ import (
 	"ipmbd/bus"
 )
 
+// notifyTime is how long systemd may take to read a message.
+const notifyTime = 2 * time.Second
+
 // notify tells systemd, where it has started us (sd_notify(3)).
 func notify(states ...string) error {
-	_, err := daemon.SdNotify(false, strings.Join(states, "\n"))
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" {
+		return nil
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(notifyTime)); err != nil {
+		return err
+	}
+	_, err = conn.Write([]byte(strings.Join(states, "\n")))
 	return err
 }
 

@@ -54,21 +54,39 @@ func Bounded(path string, size int) ([]byte, error) {
 // InTime is Bounded, but returns after Time in any case. Nothing can end a read that hangs in the
 // kernel: its goroutine is left behind, with the thread that it occupies.
 func InTime(path string, size int) ([]byte, error) {
+	return inTime(path, func() ([]byte, error) { return Bounded(path, size) })
+}
+
+// IsFolder returns nil if there is a folder at a path, an error of syscall.ENOTDIR if there is
+// anything else there or above it, and otherwise why that is not known, within Time.
+func IsFolder(path string) error {
+	_, err := inTime(path, func() (struct{}, error) {
+		info, err := os.Stat(path)
+		if err == nil && !info.IsDir() {
+			err = &os.PathError{Op: "stat", Path: path, Err: syscall.ENOTDIR}
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+// inTime calls a function that may hang.
+func inTime[T any](path string, do func() (T, error)) (got T, err error) {
 	type result struct {
-		data []byte
-		err  error
+		got T
+		err error
 	}
 	done := make(chan result, 1)
 	go func() {
-		data, err := Bounded(path, size)
-		done <- result{data, err}
+		got, err := do()
+		done <- result{got, err}
 	}()
 	timer := time.NewTimer(Time)
 	defer timer.Stop()
 	select {
 	case r := <-done:
-		return r.data, r.err
+		return r.got, r.err
 	case <-timer.C:
-		return nil, &os.PathError{Op: "read", Path: path, Err: ErrTooSlow}
+		return got, &os.PathError{Op: "read", Path: path, Err: ErrTooSlow}
 	}
 }

@@ -133,7 +133,9 @@ func TestPathsOfSockets(t *testing.T) {
 }
 
 var bmcCases = map[string]string{
-	`"folder": "lib"`: `:1:19: bmc.folder = "lib": must be an absolute path`,
+	`"folder": "/dev/null"`:     `:1:19: bmc.folder = "/dev/null": cannot be a folder: there is a file in its place, or above it`,
+	`"folder": "/dev/null/bmc"`: `:1:19: bmc.folder = "/dev/null/bmc": cannot be a folder: there is a file in its place, or above it`,
+	`"folder": "lib"`:           `:1:19: bmc.folder = "lib": must be an absolute path`,
 	`"guid": "f81d4fae7dec11d0a76500a0c91e6bf6"`: `:1:17: bmc.guid = "f81d4fae7dec11d0a76500a0c91e6bf6": ` +
 		`must be a string such as "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"`,
 	`"guid": "00000000-0000-0000-0000-000000000000"`:                       `:1:17: bmc.guid = "00000000-0000-0000-0000-000000000000": must not be zero`,
@@ -149,7 +151,6 @@ var bmcCases = map[string]string{
 	`"sensors": [{"name": "Hot", "max": 1}, {"name": "Hotter", "max": 1}]`: `:1:48: bmc.sensors[1].number = 0: belongs to another one`,
 	`"sensors": [{"name": "Hot", "max": 1, "dbus": {"service": "a.b", "path": "/", "interface": "c.d"}}]`: `:1:55: bmc.sensors[0].dbus.property: is missing`,
 	`"sensors": [{"name": "Hot", "max": 1, "file": "temp"}]`:                                              `:1:55: bmc.sensors[0].file = "temp": must be an absolute path`,
-	`"frus": [{"name": "Board", "file": "/does/not/exist"}]`:                                              `:1:18: bmc.frus[0]: FRU 0, "Board": open /does/not/exist: no such file or directory`,
 	`"frus": [{"name": "Board", "board": {"made": "today"}}]`:                                             `:1:54: bmc.frus[0].board.made = "today": must be a date such as "2026-01-31"`,
 	`"controllers": [{"name": "Sat", "address": 33}]`:                                                     `:1:52: bmc.controllers[0].address = 33: must be even: an address in its 8-bit form`,
 }

@@ -148,6 +148,15 @@ func TestParse(t *testing.T) {
 			warnings: []string{strictFile + ":1:1: warning: channels: none is served"},
 		},
 		{
+			name: "inventory file that is not there", path: strictFile,
+			data: `{"channels": [], "bmc": {"frus": [{"name": "Board", "file": "/does/not/exist"}]}}`,
+			want: Config{BMC: BMC{FRUs: []bmc.FRUConfig{{Name: "Board", File: "/does/not/exist"}}}},
+			warnings: []string{
+				strictFile + ":1:1: warning: channels: none is served",
+				strictFile + `:1:35: warning: bmc.frus[0]: FRU 0, "Board": open /does/not/exist: no such file or directory`,
+			},
+		},
+		{
 			name: "file of an Intel platform", path: bridgePath, data: intelFile,
 			want: Config{Channels: []Channel{
 				{Type: TypeME, SlavePath: "/dev/ipmb-5", BMCAddress: 0x20, RemoteAddress: 0x2C},

@@ -167,6 +167,8 @@ func TestSchema(t *testing.T) {
 // between entries, sees a key that stands twice once, and knows neither the names of commands nor
 // sizes.
 var onlyDecoder = []string{
+	// Whether a file is in the place of a folder.
+	`"folder": "/dev/null"`, `"folder": "/dev/null/bmc"`,
 	"index, name and device taken", "no number for a name", "slave-mqueue that is not at our address", "too large", "a name twice", "an index twice", "a channel twice",
 	"two of them", "both without", "one says what is the default", "both the same", "no command",
 	`"sensors": [{"name": "Hot", "max": 1e999}]`, `"sensors": [{"name": "Hot", "max": 1}, {"name": "Hotter", "max": 1}]`,

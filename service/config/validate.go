@@ -1,16 +1,19 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"ipmbd/bmc/record"
 	"ipmbd/bus"
 	"ipmbd/i2c"
+	"ipmbd/internal/readfile"
 	"ipmbd/ipmi"
 )
 
@@ -118,6 +121,10 @@ func (c Config) faults() []Fault {
 		}
 	}
 	check.prefix = "bmc."
+	if c.BMC.Folder != "" {
+		problem := "cannot be a folder: there is a file in its place, or above it"
+		check.that(!errors.Is(readfile.IsFolder(c.BMC.Folder), syscall.ENOTDIR), "folder", c.BMC.Folder, problem)
+	}
 	numbers, ids := make(map[uint8]bool), make(map[uint8]bool)
 	for i, s := range c.BMC.Sensors {
 		key := item("sensors", i)
@@ -163,6 +170,9 @@ func (c Config) warnings() []Fault {
 	check := checker{prefix: "bmc."}
 	for i, controller := range c.BMC.Controllers {
 		check.not7Bit(item("controllers", i)+".address", controller.Address)
+	}
+	for i, f := range c.BMC.FRUs {
+		check.errOf(item("frus", i), f.CheckFile())
 	}
 	return check.faults
 }
