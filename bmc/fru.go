@@ -38,11 +38,10 @@ const (
 	maxFRUSize = 0xFFFF
 )
 
-// data are the bytes that the device holds at first. If the file cannot be read, unread says why,
-// and the device is an empty one.
-func (c FRUConfig) data() (data []byte, unread, err error) {
+// data are the bytes that the device holds at first, without those of its file.
+func (c FRUConfig) data() ([]byte, error) {
 	var sources int
-	data = c.Data
+	data, err := c.Data, error(nil)
 	if c.Data != nil {
 		sources++
 	}
@@ -52,34 +51,41 @@ func (c FRUConfig) data() (data []byte, unread, err error) {
 	}
 	if c.File != "" {
 		sources++
-		data, unread = readfile.InTime(c.File, maxFRUSize)
 	}
-	if sources == 0 || unread != nil { // Programs look for a header: an empty FRU has one that says so.
+	if data == nil && err == nil { // Programs look for a header: an empty FRU has one that says so.
 		data, err = record.FRU{}.Encode()
 	}
 	switch {
 	case err != nil:
-		return nil, nil, err
+		return nil, err
 	case sources > 1:
-		return nil, nil, errors.New("more than one of file, data and fields")
-	case max(len(data), c.Size) > maxFRUSize:
-		return nil, nil, fmt.Errorf("%d bytes are more than %d", max(len(data), c.Size), maxFRUSize)
+		return nil, errors.New("more than one of file, data and fields")
 	}
-	return slices.Concat(data, make([]byte, max(c.Size-len(data), 0))), unread, nil
+	return c.sized(data)
+}
+
+// sized are data with the size of the device.
+func (c FRUConfig) sized(data []byte) ([]byte, error) {
+	if size := max(len(data), c.Size); size > maxFRUSize {
+		return nil, fmt.Errorf("%d bytes are more than %d", size, maxFRUSize)
+	}
+	return slices.Concat(data, make([]byte, max(c.Size-len(data), 0))), nil
 }
 
 // CheckFile says why the file cannot be read. Then the device is an empty one.
 func (c FRUConfig) CheckFile() error {
-	_, unread, _ := c.data()
-	if unread != nil {
-		return fmt.Errorf("FRU %d, %q: %w", c.ID, c.Name, unread)
+	if c.File == "" {
+		return nil
+	}
+	if _, err := readfile.InTime(c.File, maxFRUSize); err != nil {
+		return fmt.Errorf("FRU %d, %q is empty: %w", c.ID, c.Name, err)
 	}
 	return nil
 }
 
 // Validate reports all faults, except those of CheckFile.
 func (c FRUConfig) Validate() error {
-	_, _, err := c.data()
+	_, err := c.data()
 	errs := []error{err}
 	if _, err := record.Latin1(c.Name, record.MaxName); err != nil {
 		errs = append(errs, fmt.Errorf("the name %w", err))
@@ -123,9 +129,9 @@ func newFRUs(configs []FRUConfig, j *journal) (all []*fruDevice, err error) {
 				errs = append(errs, fmt.Errorf("FRU %d, %q: the ID is that of %q", c.ID, c.Name, other.Name))
 			}
 		}
-		initial, unread, err := c.data()
+		initial, err := c.data()
 		errs = append(errs, err)
-		all = append(all, &fruDevice{FRUConfig: c, journal: j, initial: initial, unread: unread})
+		all = append(all, &fruDevice{FRUConfig: c, journal: j, initial: initial})
 	}
 	return all, errors.Join(errs...)
 }
@@ -135,15 +141,24 @@ func newFRUs(configs []FRUConfig, j *journal) (all []*fruDevice, err error) {
 func (b *BMC) openFRUs() (err error) {
 	b.frus, err = newFRUs(b.config.FRUs, b.journal)
 	for _, d := range b.frus {
-		if d.unread != nil && b.config.Report != nil {
-			b.config.Report(fmt.Errorf("FRU %d, %q is empty: %w", d.ID, d.Name, d.unread))
-		}
+		d.readFile()
 		before := b.journal.value(d.sumSetting())
 		if before != nil && !bytes.Equal(before, d.sum()) && b.journal.value(d.dataName()) != nil {
 			b.config.Report(fmt.Errorf("FRU %d, %q: its configuration has changed; written data stay", d.ID, d.Name))
 		}
 	}
 	return err
+}
+
+// readFile reads the device's file, if it has one.
+func (d *fruDevice) readFile() {
+	if d.File == "" {
+		return
+	}
+	var data []byte
+	if data, d.unread = readfile.InTime(d.File, maxFRUSize); d.unread == nil {
+		d.initial, _ = d.sized(data) // InTime limits the size, and Validate that of the device.
+	}
 }
 
 // Names in the journal: the data of a device that was written to, and the checksum of the

@@ -153,7 +153,7 @@ func TestParse(t *testing.T) {
 			want: Config{BMC: BMC{FRUs: []bmc.FRUConfig{{Name: "Board", File: "/does/not/exist"}}}},
 			warnings: []string{
 				strictFile + ":1:1: warning: channels: none is served",
-				strictFile + `:1:35: warning: bmc.frus[0]: FRU 0, "Board": open /does/not/exist: no such file or directory`,
+				strictFile + `:1:35: warning: bmc.frus[0]: FRU 0, "Board" is empty: open /does/not/exist: no such file or directory`,
 			},
 		},
 		{
