@@ -44,6 +44,58 @@ func TestEventIsLoggedInTheHandlersTime(t *testing.T) {
 	})
 }
 
+// slowLog is a system's log that hangs at times.
+type slowLog struct {
+	hangs bool
+	asked int
+}
+
+func (l *slowLog) Add(ctx context.Context, _ ipmi.Event) error {
+	l.asked++
+	if l.hangs {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+// A system's log that hangs costs 2 s once in 30 s, and two lines of the log: when it hangs, and
+// when it answers again. No event is lost.
+func TestSystemLogThatHangsIsSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		system, own := &slowLog{hangs: true}, newBMC(t)
+		l := &eventLog{system: system, own: own.Log(), log: zap.New(core)}
+		add := func() time.Duration {
+			begin := time.Now()
+			if err := l.Add(t.Context(), ipmi.Event{}); err != nil {
+				t.Error(err)
+			}
+			return time.Since(begin)
+		}
+		for i := range 100 {
+			if took := add(); took > 0 && i > 0 || took > systemLogTime {
+				t.Errorf("event %d took %v", i, took)
+			}
+		}
+		time.Sleep(systemLogPause)
+		add()
+		if system.asked != 2 || logs.Len() != 1 {
+			t.Errorf("asked %d times, %d lines", system.asked, logs.Len())
+		}
+		system.hangs = false
+		time.Sleep(systemLogPause)
+		add()
+		add()
+		if system.asked != 4 || logs.Len() != 2 {
+			t.Errorf("asked %d times, %d lines", system.asked, logs.Len())
+		}
+		info, err := ipmi.Do(t.Context(), own, &ipmi.Request{NetFn: ipmi.NetFnStorage, Command: 0x40})
+		if err != nil || info.Data[1] != 101 {
+			t.Errorf("the built-in log: % X, %v", info.Data, err)
+		}
+	})
+}
+
 // full is a log without room.
 type full struct{}
 

@@ -163,6 +163,25 @@ func TestRunWithoutSystemd(t *testing.T) {
 	}
 }
 
+// A systemd that does not read has 2 s for a message.
+func TestNotifyDoesNotWaitForever(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	for range 10_000 { // more than the kernel queues
+		if err = notify("STATUS=x"); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
 func TestRunFails(t *testing.T) {
 	taken := func(t *testing.T, bus *bustest.Bus) {
 		if _, err := connect(t, bus).RequestName(xml.ServiceName, 0); err != nil {

@@ -111,6 +111,14 @@ var outside = []struct {
 	{"the file of a FRU device", func(t *testing.T, h *hangs) {
 		h.all["bmc"].(object)["frus"] = []object{{"name": "Board", "file": h.fifo(t, true)}}
 	}, nil, fruIsUnknown},
+	{"a program with a handler", nil, func(t *testing.T, h *hangs, _ *machine) {
+		c := connect(t, h.bus.Address)
+		if err := end(t, c.call(basePath, router+".RegisterHandler", dbus.ObjectPath("/a"), []commands{command(0x32, 0xFF)})).Err; err != nil {
+			t.Fatal(err)
+		}
+		c.Eavesdrop(make(chan *dbus.Message, maxInbox)) // Nobody reads it.
+		h.node.send(t, packet{to: 0x20, netFn: 0x32, from: 0x2C, number: 1, cmd: 1}.bytes())
+	}, ""},
 	{"the configuration at a reload", nil, func(t *testing.T, h *hangs, _ *machine) {
 		path := filepath.Join(h.folder, "ipmbd.json")
 		if err := os.Rename(h.fifo(t, true), path); err != nil {
@@ -223,7 +231,9 @@ func TestOneThingThatHangsTakesNothingElse(t *testing.T) {
 			if h.tracing != nil {
 				d.signal(syscall.SIGTERM)
 				tracer := d.tracer(t)
-				eventually(t, "the end of the daemon", func() bool { return d.field(t, "State:")[0] == 'Z' })
+				eventually(t, "the end of all threads except the one that hangs, or the first one", func() bool {
+					return d.field(t, "State:")[0] == 'Z' || d.field(t, "Threads:") == "1"
+				})
 				_ = syscall.Kill(tracer, syscall.SIGKILL) // It would keep what is left until the call returns.
 			}
 			d.stopped(t)
