@@ -13,7 +13,7 @@ import (
 )
 
 // newLogger makes a logger that writes to systemd's journal if systemd has connected stderr to it,
-// and otherwise text to stderr. Both are limited by a rateLimitCore.
+// and otherwise text to stderr. Both are limited by a rateLimitCore and queued by a queueCore.
 func newLogger(level zapcore.Level, stderr io.Writer) *zap.Logger {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.ISO8601TimeEncoder
@@ -21,7 +21,7 @@ func newLogger(level zapcore.Level, stderr io.Writer) *zap.Logger {
 	if connected, err := journal.StderrIsJournalStream(); err == nil && connected {
 		core = &journalCore{Core: core, send: journal.Send}
 	}
-	return zap.New(newRateLimitCore(core))
+	return zap.New(newRateLimitCore(newQueueCore(core)))
 }
 
 // journalCore writes entries to systemd's journal. Each field becomes a field of the journal with
