@@ -7,8 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -52,7 +54,21 @@ const (
 // lostDisk is a BMC whose folder cannot be used.
 type lostDisk struct {
 	bench
-	told []string
+	mu    sync.Mutex
+	lines []string
+}
+
+func (d *lostDisk) tell(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, text)
+}
+
+// told returns what the BMC has reported.
+func (d *lostDisk) told() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.lines)
 }
 
 // openLost opens a BMC on a folder.
@@ -60,8 +76,8 @@ func openLost(t *testing.T, folder string) *lostDisk {
 	t.Helper()
 	d := &lostDisk{}
 	d.bench = bench{t: t, bmc: opened(t, Config{Folder: folder, FRUs: []FRUConfig{{Name: "Board", Data: octets(boardFRU)}},
-		Report:    func(err error) { d.told = append(d.told, "report: "+err.Error()) },
-		DiskState: func(cause error) { d.told = append(d.told, fmt.Sprint("disk: ", cause)) },
+		Report:    func(err error) { d.tell("report: " + err.Error()) },
+		DiskState: func(cause error) { d.tell(fmt.Sprint("disk: ", cause)) },
 	})}
 	return d
 }
@@ -171,15 +187,15 @@ func TestDiskIsLostAtTheStart(t *testing.T) {
 				time.Sleep(3 * retryTime)
 				synctest.Wait()
 				b.is("self test", b.app(0x04, ""), "00 57 A0")
-				if len(b.told) != 1 || !strings.Contains(b.told[0], "disk: ") || !strings.Contains(b.told[0], test.cause) {
-					t.Errorf("told %q", b.told)
+				if len(b.told()) != 1 || !strings.Contains(b.told()[0], "disk: ") || !strings.Contains(b.told()[0], test.cause) {
+					t.Errorf("told %q", b.told())
 				}
 				mend()
 				time.Sleep(retryTime)
 				synctest.Wait()
 				b.is("self test", b.app(0x04, ""), "00 55 00")
-				if last := b.told[len(b.told)-1]; last != "disk: <nil>" {
-					t.Errorf("told %q", b.told)
+				if told := b.told(); told[len(told)-1] != "disk: <nil>" {
+					t.Errorf("told %q", b.told())
 				}
 				if test.full {
 					records = 1
@@ -192,8 +208,8 @@ func TestDiskIsLostAtTheStart(t *testing.T) {
 				b = openLost(t, folder)
 				b.keeps("after a restart", 2, fru, records+1)
 				b.is("GUID", b.app(0x37, ""), guid)
-				if len(b.told) > 0 {
-					t.Errorf("told %q", b.told)
+				if len(b.told()) > 0 {
+					t.Errorf("told %q", b.told())
 				}
 				b.closes()
 			})
@@ -215,18 +231,29 @@ func TestDiskIsLostLater(t *testing.T) {
 				loop.Go(func() { b.bmc.Run(ctx) })
 				b.fills(1)
 				j := b.bmc.journal
-				store, restore, calls := j.store, j.restore, 0
-				mended := make(chan struct{})
+				store, restore := j.store, j.restore
+				var calls atomic.Int64
+				mended, works := make(chan struct{}), new(atomic.Bool)
 				fails := func() error {
-					calls++
+					calls.Add(1)
 					if fault == hang {
 						<-mended
 						return nil
 					}
 					return fault
 				}
-				j.store = func(map[string][]byte, []change) error { return fails() }
-				j.restore = func(map[string][]byte, bool) (map[string][]byte, error) { return nil, fails() }
+				j.store = func(values map[string][]byte, changes []change) error {
+					if works.Load() {
+						return store(values, changes)
+					}
+					return fails()
+				}
+				j.restore = func(values map[string][]byte, unread bool) (map[string][]byte, error) {
+					if works.Load() {
+						return restore(values, unread)
+					}
+					return nil, fails()
+				}
 				begin := time.Now()
 				b.fills(2)
 				if took := time.Since(begin); took > diskTime {
@@ -235,21 +262,21 @@ func TestDiskIsLostLater(t *testing.T) {
 				b.keeps("in memory", 2, "01A1A204", 2)
 				b.is("self test", b.app(0x04, ""), "00 57 A0")
 				time.Sleep(2*retryTime + time.Second)
-				cause, wantCalls := fault.Error(), 3
+				cause, wantCalls := fault.Error(), int64(3)
 				if fault == hang {
 					cause, wantCalls = errDiskHangs.Error(), 1
 				}
-				if len(b.told) != 1 || b.told[0] != "disk: "+cause || calls != wantCalls {
-					t.Errorf("told %q, %d calls", b.told, calls)
+				if len(b.told()) != 1 || b.told()[0] != "disk: "+cause || calls.Load() != wantCalls {
+					t.Errorf("told %q, %d calls", b.told(), calls.Load())
 				}
 				close(mended)
 				synctest.Wait()
-				j.store, j.restore = store, restore
+				works.Store(true)
 				time.Sleep(retryTime)
 				synctest.Wait()
 				b.is("self test", b.app(0x04, ""), "00 55 00")
-				if len(b.told) != 2 || b.told[1] != "disk: <nil>" {
-					t.Errorf("told %q", b.told)
+				if len(b.told()) != 2 || b.told()[1] != "disk: <nil>" {
+					t.Errorf("told %q", b.told())
 				}
 				b.fills(3)
 				cancel()
