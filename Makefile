@@ -101,13 +101,13 @@ clean:
 
 help:
 	@echo 'make run        build, and serve two simulated buses with a short tour (ONCE=1: end after it)'
-	@echo 'make test       all tests'
+	@echo 'make test       all tests, and each fuzz target for a second'
 	@echo 'make test-guest tests on the kernel'\''s own drivers, in an emulated AST2600, and with virtual machines as hosts'
 	@echo 'make soak       1,000 kills of a BMC that writes its log; 10,000 bursts in order; 20,000 requests on lossy wires;'
 	@echo '                SOAKTIME=10m of everything breaking at once'
 	@echo 'make test-systemd tests under a real systemd with a real system bus; needs root'
 	@echo 'make lint       gofmt, go vet, staticcheck and the rules of internal/imports'
-	@echo 'make fuzz       each fuzz target for FUZZTIME=5s'
+	@echo 'make fuzz       each fuzz target for FUZZTIME=5s, guided by the code that it reaches'
 	@echo 'make bench      speed and order beside bare D-Bus services in Go and C, and of virtual machines beside ipmi_sim;'
 	@echo '                ten minutes; BEFORE=PROGRAM is another build of ipmbd to compare with'
 	@echo 'make build      bin/ipmbd and bin/ipmbctl'

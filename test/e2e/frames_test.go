@@ -19,6 +19,7 @@ import (
 
 	"ipmbd/frames"
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/testmain"
 	"ipmbd/ipmb"
 	"ipmbd/ipmi"
 )
@@ -59,7 +60,8 @@ func statusOf(err error) ipmb.Status {
 // responders answer some twice; each has one answer, its own.
 func TestFramesBesideDBus(t *testing.T) {
 	t.Parallel()
-	const workers, each = 10, 500 // of each kind
+	const workers = 10 // of each kind
+	each := testmain.Amount(150, 500)
 	bus, first, second := bustest.Start(t), listen(t, "ipmb-5"), listen(t, "ipmb-6")
 	config, path := withFrames(t, channels(
 		channel(first, object{"timeout-ms": 2000}), channel(second, object{"devIndex": 1, "timeout-ms": 2000})))
@@ -98,11 +100,11 @@ func TestFramesBesideDBus(t *testing.T) {
 	}
 	all.Wait()
 	for _, name := range []string{"bus5", "bus6"} {
-		if got := c.statistics(t, name)["calls-answered"]; got != workers*each {
+		if got := c.statistics(t, name)["calls-answered"]; got != uint64(workers*each) {
 			t.Errorf("%s: calls-answered %d, want %d", name, got, workers*each)
 		}
 	}
-	if got := c.routerStatistics(t)["frame-requests"]; got != workers*each {
+	if got := c.routerStatistics(t)["frame-requests"]; got != uint64(workers*each) {
 		t.Errorf("frame-requests %d", got)
 	}
 }

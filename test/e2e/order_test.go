@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ipmbd/internal/testmain"
 )
 
 // orderVariable in the environment is how many bursts TestOrder sends in all. The
@@ -21,7 +23,7 @@ const orderVariable = "ORDER_BURSTS"
 
 // orderBursts is the number of bursts without the variable: enough to catch a daemon whose order
 // is random, for which a few at each gap are enough.
-var orderBursts = 672
+var orderBursts = testmain.Amount(336, 672)
 
 // placement is where the daemon runs, and beside what.
 type placement struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/testmain"
 )
 
 // reloaded has the configuration read again.
@@ -51,7 +52,8 @@ func TestReloadUnderLoad(t *testing.T) {
 	_, file := startFile(t, bus.Address, config(0x20))
 	c := connect(t, bus.Address)
 	var calls atomic.Uint64
-	const all, clients = 10_000, 8
+	const clients = 8
+	all := uint64(testmain.Amount(2_500, 10_000))
 	var load sync.WaitGroup
 	for range clients {
 		client := connect(t, bus.Address)

@@ -13,6 +13,7 @@ import (
 
 	"ipmbd/i2c/sim"
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/testmain"
 )
 
 // outcomes counts how calls ended, by error name; "" is an answer.
@@ -158,7 +159,8 @@ func allNumbersAreFree(t *testing.T, c client, n *node, responders []byte) {
 // use the numbers up as fast as they can.
 func TestSlowAnswersReachTheirOwnCall(t *testing.T) {
 	t.Parallel()
-	const callers, each = 32, 150
+	const callers = 32
+	each := testmain.Amount(60, 150)
 	bus, n, random := bustest.Start(t), listen(t, "ipmb-5"), chance(t)
 	n.respond(0x2C, func(asked packet, send func(packet)) {
 		if random.Float64() < 0.02 {

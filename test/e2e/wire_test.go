@@ -15,13 +15,14 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"ipmbd/internal/bustest"
+	"ipmbd/internal/testmain"
 )
 
 // wireVariable in the environment is how many requests each test on a wire makes.
 const wireVariable = "WIRE_REQUESTS"
 
 // wireRequests is the number without the variable: a few seconds of wire.
-var wireRequests = 2500
+var wireRequests = testmain.Amount(700, 2500)
 
 // copyTime is how long after an answer ipmbd knows its copy on I2C.
 const copyTime = 40 * time.Millisecond
