@@ -140,7 +140,7 @@ func Unbind(b Binding) error { return thisSystem().unbind(b) }
 
 // Removable reports, before a device is closed, that Unbind could not delete the one that a
 // transport opens at path: it returns an OpError that unwraps to ErrFirmware for a device that the
-// device tree, ACPI or the kernel's board code declares, and otherwise nil.
+// device tree or ACPI declares, and otherwise nil. Only Unbind finds a device of board code.
 func Removable(path string) error { return thisSystem().removable(path) }
 
 func (s system) removable(path string) error {
@@ -151,7 +151,7 @@ func (s system) removable(path string) error {
 	if err != nil {
 		return nil
 	}
-	for _, node := range []string{"of_node", "firmware_node", "software_node"} {
+	for _, node := range []string{"of_node", "firmware_node"} {
 		if exists(filepath.Join(folder, node)) {
 			return &OpError{Op: "unbind", Device: path, Err: ErrFirmware}
 		}

@@ -268,7 +268,7 @@ const (
 // startsWatchdog starts the watchdog of a bus, for OEM use without an action.
 func (w *clockWorld) startsWatchdog(t *testing.T, at ipmi.Address, seconds uint16) {
 	t.Helper()
-	const oem, expiredFlags = 5, 0xFF
+	const oem, expiredFlags = 5, 0x3E
 	data := binary.LittleEndian.AppendUint16([]byte{oem, 0, 0, expiredFlags}, 10*seconds)
 	w.node.hears(t, w.node.asks(t, at, ipmi.NetFnApp, setWatchdog, data...), ipmi.CodeOK)
 	w.node.hears(t, w.node.asks(t, at, ipmi.NetFnApp, resetWatchdog), ipmi.CodeOK)

@@ -39,7 +39,7 @@ type daemon struct {
 func start(t *testing.T, channels ...channel) *daemon {
 	t.Helper()
 	d := launch(t, channels...)
-	d.tells(t, "buses up")
+	d.tells(t, " up")
 	return d
 }
 

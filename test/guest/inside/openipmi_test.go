@@ -18,7 +18,7 @@ func driverUser(t *testing.T, host map[string]any) *daemon {
 	t.Helper()
 	host["type"], host["path"] = "openipmi", "/dev/ipmi0"
 	d := launchConfig(t, map[string]any{"channels": []channel{}, "hosts": []any{host}})
-	d.tells(t, "buses up")
+	d.tells(t, " up")
 	return d
 }
 
