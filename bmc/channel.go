@@ -142,8 +142,8 @@ func getChannelAccess(b *BMC, req *ipmi.Request) ipmi.Response {
 	return answer(alertingDisabled|accessDisabled, privilegeAdmin)
 }
 
-// changePayload takes type, instance, and four bytes of the type's own. Of those serial over LAN has
-// some bits when it is activated.
+// changePayload takes type, instance, and four bytes of the type's own. Of those serial over LAN
+// has some bits when it is activated.
 func changePayload(_ *BMC, req *ipmi.Request) ipmi.Response {
 	const serialOverLAN, activate, reserved, alertBits = 1, 0x48, 0x11, 0x0C
 	kind, instance, own := req.Data[0], req.Data[1], req.Data[2:]

@@ -84,10 +84,10 @@ func getDeviceID(b *BMC, _ *ipmi.Request) ipmi.Response {
 	return answer(data...)
 }
 
-// coldReset sets sensors to the configuration, and the state of the host that sent it to that of the
-// first start, except what is not volatile: watchdogs, ACPI states, identify, restart cause, the
-// texts of the operating system, and boot options (IPMI v2.0, sections 20.2, 22.14a, 27.6 and
-// 28.13). It leaves other hosts and the process alone.
+// coldReset sets sensors to the configuration, and the volatile state of the host that sent it to
+// that of the first start: watchdogs, ACPI states, identify, restart cause, the texts of the
+// operating system, and boot options (IPMI v2.0, sections 20.2, 22.14a, 27.6 and 28.13). It leaves
+// other hosts and the process alone.
 func coldReset(b *BMC, req *ipmi.Request) ipmi.Response {
 	if err := b.forgetBootOptions(req.Host); err != nil {
 		return outcome(err)

@@ -171,8 +171,8 @@ func (b *BMC) endHost(number int, watchdogs func(*watchdog) bool) {
 // interface of a host may have its own.
 const sameReset = 2 * time.Second
 
-// HostReset notes that a host was reset. If the BMC has not done that, the cause is unknown, and boot
-// flags stop being valid unless flag clearing says otherwise.
+// HostReset notes that a host was reset. If the BMC has not done that, the cause is unknown, and
+// boot flags stop being valid unless flag clearing says otherwise.
 func (b *BMC) HostReset(number int) { b.hostEnded(number, keepAfterReset) }
 
 // HostGone notes that a host has lost its power. It works as HostReset.

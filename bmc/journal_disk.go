@@ -100,8 +100,9 @@ func (j *journal) restoreDisk() error {
 }
 
 // mergeValues makes one set of values of those that were on the disk and those that came while it
-// could not be read. The latter stay, except for the GUID and a clock that was not set. Records of the log have numbers and IDs
-// above those on the disk, see newLog; the IDs of others are changed to the highest free ones.
+// could not be read. The latter stay, except for the GUID and a clock that was not set. Records of
+// the log that came meanwhile have numbers and IDs above those on the disk, see newLog. A record on
+// the disk that has such an ID gets the highest free one.
 func mergeValues(disk, memory map[string][]byte) map[string][]byte {
 	all := maps.Clone(disk)
 	maps.Copy(all, memory)

@@ -20,8 +20,8 @@ import (
 // namespaced is set, in the environment, in the process of a test that may mount.
 const namespaced = "IPMBD_NAMESPACED"
 
-// inNamespaces reports whether the test may mount. If not, it runs the test in a process that may, in
-// namespaces in which any user is root. Where a system allows no such namespaces, the test is
+// inNamespaces reports whether the test may mount. If not, it runs the test in a process that may,
+// in namespaces in which any user is root. Where a system allows no such namespaces, the test is
 // skipped.
 func inNamespaces(t *testing.T) bool {
 	t.Helper()

@@ -225,7 +225,8 @@ func (w *keeper) ask(request string) []byte {
 	return append([]byte{byte(response.Code)}, response.Data...)
 }
 
-// fits reports whether an answer is the one wanted, in which dots stand for digits that do not matter.
+// fits reports whether an answer is the one wanted, in which dots stand for digits that do not
+// matter.
 func fits(got []byte, want string) bool {
 	text, pattern := []byte(fmt.Sprintf("%X", got)), strings.ReplaceAll(want, " ", "")
 	for i := range min(len(text), len(pattern)) {
@@ -357,8 +358,8 @@ func TestDocumentOfValues(t *testing.T) {
 	manual.Stored(t, path, before+strings.Join(rows, "\n")+"\n\n"+after)
 }
 
-// TestStoredSettingsAreValues: what the requests of all layouts store, the requests of the values store
-// as well.
+// TestStoredSettingsAreValues: what the requests of all layouts store, the requests of the values
+// store as well.
 func TestStoredSettingsAreValues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		names := func(requests func(w *keeper)) []string {

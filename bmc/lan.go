@@ -97,8 +97,8 @@ func isVLAN(data []byte) bool {
 	return tag&reserved == 0 && tag&none != none && tag != enabled
 }
 
-// arePrivileges reports whether the first byte, which is reserved, is 0, and each half of the others
-// is a privilege level or 0.
+// arePrivileges reports whether the first byte, which is reserved, is 0, and each half of the
+// others is a privilege level or 0.
 func arePrivileges(data []byte) bool {
 	isLevel := func(b byte) bool { return b&privilegeBits <= privilegeOEM && b>>4 <= privilegeOEM }
 	return data[0] == 0 && !slices.ContainsFunc(data[1:], func(b byte) bool { return !isLevel(b) })

@@ -46,7 +46,8 @@ const (
 )
 
 // layouts are the layouts of all commands with data, from the tables of IPMI v2.0 in the sections
-// that the tables of commands name. A command whose parameters have a layout each has a row for each.
+// that the tables of commands name. A command whose parameters have a layout each has a row for
+// each.
 var layouts = []layout{
 	{ipmi.NetFnApp, 0x06, "80 81", "1,7:0-A/20/21/2A/7F | 1,7:0-3/2A/7F", ""},
 
@@ -159,9 +160,9 @@ var layouts = []layout{
 		sensorNumber + " | 2:0-2,4,2:0-1 | 8 | " + maskOf15 + " | " + maskOf15 + " | any 3", ""},
 }
 
-// TestReservedBitsAndValues sets each reserved bit and each reserved value of each command in turn.
-// The BMC refuses it, and keeps nothing of it. Values that are not reserved are not refused with the
-// same code.
+// TestReservedBitsAndValues sets each reserved bit and each reserved value of each command in
+// turn. The BMC refuses it, and keeps nothing of it. Values that are not reserved are not refused
+// with the same code.
 func TestReservedBitsAndValues(t *testing.T) {
 	walked := make(map[commandKey]bool)
 	var cases int

@@ -215,8 +215,8 @@ func setLogTime(b *BMC, req *ipmi.Request) ipmi.Response {
 	return refuse(b.log.setTime(record.Time(binary.LittleEndian.Uint32(req.Data))))
 }
 
-// setTime sets the clock. Its offset to UTC is unspecified afterwards (section 31.11b). A time before
-// the last record is refused, as records are in the order of their times.
+// setTime sets the clock. Its offset to UTC is unspecified afterwards (section 31.11b). A time
+// before the last record is refused, as records are in the order of their times.
 func (l *Log) setTime(t record.Time) ipmi.CompletionCode {
 	ahead := time.Until(time.Unix(int64(t), 0))
 	return l.setState(func() bool { return t != record.NoTime && t >= l.lastTime() },

@@ -12,9 +12,9 @@ import (
 )
 
 // rawRequests are the requests of data/ipmi_raw_cmd_table.py of openbmc/openbmc-test-automation,
-// and the answers that it expects: of a machine with phosphor-ipmi-host, on which a ".." stands for
-// any byte. A line is a request, or a wait, and then the answer, completion code first. differs says
-// why ours is another one, which then is the one in the line.
+// and the answers that it expects: of a machine with phosphor-ipmi-host, on which a ".." stands
+// for any byte. A line is a request, or a wait, and then the answer, completion code first.
+// differs says why ours is another one, which then is the one in the line.
 var rawRequests = []struct {
 	name    string
 	lines   string

@@ -9,8 +9,8 @@ import (
 	"ipmbd/ipmi"
 )
 
-// What sections 31 and 32 of IPMI v2.0 ask for and the other tests of the log do not hold. Each name
-// begins with the section or table.
+// What sections 31 and 32 of IPMI v2.0 ask for and the other tests of the log do not hold. Each
+// name begins with the section or table.
 func TestSectionsOfTheLog(t *testing.T) {
 	const clear, progress = "434C52 AA", "434C52 00"
 

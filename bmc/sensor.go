@@ -145,8 +145,8 @@ type limits struct {
 	hysteresis [2]byte // positive-going, negative-going
 }
 
-// validate reports thresholds that are not in their order, and a hysteresis that keeps the innermost
-// thresholds passed for ever, or both at once.
+// validate reports thresholds that are not in their order, and a hysteresis that keeps the
+// innermost thresholds passed for ever, or both at once.
 func (l limits) validate() error {
 	var order []int // of the thresholds that are present, from the lowest
 	for _, i := range []int{

@@ -261,9 +261,9 @@ const (
 )
 
 // setReading takes operations, the reading, the asserted and deasserted states, and event data. It
-// sets the reading of a sensor with thresholds, or the states of a discrete sensor; a discrete sensor
-// has no reading. States whose byte is absent stay. Events cannot be set: they follow when the sensor
-// is polled. A sensor with a source cannot be set.
+// sets the reading of a sensor with thresholds, or the states of a discrete sensor; a discrete
+// sensor has no reading. States whose byte is absent stay. Events cannot be set: they follow when
+// the sensor is polled. A sensor with a source cannot be set.
 func setReading(s *sensor, data []byte) ipmi.Response {
 	operation, values := data[0], data[1:]
 	part := func(shift int) byte { return operation >> shift & operationBits }

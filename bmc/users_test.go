@@ -93,8 +93,8 @@ func TestUsers(t *testing.T) {
 	})
 }
 
-// requestTexts are texts of requests and whether they are taken in ASCII, Latin-1 and UTF-8. The last one
-// is for Unicode, which has two bytes for a character.
+// requestTexts are texts of requests and whether they are taken in ASCII, Latin-1 and UTF-8. The
+// last one is for Unicode, which has two bytes for a character.
 var requestTexts = []struct {
 	name, text          string
 	ascii, latin1, utf8 bool

@@ -59,8 +59,8 @@ func (b *Bridge) NewInterface(config InterfaceConfig) *Interface {
 }
 
 // HostReset ends what the system interfaces of a host keep for its software, after a reset or loss
-// of power of the host: messages, events, responses still to come, and the settings that the software
-// made (IPMI v2.0, sections 22.1 and 22.5). The watchdog ends its pre-timeout itself.
+// of power of the host: messages, events, responses still to come, and the settings that the
+// software made (IPMI v2.0, sections 22.1 and 22.5). The watchdog ends its pre-timeout itself.
 func (b *Bridge) HostReset(host int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

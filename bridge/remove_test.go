@@ -95,8 +95,8 @@ func TestMachineThatIsGone(t *testing.T) {
 	})
 }
 
-// A Cold Reset from a host is one for all its interfaces, and for its event receiver; those of other
-// hosts stay.
+// A Cold Reset from a host is one for all its interfaces, and for its event receiver; those of
+// other hosts stay.
 func TestColdReset(t *testing.T) {
 	story(t, "of the host, and of another one", func(t *testing.T, w *world) {
 		w.asks(ipmi.NetFnApp, 0x2E, 0x0F)

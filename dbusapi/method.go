@@ -193,8 +193,8 @@ func getManagedObjects(_ context.Context, c *call) ([]any, error) {
 	return []any{managed}, nil
 }
 
-// getStatistics answers with the counters of a bus, of a host interface, or of the service. They are
-// no property, because clients read all properties of an object at once.
+// getStatistics answers with the counters of a bus, of a host interface, or of the service. They
+// are no property, because clients read all properties of an object at once.
 func getStatistics(_ context.Context, c *call) ([]any, error) {
 	switch o := c.object; {
 	case o.bus != nil:

@@ -44,9 +44,9 @@ var (
 	KindVM = Kind{1, []byte{0, 0, min(vmMaxUnit-vmMinMessage, mostBytes)}}
 )
 
-// Handler returns a handler that answers for the interface what its limits are, and leaves all other
-// requests to next. It refuses to answer for an interface of another kind: Get System Interface
-// Capabilities with CCh, Get BT Interface Capabilities, which only BT has, with C1h.
+// Handler returns a handler that answers for the interface what its limits are, and leaves all
+// other requests to next. It refuses to answer for an interface of another kind: Get System
+// Interface Capabilities with CCh, Get BT Interface Capabilities, which only BT has, with C1h.
 func (k Kind) Handler(next ipmi.Handler) ipmi.Handler {
 	return ipmi.HandlerFunc(func(req *ipmi.Request, reply ipmi.Reply) {
 		switch {

@@ -23,9 +23,10 @@
 // The names in parentheses are the tests that try to break a promise.
 //
 //  1. Once: each request that the loop queues has one response, at the latest at the deadline of
-//     the configuration or the Port: C3h if the handler has none by then. Beyond 16 waiting requests the loop drops
-//     and counts. A late reply is dropped. (TestLoop, TestLoopOnADeviceAnswersEachRequestOnce,
-//     TestLoopOnADeviceDropsLateAnswers, TestLoopHasADeadlineOfItsOwn)
+//     the configuration or the Port: C3h if the handler has none by then. The loop drops and
+//     counts requests beyond 16 that wait. A late reply is dropped. (TestLoop,
+//     TestLoopOnADeviceAnswersEachRequestOnce, TestLoopOnADeviceDropsLateAnswers,
+//     TestLoopHasADeadlineOfItsOwn)
 //  2. Order: responses are written in the order of the requests. The loop calls the handler for
 //     one request after the other: for the next one when the response to the one before is
 //     written. (TestLoopCallsTheHandlerInOrder)

@@ -71,8 +71,8 @@ func TestWhichFrameSocket(t *testing.T) {
 	}
 }
 
-// A frame socket that cannot be opened at the start takes nothing else away. It is told of once, and
-// is served within a minute when it can be opened.
+// A frame socket that cannot be opened at the start takes nothing else away. It is told of once,
+// and is served within a minute when it can be opened.
 func TestFrameSocketThatCannotBeOpened(t *testing.T) {
 	for name, breaks := range map[string]func(t *testing.T, path string) (mend func()){
 		"in use": func(t *testing.T, path string) func() {

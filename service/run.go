@@ -82,8 +82,9 @@ type service struct {
 // stopTime is how long a stop may take, less than systemd waits (TimeoutStopSec=).
 const stopTime = 8 * time.Second
 
-// Run is the service, from its start until ctx ends (nil) or it cannot go on. A part that hangs, such
-// as a write in the kernel, does not hold the end up for more than stopTime: Run leaves it behind.
+// Run is the service, from its start until ctx ends (nil) or it cannot go on. A part that hangs,
+// such as a write in the kernel, does not hold the end up for more than stopTime: Run leaves it
+// behind.
 func Run(ctx context.Context, o Options) error {
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, o) }()

@@ -169,7 +169,8 @@ func (s *service) logDisconnect(client bus.Process, why error) {
 		zap.Int32("pid", client.PID), zap.Uint32("uid", client.UID), zap.Error(why))
 }
 
-// frameAddress is the address of the frame socket, by its path, among the sockets that systemd passes.
+// frameAddress is the address of the frame socket, by its path, among the sockets that systemd
+// passes.
 func frameAddress(path string) string {
 	return seqpacket + ":" + cmp.Or(path, config.DefaultFrameSocket)
 }

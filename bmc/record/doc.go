@@ -7,7 +7,7 @@
 // endless loop: a Log holds at most one record per ID, 1 MiB, starts no goroutine, and bounds
 // each wait.
 //
-// Sources: IPMI v2.0, sections 5.5, 29.7, 31, 32, 37, 42 and 43; Platform Management FRU Information
-// Storage Definition v1.0; for panics of Linux, send_panic_events of
+// Sources: IPMI v2.0, sections 5.5, 29.7, 31, 32, 37, 42 and 43; Platform Management FRU
+// Information Storage Definition v1.0; for panics of Linux, send_panic_events of
 // drivers/char/ipmi/ipmi_msghandler.c.
 package record

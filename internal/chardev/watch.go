@@ -101,9 +101,9 @@ func (w *Watch) watchFolder() {
 }
 
 // Wait returns nil when the path names another file, or no file, compared with the time when Wait
-// last returned, or at first with the sight of OpenWatch. If a file has appeared, Wait returns 100 ms later, so
-// that its driver can get ready. It returns the error of ctx and, after Close, os.ErrClosed. Wait
-// is called from one goroutine.
+// last returned, or at first with the sight of OpenWatch. If a file has appeared, Wait returns 100
+// ms later, so that its driver can get ready. It returns the error of ctx and, after Close,
+// os.ErrClosed. Wait is called from one goroutine.
 func (w *Watch) Wait(ctx context.Context) error {
 	// A function that runs late wakes a later Wait, which looks once more.
 	stop := context.AfterFunc(ctx, func() { w.file.SetReadDeadline(time.Unix(0, 1)) })

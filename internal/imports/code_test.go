@@ -4,9 +4,11 @@ import (
 	"go/ast"
 	"go/token"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // breaks reports a place that breaks a rule.
@@ -41,6 +43,21 @@ func contains(n ast.Node, wanted func(ast.Node) bool) (found bool) {
 		return !found
 	})
 	return found
+}
+
+// Comments have 100 columns at most; a tab counts as one.
+func TestWidthOfComments(t *testing.T) {
+	for _, s := range allSources(t) {
+		text, err := os.ReadFile(s.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, line := range strings.Split(string(text), "\n") {
+			if strings.HasPrefix(strings.TrimLeft(line, "\t"), "//") && utf8.RuneCountInString(line) > 100 {
+				t.Errorf("%s:%d: a comment of more than 100 columns", s.name, n+1)
+			}
+		}
+	}
 }
 
 // A context in a struct outlives the call that it belongs to.

@@ -1,5 +1,5 @@
-// Package readfile reads files within a size and a time. The file of a kernel's driver or of another
-// program may have no end, and a read of it may never return.
+// Package readfile reads files within a size and a time. The file of a kernel's driver or of
+// another program may have no end, and a read of it may never return.
 package readfile
 
 import (

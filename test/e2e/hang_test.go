@@ -152,8 +152,8 @@ var outside = []struct {
 	}, ""},
 }
 
-// TestOneThingThatHangsTakesNothingElse: neither a bus, nor a machine and its other sensors, nor the
-// stop. A sensor that hangs is unavailable, and the log says once what hangs.
+// TestOneThingThatHangsTakesNothingElse: neither a bus, nor a machine and its other sensors, nor
+// the stop. A sensor that hangs is unavailable, and the log says once what hangs.
 func TestOneThingThatHangsTakesNothingElse(t *testing.T) {
 	t.Parallel()
 	for _, test := range outside {
