@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -17,7 +18,7 @@ import (
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	network, name, err := ParseAddress(address)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%q: %w", address, err)
 	}
 	if network == "unix" {
 		return socket.Listen(ctx, network, name)
@@ -26,21 +27,21 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return config.Listen(ctx, network, name)
 }
 
-// ParseAddress splits an address of Listen.
+// ParseAddress splits an address of Listen. Its error says what the address must be.
 func ParseAddress(address string) (network, name string, err error) {
 	network, name, _ = strings.Cut(address, ":")
 	switch network {
 	case "unix":
 		if !strings.HasPrefix(name, "/") {
-			return "", "", fmt.Errorf("%q: the path must be absolute, as in unix:/run/ipmbd/host0.sock", address)
+			return "", "", errors.New("must have an absolute path, as in unix:/run/ipmbd/host0.sock")
 		}
 	case "tcp":
 		where, _, err := net.SplitHostPort(name)
 		if ip := net.ParseIP(where); err != nil || ip == nil || !ip.IsLoopback() {
-			return "", "", fmt.Errorf("%q: not a loopback address and a port, as in tcp:127.0.0.1:9002", address)
+			return "", "", errors.New("must have a loopback address and a port, as in tcp:127.0.0.1:9002")
 		}
 	default:
-		return "", "", fmt.Errorf("%q: neither unix:PATH nor tcp:HOST:PORT", address)
+		return "", "", errors.New("must be unix:PATH or tcp:HOST:PORT")
 	}
 	return network, name, nil
 }

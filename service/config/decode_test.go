@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -50,6 +51,21 @@ func TestWarnings(t *testing.T) {
 		_, warnings, err = ParseChannel([]byte(`{` + tt.keys + `}`))
 		if err != nil || len(warnings) > 1 || (len(warnings) == 1) != (tt.want != "") {
 			t.Errorf("%s, added at run time: %v, %v", name, warnings, err)
+		}
+	}
+}
+
+// The fault of an address has the address once, and what it must be.
+func TestAddressesOfMachines(t *testing.T) {
+	for path, want := range map[string]string{
+		"tcp:0.0.0.0:9002":   "must have a loopback address and a port, as in tcp:127.0.0.1:9002",
+		"tcp:localhost:9002": "must have a loopback address and a port, as in tcp:127.0.0.1:9002",
+		"unix:run/a":         "must have an absolute path, as in unix:/run/ipmbd/host0.sock",
+		"127.0.0.1:9002":     "must be unix:PATH or tcp:HOST:PORT",
+	} {
+		_, _, err := Parse(Named(strictFile, false), []byte(`{"hosts": [{"type": "vm", "name": "a", "path": "`+path+`"}]}`))
+		if want = fmt.Sprintf("hosts[0].path = %q: %s", path, want); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }
