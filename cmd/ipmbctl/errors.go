@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 	"syscall"
@@ -46,7 +47,16 @@ func sentence(err error) string {
 	var socket *net.OpError
 	var cause syscall.Errno
 	if errors.Is(err, client.ErrNoMessageBus) && errors.As(err, &socket) && errors.As(err, &cause) {
-		return fmt.Sprintf("no message bus at %v: %v", socket.Addr, cause)
+		missing := "no message bus at"
+		if errors.Is(err, fs.ErrPermission) {
+			missing = "no access to the message bus at"
+		}
+		return fmt.Sprintf("%s %v: %v", missing, socket.Addr, cause)
+	}
+	// The text of a message bus need not say that it was to start a program.
+	var ofBus *client.ServiceError
+	if errors.Is(err, client.ErrNotStarted) && errors.As(err, &ofBus) {
+		return fmt.Sprintf("%v: %v", client.ErrNotStarted, err)
 	}
 	return err.Error()
 }
@@ -101,6 +111,8 @@ func (a *app) advice(err error) string {
 			return none
 		}
 		return known + strings.Join(notFound.Known, ", ")
+	case errors.Is(err, client.ErrNoMessageBus) && errors.Is(err, fs.ErrPermission):
+		return "do it as a user who may use this socket"
 	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SystemBus:
 		return "start it (systemctl start dbus) or name another: --dbus session, --dbus unix:path=/PATH"
 	case errors.Is(err, client.ErrNoMessageBus) && a.address == client.SessionBus:
@@ -145,7 +157,7 @@ func requestError(bus client.Bus, node ipmi.Address, err error) error {
 	case errors.Is(err, client.ErrUnavailable):
 		advice, kind = "see which addresses answer: ipmbctl scan "+bus.Name, errNotAcknowledged
 	case errors.Is(err, ipmb.ErrTimeout):
-		advice = "wait longer (--timeout 2s), or see which addresses answer: ipmbctl scan " + bus.Name
+		advice = "wait longer (--timeout TIME), or see which addresses answer: ipmbctl scan " + bus.Name
 	case !errors.As(err, &refused):
 	case refused.Code == ipmi.CodeInvalidCommand, refused.Code == ipmi.CodeInvalidForLUN:
 		advice = "it may have no log; see what it supports: ipmbctl send " + name + " app get-device-id"

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +58,33 @@ ipmbctl: no message bus at /nonexistent: no such file or directory
 ipmbctl: no connection to the message bus: not a usable D-Bus address: "nonsense": only unix: addresses are supported
   check the address given with --dbus
 `)
+}
+
+// What a user is told of errors whose texts come from below: the kernel, a message bus, strconv.
+func TestTextsFromBelow(t *testing.T) {
+	socket := &net.UnixAddr{Net: "unix", Name: "/run/other"}
+	for want, err := range map[string]error{
+		"no access to the message bus at /run/other: permission denied": fmt.Errorf("%w: %w", client.ErrNoMessageBus,
+			&net.OpError{Op: "dial", Net: "unix", Addr: socket, Err: os.NewSyscallError("connect", syscall.EACCES)}),
+		"ipmbd did not start: Process ipmbd exited with status 1": &client.ServiceError{
+			Name: "org.freedesktop.DBus.Error.Spawn.ChildExited", Text: "Process ipmbd exited with status 1", Err: client.ErrNotStarted},
+	} {
+		if got := sentence(err); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for args, want := range map[string]string{
+		"send bus0 6 1 --lun -1":  `--lun does not take "-1", but: LUN of the responder, 0 to 3`,
+		"send bus0 6 1 --lun 256": `--lun does not take "256", but: LUN of the responder, 0 to 3`,
+		"scan bus0 --tries x":     `--tries does not take "x", but: NUMBER of tries: 1 to 64`,
+		"send bus0 6 1 --quiet=x": `--quiet does not take "x", but: true or false`,
+		"list --json=x":           `--json does not take "x", but: true or false`,
+	} {
+		got := ipmbctl(t, environment{}, strings.Fields(args)...)
+		if got.code != exitUsage || !strings.HasPrefix(got.stderr, "ipmbctl: "+want) || strings.Contains(got.stderr, "strconv") {
+			t.Errorf("%s: %+v", args, got)
+		}
+	}
 }
 
 func TestServiceNotRunning(t *testing.T) {

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ipmbd/bmc/record"
 	"ipmbd/dbusapi/client"
@@ -50,9 +53,12 @@ var statuses = []struct {
 	{exitRefused, "refused", "ipmbd refuses the request or the change, or is too busy for it",
 		is(ipmb.ErrBusy, ipmb.ErrInvalid, ipmb.ErrUnsupported, client.ErrNotAllowed, client.ErrNoAdapter)},
 	{exitNotRunning, "not-running", "ipmbd is not running, does not answer or ends, or the message bus does not",
-		is(client.ErrNoMessageBus, client.ErrBusSilent, client.ErrSilent, client.ErrNotRunning, client.ErrNotStarted, client.ErrLeft,
-			client.ErrDisconnected, client.ErrOtherService)},
-	{exitNoPermission, "no-permission", "this user may not do that", is(client.ErrAccessDenied)},
+		func(err error) bool {
+			return !errors.Is(err, fs.ErrPermission) && is(client.ErrNoMessageBus, client.ErrBusSilent,
+				client.ErrSilent, client.ErrNotRunning, client.ErrNotStarted, client.ErrLeft,
+				client.ErrDisconnected, client.ErrOtherService)(err)
+		}},
+	{exitNoPermission, "no-permission", "this user may not do that", is(client.ErrAccessDenied, fs.ErrPermission)},
 	{exitBusDown, "bus-down", "the bus is down or did not carry the request, or ipmbd's own log is not there",
 		is(client.ErrUnavailable, client.ErrWriteFailure)},
 	{exitInterrupted, "interrupted", "interrupted by Ctrl-C or SIGTERM before the end",
@@ -88,6 +94,20 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// flagError describes an error in the value of a flag by what the flag takes, in place of the
+// words of package strconv.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) || !as[*strconv.NumError](err) {
+		return err
+	}
+	_, takes := pflag.UnquoteUsage(invalid.GetFlag())
+	if invalid.GetFlag().Value.Type() == "bool" {
+		takes = "true or false"
+	}
+	return fmt.Errorf("--%s does not take %q, but: %s", invalid.GetFlag().Name, invalid.GetValue(), takes)
+}
 
 // statusOf returns the exit code and the kind of an error.
 func statusOf(err error) (code int, kind string) {

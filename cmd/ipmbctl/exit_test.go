@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,6 +32,7 @@ var exitCodes = map[string]map[string]struct {
 	"../../dbusapi/client/errors.go": {
 		"ErrDisconnected":  {client.ErrDisconnected, exitNotRunning},
 		"ErrNoMessageBus":  {client.ErrNoMessageBus, exitNotRunning},
+		"fs.ErrPermission": {fmt.Errorf("%w: %w", client.ErrNoMessageBus, syscall.EACCES), exitNoPermission}, // of its socket
 		"ErrBusSilent":     {client.ErrBusSilent, exitNotRunning},
 		"ErrSilent":        {client.ErrSilent, exitNotRunning},
 		"ErrNotRunning":    {client.ErrNotRunning, exitNotRunning},

@@ -264,7 +264,7 @@ ipmbctl: bus0 42h: nobody acknowledged the request: check the address and the re
 `}},
 	{"silence", []string{"send", "bus0", "0xA0", "6", "1"}, result{code: 4, stderr: `
 ipmbctl: bus0 A0h: the responder took the request and did not answer in time
-  wait longer (--timeout 2s), or see which addresses answer: ipmbctl scan bus0
+  wait longer (--timeout TIME), or see which addresses answer: ipmbctl scan bus0
 `}},
 	{"stuck bus", []string{"send", "bus0", "0xB0", "6", "1"}, result{code: 9, stderr: `
 ipmbctl: bus0 B0h: the bus did not carry the request: see the properties State and StateReason

@@ -91,6 +91,7 @@ Exit codes:
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.SetVersionTemplate("ipmbctl {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.address, "dbus", client.SystemBus, "message bus: system, session or a D-Bus `ADDRESS`")

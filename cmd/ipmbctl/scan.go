@@ -145,7 +145,10 @@ func (a *app) confirm(ctx context.Context, bus string, addresses int) error {
 	case <-ctx.Done():
 		fmt.Fprintln(a.stderr)
 		return ctx.Err()
-	case line := <-a.readLines(ctx):
+	case line, answered := <-a.readLines(ctx):
+		if !answered { // by Ctrl-D, say: the cursor is behind the question
+			fmt.Fprintln(a.stderr)
+		}
 		switch strings.ToLower(strings.TrimSpace(line.text)) {
 		case "y", "yes":
 			return nil

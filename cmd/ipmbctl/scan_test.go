@@ -101,6 +101,9 @@ func TestQuestionBeforeAScan(t *testing.T) {
 		if code != tt.code || strings.Contains(stderr.String(), "Go on? [y/N]") != tt.asks {
 			t.Errorf("%s: code %d, %q", name, code, stderr.String())
 		}
+		if tt.answer == "" && tt.asks && !strings.Contains(stderr.String(), "[y/N] \n") {
+			t.Errorf("%s: the answer stands beside the question: %q", name, stderr.String())
+		}
 		if sent := len(r.bus0.requests) > 0; sent != (tt.code == 0) {
 			t.Errorf("%s: sent %v", name, sent)
 		}

@@ -28,6 +28,7 @@ type sendFlags struct {
 	keepGoing         bool
 
 	typed string // the options that were given, as words for a shell
+	where string // the line of standard input, for messages
 }
 
 func (a *app) sendCommand() *cobra.Command {
@@ -171,6 +172,7 @@ func (a *app) sendLines(ctx context.Context, ipmbd *client.Client, words []strin
 		if !more {
 			break
 		}
+		flags.where = fmt.Sprintf("line %d: ", number)
 		err := line.err
 		if err == nil {
 			err = a.sendLine(ctx, ipmbd, words, line.text, flags)
@@ -182,7 +184,7 @@ func (a *app) sendLines(ctx context.Context, ipmbd *client.Client, words []strin
 			code = err
 			continue
 		}
-		err = fmt.Errorf("line %d: %w", number, err)
+		err = fmt.Errorf("%s%w", flags.where, err)
 		if !flags.keepGoing || ctx.Err() != nil || line.err != nil || a.out.err != nil {
 			return err
 		}
@@ -203,8 +205,11 @@ func (a *app) sendLine(
 	options := pflag.NewFlagSet("line", pflag.ContinueOnError)
 	options.SetOutput(io.Discard)
 	flags.define(options)
-	if err := options.Parse(strings.Fields(line)); err != nil {
-		return usageError{err}
+	switch err := options.Parse(strings.Fields(line)); {
+	case errors.Is(err, pflag.ErrHelp):
+		return usage("a line has no --help")
+	case err != nil:
+		return usageError{flagError(err)}
 	}
 	flags.typed += typedOptions(options)
 	words = append(words[:len(words):len(words)], options.Args()...)
@@ -258,7 +263,7 @@ func (a *app) sendRequest(
 	}
 	if flags.quiet {
 		meaning := codeCell(request.NetFn, request.Command, response.Code).text
-		a.note("%s %s: %s", bus.Name, request.Responder, meaning)
+		a.note("%s%s %s: %s", flags.where, bus.Name, request.Responder, meaning)
 	}
 	return errBadCode
 }

@@ -117,20 +117,22 @@ func TestSendFromInput(t *testing.T) {
 			result{"01\n02\n03\n", "", 0}},
 		"the words of the command line come first": {"send bus0 2Ch - -q", "0x30 1 1\n0x30 1 2\n", result{"01\n02\n", "", 0}},
 		"options of a line": {"send bus0 - -q", "--addr 72h 6 1\n--addr 0 0x30 1 7\n6 1 --lun 1\n",
-			result{"\n\n07\n50 01 04 00 02 21 57 01 00 0b 0b\n", "ipmbctl: bus0 72h: C1h invalid command\n", exitBadCode}},
+			result{"\n\n07\n50 01 04 00 02 21 57 01 00 0b 0b\n", "ipmbctl: line 1: bus0 72h: C1h invalid command\n", exitBadCode}},
 		"nothing":                            {"send -", "", result{}},
-		"a completion code ends nothing":     {"send bus0 - -q", "6 2\n0x30 1 2\n", result{"\n\n02\n", "ipmbctl: bus0 2Ch: C1h invalid command\n", exitBadCode}},
+		"a completion code ends nothing":     {"send bus0 - -q", "6 2\n0x30 1 2\n", result{"\n\n02\n", "ipmbctl: line 1: bus0 2Ch: C1h invalid command\n", exitBadCode}},
 		"a wrong line ends it":               {"send bus0 - -q", "0x30 1 1\nap 1\n0x30 1 2\n", result{"01\n", "ipmbctl: line 2: no netFn \"ap\"; did you mean app?\n  see 'ipmbctl send --help'\n", exitUsage}},
 		"an unknown option":                  {"send bus0 - -q", "--json 6 1\n", result{"", "ipmbctl: line 1: unknown flag: --json\n  see 'ipmbctl send --help'\n", exitUsage}},
+		"help":                               {"send bus0 - -q", "--help\n", result{"", "ipmbctl: line 1: a line has no --help\n  see 'ipmbctl send --help'\n", exitUsage}},
+		"a wrong LUN":                        {"send bus0 - -q", "6 1 --lun x\n", result{"", "ipmbctl: line 1: --lun does not take \"x\", but: LUN of the responder, 0 to 3\n  see 'ipmbctl send --help'\n", exitUsage}},
 		"an unknown bus":                     {"send - -q", "bus7 6 1\n", result{"", "ipmbctl: line 1: no bus \"bus7\"\n  the buses are: bus0, me1\n", exitFailed}},
 		"a line without words but an option": {"send - -q", "--lun 1\n", result{"", "ipmbctl: line 1: no bus\n  see 'ipmbctl send --help'\n", exitUsage}},
 		"silence ends it": {"send bus0 - -q", "A0h 6 1\n0x30 1 2\n",
 			result{"", "ipmbctl: line 1: bus0 A0h: the responder took the request and did not answer in time\n" +
-				"  wait longer (--timeout 2s), or see which addresses answer: ipmbctl scan bus0\n", exitTimeout}},
+				"  wait longer (--timeout TIME), or see which addresses answer: ipmbctl scan bus0\n", exitTimeout}},
 		"but not with --keep-going": {"send bus0 - -q --keep-going", "A0h 6 1\n0x30 1 2\nap 1\n6 2\n",
 			result{"02\n\n", "ipmbctl: line 1: bus0 A0h: the responder took the request and did not answer in time\n" +
-				"  wait longer (--timeout 2s), or see which addresses answer: ipmbctl scan bus0\n" +
-				"ipmbctl: line 3: no netFn \"ap\"; did you mean app?\nipmbctl: bus0 2Ch: C1h invalid command\n", exitTimeout}},
+				"  wait longer (--timeout TIME), or see which addresses answer: ipmbctl scan bus0\n" +
+				"ipmbctl: line 3: no netFn \"ap\"; did you mean app?\nipmbctl: line 4: bus0 2Ch: C1h invalid command\n", exitTimeout}},
 		"responses are a paragraph each": {"send bus0 -", "0x30 1 1\n0x30 1 2\n", result{"request          2Ch 30h 01h\ncompletion code  00h ok\ndata             01\n\n" +
 			"request          2Ch 30h 01h\ncompletion code  00h ok\ndata             02\n", "", 0}},
 	} {
