@@ -74,11 +74,15 @@ func TestTextsFromBelow(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"send bus0 6 1 --lun -1":  `--lun does not take "-1", but: LUN of the responder, 0 to 3`,
-		"send bus0 6 1 --lun 256": `--lun does not take "256", but: LUN of the responder, 0 to 3`,
-		"scan bus0 --tries x":     `--tries does not take "x", but: NUMBER of tries: 1 to 64`,
-		"send bus0 6 1 --quiet=x": `--quiet does not take "x", but: true or false`,
-		"list --json=x":           `--json does not take "x", but: true or false`,
+		"send bus0 6 1 --lun -1":     `--lun does not take "-1", but: LUN of the responder, 0 to 3`,
+		"send bus0 6 1 --lun 256":    `--lun does not take "256", but: LUN of the responder, 0 to 3`,
+		"scan bus0 --tries x":        `--tries does not take "x", but: NUMBER of tries: 1 to 64`,
+		"send bus0 6 1 --tries 0":    `--tries does not take "0", but: NUMBER of tries: 1 to 64 (default the bus's)`,
+		"send bus0 6 1 --tries 65":   `--tries does not take "65", but: NUMBER of tries: 1 to 64 (default the bus's)`,
+		"scan bus0 --timeout 0":      `--timeout does not take "0", but: TIME of each try, 10ms to 1m: 5 or 5s, 500ms`,
+		"send bus0 6 1 --timeout 0s": `--timeout does not take "0s", but: TIME of each try, 10ms to 1m: 5 or 5s, 500ms (default the bus's)`,
+		"send bus0 6 1 --quiet=x":    `--quiet does not take "x", but: true or false`,
+		"list --json=x":              `--json does not take "x", but: true or false`,
 	} {
 		got := ipmbctl(t, environment{}, strings.Fields(args)...)
 		if got.code != exitUsage || !strings.HasPrefix(got.stderr, "ipmbctl: "+want) || strings.Contains(got.stderr, "strconv") {

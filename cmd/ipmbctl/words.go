@@ -205,13 +205,15 @@ type seconds time.Duration
 
 // Set implements pflag.Value.
 func (s *seconds) Set(text string) error {
-	if n, err := strconv.ParseFloat(text, 64); err == nil && n >= 0 && n <= math.MaxInt32 {
-		*s = seconds(n * float64(time.Second))
-		return nil
-	}
 	d, err := time.ParseDuration(text)
-	if err != nil {
+	if n, e := strconv.ParseFloat(text, 64); e == nil && n >= 0 && n <= math.MaxInt32 {
+		d, err = time.Duration(n*float64(time.Second)), nil
+	}
+	switch {
+	case err != nil:
 		return errors.New("write a time in seconds, or with its unit: 5, 5s or 500ms")
+	case d == 0: // is what a flag has that was not given
+		return &strconv.NumError{Func: "Set", Num: text, Err: strconv.ErrRange}
 	}
 	*s = seconds(d)
 	return nil
@@ -228,6 +230,27 @@ func (s *seconds) String() string {
 // Type implements pflag.Value.
 func (s *seconds) Type() string { return "time" }
 
+// tries is a flag for a number of tries.
+type tries int
+
+// Set implements pflag.Value.
+func (t *tries) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err == nil && (n < 1 || n > ipmb.MaxTries) {
+		err = &strconv.NumError{Func: "Set", Num: text, Err: strconv.ErrRange}
+	}
+	if err == nil {
+		*t = tries(n)
+	}
+	return err
+}
+
+// String implements pflag.Value.
+func (t *tries) String() string { return strconv.Itoa(int(*t)) }
+
+// Type implements pflag.Value.
+func (t *tries) Type() string { return "int" }
+
 // retryFlags are the flags --timeout and --tries.
 type retryFlags struct {
 	timeout time.Duration
@@ -242,15 +265,12 @@ func (f *retryFlags) define(flags *pflag.FlagSet) {
 		ofBus = " (default the bus's)"
 	}
 	flags.Var((*seconds)(&f.timeout), "timeout", "`TIME` of each try, 10ms to 1m: 5 or 5s, 500ms"+ofBus)
-	flags.IntVar(&f.tries, "tries", f.tries, "`NUMBER` of tries: 1 to 64"+ofBus)
+	flags.Var((*tries)(&f.tries), "tries", "`NUMBER` of tries: 1 to 64"+ofBus)
 }
 
 func (f retryFlags) policy() (ipmb.RetryPolicy, error) {
-	switch {
-	case f.timeout != 0 && (f.timeout < ipmb.MinTimeout || f.timeout > ipmb.MaxTimeout):
+	if f.timeout != 0 && (f.timeout < ipmb.MinTimeout || f.timeout > ipmb.MaxTimeout) {
 		return ipmb.RetryPolicy{}, usage("--timeout is 10ms to 1m")
-	case f.tries < 0 || f.tries > ipmb.MaxTries:
-		return ipmb.RetryPolicy{}, usage("--tries is 1 to %d", ipmb.MaxTries)
 	}
 	return ipmb.RetryPolicy{Tries: f.tries, Timeout: f.timeout}, nil
 }

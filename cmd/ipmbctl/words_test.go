@@ -184,7 +184,7 @@ func TestTimesOfFlags(t *testing.T) {
 	r := newRig(t, bustest.Config{})
 	for text, want := range map[string]time.Duration{
 		"5": 5 * time.Second, "0.5": 500 * time.Millisecond, "5s": 5 * time.Second, "500ms": 500 * time.Millisecond,
-		"1m": time.Minute, "1": time.Second, "0": 0,
+		"1m": time.Minute, "1": time.Second,
 	} {
 		if got := r.ipmbctl(t, "send", "bus0", "--timeout", text, "6", "1"); got.code != 0 {
 			t.Errorf("%s: %+v", text, got)
@@ -193,7 +193,7 @@ func TestTimesOfFlags(t *testing.T) {
 			t.Errorf("%s: %v, want %v", text, got, want)
 		}
 	}
-	for _, text := range []string{"", "x", "-5", "5 s", "61", "NaN", "1e99", "0.001"} {
+	for _, text := range []string{"", "x", "0", "0s", "-5", "5 s", "61", "NaN", "1e99", "0.001"} {
 		for _, args := range [][]string{{"send", "bus0", "6", "1"}, {"scan", "bus0"}, {"sel", "list", "bus0"}, {"respond", "6", "1", "--exec", "true"}} {
 			if got := r.ipmbctl(t, append(args, "--timeout", text)...); got.code != exitUsage {
 				t.Errorf("%q, %v: %+v", text, args, got)
