@@ -20,8 +20,8 @@ const (
 
 // newFactors are those with the finest steps that reach from low to high.
 func newFactors(low, high float64) (factors, error) {
-	if !(low < high) || math.IsInf(high-low, 0) {
-		return factors{}, fmt.Errorf("a range from %g to %g", low, high)
+	if !(low < high) {
+		return factors{}, fmt.Errorf("min %g is not below max %g", low, high)
 	}
 	for rExp := minExponent; rExp <= maxExponent; rExp++ {
 		unit := math.Pow10(rExp)

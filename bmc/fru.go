@@ -18,7 +18,7 @@ type FRUConfig struct {
 	// ID of the device. 0 is the one of the controller itself.
 	ID uint8 `conf:"id" range:"0..254"`
 	// Name of the device, 2 to 16 characters of Latin-1. The record of the BMC itself has the name
-	// and entity of device 0, unless controllers says otherwise.
+	// and entity of device 0, unless `controllers` says otherwise.
 	Name string `conf:"name,required" format:"record name"`
 	// What the device belongs to (IPMI v2.0, table 43-13): 7 is the system board.
 	Entity uint8 `conf:"entity"`

@@ -38,6 +38,12 @@ const (
 	thresholdCount
 )
 
+// thresholdNames are the keys of the configuration.
+var thresholdNames = [thresholdCount]string{
+	"lower-non-critical", "lower-critical", "lower-non-recoverable",
+	"upper-non-critical", "upper-critical", "upper-non-recoverable",
+}
+
 func (t Thresholds) all() [thresholdCount]*float64 {
 	return [...]*float64{t.LowerNonCritical, t.LowerCritical, t.LowerNonRecoverable,
 		t.UpperNonCritical, t.UpperCritical, t.UpperNonRecoverable}
@@ -110,14 +116,21 @@ func (c SensorConfig) Validate() error {
 		check(c.Value >= 0 && c.Value <= math.MaxUint16, "a value of %g; it is a mask of states", c.Value)
 		return errors.Join(errs...)
 	}
-	_, err = newFactors(c.Min, c.Max)
-	check(err == nil, "%w", err)
+	if _, err = newFactors(c.Min, c.Max); err != nil {
+		check(false, "%w", err)
+		return errors.Join(errs...)
+	}
 	for i, t := range c.Thresholds.all() {
 		if t != nil {
-			check(*t >= c.Min && *t <= c.Max, "threshold %d, %g, is not between %g and %g", i, *t, c.Min, c.Max)
+			check(*t >= c.Min && *t <= c.Max, "%s %g is not from min to max, %g to %g", thresholdNames[i], *t, c.Min, c.Max)
 		}
 	}
-	check(c.Hysteresis >= 0 && !(c.Hysteresis > c.Max-c.Min), "a hysteresis of %g", c.Hysteresis)
+	check(c.Hysteresis >= 0 && !(c.Hysteresis > c.Max-c.Min), "hysteresis %g is not from 0 to the distance of min and max, %g",
+		c.Hysteresis, c.Max-c.Min)
+	if len(errs) == 0 {
+		err = c.sensor().limits.validate()
+		check(err == nil, "%w", err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -183,19 +196,21 @@ func newSensor(c SensorConfig) (*sensor, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	return c.sensor(), nil
+}
+
+// sensor is the sensor of a description in which Validate has found no fault.
+func (c SensorConfig) sensor() *sensor {
 	s := &sensor{SensorConfig: c}
 	if c.File != "" {
 		s.file = &sensorFile{path: c.File, err: ErrNoValue}
 	}
 	if !c.discrete() {
 		s.EventType = thresholdEvents
-		s.factors, _ = newFactors(c.Min, c.Max) // Validate has checked them.
+		s.factors, _ = newFactors(c.Min, c.Max)
 	}
 	s.initialize()
-	if err := s.limits.validate(); err != nil {
-		return nil, fmt.Errorf("sensor %q: %w", c.Name, err)
-	}
-	return s, nil
+	return s
 }
 
 // initialize sets the sensor to its description. The caller holds mu.

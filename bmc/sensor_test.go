@@ -394,13 +394,19 @@ func TestSensorConfig(t *testing.T) {
 		"it is a mask":                  func(c *SensorConfig) { c.EventType, c.States, c.Value = 3, 1, -1 },
 		"15 states":                     func(c *SensorConfig) { c.EventType = 3 },
 		"both":                          func(c *SensorConfig) { c.File, c.Read = "x", func() (float64, error) { return 0, nil } },
-		"a range from 0 to 0":           func(c *SensorConfig) { c.Max = 0 },
-		"threshold 3, 400, is not":      func(c *SensorConfig) { c.Thresholds.UpperNonCritical = at(400) },
-		"a hysteresis of -1":            func(c *SensorConfig) { c.Hysteresis = -1 },
+		"min 0 is not below max 0":      func(c *SensorConfig) { c.Max = 0 },
+		"upper-non-critical 400 is not": func(c *SensorConfig) { c.Thresholds.UpperNonCritical = at(400) },
+		"hysteresis -1 is not":          func(c *SensorConfig) { c.Hysteresis = -1 },
+		"not in their order":            func(c *SensorConfig) { c.Thresholds.UpperCritical, c.Thresholds.UpperNonCritical = at(60), at(70) },
+		"is not below the upper":        func(c *SensorConfig) { c.Thresholds = Thresholds{LowerCritical: at(90), UpperCritical: at(90)} },
+		"reaches beyond":                func(c *SensorConfig) { c.Hysteresis = 95 },
 		`number 30h is that of "Inlet"`: func(c *SensorConfig) {},
 	} {
 		c := inlet(nil)
 		spoil(&c)
+		if err := c.Validate(); (err == nil) != (name == `number 30h is that of "Inlet"`) {
+			t.Errorf("%s: Validate: %v", name, err)
+		}
 		_, err := newSensors([]SensorConfig{inlet(nil), c})
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
