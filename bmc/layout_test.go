@@ -3,10 +3,12 @@ package bmc
 import (
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
 
+	"ipmbd/internal/testmain"
 	"ipmbd/ipmi"
 )
 
@@ -162,7 +164,7 @@ var layouts = []layout{
 
 // TestReservedBitsAndValues sets each reserved bit and each reserved value of each command in
 // turn. The BMC refuses it, and keeps nothing of it. Values that are not reserved are not refused
-// with the same code.
+// with the same code. With the race detector it takes a quarter of the values.
 func TestReservedBitsAndValues(t *testing.T) {
 	walked := make(map[commandKey]bool)
 	var cases int
@@ -208,6 +210,9 @@ func (l layout) walk(t *testing.T) (cases int) {
 					data := append([]byte(nil), base...)
 					data[i] = data[i]&^byte((1<<f.bits-1)<<f.shift) | byte(value<<f.shift)
 					if f.allowed == nil || f.oneBit && bits.OnesCount(uint(value^f.good)) > 1 {
+						continue
+					}
+					if rand.IntN(testmain.Amount(4, 1)) > 0 {
 						continue
 					}
 					isReserved := !f.allowed[value]

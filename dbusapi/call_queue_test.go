@@ -200,12 +200,14 @@ func TestPlacesThatHungProgramsTake(t *testing.T) {
 		for i := range tt.fresh {
 			names = append(names, fmt.Sprint("fresh", i))
 		}
+		each := 2 * xml.MaxExecutes
 		for range testmain.Amount(xml.MaxExecutes+1, 2*xml.MaxExecutes) {
 			for _, name := range names {
-				for range 2 * xml.MaxExecutes {
+				for range each {
 					r.ask(name)
 				}
 			}
+			each = testmain.Amount(2, each)
 			r.clock.advance(2 * time.Minute)
 		}
 		if r.calls.Used() != tt.want {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"ipmbd/internal/testmain"
 	"ipmbd/ipmb"
 )
 
@@ -36,7 +37,8 @@ func TestStorm(t *testing.T) {
 
 // storm keeps requests in flight and checks every answer.
 func storm(t *testing.T, c raw, client int) {
-	const inFlight, requests = 12, 600
+	const inFlight = 12
+	requests := testmain.Amount(200, 600)
 	var asked [ipmb.SequenceNumbers]*asking
 	answered, next := 0, 0
 	send := func() {
