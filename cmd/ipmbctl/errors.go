@@ -136,8 +136,15 @@ func (a *app) advice(err error) string {
 // explainError returns the error of a request to a node on a bus that was not Down before it.
 func explainError(ctx context.Context, ipmbd *client.Client, bus client.Bus, node ipmi.Address, err error) error {
 	if errors.Is(err, client.ErrUnavailable) {
-		if now, lookErr := ipmbd.Bus(ctx, bus.Name); lookErr == nil {
+		starts := ipmbd.NoAutoStart
+		ipmbd.NoAutoStart = true // It may have ended the call because it stops.
+		now, lookErr := ipmbd.Bus(ctx, bus.Name)
+		ipmbd.NoAutoStart = starts
+		switch {
+		case lookErr == nil:
 			bus = now
+		case errors.Is(lookErr, client.ErrNotRunning):
+			return fmt.Errorf("%s %s: %w", bus.Name, node, client.ErrLeft)
 		}
 	}
 	return requestError(bus, node, err)

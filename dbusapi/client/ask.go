@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -22,6 +23,8 @@ const (
 	// answerTime is how long an answer to such a question may take. Both times together are less
 	// than 3 s.
 	answerTime = 1500 * time.Millisecond
+	// stopTime is how long a service that has given up its name has for the calls in progress.
+	stopTime = 2 * time.Second
 	// busTime is how long the message bus may take for a connection, or for a call to itself.
 	busTime = askAfter + answerTime
 )
@@ -44,14 +47,18 @@ func within(ctx context.Context, limit time.Duration, silent error, do func(cont
 }
 
 // ask calls a method and waits for its results, as long as the service and the message bus answer
-// other calls. The errors are those of Conn.Call, ErrBusSilent, ErrSilent and ErrNotStarted.
-func ask(ctx context.Context, conn *dbuswire.Conn, m dbuswire.Method, args ...any) ([]any, error) {
+// other calls. The errors are those of Conn.Call, ErrBusSilent, ErrSilent, ErrNotStarted and
+// ErrLeft. seen says whether the service has been on the message bus: then it has stopped when its
+// name has no owner, and is not being started.
+func ask(
+	ctx context.Context, conn *dbuswire.Conn, seen *atomic.Bool, m dbuswire.Method, args ...any,
+) ([]any, error) {
 	calling, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	asked := make(chan struct{})
 	timer := time.AfterFunc(askAfter, func() {
 		defer close(asked)
-		end(askUntilSilent(calling, conn, m.Destination))
+		end(askUntilSilent(calling, conn, seen, m.Destination))
 	})
 	results, err := conn.Call(calling, m, args...)
 	if !timer.Stop() {
@@ -61,12 +68,15 @@ func ask(ctx context.Context, conn *dbuswire.Conn, m dbuswire.Method, args ...an
 	if silent := context.Cause(calling); err != nil && silent != nil && ctx.Err() == nil && err == calling.Err() {
 		return nil, silent
 	}
+	if err == nil {
+		seen.Store(true)
+	}
 	return results, err
 }
 
 // askUntilSilent asks the message bus and the service until one of them does not answer. It
 // returns nil when ctx ends before.
-func askUntilSilent(ctx context.Context, conn *dbuswire.Conn, service string) error {
+func askUntilSilent(ctx context.Context, conn *dbuswire.Conn, seen *atomic.Bool, service string) error {
 	again := time.NewTicker(askAfter)
 	defer again.Stop()
 	for ctx.Err() == nil {
@@ -78,12 +88,18 @@ func askUntilSilent(ctx context.Context, conn *dbuswire.Conn, service string) er
 		switch {
 		case errors.Is(err, ErrBusSilent):
 			return err
-		case errors.As(err, new(dbus.Error)): // No program has the name yet: the call waits for it.
-			if err := awaitOwner(ctx, conn, service); err != nil {
+		case errors.As(err, new(dbus.Error)): // No program has the name: not yet, or no longer.
+			limit, late := answerTime, fmt.Errorf(
+				"%w: the message bus has been waiting for it for %v", ErrNotStarted, askAfter+answerTime)
+			if seen.Load() {
+				limit, late = stopTime, ErrLeft
+			}
+			if err := awaitOwner(ctx, conn, service, limit, late); err != nil {
 				return err
 			}
 			continue
 		case err == nil:
+			seen.Store(true)
 			if err := askService(ctx, conn, owner); err != nil {
 				return err
 			}
@@ -116,13 +132,12 @@ func askService(ctx context.Context, conn *dbuswire.Conn, owner string) error {
 	return nil
 }
 
-// awaitOwner waits until a program has the name, which the message bus is starting.
-func awaitOwner(ctx context.Context, conn *dbuswire.Conn, service string) error {
+// awaitOwner waits until a program has the name. When the time is over the error is late.
+func awaitOwner(ctx context.Context, conn *dbuswire.Conn, service string, limit time.Duration, late error) error {
 	const look = 100 * time.Millisecond
 	again := time.NewTicker(look)
 	defer again.Stop()
-	late := fmt.Errorf("%w: the message bus has been waiting for it for %v", ErrNotStarted, askAfter+answerTime)
-	return within(ctx, answerTime, late, func(ctx context.Context) error {
+	return within(ctx, limit, late, func(ctx context.Context) error {
 		for {
 			select {
 			case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/godbus/dbus/v5"
 
@@ -29,6 +30,7 @@ type Client struct {
 
 	conn    *dbuswire.Conn
 	address string
+	seen    atomic.Bool // of ask
 }
 
 // Open connects to the message bus at address: a D-Bus address, SystemBus or SessionBus. It
@@ -155,7 +157,7 @@ func (c *Client) SendStorage(ctx context.Context, cmd ipmi.Command, data []byte)
 func (c *Client) call(
 	ctx context.Context, path dbus.ObjectPath, iface, member string, results []any, args ...any,
 ) error {
-	body, err := ask(ctx, c.conn, dbuswire.Method{
+	body, err := ask(ctx, c.conn, &c.seen, dbuswire.Method{
 		Destination: xml.ServiceName, Path: path, Interface: iface, Member: member, NoAutoStart: c.NoAutoStart,
 	}, args...)
 	if err != nil {

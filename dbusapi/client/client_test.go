@@ -221,6 +221,26 @@ func TestClientsCallEndsWithTheService(t *testing.T) {
 	}
 }
 
+// A service that stops gives up its name before it ends the calls in progress. So a name without
+// an owner is that of a service that stops, if the service has been there, and else that of one
+// which is being started.
+func TestNameWithoutAnOwner(t *testing.T) {
+	for want, seen := range map[error]bool{ErrLeft: true, ErrNotStarted: false} {
+		t.Run(want.Error(), func(t *testing.T) {
+			t.Parallel()
+			client := openClient(t, bustest.Start(t).Address)
+			client.seen.Store(seen)
+			if err := askUntilSilent(t.Context(), client.conn, &client.seen, xml.ServiceName); !errors.Is(err, want) {
+				t.Errorf("error = %v", err)
+			}
+		})
+	}
+	client := openClient(t, newRig(t).bus.Address)
+	if _, err := client.Buses(t.Context()); err != nil || !client.seen.Load() {
+		t.Errorf("after a call: seen %v, %v", client.seen.Load(), err)
+	}
+}
+
 func TestClientsCallEndsWithTheMessageBus(t *testing.T) {
 	r := newRig(t)
 	ended := sendBlocked(t, t.Context(), r)

@@ -185,7 +185,9 @@ func (f *follower) keepRegistered(owner string) error {
 
 // callRouter calls a method of the router of the ipmbd of a unique name.
 func (f *follower) callRouter(ctx context.Context, service, member string, args ...any) error {
-	_, err := ask(ctx, f.conn, dbuswire.Method{
+	var seen atomic.Bool
+	seen.Store(true) // A unique name is that of a program which runs, or has ended.
+	_, err := ask(ctx, f.conn, &seen, dbuswire.Method{
 		Destination: service, Path: xml.BasePath, Interface: xml.RouterInterface, Member: member}, args...)
 	return serviceError(err)
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -74,7 +75,16 @@ func TestStopDoesNotWaitForTheSilent(t *testing.T) {
 	d := start(t, bus.Address, channels(channel(n, object{"timeout-ms": 60000})))
 	c := connect(t, bus.Address)
 	old, named := c.sendLegacy(1, 0x30, 0, 1), c.send("bus5", 0, 0x30, 0, 2)
-	for range 2 {
+	type result struct {
+		text string
+		code int
+	}
+	told := make(chan result, 1)
+	go func() {
+		text, code := ipmbctl(t, bus.Address, "send", "bus5", "0x30", "3")
+		told <- result{text, code}
+	}()
+	for range 3 {
 		receive(t, "a request on the bus", asked)
 	}
 	begin := time.Now()
@@ -90,6 +100,9 @@ func TestStopDoesNotWaitForTheSilent(t *testing.T) {
 	}
 	if got := errorName(end(t, named).Err); got != commonError+"Unavailable" {
 		t.Errorf("a call under way: %s", got)
+	}
+	if got := receive(t, "the end of ipmbctl", told); got.code != 7 || !strings.Contains(got.text, "ipmbd stopped before it replied") {
+		t.Errorf("ipmbctl: exit status %d\n%s", got.code, got.text)
 	}
 }
 
