@@ -125,6 +125,7 @@ func (c SensorConfig) Validate() error {
 			check(*t >= c.Min && *t <= c.Max, "%s %g is not from min to max, %g to %g", thresholdNames[i], *t, c.Min, c.Max)
 		}
 	}
+	check(c.Value == 0 || c.Value >= c.Min && c.Value <= c.Max, "value %g is not from min to max, %g to %g", c.Value, c.Min, c.Max)
 	check(c.Hysteresis >= 0 && !(c.Hysteresis > c.Max-c.Min), "hysteresis %g is not from 0 to the distance of min and max, %g",
 		c.Hysteresis, c.Max-c.Min)
 	if len(errs) == 0 {

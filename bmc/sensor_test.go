@@ -397,6 +397,8 @@ func TestSensorConfig(t *testing.T) {
 		"min 0 is not below max 0":      func(c *SensorConfig) { c.Max = 0 },
 		"upper-non-critical 400 is not": func(c *SensorConfig) { c.Thresholds.UpperNonCritical = at(400) },
 		"hysteresis -1 is not":          func(c *SensorConfig) { c.Hysteresis = -1 },
+		"value 256 is not from":         func(c *SensorConfig) { c.Value = 256 },
+		"value NaN is not from":         func(c *SensorConfig) { c.Value = math.NaN() },
 		"not in their order":            func(c *SensorConfig) { c.Thresholds.UpperCritical, c.Thresholds.UpperNonCritical = at(60), at(70) },
 		"is not below the upper":        func(c *SensorConfig) { c.Thresholds = Thresholds{LowerCritical: at(90), UpperCritical: at(90)} },
 		"reaches beyond":                func(c *SensorConfig) { c.Hysteresis = 95 },
