@@ -44,7 +44,6 @@ func newPairs(t *testing.T, address string) *pairs {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.conn.Close() })
-	awake(t, conn.conn)
 	return &pairs{t: t, conn: conn, unwanted: make(map[uint32]string), errors: make(map[string]int)}
 }
 
@@ -54,6 +53,7 @@ func (p *pairs) send(flags dbus.Flags, c pairOfCalls) uint32 {
 	if to == "" {
 		to = service
 	}
+	awake(p.t, p.conn.conn)
 	serial, err := p.conn.send(to, flags, c.path, c.method, c.args...)
 	if err != nil {
 		p.t.Fatalf("%s: %v", c.what, err)
