@@ -93,8 +93,9 @@ install-files:
 	install -D -m 644 $(BIN)/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ipmbctl.fish
 
 # In dist: ipmbd_VERSION_ARCH.deb
+ARCHS ?= amd64 arm64 armhf
 deb:
-	@packaging/deb amd64 arm64 armhf
+	@packaging/deb $(ARCHS)
 
 clean:
 	rm -rf bin dist
@@ -112,6 +113,6 @@ help:
 	@echo '                ten minutes; BEFORE=PROGRAM is another build of ipmbd to compare with'
 	@echo 'make build      bin/ipmbd and bin/ipmbctl'
 	@echo 'make release    dist/: amd64, arm64, armv7 (AST2600), armv5 (AST2400, AST2500), without symbols'
-	@echo 'make deb        dist/: packages of Debian for amd64, arm64 and armhf'
+	@echo 'make deb        dist/: packages of Debian for ARCHS="amd64 arm64 armhf"'
 	@echo 'make install    into DESTDIR= and PREFIX=/usr'
 	@echo 'make clean      remove bin and dist'

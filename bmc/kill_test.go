@@ -17,7 +17,7 @@ import (
 
 // What the environment says to these tests.
 const (
-	killsVariable  = "IPMBD_KILLS"  // how often a writer is killed; 100, or 25 with the race detector
+	killsVariable  = "IPMBD_KILLS"  // how often a writer is killed; 25, or 100
 	folderVariable = "IPMBD_WRITES" // where to write: the test kills this process
 )
 

@@ -164,7 +164,7 @@ var layouts = []layout{
 
 // TestReservedBitsAndValues sets each reserved bit and each reserved value of each command in
 // turn. The BMC refuses it, and keeps nothing of it. Values that are not reserved are not refused
-// with the same code. With the race detector it takes a quarter of the values.
+// with the same code. A quick run takes a quarter of the values.
 func TestReservedBitsAndValues(t *testing.T) {
 	walked := make(map[commandKey]bool)
 	var cases int

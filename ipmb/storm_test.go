@@ -184,7 +184,7 @@ func (w *world) expectAllFree(commands int, responders ...ipmi.Address) {
 
 func TestStorm(t *testing.T) {
 	d := newDice(t)
-	each := testmain.Amount(100, 800)
+	each := testmain.Amount(80, 800)
 	for _, c := range []struct {
 		name   string
 		faulty node

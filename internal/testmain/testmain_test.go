@@ -45,11 +45,10 @@ func TestDescriptors(t *testing.T) {
 }
 
 func TestAmount(t *testing.T) {
-	if amount(true, 1, 2) != 1 || amount(false, 1, 2) != 2 {
-		t.Error("the wrong one of two amounts")
-	}
-	t.Setenv(thoroughVariable, "1")
-	if got := Amount(1, 2); got != 2 {
-		t.Errorf("%d with %s", got, thoroughVariable)
+	for variable, want := range map[string]int{"": 1, "1": 2} {
+		t.Setenv(thoroughVariable, variable)
+		if got := Amount(1, 2); got != want {
+			t.Errorf("%s=%s: %d, want %d", thoroughVariable, variable, got, want)
+		}
 	}
 }

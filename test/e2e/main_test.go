@@ -36,7 +36,7 @@ var program, tool string
 // the race detector, because that uses memory of its own.
 const soakVariable = "IPMBD_SOAK"
 
-var soakTime, race = time.Duration(testmain.Amount(4, 8)) * time.Second, true
+var soakTime, race = time.Duration(testmain.Amount(3, 8)) * time.Second, true
 
 // seedVariable in the environment is the number from which chance is derived.
 const seedVariable = "IPMBD_SEED"
